@@ -1,0 +1,3 @@
+//! Crateyard's command line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A node in one image: starts k3s, or the gateway and its supervisors.
+
+fn main() {}

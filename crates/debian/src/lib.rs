@@ -1,0 +1,1 @@
+//! Debian packages: signed indexes, resolution, debian.lock, .deb files.

@@ -1,0 +1,1 @@
+//! images.toml: the one description of what each image holds.

@@ -1,0 +1,3 @@
+//! The HTTP API where supervisors register, report and are listed.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! OCI images as data: layers, config, manifest, index, layout.

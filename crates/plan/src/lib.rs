@@ -1,0 +1,1 @@
+//! What Cargo would do, recorded as units.

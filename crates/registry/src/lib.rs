@@ -1,0 +1,1 @@
+//! A client for OCI registries: pushes what is missing, and resumes.

@@ -1,0 +1,3 @@
+//! The bootstrap program: unpacks .deb files and runs a command in a cell.
+
+fn main() {}

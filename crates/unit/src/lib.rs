@@ -1,0 +1,1 @@
+//! One unit of a Cargo build: what it is, and how to run it.
