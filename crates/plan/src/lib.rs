@@ -35,6 +35,7 @@ pub struct Request {
     /// [`FORMAT`].
     pub version: u32,
     /// Cargo's subcommand and arguments, for example `["build", "--release", "-p", "gateway"]`.
+    /// With none, only what the workspace could build is wanted ([`targets::Targets`]).
     pub args: Vec<String>,
     /// Variables for Cargo, such as `RUSTC_WORKSPACE_WRAPPER`.
     #[serde(default)]

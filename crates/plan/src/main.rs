@@ -11,7 +11,7 @@ usage: plan
 Records what Cargo would do. The environment says for what:
   requestPath  file with the request (JSON)
   manifests    the workspace's manifests, lock and configuration
-  out          a directory to be: plan.json, targets.json";
+  out          the directory for plan.json, or for targets.json where the request asks for nothing";
 
 fn main() -> ExitCode {
     let done = match std::env::var_os(DIRECTORY) {
@@ -35,12 +35,14 @@ fn make_plan() -> Result<()> {
     let request = read_request()?;
     let out = PathBuf::from(variable("out")?);
     stage::workspace(Path::new(&variable("manifests")?), &request.stubs)?;
+    std::fs::create_dir_all(&out)?;
+    if request.args.is_empty() {
+        let targets = targets::from_metadata(&cargo::metadata()?)?;
+        return write(&out.join("targets.json"), &targets);
+    }
     stage::packages(&request)?;
-    let targets = targets::from_metadata(&cargo::metadata()?)?;
     let records = cargo::record(&request)?;
     let plan = graph::plan(&records, &request.packages)?;
-    std::fs::create_dir_all(&out)?;
-    write(&out.join("targets.json"), &targets)?;
     write(&out.join("plan.json"), &plan)
 }
 
