@@ -4,19 +4,22 @@
   # The date of the archive's snapshot that has the file.
   snapshot,
 }:
+# The package's key in the lock, NAME:ARCHITECTURE.
+key:
 {
   path,
   archive,
+  version,
   sha256,
   ...
 }:
 let
-  file = builtins.baseNameOf path;
+  parts = builtins.match "([^:]*):(.*)" key;
   # The store allows fewer characters in names than Debian does.
-  name = builtins.replaceStrings [ "~" "%" ":" ] [ "-" "-" "-" ] file;
+  allowed = builtins.replaceStrings [ "~" ":" ] [ "-" "-" ];
 in
 derivation {
-  inherit name;
+  name = allowed "${builtins.head parts}_${version}_${builtins.elemAt parts 1}.deb";
   system = "builtin";
   builder = "builtin:fetchurl";
   url = "https://snapshot.debian.org/archive/${archive}/${snapshot}/${path}";

@@ -8,7 +8,7 @@
 let
   data = builtins.fromJSON (builtins.readFile lock);
   fetch = import ./fetch.nix { inherit (data) snapshot; };
-  known = builtins.mapAttrs (_: fetch) data.packages;
+  known = builtins.mapAttrs fetch data.packages;
   keysOf =
     set:
     data.sets.${set}.${architecture} or (throw ''

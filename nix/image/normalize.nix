@@ -1,5 +1,11 @@
 # images.toml checked and resolved by the `description` program: description.json.
-{ cell, toolchain, tools }:
+{
+  cell,
+  # A root file system with what the program needs to run.
+  runtime,
+  # The derivation with bin/description.
+  descriptionProgram,
+}:
 {
   # images.toml: a path.
   description,
@@ -8,8 +14,8 @@
 }:
 cell {
   name = "description";
-  roots = [ toolchain ];
-  program = "${tools}/bin/description";
+  roots = [ runtime ];
+  program = "${descriptionProgram}/bin/description";
   args = [
     "normalize"
     # By content, under the name that errors are to show.
