@@ -33,7 +33,7 @@ build_users() {
 
 export PATH="$PATH:/nix/var/nix/profiles/default/bin:/root/.nix-profile/bin"
 command -v git >/dev/null || install git
-command -v cargo >/dev/null || { install cargo; install gcc; }
+command -v cargo >/dev/null || { install cargo-web; install gcc; }
 command -v cc >/dev/null || install gcc
 command -v nix >/dev/null || install nix-bin
 if [ "$(id -u)" -eq 0 ] && [ ! -S /nix/var/nix/daemon-socket/socket ]; then

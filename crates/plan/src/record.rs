@@ -20,9 +20,10 @@ pub struct Record {
 pub const DIRECTORY: &str = "CRATEYARD_RECORDS";
 
 /// What the planner itself sets, and what is about the machine and not about the unit.
-const NOT_CARGOS: [&str; 10] = [
+const NOT_CARGOS: [&str; 13] = [
     DIRECTORY,
     "CARGO_HOME",
+    "CARGO_INCREMENTAL",
     "CARGO_MAKEFLAGS",
     "HOME",
     "LANG",
@@ -31,6 +32,8 @@ const NOT_CARGOS: [&str; 10] = [
     "NUM_JOBS",
     "PATH",
     "RUSTC_BOOTSTRAP",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
 ];
 
 impl Record {
