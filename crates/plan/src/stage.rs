@@ -92,6 +92,8 @@ fn place_crate(package: &LockedPackage, checksum: &str) -> Result<()> {
     let file = File::open(&package.path)
         .with_context(|| format!("cannot open {}", package.path.display()))?;
     let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
+    let mut manifest = String::new();
+    let mut sources = Vec::new();
     for entry in archive.entries()? {
         let mut entry = entry.context("the archive is damaged")?;
         let path = entry.path()?.into_owned();
@@ -103,14 +105,54 @@ fn place_crate(package: &LockedPackage, checksum: &str) -> Result<()> {
             bail!("entry {} leaves the package", path.display());
         }
         if inner == Path::new("Cargo.toml") {
-            let mut text = Vec::new();
-            entry.read_to_end(&mut text)?;
-            write(&place.join(inner), &text)?;
+            entry.read_to_string(&mut manifest)?;
         } else if inner.extension().is_some_and(|e| e == "rs") {
-            write_empty(&place.join(inner))?;
+            sources.push(inner);
+        }
+    }
+    write(&place.join("Cargo.toml"), manifest.as_bytes())?;
+    let table: toml::Table = toml::from_str(&manifest).context("its manifest is malformed")?;
+    let explicit = explicit_targets(&table);
+    for source in sources {
+        if is_discovered(&source) || explicit.contains(&source) {
+            write_empty(&place.join(source))?;
         }
     }
     write_checksum(&place, Some(checksum))
+}
+
+/// Whether Cargo looks for targets at this path by itself. What a dependency does not build
+/// (its tests, benches and examples) is left out: some crates have thousands of files.
+fn is_discovered(path: &Path) -> bool {
+    let fixed = ["build.rs", "src/lib.rs", "src/main.rs"];
+    fixed.iter().any(|f| path == Path::new(f)) || path.starts_with("src/bin")
+}
+
+/// The paths of targets that a manifest names.
+fn explicit_targets(manifest: &toml::Table) -> Vec<PathBuf> {
+    let mut targets: Vec<&toml::Value> = manifest.get("lib").into_iter().collect();
+    targets.extend(
+        manifest
+            .get("bin")
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten(),
+    );
+    let mut paths: Vec<&toml::Value> = targets.iter().filter_map(|t| t.get("path")).collect();
+    paths.extend(
+        manifest
+            .get("package")
+            .and_then(|package| package.get("build")),
+    );
+    let paths = paths.into_iter().filter_map(toml::Value::as_str);
+    paths
+        .map(|path| {
+            Path::new(path)
+                .components()
+                .filter(|c| *c != Component::CurDir)
+                .collect()
+        })
+        .collect()
 }
 
 /// A repository may hold many packages and Cargo looks for the manifest of each.
