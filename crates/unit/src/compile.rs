@@ -3,7 +3,7 @@
 use crate::closure::Closure;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, Target, TargetKind, Unit, environment, files};
+use crate::{Action, Target, TargetKind, Unit, environment, files, hints};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -34,13 +34,18 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
             .map(without_dep_info),
     );
     add_directives(&mut command, unit, closure)?;
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
     let tokens = environment::share_cores(&mut command, request.cores)?;
-    let status = command
-        .status()
+    let mut child = command
+        .spawn()
         .with_context(|| format!("cannot start {program}"))?;
+    let said = environment::show_errors(&mut child)?;
+    let status = child.wait()?;
     drop(tokens);
     if !status.success() {
+        if let Some(hint) = hints::hint(unit, &said) {
+            eprintln!("help: {hint}");
+        }
         bail!("{program} failed for {}: {status}", unit.name);
     }
     keep(Path::new(out_dir), target, args, output)

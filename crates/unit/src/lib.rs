@@ -10,6 +10,7 @@ pub mod compile;
 pub mod directives;
 mod environment;
 mod files;
+mod hints;
 pub mod output;
 pub mod run;
 pub mod script;

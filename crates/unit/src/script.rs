@@ -4,10 +4,11 @@ use crate::closure::Closure;
 use crate::directives::Directives;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, environment, files, source};
+use crate::{Action, environment, files, hints, source};
 use anyhow::{Context, Result, bail};
+use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 /// Runs the build script and keeps what it wrote and what it said.
 ///
@@ -30,21 +31,21 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
         }
     }
     command.env("NUM_JOBS", request.cores.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let tokens = environment::share_cores(&mut command, request.cores)?;
-    let child = command
+    let mut child = command
         .spawn()
         .with_context(|| format!("cannot start the build script {program}"))?;
-    let finished = child.wait_with_output()?;
+    let (stdout, stderr) = listen(&mut child)?;
+    let status = child.wait()?;
     drop(tokens);
-    let stdout = String::from_utf8_lossy(&finished.stdout);
-    if !finished.status.success() {
-        eprint!("{stdout}");
-        bail!(
-            "the build script of {} failed: {}",
-            package(unit),
-            finished.status
-        );
+    if !status.success() {
+        eprint!("{stdout}{stderr}");
+        if let Some(hint) = hints::hint(unit, &format!("{stdout}{stderr}")) {
+            eprintln!("help: {hint}");
+        }
+        bail!("the build script of {} failed: {status}", package(unit));
     }
     let directives = Directives::parse(&stdout)?;
     for warning in &directives.warnings {
@@ -52,6 +53,28 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     }
     files::write_json(&output.directives(), &directives)?;
     source::place_tree(Path::new(out_dir), &output.files())
+}
+
+/// Both streams of a child, read side by side so that neither blocks it.
+fn listen(child: &mut Child) -> Result<(String, String)> {
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
+    std::thread::scope(|scope| {
+        let errors = scope.spawn(|| read(stderr));
+        let output = read(stdout)?;
+        let errors = errors
+            .join()
+            .unwrap_or_else(|_| bail!("the reader of errors panicked"))?;
+        Ok((output, errors))
+    })
+}
+
+fn read(stream: Option<impl Read>) -> Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Cargo's rule for the names of `DEP_*` variables.
