@@ -25,6 +25,6 @@ derivation (
   // {
     inherit name system;
     builder = seed;
-    args = [ "cell" ] ++ each "--root" roots ++ each "--writable" writable ++ [ "--" program ] ++ args;
+    args = [ "cell" "--no-network" ] ++ each "--root" roots ++ each "--writable" writable ++ [ "--" program ] ++ args;
   }
 )
