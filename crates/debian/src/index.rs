@@ -16,6 +16,8 @@ pub struct Package {
     pub version: Version,
     /// Architecture that it is built for, or `all`.
     pub architecture: String,
+    /// How much a usual system needs it.
+    pub priority: Priority,
     /// Whether it serves packages of other architectures.
     pub multi_arch: MultiArch,
     /// `Pre-Depends` and `Depends`, not yet read.
@@ -39,6 +41,18 @@ impl Package {
     pub fn key(&self) -> String {
         format!("{}:{}", self.name, self.architecture)
     }
+}
+
+/// The field `Priority`, the most needed first. Among the packages that provide something it tells the usual one:
+/// `mawk` and not another `awk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Priority {
+    Required,
+    Important,
+    Standard,
+    /// Also all other words, and none.
+    Optional,
 }
 
 /// The field `Multi-Arch`.
@@ -103,6 +117,7 @@ fn parse_package(stanza: &Stanza<'_>, suite: usize) -> Result<Package, String> {
         name: name.to_owned(),
         version: required("Version")?.parse().map_err(|e| in_package(format!("{e}")))?,
         architecture: required("Architecture")?.to_owned(),
+        priority: priority(fields.get("Priority").copied()),
         multi_arch: multi_arch(fields.get("Multi-Arch").copied()).map_err(in_package)?,
         depends: joined(["Pre-Depends", "Depends"]),
         conflicts: joined(["Conflicts", "Breaks"]),
@@ -115,6 +130,15 @@ fn parse_package(stanza: &Stanza<'_>, suite: usize) -> Result<Package, String> {
             .map_err(|_| in_package("its `Size` is not a number".to_owned()))?,
         suite,
     })
+}
+
+fn priority(field: Option<&str>) -> Priority {
+    match field {
+        Some("required") => Priority::Required,
+        Some("important") => Priority::Important,
+        Some("standard") => Priority::Standard,
+        _ => Priority::Optional,
+    }
 }
 
 fn multi_arch(field: Option<&str>) -> Result<MultiArch, String> {

@@ -3,7 +3,7 @@
 //! What a package needs is its `Pre-Depends` and `Depends`; `Recommends` are not followed and `Essential` packages
 //! are not added by themselves. `Conflicts` and `Breaks` are kept. Among several ways the choice is: what is
 //! already part of the set, then the first alternative, a real package before a provider, the preferred suite, the
-//! highest version. Only where such a choice leads into a conflict is the next one taken.
+//! higher priority, the highest version. Only where such a choice leads into a conflict is the next one taken.
 //! Rules: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
 
 use std::cell::RefCell;
@@ -42,10 +42,8 @@ pub struct SetRequest {
     pub architectures: Vec<String>,
     /// Packages to leave out of the closure: dependencies that one of them would meet count as met.
     pub omit: Vec<String>,
-    /// Take the roots alone.
-    pub no_dependencies: bool,
-    /// Another set whose packages are there already and which this set does not repeat; its `omit` holds, too.
-    pub over: Option<String>,
+    /// The set whose packages are there already: this one is what is needed in addition. Its `omit` holds, too.
+    pub beyond: Option<String>,
 }
 
 impl Universe {
@@ -79,16 +77,16 @@ impl Universe {
         })
     }
 
-    /// Resolves sets and pins what they hold. A set that others stand over must come before them.
+    /// Resolves sets and pins what they hold. A set that others go beyond must come before them.
     pub fn lock(&self, requests: &[SetRequest], snapshot: &str) -> Result<Lock, ResolveError> {
         let mut chosen: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
         let mut omits: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for request in requests {
-            let over = request.over.as_deref();
-            let mut omit = over.and_then(|name| omits.get(name).cloned()).unwrap_or_default();
+            let beyond = request.beyond.as_deref();
+            let mut omit = beyond.and_then(|name| omits.get(name).cloned()).unwrap_or_default();
             omit.extend(request.omit.iter().cloned());
             for architecture in &request.architectures {
-                let below = match over {
+                let below = match beyond {
                     Some(name) => Some(chosen.get(&(name, architecture.as_str())).ok_or_else(|| {
                         ResolveError::NoBase {
                             set: request.name.clone(),
@@ -125,7 +123,7 @@ impl Universe {
         for request in requests {
             let mut set = BTreeMap::new();
             for architecture in &request.architectures {
-                let below = request.over.as_deref().and_then(|name| chosen.get(&(name, architecture.as_str())));
+                let below = request.beyond.as_deref().and_then(|name| chosen.get(&(name, architecture.as_str())));
                 let own = &chosen[&(request.name.as_str(), architecture.as_str())];
                 let ids = own.iter().filter(|id| !below.is_some_and(|below| below.contains(id)));
                 let mut keys: Vec<String> = ids
@@ -197,7 +195,6 @@ struct Problem<'a> {
     architectures: BTreeSet<&'a str>,
     omit: BTreeSet<&'a str>,
     roots: Vec<Relation>,
-    no_dependencies: bool,
     /// The conflicts that were read so far.
     conflicts: RefCell<BTreeMap<usize, Rc<Vec<Relation>>>>,
 }
@@ -234,7 +231,6 @@ impl<'a> Problem<'a> {
             architectures,
             omit: omit.iter().map(String::as_str).collect(),
             roots,
-            no_dependencies: request.no_dependencies,
             conflicts: RefCell::default(),
         })
     }
@@ -253,9 +249,6 @@ impl<'a> Problem<'a> {
 
     /// The dependencies of a package.
     fn dependencies(&self, id: usize) -> Result<Vec<Alternatives>, ResolveError> {
-        if self.no_dependencies {
-            return Ok(Vec::new());
-        }
         let package = self.package(id);
         parse_groups(&package.depends).map_err(|source| self.bad_field(package, source))
     }
@@ -335,6 +328,7 @@ impl<'a> Problem<'a> {
         (
             self.effective(package) != depender,
             package.suite,
+            package.priority,
             package.name.as_str(),
             std::cmp::Reverse(&package.version),
             package.architecture.as_str(),

@@ -29,7 +29,7 @@ pub enum ResolveError {
     BadRoot { set: String, source: RelationError },
     #[error("set {set}: `omit` names `{name}`, which no suite has")]
     UnknownOmit { set: String, name: String },
-    #[error("set {set} stands over the set {base}, which is not resolved for {architecture}")]
+    #[error("set {set} goes beyond the set {base}, which is not resolved for {architecture}")]
     NoBase {
         set: String,
         base: String,
