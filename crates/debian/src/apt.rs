@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -297,6 +297,29 @@ fn said_of(said: &str, uri: &str) -> String {
     about.unwrap_or("apt gave no file").to_owned()
 }
 
+/// A temporary directory that apt can download into: as root it does so as the user `_apt`, who has to own it.
+pub fn download_directory() -> Result<TempDir, AptError> {
+    let directory = temporary_directory()?;
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let apt = passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    if let (true, Some(uid)) = (is_root, apt) {
+        chown(directory.path(), Some(uid), None).map_err(|source| io_error(directory.path(), source))?;
+    }
+    Ok(directory)
+}
+
+/// A temporary directory that every user may look into.
+fn temporary_directory() -> Result<TempDir, AptError> {
+    let directory = tempfile::Builder::new()
+        .prefix("crateyard-apt-")
+        .tempdir()
+        .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), open).map_err(|source| io_error(directory.path(), source))?;
+    Ok(directory)
+}
+
 /// A directory in which apt works without the machine's state.
 struct PrivateApt {
     directory: TempDir,
@@ -304,14 +327,9 @@ struct PrivateApt {
 
 impl PrivateApt {
     fn new() -> Result<Self, AptError> {
-        let directory = tempfile::Builder::new()
-            .prefix("crateyard-apt-")
-            .tempdir()
-            .map_err(|source| io_error(&std::env::temp_dir(), source))?;
-        let apt = PrivateApt { directory };
-        // As root apt downloads as the user _apt, who has to get in here.
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(apt.directory.path(), open).map_err(|source| io_error(apt.directory.path(), source))?;
+        let apt = PrivateApt {
+            directory: temporary_directory()?,
+        };
         for name in ["state/lists/partial", "cache/archives/partial", "etc"] {
             let path = apt.path(name);
             fs::create_dir_all(&path).map_err(|source| io_error(&path, source))?;

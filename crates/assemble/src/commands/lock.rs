@@ -37,7 +37,8 @@ pub struct Args {
     allow_stale: bool,
 }
 
-fn parse_mirror(text: &str) -> Result<(String, String), String> {
+/// Reads the value of `--mirror`.
+pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((archive, url)) if !archive.is_empty() && url.contains(':') => Ok((archive.to_owned(), url.to_owned())),
         _ => Err("expected ARCHIVE=URL, such as debian=http://mirror.example/debian".to_owned()),
