@@ -82,12 +82,16 @@ impl Mirrors {
     fn from_targets(text: &str) -> Self {
         let (mut sure, mut guessed) = (Self::default(), Self::default());
         for line in text.lines() {
-            let [uri, release, component, "Packages"] = line.split(' ').collect::<Vec<_>>()[..] else {
+            let [uri, release, component, "Packages"] = line.split(' ').collect::<Vec<_>>()[..]
+            else {
                 continue;
             };
             let uri = uri.trim_end_matches('/');
             let mut segments = uri.rsplit('/');
-            let named = segments.by_ref().take(2).find(|s| matches!(*s, "debian" | "debian-security"));
+            let named = segments
+                .by_ref()
+                .take(2)
+                .find(|s| matches!(*s, "debian" | "debian-security"));
             match named {
                 Some(archive) => sure.add(archive, uri),
                 None if component == "main" => guessed.add(archive_of(release), uri),
@@ -204,7 +208,11 @@ fn read_suite(
             })?;
             let bytes = release.read_index(path, &name)?;
             let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path.clone()))?;
-            packages.extend(index::parse(&text, &format!("{}/{name}", suite.name), place)?);
+            packages.extend(index::parse(
+                &text,
+                &format!("{}/{name}", suite.name),
+                place,
+            )?);
         }
     }
     Ok((packages, release.date))
@@ -265,7 +273,10 @@ pub fn download(
             for (place, uri) in batch {
                 match verify(&files[*place]) {
                     Ok(()) => missing.remove(place),
-                    Err(reason) => missing.insert(*place, format!("{uri}: {}", reason.unwrap_or_else(|| said_of(&said, uri)))),
+                    Err(reason) => missing.insert(
+                        *place,
+                        format!("{uri}: {}", reason.unwrap_or_else(|| said_of(&said, uri))),
+                    ),
                 };
             }
         }
@@ -292,8 +303,13 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
 
 /// What apt said about one address.
 fn said_of(said: &str, uri: &str) -> String {
-    let mut lines = said.lines().filter(|line| line.starts_with("E: ") || line.starts_with("Err:"));
-    let about = lines.clone().find(|line| line.contains(uri)).or_else(|| lines.next());
+    let mut lines = said
+        .lines()
+        .filter(|line| line.starts_with("E: ") || line.starts_with("Err:"));
+    let about = lines
+        .clone()
+        .find(|line| line.contains(uri))
+        .or_else(|| lines.next());
     about.unwrap_or("apt gave no file").to_owned()
 }
 
@@ -302,9 +318,12 @@ pub fn download_directory() -> Result<TempDir, AptError> {
     let directory = temporary_directory()?;
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let apt = passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    let apt = passwd
+        .lines()
+        .find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
     if let (true, Some(uid)) = (is_root, apt) {
-        chown(directory.path(), Some(uid), None).map_err(|source| io_error(directory.path(), source))?;
+        chown(directory.path(), Some(uid), None)
+            .map_err(|source| io_error(directory.path(), source))?;
     }
     Ok(directory)
 }
@@ -316,7 +335,8 @@ fn temporary_directory() -> Result<TempDir, AptError> {
         .tempdir()
         .map_err(|source| io_error(&std::env::temp_dir(), source))?;
     let open = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(directory.path(), open).map_err(|source| io_error(directory.path(), source))?;
+    fs::set_permissions(directory.path(), open)
+        .map_err(|source| io_error(directory.path(), source))?;
     Ok(directory)
 }
 
@@ -369,22 +389,37 @@ impl PrivateApt {
         )
     }
 
-    fn write_source(&self, mirror: &str, suite: &Suite, options: &IndexOptions<'_>) -> Result<(), AptError> {
-        let keyring = options.keyring.canonicalize().map_err(|_| ReleaseError::NoKeyring(options.keyring.to_owned()))?;
+    fn write_source(
+        &self,
+        mirror: &str,
+        suite: &Suite,
+        options: &IndexOptions<'_>,
+    ) -> Result<(), AptError> {
+        let keyring = options
+            .keyring
+            .canonicalize()
+            .map_err(|_| ReleaseError::NoKeyring(options.keyring.to_owned()))?;
         let text = format!(
             "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\nSigned-By: {}\nTargets: Packages\n{}",
             suite.name,
             suite.components.join(" "),
             options.architectures.join(" "),
             keyring.display(),
-            if options.allow_stale { "Check-Valid-Until: no\n" } else { "" },
+            if options.allow_stale {
+                "Check-Valid-Until: no\n"
+            } else {
+                ""
+            },
         );
         self.write("etc/archive.sources", &text)
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.arg("-c").arg(self.path("apt.conf")).env("LC_ALL", "C");
+        command
+            .arg("-c")
+            .arg(self.path("apt.conf"))
+            .env("LC_ALL", "C");
         command
     }
 
@@ -429,15 +464,25 @@ impl PrivateApt {
         command.args(["-q", "download-file"]);
         for (place, uri) in batch {
             let file = &files[*place];
-            command.arg(uri).arg(&file.to).arg(format!("SHA256:{}", file.sha256));
+            command
+                .arg(uri)
+                .arg(&file.to)
+                .arg(format!("SHA256:{}", file.sha256));
         }
         let not_found = |source| AptError::NotFound {
             program: APT_HELPER.to_owned(),
             source,
         };
-        let stderr = tempfile::tempfile().map_err(|source| io_error(&std::env::temp_dir(), source))?;
-        let mut errors = stderr.try_clone().map_err(|source| io_error(&std::env::temp_dir(), source))?;
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().map_err(not_found)?;
+        let stderr =
+            tempfile::tempfile().map_err(|source| io_error(&std::env::temp_dir(), source))?;
+        let mut errors = stderr
+            .try_clone()
+            .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(not_found)?;
         let mut said = String::new();
         let mut count = 0;
         if let Some(stdout) = child.stdout.take() {
@@ -451,22 +496,30 @@ impl PrivateApt {
             }
         }
         child.wait().map_err(not_found)?;
-        let read = io::Seek::rewind(&mut errors).and_then(|()| io::Read::read_to_string(&mut errors, &mut said));
+        let read = io::Seek::rewind(&mut errors)
+            .and_then(|()| io::Read::read_to_string(&mut errors, &mut said));
         read.map_err(|source| io_error(&std::env::temp_dir(), source))?;
         Ok(said)
     }
 }
 
 fn run(command: &mut Command, program: &str) -> Result<Output, AptError> {
-    let output = command.stdin(Stdio::null()).output().map_err(|source| AptError::NotFound {
-        program: program.to_owned(),
-        source,
-    })?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| AptError::NotFound {
+            program: program.to_owned(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(output);
     }
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     Err(AptError::Failed {
         program: program.to_owned(),
         said: match lines.is_empty() {
@@ -505,7 +558,10 @@ mod tests {
                 "https://tools.example/apt"
             ]
         );
-        assert_eq!(mirrors.of("debian-security").expect("mirrors"), ["http://a.example/debian-security"]);
+        assert_eq!(
+            mirrors.of("debian-security").expect("mirrors"),
+            ["http://a.example/debian-security"]
+        );
         let error = mirrors.of("other").expect_err("no mirror").to_string();
         assert!(error.contains("--mirror other=URL"), "{error}");
     }

@@ -98,7 +98,10 @@ fn field_end(text: &str) -> usize {
 
 /// The stanzas of a file, separated by empty lines.
 pub fn stanzas(text: &str) -> Stanzas<'_> {
-    Stanzas { rest: text, line: 1 }
+    Stanzas {
+        rest: text,
+        line: 1,
+    }
 }
 
 /// Iterator over the stanzas of a file.
@@ -119,7 +122,10 @@ impl<'a> Iterator for Stanzas<'a> {
         }
         let end = self.rest.find("\n\n").map_or(self.rest.len(), |at| at + 1);
         let (text, rest) = self.rest.split_at(end);
-        let stanza = Stanza { text, line: self.line };
+        let stanza = Stanza {
+            text,
+            line: self.line,
+        };
         self.line += count_lines(text);
         self.rest = rest;
         Some(stanza)
@@ -134,7 +140,8 @@ fn count_lines(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    const TWO: &str = "\nPackage: a\nDepends: b,\n c\n\n\nPackage: b\nDescription: one\n two\n .\n three\n";
+    const TWO: &str =
+        "\nPackage: a\nDepends: b,\n c\n\n\nPackage: b\nDescription: one\n two\n .\n three\n";
 
     #[test]
     fn stanzas_know_their_lines() {
@@ -153,6 +160,9 @@ mod tests {
     #[test]
     fn a_line_without_a_colon_is_not_lost() {
         let fields: Vec<_> = Stanza::whole("Package: a\nnonsense\n").fields().collect();
-        assert_eq!((fields[1].name, fields[1].value, fields[1].line), ("", "nonsense", 2));
+        assert_eq!(
+            (fields[1].name, fields[1].value, fields[1].line),
+            ("", "nonsense", 2)
+        );
     }
 }

@@ -67,11 +67,11 @@ impl<R: Read> Deb<R> {
 
     /// The text of the file `control`: one stanza. Read it with [`Stanza::whole`].
     pub fn control(&self) -> Result<&str, DebError> {
-        let bytes = self
-            .control_files
-            .get("control")
-            .ok_or_else(|| DebError::Damaged("its control part has no file `control`".to_owned()))?;
-        std::str::from_utf8(bytes).map_err(|_| DebError::Damaged("its file `control` is not UTF-8".to_owned()))
+        let bytes = self.control_files.get("control").ok_or_else(|| {
+            DebError::Damaged("its control part has no file `control`".to_owned())
+        })?;
+        std::str::from_utf8(bytes)
+            .map_err(|_| DebError::Damaged("its file `control` is not UTF-8".to_owned()))
     }
 
     /// A field of the file `control`, such as `Package`; `Err` if the package lacks it.
@@ -189,23 +189,28 @@ fn read_magic(reader: &mut impl Read) -> Result<(), DebError> {
     let read = reader.read_exact(&mut magic);
     match (read, &magic) {
         (Ok(()), b"!<arch>\n") => Ok(()),
-        _ => Err(DebError::Damaged("it does not begin with `!<arch>`".to_owned())),
+        _ => Err(DebError::Damaged(
+            "it does not begin with `!<arch>`".to_owned(),
+        )),
     }
 }
 
 /// Reads a member's header: name, three numbers of no interest, mode, size, end mark; 60 bytes of text.
 fn next_member(reader: &mut impl Read) -> Result<Member, DebError> {
     let mut header = [0; 60];
-    reader
-        .read_exact(&mut header)
-        .map_err(|_| DebError::Damaged("it ends where the header of a part was expected".to_owned()))?;
-    let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map(str::trim_end);
+    reader.read_exact(&mut header).map_err(|_| {
+        DebError::Damaged("it ends where the header of a part was expected".to_owned())
+    })?;
+    let text =
+        |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map(str::trim_end);
     match (text(0..16), text(48..58).map(str::parse), &header[58..]) {
         (Ok(name), Ok(Ok(size)), b"`\n") => Ok(Member {
             name: name.trim_end_matches('/').to_owned(),
             size,
         }),
-        _ => Err(DebError::Damaged("the header of a part is malformed".to_owned())),
+        _ => Err(DebError::Damaged(
+            "the header of a part is malformed".to_owned(),
+        )),
     }
 }
 
@@ -219,10 +224,16 @@ fn next_known_member(reader: &mut impl Read, name: &str) -> Result<Member, DebEr
             io::copy(&mut rest, &mut io::sink()).map_err(|source| member.error(source))?;
             continue;
         }
-        let fits = member.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let fits = member
+            .name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         return match fits {
             true => Ok(member),
-            false => Err(DebError::Damaged(format!("`{}` where `{name}` was expected", member.name))),
+            false => Err(DebError::Damaged(format!(
+                "`{}` where `{name}` was expected",
+                member.name
+            ))),
         };
     }
 }
@@ -230,31 +241,45 @@ fn next_known_member(reader: &mut impl Read, name: &str) -> Result<Member, DebEr
 fn check_version(member: &Member, reader: &mut impl Read) -> Result<(), DebError> {
     let damaged = |reason: String| Err(DebError::Damaged(reason));
     if member.name != "debian-binary" || member.size > 1024 {
-        return damaged(format!("its first part is `{}`, not `debian-binary`", member.name));
+        return damaged(format!(
+            "its first part is `{}`, not `debian-binary`",
+            member.name
+        ));
     }
     let content = read_whole(member, reader)?;
     match content.starts_with(b"2.") {
         true => Ok(()),
-        false => damaged(format!("format version `{}`, not 2", String::from_utf8_lossy(&content).trim())),
+        false => damaged(format!(
+            "format version `{}`, not 2",
+            String::from_utf8_lossy(&content).trim()
+        )),
     }
 }
 
 /// A member's bytes, and the byte that fills up an odd size.
 fn read_whole(member: &Member, reader: &mut impl Read) -> Result<Vec<u8>, DebError> {
     if member.size > CONTROL_LIMIT {
-        return Err(DebError::Damaged(format!("`{}` has {} bytes", member.name, member.size)));
+        return Err(DebError::Damaged(format!(
+            "`{}` has {} bytes",
+            member.name, member.size
+        )));
     }
     let mut content = Vec::new();
     Whole(reader.by_ref().take(member.size))
         .read_to_end(&mut content)
         .map_err(|source| member.error(source))?;
     if member.size % 2 == 1 {
-        reader.read_exact(&mut [0]).map_err(|source| member.error(source))?;
+        reader
+            .read_exact(&mut [0])
+            .map_err(|source| member.error(source))?;
     }
     Ok(content)
 }
 
-fn read_control(member: &Member, reader: &mut impl Read) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
+fn read_control(
+    member: &Member,
+    reader: &mut impl Read,
+) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
     let content = read_whole(member, reader)?;
     let whole = Whole(content.as_slice().take(content.len() as u64));
     let unpacked = Decoder::new(member, whole)?.take(CONTROL_LIMIT);
@@ -266,9 +291,13 @@ fn read_control(member: &Member, reader: &mut impl Read) -> Result<BTreeMap<Stri
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
+        let name = String::from_utf8_lossy(&entry.path_bytes())
+            .trim_start_matches("./")
+            .to_owned();
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(|source| member.error(source))?;
+        entry
+            .read_to_end(&mut bytes)
+            .map_err(|source| member.error(source))?;
         files.insert(name, bytes);
     }
     Ok(files)

@@ -91,7 +91,10 @@ pub fn parse(text: &str, name: &str, suite: usize) -> Result<Vec<Package>, Index
 }
 
 fn parse_package(stanza: &Stanza<'_>, suite: usize) -> Result<Package, String> {
-    let fields: BTreeMap<&str, &str> = stanza.fields().map(|field| (field.name, field.value)).collect();
+    let fields: BTreeMap<&str, &str> = stanza
+        .fields()
+        .map(|field| (field.name, field.value))
+        .collect();
     let required = |name: &str| {
         fields
             .get(name)
@@ -100,7 +103,10 @@ fn parse_package(stanza: &Stanza<'_>, suite: usize) -> Result<Package, String> {
             .ok_or_else(|| format!("a package without `{name}`"))
     };
     let joined = |names: [&str; 2]| {
-        let values: Vec<&str> = names.iter().filter_map(|name| fields.get(name).copied()).collect();
+        let values: Vec<&str> = names
+            .iter()
+            .filter_map(|name| fields.get(name).copied())
+            .collect();
         values.join(", ")
     };
     let name = required("Package")?;
@@ -115,7 +121,9 @@ fn parse_package(stanza: &Stanza<'_>, suite: usize) -> Result<Package, String> {
     }
     Ok(Package {
         name: name.to_owned(),
-        version: required("Version")?.parse().map_err(|e| in_package(format!("{e}")))?,
+        version: required("Version")?
+            .parse()
+            .map_err(|e| in_package(format!("{e}")))?,
         architecture: required("Architecture")?.to_owned(),
         priority: priority(fields.get("Priority").copied()),
         multi_arch: multi_arch(fields.get("Multi-Arch").copied()).map_err(in_package)?,
@@ -147,7 +155,9 @@ fn multi_arch(field: Option<&str>) -> Result<MultiArch, String> {
         Some("same") => Ok(MultiArch::Same),
         Some("foreign") => Ok(MultiArch::Foreign),
         Some("allowed") => Ok(MultiArch::Allowed),
-        Some(other) => Err(format!("`Multi-Arch: {other}` is none of no, same, foreign, allowed")),
+        Some(other) => Err(format!(
+            "`Multi-Arch: {other}` is none of no, same, foreign, allowed"
+        )),
     }
 }
 
@@ -155,7 +165,8 @@ fn multi_arch(field: Option<&str>) -> Result<MultiArch, String> {
 mod tests {
     use super::*;
 
-    const STANZA: &str = "Package: a\nVersion: 1\nArchitecture: amd64\nFilename: pool/a.deb\nSize: 1\nSHA256: ";
+    const STANZA: &str =
+        "Package: a\nVersion: 1\nArchitecture: amd64\nFilename: pool/a.deb\nSize: 1\nSHA256: ";
 
     fn stanza(extra: &str) -> String {
         format!("{STANZA}{}\n{extra}", "0".repeat(64))
@@ -163,7 +174,8 @@ mod tests {
 
     #[test]
     fn reads_a_package() {
-        let text = stanza("Pre-Depends: b\nDepends: c | d\nProvides: e (= 2), f\nMulti-Arch: same\n");
+        let text =
+            stanza("Pre-Depends: b\nDepends: c | d\nProvides: e (= 2), f\nMulti-Arch: same\n");
         let package = &parse(&text, "Packages", 3).expect("an index")[0];
         assert_eq!(package.key(), "a:amd64");
         assert_eq!(package.depends, "b, c | d");
@@ -174,18 +186,23 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         for (text, expected) in [
-            (stanza("Multi-Arch: x\n"), "Packages:1: package a: `Multi-Arch: x`"),
+            (
+                stanza("Multi-Arch: x\n"),
+                "Packages:1: package a: `Multi-Arch: x`",
+            ),
             (STANZA.to_owned(), "Packages:1: a package without `SHA256`"),
             (
                 format!("{}\n\nPackage: b\nVersion: 1\n", stanza("")),
-                "Packages:8: a package without `Filename`",
+                "Packages:9: a package without `Filename`",
             ),
             (
                 stanza("").replace("pool/", "pool/../../"),
                 "Packages:1: package a: `Filename: pool/../../a.deb` leaves",
             ),
         ] {
-            let error = parse(&text, "Packages", 0).expect_err("bad index").to_string();
+            let error = parse(&text, "Packages", 0)
+                .expect_err("bad index")
+                .to_string();
             assert!(error.starts_with(expected), "{error}");
         }
     }

@@ -36,7 +36,9 @@ pub struct Release {
 pub enum ReleaseError {
     #[error("{path}: cannot be read: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("gpgv cannot be started ({0}); it checks the archive's signature: apt-get install gpgv")]
+    #[error(
+        "gpgv cannot be started ({0}); it checks the archive's signature: apt-get install gpgv"
+    )]
     NoGpgv(io::Error),
     #[error(
         "the keyring {0} does not exist; Debian's is in the package debian-archive-keyring, another is named with --keyring"
@@ -70,7 +72,9 @@ pub enum ReleaseError {
         suite: String,
         name: String,
     },
-    #[error("{path}: is not what the signed release file lists: {what} {found}, expected {expected}")]
+    #[error(
+        "{path}: is not what the signed release file lists: {what} {found}, expected {expected}"
+    )]
     Mismatch {
         path: PathBuf,
         what: &'static str,
@@ -95,7 +99,9 @@ impl Release {
         let date_field = |name: &str| -> Result<Option<Date>, String> {
             stanza
                 .get(name)
-                .map(|value| Date::parse(value).ok_or_else(|| format!("`{name}: {value}` is not a date")))
+                .map(|value| {
+                    Date::parse(value).ok_or_else(|| format!("`{name}: {value}` is not a date"))
+                })
                 .transpose()
         };
         let names: Vec<String> = ["Codename", "Suite"]
@@ -120,7 +126,13 @@ impl Release {
 
     /// Checks that this is the file of the suite that was asked for and, unless `allow_stale`, that its time has
     /// not run out. Without the first an attacker could serve an older suite under a newer one's name.
-    pub fn check(&self, path: &Path, suite: &str, now: Date, allow_stale: bool) -> Result<(), ReleaseError> {
+    pub fn check(
+        &self,
+        path: &Path,
+        suite: &str,
+        now: Date,
+        allow_stale: bool,
+    ) -> Result<(), ReleaseError> {
         if !self.names.iter().any(|name| name == suite) {
             return Err(ReleaseError::OtherSuite {
                 path: path.to_owned(),
@@ -141,11 +153,14 @@ impl Release {
     /// Reads the index file that lies at `path` and that this release lists as `name`, such as
     /// `main/binary-amd64/Packages`; size and hash must agree.
     pub fn read_index(&self, path: &Path, name: &str) -> Result<Vec<u8>, ReleaseError> {
-        let (size, sha256) = self.files.get(name).ok_or_else(|| ReleaseError::NotListed {
-            path: path.to_owned(),
-            suite: self.names.join(", "),
-            name: name.to_owned(),
-        })?;
+        let (size, sha256) = self
+            .files
+            .get(name)
+            .ok_or_else(|| ReleaseError::NotListed {
+                path: path.to_owned(),
+                suite: self.names.join(", "),
+                name: name.to_owned(),
+            })?;
         let bytes = fs::read(path).map_err(|source| ReleaseError::Read {
             path: path.to_owned(),
             source,
@@ -181,7 +196,11 @@ fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
         .args(["--status-fd", "1", "--homedir"])
         .arg(directory.path())
         .arg("--keyring")
-        .arg(keyring.canonicalize().unwrap_or_else(|_| keyring.to_owned()))
+        .arg(
+            keyring
+                .canonicalize()
+                .unwrap_or_else(|_| keyring.to_owned()),
+        )
         .arg("--output")
         .arg(&output)
         .arg(path)
@@ -189,7 +208,9 @@ fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
         .output()
         .map_err(ReleaseError::NoGpgv)?;
     let status = String::from_utf8_lossy(&run.stdout);
-    let valid = status.lines().any(|line| line.starts_with("[GNUPG:] VALIDSIG "));
+    let valid = status
+        .lines()
+        .any(|line| line.starts_with("[GNUPG:] VALIDSIG "));
     if !run.status.success() || !valid {
         return Err(ReleaseError::Signature {
             path: path.to_owned(),
@@ -197,7 +218,10 @@ fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
             said: summarize(&String::from_utf8_lossy(&run.stderr)),
         });
     }
-    fs::read_to_string(&output).map_err(|source| ReleaseError::Read { path: output, source })
+    fs::read_to_string(&output).map_err(|source| ReleaseError::Read {
+        path: output,
+        source,
+    })
 }
 
 /// gpgv's messages on one line, without the program's name.
@@ -214,7 +238,9 @@ fn parse_hash_line(line: &str) -> Result<(String, (u64, String)), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
         [sha256, size, name] if is_sha256(sha256) => {
-            let size = size.parse().map_err(|_| format!("`{size}` is not a size"))?;
+            let size = size
+                .parse()
+                .map_err(|_| format!("`{size}` is not a size"))?;
             Ok((name.to_owned(), (size, sha256.to_owned())))
         }
         _ => Err(format!("`{line}` is not a line of hash, size and name")),
@@ -254,12 +280,16 @@ impl Date {
             return None;
         };
         let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
-        let clock: Vec<i64> = time.split(':').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+        let clock: Vec<i64> = time
+            .split(':')
+            .map(|n| n.parse().ok())
+            .collect::<Option<_>>()?;
         let [hour, minute, second] = clock[..] else {
             return None;
         };
         let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
-        let in_range = (1..=31).contains(&day) && (0..24).contains(&hour) && (0..60).contains(&minute);
+        let in_range =
+            (1..=31).contains(&day) && (0..24).contains(&hour) && (0..60).contains(&minute);
         if !in_range || !(0..=60).contains(&second) || !(1970..10_000).contains(&year) {
             return None;
         }
@@ -310,7 +340,10 @@ fn civil(days: i64) -> (i64, i64, i64) {
     while days_before(year + 1, 1, 1) <= days {
         year += 1;
     }
-    let month = (1..=12).rev().find(|m| days_before(year, *m, 1) <= days).unwrap_or(1);
+    let month = (1..=12)
+        .rev()
+        .find(|m| days_before(year, *m, 1) <= days)
+        .unwrap_or(1);
     (year, month, days - days_before(year, month, 1) + 1)
 }
 
@@ -346,12 +379,21 @@ mod tests {
         assert!(release.check(path, "bookworm", before, false).is_ok());
         assert!(release.check(path, "oldstable", before, false).is_ok());
         assert!(release.check(path, "bookworm", after, true).is_ok());
-        let error = release.check(path, "trixie", before, false).expect_err("another suite");
+        let error = release
+            .check(path, "trixie", before, false)
+            .expect_err("another suite");
         assert_eq!(
             error.to_string(),
             "InRelease: is the release file of bookworm, oldstable, not of trixie"
         );
-        let error = release.check(path, "bookworm", after, false).expect_err("stale");
-        assert!(error.to_string().contains("stale: valid until 2026-07-18 10:16 UTC"), "{error}");
+        let error = release
+            .check(path, "bookworm", after, false)
+            .expect_err("stale");
+        assert!(
+            error
+                .to_string()
+                .contains("stale: valid until 2026-07-18 10:16 UTC"),
+            "{error}"
+        );
     }
 }

@@ -12,11 +12,16 @@ use std::rc::Rc;
 
 use crate::index::{MultiArch, Package};
 use crate::lock::{self, Lock, Suite};
-use crate::relation::{Alternatives, Qualifier, Relation, RelationError, display_alternatives, parse_groups, parse_list};
+use crate::relation::{
+    Alternatives, Qualifier, Relation, RelationError, display_alternatives, parse_groups,
+    parse_list,
+};
 use crate::version::Version;
 
 mod explain;
 mod search;
+#[cfg(test)]
+mod tests;
 
 pub use explain::ResolveError;
 
@@ -83,22 +88,26 @@ impl Universe {
         let mut omits: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for request in requests {
             let beyond = request.beyond.as_deref();
-            let mut omit = beyond.and_then(|name| omits.get(name).cloned()).unwrap_or_default();
+            let mut omit = beyond
+                .and_then(|name| omits.get(name).cloned())
+                .unwrap_or_default();
             omit.extend(request.omit.iter().cloned());
             for architecture in &request.architectures {
                 let below = match beyond {
-                    Some(name) => Some(chosen.get(&(name, architecture.as_str())).ok_or_else(|| {
-                        ResolveError::NoBase {
-                            set: request.name.clone(),
-                            base: name.to_owned(),
-                            architecture: architecture.clone(),
-                        }
-                    })?),
+                    Some(name) => {
+                        Some(chosen.get(&(name, architecture.as_str())).ok_or_else(|| {
+                            ResolveError::NoBase {
+                                set: request.name.clone(),
+                                base: name.to_owned(),
+                                architecture: architecture.clone(),
+                            }
+                        })?)
+                    }
                     None => None,
                 };
                 let below = below.cloned().unwrap_or_default();
-                let problem = Problem::new(self, request, architecture, &omit)?;
-                let all = problem.solve(&below)?;
+                let all =
+                    with_room(|| Problem::new(self, request, architecture, &omit)?.solve(&below))?;
                 chosen.insert((&request.name, architecture), all);
             }
             omits.insert(&request.name, omit);
@@ -123,9 +132,14 @@ impl Universe {
         for request in requests {
             let mut set = BTreeMap::new();
             for architecture in &request.architectures {
-                let below = request.beyond.as_deref().and_then(|name| chosen.get(&(name, architecture.as_str())));
+                let below = request
+                    .beyond
+                    .as_deref()
+                    .and_then(|name| chosen.get(&(name, architecture.as_str())));
                 let own = &chosen[&(request.name.as_str(), architecture.as_str())];
-                let ids = own.iter().filter(|id| !below.is_some_and(|below| below.contains(id)));
+                let ids = own
+                    .iter()
+                    .filter(|id| !below.is_some_and(|below| below.contains(id)));
                 let mut keys: Vec<String> = ids
                     .map(|id| {
                         let package = &self.packages[*id];
@@ -139,7 +153,8 @@ impl Universe {
             lock.sets.insert(request.name.clone(), set);
             if !request.omit.is_empty() {
                 let omitted: BTreeSet<String> = request.omit.iter().cloned().collect();
-                lock.omitted.insert(request.name.clone(), omitted.into_iter().collect());
+                lock.omitted
+                    .insert(request.name.clone(), omitted.into_iter().collect());
             }
         }
         lock
@@ -156,8 +171,26 @@ impl Universe {
     }
 }
 
+/// Runs a search, which goes as deep as its set is large, where the stack has room for the whole archive.
+fn with_room<T: Send>(search: impl FnOnce() -> T + Send) -> T {
+    const STACK: usize = 256 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, search);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("cannot start a thread: {error}"),
+        }
+    })
+}
+
 /// Drops what several indexes repeat: packages for all architectures, versions that are in several suites.
-fn without_duplicates(packages: Vec<Package>, suites: &[Suite]) -> Result<Vec<Package>, ResolveError> {
+fn without_duplicates(
+    packages: Vec<Package>,
+    suites: &[Suite],
+) -> Result<Vec<Package>, ResolveError> {
     let mut seen: BTreeMap<(String, String, String), usize> = BTreeMap::new();
     let mut kept: Vec<Package> = Vec::with_capacity(packages.len());
     for package in packages {
@@ -214,11 +247,19 @@ impl<'a> Problem<'a> {
                 source,
             })?;
             if let Some((_, architecture)) = text.split_once(':') {
-                architectures.insert(architecture.split_whitespace().next().unwrap_or(architecture));
+                architectures.insert(
+                    architecture
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or(architecture),
+                );
             }
             roots.push(root);
         }
-        if let Some(name) = omit.iter().find(|name| !universe.by_name.contains_key(name.as_str())) {
+        if let Some(name) = omit
+            .iter()
+            .find(|name| !universe.by_name.contains_key(name.as_str()))
+        {
             return Err(ResolveError::UnknownOmit {
                 set: request.name.clone(),
                 name: name.clone(),
@@ -258,7 +299,8 @@ impl<'a> Problem<'a> {
             return Ok(Rc::clone(known));
         }
         let package = self.package(id);
-        let read = parse_list(&package.conflicts).map_err(|source| self.bad_field(package, source))?;
+        let read =
+            parse_list(&package.conflicts).map_err(|source| self.bad_field(package, source))?;
         let read = Rc::new(read);
         self.conflicts.borrow_mut().insert(id, Rc::clone(&read));
         Ok(read)
@@ -277,11 +319,15 @@ impl<'a> Problem<'a> {
         !self.omit.is_empty()
             && alternatives.iter().any(|relation| {
                 self.omit.contains(relation.name.as_str())
-                    || self.universe.providers.get(&relation.name).is_some_and(|providers| {
-                        providers
-                            .iter()
-                            .any(|(id, _)| self.omit.contains(self.package(*id).name.as_str()))
-                    })
+                    || self
+                        .universe
+                        .providers
+                        .get(&relation.name)
+                        .is_some_and(|providers| {
+                            providers
+                                .iter()
+                                .any(|(id, _)| self.omit.contains(self.package(*id).name.as_str()))
+                        })
             })
     }
 
@@ -289,7 +335,11 @@ impl<'a> Problem<'a> {
     fn candidates(&self, alternatives: &[Relation], depender: &str) -> Vec<usize> {
         let mut all = Vec::new();
         for relation in alternatives {
-            for id in self.real(relation, depender).into_iter().chain(self.provided(relation, depender)) {
+            for id in self
+                .real(relation, depender)
+                .into_iter()
+                .chain(self.provided(relation, depender))
+            {
                 if !all.contains(&id) {
                     all.push(id);
                 }
@@ -301,24 +351,42 @@ impl<'a> Problem<'a> {
 
     /// Packages of the name itself, by preference.
     fn real(&self, relation: &Relation, depender: &str) -> Vec<usize> {
-        let named = self.universe.by_name.get(&relation.name).map(Vec::as_slice).unwrap_or_default();
+        let named = self
+            .universe
+            .by_name
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let fit = named.iter().copied().filter(|id| {
             let package = self.package(*id);
-            self.serves(package, relation.qualifier.as_ref(), depender) && relation.accepts(&package.version)
+            self.serves(package, relation.qualifier.as_ref(), depender)
+                && relation.accepts(&package.version)
         });
         let mut found: Vec<usize> = fit.collect();
-        found.sort_by(|a, b| self.preference(*a, depender).cmp(&self.preference(*b, depender)));
+        found.sort_by(|a, b| {
+            self.preference(*a, depender)
+                .cmp(&self.preference(*b, depender))
+        });
         found
     }
 
     /// Packages that provide the name, by preference.
     fn provided(&self, relation: &Relation, depender: &str) -> Vec<usize> {
-        let providers = self.universe.providers.get(&relation.name).map(Vec::as_slice).unwrap_or_default();
+        let providers = self
+            .universe
+            .providers
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let fit = providers.iter().filter(|(id, provide)| {
-            self.serves(self.package(*id), relation.qualifier.as_ref(), depender) && meets(provide, relation)
+            self.serves(self.package(*id), relation.qualifier.as_ref(), depender)
+                && meets(provide, relation)
         });
         let mut found: Vec<usize> = fit.map(|(id, _)| *id).collect();
-        found.sort_by(|a, b| self.preference(*a, depender).cmp(&self.preference(*b, depender)));
+        found.sort_by(|a, b| {
+            self.preference(*a, depender)
+                .cmp(&self.preference(*b, depender))
+        });
         found
     }
 
@@ -341,7 +409,9 @@ impl<'a> Problem<'a> {
         self.architectures.contains(architecture)
             && match qualifier {
                 None => architecture == depender || package.multi_arch == MultiArch::Foreign,
-                Some(Qualifier::Any) => architecture == depender || package.multi_arch == MultiArch::Allowed,
+                Some(Qualifier::Any) => {
+                    architecture == depender || package.multi_arch == MultiArch::Allowed
+                }
                 Some(Qualifier::Architecture(wanted)) => architecture == wanted,
             }
     }
@@ -368,9 +438,18 @@ impl<'a> Problem<'a> {
                 _ => true,
             };
             let named = relation.name == other.name && relation.accepts(&other.version);
-            architecture && (named || other.provides.iter().any(|p| p.name == relation.name && meets(p, relation)))
+            architecture
+                && (named
+                    || other
+                        .provides
+                        .iter()
+                        .any(|p| p.name == relation.name && meets(p, relation)))
         };
-        Ok(self.conflicts(a)?.iter().find(|relation| hit(relation)).cloned())
+        Ok(self
+            .conflicts(a)?
+            .iter()
+            .find(|relation| hit(relation))
+            .cloned())
     }
 }
 

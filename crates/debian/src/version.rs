@@ -70,11 +70,21 @@ impl FromStr for Version {
         if revision_start > upstream_end && revision.is_empty() {
             return Err(error("the revision is empty"));
         }
-        if !upstream.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+~:".contains(&b)) {
-            return Err(error("the upstream version has a character outside A-Z a-z 0-9 . - + ~ :"));
+        if !upstream
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-+~:".contains(&b))
+        {
+            return Err(error(
+                "the upstream version has a character outside A-Z a-z 0-9 . - + ~ :",
+            ));
         }
-        if !revision.bytes().all(|b| b.is_ascii_alphanumeric() || b".+~".contains(&b)) {
-            return Err(error("the revision has a character outside A-Z a-z 0-9 . + ~"));
+        if !revision
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".+~".contains(&b))
+        {
+            return Err(error(
+                "the revision has a character outside A-Z a-z 0-9 . + ~",
+            ));
         }
         Ok(Version {
             epoch,
@@ -174,24 +184,58 @@ mod tests {
     #[test]
     fn orders_as_policy_says() {
         let ascending = [
-            "0~~", "0~~a", "0~", "0", "0a", "0+", "1.0~rc1-1", "1.0-0", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a-1",
-            "1.0.1-1", "1.10-1", "2", "1:0.1",
+            "0~~",
+            "0~~a",
+            "0~",
+            "0",
+            "0a",
+            "0+",
+            "1.0~rc1-1",
+            "1.0-0",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0-1.1",
+            "1.0a-1",
+            "1.0.1-1",
+            "1.10-1",
+            "2",
+            "1:0.1",
         ];
         for pair in ascending.windows(2) {
-            assert!(version(pair[0]) < version(pair[1]), "{} < {}", pair[0], pair[1]);
+            assert!(
+                version(pair[0]) < version(pair[1]),
+                "{} < {}",
+                pair[0],
+                pair[1]
+            );
         }
     }
 
     #[test]
     fn equal_versions_may_be_written_differently() {
-        for (a, b) in [("1.0", "1.0-0"), ("1.01", "1.1"), ("0:1", "1"), ("1.0-00", "1.0-0")] {
+        for (a, b) in [
+            ("1.0", "1.0-0"),
+            ("1.01", "1.1"),
+            ("0:1", "1"),
+            ("1.0-00", "1.0-0"),
+        ] {
             assert_eq!(version(a), version(b));
         }
     }
 
     #[test]
     fn refuses_what_is_no_version() {
-        for text in ["", "a:1", ":1", "1:", "1-", "1_0", "1 0", "99999999999:1", "1-1:1/"] {
+        for text in [
+            "",
+            "a:1",
+            ":1",
+            "1:",
+            "1-",
+            "1_0",
+            "1 0",
+            "99999999999:1",
+            "1-1:1/",
+        ] {
             assert!(text.parse::<Version>().is_err(), "`{text}` was accepted");
         }
     }

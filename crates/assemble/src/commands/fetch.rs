@@ -80,8 +80,15 @@ pub fn run(args: Args) -> Result<()> {
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
     let missing = store.missing(paths(&pinned, &debs))?;
-    let wanted_crates: Vec<&Crate> = pinned.crates.iter().filter(|each| missing.contains(&each.path)).collect();
-    let wanted_debs: Vec<&Deb<'_>> = debs.iter().filter(|each| missing.contains(&each.path)).collect();
+    let wanted_crates: Vec<&Crate> = pinned
+        .crates
+        .iter()
+        .filter(|each| missing.contains(&each.path))
+        .collect();
+    let wanted_debs: Vec<&Deb<'_>> = debs
+        .iter()
+        .filter(|each| missing.contains(&each.path))
+        .collect();
 
     let mut report = Report {
         git: pinned.git.clone(),
@@ -93,7 +100,9 @@ pub fn run(args: Args) -> Result<()> {
         let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store));
         let packages = fetch_debs(&args.mirror, &wanted_debs, &store);
         // A panic in there has said what it is.
-        crates.join().map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
+        crates
+            .join()
+            .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
         packages
     })?;
     report.packages.added -= report.missing.len();
@@ -112,22 +121,34 @@ fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store) -> Result<()> {
     let bar = progress_bar("crates", wanted.len());
     crates::download(lock, || bar.inc(1))?;
     let files = crates::find(wanted)?;
-    store.add(&files).with_context(|| format!("cannot add the crates to {store}"))?;
+    store
+        .add(&files)
+        .with_context(|| format!("cannot add the crates to {store}"))?;
     bar.finish_and_clear();
     Ok(())
 }
 
-fn fetch_debs(mirrors: &[(String, String)], wanted: &[&Deb<'_>], store: &Store) -> Result<Vec<Missing>> {
+fn fetch_debs(
+    mirrors: &[(String, String)],
+    wanted: &[&Deb<'_>],
+    store: &Store,
+) -> Result<Vec<Missing>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let bar = progress_bar("packages", wanted.len());
     let directory = apt_directory()?;
-    let arrived = debs::download(wanted, directory.path(), mirrors, |done| bar.set_position(done as u64))?;
-    store.add(&arrived.files).with_context(|| format!("cannot add the packages to {store}"))?;
+    let arrived = debs::download(wanted, directory.path(), mirrors, |done| {
+        bar.set_position(done as u64)
+    })?;
+    store
+        .add(&arrived.files)
+        .with_context(|| format!("cannot add the packages to {store}"))?;
     bar.finish_and_clear();
     let missing = arrived.missing.into_iter();
-    Ok(missing.map(|(file, reason)| Missing { file, reason }).collect())
+    Ok(missing
+        .map(|(file, reason)| Missing { file, reason })
+        .collect())
 }
 
 fn apt_directory() -> Result<tempfile::TempDir> {
@@ -162,7 +183,10 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(report)?);
     } else {
         for (name, counts) in [("crates", &report.crates), ("packages", &report.packages)] {
-            println!("{name:<9} {:>5}  added {:>4}  present {:>4}", counts.total, counts.added, counts.present);
+            println!(
+                "{name:<9} {:>5}  added {:>4}  present {:>4}",
+                counts.total, counts.added, counts.present
+            );
         }
     }
     for missing in &report.missing {
@@ -177,7 +201,11 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         );
     }
     if !report.git.is_empty() && !args.json {
-        println!("git       {:>5}  not fetched here: {}", report.git.len(), report.git.join(", "));
+        println!(
+            "git       {:>5}  not fetched here: {}",
+            report.git.len(),
+            report.git.join(", ")
+        );
     }
     Ok(())
 }

@@ -40,7 +40,9 @@ pub struct Args {
 /// Reads the value of `--mirror`.
 pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((archive, url)) if !archive.is_empty() && url.contains(':') => Ok((archive.to_owned(), url.to_owned())),
+        Some((archive, url)) if !archive.is_empty() && url.contains(':') => {
+            Ok((archive.to_owned(), url.to_owned()))
+        }
         _ => Err("expected ARCHIVE=URL, such as debian=http://mirror.example/debian".to_owned()),
     }
 }
@@ -102,12 +104,16 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn read_images(path: &Path) -> Result<Images> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn suites(debian: &Debian) -> Vec<Suite> {
-    let names = debian.suites.clone().unwrap_or_else(|| vec!["bookworm".to_owned()]);
+    let names = debian
+        .suites
+        .clone()
+        .unwrap_or_else(|| vec!["bookworm".to_owned()]);
     names
         .into_iter()
         .map(|name| Suite {
@@ -120,7 +126,11 @@ fn suites(debian: &Debian) -> Vec<Suite> {
 
 /// The sets to resolve, those that others go beyond first.
 fn requests(images: &Images) -> Result<Vec<SetRequest>> {
-    let architectures = images.debian.architectures.clone().unwrap_or_else(|| vec!["amd64".to_owned()]);
+    let architectures = images
+        .debian
+        .architectures
+        .clone()
+        .unwrap_or_else(|| vec!["amd64".to_owned()]);
     let named = images.debian.sets.iter().map(|(name, set)| SetRequest {
         name: name.clone(),
         roots: set.packages.clone(),
@@ -128,12 +138,19 @@ fn requests(images: &Images) -> Result<Vec<SetRequest>> {
         omit: set.omit.clone(),
         beyond: None,
     });
-    let own = images.images.iter().filter(|(_, image)| !image.packages.is_empty());
+    let own = images
+        .images
+        .iter()
+        .filter(|(_, image)| !image.packages.is_empty());
     let own = own.map(|(name, image)| SetRequest {
         name: format!("images.{name}"),
         roots: image.packages.clone(),
         architectures: architectures.clone(),
-        beyond: images.debian.sets.contains_key("base").then(|| "base".to_owned()),
+        beyond: images
+            .debian
+            .sets
+            .contains_key("base")
+            .then(|| "base".to_owned()),
         ..SetRequest::default()
     });
     let requests: Vec<SetRequest> = named.chain(own).collect();
@@ -145,7 +162,12 @@ fn requests(images: &Images) -> Result<Vec<SetRequest>> {
 
 fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Lock> {
     let mut mirrors = Mirrors::default();
-    if suites.iter().any(|suite| !args.mirror.iter().any(|(archive, _)| *archive == suite.archive)) {
+    if suites.iter().any(|suite| {
+        !args
+            .mirror
+            .iter()
+            .any(|(archive, _)| *archive == suite.archive)
+    }) {
         mirrors = Mirrors::of_machine()?;
     }
     for (archive, url) in &args.mirror {
@@ -166,12 +188,20 @@ fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Loc
 
 /// Every architecture that a set is for or that one of its packages names.
 fn architectures(requests: &[SetRequest]) -> Vec<String> {
-    let own = requests.iter().flat_map(|request| request.architectures.iter().cloned());
-    let named = requests.iter().flat_map(|request| &request.roots).filter_map(|root| {
-        let (_, architecture) = root.split_once(':')?;
-        architecture.split_whitespace().next().map(str::to_owned)
-    });
-    own.chain(named).collect::<BTreeSet<_>>().into_iter().collect()
+    let own = requests
+        .iter()
+        .flat_map(|request| request.architectures.iter().cloned());
+    let named = requests
+        .iter()
+        .flat_map(|request| &request.roots)
+        .filter_map(|root| {
+            let (_, architecture) = root.split_once(':')?;
+            architecture.split_whitespace().next().map(str::to_owned)
+        });
+    own.chain(named)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn first_difference(old: &str, new: &str) -> String {
@@ -179,14 +209,23 @@ fn first_difference(old: &str, new: &str) -> String {
         return " (there is none)".to_owned();
     }
     let lines = old.lines().map(Some).chain(std::iter::repeat(None));
-    let place = new.lines().zip(lines).position(|(new, old)| Some(new) != old);
-    place.map_or(String::new(), |line| format!(" (first difference in line {})", line + 1))
+    let place = new
+        .lines()
+        .zip(lines)
+        .position(|(new, old)| Some(new) != old);
+    place.map_or(String::new(), |line| {
+        format!(" (first difference in line {})", line + 1)
+    })
 }
 
 fn report(args: &Args, lock: &Lock, unchanged: bool) {
     for (name, set) in &lock.sets {
         for (architecture, keys) in set {
-            let bytes: u64 = keys.iter().filter_map(|key| lock.packages.get(key)).map(|p| p.size).sum();
+            let bytes: u64 = keys
+                .iter()
+                .filter_map(|key| lock.packages.get(key))
+                .map(|p| p.size)
+                .sum();
             println!(
                 "{name:<16} {architecture:<8} {:>4} packages {:>8.1} MB",
                 keys.len(),
@@ -194,6 +233,10 @@ fn report(args: &Args, lock: &Lock, unchanged: bool) {
             );
         }
     }
-    let state = if unchanged { "is up to date" } else { "written" };
+    let state = if unchanged {
+        "is up to date"
+    } else {
+        "written"
+    };
     println!("{} {state}", args.lock.display());
 }

@@ -76,8 +76,14 @@ impl Problem<'_> {
         let mut reason = self.what_exists(std::slice::from_ref(root), self.native);
         let providers = self.provided(root, self.native);
         if !providers.is_empty() {
-            let names: Vec<&str> = providers.iter().map(|id| self.package(*id).name.as_str()).collect();
-            reason = format!("no package has that name; it is provided by {}: name one of them", names.join(", "));
+            let names: Vec<&str> = providers
+                .iter()
+                .map(|id| self.package(*id).name.as_str())
+                .collect();
+            reason = format!(
+                "no package has that name; it is provided by {}: name one of them",
+                names.join(", ")
+            );
         }
         self.missing(root.to_string(), reason)
     }
@@ -95,7 +101,10 @@ impl Problem<'_> {
         // Each step goes to a reason that was found earlier, so this ends.
         while let Some((id, why)) = first_with_reason(&candidates, hopeless, below) {
             chain.push(text_of(&why.alternatives));
-            last = (why.alternatives.clone(), self.effective(self.package(id)).to_owned());
+            last = (
+                why.alternatives.clone(),
+                self.effective(self.package(id)).to_owned(),
+            );
             candidates.clone_from(&why.candidates);
             below = why.rank;
         }
@@ -130,27 +139,54 @@ impl Problem<'_> {
 
     /// What the suites have instead of what is asked for.
     fn what_exists(&self, alternatives: &[Relation], depender: &str) -> String {
-        let texts: Vec<String> = alternatives.iter().map(|r| self.what_exists_of(r, depender)).collect();
+        let texts: Vec<String> = alternatives
+            .iter()
+            .map(|r| self.what_exists_of(r, depender))
+            .collect();
         texts.join("; ")
     }
 
     fn what_exists_of(&self, relation: &Relation, depender: &str) -> String {
-        let suites: Vec<&str> = self.universe.suites.iter().map(|suite| suite.name.as_str()).collect();
+        let suites: Vec<&str> = self
+            .universe
+            .suites
+            .iter()
+            .map(|suite| suite.name.as_str())
+            .collect();
         let suites = suites.join(", ");
-        let named = self.universe.by_name.get(&relation.name).map(Vec::as_slice).unwrap_or_default();
+        let named = self
+            .universe
+            .by_name
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let versions: Vec<String> = named
             .iter()
             .map(|id| self.package(*id))
-            .map(|p| format!("{} ({}, {})", p.version, p.architecture, self.universe.suites[p.suite].name))
+            .map(|p| {
+                format!(
+                    "{} ({}, {})",
+                    p.version, p.architecture, self.universe.suites[p.suite].name
+                )
+            })
             .collect();
         if versions.is_empty() {
-            let provided = self.universe.providers.get(&relation.name).is_some_and(|p| !p.is_empty());
+            let provided = self
+                .universe
+                .providers
+                .get(&relation.name)
+                .is_some_and(|p| !p.is_empty());
             return match provided {
-                true => format!("`{relation}` is only provided, and not in a way that fits {depender}"),
+                true => {
+                    format!("`{relation}` is only provided, and not in a way that fits {depender}")
+                }
                 false => format!("no package `{}` in {suites}", relation.name),
             };
         }
-        format!("no package fits `{relation}` for {depender}; there is {}", versions.join(", "))
+        format!(
+            "no package fits `{relation}` for {depender}; there is {}",
+            versions.join(", ")
+        )
     }
 
     /// `a → b → c` for a chosen package.
@@ -171,12 +207,23 @@ impl Problem<'_> {
         let way = self.chain_to(chosen, Some(place)).join(" → ");
         let this = format!("{} {}", package.key(), package.version);
         if package.name == rival.name {
-            return format!("{this} cannot be installed beside {} {} ({way})", rival.key(), rival.version);
+            return format!(
+                "{this} cannot be installed beside {} {} ({way})",
+                rival.key(),
+                rival.version
+            );
         }
         // A field that cannot be read was an error long before.
-        match (self.excludes(id, chosen[place].id), self.excludes(chosen[place].id, id)) {
-            (Ok(Some(relation)), _) => format!("{this} conflicts with `{relation}`, which is here through {way}"),
-            (_, Ok(Some(relation))) => format!("{this} is in conflict with {way}, which excludes `{relation}`"),
+        match (
+            self.excludes(id, chosen[place].id),
+            self.excludes(chosen[place].id, id),
+        ) {
+            (Ok(Some(relation)), _) => {
+                format!("{this} conflicts with `{relation}`, which is here through {way}")
+            }
+            (_, Ok(Some(relation))) => {
+                format!("{this} is in conflict with {way}, which excludes `{relation}`")
+            }
             _ => format!("{this} is in conflict with {way}"),
         }
     }

@@ -42,6 +42,8 @@ struct Search<'p, 'a> {
     /// Packages that cannot be installed whatever is chosen, with the reason.
     hopeless: BTreeMap<usize, Why>,
     chosen: Vec<Chosen>,
+    /// The packages in `chosen`.
+    ids: BTreeSet<usize>,
     /// How many of the chosen were there before: they were resolved with their own set.
     below: usize,
     first_dead_end: Option<WhyNot>,
@@ -60,7 +62,14 @@ impl<'a> Problem<'a> {
         let mut search = Search {
             problem: self,
             hopeless,
-            chosen: below.iter().map(|id| Chosen { id: *id, parent: None }).collect(),
+            chosen: below
+                .iter()
+                .map(|id| Chosen {
+                    id: *id,
+                    parent: None,
+                })
+                .collect(),
+            ids: below.clone(),
             below: below.len(),
             first_dead_end: None,
         };
@@ -74,7 +83,10 @@ impl<'a> Problem<'a> {
     }
 
     /// The packages that may stand for each root: of its own name, never providers.
-    fn root_candidates(&self, below: &BTreeSet<usize>) -> Result<Vec<(Relation, Vec<usize>)>, ResolveError> {
+    fn root_candidates(
+        &self,
+        below: &BTreeSet<usize>,
+    ) -> Result<Vec<(Relation, Vec<usize>)>, ResolveError> {
         self.roots
             .iter()
             .map(|root| {
@@ -90,11 +102,17 @@ impl<'a> Problem<'a> {
 
     /// Everything that roots may lead to and that lacks something whatever is chosen, with the dependency that
     /// cannot be met. Conflicts are not looked at.
-    fn hopeless(&self, roots: &[(Relation, Vec<usize>)]) -> Result<BTreeMap<usize, Why>, ResolveError> {
+    fn hopeless(
+        &self,
+        roots: &[(Relation, Vec<usize>)],
+    ) -> Result<BTreeMap<usize, Why>, ResolveError> {
         let mut groups: Vec<(usize, Alternatives, Vec<usize>)> = Vec::new();
         let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let mut queue: Vec<usize> = roots.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        let mut queue: Vec<usize> = roots
+            .iter()
+            .flat_map(|(_, ids)| ids.iter().copied())
+            .collect();
         while let Some(id) = queue.pop() {
             if !seen.insert(id) {
                 continue;
@@ -115,7 +133,9 @@ impl<'a> Problem<'a> {
         let mut check: Vec<usize> = (0..groups.len()).collect();
         while let Some(group) = check.pop() {
             let (owner, alternatives, candidates) = &groups[group];
-            if hopeless.contains_key(owner) || candidates.iter().any(|id| !hopeless.contains_key(id)) {
+            if hopeless.contains_key(owner)
+                || candidates.iter().any(|id| !hopeless.contains_key(id))
+            {
                 continue;
             }
             let why = Why {
@@ -132,7 +152,11 @@ impl<'a> Problem<'a> {
 
 impl Search<'_, '_> {
     /// Takes the roots one after another, then what they need.
-    fn roots(&mut self, roots: &[(Relation, Vec<usize>)], next: usize) -> Result<Step, ResolveError> {
+    fn roots(
+        &mut self,
+        roots: &[(Relation, Vec<usize>)],
+        next: usize,
+    ) -> Result<Step, ResolveError> {
         let Some((root, candidates)) = roots.get(next) else {
             let mut pending = Vec::new();
             for place in self.below..self.chosen.len() {
@@ -187,10 +211,12 @@ impl Search<'_, '_> {
                 continue;
             }
             self.chosen.push(Chosen { id: *id, parent });
+            self.ids.insert(*id);
             match then(self)? {
                 Step::Done => return Ok(Step::Done),
                 Step::DeadEnd(mut dead_end) => {
                     self.chosen.truncate(level);
+                    self.ids.remove(id);
                     if !dead_end.involved.remove(&level) {
                         return Ok(Step::DeadEnd(dead_end));
                     }
@@ -239,10 +265,14 @@ impl Search<'_, '_> {
     }
 
     fn hopeful(&self, candidates: &[usize]) -> Vec<usize> {
-        candidates.iter().copied().filter(|id| !self.hopeless.contains_key(id)).collect()
+        candidates
+            .iter()
+            .copied()
+            .filter(|id| !self.hopeless.contains_key(id))
+            .collect()
     }
 
     fn is_met(&self, candidates: &[usize]) -> bool {
-        self.chosen.iter().any(|chosen| candidates.contains(&chosen.id))
+        candidates.iter().any(|id| self.ids.contains(id))
     }
 }

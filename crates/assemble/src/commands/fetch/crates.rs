@@ -45,8 +45,10 @@ struct Package {
 
 /// Reads `Cargo.lock`.
 pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
-    let text = std::fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let read: CargoLock = toml::from_str(&text).with_context(|| format!("cannot read {}", lock.display()))?;
+    let text =
+        std::fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let read: CargoLock =
+        toml::from_str(&text).with_context(|| format!("cannot read {}", lock.display()))?;
     let mut pinned = Pinned::default();
     for package in read.package {
         let Some(source) = package.source else {
@@ -94,7 +96,11 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
         }
     }
     if !child.wait().context("cargo fetch")?.success() {
-        bail!("cargo fetch --locked failed in {}:\n{}", directory.display(), said.join("\n"));
+        bail!(
+            "cargo fetch --locked failed in {}:\n{}",
+            directory.display(),
+            said.join("\n")
+        );
     }
     Ok(())
 }
@@ -111,7 +117,11 @@ pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
     let mut damaged = BTreeMap::new();
     for each in wanted {
         let mut file = None;
-        for candidate in registries.iter().map(|registry| registry.join(&each.file)).filter(|path| path.is_file()) {
+        for candidate in registries
+            .iter()
+            .map(|registry| registry.join(&each.file))
+            .filter(|path| path.is_file())
+        {
             match sha256_of(&candidate)? {
                 sha256 if sha256 == each.sha256 => file = Some(candidate),
                 other => drop(damaged.insert(each.file.as_str(), (candidate, other, &each.sha256))),
@@ -147,12 +157,14 @@ fn cargo_home() -> Result<PathBuf> {
     if let Some(home) = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
         return Ok(PathBuf::from(home));
     }
-    let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set; cargo's cache cannot be found")?;
+    let home = std::env::var_os("HOME")
+        .context("neither CARGO_HOME nor HOME is set; cargo's cache cannot be found")?;
     Ok(PathBuf::from(home).join(".cargo"))
 }
 
 fn directories(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read cargo's cache {}", path.display()))?;
+    let entries = std::fs::read_dir(path)
+        .with_context(|| format!("cannot read cargo's cache {}", path.display()))?;
     let mut all: Vec<PathBuf> = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<_>>()

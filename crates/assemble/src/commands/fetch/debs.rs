@@ -19,10 +19,18 @@ pub struct Deb<'l> {
 }
 
 /// The packages of the sets and architectures that are asked for; empty lists ask for all.
-pub fn select<'l>(lock: &'l Lock, sets: &[String], architectures: &[String], store: &Store) -> Result<Vec<Deb<'l>>> {
+pub fn select<'l>(
+    lock: &'l Lock,
+    sets: &[String],
+    architectures: &[String],
+    store: &Store,
+) -> Result<Vec<Deb<'l>>> {
     if let Some(unknown) = sets.iter().find(|name| !lock.sets.contains_key(*name)) {
         let known: Vec<&str> = lock.sets.keys().map(String::as_str).collect();
-        bail!("the lock has no set `{unknown}`; it has {}", known.join(", "));
+        bail!(
+            "the lock has no set `{unknown}`; it has {}",
+            known.join(", ")
+        );
     }
     let known: BTreeSet<&String> = lock.sets.values().flat_map(BTreeMap::keys).collect();
     if let Some(unknown) = architectures.iter().find(|name| !known.contains(name)) {
@@ -35,14 +43,17 @@ pub fn select<'l>(lock: &'l Lock, sets: &[String], architectures: &[String], sto
             keys.extend(members);
         }
     }
-    let debs = keys.into_iter().filter_map(|key| lock.packages.get_key_value(key)).map(|(key, package)| {
-        let file = store_name(key, &package.version);
-        Deb {
-            path: store.path_of(&file, &package.sha256),
-            file,
-            package,
-        }
-    });
+    let debs = keys
+        .into_iter()
+        .filter_map(|key| lock.packages.get_key_value(key))
+        .map(|(key, package)| {
+            let file = store_name(key, &package.version);
+            Deb {
+                path: store.path_of(&file, &package.sha256),
+                file,
+                package,
+            }
+        });
     Ok(debs.collect())
 }
 
@@ -83,7 +94,9 @@ pub fn download(
     for (place, deb) in wanted.iter().enumerate() {
         match reasons.get(&place) {
             Some(reason) => arrived.missing.push((deb.file.clone(), reason.clone())),
-            None => arrived.files.push((downloads[place].to.clone(), deb.path.clone())),
+            None => arrived
+                .files
+                .push((downloads[place].to.clone(), deb.path.clone())),
         }
     }
     Ok(arrived)

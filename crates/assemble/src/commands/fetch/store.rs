@@ -40,14 +40,23 @@ impl Store {
     }
 
     /// Those of the paths that are not in the store.
-    pub fn missing<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Result<BTreeSet<String>> {
+    pub fn missing<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p str>,
+    ) -> Result<BTreeSet<String>> {
         let paths: Vec<&str> = paths.into_iter().collect();
         let mut missing = BTreeSet::new();
         for batch in paths.chunks(BATCH) {
             let mut command = self.command();
-            command.args(["--check-validity", "--print-invalid"]).args(batch);
+            command
+                .args(["--check-validity", "--print-invalid"])
+                .args(batch);
             let output = run(&mut command)?;
-            missing.extend(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned));
+            missing.extend(
+                String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .map(str::to_owned),
+            );
         }
         Ok(missing)
     }
@@ -56,16 +65,25 @@ impl Store {
     pub fn add(&self, files: &[(PathBuf, String)]) -> Result<()> {
         for batch in files.chunks(BATCH) {
             let mut command = self.command();
-            command.args(["--add-fixed", "sha256"]).args(batch.iter().map(|(file, _)| file));
+            command
+                .args(["--add-fixed", "sha256"])
+                .args(batch.iter().map(|(file, _)| file));
             let output = run(&mut command)?;
             let output = String::from_utf8_lossy(&output.stdout);
             let added: Vec<&str> = output.lines().collect();
             if added.len() != batch.len() {
-                bail!("nix-store --add-fixed added {} of {} files", added.len(), batch.len());
+                bail!(
+                    "nix-store --add-fixed added {} of {} files",
+                    added.len(),
+                    batch.len()
+                );
             }
             for ((file, expected), added) in batch.iter().zip(added) {
                 if added != expected {
-                    bail!("{} was added as {added}, expected {expected}", file.display());
+                    bail!(
+                        "{} was added as {added}, expected {expected}",
+                        file.display()
+                    );
                 }
             }
         }
@@ -97,7 +115,10 @@ fn run(command: &mut Command) -> Result<Output> {
         .context("nix-store cannot be started; install Nix first: apt-get install nix-bin")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("nix-store failed: {}", said.trim().trim_start_matches("error: "));
+        bail!(
+            "nix-store failed: {}",
+            said.trim().trim_start_matches("error: ")
+        );
     }
     Ok(output)
 }
@@ -143,12 +164,36 @@ mod tests {
 
     /// What `nix-store --print-fixed-path sha256 HASH NAME` of Nix 2.8 says.
     const KNOWN: &[(&str, &str, &str)] = &[
-        ("serde-1.0.219.crate", "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1", "/nix/store/j3r98lsjyv9cc2qmnchi9n2dfkhy8ni4-serde-1.0.219.crate"),
-        ("serde-1.0.219.crate", "0000000000000000000000000000000000000000000000000000000000000000", "/nix/store/c3ljcagrx9fas0xg9rqgbqnkmb2n8mis-serde-1.0.219.crate"),
-        ("libc6_2.36-9-deb12u14_amd64.deb", "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1", "/nix/store/459p0vbz9jf2dxbdi5zsv97f4pjiqi90-libc6_2.36-9-deb12u14_amd64.deb"),
-        ("libc6_2.36-9-deb12u14_amd64.deb", "0000000000000000000000000000000000000000000000000000000000000000", "/nix/store/xyp5blfzbf0bnmdl2fmvcr90q9r1x7qh-libc6_2.36-9-deb12u14_amd64.deb"),
-        ("a", "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1", "/nix/store/6b0xzsv2a3zba3zz7xnxrbnm5pspz6vc-a"),
-        ("a", "0000000000000000000000000000000000000000000000000000000000000000", "/nix/store/19k94y693b5mi3rbb0f3y9c4zq1jc3z0-a"),
+        (
+            "serde-1.0.219.crate",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/j3r98lsjyv9cc2qmnchi9n2dfkhy8ni4-serde-1.0.219.crate",
+        ),
+        (
+            "serde-1.0.219.crate",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/c3ljcagrx9fas0xg9rqgbqnkmb2n8mis-serde-1.0.219.crate",
+        ),
+        (
+            "libc6_2.36-9-deb12u14_amd64.deb",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/459p0vbz9jf2dxbdi5zsv97f4pjiqi90-libc6_2.36-9-deb12u14_amd64.deb",
+        ),
+        (
+            "libc6_2.36-9-deb12u14_amd64.deb",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/xyp5blfzbf0bnmdl2fmvcr90q9r1x7qh-libc6_2.36-9-deb12u14_amd64.deb",
+        ),
+        (
+            "a",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/6b0xzsv2a3zba3zz7xnxrbnm5pspz6vc-a",
+        ),
+        (
+            "a",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/19k94y693b5mi3rbb0f3y9c4zq1jc3z0-a",
+        ),
     ];
 
     #[test]
