@@ -7,6 +7,7 @@ use crate::model::*;
 use crate::parse::built_in_users;
 use crate::problem::{Problem, Source, quoted_list, suggestion};
 use crate::sources::{Found, Sources};
+use crate::value;
 
 /// All problems that show without the workspace's packages and files.
 pub(crate) fn references(description: &Description) -> Vec<Problem> {
@@ -39,29 +40,34 @@ fn check_toolchain(description: &Description, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Every set that another stands over is there, and none stands over itself.
+/// Every set that another goes beyond is there, and none goes beyond itself.
 fn check_sets(description: &Description, problems: &mut Vec<Problem>) {
     let sets = &description.debian.sets;
     for (name, set) in sets {
-        let Some(over) = &set.over else { continue };
-        if !sets.contains_key(over.get_ref()) {
+        let Some(beyond) = &set.beyond else { continue };
+        if !sets.contains_key(beyond.get_ref()) {
             let user = format!("the set `{name}`");
-            problems.push(missing_set(description, over.get_ref(), over.span(), &user));
+            problems.push(missing_set(
+                description,
+                beyond.get_ref(),
+                beyond.span(),
+                &user,
+            ));
             continue;
         }
         let below = |name: &String| {
             sets.get(name)?
-                .over
+                .beyond
                 .as_ref()
-                .map(|over| over.get_ref().clone())
+                .map(|beyond| beyond.get_ref().clone())
         };
-        let way = std::iter::successors(Some(over.get_ref().clone()), below).take(sets.len());
+        let way = std::iter::successors(Some(beyond.get_ref().clone()), below).take(sets.len());
         if way.into_iter().any(|below| below == *name) {
             let problem = description.source.problem(
-                over.span(),
-                format!("the set `{name}` would stand over itself"),
+                beyond.span(),
+                format!("the set `{name}` would go beyond itself"),
             );
-            problems.push(problem.help("drop one of these `over`"));
+            problems.push(problem.help("drop one of these `beyond`"));
         }
     }
 }
@@ -80,7 +86,15 @@ fn missing_set(description: &Description, set: &str, span: Range<usize>, user: &
 fn check_user_numbers(description: &Description, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<u32, &Spanned<User>> = BTreeMap::new();
     let built_in = built_in_users().map(|user| Spanned::new(0..0, user));
-    for user in built_in.iter().chain(&description.users) {
+    // One that takes a built-in name was told so.
+    let taken = |user: &&Spanned<User>| {
+        let name = &user.get_ref().name;
+        built_in
+            .iter()
+            .any(|built_in| built_in.get_ref().name == *name)
+    };
+    let own = description.users.iter().filter(|user| !taken(user));
+    for user in built_in.iter().chain(own) {
         let number = user.get_ref().uid;
         if let Some(other) = seen.insert(number, user) {
             let message = format!(
@@ -139,9 +153,13 @@ impl Description {
         built_in_users().into_iter().chain(own).collect()
     }
 
-    /// The account of that name.
-    pub(crate) fn user(&self, name: &str) -> Option<User> {
-        self.all_users().into_iter().find(|user| user.name == name)
+    /// The numbers of user and group that `name` stands for: the name of an account, `UID` or `UID:GID`.
+    pub(crate) fn account(&self, name: &str) -> Option<(u32, u32)> {
+        if let Some(user) = self.all_users().into_iter().find(|user| user.name == name) {
+            return Some((user.uid, user.gid));
+        }
+        let (uid, gid) = name.split_once(':').unwrap_or((name, name));
+        Some((value::account_number(uid)?, value::account_number(gid)?))
     }
 }
 
@@ -158,13 +176,13 @@ fn check_users(description: &Description, image: &Image, problems: &mut Vec<Prob
         .flat_map(|owner| [&owner.user, &owner.group]);
     let users = description.all_users();
     for name in owners.chain([&fields.user]).flatten() {
-        if !users.iter().any(|user| user.name == *name.get_ref()) {
+        if description.account(name.get_ref()).is_none() {
             let known = users.iter().map(|user| user.name.as_str());
             let help = suggestion(name.get_ref(), "users", known);
             let message = format!("there is no user `{}`", name.get_ref());
             let problem = description.source.problem(name.span(), message);
             problems.push(problem.help(format!(
-                "add [users.{}] with its `uid`; {help}",
+                "add [users.{}] with its `uid`, or write a number; {help}",
                 name.get_ref()
             )));
         }

@@ -5,6 +5,7 @@
 //! nothing is left to decide.
 
 mod check;
+mod dialect;
 mod model;
 pub mod normal;
 mod normalize;
@@ -15,9 +16,11 @@ pub mod schema;
 mod sources;
 mod targets;
 mod value;
+mod workspace;
 
 pub use model::*;
 pub use problem::{Problem, Problems, Source};
 pub use sources::Sources;
 pub use targets::{Package, Target, Targets, TargetsError};
 pub use value::Platform;
+pub use workspace::{Workspace, locked_names};

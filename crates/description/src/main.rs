@@ -5,17 +5,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use description::{Description, Sources, Targets};
+use description::{Description, Sources, Targets, Workspace, locked_names};
 
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--source-list LIST] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--source-list LIST] [--lock Cargo.lock] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
     --targets      the workspace's packages and targets, as `plan` writes them
     --source-list  the workspace's files, one path a line: sources that are not among them are errors
+    --lock         the workspace's Cargo.lock: crates that are not in it are errors
     --out          where to write; `-` is standard output
   check        say all that is wrong with FILE; its sources are looked for beside it, or under DIR
 
@@ -49,7 +50,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.first().map(String::as_str) {
         Some("normalize") => normalize(&Arguments::parse(
             &arguments[1..],
-            &["--targets", "--source-list", "--out"],
+            &["--targets", "--source-list", "--lock", "--out"],
         )?),
         Some("check") => check(&Arguments::parse(&arguments[1..], &["--root"])?),
         Some("help" | "--help" | "-h") => {
@@ -108,12 +109,17 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
     let description = parse(&arguments.file)?;
     let targets = Targets::from_json(&read(Path::new(targets))?)
         .map_err(|error| bad_data(format!("{targets}: error: {error}")))?;
-    let sources = match arguments.option("--source-list") {
-        Some(list) => Sources::listed(&read(Path::new(list))?),
-        None => Sources::Unknown,
-    };
+    let mut workspace = Workspace::new(targets);
+    if let Some(list) = arguments.option("--source-list") {
+        workspace.sources = Sources::listed(&read(Path::new(list))?);
+    }
+    if let Some(lock) = arguments.option("--lock") {
+        let names = locked_names(&read(Path::new(lock))?)
+            .map_err(|error| bad_data(format!("{lock}: error: {error}")))?;
+        workspace.locked = Some(names);
+    }
     let normal = description
-        .normalize(&targets, &sources)
+        .normalize(&workspace)
         .map_err(|problems| bad_data(problems.to_string()))?;
     write(out, &normal.to_json())
 }

@@ -45,7 +45,7 @@ pub struct Set {
     /// What is left out although something depends on it.
     pub omit: Vec<String>,
     /// The set whose packages are there already.
-    pub over: Option<Spanned<String>>,
+    pub beyond: Option<Spanned<String>>,
     /// Architectures to resolve for, where not those of `[debian]`.
     pub architectures: Option<Vec<String>>,
     /// Whether dependencies are taken too.

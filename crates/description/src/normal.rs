@@ -57,7 +57,7 @@ pub struct Set {
     pub omit: Vec<String>,
     /// The set whose packages are there already, and whose `omit` holds too: this one is what is needed in addition.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub over: Option<String>,
+    pub beyond: Option<String>,
     /// Architectures to resolve for, sorted.
     pub architectures: Vec<String>,
     /// Whether dependencies are taken too.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::{check_paths, claims, last_part};
 use crate::model::*;
 use crate::normal;
-use crate::problem::{Problem, Problems, suggestion};
+use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::{Found, Sources};
 use crate::targets::{Package, Targets};
 use crate::value::{Platform, join_within};
+use crate::workspace::Workspace;
 
 /// Where an image finds programs, unless it says otherwise; Debian's own default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,12 +20,12 @@ impl Description {
     /// # Errors
     /// Packages and binaries that the workspace does not have, sources that are not among its files, things at one path
     /// that only shows now.
-    pub fn normalize(
-        &self,
-        targets: &Targets,
-        sources: &Sources,
-    ) -> Result<normal::Description, Problems> {
+    pub fn normalize(&self, workspace: &Workspace) -> Result<normal::Description, Problems> {
+        let Workspace {
+            targets, sources, ..
+        } = workspace;
         let mut problems = self.missing_sources(sources);
+        self.check_crates(workspace, &mut problems);
         let crates = self.normal_crates(targets, sources, &mut problems);
         let binaries = self.all_binaries(targets, &mut problems);
         let default_bin = |binary: &Binary| {
@@ -85,7 +86,7 @@ impl Description {
                         .unwrap_or(&self.debian.architectures),
                 ),
                 dependencies: set.dependencies,
-                ..self.set_over(&set.packages, set.over.as_ref().map(Spanned::get_ref))
+                ..self.set_beyond(&set.packages, set.beyond.as_ref().map(Spanned::get_ref))
             };
             (name.clone(), normal)
         });
@@ -96,11 +97,11 @@ impl Description {
                 .as_ref()
                 .filter(|packages| !packages.is_empty())?;
             let base = self.base(image);
-            let over = match &base {
+            let beyond = match &base {
                 Base::Set(set) => Some(set),
                 _ => None,
             };
-            let mut set = self.set_over(packages, over);
+            let mut set = self.set_beyond(packages, beyond);
             let architectures: Vec<String> = self
                 .platforms(image)
                 .iter()
@@ -115,7 +116,7 @@ impl Description {
             .filter(|each| !each.packages.is_empty())
             .map(|each| {
                 let toolchain = self.toolchain.set.get_ref();
-                let mut set = self.set_over(&each.packages, Some(toolchain));
+                let mut set = self.set_beyond(&each.packages, Some(toolchain));
                 if let Some(own) = self
                     .debian
                     .sets
@@ -129,11 +130,11 @@ impl Description {
         named.chain(of_images).chain(of_crates).collect()
     }
 
-    fn set_over(&self, packages: &[String], over: Option<&String>) -> normal::Set {
+    fn set_beyond(&self, packages: &[String], beyond: Option<&String>) -> normal::Set {
         normal::Set {
             packages: sorted(packages),
             omit: Vec::new(),
-            over: over.cloned(),
+            beyond: beyond.cloned(),
             architectures: sorted(&self.debian.architectures),
             dependencies: true,
         }
@@ -186,6 +187,28 @@ impl Description {
             all_features: self.build.all_features,
             no_default_features: self.build.no_default_features,
             binaries: binaries.into_iter().collect(),
+        }
+    }
+
+    /// Tables of crates that nothing is built from: they would be without effect, and that without a word.
+    fn check_crates(&self, workspace: &Workspace, problems: &mut Vec<Problem>) {
+        let Some(locked) = &workspace.locked else {
+            return;
+        };
+        let known = |name: &str| locked.contains(name) || workspace.targets.package(name).is_some();
+        for each in self
+            .crates
+            .iter()
+            .filter(|each| !known(each.name.get_ref()))
+        {
+            let name = each.name.get_ref();
+            let message = format!("no crate `{name}` is built here");
+            let near = nearest(name, locked.iter().map(String::as_str));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "drop this table; Cargo.lock has no package of that name".to_string(),
+            };
+            problems.push(self.source.problem(each.name.span(), message).help(help));
         }
     }
 
@@ -626,14 +649,15 @@ impl Normalizer<'_> {
         mode: Option<String>,
         owner: &Owner,
     ) -> normal::Entry {
-        let user = |name: &Option<Spanned<String>>| self.description.user(name.as_ref()?.get_ref());
-        let (uid, own_gid) = user(&owner.user).map_or((0, 0), |user| (user.uid, user.gid));
+        let account =
+            |name: &Option<Spanned<String>>| self.description.account(name.as_ref()?.get_ref());
+        let (uid, own_gid) = account(&owner.user).unwrap_or((0, 0));
         normal::Entry {
             path,
             content,
             mode,
             uid,
-            gid: user(&owner.group).map_or(own_gid, |user| user.gid),
+            gid: account(&owner.group).map_or(own_gid, |(_, gid)| gid),
         }
     }
 
@@ -686,8 +710,8 @@ impl Normalizer<'_> {
             None if base.is_foreign() => return None,
             None => "nonroot",
         };
-        let user = self.description.user(name)?;
-        Some(format!("{}:{}", user.uid, user.gid))
+        let (uid, gid) = self.description.account(name)?;
+        Some(format!("{uid}:{gid}"))
     }
 
     fn environment(&self, base: &Base) -> Vec<normal::Variable> {

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::check;
+use crate::dialect;
 use crate::model::*;
 use crate::problem::{Problem, Problems, Source, suggestion};
 use crate::reader::{Fields, Reader};
@@ -29,9 +30,11 @@ impl Description {
             return Err(Problems::new(syntax_problems(&source, &syntax)));
         }
         let reader = Reader::new(&source);
+        check_version(&reader, document.get_ref())?;
         let top = reader.fields(document.get_ref(), 0..0, &schema::TOP, "images.toml");
         let description = read(&top, &source);
         let mut problems = reader.into_problems();
+        problems.extend(dialect::problems(&source, document.get_ref()));
         problems.extend(check::references(&description));
         Problems::or(problems, description)
     }
@@ -45,7 +48,7 @@ fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> 
 }
 
 fn read(top: &Fields, source: &Source) -> Description {
-    read_version(top);
+    top.required("version", top.value("version"), "1");
     Description {
         source: source.clone(),
         debian: top
@@ -60,19 +63,19 @@ fn read(top: &Fields, source: &Source) -> Description {
     }
 }
 
-fn read_version(top: &Fields) {
-    let version = top.integer("version");
-    if let Some(version) = top.required("version", version, "1") {
-        if *version.get_ref() != VERSION {
-            top.reader.report(
-                top.reader
-                    .problem(
-                        version.span(),
-                        format!("version {} is not known", version.get_ref()),
-                    )
-                    .help(format!("this program reads version {VERSION}")),
-            );
+/// Of a file in a later form nothing else can be said.
+fn check_version(reader: &Reader, document: &DeTable) -> Result<(), Problems> {
+    let Some(value) = document.get("version") else {
+        return Ok(());
+    };
+    match reader.integer(value, "`version`") {
+        Some(version) if *version.get_ref() != VERSION => {
+            let message = format!("version {} is not known", version.get_ref());
+            let problem = reader.problem(version.span(), message);
+            let help = format!("this program reads version {VERSION}");
+            Err(Problems::new(vec![problem.help(help)]))
         }
+        _ => Ok(()),
     }
 }
 
@@ -112,7 +115,7 @@ fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
                     .required("packages", packages, "[\"…\"]")
                     .unwrap_or_default(),
                 omit: checked(&fields, "omit", value::package_name).unwrap_or_default(),
-                over: fields.string("over"),
+                beyond: fields.string("beyond"),
                 architectures: checked(&fields, "architectures", value::debian_architecture),
                 dependencies: fields.boolean("dependencies").unwrap_or(true),
             };

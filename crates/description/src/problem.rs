@@ -71,7 +71,7 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 }
 
 /// A place in a source: its line and column (both from 1, columns in characters).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     start: usize,
     line: usize,
@@ -92,7 +92,7 @@ struct Place {
 ///    | ^^^^^^^
 ///    = help: did you mean `binaries`?
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     place: Place,
     message: String,
@@ -131,6 +131,12 @@ impl Problem {
     /// The message alone, without place and help.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether it asks for the same thing at the same place: a variant has the faults of its image under its own name.
+    fn repeats(&self, other: &Problem) -> bool {
+        let same_help = self.help.is_some() && self.help == other.help;
+        self.place == other.place && (same_help || self.message == other.message)
     }
 
     /// Line and column, both from 1.
@@ -180,11 +186,16 @@ impl std::error::Error for Problem {}
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Sorts `problems` by place and drops repetitions (a variant repeats what its image already says).
+    /// Sorts `problems` by place and drops repetitions.
     pub fn new(mut problems: Vec<Problem>) -> Problems {
-        problems.sort();
-        problems.dedup();
-        Problems(problems)
+        problems.sort_by_key(|problem| problem.place.start);
+        let mut told: Vec<Problem> = Vec::new();
+        for problem in problems {
+            if !told.iter().any(|other| problem.repeats(other)) {
+                told.push(problem);
+            }
+        }
+        Problems(told)
     }
 
     /// `Ok(value)` where there are none.

@@ -87,7 +87,7 @@ pub static SET: Table = Table {
     fields: &[
         field("packages", "array of strings", "required"),
         field("omit", "array of strings", "`[]`"),
-        field("over", "string", "none"),
+        field("beyond", "string", "none"),
         field(
             "architectures",
             "array of strings",

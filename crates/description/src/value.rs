@@ -273,6 +273,14 @@ pub(crate) fn user_name(text: &str) -> Result<(), String> {
     )
 }
 
+/// The number of a user or group, in decimal digits.
+pub(crate) fn account_number(text: &str) -> Option<u32> {
+    let digits = text.chars().all(|c| c.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|number| digits && *number < u32::MAX)
+}
+
 /// The name of a Debian package.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>
