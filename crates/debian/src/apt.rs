@@ -264,7 +264,7 @@ pub fn download(
             .filter_map(|place| {
                 let file = &files[*place];
                 let mirror = mirrors.0.get(&file.archive)?.get(round)?;
-                Some((*place, format!("{mirror}/{}", file.path)))
+                Some((*place, format!("{mirror}/{}", quote(&file.path))))
             })
             .collect();
         for batch in wanted.chunks(BATCH) {
@@ -301,16 +301,26 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
     Ok(())
 }
 
-/// What apt said about one address.
+/// What apt said about one address: `Err:3 ADDRESS`, and the reason on the line after it.
 fn said_of(said: &str, uri: &str) -> String {
-    let mut lines = said
-        .lines()
-        .filter(|line| line.starts_with("E: ") || line.starts_with("Err:"));
-    let about = lines
-        .clone()
-        .find(|line| line.contains(uri))
-        .or_else(|| lines.next());
-    about.unwrap_or("apt gave no file").to_owned()
+    let mut lines = said.lines();
+    let reason = lines
+        .find(|line| line.starts_with("Err:") && line.split(' ').any(|word| word == uri))
+        .and_then(|_| lines.next())
+        .or_else(|| said.lines().find_map(|line| line.strip_prefix("E: ")));
+    let reason = reason.unwrap_or("apt gave no file").trim();
+    reason.split(" [IP:").next().unwrap_or(reason).to_owned()
+}
+
+/// A path as addresses have it.
+fn quote(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    path.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02x}"),
+        })
+        .collect()
 }
 
 /// A temporary directory that apt can download into: as root it does so as the user `_apt`, who has to own it.
