@@ -1,1 +1,26 @@
 //! images.toml: the one description of what each image holds.
+//!
+//! [`Description::parse`] reads the text and finds all that is wrong with it by itself; [`Description::normalize`] adds what only
+//! the workspace knows (its packages, its files) and gives the [`normal::Description`] that builders read, in which
+//! nothing is left to decide.
+
+mod check;
+mod dialect;
+mod model;
+pub mod normal;
+mod normalize;
+mod parse;
+mod problem;
+mod reader;
+pub mod schema;
+mod sources;
+mod targets;
+mod value;
+mod workspace;
+
+pub use model::*;
+pub use problem::{Problem, Problems, Source};
+pub use sources::Sources;
+pub use targets::{Package, Target, Targets, TargetsError};
+pub use value::Platform;
+pub use workspace::{Workspace, locked_names};

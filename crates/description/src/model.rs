@@ -1,0 +1,335 @@
+//! What an `images.toml` says, value by value, with the place of everything that later checks may complain about.
+
+use std::collections::BTreeMap;
+
+pub use toml::Spanned;
+
+use crate::problem::Source;
+use crate::value::Platform;
+
+/// A whole description. Made by [`Description::parse`], which has found nothing wrong with it by itself.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The text it was read from.
+    pub source: Source,
+    /// Where Debian packages come from.
+    pub debian: Debian,
+    /// What Cargo is asked for.
+    pub build: Build,
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// What single crates need beyond their sources, by package name.
+    pub crates: Vec<Crate>,
+    /// Accounts, beyond those built in.
+    pub users: Vec<Spanned<User>>,
+    /// All images, variants among them, by name.
+    pub images: BTreeMap<String, Image>,
+}
+
+/// `[debian]`.
+#[derive(Clone, Debug, Default)]
+pub struct Debian {
+    /// Suites in order of preference.
+    pub suites: Vec<String>,
+    /// Architectures to resolve for, in Debian's words.
+    pub architectures: Vec<String>,
+    /// Named sets of packages.
+    pub sets: BTreeMap<String, Set>,
+}
+
+/// `[debian.sets.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// What is asked for; dependencies follow by themselves.
+    pub packages: Vec<String>,
+    /// What is left out although something depends on it.
+    pub omit: Vec<String>,
+    /// The set whose packages are there already.
+    pub beyond: Option<Spanned<String>>,
+    /// Architectures to resolve for, where not those of `[debian]`.
+    pub architectures: Option<Vec<String>>,
+    /// Whether dependencies are taken too.
+    pub dependencies: bool,
+}
+
+/// `[build]`.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// Cargo's profile.
+    pub profile: String,
+    /// Whether `Cargo.lock` must be up to date.
+    pub locked: bool,
+    /// Features of the selected packages.
+    pub features: Vec<String>,
+    /// All features of the selected packages.
+    pub all_features: bool,
+    /// Whether default features are off.
+    pub no_default_features: bool,
+}
+
+/// `[toolchain]`.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// Who provides the compiler.
+    pub provider: String,
+    /// The set of Debian packages that has it (and the C toolchain in any case).
+    pub set: Spanned<String>,
+}
+
+/// `[crates.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Crate {
+    /// The package.
+    pub name: Spanned<String>,
+    /// Debian packages present while it compiles.
+    pub packages: Vec<String>,
+    /// Files beyond its sources, relative to its directory, as written.
+    pub files: Vec<Spanned<String>>,
+}
+
+/// `[users.NAME]`, or an account built in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name of the account and of its group.
+    pub name: String,
+    /// User number.
+    pub uid: u32,
+    /// Number of its group.
+    pub gid: u32,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+}
+
+/// `[images.NAME]` or `[images.OF.variants.VARIANT]`, the latter with its image's fields where it has none of its own.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `NAME`, or `OF-VARIANT`.
+    pub name: Spanned<String>,
+    /// The image that it is a variant of.
+    pub variant_of: Option<String>,
+    /// What was said of it.
+    pub fields: ImageFields,
+}
+
+/// The fields of an image; `None` where nothing was said.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // Each is the key of that name, which docs/images-toml.md explains.
+pub struct ImageFields {
+    pub base: Option<Spanned<Base>>,
+    pub binaries: Option<Vec<Binary>>,
+    pub packages: Option<Vec<String>>,
+    pub files: Option<Vec<File>>,
+    pub directories: Option<Vec<Directory>>,
+    pub links: Option<Vec<Link>>,
+    pub charts: Option<Vec<Chart>>,
+    pub images: Option<Vec<Bundled>>,
+    pub user: Option<Spanned<String>>,
+    pub workdir: Option<String>,
+    pub entrypoint: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
+    pub environment: Option<BTreeMap<String, String>>,
+    pub ports: Option<Vec<String>>,
+    pub volumes: Option<Vec<String>>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub stop_signal: Option<String>,
+    pub health_check: Option<HealthCheck>,
+    pub platforms: Option<Vec<Spanned<Platform>>>,
+    pub compression: Option<Compression>,
+    pub tags: Option<Vec<String>>,
+}
+
+impl ImageFields {
+    /// These fields over those of `image`: each replaces the other's, environment and labels name by name.
+    pub(crate) fn over(self, image: &ImageFields) -> ImageFields {
+        let under = image.clone();
+        ImageFields {
+            base: self.base.or(under.base),
+            binaries: self.binaries.or(under.binaries),
+            packages: self.packages.or(under.packages),
+            files: self.files.or(under.files),
+            directories: self.directories.or(under.directories),
+            links: self.links.or(under.links),
+            charts: self.charts.or(under.charts),
+            images: self.images.or(under.images),
+            user: self.user.or(under.user),
+            workdir: self.workdir.or(under.workdir),
+            entrypoint: self.entrypoint.or(under.entrypoint),
+            command: self.command.or(under.command),
+            environment: merge(self.environment, under.environment),
+            ports: self.ports.or(under.ports),
+            volumes: self.volumes.or(under.volumes),
+            labels: merge(self.labels, under.labels),
+            stop_signal: self.stop_signal.or(under.stop_signal),
+            health_check: self.health_check.or(under.health_check),
+            platforms: self.platforms.or(under.platforms),
+            compression: self.compression.or(under.compression),
+            tags: self.tags.or(under.tags),
+        }
+    }
+}
+
+type Map = BTreeMap<String, String>;
+
+fn merge(over: Option<Map>, under: Option<Map>) -> Option<Map> {
+    match (over, under) {
+        (Some(over), Some(mut under)) => {
+            under.extend(over);
+            Some(under)
+        }
+        (over, under) => over.or(under),
+    }
+}
+
+/// What an image stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    None,
+    /// A set of Debian packages.
+    Set(String),
+    /// An OCI layout in the workspace.
+    Layout {
+        /// Its directory, relative to the workspace.
+        path: String,
+        /// The manifest or index in it, where it has several.
+        digest: Option<String>,
+    },
+    /// An image in a registry.
+    Reference {
+        /// Registry, repository and tag, without digest.
+        reference: String,
+        /// The manifest or index.
+        digest: String,
+    },
+}
+
+impl Base {
+    /// Whether the base is somebody else's image, whose files and configuration are not known here.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Base::Layout { .. } | Base::Reference { .. })
+    }
+}
+
+/// A binary of the workspace.
+#[derive(Clone, Debug)]
+pub struct Binary {
+    /// Package, as in `Cargo.toml`.
+    pub package: Spanned<String>,
+    /// Binary target; where not given, the package's own or only one.
+    pub bin: Option<Spanned<String>>,
+    /// Path in the image; where not given, `/usr/bin/BIN`.
+    pub path: Option<Spanned<String>>,
+}
+
+/// Where a file's content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file or directory of the workspace.
+    Source(String),
+    /// The text itself.
+    Text(String),
+}
+
+/// A file, or all files under a directory.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Path in the image.
+    pub path: Spanned<String>,
+    /// Its content.
+    pub content: Spanned<Content>,
+    /// Mode in four octal digits.
+    pub mode: Option<String>,
+    /// Who owns it.
+    pub owner: Owner,
+}
+
+/// Owner as written.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    /// User.
+    pub user: Option<Spanned<String>>,
+    /// Group.
+    pub group: Option<Spanned<String>>,
+}
+
+/// A directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// Path in the image.
+    pub path: Spanned<String>,
+    /// Mode in four octal digits.
+    pub mode: String,
+    /// Who owns it.
+    pub owner: Owner,
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Path in the image.
+    pub path: Spanned<String>,
+    /// What it points at.
+    pub target: String,
+}
+
+/// A Helm chart, packaged.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// The chart's directory, relative to the workspace.
+    pub source: Spanned<String>,
+    /// Path in the image; with `/` at its end the directory that receives `NAME-VERSION.tgz`.
+    pub path: Spanned<String>,
+}
+
+/// Another image of the description, as an archive.
+#[derive(Clone, Debug)]
+pub struct Bundled {
+    /// Its name.
+    pub image: Spanned<String>,
+    /// Path in the image.
+    pub path: Spanned<String>,
+    /// `oci`.
+    pub format: String,
+    /// The name that the archive gives it; where not given, `IMAGE:TAG`.
+    pub reference: Option<String>,
+}
+
+/// How an engine asks whether the container is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// It does not ask, whatever the base says.
+    None,
+    /// It runs a command.
+    Command {
+        /// Program and arguments; no shell.
+        command: Vec<String>,
+        /// Nanoseconds between two checks.
+        interval: u64,
+        /// Nanoseconds after which a check has failed.
+        timeout: u64,
+        /// Nanoseconds at the start in which failures do not count.
+        start_period: u64,
+        /// Failures in a row that make the container unhealthy.
+        retries: u32,
+    },
+}
+
+/// How layers are compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// `gzip`, `zstd` or `none`.
+    pub algorithm: String,
+    /// 1 to 9, or 1 to 19; nothing where nothing is compressed.
+    pub level: Option<u32>,
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        Compression {
+            algorithm: "gzip".to_string(),
+            level: Some(6),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The normalized description: what builders read, in which nothing is left to decide.
+//!
+//! Its JSON has the same bytes wherever it is written: fields in the order below, maps sorted by key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::Platform;
+
+/// Everything that an `images.toml` says, resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Description {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// Where Debian packages come from.
+    pub debian: Debian,
+    /// What Cargo is asked for.
+    pub build: Build,
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// What single crates need beyond their sources, by package name.
+    pub crates: BTreeMap<String, Crate>,
+    /// All images, variants among them.
+    pub images: BTreeMap<String, Image>,
+}
+
+impl Description {
+    /// The JSON, indented, with a newline at its end.
+    pub fn to_json(&self) -> String {
+        // Maps with string keys and plain values always have a JSON form.
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json + "\n"
+    }
+}
+
+/// Suites, architectures and sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Debian {
+    /// Suites in order of preference.
+    pub suites: Vec<String>,
+    /// Architectures, sorted.
+    pub architectures: Vec<String>,
+    /// Sets by name: those of `[debian.sets]`, `images.NAME` for an image's own packages, `crates.NAME` for a crate's.
+    pub sets: BTreeMap<String, Set>,
+}
+
+/// A set of packages to resolve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Set {
+    /// What is asked for, sorted.
+    pub packages: Vec<String>,
+    /// What is left out although something depends on it, sorted.
+    pub omit: Vec<String>,
+    /// The set whose packages are there already, and whose `omit` holds too: this one is what is needed in addition.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub beyond: Option<String>,
+    /// Architectures to resolve for, sorted.
+    pub architectures: Vec<String>,
+    /// Whether dependencies are taken too.
+    pub dependencies: bool,
+}
+
+/// What Cargo is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Build {
+    /// Cargo's profile.
+    pub profile: String,
+    /// Whether `Cargo.lock` must be up to date.
+    pub locked: bool,
+    /// Features of the selected packages, sorted.
+    pub features: Vec<String>,
+    /// All features of the selected packages.
+    pub all_features: bool,
+    /// Whether default features are off.
+    pub no_default_features: bool,
+    /// The binaries that images hold, sorted, each once.
+    pub binaries: Vec<Binary>,
+}
+
+/// A binary of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Binary {
+    /// Package.
+    pub package: String,
+    /// Binary target.
+    pub bin: String,
+}
+
+/// The compiler.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Toolchain {
+    /// `debian`.
+    pub provider: String,
+    /// The set that has it.
+    pub set: String,
+}
+
+/// What a crate needs beyond its sources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Crate {
+    /// The set of Debian packages, where it has any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub set: Option<String>,
+    /// Files and directories: relative to the workspace for a member, to the crate's own root for a dependency.
+    pub files: Vec<String>,
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// The image that it is a variant of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variant_of: Option<String>,
+    /// What it stands on.
+    pub base: Base,
+    /// For which platforms it is built.
+    pub platforms: Vec<Platform>,
+    /// How its layers are compressed.
+    pub compression: Compression,
+    /// Its tags, the main one first.
+    pub tags: Vec<String>,
+    /// Its layers from below, without those of the base where that is somebody else's image.
+    pub layers: Vec<Layer>,
+    /// The images in it, sorted, each once.
+    pub images: Vec<String>,
+    /// How it runs.
+    pub config: Config,
+}
+
+/// What an image stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
+pub enum Base {
+    /// Nothing: the layers are all there is. A Debian base is the first of them.
+    None,
+    /// An OCI layout in the workspace.
+    Layout {
+        /// Its directory, relative to the workspace.
+        path: String,
+        /// The manifest or index in it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        digest: Option<String>,
+    },
+    /// An image in a registry.
+    Reference {
+        /// Registry, repository and tag.
+        reference: String,
+        /// The manifest or index.
+        digest: String,
+    },
+}
+
+/// How layers are compressed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compression {
+    /// `gzip`, `zstd` or `none`.
+    pub algorithm: String,
+    /// The algorithm's own measure.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub level: Option<u32>,
+}
+
+/// A layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    /// What it is, unique in its image: `base`, `binary-gateway`.
+    pub name: String,
+    /// What is in it.
+    #[serde(flatten)]
+    pub content: LayerContent,
+}
+
+/// What is in a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum LayerContent {
+    /// The packages of a set.
+    Packages {
+        /// The set, in [`Debian::sets`].
+        set: String,
+    },
+    /// Single things.
+    Files {
+        /// Sorted by path.
+        entries: Vec<Entry>,
+    },
+}
+
+/// One thing in a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Absolute path. A chart's may end in `/`: it then receives the chart as `NAME-VERSION.tgz`.
+    pub path: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub content: Content,
+    /// Four octal digits. Without it, files keep whether they are executable: `0755` or `0644`. Of a directory that is
+    /// copied it is the mode of the files; directories are `0755`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mode: Option<String>,
+    /// Number of the user.
+    pub uid: u32,
+    /// Number of the group.
+    pub gid: u32,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Content {
+    /// A file, or all files under a directory.
+    Source {
+        /// Relative to the workspace.
+        source: String,
+    },
+    /// A text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink {
+        /// What it points at.
+        target: String,
+    },
+    /// A binary of the workspace.
+    Binary(Binary),
+    /// A Helm chart, packaged.
+    Chart {
+        /// The chart's directory, relative to the workspace.
+        source: String,
+    },
+    /// Another image as an archive.
+    Image {
+        /// Its name.
+        image: String,
+        /// `oci`.
+        format: String,
+        /// The name that the archive gives it.
+        reference: String,
+    },
+}
+
+/// How an image runs, in the words of the image specification.
+///
+/// Over somebody else's base, what is not given here is what the base says.
+///
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties>
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// `UID:GID`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
+    /// `8080/tcp`, sorted by number.
+    pub exposed_ports: Vec<String>,
+    /// Environment, sorted by name.
+    pub env: Vec<Variable>,
+    /// Program and its first arguments.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments that the person who runs the image may replace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cmd: Option<Vec<String>>,
+    /// Sorted.
+    pub volumes: Vec<String>,
+    /// Directory it starts in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub working_dir: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Signal that stops it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stop_signal: Option<String>,
+    /// Docker's extension of the specification.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// A variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Variable {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// How an engine asks whether the container is well. Times are in nanoseconds.
+///
+/// <https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#container-runconfig-field-descriptions>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Healthcheck {
+    /// `["NONE"]`, or `"CMD"` and a command.
+    pub test: Vec<String>,
+    /// Between two checks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interval: Option<u64>,
+    /// After which a check has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeout: Option<u64>,
+    /// At the start, in which failures do not count.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub start_period: Option<u64>,
+    /// Failures in a row that make the container unhealthy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retries: Option<u32>,
+}

@@ -1,0 +1,835 @@
+//! From a [`Description`] and what only the workspace knows to the [`normal::Description`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::{check_paths, claims, last_part};
+use crate::model::*;
+use crate::normal;
+use crate::problem::{Problem, Problems, nearest, suggestion};
+use crate::sources::{Found, Sources};
+use crate::targets::{Package, Targets};
+use crate::value::{Platform, join_within};
+use crate::workspace::Workspace;
+
+/// Where an image finds programs, unless it says otherwise; Debian's own default.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Description {
+    /// Resolves everything.
+    ///
+    /// # Errors
+    /// Packages and binaries that the workspace does not have, sources that are not among its files, things at one path
+    /// that only shows now.
+    pub fn normalize(&self, workspace: &Workspace) -> Result<normal::Description, Problems> {
+        let Workspace {
+            targets, sources, ..
+        } = workspace;
+        let mut problems = self.missing_sources(sources);
+        self.check_crates(workspace, &mut problems);
+        let crates = self.normal_crates(targets, sources, &mut problems);
+        let binaries = self.all_binaries(targets, &mut problems);
+        let default_bin = |binary: &Binary| {
+            let package = targets.package(binary.package.get_ref())?;
+            package.default_binary().map(str::to_string)
+        };
+        let mut images = BTreeMap::new();
+        for image in self.images.values() {
+            let claims = claims(image, &default_bin, sources);
+            check_paths(&self.source, image, claims, &mut problems);
+            let normalizer = Normalizer {
+                description: self,
+                targets,
+                image,
+                binaries: &binaries[image.name.get_ref()],
+            };
+            images.insert(
+                image.name.get_ref().clone(),
+                normalizer.image(&mut problems),
+            );
+        }
+        let normal = normal::Description {
+            version: 1,
+            debian: self.normal_debian(),
+            build: self.normal_build(&binaries),
+            toolchain: normal::Toolchain {
+                provider: self.toolchain.provider.clone(),
+                set: self.toolchain.set.get_ref().clone(),
+            },
+            crates,
+            images,
+        };
+        Problems::or(problems, normal)
+    }
+
+    /// Checks the sources alone, without the workspace's packages.
+    ///
+    /// # Errors
+    /// Sources that are not there, and things at one path that only shows in the files under directories.
+    pub fn check_sources(&self, sources: &Sources) -> Result<(), Problems> {
+        let mut problems = self.missing_sources(sources);
+        for image in self.images.values() {
+            let claims = claims(image, &|_| None, sources);
+            check_paths(&self.source, image, claims, &mut problems);
+        }
+        Problems::or(problems, ())
+    }
+
+    /// All sets of packages that have to be resolved, by name: those of `[debian.sets]`, `images.NAME` for what an image adds,
+    /// `crates.NAME` for what a crate compiles with.
+    pub fn package_sets(&self) -> BTreeMap<String, normal::Set> {
+        let named = self.debian.sets.iter().map(|(name, set)| {
+            let normal = normal::Set {
+                omit: sorted(&set.omit),
+                architectures: sorted(
+                    set.architectures
+                        .as_ref()
+                        .unwrap_or(&self.debian.architectures),
+                ),
+                dependencies: set.dependencies,
+                ..self.set_beyond(&set.packages, set.beyond.as_ref().map(Spanned::get_ref))
+            };
+            (name.clone(), normal)
+        });
+        let of_images = self.images.values().filter_map(|image| {
+            let packages = image
+                .fields
+                .packages
+                .as_ref()
+                .filter(|packages| !packages.is_empty())?;
+            let base = self.base(image);
+            let beyond = match &base {
+                Base::Set(set) => Some(set),
+                _ => None,
+            };
+            let mut set = self.set_beyond(packages, beyond);
+            let architectures: Vec<String> = self
+                .platforms(image)
+                .iter()
+                .map(|platform| platform.debian().to_string())
+                .collect();
+            set.architectures = sorted(&architectures);
+            Some((image_set(image.name.get_ref()), set))
+        });
+        let of_crates = self
+            .crates
+            .iter()
+            .filter(|each| !each.packages.is_empty())
+            .map(|each| {
+                let toolchain = self.toolchain.set.get_ref();
+                let mut set = self.set_beyond(&each.packages, Some(toolchain));
+                if let Some(own) = self
+                    .debian
+                    .sets
+                    .get(toolchain)
+                    .and_then(|set| set.architectures.as_ref())
+                {
+                    set.architectures = sorted(own);
+                }
+                (crate_set(each.name.get_ref()), set)
+            });
+        named.chain(of_images).chain(of_crates).collect()
+    }
+
+    fn set_beyond(&self, packages: &[String], beyond: Option<&String>) -> normal::Set {
+        normal::Set {
+            packages: sorted(packages),
+            omit: Vec::new(),
+            beyond: beyond.cloned(),
+            architectures: sorted(&self.debian.architectures),
+            dependencies: true,
+        }
+    }
+
+    /// What an image stands on.
+    pub fn base(&self, image: &Image) -> Base {
+        let base = image
+            .fields
+            .base
+            .as_ref()
+            .map(|base| base.get_ref().clone());
+        base.unwrap_or_else(|| Base::Set("base".to_string()))
+    }
+
+    /// For which platforms an image is built.
+    pub fn platforms(&self, image: &Image) -> Vec<Platform> {
+        match &image.fields.platforms {
+            Some(platforms) => platforms
+                .iter()
+                .map(|platform| platform.get_ref().clone())
+                .collect(),
+            None => self
+                .debian
+                .architectures
+                .iter()
+                .filter_map(|architecture| Platform::of_debian(architecture))
+                .collect(),
+        }
+    }
+
+    fn normal_debian(&self) -> normal::Debian {
+        normal::Debian {
+            suites: self.debian.suites.clone(),
+            architectures: sorted(&self.debian.architectures),
+            sets: self.package_sets(),
+        }
+    }
+
+    fn normal_build(&self, binaries: &BTreeMap<String, Vec<PlacedBinary>>) -> normal::Build {
+        let binaries: BTreeSet<normal::Binary> = binaries
+            .values()
+            .flatten()
+            .map(|placed| placed.binary.clone())
+            .collect();
+        normal::Build {
+            profile: self.build.profile.clone(),
+            locked: self.build.locked,
+            features: sorted(&self.build.features),
+            all_features: self.build.all_features,
+            no_default_features: self.build.no_default_features,
+            binaries: binaries.into_iter().collect(),
+        }
+    }
+
+    /// Tables of crates that nothing is built from: they would be without effect, and that without a word.
+    fn check_crates(&self, workspace: &Workspace, problems: &mut Vec<Problem>) {
+        let Some(locked) = &workspace.locked else {
+            return;
+        };
+        let known = |name: &str| locked.contains(name) || workspace.targets.package(name).is_some();
+        for each in self
+            .crates
+            .iter()
+            .filter(|each| !known(each.name.get_ref()))
+        {
+            let name = each.name.get_ref();
+            let message = format!("no crate `{name}` is built here");
+            let near = nearest(name, locked.iter().map(String::as_str));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "drop this table; Cargo.lock has no package of that name".to_string(),
+            };
+            problems.push(self.source.problem(each.name.span(), message).help(help));
+        }
+    }
+
+    fn normal_crates(
+        &self,
+        targets: &Targets,
+        sources: &Sources,
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, normal::Crate> {
+        let mut crates = BTreeMap::new();
+        for each in &self.crates {
+            let member = targets.package(each.name.get_ref());
+            let mut files = BTreeSet::new();
+            for file in &each.files {
+                match crate_file(member, file.get_ref()) {
+                    Some(path) => {
+                        if member.is_some() {
+                            self.check_source(sources, &path, file, problems);
+                        }
+                        files.insert(path);
+                    }
+                    None => problems.push(self.crate_file_problem(each, member, file)),
+                }
+            }
+            let set = (!each.packages.is_empty()).then(|| crate_set(each.name.get_ref()));
+            let normal = normal::Crate {
+                set,
+                files: files.into_iter().collect(),
+            };
+            crates.insert(each.name.get_ref().clone(), normal);
+        }
+        crates
+    }
+
+    fn crate_file_problem(
+        &self,
+        each: &Crate,
+        member: Option<&Package>,
+        file: &Spanned<String>,
+    ) -> Problem {
+        let outside = if member.is_some() {
+            "the workspace"
+        } else {
+            "the crate"
+        };
+        let message = format!(
+            "`{}` of the crate `{}` leaves {outside}",
+            file.get_ref(),
+            each.name.get_ref()
+        );
+        let problem = self.source.problem(file.span(), message);
+        if member.is_some() {
+            problem.help("the path is relative to the crate's directory; only files of the workspace can be used")
+        } else {
+            problem.note("it is no member of the workspace, so its own files are all there is")
+        }
+    }
+
+    /// The binaries of each image, by the image's name, in the order of the description.
+    fn all_binaries(
+        &self,
+        targets: &Targets,
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, Vec<PlacedBinary>> {
+        let of = |image: &Image, problems: &mut Vec<Problem>| {
+            let binaries = image.fields.binaries.iter().flatten();
+            binaries
+                .filter_map(|binary| self.place_binary(binary, targets, problems))
+                .collect()
+        };
+        self.images
+            .values()
+            .map(|image| (image.name.get_ref().clone(), of(image, problems)))
+            .collect()
+    }
+
+    fn place_binary(
+        &self,
+        binary: &Binary,
+        targets: &Targets,
+        problems: &mut Vec<Problem>,
+    ) -> Option<PlacedBinary> {
+        let name = binary.package.get_ref();
+        let Some(package) = targets.package(name) else {
+            let members = targets.packages.iter();
+            let members = members.filter(|package| package.binaries().next().is_some());
+            let known = members.map(|package| package.name.as_str());
+            let message = format!("the workspace has no package `{name}`");
+            let problem = self.source.problem(binary.package.span(), message);
+            problems.push(problem.help(suggestion(name, "packages with binaries", known)));
+            return None;
+        };
+        let bin = match &binary.bin {
+            Some(bin) => package.binaries().find(|name| name == bin.get_ref()),
+            None => package.default_binary(),
+        };
+        let Some(bin) = bin else {
+            problems.push(self.binary_problem(binary, package));
+            return None;
+        };
+        let path = binary.path.as_ref().map(|path| path.get_ref().clone());
+        Some(PlacedBinary {
+            binary: normal::Binary {
+                package: name.clone(),
+                bin: bin.to_string(),
+            },
+            path: path.unwrap_or_else(|| format!("/usr/bin/{bin}")),
+        })
+    }
+
+    fn binary_problem(&self, binary: &Binary, package: &Package) -> Problem {
+        let name = &package.name;
+        if let Some(bin) = &binary.bin {
+            let message = format!("the package `{name}` has no binary `{}`", bin.get_ref());
+            let help = suggestion(bin.get_ref(), "binaries it has", package.binaries());
+            return self.source.problem(bin.span(), message).help(help);
+        }
+        let span = binary.package.span();
+        match package.binaries().next() {
+            None => {
+                let message = format!("the package `{name}` has no binary");
+                let help = format!(
+                    "add `src/main.rs` or a [[bin]] to {}",
+                    package.manifest_path
+                );
+                self.source.problem(span, message).help(help)
+            }
+            Some(first) => {
+                let message =
+                    format!("the package `{name}` has several binaries, and none of its own name");
+                let help = format!(
+                    "name the one that is meant, for instance \"{name}/{first}\"; {}",
+                    suggestion("", "binaries", package.binaries())
+                );
+                self.source.problem(span, message).help(help)
+            }
+        }
+    }
+
+    fn missing_sources(&self, sources: &Sources) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for image in self.images.values() {
+            for file in image.fields.files.iter().flatten() {
+                if let Content::Source(source) = file.content.get_ref() {
+                    let source = Spanned::new(file.content.span(), source.clone());
+                    self.check_source(sources, source.get_ref(), &source, &mut problems);
+                }
+            }
+            for chart in image.fields.charts.iter().flatten() {
+                self.check_chart(sources, &chart.source, &mut problems);
+            }
+            if let Some(base) = &image.fields.base {
+                if let Base::Layout { path, .. } = base.get_ref() {
+                    let path = Spanned::new(base.span(), path.clone());
+                    self.check_directory(
+                        sources,
+                        &path,
+                        "index.json",
+                        "an OCI layout",
+                        &mut problems,
+                    );
+                }
+            }
+        }
+        problems
+    }
+
+    fn check_source(
+        &self,
+        sources: &Sources,
+        path: &str,
+        written: &Spanned<String>,
+        problems: &mut Vec<Problem>,
+    ) {
+        if sources.find(path) != Found::Nothing {
+            return;
+        }
+        let beside = sources.beside(path);
+        let help = match beside.is_empty() {
+            true => "sources are named relative to the workspace's root".to_string(),
+            false => suggestion(path, "files beside it", beside.iter().map(String::as_str)),
+        };
+        let message = format!("there is no `{path}` in the workspace");
+        problems.push(self.source.problem(written.span(), message).help(help));
+    }
+
+    fn check_chart(&self, sources: &Sources, chart: &Spanned<String>, problems: &mut Vec<Problem>) {
+        self.check_directory(sources, chart, "Chart.yaml", "a Helm chart", problems);
+    }
+
+    /// A directory that is known by a file in it.
+    fn check_directory(
+        &self,
+        sources: &Sources,
+        path: &Spanned<String>,
+        known_by: &str,
+        what: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        match sources.find(path.get_ref()) {
+            Found::Unknown => {}
+            Found::Nothing => self.check_source(sources, path.get_ref(), path, problems),
+            Found::Directory(files) if files.iter().any(|file| file == known_by) => {}
+            _ => {
+                let message = format!("`{}` is not {what}: it has no `{known_by}`", path.get_ref());
+                problems.push(self.source.problem(path.span(), message));
+            }
+        }
+    }
+}
+
+/// Where a crate's file is: in the workspace for a member, in the crate itself for a dependency.
+fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
+    if file.starts_with('/') {
+        return None;
+    }
+    join_within(member.map_or("", Package::directory), file)
+}
+
+/// The name of the set of what an image adds to its base.
+fn image_set(image: &str) -> String {
+    format!("images.{image}")
+}
+
+/// The name of the set of what a crate compiles with.
+fn crate_set(name: &str) -> String {
+    format!("crates.{name}")
+}
+
+fn sorted(names: &[String]) -> Vec<String> {
+    let names: BTreeSet<&String> = names.iter().collect();
+    names.into_iter().cloned().collect()
+}
+
+/// A binary and its path in an image.
+struct PlacedBinary {
+    binary: normal::Binary,
+    path: String,
+}
+
+/// Normalizes one image.
+struct Normalizer<'a> {
+    description: &'a Description,
+    targets: &'a Targets,
+    image: &'a Image,
+    binaries: &'a [PlacedBinary],
+}
+
+impl Normalizer<'_> {
+    fn image(&self, problems: &mut Vec<Problem>) -> normal::Image {
+        let fields = &self.image.fields;
+        let base = self.description.base(self.image);
+        let compression = fields.compression.clone().unwrap_or_default();
+        let tags = self.tags(self.image);
+        if tags.is_empty() && self.named_package_exists() {
+            problems.push(self.no_tag());
+        }
+        let bundled: BTreeSet<&String> = fields
+            .images
+            .iter()
+            .flatten()
+            .map(|each| each.image.get_ref())
+            .collect();
+        normal::Image {
+            name: self.image.name.get_ref().clone(),
+            variant_of: self.image.variant_of.clone(),
+            platforms: self.description.platforms(self.image),
+            compression: normal::Compression {
+                algorithm: compression.algorithm,
+                level: compression.level,
+            },
+            layers: self.layers(&base),
+            images: bundled.into_iter().cloned().collect(),
+            config: self.config(&base, &tags),
+            tags,
+            base: normal_base(base),
+        }
+    }
+
+    /// The package that the image is about: that of its first binary.
+    fn package<'t>(&'t self, image: &Image) -> Option<&'t Package> {
+        let binary = image.fields.binaries.iter().flatten().next()?;
+        self.targets.package(binary.package.get_ref())
+    }
+
+    /// Whether a missing tag is the description's fault, not that of a package already complained about.
+    fn named_package_exists(&self) -> bool {
+        self.image.fields.binaries.iter().flatten().next().is_none()
+    }
+
+    fn tags(&self, image: &Image) -> Vec<String> {
+        match &image.fields.tags {
+            Some(tags) => tags.clone(),
+            // `+` can't be in a tag; `_` stands for it, as Helm does.
+            None => self
+                .package(image)
+                .map(|package| package.version.replace('+', "_"))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    fn no_tag(&self) -> Problem {
+        let message = format!(
+            "the image `{}` has no binary to take its version from, and no `tags`",
+            self.image.name.get_ref()
+        );
+        let problem = self
+            .description
+            .source
+            .problem(self.image.name.span(), message);
+        problem.help("add `tags = [\"…\"]`")
+    }
+
+    /// From what changes seldom to what changes often.
+    fn layers(&self, base: &Base) -> Vec<normal::Layer> {
+        let mut layers = Vec::new();
+        let packages = |name: &str, set: String| normal::Layer {
+            name: name.to_string(),
+            content: normal::LayerContent::Packages { set },
+        };
+        if let Base::Set(set) = base {
+            layers.push(packages("base", set.clone()));
+        }
+        if self.image.fields.packages.iter().flatten().next().is_some() {
+            layers.push(packages("packages", image_set(self.image.name.get_ref())));
+        }
+        let mut files = |name: String, mut entries: Vec<normal::Entry>| {
+            entries.sort_by(|a, b| a.path.cmp(&b.path));
+            if !entries.is_empty() {
+                let content = normal::LayerContent::Files { entries };
+                let name = unique_name(name, &layers);
+                layers.push(normal::Layer { name, content });
+            }
+        };
+        if !base.is_foreign() {
+            files("accounts".to_string(), self.accounts());
+        }
+        files("files".to_string(), self.files());
+        files("charts".to_string(), self.charts());
+        for bundled in self.image.fields.images.iter().flatten() {
+            let name = format!("image-{}", last_part(bundled.path.get_ref()));
+            files(name, vec![self.bundled(bundled)]);
+        }
+        for placed in self.binaries {
+            let content = normal::Content::Binary(placed.binary.clone());
+            let entry = root_entry(&placed.path, content, Some("0755"));
+            files(format!("binary-{}", last_part(&placed.path)), vec![entry]);
+        }
+        layers
+    }
+
+    /// `/etc/passwd` and `/etc/group` with the accounts built in and those that the image uses.
+    fn accounts(&self) -> Vec<normal::Entry> {
+        let used = self.used_names();
+        let own = self.description.users.iter().map(|user| user.get_ref());
+        let own = own
+            .filter(|user| used.contains(user.name.as_str()))
+            .cloned();
+        let mut users: Vec<User> = crate::parse::built_in_users()
+            .into_iter()
+            .chain(own)
+            .collect();
+        users.sort_by_key(|user| user.uid);
+        let passwd = users.iter().map(|user| {
+            let User {
+                name,
+                uid,
+                gid,
+                home,
+                shell,
+            } = user;
+            format!("{name}:x:{uid}:{gid}:{name}:{home}:{shell}\n")
+        });
+        let group = users
+            .iter()
+            .map(|user| format!("{}:x:{}:\n", user.name, user.gid));
+        let text = |text: String| normal::Content::Text { text };
+        vec![
+            root_entry("/etc/passwd", text(passwd.collect()), Some("0644")),
+            root_entry("/etc/group", text(group.collect()), Some("0644")),
+        ]
+    }
+
+    fn used_names(&self) -> BTreeSet<&str> {
+        let fields = &self.image.fields;
+        let files = fields.files.iter().flatten().map(|file| &file.owner);
+        let directories = fields
+            .directories
+            .iter()
+            .flatten()
+            .map(|directory| &directory.owner);
+        let owners = files
+            .chain(directories)
+            .flat_map(|owner| [&owner.user, &owner.group]);
+        owners
+            .chain([&fields.user])
+            .flatten()
+            .map(|name| name.get_ref().as_str())
+            .collect()
+    }
+
+    fn files(&self) -> Vec<normal::Entry> {
+        let fields = &self.image.fields;
+        let files = fields.files.iter().flatten().map(|file| {
+            let (content, mode) = match file.content.get_ref() {
+                Content::Source(source) => {
+                    let source = source.clone();
+                    (normal::Content::Source { source }, file.mode.clone())
+                }
+                Content::Text(text) => {
+                    let mode = file.mode.clone().unwrap_or_else(|| "0644".to_string());
+                    (normal::Content::Text { text: text.clone() }, Some(mode))
+                }
+            };
+            self.owned(file.destination(), content, mode, &file.owner)
+        });
+        let directories = fields.directories.iter().flatten().map(|directory| {
+            let path = directory.path.get_ref().clone();
+            let mode = Some(directory.mode.clone());
+            self.owned(path, normal::Content::Directory, mode, &directory.owner)
+        });
+        let links = fields.links.iter().flatten().map(|link| {
+            let target = link.target.clone();
+            root_entry(
+                link.path.get_ref(),
+                normal::Content::Symlink { target },
+                None,
+            )
+        });
+        files.chain(directories).chain(links).collect()
+    }
+
+    fn owned(
+        &self,
+        path: String,
+        content: normal::Content,
+        mode: Option<String>,
+        owner: &Owner,
+    ) -> normal::Entry {
+        let account =
+            |name: &Option<Spanned<String>>| self.description.account(name.as_ref()?.get_ref());
+        let (uid, own_gid) = account(&owner.user).unwrap_or((0, 0));
+        normal::Entry {
+            path,
+            content,
+            mode,
+            uid,
+            gid: account(&owner.group).map_or(own_gid, |(_, gid)| gid),
+        }
+    }
+
+    fn charts(&self) -> Vec<normal::Entry> {
+        let charts = self.image.fields.charts.iter().flatten();
+        let entry = |chart: &Chart| {
+            let source = chart.source.get_ref().clone();
+            root_entry(
+                chart.path.get_ref(),
+                normal::Content::Chart { source },
+                Some("0644"),
+            )
+        };
+        charts.map(entry).collect()
+    }
+
+    fn bundled(&self, bundled: &Bundled) -> normal::Entry {
+        let name = bundled.image.get_ref();
+        let other = self.description.images.get(name);
+        let tag = other.and_then(|other| self.tags(other).into_iter().next());
+        let reference = bundled.reference.clone();
+        let content = normal::Content::Image {
+            image: name.clone(),
+            format: bundled.format.clone(),
+            reference: reference
+                .unwrap_or_else(|| format!("{name}:{}", tag.as_deref().unwrap_or("latest"))),
+        };
+        root_entry(bundled.path.get_ref(), content, Some("0644"))
+    }
+
+    fn config(&self, base: &Base, tags: &[String]) -> normal::Config {
+        let fields = &self.image.fields;
+        normal::Config {
+            user: self.user(base),
+            exposed_ports: sorted_ports(fields.ports.as_deref().unwrap_or_default()),
+            env: self.environment(base),
+            entrypoint: self.entrypoint(base),
+            cmd: fields.command.clone(),
+            volumes: sorted(fields.volumes.as_deref().unwrap_or_default()),
+            working_dir: fields.workdir.clone(),
+            labels: self.labels(tags),
+            stop_signal: fields.stop_signal.clone(),
+            healthcheck: fields.health_check.as_ref().map(normal_healthcheck),
+        }
+    }
+
+    fn user(&self, base: &Base) -> Option<String> {
+        let name = match &self.image.fields.user {
+            Some(name) => name.get_ref().as_str(),
+            None if base.is_foreign() => return None,
+            None => "nonroot",
+        };
+        let (uid, gid) = self.description.account(name)?;
+        Some(format!("{uid}:{gid}"))
+    }
+
+    fn environment(&self, base: &Base) -> Vec<normal::Variable> {
+        let mut environment = self.image.fields.environment.clone().unwrap_or_default();
+        if !base.is_foreign() {
+            environment
+                .entry("PATH".to_string())
+                .or_insert_with(|| PATH.to_string());
+        }
+        let variable = |(name, value)| normal::Variable { name, value };
+        environment.into_iter().map(variable).collect()
+    }
+
+    fn entrypoint(&self, base: &Base) -> Option<Vec<String>> {
+        let given = self.image.fields.entrypoint.clone();
+        given.or_else(|| match self.binaries {
+            [only] if !base.is_foreign() => Some(vec![only.path.clone()]),
+            _ => None,
+        })
+    }
+
+    /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md#pre-defined-annotation-keys>
+    fn labels(&self, tags: &[String]) -> BTreeMap<String, String> {
+        let package = self.package(self.image);
+        let of = |value: fn(&Package) -> Option<String>| package.and_then(value);
+        let known = [
+            ("title", Some(self.image.name.get_ref().clone())),
+            ("version", tags.first().cloned()),
+            ("description", of(|package| package.description.clone())),
+            ("licenses", of(|package| package.license.clone())),
+            ("source", of(|package| package.repository.clone())),
+            ("authors", of(|package| Some(package.authors.join(", ")))),
+            ("base.name", self.base_name(|reference, _| reference)),
+            ("base.digest", self.base_name(|_, digest| digest)),
+        ];
+        let mut labels: BTreeMap<String, String> = known
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let value = value.filter(|value| !value.is_empty())?;
+                Some((format!("org.opencontainers.image.{name}"), value))
+            })
+            .collect();
+        labels.extend(self.image.fields.labels.clone().unwrap_or_default());
+        // An empty value takes a label away that would be filled in.
+        labels.retain(|_, value| !value.is_empty());
+        labels
+    }
+
+    fn base_name(&self, part: fn(String, String) -> String) -> Option<String> {
+        match self.description.base(self.image) {
+            Base::Reference { reference, digest } => Some(part(reference, digest)),
+            _ => None,
+        }
+    }
+}
+
+/// `name`, or with a number behind it where the layers have that name already (one binary at two paths).
+fn unique_name(name: String, layers: &[normal::Layer]) -> String {
+    let taken = |name: &String| layers.iter().any(|layer| layer.name == *name);
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.clone())
+        .chain(numbered)
+        .find(|name| !taken(name))
+        .unwrap_or(name)
+}
+
+fn root_entry(path: &str, content: normal::Content, mode: Option<&str>) -> normal::Entry {
+    normal::Entry {
+        path: path.to_string(),
+        content,
+        mode: mode.map(str::to_string),
+        uid: 0,
+        gid: 0,
+    }
+}
+
+fn normal_base(base: Base) -> normal::Base {
+    match base {
+        Base::None | Base::Set(_) => normal::Base::None,
+        Base::Layout { path, digest } => normal::Base::Layout { path, digest },
+        Base::Reference { reference, digest } => normal::Base::Reference { reference, digest },
+    }
+}
+
+/// By number, then by protocol.
+fn sorted_ports(ports: &[String]) -> Vec<String> {
+    let key = |port: &String| {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, ""));
+        (number.parse::<u16>().unwrap_or(0), protocol.to_string())
+    };
+    let keyed: BTreeMap<(u16, String), &String> =
+        ports.iter().map(|port| (key(port), port)).collect();
+    keyed.into_values().cloned().collect()
+}
+
+fn normal_healthcheck(check: &HealthCheck) -> normal::Healthcheck {
+    match check {
+        HealthCheck::None => normal::Healthcheck {
+            test: vec!["NONE".to_string()],
+            interval: None,
+            timeout: None,
+            start_period: None,
+            retries: None,
+        },
+        HealthCheck::Command {
+            command,
+            interval,
+            timeout,
+            start_period,
+            retries,
+        } => normal::Healthcheck {
+            test: std::iter::once("CMD".to_string())
+                .chain(command.iter().cloned())
+                .collect(),
+            interval: Some(*interval),
+            timeout: Some(*timeout),
+            start_period: Some(*start_period).filter(|period| *period > 0),
+            retries: Some(*retries),
+        },
+    }
+}

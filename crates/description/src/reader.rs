@@ -1,0 +1,274 @@
+//! Reads a parsed TOML document field by field, keeps every span, and goes on after an error so that all are found.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::problem::{Problem, Source, suggestion};
+use crate::schema::Table;
+
+/// Collects the problems of one document.
+pub(crate) struct Reader<'s> {
+    pub(crate) source: &'s Source,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl<'s> Reader<'s> {
+    pub(crate) fn new(source: &'s Source) -> Reader<'s> {
+        Reader {
+            source,
+            problems: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// A problem at `span` that [`Reader::report`] is still to take.
+    pub(crate) fn problem(&self, span: Range<usize>, message: impl Into<String>) -> Problem {
+        self.source.problem(span, message)
+    }
+
+    pub(crate) fn report(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems.into_inner()
+    }
+
+    fn wrong_type(&self, value: &Spanned<DeValue<'_>>, place: &str, expected: &str) {
+        let found = value.get_ref().type_str();
+        let article = if found.starts_with(['a', 'i']) {
+            "an"
+        } else {
+            "a"
+        };
+        let problem = self
+            .problem(
+                value.span(),
+                format!("{place} must be {expected}, this is {article} {found}"),
+            )
+            .maybe_help(quote_help(value.get_ref(), expected));
+        self.report(problem);
+    }
+
+    /// The string in `value`.
+    pub(crate) fn string(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        place: &str,
+    ) -> Option<Spanned<String>> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Spanned::new(value.span(), text.to_string())),
+            _ => {
+                self.wrong_type(value, place, "a string");
+                None
+            }
+        }
+    }
+
+    /// The integer in `value`.
+    pub(crate) fn integer(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        place: &str,
+    ) -> Option<Spanned<i64>> {
+        let DeValue::Integer(digits) = value.get_ref() else {
+            self.wrong_type(value, place, "an integer");
+            return None;
+        };
+        match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) => Some(Spanned::new(value.span(), number)),
+            Err(_) => {
+                self.report(self.problem(value.span(), format!("{place} is out of range")));
+                None
+            }
+        }
+    }
+
+    fn array<'v, 'i>(
+        &self,
+        value: &'v Spanned<DeValue<'i>>,
+        place: &str,
+        expected: &str,
+    ) -> Option<&'v DeArray<'i>> {
+        let array = value.get_ref().as_array();
+        if array.is_none() {
+            self.wrong_type(value, place, expected);
+        }
+        array
+    }
+
+    /// The table in `value`, read as `schema` says; `place` names it in messages (`[images.gateway]`).
+    pub(crate) fn table<'r, 'v, 'i>(
+        &'r self,
+        value: &'v Spanned<DeValue<'i>>,
+        schema: &'static Table,
+        place: &str,
+    ) -> Option<Fields<'r, 's, 'v, 'i>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(self.fields(table, value.span(), schema, place)),
+            _ => {
+                self.wrong_type(value, place, "a table");
+                None
+            }
+        }
+    }
+
+    /// The fields of `table`; unknown ones are reported here and now.
+    pub(crate) fn fields<'r, 'v, 'i>(
+        &'r self,
+        table: &'v DeTable<'i>,
+        span: Range<usize>,
+        schema: &'static Table,
+        place: &str,
+    ) -> Fields<'r, 's, 'v, 'i> {
+        for key in table.keys() {
+            if schema.field(key.get_ref()).is_none() {
+                let names = schema.fields.iter().map(|field| field.name);
+                self.report(
+                    self.problem(
+                        key.span(),
+                        format!("unknown key `{}` in {place}", key.get_ref()),
+                    )
+                    .help(suggestion(key.get_ref(), "keys", names)),
+                );
+            }
+        }
+        Fields {
+            reader: self,
+            table,
+            span,
+            schema,
+            place: place.to_string(),
+        }
+    }
+
+    /// The entries of a table whose keys are names of the person's own.
+    pub(crate) fn named<'v, 'i>(
+        &self,
+        value: &'v Spanned<DeValue<'i>>,
+        place: &str,
+    ) -> Vec<(Spanned<String>, &'v Spanned<DeValue<'i>>)> {
+        match value.get_ref() {
+            DeValue::Table(table) => table
+                .iter()
+                .map(|(key, value)| (Spanned::new(key.span(), key.get_ref().to_string()), value))
+                .collect(),
+            _ => {
+                self.wrong_type(value, place, "a table");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Where a string was wanted and a bare number or boolean stands, quoting it is what to do.
+fn quote_help(value: &DeValue<'_>, expected: &str) -> Option<String> {
+    let literal = match value {
+        DeValue::Integer(digits) => digits.to_string(),
+        DeValue::Float(float) => float.to_string(),
+        DeValue::Boolean(boolean) => boolean.to_string(),
+        _ => return None,
+    };
+    (expected == "a string").then(|| format!("write \"{literal}\""))
+}
+
+/// The fields of one table. Every accessor returns nothing where the field is not given, and reports a wrong type.
+pub(crate) struct Fields<'r, 's, 'v, 'i> {
+    pub(crate) reader: &'r Reader<'s>,
+    table: &'v DeTable<'i>,
+    span: Range<usize>,
+    schema: &'static Table,
+    /// How messages name this table.
+    pub(crate) place: String,
+}
+
+impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
+    /// Where the table stands.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The value of a field as it was parsed.
+    pub(crate) fn value(&self, name: &str) -> Option<&'v Spanned<DeValue<'i>>> {
+        debug_assert!(
+            self.schema.field(name).is_some(),
+            "`{name}` is missing in the schema of `{}`",
+            self.schema.path
+        );
+        self.table.get(name)
+    }
+
+    /// How messages name a field.
+    pub(crate) fn place_of(&self, name: &str) -> String {
+        format!("`{name}` in {}", self.place)
+    }
+
+    pub(crate) fn string(&self, name: &str) -> Option<Spanned<String>> {
+        self.reader.string(self.value(name)?, &self.place_of(name))
+    }
+
+    pub(crate) fn integer(&self, name: &str) -> Option<Spanned<i64>> {
+        self.reader.integer(self.value(name)?, &self.place_of(name))
+    }
+
+    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
+        let value = self.value(name)?;
+        if value.get_ref().as_bool().is_none() {
+            self.reader
+                .wrong_type(value, &self.place_of(name), "true or false");
+        }
+        value.get_ref().as_bool()
+    }
+
+    /// The elements of an array, each still to be read.
+    pub(crate) fn elements(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Option<Vec<&'v Spanned<DeValue<'i>>>> {
+        let array = self
+            .reader
+            .array(self.value(name)?, &self.place_of(name), expected)?;
+        Some(array.iter().collect())
+    }
+
+    /// An array of strings; elements of another type are reported and left out.
+    pub(crate) fn strings(&self, name: &str) -> Option<Vec<Spanned<String>>> {
+        let place = format!("an element of {}", self.place_of(name));
+        let elements = self.elements(name, "an array of strings")?;
+        Some(
+            elements
+                .into_iter()
+                .filter_map(|element| self.reader.string(element, &place))
+                .collect(),
+        )
+    }
+
+    /// A table of strings, by the names the person gave.
+    pub(crate) fn map(&self, name: &str) -> Option<Vec<(Spanned<String>, Spanned<String>)>> {
+        let entries = self.reader.named(self.value(name)?, &self.place_of(name));
+        Some(
+            entries
+                .into_iter()
+                .filter_map(|(key, value)| {
+                    let place = format!("`{}` in {}", key.get_ref(), self.place_of(name));
+                    Some((key, self.reader.string(value, &place)?))
+                })
+                .collect(),
+        )
+    }
+
+    /// Reports a field that must be there and is not; the table's own place is what is quoted.
+    pub(crate) fn required<T>(&self, name: &str, value: Option<T>, example: &str) -> Option<T> {
+        if value.is_none() && self.table.get(name).is_none() {
+            self.reader.report(
+                self.reader
+                    .problem(self.span(), format!("{} has no `{name}`", self.place))
+                    .help(format!("add `{name} = {example}`")),
+            );
+        }
+        value
+    }
+}

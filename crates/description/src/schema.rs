@@ -1,0 +1,280 @@
+//! Every table of `images.toml` and every field it may have: what the reader allows and the documentation must explain.
+
+/// One table, for instance `[images.NAME]`.
+#[derive(Debug)]
+pub struct Table {
+    /// How people write it; `NAME` stands for a name of their own, `[]` for an element of an array.
+    pub path: &'static str,
+    /// Its fields, in the order in which the documentation lists them.
+    pub fields: &'static [Field],
+}
+
+/// One field of a table.
+#[derive(Debug)]
+pub struct Field {
+    /// The key.
+    pub name: &'static str,
+    /// What may stand there, for people: `string`, `array of strings`.
+    pub kind: &'static str,
+    /// What holds where the field is not given, for people; `required` where it must be.
+    pub default: &'static str,
+}
+
+impl Table {
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+const fn field(name: &'static str, kind: &'static str, default: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        default,
+    }
+}
+
+/// All tables.
+pub static TABLES: &[&Table] = &[
+    &TOP,
+    &DEBIAN,
+    &SET,
+    &BUILD,
+    &TOOLCHAIN,
+    &CRATE,
+    &USER,
+    &IMAGE,
+    &BASE,
+    &BINARY,
+    &FILE,
+    &DIRECTORY,
+    &LINK,
+    &CHART,
+    &BUNDLED,
+    &HEALTH_CHECK,
+    &COMPRESSION,
+    &VARIANT,
+];
+
+/// The file itself.
+pub static TOP: Table = Table {
+    path: "images.toml",
+    fields: &[
+        field("version", "integer", "required"),
+        field("debian", "table", "none"),
+        field("build", "table", "as below"),
+        field("toolchain", "table", "as below"),
+        field("crates", "table of tables", "none"),
+        field("users", "table of tables", "none"),
+        field("images", "table of tables", "required"),
+    ],
+};
+
+/// Where Debian packages come from.
+pub static DEBIAN: Table = Table {
+    path: "debian",
+    fields: &[
+        field("suites", "array of strings", "required"),
+        field("architectures", "array of strings", "`[\"amd64\"]`"),
+        field("sets", "table of tables", "none"),
+    ],
+};
+
+/// A named set of Debian packages.
+pub static SET: Table = Table {
+    path: "debian.sets.NAME",
+    fields: &[
+        field("packages", "array of strings", "required"),
+        field("omit", "array of strings", "`[]`"),
+        field("beyond", "string", "none"),
+        field(
+            "architectures",
+            "array of strings",
+            "`debian.architectures`",
+        ),
+        field("dependencies", "boolean", "`true`"),
+    ],
+};
+
+/// What Cargo is asked for.
+pub static BUILD: Table = Table {
+    path: "build",
+    fields: &[
+        field("profile", "string", "`\"release\"`"),
+        field("locked", "boolean", "`true`"),
+        field("features", "array of strings", "`[]`"),
+        field("all-features", "boolean", "`false`"),
+        field("no-default-features", "boolean", "`false`"),
+    ],
+};
+
+/// The compiler.
+pub static TOOLCHAIN: Table = Table {
+    path: "toolchain",
+    fields: &[
+        field("provider", "string", "`\"debian\"`"),
+        field("set", "string", "`\"toolchain\"`"),
+    ],
+};
+
+/// What a crate needs beyond its own sources.
+pub static CRATE: Table = Table {
+    path: "crates.NAME",
+    fields: &[
+        field("packages", "array of strings", "`[]`"),
+        field("files", "array of strings", "`[]`"),
+    ],
+};
+
+/// An account inside images.
+pub static USER: Table = Table {
+    path: "users.NAME",
+    fields: &[
+        field("uid", "integer", "required"),
+        field("gid", "integer", "the `uid`"),
+        field("home", "string", "`\"/nonexistent\"`"),
+        field("shell", "string", "`\"/usr/sbin/nologin\"`"),
+    ],
+};
+
+/// An image.
+pub static IMAGE: Table = Table {
+    path: "images.NAME",
+    fields: IMAGE_FIELDS,
+};
+
+/// A variant of an image: the same fields, each in place of the image's own.
+pub static VARIANT: Table = Table {
+    path: "images.NAME.variants.NAME",
+    fields: IMAGE_FIELDS.split_at(IMAGE_FIELDS.len() - 1).0,
+};
+
+/// `variants` stays last: variants have no variants of their own.
+const IMAGE_FIELDS: &[Field] = &[
+    field("base", "string or table", "the set `base`"),
+    field("binaries", "array of strings or tables", "`[]`"),
+    field("packages", "array of strings", "`[]`"),
+    field("files", "array of tables", "`[]`"),
+    field("directories", "array of tables", "`[]`"),
+    field("links", "array of tables", "`[]`"),
+    field("charts", "array of tables", "`[]`"),
+    field("images", "array of tables", "`[]`"),
+    field("user", "string", "`\"nonroot\"`"),
+    field("workdir", "string", "none"),
+    field("entrypoint", "array of strings", "the only binary"),
+    field("command", "array of strings", "none"),
+    field("environment", "table of strings", "`PATH` alone"),
+    field("ports", "array of integers or strings", "`[]`"),
+    field("volumes", "array of strings", "`[]`"),
+    field("labels", "table of strings", "from Cargo's metadata"),
+    field("stop-signal", "string", "none"),
+    field("health-check", "table or `\"none\"`", "none"),
+    field(
+        "platforms",
+        "array of strings",
+        "each of `debian.architectures`",
+    ),
+    field("compression", "string or table", "`\"gzip\"`"),
+    field("tags", "array of strings", "the package's version"),
+    field("variants", "table of tables", "none"),
+];
+
+/// What an image stands on.
+pub static BASE: Table = Table {
+    path: "images.NAME.base",
+    fields: &[
+        field("set", "string", "none"),
+        field("layout", "string", "none"),
+        field("reference", "string", "none"),
+        field("digest", "string", "none"),
+    ],
+};
+
+/// A binary of the workspace.
+pub static BINARY: Table = Table {
+    path: "images.NAME.binaries[]",
+    fields: &[
+        field("package", "string", "required"),
+        field("bin", "string", "the package's only binary"),
+        field("path", "string", "`/usr/bin/BIN`"),
+    ],
+};
+
+/// A file, or all files under a directory.
+pub static FILE: Table = Table {
+    path: "images.NAME.files[]",
+    fields: &[
+        field("path", "string", "required"),
+        field("source", "string", "this or `text`"),
+        field("text", "string", "this or `source`"),
+        field(
+            "mode",
+            "string",
+            "`0644`, `0755` where the source is executable",
+        ),
+        field("user", "string", "`\"root\"`"),
+        field("group", "string", "the user's own"),
+    ],
+};
+
+/// A directory.
+pub static DIRECTORY: Table = Table {
+    path: "images.NAME.directories[]",
+    fields: &[
+        field("path", "string", "required"),
+        field("mode", "string", "`\"0755\"`"),
+        field("user", "string", "`\"root\"`"),
+        field("group", "string", "the user's own"),
+    ],
+};
+
+/// A symbolic link.
+pub static LINK: Table = Table {
+    path: "images.NAME.links[]",
+    fields: &[
+        field("path", "string", "required"),
+        field("target", "string", "required"),
+    ],
+};
+
+/// A Helm chart, packaged.
+pub static CHART: Table = Table {
+    path: "images.NAME.charts[]",
+    fields: &[
+        field("source", "string", "required"),
+        field("path", "string", "required"),
+    ],
+};
+
+/// Another image of this description, as an archive.
+pub static BUNDLED: Table = Table {
+    path: "images.NAME.images[]",
+    fields: &[
+        field("image", "string", "required"),
+        field("path", "string", "required"),
+        field("format", "string", "`\"oci\"`"),
+        field("reference", "string", "`IMAGE:TAG`"),
+    ],
+};
+
+/// How an engine asks whether the container is well.
+pub static HEALTH_CHECK: Table = Table {
+    path: "images.NAME.health-check",
+    fields: &[
+        field("command", "array of strings", "required"),
+        field("interval", "duration", "`\"30s\"`"),
+        field("timeout", "duration", "`\"30s\"`"),
+        field("start-period", "duration", "`\"0s\"`"),
+        field("retries", "integer", "`3`"),
+    ],
+};
+
+/// How layers are compressed.
+pub static COMPRESSION: Table = Table {
+    path: "images.NAME.compression",
+    fields: &[
+        field("algorithm", "string", "required"),
+        field("level", "integer", "`6` for gzip, `9` for zstd"),
+    ],
+};

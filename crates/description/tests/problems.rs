@@ -1,0 +1,53 @@
+//! Every `problems/NAME.toml` is normalized by the real program; what it says must be `problems/NAME.txt`, its exit code 65.
+//!
+//! `UPDATE=1 cargo test -p description` writes what it says into the files, to be read before it is committed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn every_problem_is_told_as_it_should_be() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/problems");
+    let mut cases: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_description"))
+            .current_dir(&directory)
+            .arg("normalize")
+            .arg(case.file_name().unwrap())
+            .args([
+                "--targets",
+                "targets.json",
+                "--source-list",
+                "files.txt",
+                "--lock",
+                "Cargo.lock",
+                "--out",
+                "-",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = case.with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&expected, &said).unwrap();
+        }
+        assert_eq!(
+            said,
+            fs::read_to_string(&expected).unwrap(),
+            "{}",
+            case.display()
+        );
+        assert_eq!(output.status.code(), Some(65), "{}", case.display());
+        assert!(output.stdout.is_empty(), "{}", case.display());
+    }
+}
