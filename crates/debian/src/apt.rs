@@ -67,9 +67,15 @@ pub struct Mirrors(BTreeMap<String, Vec<String>>);
 impl Mirrors {
     /// The mirrors in the machine's apt sources.
     pub fn of_machine() -> Result<Self, AptError> {
-        let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)";
+        // With the machine's lists apt would read them all first, and keep what it found in the machine's cache.
+        let apt = PrivateApt::new()?;
+        let option = |name: &str, path: &str| format!("{name}={}", apt.path(path).display());
         let mut command = Command::new("apt-get");
-        command.args(["indextargets", "--format", format]);
+        command.args(["-o", &option("Dir::State::Lists", "state/lists")]);
+        command.args(["-o", &option("Dir::State::status", "status")]);
+        command.args(["-o", &option("Dir::Cache", "cache")]);
+        command.args(["--no-release-info", "indextargets", "--format"]);
+        command.arg("$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)");
         let output = run(&mut command, "apt-get indextargets")?;
         Ok(Self::from_targets(&String::from_utf8_lossy(&output.stdout)))
     }
@@ -189,25 +195,23 @@ fn read_suite(
     let apt = PrivateApt::new()?;
     apt.write_source(mirror, suite, options)?;
     apt.update()?;
-    let lists = apt.lists()?;
-    let in_release = lists.get("InRelease").ok_or_else(|| AptError::NoIndex {
-        mirror: mirror.to_owned(),
-        suite: suite.name.clone(),
-        what: "InRelease".to_owned(),
-    })?;
-    let release = Release::open(in_release, options.keyring)?;
-    release.check(in_release, &suite.name, Date::now(), allow_stale)?;
+    let find = |name: &str| {
+        apt.list(name)?.ok_or_else(|| AptError::NoIndex {
+            mirror: mirror.to_owned(),
+            suite: suite.name.clone(),
+            what: name.to_owned(),
+        })
+    };
+    let in_release = find("InRelease")?;
+    let release = Release::open(&in_release, options.keyring)?;
+    release.check(&in_release, &suite.name, Date::now(), allow_stale)?;
     let mut packages = Vec::new();
     for component in &suite.components {
         for architecture in options.architectures {
             let name = format!("{component}/binary-{architecture}/Packages");
-            let path = lists.get(&name).ok_or_else(|| AptError::NoIndex {
-                mirror: mirror.to_owned(),
-                suite: suite.name.clone(),
-                what: name.clone(),
-            })?;
-            let bytes = release.read_index(path, &name)?;
-            let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path.clone()))?;
+            let path = find(&name)?;
+            let bytes = release.read_index(&path, &name)?;
+            let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path))?;
             packages.extend(index::parse(
                 &text,
                 &format!("{}/{name}", suite.name),
@@ -264,7 +268,7 @@ pub fn download(
             .filter_map(|place| {
                 let file = &files[*place];
                 let mirror = mirrors.0.get(&file.archive)?.get(round)?;
-                Some((*place, format!("{mirror}/{}", file.path)))
+                Some((*place, format!("{mirror}/{}", quote(&file.path))))
             })
             .collect();
         for batch in wanted.chunks(BATCH) {
@@ -273,10 +277,11 @@ pub fn download(
             for (place, uri) in batch {
                 match verify(&files[*place]) {
                     Ok(()) => missing.remove(place),
-                    Err(reason) => missing.insert(
-                        *place,
-                        format!("{uri}: {}", reason.unwrap_or_else(|| said_of(&said, uri))),
-                    ),
+                    Err(reason) => {
+                        let reason = reason.unwrap_or_else(|| said_of(&said, uri));
+                        let mirror = uri.strip_suffix(&quote(&files[*place].path)).unwrap_or(uri);
+                        missing.insert(*place, format!("{mirror} gave no such file: {reason}"))
+                    }
                 };
             }
         }
@@ -301,16 +306,27 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
     Ok(())
 }
 
-/// What apt said about one address.
+/// What apt said about one address: `Err:3 ADDRESS`, and the reason on the line after it.
 fn said_of(said: &str, uri: &str) -> String {
-    let mut lines = said
-        .lines()
-        .filter(|line| line.starts_with("E: ") || line.starts_with("Err:"));
-    let about = lines
-        .clone()
-        .find(|line| line.contains(uri))
-        .or_else(|| lines.next());
-    about.unwrap_or("apt gave no file").to_owned()
+    let mut lines = said.lines();
+    let reason = lines
+        .find(|line| line.starts_with("Err:") && line.split(' ').any(|word| word == uri))
+        .and_then(|_| lines.next())
+        .or_else(|| said.lines().find_map(|line| line.strip_prefix("E: ")));
+    let reason = reason.unwrap_or("apt gave no file").trim();
+    let reason = reason.split(" [IP:").next().unwrap_or(reason);
+    reason.trim_end_matches([':', ' ']).to_owned()
+}
+
+/// A path as addresses have it.
+fn quote(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    path.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02x}"),
+        })
+        .collect()
 }
 
 /// A temporary directory that apt can download into: as root it does so as the user `_apt`, who has to own it.
@@ -429,28 +445,19 @@ impl PrivateApt {
         run(&mut command, "apt-get update").map(drop)
     }
 
-    /// The downloaded files, by their name in the release file.
-    fn lists(&self) -> Result<BTreeMap<String, PathBuf>, AptError> {
-        let mut command = self.command("apt-get");
-        command.args(["indextargets", "--format", "$(METAKEY) $(FILENAME)"]);
-        let output = run(&mut command, "apt-get indextargets")?;
-        let mut lists = BTreeMap::new();
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
-            let Some((name, path)) = line.split_once(' ') else {
-                continue;
-            };
-            let path = PathBuf::from(path);
-            if let Some(prefix) = path.to_string_lossy().strip_suffix(&name.replace('/', "_")) {
-                let in_release = PathBuf::from(format!("{prefix}InRelease"));
-                if in_release.is_file() {
-                    lists.insert("InRelease".to_owned(), in_release);
-                }
-            }
-            if path.is_file() {
-                lists.insert(name.to_owned(), path);
+    /// A downloaded file by its name in the release file. apt puts the address before the name, but as there is one
+    /// suite, the name is enough.
+    fn list(&self, name: &str) -> Result<Option<PathBuf>, AptError> {
+        let directory = self.path("state/lists");
+        let end = format!("_{}", name.replace('/', "_"));
+        let entries = fs::read_dir(&directory).map_err(|source| io_error(&directory, source))?;
+        for entry in entries {
+            let path = entry.map_err(|source| io_error(&directory, source))?.path();
+            if path.to_string_lossy().ends_with(&end) {
+                return Ok(Some(path));
             }
         }
-        Ok(lists)
+        Ok(None)
     }
 
     /// Downloads one batch and returns what apt said; which files arrived is for the caller to see.

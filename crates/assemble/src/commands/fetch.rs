@@ -3,6 +3,7 @@
 //! The builds would download the same files by themselves from the permanent public addresses. A store path of a file
 //! with a known hash does not depend on where the file came from, so what lies there already is never downloaded.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -178,6 +179,23 @@ fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
     bar
 }
 
+/// One warning for each reason, however many files it holds for.
+fn warn_of(missing: &[Missing]) {
+    const NAMED: usize = 3;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for each in missing {
+        reasons.entry(&each.reason).or_default().push(&each.file);
+    }
+    for (reason, files) in reasons {
+        let more = files.len().saturating_sub(NAMED);
+        let named = files[..files.len() - more].join(", ");
+        match more {
+            0 => eprintln!("warning: {named}: {reason}"),
+            _ => eprintln!("warning: {named} and {more} more: {reason}"),
+        }
+    }
+}
+
 fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(report)?);
@@ -189,12 +207,10 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
             );
         }
     }
-    for missing in &report.missing {
-        eprintln!("warning: {}: {}", missing.file, missing.reason);
-    }
+    warn_of(&report.missing);
     if !report.missing.is_empty() {
         eprintln!(
-            "note: apt did not get {} of the packages. Builds download them from the snapshot archive of {}; newer \
+            "note: {} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
              versions are pinned by: assemble lock",
             report.missing.len(),
             lock.snapshot
