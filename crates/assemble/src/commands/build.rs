@@ -126,7 +126,7 @@ fn line(name: &str, path: &Path, layout: &Layout, image: &Image) -> Result<Line>
     let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
     Ok(Line {
         name: name.to_owned(),
-        platform: format!("{}/{}", config.os, config.architecture),
+        platform: config.platform.to_string(),
         digest: image.descriptor.digest.to_string(),
         size: image.descriptor.size + manifest.config.size + layers,
         layers: manifest.layers.len(),
