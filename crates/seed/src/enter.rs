@@ -11,12 +11,13 @@ use core::ffi::CStr;
 use alloc::ffi::CString;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, StatVfsMountFlags, mkdir, openat, readlink, stat, statat, statvfs, symlink,
+    CWD, FileType, Mode, OFlags, StatVfsMountFlags, fstat, mkdir, openat, readlink, stat, statat,
+    statvfs, symlink,
 };
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
-    mount_remount, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
 };
 use rustix::process::{chdir, getgid, getuid, pivot_root};
 use rustix::system::sethostname;
@@ -93,12 +94,16 @@ impl Namespaces {
     /// Makes the namespaces, in which this process is user 1000 of group 100, and may mount.
     fn unshare(&self) -> Result<(), Error> {
         let (user, group) = (getuid().as_raw(), getgid().as_raw());
-        let mut flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+        let mut flags = UnshareFlags::NEWUSER
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWUTS;
         if self.no_network {
             flags |= UnshareFlags::NEWNET;
         }
         // Safe: no thread shares anything with this one.
-        unsafe { unshare_unsafe(flags) }.map_err(|errno| forbidden("make a user namespace", errno))?;
+        unsafe { unshare_unsafe(flags) }
+            .map_err(|errno| forbidden("make a user namespace", errno))?;
         // Without privileges, a group can be mapped only when setgroups(2) is given up.
         match write_file(c"/proc/self/setgroups", "deny") {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -108,8 +113,11 @@ impl Namespaces {
             .map_err(|errno| forbidden("write /proc/self/uid_map", errno))?;
         write_file(c"/proc/self/gid_map", &format!("{GROUP} {group} 1"))
             .map_err(|errno| forbidden("write /proc/self/gid_map", errno))?;
-        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-            .map_err(|errno| forbidden("mount in a user namespace", errno))?;
+        mount_change(
+            c"/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .map_err(|errno| forbidden("mount in a user namespace", errno))?;
         let _ = sethostname(HOST_NAME);
         if self.no_network {
             crate::network::loopback_up();
@@ -164,7 +172,10 @@ impl Skeleton {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount(c"cell", path, c"tmpfs", flags, c"mode=755").map_err(failed)?;
         let directory = open_directory(CWD, path).map_err(failed)?;
-        Ok(Self { path: path.to_vec(), root: Root::new(directory) })
+        Ok(Self {
+            path: path.to_vec(),
+            root: Root::new(directory),
+        })
     }
 
     /// Shows what is at the top of a root file system, read-only.
@@ -177,8 +188,19 @@ impl Skeleton {
             }
             let from = [source, &name].join(&b'/');
             let to = [self.path.as_slice(), &name].join(&b'/');
-            let failed = |errno| Error::Cell(format!("cannot show {} in the cell: {}", shown(&from), explain(errno)));
-            let status = statat(&directory, name.as_slice(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            let failed = |errno| {
+                Error::Cell(format!(
+                    "cannot show {} in the cell: {}",
+                    shown(&from),
+                    explain(errno)
+                ))
+            };
+            let status = statat(
+                &directory,
+                name.as_slice(),
+                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .map_err(failed)?;
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Symlink => {
                     let target = readlink(from.as_slice(), Vec::new()).map_err(failed)?;
@@ -198,7 +220,12 @@ impl Skeleton {
     /// Binds a file or directory from outside to a place in the cell, which is made if it does not exist.
     fn bind(&self, source: &[u8], place: &[u8]) -> Result<(), Error> {
         let failed = |errno| {
-            Error::Cell(format!("cannot bind {} to {} in the cell: {}", shown(source), shown(place), explain(errno)))
+            Error::Cell(format!(
+                "cannot bind {} to {} in the cell: {}",
+                shown(source),
+                shown(place),
+                explain(errno)
+            ))
         };
         let status = stat(source).map_err(failed)?;
         let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
@@ -209,7 +236,8 @@ impl Skeleton {
         // there, the kernel insists on it.
         let bound = match source {
             _ if SHARED.contains(&source) => mount_bind_recursive(source, target.as_str()),
-            _ => mount_bind(source, target.as_str()).or_else(|_| mount_bind_recursive(source, target.as_str())),
+            _ => mount_bind(source, target.as_str())
+                .or_else(|_| mount_bind_recursive(source, target.as_str())),
         };
         bound.map_err(failed)
     }
@@ -229,12 +257,19 @@ impl Skeleton {
                 .directory(place, Missing::Make(DIRECTORY_MODE))
                 .map_err(|problem| unusable(problem.reason));
         }
-        let (parent, name) =
-            self.root.parent(place, Missing::Make(DIRECTORY_MODE)).map_err(|problem| unusable(problem.reason))?;
+        let (parent, name) = self
+            .root
+            .parent(place, Missing::Make(DIRECTORY_MODE))
+            .map_err(|problem| unusable(problem.reason))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(&parent, &name, flags, Mode::empty())
-            .or_else(|_| new_file(parent.as_fd(), &name).and_then(|_| openat(&parent, &name, flags, Mode::empty())))
-            .map_err(|errno| unusable(explain(errno)))
+        let open = || openat(&parent, &name, flags, Mode::empty());
+        let file = open()
+            .or_else(|_| new_file(parent.as_fd(), &name).and_then(|_| open()))
+            .map_err(|errno| unusable(explain(errno)))?;
+        match fstat(&file).map(|status| FileType::from_raw_mode(status.st_mode)) {
+            Ok(FileType::Symlink) => Err(unusable("it is a symbolic link".into())),
+            _ => Ok(file),
+        }
     }
 
     /// Makes this the root of the process and lets go of all that was outside.
@@ -286,7 +321,9 @@ fn exists(path: &[u8]) -> bool {
 /// Why there is no cell, and what helps.
 fn forbidden(what: &str, errno: Errno) -> Error {
     let remedy = match errno {
-        Errno::NOSPC => "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`",
+        Errno::NOSPC => {
+            "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`"
+        }
         Errno::PERM | Errno::ACCESS => {
             "user namespaces are forbidden here. Which one helps depends on who forbids them: \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu 23.10 and later), \
@@ -296,7 +333,9 @@ fn forbidden(what: &str, errno: Errno) -> Error {
         Errno::INVAL | Errno::NOSYS => {
             "this kernel has no user namespaces (CONFIG_USER_NS), or the sandbox that this runs in has no support for them"
         }
-        _ => "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them",
+        _ => {
+            "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them"
+        }
     };
     Error::Cell(format!(
         "cannot {what}: {}\n  {remedy}.\n  There is no other way to enter a cell yet.",
