@@ -1,6 +1,6 @@
 //! The command line and the environment variables.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,18 +74,9 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// Where this machine's own gateway is reached: a listener on every address is asked by the loopback device.
+    /// Where this machine's own gateway is reached.
     pub fn local_url(&self) -> String {
-        let ip = match self.listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let scheme = match self.tls_cert {
-            Some(_) => "https",
-            None => "http",
-        };
-        format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
+        fleet::local_url(self.listen, self.tls_cert.is_some())
     }
 }
 
