@@ -1,3 +1,44 @@
 //! Crateyard's command line.
 
-fn main() {}
+mod commands;
+mod connection;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, moves and examines container images.
+#[derive(Parser)]
+#[command(name = "assemble", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Push(commands::push::Args),
+    Pull(commands::pull::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Push(args) => commands::push::run(args),
+        Command::Pull(args) => commands::pull::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// The code that docs/push.md gives to each sort of failure; 1 for all others.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<registry::Error>())
+        .map_or(1, registry::Error::exit_code)
+}

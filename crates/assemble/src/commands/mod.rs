@@ -1,0 +1,4 @@
+//! The subcommands, a file each.
+
+pub mod pull;
+pub mod push;
