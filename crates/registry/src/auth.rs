@@ -17,7 +17,7 @@ use crate::client::{Environment, Options};
 use crate::credentials::{self, Credentials};
 use crate::error::{Error, Failure, Kind};
 use crate::reference::{Reference, host_without_port, is_loopback};
-use crate::transport::{Payload, Trouble, Wire};
+use crate::transport::{Outgoing, Payload, Trouble, Wire};
 
 const CLIENT_ID: &str = "crateyard";
 /// What the specification lets a client assume where `expires_in` is missing, in seconds.
@@ -166,10 +166,10 @@ impl Auth {
         scopes: &[String],
         credentials: Option<&Credentials>,
     ) -> Result<Token, Trouble> {
-        let (method, url, headers, payload) = token_request(realm, service, scopes, credentials)?;
+        let outgoing = token_request(realm, service, scopes, credentials)?;
         let asked_at = Instant::now();
         let reply = wire
-            .authenticate(&self.target.to_string(), method, url, headers, payload)
+            .authenticate(&self.target.to_string(), outgoing)
             .await?;
         let (status, request) = (reply.status(), reply.request.clone());
         let denied = |detail: String, kind| {
@@ -232,7 +232,7 @@ fn token_request(
     service: Option<&str>,
     scopes: &[String],
     credentials: Option<&Credentials>,
-) -> Result<(Method, Url, HeaderMap, Payload), Trouble> {
+) -> Result<Outgoing, Trouble> {
     let mut headers = HeaderMap::new();
     let mut url = realm.clone();
     if let Some(Credentials::IdentityToken(token)) = credentials {
@@ -248,7 +248,7 @@ fn token_request(
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         let body = form.query().unwrap_or_default().to_owned();
-        return Ok((Method::POST, url, headers, Payload::Bytes(body.into())));
+        return Ok(Outgoing { method: Method::POST, url, headers, payload: Payload::Bytes(body.into()), weight: 0 });
     }
     {
         let mut query = url.query_pairs_mut();
@@ -263,7 +263,7 @@ fn token_request(
     if let Some(Credentials::Password { username, password }) = credentials {
         headers.insert(AUTHORIZATION, basic(username, password)?);
     }
-    Ok((Method::GET, url, headers, Payload::Empty))
+    Ok(Outgoing { method: Method::GET, url, headers, payload: Payload::Empty, weight: 0 })
 }
 
 fn basic(username: &str, password: &str) -> Result<HeaderValue, Trouble> {
@@ -430,27 +430,16 @@ mod tests {
             "repository:b:pull".to_owned(),
         ];
         let identity = Credentials::IdentityToken("s&cret".to_owned());
-        let (method, url, _, payload) =
-            token_request(&realm, Some("r"), &scopes, Some(&identity)).unwrap();
-        assert_eq!((method, url.query()), (Method::POST, None));
-        let Payload::Bytes(body) = payload else {
-            panic!("no body")
-        };
+        let posted = token_request(&realm, Some("r"), &scopes, Some(&identity)).unwrap();
+        assert_eq!((posted.method, posted.url.query()), (Method::POST, None));
+        let Payload::Bytes(body) = posted.payload else { panic!("no body") };
         let body = String::from_utf8(body.to_vec()).unwrap();
-        assert!(
-            body.contains("grant_type=refresh_token&refresh_token=s%26cret&service=r"),
-            "{body}"
-        );
-        let password = Credentials::Password {
-            username: "u".to_owned(),
-            password: "p".to_owned(),
-        };
-        let (method, url, headers, _) =
-            token_request(&realm, Some("r"), &scopes, Some(&password)).unwrap();
-        assert_eq!(method, Method::GET);
-        let query =
-            "service=r&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull&account=u";
-        assert_eq!(url.query(), Some(query));
-        assert_eq!(headers[AUTHORIZATION], "Basic dTpw");
+        assert!(body.contains("grant_type=refresh_token&refresh_token=s%26cret&service=r"), "{body}");
+        let password = Credentials::Password { username: "u".to_owned(), password: "p".to_owned() };
+        let got = token_request(&realm, Some("r"), &scopes, Some(&password)).unwrap();
+        assert_eq!(got.method, Method::GET);
+        let query = "service=r&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull&account=u";
+        assert_eq!(got.url.query(), Some(query));
+        assert_eq!(got.headers[AUTHORIZATION], "Basic dTpw");
     }
 }

@@ -43,17 +43,17 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Without a byte moving in either direction.
     pub stall: Duration,
-    /// For the answer after a blob's last byte was sent: the registry may have to read it all once more.
-    pub finish: Duration,
+    /// How fast a registry is at least expected to digest what it was sent, in bytes a second: it may have to read a
+    /// blob once more before it answers.
+    pub digestion_rate: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
-        let seconds = Duration::from_secs;
         Timeouts {
-            connect: seconds(30),
-            stall: seconds(60),
-            finish: seconds(600),
+            connect: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
+            digestion_rate: 10_000_000,
         }
     }
 }

@@ -402,6 +402,7 @@ impl Repository {
             target: Target::Path(format!("/v2/{}/{path}", self.reference.repository())),
             headers: HeaderMap::new(),
             payload: Payload::Empty,
+            weight: 0,
             scopes: vec![format!(
                 "repository:{}:{}",
                 self.reference.repository(),

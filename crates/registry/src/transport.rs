@@ -1,8 +1,7 @@
 //! Requests to one registry: authenticated, watched, counted, and sent again where that may help.
 
-use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -40,10 +39,22 @@ pub(crate) struct Call {
     pub target: Target,
     pub headers: HeaderMap,
     pub payload: Payload,
+    /// How many bytes the registry may have to read before it answers.
+    pub weight: u64,
     /// What the token has to allow.
     pub scopes: Vec<String>,
     /// The image or repository that errors name.
     pub reference: String,
+}
+
+/// A request as it goes over the wire.
+pub(crate) struct Outgoing {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub payload: Payload,
+    /// See [`Call::weight`].
+    pub weight: u64,
 }
 
 /// Where a request goes.
@@ -56,6 +67,7 @@ pub(crate) enum Target {
 }
 
 /// Why a request has no answer that can be used.
+#[derive(Debug)]
 pub(crate) enum Trouble {
     /// Sending it again may help.
     Transient {
@@ -142,7 +154,11 @@ pub(crate) struct Counters {
 
 /// The connection pool: sends a request once, watches it, and says what became of it.
 pub(crate) struct Wire {
-    http: reqwest::Client,
+    plain: reqwest::Client,
+    /// Made when it is needed: reading the system's certificates takes longer than an unchanged push.
+    secure: OnceLock<reqwest::Client>,
+    certificates: Certificates,
+    bypasses_proxy: bool,
     timeouts: Timeouts,
     progress: Arc<dyn Progress>,
     pub counters: Counters,
@@ -155,15 +171,12 @@ impl Wire {
     pub async fn authenticate(
         &self,
         reference: &str,
-        method: Method,
-        url: Url,
-        headers: HeaderMap,
-        payload: Payload,
+        outgoing: Outgoing,
     ) -> Result<Reply, Trouble> {
         self.counters
             .authentications
             .fetch_add(1, Ordering::Relaxed);
-        let reply = self.send(reference, method, url, headers, payload).await?;
+        let reply = self.send(reference, outgoing).await?;
         if is_transient(reply.status()) {
             let (request, asked) = (reply.request.clone(), asked_wait(reply.headers()));
             return Err(Trouble::Transient {
@@ -175,21 +188,15 @@ impl Wire {
         Ok(reply)
     }
 
-    async fn send(
-        &self,
-        reference: &str,
-        method: Method,
-        url: Url,
-        mut headers: HeaderMap,
-        payload: Payload,
-    ) -> Result<Reply, Trouble> {
+    async fn send(&self, reference: &str, outgoing: Outgoing) -> Result<Reply, Trouble> {
+        let Outgoing { method, url, mut headers, payload, weight } = outgoing;
         let request = describe(&method, &url);
         let activity = Arc::new(Activity::default());
         // Some servers answer 411 to a body-less POST or PUT that does not say so.
         if matches!(payload, Payload::Empty) && method != Method::GET && method != Method::HEAD {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let mut builder = self.http.request(method, url).headers(headers);
+        let mut builder = self.http(&url)?.request(method, url).headers(headers);
         let mut place = None;
         match payload {
             Payload::Empty => activity.complete(),
@@ -206,7 +213,7 @@ impl Wire {
                 builder = builder.body(reqwest::Body::wrap(body));
             }
         }
-        let result = self.watch(builder.send(), &activity).await;
+        let result = self.watch(builder.send(), &activity, weight).await;
         self.counters
             .bytes_sent
             .fetch_add(activity.moved(), Ordering::Relaxed);
@@ -232,26 +239,40 @@ impl Wire {
         }
     }
 
+    /// The connection pool for `url`.
+    fn http(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+        if url.scheme() != "https" {
+            return Ok(&self.plain);
+        }
+        if let Some(secure) = self.secure.get() {
+            return Ok(secure);
+        }
+        let new = pool(
+            tls::config(&self.certificates)?,
+            &self.timeouts,
+            self.bypasses_proxy,
+        )?;
+        Ok(self.secure.get_or_init(|| new))
+    }
+
     /// Waits for the answer as long as bytes move, and once all are sent as long as a registry may need to store them.
-    async fn watch<F>(&self, answer: F, activity: &Activity) -> Result<reqwest::Response, Cause>
+    async fn watch<F>(
+        &self,
+        answer: F,
+        activity: &Activity,
+        weight: u64,
+    ) -> Result<reqwest::Response, Cause>
     where
         F: Future<Output = Result<reqwest::Response, reqwest::Error>>,
     {
         tokio::pin!(answer);
-        let mut moved = activity.moved();
+        let digestion = Duration::from_secs(weight / self.timeouts.digestion_rate.max(1));
         loop {
-            let had_body = activity.moved() > 0;
-            let sent = activity.is_complete();
-            let patience = if sent && had_body {
-                self.timeouts.finish
-            } else {
-                self.timeouts.stall
-            };
+            let (moved, is_sent) = (activity.moved(), activity.is_complete());
+            let patience = self.timeouts.stall + if is_sent { digestion } else { Duration::ZERO };
             match tokio::time::timeout(patience, &mut answer).await {
                 Ok(result) => return result.map_err(Cause::Http),
-                Err(_) if activity.moved() > moved || activity.is_complete() != sent => {
-                    moved = activity.moved()
-                }
+                Err(_) if activity.moved() > moved || activity.is_complete() != is_sent => {}
                 Err(_) => return Err(Cause::Stalled(patience)),
             }
         }
@@ -267,7 +288,7 @@ impl Wire {
             ),
             Cause::Http(error) => {
                 let text = innermost(error);
-                let is_tls = is_certificate_problem(error);
+                let is_tls = is_tls_problem(error);
                 let never_reached = error.is_connect() && !self.reached.load(Ordering::Relaxed);
                 let remedy = if is_tls {
                     "name the authority that signed the registry's certificate by --ca-file, the certificate it wants \
@@ -320,21 +341,12 @@ fn innermost(error: &dyn std::error::Error) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn is_certificate_problem(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<rustls::Error>().is_some() {
-            return true;
-        }
-        let wrapped = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if wrapped.is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+/// Whether TLS itself failed. I/O errors hide what they wrap from their `source`, so each is looked into.
+fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.downcast_ref::<rustls::Error>().is_some()
+        || wrapped.is_some_and(|inner| is_tls_problem(inner))
+        || error.source().is_some_and(is_tls_problem)
 }
 
 /// Method and URL for messages: the query may hold secrets and says nothing to people.
@@ -343,6 +355,25 @@ pub(crate) fn describe(method: &Method, url: &Url) -> String {
     url.set_query(None);
     let _ = (url.set_username(""), url.set_password(None));
     format!("{method} {url}")
+}
+
+/// A connection pool. HTTP/1.1 only: parallel uploads get a connection each, and with it a window each.
+fn pool(
+    config: rustls::ClientConfig,
+    timeouts: &Timeouts,
+    bypasses_proxy: bool,
+) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder()
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(timeouts.connect)
+        .tls_backend_preconfigured(config);
+    let builder = if bypasses_proxy { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| Error::Configuration {
+        place: "HTTP client".to_owned(),
+        reason: innermost(&error),
+    })
 }
 
 /// How a registry is spoken to.
@@ -388,26 +419,12 @@ impl Transport {
             (false, true) if certificates.is_empty() => Scheme::Undecided,
             (false, _) => Scheme::Https,
         };
-        let config = match scheme {
-            Scheme::Http => tls::empty_config()?,
-            _ => tls::config(&certificates)?,
-        };
-        // HTTP/1.1 only: parallel uploads get a connection each, and with it a window each.
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(options.timeouts.connect)
-            .tls_backend_preconfigured(config);
-        if target.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| Error::Configuration {
-            place: target.registry().to_owned(),
-            reason: innermost(&error),
-        })?;
+        let bypasses_proxy = target.is_loopback();
         let wire = Wire {
-            http,
+            plain: pool(tls::empty_config()?, &options.timeouts, bypasses_proxy)?,
+            secure: OnceLock::new(),
+            certificates,
+            bypasses_proxy,
             timeouts: options.timeouts.clone(),
             progress,
             counters: Counters::default(),
@@ -497,11 +514,14 @@ impl Transport {
                 headers.insert(AUTHORIZATION, value.clone());
             }
             self.wire.counters.requests.fetch_add(1, Ordering::Relaxed);
-            let payload = call.payload.clone();
-            let reply = self
-                .wire
-                .send(&call.reference, call.method.clone(), url, headers, payload)
-                .await?;
+            let outgoing = Outgoing {
+                method: call.method.clone(),
+                url,
+                headers,
+                payload: call.payload.clone(),
+                weight: call.weight,
+            };
+            let reply = self.wire.send(&call.reference, outgoing).await?;
             if reply.status() != StatusCode::UNAUTHORIZED || !is_own || challenges == MAX_CHALLENGES
             {
                 return Ok(reply);

@@ -65,7 +65,7 @@ impl Upload<'_> {
             Some(remembered) => Some(remembered),
             None => session,
         };
-        let uploaded = Uploaded {
+        let mut uploaded = Uploaded {
             resumed: session.as_ref().map_or(0, |session| session.offset),
         };
         let reference = self.repository.reference().to_string();
@@ -77,6 +77,7 @@ impl Upload<'_> {
                 offset,
                 size: self.blob.size(),
             });
+            uploaded.resumed = uploaded.resumed.min(offset);
             let Err(setback) = self.attempt(&mut session).await else {
                 break;
             };
@@ -254,7 +255,10 @@ impl Upload<'_> {
             StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => self.lost(reply).await,
             // The registry computed another digest: either it got other bytes, or we have them.
             StatusCode::BAD_REQUEST => match self.check_local().await {
-                Err(error) => error.into(),
+                Err(error) => {
+                    self.forget();
+                    error.into()
+                }
                 Ok(()) => self.lost(reply).await,
             },
             _ => self.repository.refusal(None, reply).await.into(),
@@ -377,7 +381,9 @@ impl Upload<'_> {
         call
     }
 
+    /// What makes the registry check and keep the blob.
     fn name_digest(&self, call: &mut Call) {
+        call.weight = self.blob.size();
         if let Target::Url(url) = &mut call.target {
             url.query_pairs_mut()
                 .append_pair("digest", self.digest.as_str());
