@@ -3,3 +3,5 @@
 pub mod build;
 pub mod fetch;
 pub mod lock;
+pub mod pull;
+pub mod push;
