@@ -26,11 +26,12 @@ let
       toolchain = [ parts.toolchain ];
       target = host.rust;
     }).targets;
-  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; } {
+  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
+    {
     inherit description targets;
   };
   resolved = builtins.fromJSON (
-    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}/description.json")
+    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
   );
 
   inherit (resolved.build) features;
