@@ -97,3 +97,8 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
         .read()
         .with_context(|| format!("git {} failed", arguments.join(" ")))
 }
+
+/// A path of this repository, from wherever it is used.
+pub fn absolute(path: &str) -> String {
+    repository().join(path).to_string_lossy().into_owned()
+}

@@ -208,8 +208,9 @@ fn leaf_bump() -> Result<()> {
             "cargo",
             &["update", "--package", leaf, "--precise", version],
         )?;
-        let assemble = crate::checkout::repository().join("target/release/assemble");
-        checkout.run(&assemble.to_string_lossy(), &["fetch"])?;
+        let assemble =
+            std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
+        checkout.run(&crate::checkout::absolute(&assemble), &["fetch"])?;
         checkout.track()
     })?;
     let found = rebuilt(&before, &after);
