@@ -76,7 +76,8 @@ struct Missing {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
-    let lock = Lock::load(&args.lock)?;
+    let lock = Lock::load(&args.lock)
+        .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
