@@ -9,12 +9,11 @@
 }:
 entry:
 let
-  common =
-    (if entry ? mode then { inherit (entry) mode; } else { })
-    // {
-      to = entry.path;
-      inherit (entry) uid gid;
-    };
+  owned = {
+    to = entry.path;
+    inherit (entry) uid gid;
+  };
+  common = owned // (if entry ? mode then { inherit (entry) mode; } else { });
   # By content: only what the layer holds decides about it.
   stored =
     source:
@@ -30,11 +29,18 @@ let
     parent.${builtins.baseNameOf source} or "" == "directory";
   kinds = {
     source =
-      common
-      // {
-        kind = if isDirectory entry.source then "tree" else "file";
-        from = stored entry.source;
-      };
+      if isDirectory entry.source then
+        owned
+        // {
+          kind = "tree";
+          from = stored entry.source;
+        }
+      else
+        common
+        // {
+          kind = "file";
+          from = stored entry.source;
+        };
     text = common // {
       kind = "text";
       inherit (entry) text;
@@ -51,12 +57,14 @@ let
       kind = "file";
       from = "${program { inherit (entry) package bin; }}/bin/${entry.bin}";
     };
-    chart = common // {
+    chart = {
       kind = "chart";
+      to = entry.path;
       from = stored entry.source;
     };
-    image = common // {
+    image = {
       kind = "image-archive";
+      to = entry.path;
       from = image entry.image;
       inherit (entry) format reference;
     };

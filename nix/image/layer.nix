@@ -18,8 +18,7 @@ cell {
   program = "${imageProgram}/bin/image";
   args = [
     "layer"
-    "--attribute"
-    "spec"
+    "@spec"
     "--out"
     (placeholder "out")
   ];

@@ -18,8 +18,7 @@ cell {
   program = "${imageProgram}/bin/image";
   args = [
     command
-    "--attribute"
-    "spec"
+    "@spec"
     "--out"
     (placeholder "out")
   ];

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod commands;
+mod nix;
 
 /// Builds the container images of a Cargo workspace.
 #[derive(Parser)]
@@ -16,12 +17,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(commands::build::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Build(args) => commands::build::run(args),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
     };

@@ -52,7 +52,11 @@ impl Nix {
             args.extend(["--store".into(), store.into()]);
         }
         args.extend(self.extra.iter().cloned());
-        args.extend(attributes.iter().map(|name| format!("{flake}#{name}").into()));
+        args.extend(
+            attributes
+                .iter()
+                .map(|name| format!("{flake}#{name}").into()),
+        );
         let text = self.read(args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
@@ -61,7 +65,12 @@ impl Nix {
         }
         built
             .into_iter()
-            .map(|b| b.outputs.get("out").cloned().context("nix built something without output"))
+            .map(|b| {
+                b.outputs
+                    .get("out")
+                    .cloned()
+                    .context("nix built something without output")
+            })
             .collect()
     }
 

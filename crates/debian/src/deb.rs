@@ -96,7 +96,7 @@ pub struct Data<R: Read> {
 
 enum Decoder<R: Read> {
     Plain(Whole<R>),
-    Gzip(MultiGzDecoder<Whole<R>>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
     Xz(Box<XzReader<Whole<R>>>),
     Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
 }
@@ -126,7 +126,7 @@ impl<R: Read> Decoder<R> {
     fn new(member: &Member, whole: Whole<R>) -> Result<Self, DebError> {
         match member.name.rsplit('.').next() {
             Some("tar") => Ok(Decoder::Plain(whole)),
-            Some("gz") => Ok(Decoder::Gzip(MultiGzDecoder::new(whole))),
+            Some("gz") => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(whole)))),
             Some("xz") => Ok(Decoder::Xz(Box::new(XzReader::new(whole, true)))),
             Some("zst") => {
                 let decoder = StreamingDecoder::new(whole)
