@@ -110,4 +110,25 @@ mod tests {
         assert!(Options::try_parse_from(["gateway", "--tls-cert=c"]).is_err());
         assert!(Options::try_parse_from(["gateway", "--tls-key=k"]).is_err());
     }
+
+    /// `deploy/config/gateway.env` names every variable; those that are not commented out have their default value.
+    #[test]
+    fn the_settings_file_is_complete() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/config/gateway.env"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        for argument in Options::command().get_arguments() {
+            let Some(variable) = argument.get_env() else {
+                continue;
+            };
+            let variable = variable.to_str().unwrap();
+            let line = match argument.get_default_values() {
+                [] => format!("#{variable}="),
+                [default, ..] => format!("{variable}={}\n", default.to_str().unwrap()),
+            };
+            assert!(text.contains(&line), "no {line} in {path}");
+        }
+    }
 }
