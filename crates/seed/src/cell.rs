@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use rustix::fs::{AtFlags, CWD, Mode, chmod, mkdir, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
@@ -72,20 +72,14 @@ fn plan<'a>(
 ) -> Result<Plan<'a>, Error> {
     let build = match build {
         Some(build) => build,
-        None => scratch.directory("build", 0o755)?,
+        None => scratch.directory("build")?,
     };
-    let mut binds = vec![
-        Bind {
-            source: scratch.directory("tmp", 0o1777)?,
-            place: b"/tmp",
-        },
-        Bind {
-            source: build,
-            place: BUILD,
-        },
-    ];
+    let mut binds = vec![Bind {
+        source: build,
+        place: BUILD,
+    }];
     for (index, place) in options.writable.iter().enumerate() {
-        let source = scratch.directory(&format!("writable-{index}"), 0o755)?;
+        let source = scratch.directory(&format!("writable-{index}"))?;
         binds.push(Bind { source, place });
     }
     for (source, place) in &options.binds {
@@ -95,7 +89,7 @@ fn plan<'a>(
     Ok(Plan {
         roots: &options.roots,
         binds,
-        root: scratch.directory("root", 0o755)?,
+        root: scratch.path.clone(),
         merged: scratch.path_of("merged"),
     })
 }
@@ -304,12 +298,9 @@ impl Scratch {
         [&self.path, name.as_bytes()].join(&b'/')
     }
 
-    fn directory(&self, name: &str, mode: u32) -> Result<Vec<u8>, Error> {
+    fn directory(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path_of(name);
-        let mode = Mode::from_raw_mode(mode);
-        // The mode again, for what the mask takes away.
-        mkdir(path.as_slice(), mode)
-            .and_then(|()| chmod(path.as_slice(), mode))
+        mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
         Ok(path)
     }
@@ -317,13 +308,11 @@ impl Scratch {
     /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to keep it.
     fn remove(self) {
         if self.own {
-            remove_tree(CWD, &self.path);
-            return;
+            return remove_tree(CWD, &self.path);
         }
-        for name in ["root", "merged", "tmp"] {
-            let _ = unlinkat(CWD, self.path_of(name).as_slice(), AtFlags::REMOVEDIR);
+        for path in [self.path_of("merged"), self.path] {
+            let _ = unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR);
         }
-        let _ = unlinkat(CWD, self.path.as_slice(), AtFlags::REMOVEDIR);
     }
 }
 
