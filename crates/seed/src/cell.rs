@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
-    set_parent_process_death_signal, waitpid,
+    set_parent_process_death_signal, wait,
 };
 
 use crate::arguments::Cell;
@@ -135,23 +135,32 @@ fn die_with(seed: Pid) -> Result<(), Error> {
 }
 
 /// Waits for the program; passes signals on to it. Returns its exit code.
-fn supervise(child: Pid, signals: Signals) -> i32 {
+fn supervise(program: Pid, signals: Signals) -> i32 {
     loop {
         let received = sys::wait(signals);
         if received.signal == Signal::CHILD.as_raw() {
-            if let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::NOHANG) {
+            if let Some(status) = reap(program) {
                 return exit_code(status);
             }
         } else if received.by_process {
             // What a terminal sends, it sends to the program as well.
-            let signal = FORWARDED
-                .into_iter()
-                .find(|signal| signal.as_raw() == received.signal);
-            if let Some(signal) = signal {
-                let _ = kill_process(child, signal);
+            let known = |signal: &Signal| signal.as_raw() == received.signal;
+            if let Some(signal) = FORWARDED.into_iter().find(known) {
+                let _ = kill_process(program, signal);
             }
         }
     }
+}
+
+/// Reaps processes that have ended, until the program is among them. There are others where the seed is process 1, as
+/// in Nix's sandbox: those whose parents have ended.
+fn reap(program: Pid) -> Option<WaitStatus> {
+    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
+        if ended == program {
+            return Some(status);
+        }
+    }
+    None
 }
 
 fn exit_code(status: WaitStatus) -> i32 {
