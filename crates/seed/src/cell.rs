@@ -10,11 +10,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use rustix::fs::{AtFlags, CWD, Mode, chmod, mkdir, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
-    set_parent_process_death_signal, waitpid,
+    set_parent_process_death_signal, wait,
 };
 
 use crate::arguments::Cell;
@@ -72,20 +72,14 @@ fn plan<'a>(
 ) -> Result<Plan<'a>, Error> {
     let build = match build {
         Some(build) => build,
-        None => scratch.directory("build", 0o755)?,
+        None => scratch.directory("build")?,
     };
-    let mut binds = vec![
-        Bind {
-            source: scratch.directory("tmp", 0o1777)?,
-            place: b"/tmp",
-        },
-        Bind {
-            source: build,
-            place: BUILD,
-        },
-    ];
+    let mut binds = vec![Bind {
+        source: build,
+        place: BUILD,
+    }];
     for (index, place) in options.writable.iter().enumerate() {
-        let source = scratch.directory(&format!("writable-{index}"), 0o755)?;
+        let source = scratch.directory(&format!("writable-{index}"))?;
         binds.push(Bind { source, place });
     }
     for (source, place) in &options.binds {
@@ -95,7 +89,7 @@ fn plan<'a>(
     Ok(Plan {
         roots: &options.roots,
         binds,
-        root: scratch.directory("root", 0o755)?,
+        root: scratch.path.clone(),
         merged: scratch.path_of("merged"),
     })
 }
@@ -141,23 +135,32 @@ fn die_with(seed: Pid) -> Result<(), Error> {
 }
 
 /// Waits for the program; passes signals on to it. Returns its exit code.
-fn supervise(child: Pid, signals: Signals) -> i32 {
+fn supervise(program: Pid, signals: Signals) -> i32 {
     loop {
         let received = sys::wait(signals);
         if received.signal == Signal::CHILD.as_raw() {
-            if let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::NOHANG) {
+            if let Some(status) = reap(program) {
                 return exit_code(status);
             }
         } else if received.by_process {
             // What a terminal sends, it sends to the program as well.
-            let signal = FORWARDED
-                .into_iter()
-                .find(|signal| signal.as_raw() == received.signal);
-            if let Some(signal) = signal {
-                let _ = kill_process(child, signal);
+            let known = |signal: &Signal| signal.as_raw() == received.signal;
+            if let Some(signal) = FORWARDED.into_iter().find(known) {
+                let _ = kill_process(program, signal);
             }
         }
     }
+}
+
+/// Reaps processes that have ended, until the program is among them. There are others where the seed is process 1, as
+/// in Nix's sandbox: those whose parents have ended.
+fn reap(program: Pid) -> Option<WaitStatus> {
+    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
+        if ended == program {
+            return Some(status);
+        }
+    }
+    None
 }
 
 fn exit_code(status: WaitStatus) -> i32 {
@@ -304,12 +307,9 @@ impl Scratch {
         [&self.path, name.as_bytes()].join(&b'/')
     }
 
-    fn directory(&self, name: &str, mode: u32) -> Result<Vec<u8>, Error> {
+    fn directory(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path_of(name);
-        let mode = Mode::from_raw_mode(mode);
-        // The mode again, for what the mask takes away.
-        mkdir(path.as_slice(), mode)
-            .and_then(|()| chmod(path.as_slice(), mode))
+        mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
         Ok(path)
     }
@@ -317,13 +317,11 @@ impl Scratch {
     /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to keep it.
     fn remove(self) {
         if self.own {
-            remove_tree(CWD, &self.path);
-            return;
+            return remove_tree(CWD, &self.path);
         }
-        for name in ["root", "merged", "tmp"] {
-            let _ = unlinkat(CWD, self.path_of(name).as_slice(), AtFlags::REMOVEDIR);
+        for path in [self.path_of("merged"), self.path] {
+            let _ = unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR);
         }
-        let _ = unlinkat(CWD, self.path.as_slice(), AtFlags::REMOVEDIR);
     }
 }
 

@@ -397,6 +397,35 @@ fn a_killed_seed_leaves_no_program() {
 }
 
 #[test]
+fn as_process_1_the_seed_reaps_orphans_and_still_waits_for_the_program() {
+    let test = "as_process_1_the_seed_reaps_orphans_and_still_waits_for_the_program";
+    let Some(root) = usable_root(test) else {
+        return;
+    };
+    if !has("unshare") {
+        return skipped(test, "there is no unshare");
+    }
+    // Each inner shell ends before what it started does.
+    let script = r#"for n in 1 2 3; do sh -c 'sleep 0.1 & echo $!'; done; sleep 0.5
+        for state in /proc/[0-9]*/stat; do read -r line <$state; echo "$line"; done; exit 3"#;
+    let mut command = Command::new("unshare");
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+    ]);
+    command.arg(seed_path()).args(["cell", "--root"]).arg(root);
+    command.args(["--env", "PATH=/usr/bin", "--", "sh", "-c", script]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
+    assert!(text.contains("1 (seed"), "{text}");
+    assert!(!text.contains(") Z "), "{text}");
+}
+
+#[test]
 fn a_program_that_closes_its_output_does_not_end_the_seeds() {
     let Some(root) = usable_root("a_program_that_closes_its_output_does_not_end_the_seeds") else {
         return;

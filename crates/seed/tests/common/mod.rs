@@ -268,9 +268,9 @@ pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
         ("control.tar", &tar(&[])),
         (data_name, data),
     ] {
-        write!(
+        writeln!(
             file,
-            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
             0,
             0,
             0,
