@@ -7,6 +7,8 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod checkout;
+mod engine;
+mod images;
 mod nix;
 mod precision;
 
@@ -14,6 +16,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They share the machine's cores and one store.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = precision::trials().into_iter().collect();
+    let trials: Vec<Trial> = precision::trials()
+        .into_iter()
+        .chain(images::trials())
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
