@@ -26,6 +26,7 @@
         // {
           inherit (lib.partsFor system) assemble;
           seed = (lib.partsFor system).seedFor "x86_64-unknown-linux-gnu";
+          seed-aarch64 = (lib.partsFor system).seedFor "aarch64-unknown-linux-gnu";
         }
       );
 
