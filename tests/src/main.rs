@@ -11,6 +11,7 @@ mod engine;
 mod images;
 mod nix;
 mod precision;
+mod workspaces;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
         .chain(images::trials())
+        .chain(workspaces::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

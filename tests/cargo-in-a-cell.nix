@@ -1,0 +1,62 @@
+# Plain `cargo build` in a cell with the default toolchain, at the paths that units see: what units
+# make must have the same bytes.
+{
+  # This flake.
+  crateyard,
+  # A workspace, and the package whose binary of the same name is wanted.
+  src,
+  package,
+  system ? "x86_64-linux",
+}:
+let
+  parts = crateyard.lib.partsFor system;
+  lock = import ../nix/cargo/lock.nix { lock = src + "/Cargo.lock"; };
+in
+parts.cell {
+  name = "cargo-${package}";
+  roots = [ parts.toolchain ];
+  program = "/usr/bin/sh";
+  args = [
+    "-c"
+    ''
+      set -eu
+      export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
+      export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
+      mkdir -p /cargo/registry /cargo/home
+      cp -r "$src/." /workspace/
+      chmod -R u+w /workspace
+      echo "$crates" | while read -r path checksum; do
+        tar -xzf "$path" --no-same-owner -C /cargo/registry
+        directory=''${path##*/}
+        directory=''${directory#*-}
+        printf '{"files":{},"package":"%s"}' "$checksum" \
+          > "/cargo/registry/''${directory%.crate}/.cargo-checksum.json"
+      done
+      cat > /cargo/home/config.toml <<CONFIG
+      [source.crates-io]
+      replace-with = "registry"
+      [source.registry]
+      directory = "/cargo/registry"
+      CONFIG
+      cd /workspace
+      cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
+        --target-dir /cargo/target --package "$package" --bin "$package"
+      mkdir "$out"
+      cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
+    ''
+  ];
+  writable = [
+    "/workspace"
+    "/cargo"
+  ];
+  attributes = {
+    inherit package;
+    src = builtins.path {
+      name = "workspace";
+      path = src;
+    };
+    crates = builtins.concatStringsSep "\n" (
+      map (crate: "${crate.path} ${crate.checksum}") (builtins.filter (crate: crate ? checksum) lock.outside)
+    );
+  };
+}

@@ -1,0 +1,283 @@
+//! Other workspaces than this one, built through the flake's library.
+
+use crate::checkout::{absolute, repository};
+use crate::nix;
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Failed, Trial};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let test = |name: &str, run: fn() -> Result<()>| {
+        Trial::test(format!("workspaces::{name}"), move || {
+            run().map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    };
+    vec![
+        test("an_unrelated_workspace_builds_and_runs", ledger_builds),
+        test(
+            "the_program_is_byte_for_byte_what_cargo_builds",
+            ledger_is_cargos,
+        ),
+        test("third_party_units_are_shared", units_are_shared),
+        test("a_build_script_has_no_network", no_network),
+        test("a_build_script_has_no_home", no_home),
+        test(
+            "a_build_script_sees_nothing_outside_its_crate",
+            nothing_outside,
+        ),
+        test("an_undeclared_file_is_named_with_its_cure", undeclared_file),
+        test("a_compiler_error_reaches_the_person", compiler_error),
+    ]
+}
+
+/// An attribute of a workspace's images, as an expression.
+fn attribute(workspace: &Path, path: &str) -> String {
+    format!(
+        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; }}).{path}",
+        repository().display(),
+        workspace.display()
+    )
+}
+
+fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
+    let expression = attribute(workspace, path);
+    let text = nix::nix(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "--json",
+        "--expr",
+        &expression,
+    ])?;
+    let built: serde_json::Value = serde_json::from_str(&text)?;
+    let out = built[0]["outputs"]["out"]
+        .as_str()
+        .context("nix build printed no output")?;
+    Ok(PathBuf::from(out))
+}
+
+fn build_fails(workspace: &Path) -> Result<String> {
+    let expression = attribute(workspace, "all");
+    nix::nix_fails(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "-L",
+        "--expr",
+        &expression,
+    ])
+}
+
+/// The key of the unit that makes a binary.
+fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
+    let expression = format!(
+        "let units = {}; in units.${{builtins.head (builtins.filter \
+         (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}",
+        attribute(workspace, "units")
+    );
+    let text = nix::nix(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "--json",
+        "--expr",
+        &expression,
+    ])?;
+    let built: serde_json::Value = serde_json::from_str(&text)?;
+    let out = built[0]["outputs"]["out"]
+        .as_str()
+        .context("nix build printed no output")?;
+    Ok(Path::new(out).join("bin").join(package))
+}
+
+fn ledger() -> Result<PathBuf> {
+    let workspace = repository().join("tests/workspaces/ledger");
+    fetch(&workspace)?;
+    Ok(workspace)
+}
+
+fn fetch(workspace: &Path) -> Result<()> {
+    let assemble = std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
+    duct::cmd!(
+        absolute(&assemble),
+        "fetch",
+        "--lock",
+        repository().join("debian.lock")
+    )
+    .dir(workspace)
+    .stdout_null()
+    .run()?;
+    Ok(())
+}
+
+/// What the program of the workspace `ledger` prints when all of its features came through.
+const LEDGER: &str = "\
+table entry
+amount 42 (patched)
+checksum d1e1799f
+header checksum.h
+greeting from the configuration
+cfg true true
+version 1.4.2 at ledger/src/main.rs";
+
+fn ledger_builds() -> Result<()> {
+    let workspace = ledger()?;
+    let program = binary(&workspace, "ledger")?;
+    let said = duct::cmd!(&program).read()?;
+    ensure!(said == LEDGER, "the program says\n{said}");
+    let image = build(&workspace, "images.ledger")?;
+    ensure!(
+        image.join("index.json").is_file(),
+        "{} is no layout",
+        image.display()
+    );
+    Ok(())
+}
+
+/// Plain Cargo in a cell with the same toolchain, at the same paths: the same bytes.
+fn ledger_is_cargos() -> Result<()> {
+    let workspace = ledger()?;
+    let program = binary(&workspace, "ledger")?;
+    let expression = format!(
+        "import {}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{}\"; src = {}; \
+         package = \"ledger\"; }}",
+        repository().display(),
+        repository().display(),
+        workspace.display()
+    );
+    let text = nix::nix(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "--json",
+        "--expr",
+        &expression,
+    ])?;
+    let built: serde_json::Value = serde_json::from_str(&text)?;
+    let out = built[0]["outputs"]["out"]
+        .as_str()
+        .context("nix build printed no output")?;
+    let ours = fs::read(&program)?;
+    let cargos = fs::read(Path::new(out).join("ledger"))?;
+    ensure!(
+        ours == cargos,
+        "{} and {out}/ledger differ",
+        program.display()
+    );
+    Ok(())
+}
+
+/// A unit of a registry's crate is the same derivation in two workspaces with the same profile.
+fn units_are_shared() -> Result<()> {
+    let one = small(
+        "one",
+        "fn main() { println!(\"{}\", itoa::Buffer::new().format(1)); }",
+        "",
+    )?;
+    let two = small(
+        "two",
+        "fn main() { print!(\"{}\", itoa::Buffer::new().format(2)); }",
+        "",
+    )?;
+    let unit = |workspace: &TempDir| -> Result<String> {
+        let units = attribute(workspace.path(), "units");
+        let expression = format!(
+            "let units = {units}; in (units.${{builtins.head (builtins.filter \
+             (key: builtins.match \"itoa-.*\" key != null) (builtins.attrNames units))}}).drvPath"
+        );
+        nix::nix(&["eval", "--impure", "--raw", "--expr", &expression])
+    };
+    let (first, second) = (unit(&one)?, unit(&two)?);
+    ensure!(first == second, "{first} is not {second}");
+    Ok(())
+}
+
+/// A workspace of one package that depends on itoa, with a build script if one is given.
+fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    let write = |file: &str, text: &str| -> Result<()> {
+        let path = directory.path().join(file);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    write(
+        "Cargo.toml",
+        &format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n\
+             [dependencies]\nitoa = \"=1.0.15\"\n"
+        ),
+    )?;
+    write("src/main.rs", main)?;
+    write(
+        "images.toml",
+        &format!("version = 1\n\n[images.{name}]\nbinaries = [\"{name}\"]\n"),
+    )?;
+    if !build.is_empty() {
+        write("build.rs", build)?;
+    }
+    duct::cmd!("cargo", "generate-lockfile", "--quiet")
+        .dir(directory.path())
+        .run()?;
+    fetch(directory.path())?;
+    Ok(directory)
+}
+
+const MAIN: &str = "fn main() {}";
+
+fn no_network() -> Result<()> {
+    let script = "fn main() { std::net::TcpStream::connect(\"1.1.1.1:53\").unwrap(); }";
+    let said = build_fails(small("networked", MAIN, script)?.path())?;
+    ensure!(said.contains("Network is unreachable"), "Nix says\n{said}");
+    Ok(())
+}
+
+fn no_home() -> Result<()> {
+    let script = "fn main() { std::fs::read_dir(std::env::var(\"HOME\").unwrap()).unwrap(); }";
+    let said = build_fails(small("homely", MAIN, script)?.path())?;
+    ensure!(
+        said.contains("No such file or directory"),
+        "Nix says\n{said}"
+    );
+    Ok(())
+}
+
+fn nothing_outside() -> Result<()> {
+    let script = "fn main() { std::fs::read(\"images.toml\").expect(\"images.toml\"); }";
+    let said = build_fails(small("nosy", MAIN, script)?.path())?;
+    ensure!(
+        said.contains("images.toml: Os { code: 2"),
+        "Nix says\n{said}"
+    );
+    Ok(())
+}
+
+fn undeclared_file() -> Result<()> {
+    let main = "fn main() { print!(\"{}\", include_str!(\"../notes/a.txt\")); }";
+    let workspace = small("careless", main, "")?;
+    fs::create_dir(workspace.path().join("notes"))?;
+    fs::write(workspace.path().join("notes/a.txt"), "a")?;
+    let said = build_fails(workspace.path())?;
+    ensure!(said.contains("[crates.careless]"), "Nix says\n{said}");
+    ensure!(
+        said.contains("files = [\"notes/a.txt\"]"),
+        "Nix says\n{said}"
+    );
+    let description = workspace.path().join("images.toml");
+    let old = fs::read_to_string(&description)?;
+    fs::write(
+        &description,
+        old + "\n[crates.careless]\nfiles = [\"notes/a.txt\"]\n",
+    )?;
+    build(workspace.path(), "all").context("the cure that the error names does not help")?;
+    Ok(())
+}
+
+fn compiler_error() -> Result<()> {
+    let said = build_fails(small("wrong", "fn main() { let x: u8 = \"\"; }", "")?.path())?;
+    ensure!(said.contains("src/main.rs:1:25"), "Nix says\n{said}");
+    ensure!(said.contains("mismatched types"), "Nix says\n{said}");
+    Ok(())
+}
