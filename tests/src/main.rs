@@ -11,6 +11,7 @@ mod engine;
 mod images;
 mod nix;
 mod precision;
+mod reproducible;
 mod workspaces;
 
 fn main() -> ExitCode {
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(images::trials())
         .chain(workspaces::trials())
+        .chain(reproducible::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,0 +1,107 @@
+//! Every unit and every image built twice: in a second store, with another number of cores.
+
+use crate::checkout::{absolute, repository};
+use crate::nix;
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Failed, Trial};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![Trial::test(
+        "reproducible::a_second_store_with_one_core_gives_the_same_bytes",
+        || second_store().map_err(|error| Failed::from(format!("{error:#}"))),
+    )]
+}
+
+/// Kept between runs: what has not changed need not be built a second time a second time.
+fn store() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CRATEYARD_SECOND_STORE") {
+        return Ok(path.into());
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set")?;
+    Ok(Path::new(&home).join(".cache/crateyard/second-store"))
+}
+
+#[derive(Deserialize)]
+struct Info {
+    path: String,
+    #[serde(rename = "narHash")]
+    nar_hash: Option<String>,
+}
+
+/// Store path to hash of its content, for those that a store has.
+fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut arguments = vec!["path-info", "--json", "--store", store];
+    arguments.extend(paths.iter().map(String::as_str));
+    let infos: Vec<Info> = serde_json::from_str(&nix::nix(&arguments)?)?;
+    Ok(infos
+        .into_iter()
+        .filter_map(|info| Some((info.path, info.nar_hash?)))
+        .collect())
+}
+
+fn second_store() -> Result<()> {
+    let second = store()?.to_string_lossy().into_owned();
+    std::fs::create_dir_all(&second)?;
+    let assemble =
+        absolute(&std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into()));
+    duct::cmd!(&assemble, "fetch", "--store", &second)
+        .dir(repository())
+        .stdout_null()
+        .run()?;
+
+    let flake = format!("git+file://{}", repository().display());
+    let all = format!("{flake}#images");
+    nix::nix(&["build", "--no-link", &all])?;
+    nix::nix(&[
+        "build",
+        "--no-link",
+        "--store",
+        &second,
+        "--option",
+        "cores",
+        "1",
+        &all,
+    ])?;
+
+    let units: BTreeMap<String, String> = nix::evaluate(
+        &repository(),
+        "builtins.mapAttrs (_: unit: unit.outPath) flake.legacyPackages.x86_64-linux.units",
+    )?;
+    let images: BTreeMap<String, String> = nix::evaluate(
+        &repository(),
+        "builtins.mapAttrs (_: image: image.outPath) flake.packages.x86_64-linux",
+    )?;
+    let images = images
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("-image"));
+    let paths: Vec<String> = units
+        .into_values()
+        .chain(images.map(|(_, path)| path))
+        .collect();
+    ensure!(paths.len() > 200, "only {} outputs to compare", paths.len());
+
+    let first = hashes("auto", &paths)?;
+    let again = hashes(&second, &paths)?;
+    ensure!(
+        first.len() == paths.len(),
+        "{} of {} are in the store",
+        first.len(),
+        paths.len()
+    );
+    let differing: Vec<&String> = paths
+        .iter()
+        .filter(|p| first.get(*p) != again.get(*p))
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "{} of {} differ: {differing:?}",
+        differing.len(),
+        paths.len()
+    );
+    println!("{} outputs have the same bytes in both stores", paths.len());
+    Ok(())
+}
