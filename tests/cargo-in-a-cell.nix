@@ -3,9 +3,9 @@
 {
   # This flake.
   crateyard,
-  # A workspace, and the package whose binary of the same name is wanted.
+  # A workspace, and the packages whose binaries of the same name are wanted.
   src,
-  package,
+  packages,
   system ? "x86_64-linux",
 }:
 let
@@ -13,7 +13,7 @@ let
   lock = import ../nix/cargo/lock.nix { lock = src + "/Cargo.lock"; };
 in
 parts.cell {
-  name = "cargo-${package}";
+  name = "cargo";
   roots = [ parts.toolchain ];
   program = "/usr/bin/sh";
   args = [
@@ -40,9 +40,11 @@ parts.cell {
       CONFIG
       cd /workspace
       cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-        --target-dir /cargo/target --package "$package" --bin "$package"
+        --target-dir /cargo/target $selection
       mkdir "$out"
-      cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
+      for package in $packages; do
+        cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
+      done
     ''
   ];
   writable = [
@@ -50,7 +52,8 @@ parts.cell {
     "/cargo"
   ];
   attributes = {
-    inherit package;
+    inherit packages;
+    selection = map (package: "--package ${package} --bin ${package}") packages;
     src = builtins.path {
       name = "workspace";
       path = src;

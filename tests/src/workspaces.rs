@@ -143,7 +143,7 @@ fn ledger_is_cargos() -> Result<()> {
     let program = binary(&workspace, "ledger")?;
     let expression = format!(
         "import {}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{}\"; src = {}; \
-         package = \"ledger\"; }}",
+         packages = [ \"ledger\" ]; }}",
         repository().display(),
         repository().display(),
         workspace.display()
