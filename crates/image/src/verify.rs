@@ -101,13 +101,31 @@ impl Report {
     }
 }
 
+/// How much a layer may grow when it is uncompressed, against bombs.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many times its size. gzip reaches 1,032; zstd has no bound.
+    pub growth: u64,
+    /// How many bytes every layer may have, however small it is.
+    pub always: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            growth: 2_000,
+            always: 4 << 30,
+        }
+    }
+}
+
 /// Checks a layout directory, OCI archive or docker archive.
 ///
 /// # Errors
 /// Only when the path can't be opened at all. Everything else is a finding.
-pub fn verify(path: &Path) -> Result<Report> {
+pub fn verify(path: &Path, limits: Limits) -> Result<Report> {
     match Layout::open(path) {
-        Ok(layout) => Ok(verify_layout(&layout)),
+        Ok(layout) => Ok(verify_layout(&layout, limits)),
         Err(error @ Error::Io { .. }) if !path.exists() => Err(error),
         Err(error) => {
             let mut report = Report::default();
@@ -122,16 +140,16 @@ pub fn verify(path: &Path) -> Result<Report> {
 }
 
 /// Checks an opened layout: what its index leads to, and what lies about besides.
-pub fn verify_layout(layout: &Layout) -> Report {
-    let mut check = Check::new(layout);
+pub fn verify_layout(layout: &Layout, limits: Limits) -> Report {
+    let mut check = Check::new(layout, limits);
     check.index("index.json", layout.index(), 0);
     check.unreferenced_blobs(layout);
     check.report
 }
 
 /// Checks what one descriptor leads to, for instance in a registry.
-pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor) -> Report {
-    let mut check = Check::new(blobs);
+pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor, limits: Limits) -> Report {
+    let mut check = Check::new(blobs, limits);
     check.index(&blobs.title(), &Index::new(vec![root.clone()]), 0);
     check.report
 }
@@ -139,6 +157,7 @@ pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor) -> Report {
 /// A check under way.
 struct Check<'a> {
     blobs: &'a dyn Blobs,
+    limits: Limits,
     report: Report,
     /// Blobs that were hashed, and whether they are what their digest says.
     hashed: BTreeMap<Digest, bool>,
@@ -149,9 +168,10 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(blobs: &'a dyn Blobs) -> Check<'a> {
+    fn new(blobs: &'a dyn Blobs, limits: Limits) -> Check<'a> {
         Check {
             blobs,
+            limits,
             report: Report::default(),
             hashed: BTreeMap::new(),
             visited: BTreeSet::new(),

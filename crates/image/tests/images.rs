@@ -21,7 +21,12 @@ fn parts(layout: &Layout) -> (Manifest, ImageConfig) {
 
 fn text_layer(directory: &Path, name: &str, to: &str, text: &str) -> PathBuf {
     let out = directory.join(name);
-    make_layer(json!([{"kind": "text", "to": to, "text": text}]), "gzip", &out, 1);
+    make_layer(
+        json!([{"kind": "text", "to": to, "text": text}]),
+        "gzip",
+        &out,
+        1,
+    );
     out
 }
 
@@ -30,7 +35,12 @@ fn failure(layers: &[&Path], more: Value, out: &Path) -> String {
     assert!(!out.exists(), "something stands under the final name");
     let left = fs::read_dir(out.parent().unwrap()).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().contains("partial")),
+        "{left:?}"
+    );
     error.to_string()
 }
 
@@ -55,7 +65,11 @@ fn the_configuration_says_what_was_asked() {
     assert_eq!(manifest.layers.len(), 2);
     let index = layout.index();
     assert_eq!(index.manifests[0].ref_name(), Some("1.0"));
-    assert!(image::verify::verify_layout(&layout).findings.is_empty());
+    assert!(
+        image::verify::verify_layout(&layout, Default::default())
+            .findings
+            .is_empty()
+    );
 }
 
 #[test]
@@ -64,10 +78,21 @@ fn an_image_made_twice_is_the_same() {
     demo_image(one.path());
     demo_image(two.path());
     let listing = |root: &Path| {
-        let output = std::process::Command::new("find").args([".", "-type", "f"]).current_dir(root).output().unwrap();
-        let mut names: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        let output = std::process::Command::new("find")
+            .args([".", "-type", "f"])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        let mut names: Vec<String> = String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
         names.sort();
-        names.into_iter().map(|name| (fs::read(root.join(&name)).unwrap(), name)).collect::<Vec<_>>()
+        names
+            .into_iter()
+            .map(|name| (fs::read(root.join(&name)).unwrap(), name))
+            .collect::<Vec<_>>()
     };
     assert!(listing(&one.path().join("image")) == listing(&two.path().join("image")));
 }
@@ -103,18 +128,35 @@ fn a_base_comes_first_and_is_completed() {
     assert_eq!(manifest.layers[..2], base_manifest.layers[..]);
     assert_eq!((config.rootfs.diff_ids.len(), config.history.len()), (3, 3));
     let execution = config.config.unwrap();
-    assert_eq!(execution.env.unwrap(), ["PATH=/usr/bin:/bin", "A=changed", "B=2"]);
+    assert_eq!(
+        execution.env.unwrap(),
+        ["PATH=/usr/bin:/bin", "A=changed", "B=2"]
+    );
     assert_eq!(execution.user.as_deref(), Some("app"));
-    assert_eq!(execution.exposed_ports.unwrap().into_keys().collect::<Vec<_>>(), ["53/udp", "8080/tcp"]);
+    assert_eq!(
+        execution
+            .exposed_ports
+            .unwrap()
+            .into_keys()
+            .collect::<Vec<_>>(),
+        ["53/udp", "8080/tcp"]
+    );
     assert_eq!(execution.labels.unwrap()["a"], "c");
     assert!(execution.healthcheck.is_some());
-    assert!(image::verify::verify_layout(&derived).findings.is_empty());
+    assert!(
+        image::verify::verify_layout(&derived, Default::default())
+            .findings
+            .is_empty()
+    );
 
     // What is in the base counts as a lower layer.
     let clash = text_layer(directory.path(), "clash", "/srv/hello", "other");
     let out = directory.path().join("no");
     let error = failure(&[&clash], json!({"base": base.path()}), &out);
-    assert!(error.contains("/srv/hello is given twice: by the base image"), "{error}");
+    assert!(
+        error.contains("/srv/hello is given twice: by the base image"),
+        "{error}"
+    );
     let arm = json!({"os": "linux", "architecture": "arm64"});
     let error = failure(&[], json!({"base": base.path(), "platform": arm}), &out);
     assert!(error.contains("linux/arm64"), "{error}");
@@ -127,24 +169,47 @@ fn layers_that_clash_are_refused_unless_meant() {
     let two = text_layer(directory.path(), "two", "/etc/x", "2");
     let out = directory.path().join("image");
     let error = failure(&[&one, &two], json!({}), &out);
-    assert!(error.contains("/etc/x is given twice") && error.contains("mayOverride"), "{error}");
+    assert!(
+        error.contains("/etc/x is given twice") && error.contains("mayOverride"),
+        "{error}"
+    );
     let meant = json!({"layers": [one, {"path": two, "mayOverride": true}]});
     image::assemble::make(&image_spec(&[], meant), &out).unwrap();
 
     // Something below /bin would hide the link that /bin is.
     let (base, _) = packages(directory.path());
     let debian = directory.path().join("debian");
-    make_layer(json!([{"kind": "debian", "packages": [base]}]), "none", &debian, 1);
+    make_layer(
+        json!([{"kind": "debian", "packages": [base]}]),
+        "none",
+        &debian,
+        1,
+    );
     let below = text_layer(directory.path(), "below", "/bin/x", "");
     let error = failure(&[&debian, &below], json!({}), &directory.path().join("no"));
-    assert!(error.contains("makes /bin a directory") && error.contains("usr/bin"), "{error}");
+    assert!(
+        error.contains("makes /bin a directory") && error.contains("usr/bin"),
+        "{error}"
+    );
 
     // A directory's mode may only change when that is said.
     let private = directory.path().join("private");
-    make_layer(json!([{"kind": "directory", "to": "/var/lib/x", "mode": "0700", "uid": 5}]), "none", &private, 1);
+    make_layer(
+        json!([{"kind": "directory", "to": "/var/lib/x", "mode": "0700", "uid": 5}]),
+        "none",
+        &private,
+        1,
+    );
     let inside = text_layer(directory.path(), "inside", "/var/lib/x/file", "");
-    let error = failure(&[&private, &inside], json!({}), &directory.path().join("no"));
-    assert!(error.contains("/var/lib/x") && error.contains("kind \"directory\""), "{error}");
+    let error = failure(
+        &[&private, &inside],
+        json!({}),
+        &directory.path().join("no"),
+    );
+    assert!(
+        error.contains("/var/lib/x") && error.contains("kind \"directory\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -152,8 +217,18 @@ fn a_status_file_must_not_forget_packages() {
     let directory = tempdir().unwrap();
     let (base, extra) = packages(directory.path());
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
-    make_layer(json!([{"kind": "debian", "packages": [base]}]), "none", &one, 1);
-    make_layer(json!([{"kind": "debian", "packages": [extra]}]), "none", &two, 1);
+    make_layer(
+        json!([{"kind": "debian", "packages": [base]}]),
+        "none",
+        &one,
+        1,
+    );
+    make_layer(
+        json!([{"kind": "debian", "packages": [extra]}]),
+        "none",
+        &two,
+        1,
+    );
     let error = failure(&[&one, &two], json!({}), &directory.path().join("no"));
     assert!(error.contains("does not list base-demo 1.0-1"), "{error}");
     assert!(error.contains("also-installed"), "{error}");
@@ -164,15 +239,33 @@ fn mistakes_in_the_configuration_are_named() {
     let directory = tempdir().unwrap();
     let out = directory.path().join("image");
     for (config, says) in [
-        (json!({"env": [{"name": "A=B", "value": ""}]}), "config.env[0]"),
-        (json!({"env": [{"name": "A", "value": ""}, {"name": "A", "value": "1"}]}), "\"A\" is set twice"),
-        (json!({"exposedPorts": ["8080", "web"]}), "config.exposedPorts[1]: \"web\""),
+        (
+            json!({"env": [{"name": "A=B", "value": ""}]}),
+            "config.env[0]",
+        ),
+        (
+            json!({"env": [{"name": "A", "value": ""}, {"name": "A", "value": "1"}]}),
+            "\"A\" is set twice",
+        ),
+        (
+            json!({"exposedPorts": ["8080", "web"]}),
+            "config.exposedPorts[1]: \"web\"",
+        ),
         (json!({"exposedPorts": ["0/tcp"]}), "\"0/tcp\""),
-        (json!({"workingDir": "srv"}), "\"srv\" is not an absolute path"),
+        (
+            json!({"workingDir": "srv"}),
+            "\"srv\" is not an absolute path",
+        ),
         (json!({"volumes": ["data"]}), "\"data\""),
         (json!({"stopSignal": "TERM"}), "\"TERM\""),
-        (json!({"healthcheck": {"test": ["curl"]}}), "config.healthcheck.test"),
-        (json!({"healthcheck": {"test": ["CMD", "x"], "interval": 30}}), "nanoseconds"),
+        (
+            json!({"healthcheck": {"test": ["curl"]}}),
+            "config.healthcheck.test",
+        ),
+        (
+            json!({"healthcheck": {"test": ["CMD", "x"], "interval": 30}}),
+            "nanoseconds",
+        ),
     ] {
         let error = failure(&[], json!({ "config": config }), &out);
         assert!(error.contains(says), "{error}");
@@ -190,7 +283,10 @@ fn damaged_layers_are_refused() {
     bytes[30] ^= 1;
     fs::write(&blob, &bytes).unwrap();
     let error = failure(&[&layer], json!({}), &directory.path().join("image"));
-    assert!(error.contains("blob") && error.contains("should be sha256:"), "{error}");
+    assert!(
+        error.contains("blob") && error.contains("should be sha256:"),
+        "{error}"
+    );
     fs::remove_file(layer.join("layer.json")).unwrap();
     let error = failure(&[&layer], json!({}), &directory.path().join("image"));
     assert!(error.contains("layer.json"), "{error}");
@@ -208,8 +304,10 @@ fn platforms_join_to_an_index() {
         layouts.push(out);
     }
     let spec = |layouts: &[PathBuf]| {
-        serde_json::from_value(json!({"version": 1, "name": "demo", "references": ["demo:1.0"],
-            "layouts": layouts, "annotations": {"org.opencontainers.image.title": "demo"}}))
+        serde_json::from_value(
+            json!({"version": 1, "name": "demo", "references": ["demo:1.0"],
+            "layouts": layouts, "annotations": {"org.opencontainers.image.title": "demo"}}),
+        )
         .unwrap()
     };
     let out = directory.path().join("both");
@@ -217,16 +315,34 @@ fn platforms_join_to_an_index() {
     let layout = Layout::open(&out).unwrap();
     assert_eq!(descriptor.media_type, media_type::INDEX);
     assert_eq!(layout.images().unwrap().len(), 2);
-    let arm = layout.image(Some("demo:1.0"), Some(&"linux/arm64".parse().unwrap())).unwrap();
+    let arm = layout
+        .image(Some("demo:1.0"), Some(&"linux/arm64".parse().unwrap()))
+        .unwrap();
     assert_eq!(arm.platform.unwrap().architecture, "arm64");
-    assert!(layout.image(None, None).unwrap_err().to_string().contains("choose one"));
-    assert!(image::verify::verify_layout(&layout).findings.is_empty());
+    assert!(
+        layout
+            .image(None, None)
+            .unwrap_err()
+            .to_string()
+            .contains("choose one")
+    );
+    assert!(
+        image::verify::verify_layout(&layout, Default::default())
+            .findings
+            .is_empty()
+    );
     layouts.rotate_left(1);
     let again = directory.path().join("again");
-    assert_eq!(image::multi::make(&spec(&layouts), &again).unwrap(), descriptor);
+    assert_eq!(
+        image::multi::make(&spec(&layouts), &again).unwrap(),
+        descriptor
+    );
     layouts.push(layouts[0].clone());
     let error = image::multi::make(&spec(&layouts), &directory.path().join("no")).unwrap_err();
-    assert!(error.to_string().contains("two layouts are for linux/"), "{error}");
+    assert!(
+        error.to_string().contains("two layouts are for linux/"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -234,10 +350,16 @@ fn archives_are_layouts_too() {
     let directory = tempdir().unwrap();
     let layout = demo_image(directory.path());
     let digest = layout.image(None, None).unwrap().descriptor.digest;
-    for format in [image::archive::ArchiveFormat::Oci, image::archive::ArchiveFormat::Docker] {
+    for format in [
+        image::archive::ArchiveFormat::Oci,
+        image::archive::ArchiveFormat::Docker,
+    ] {
         let selection = |references: &[&str]| image::archive::Selection {
             format,
-            references: references.iter().map(|name| name.parse().unwrap()).collect(),
+            references: references
+                .iter()
+                .map(|name| name.parse().unwrap())
+                .collect(),
             platform: None,
             epoch: EPOCH,
         };
@@ -246,9 +368,17 @@ fn archives_are_layouts_too() {
         let first = fs::read(&path).unwrap();
         let opened = Layout::open(&path).unwrap();
         for name in ["other:2", "docker.io/library/another:3", "3"] {
-            assert_eq!(opened.image(Some(name), None).unwrap().descriptor.digest, digest);
+            assert_eq!(
+                opened.image(Some(name), None).unwrap().descriptor.digest,
+                digest
+            );
         }
-        assert!(image::verify::verify(&path).unwrap().findings.is_empty());
+        assert!(
+            image::verify::verify(&path, Default::default())
+                .unwrap()
+                .findings
+                .is_empty()
+        );
         // From the archive again, the same bytes.
         let again = directory.path().join("again.tar");
         image::archive::save(&opened, &selection(&["other:2", "another:3"]), &again).unwrap();

@@ -51,13 +51,19 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
         "exclude": ["usr/share/doc", "!usr/share/doc/copyright"]}]);
     let record = make_layer(sources, "gzip", &out, 2);
     let entries = read_back(&layer_tar(&out, &record));
-    let by_path: BTreeMap<&str, _> = entries.iter().map(|entry| (entry.0.as_str(), entry)).collect();
+    let by_path: BTreeMap<&str, _> = entries
+        .iter()
+        .map(|entry| (entry.0.as_str(), entry))
+        .collect();
     let get = |path: &str| *by_path.get(path).unwrap_or_else(|| panic!("no {path}"));
 
     assert_eq!(get("bin").3, "usr/bin");
     assert_eq!(get("lib").3, "usr/lib");
     assert!(!by_path.contains_key("lib64"));
-    assert_eq!((get("usr/bin/demo").2, &*get("usr/bin/demo").3), (0o4755, "#!/bin/sh\necho demo\n"));
+    assert_eq!(
+        (get("usr/bin/demo").2, &*get("usr/bin/demo").3),
+        (0o4755, "#!/bin/sh\necho demo\n")
+    );
     assert_eq!(get("var/tmp/").2, 0o1777);
     // The first name in order is the file, the later ones are links to it.
     assert_eq!(get("usr/bin/aa-tool").1, tar::EntryType::Regular);
@@ -77,7 +83,10 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
         )
     );
     let list = &get("var/lib/dpkg/info/base-demo.list").3;
-    assert!(list.starts_with("/.\n/etc\n/etc/demo.conf\n/bin\n/bin/demo\n"), "{list}");
+    assert!(
+        list.starts_with("/.\n/etc\n/etc/demo.conf\n/bin\n/bin/demo\n"),
+        "{list}"
+    );
     assert_eq!(get("var/lib/dpkg/info/base-demo.postinst").2, 0o755);
     assert_eq!(record.debian_packages[0].name, "base-demo");
     assert_eq!(record.entries as usize, entries.len());
@@ -85,7 +94,10 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
 
 fn md5(bytes: &[u8]) -> String {
     use md5::Digest;
-    md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    md5::Md5::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[test]
@@ -93,7 +105,9 @@ fn bytes_depend_on_nothing_but_the_sources() {
     let directory = tempdir().unwrap();
     let (base, extra) = packages(directory.path());
     let big = directory.path().join("big");
-    let words: Vec<String> = (0..600_000_u64).map(|number| format!("{}", number * 7919 % 10_007)).collect();
+    let words: Vec<String> = (0..600_000_u64)
+        .map(|number| format!("{}", number * 7919 % 10_007))
+        .collect();
     fs::write(&big, words.join(" ")).unwrap();
     let mut sources = vec![
         json!({"kind": "debian", "packages": [base, extra]}),
@@ -115,7 +129,11 @@ fn bytes_depend_on_nothing_but_the_sources() {
             fs::write(&big, words.join(" ")).unwrap();
             let out = directory.path().join(format!("{algorithm}{threads}"));
             let record = make_layer(json!(sources), algorithm, &out, threads);
-            digests.push((record.digest, record.diff_id, fs::read(out.join("blob")).unwrap()));
+            digests.push((
+                record.digest,
+                record.diff_id,
+                fs::read(out.join("blob")).unwrap(),
+            ));
         }
         digests.dedup();
         assert_eq!(digests.len(), 1, "{algorithm}");
@@ -135,12 +153,22 @@ fn entries_are_sorted_and_parents_are_there() {
     ]);
     let record = make_layer(sources, "none", &out, 1);
     let entries = read_back(&layer_tar(&out, &record));
-    let listed: Vec<(&str, u32)> = entries.iter().map(|entry| (entry.0.as_str(), entry.2)).collect();
+    let listed: Vec<(&str, u32)> = entries
+        .iter()
+        .map(|entry| (entry.0.as_str(), entry.2))
+        .collect();
     assert_eq!(
         listed,
         [
-            ("a/", 0o755), ("a/l", 0o777), ("srv/", 0o755), ("srv/data/", 0o750),
-            ("tmp/", 0o1777), ("tmp/x", 0o644), ("usr/", 0o755), ("usr-b", 0o644), ("usr/z", 0o644),
+            ("a/", 0o755),
+            ("a/l", 0o777),
+            ("srv/", 0o755),
+            ("srv/data/", 0o750),
+            ("tmp/", 0o1777),
+            ("tmp/x", 0o644),
+            ("usr/", 0o755),
+            ("usr-b", 0o644),
+            ("usr/z", 0o644),
         ]
     );
 }
@@ -167,7 +195,10 @@ fn long_odd_and_extended_things_come_back() {
     let tar = layer_tar(&out, &record);
     let found = paths(&tar);
     for path in [&long, &split, "/Őú/ß", "/link", "/owned"] {
-        assert!(found.iter().any(|found| found == &path[1..]), "{path}: {found:?}");
+        assert!(
+            found.iter().any(|found| found == &path[1..]),
+            "{path}: {found:?}"
+        );
     }
     let mut archive = tar::Archive::new(&tar[..]);
     for entry in archive.entries().unwrap() {
@@ -181,7 +212,15 @@ fn long_odd_and_extended_things_come_back() {
                     .map(|one| (one.key().unwrap().to_owned(), one.value_bytes().to_vec()))
                     .collect();
                 let keys: Vec<&str> = extensions.iter().map(|one| one.0.as_str()).collect();
-                assert_eq!(keys, ["SCHILY.xattr.security.capability", "SCHILY.xattr.user.x", "gid", "uid"]);
+                assert_eq!(
+                    keys,
+                    [
+                        "SCHILY.xattr.security.capability",
+                        "SCHILY.xattr.user.x",
+                        "gid",
+                        "uid"
+                    ]
+                );
                 assert_eq!(extensions[1].1, b"ab");
                 assert_eq!(entry.header().mode().unwrap(), 0o755);
             }
@@ -205,7 +244,12 @@ fn long_odd_and_extended_things_come_back() {
 fn records_are_written_only_where_needed() {
     let directory = tempdir().unwrap();
     let out = directory.path().join("layer");
-    let record = make_layer(json!([{"kind": "text", "to": "/a", "text": "x"}]), "none", &out, 1);
+    let record = make_layer(
+        json!([{"kind": "text", "to": "/a", "text": "x"}]),
+        "none",
+        &out,
+        1,
+    );
     // A header, a block of content, two blocks of zeroes.
     assert_eq!(record.uncompressed_size, 4 * 512);
 }
@@ -224,13 +268,26 @@ fn a_tree_keeps_links_and_normalizes_modes() {
     let sources = json!([{"kind": "tree", "from": tree, "to": "/opt/app", "uid": 9}]);
     let record = make_layer(sources, "none", &out, 1);
     let entries = read_back(&layer_tar(&out, &record));
-    let listed: Vec<(&str, u32)> = entries.iter().map(|entry| (entry.0.as_str(), entry.2)).collect();
+    let listed: Vec<(&str, u32)> = entries
+        .iter()
+        .map(|entry| (entry.0.as_str(), entry.2))
+        .collect();
     assert_eq!(
         listed,
-        [("opt/", 0o755), ("opt/app/", 0o755), ("opt/app/bin/", 0o755), ("opt/app/bin/run", 0o755), ("opt/app/data", 0o644), ("opt/app/link", 0o777)]
+        [
+            ("opt/", 0o755),
+            ("opt/app/", 0o755),
+            ("opt/app/bin/", 0o755),
+            ("opt/app/bin/run", 0o755),
+            ("opt/app/data", 0o644),
+            ("opt/app/link", 0o777)
+        ]
     );
     symlink(&tree, tree.join("out")).unwrap();
-    let error = failure(json!([{"kind": "tree", "from": tree, "to": "/"}]), &directory.path().join("no"));
+    let error = failure(
+        json!([{"kind": "tree", "from": tree, "to": "/"}]),
+        &directory.path().join("no"),
+    );
     assert!(error.contains("is a symbolic link to"), "{error}");
 }
 
@@ -244,11 +301,17 @@ fn clashes_name_both_origins() {
     let twin = twin.write(&directory.path().join("twin.deb"));
     let error = failure(json!([{"kind": "debian", "packages": [base, twin]}]), &out);
     assert!(error.contains("/usr/bin/demo is given twice"), "{error}");
-    assert!(error.contains("base-demo 1.0-1") && error.contains("twin 3"), "{error}");
+    assert!(
+        error.contains("base-demo 1.0-1") && error.contains("twin 3"),
+        "{error}"
+    );
 
     let text = |to: &str| json!({"kind": "text", "to": to, "text": ""});
     let error = failure(json!([text("/a"), text("/a")]), &out);
-    assert!(error.contains("sources[0]") && error.contains("sources[1]"), "{error}");
+    assert!(
+        error.contains("sources[0]") && error.contains("sources[1]"),
+        "{error}"
+    );
     let error = failure(json!([text("/a"), text("/a/b")]), &out);
     assert!(error.contains("/a is given twice"), "{error}");
     let link = json!({"kind": "symlink", "to": "/l", "target": "/usr/l"});
@@ -277,9 +340,15 @@ fn damaged_packages_are_named() {
     evil.file("./../../etc/passwd", 0o644, b"root::0:0::/:/bin/sh\n");
     evil.write(&broken);
     let error = failure(sources, &out);
-    assert!(error.contains("..") && error.contains("broken.deb"), "{error}");
-    let error = failure(json!([{"kind": "debian", "packages": [extra, extra], "also-installed": []},
-        {"kind": "debian", "packages": [extra]}]), &out);
+    assert!(
+        error.contains("..") && error.contains("broken.deb"),
+        "{error}"
+    );
+    let error = failure(
+        json!([{"kind": "debian", "packages": [extra, extra], "also-installed": []},
+        {"kind": "debian", "packages": [extra]}]),
+        &out,
+    );
     assert!(error.contains("given twice"), "{error}");
 }
 
@@ -293,10 +362,18 @@ fn certificates_become_one_bundle() {
         .file("./usr/share/ca-certificates/readme", 0o644, b"no");
     let package = package.write(&directory.path().join("ca.deb"));
     let out = directory.path().join("layer");
-    let record = make_layer(json!([{"kind": "ca-certificates", "packages": [package]}]), "none", &out, 1);
+    let record = make_layer(
+        json!([{"kind": "ca-certificates", "packages": [package]}]),
+        "none",
+        &out,
+        1,
+    );
     let entries = read_back(&layer_tar(&out, &record));
     let (path, _, _, content) = entries.last().unwrap();
-    assert_eq!((path.as_str(), content.as_str()), ("etc/ssl/certs/ca-certificates.crt", "first\nsecond\n"));
+    assert_eq!(
+        (path.as_str(), content.as_str()),
+        ("etc/ssl/certs/ca-certificates.crt", "first\nsecond\n")
+    );
 }
 
 #[test]
@@ -304,7 +381,11 @@ fn a_chart_is_packaged_as_helm_does() {
     let directory = tempdir().unwrap();
     let chart = directory.path().join("chart");
     fs::create_dir_all(chart.join("templates")).unwrap();
-    fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: demo\nversion: 0.1.0\n").unwrap();
+    fs::write(
+        chart.join("Chart.yaml"),
+        "apiVersion: v2\nname: demo\nversion: 0.1.0\n",
+    )
+    .unwrap();
     fs::write(chart.join("values.yaml"), "a: 1\n").unwrap();
     fs::write(chart.join("templates/x.yaml"), "kind: Pod\n").unwrap();
     fs::write(chart.join("templates/.swp"), "").unwrap();
@@ -323,10 +404,20 @@ fn a_chart_is_packaged_as_helm_does() {
         }
     }
     let mut unpacked = Vec::new();
-    flate2::read::GzDecoder::new(&package[..]).read_to_end(&mut unpacked).unwrap();
+    flate2::read::GzDecoder::new(&package[..])
+        .read_to_end(&mut unpacked)
+        .unwrap();
     let entries = read_back(&unpacked);
     let names: Vec<&str> = entries.iter().map(|entry| entry.0.as_str()).collect();
-    assert_eq!(names, ["demo/Chart.yaml", "demo/.helmignore", "demo/templates/x.yaml", "demo/values.yaml"]);
+    assert_eq!(
+        names,
+        [
+            "demo/Chart.yaml",
+            "demo/.helmignore",
+            "demo/templates/x.yaml",
+            "demo/values.yaml"
+        ]
+    );
     assert!(entries[0].3.contains("version: \"1.2.3\""));
 }
 
@@ -335,18 +426,28 @@ fn an_image_inside_an_image_is_the_archive() {
     let directory = tempdir().unwrap();
     let layout = demo_image(directory.path());
     let out = directory.path().join("bundle.layer");
-    let source = |to: &str, format: &str| {
-        json!({"kind": "image-archive", "from": layout.path(), "to": to, "format": format, "reference": "demo:9"})
-    };
-    let sources = json!([source("/images/oci.tar", "oci"), source("/images/docker.tar", "docker")]);
+    let source = |to: &str, format: &str| json!({"kind": "image-archive", "from": layout.path(), "to": to, "format": format, "reference": "demo:9"});
+    let sources = json!([
+        source("/images/oci.tar", "oci"),
+        source("/images/docker.tar", "docker")
+    ]);
     let record = make_layer(sources, "gzip", &out, 2);
     let unpacked = directory.path().join("unpacked");
-    tar::Archive::new(&layer_tar(&out, &record)[..]).unpack(&unpacked).unwrap();
+    tar::Archive::new(&layer_tar(&out, &record)[..])
+        .unpack(&unpacked)
+        .unwrap();
     for name in ["oci.tar", "docker.tar"] {
         let inner = image::layout::Layout::open(&unpacked.join("images").join(name)).unwrap();
         let image = inner.image(Some("demo:9"), None).unwrap();
         assert_eq!(image.names, ["docker.io/library/demo:9", "9"]);
-        assert_eq!(image.descriptor.digest, layout.image(None, None).unwrap().descriptor.digest);
-        assert!(image::verify::verify_layout(&inner).findings.is_empty());
+        assert_eq!(
+            image.descriptor.digest,
+            layout.image(None, None).unwrap().descriptor.digest
+        );
+        assert!(
+            image::verify::verify_layout(&inner, Default::default())
+                .findings
+                .is_empty()
+        );
     }
 }

@@ -14,10 +14,6 @@ use crate::tar::{self, Entry, Kind};
 
 /// How many paths of a layer are remembered, to find those that are given twice.
 const PATHS: usize = 2_000_000;
-/// A layer may grow this many times when it is uncompressed; gzip reaches 1,032. Small ones may
-/// always grow to the second number.
-const GROWTH: u64 = 2_000;
-const SMALL: u64 = 4 << 30;
 
 impl Check<'_> {
     /// Checks a layer and returns the digest of its tar stream.
@@ -57,7 +53,10 @@ impl Check<'_> {
                 return None;
             }
         };
-        let limit = layer.size.saturating_mul(GROWTH).max(SMALL);
+        let limit = layer
+            .size
+            .saturating_mul(self.limits.growth)
+            .max(self.limits.always);
         let mut hashing = HashingReader::new(tar.take(limit), Algorithm::Sha256);
         let mut entries = Entries {
             subject,
@@ -101,7 +100,13 @@ impl Entries<'_> {
         let mut count = 0;
         loop {
             match reader.next_entry() {
-                Ok(None) => return count,
+                Ok(None) => {
+                    if !reader.has_end_mark() {
+                        let problem = "its tar stream has no end mark".to_owned();
+                        self.find(Severity::Warning, self.subject.to_owned(), problem);
+                    }
+                    return count;
+                }
                 Ok(Some(entry)) => {
                     count += 1;
                     self.entry(&entry);
