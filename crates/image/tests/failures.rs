@@ -93,6 +93,11 @@ fn a_kill_leaves_nothing_under_the_name() {
         .arg("--out")
         .arg(&out));
     assert!(out.join("layer.json").exists());
+    // What the killed runs left is gone as well.
+    let names = fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["big", "layer", "spec.json"]);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn the_configuration_says_what_was_asked() {
             "User": "app", "ExposedPorts": {"8080/tcp": {}}, "Env": ["PATH=/usr/bin:/bin", "A=1"],
             "Entrypoint": ["/usr/bin/demo"], "Volumes": {"/data": {}}, "WorkingDir": "/srv",
             "Labels": {"a": "b", "org.opencontainers.image.title": "demo"}, "StopSignal": "SIGTERM",
-            "Healthcheck": {"Test": ["CMD", "/usr/bin/demo", "health"], "Interval": 30_000_000_000_u64, "Retries": 3},
+            "Healthcheck": {"Test": ["CMD", "/bin/demo", "health"], "Interval": 30_000_000_000_u64, "Retries": 3},
         })
     );
     assert_eq!(config["history"].as_array().unwrap().len(), 2);
@@ -119,7 +119,7 @@ fn a_base_comes_first_and_is_completed() {
         &[&top],
         json!({"base": base.path(), "references": ["derived"], "config": {
             "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "changed"}],
-            "entrypoint": ["/opt/top"], "exposedPorts": ["53/udp"], "labels": {"a": "c"}}}),
+            "entrypoint": ["/usr/bin/link"], "exposedPorts": ["53/udp"], "labels": {"a": "c"}}}),
     );
     image::assemble::make(&spec, &out).unwrap();
     let derived = Layout::open(&out).unwrap();
@@ -272,6 +272,47 @@ fn mistakes_in_the_configuration_are_named() {
     }
     let error = failure(&[], json!({"references": ["Demo:1"]}), &out);
     assert!(error.contains("references[0]"), "{error}");
+}
+
+#[test]
+fn programs_that_are_not_there_are_named() {
+    let directory = tempdir().unwrap();
+    let layer = directory.path().join("layer");
+    make_layer(
+        json!([{"kind": "text", "to": "/opt/app/run", "text": "#!/bin/sh\n", "mode": "0755"},
+               {"kind": "text", "to": "/opt/data", "text": ""},
+               {"kind": "symlink", "to": "/opt/current", "target": "/opt/app"},
+               {"kind": "symlink", "to": "/opt/loop", "target": "loop"}]),
+        "none",
+        &layer,
+        1,
+    );
+    let check = |program: &str| {
+        let out = tempdir().unwrap();
+        let more = json!({"config": {"entrypoint": [program]}});
+        image::assemble::make(&image_spec(&[&layer], more), &out.path().join("image"))
+            .map_err(|error| error.to_string())
+    };
+    for program in [
+        "/opt/app/run",
+        "/opt/current/run",
+        "/opt/current/../app/./run",
+        "run",
+    ] {
+        check(program).unwrap();
+    }
+    for (program, says) in [
+        ("/opt/ran", "/opt/ran is in no layer"),
+        ("/opt/loop/run", "is in no layer"),
+        ("/opt/data", "is not executable"),
+        ("/opt/app", "is not executable"),
+    ] {
+        let error = check(program).unwrap_err();
+        assert!(
+            error.contains(says) && error.contains("config.entrypoint"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

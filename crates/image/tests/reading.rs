@@ -251,6 +251,7 @@ fn differences_are_told_by_kind() {
             ("srv/hallo", &[][..]),
             ("srv/hello", &[]),
             ("usr/lib/extra.so", &["mode", "content"]),
+            ("var/lib/dpkg/info/extra-demo.md5sums", &["content"]),
             ("var/lib/dpkg/status", &["content"])
         ]
     );
@@ -477,7 +478,8 @@ fn damage_of_every_kind_is_found() {
 
 #[test]
 fn wrong_claims_are_found_though_all_digests_are_right() {
-    let claims: [(&str, fn(&mut Value, &mut Value)); 5] = [
+    type Claim = fn(&mut Value, &mut Value);
+    let claims: [(&str, Claim); 5] = [
         ("has sha256:", |config, _| {
             config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other"))
         }),

@@ -189,11 +189,10 @@ pub fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
         "platform": {"os": "linux", "architecture": "amd64"},
         "layers": layers,
         "config": {
-            "user": "app", "exposedPorts": ["8080"], "entrypoint": ["/usr/bin/demo"],
+            "user": "app", "exposedPorts": ["8080"],
             "env": [{"name": "PATH", "value": "/usr/bin:/bin"}, {"name": "A", "value": "1"}],
             "labels": {"org.opencontainers.image.title": "demo", "a": "b"},
             "workingDir": "/srv", "volumes": ["/data"], "stopSignal": "SIGTERM",
-            "healthcheck": {"test": ["CMD", "/usr/bin/demo", "health"], "interval": 30_000_000_000_u64, "retries": 3},
         },
     });
     for (key, value) in more.as_object().unwrap() {
@@ -221,7 +220,13 @@ pub fn demo_image(directory: &Path) -> Layout {
         2,
     );
     let out = directory.join("image");
-    image::assemble::make(&image_spec(&[&one, &two], json!({})), &out).unwrap();
+    let mut spec = image_spec(&[&one, &two], json!({}));
+    spec.config.entrypoint = Some(vec!["/usr/bin/demo".to_owned()]);
+    spec.config.healthcheck = serde_json::from_value(json!({
+        "test": ["CMD", "/bin/demo", "health"], "interval": 30_000_000_000_u64, "retries": 3,
+    }))
+    .unwrap();
+    image::assemble::make(&spec, &out).unwrap();
     Layout::open(&out).unwrap()
 }
 
