@@ -261,6 +261,105 @@ fn layouts_of_umoci_are_read() {
     assert_sound(&directory.path().join("derived"));
 }
 
+/// The one file that the builders below put into an image, read back.
+fn assert_has_file(path: &Path) {
+    assert_sound(path);
+    let layout = Layout::open(path).unwrap();
+    let manifest = layout
+        .manifest(&layout.image(None, None).unwrap().descriptor)
+        .unwrap();
+    let listing = Listing::read(&layout, &manifest, &Options::default()).unwrap();
+    let mut content = Vec::new();
+    listing
+        .copy_content(&layout, &manifest, "/srv/file", &mut content)
+        .unwrap();
+    assert_eq!(content, b"content");
+}
+
+#[test]
+fn layouts_of_buildx_are_read() {
+    let test = "layouts_of_buildx_are_read";
+    if !has_tool(test, "docker") {
+        return;
+    }
+    let directory = tempdir().unwrap();
+    fs::write(
+        directory.path().join("Dockerfile"),
+        "FROM scratch\nCOPY file /srv/file\n",
+    )
+    .unwrap();
+    fs::write(directory.path().join("file"), "content").unwrap();
+    // With a statement of provenance, which is a second manifest that is no image.
+    for (number, provenance) in ["false", "true"].iter().enumerate() {
+        let archive = directory.path().join(format!("{number}.tar"));
+        let output = Command::new("docker")
+            .args([
+                "buildx",
+                "build",
+                "-q",
+                &format!("--provenance={provenance}"),
+            ])
+            .args(["-o", &format!("type=oci,dest={}", archive.display())])
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            eprintln!(
+                "SKIPPED: {test}: buildx can't write layouts here: {}",
+                errors.trim()
+            );
+            return;
+        }
+        assert_has_file(&archive);
+        let count = Layout::open(&archive).unwrap().images().unwrap().len();
+        assert_eq!(count, 1 + number);
+    }
+}
+
+#[test]
+fn layouts_of_buildah_are_read() {
+    let test = "layouts_of_buildah_are_read";
+    if !has_tool(test, "buildah") {
+        return;
+    }
+    let directory = tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("file"), "content").unwrap();
+    let buildah = |arguments: &[&str]| {
+        let mut command = Command::new("buildah");
+        command
+            .arg("--root")
+            .arg(path("root"))
+            .arg("--runroot")
+            .arg(path("runroot"));
+        command.args(["--storage-driver", "vfs"]).args(arguments);
+        command
+    };
+    let output = buildah(&["from", "scratch"]).output().unwrap();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        eprintln!(
+            "SKIPPED: {test}: buildah can't work here: {}",
+            errors.trim()
+        );
+        return;
+    }
+    let container = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    run(buildah(&["copy", &container])
+        .arg(path("file"))
+        .arg("/srv/file"));
+    for (name, target) in [
+        ("layout", "oci"),
+        ("oci.tar", "oci-archive"),
+        ("docker.tar", "docker-archive"),
+    ] {
+        let target = format!("{target}:{}:made:1", path(name).display());
+        run(&mut buildah(&["commit", &container, &target]));
+        assert_has_file(&path(name));
+    }
+}
+
 #[test]
 fn docker_loads_what_we_save() {
     let test = "docker_loads_what_we_save";

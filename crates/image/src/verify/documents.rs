@@ -86,7 +86,8 @@ impl Check<'_> {
         }
         let config = title(&manifest.config);
         let sound = self.blob(&config, &manifest.config);
-        if !media_type::is_config(&manifest.config.media_type) {
+        let is_image = media_type::is_config(&manifest.config.media_type);
+        if !is_image || descriptor.is_attestation() {
             // An artifact: its blobs may be anything.
             for layer in &manifest.layers {
                 self.blob(&title(layer), layer);
