@@ -451,3 +451,145 @@ fn an_image_inside_an_image_is_the_archive() {
         );
     }
 }
+
+#[test]
+fn forbidden_texts_stop_the_layer() {
+    let directory = tempdir().unwrap();
+    let out = directory.path().join("layer");
+    let make = |source: Value, forbidden: Value| {
+        let mut spec = layer_spec(json!([source]), "gzip");
+        spec.forbidden = serde_json::from_value(forbidden).unwrap();
+        image::layer::make(&spec, &out, 1).map_err(|error| error.to_string())
+    };
+    let text = json!({"kind": "text", "to": "/etc/x", "text": "path=/nix/store/abc"});
+    let link = json!({"kind": "symlink", "to": "/l", "target": "/nix/store/abc"});
+    let error = make(text.clone(), json!(["/build/", "/nix/store/"])).unwrap_err();
+    assert!(
+        error.contains("/etc/x: holds \"/nix/store/\" at byte 5"),
+        "{error}"
+    );
+    let error = make(link, json!(["/nix/store/"])).unwrap_err();
+    assert!(error.contains("/l: points to /nix/store/abc"), "{error}");
+    assert!(
+        make(text.clone(), json!([""]))
+            .unwrap_err()
+            .contains("forbidden[0]")
+    );
+    assert!(!out.exists());
+    make(text, json!(["/build/"])).unwrap();
+}
+
+#[test]
+fn random_layers_come_back() {
+    let directory = tempdir().unwrap();
+    let mut random = Random(0xabad_1dea);
+    for round in 0..40 {
+        let mut expected = BTreeMap::new();
+        let mut sources = Vec::new();
+        for number in 0..1 + random.below(30) {
+            let path = random_path(&mut random, number);
+            let mode = format!("{:04o}", random.below(0o10000));
+            let text: String = (0..random.below(2000))
+                .map(|at| char::from(b'a' + (at % 26) as u8))
+                .collect();
+            let (uid, gid) = (random.next() as u32, random.below(70_000) as u32);
+            sources.push(json!({"kind": "text", "to": format!("/{path}"), "text": text, "mode": mode, "uid": uid, "gid": gid}));
+            expected.insert(path, (mode, u64::from(uid), u64::from(gid), text));
+        }
+        let algorithm = ["gzip", "zstd", "none"][round % 3];
+        let out = directory.path().join(format!("{round}"));
+        let record = make_layer(json!(sources), algorithm, &out, 1 + round % 4);
+        sources.reverse();
+        let again = make_layer(
+            json!(sources),
+            algorithm,
+            &directory.path().join(format!("{round}-again")),
+            3,
+        );
+        assert_eq!(
+            (&record.digest, &record.diff_id),
+            (&again.digest, &again.diff_id)
+        );
+
+        let tar = layer_tar(&out, &record);
+        let all = paths(&tar);
+        assert!(
+            all.is_sorted_by(|one, other| one.trim_end_matches('/') < other.trim_end_matches('/'))
+        );
+        let mut archive = tar::Archive::new(&tar[..]);
+        let mut found = BTreeMap::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.header().entry_type().is_dir() {
+                continue;
+            }
+            let path = String::from_utf8(entry.path_bytes().to_vec()).unwrap();
+            let mode = format!("{:04o}", entry.header().mode().unwrap());
+            let number = |key: &str, plain: u64, entry: &mut tar::Entry<'_, _>| {
+                let extensions = entry.pax_extensions().unwrap();
+                let value = extensions
+                    .into_iter()
+                    .flatten()
+                    .map(Result::unwrap)
+                    .find(|one| one.key() == Ok(key));
+                value.map_or(plain, |one| one.value().unwrap().parse().unwrap())
+            };
+            let (uid, gid) = (entry.header().uid().unwrap(), entry.header().gid().unwrap());
+            let uid = number("uid", uid, &mut entry);
+            let gid = number("gid", gid, &mut entry);
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            found.insert(path, (mode, uid, gid, text));
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+fn random_path(random: &mut Random, number: usize) -> String {
+    const NAMES: [&str; 6] = ["a", "usr", "some-longer-name.d", "ü", "b b", "x.y"];
+    let mut path = String::new();
+    for _ in 0..random.below(25) {
+        path.push_str(NAMES[random.below(NAMES.len())]);
+        path.push('/');
+    }
+    // The number keeps a file from being where another has a directory.
+    path + &"n".repeat(random.below(150)) + &format!("f{number}")
+}
+
+#[test]
+fn sizes_over_8_gib_stand_in_records() {
+    let size = 9_u64 << 30;
+    let header = image::tar::Header {
+        path: "big",
+        kind: image::tar::Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: EPOCH,
+        size,
+        link: "",
+        xattrs: &BTreeMap::new(),
+    };
+    let mut bytes = Vec::new();
+    // The content is missing, which is an error; the header is there by then.
+    let error = image::tar::Writer::new(&mut bytes)
+        .append(&header, &mut std::io::empty())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has 0 bytes where 9663676416 were expected"),
+        "{error}"
+    );
+    let entry = image::tar::Reader::new(&bytes[..])
+        .next_entry()
+        .unwrap()
+        .unwrap();
+    assert_eq!(entry.size, size);
+    let mut archive = tar::Archive::new(&bytes[..]);
+    assert_eq!(
+        archive.entries().unwrap().next().unwrap().unwrap().size(),
+        size
+    );
+    assert_eq!(image::tar::entry_length(&header), bytes.len() as u64 + size);
+}
