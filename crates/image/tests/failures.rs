@@ -64,7 +64,7 @@ fn a_full_disk_leaves_nothing() {
 #[test]
 fn a_kill_leaves_nothing_under_the_name() {
     let directory = tempdir().unwrap();
-    let spec = large_layer(directory.path(), 16);
+    let spec = large_layer(directory.path(), 8);
     let out = directory.path().join("layer");
     let mut killed = 0;
     for round in 0..15_u64 {
@@ -205,11 +205,11 @@ fn memory_does_not_grow_with_the_files() {
     }
     let directory = tempdir().unwrap();
     let big = directory.path().join("big");
-    run(Command::new("truncate").args(["-s", "600M"]).arg(&big));
+    run(Command::new("truncate").args(["-s", "250M"]).arg(&big));
     let spec = spec_path(directory.path());
     let layer = layer_spec(json!([{"kind": "file", "from": big, "to": "/big"}]), "none");
     fs::write(&spec, serde_json::to_string(&layer).unwrap()).unwrap();
-    // With 200 MB of address space a file of 600 MB only fits piece by piece.
+    // With 200 MB of address space a file of 250 MB only fits piece by piece.
     let script = format!(
         "ulimit -v 200000; exec {IMAGE} layer {} --threads 2 --out {}",
         spec.display(),

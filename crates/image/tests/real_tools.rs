@@ -404,6 +404,50 @@ fn docker_loads_what_we_save() {
 }
 
 #[test]
+fn containerd_imports_under_the_full_name() {
+    let test = "containerd_imports_under_the_full_name";
+    if !is_root(test) || !has_tool(test, "ctr") {
+        return;
+    }
+    let sockets = [
+        "/run/containerd/containerd.sock",
+        "/var/run/docker/containerd/containerd.sock",
+    ];
+    let Some(socket) = sockets.iter().find(|socket| Path::new(socket).exists()) else {
+        eprintln!("SKIPPED: {test}: no containerd is running");
+        return;
+    };
+    let directory = tempdir().unwrap();
+    let layout = demo_image(directory.path());
+    let path = directory.path().join("oci.tar");
+    archive(&layout, ArchiveFormat::Oci, &path);
+    let space = format!("image-test-{}", std::process::id());
+    let ctr = |arguments: &[&str]| {
+        let mut command = Command::new("ctr");
+        command
+            .args(["--address", socket, "--namespace", &space])
+            .args(arguments);
+        command
+    };
+    let imported = ctr(&["images", "import", "--no-unpack"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let listed = stdout(&mut ctr(&["images", "list"]));
+    run(&mut ctr(&[
+        "images",
+        "remove",
+        "docker.io/library/demo:1.0",
+    ]));
+    let _ = ctr(&["namespaces", "remove", &space]).output();
+    assert!(imported.status.success(), "{imported:?}");
+    assert!(
+        listed.contains("docker.io/library/demo:1.0") && listed.contains(&digest(&layout)),
+        "{listed}"
+    );
+}
+
+#[test]
 fn dpkg_knows_its_packages() {
     let test = "dpkg_knows_its_packages";
     if !has_tool(test, "dpkg-query") || !has_tool(test, "tar") {
