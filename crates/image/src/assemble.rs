@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::oci::{self, Descriptor, ImageConfig, Index, LayoutMarker, Manifest, media_type};
 use crate::output::{self, OutputDir};
 use crate::reference::Reference;
-use crate::spec::{self, ImageSpec, LayerEntries, LayerRecord};
+use crate::spec::{self, ConfigSpec, ImageSpec, LayerEntries, LayerRecord};
 use crate::{Error, Result};
 
 /// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
@@ -30,8 +30,9 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
         .map(|path| Base::open(path, spec))
         .transpose()?;
     let layers = read_layers(spec)?;
-    check::layers(base.as_ref(), &layers)?;
+    let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
+    check_programs(&spec.config, &paths)?;
 
     let mut writer = LayoutWriter::create(out)?;
     let mut descriptors = Vec::new();
@@ -59,6 +60,20 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     descriptor.platform = Some(spec.platform.clone());
     writer.finish(&named(&descriptor, &references))?;
     Ok(descriptor)
+}
+
+/// Checks that the programs which the specification names are in the image.
+fn check_programs(config: &ConfigSpec, paths: &check::Paths) -> Result<()> {
+    if let Some(program) = config.entrypoint.as_ref().and_then(|words| words.first()) {
+        paths.check_program("config.entrypoint", program)?;
+    }
+    let check = config.healthcheck.as_ref().map(|check| &check.test[..]);
+    match check {
+        Some([kind, program, ..]) if kind == "CMD" => {
+            paths.check_program("config.healthcheck.test", program)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A layer that `image layer` made.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Take};
+use std::io::{BufReader, Read, Seek, Take};
 use std::path::{Path, PathBuf};
 
 use crate::decompress::Format;
@@ -201,6 +201,7 @@ fn find_member(
             .parse()
             .map_err(|_| format!("the size of member {name:?} is not a number"))?;
         if name == prefix || name.starts_with(&format!("{prefix}.")) {
+            refuse_cut_off(&mut file, size)?;
             return Ok((name, file.take(size)));
         }
         let skip = size + size % 2;
@@ -209,6 +210,22 @@ fn find_member(
             return Err("it ends in the middle of a member".to_owned());
         }
     }
+}
+
+/// What is not compressed carries no checksum that would show a missing end.
+fn refuse_cut_off(file: &mut BufReader<File>, size: u64) -> Result<(), String> {
+    let position = file.stream_position().map_err(|error| error.to_string())?;
+    let length = file
+        .get_ref()
+        .metadata()
+        .map_err(|error| error.to_string())?;
+    if position
+        .checked_add(size)
+        .is_none_or(|end| end > length.len())
+    {
+        return Err("it ends in the middle of a member".to_owned());
+    }
+    Ok(())
 }
 
 fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {

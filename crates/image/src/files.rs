@@ -5,14 +5,18 @@
 
 mod merge;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+
+use base64::Engine as _;
+use serde::{Serialize, Serializer};
 
 use crate::decompress;
 use crate::digest::{Algorithm, Digest, Hasher, VerifyingReader};
 use crate::layout::Blobs;
 use crate::oci::{Descriptor, Manifest};
 use crate::packages::{self, Crate};
+use crate::spec::Mode;
 use crate::tar::{self, Kind};
 use crate::{Error, Result};
 
@@ -35,12 +39,11 @@ pub struct Options {
     pub hash: bool,
     /// Look for the crates that executables were built from.
     pub crates: bool,
-    /// Leave out layers by digest, for instance those that another image has too.
-    pub skip_layers: BTreeSet<Digest>,
 }
 
 /// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A regular file.
     File,
@@ -86,11 +89,13 @@ impl FileKind {
 }
 
 /// One file of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct File {
     /// What it is.
     pub kind: FileKind,
     /// Permission bits.
+    #[serde(serialize_with = "octal")]
     pub mode: u32,
     /// The owner's number.
     pub uid: u64,
@@ -103,13 +108,27 @@ pub struct File {
     /// The target of a link; of a hard link, the path of the file.
     pub target: Option<String>,
     /// Extended attributes.
+    #[serde(serialize_with = "base_64")]
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// Which layer it comes from, counted from 0, the lowest.
     pub layer: usize,
     /// The digest of its content, if [`Options::hash`] asked for it.
     pub digest: Option<Digest>,
     /// Where its content is: the layer, and the entry in it, both counted from 0.
+    #[serde(skip)]
     content: (usize, usize),
+}
+
+fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Mode(*mode))
+}
+
+fn base_64<S: Serializer>(
+    xattrs: &BTreeMap<String, Vec<u8>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let encode = |value: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(value);
+    serializer.collect_map(xattrs.iter().map(|(name, value)| (name, encode(value))))
 }
 
 /// All files of an image by path, without leading slash.
@@ -129,9 +148,7 @@ impl Listing {
     pub fn read(blobs: &dyn Blobs, manifest: &Manifest, options: &Options) -> Result<Listing> {
         let mut listing = Listing::default();
         for (number, layer) in manifest.layers.iter().enumerate() {
-            if !options.skip_layers.contains(&layer.digest) {
-                listing.add_layer(blobs, layer, number, options)?;
-            }
+            listing.add_layer(blobs, layer, number, options)?;
         }
         Ok(listing)
     }

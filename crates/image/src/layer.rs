@@ -7,6 +7,7 @@
 
 mod chart;
 mod debian;
+mod forbidden;
 mod plain;
 mod spool;
 mod tree;
@@ -30,6 +31,7 @@ use crate::spec::{
 use crate::tar;
 use crate::{Error, Result};
 
+use forbidden::Forbidden;
 use spool::Spool;
 use tree::Tree;
 
@@ -154,15 +156,19 @@ fn write(
         )
     })?;
     let mut writer = tar::Writer::new(HashingWriter::new(compressor));
+    let forbidden = Forbidden::new(&spec.forbidden)?;
     for (path, node) in gathered.tree.nodes() {
         let header = node.header(path, spec.epoch);
+        forbidden.check_link(path, header.link)?;
         let failed = |source| Error::Io {
             doing: "cannot add",
             path: Path::new("/").join(path),
             source,
         };
-        let mut content = node.reader(spool)?;
-        writer.append(&header, &mut *content).map_err(failed)?;
+        let mut content = forbidden.watch(node.reader(spool)?);
+        let appended = writer.append(&header, &mut content);
+        forbidden.check_content(path, &content)?;
+        appended.map_err(failed)?;
     }
     let tar = writer.finish().map_err(cannot_write())?;
     let (compressor, diff_id, uncompressed_size) = tar.finish();

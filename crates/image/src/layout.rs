@@ -81,15 +81,9 @@ pub struct Image {
 }
 
 impl Image {
-    /// Whether it is no container image but a statement about one, as buildx adds them.
+    /// Whether it is no container image but a statement about one.
     pub fn is_attestation(&self) -> bool {
-        let unknown = |platform: &Platform| platform.os == "unknown";
-        self.platform.as_ref().is_some_and(unknown)
-            || self.descriptor.artifact_type.is_some()
-            || self
-                .descriptor
-                .annotation("vnd.docker.reference.type")
-                .is_some()
+        self.descriptor.is_attestation()
     }
 
     fn has_name(&self, wanted: &str) -> bool {

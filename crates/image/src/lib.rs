@@ -20,7 +20,7 @@ pub mod assemble;
 pub mod compress;
 pub mod deb;
 pub mod decompress;
-// pub mod diff;
+pub mod diff;
 pub mod digest;
 mod error;
 pub mod files;
@@ -35,6 +35,6 @@ mod section;
 pub mod spec;
 pub mod tar;
 mod time;
-// pub mod verify;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -129,6 +129,15 @@ impl Descriptor {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
+    /// Whether it names no container image but a statement about one, as buildx adds them: a
+    /// manifest of an image in form, with other things for layers.
+    pub fn is_attestation(&self) -> bool {
+        let platform = self.platform.as_ref();
+        platform.is_some_and(|platform| platform.os == "unknown")
+            || self.artifact_type.is_some()
+            || self.annotation("vnd.docker.reference.type").is_some()
+    }
+
     /// The tag or name in a layout's index ([`annotation::REF_NAME`]).
     pub fn ref_name(&self) -> Option<&str> {
         self.annotation(annotation::REF_NAME)

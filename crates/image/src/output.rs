@@ -2,12 +2,14 @@
 //!
 //! Files and directories are written under a temporary name beside the final one, synchronized to
 //! the disk and renamed. Whatever stops the program in between, a full disk or a kill, nothing
-//! stands under the final name.
+//! stands under the final name. What a killed run left under a temporary name is removed by the
+//! next one for the same name; a lock tells it from what a run under way has.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::{Error, Result};
@@ -21,6 +23,8 @@ pub struct OutputDir {
     place: Place,
     destination: PathBuf,
     finished: bool,
+    /// Held until the directory is done.
+    _lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl OutputDir {
     pub fn create(destination: &Path) -> Result<OutputDir> {
         let destination = absolute(destination)?;
         refuse_existing(&destination)?;
+        remove_leftovers(&destination);
         let beside = tempfile::Builder::new()
             .prefix(&temporary_prefix(&destination))
             .tempdir_in(parent(&destination));
@@ -54,11 +59,14 @@ impl OutputDir {
                 ));
             }
         };
-        Ok(OutputDir {
+        let mut output = OutputDir {
             place,
             destination,
             finished: false,
-        })
+            _lock: None,
+        };
+        output._lock = lock(output.path());
+        Ok(output)
     }
 
     /// Where to write.
@@ -128,10 +136,13 @@ impl OutputFile {
     /// When the directory can't be written to.
     pub fn create(destination: &Path) -> Result<OutputFile> {
         let destination = absolute(destination)?;
+        remove_leftovers(&destination);
         let file = tempfile::Builder::new()
             .prefix(&temporary_prefix(&destination))
             .tempfile_in(parent(&destination))
             .map_err(Error::io("cannot create a file beside", &destination))?;
+        // The lock lives and dies with the open file.
+        let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
         Ok(OutputFile { file, destination })
     }
 
@@ -177,6 +188,33 @@ fn parent(path: &Path) -> PathBuf {
 fn temporary_prefix(destination: &Path) -> String {
     let name = destination.file_name().unwrap_or_default();
     format!(".{}.partial-", name.to_string_lossy())
+}
+
+/// Marks a directory as in use; where the file system has no locks, nothing is marked or removed.
+fn lock(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(file)
+}
+
+/// Removes what killed runs for the same destination left, as far as that is possible.
+fn remove_leftovers(destination: &Path) {
+    let prefix = temporary_prefix(destination);
+    let Ok(entries) = fs::read_dir(parent(destination)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+        let path = entry.path();
+        let Some(_lock) = is_ours.then(|| lock(&path)).flatten() else {
+            continue;
+        };
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+    }
 }
 
 fn refuse_existing(destination: &Path) -> Result<()> {

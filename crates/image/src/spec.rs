@@ -121,6 +121,10 @@ pub struct LayerSpec {
     /// The time of every entry, in seconds since 1970.
     #[serde(default)]
     pub epoch: u64,
+    /// Texts that no file of the layer may hold, such as `/nix/store/`: where one shows, something
+    /// of the machine that built the file got into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<String>,
     /// What to put in. The order does not matter.
     pub sources: Vec<Source>,
 }

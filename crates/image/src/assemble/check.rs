@@ -17,7 +17,11 @@ struct Below {
     from: String,
 }
 
-pub(super) fn layers(base: Option<&Base>, layers: &[Layer]) -> Result<()> {
+/// All paths of an image's layers.
+pub(super) struct Paths(BTreeMap<String, Below>);
+
+/// Checks the layers against each other and returns their paths.
+pub(super) fn layers(base: Option<&Base>, layers: &[Layer]) -> Result<Paths> {
     let (mut below, mut installed) = match base {
         Some(base) => from_base(base)?,
         None => Default::default(),
@@ -33,12 +37,74 @@ pub(super) fn layers(base: Option<&Base>, layers: &[Layer]) -> Result<()> {
         }
         installed.extend(layer.record.debian_packages.iter().cloned());
     }
-    Ok(())
+    Ok(Paths(below))
 }
 
-type Paths = BTreeMap<String, Below>;
+/// How many links are followed to find a program.
+const LINKS: usize = 40;
 
-fn from_base(base: &Base) -> Result<(Paths, BTreeSet<DebianPackage>)> {
+impl Paths {
+    /// Checks that a program named by an absolute path is in the image and may be executed. Others
+    /// are looked for in `PATH` when the container runs.
+    pub(super) fn check_program(&self, at: &str, program: &str) -> Result<()> {
+        if !program.starts_with('/') {
+            return Ok(());
+        }
+        let wrong = |problem: String| {
+            let remedy = "name a program that a layer holds, by its path in the image";
+            Error::spec(at, problem, remedy)
+        };
+        match self.resolve(program) {
+            Some(found)
+                if found.kind == EntryKind::Directory || found.attributes.0 & 0o111 == 0 =>
+            {
+                let problem = format!("{program} of {} is not executable", found.from);
+                Err(wrong(problem))
+            }
+            Some(_) => Ok(()),
+            None => Err(wrong(format!("{program} is in no layer of the image"))),
+        }
+    }
+
+    /// What stands at a path when links are followed.
+    fn resolve(&self, path: &str) -> Option<&Below> {
+        let mut rest: Vec<String> = reversed_components(path);
+        let mut so_far: Vec<String> = Vec::new();
+        let mut links = 0;
+        while let Some(component) = rest.pop() {
+            if component == ".." {
+                so_far.pop();
+                continue;
+            }
+            so_far.push(component);
+            let below = self.0.get(&so_far.join("/"));
+            let target = below
+                .filter(|below| below.kind == EntryKind::Symlink)
+                .and_then(|below| below.target.as_deref());
+            let Some(target) = target else { continue };
+            links += 1;
+            if links > LINKS {
+                return None;
+            }
+            so_far.pop();
+            if target.starts_with('/') {
+                so_far.clear();
+            }
+            rest.extend(reversed_components(target));
+        }
+        self.0.get(&so_far.join("/"))
+    }
+}
+
+fn reversed_components(path: &str) -> Vec<String> {
+    let components = path.split('/');
+    let named = components.filter(|part| !part.is_empty() && *part != ".");
+    named.rev().map(str::to_owned).collect()
+}
+
+type Lower = BTreeMap<String, Below>;
+
+fn from_base(base: &Base) -> Result<(Lower, BTreeSet<DebianPackage>)> {
     let listing = Listing::read(&base.layout, &base.manifest, &files::Options::default())?;
     let installed = packages::installed(&listing)?.into_iter().collect();
     let paths = listing.files().map(|(path, file)| {
@@ -104,7 +170,7 @@ fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()
     }
 }
 
-fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Paths) -> Result<()> {
+fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> {
     let Some(lower) = below.get(&entry.path) else {
         return Ok(());
     };

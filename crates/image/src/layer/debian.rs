@@ -48,7 +48,7 @@ pub(super) fn add(
         let mut unpack = Unpack::new(chosen, spool);
         unpack.run(tree)?;
         let summary = unpack.summary;
-        add_info(tree, chosen, &summary.list)?;
+        add_info(tree, chosen, &summary)?;
         status.insert(
             chosen.deb.package().clone(),
             status_paragraph(&chosen.deb, &summary.digests),
@@ -145,6 +145,8 @@ struct Summary {
     list: Vec<String>,
     /// The MD5 digest of its configuration files.
     digests: BTreeMap<String, String>,
+    /// `NAME.md5sums`, when the package brings none; dpkg makes it then, too.
+    md5sums: Option<String>,
 }
 
 /// One package on its way into the tree.
@@ -164,7 +166,13 @@ impl<'a> Unpack<'a> {
             chosen,
             spool,
             conffiles: conffiles(&chosen.deb),
-            summary: Summary::default(),
+            summary: Summary {
+                md5sums: match chosen.deb.control_file("md5sums") {
+                    Some(_) => None,
+                    None => Some(String::new()),
+                },
+                ..Summary::default()
+            },
             files: BTreeMap::new(),
             links: Vec::new(),
         }
@@ -216,19 +224,22 @@ impl<'a> Unpack<'a> {
         entry: &tar::Entry,
         content: &mut dyn Read,
     ) -> Result<()> {
-        let digest = self.conffiles.contains(listed);
-        let mut md5 = Md5Reader::new(content, digest);
+        let conffile = self.conffiles.contains(listed);
+        let mut md5 = Md5Reader::new(content, conffile || self.summary.md5sums.is_some());
         let copied = if excluded {
-            // The digest of a configuration file is wanted all the same.
+            // The digests of what is left out are wanted all the same.
             io::copy(&mut md5, &mut io::sink()).map_err(|error| self.damaged(error))?;
             None
         } else {
             let what = format!("{}: /{listed}", self.chosen.deb.path().display());
             Some(self.spool.add(|out| copy(&mut md5, out, &what))?)
         };
-        if digest {
-            let digest = md5.finish();
+        let digest = md5.finish();
+        if conffile {
             self.summary.digests.insert(listed.to_owned(), digest);
+        } else if let Some(md5sums) = &mut self.summary.md5sums {
+            // Writing to a string can't fail.
+            let _ = writeln!(md5sums, "{digest}  {listed}");
         }
         if let Some(content) = copied {
             let node = self.node(entry, Body::File(content))?;
@@ -386,7 +397,7 @@ fn data_base_file(tree: &mut Tree, path: &str, bytes: Vec<u8>, origin: &str) -> 
 }
 
 /// The package's files in `/var/lib/dpkg/info`: the list of its paths and its control files.
-fn add_info(tree: &mut Tree, chosen: &Chosen, list: &[String]) -> Result<()> {
+fn add_info(tree: &mut Tree, chosen: &Chosen, summary: &Summary) -> Result<()> {
     let info = chosen.deb.info_name();
     let mut put = |extension: &str, bytes: Vec<u8>, mode| {
         let path = format!("{INFO}/{info}.{extension}");
@@ -396,8 +407,11 @@ fn add_info(tree: &mut Tree, chosen: &Chosen, list: &[String]) -> Result<()> {
         let node = file_node(Content::Bytes(bytes), mode, 0, 0, &chosen.origin);
         tree.insert(path, node)
     };
-    let list: String = list.iter().flat_map(|path| [path, "\n"]).collect();
-    put("list", list.into_bytes(), 0o644)?;
+    let lines = summary.list.iter().flat_map(|path| [path, "\n"]);
+    put("list", lines.collect::<String>().into_bytes(), 0o644)?;
+    if let Some(md5sums) = &summary.md5sums {
+        put("md5sums", md5sums.clone().into_bytes(), 0o644)?;
+    }
     for (name, bytes) in chosen.deb.control_files() {
         let script = matches!(
             name.as_str(),

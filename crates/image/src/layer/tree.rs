@@ -183,7 +183,12 @@ fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
         path: path.to_owned(),
         first: old.origin.to_string(),
         second: new.origin.to_string(),
-        remedy: String::new(),
+        remedy: match (old.standing, new.standing) {
+            (Standing::Packaged, _) | (_, Standing::Packaged) => {
+                ", or leave it out of the package (exclude)".to_owned()
+            }
+            _ => String::new(),
+        },
     };
     match (&old.body, &new.body) {
         (Body::Directory, Body::Directory) => {

@@ -77,6 +77,7 @@ pub struct Reader<R> {
     padding: u64,
     global: Overrides,
     ended: bool,
+    marked: bool,
 }
 
 /// What extended headers say about the next entry, or about all that follow.
@@ -108,7 +109,13 @@ impl<R: Read> Reader<R> {
             padding: 0,
             global: Overrides::default(),
             ended: false,
+            marked: false,
         }
+    }
+
+    /// Whether the archive ended with the blocks of zeroes that mark its end, and not just so.
+    pub fn has_end_mark(&self) -> bool {
+        self.marked
     }
 
     /// The underlying reader: after the last entry, what follows the archive.
@@ -224,6 +231,7 @@ impl<R: Read> Reader<R> {
         let read = self.fill(&mut block)?;
         if read == 0 || (read == BLOCK && block.iter().all(|&byte| byte == 0)) {
             self.ended = true;
+            self.marked = read > 0;
             return Ok(None);
         }
         if read < BLOCK {
@@ -261,15 +269,20 @@ impl<R: Read> Reader<R> {
 
     fn skip_content(&mut self) -> Result<(), TarError> {
         let mut left = self.remaining.saturating_add(self.padding);
+        // Some writers leave out the padding of the last entry, and readers let them.
+        let padding = self.padding;
         (self.remaining, self.padding) = (0, 0);
         let mut buffer = [0; 16 * 1024];
         while left > 0 {
             let want = left.min(buffer.len() as u64) as usize;
             let read = self.fill(&mut buffer[..want])?;
-            if read < want {
+            left -= read as u64;
+            if read < want && left > padding {
                 return Err(self.cut_off());
             }
-            left -= read as u64;
+            if read < want {
+                return Ok(());
+            }
         }
         Ok(())
     }

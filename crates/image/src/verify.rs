@@ -1,0 +1,213 @@
+//! Checking an image to the last byte: every digest, size, diff id, media type and path.
+//!
+//! Written for hostile input: memory is bounded, nothing is unpacked, no path of the input is
+//! opened, and whatever is wrong becomes a [`Finding`].
+
+mod documents;
+mod layer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::layout::{Blobs, Layout};
+use crate::oci::{Descriptor, Index};
+use crate::{Error, Result};
+
+/// The most findings that are kept.
+const FINDINGS: usize = 1_000;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing, nothing wrong.
+    Note,
+    /// Allowed, but some tools will stumble over it.
+    Warning,
+    /// The image is damaged, hostile or against the specification.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where: a document, a blob, an entry of a layer.
+    pub subject: String,
+    /// What. Names from the input are quoted and escaped.
+    pub problem: String,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What was found, in the order of the check.
+    pub findings: Vec<Finding>,
+    /// How many images were checked.
+    pub images: usize,
+    /// How many blobs were hashed.
+    pub blobs: usize,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many entries their layers have.
+    pub entries: u64,
+}
+
+impl Report {
+    /// The verdict: whether there is no [`Severity::Error`].
+    pub fn is_sound(&self) -> bool {
+        self.count(Severity::Error) == 0
+    }
+
+    /// How many findings are this bad.
+    pub fn count(&self, severity: Severity) -> usize {
+        let as_bad = |finding: &&Finding| finding.severity == severity;
+        self.findings.iter().filter(as_bad).count()
+    }
+
+    fn add(&mut self, severity: Severity, subject: &str, problem: impl Into<String>) {
+        if self.findings.len() == FINDINGS {
+            self.findings.push(Finding {
+                severity: Severity::Error,
+                subject: "the check".to_owned(),
+                problem: format!("there are more than {FINDINGS} findings; the rest is left out"),
+            });
+        }
+        if self.findings.len() > FINDINGS {
+            return;
+        }
+        self.findings.push(Finding {
+            severity,
+            subject: subject.to_owned(),
+            problem: problem.into(),
+        });
+    }
+}
+
+/// How much a layer may grow when it is uncompressed, against bombs.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many times its size. gzip reaches 1,032; zstd has no bound.
+    pub growth: u64,
+    /// How many bytes every layer may have, however small it is.
+    pub always: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            growth: 2_000,
+            always: 4 << 30,
+        }
+    }
+}
+
+/// Checks a layout directory, OCI archive or docker archive.
+///
+/// # Errors
+/// Only when the path can't be opened at all. Everything else is a finding.
+pub fn verify(path: &Path, limits: Limits) -> Result<Report> {
+    match Layout::open(path) {
+        Ok(layout) => Ok(verify_layout(&layout, limits)),
+        Err(error @ Error::Io { .. }) if !path.exists() => Err(error),
+        Err(error) => {
+            let mut report = Report::default();
+            report.add(
+                Severity::Error,
+                &path.display().to_string(),
+                error.to_string(),
+            );
+            Ok(report)
+        }
+    }
+}
+
+/// Checks an opened layout: what its index leads to, and what lies about besides.
+pub fn verify_layout(layout: &Layout, limits: Limits) -> Report {
+    let mut check = Check::new(layout, limits);
+    check.index("index.json", layout.index(), 0);
+    check.unreferenced_blobs(layout);
+    check.report
+}
+
+/// Checks what one descriptor leads to, for instance in a registry.
+pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor, limits: Limits) -> Report {
+    let mut check = Check::new(blobs, limits);
+    check.index(&blobs.title(), &Index::new(vec![root.clone()]), 0);
+    check.report
+}
+
+/// A check under way.
+struct Check<'a> {
+    blobs: &'a dyn Blobs,
+    limits: Limits,
+    report: Report,
+    /// Blobs that were hashed, and whether they are what their digest says.
+    hashed: BTreeMap<Digest, bool>,
+    /// Manifests and indexes that were looked into.
+    visited: BTreeSet<Digest>,
+    /// The diff ids of layers by digest and media type; `None` for what can't be read.
+    diff_ids: BTreeMap<(Digest, String), Option<Digest>>,
+}
+
+impl<'a> Check<'a> {
+    fn new(blobs: &'a dyn Blobs, limits: Limits) -> Check<'a> {
+        Check {
+            blobs,
+            limits,
+            report: Report::default(),
+            hashed: BTreeMap::new(),
+            visited: BTreeSet::new(),
+            diff_ids: BTreeMap::new(),
+        }
+    }
+
+    fn error(&mut self, subject: &str, problem: impl Into<String>) {
+        self.report.add(Severity::Error, subject, problem);
+    }
+
+    fn warning(&mut self, subject: &str, problem: impl Into<String>) {
+        self.report.add(Severity::Warning, subject, problem);
+    }
+
+    fn unreferenced_blobs(&mut self, layout: &Layout) {
+        let paths = match layout.blob_paths() {
+            Ok(paths) => paths,
+            Err(error) => return self.error("blobs", error.to_string()),
+        };
+        let mut unreferenced = 0;
+        for path in paths {
+            match digest_of_path(&path) {
+                None => self.warning(&format!("{path:?}"), "its name is not that of a blob"),
+                Some(digest) if !self.hashed.contains_key(&digest) => unreferenced += 1,
+                Some(_) => {}
+            }
+        }
+        if unreferenced > 0 {
+            let problem = format!("the index leads to all but {unreferenced} of them");
+            self.report.add(Severity::Note, "blobs", problem);
+        }
+    }
+}
+
+fn digest_of_path(path: &str) -> Option<Digest> {
+    let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}

@@ -1,0 +1,236 @@
+//! Checking a layer: its compression, its diff id, and every entry of its tar stream.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+
+use super::documents::title;
+use super::{Check, Severity};
+use crate::decompress;
+use crate::digest::{Algorithm, Digest, HashingReader};
+use crate::files::Name;
+use crate::oci::{Descriptor, media_type};
+use crate::tar::{self, Entry, Kind};
+
+/// How many paths of a layer are remembered, to find those that are given twice.
+const PATHS: usize = 2_000_000;
+
+impl Check<'_> {
+    /// Checks a layer and returns the digest of its tar stream.
+    pub(super) fn layer(&mut self, layer: &Descriptor) -> Option<Digest> {
+        let subject = title(layer);
+        let sound = self.blob(&subject, layer);
+        if !media_type::is_layer(&layer.media_type) {
+            let problem = format!("media type {:?} is not a layer's", layer.media_type);
+            self.error(&subject, problem);
+            return None;
+        }
+        if !sound {
+            return None;
+        }
+        let key = (layer.digest.clone(), layer.media_type.clone());
+        if let Some(known) = self.diff_ids.get(&key) {
+            return known.clone();
+        }
+        let diff_id = self.read_layer(&subject, layer);
+        self.diff_ids.insert(key, diff_id.clone());
+        diff_id
+    }
+
+    fn read_layer(&mut self, subject: &str, layer: &Descriptor) -> Option<Digest> {
+        let opened = self.blobs.open_blob(layer);
+        let blob = match opened {
+            Ok(blob) => blob,
+            Err(error) => {
+                self.error(subject, error.to_string());
+                return None;
+            }
+        };
+        let tar = match decompress::layer(&layer.media_type, blob) {
+            Ok(tar) => tar,
+            Err(error) => {
+                self.error(subject, error.to_string());
+                return None;
+            }
+        };
+        let limit = layer
+            .size
+            .saturating_mul(self.limits.growth)
+            .max(self.limits.always);
+        let mut hashing = HashingReader::new(tar.take(limit), Algorithm::Sha256);
+        let mut entries = Entries {
+            subject,
+            paths: HashMap::new(),
+            state: RandomState::new(),
+            findings: Vec::new(),
+        };
+        let count = entries.read(&mut hashing);
+        let rest = io::copy(&mut hashing, &mut io::sink());
+        for (severity, subject, problem) in entries.findings {
+            self.report.add(severity, &subject, problem);
+        }
+        self.report.entries += count;
+        if let Err(error) = rest {
+            self.error(subject, format!("it can't be uncompressed: {error}"));
+            return None;
+        }
+        let (_, diff_id, length) = hashing.finish();
+        if length == limit {
+            let problem = format!("it grows to more than {limit} bytes when uncompressed");
+            self.error(subject, problem);
+            return None;
+        }
+        Some(diff_id)
+    }
+}
+
+/// The entries of one layer so far.
+struct Entries<'a> {
+    subject: &'a str,
+    /// A hash of each path, and what is there. The hash is keyed, so that nobody can make paths
+    /// that collide.
+    paths: HashMap<u64, Kind>,
+    state: RandomState,
+    findings: Vec<(Severity, String, String)>,
+}
+
+impl Entries<'_> {
+    fn read(&mut self, stream: &mut dyn Read) -> u64 {
+        let mut reader = tar::Reader::new(stream);
+        let mut count = 0;
+        loop {
+            match reader.next_entry() {
+                Ok(None) => {
+                    if !reader.has_end_mark() {
+                        let problem = "its tar stream has no end mark".to_owned();
+                        self.find(Severity::Warning, self.subject.to_owned(), problem);
+                    }
+                    return count;
+                }
+                Ok(Some(entry)) => {
+                    count += 1;
+                    self.entry(&entry);
+                }
+                Err(error) => {
+                    let subject = self.subject.to_owned();
+                    self.find(Severity::Error, subject, error.to_string());
+                    return count;
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let subject = self.entry_title(&entry.path);
+        let find = |entries: &mut Self, severity, problem: &str| {
+            entries.find(severity, subject.clone(), problem.to_owned());
+        };
+        if entry.path.starts_with(b"/") {
+            find(self, Severity::Warning, "its path is absolute");
+        }
+        if entry.sparse {
+            find(
+                self,
+                Severity::Error,
+                "it is a sparse file, which layers can't have",
+            );
+        }
+        match entry.kind {
+            Kind::CharacterDevice | Kind::BlockDevice => {
+                find(
+                    self,
+                    Severity::Warning,
+                    "it is a device, which only root can unpack",
+                );
+            }
+            Kind::Other(byte) => {
+                let problem = format!("its type {byte} is unknown");
+                find(self, Severity::Warning, &problem);
+            }
+            _ => {}
+        }
+        match Name::of(&entry.path) {
+            Ok(Name::Path(path)) => self.path(&path, entry, &subject),
+            Ok(_) => {}
+            Err(problem) => find(self, Severity::Error, &problem),
+        }
+    }
+
+    fn path(&mut self, path: &str, entry: &Entry, subject: &str) {
+        for (slash, _) in path.match_indices('/') {
+            let parent = self.known(&path[..slash]);
+            if parent.is_some_and(|kind| kind != Kind::Directory) {
+                let problem = format!(
+                    "it lies below {:?}, which the same layer makes no directory",
+                    shown(&path.as_bytes()[..slash])
+                );
+                self.find(Severity::Error, subject.to_owned(), problem);
+                break;
+            }
+        }
+        if entry.kind == Kind::HardLink {
+            self.hard_link(entry, subject);
+        }
+        let key = self.state.hash_one(path);
+        if self.paths.len() >= PATHS && !self.paths.contains_key(&key) {
+            return;
+        }
+        let previous = self.paths.insert(key, entry.kind);
+        if self.paths.len() == PATHS {
+            let problem = format!("it has more than {PATHS} paths; the rest is not compared");
+            self.find(Severity::Warning, self.subject.to_owned(), problem);
+        }
+        match previous {
+            Some(Kind::Directory) if entry.kind == Kind::Directory => {}
+            Some(_) => {
+                let problem = "the layer has it twice".to_owned();
+                self.find(Severity::Warning, subject.to_owned(), problem);
+            }
+            None => {}
+        }
+    }
+
+    fn hard_link(&mut self, entry: &Entry, subject: &str) {
+        let target = match Name::of(&entry.link) {
+            Ok(Name::Path(target)) => target,
+            Ok(_) | Err(_) => {
+                let problem = format!("it is a hard link to {:?}", shown(&entry.link));
+                return self.find(Severity::Error, subject.to_owned(), problem);
+            }
+        };
+        match self.known(&target) {
+            Some(Kind::File | Kind::HardLink) => {}
+            Some(Kind::Symlink) => {
+                // Allowed by tar; some tools would link to what it points to.
+                let problem = format!("it is a hard link to the symbolic link {target:?}");
+                self.find(Severity::Warning, subject.to_owned(), problem);
+            }
+            _ => {
+                let problem = format!(
+                    "it is a hard link to {:?}, which is no earlier file of the layer",
+                    shown(target.as_bytes())
+                );
+                self.find(Severity::Warning, subject.to_owned(), problem);
+            }
+        }
+    }
+
+    fn known(&self, path: &str) -> Option<Kind> {
+        self.paths.get(&self.state.hash_one(path)).copied()
+    }
+
+    fn entry_title(&self, path: &[u8]) -> String {
+        format!("{}, entry {:?}", self.subject, shown(path))
+    }
+
+    fn find(&mut self, severity: Severity, subject: String, problem: String) {
+        if self.findings.len() <= super::FINDINGS {
+            self.findings.push((severity, subject, problem));
+        }
+    }
+}
+
+/// A name from the input, cut to a length that fits a message.
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned()
+}

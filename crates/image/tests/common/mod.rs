@@ -1,0 +1,286 @@
+//! What the tests share: packages, layers and images made on the spot, and real tools.
+#![allow(dead_code, missing_docs)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use image::layout::Layout;
+use image::spec::{ImageSpec, LayerRecord, LayerSpec};
+use serde_json::{Value, json};
+
+pub const EPOCH: u64 = 1_700_000_000;
+
+/// A Debian package in the making.
+pub struct Package {
+    control: String,
+    control_files: Vec<(String, String)>,
+    data: tar::Builder<Vec<u8>>,
+}
+
+impl Package {
+    pub fn new(name: &str, version: &str) -> Package {
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: made for a test\n with a second line\n"
+        );
+        let mut package = Package {
+            control,
+            control_files: Vec::new(),
+            data: tar::Builder::new(Vec::new()),
+        };
+        package.directory("./", 0o755);
+        package
+    }
+
+    pub fn control_file(mut self, name: &str, text: &str) -> Package {
+        self.control_files.push((name.into(), text.into()));
+        self
+    }
+
+    pub fn directory(&mut self, path: &str, mode: u32) -> &mut Package {
+        self.entry(path, tar::EntryType::Directory, mode, "", b"")
+    }
+
+    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Package {
+        self.entry(path, tar::EntryType::Regular, mode, "", content)
+    }
+
+    pub fn symlink(&mut self, path: &str, target: &str) -> &mut Package {
+        self.entry(path, tar::EntryType::Symlink, 0o777, target, b"")
+    }
+
+    pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Package {
+        self.entry(path, tar::EntryType::Link, 0o644, target, b"")
+    }
+
+    pub fn entry(
+        &mut self,
+        path: &str,
+        kind: tar::EntryType,
+        mode: u32,
+        link: &str,
+        content: &[u8],
+    ) -> &mut Package {
+        let header = raw_header(path.as_bytes(), kind, mode, link, content.len() as u64);
+        self.data.append(&header, content).unwrap();
+        self
+    }
+
+    /// Writes the package as a file.
+    pub fn write(self, path: &Path) -> PathBuf {
+        let mut control = tar::Builder::new(Vec::new());
+        let files = [("control".to_owned(), self.control)];
+        for (name, text) in files.iter().chain(&self.control_files) {
+            let path = format!("./{name}");
+            let kind = tar::EntryType::Regular;
+            let header = raw_header(path.as_bytes(), kind, 0o644, "", text.len() as u64);
+            control.append(&header, text.as_bytes()).unwrap();
+        }
+        let control = gzip(&control.into_inner().unwrap());
+        let data = self.data.into_inner().unwrap();
+        let members: [(&str, &[u8]); 3] = [
+            ("debian-binary", b"2.0\n"),
+            ("control.tar.gz", &control),
+            ("data.tar", &data),
+        ];
+        let mut deb = b"!<arch>\n".to_vec();
+        for (name, bytes) in members {
+            writeln!(
+                deb,
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
+                0,
+                0,
+                0,
+                100644,
+                bytes.len()
+            )
+            .unwrap();
+            deb.extend_from_slice(bytes);
+            if bytes.len() % 2 == 1 {
+                deb.push(b'\n');
+            }
+        }
+        std::fs::write(path, deb).unwrap();
+        path.to_owned()
+    }
+}
+
+/// A header with any name, also those that the tar crate refuses to write.
+pub fn raw_header(
+    path: &[u8],
+    kind: tar::EntryType,
+    mode: u32,
+    link: &str,
+    size: u64,
+) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.as_mut_bytes()[..path.len()].copy_from_slice(path);
+    header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(EPOCH);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Two small packages: `base` with links, a set-user-id program, a configuration file, paths of
+/// both sides of merged /usr; `extra` on top.
+pub fn packages(directory: &Path) -> (PathBuf, PathBuf) {
+    let mut base = Package::new("base-demo", "1.0-1")
+        .control_file("conffiles", "/etc/demo.conf\n")
+        .control_file("md5sums", "d41d8cd98f00b204e9800998ecf8427e  bin/demo\n")
+        .control_file("postinst", "#!/bin/sh\nexit 1\n");
+    base.directory("./etc/", 0o755)
+        .file("./etc/demo.conf", 0o640, b"colour = blue\n")
+        .directory("./bin/", 0o755)
+        .file("./bin/demo", 0o4755, b"#!/bin/sh\necho demo\n")
+        .directory("./usr/", 0o755)
+        .directory("./usr/bin/", 0o755)
+        .file("./usr/bin/zz-tool", 0o755, b"a tool under two names")
+        .hard_link("./usr/bin/aa-tool", "./usr/bin/zz-tool")
+        .symlink("./usr/bin/link", "zz-tool")
+        .directory("./usr/share/doc/", 0o755)
+        .file("./usr/share/doc/copyright", 0o644, b"free\n")
+        .file("./usr/share/doc/NEWS", 0o644, b"none\n")
+        .directory("./var/tmp/", 0o1777);
+    let base = base.write(&directory.join("base-demo.deb"));
+    let mut extra = Package::new("extra-demo", "2.0");
+    extra
+        .directory("./usr/", 0o755)
+        .directory("./usr/lib/", 0o755)
+        .file("./usr/lib/extra.so", 0o644, b"extra");
+    let extra = extra.write(&directory.join("extra-demo.deb"));
+    (base, extra)
+}
+
+pub fn layer_spec(sources: Value, algorithm: &str) -> LayerSpec {
+    serde_json::from_value(json!({
+        "version": 1, "comment": "test layer", "epoch": EPOCH,
+        "compression": {"algorithm": algorithm}, "sources": sources,
+    }))
+    .unwrap()
+}
+
+pub fn make_layer(sources: Value, algorithm: &str, out: &Path, threads: usize) -> LayerRecord {
+    image::layer::make(&layer_spec(sources, algorithm), out, threads).unwrap()
+}
+
+/// The uncompressed tar of a layer.
+pub fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
+    let blob = std::fs::File::open(out.join("blob")).unwrap();
+    let mut bytes = Vec::new();
+    let mut reader = image::decompress::layer(&record.media_type, blob).unwrap();
+    std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
+    bytes
+}
+
+pub fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
+    let mut spec = json!({
+        "version": 1, "name": "demo", "references": ["demo:1.0"], "created": EPOCH,
+        "platform": {"os": "linux", "architecture": "amd64"},
+        "layers": layers,
+        "config": {
+            "user": "app", "exposedPorts": ["8080"],
+            "env": [{"name": "PATH", "value": "/usr/bin:/bin"}, {"name": "A", "value": "1"}],
+            "labels": {"org.opencontainers.image.title": "demo", "a": "b"},
+            "workingDir": "/srv", "volumes": ["/data"], "stopSignal": "SIGTERM",
+        },
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+/// A whole image of two layers in `directory/image`.
+pub fn demo_image(directory: &Path) -> Layout {
+    let (base, extra) = packages(directory);
+    let (one, two) = (directory.join("one.layer"), directory.join("two.layer"));
+    let users = json!({"kind": "users", "users": [{"name": "app", "uid": 10001, "gid": 10001}]});
+    make_layer(
+        json!([{"kind": "debian", "packages": [base]}, users]),
+        "gzip",
+        &one,
+        2,
+    );
+    make_layer(
+        json!([{"kind": "debian", "packages": [extra], "also-installed": [base]},
+               {"kind": "text", "to": "/srv/hello", "text": "hello\n"}]),
+        "gzip",
+        &two,
+        2,
+    );
+    let out = directory.join("image");
+    let mut spec = image_spec(&[&one, &two], json!({}));
+    spec.config.entrypoint = Some(vec!["/usr/bin/demo".to_owned()]);
+    spec.config.healthcheck = serde_json::from_value(json!({
+        "test": ["CMD", "/bin/demo", "health"], "interval": 30_000_000_000_u64, "retries": 3,
+    }))
+    .unwrap();
+    image::assemble::make(&spec, &out).unwrap();
+    Layout::open(&out).unwrap()
+}
+
+/// Whether a tool is there; if not, says that the test is skipped.
+pub fn has_tool(test: &str, tool: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&paths);
+    // Debian keeps runc where only root's path leads.
+    let found = directories
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(tool).is_file());
+    if !found {
+        eprintln!("SKIPPED: {test}: {tool} is not installed");
+    }
+    found
+}
+
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+pub fn stdout(command: &mut Command) -> String {
+    String::from_utf8(run(command).stdout).unwrap()
+}
+
+/// Whether the test runs as root; if not, says that it is skipped.
+pub fn is_root(test: &str) -> bool {
+    let root = stdout(Command::new("id").arg("-u")).trim() == "0";
+    if !root {
+        eprintln!("SKIPPED: {test}: it needs root");
+    }
+    root
+}
+
+/// A small generator of numbers, the same on every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
