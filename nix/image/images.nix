@@ -82,6 +82,8 @@ let
       spec = {
         comment = item.name;
         inherit (image) compression;
+        # Where a path of the store shows, something of the machine that built it got in.
+        forbidden = if isPackages item then [ ] else [ "/nix/store/" ];
         sources = if isPackages item then packagesSpec image provider item else map entry item.entries;
       };
     };

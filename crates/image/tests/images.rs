@@ -231,7 +231,7 @@ fn a_status_file_must_not_forget_packages() {
     );
     let error = failure(&[&one, &two], json!({}), &directory.path().join("no"));
     assert!(error.contains("does not list base-demo 1.0-1"), "{error}");
-    assert!(error.contains("also-installed"), "{error}");
+    assert!(error.contains("alsoInstalled"), "{error}");
 }
 
 #[test]

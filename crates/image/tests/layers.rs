@@ -345,7 +345,7 @@ fn damaged_packages_are_named() {
         "{error}"
     );
     let error = failure(
-        json!([{"kind": "debian", "packages": [extra, extra], "also-installed": []},
+        json!([{"kind": "debian", "packages": [extra, extra], "alsoInstalled": []},
         {"kind": "debian", "packages": [extra]}]),
         &out,
     );

@@ -195,7 +195,7 @@ fn differences_are_told_by_kind() {
         .file("./usr/lib/extra.so", 0o600, b"EXTRA");
     let newer = newer.write(&path.join("newer.deb"));
     make_layer(
-        json!([{"kind": "debian", "packages": [newer], "also-installed": [path.join("base-demo.deb")]},
+        json!([{"kind": "debian", "packages": [newer], "alsoInstalled": [path.join("base-demo.deb")]},
                {"kind": "text", "to": "/srv/hallo", "text": "hello\n"}]),
         "gzip",
         &path.join("newer.layer"),

@@ -213,7 +213,7 @@ pub fn demo_image(directory: &Path) -> Layout {
         2,
     );
     make_layer(
-        json!([{"kind": "debian", "packages": [extra], "also-installed": [base]},
+        json!([{"kind": "debian", "packages": [extra], "alsoInstalled": [base]},
                {"kind": "text", "to": "/srv/hello", "text": "hello\n"}]),
         "gzip",
         &two,
