@@ -1,1 +1,137 @@
 //! What Cargo would do, recorded as units.
+//!
+//! The real `cargo build` runs over manifests and empty source files, with a rustc that only
+//! writes down how it was called ([`recorder`]). What each unit's arguments, environment and
+//! dependencies are is thus Cargo's own word, with any stable Cargo; [`graph`] turns the records
+//! into a [`Plan`].
+
+pub mod cargo;
+pub mod graph;
+pub mod record;
+pub mod recorder;
+pub mod stage;
+pub mod targets;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use unit::Unit;
+
+/// The version of the JSON form of [`Plan`], [`Request`] and [`targets::Targets`].
+pub const FORMAT: u32 = 1;
+
+/// The directory of the workspace inside a cell.
+pub const WORKSPACE: &str = "/workspace";
+/// The directory of packages from registries inside a cell.
+pub const REGISTRY: &str = "/cargo/registry";
+/// The directory of packages from git repositories inside a cell.
+pub const GIT: &str = "/cargo/git";
+/// Cargo's target directory inside a cell.
+pub const TARGET: &str = "/cargo/target";
+
+/// What Cargo is asked to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// [`FORMAT`].
+    pub version: u32,
+    /// Cargo's subcommand and arguments, for example `["build", "--release", "-p", "gateway"]`.
+    /// With none, only what the workspace could build is wanted ([`targets::Targets`]).
+    pub args: Vec<String>,
+    /// Variables for Cargo, such as `RUSTC_WORKSPACE_WRAPPER`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Paths, relative to the workspace, of files that may be targets; they are made empty.
+    pub stubs: Vec<String>,
+    /// Every package of the lock that does not lie in the workspace.
+    pub packages: Vec<LockedPackage>,
+}
+
+/// A package that the lock pins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedPackage {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its source as `Cargo.lock` has it: `registry+URL`, `sparse+URL` or `git+URL?...#COMMIT`.
+    pub source: String,
+    /// The SHA-256 of the `.crate` file; none for git.
+    #[serde(default)]
+    pub checksum: Option<String>,
+    /// The `.crate` file, or the repository's checkout.
+    pub path: std::path::PathBuf,
+}
+
+/// What Cargo would do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub version: u32,
+    /// Every unit by its key. Keys are the derivations' names and Cargo's hash.
+    pub units: BTreeMap<String, Planned>,
+    /// The programs that Cargo was asked for.
+    pub programs: Vec<Program>,
+}
+
+/// A unit and what it needs from outside of its entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Planned {
+    /// The entry that the unit's derivation sees.
+    pub unit: Unit,
+    /// The package's name, version and origin.
+    pub package: Package,
+    /// Keys of the units that it depends on directly, sorted.
+    pub dependencies: Vec<String>,
+}
+
+/// Which package a unit belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Package {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where its source comes from.
+    pub origin: Origin,
+}
+
+/// Where a package's source comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Origin {
+    /// A directory of the workspace, relative to its root; empty for the root itself.
+    Path {
+        /// The directory.
+        path: String,
+    },
+    /// A registry: the lock says which file.
+    Registry {
+        /// The source as `Cargo.lock` has it.
+        source: String,
+    },
+    /// A git repository.
+    Git {
+        /// The source as `Cargo.lock` has it.
+        source: String,
+        /// The package's directory inside the checkout.
+        path: String,
+    },
+}
+
+/// A program (or C library) at the end of the graph.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Program {
+    /// The package.
+    pub package: String,
+    /// The kind of the target.
+    pub kind: unit::TargetKind,
+    /// The target's name.
+    pub name: String,
+    /// The key of its unit.
+    pub unit: String,
+}

@@ -1,1 +1,124 @@
 //! One unit of a Cargo build: what it is, and how to run it.
+//!
+//! Cargo calls a single run of rustc, or of a compiled build script, a *unit*. Here each unit is
+//! one Nix derivation. [`Unit`] is the entry of the plan that describes it; it is the whole of
+//! what the derivation knows besides the package's source and the outputs of the units that it
+//! depends on. [`run`](run::run) carries it out inside a cell.
+
+pub mod closure;
+pub mod compile;
+pub mod directives;
+mod environment;
+mod files;
+mod hints;
+pub mod output;
+pub mod run;
+pub mod script;
+pub mod source;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the JSON form of [`Unit`] and of the files in a unit's output.
+pub const FORMAT: u32 = 1;
+
+/// One entry of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Unit {
+    /// [`FORMAT`].
+    pub version: u32,
+    /// The derivation's name, for example `serde-1.0.219` or `ring-0.17.14-build-script-run`.
+    /// It says only what the unit itself is, so that workspaces share it.
+    pub name: String,
+    /// The directory of the package inside the cell, for example `/cargo/registry/serde-1.0.219`.
+    pub source_dir: String,
+    /// The working directory inside the cell.
+    pub cwd: String,
+    /// Environment variables that Cargo sets for this unit.
+    pub env: BTreeMap<String, String>,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What a unit does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+pub enum Action {
+    /// Runs rustc (or a program with rustc's interface, such as clippy-driver).
+    Compile {
+        /// `rustc`, `clippy-driver` or `rustdoc`, found on the cell's `PATH`.
+        program: String,
+        /// Cargo's own arguments.
+        args: Vec<String>,
+        /// The directory that Cargo would write to, inside the cell.
+        out_dir: String,
+        /// What Cargo calls the target: decides which `rustc-link-arg-*` apply.
+        target: Target,
+        /// The output directory of the package's own build script, if it has one.
+        build_script: Option<String>,
+        /// The output directories of the build scripts whose native libraries this unit may
+        /// link: its own first, then those of its dependencies, in Cargo's order.
+        native: Vec<String>,
+        /// Whether `-l` flags of the package's own build script go to this target
+        /// (to the library if the package has one, else to each of its binaries).
+        takes_link_libs: bool,
+    },
+    /// Runs a compiled build script.
+    RunBuildScript {
+        /// The program inside the cell.
+        program: String,
+        /// `OUT_DIR` inside the cell.
+        out_dir: String,
+        /// Where `DEP_*` variables come from: prefix (such as `DEP_Z`) to the output directory
+        /// of the build script whose metadata they carry.
+        metadata: BTreeMap<String, String>,
+    },
+}
+
+/// The kind of target that a unit compiles.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Target {
+    /// The kind.
+    pub kind: TargetKind,
+    /// The target's name as the manifest has it.
+    pub name: String,
+}
+
+/// Cargo's kinds of target.
+/// <https://doc.rust-lang.org/cargo/reference/cargo-targets.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// A library of any crate type but those below.
+    Lib,
+    /// A procedural macro.
+    ProcMacro,
+    /// A C dynamic library.
+    Cdylib,
+    /// A binary.
+    Bin,
+    /// An example.
+    Example,
+    /// An integration test, or any target compiled with the test harness.
+    Test,
+    /// A benchmark.
+    Bench,
+    /// A build script.
+    BuildScript,
+}
+
+impl Unit {
+    /// The directory, inside the cell, where the files of this unit's output belong.
+    pub fn out_dir(&self) -> &str {
+        match &self.action {
+            Action::Compile { out_dir, .. } | Action::RunBuildScript { out_dir, .. } => out_dir,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+# Two commands do all the set-up on a fresh Debian machine; both may be run again at any time.
+#   make images   builds the container images and says where they lie
+#   make test     runs all tests, and says what it skipped and why
+
+ASSEMBLE = ./target/release/assemble
+
+.PHONY: images test assemble setup
+
+images: assemble
+	@$(ASSEMBLE) fetch
+	@$(ASSEMBLE) build
+
+test: assemble
+	@./tests/run
+
+assemble: setup
+	@cargo build --quiet --release --locked --package assemble
+
+setup:
+	@./nix/setup.sh

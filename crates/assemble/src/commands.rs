@@ -1,0 +1,5 @@
+//! One module for each subcommand.
+
+pub mod build;
+pub mod fetch;
+pub mod lock;

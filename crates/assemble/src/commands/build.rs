@@ -1,0 +1,150 @@
+//! `assemble build`: builds images and says where they lie.
+
+use crate::nix::Nix;
+use anyhow::{Context, Result, bail};
+use description::Description;
+use image::layout::{Image, Layout};
+use indicatif::HumanBytes;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where links to built images are kept, so that Nix does not collect them as garbage.
+const LINKS: &str = ".crateyard";
+
+/// Builds images through Nix and prints a line for each
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images to build; without any, all that images.toml describes
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The workspace: a directory with flake.nix and images.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Another store than the machine's own
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// More arguments for `nix build`
+    #[arg(last = true, value_name = "NIX ARGUMENT")]
+    nix: Vec<OsString>,
+}
+
+/// What is printed of one platform of one image.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    name: String,
+    platform: String,
+    digest: String,
+    /// Bytes of the manifest, the configuration and the compressed layers.
+    size: u64,
+    layers: usize,
+    path: PathBuf,
+}
+
+/// Builds the images.
+///
+/// # Errors
+/// When images.toml has no such image, or Nix fails.
+pub fn run(args: Args) -> Result<()> {
+    let names = wanted(&args)?;
+    let flake = args.workspace.to_string_lossy().into_owned();
+    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
+    let links = args.workspace.join(LINKS);
+    std::fs::create_dir_all(&links)
+        .with_context(|| format!("cannot create {}", links.display()))?;
+    let nix = Nix {
+        store: args.store.clone(),
+        extra: args.nix.clone(),
+    };
+    // A store elsewhere keeps its own links.
+    let link = args.store.is_none().then(|| links.join("image"));
+    let paths = nix.build(&flake, &attributes, link.as_deref())?;
+    let mut lines = Vec::new();
+    for (name, path) in names.iter().zip(&paths) {
+        let place = physical(path, args.store.as_deref());
+        lines.extend(lines_of(name, path, &place)?);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&lines)?);
+    } else {
+        print(&lines);
+    }
+    Ok(())
+}
+
+fn wanted(args: &Args) -> Result<Vec<String>> {
+    let file = args.workspace.join("images.toml");
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        format!(
+            "cannot read {}: run this in a workspace that describes its images",
+            file.display()
+        )
+    })?;
+    let described = Description::parse(&text, &file.to_string_lossy())?;
+    let known: Vec<String> = described.images.keys().cloned().collect();
+    if args.images.is_empty() {
+        return Ok(known);
+    }
+    for name in &args.images {
+        if !known.contains(name) {
+            bail!(
+                "{} describes no image {name:?}; it has {}",
+                file.display(),
+                known.join(", ")
+            );
+        }
+    }
+    Ok(args.images.clone())
+}
+
+/// Where a path of a store lies: a store that is a directory has `/nix/store` below it.
+fn physical(path: &Path, store: Option<&str>) -> PathBuf {
+    match store {
+        Some(store) if store.starts_with('/') => {
+            Path::new(store).join(path.strip_prefix("/").unwrap_or(path))
+        }
+        _ => path.to_owned(),
+    }
+}
+
+fn lines_of(name: &str, path: &Path, place: &Path) -> Result<Vec<Line>> {
+    let layout = Layout::open(place).with_context(|| format!("{} is no image", place.display()))?;
+    let images = layout.images()?;
+    let containers = images.iter().filter(|image| !image.is_attestation());
+    containers
+        .map(|image| line(name, path, &layout, image))
+        .collect()
+}
+
+fn line(name: &str, path: &Path, layout: &Layout, image: &Image) -> Result<Line> {
+    let manifest = layout.manifest(&image.descriptor)?;
+    let config = layout.config(&manifest)?;
+    let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
+    Ok(Line {
+        name: name.to_owned(),
+        platform: config.platform.to_string(),
+        digest: image.descriptor.digest.to_string(),
+        size: image.descriptor.size + manifest.config.size + layers,
+        layers: manifest.layers.len(),
+        path: path.to_owned(),
+    })
+}
+
+fn print(lines: &[Line]) {
+    let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
+    for line in lines {
+        println!(
+            "{:width$}  {}  {}  {:>9}  {} layers  {}",
+            line.name,
+            line.platform,
+            line.digest,
+            HumanBytes(line.size).to_string(),
+            line.layers,
+            line.path.display(),
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! `assemble fetch`: what `Cargo.lock` and `debian.lock` pin goes into the Nix store, downloaded by cargo and apt.
+//!
+//! The builds would download the same files by themselves from the permanent public addresses. A store path of a file
+//! with a known hash does not depend on where the file came from, so what lies there already is never downloaded.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use debian::lock::Lock;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use self::crates::{Crate, Pinned};
+use self::debs::Deb;
+use self::store::Store;
+use super::lock::parse_mirror;
+
+mod crates;
+mod debs;
+mod store;
+
+/// Downloads through cargo and apt what the locks pin, into the Nix store
+#[derive(clap::Args)]
+pub struct Args {
+    /// The lock of the Debian packages
+    #[arg(long, value_name = "FILE", default_value = "debian.lock")]
+    lock: PathBuf,
+    /// The lock of the crates
+    #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
+    cargo_lock: PathBuf,
+    /// Only these sets of packages, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    sets: Vec<String>,
+    /// Only packages for these architectures, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    architectures: Vec<String>,
+    /// The store to fill, as Nix names it: a directory or a URL
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Where to download an archive from, instead of where the machine's apt does
+    #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
+    mirror: Vec<(String, String)>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done; printed by `--json`.
+#[derive(Default, Serialize)]
+struct Report {
+    crates: Counts,
+    packages: Counts,
+    /// Files that were not to be had, each with the reason.
+    missing: Vec<Missing>,
+    /// Packages from git repositories, which Nix fetches by itself.
+    git: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Counts {
+    total: usize,
+    /// How many were in the store already.
+    present: usize,
+    added: usize,
+}
+
+#[derive(Serialize)]
+struct Missing {
+    file: String,
+    reason: String,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    let store = Store::new(args.store.clone());
+    let lock = Lock::load(&args.lock)?;
+    let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
+    let pinned = crates::read(&args.cargo_lock, &store)?;
+
+    let missing = store.missing(paths(&pinned, &debs))?;
+    let wanted_crates: Vec<&Crate> = pinned
+        .crates
+        .iter()
+        .filter(|each| missing.contains(&each.path))
+        .collect();
+    let wanted_debs: Vec<&Deb<'_>> = debs
+        .iter()
+        .filter(|each| missing.contains(&each.path))
+        .collect();
+
+    let mut report = Report {
+        git: pinned.git.clone(),
+        ..Report::default()
+    };
+    report.crates = Counts::of(pinned.crates.len(), wanted_crates.len());
+    report.packages = Counts::of(debs.len(), wanted_debs.len());
+    report.missing = std::thread::scope(|scope| {
+        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store));
+        let packages = fetch_debs(&args.mirror, &wanted_debs, &store);
+        // A panic in there has said what it is.
+        crates
+            .join()
+            .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
+        packages
+    })?;
+    report.packages.added -= report.missing.len();
+    print(&args, &report, &lock)
+}
+
+fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {
+    let crates = pinned.crates.iter().map(|each| each.path.as_str());
+    crates.chain(debs.iter().map(|each| each.path.as_str()))
+}
+
+fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let bar = progress_bar("crates", wanted.len());
+    crates::download(lock, || bar.inc(1))?;
+    let files = crates::find(wanted)?;
+    store
+        .add(&files)
+        .with_context(|| format!("cannot add the crates to {store}"))?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn fetch_debs(
+    mirrors: &[(String, String)],
+    wanted: &[&Deb<'_>],
+    store: &Store,
+) -> Result<Vec<Missing>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bar = progress_bar("packages", wanted.len());
+    let directory = apt_directory()?;
+    let arrived = debs::download(wanted, directory.path(), mirrors, |done| {
+        bar.set_position(done as u64)
+    })?;
+    store
+        .add(&arrived.files)
+        .with_context(|| format!("cannot add the packages to {store}"))?;
+    bar.finish_and_clear();
+    let missing = arrived.missing.into_iter();
+    Ok(missing
+        .map(|(file, reason)| Missing { file, reason })
+        .collect())
+}
+
+fn apt_directory() -> Result<tempfile::TempDir> {
+    debian::apt::download_directory().context("cannot make a directory for apt's downloads")
+}
+
+impl Counts {
+    fn of(total: usize, wanted: usize) -> Self {
+        Counts {
+            total,
+            present: total - wanted,
+            added: wanted,
+        }
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{bar:40}] {pos}/{len} {elapsed}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// One warning for each reason, however many files it holds for.
+fn warn_of(missing: &[Missing]) {
+    const NAMED: usize = 3;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for each in missing {
+        reasons.entry(&each.reason).or_default().push(&each.file);
+    }
+    for (reason, files) in reasons {
+        let more = files.len().saturating_sub(NAMED);
+        let named = files[..files.len() - more].join(", ");
+        match more {
+            0 => eprintln!("warning: {named}: {reason}"),
+            _ => eprintln!("warning: {named} and {more} more: {reason}"),
+        }
+    }
+}
+
+fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    } else {
+        for (name, counts) in [("crates", &report.crates), ("packages", &report.packages)] {
+            println!(
+                "{name:<9} {:>5}  added {:>4}  present {:>4}",
+                counts.total, counts.added, counts.present
+            );
+        }
+    }
+    warn_of(&report.missing);
+    if !report.missing.is_empty() {
+        eprintln!(
+            "note: {} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
+             versions are pinned by: assemble lock",
+            report.missing.len(),
+            lock.snapshot
+        );
+    }
+    if !report.git.is_empty() && !args.json {
+        println!(
+            "git       {:>5}  not fetched here: {}",
+            report.git.len(),
+            report.git.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The packages that `debian.lock` pins, as apt downloads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use debian::apt::{self, Download, Mirrors};
+use debian::lock::{Lock, store_name};
+
+use super::store::Store;
+
+/// A `.deb` file.
+pub struct Deb<'l> {
+    /// Its name in the store.
+    pub file: String,
+    /// Its path in the store.
+    pub path: String,
+    package: &'l debian::lock::Package,
+}
+
+/// The packages of the sets and architectures that are asked for; empty lists ask for all.
+pub fn select<'l>(
+    lock: &'l Lock,
+    sets: &[String],
+    architectures: &[String],
+    store: &Store,
+) -> Result<Vec<Deb<'l>>> {
+    if let Some(unknown) = sets.iter().find(|name| !lock.sets.contains_key(*name)) {
+        let known: Vec<&str> = lock.sets.keys().map(String::as_str).collect();
+        bail!(
+            "the lock has no set `{unknown}`; it has {}",
+            known.join(", ")
+        );
+    }
+    let known: BTreeSet<&String> = lock.sets.values().flat_map(BTreeMap::keys).collect();
+    if let Some(unknown) = architectures.iter().find(|name| !known.contains(name)) {
+        bail!("no set in the lock is for the architecture `{unknown}`");
+    }
+    let asked = |list: &[String], name: &String| list.is_empty() || list.contains(name);
+    let mut keys = BTreeSet::new();
+    for (_, set) in lock.sets.iter().filter(|(name, _)| asked(sets, name)) {
+        for (_, members) in set.iter().filter(|(name, _)| asked(architectures, name)) {
+            keys.extend(members);
+        }
+    }
+    let debs = keys
+        .into_iter()
+        .filter_map(|key| lock.packages.get_key_value(key))
+        .map(|(key, package)| {
+            let file = store_name(key, &package.version);
+            Deb {
+                path: store.path_of(&file, &package.sha256),
+                file,
+                package,
+            }
+        });
+    Ok(debs.collect())
+}
+
+/// What came of a download.
+pub struct Arrived {
+    /// Files with the store paths that they are to get.
+    pub files: Vec<(PathBuf, String)>,
+    /// Files that no mirror gave, each with the reason.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Downloads packages into a directory, under the names that they have in the store.
+pub fn download(
+    wanted: &[&Deb<'_>],
+    directory: &Path,
+    mirrors: &[(String, String)],
+    progress: impl FnMut(usize),
+) -> Result<Arrived> {
+    let mut all = Mirrors::of_machine().context("cannot find the machine's mirrors")?;
+    for (archive, url) in mirrors {
+        all.set(archive, url);
+    }
+    let downloads: Vec<Download> = wanted
+        .iter()
+        .map(|deb| Download {
+            archive: deb.package.archive.clone(),
+            path: deb.package.path.clone(),
+            to: directory.join(&deb.file),
+            sha256: deb.package.sha256.clone(),
+            size: deb.package.size,
+        })
+        .collect();
+    let reasons = apt::download(&all, &downloads, progress)?;
+    let mut arrived = Arrived {
+        files: Vec::new(),
+        missing: Vec::new(),
+    };
+    for (place, deb) in wanted.iter().enumerate() {
+        match reasons.get(&place) {
+            Some(reason) => arrived.missing.push((deb.file.clone(), reason.clone())),
+            None => arrived
+                .files
+                .push((downloads[place].to.clone(), deb.path.clone())),
+        }
+    }
+    Ok(arrived)
+}

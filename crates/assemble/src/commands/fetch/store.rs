@@ -1,0 +1,209 @@
+//! The Nix store as a place for files whose hash is known.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+/// How many paths one call of nix-store gets: the command line has to hold them all.
+const BATCH: usize = 1000;
+
+/// The alphabet of Nix's base 32, which leaves out the letters e, o, t, u.
+const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
+
+/// A store, as the options and the environment name it.
+pub struct Store {
+    /// `--store`, for the store that Nix does not use by itself.
+    url: Option<String>,
+    /// Directory that store paths begin with. A store elsewhere in the file system still has paths in `/nix/store`.
+    directory: String,
+}
+
+impl Store {
+    /// The store at `url`, or Nix's own.
+    pub fn new(url: Option<String>) -> Self {
+        let directory = std::env::var("NIX_STORE_DIR").unwrap_or_else(|_| "/nix/store".to_owned());
+        Store { url, directory }
+    }
+
+    /// The path that a file of this name and SHA-256 has in the store.
+    ///
+    /// <https://nix.dev/manual/nix/latest/protocols/store-path>, for a flat fixed output.
+    pub fn path_of(&self, name: &str, sha256: &str) -> String {
+        let inner = hex(&Sha256::digest(format!("fixed:out:sha256:{sha256}:")));
+        let fingerprint = format!("output:out:sha256:{inner}:{}:{name}", self.directory);
+        let digest = base32(&fold(&Sha256::digest(fingerprint)));
+        format!("{}/{digest}-{name}", self.directory)
+    }
+
+    /// Those of the paths that are not in the store.
+    pub fn missing<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p str>,
+    ) -> Result<BTreeSet<String>> {
+        let paths: Vec<&str> = paths.into_iter().collect();
+        let mut missing = BTreeSet::new();
+        for batch in paths.chunks(BATCH) {
+            let mut command = self.command();
+            command
+                .args(["--check-validity", "--print-invalid"])
+                .args(batch);
+            let output = run(&mut command)?;
+            missing.extend(
+                String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .map(str::to_owned),
+            );
+        }
+        Ok(missing)
+    }
+
+    /// Adds files under their own names and checks that each gets the path that was expected for it.
+    pub fn add(&self, files: &[(PathBuf, String)]) -> Result<()> {
+        for batch in files.chunks(BATCH) {
+            let mut command = self.command();
+            command
+                .args(["--add-fixed", "sha256"])
+                .args(batch.iter().map(|(file, _)| file));
+            let output = run(&mut command)?;
+            let output = String::from_utf8_lossy(&output.stdout);
+            let added: Vec<&str> = output.lines().collect();
+            if added.len() != batch.len() {
+                bail!(
+                    "nix-store --add-fixed added {} of {} files",
+                    added.len(),
+                    batch.len()
+                );
+            }
+            for ((file, expected), added) in batch.iter().zip(added) {
+                if added != expected {
+                    bail!(
+                        "{} was added as {added}, expected {expected}",
+                        file.display()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("nix-store");
+        if let Some(url) = &self.url {
+            command.arg("--store").arg(url);
+        }
+        command
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.url {
+            Some(url) => write!(f, "the store {url}"),
+            None => f.write_str("the store"),
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<Output> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .context("nix-store cannot be started; install Nix first: apt-get install nix-bin")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "nix-store failed: {}",
+            said.trim().trim_start_matches("error: ")
+        );
+    }
+    Ok(output)
+}
+
+/// SHA-256 of a file, lower-case hexadecimal.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    let context = || format!("cannot read {}", path.display());
+    let mut file = std::fs::File::open(path).with_context(context)?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).with_context(context)?;
+    Ok(hex(&hasher.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Shortens a hash to the 20 bytes that store paths have, by folding the rest over them.
+fn fold(hash: &[u8]) -> [u8; 20] {
+    let mut folded = [0; 20];
+    for (place, byte) in hash.iter().enumerate() {
+        folded[place % 20] ^= byte;
+    }
+    folded
+}
+
+/// Nix's base 32: five bits a digit, from the last digit to the first.
+fn base32(bytes: &[u8]) -> String {
+    let digits = (bytes.len() * 8).div_ceil(5);
+    let digit = |place: usize| {
+        let (byte, bit) = (place * 5 / 8, place * 5 % 8);
+        let low = u16::from(bytes[byte]);
+        let high = bytes.get(byte + 1).copied().map_or(0, u16::from);
+        let value = ((high << 8 | low) >> bit) & 31;
+        char::from(BASE32[usize::from(value)])
+    };
+    (0..digits).rev().map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `nix-store --print-fixed-path sha256 HASH NAME` of Nix 2.8 says.
+    const KNOWN: &[(&str, &str, &str)] = &[
+        (
+            "serde-1.0.219.crate",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/j3r98lsjyv9cc2qmnchi9n2dfkhy8ni4-serde-1.0.219.crate",
+        ),
+        (
+            "serde-1.0.219.crate",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/c3ljcagrx9fas0xg9rqgbqnkmb2n8mis-serde-1.0.219.crate",
+        ),
+        (
+            "libc6_2.36-9-deb12u14_amd64.deb",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/459p0vbz9jf2dxbdi5zsv97f4pjiqi90-libc6_2.36-9-deb12u14_amd64.deb",
+        ),
+        (
+            "libc6_2.36-9-deb12u14_amd64.deb",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/xyp5blfzbf0bnmdl2fmvcr90q9r1x7qh-libc6_2.36-9-deb12u14_amd64.deb",
+        ),
+        (
+            "a",
+            "5f0e2c6947e6a9e9c4a2b8e0cc2ec2a3f36a1d0b6f5f1b4e1a1f0cd2c9b3a7d1",
+            "/nix/store/6b0xzsv2a3zba3zz7xnxrbnm5pspz6vc-a",
+        ),
+        (
+            "a",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "/nix/store/19k94y693b5mi3rbb0f3y9c4zq1jc3z0-a",
+        ),
+    ];
+
+    #[test]
+    fn paths_are_those_that_nix_computes() {
+        let store = Store {
+            url: None,
+            directory: "/nix/store".to_owned(),
+        };
+        for (name, sha256, path) in KNOWN {
+            assert_eq!(store.path_of(name, sha256), *path);
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! The machine's own apt as the way to the archive: its mirrors, proxies and credentials, but none of its state.
+//!
+//! Every call has its own directory for lists, sources and downloads. The architectures that dpkg knows, the
+//! packages that are installed and the preferences of the machine have no influence and are not touched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::index::{self, IndexError, Package};
+use crate::lock::Suite;
+use crate::release::{Date, Release, ReleaseError, hex};
+
+/// apt's downloader, from the package `apt` itself.
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+
+/// How many files one call downloads: the command line has to hold them all.
+const BATCH: usize = 200;
+
+/// Why apt did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum AptError {
+    #[error("{program} cannot be started: {source}; it is part of Debian's package apt")]
+    NotFound { program: String, source: io::Error },
+    #[error("{program} failed: {said}")]
+    Failed { program: String, said: String },
+    #[error(
+        "the machine's apt has no source for the archive `{0}`; name a mirror with --mirror {0}=URL, or add one to /etc/apt/sources.list.d"
+    )]
+    NoMirror(String),
+    #[error("{mirror}: apt-get update gave no {what} for {suite}")]
+    NoIndex {
+        mirror: String,
+        suite: String,
+        what: String,
+    },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error("{0}: is not UTF-8")]
+    NotUtf8(PathBuf),
+}
+
+/// The archive that serves a suite: security updates have one of their own.
+pub fn archive_of(suite: &str) -> &'static str {
+    if suite.ends_with("-security") {
+        "debian-security"
+    } else {
+        "debian"
+    }
+}
+
+/// Where each archive is to be had, best first. Addresses without a `/` at their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mirrors(BTreeMap<String, Vec<String>>);
+
+impl Mirrors {
+    /// The mirrors in the machine's apt sources.
+    pub fn of_machine() -> Result<Self, AptError> {
+        // With the machine's lists apt would read them all first, and keep what it found in the machine's cache.
+        let apt = PrivateApt::new()?;
+        let option = |name: &str, path: &str| format!("{name}={}", apt.path(path).display());
+        let mut command = Command::new("apt-get");
+        command.args(["-o", &option("Dir::State::Lists", "state/lists")]);
+        command.args(["-o", &option("Dir::State::status", "status")]);
+        command.args(["-o", &option("Dir::Cache", "cache")]);
+        command.args(["--no-release-info", "indextargets", "--format"]);
+        command.arg("$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)");
+        let output = run(&mut command, "apt-get indextargets")?;
+        Ok(Self::from_targets(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Reads lines of `REPO_URI RELEASE COMPONENT CREATED_BY`.
+    ///
+    /// Which archive an address serves shows in its path (`.../debian`, `.../debian/20250520T000000Z`); where it
+    /// does not, because a private mirror has a name of its own, a suite with the component `main` makes it a guess
+    /// that comes after the sure ones. A wrong guess cannot do harm: signatures and hashes would not fit.
+    fn from_targets(text: &str) -> Self {
+        let (mut sure, mut guessed) = (Self::default(), Self::default());
+        for line in text.lines() {
+            let [uri, release, component, "Packages"] = line.split(' ').collect::<Vec<_>>()[..]
+            else {
+                continue;
+            };
+            let uri = uri.trim_end_matches('/');
+            let mut segments = uri.rsplit('/');
+            let named = segments
+                .by_ref()
+                .take(2)
+                .find(|s| matches!(*s, "debian" | "debian-security"));
+            match named {
+                Some(archive) => sure.add(archive, uri),
+                None if component == "main" => guessed.add(archive_of(release), uri),
+                None => {}
+            }
+        }
+        for (archive, uris) in guessed.0 {
+            uris.iter().for_each(|uri| sure.add(&archive, uri));
+        }
+        sure
+    }
+
+    /// Adds a mirror after those that are known.
+    pub fn add(&mut self, archive: &str, uri: &str) {
+        let uri = uri.trim_end_matches('/').to_owned();
+        let known = self.0.entry(archive.to_owned()).or_default();
+        if !known.contains(&uri) {
+            known.push(uri);
+        }
+    }
+
+    /// Uses this mirror for an archive and no other.
+    pub fn set(&mut self, archive: &str, uri: &str) {
+        self.0.remove(archive);
+        self.add(archive, uri);
+    }
+
+    /// The mirrors of an archive, best first; at least one.
+    pub fn of(&self, archive: &str) -> Result<&[String], AptError> {
+        match self.0.get(archive) {
+            Some(uris) => Ok(uris),
+            None => Err(AptError::NoMirror(archive.to_owned())),
+        }
+    }
+}
+
+/// What the indexes of some suites hold.
+#[derive(Debug)]
+pub struct Indexes {
+    /// All packages; [`Package::suite`] is the place in the list of suites.
+    pub packages: Vec<Package>,
+    /// The youngest date of the suites' release files.
+    pub date: Date,
+}
+
+/// How to download and check indexes.
+#[derive(Clone, Debug)]
+pub struct IndexOptions<'a> {
+    /// Suites, the preferred one first.
+    pub suites: &'a [Suite],
+    /// Architectures to read.
+    pub architectures: &'a [String],
+    /// Keys whose signatures count.
+    pub keyring: &'a Path,
+    /// Accept release files whose time has run out. Also accepted where the machine's apt is told so
+    /// (`Acquire::Check-Valid-Until`).
+    pub allow_stale: bool,
+}
+
+/// Downloads the indexes of suites, verifies and reads them.
+pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Indexes, AptError> {
+    let allow_stale = options.allow_stale || machine_allows_stale();
+    let mut packages = Vec::new();
+    let mut date = None;
+    for (place, suite) in options.suites.iter().enumerate() {
+        let mut first_error = None;
+        for mirror in mirrors.of(&suite.archive)? {
+            match read_suite(mirror, suite, place, options, allow_stale) {
+                Ok((found, made)) => {
+                    packages.extend(found);
+                    date = date.max(Some(made));
+                    first_error = None;
+                    break;
+                }
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+    }
+    Ok(Indexes {
+        packages,
+        date: date.unwrap_or_else(Date::now),
+    })
+}
+
+fn read_suite(
+    mirror: &str,
+    suite: &Suite,
+    place: usize,
+    options: &IndexOptions<'_>,
+    allow_stale: bool,
+) -> Result<(Vec<Package>, Date), AptError> {
+    let apt = PrivateApt::new()?;
+    apt.write_source(mirror, suite, options)?;
+    apt.update()?;
+    let find = |name: &str| {
+        apt.list(name)?.ok_or_else(|| AptError::NoIndex {
+            mirror: mirror.to_owned(),
+            suite: suite.name.clone(),
+            what: name.to_owned(),
+        })
+    };
+    let in_release = find("InRelease")?;
+    let release = Release::open(&in_release, options.keyring)?;
+    release.check(&in_release, &suite.name, Date::now(), allow_stale)?;
+    let mut packages = Vec::new();
+    for component in &suite.components {
+        for architecture in options.architectures {
+            let name = format!("{component}/binary-{architecture}/Packages");
+            let path = find(&name)?;
+            let bytes = release.read_index(&path, &name)?;
+            let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path))?;
+            packages.extend(index::parse(
+                &text,
+                &format!("{}/{name}", suite.name),
+                place,
+            )?);
+        }
+    }
+    Ok((packages, release.date))
+}
+
+fn machine_allows_stale() -> bool {
+    let output = Command::new("apt-config")
+        .args(["shell", "CHECK", "Acquire::Check-Valid-Until/b"])
+        .output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("'false'"))
+}
+
+/// A file to download.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The archive that serves it.
+    pub archive: String,
+    /// Path below the archive's directory.
+    pub path: String,
+    /// Where to put it.
+    pub to: PathBuf,
+    /// SHA-256 that it must have, lower-case hexadecimal.
+    pub sha256: String,
+    /// Size that it must have, in bytes.
+    pub size: u64,
+}
+
+/// Downloads files through apt, verifies each, and returns the places in `files` of those that no mirror gave,
+/// each with the reason. `progress` is called with the number of files done so far.
+///
+/// A mirror that the machine names second is asked only for what the first one does not have.
+pub fn download(
+    mirrors: &Mirrors,
+    files: &[Download],
+    mut progress: impl FnMut(usize),
+) -> Result<BTreeMap<usize, String>, AptError> {
+    let apt = PrivateApt::new()?;
+    let mut missing: BTreeMap<usize, String> = BTreeMap::new();
+    for (place, file) in files.iter().enumerate() {
+        match mirrors.of(&file.archive) {
+            Ok(_) => missing.insert(place, "not tried".to_owned()),
+            Err(error) => missing.insert(place, error.to_string()),
+        };
+    }
+    let rounds = mirrors.0.values().map(Vec::len).max().unwrap_or(0);
+    for round in 0..rounds {
+        let wanted: Vec<(usize, String)> = missing
+            .keys()
+            .filter_map(|place| {
+                let file = &files[*place];
+                let mirror = mirrors.0.get(&file.archive)?.get(round)?;
+                Some((*place, format!("{mirror}/{}", quote(&file.path))))
+            })
+            .collect();
+        for batch in wanted.chunks(BATCH) {
+            let done = files.len() - missing.len();
+            let said = apt.download(batch, files, |count| progress(done + count))?;
+            for (place, uri) in batch {
+                match verify(&files[*place]) {
+                    Ok(()) => missing.remove(place),
+                    Err(reason) => {
+                        let reason = reason.unwrap_or_else(|| said_of(&said, uri));
+                        let mirror = uri.strip_suffix(&quote(&files[*place].path)).unwrap_or(uri);
+                        missing.insert(*place, format!("{mirror} gave no such file: {reason}"))
+                    }
+                };
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Whether the file has arrived and is what it must be. `Err(None)` if there is none.
+fn verify(file: &Download) -> Result<(), Option<String>> {
+    let Ok(mut opened) = fs::File::open(&file.to) else {
+        return Err(None);
+    };
+    let mut hasher = Sha256::new();
+    let size = io::copy(&mut opened, &mut hasher).map_err(|e| Some(e.to_string()))?;
+    if size != file.size {
+        return Err(Some(format!("size {size}, expected {}", file.size)));
+    }
+    let found = hex(&hasher.finalize());
+    if found != file.sha256 {
+        return Err(Some(format!("SHA-256 {found}, expected {}", file.sha256)));
+    }
+    Ok(())
+}
+
+/// What apt said about one address: `Err:3 ADDRESS`, and the reason on the line after it.
+fn said_of(said: &str, uri: &str) -> String {
+    let mut lines = said.lines();
+    let reason = lines
+        .find(|line| line.starts_with("Err:") && line.split(' ').any(|word| word == uri))
+        .and_then(|_| lines.next())
+        .or_else(|| said.lines().find_map(|line| line.strip_prefix("E: ")));
+    let reason = reason.unwrap_or("apt gave no file").trim();
+    let reason = reason.split(" [IP:").next().unwrap_or(reason);
+    reason.trim_end_matches([':', ' ']).to_owned()
+}
+
+/// A path as addresses have it.
+fn quote(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    path.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02x}"),
+        })
+        .collect()
+}
+
+/// A temporary directory that apt can download into: as root it does so as the user `_apt`, who has to own it.
+pub fn download_directory() -> Result<TempDir, AptError> {
+    let directory = temporary_directory()?;
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let apt = passwd
+        .lines()
+        .find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    if let (true, Some(uid)) = (is_root, apt) {
+        chown(directory.path(), Some(uid), None)
+            .map_err(|source| io_error(directory.path(), source))?;
+    }
+    Ok(directory)
+}
+
+/// A temporary directory that every user may look into.
+fn temporary_directory() -> Result<TempDir, AptError> {
+    let directory = tempfile::Builder::new()
+        .prefix("crateyard-apt-")
+        .tempdir()
+        .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), open)
+        .map_err(|source| io_error(directory.path(), source))?;
+    Ok(directory)
+}
+
+/// A directory in which apt works without the machine's state.
+struct PrivateApt {
+    directory: TempDir,
+}
+
+impl PrivateApt {
+    fn new() -> Result<Self, AptError> {
+        let apt = PrivateApt {
+            directory: temporary_directory()?,
+        };
+        for name in ["state/lists/partial", "cache/archives/partial", "etc"] {
+            let path = apt.path(name);
+            fs::create_dir_all(&path).map_err(|source| io_error(&path, source))?;
+        }
+        apt.write("status", "")?;
+        apt.write("apt.conf", &apt.configuration())?;
+        Ok(apt)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), AptError> {
+        let path = self.path(name);
+        fs::write(&path, text).map_err(|source| io_error(&path, source))
+    }
+
+    /// Read after the machine's configuration: what is not named here holds as it is there.
+    fn configuration(&self) -> String {
+        let directory = self.directory.path().display();
+        format!(
+            "#clear APT::Update::Pre-Invoke;\n\
+             #clear APT::Update::Post-Invoke;\n\
+             #clear APT::Update::Post-Invoke-Success;\n\
+             APT::Update::Error-Mode \"any\";\n\
+             Dir::State \"{directory}/state\";\n\
+             Dir::State::status \"{directory}/status\";\n\
+             Dir::Cache \"{directory}/cache\";\n\
+             Dir::Etc::sourcelist \"{directory}/etc/archive.sources\";\n\
+             Dir::Etc::sourceparts \"-\";\n\
+             Dir::Etc::preferences \"-\";\n\
+             Dir::Etc::preferencesparts \"-\";\n\
+             Acquire::GzipIndexes \"false\";\n\
+             Acquire::PDiffs \"false\";\n\
+             Acquire::Languages \"none\";\n"
+        )
+    }
+
+    fn write_source(
+        &self,
+        mirror: &str,
+        suite: &Suite,
+        options: &IndexOptions<'_>,
+    ) -> Result<(), AptError> {
+        let keyring = options
+            .keyring
+            .canonicalize()
+            .map_err(|_| ReleaseError::NoKeyring(options.keyring.to_owned()))?;
+        let text = format!(
+            "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\nSigned-By: {}\nTargets: Packages\n{}",
+            suite.name,
+            suite.components.join(" "),
+            options.architectures.join(" "),
+            keyring.display(),
+            if options.allow_stale {
+                "Check-Valid-Until: no\n"
+            } else {
+                ""
+            },
+        );
+        self.write("etc/archive.sources", &text)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("-c")
+            .arg(self.path("apt.conf"))
+            .env("LC_ALL", "C");
+        command
+    }
+
+    fn update(&self) -> Result<(), AptError> {
+        let mut command = self.command("apt-get");
+        command.args(["-q", "update"]);
+        run(&mut command, "apt-get update").map(drop)
+    }
+
+    /// A downloaded file by its name in the release file. apt puts the address before the name, but as there is one
+    /// suite, the name is enough.
+    fn list(&self, name: &str) -> Result<Option<PathBuf>, AptError> {
+        let directory = self.path("state/lists");
+        let end = format!("_{}", name.replace('/', "_"));
+        let entries = fs::read_dir(&directory).map_err(|source| io_error(&directory, source))?;
+        for entry in entries {
+            let path = entry.map_err(|source| io_error(&directory, source))?.path();
+            if path.to_string_lossy().ends_with(&end) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Downloads one batch and returns what apt said; which files arrived is for the caller to see.
+    fn download(
+        &self,
+        batch: &[(usize, String)],
+        files: &[Download],
+        mut progress: impl FnMut(usize),
+    ) -> Result<String, AptError> {
+        let mut command = self.command(APT_HELPER);
+        command.args(["-q", "download-file"]);
+        for (place, uri) in batch {
+            let file = &files[*place];
+            command
+                .arg(uri)
+                .arg(&file.to)
+                .arg(format!("SHA256:{}", file.sha256));
+        }
+        let not_found = |source| AptError::NotFound {
+            program: APT_HELPER.to_owned(),
+            source,
+        };
+        let stderr =
+            tempfile::tempfile().map_err(|source| io_error(&std::env::temp_dir(), source))?;
+        let mut errors = stderr
+            .try_clone()
+            .map_err(|source| io_error(&std::env::temp_dir(), source))?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(not_found)?;
+        let mut said = String::new();
+        let mut count = 0;
+        if let Some(stdout) = child.stdout.take() {
+            for line in io::BufRead::lines(io::BufReader::new(stdout)).map_while(Result::ok) {
+                if line.starts_with("Get:") {
+                    progress(count);
+                    count += 1;
+                }
+                said.push_str(&line);
+                said.push('\n');
+            }
+        }
+        child.wait().map_err(not_found)?;
+        let read = io::Seek::rewind(&mut errors)
+            .and_then(|()| io::Read::read_to_string(&mut errors, &mut said));
+        read.map_err(|source| io_error(&std::env::temp_dir(), source))?;
+        Ok(said)
+    }
+}
+
+fn run(command: &mut Command, program: &str) -> Result<Output, AptError> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| AptError::NotFound {
+            program: program.to_owned(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    Err(AptError::Failed {
+        program: program.to_owned(),
+        said: match lines.is_empty() {
+            true => output.status.to_string(),
+            false => lines.join("; "),
+        },
+    })
+}
+
+fn io_error(path: &Path, source: io::Error) -> AptError {
+    AptError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_are_told_by_their_path_then_guessed() {
+        let mirrors = Mirrors::from_targets(
+            "https://tools.example/apt/ bookworm main Packages\n\
+             http://a.example/debian/ bookworm main Packages\n\
+             http://a.example/debian/ bookworm main DEP-11\n\
+             http://b.example/archive/debian/20250520T000000Z/ bookworm main Packages\n\
+             https://vendor.example/linux/ bookworm stable Packages\n\
+             http://a.example/debian-security/ bookworm-security main Packages\n",
+        );
+        assert_eq!(
+            mirrors.of("debian").expect("mirrors"),
+            [
+                "http://a.example/debian",
+                "http://b.example/archive/debian/20250520T000000Z",
+                "https://tools.example/apt"
+            ]
+        );
+        assert_eq!(
+            mirrors.of("debian-security").expect("mirrors"),
+            ["http://a.example/debian-security"]
+        );
+        let error = mirrors.of("other").expect_err("no mirror").to_string();
+        assert!(error.contains("--mirror other=URL"), "{error}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Relations between packages: `a (>= 1) | b:any, c`.
+//!
+//! Grammar: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::version::Version;
+
+/// How a relation's version compares to the version that it is tested against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `<<`
+    Earlier,
+    /// `<=`
+    EarlierOrEqual,
+    /// `=`
+    Equal,
+    /// `>=`
+    LaterOrEqual,
+    /// `>>`
+    Later,
+}
+
+impl Operator {
+    /// Whether `found OPERATOR wanted` holds.
+    pub fn holds(self, found: &Version, wanted: &Version) -> bool {
+        let order = found.cmp(wanted);
+        match self {
+            Operator::Earlier => order == Ordering::Less,
+            Operator::EarlierOrEqual => order != Ordering::Greater,
+            Operator::Equal => order == Ordering::Equal,
+            Operator::LaterOrEqual => order != Ordering::Less,
+            Operator::Later => order == Ordering::Greater,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Operator::Earlier => "<<",
+            Operator::EarlierOrEqual => "<=",
+            Operator::Equal => "=",
+            Operator::LaterOrEqual => ">=",
+            Operator::Later => ">>",
+        }
+    }
+}
+
+/// What follows the colon of `name:qualifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Qualifier {
+    /// `:any`: a package of any architecture, if it says `Multi-Arch: allowed`.
+    Any,
+    /// `:amd64` and so on: exactly that architecture.
+    Architecture(String),
+}
+
+/// One alternative: a name, perhaps an architecture, perhaps a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// Name of a package, or of what packages provide.
+    pub name: String,
+    /// Architecture that is asked for, if one is.
+    pub qualifier: Option<Qualifier>,
+    /// Versions that are accepted; all if `None`.
+    pub version: Option<(Operator, Version)>,
+}
+
+/// Alternatives of which one is enough.
+pub type Alternatives = Vec<Relation>;
+
+/// Why a relation field cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a relation to a package: {reason}")]
+pub struct RelationError {
+    text: String,
+    reason: String,
+}
+
+impl Relation {
+    /// Whether a package of this name in version `found` is meant.
+    pub fn accepts(&self, found: &Version) -> bool {
+        match &self.version {
+            Some((operator, wanted)) => operator.holds(found, wanted),
+            None => true,
+        }
+    }
+
+    /// Reads one relation: no commas, no bars.
+    pub fn parse(text: &str) -> Result<Self, RelationError> {
+        let text = text.trim();
+        let error = |reason: &str| RelationError {
+            text: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if text.contains(['[', '<'])
+            && text
+                .split(['[', '<'])
+                .next()
+                .is_some_and(|t| !t.contains('('))
+        {
+            return Err(error(
+                "architecture and profile restrictions belong to source packages",
+            ));
+        }
+        let (head, version) = match text.split_once('(') {
+            Some((head, rest)) => {
+                let inner = rest
+                    .strip_suffix(')')
+                    .ok_or_else(|| error("the parenthesis is not closed"))?;
+                (
+                    head.trim(),
+                    Some(parse_version(inner).map_err(|r| error(&r))?),
+                )
+            }
+            None => (text, None),
+        };
+        let (name, qualifier) = match head.split_once(':') {
+            Some((name, "any")) => (name, Some(Qualifier::Any)),
+            Some((name, arch)) if is_name(arch) => {
+                (name, Some(Qualifier::Architecture(arch.to_owned())))
+            }
+            Some(_) => return Err(error("what follows the colon is not an architecture")),
+            None => (head, None),
+        };
+        if !is_name(name) {
+            return Err(error(
+                "the name has a character outside a-z A-Z 0-9 + - . _",
+            ));
+        }
+        Ok(Relation {
+            name: name.to_owned(),
+            qualifier,
+            version,
+        })
+    }
+}
+
+fn parse_version(text: &str) -> Result<(Operator, Version), String> {
+    let text = text.trim();
+    let split = text
+        .find(|c: char| c.is_ascii_alphanumeric() || c.is_whitespace())
+        .unwrap_or(text.len());
+    let operator = match &text[..split] {
+        "<<" => Operator::Earlier,
+        "<=" | "<" => Operator::EarlierOrEqual,
+        "=" | "" => Operator::Equal,
+        ">=" | ">" => Operator::LaterOrEqual,
+        ">>" => Operator::Later,
+        other => return Err(format!("`{other}` is none of << <= = >= >>")),
+    };
+    let version = text[split..]
+        .trim()
+        .parse::<Version>()
+        .map_err(|e| e.to_string())?;
+    Ok((operator, version))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+}
+
+/// Reads a `Depends` field and its like: groups of alternatives, all of which must be met.
+pub fn parse_groups(field: &str) -> Result<Vec<Alternatives>, RelationError> {
+    field
+        .split(',')
+        .map(str::trim)
+        .filter(|group| !group.is_empty())
+        .map(|group| group.split('|').map(Relation::parse).collect())
+        .collect()
+}
+
+/// Reads a `Conflicts`, `Breaks` or `Provides` field: relations without alternatives.
+pub fn parse_list(field: &str) -> Result<Vec<Relation>, RelationError> {
+    field
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(Relation::parse)
+        .collect()
+}
+
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.qualifier {
+            Some(Qualifier::Any) => f.write_str(":any")?,
+            Some(Qualifier::Architecture(arch)) => write!(f, ":{arch}")?,
+            None => {}
+        }
+        match &self.version {
+            Some((operator, version)) => write!(f, " ({} {version})", operator.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes alternatives as the field does: `a | b`.
+pub fn display_alternatives(alternatives: &[Relation]) -> String {
+    let texts: Vec<String> = alternatives.iter().map(Relation::to_string).collect();
+    texts.join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_packages_write() {
+        let field =
+            "libc6 (>= 2.34), debconf (>= 0.5) | debconf-2.0,perl:any, gcc-12:arm64 (=12.2.0-14),";
+        let groups = parse_groups(field).expect(field);
+        let texts: Vec<_> = groups.iter().map(|g| display_alternatives(g)).collect();
+        assert_eq!(
+            texts,
+            [
+                "libc6 (>= 2.34)",
+                "debconf (>= 0.5) | debconf-2.0",
+                "perl:any",
+                "gcc-12:arm64 (= 12.2.0-14)"
+            ]
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, expected) in [
+            ("a (>= 1", "the parenthesis is not closed"),
+            ("a (!= 1)", "`!=` is none of << <= = >= >>"),
+            ("a (=> 1)", "`=>` is none of"),
+            ("a b", "the name has a character outside"),
+            ("a:b/c", "what follows the colon"),
+            ("a [amd64]", "belong to source packages"),
+            ("| b", "the name has a character outside"),
+        ] {
+            let error = parse_groups(text).expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! `InRelease`: the archive's signed list of index files and their hashes.
+//!
+//! Nothing of it is believed before `gpgv` has found a valid signature by a key of the keyring, and then only the
+//! text that `gpgv` itself gives back: what stands around the signed text is not signed.
+//! Format: <https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files>.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::control::Stanza;
+
+/// The keyring of Debian's own archive keys, from the package `debian-archive-keyring`.
+pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A verified `Release` file.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// `Codename` and `Suite`: the names under which the archive serves it.
+    pub names: Vec<String>,
+    /// When the archive made it.
+    pub date: Date,
+    /// After which moment it must not be used, where the archive says so.
+    pub valid_until: Option<Date>,
+    /// Size and SHA-256 in hexadecimal of each index file, by its path below the suite's directory.
+    pub files: BTreeMap<String, (u64, String)>,
+}
+
+/// Why a `Release` file or an index that it lists cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ReleaseError {
+    #[error("{path}: cannot be read: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "gpgv cannot be started ({0}); it checks the archive's signature: apt-get install gpgv"
+    )]
+    NoGpgv(io::Error),
+    #[error(
+        "the keyring {0} does not exist; Debian's is in the package debian-archive-keyring, another is named with --keyring"
+    )]
+    NoKeyring(PathBuf),
+    #[error("{path}: no valid signature by a key of {keyring}; gpgv says: {said}")]
+    Signature {
+        path: PathBuf,
+        keyring: PathBuf,
+        said: String,
+    },
+    #[error("{path}: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+    #[error("{path}: is the release file of {found}, not of {wanted}")]
+    OtherSuite {
+        path: PathBuf,
+        found: String,
+        wanted: String,
+    },
+    #[error(
+        "{path}: stale: valid until {valid_until}, now it is {now}; the mirror is behind, or this machine's clock is wrong"
+    )]
+    Stale {
+        path: PathBuf,
+        valid_until: Date,
+        now: Date,
+    },
+    #[error("{path}: the release file of {suite} lists no `{name}`")]
+    NotListed {
+        path: PathBuf,
+        suite: String,
+        name: String,
+    },
+    #[error(
+        "{path}: is not what the signed release file lists: {what} {found}, expected {expected}"
+    )]
+    Mismatch {
+        path: PathBuf,
+        what: &'static str,
+        found: String,
+        expected: String,
+    },
+}
+
+impl Release {
+    /// Verifies the signature of an `InRelease` file and reads it.
+    pub fn open(path: &Path, keyring: &Path) -> Result<Self, ReleaseError> {
+        let signed = signed_text(path, keyring)?;
+        Self::parse(&signed).map_err(|reason| ReleaseError::Malformed {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    /// Reads a `Release` file that was verified elsewhere.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let stanza = Stanza::whole(text);
+        let date_field = |name: &str| -> Result<Option<Date>, String> {
+            stanza
+                .get(name)
+                .map(|value| {
+                    Date::parse(value).ok_or_else(|| format!("`{name}: {value}` is not a date"))
+                })
+                .transpose()
+        };
+        let names: Vec<String> = ["Codename", "Suite"]
+            .iter()
+            .filter_map(|name| stanza.get(name).map(str::to_owned))
+            .collect();
+        if names.is_empty() {
+            return Err("it has neither `Codename` nor `Suite`".to_owned());
+        }
+        let hashes = stanza.get("SHA256").ok_or("it has no `SHA256` list")?;
+        Ok(Release {
+            names,
+            date: date_field("Date")?.ok_or("it has no `Date`")?,
+            valid_until: date_field("Valid-Until")?,
+            files: hashes
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .map(parse_hash_line)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Checks that this is the file of the suite that was asked for and, unless `allow_stale`, that its time has
+    /// not run out. Without the first an attacker could serve an older suite under a newer one's name.
+    pub fn check(
+        &self,
+        path: &Path,
+        suite: &str,
+        now: Date,
+        allow_stale: bool,
+    ) -> Result<(), ReleaseError> {
+        if !self.names.iter().any(|name| name == suite) {
+            return Err(ReleaseError::OtherSuite {
+                path: path.to_owned(),
+                found: self.names.join(", "),
+                wanted: suite.to_owned(),
+            });
+        }
+        match self.valid_until {
+            Some(valid_until) if valid_until < now && !allow_stale => Err(ReleaseError::Stale {
+                path: path.to_owned(),
+                valid_until,
+                now,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the index file that lies at `path` and that this release lists as `name`, such as
+    /// `main/binary-amd64/Packages`; size and hash must agree.
+    pub fn read_index(&self, path: &Path, name: &str) -> Result<Vec<u8>, ReleaseError> {
+        let (size, sha256) = self
+            .files
+            .get(name)
+            .ok_or_else(|| ReleaseError::NotListed {
+                path: path.to_owned(),
+                suite: self.names.join(", "),
+                name: name.to_owned(),
+            })?;
+        let bytes = fs::read(path).map_err(|source| ReleaseError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mismatch = |what, found, expected| ReleaseError::Mismatch {
+            path: path.to_owned(),
+            what,
+            found,
+            expected,
+        };
+        if bytes.len() as u64 != *size {
+            return Err(mismatch("size", bytes.len().to_string(), size.to_string()));
+        }
+        let found = hex(&Sha256::digest(&bytes));
+        if found != *sha256 {
+            return Err(mismatch("SHA-256", found, sha256.clone()));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The text that `path` carries a valid signature for, as `gpgv` gives it back.
+fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
+    if !keyring.is_file() {
+        return Err(ReleaseError::NoKeyring(keyring.to_owned()));
+    }
+    let directory = tempfile::tempdir().map_err(|source| ReleaseError::Read {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let output = directory.path().join("signed");
+    let run = Command::new("gpgv")
+        .args(["--status-fd", "1", "--homedir"])
+        .arg(directory.path())
+        .arg("--keyring")
+        .arg(
+            keyring
+                .canonicalize()
+                .unwrap_or_else(|_| keyring.to_owned()),
+        )
+        .arg("--output")
+        .arg(&output)
+        .arg(path)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(ReleaseError::NoGpgv)?;
+    let status = String::from_utf8_lossy(&run.stdout);
+    let valid = status
+        .lines()
+        .any(|line| line.starts_with("[GNUPG:] VALIDSIG "));
+    if !run.status.success() || !valid {
+        return Err(ReleaseError::Signature {
+            path: path.to_owned(),
+            keyring: keyring.to_owned(),
+            said: summarize(&String::from_utf8_lossy(&run.stderr)),
+        });
+    }
+    fs::read_to_string(&output).map_err(|source| ReleaseError::Read {
+        path: output,
+        source,
+    })
+}
+
+/// gpgv's messages on one line, without the program's name.
+fn summarize(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(|line| line.trim_start_matches("gpgv:").trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("; ")
+}
+
+fn parse_hash_line(line: &str) -> Result<(String, (u64, String)), String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        [sha256, size, name] if is_sha256(sha256) => {
+            let size = size
+                .parse()
+                .map_err(|_| format!("`{size}` is not a size"))?;
+            Ok((name.to_owned(), (size, sha256.to_owned())))
+        }
+        _ => Err(format!("`{line}` is not a line of hash, size and name")),
+    }
+}
+
+/// Whether a text is a SHA-256 in lower-case hexadecimal.
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A moment in seconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(i64);
+
+const DAY: i64 = 86_400;
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+impl Date {
+    /// The machine's clock. Only for the question whether something is stale, never for what is written.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Date(since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)))
+    }
+
+    /// Reads the form that release files have: `Sat, 11 Jul 2026 10:16:37 UTC`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [_, day, month, year, time, "UTC" | "GMT" | "+0000"] = words[..] else {
+            return None;
+        };
+        let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+        let clock: Vec<i64> = time
+            .split(':')
+            .map(|n| n.parse().ok())
+            .collect::<Option<_>>()?;
+        let [hour, minute, second] = clock[..] else {
+            return None;
+        };
+        let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
+        let in_range =
+            (1..=31).contains(&day) && (0..24).contains(&hour) && (0..60).contains(&minute);
+        if !in_range || !(0..=60).contains(&second) || !(1970..10_000).contains(&year) {
+            return None;
+        }
+        Some(Date(
+            days_before(year, month, day) * DAY + hour * 3600 + minute * 60 + second,
+        ))
+    }
+
+    /// The moment `hours` later.
+    pub fn plus_hours(self, hours: i64) -> Self {
+        Date(self.0 + hours * 3600)
+    }
+
+    /// The form that the snapshot archive has in its addresses: `20260711T101637Z`.
+    pub fn timestamp(self) -> String {
+        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        let second = self.0.rem_euclid(DAY);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+}
+
+impl std::fmt::Display for Date {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        let second = self.0.rem_euclid(DAY);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
+            second / 3600,
+            second / 60 % 60
+        )
+    }
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar. Years are counted from March, so that the leap day is
+/// the last of its year.
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    days + (153 * month_from_march + 2) / 5 + day - 1 - 719_468
+}
+
+/// The inverse of [`days_before`].
+fn civil(days: i64) -> (i64, i64, i64) {
+    let mut year = 1970 + days.div_euclid(366);
+    while days_before(year + 1, 1, 1) <= days {
+        year += 1;
+    }
+    let month = (1..=12)
+        .rev()
+        .find(|m| days_before(year, *m, 1) <= days)
+        .unwrap_or(1);
+    (year, month, days - days_before(year, month, 1) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_go_there_and_back() {
+        for (text, timestamp) in [
+            ("Thu, 01 Jan 1970 00:00:00 UTC", "19700101T000000Z"),
+            ("Sat, 11 Jul 2026 10:16:37 UTC", "20260711T101637Z"),
+            ("Thu, 29 Feb 2024 23:59:59 UTC", "20240229T235959Z"),
+            ("Tue, 31 Dec 2024 12:00:00 UTC", "20241231T120000Z"),
+            ("Mon, 01 Mar 2100 00:00:01 UTC", "21000301T000001Z"),
+        ] {
+            let date = Date::parse(text).expect(text);
+            assert_eq!(date.timestamp(), timestamp);
+        }
+        let date = Date::parse("Sat, 11 Jul 2026 10:16:37 UTC").expect("a date");
+        assert_eq!(date.0, 1_783_764_997);
+        assert_eq!(date.plus_hours(14).timestamp(), "20260712T001637Z");
+        assert!(Date::parse("Sat, 11 Jul 2026 10:16:37 CEST").is_none());
+    }
+
+    #[test]
+    fn a_release_of_another_suite_or_time_is_refused() {
+        let text = "Suite: oldstable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
+                    Valid-Until: Sat, 18 Jul 2026 10:16:37 UTC\nSHA256:\n";
+        let release = Release::parse(text).expect("a release");
+        let path = Path::new("InRelease");
+        let (before, after) = (release.date.plus_hours(1), release.date.plus_hours(24 * 8));
+        assert!(release.check(path, "bookworm", before, false).is_ok());
+        assert!(release.check(path, "oldstable", before, false).is_ok());
+        assert!(release.check(path, "bookworm", after, true).is_ok());
+        let error = release
+            .check(path, "trixie", before, false)
+            .expect_err("another suite");
+        assert_eq!(
+            error.to_string(),
+            "InRelease: is the release file of bookworm, oldstable, not of trixie"
+        );
+        let error = release
+            .check(path, "bookworm", after, false)
+            .expect_err("stale");
+        assert!(
+            error
+                .to_string()
+                .contains("stale: valid until 2026-07-18 10:16 UTC"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,469 @@
+//! From named sets of packages to their closures, by Debian's rules for dependencies.
+//!
+//! What a package needs is its `Pre-Depends` and `Depends`; `Recommends` are not followed and `Essential` packages
+//! are not added by themselves. `Conflicts` and `Breaks` are kept. Among several ways the choice is: what is
+//! already part of the set, then the first alternative, a real package before a provider, the preferred suite, the
+//! higher priority, the highest version. Only where such a choice leads into a conflict is the next one taken.
+//! Rules: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::index::{MultiArch, Package};
+use crate::lock::{self, Lock, Suite};
+use crate::relation::{
+    Alternatives, Qualifier, Relation, RelationError, display_alternatives, parse_groups,
+    parse_list,
+};
+use crate::version::Version;
+
+mod explain;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use explain::ResolveError;
+
+/// Every package that the suites hold, of all architectures.
+#[derive(Debug)]
+pub struct Universe {
+    suites: Vec<Suite>,
+    /// Sorted, so that the order of the indexes has no influence.
+    packages: Vec<Package>,
+    by_name: BTreeMap<String, Vec<usize>>,
+    /// Provided name → the packages that provide it and how.
+    providers: BTreeMap<String, Vec<(usize, Relation)>>,
+}
+
+/// A set of packages that is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct SetRequest {
+    /// Name in the lock.
+    pub name: String,
+    /// What the set must hold, as relations: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`.
+    pub roots: Vec<String>,
+    /// The architectures to resolve for, each by itself.
+    pub architectures: Vec<String>,
+    /// Packages to leave out of the closure: dependencies that one of them would meet count as met.
+    pub omit: Vec<String>,
+    /// The set whose packages are there already: this one is what is needed in addition. Its `omit` holds, too.
+    pub beyond: Option<String>,
+}
+
+impl Universe {
+    /// Puts the packages of all indexes together. [`Package::suite`] is the place in `suites`.
+    ///
+    /// # Errors
+    /// If two suites hold different files for one package in one version.
+    pub fn new(suites: Vec<Suite>, mut packages: Vec<Package>) -> Result<Self, ResolveError> {
+        packages.sort_by(|a, b| {
+            (&a.name, &a.architecture, a.suite)
+                .cmp(&(&b.name, &b.architecture, b.suite))
+                .then_with(|| b.version.cmp(&a.version))
+                .then_with(|| a.version.as_str().cmp(b.version.as_str()))
+                .then_with(|| a.sha256.cmp(&b.sha256))
+        });
+        let packages = without_duplicates(packages, &suites)?;
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut providers: BTreeMap<String, Vec<(usize, Relation)>> = BTreeMap::new();
+        for (id, package) in packages.iter().enumerate() {
+            by_name.entry(package.name.clone()).or_default().push(id);
+            for provide in &package.provides {
+                let entry = providers.entry(provide.name.clone()).or_default();
+                entry.push((id, provide.clone()));
+            }
+        }
+        Ok(Universe {
+            suites,
+            packages,
+            by_name,
+            providers,
+        })
+    }
+
+    /// Resolves sets and pins what they hold. A set that others go beyond must come before them.
+    pub fn lock(&self, requests: &[SetRequest], snapshot: &str) -> Result<Lock, ResolveError> {
+        let mut chosen: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
+        let mut omits: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for request in requests {
+            let beyond = request.beyond.as_deref();
+            let mut omit = beyond
+                .and_then(|name| omits.get(name).cloned())
+                .unwrap_or_default();
+            omit.extend(request.omit.iter().cloned());
+            for architecture in &request.architectures {
+                let below = match beyond {
+                    Some(name) => {
+                        Some(chosen.get(&(name, architecture.as_str())).ok_or_else(|| {
+                            ResolveError::NoBase {
+                                set: request.name.clone(),
+                                base: name.to_owned(),
+                                architecture: architecture.clone(),
+                            }
+                        })?)
+                    }
+                    None => None,
+                };
+                let below = below.cloned().unwrap_or_default();
+                let all =
+                    with_room(|| Problem::new(self, request, architecture, &omit)?.solve(&below))?;
+                chosen.insert((&request.name, architecture), all);
+            }
+            omits.insert(&request.name, omit);
+        }
+        Ok(self.to_lock(requests, &chosen, snapshot))
+    }
+
+    fn to_lock(
+        &self,
+        requests: &[SetRequest],
+        chosen: &BTreeMap<(&str, &str), BTreeSet<usize>>,
+        snapshot: &str,
+    ) -> Lock {
+        let mut lock = Lock {
+            version: lock::VERSION,
+            suites: self.suites.clone(),
+            snapshot: snapshot.to_owned(),
+            sets: BTreeMap::new(),
+            omitted: BTreeMap::new(),
+            packages: BTreeMap::new(),
+        };
+        for request in requests {
+            let mut set = BTreeMap::new();
+            for architecture in &request.architectures {
+                let below = request
+                    .beyond
+                    .as_deref()
+                    .and_then(|name| chosen.get(&(name, architecture.as_str())));
+                let own = &chosen[&(request.name.as_str(), architecture.as_str())];
+                let ids = own
+                    .iter()
+                    .filter(|id| !below.is_some_and(|below| below.contains(id)));
+                let mut keys: Vec<String> = ids
+                    .map(|id| {
+                        let package = &self.packages[*id];
+                        lock.packages.insert(package.key(), self.pin(package));
+                        package.key()
+                    })
+                    .collect();
+                keys.sort();
+                set.insert(architecture.clone(), keys);
+            }
+            lock.sets.insert(request.name.clone(), set);
+            if !request.omit.is_empty() {
+                let omitted: BTreeSet<String> = request.omit.iter().cloned().collect();
+                lock.omitted
+                    .insert(request.name.clone(), omitted.into_iter().collect());
+            }
+        }
+        lock
+    }
+
+    fn pin(&self, package: &Package) -> lock::Package {
+        lock::Package {
+            version: package.version.to_string(),
+            archive: self.suites[package.suite].archive.clone(),
+            path: package.path.clone(),
+            sha256: package.sha256.clone(),
+            size: package.size,
+        }
+    }
+}
+
+/// Runs a search, which goes as deep as its set is large, where the stack has room for the whole archive.
+fn with_room<T: Send>(search: impl FnOnce() -> T + Send) -> T {
+    const STACK: usize = 256 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, search);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("cannot start a thread: {error}"),
+        }
+    })
+}
+
+/// Drops what several indexes repeat: packages for all architectures, versions that are in several suites.
+fn without_duplicates(
+    packages: Vec<Package>,
+    suites: &[Suite],
+) -> Result<Vec<Package>, ResolveError> {
+    let mut seen: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    let mut kept: Vec<Package> = Vec::with_capacity(packages.len());
+    for package in packages {
+        let key = (
+            package.name.clone(),
+            package.architecture.clone(),
+            package.version.as_str().to_owned(),
+        );
+        match seen.get(&key).map(|place| &kept[*place]) {
+            Some(first) if first.sha256 == package.sha256 => {}
+            Some(first) => {
+                return Err(ResolveError::TwoFiles {
+                    package: package.key(),
+                    version: package.version.to_string(),
+                    first: suites[first.suite].name.clone(),
+                    second: suites[package.suite].name.clone(),
+                });
+            }
+            None => {
+                seen.insert(key, kept.len());
+                kept.push(package);
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// One set for one architecture.
+struct Problem<'a> {
+    universe: &'a Universe,
+    set: &'a str,
+    /// The architecture that `all` stands for.
+    native: &'a str,
+    /// The architectures that may take part: the native one and those that roots name.
+    architectures: BTreeSet<&'a str>,
+    omit: BTreeSet<&'a str>,
+    roots: Vec<Relation>,
+    /// The conflicts that were read so far.
+    conflicts: RefCell<BTreeMap<usize, Rc<Vec<Relation>>>>,
+}
+
+impl<'a> Problem<'a> {
+    fn new(
+        universe: &'a Universe,
+        request: &'a SetRequest,
+        native: &'a str,
+        omit: &'a [String],
+    ) -> Result<Self, ResolveError> {
+        let mut architectures = BTreeSet::from([native]);
+        let mut roots = Vec::new();
+        for text in &request.roots {
+            let root = Relation::parse(text).map_err(|source| ResolveError::BadRoot {
+                set: request.name.clone(),
+                source,
+            })?;
+            if let Some((_, architecture)) = text.split_once(':') {
+                architectures.insert(
+                    architecture
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or(architecture),
+                );
+            }
+            roots.push(root);
+        }
+        if let Some(name) = omit
+            .iter()
+            .find(|name| !universe.by_name.contains_key(name.as_str()))
+        {
+            return Err(ResolveError::UnknownOmit {
+                set: request.name.clone(),
+                name: name.clone(),
+            });
+        }
+        Ok(Problem {
+            universe,
+            set: &request.name,
+            native,
+            architectures,
+            omit: omit.iter().map(String::as_str).collect(),
+            roots,
+            conflicts: RefCell::default(),
+        })
+    }
+
+    fn package(&self, id: usize) -> &'a Package {
+        &self.universe.packages[id]
+    }
+
+    /// The architecture that a package counts as: `all` is the native one.
+    fn effective<'b>(&'b self, package: &'b Package) -> &'b str {
+        match package.architecture.as_str() {
+            "all" => self.native,
+            architecture => architecture,
+        }
+    }
+
+    /// The dependencies of a package.
+    fn dependencies(&self, id: usize) -> Result<Vec<Alternatives>, ResolveError> {
+        let package = self.package(id);
+        parse_groups(&package.depends).map_err(|source| self.bad_field(package, source))
+    }
+
+    fn conflicts(&self, id: usize) -> Result<Rc<Vec<Relation>>, ResolveError> {
+        if let Some(known) = self.conflicts.borrow().get(&id) {
+            return Ok(Rc::clone(known));
+        }
+        let package = self.package(id);
+        let read =
+            parse_list(&package.conflicts).map_err(|source| self.bad_field(package, source))?;
+        let read = Rc::new(read);
+        self.conflicts.borrow_mut().insert(id, Rc::clone(&read));
+        Ok(read)
+    }
+
+    fn bad_field(&self, package: &Package, source: RelationError) -> ResolveError {
+        ResolveError::BadField {
+            package: package.key(),
+            version: package.version.to_string(),
+            source,
+        }
+    }
+
+    /// Whether an omitted package would meet a dependency.
+    fn is_omitted(&self, alternatives: &[Relation]) -> bool {
+        !self.omit.is_empty()
+            && alternatives.iter().any(|relation| {
+                self.omit.contains(relation.name.as_str())
+                    || self
+                        .universe
+                        .providers
+                        .get(&relation.name)
+                        .is_some_and(|providers| {
+                            providers
+                                .iter()
+                                .any(|(id, _)| self.omit.contains(self.package(*id).name.as_str()))
+                        })
+            })
+    }
+
+    /// The packages that meet a dependency of a package of architecture `depender`, the preferred one first.
+    fn candidates(&self, alternatives: &[Relation], depender: &str) -> Vec<usize> {
+        let mut all = Vec::new();
+        for relation in alternatives {
+            for id in self
+                .real(relation, depender)
+                .into_iter()
+                .chain(self.provided(relation, depender))
+            {
+                if !all.contains(&id) {
+                    all.push(id);
+                }
+            }
+        }
+        all.retain(|id| !self.omit.contains(self.package(*id).name.as_str()));
+        all
+    }
+
+    /// Packages of the name itself, by preference.
+    fn real(&self, relation: &Relation, depender: &str) -> Vec<usize> {
+        let named = self
+            .universe
+            .by_name
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let fit = named.iter().copied().filter(|id| {
+            let package = self.package(*id);
+            self.serves(package, relation.qualifier.as_ref(), depender)
+                && relation.accepts(&package.version)
+        });
+        let mut found: Vec<usize> = fit.collect();
+        found.sort_by(|a, b| {
+            self.preference(*a, depender)
+                .cmp(&self.preference(*b, depender))
+        });
+        found
+    }
+
+    /// Packages that provide the name, by preference.
+    fn provided(&self, relation: &Relation, depender: &str) -> Vec<usize> {
+        let providers = self
+            .universe
+            .providers
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let fit = providers.iter().filter(|(id, provide)| {
+            self.serves(self.package(*id), relation.qualifier.as_ref(), depender)
+                && meets(provide, relation)
+        });
+        let mut found: Vec<usize> = fit.map(|(id, _)| *id).collect();
+        found.sort_by(|a, b| {
+            self.preference(*a, depender)
+                .cmp(&self.preference(*b, depender))
+        });
+        found
+    }
+
+    /// Order among packages that meet a relation equally well: smaller is better.
+    fn preference(&self, id: usize, depender: &str) -> impl Ord + 'a {
+        let package = self.package(id);
+        (
+            self.effective(package) != depender,
+            package.suite,
+            package.priority,
+            package.name.as_str(),
+            std::cmp::Reverse(&package.version),
+            package.architecture.as_str(),
+        )
+    }
+
+    /// Whether a package of this architecture may serve the one that depends on it.
+    fn serves(&self, package: &Package, qualifier: Option<&Qualifier>, depender: &str) -> bool {
+        let architecture = self.effective(package);
+        self.architectures.contains(architecture)
+            && match qualifier {
+                None => architecture == depender || package.multi_arch == MultiArch::Foreign,
+                Some(Qualifier::Any) => {
+                    architecture == depender || package.multi_arch == MultiArch::Allowed
+                }
+                Some(Qualifier::Architecture(wanted)) => architecture == wanted,
+            }
+    }
+
+    /// Whether two packages cannot be installed together.
+    fn collide(&self, a: usize, b: usize) -> Result<bool, ResolveError> {
+        let (first, second) = (self.package(a), self.package(b));
+        if first.name == second.name {
+            let side_by_side = first.multi_arch == MultiArch::Same
+                && second.multi_arch == MultiArch::Same
+                && self.effective(first) != self.effective(second)
+                && first.version == second.version;
+            return Ok(a != b && !side_by_side);
+        }
+        Ok(self.excludes(a, b)?.is_some() || self.excludes(b, a)?.is_some())
+    }
+
+    /// The relation in `Conflicts` or `Breaks` of `a` that hits `b`.
+    fn excludes(&self, a: usize, b: usize) -> Result<Option<Relation>, ResolveError> {
+        let other = self.package(b);
+        let hit = |relation: &Relation| {
+            let architecture = match &relation.qualifier {
+                Some(Qualifier::Architecture(wanted)) => wanted == self.effective(other),
+                _ => true,
+            };
+            let named = relation.name == other.name && relation.accepts(&other.version);
+            architecture
+                && (named
+                    || other
+                        .provides
+                        .iter()
+                        .any(|p| p.name == relation.name && meets(p, relation)))
+        };
+        Ok(self
+            .conflicts(a)?
+            .iter()
+            .find(|relation| hit(relation))
+            .cloned())
+    }
+}
+
+/// Whether something provided meets a relation to its name: without a version it meets only relations without one.
+fn meets(provide: &Relation, relation: &Relation) -> bool {
+    let provided: Option<&Version> = provide.version.as_ref().map(|(_, version)| version);
+    match (&relation.version, provided) {
+        (None, _) => true,
+        (Some(_), Some(version)) => relation.accepts(version),
+        (Some(_), None) => false,
+    }
+}
+
+/// `a | b (>= 1)` for messages.
+fn text_of(alternatives: &[Relation]) -> String {
+    display_alternatives(alternatives)
+}

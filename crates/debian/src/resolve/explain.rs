@@ -1,0 +1,242 @@
+//! Why a set cannot be resolved, told as the chain of packages that leads there.
+
+use std::collections::BTreeMap;
+
+use super::search::Chosen;
+use super::{Problem, text_of};
+use crate::relation::{Alternatives, Relation, RelationError};
+
+/// Why sets cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ResolveError {
+    #[error("set {set} ({architecture}): {chain}: {reason}")]
+    Missing {
+        set: String,
+        architecture: String,
+        /// `a → b → c (>= 2)`.
+        chain: String,
+        reason: String,
+    },
+    #[error("set {set} ({architecture}): {chain}: {reason}")]
+    Conflict {
+        set: String,
+        architecture: String,
+        chain: String,
+        reason: String,
+    },
+    #[error("set {set}: {source}")]
+    BadRoot { set: String, source: RelationError },
+    #[error("set {set}: `omit` names `{name}`, which no suite has")]
+    UnknownOmit { set: String, name: String },
+    #[error("set {set} goes beyond the set {base}, which is not resolved for {architecture}")]
+    NoBase {
+        set: String,
+        base: String,
+        architecture: String,
+    },
+    #[error("the index describes {package} {version} wrongly: {source}")]
+    BadField {
+        package: String,
+        version: String,
+        source: RelationError,
+    },
+    #[error("{package} {version} is one file in {first} and another in {second}")]
+    TwoFiles {
+        package: String,
+        version: String,
+        first: String,
+        second: String,
+    },
+}
+
+/// Why a package cannot be installed whatever is chosen: none of these alternatives can be.
+#[derive(Clone, Debug)]
+pub(super) struct Why {
+    /// Found out as the how-manyth: what a reason rests on has a smaller one.
+    pub rank: usize,
+    pub alternatives: Alternatives,
+    pub candidates: Vec<usize>,
+}
+
+/// A dependency that the choices made so far leave no package for.
+#[derive(Clone, Debug)]
+pub(super) struct WhyNot {
+    pub alternatives: Alternatives,
+    pub chosen: Vec<Chosen>,
+    /// Place of the package that needs it.
+    pub parent: Option<usize>,
+    /// Each candidate with the place of the package that it cannot stand beside.
+    pub rivals: Vec<(usize, usize)>,
+}
+
+impl Problem<'_> {
+    /// The error for a root that no package has the name of.
+    pub(super) fn explain_root(&self, root: &Relation) -> ResolveError {
+        let mut reason = self.what_exists(std::slice::from_ref(root), self.native);
+        let providers = self.provided(root, self.native);
+        if !providers.is_empty() {
+            let names: Vec<&str> = providers
+                .iter()
+                .map(|id| self.package(*id).name.as_str())
+                .collect();
+            reason = format!(
+                "no package has that name; it is provided by {}: name one of them",
+                names.join(", ")
+            );
+        }
+        self.missing(root.to_string(), reason)
+    }
+
+    /// The error for a root that cannot be installed, down to the first thing that does not exist.
+    pub(super) fn explain_missing(
+        &self,
+        root: &Relation,
+        candidates: &[usize],
+        hopeless: &BTreeMap<usize, Why>,
+    ) -> ResolveError {
+        let mut chain = vec![root.to_string()];
+        let (mut candidates, mut below) = (candidates.to_vec(), usize::MAX);
+        let mut last = (vec![root.clone()], self.native.to_owned());
+        // Each step goes to a reason that was found earlier, so this ends.
+        while let Some((id, why)) = first_with_reason(&candidates, hopeless, below) {
+            chain.push(text_of(&why.alternatives));
+            last = (
+                why.alternatives.clone(),
+                self.effective(self.package(id)).to_owned(),
+            );
+            candidates.clone_from(&why.candidates);
+            below = why.rank;
+        }
+        self.missing(chain.join(" → "), self.what_exists(&last.0, &last.1))
+    }
+
+    /// The error for a conflict between what the set needs.
+    pub(super) fn explain_conflict(&self, why: WhyNot) -> ResolveError {
+        let mut chain = self.chain_to(&why.chosen, why.parent);
+        chain.push(text_of(&why.alternatives));
+        let reasons: Vec<String> = why
+            .rivals
+            .iter()
+            .map(|(id, place)| self.collision(*id, &why.chosen, *place))
+            .collect();
+        ResolveError::Conflict {
+            set: self.set.to_owned(),
+            architecture: self.native.to_owned(),
+            chain: chain.join(" → "),
+            reason: reasons.join("; "),
+        }
+    }
+
+    fn missing(&self, chain: String, reason: String) -> ResolveError {
+        ResolveError::Missing {
+            set: self.set.to_owned(),
+            architecture: self.native.to_owned(),
+            chain,
+            reason,
+        }
+    }
+
+    /// What the suites have instead of what is asked for.
+    fn what_exists(&self, alternatives: &[Relation], depender: &str) -> String {
+        let texts: Vec<String> = alternatives
+            .iter()
+            .map(|r| self.what_exists_of(r, depender))
+            .collect();
+        texts.join("; ")
+    }
+
+    fn what_exists_of(&self, relation: &Relation, depender: &str) -> String {
+        let suites: Vec<&str> = self
+            .universe
+            .suites
+            .iter()
+            .map(|suite| suite.name.as_str())
+            .collect();
+        let suites = suites.join(", ");
+        let named = self
+            .universe
+            .by_name
+            .get(&relation.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let versions: Vec<String> = named
+            .iter()
+            .map(|id| self.package(*id))
+            .map(|p| {
+                format!(
+                    "{} ({}, {})",
+                    p.version, p.architecture, self.universe.suites[p.suite].name
+                )
+            })
+            .collect();
+        if versions.is_empty() {
+            let provided = self
+                .universe
+                .providers
+                .get(&relation.name)
+                .is_some_and(|p| !p.is_empty());
+            return match provided {
+                true => {
+                    format!("`{relation}` is only provided, and not in a way that fits {depender}")
+                }
+                false => format!("no package `{}` in {suites}", relation.name),
+            };
+        }
+        format!(
+            "no package fits `{relation}` for {depender}; there is {}",
+            versions.join(", ")
+        )
+    }
+
+    /// `a → b → c` for a chosen package.
+    fn chain_to(&self, chosen: &[Chosen], place: Option<usize>) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut next = place;
+        while let Some(place) = next {
+            names.push(self.package(chosen[place].id).name.clone());
+            next = chosen[place].parent;
+        }
+        names.reverse();
+        names
+    }
+
+    /// Why a package cannot stand beside a chosen one.
+    fn collision(&self, id: usize, chosen: &[Chosen], place: usize) -> String {
+        let (package, rival) = (self.package(id), self.package(chosen[place].id));
+        let way = self.chain_to(chosen, Some(place)).join(" → ");
+        let this = format!("{} {}", package.key(), package.version);
+        if package.name == rival.name {
+            return format!(
+                "{this} cannot be installed beside {} {} ({way})",
+                rival.key(),
+                rival.version
+            );
+        }
+        // A field that cannot be read was an error long before.
+        match (
+            self.excludes(id, chosen[place].id),
+            self.excludes(chosen[place].id, id),
+        ) {
+            (Ok(Some(relation)), _) => {
+                format!("{this} conflicts with `{relation}`, which is here through {way}")
+            }
+            (_, Ok(Some(relation))) => {
+                format!("{this} is in conflict with {way}, which excludes `{relation}`")
+            }
+            _ => format!("{this} is in conflict with {way}"),
+        }
+    }
+}
+
+/// The first candidate whose reason was found before `below`.
+fn first_with_reason<'w>(
+    candidates: &[usize],
+    hopeless: &'w BTreeMap<usize, Why>,
+    below: usize,
+) -> Option<(usize, &'w Why)> {
+    candidates
+        .iter()
+        .filter_map(|id| hopeless.get(id).map(|why| (*id, why)))
+        .find(|(_, why)| why.rank < below)
+}

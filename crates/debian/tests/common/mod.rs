@@ -1,0 +1,208 @@
+//! An archive of a few packages, signed by a key of its own, as a mirror would serve it.
+
+#![allow(dead_code)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Says that a test cannot run here, and why.
+pub fn skipped(test: &str, reason: &str) {
+    eprintln!("SKIPPED: {test}: {reason}");
+}
+
+/// The first of these programs that is not there.
+pub fn absent<'p>(programs: &[&'p str]) -> Option<&'p str> {
+    let there = |program: &str| {
+        let mut command = Command::new(program);
+        command
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok()
+    };
+    programs.iter().copied().find(|program| !there(program))
+}
+
+/// What a test needs that works with [`Archive`].
+pub const NEEDED: &[&str] = &["gpg", "gpgconf", "gpgv", "apt-get"];
+
+/// A package in an [`Archive`].
+pub struct Package<'a> {
+    pub name: &'a str,
+    pub version: &'a str,
+    pub architecture: &'a str,
+    /// More fields, each with its line's end.
+    pub fields: &'a str,
+}
+
+/// A mirror in a temporary directory.
+pub struct Archive {
+    directory: TempDir,
+    suite: String,
+    extra: String,
+}
+
+impl Archive {
+    /// An archive with one suite `stable`, whose codename is `bookworm`.
+    pub fn new(packages: &[Package<'_>]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("permissions");
+        let archive = Archive {
+            directory,
+            suite: "bookworm".to_owned(),
+            extra: String::new(),
+        };
+        archive.make_key();
+        archive.publish(packages);
+        archive
+    }
+
+    /// The address that apt takes.
+    pub fn mirror(&self) -> String {
+        format!("file://{}", self.root().display())
+    }
+
+    /// The key that signs the archive.
+    pub fn keyring(&self) -> PathBuf {
+        self.directory.path().join("keyring.gpg")
+    }
+
+    /// The directory that the mirror serves.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("debian")
+    }
+
+    /// A file below the suite's directory.
+    pub fn dist(&self, name: &str) -> PathBuf {
+        self.root().join("dists").join(&self.suite).join(name)
+    }
+
+    /// Signs again with more fields in the release file.
+    pub fn sign_with(&mut self, extra: &str) {
+        self.extra = extra.to_owned();
+        self.sign();
+    }
+
+    /// Writes packages and indexes, and signs.
+    pub fn publish(&self, packages: &[Package<'_>]) {
+        for architecture in ["amd64", "arm64"] {
+            let index: String = packages
+                .iter()
+                .filter(|package| [architecture, "all"].contains(&package.architecture))
+                .map(|package| self.add(package))
+                .collect();
+            let path = self.dist(&format!("main/binary-{architecture}/Packages"));
+            fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+            fs::write(path, index).expect("an index");
+        }
+        self.sign();
+    }
+
+    /// Writes a package's file, which is not a real package, and returns its stanza.
+    fn add(&self, package: &Package<'_>) -> String {
+        let Package {
+            name,
+            version,
+            architecture,
+            fields,
+        } = package;
+        let path = format!(
+            "pool/main/{name}/{name}_{}_{architecture}.deb",
+            version.replace(':', "%3a")
+        );
+        let file = self.root().join(&path);
+        let content = format!("the package {name} {version} {architecture}\n");
+        fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+        fs::write(&file, &content).expect("a package");
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{fields}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
+            content.len(),
+            sha256(content.as_bytes())
+        )
+    }
+
+    fn sign(&self) {
+        let mut release = format!(
+            "Origin: Debian\nSuite: stable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n{}\
+             Architectures: amd64 arm64\nComponents: main\nSHA256:\n",
+            self.extra
+        );
+        for architecture in ["amd64", "arm64"] {
+            let name = format!("main/binary-{architecture}/Packages");
+            let content = fs::read(self.dist(&name)).expect("an index");
+            release += &format!(" {} {} {name}\n", sha256(&content), content.len());
+        }
+        let plain = self.directory.path().join("Release");
+        fs::write(&plain, release).expect("a release file");
+        let output = self.dist("InRelease");
+        let _ = fs::remove_file(&output);
+        self.gpg(&["--clearsign", "--output"], &[&output, &plain]);
+    }
+
+    fn make_key(&self) {
+        let home = self.directory.path().join("gnupg");
+        fs::create_dir(&home).expect("a directory");
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("permissions");
+        self.gpg(
+            &[
+                "--quick-generate-key",
+                "archive@test.example",
+                "rsa2048",
+                "sign",
+                "never",
+            ],
+            &[],
+        );
+        self.gpg(&["--output"], &[&self.keyring()]);
+    }
+
+    fn gpg(&self, arguments: &[&str], paths: &[&Path]) {
+        let mut command = Command::new("gpg");
+        command
+            .arg("--homedir")
+            .arg(self.directory.path().join("gnupg"));
+        command.args([
+            "--batch",
+            "--quiet",
+            "--passphrase",
+            "",
+            "--pinentry-mode",
+            "loopback",
+        ]);
+        command.args(arguments).args(paths);
+        if arguments == ["--output"] {
+            command.arg("--export");
+        }
+        let output = command.output().expect("gpg");
+        assert!(
+            output.status.success(),
+            "gpg: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        let home = self.directory.path().join("gnupg");
+        let _ = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(home)
+            .args(["--kill", "all"])
+            .status();
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,264 @@
+//! A client for the gateway.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
+use uuid::Uuid;
+
+use crate::api::{self, Lease, Problem, Registration, Report, Supervisor, SupervisorList};
+
+/// A gateway that takes longer than this to answer is treated as away.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address can't be used.
+    #[error(
+        "{url:?} is not the address of a gateway: {reason}; write http://HOST:PORT or https://HOST:PORT"
+    )]
+    Address {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates to trust can't be used.
+    #[error("can't use the certificates in {}: {reason}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No answer, or not one of a gateway.
+    #[error("{url}: no answer: {}", causes(source))]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// Why there was no answer.
+        source: reqwest::Error,
+    },
+    /// The gateway has no such supervisor (any more): register again.
+    #[error("the gateway does not know supervisor {0}")]
+    Unknown(Uuid),
+    /// The gateway said no.
+    #[error("{url}: {status}: {reason}")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The gateway's words.
+        reason: String,
+    },
+}
+
+/// A gateway, as its callers see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Client {
+    /// A client for the gateway at `url`, such as `http://gateway:8080`. With `trust`, a PEM file, only the
+    /// certificates in it are trusted, else those of the system.
+    ///
+    /// # Errors
+    /// When the address or the certificates can't be used. Nothing is sent yet.
+    pub fn new(url: &str, trust: Option<&Path>) -> Result<Self, ClientError> {
+        let base = gateway_url(url)?;
+        let mut builder =
+            http_builder().tls_built_in_root_certs(base.scheme() == "https" && trust.is_none());
+        if let Some(path) = trust {
+            for certificate in read_certificates(path)? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        Self::build(builder, base)
+    }
+
+    /// A client that believes any certificate: only for asking this machine's own gateway whether it is well,
+    /// where nothing secret is sent and the name `127.0.0.1` is in no certificate.
+    ///
+    /// # Errors
+    /// When the address can't be used.
+    pub fn without_verification(url: &str) -> Result<Self, ClientError> {
+        let builder = http_builder()
+            .tls_built_in_root_certs(false)
+            .danger_accept_invalid_certs(true);
+        Self::build(builder, gateway_url(url)?)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, base: Url) -> Result<Self, ClientError> {
+        let http = builder.build().map_err(|source| ClientError::Unreachable {
+            url: base.to_string(),
+            source,
+        })?;
+        Ok(Client { http, base })
+    }
+
+    /// Enters the supervisor into the gateway's list; harmless when it is there already.
+    pub async fn register(
+        &self,
+        id: Uuid,
+        registration: &Registration,
+    ) -> Result<Lease, ClientError> {
+        let url = self.url(&api::supervisor_path(id));
+        let answer = send(self.http.put(url).json(registration), None).await?;
+        read_json(answer).await
+    }
+
+    /// Tells the gateway the supervisor's state.
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`] when the gateway forgot the supervisor.
+    pub async fn report(&self, id: Uuid, report: &Report) -> Result<(), ClientError> {
+        let url = self.url(&api::report_path(id));
+        send(self.http.post(url).json(report), Some(id)).await?;
+        Ok(())
+    }
+
+    /// All supervisors that the gateway knows.
+    pub async fn list(&self) -> Result<Vec<Supervisor>, ClientError> {
+        let answer = send(self.http.get(self.url(api::SUPERVISORS)), None).await?;
+        Ok(read_json::<SupervisorList>(answer).await?.supervisors)
+    }
+
+    /// Succeeds while the gateway serves requests.
+    pub async fn healthy(&self) -> Result<(), ClientError> {
+        send(self.http.get(self.url(api::HEALTHZ)), None)
+            .await
+            .map(drop)
+    }
+
+    /// Succeeds while the gateway takes new work.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        send(self.http.get(self.url(api::READYZ)), None)
+            .await
+            .map(drop)
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+}
+
+/// No proxy: the gateway is in the services' own network, and a health check must not leave the machine.
+fn http_builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
+        .timeout(TIMEOUT)
+        .no_proxy()
+}
+
+fn gateway_url(text: &str) -> Result<Url, ClientError> {
+    let error = |reason: String| ClientError::Address {
+        url: text.to_owned(),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|parse| error(parse.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(error(format!("scheme {other:?}"))),
+    }
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let error = |reason: String| ClientError::Certificates {
+        path: path.to_owned(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|io| error(io.to_string()))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if found.is_empty() => Err(error("there is no PEM certificate in it".into())),
+        Ok(found) => Ok(found),
+        Err(parse) => Err(error(causes(&parse))),
+    }
+}
+
+/// Sends, and turns an answer that is no success into an error. A 404 means `subject` if there is one.
+async fn send(request: RequestBuilder, subject: Option<Uuid>) -> Result<Response, ClientError> {
+    let answer = request.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    match subject {
+        Some(id) if status == StatusCode::NOT_FOUND => Err(ClientError::Unknown(id)),
+        _ => Err(ClientError::Refused {
+            url: answer.url().to_string(),
+            status: status.as_u16(),
+            reason: match answer.json::<Problem>().await {
+                Ok(problem) => problem.error,
+                Err(_) => "no reason given".to_owned(),
+            },
+        }),
+    }
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, ClientError> {
+    answer.json().await.map_err(unreachable)
+}
+
+fn unreachable(error: reqwest::Error) -> ClientError {
+    ClientError::Unreachable {
+        url: error.url().map(Url::to_string).unwrap_or_default(),
+        source: error.without_url(),
+    }
+}
+
+/// An error with what caused it: reqwest's own words stop at "error sending request".
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = chain.map(ToString::to_string).collect();
+    words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_none() {
+        for bad in ["gateway", "ftp://gateway", "", "http://"] {
+            let error = Client::new(bad, None).unwrap_err().to_string();
+            assert!(error.contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_is_kept() {
+        let client = Client::new("http://h:1/fleet/", None).unwrap();
+        assert_eq!(
+            client.url(api::HEALTHZ).as_str(),
+            "http://h:1/fleet/healthz"
+        );
+    }
+
+    #[test]
+    fn certificates_that_are_none() {
+        let missing = Client::new("https://h", Some(Path::new("/does/not/exist.pem")));
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .contains("/does/not/exist.pem")
+        );
+        let file = Client::new("https://h", Some(Path::new("/dev/null")));
+        assert!(file.unwrap_err().to_string().contains("no PEM certificate"));
+    }
+
+    #[tokio::test]
+    async fn nobody_there() {
+        // Port 1 of the loopback device: reserved, and nothing listens on it.
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        let error = client.healthy().await.unwrap_err().to_string();
+        assert!(error.contains("http://127.0.0.1:1/healthz"), "{error}");
+        assert!(error.contains("refused"), "{error}");
+    }
+}

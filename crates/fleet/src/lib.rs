@@ -1,0 +1,12 @@
+//! What the services share: the gateway's API as types, a client for it, and the habits that all three keep
+//! (logs, durations, waiting times, the small workload they are tried with).
+
+pub mod api;
+pub mod backoff;
+pub mod client;
+pub mod duration;
+pub mod logs;
+pub mod workload;
+
+pub use backoff::Backoff;
+pub use client::{Client, ClientError};

@@ -1,0 +1,260 @@
+//! Images as one tar file: OCI archives, and docker archives that are OCI archives too.
+//!
+//! Both hold the layout's blobs as they are. A docker archive has `manifest.json` besides, which
+//! `docker load` of every version reads; layers stay compressed in it, which docker accepts.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::assemble::named;
+use crate::digest::{Digest, HashingReader};
+use crate::layout::{Blobs, Layout};
+use crate::oci::{self, Descriptor, Index, LayoutMarker, Manifest, Platform, media_type};
+use crate::output::OutputFile;
+use crate::reference::Reference;
+pub use crate::spec::ArchiveFormat;
+use crate::tar::{self, Kind};
+use crate::{Error, Result};
+
+/// What of a layout goes into an archive, and how.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// The format.
+    pub format: ArchiveFormat,
+    /// The names that the image gets in the archive; without any it keeps those it has.
+    pub references: Vec<Reference>,
+    /// The one platform to take, of a layout that has several.
+    pub platform: Option<Platform>,
+    /// The time of the archive's entries, in seconds since 1970.
+    pub epoch: u64,
+}
+
+/// Writes an archive to a file, which is there whole or not at all.
+///
+/// # Errors
+/// When the layout is damaged or has no such image, or the disk is full.
+pub fn save(layout: &Layout, selection: &Selection, path: &Path) -> Result<()> {
+    let mut output = OutputFile::create(path)?;
+    let mut buffer = BufWriter::with_capacity(1 << 20, output.file());
+    write(layout, selection, &mut buffer)?;
+    buffer.flush().map_err(Error::io("cannot write", path))?;
+    drop(buffer);
+    output.finish()
+}
+
+/// Writes an archive: the same bytes for the same layout and selection.
+///
+/// # Errors
+/// When the layout is damaged or has no such image, or the writer fails.
+pub fn write(layout: &Layout, selection: &Selection, out: &mut dyn Write) -> Result<()> {
+    let roots = roots(layout, selection)?;
+    let mut blobs = BTreeMap::new();
+    for root in &roots {
+        reach(layout, root, &mut blobs)?;
+    }
+    let mut documents = BTreeMap::new();
+    documents.insert("index.json", oci::to_bytes(&Index::new(roots.clone()))?);
+    documents.insert("oci-layout", oci::to_bytes(&LayoutMarker::current())?);
+    if selection.format == ArchiveFormat::Docker {
+        let images = docker_images(layout, &roots, selection)?;
+        documents.insert("manifest.json", oci::to_bytes(&images)?);
+    }
+    let mut writer = Archive {
+        tar: tar::Writer::new(out),
+        epoch: selection.epoch,
+    };
+    writer.blobs(layout, &blobs)?;
+    for (name, bytes) in &documents {
+        writer.file(name, bytes.len() as u64, &mut &bytes[..])?;
+    }
+    writer
+        .tar
+        .finish()
+        .map(drop)
+        .map_err(stream_failed("the archive"))
+}
+
+/// The descriptors of the archive's index.
+fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
+    let index = layout.index();
+    let all = match &selection.platform {
+        None => index.manifests.clone(),
+        Some(platform) => {
+            let image = layout.image(None, Some(platform))?;
+            let mut descriptor = image.descriptor;
+            descriptor.platform.get_or_insert(platform.clone());
+            vec![descriptor]
+        }
+    };
+    if selection.references.is_empty() {
+        return Ok(all);
+    }
+    let mut digests: Vec<&Digest> = all.iter().map(|root| &root.digest).collect();
+    digests.dedup();
+    match (&digests[..], all.first()) {
+        ([_], Some(root)) => Ok(named(root, &selection.references)),
+        _ => Err(Error::spec(
+            layout.title(),
+            format!(
+                "it has {} images, and a name can go to one only",
+                digests.len()
+            ),
+            "choose one by platform, or save without a name",
+        )),
+    }
+}
+
+/// Collects a descriptor with all that it leads to.
+fn reach(
+    layout: &Layout,
+    descriptor: &Descriptor,
+    blobs: &mut BTreeMap<String, Descriptor>,
+) -> Result<()> {
+    let path = descriptor.digest.blob_path();
+    if blobs.insert(path, descriptor.clone()).is_some() {
+        return Ok(());
+    }
+    if media_type::is_index(&descriptor.media_type) {
+        let index: Index = layout.document(descriptor)?;
+        for manifest in &index.manifests {
+            reach(layout, manifest, blobs)?;
+        }
+    } else if media_type::is_manifest(&descriptor.media_type) {
+        let manifest = layout.manifest(descriptor)?;
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            blobs.insert(blob.digest.blob_path(), blob.clone());
+        }
+    }
+    Ok(())
+}
+
+/// One image in docker's `manifest.json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+fn docker_images(
+    layout: &Layout,
+    roots: &[Descriptor],
+    selection: &Selection,
+) -> Result<Vec<DockerImage>> {
+    let mut images = Vec::new();
+    for image in layout.images()? {
+        let chosen = |root: &Descriptor| {
+            media_type::is_index(&root.media_type) || root.digest == image.descriptor.digest
+        };
+        if image.is_attestation() || !roots.iter().any(chosen) {
+            continue;
+        }
+        let manifest = layout.manifest(&image.descriptor)?;
+        images.push(docker_image(&manifest, &image.names, selection));
+    }
+    if images.len() > 1 && !selection.references.is_empty() {
+        return Err(Error::spec(
+            layout.title(),
+            format!("it has {} platforms, and docker loads one", images.len()),
+            "choose one by platform",
+        ));
+    }
+    Ok(images)
+}
+
+fn docker_image(manifest: &Manifest, names: &[String], selection: &Selection) -> DockerImage {
+    let own = || {
+        names
+            .iter()
+            .filter_map(|name| name.parse::<Reference>().ok())
+    };
+    let tags: Vec<String> = if selection.references.is_empty() {
+        own().map(|reference| reference.familiar()).collect()
+    } else {
+        selection
+            .references
+            .iter()
+            .map(Reference::familiar)
+            .collect()
+    };
+    DockerImage {
+        config: manifest.config.digest.blob_path(),
+        repo_tags: tags,
+        layers: manifest
+            .layers
+            .iter()
+            .map(|layer| layer.digest.blob_path())
+            .collect(),
+    }
+}
+
+/// A tar file in the making.
+struct Archive<'a> {
+    tar: tar::Writer<&'a mut dyn Write>,
+    epoch: u64,
+}
+
+impl Archive<'_> {
+    fn blobs(&mut self, layout: &Layout, blobs: &BTreeMap<String, Descriptor>) -> Result<()> {
+        self.directory("blobs")?;
+        let mut directory = String::new();
+        for (path, descriptor) in blobs {
+            let algorithm = format!("blobs/{}", descriptor.digest.algorithm().name());
+            if algorithm != directory {
+                self.directory(&algorithm)?;
+                directory = algorithm;
+            }
+            let blob = layout.blob(descriptor)?;
+            let mut blob = HashingReader::new(blob, descriptor.digest.algorithm());
+            self.file(path, descriptor.size, &mut blob)?;
+            let (_, digest, _) = blob.finish();
+            if digest != descriptor.digest {
+                let what = format!("{path} of {}", layout.title());
+                return Err(Error::damaged(
+                    what,
+                    format!("its content has the digest {digest}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &str) -> Result<()> {
+        self.entry(path, Kind::Directory, 0o755, 0, &mut io::empty())
+    }
+
+    fn file(&mut self, path: &str, size: u64, content: &mut dyn io::Read) -> Result<()> {
+        self.entry(path, Kind::File, 0o644, size, content)
+    }
+
+    fn entry(
+        &mut self,
+        path: &str,
+        kind: Kind,
+        mode: u32,
+        size: u64,
+        content: &mut dyn io::Read,
+    ) -> Result<()> {
+        let header = tar::Header {
+            path,
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: self.epoch,
+            size,
+            link: "",
+            xattrs: &BTreeMap::new(),
+        };
+        let appended = self.tar.append(&header, content);
+        appended.map_err(stream_failed(path))
+    }
+}
+
+fn stream_failed(what: &str) -> impl FnOnce(io::Error) -> Error {
+    Error::io("cannot write to the archive:", Path::new(what))
+}

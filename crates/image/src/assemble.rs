@@ -1,0 +1,267 @@
+//! Joining layers and configuration into an OCI image layout, with real files only.
+
+mod check;
+mod config;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::digest::{Algorithm, Digest, HashingReader};
+use crate::layer;
+use crate::layout::Layout;
+use crate::oci::{self, Descriptor, ImageConfig, Index, LayoutMarker, Manifest, media_type};
+use crate::output::{self, OutputDir};
+use crate::reference::Reference;
+use crate::spec::{self, ImageSpec, LayerEntries, LayerRecord};
+use crate::{Error, Result};
+
+/// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
+///
+/// # Errors
+/// When a layer is missing or damaged, two layers give one file, the configuration makes no sense or
+/// the disk is full. Then nothing stands at `out`.
+pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
+    let references = parse_references(&spec.references)?;
+    let base = spec
+        .base
+        .as_deref()
+        .map(|path| Base::open(path, spec))
+        .transpose()?;
+    let layers = read_layers(spec)?;
+    check::layers(base.as_ref(), &layers)?;
+    let config = config::merge(spec, base.as_ref(), &layers)?;
+
+    let mut writer = LayoutWriter::create(out)?;
+    let mut descriptors = Vec::new();
+    if let Some(base) = &base {
+        for layer in &base.manifest.layers {
+            writer.copy(&base.layout, layer)?;
+            descriptors.push(own_dialect(layer));
+        }
+    }
+    for layer in &layers {
+        let descriptor = layer.descriptor();
+        writer.copy_file(&layer.directory.join(layer::BLOB), &descriptor)?;
+        descriptors.push(descriptor);
+    }
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::MANIFEST.to_owned()),
+        artifact_type: None,
+        config: writer.add_json(media_type::CONFIG, &config)?,
+        layers: descriptors,
+        subject: None,
+        annotations: Some(spec.annotations.clone()),
+    };
+    let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
+    descriptor.platform = Some(spec.platform.clone());
+    writer.finish(&named(&descriptor, &references))?;
+    Ok(descriptor)
+}
+
+/// A layer that `image layer` made.
+struct Layer {
+    directory: std::path::PathBuf,
+    record: LayerRecord,
+    entries: LayerEntries,
+    may_override: bool,
+}
+
+impl Layer {
+    fn descriptor(&self) -> Descriptor {
+        let record = &self.record;
+        Descriptor::new(&record.media_type, record.digest.clone(), record.size)
+    }
+
+    /// How messages name it.
+    fn title(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        match self.record.comment.as_str() {
+            "" => format!("layer {}", name.to_string_lossy()),
+            comment => format!("layer {comment:?}"),
+        }
+    }
+}
+
+fn read_layers(spec: &ImageSpec) -> Result<Vec<Layer>> {
+    let read = |reference: &spec::LayerReference| {
+        let directory = reference.path().to_owned();
+        Ok(Layer {
+            record: spec::read(&directory.join(layer::RECORD))?,
+            entries: spec::read(&directory.join(layer::ENTRIES))?,
+            may_override: reference.may_override(),
+            directory,
+        })
+    };
+    spec.layers.iter().map(read).collect()
+}
+
+/// The image that comes first.
+struct Base {
+    layout: Layout,
+    manifest: Manifest,
+    config: ImageConfig,
+}
+
+impl Base {
+    fn open(path: &Path, spec: &ImageSpec) -> Result<Base> {
+        let layout = Layout::open(path)?;
+        let image = layout.image(None, Some(&spec.platform))?;
+        let manifest = layout.manifest(&image.descriptor)?;
+        let config = layout.config(&manifest)?;
+        if !config.platform.satisfies(&spec.platform) {
+            return Err(Error::spec(
+                "base",
+                format!(
+                    "{} is for {}, the image {} for {}",
+                    path.display(),
+                    config.platform,
+                    spec.name,
+                    spec.platform
+                ),
+                "use a base for that platform",
+            ));
+        }
+        Ok(Base {
+            layout,
+            manifest,
+            config,
+        })
+    }
+}
+
+/// A base that docker wrote has docker's media types, which do not mix with a manifest of ours.
+fn own_dialect(layer: &Descriptor) -> Descriptor {
+    let media_type = match layer.media_type.as_str() {
+        media_type::DOCKER_LAYER => media_type::LAYER,
+        media_type::DOCKER_LAYER_GZIP => media_type::LAYER_GZIP,
+        media_type::DOCKER_LAYER_ZSTD => media_type::LAYER_ZSTD,
+        other => other,
+    };
+    Descriptor {
+        media_type: media_type.to_owned(),
+        ..layer.clone()
+    }
+}
+
+pub(crate) fn parse_references(references: &[String]) -> Result<Vec<Reference>> {
+    let parse = |(number, text): (usize, &String)| {
+        text.parse().map_err(|error| {
+            let at = format!("references[{number}]");
+            Error::spec(at, format!("{error}"), "correct it")
+        })
+    };
+    references.iter().enumerate().map(parse).collect()
+}
+
+/// The descriptors of a layout's index: one for each name, or one without a name.
+pub(crate) fn named(descriptor: &Descriptor, references: &[Reference]) -> Vec<Descriptor> {
+    if references.is_empty() {
+        return vec![descriptor.clone()];
+    }
+    let with_name = |reference: &Reference| {
+        let mut named = descriptor.clone();
+        let annotations = named.annotations.get_or_insert_with(BTreeMap::new);
+        let mut put = |key: &str, value: String| annotations.insert(key.to_owned(), value);
+        put(oci::annotation::REF_NAME, reference.tag().to_owned());
+        put(oci::annotation::CONTAINERD_NAME, reference.to_string());
+        named
+    };
+    references.iter().map(with_name).collect()
+}
+
+/// A layout in the making.
+pub(crate) struct LayoutWriter {
+    output: OutputDir,
+}
+
+/// The directory of the blobs that this crate writes.
+const BLOBS: &str = "blobs/sha256";
+
+impl LayoutWriter {
+    pub(crate) fn create(out: &Path) -> Result<LayoutWriter> {
+        let output = OutputDir::create(out)?;
+        let blobs = output.path().join(BLOBS);
+        fs::create_dir_all(&blobs).map_err(Error::io("cannot create", &blobs))?;
+        Ok(LayoutWriter { output })
+    }
+
+    /// Adds a document as a blob.
+    pub(crate) fn add_json<T: serde::Serialize>(
+        &mut self,
+        media_type: &str,
+        document: &T,
+    ) -> Result<Descriptor> {
+        let bytes = oci::to_bytes(document)?;
+        let digest = Digest::of(&bytes);
+        self.output.write(&digest.blob_path(), &bytes)?;
+        Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
+    }
+
+    /// Adds a blob of another layout, unless it is there already, and checks it on the way.
+    pub(crate) fn copy(&mut self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
+        let blob = layout.blob(descriptor)?;
+        self.copy_from(blob, descriptor, &descriptor.digest.to_string())
+    }
+
+    /// Adds a file as a blob and checks it on the way.
+    pub(crate) fn copy_file(&mut self, path: &Path, descriptor: &Descriptor) -> Result<()> {
+        let file = File::open(path).map_err(Error::io("cannot open", path))?;
+        self.copy_from(file, descriptor, &path.display().to_string())
+    }
+
+    fn copy_from(
+        &mut self,
+        source: impl io::Read,
+        descriptor: &Descriptor,
+        what: &str,
+    ) -> Result<()> {
+        let path = self.output.path().join(descriptor.digest.blob_path());
+        if path.exists() {
+            return Ok(());
+        }
+        if descriptor.digest.algorithm() != Algorithm::Sha256 {
+            let blobs = path.parent().unwrap_or(&path);
+            fs::create_dir_all(blobs).map_err(Error::io("cannot create", blobs))?;
+        }
+        let mut reader = HashingReader::new(source, descriptor.digest.algorithm());
+        let mut file = File::create(&path).map_err(Error::io("cannot create", &path))?;
+        copy_buffered(&mut reader, &mut file, what, &path)?;
+        let (_, digest, size) = reader.finish();
+        if digest != descriptor.digest || size != descriptor.size {
+            let expected = format!("{} ({} bytes)", descriptor.digest, descriptor.size);
+            let problem = format!("it is {digest} ({size} bytes) and should be {expected}");
+            return Err(Error::damaged(what, problem));
+        }
+        output::sync(&file, &path)
+    }
+
+    /// Writes the index and the marker, and gives the layout its name.
+    pub(crate) fn finish(self, manifests: &[Descriptor]) -> Result<()> {
+        let index = oci::to_bytes(&Index::new(manifests.to_vec()))?;
+        self.output.write("index.json", &index)?;
+        let marker = oci::to_bytes(&LayoutMarker::current())?;
+        self.output.finish("oci-layout", &marker)
+    }
+}
+
+/// Copies a blob, telling failures of reading from those of writing.
+fn copy_buffered(
+    source: &mut impl io::Read,
+    file: &mut File,
+    what: &str,
+    path: &Path,
+) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::damaged(what, error.to_string())),
+        };
+        io::Write::write_all(file, &buffer[..read]).map_err(Error::io("cannot write", path))?;
+    }
+}

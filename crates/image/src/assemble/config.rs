@@ -1,0 +1,254 @@
+//! The image configuration: what the specification says, over what the base image says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Base, Layer};
+use crate::oci::{
+    EmptyObject, ExecutionConfig, Healthcheck, History, ImageConfig, RootFs, annotation,
+};
+use crate::spec::{ConfigSpec, HealthcheckSpec, ImageSpec};
+use crate::time::rfc3339;
+use crate::{Error, Result};
+
+/// What stands in the history as the command that made a layer.
+const CREATED_BY: &str = "crateyard image layer";
+
+pub(super) fn merge(
+    spec: &ImageSpec,
+    base: Option<&Base>,
+    layers: &[Layer],
+) -> Result<ImageConfig> {
+    check_annotations(spec)?;
+    let created = rfc3339(spec.created);
+    let (mut diff_ids, mut history, inherited) = match base {
+        Some(base) => (
+            base.config.rootfs.diff_ids.clone(),
+            complete_history(base),
+            base.config.config.clone().unwrap_or_default(),
+        ),
+        None => Default::default(),
+    };
+    for layer in layers {
+        diff_ids.push(layer.record.diff_id.clone());
+        history.push(History {
+            created: Some(created.clone()),
+            created_by: Some(CREATED_BY.to_owned()),
+            comment: Some(layer.record.comment.clone()).filter(|comment| !comment.is_empty()),
+            ..History::default()
+        });
+    }
+    Ok(ImageConfig {
+        created: Some(created),
+        author: None,
+        platform: spec.platform.clone(),
+        config: Some(execution(&spec.config, inherited)?),
+        rootfs: RootFs {
+            kind: "layers".to_owned(),
+            diff_ids,
+        },
+        history,
+    })
+}
+
+/// The history has one step for each layer or none at all; a base without one gets blank steps.
+fn complete_history(base: &Base) -> Vec<History> {
+    let steps = base.config.history.clone();
+    let layers = base.config.rootfs.diff_ids.len();
+    let with_layer = steps.iter().filter(|step| step.empty_layer != Some(true));
+    if with_layer.count() == layers {
+        steps
+    } else {
+        vec![History::default(); layers]
+    }
+}
+
+fn execution(spec: &ConfigSpec, base: ExecutionConfig) -> Result<ExecutionConfig> {
+    check_paths(spec)?;
+    let own_entrypoint = spec.entrypoint.is_some();
+    let inherited_cmd = if own_entrypoint { None } else { base.cmd };
+    Ok(ExecutionConfig {
+        user: spec.user.clone().or(base.user),
+        exposed_ports: Some(joined(base.exposed_ports, ports(spec)?)),
+        env: Some(environment(base.env.unwrap_or_default(), spec)?),
+        entrypoint: spec.entrypoint.clone().or(base.entrypoint),
+        cmd: spec.cmd.clone().or(inherited_cmd),
+        volumes: Some(joined(base.volumes, spec.volumes.iter().cloned().collect())),
+        working_dir: spec.working_dir.clone().or(base.working_dir),
+        labels: Some(labels(base.labels.unwrap_or_default(), spec)?),
+        stop_signal: stop_signal(spec)?.or(base.stop_signal),
+        args_escaped: base.args_escaped,
+        healthcheck: healthcheck(spec)?.or(base.healthcheck),
+        shell: base.shell,
+        on_build: base.on_build,
+    })
+}
+
+type Set = BTreeMap<String, EmptyObject>;
+
+fn joined(base: Option<Set>, own: BTreeSet<String>) -> Set {
+    let mut all = base.unwrap_or_default();
+    all.extend(own.into_iter().map(|key| (key, EmptyObject {})));
+    all
+}
+
+fn ports(spec: &ConfigSpec) -> Result<BTreeSet<String>> {
+    let port = |(at, text): (usize, &String)| {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let known = matches!(protocol, "tcp" | "udp" | "sctp");
+        match number.parse::<u16>() {
+            Ok(number) if number > 0 && known => Ok(format!("{number}/{protocol}")),
+            _ => Err(Error::spec(
+                format!("config.exposedPorts[{at}]"),
+                format!("{text:?} is not a port"),
+                "write a number from 1 to 65535, optionally with /tcp, /udp or /sctp",
+            )),
+        }
+    };
+    spec.exposed_ports.iter().enumerate().map(port).collect()
+}
+
+/// The base's variables in their order with new values, then the new ones in theirs.
+fn environment(mut all: Vec<String>, spec: &ConfigSpec) -> Result<Vec<String>> {
+    let mut names = BTreeSet::new();
+    for (number, variable) in spec.env.iter().enumerate() {
+        let name = &variable.name;
+        let wrong = |problem: String| {
+            let at = format!("config.env[{number}]");
+            Error::spec(at, problem, "correct or drop it")
+        };
+        if name.is_empty() || name.contains(['=', '\0']) || variable.value.contains('\0') {
+            return Err(wrong(format!("{name:?} can't be an environment variable")));
+        }
+        if !names.insert(name) {
+            return Err(wrong(format!("{name:?} is set twice")));
+        }
+        let assignment = format!("{name}={}", variable.value);
+        let same_name = |other: &&mut String| {
+            let prefix = other.split('=').next();
+            prefix == Some(name.as_str())
+        };
+        match all.iter_mut().find(same_name) {
+            Some(place) => *place = assignment,
+            None => all.push(assignment),
+        }
+    }
+    Ok(all)
+}
+
+fn labels(
+    mut all: BTreeMap<String, String>,
+    spec: &ConfigSpec,
+) -> Result<BTreeMap<String, String>> {
+    if spec.labels.contains_key("") {
+        return Err(Error::spec(
+            "config.labels",
+            "a label has no name",
+            "name it",
+        ));
+    }
+    all.extend(spec.labels.clone());
+    Ok(all)
+}
+
+fn check_annotations(spec: &ImageSpec) -> Result<()> {
+    for reserved in [annotation::REF_NAME, annotation::CONTAINERD_NAME, ""] {
+        if spec.annotations.contains_key(reserved) {
+            return Err(Error::spec(
+                "annotations",
+                format!("{reserved:?} can't be set"),
+                "what an image is called is said by references",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_paths(spec: &ConfigSpec) -> Result<()> {
+    let volumes = spec.volumes.iter().map(|path| ("config.volumes", path));
+    let directory = spec
+        .working_dir
+        .iter()
+        .map(|path| ("config.workingDir", path));
+    for (at, path) in volumes.chain(directory) {
+        if !path.starts_with('/') || path.contains('\0') {
+            let problem = format!("{path:?} is not an absolute path");
+            return Err(Error::spec(
+                at,
+                problem,
+                "write one such as /var/lib/gateway",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn stop_signal(spec: &ConfigSpec) -> Result<Option<String>> {
+    let Some(signal) = &spec.stop_signal else {
+        return Ok(None);
+    };
+    let named = signal.strip_prefix("SIG").is_some_and(|name| {
+        !name.is_empty()
+            && name.bytes().all(|byte| {
+                byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"+-".contains(&byte)
+            })
+    });
+    let numbered = signal
+        .parse::<u8>()
+        .is_ok_and(|number| (1..=64).contains(&number));
+    if named || numbered {
+        return Ok(Some(signal.clone()));
+    }
+    Err(Error::spec(
+        "config.stopSignal",
+        format!("{signal:?} is not a signal"),
+        "write a name such as SIGTERM or a number",
+    ))
+}
+
+fn healthcheck(spec: &ConfigSpec) -> Result<Option<Healthcheck>> {
+    let Some(check) = &spec.healthcheck else {
+        return Ok(None);
+    };
+    check_test(check)?;
+    Ok(Some(Healthcheck {
+        test: Some(check.test.clone()),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }))
+}
+
+fn check_test(check: &HealthcheckSpec) -> Result<()> {
+    let wrong = |problem: String| {
+        let remedy = "write [\"CMD\", PROGRAM, …], [\"CMD-SHELL\", COMMAND] or [\"NONE\"]";
+        Error::spec("config.healthcheck.test", problem, remedy)
+    };
+    let arguments = check.test.len().saturating_sub(1);
+    match check.test.first().map(String::as_str) {
+        Some("CMD") if arguments > 0 => {}
+        Some("CMD-SHELL") if arguments == 1 => {}
+        Some("NONE") if arguments == 0 => {}
+        _ => return Err(wrong(format!("{:?} is not a check", check.test))),
+    }
+    // Docker refuses durations between 0 and a millisecond.
+    let durations = [
+        check.interval,
+        check.timeout,
+        check.start_period,
+        check.start_interval,
+    ];
+    if durations
+        .iter()
+        .flatten()
+        .any(|&nanoseconds| (1..1_000_000).contains(&nanoseconds))
+    {
+        return Err(Error::spec(
+            "config.healthcheck",
+            "a duration is less than a millisecond",
+            "durations are in nanoseconds: 30 s is 30000000000",
+        ));
+    }
+    Ok(())
+}

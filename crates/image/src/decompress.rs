@@ -1,0 +1,86 @@
+//! Readers of compressed layers and package members.
+
+use std::io::{self, BufReader, Read};
+
+use crate::oci::media_type;
+
+/// The largest zstd window that is accepted, as a power of two: 128 MiB, zstd's own bound for
+/// streams. It bounds the memory that a hostile stream can ask for.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// The most that an xz stream may ask for, in KiB. Its largest preset needs 65 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
+/// A compression format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// gzip, several members allowed.
+    Gzip,
+    /// zstd, several frames allowed.
+    Zstd,
+    /// xz, which Debian packages use.
+    Xz,
+    /// Not compressed.
+    None,
+}
+
+impl Format {
+    /// The format of a layer by its media type, or `None` for what is not a known layer.
+    pub fn of_layer(media_type: &str) -> Option<Format> {
+        if !media_type::is_layer(media_type) {
+            return None;
+        }
+        if media_type.ends_with("gzip") {
+            Some(Format::Gzip)
+        } else if media_type.ends_with("zstd") {
+            Some(Format::Zstd)
+        } else {
+            Some(Format::None)
+        }
+    }
+
+    /// The format of a file by its first bytes; six are enough.
+    pub fn of_bytes(start: &[u8]) -> Format {
+        if start.starts_with(&[0x1f, 0x8b]) {
+            Format::Gzip
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Format::Zstd
+        } else if start.starts_with(b"\xfd7zXZ\0") {
+            Format::Xz
+        } else {
+            Format::None
+        }
+    }
+
+    /// Reads what is compressed in this format.
+    ///
+    /// # Errors
+    /// When the decoder can't be set up; damage shows while reading.
+    pub fn reader<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+        let input = BufReader::with_capacity(64 << 10, input);
+        Ok(match self {
+            Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Format::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+            Format::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+            Format::None => Box::new(input),
+        })
+    }
+}
+
+/// Reads the uncompressed tar of a layer.
+///
+/// # Errors
+/// When the media type is not a layer's.
+pub fn layer<'a>(
+    media_type: &str,
+    blob: impl Read + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let format = Format::of_layer(media_type).ok_or_else(|| {
+        let problem = format!("{media_type:?} is not the media type of a layer");
+        io::Error::new(io::ErrorKind::Unsupported, problem)
+    })?;
+    format.reader(blob)
+}

@@ -1,0 +1,341 @@
+//! Content digests, and readers and writers that compute them on the way.
+//!
+//! See the [image specification on digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Digest as _;
+
+/// The hash functions that the image specification registers and this crate computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-256, what everybody uses.
+    Sha256,
+    /// SHA-512, allowed and rare.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name in a digest and under `blobs/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+            Algorithm::Sha512 => "sha512",
+        }
+    }
+
+    fn hex_length(self) -> usize {
+        match self {
+            Algorithm::Sha256 => 64,
+            Algorithm::Sha512 => 128,
+        }
+    }
+}
+
+/// A content digest such as `sha256:6c3c…`. A value of this type is well-formed: the hash is
+/// lower-case hexadecimal digits and nothing else, so it is safe as a file name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    algorithm: Algorithm,
+    hex: String,
+}
+
+/// A text that is not a digest this crate can check.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "{0:?} is not a digest: it must be sha256: and 64, or sha512: and 128 lower-case hexadecimal digits"
+)]
+pub struct ParseDigestError(String);
+
+impl Digest {
+    /// The SHA-256 digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The hash in lower-case hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        &self.hex
+    }
+
+    /// The first twelve digits of the hash: enough for people to tell blobs apart.
+    pub fn short(&self) -> &str {
+        &self.hex[..12]
+    }
+
+    /// The path of the blob in an OCI image layout, such as `blobs/sha256/6c3c…`.
+    pub fn blob_path(&self) -> String {
+        format!("blobs/{}/{}", self.algorithm.name(), self.hex)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Digest, ParseDigestError> {
+        let bad = || ParseDigestError(text.chars().take(200).collect());
+        let (name, hex) = text.split_once(':').ok_or_else(bad)?;
+        let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(bad)?;
+        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if hex.len() != algorithm.hex_length() || !hex.bytes().all(hexadecimal) {
+            return Err(bad());
+        }
+        Ok(Digest {
+            algorithm,
+            hex: hex.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Computes a [`Digest`] over bytes that come piece by piece.
+#[derive(Clone)]
+pub struct Hasher(State);
+
+#[derive(Clone)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha512(Box<sha2::Sha512>),
+}
+
+impl Hasher {
+    /// Starts a hash over no bytes.
+    pub fn new(algorithm: Algorithm) -> Hasher {
+        Hasher(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(Box::default()),
+        })
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes added.
+    pub fn finish(self) -> Digest {
+        let (algorithm, hash) = match self.0 {
+            State::Sha256(state) => (Algorithm::Sha256, hex(&state.finalize())),
+            State::Sha512(state) => (Algorithm::Sha512, hex(&state.finalize())),
+        };
+        Digest {
+            algorithm,
+            hex: hash,
+        }
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+/// Passes bytes on to a writer, and counts and hashes them (SHA-256).
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Wraps a writer.
+    pub fn new(inner: W) -> HashingWriter<W> {
+        HashingWriter {
+            inner,
+            hasher: Hasher::new(Algorithm::Sha256),
+            length: 0,
+        }
+    }
+
+    /// The writer, the digest and the number of the bytes that went through.
+    pub fn finish(self) -> (W, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.length)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Passes bytes on from a reader, and counts and hashes them.
+pub struct HashingReader<R> {
+    inner: R,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Wraps a reader.
+    pub fn new(inner: R, algorithm: Algorithm) -> HashingReader<R> {
+        HashingReader {
+            inner,
+            hasher: Hasher::new(algorithm),
+            length: 0,
+        }
+    }
+
+    /// The number of bytes that were read.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The reader, the digest and the number of the bytes that were read.
+    pub fn finish(self) -> (R, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.length)
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        self.length += read as u64;
+        Ok(read)
+    }
+}
+
+/// Passes bytes on from a reader and fails at its end if they are not what a descriptor says.
+pub struct VerifyingReader<R> {
+    inner: R,
+    hasher: Option<Hasher>,
+    expected: Digest,
+    left: u64,
+}
+
+impl<R: Read> VerifyingReader<R> {
+    /// Wraps the reader of a blob.
+    pub fn new(inner: R, descriptor: &crate::oci::Descriptor) -> VerifyingReader<R> {
+        VerifyingReader {
+            inner,
+            hasher: Some(Hasher::new(descriptor.digest.algorithm())),
+            expected: descriptor.digest.clone(),
+            left: descriptor.size,
+        }
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else {
+            return Ok(());
+        };
+        let wrong = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        if self.left > 0 {
+            return wrong(format!("the blob ends {} bytes early", self.left));
+        }
+        let digest = hasher.finish();
+        if digest != self.expected {
+            return wrong(format!("its content has the digest {digest}"));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for VerifyingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = self.inner.read(buffer)?;
+        if read == 0 {
+            self.check()?;
+            return Ok(0);
+        }
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            let problem = "the blob is longer than its descriptor says";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        };
+        self.left = left;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..read]);
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_parsed_strictly() {
+        let good = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(good.parse::<Digest>().unwrap().to_string(), good);
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            &format!("sha256:{}", "0A".repeat(32)),
+            &format!("sha256:{}", "0a".repeat(31)),
+            &format!("sha512:{}", "0a".repeat(32)),
+            &format!("sha256:{}/", "0a".repeat(31)),
+        ] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digests_have_the_published_values() {
+        assert_eq!(
+            Digest::of(b"").to_string(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(b"abc");
+        assert!(hasher.finish().hex().starts_with("ddaf35a193617aba"));
+    }
+}

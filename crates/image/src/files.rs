@@ -1,0 +1,422 @@
+//! The files of an image: the view that its layers give together, and the content of one.
+//!
+//! Layers are read as streams and never unpacked. See the image specification on
+//! [applying layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets).
+
+mod merge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+
+use crate::decompress;
+use crate::digest::{Algorithm, Digest, Hasher, VerifyingReader};
+use crate::layout::Blobs;
+use crate::oci::{Descriptor, Manifest};
+use crate::packages::{self, Crate};
+use crate::tar::{self, Kind};
+use crate::{Error, Result};
+
+pub(crate) use merge::Name;
+use merge::{LayerView, Merged};
+
+/// The memory that a listing may take, for paths and what is known of them, in bytes.
+const MEMORY: u64 = 512 << 20;
+/// What an entry takes besides its texts.
+const ENTRY_MEMORY: u64 = 256;
+/// The most that the files kept for [`packages`] may hold together.
+const KEPT: u64 = 128 << 20;
+/// How many links are followed to find a file.
+const LINKS: usize = 40;
+
+/// What to find out about files besides what the tar headers say. Each costs time.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Hash the content of regular files.
+    pub hash: bool,
+    /// Look for the crates that executables were built from.
+    pub crates: bool,
+    /// Leave out layers by digest, for instance those that another image has too.
+    pub skip_layers: BTreeSet<Digest>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// Another name of a regular file.
+    HardLink,
+    /// A symbolic link.
+    Symlink,
+    /// A directory.
+    Directory,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+}
+
+impl FileKind {
+    /// The letter that `ls -l` shows.
+    pub fn letter(self) -> char {
+        match self {
+            FileKind::File | FileKind::HardLink => '-',
+            FileKind::Symlink => 'l',
+            FileKind::Directory => 'd',
+            FileKind::CharacterDevice => 'c',
+            FileKind::BlockDevice => 'b',
+            FileKind::Fifo => 'p',
+        }
+    }
+
+    fn of(kind: Kind) -> Option<FileKind> {
+        Some(match kind {
+            Kind::File => FileKind::File,
+            Kind::HardLink => FileKind::HardLink,
+            Kind::Symlink => FileKind::Symlink,
+            Kind::CharacterDevice => FileKind::CharacterDevice,
+            Kind::BlockDevice => FileKind::BlockDevice,
+            Kind::Directory => FileKind::Directory,
+            Kind::Fifo => FileKind::Fifo,
+            Kind::Other(_) => return None,
+        })
+    }
+}
+
+/// One file of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u64,
+    /// The group's number.
+    pub gid: u64,
+    /// The length of its content in bytes; of a hard link, that of the file.
+    pub size: u64,
+    /// Seconds since 1970.
+    pub mtime: u64,
+    /// The target of a link; of a hard link, the path of the file.
+    pub target: Option<String>,
+    /// Extended attributes.
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+    /// Which layer it comes from, counted from 0, the lowest.
+    pub layer: usize,
+    /// The digest of its content, if [`Options::hash`] asked for it.
+    pub digest: Option<Digest>,
+    /// Where its content is: the layer, and the entry in it, both counted from 0.
+    content: (usize, usize),
+}
+
+/// All files of an image by path, without leading slash.
+#[derive(Debug, Default)]
+pub struct Listing {
+    merged: Merged,
+    problems: Vec<String>,
+    memory: u64,
+    kept_size: u64,
+}
+
+impl Listing {
+    /// Reads all layers of an image, each checked against its digest.
+    ///
+    /// # Errors
+    /// When a layer is missing or damaged, or there are more files than fit the memory allowed.
+    pub fn read(blobs: &dyn Blobs, manifest: &Manifest, options: &Options) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for (number, layer) in manifest.layers.iter().enumerate() {
+            if !options.skip_layers.contains(&layer.digest) {
+                listing.add_layer(blobs, layer, number, options)?;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// The files in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &File)> {
+        self.merged
+            .files
+            .iter()
+            .map(|(path, file)| (path.as_str(), file))
+    }
+
+    /// The file at a path, with or without leading slash; links are not followed.
+    pub fn get(&self, path: &str) -> Option<&File> {
+        self.merged.files.get(path.trim_matches('/'))
+    }
+
+    /// The path and file that a path leads to when links are followed inside the image.
+    ///
+    /// # Errors
+    /// When there is no such file, or links go in circles.
+    pub fn resolve(&self, path: &str) -> Result<(&str, &File)> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            match self.step(&path)? {
+                Step::Found(found, file) => return Ok((found, file)),
+                Step::Elsewhere(other) => path = other,
+            }
+        }
+        Err(not_found(&path, " (links go in circles)"))
+    }
+
+    /// Follows the first link in a path.
+    fn step(&self, path: &str) -> Result<Step<'_>> {
+        let mut so_far = String::new();
+        let mut components = path
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".");
+        while let Some(component) = components.next() {
+            if component == ".." {
+                so_far.truncate(so_far.rfind('/').unwrap_or(0));
+                continue;
+            }
+            let parent = so_far.clone();
+            if !so_far.is_empty() {
+                so_far.push('/');
+            }
+            so_far.push_str(component);
+            let file = self.merged.files.get(&so_far);
+            if let Some((FileKind::Symlink, Some(target))) =
+                file.map(|file| (file.kind, file.target.as_deref()))
+            {
+                let rest: Vec<&str> = components.collect();
+                let start = if target.starts_with('/') { "" } else { &parent };
+                return Ok(Step::Elsewhere(format!(
+                    "{start}/{target}/{}",
+                    rest.join("/")
+                )));
+            }
+        }
+        match self.merged.files.get_key_value(&so_far) {
+            Some((path, file)) => Ok(Step::Found(path, file)),
+            None => Err(not_found(path, "")),
+        }
+    }
+
+    /// The files that [`packages`] reads, by path.
+    pub(crate) fn kept(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.merged.kept
+    }
+
+    /// The crates of each executable that says what it was built from, if [`Options::crates`]
+    /// asked for it.
+    pub fn crates(&self) -> &BTreeMap<String, Vec<Crate>> {
+        &self.merged.crates
+    }
+
+    /// Entries that were left out because they make no sense, such as paths with `..`.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Copies the content of a regular file, reading its layer again.
+    ///
+    /// # Errors
+    /// When the path leads to no regular file, the layer is damaged or the writer fails.
+    pub fn copy_content(
+        &self,
+        blobs: &dyn Blobs,
+        manifest: &Manifest,
+        path: &str,
+        out: &mut dyn Write,
+    ) -> Result<u64> {
+        let (name, file) = self.resolve(path)?;
+        if !matches!(file.kind, FileKind::File | FileKind::HardLink) {
+            return Err(Error::Unsupported {
+                what: format!("/{name}"),
+                problem: "it is not a regular file".to_owned(),
+            });
+        }
+        let (layer, entry) = file.content;
+        let layer = manifest.layers.get(layer);
+        let layer = layer.ok_or_else(|| not_found(name, " (its layer is gone)"))?;
+        let mut stream = LayerStream::open(blobs, layer)?;
+        for _ in 0..=entry {
+            stream.next_entry()?;
+        }
+        let copied = io::copy(&mut stream.reader, out);
+        copied.map_err(Error::io("cannot copy", std::path::Path::new(path)))
+    }
+
+    fn add_layer(
+        &mut self,
+        blobs: &dyn Blobs,
+        layer: &Descriptor,
+        number: usize,
+        options: &Options,
+    ) -> Result<()> {
+        let mut stream = LayerStream::open(blobs, layer)?;
+        let mut view = LayerView::default();
+        let mut count = 0;
+        while let Some(entry) = stream.next_entry()? {
+            let ordinal = count;
+            count += 1;
+            let name = match Name::of(&entry.path) {
+                Ok(name) => name,
+                Err(problem) => {
+                    self.note(format!("layer {number}: {problem}"));
+                    continue;
+                }
+            };
+            let Some(kind) = FileKind::of(entry.kind) else {
+                continue;
+            };
+            self.charge(&entry, &name, layer)?;
+            let mut file = new_file(&entry, kind, number, ordinal);
+            if let Name::Path(path) = &name {
+                self.look_inside(path, &mut file, &mut stream.reader, options, &mut view)
+                    .map_err(|error| stream_damaged(&stream.what, error))?;
+            }
+            view.add(name, file);
+        }
+        stream.finish()?;
+        self.merged.apply(view);
+        Ok(())
+    }
+
+    /// Reads the content of a file as far as somebody wants to know.
+    fn look_inside(
+        &mut self,
+        path: &str,
+        file: &mut File,
+        content: &mut dyn Read,
+        options: &Options,
+        view: &mut LayerView,
+    ) -> io::Result<()> {
+        if file.kind != FileKind::File {
+            return Ok(());
+        }
+        let keep = packages::is_data_base(path) && self.kept_size.saturating_add(file.size) <= KEPT;
+        let executable = options.crates && file.mode & 0o111 != 0;
+        let mut hasher = options.hash.then(|| Hasher::new(Algorithm::Sha256));
+        let mut tee = Tee {
+            inner: content,
+            hasher: hasher.as_mut(),
+        };
+        if keep {
+            let mut bytes = Vec::new();
+            tee.read_to_end(&mut bytes)?;
+            self.kept_size += bytes.len() as u64;
+            view.kept.insert(path.to_owned(), bytes);
+        } else if executable {
+            if let Some(crates) = packages::crates_of_executable(&mut tee)? {
+                view.crates.insert(path.to_owned(), crates);
+            }
+        }
+        if options.hash {
+            io::copy(&mut tee, &mut io::sink())?;
+        }
+        file.digest = hasher.map(Hasher::finish);
+        Ok(())
+    }
+
+    fn charge(&mut self, entry: &tar::Entry, name: &Name, layer: &Descriptor) -> Result<()> {
+        let xattrs = entry.xattrs.iter();
+        let xattrs: usize = xattrs.map(|(key, value)| key.len() + value.len()).sum();
+        let texts = name.len() + entry.link.len() + xattrs;
+        self.memory += texts as u64 + ENTRY_MEMORY;
+        if self.memory <= MEMORY {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: format!("layer {}", layer.digest),
+            problem: "the image has too many files to list".to_owned(),
+        })
+    }
+
+    fn note(&mut self, problem: String) {
+        if self.problems.len() < 1000 {
+            self.problems.push(problem);
+        }
+    }
+}
+
+enum Step<'a> {
+    Found(&'a str, &'a File),
+    Elsewhere(String),
+}
+
+fn not_found(path: &str, hint: &str) -> Error {
+    Error::NotFound {
+        what: format!("/{}", path.trim_start_matches('/')),
+        place: "the image".to_owned(),
+        hint: hint.to_owned(),
+    }
+}
+
+fn new_file(entry: &tar::Entry, kind: FileKind, layer: usize, ordinal: usize) -> File {
+    let target = match kind {
+        FileKind::Symlink => Some(String::from_utf8_lossy(&entry.link).into_owned()),
+        FileKind::HardLink => Name::of(&entry.link).ok().and_then(Name::into_path),
+        _ => None,
+    };
+    File {
+        kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        size: entry.size,
+        mtime: entry.mtime,
+        target,
+        xattrs: entry.xattrs.clone(),
+        layer,
+        digest: None,
+        content: (layer, ordinal),
+    }
+}
+
+/// Hashes what is read.
+struct Tee<'a> {
+    inner: &'a mut dyn Read,
+    hasher: Option<&'a mut Hasher>,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..read]);
+        }
+        Ok(read)
+    }
+}
+
+/// The entries of one layer.
+pub(crate) struct LayerStream<'a> {
+    pub(crate) what: String,
+    pub(crate) reader: tar::Reader<Box<dyn Read + Send + 'a>>,
+}
+
+impl<'a> LayerStream<'a> {
+    pub(crate) fn open(blobs: &'a dyn Blobs, layer: &Descriptor) -> Result<LayerStream<'a>> {
+        let what = format!("layer {} of {}", layer.digest, blobs.title());
+        let blob = VerifyingReader::new(blobs.open_blob(layer)?, layer);
+        let tar = decompress::layer(&layer.media_type, blob);
+        let tar = tar.map_err(|error| stream_damaged(&what, error))?;
+        Ok(LayerStream {
+            reader: tar::Reader::new(tar),
+            what,
+        })
+    }
+
+    pub(crate) fn next_entry(&mut self) -> Result<Option<tar::Entry>> {
+        let entry = self.reader.next_entry();
+        entry.map_err(|error| Error::damaged(&self.what, error.to_string()))
+    }
+
+    /// Reads what follows the archive, so that the digest of the whole blob is checked.
+    pub(crate) fn finish(self) -> Result<()> {
+        let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
+        rest.map(drop)
+            .map_err(|error| stream_damaged(&self.what, error))
+    }
+}
+
+fn stream_damaged(what: &str, error: io::Error) -> Error {
+    Error::damaged(what, error.to_string())
+}

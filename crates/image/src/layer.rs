@@ -1,0 +1,186 @@
+//! Making one layer: sources in, one deterministic compressed tar out.
+//!
+//! First all sources are gathered into a tree sorted by path, where clashes show; contents that do
+//! not lie in files of their own (those of packages) go to an anonymous temporary file. Then
+//! the tree is written, compressed and hashed in one pass. Memory holds paths and a few blocks,
+//! never a file.
+
+mod chart;
+mod debian;
+mod plain;
+mod spool;
+mod tree;
+mod users;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+use crate::archive::{self, Selection};
+use crate::compress::Compressor;
+use crate::digest::HashingWriter;
+use crate::layout::Layout;
+use crate::oci;
+use crate::output::{self, OutputDir};
+use crate::reference::Reference;
+use crate::spec::{
+    DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerRecord, LayerSpec, Source,
+    Version,
+};
+use crate::tar;
+use crate::{Error, Result};
+
+use spool::Spool;
+use tree::Tree;
+
+/// The file with the compressed tar in a layer's directory.
+pub const BLOB: &str = "blob";
+/// The file with the [`LayerRecord`].
+pub const RECORD: &str = "layer.json";
+/// The file with the [`LayerEntries`].
+pub const ENTRIES: &str = "entries.json";
+
+/// Makes a layer in the directory `out`: its blob, [`RECORD`] and [`ENTRIES`]. The bytes do
+/// not depend on the number of threads.
+///
+/// # Errors
+/// When a source can't be read or is damaged, two sources give one path, or the disk is full. Then
+/// nothing stands at `out`.
+pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord> {
+    let mut spool = Spool::new()?;
+    let gathered = gather(spec, &mut spool)?;
+    let output = OutputDir::create(out)?;
+    let record = write(spec, &gathered, &spool, &output, threads)?;
+    let entries = LayerEntries {
+        version: Version,
+        entries: gathered.tree.records(),
+    };
+    output.write(ENTRIES, &oci::to_bytes(&entries)?)?;
+    output.finish(RECORD, &oci::to_bytes(&record)?)?;
+    Ok(record)
+}
+
+/// All that goes into a layer.
+struct Gathered {
+    tree: Tree,
+    packages: Vec<DebianPackage>,
+    also_installed: Vec<DebianPackage>,
+}
+
+fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
+    let mut tree = Tree::default();
+    let mut debian = Vec::new();
+    for (number, source) in spec.sources.iter().enumerate() {
+        let at = format!("sources[{number}]");
+        match source {
+            Source::Debian(source) => debian.push((at, source)),
+            Source::CaCertificates(source) => debian::add_certificates(&mut tree, &at, source)?,
+            Source::File(source) => plain::add_file(&mut tree, &at, source)?,
+            Source::Tree(source) => plain::add_tree(&mut tree, &at, source)?,
+            Source::Text(source) => plain::add_text(&mut tree, &at, source)?,
+            Source::Directory(source) => plain::add_directory(&mut tree, &at, source)?,
+            Source::Symlink(source) => plain::add_symlink(&mut tree, &at, source)?,
+            Source::Chart(source) => chart::add(&mut tree, &at, source, spec.epoch)?,
+            Source::ImageArchive(source) => {
+                add_image_archive(&mut tree, &at, source, spec.epoch, spool)?;
+            }
+            Source::Users(source) => users::add(&mut tree, &at, source)?,
+        }
+    }
+    let (packages, also_installed) = add_debian(&mut tree, &debian, spool)?;
+    tree.complete()?;
+    Ok(Gathered {
+        tree,
+        packages,
+        also_installed,
+    })
+}
+
+/// All Debian sources together, because they share one status file.
+fn add_debian(
+    tree: &mut Tree,
+    sources: &[(String, &DebianSource)],
+    spool: &mut Spool,
+) -> Result<(Vec<DebianPackage>, Vec<DebianPackage>)> {
+    if sources.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    debian::add(tree, sources, spool)
+}
+
+fn add_image_archive(
+    tree: &mut Tree,
+    at: &str,
+    source: &ImageArchiveSource,
+    epoch: u64,
+    spool: &mut Spool,
+) -> Result<()> {
+    let reference: Reference = source.reference.parse().map_err(|error| {
+        Error::spec(
+            format!("{at}.reference"),
+            format!("{error}"),
+            "this is the name the image is loaded under",
+        )
+    })?;
+    let layout = Layout::open(&source.from)?;
+    let selection = Selection {
+        format: source.format,
+        references: vec![reference],
+        platform: None,
+        epoch,
+    };
+    let content = spool.add(|out| archive::write(&layout, &selection, out))?;
+    let path = tree::image_path(&format!("{at}.to"), &source.to)?;
+    let origin = format!("{at} (archive of {})", source.reference);
+    tree.insert(path, plain::file_node(content, 0o644, 0, 0, &origin))
+}
+
+fn write(
+    spec: &LayerSpec,
+    gathered: &Gathered,
+    spool: &Spool,
+    output: &OutputDir,
+    threads: usize,
+) -> Result<LayerRecord> {
+    let path = output.path().join(BLOB);
+    let cannot_write = || Error::io("cannot write", &path);
+    let file = File::create(&path).map_err(Error::io("cannot create", &path))?;
+    let blob = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
+    let compressor = Compressor::new(blob, spec.compression, threads).map_err(|error| {
+        Error::spec(
+            "compression.level",
+            error.to_string(),
+            "choose another level",
+        )
+    })?;
+    let mut writer = tar::Writer::new(HashingWriter::new(compressor));
+    for (path, node) in gathered.tree.nodes() {
+        let header = node.header(path, spec.epoch);
+        let failed = |source| Error::Io {
+            doing: "cannot add",
+            path: Path::new("/").join(path),
+            source,
+        };
+        let mut content = node.reader(spool)?;
+        writer.append(&header, &mut *content).map_err(failed)?;
+    }
+    let tar = writer.finish().map_err(cannot_write())?;
+    let (compressor, diff_id, uncompressed_size) = tar.finish();
+    let (buffer, digest, size) = compressor.finish().map_err(cannot_write())?.finish();
+    let file = buffer
+        .into_inner()
+        .map_err(|error| cannot_write()(error.into_error()))?;
+    output::sync(&file, &path)?;
+    Ok(LayerRecord {
+        version: Version,
+        media_type: spec.compression.algorithm.layer_media_type().to_owned(),
+        digest,
+        size,
+        diff_id,
+        uncompressed_size,
+        comment: spec.comment.clone(),
+        entries: gathered.tree.nodes().len() as u64,
+        debian_packages: gathered.packages.clone(),
+        also_installed: gathered.also_installed.clone(),
+    })
+}

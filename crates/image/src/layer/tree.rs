@@ -1,0 +1,298 @@
+//! The paths of a layer with all that is known of them, sorted, and what happens when two sources
+//! meet at one path.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::spool::Spool;
+use crate::spec::{EntryKind, EntryRecord, Mode};
+use crate::tar;
+use crate::{Error, Result};
+
+/// The directories whose mode is not 0755 wherever they are, when nobody declares them.
+const SPECIAL_DIRECTORIES: [(&str, u32); 3] =
+    [("root", 0o700), ("tmp", 0o1777), ("var/tmp", 0o1777)];
+
+/// The prefix that marks deletions in layers.
+pub(crate) const WHITEOUT: &str = ".wh.";
+
+/// What stands at one path.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) body: Body,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) xattrs: BTreeMap<String, Vec<u8>>,
+    pub(super) origin: Rc<str>,
+    pub(super) standing: Standing,
+    pub(super) supersedes: bool,
+}
+
+/// Whose word on a directory's mode and owner counts when several sources give it: the greatest's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Nobody asked for it, something lies below.
+    Implied,
+    /// Part of a copied directory.
+    Copied,
+    /// Part of a Debian package.
+    Packaged,
+    /// A source of its own.
+    Declared,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    Directory,
+    File(Content),
+    Symlink(String),
+    HardLink(String),
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Bytes(Vec<u8>),
+    File { path: PathBuf, length: u64 },
+    Spooled { offset: u64, length: u64 },
+}
+
+static NO_XATTRS: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+
+impl Node {
+    /// The header of the tar entry.
+    pub(super) fn header<'a>(&'a self, path: &'a str, mtime: u64) -> tar::Header<'a> {
+        let (kind, link) = match &self.body {
+            Body::Directory => (tar::Kind::Directory, ""),
+            Body::File(_) => (tar::Kind::File, ""),
+            Body::Symlink(target) => (tar::Kind::Symlink, target.as_str()),
+            Body::HardLink(target) => (tar::Kind::HardLink, target.as_str()),
+        };
+        // A hard link's attributes are those of what it names.
+        let hard_link = matches!(self.body, Body::HardLink(_));
+        tar::Header {
+            path,
+            kind,
+            mode: self.mode,
+            uid: u64::from(self.uid),
+            gid: u64::from(self.gid),
+            mtime,
+            size: self.length(),
+            link,
+            xattrs: if hard_link { &NO_XATTRS } else { &self.xattrs },
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match &self.body {
+            Body::File(Content::Bytes(bytes)) => bytes.len() as u64,
+            Body::File(Content::File { length, .. } | Content::Spooled { length, .. }) => *length,
+            _ => 0,
+        }
+    }
+
+    /// The content of a file; nothing for all else.
+    pub(super) fn reader<'a>(&'a self, spool: &'a Spool) -> Result<Box<dyn Read + 'a>> {
+        Ok(match &self.body {
+            Body::File(Content::Bytes(bytes)) => Box::new(&bytes[..]),
+            Body::File(Content::Spooled { offset, length }) => {
+                Box::new(BufReader::new(spool.section(*offset, *length)))
+            }
+            Body::File(Content::File { path, .. }) => {
+                let file = File::open(path).map_err(Error::io("cannot open", path))?;
+                Box::new(BufReader::with_capacity(256 << 10, file))
+            }
+            _ => Box::new(io::empty()),
+        })
+    }
+
+    fn is_directory(&self) -> bool {
+        matches!(self.body, Body::Directory)
+    }
+
+    fn attributes(&self) -> (u32, u32, u32) {
+        (self.mode, self.uid, self.gid)
+    }
+}
+
+/// All nodes by path, without leading slash.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    nodes: BTreeMap<String, Node>,
+}
+
+impl Tree {
+    /// The nodes in the order of their paths.
+    pub(super) fn nodes(&self) -> &BTreeMap<String, Node> {
+        &self.nodes
+    }
+
+    /// Puts a node at a path, or joins it with what is there.
+    pub(super) fn insert(&mut self, path: String, node: Node) -> Result<()> {
+        match self.nodes.entry(path) {
+            Slot::Vacant(slot) => {
+                slot.insert(node);
+            }
+            Slot::Occupied(mut slot) => {
+                if replaces(slot.key(), slot.get(), &node)? {
+                    slot.insert(node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the parents that are missing and makes sure that all parents are directories.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        let mut missing = BTreeMap::new();
+        for (path, node) in &self.nodes {
+            for (slash, _) in path.match_indices('/') {
+                let parent = &path[..slash];
+                match self.nodes.get(parent) {
+                    Some(above) if above.is_directory() => {}
+                    Some(above) => return Err(not_below(path, node, parent, above)),
+                    None => {
+                        missing
+                            .entry(parent.to_owned())
+                            .or_insert_with(|| implied(parent, &node.origin));
+                    }
+                }
+            }
+        }
+        self.nodes.append(&mut missing);
+        Ok(())
+    }
+
+    /// The paths for [`super::ENTRIES`].
+    pub(super) fn records(&self) -> Vec<EntryRecord> {
+        self.nodes
+            .iter()
+            .map(|(path, node)| record(path, node))
+            .collect()
+    }
+}
+
+/// Decides between two nodes at one path: whether the new one takes the place.
+fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
+    let conflict = || Error::Conflict {
+        path: path.to_owned(),
+        first: old.origin.to_string(),
+        second: new.origin.to_string(),
+        remedy: String::new(),
+    };
+    match (&old.body, &new.body) {
+        (Body::Directory, Body::Directory) => {
+            // Packages may disagree, and come in a fixed order; nobody else may.
+            let settled = old.standing != new.standing
+                || old.standing == Standing::Packaged
+                || old.attributes() == new.attributes();
+            if !settled {
+                return Err(conflict());
+            }
+            Ok(new.standing > old.standing
+                || (new.standing == old.standing
+                    && old.standing != Standing::Packaged
+                    && new.origin < old.origin))
+        }
+        (Body::Symlink(one), Body::Symlink(other)) if one == other => {
+            Ok((new.standing, &old.origin) > (old.standing, &new.origin))
+        }
+        _ => Err(conflict()),
+    }
+}
+
+fn implied(path: &str, origin: &Rc<str>) -> Node {
+    let special = SPECIAL_DIRECTORIES
+        .iter()
+        .find(|(special, _)| *special == path);
+    Node {
+        body: Body::Directory,
+        mode: special.map_or(0o755, |(_, mode)| *mode),
+        uid: 0,
+        gid: 0,
+        xattrs: BTreeMap::new(),
+        origin: Rc::clone(origin),
+        standing: Standing::Implied,
+        supersedes: false,
+    }
+}
+
+fn not_below(path: &str, node: &Node, parent: &str, above: &Node) -> Error {
+    match &above.body {
+        Body::Symlink(target) => Error::spec(
+            node.origin.to_string(),
+            format!(
+                "/{path} lies below /{parent}, which {} makes a symbolic link to {target}",
+                above.origin
+            ),
+            "give the path as it is without the link",
+        ),
+        _ => Error::Conflict {
+            path: parent.to_owned(),
+            first: format!("{} (not as a directory)", above.origin),
+            second: format!("{} (which puts /{path} below it)", node.origin),
+            remedy: String::new(),
+        },
+    }
+}
+
+fn record(path: &str, node: &Node) -> EntryRecord {
+    let (kind, target) = match &node.body {
+        Body::Directory => (EntryKind::Directory, None),
+        Body::File(_) => (EntryKind::File, None),
+        Body::Symlink(target) => (EntryKind::Symlink, Some(target.clone())),
+        Body::HardLink(target) => (EntryKind::HardLink, Some(target.clone())),
+    };
+    EntryRecord {
+        path: path.to_owned(),
+        kind,
+        mode: Mode(node.mode),
+        uid: node.uid,
+        gid: node.gid,
+        target,
+        origin: node.origin.to_string(),
+        implied: node.standing == Standing::Implied,
+        supersedes: node.supersedes,
+    }
+}
+
+/// Checks a path of a specification and takes the leading slash off. `/` itself becomes empty.
+pub(super) fn image_path(at: &str, path: &str) -> Result<String> {
+    let wrong = |problem: &str| {
+        Error::spec(
+            at,
+            format!("{path:?} {problem}"),
+            "write an absolute path in the image, such as /usr/bin/gateway",
+        )
+    };
+    let relative = path
+        .strip_prefix('/')
+        .ok_or_else(|| wrong("is not an absolute path"))?;
+    let relative = relative.strip_suffix('/').unwrap_or(relative);
+    if relative.is_empty() {
+        return Ok(String::new());
+    }
+    for component in relative.split('/') {
+        check_component(component).map_err(&wrong)?;
+    }
+    Ok(relative.to_owned())
+}
+
+/// Whether a name may stand in a path: it must name one thing in one directory.
+pub(super) fn check_component(name: &str) -> Result<(), &'static str> {
+    match name {
+        "" => Err("has an empty component"),
+        "." | ".." => Err("has a component that is . or .."),
+        _ if name.contains('\0') => Err("has a zero byte"),
+        _ if name.len() > 255 => Err("has a component of more than 255 bytes"),
+        _ if name.starts_with(WHITEOUT) => {
+            Err("has a component that starts with .wh., which image readers take for a deletion")
+        }
+        _ => Ok(()),
+    }
+}

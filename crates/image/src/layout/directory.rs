@@ -1,0 +1,135 @@
+//! A layout as a directory.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, openat};
+
+use super::DOCUMENT_LIMIT;
+use crate::digest::Digest;
+use crate::{Error, Result};
+
+/// An opened directory. Everything below it is opened step by step and without following links, so
+/// that nothing leads out of it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    root: OwnedFd,
+}
+
+impl Directory {
+    /// The path itself may be a link: `result` of `nix build` is one.
+    pub(super) fn open(path: &Path) -> Result<Directory> {
+        let root = File::open(path).map_err(Error::io("cannot open", path))?;
+        Ok(Directory {
+            path: path.to_owned(),
+            root: root.into(),
+        })
+    }
+
+    /// The content of a document of the layout itself.
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path.join(name);
+        let mut bytes = Vec::new();
+        let mut file = self.open_file(name)?.take(DOCUMENT_LIMIT + 1);
+        file.read_to_end(&mut bytes)
+            .map_err(Error::io("cannot read", &path))?;
+        if bytes.len() as u64 > DOCUMENT_LIMIT {
+            let problem = format!("it has more than {DOCUMENT_LIMIT} bytes");
+            return Err(Error::damaged(path.display().to_string(), problem));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.open_file(&digest.blob_path())?))
+    }
+
+    pub(super) fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        let name = digest.blob_path();
+        let file = self.open_file(&name)?;
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(Error::io("cannot look at", &self.path.join(name)))?;
+        Ok(metadata.len())
+    }
+
+    /// All names below `blobs`, two levels deep as they are meant to be.
+    pub(super) fn blob_paths(&self) -> Result<Vec<String>> {
+        let blobs = self.open_directory("blobs")?;
+        let mut paths = Vec::new();
+        for algorithm in self.names(&blobs, "blobs")? {
+            let below = format!("blobs/{algorithm}");
+            match self.open_directory(&below) {
+                Ok(directory) => {
+                    let names = self.names(&directory, &below)?;
+                    paths.extend(names.into_iter().map(|name| format!("{below}/{name}")));
+                }
+                Err(_) => paths.push(below),
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn names(&self, directory: &OwnedFd, name: &str) -> Result<Vec<String>> {
+        let failed = |error: rustix::io::Errno| {
+            Error::io("cannot list", &self.path.join(name))(error.into())
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Opens a regular file by a relative path without a link in it.
+    fn open_file(&self, name: &str) -> Result<File> {
+        // A pipe must not make the program wait.
+        let file = File::from(self.open_below(name, OFlags::NONBLOCK)?);
+        let path = self.path.join(name);
+        let metadata = file
+            .metadata()
+            .map_err(Error::io("cannot look at", &path))?;
+        if metadata.is_file() {
+            return Ok(file);
+        }
+        Err(Error::damaged(
+            path.display().to_string(),
+            "it is not a regular file",
+        ))
+    }
+
+    fn open_directory(&self, name: &str) -> Result<OwnedFd> {
+        self.open_below(name, OFlags::DIRECTORY)
+    }
+
+    fn open_below(&self, name: &str, last_flags: OFlags) -> Result<OwnedFd> {
+        let failed = |error: rustix::io::Errno| {
+            let path = self.path.join(name);
+            if error == rustix::io::Errno::LOOP || error == rustix::io::Errno::NOTDIR {
+                let problem = "it is reached through a symbolic link or is of the wrong kind; a layout must have real files and directories";
+                return Error::damaged(path.display().to_string(), problem);
+            }
+            Error::io("cannot open", &path)(error.into())
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut components = name.split('/').peekable();
+        let mut directory: Option<OwnedFd> = None;
+        while let Some(component) = components.next() {
+            let last = components.peek().is_none();
+            let flags = flags | if last { last_flags } else { OFlags::DIRECTORY };
+            let opened = match &directory {
+                Some(directory) => openat(directory, component, flags, Mode::empty()),
+                None => openat(&self.root, component, flags, Mode::empty()),
+            };
+            directory = Some(opened.map_err(failed)?);
+        }
+        directory.ok_or_else(|| failed(rustix::io::Errno::NOENT))
+    }
+}

@@ -1,0 +1,147 @@
+//! `image`: what the Nix side calls to make layers, images, indexes and archives.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use image::archive::{self, ArchiveFormat, Selection};
+use image::layout::Layout;
+use image::oci::Platform;
+use image::reference::Reference;
+use image::{assemble, compress, layer, multi, spec};
+
+/// Makes layers, OCI images, multi-platform indexes and image archives: the same bytes on every
+/// machine.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make one layer: DIR/blob, DIR/layer.json and DIR/entries.json
+    Layer {
+        /// The layer specification, in JSON: a file, or @NAME for an attribute of the derivation
+        spec: String,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How many threads compress; the bytes do not depend on it [default: NIX_BUILD_CORES, or
+        /// all cores]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+    },
+    /// Make the OCI image layout of an image from its layers
+    Assemble {
+        /// The image specification, in JSON: a file, or @NAME for an attribute of the derivation
+        spec: String,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Join layouts of several platforms into one
+    Index {
+        /// The index specification, in JSON: a file, or @NAME for an attribute of the derivation
+        spec: String,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Write a layout as one tar file
+    Archive {
+        /// The layout: a directory, or an archive to convert
+        layout: PathBuf,
+        /// What kind of archive
+        #[arg(long, value_enum)]
+        format: Format,
+        /// The name the image gets, such as gateway:0.1.0; may be repeated
+        #[arg(long = "reference", value_name = "NAME:TAG")]
+        references: Vec<Reference>,
+        /// The platform to take, of a layout that has several
+        #[arg(long, value_name = "OS/ARCHITECTURE")]
+        platform: Option<Platform>,
+        /// The time of the entries, in seconds since 1970
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        epoch: u64,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For containerd, k3s, podman, skopeo
+    Oci,
+    /// For docker load too
+    Docker,
+}
+
+impl From<Format> for ArchiveFormat {
+    fn from(format: Format) -> ArchiveFormat {
+        match format {
+            Format::Oci => ArchiveFormat::Oci,
+            Format::Docker => ArchiveFormat::Docker,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("image: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Layer { spec, out, threads } => make_layer(&spec::locate(&spec)?, &out, threads),
+        Command::Assemble { spec, out } => {
+            let parsed = spec::read(&spec::locate(&spec)?)?;
+            let manifest = assemble::make(&parsed, &out)
+                .with_context(|| format!("cannot assemble the image {:?}", parsed.name))?;
+            println!("{} {}", manifest.digest, out.display());
+            Ok(())
+        }
+        Command::Index { spec, out } => {
+            let parsed = spec::read(&spec::locate(&spec)?)?;
+            let index = multi::make(&parsed, &out)
+                .with_context(|| format!("cannot make the index {:?}", parsed.name))?;
+            println!("{} {}", index.digest, out.display());
+            Ok(())
+        }
+        Command::Archive {
+            layout,
+            format,
+            references,
+            platform,
+            epoch,
+            out,
+        } => {
+            let selection = Selection {
+                format: format.into(),
+                references,
+                platform,
+                epoch,
+            };
+            archive::save(&Layout::open(&layout)?, &selection, &out)?;
+            println!("{}", out.display());
+            Ok(())
+        }
+    }
+}
+
+fn make_layer(spec: &Path, out: &Path, threads: Option<usize>) -> anyhow::Result<()> {
+    let parsed: spec::LayerSpec = spec::read(spec)?;
+    let threads = threads.unwrap_or_else(compress::default_threads);
+    let record = layer::make(&parsed, out, threads)
+        .with_context(|| format!("cannot make the layer {:?}", parsed.comment))?;
+    println!("{} {}", record.digest, out.display());
+    Ok(())
+}

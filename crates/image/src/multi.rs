@@ -1,0 +1,69 @@
+//! Joining single-platform layouts into one multi-platform layout.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::assemble::{LayoutWriter, named, parse_references};
+use crate::layout::Layout;
+use crate::oci::{Descriptor, Index, media_type};
+use crate::spec::IndexSpec;
+use crate::{Error, Result};
+
+/// Makes a layout in the directory `out` whose one image index names the image of each layout, and
+/// returns the index's descriptor.
+///
+/// # Errors
+/// When a layout is damaged or has several images, two are for one platform, or the disk is full.
+/// Then nothing stands at `out`.
+pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
+    let references = parse_references(&spec.references)?;
+    if spec.layouts.is_empty() {
+        let problem = format!("the index {} has no layouts", spec.name);
+        return Err(Error::spec("layouts", problem, "name at least one"));
+    }
+    let mut writer = LayoutWriter::create(out)?;
+    let mut manifests = Vec::new();
+    for path in &spec.layouts {
+        manifests.push(add_layout(&mut writer, path)?);
+    }
+    manifests.sort_by(|one, other| one.platform.cmp(&other.platform));
+    refuse_equal_platforms(&manifests)?;
+    let mut index = Index::new(manifests);
+    index.annotations = Some(spec.annotations.clone());
+    let descriptor = writer.add_json(media_type::INDEX, &index)?;
+    writer.finish(&named(&descriptor, &references))?;
+    Ok(descriptor)
+}
+
+/// Copies the one image of a layout and describes it with its platform.
+fn add_layout(writer: &mut LayoutWriter, path: &Path) -> Result<Descriptor> {
+    let layout = Layout::open(path)?;
+    let image = layout.image(None, None)?;
+    let manifest = layout.manifest(&image.descriptor)?;
+    let config = layout.config(&manifest)?;
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        writer.copy(&layout, blob)?;
+    }
+    writer.copy(&layout, &image.descriptor)?;
+    let descriptor = image.descriptor;
+    let mut plain = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
+    plain.platform = Some(config.platform);
+    Ok(plain)
+}
+
+fn refuse_equal_platforms(manifests: &[Descriptor]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for platform in manifests
+        .iter()
+        .filter_map(|manifest| manifest.platform.as_ref())
+    {
+        if !seen.insert(platform) {
+            return Err(Error::spec(
+                "layouts",
+                format!("two layouts are for {platform}"),
+                "an index has one image a platform",
+            ));
+        }
+    }
+    Ok(())
+}

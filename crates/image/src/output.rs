@@ -1,0 +1,227 @@
+//! Output that is there whole or not at all.
+//!
+//! Files and directories are written under a temporary name beside the final one, synchronized to
+//! the disk and renamed. Whatever stops the program in between, a full disk or a kill, nothing
+//! stands under the final name.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{Error, Result};
+
+/// A directory in the making.
+///
+/// Some builders may create the final path but nothing beside it. For them the directory is
+/// made in place, and [`OutputDir::finish`] puts the file that makes it recognizable there last.
+#[derive(Debug)]
+pub struct OutputDir {
+    place: Place,
+    destination: PathBuf,
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Beside(TempDir),
+    InPlace(PathBuf),
+}
+
+impl OutputDir {
+    /// Starts a directory that is to stand at `destination`, where nothing may be but an empty
+    /// directory.
+    ///
+    /// # Errors
+    /// When something is there already or the parent can't be written to.
+    pub fn create(destination: &Path) -> Result<OutputDir> {
+        let destination = absolute(destination)?;
+        refuse_existing(&destination)?;
+        let beside = tempfile::Builder::new()
+            .prefix(&temporary_prefix(&destination))
+            .tempdir_in(parent(&destination));
+        let place = match beside {
+            Ok(directory) => Place::Beside(directory),
+            Err(error) if may_only_write_in_place(&error) => {
+                fs::create_dir_all(&destination)
+                    .map_err(Error::io("cannot create", &destination))?;
+                Place::InPlace(destination.clone())
+            }
+            Err(error) => {
+                return Err(Error::io("cannot create a directory beside", &destination)(
+                    error,
+                ));
+            }
+        };
+        Ok(OutputDir {
+            place,
+            destination,
+            finished: false,
+        })
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Beside(directory) => directory.path(),
+            Place::InPlace(path) => path,
+        }
+    }
+
+    /// Writes a small file and synchronizes it. The path is relative to the directory.
+    ///
+    /// # Errors
+    /// When the disk is full or the file can't be written.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path().join(path);
+        let mut file = File::create(&path).map_err(Error::io("cannot create", &path))?;
+        io::Write::write_all(&mut file, bytes).map_err(Error::io("cannot write", &path))?;
+        sync(&file, &path)
+    }
+
+    /// Writes the last file, the one without which readers do not accept the directory, and gives
+    /// the directory its final name.
+    ///
+    /// # Errors
+    /// When something appeared at the destination meanwhile, or the disk is full.
+    pub fn finish(mut self, last_file: &str, bytes: &[u8]) -> Result<()> {
+        sync_directories(self.path())?;
+        self.write(last_file, bytes)?;
+        sync_directory(self.path())?;
+        if let Place::Beside(directory) = &mut self.place {
+            make_readable(directory.path())?;
+            let renamed = fs::rename(directory.path(), &self.destination);
+            renamed.map_err(Error::io(
+                "cannot rename the finished output to",
+                &self.destination,
+            ))?;
+            directory.disable_cleanup(true);
+        }
+        self.finished = true;
+        // Not every builder may open the directory that its output stands in.
+        let _ = sync_directory(&parent(&self.destination));
+        Ok(())
+    }
+}
+
+impl Drop for OutputDir {
+    /// What was given up half-way goes away.
+    fn drop(&mut self) {
+        if let (Place::InPlace(path), false) = (&self.place, self.finished) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// A file in the making.
+#[derive(Debug)]
+pub struct OutputFile {
+    file: tempfile::NamedTempFile,
+    destination: PathBuf,
+}
+
+impl OutputFile {
+    /// Starts a file that is to stand at `destination`, replacing what is there.
+    ///
+    /// # Errors
+    /// When the directory can't be written to.
+    pub fn create(destination: &Path) -> Result<OutputFile> {
+        let destination = absolute(destination)?;
+        let file = tempfile::Builder::new()
+            .prefix(&temporary_prefix(&destination))
+            .tempfile_in(parent(&destination))
+            .map_err(Error::io("cannot create a file beside", &destination))?;
+        Ok(OutputFile { file, destination })
+    }
+
+    /// Where to write.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Gives the file its final name, readable for all.
+    ///
+    /// # Errors
+    /// When the disk is full or the name is taken by a directory.
+    pub fn finish(self) -> Result<()> {
+        let OutputFile { file, destination } = self;
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file()
+            .set_permissions(permissions)
+            .map_err(Error::io("cannot set the mode of", &destination))?;
+        sync(file.as_file(), &destination)?;
+        file.persist(&destination).map_err(|error| {
+            Error::io("cannot rename the finished output to", &destination)(error.error)
+        })?;
+        sync_directory(&parent(&destination))
+    }
+}
+
+/// Synchronizes a file to the disk, so that a full disk shows now.
+///
+/// # Errors
+/// When the disk is full or failing.
+pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
+    file.sync_all().map_err(Error::io("cannot write", path))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io("cannot make absolute", path))
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+fn temporary_prefix(destination: &Path) -> String {
+    let name = destination.file_name().unwrap_or_default();
+    format!(".{}.partial-", name.to_string_lossy())
+}
+
+fn refuse_existing(destination: &Path) -> Result<()> {
+    let first = match fs::read_dir(destination) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("cannot write to", destination)(error)),
+        Ok(mut entries) => entries.next(),
+    };
+    if first.is_none() {
+        return Ok(());
+    }
+    Err(Error::spec(
+        destination.display().to_string(),
+        "the output directory exists and is not empty",
+        "remove it or name another",
+    ))
+}
+
+fn may_only_write_in_place(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+/// Temporary directories are private; the result is for everybody.
+fn make_readable(path: &Path) -> Result<()> {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(path, permissions).map_err(Error::io("cannot set the mode of", path))
+}
+
+fn sync_directories(path: &Path) -> Result<()> {
+    for entry in fs::read_dir(path).map_err(Error::io("cannot list", path))? {
+        let entry = entry.map_err(Error::io("cannot list", path))?;
+        let kind = entry
+            .file_type()
+            .map_err(Error::io("cannot look at", path))?;
+        if kind.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    sync_directory(path)
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    let directory = File::open(path).map_err(Error::io("cannot open", path))?;
+    sync(&directory, path)
+}

@@ -1,0 +1,134 @@
+//! The Debian packages and the crates that an image is made of.
+
+mod executable;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::files::Listing;
+pub use crate::spec::DebianPackage;
+
+const STATUS: &str = "var/lib/dpkg/status";
+/// Where images without dpkg keep one paragraph a package.
+const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d/";
+const INFO: &str = "var/lib/dpkg/info/";
+/// The directories that are links into `/usr`; lists of packages name paths without knowing that.
+const MERGED: [&str; 6] = ["bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/"];
+
+/// A crate that a program was built from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Crate {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Whether [`Listing`] must keep the content of a file for this module.
+pub(crate) fn is_data_base(path: &str) -> bool {
+    path == STATUS
+        || path.starts_with(STATUS_DIRECTORY)
+        || (path.starts_with(INFO) && path.ends_with(".list"))
+}
+
+/// The Debian packages that dpkg's data base in the image lists as installed, sorted.
+///
+/// # Errors
+/// None at present; a malformed paragraph is passed over, as scanners do.
+pub fn installed(listing: &Listing) -> Result<Vec<DebianPackage>> {
+    let kept = listing.kept().iter();
+    let paragraphs = kept.filter(|(path, _)| {
+        *path == STATUS || (path.starts_with(STATUS_DIRECTORY) && !path.ends_with(".md5sums"))
+    });
+    let mut packages = BTreeSet::new();
+    for (path, bytes) in paragraphs {
+        let text = String::from_utf8_lossy(bytes);
+        for paragraph in text.split("\n\n") {
+            packages.extend(parse_paragraph(paragraph, path == STATUS));
+        }
+    }
+    Ok(packages.into_iter().collect())
+}
+
+fn parse_paragraph(paragraph: &str, with_state: bool) -> Option<DebianPackage> {
+    let field = |name: &str| crate::deb::field(paragraph, name).map(str::to_owned);
+    let state = field("Status").unwrap_or_default();
+    if with_state && !state.ends_with(" installed") {
+        return None;
+    }
+    Some(DebianPackage {
+        name: field("Package")?,
+        version: field("Version")?,
+        arch: field("Architecture")?,
+    })
+}
+
+/// Which Debian package each file belongs to, by path without leading slash.
+pub fn owners(listing: &Listing) -> BTreeMap<String, String> {
+    let mut owners = BTreeMap::new();
+    for (path, bytes) in listing.kept() {
+        let name = path
+            .strip_prefix(INFO)
+            .and_then(|name| name.strip_suffix(".list"));
+        let Some(name) = name else { continue };
+        let package = name.split(':').next().unwrap_or(name);
+        for line in String::from_utf8_lossy(bytes).lines() {
+            let owned = owned_path(line, listing);
+            // A directory belongs to many packages, which says nothing.
+            let Some(owned) = owned else { continue };
+            owners.insert(owned, package.to_owned());
+        }
+    }
+    owners
+}
+
+/// The path in the image of a line of a package's list, if there is a file.
+fn owned_path(line: &str, listing: &Listing) -> Option<String> {
+    let path = line.trim_start_matches('/');
+    let merged = MERGED.iter().any(|directory| path.starts_with(directory));
+    let candidates = [Some(path.to_owned()), merged.then(|| format!("usr/{path}"))];
+    candidates.into_iter().flatten().find(|path| {
+        let file = listing.get(path);
+        file.is_some_and(|file| file.kind != crate::files::FileKind::Directory)
+    })
+}
+
+/// The crates that an executable says it was built from: the section that `cargo auditable` adds.
+/// `None` for what is no such executable.
+pub(crate) fn crates_of_executable(content: &mut dyn Read) -> io::Result<Option<Vec<Crate>>> {
+    let Some(json) = executable::dependency_list(content)? else {
+        return Ok(None);
+    };
+    Ok(parse_dependency_list(&json))
+}
+
+/// The part of [the section's format](https://github.com/rust-secure-code/cargo-auditable) that
+/// says what there is.
+#[derive(Deserialize)]
+struct DependencyList {
+    packages: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    version: String,
+    /// `build` for what only ran at build time; absent for what is in the program.
+    #[serde(default)]
+    kind: Option<String>,
+}
+
+fn parse_dependency_list(json: &[u8]) -> Option<Vec<Crate>> {
+    let list: DependencyList = serde_json::from_slice(json).ok()?;
+    let in_program = |dependency: &Dependency| dependency.kind.as_deref() != Some("build");
+    let crates: BTreeSet<Crate> = list
+        .packages
+        .into_iter()
+        .filter(in_program)
+        .map(|Dependency { name, version, .. }| Crate { name, version })
+        .collect();
+    Some(crates.into_iter().collect())
+}

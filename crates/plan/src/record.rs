@@ -1,0 +1,108 @@
+//! What one process that Cargo started was given.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One process that Cargo started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The program's name, then its arguments.
+    pub argv: Vec<String>,
+    /// The variables that Cargo itself set.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub cwd: String,
+}
+
+/// The variable that names the directory of records. Where it is set, this program is a stand-in.
+pub const DIRECTORY: &str = "CRATEYARD_RECORDS";
+
+/// What the planner itself sets, and what is about the machine and not about the unit.
+const NOT_CARGOS: [&str; 13] = [
+    DIRECTORY,
+    "CARGO_HOME",
+    "CARGO_INCREMENTAL",
+    "CARGO_MAKEFLAGS",
+    "HOME",
+    "LANG",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "NUM_JOBS",
+    "PATH",
+    "RUSTC_BOOTSTRAP",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+impl Record {
+    /// The record of the process that calls this.
+    ///
+    /// # Errors
+    /// When an argument or a variable is not UTF-8.
+    pub fn of_this_process() -> Result<Self> {
+        let argv = std::env::args_os()
+            .map(|arg| {
+                arg.into_string()
+                    .map_err(|arg| anyhow::anyhow!("{arg:?} is not UTF-8"))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let env = std::env::vars()
+            .filter(|(name, _)| !NOT_CARGOS.contains(&name.as_str()))
+            .collect();
+        let cwd = std::env::current_dir()?.to_string_lossy().into_owned();
+        Ok(Self { argv, env, cwd })
+    }
+
+    /// Writes the record to a file of its own in `directory`.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(format!("{}.json", std::process::id()));
+        std::fs::write(&path, serde_json::to_vec(self)?)
+            .with_context(|| format!("cannot write the record {}", path.display()))
+    }
+
+    /// Reads all records of a directory. Their order means nothing.
+    ///
+    /// # Errors
+    /// When one can't be read.
+    pub fn load_all(directory: &Path) -> Result<Vec<Self>> {
+        let mut records = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            let bytes = std::fs::read(&path)
+                .with_context(|| format!("cannot read the record {}", path.display()))?;
+            records.push(serde_json::from_slice(&bytes)?);
+        }
+        Ok(records)
+    }
+
+    /// The value of a variable, if Cargo set it.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
+    /// The values of an option, given as `--option VALUE` or `--option=VALUE`.
+    pub fn values<'a>(&'a self, option: &'a str) -> impl Iterator<Item = &'a str> {
+        self.argv.iter().enumerate().filter_map(move |(i, arg)| {
+            if arg == option {
+                return self.argv.get(i + 1).map(String::as_str);
+            }
+            arg.strip_prefix(option)?.strip_prefix('=')
+        })
+    }
+
+    /// The value of a `-C NAME=VALUE`.
+    pub fn codegen(&self, name: &str) -> Option<&str> {
+        self.values("-C")
+            .find_map(|value| value.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether a flag without value is there.
+    pub fn has(&self, flag: &str) -> bool {
+        self.argv.iter().any(|arg| arg == flag)
+    }
+}

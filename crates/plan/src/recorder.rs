@@ -1,0 +1,116 @@
+//! The stand-ins for rustc and for build scripts while Cargo is being recorded.
+
+use crate::record::Record;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The real compiler, which answers Cargo's questions about itself.
+pub const COMPILERS: &str = "/usr/bin";
+
+/// The key under which a build script's stand-in tells its `OUT_DIR` to build scripts of packages
+/// that depend on it: Cargo hands it on as `DEP_<LINKS>_<KEY>`.
+pub const METADATA_KEY: &str = "CRATEYARD_OUT_DIR";
+
+/// Plays the program under whose name this one was started.
+///
+/// # Errors
+/// When the record can't be written, or rustc is called in a way that can't be recorded.
+pub fn play(directory: &Path) -> Result<()> {
+    let record = Record::of_this_process()?;
+    let name = record
+        .argv
+        .first()
+        .map(|p| file_name(p))
+        .unwrap_or_default();
+    if name.starts_with("build-script-") {
+        return play_build_script(&record, directory);
+    }
+    if is_question(&record) {
+        let program = format!("{COMPILERS}/{name}");
+        let error = Command::new(&program).args(&record.argv[1..]).exec();
+        return Err(error).with_context(|| format!("cannot start {program}"));
+    }
+    play_rustc(&record, directory)
+}
+
+fn play_build_script(record: &Record, directory: &Path) -> Result<()> {
+    record.save(directory)?;
+    let out_dir = record.var("OUT_DIR").context("Cargo set no OUT_DIR")?;
+    println!("cargo:{METADATA_KEY}={out_dir}");
+    Ok(())
+}
+
+/// Cargo asks for the version, for cfgs, for the names of outputs.
+fn is_question(record: &Record) -> bool {
+    record.has("-vV")
+        || record.has("-V")
+        || record.has("-")
+        || record.values("--print").next().is_some()
+}
+
+fn play_rustc(record: &Record, directory: &Path) -> Result<()> {
+    record.save(directory)?;
+    for path in outputs(record)? {
+        if path.extension().is_none() {
+            // A program: should it be a build script, then Cargo is going to run it.
+            fs::copy(std::env::current_exe()?, &path)?;
+        } else {
+            fs::write(&path, dep_info(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that rustc would write, as far as Cargo looks for them.
+pub fn outputs(record: &Record) -> Result<Vec<PathBuf>> {
+    let Some(name) = record.values("--crate-name").next() else {
+        bail!("Cargo called rustc without a crate name: {:?}", record.argv);
+    };
+    let dir = Path::new(record.values("--out-dir").next().unwrap_or("."));
+    let stem = format!(
+        "{name}{}",
+        record.codegen("extra-filename").unwrap_or_default()
+    );
+    let emit: Vec<&str> = record.values("--emit").flat_map(|e| e.split(',')).collect();
+    let mut files = vec![];
+    if emit.contains(&"dep-info") {
+        files.push(dir.join(format!("{stem}.d")));
+    }
+    if emit.contains(&"metadata") {
+        files.push(dir.join(format!("lib{stem}.rmeta")));
+    }
+    if emit.contains(&"link") {
+        let kinds: Vec<&str> = record.values("--crate-type").collect();
+        if record.has("--test") || kinds.contains(&"bin") {
+            files.push(dir.join(&stem));
+        }
+        for kind in kinds {
+            files.extend(library(kind).map(|extension| dir.join(format!("lib{stem}.{extension}"))));
+        }
+    }
+    Ok(files)
+}
+
+fn library(crate_type: &str) -> Option<&'static str> {
+    match crate_type {
+        "lib" | "rlib" => Some("rlib"),
+        "dylib" | "cdylib" | "proc-macro" => Some("so"),
+        "staticlib" => Some("a"),
+        _ => None,
+    }
+}
+
+fn dep_info(path: &Path) -> String {
+    match path.extension() {
+        Some(extension) if extension == "d" => format!("{}:\n", path.display()),
+        _ => String::new(),
+    }
+}
+
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}

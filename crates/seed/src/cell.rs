@@ -1,0 +1,282 @@
+//! Runs a program in a cell.
+//!
+//! The seed stays as the program's parent: it keeps its standard streams open until the program has ended, because Nix
+//! takes the end of the builder's output for the end of the build, and it passes on the program's exit status.
+
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, kill_process, set_parent_process_death_signal, waitpid,
+};
+
+use crate::arguments::Cell;
+use crate::enter::{Bind, Namespaces, Plan, Way};
+use crate::error::{Error, explain, shown};
+use crate::files::remove_tree;
+use crate::output;
+use crate::rooted::c_string;
+use crate::sys::{self, Signals};
+
+/// Where the build's directory is in the cell, and where programs start.
+const BUILD: &[u8] = b"/build";
+/// The variables in which Nix and others name the build's directory.
+const BUILD_VARIABLES: [&[u8]; 6] = [b"NIX_BUILD_TOP", b"PWD", b"TEMP", b"TEMPDIR", b"TMP", b"TMPDIR"];
+/// Signals that are passed on to the program.
+const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
+
+/// Runs the program that the options name and returns its exit code.
+///
+/// # Errors
+/// When the cell cannot be made or the program cannot be started.
+pub fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
+    let build = variable(&environment, b"NIX_BUILD_TOP").map(<[u8]>::to_vec);
+    let scratch = Scratch::make(&environment, build.is_none())?;
+    let variables = variables(options, environment, build.as_deref())?;
+    let code = spawn(options, &scratch, build.as_deref(), &variables);
+    scratch.remove();
+    code
+}
+
+/// Starts the program in a child process and waits for it.
+fn spawn(options: &Cell, scratch: &Scratch, build: Option<&[u8]>, variables: &[CString]) -> Result<i32, Error> {
+    sys::reset(Signal::CHILD);
+    let waited = [&FORWARDED[..], &[Signal::CHILD]].concat();
+    let before = sys::block(Signals::of(&waited));
+    let parent = getpid();
+    match unsafe { sys::fork() }.map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))? {
+        Some(child) => Ok(supervise(child, Signals::of(&waited))),
+        None => {
+            let error = become_program(options, scratch, build, variables, parent, before);
+            output::error(format!("seed: {error}\n").as_bytes());
+            sys::exit(error.exit_code())
+        }
+    }
+}
+
+/// In the child: enters the cell and executes the program. Returns only the error.
+fn become_program(
+    options: &Cell,
+    scratch: &Scratch,
+    build: Option<&[u8]>,
+    variables: &[CString],
+    parent: Pid,
+    signals: Signals,
+) -> Error {
+    // A killed seed leaves no program behind.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if rustix::process::getppid() != Some(parent) {
+        return Error::Cell("the seed was killed".into());
+    }
+    let directory = options.directory.as_deref().unwrap_or(BUILD);
+    let entered = plan(options, scratch, build)
+        .and_then(|plan| Namespaces { no_network: options.no_network }.enter(&plan))
+        .and_then(|()| {
+            let at = c_string(directory).map_err(Error::Usage)?;
+            chdir(&at).map_err(|errno| Error::Cell(format!("cannot start in {}: {}", shown(directory), explain(errno))))
+        });
+    if let Err(error) = entered {
+        return error;
+    }
+    sys::block(signals);
+    execute(&options.program, variables)
+}
+
+/// What the cell consists of.
+fn plan<'a>(options: &'a Cell, scratch: &'a Scratch, build: Option<&'a [u8]>) -> Result<Plan<'a>, Error> {
+    let mut binds = Vec::new();
+    let tmp = scratch.directory("tmp", 0o1777)?;
+    binds.push(Bind { source: tmp, place: b"/tmp" });
+    let build = match build {
+        Some(build) => build.to_vec(),
+        None => scratch.directory("build", 0o755)?,
+    };
+    binds.push(Bind { source: build, place: BUILD });
+    for (index, place) in options.writable.iter().enumerate() {
+        binds.push(Bind { source: scratch.directory(&format!("writable-{index}"), 0o755)?, place });
+    }
+    for (source, place) in &options.binds {
+        binds.push(Bind { source: source.clone(), place });
+    }
+    Ok(Plan { roots: &options.roots, binds, root: scratch.directory("root", 0o755)?, merged: scratch.path_of("merged") })
+}
+
+/// Waits for the program; passes signals on to it. Returns its exit code.
+fn supervise(child: Pid, signals: Signals) -> i32 {
+    loop {
+        let received = sys::wait(signals);
+        if received.signal == Signal::CHILD.as_raw() {
+            if let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::NOHANG) {
+                return exit_code(status);
+            }
+        } else if received.by_process {
+            // What a terminal sends, it sends to the program as well.
+            let signal = FORWARDED.into_iter().find(|signal| signal.as_raw() == received.signal);
+            if let Some(signal) = signal {
+                let _ = kill_process(child, signal);
+            }
+        }
+    }
+}
+
+fn exit_code(status: WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 125,
+    }
+}
+
+/// Executes the program; a name without a slash is looked for in `PATH`.
+fn execute(program: &[Vec<u8>], variables: &[CString]) -> Error {
+    let name = &program[0];
+    let arguments: Result<Vec<CString>, String> = program.iter().map(|argument| c_string(argument)).collect();
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(reason) => return Error::Usage(reason),
+    };
+    if name.contains(&b'/') {
+        return unexecutable(name, sys::execute(&arguments[0], &arguments, variables));
+    }
+    let Some(path) = variables.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")) else {
+        let reason = format!("{} cannot be looked for: the cell's environment has no PATH (use --env)", shown(name));
+        return Error::NotFound(reason);
+    };
+    let mut refused = None;
+    for directory in path.split(|&byte| byte == b':').filter(|directory| !directory.is_empty()) {
+        let candidate = [directory, name].join(&b'/');
+        let errno = match c_string(&candidate) {
+            Ok(c_candidate) => sys::execute(&c_candidate, &arguments, variables),
+            Err(_) => Errno::NOENT,
+        };
+        if !matches!(errno, Errno::NOENT | Errno::NOTDIR) {
+            refused.get_or_insert_with(|| unexecutable(&candidate, errno));
+        }
+    }
+    refused.unwrap_or_else(|| Error::NotFound(format!("{} is not in PATH={}", shown(name), String::from_utf8_lossy(path))))
+}
+
+fn unexecutable(path: &[u8], errno: Errno) -> Error {
+    let exists = c_string(path).is_ok_and(|path| rustix::fs::stat(&path).is_ok());
+    match errno {
+        Errno::NOENT | Errno::NOTDIR if !exists => Error::NotFound(format!("{} is not in the cell", shown(path))),
+        Errno::NOENT => Error::NotFound(format!("{} needs an interpreter that is not in the cell", shown(path))),
+        _ => Error::NotExecutable(format!("cannot execute {}: {}", shown(path), explain(errno))),
+    }
+}
+
+/// The program's environment. Where it names the build's directory outside, it names the one inside.
+fn variables(options: &Cell, outer: Vec<Vec<u8>>, build: Option<&[u8]>) -> Result<Vec<CString>, Error> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    if !options.clear_environment {
+        all.extend(outer.into_iter().map(|entry| match build {
+            Some(build) => inside(entry, build),
+            None => entry,
+        }));
+    }
+    for (name, value) in &options.variables {
+        all.retain(|entry| entry.strip_prefix(name.as_slice()).is_none_or(|rest| !rest.starts_with(b"=")));
+        all.push([name.as_slice(), value].join(&b'='));
+    }
+    all.iter().map(|entry| c_string(entry).map_err(Error::Usage)).collect()
+}
+
+fn inside(entry: Vec<u8>, build: &[u8]) -> Vec<u8> {
+    for name in BUILD_VARIABLES {
+        let value = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
+        if let Some(rest) = value.and_then(|value| value.strip_prefix(build)) {
+            if rest.is_empty() || rest[0] == b'/' {
+                return [name, b"=", BUILD, rest].concat();
+            }
+        }
+    }
+    entry
+}
+
+fn variable<'a>(environment: &'a [Vec<u8>], name: &[u8]) -> Option<&'a [u8]> {
+    environment
+        .iter()
+        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
+        .filter(|value| value.starts_with(b"/"))
+}
+
+/// The directory outside that holds what belongs to one cell.
+struct Scratch {
+    path: Vec<u8>,
+    /// Whether nobody else removes it.
+    own: bool,
+}
+
+impl Scratch {
+    fn make(environment: &[Vec<u8>], own: bool) -> Result<Self, Error> {
+        let parent = [&b"NIX_BUILD_TOP"[..], b"TMPDIR"].iter().find_map(|name| variable(environment, name));
+        let parent = parent.unwrap_or(b"/tmp");
+        let name = format!(".cell-{}", getpid().as_raw_nonzero());
+        // A killed seed may have left one of the same name.
+        for attempt in 0..100 {
+            let suffix = if attempt == 0 { String::new() } else { format!(".{attempt}") };
+            let path = [parent, b"/", name.as_bytes(), suffix.as_bytes()].concat();
+            match mkdir(path.as_slice(), Mode::from_raw_mode(0o700)) {
+                Ok(()) => return Ok(Self { path, own }),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::io(format!("make {}", shown(&path)), errno)),
+            }
+        }
+        Err(Error::io(format!("make a directory in {}", shown(parent)), Errno::EXIST))
+    }
+
+    fn path_of(&self, name: &str) -> Vec<u8> {
+        [&self.path, name.as_bytes()].join(&b'/')
+    }
+
+    fn directory(&self, name: &str, mode: u32) -> Result<Vec<u8>, Error> {
+        let path = self.path_of(name);
+        mkdir(path.as_slice(), Mode::from_raw_mode(mode as rustix::fs::RawMode))
+            .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
+        Ok(path)
+    }
+
+    /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to keep it.
+    fn remove(self) {
+        if self.own {
+            remove_tree(CWD, &self.path);
+            return;
+        }
+        for name in ["root", "merged", "tmp"] {
+            let _ = unlinkat(CWD, self.path_of(name).as_slice(), AtFlags::REMOVEDIR);
+        }
+        let _ = unlinkat(CWD, self.path.as_slice(), AtFlags::REMOVEDIR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(options: &Cell, outer: &[&str], build: Option<&str>) -> Vec<String> {
+        let outer = outer.iter().map(|entry| entry.as_bytes().to_vec()).collect();
+        let variables = variables(options, outer, build.map(str::as_bytes)).unwrap();
+        variables.into_iter().map(|entry| entry.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn variables_that_name_the_builds_directory_name_the_one_inside() {
+        let outer = ["TMPDIR=/tmp/nix-1/x", "TMP=/tmp/nix-12", "HOME=/tmp/nix-1", "NIX_BUILD_TOP=/tmp/nix-1"];
+        assert_eq!(
+            with(&Cell::default(), &outer, Some("/tmp/nix-1")),
+            ["TMPDIR=/build/x", "TMP=/tmp/nix-12", "HOME=/tmp/nix-1", "NIX_BUILD_TOP=/build"]
+        );
+    }
+
+    #[test]
+    fn a_given_variable_wins() {
+        let given = Cell { variables: vec![(b"A".into(), b"2".into())], ..Cell::default() };
+        assert_eq!(with(&given, &["A=1", "AB=1"], None), ["AB=1", "A=2"]);
+        let cleared = Cell { clear_environment: true, ..given };
+        assert_eq!(with(&cleared, &["A=1", "AB=1"], None), ["A=2"]);
+    }
+}

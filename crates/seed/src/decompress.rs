@@ -1,0 +1,289 @@
+//! The compressions that a package's members have. Whatever carries a checksum is checked against it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt::Debug;
+
+use lzma_rust2::{Action, Status, XzStream};
+use miniz_oxide::inflate::stream::{InflateState, inflate};
+use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use crate::error::shown;
+
+/// The most memory that an xz dictionary may take, in KiB: four times what `xz -9` uses.
+const XZ_MEMORY: u32 = 256 << 10;
+
+/// A member's bytes, decompressed bit by bit.
+pub enum Stream<'a> {
+    /// Not compressed.
+    Plain(&'a [u8]),
+    /// RFC 1952.
+    Gzip(Gzip<'a>),
+    /// The .xz format.
+    Xz(Xz<'a>),
+    /// RFC 8878.
+    Zstd(Zstd<'a>),
+}
+
+impl<'a> Stream<'a> {
+    /// Begins to decompress a member; the ending of its name tells how.
+    ///
+    /// # Errors
+    /// When the ending is none of `.tar`, `.tar.gz`, `.tar.xz`, `.tar.zst`.
+    pub fn new(name: &[u8], data: &'a [u8]) -> Result<Self, String> {
+        let ending = name.rsplit(|&byte| byte == b'.').next().unwrap_or_default();
+        match ending {
+            b"tar" => Ok(Self::Plain(data)),
+            b"gz" => Ok(Self::Gzip(Gzip::new(data))),
+            b"xz" => Ok(Self::Xz(Xz { input: data, stream: Box::new(XzStream::new_mem_limit(true, XZ_MEMORY)) })),
+            b"zst" => Ok(Self::Zstd(Zstd { input: data, decoder: FrameDecoder::new(), in_frame: false, frame_size: 0 })),
+            _ => Err(format!("member {} has an unknown compression (known: xz, zst, gz, none)", shown(name))),
+        }
+    }
+
+    /// Fills the beginning of `output` and returns how much; 0 is the end, all of it checked.
+    ///
+    /// # Errors
+    /// When the data are damaged or end too early.
+    pub fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+        match self {
+            Self::Plain(rest) => {
+                let size = rest.len().min(output.len());
+                let (now, later) = rest.split_at(size);
+                output[..size].copy_from_slice(now);
+                *rest = later;
+                Ok(size)
+            }
+            Self::Gzip(gzip) => gzip.read(output).map_err(|reason| format!("damaged gzip data: {reason}")),
+            Self::Xz(xz) => xz.read(output).map_err(|reason| format!("damaged xz data: {reason}")),
+            Self::Zstd(zstd) => zstd.read(output).map_err(|reason| format!("damaged zstd data: {reason}")),
+        }
+    }
+}
+
+/// An xz stream, or several of them.
+pub struct Xz<'a> {
+    input: &'a [u8],
+    stream: Box<XzStream>,
+}
+
+impl Xz<'_> {
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+        loop {
+            let step = self.stream.process(self.input, output, Action::Finish).map_err(|error| xz_reason(&error))?;
+            self.input = &self.input[step.bytes_consumed..];
+            if step.bytes_produced > 0 {
+                return Ok(step.bytes_produced);
+            }
+            match step.status {
+                Status::StreamEnd if self.input.is_empty() => return Ok(0),
+                Status::StreamEnd => return Err("there is something else behind it".into()),
+                Status::Ok if step.bytes_consumed == 0 => return Err("it ends too early".into()),
+                Status::Ok => {}
+            }
+        }
+    }
+}
+
+/// The message in an error. Which type the error has depends on the features that the decoder is built with.
+fn xz_reason(error: &dyn Debug) -> String {
+    let text = format!("{error:?}");
+    match (text.find('"'), text.rfind('"')) {
+        (Some(start), Some(end)) if start < end => text[start + 1..end].into(),
+        _ => "it ends too early".into(),
+    }
+}
+
+/// Zstandard frames, one behind the other.
+pub struct Zstd<'a> {
+    input: &'a [u8],
+    decoder: FrameDecoder,
+    in_frame: bool,
+    /// How much the frame has given so far.
+    frame_size: u64,
+}
+
+impl Zstd<'_> {
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+        loop {
+            if !self.in_frame && !self.next_frame()? {
+                return Ok(0);
+            }
+            if self.decoder.can_collect() > 0 {
+                let (_, size) = self.decoder.decode_from_to(&[], output).map_err(|error| error.to_string())?;
+                self.frame_size += size as u64;
+                return Ok(size);
+            }
+            if self.decoder.is_finished() {
+                self.end_frame()?;
+            } else {
+                self.decoder
+                    .decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1))
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+    }
+
+    /// Reads the header of the next frame that holds data; `false` at the end.
+    fn next_frame(&mut self) -> Result<bool, String> {
+        while !self.input.is_empty() {
+            match self.decoder.reset(&mut self.input) {
+                Ok(()) => {
+                    self.in_frame = true;
+                    self.frame_size = 0;
+                    return Ok(true);
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    self.input = self.input.get(length as usize..).ok_or("it ends too early")?;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(false)
+    }
+
+    fn end_frame(&mut self) -> Result<(), String> {
+        let wanted = self.decoder.get_checksum_from_data();
+        if wanted.is_some() && wanted != self.decoder.get_calculated_checksum() {
+            return Err("the checksum is wrong".into());
+        }
+        let size = self.decoder.content_size();
+        if size != 0 && size != self.frame_size {
+            return Err(format!("{} bytes instead of {size}", self.frame_size));
+        }
+        self.in_frame = false;
+        Ok(())
+    }
+}
+
+/// Gzip members, one behind the other.
+pub struct Gzip<'a> {
+    input: &'a [u8],
+    state: Box<InflateState>,
+    in_member: bool,
+    /// Whether a member has ended, so that the input may end, too.
+    complete: bool,
+    checksum: u32,
+    size: u32,
+}
+
+/// Bits of a gzip header's flags.
+const HAS_CHECKSUM: u8 = 1 << 1;
+const HAS_EXTRA: u8 = 1 << 2;
+const HAS_NAME: u8 = 1 << 3;
+const HAS_COMMENT: u8 = 1 << 4;
+
+impl<'a> Gzip<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        Self { input, state: InflateState::new_boxed(DataFormat::Raw), in_member: false, complete: false, checksum: 0, size: 0 }
+    }
+
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+        loop {
+            if !self.in_member {
+                if self.complete && self.input.is_empty() {
+                    return Ok(0);
+                }
+                self.header()?;
+                self.state.reset(DataFormat::Raw);
+                self.in_member = true;
+                self.checksum = 0;
+                self.size = 0;
+            }
+            let step = inflate(&mut self.state, self.input, output, MZFlush::None);
+            self.input = &self.input[step.bytes_consumed..];
+            let size = step.bytes_written;
+            self.checksum = crc32(self.checksum, &output[..size]);
+            self.size = self.size.wrapping_add(size as u32);
+            match step.status {
+                Ok(MZStatus::StreamEnd) => {
+                    self.trailer()?;
+                    self.in_member = false;
+                    self.complete = true;
+                }
+                Ok(_) if size > 0 || step.bytes_consumed > 0 => {}
+                Ok(_) | Err(MZError::Buf) => return Err("it ends too early".into()),
+                Err(_) => return Err("it cannot be decompressed".into()),
+            }
+            if size > 0 {
+                return Ok(size);
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<(), String> {
+        let fixed = self.take(10)?;
+        if fixed[..3] != [0x1f, 0x8b, 8] {
+            return Err("it does not begin as gzip does".into());
+        }
+        let flags = fixed[3];
+        if flags & HAS_EXTRA != 0 {
+            let size = self.take(2)?;
+            self.take(usize::from(u16::from_le_bytes([size[0], size[1]])))?;
+        }
+        for text in [HAS_NAME, HAS_COMMENT] {
+            if flags & text != 0 {
+                let end = self.input.iter().position(|&byte| byte == 0).ok_or("it ends too early")?;
+                self.take(end + 1)?;
+            }
+        }
+        if flags & HAS_CHECKSUM != 0 {
+            self.take(2)?;
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self) -> Result<(), String> {
+        let trailer = self.take(8)?;
+        let number = |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
+        if number(0) != self.checksum {
+            return Err("the checksum is wrong".into());
+        }
+        if number(4) != self.size {
+            return Err("the size is wrong".into());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, size: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self.input.split_at_checked(size).ok_or("it ends too early")?;
+        self.input = rest;
+        Ok(taken)
+    }
+}
+
+/// Continues a CRC-32 as gzip has it (RFC 1952, section 8).
+fn crc32(checksum: u32, data: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = crc32_table();
+    !data.iter().fold(!checksum, |crc, &byte| (crc >> 8) ^ TABLE[((crc as u8) ^ byte) as usize])
+}
+
+const fn crc32_table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_the_standard() {
+        assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
+    }
+}

@@ -1,0 +1,305 @@
+//! Ways to enter a root file system.
+//!
+//! There is one way now: namespaces. Where a container forbids them, a second one can stand beside it: chroot(2) into
+//! a tree of hard links. It would implement [`Way`], too.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use alloc::ffi::CString;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, StatVfsMountFlags, mkdir, openat, readlink, stat, statat, statvfs, symlink,
+};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
+};
+use rustix::process::{chdir, getgid, getuid, pivot_root};
+use rustix::system::sethostname;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::error::{Error, explain, shown};
+use crate::files::{names, open_directory, write_all};
+use crate::rooted::{Missing, Root, c_string};
+
+/// Who the program is, in every cell.
+const USER: u32 = 1000;
+const GROUP: u32 = 100;
+const HOST_NAME: &[u8] = b"localhost";
+/// Entries of a root file system that always come from elsewhere.
+const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
+/// What is shown in the cell as it is outside, where it exists.
+const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// What a cell consists of.
+pub struct Plan<'a> {
+    /// Root file systems, seen read-only; of a file in several, the first is seen.
+    pub roots: &'a [Vec<u8>],
+    /// What is bound into the cell, in this order.
+    pub binds: Vec<Bind<'a>>,
+    /// An empty directory that becomes the root.
+    pub root: Vec<u8>,
+    /// A directory that does not exist yet, for joining several roots.
+    pub merged: Vec<u8>,
+}
+
+/// A file or directory outside, and its place in the cell.
+pub struct Bind<'a> {
+    /// The path outside.
+    pub source: Vec<u8>,
+    /// The path in the cell.
+    pub place: &'a [u8],
+}
+
+/// A way to make the plan the root of the present process.
+pub trait Way {
+    /// Enters the cell: afterwards `/` is its root. The process must be a child made for that.
+    ///
+    /// # Errors
+    /// When the system does not let it; the process is then of no more use.
+    fn enter(&self, plan: &Plan<'_>) -> Result<(), Error>;
+}
+
+/// The way of an unprivileged user and mount namespace.
+pub struct Namespaces {
+    /// Whether the cell has no network but an own loopback.
+    pub no_network: bool,
+}
+
+impl Way for Namespaces {
+    fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
+        self.unshare()?;
+        let source = source_root(plan)?;
+        let root = Skeleton::mount(&plan.root)?;
+        root.bind_top(&source)?;
+        for path in SHARED {
+            if exists(path) {
+                root.bind(path, path)?;
+            }
+        }
+        for bind in &plan.binds {
+            root.bind(&bind.source, bind.place)?;
+        }
+        root.become_root()
+    }
+}
+
+impl Namespaces {
+    /// Makes the namespaces, in which this process is user 1000 of group 100, and may mount.
+    fn unshare(&self) -> Result<(), Error> {
+        let (user, group) = (getuid().as_raw(), getgid().as_raw());
+        let mut flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+        if self.no_network {
+            flags |= UnshareFlags::NEWNET;
+        }
+        // Safe: no thread shares anything with this one.
+        unsafe { unshare_unsafe(flags) }.map_err(|errno| forbidden("make a user namespace", errno))?;
+        // Without privileges, a group can be mapped only when setgroups(2) is given up.
+        match write_file(c"/proc/self/setgroups", "deny") {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(forbidden("write /proc/self/setgroups", errno)),
+        }
+        write_file(c"/proc/self/uid_map", &format!("{USER} {user} 1"))
+            .map_err(|errno| forbidden("write /proc/self/uid_map", errno))?;
+        write_file(c"/proc/self/gid_map", &format!("{GROUP} {group} 1"))
+            .map_err(|errno| forbidden("write /proc/self/gid_map", errno))?;
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .map_err(|errno| forbidden("mount in a user namespace", errno))?;
+        let _ = sethostname(HOST_NAME);
+        if self.no_network {
+            crate::network::loopback_up();
+        }
+        Ok(())
+    }
+}
+
+/// The root file system to show: the only one, or all of them joined by overlayfs.
+fn source_root(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
+    if let [only] = plan.roots {
+        return Ok(only.clone());
+    }
+    mkdir(plan.merged.as_slice(), DIRECTORY_MODE)
+        .map_err(|errno| Error::io(format!("make {}", shown(&plan.merged)), errno))?;
+    let lower: Vec<Vec<u8>> = plan.roots.iter().map(|root| escaped(root)).collect();
+    let data = [b"lowerdir=", lower.join(&b':').as_slice()].concat();
+    let data = c_string(&data).map_err(Error::Usage)?;
+    mount(c"overlay", plan.merged.as_slice(), c"overlay", MountFlags::RDONLY, data.as_c_str()).map_err(|errno| {
+        let roots: Vec<String> = plan.roots.iter().map(|root| shown(root)).collect();
+        Error::Cell(format!(
+            "cannot join the roots {}: {}. This needs overlayfs in user namespaces (Linux 5.11 or later); \
+             without it, unpack all packages into one root",
+            roots.join(", "),
+            explain(errno)
+        ))
+    })?;
+    Ok(plan.merged.clone())
+}
+
+/// A path as an overlayfs option takes it.
+fn escaped(path: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(path.len());
+    for &byte in path {
+        if matches!(byte, b':' | b',' | b'\\') {
+            escaped.push(b'\\');
+        }
+        escaped.push(byte);
+    }
+    escaped
+}
+
+/// The new root: a small file system in memory that holds the places where all else is mounted.
+struct Skeleton {
+    path: Vec<u8>,
+    root: Root,
+}
+
+impl Skeleton {
+    fn mount(path: &[u8]) -> Result<Self, Error> {
+        let failed = |errno| forbidden("mount the cell's root", errno);
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount(c"cell", path, c"tmpfs", flags, c"mode=755").map_err(failed)?;
+        let directory = open_directory(CWD, path).map_err(failed)?;
+        Ok(Self { path: path.to_vec(), root: Root::new(directory) })
+    }
+
+    /// Shows what is at the top of a root file system, read-only.
+    fn bind_top(&self, source: &[u8]) -> Result<(), Error> {
+        let failed = |errno| Error::io(format!("read the root {}", shown(source)), errno);
+        let directory = open_directory(CWD, source).map_err(failed)?;
+        for name in names(&directory).map_err(failed)? {
+            if REPLACED.contains(&name.as_slice()) {
+                continue;
+            }
+            let from = [source, &name].join(&b'/');
+            let to = [self.path.as_slice(), &name].join(&b'/');
+            let failed = |errno| Error::Cell(format!("cannot show {} in the cell: {}", shown(&from), explain(errno)));
+            let status = statat(&directory, name.as_slice(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            match FileType::from_raw_mode(status.st_mode) {
+                FileType::Symlink => {
+                    let target = readlink(from.as_slice(), Vec::new()).map_err(failed)?;
+                    symlink(&target, to.as_slice()).map_err(failed)?;
+                    continue;
+                }
+                FileType::Directory => mkdir(to.as_slice(), DIRECTORY_MODE).map_err(failed)?,
+                _ => drop(new_file(CWD, &c_string(&to).map_err(Error::Usage)?).map_err(failed)?),
+            }
+            mount_bind_recursive(from.as_slice(), to.as_slice())
+                .and_then(|()| make_read_only(&to))
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Binds a file or directory from outside to a place in the cell, which is made if it does not exist.
+    fn bind(&self, source: &[u8], place: &[u8]) -> Result<(), Error> {
+        let failed = |errno| {
+            Error::Cell(format!("cannot bind {} to {} in the cell: {}", shown(source), shown(place), explain(errno)))
+        };
+        let status = stat(source).map_err(failed)?;
+        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let target = self.place(place, is_directory)?;
+        // The file descriptor stands for the place, so that no link in it can lead outside.
+        let target = format!("/proc/self/fd/{}", target.as_raw_fd());
+        // Without what is mounted below: the build's directory holds this very root. Where something else is mounted
+        // there, the kernel insists on it.
+        let bound = match source {
+            _ if SHARED.contains(&source) => mount_bind_recursive(source, target.as_str()),
+            _ => mount_bind(source, target.as_str()).or_else(|_| mount_bind_recursive(source, target.as_str())),
+        };
+        bound.map_err(failed)
+    }
+
+    /// Opens a place in the cell, and makes it first if need be.
+    fn place(&self, place: &[u8], is_directory: bool) -> Result<OwnedFd, Error> {
+        let unusable = |reason: String| {
+            Error::Cell(format!(
+                "there is no place {} in the cell: {reason}; below what comes from a root, let \
+                 `seed unpack --mkdir` or `--text` make it",
+                shown(place)
+            ))
+        };
+        if is_directory {
+            return self
+                .root
+                .directory(place, Missing::Make(DIRECTORY_MODE))
+                .map_err(|problem| unusable(problem.reason));
+        }
+        let (parent, name) =
+            self.root.parent(place, Missing::Make(DIRECTORY_MODE)).map_err(|problem| unusable(problem.reason))?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&parent, &name, flags, Mode::empty())
+            .or_else(|_| new_file(parent.as_fd(), &name).and_then(|_| openat(&parent, &name, flags, Mode::empty())))
+            .map_err(|errno| unusable(explain(errno)))
+    }
+
+    /// Makes this the root of the process and lets go of all that was outside.
+    fn become_root(self) -> Result<(), Error> {
+        let failed = |errno| forbidden("enter the cell's root", errno);
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        mount_remount(self.path.as_slice(), flags, c"").map_err(failed)?;
+        chdir(self.path.as_slice()).map_err(failed)?;
+        // The old root goes onto the new one, from where it is unmounted.
+        pivot_root(c".", c".").map_err(failed)?;
+        unmount(c".", UnmountFlags::DETACH).map_err(failed)?;
+        chdir(c"/").map_err(failed)
+    }
+}
+
+/// Makes a bind mount read-only. The flags that it has cannot be dropped in a user namespace.
+fn make_read_only(path: &[u8]) -> Result<(), Errno> {
+    let present = statvfs(path)?.f_flag;
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
+    for (has, keep) in [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ] {
+        if present.contains(has) {
+            flags |= keep;
+        }
+    }
+    mount_remount(path, flags, c"")
+}
+
+fn new_file(parent: impl AsFd, name: &CString) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::from_raw_mode(0o644))
+}
+
+fn write_file(path: &CStr, content: &str) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    write_all(&file, content.as_bytes())
+}
+
+fn exists(path: &[u8]) -> bool {
+    stat(path).is_ok()
+}
+
+/// Why there is no cell, and what helps.
+fn forbidden(what: &str, errno: Errno) -> Error {
+    let remedy = match errno {
+        Errno::NOSPC => "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`",
+        Errno::PERM | Errno::ACCESS => {
+            "user namespaces are forbidden here. Which one helps depends on who forbids them: \
+             `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu 23.10 and later), \
+             `sysctl kernel.unprivileged_userns_clone=1` (older Debian), or, in a container, \
+             leave to make namespaces and mounts (`--privileged`, or a seccomp and AppArmor profile that allows them)"
+        }
+        Errno::INVAL | Errno::NOSYS => {
+            "this kernel has no user namespaces (CONFIG_USER_NS), or the sandbox that this runs in has no support for them"
+        }
+        _ => "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them",
+    };
+    Error::Cell(format!(
+        "cannot {what}: {}\n  {remedy}.\n  There is no other way to enter a cell yet.",
+        explain(errno)
+    ))
+}

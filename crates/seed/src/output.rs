@@ -1,0 +1,25 @@
+//! Standard output and standard error.
+
+use rustix::io::{Errno, write};
+use rustix::stdio::{stderr, stdout};
+
+/// Writes all of `text` to standard output.
+///
+/// # Errors
+/// The error number of the write that failed.
+pub fn print(mut text: &[u8]) -> Result<(), Errno> {
+    while !text.is_empty() {
+        // The program never closes its standard streams.
+        match write(unsafe { stdout() }, text) {
+            Ok(written) => text = &text[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Writes `text` to standard error. There is nobody to tell when that fails.
+pub fn error(text: &[u8]) {
+    let _ = write(unsafe { stderr() }, text);
+}

@@ -1,0 +1,174 @@
+//! Paths below a directory that nothing leads out of.
+//!
+//! Every component is opened by itself and no symbolic link is followed by the kernel: links are read and resolved
+//! here, as chroot(2) would see them. So an absolute link means a path below the root, and `..` cannot climb out.
+
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, mkdirat, openat, readlinkat};
+use rustix::io::Errno;
+
+use crate::error::{explain, shown};
+
+/// As many links as the kernel follows in one path.
+const MOST_LINKS: usize = 40;
+
+/// A directory as the root of paths.
+pub struct Root {
+    directory: OwnedFd,
+}
+
+/// Whether a missing directory is made (with this mode) or an error.
+#[derive(Clone, Copy)]
+pub enum Missing {
+    Make(Mode),
+    Fail,
+}
+
+/// Why a path does not lead to a directory of the root.
+pub struct Unresolved {
+    /// What is wrong, for people.
+    pub reason: String,
+}
+
+/// A component still to walk, and whether a link brought it in.
+struct Step {
+    name: Vec<u8>,
+    from_link: bool,
+}
+
+impl Root {
+    /// Takes an open directory as a root.
+    pub fn new(directory: OwnedFd) -> Self {
+        Self { directory }
+    }
+
+    /// The root itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Opens the directory at `path`.
+    ///
+    /// # Errors
+    /// When the path leaves the root, a component is missing or is no directory, or the system refuses. A directory
+    /// that only the target of a link names is never made.
+    pub fn directory(&self, path: &[u8], missing: Missing) -> Result<OwnedFd, Unresolved> {
+        let mut steps = steps(path, false);
+        let mut above: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        while let Some(step) = steps.pop() {
+            let here = above.last().map_or(self.directory.as_fd(), AsFd::as_fd);
+            if step.name == b".." {
+                if above.pop().is_none() {
+                    return Err(wrong(format!("it leads out of the root through {}", shown(path))));
+                }
+                continue;
+            }
+            let name = c_string(&step.name).map_err(wrong)?;
+            let may_make = if step.from_link { Missing::Fail } else { missing };
+            match enter(here, &name, may_make) {
+                Ok(directory) => above.push(directory),
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    let target = readlinkat(here, &name, Vec::new())
+                        .map_err(|_| wrong(format!("{} is not a directory", shown(&step.name))))?;
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(wrong(format!("there are more than {MOST_LINKS} symbolic links in it")));
+                    }
+                    if target.as_bytes().starts_with(b"/") {
+                        above.clear();
+                    }
+                    steps.extend(self::steps(target.as_bytes(), true));
+                }
+                Err(Errno::NOENT) => {
+                    let through = if step.from_link { ", to which a symbolic link leads," } else { "" };
+                    return Err(Unresolved {
+                        reason: format!("the directory {}{through} does not exist", shown(&step.name)),
+                    });
+                }
+                Err(errno) => {
+                    return Err(wrong(format!("cannot enter {}: {}", shown(&step.name), explain(errno))));
+                }
+            }
+        }
+        match above.pop() {
+            Some(directory) => Ok(directory),
+            None => self
+                .directory
+                .try_clone()
+                .map_err(|_| wrong("cannot open the root again: too many open files".into())),
+        }
+    }
+
+    /// Opens the directory that holds the last component of `path` and returns it with that component.
+    ///
+    /// # Errors
+    /// As [`Root::directory`], and when the path names the root itself or ends in `..`.
+    pub fn parent(&self, path: &[u8], missing: Missing) -> Result<(OwnedFd, CString), Unresolved> {
+        let (parent, name) = split(path);
+        if name.is_empty() || name == b"." || name == b".." {
+            return Err(wrong(format!("{} names no file", shown(path))));
+        }
+        Ok((self.directory(parent, missing)?, c_string(name).map_err(wrong)?))
+    }
+}
+
+/// A path without trailing slashes, cut before its last component.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let path = &path[..end];
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// A name or path as the kernel takes it.
+///
+/// # Errors
+/// A message, when it holds a zero byte.
+pub fn c_string(bytes: &[u8]) -> Result<CString, String> {
+    CString::new(bytes).map_err(|_| format!("{} holds a zero byte", shown(bytes)))
+}
+
+/// The components of a path, the last one first.
+fn steps(path: &[u8], from_link: bool) -> Vec<Step> {
+    path.split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .rev()
+        .map(|name| Step { name: name.to_vec(), from_link })
+        .collect()
+}
+
+fn enter(here: BorrowedFd<'_>, name: &CString, missing: Missing) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match (openat(here, name, flags, Mode::empty()), missing) {
+        (Err(Errno::NOENT), Missing::Make(mode)) => {
+            mkdirat(here, name, mode)?;
+            openat(here, name, flags, Mode::empty())
+        }
+        (opened, _) => opened,
+    }
+}
+
+fn wrong(reason: String) -> Unresolved {
+    Unresolved { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_before_its_last_component() {
+        assert_eq!(split(b"usr/bin/cc"), (&b"usr/bin"[..], &b"cc"[..]));
+        assert_eq!(split(b"cc"), (&b""[..], &b"cc"[..]));
+        assert_eq!(split(b"/cc//"), (&b""[..], &b"cc"[..]));
+        assert_eq!(split(b"//"), (&b""[..], &b""[..]));
+    }
+}

@@ -1,0 +1,155 @@
+//! The few system calls that a C library keeps to itself: making a process, becoming a program, and signals.
+
+use alloc::vec::Vec;
+use core::arch::asm;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+use alloc::ffi::CString;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub const RT_SIGACTION: usize = 13;
+    pub const RT_SIGPROCMASK: usize = 14;
+    pub const CLONE: usize = 56;
+    pub const EXECVE: usize = 59;
+    pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const EXIT_GROUP: usize = 231;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod number {
+    pub const EXIT_GROUP: usize = 94;
+    pub const RT_SIGACTION: usize = 134;
+    pub const RT_SIGPROCMASK: usize = 135;
+    pub const RT_SIGTIMEDWAIT: usize = 137;
+    pub const CLONE: usize = 220;
+    pub const EXECVE: usize = 221;
+}
+
+const SIG_SETMASK: usize = 2;
+const MASK_SIZE: usize = 8;
+
+/// A system call; the result is negative on failure.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
+    let result;
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") arguments[0], in("rsi") arguments[1],
+            in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4],
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// A system call; the result is negative on failure.
+#[cfg(target_arch = "aarch64")]
+unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
+    let result;
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") arguments[0] => result, in("x1") arguments[1],
+            in("x2") arguments[2], in("x3") arguments[3], in("x4") arguments[4], options(nostack));
+    }
+    result
+}
+
+fn checked(result: isize) -> Result<usize, Errno> {
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result as i32))
+}
+
+/// Ends the process.
+pub fn exit(code: i32) -> ! {
+    unsafe { call(number::EXIT_GROUP, [code as usize, 0, 0, 0, 0]) };
+    // Not reached: the call does not fail.
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Makes a child process, a copy of this one; the parent gets the child's id, the child gets `None`.
+///
+/// # Errors
+/// `EAGAIN` or `ENOMEM` when there can be no more processes.
+///
+/// # Safety
+/// The process must have one thread: the child has only the calling one, and locks stay as they are.
+pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
+    let pid = checked(unsafe { call(number::CLONE, [Signal::CHILD.as_raw() as usize, 0, 0, 0, 0]) })?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
+/// Becomes another program. Returns only when that fails.
+pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let arguments = pointers(arguments);
+    let environment = pointers(environment);
+    let result = unsafe {
+        call(
+            number::EXECVE,
+            [program.as_ptr() as usize, arguments.as_ptr() as usize, environment.as_ptr() as usize, 0, 0],
+        )
+    };
+    Errno::from_raw_os_error(-result as i32)
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Signals(u64);
+
+impl Signals {
+    /// The set that holds the given signals.
+    pub fn of(signals: &[Signal]) -> Self {
+        Self(signals.iter().fold(0, |set, signal| set | 1 << (signal.as_raw() - 1)))
+    }
+}
+
+/// Blocks exactly the given signals and returns those that were blocked before.
+pub fn block(signals: Signals) -> Signals {
+    let mut before = 0_u64;
+    unsafe {
+        call(
+            number::RT_SIGPROCMASK,
+            [SIG_SETMASK, &raw const signals.0 as usize, &raw mut before as usize, MASK_SIZE, 0],
+        );
+    }
+    Signals(before)
+}
+
+/// Gives a signal its default action, which the parent of this process may have changed.
+pub fn reset(signal: Signal) {
+    // The kernel's structure: handler, flags, restorer (where there is one), mask. All zero is the default action.
+    let default = [0_usize; 4];
+    unsafe {
+        call(number::RT_SIGACTION, [signal.as_raw() as usize, default.as_ptr() as usize, 0, MASK_SIZE, 0]);
+    }
+}
+
+/// A signal that was waited for, and whether a process sent it (rather than the kernel or a terminal).
+pub struct Received {
+    /// The signal's number.
+    pub signal: i32,
+    /// Whether kill(2) or the like sent it.
+    pub by_process: bool,
+}
+
+/// Waits for one of the blocked signals in the set.
+pub fn wait(signals: Signals) -> Received {
+    // siginfo_t: 128 bytes that begin with signal, error number and code; sent by a process when the code is 0 or less.
+    let mut information = [0_i32; 32];
+    loop {
+        let result = unsafe {
+            call(
+                number::RT_SIGTIMEDWAIT,
+                [&raw const signals.0 as usize, &raw mut information as usize, 0, MASK_SIZE, 0],
+            )
+        };
+        if result > 0 {
+            return Received { signal: result as i32, by_process: information[2] <= 0 };
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Makes a root file system out of packages.
+//!
+//! Ownership, set-id bits, devices and times are left out: a Nix store cannot hold them. Maintainer scripts do not run;
+//! what they would have done is given as additions.
+
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, fchmod, linkat, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::umask;
+
+use crate::arguments::{Addition, Unpack};
+use crate::deb;
+use crate::error::{Error, explain, shown};
+use crate::files::{Mapped, names, open_directory, read_full, write_all};
+use crate::rooted::{Missing, Root, Unresolved, c_string, split};
+use crate::tar::{Entry, Kind, Reader};
+
+/// Directories at the top that are links into `usr`: Debian's merged layout.
+const MERGED: [&[u8]; 6] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"];
+const CERTIFICATES: &[u8] = b"usr/share/ca-certificates";
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+/// Bits of a mode that a package may set.
+const KEPT_MODE: u32 = 0o1777;
+const BUFFER: usize = 64 << 10;
+
+/// Makes the root that the options describe.
+///
+/// # Errors
+/// [`Error::Package`] names the package that is damaged or does not fit; [`Error::Io`] what the system refused.
+pub fn unpack(options: &Unpack) -> Result<(), Error> {
+    // Modes are as the packages have them.
+    umask(Mode::empty());
+    let mut unpacker = Unpacker::new(options)?;
+    for package in &options.packages {
+        let file = Mapped::open(package)?;
+        unpacker.package(file.bytes()).map_err(|problem| match problem {
+            Problem::Package(reason) => Error::Package { package: base_name(package), reason },
+            Problem::Io(what, errno) => Error::io(format!("{what} of {}", base_name(package)), errno),
+        })?;
+    }
+    for addition in &options.additions {
+        unpacker.add(addition)?;
+    }
+    if let Some(path) = &options.ca_certificates {
+        unpacker.ca_certificates(path)?;
+    }
+    unpacker.restore_modes()
+}
+
+struct Unpacker {
+    root: Root,
+    /// Normalized paths.
+    exclude: Vec<Vec<u8>>,
+    /// Normalized paths that an addition replaces, sorted: there packages may disagree.
+    replaced: Vec<Vec<u8>>,
+    /// The directory of the last entry: the next one is mostly in it, too. Directories are never replaced, so it stays
+    /// what the path means.
+    last: Option<(Vec<u8>, OwnedFd)>,
+    /// Directories whose mode would be in the way, and that mode.
+    closed: Vec<(Vec<u8>, Mode)>,
+}
+
+/// Why a package cannot be unpacked.
+enum Problem {
+    /// The package's fault.
+    Package(String),
+    /// The system's fault: what was tried.
+    Io(String, Errno),
+}
+
+impl From<String> for Problem {
+    fn from(reason: String) -> Self {
+        Self::Package(reason)
+    }
+}
+
+impl Unpacker {
+    fn new(options: &Unpack) -> Result<Self, Error> {
+        let root = make_root(&options.into)?;
+        let normal = |path: &Vec<u8>| normalized(path).map_err(Error::Usage);
+        let mut replaced = Vec::new();
+        for addition in &options.additions {
+            if let Addition::Symlink { path, .. } | Addition::Text { path, .. } = addition {
+                replaced.push(normal(path)?);
+            }
+        }
+        replaced.sort_unstable();
+        let exclude = options.exclude.iter().map(normal).collect::<Result<_, _>>()?;
+        Ok(Self { root, exclude, replaced, last: None, closed: Vec::new() })
+    }
+
+    fn package(&mut self, file: &[u8]) -> Result<(), Problem> {
+        let mut archive = Reader::new(deb::data(file)?);
+        while let Some(entry) = archive.next()? {
+            let path = normalized(&entry.path)?;
+            if path.is_empty() || self.is_excluded(&path) {
+                continue;
+            }
+            match entry.kind {
+                Kind::File => self.file(&path, &entry, &mut archive)?,
+                Kind::Directory => self.directory(&path, &entry)?,
+                Kind::Symlink => self.symlink(&path, &entry)?,
+                Kind::HardLink => self.hard_link(&path, &entry)?,
+                Kind::Device => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_excluded(&self, path: &[u8]) -> bool {
+        self.exclude
+            .iter()
+            .any(|prefix| path.strip_prefix(prefix.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+    }
+
+    fn is_replaced(&self, path: &[u8]) -> bool {
+        self.replaced.binary_search_by(|replaced| replaced.as_slice().cmp(path)).is_ok()
+    }
+
+    /// The directory that holds `path`, and its name there.
+    fn parent(&mut self, path: &[u8]) -> Result<(&OwnedFd, CString), Problem> {
+        let (parent, name) = split(path);
+        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
+            let directory =
+                self.root.directory(parent, Missing::Make(DIRECTORY_MODE)).map_err(|problem| unusable(path, problem))?;
+            self.last = Some((parent.to_vec(), directory));
+        }
+        let name = c_string(name)?;
+        match &self.last {
+            Some((_, directory)) => Ok((directory, name)),
+            None => Err(Problem::Package(format!("no directory for {}", shown(path)))),
+        }
+    }
+
+    fn directory(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
+        let mode = kept(entry.mode);
+        let open = mode | Mode::RWXU;
+        let (parent, name) = self.parent(path)?;
+        match mkdirat(parent, &name, open) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let status = statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| io(path, errno))?;
+                if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
+                    // As dpkg: a link to a directory stands for it.
+                    return match self.root.directory(path, Missing::Fail) {
+                        Ok(_) => Ok(()),
+                        Err(problem) => Err(unusable(path, problem)),
+                    };
+                }
+                if Mode::from_raw_mode(status.st_mode & 0o7777) != open {
+                    let directory = open_directory(rustix::fd::AsFd::as_fd(parent), &name);
+                    directory.and_then(|directory| fchmod(directory, open)).map_err(|errno| io(path, errno))?;
+                }
+            }
+            Err(errno) => return Err(io(path, errno)),
+        }
+        self.closed.retain(|(closed, _)| closed != path);
+        if mode != open {
+            self.closed.push((path.to_vec(), mode));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &[u8], entry: &Entry, archive: &mut Reader<'_>) -> Result<(), Problem> {
+        let replaced = self.is_replaced(path);
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(parent, &name, flags, kept(entry.mode)) {
+            Ok(file) => {
+                while let Some(piece) = archive.data()? {
+                    write_all(&file, piece).map_err(|errno| io(path, errno))?;
+                }
+                Ok(())
+            }
+            Err(Errno::EXIST) if replaced => Ok(()),
+            Err(Errno::EXIST) if same_file(parent, &name, archive)? => Ok(()),
+            Err(Errno::EXIST) => Err(conflict(path)),
+            Err(errno) => Err(io(path, errno)),
+        }
+    }
+
+    fn symlink(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
+        if MERGED.contains(&path) {
+            // Newer base-files holds the very links that are there already.
+            let target = readlinkat(self.root.fd(), c_string(path)?, Vec::new()).map_err(|errno| io(path, errno))?;
+            let same = normalized(&entry.link).is_ok_and(|link| link == target.as_bytes());
+            return if same { Ok(()) } else { Err(conflict(path)) };
+        }
+        let replaced = self.is_replaced(path);
+        let link = c_string(&entry.link)?;
+        let (parent, name) = self.parent(path)?;
+        match symlinkat(&link, parent, &name) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) if replaced => Ok(()),
+            Err(Errno::EXIST) => match readlinkat(parent, &name, Vec::new()) {
+                Ok(present) if present == link => Ok(()),
+                _ => Err(conflict(path)),
+            },
+            Err(errno) => Err(io(path, errno)),
+        }
+    }
+
+    fn hard_link(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
+        let target = normalized(&entry.link)
+            .map_err(|reason| format!("the hard link {} leads to {}: {reason}", shown(path), shown(&entry.link)))?;
+        let to = |reason: String| {
+            Problem::Package(format!("the hard link {} leads to {}: {reason}", shown(path), shown(&target)))
+        };
+        let replaced = self.is_replaced(path);
+        let (from, from_name) = self.root.parent(&target, Missing::Fail).map_err(|problem| to(problem.reason))?;
+        let status = statat(&from, &from_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| to(explain(errno)))?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            return Err(to("it is a directory".into()));
+        }
+        let (parent, name) = self.parent(path)?;
+        match linkat(&from, &from_name, parent, &name, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) if replaced => Ok(()),
+            Err(Errno::EXIST) if same_contents((&from, &from_name), (parent, &name)) => Ok(()),
+            Err(Errno::EXIST) => Err(conflict(path)),
+            Err(errno) => Err(io(path, errno)),
+        }
+    }
+
+    fn add(&mut self, addition: &Addition) -> Result<(), Error> {
+        match addition {
+            Addition::Directory { path } => self
+                .root
+                .directory(path, Missing::Make(DIRECTORY_MODE))
+                .map(drop)
+                .map_err(|problem| Error::Usage(format!("--mkdir {}: {}", shown(path), problem.reason))),
+            Addition::Symlink { path, target } => {
+                let target = c_string(target).map_err(Error::Usage)?;
+                let (parent, name) = self.cleared("--symlink", path)?;
+                symlinkat(&target, &parent, &name).map_err(|errno| Error::io(format!("make {}", shown(path)), errno))
+            }
+            Addition::Text { path, content } => self.write("--text", path, |file| write_all(file, content)),
+        }
+    }
+
+    /// The place of an addition, where nothing is any more.
+    fn cleared(&self, option: &str, path: &[u8]) -> Result<(OwnedFd, CString), Error> {
+        let (parent, name) = self
+            .root
+            .parent(path, Missing::Make(DIRECTORY_MODE))
+            .map_err(|problem| Error::Usage(format!("{option} {}: {}", shown(path), problem.reason)))?;
+        match unlinkat(&parent, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok((parent, name)),
+            Err(errno) => Err(Error::io(format!("replace {}", shown(path)), errno)),
+        }
+    }
+
+    fn write(
+        &self,
+        option: &str,
+        path: &[u8],
+        content: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
+    ) -> Result<(), Error> {
+        let (parent, name) = self.cleared(option, path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(&parent, &name, flags, Mode::from_raw_mode(0o644))
+            .and_then(|file| content(&file))
+            .map_err(|errno| Error::io(format!("write {}", shown(path)), errno))
+    }
+
+    /// Puts all certificates into one file, as `update-ca-certificates` does.
+    fn ca_certificates(&self, path: &[u8]) -> Result<(), Error> {
+        let failed = |errno| Error::io(format!("read {}", shown(CERTIFICATES)), errno);
+        let directory = self.root.directory(CERTIFICATES, Missing::Fail).map_err(|_| {
+            Error::Usage(format!(
+                "--ca-certificates: there is no {}: is the package ca-certificates among the packages?",
+                shown(CERTIFICATES)
+            ))
+        })?;
+        let mut certificates = Vec::new();
+        find(&directory, b"", &mut certificates).map_err(failed)?;
+        certificates.sort_unstable();
+        self.write("--ca-certificates", path, |bundle| {
+            let mut buffer = vec![0; BUFFER];
+            for certificate in &certificates {
+                let file = openat(&directory, certificate.as_slice(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+                let mut last = b'\n';
+                loop {
+                    let size = read_full(&file, &mut buffer)?;
+                    let Some(&end) = buffer[..size].last() else { break };
+                    write_all(bundle, &buffer[..size])?;
+                    last = end;
+                }
+                if last != b'\n' {
+                    write_all(bundle, b"\n")?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn restore_modes(&self) -> Result<(), Error> {
+        for (path, mode) in self.closed.iter().rev() {
+            let (parent, name) = self
+                .root
+                .parent(path, Missing::Fail)
+                .map_err(|problem| Error::Usage(format!("{}: {}", shown(path), problem.reason)))?;
+            open_directory(rustix::fd::AsFd::as_fd(&parent), &name)
+                .and_then(|directory| fchmod(directory, *mode))
+                .map_err(|errno| Error::io(format!("change the mode of {}", shown(path)), errno))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the root directory with the links of the merged layout.
+fn make_root(path: &[u8]) -> Result<Root, Error> {
+    let failed = |errno| Error::io(format!("make {}", shown(path)), errno);
+    let name = c_string(path).map_err(Error::Usage)?;
+    let exists = match mkdirat(CWD, &name, DIRECTORY_MODE) {
+        Ok(()) => false,
+        Err(Errno::EXIST) => true,
+        Err(errno) => return Err(failed(errno)),
+    };
+    let directory = open_directory(CWD, &name).map_err(failed)?;
+    if exists && !names(&directory).map_err(failed)?.is_empty() {
+        return Err(failed(Errno::NOTEMPTY));
+    }
+    mkdirat(&directory, c"usr", DIRECTORY_MODE).map_err(failed)?;
+    for name in MERGED {
+        let target = c_string(&[b"usr/", name].concat()).map_err(Error::Usage)?;
+        mkdirat(&directory, &target, DIRECTORY_MODE).map_err(failed)?;
+        symlinkat(&target, &directory, name).map_err(failed)?;
+    }
+    Ok(Root::new(directory))
+}
+
+/// A path of a package or the command line as a path below the root: no `.`, no slashes at its ends, merged
+/// directories below `usr`. Empty for the root itself.
+///
+/// # Errors
+/// When it could lead out of the root.
+fn normalized(path: &[u8]) -> Result<Vec<u8>, String> {
+    let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    if parts.contains(&&b".."[..]) {
+        return Err(format!("the path {} leads out of the root", shown(path)));
+    }
+    if parts.len() > 1 && MERGED.contains(&parts[0]) {
+        parts.insert(0, b"usr");
+    }
+    Ok(parts.join(&b'/'))
+}
+
+fn kept(mode: u32) -> Mode {
+    Mode::from_raw_mode((mode & KEPT_MODE) as rustix::fs::RawMode)
+}
+
+/// Whether the file that is there has the contents that the archive has for it.
+fn same_file(parent: &OwnedFd, name: &CString, archive: &mut Reader<'_>) -> Result<bool, Problem> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(present) = openat(parent, name, flags, Mode::empty()) else { return Ok(false) };
+    let mut buffer = vec![0; BUFFER];
+    while let Some(mut piece) = archive.data()? {
+        while !piece.is_empty() {
+            let size = piece.len().min(BUFFER);
+            match read_full(&present, &mut buffer[..size]) {
+                Ok(read) if read == size && buffer[..size] == piece[..size] => piece = &piece[size..],
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(read_full(&present, &mut buffer[..1]) == Ok(0))
+}
+
+/// Whether two files have the same contents.
+fn same_contents(one: (&OwnedFd, &CString), other: (&OwnedFd, &CString)) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |(directory, name): (&OwnedFd, &CString)| openat(directory, name, flags, Mode::empty());
+    let (Ok(one), Ok(other)) = (open(one), open(other)) else { return false };
+    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
+    loop {
+        match (read_full(&one, &mut left), read_full(&other, &mut right)) {
+            (Ok(one), Ok(other)) if left[..one] == right[..other] => {
+                if one < BUFFER {
+                    return true;
+                }
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Finds certificates below a directory; paths are relative to it.
+fn find(directory: &OwnedFd, prefix: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
+    let here: &[u8] = if prefix.is_empty() { b"." } else { prefix };
+    for name in names(open_directory(rustix::fd::AsFd::as_fd(directory), here)?)? {
+        let path = if prefix.is_empty() { name } else { [prefix, &name].join(&b'/') };
+        let status = statat(directory, path.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::Directory => find(directory, &path, found)?,
+            FileType::RegularFile if path.ends_with(b".crt") => found.push(path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unusable(path: &[u8], problem: Unresolved) -> Problem {
+    Problem::Package(format!("the path {} cannot be used: {}", shown(path), problem.reason))
+}
+
+fn conflict(path: &[u8]) -> Problem {
+    Problem::Package(format!(
+        "{} is there already and is different; `--exclude` it, or name it with `--symlink` or `--text`",
+        shown(path)
+    ))
+}
+
+fn io(path: &[u8], errno: Errno) -> Problem {
+    Problem::Io(format!("write {}", shown(path)), errno)
+}
+
+fn base_name(path: &[u8]) -> String {
+    String::from_utf8_lossy(split(path).1).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalized_into_the_merged_layout() {
+        for (path, normal) in [
+            ("./", ""),
+            ("./bin/sh", "usr/bin/sh"),
+            ("./bin", "bin"),
+            ("/lib64//ld.so", "usr/lib64/ld.so"),
+            ("./usr/bin/./cc", "usr/bin/cc"),
+            ("binary/x", "binary/x"),
+        ] {
+            assert_eq!(normalized(path.as_bytes()).unwrap(), normal.as_bytes(), "{path}");
+        }
+        assert!(normalized(b"usr/../../etc/passwd").unwrap_err().contains("`usr/../../etc/passwd`"));
+    }
+}

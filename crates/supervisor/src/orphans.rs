@@ -1,0 +1,89 @@
+//! Processes whose parent ended, and that the kernel handed to this process.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::child::reap;
+use crate::signals::Signals;
+
+/// After SIGKILL a process is gone as soon as the kernel gets to it; one in an uninterruptible wait may never be.
+const KILL_TIME: Duration = Duration::from_secs(1);
+
+/// Ends all children that this process has: asks by SIGTERM until `deadline`, then sends SIGKILL.
+///
+/// As each process ends, its own children may be handed to this process: it goes on until there are none.
+pub async fn end(signals: &mut Signals, deadline: Instant) {
+    let mut asked = BTreeSet::new();
+    while remain(&mut asked, Signal::TERM) {
+        tokio::select! {
+            _ = signals.next() => {}
+            () = sleep_until(deadline) => return kill(signals).await,
+        }
+    }
+}
+
+async fn kill(signals: &mut Signals) {
+    let deadline = Instant::now() + KILL_TIME;
+    let mut killed = BTreeSet::new();
+    while remain(&mut killed, Signal::KILL) {
+        tokio::select! {
+            _ = signals.next() => {}
+            () = sleep_until(deadline) => return warn!("processes remain that SIGKILL does not end"),
+        }
+    }
+}
+
+/// Reaps, and sends the signal to each child that did not have it yet. False when there is no child.
+fn remain(have_it: &mut BTreeSet<i32>, signal: Signal) -> bool {
+    reap();
+    let children = children();
+    for pid in &children {
+        if have_it.insert(pid.as_raw_pid()) {
+            info!(
+                pid = pid.as_raw_pid(),
+                ?signal,
+                "ending a process left behind"
+            );
+            // It may have ended just now.
+            let _ = kill_process(*pid, signal);
+        }
+    }
+    !children.is_empty()
+}
+
+/// The processes whose parent this one is. Without /proc, none are found.
+fn children() -> Vec<Pid> {
+    let own = std::process::id();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| parent(&stat) == Some(own))
+    })
+    .filter_map(Pid::from_raw)
+    .collect()
+}
+
+/// The parent's process id in a line of `/proc/PID/stat`: the second field after the name, which is in parentheses
+/// and may hold anything, parentheses and spaces too.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents() {
+        assert_eq!(parent("12 (sleep) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 (a) R 5 (b) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 sleep"), None);
+    }
+}

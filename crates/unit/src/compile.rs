@@ -1,0 +1,168 @@
+//! Runs rustc with Cargo's arguments and what the build scripts below have said.
+
+use crate::closure::Closure;
+use crate::output::Output;
+use crate::run::Request;
+use crate::{Action, Target, TargetKind, Unit, environment, files, hints};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Compiles the unit and keeps what rustc wrote.
+///
+/// # Errors
+/// When rustc fails; it has then said why on standard error.
+pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
+    let unit = &request.unit;
+    let Action::Compile {
+        program,
+        args,
+        out_dir,
+        target,
+        ..
+    } = &unit.action
+    else {
+        bail!("the unit {} does not compile", unit.name);
+    };
+    let mut command = environment::command(program, unit);
+    command.args(
+        args.iter()
+            .map(String::as_str)
+            .filter(|a| is_for_rustc(a))
+            .map(without_dep_info),
+    );
+    add_directives(&mut command, unit, closure)?;
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let tokens = environment::share_cores(&mut command, request.cores)?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let said = environment::show_errors(&mut child)?;
+    let status = child.wait()?;
+    drop(tokens);
+    if !status.success() {
+        if let Some(hint) = hints::hint(unit, &said) {
+            eprintln!("help: {hint}");
+        }
+        bail!("{program} failed for {}: {status}", unit.name);
+    }
+    keep(Path::new(out_dir), target, args, output)
+}
+
+/// What rustc says is for people here, not for Cargo.
+fn is_for_rustc(arg: &str) -> bool {
+    !arg.starts_with("--error-format=")
+        && !arg.starts_with("--json=")
+        && !arg.starts_with("--diagnostic-width=")
+}
+
+/// Nix knows what a unit depends on; a list of files would only be one more output.
+fn without_dep_info(arg: &str) -> String {
+    match arg.strip_prefix("--emit=dep-info,") {
+        Some(rest) => format!("--emit={rest}"),
+        None => arg.to_owned(),
+    }
+}
+
+/// Adds what build scripts ask for, in Cargo's order: search paths of all native libraries below,
+/// then each script's libraries and linker arguments, then the cfgs and variables of the
+/// package's own script.
+fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Result<()> {
+    let Action::Compile {
+        target,
+        build_script,
+        native,
+        takes_link_libs,
+        ..
+    } = &unit.action
+    else {
+        return Ok(());
+    };
+    let scripts = native
+        .iter()
+        .map(|out_dir| Ok((out_dir, closure.directives(out_dir)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
+        command.arg("-L").arg(path);
+    }
+    for (out_dir, directives) in &scripts {
+        let own = build_script.as_ref() == Some(*out_dir);
+        if own && *takes_link_libs {
+            for lib in &directives.link_libs {
+                command.arg("-l").arg(lib);
+            }
+        }
+        for link in &directives.link_args {
+            let reaches = own || link.scope == crate::directives::Scope::Cdylib;
+            if reaches && link.scope.applies_to(target) {
+                command.arg("-C").arg(format!("link-arg={}", link.arg));
+            }
+        }
+    }
+    if let Some(out_dir) = build_script {
+        let own = closure.directives(out_dir)?;
+        for cfg in &own.cfgs {
+            command.arg("--cfg").arg(cfg);
+        }
+        for cfg in &own.check_cfgs {
+            command.arg("--check-cfg").arg(cfg);
+        }
+        command.envs(own.env);
+    }
+    Ok(())
+}
+
+/// Cargo puts paths inside its target directory before the system's.
+fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+    let (inside, outside): (Vec<_>, Vec<_>) = paths.partition(|path| {
+        let path = path.split_once('=').map_or(path.as_str(), |(_, p)| p);
+        path.starts_with("/cargo/target/")
+    });
+    inside.into_iter().chain(outside).collect()
+}
+
+/// Moves what rustc wrote to the output. Links in the directory are dependencies.
+fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Result<()> {
+    let program = matches!(
+        target.kind,
+        TargetKind::Bin | TargetKind::Example | TargetKind::Test | TargetKind::Bench
+    );
+    let into = if program {
+        output.bin()
+    } else {
+        output.files()
+    };
+    fs::create_dir_all(&into)?;
+    let suffix = extra_filename(args);
+    for name in files::names(out_dir)? {
+        let from = out_dir.join(&name);
+        if !fs::symlink_metadata(&from)?.is_file() {
+            continue;
+        }
+        let mut to = name.to_string_lossy().into_owned();
+        if program {
+            // Cargo links `deps/NAME-HASH` to `NAME`, with the manifest's spelling of the name.
+            let crate_name = target.name.replace('-', "_");
+            to = to.replacen(&format!("{crate_name}{suffix}"), &target.name, 1);
+        } else if target.kind == TargetKind::BuildScript && is_executable(&from)? {
+            // The name under which Cargo runs it.
+            let link = to.replacen(suffix, "", 1).replace('_', "-");
+            files::link(Path::new(&to), &into.join(link))?;
+        }
+        fs::copy(&from, into.join(&to))
+            .with_context(|| format!("cannot keep {}", from.display()))?;
+    }
+    Ok(())
+}
+
+fn is_executable(path: &Path) -> Result<bool> {
+    Ok(fs::metadata(path)?.mode() & 0o111 != 0)
+}
+
+fn extra_filename(args: &[String]) -> &str {
+    args.iter()
+        .find_map(|arg| arg.strip_prefix("extra-filename="))
+        .unwrap_or_default()
+}

@@ -1,0 +1,51 @@
+//! The environment of rustc and build scripts: Cargo's variables and a bare minimum beside them.
+
+use crate::Unit;
+use anyhow::{Context, Result};
+use std::io::{Read, Write};
+use std::process::{Child, Command};
+
+/// A command with nothing of the derivation's own environment in it.
+pub(crate) fn command(program: &str, unit: &Unit) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin")
+        // No such directory: what looks for a home finds none.
+        .env("HOME", "/homeless")
+        .env("LANG", "C.UTF-8")
+        .env("TMPDIR", "/tmp")
+        // For C compilers and archivers that would write the time of day.
+        .env("SOURCE_DATE_EPOCH", "0")
+        .env("ZERO_AR_DATE", "1")
+        .envs(&unit.env)
+        .current_dir(&unit.cwd);
+    command
+}
+
+/// Lets the command and all that it starts share `cores` tokens, as Cargo would.
+/// The caller keeps the returned client alive while the command runs.
+pub(crate) fn share_cores(command: &mut Command, cores: usize) -> Result<jobserver::Client> {
+    // Every process holds one token without asking.
+    let client = jobserver::Client::new(cores.saturating_sub(1))
+        .context("cannot create the pipe that shares the cores")?;
+    client.configure(command);
+    Ok(client)
+}
+
+/// Passes on what a child writes to its standard error as it comes, and returns it.
+pub(crate) fn show_errors(child: &mut Child) -> Result<String> {
+    let mut said = Vec::new();
+    if let Some(mut stream) = child.stderr.take() {
+        let mut buffer = [0; 8192];
+        loop {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            std::io::stderr().write_all(&buffer[..count])?;
+            said.extend_from_slice(&buffer[..count]);
+        }
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}

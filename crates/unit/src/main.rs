@@ -1,0 +1,95 @@
+//! The builder of one unit's derivation. It runs inside a cell.
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: unit
+Builds one unit. The environment says what:
+  unitPath  file with the unit's entry of the plan (JSON)
+  source    the package's source: a .crate file or a directory
+  inputs    outputs of the units that this one depends on, separated by spaces
+  extras    PATH=SOURCE lines: files beside the source (optional)
+  out       where the output goes";
+
+fn main() -> ExitCode {
+    if std::env::args().len() > 1 {
+        eprintln!("{USAGE}");
+        return ExitCode::from(64);
+    }
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<()> {
+    let request = unit::run::Request {
+        unit: read_entry()?,
+        source: PathBuf::from(variable("source")?),
+        inputs: variable("inputs")?
+            .split_whitespace()
+            .map(PathBuf::from)
+            .collect(),
+        extras: extras(&std::env::var("extras").unwrap_or_default())?,
+        out: PathBuf::from(variable("out")?),
+        cores: cores(),
+    };
+    unit::run::run(&request)
+}
+
+fn read_entry() -> Result<unit::Unit> {
+    let path = in_cell(variable("unitPath")?);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the unit's entry {}", path.display()))?;
+    let entry: unit::Unit = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not an entry of a plan", path.display()))?;
+    if entry.version != unit::FORMAT {
+        bail!(
+            "the entry has format {}, this runner knows {}: build both from one revision",
+            entry.version,
+            unit::FORMAT
+        );
+    }
+    Ok(entry)
+}
+
+/// Nix names a file in its own build directory, which the cell shows as `/build`.
+fn in_cell(path: String) -> PathBuf {
+    let path = PathBuf::from(path);
+    match path.file_name() {
+        Some(name) if !path.exists() => PathBuf::from("/build").join(name),
+        _ => path,
+    }
+}
+
+fn extras(lines: &str) -> Result<Vec<(PathBuf, PathBuf)>> {
+    lines
+        .lines()
+        .map(|line| {
+            let (path, source) = line
+                .split_once('=')
+                .with_context(|| format!("extra file {line:?} is not PATH=SOURCE"))?;
+            Ok((path.into(), source.into()))
+        })
+        .collect()
+}
+
+fn cores() -> usize {
+    let cores = std::env::var("NIX_BUILD_CORES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    if cores > 0 {
+        return cores;
+    }
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("the variable {name} is not set\n{USAGE}"))
+}

@@ -1,0 +1,117 @@
+//! What a unit's output holds.
+//!
+//! For other units: `unit.json` (where its files belong in a cell), `files/` (what rustc or the
+//! build script wrote), `directives.json` (what a build script said), and `closure`, the outputs
+//! of all units that its users need too. Nix finds the store paths in `closure`, so that whoever
+//! depends on a unit has the whole closure at hand without naming it. A procedural macro and a
+//! build script's program are loaded or run, never linked: what they were made of stays behind.
+//!
+//! A program (a binary, an example, a test) is an end: its output is `bin/NAME` and nothing that
+//! refers to the store.
+
+use crate::closure::Closure;
+use crate::{Action, FORMAT, TargetKind, Unit, files};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// `unit.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// [`FORMAT`].
+    pub version: u32,
+    /// The directory inside a cell where the entries of `files/` belong.
+    pub out_dir: String,
+    /// Whether this is a build script's `OUT_DIR` as a whole.
+    pub is_build_script_run: bool,
+}
+
+/// The output of a unit that is being built.
+pub struct Output {
+    root: PathBuf,
+    closure: Option<Reach>,
+}
+
+/// How much of what a unit was built from its users need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// All of it: a library.
+    All,
+    /// What build scripts left behind: one more build script's output.
+    BuildScriptRuns,
+    /// Nothing: a program or a plugin that is complete in itself.
+    Nothing,
+}
+
+/// None where no unit uses the output.
+fn reach(unit: &Unit) -> Option<Reach> {
+    let Action::Compile { target, .. } = &unit.action else {
+        return Some(Reach::BuildScriptRuns);
+    };
+    match target.kind {
+        TargetKind::Lib | TargetKind::Cdylib => Some(Reach::All),
+        TargetKind::ProcMacro | TargetKind::BuildScript => Some(Reach::Nothing),
+        TargetKind::Bin | TargetKind::Example | TargetKind::Test | TargetKind::Bench => None,
+    }
+}
+
+impl Output {
+    /// Starts the output of `unit` at `root`.
+    ///
+    /// # Errors
+    /// When the directory can't be made.
+    pub fn create(root: &Path, unit: &Unit) -> Result<Self> {
+        let output = Self {
+            root: root.to_owned(),
+            closure: reach(unit),
+        };
+        std::fs::create_dir_all(root)
+            .with_context(|| format!("cannot create {}", root.display()))?;
+        if output.is_for_units() {
+            let placement = Placement {
+                version: FORMAT,
+                out_dir: unit.out_dir().to_owned(),
+                is_build_script_run: matches!(unit.action, Action::RunBuildScript { .. }),
+            };
+            files::write_json(&root.join("unit.json"), &placement)?;
+        }
+        Ok(output)
+    }
+
+    /// Whether other units use this output.
+    pub fn is_for_units(&self) -> bool {
+        self.closure.is_some()
+    }
+
+    /// Where the files for other units go.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
+    }
+
+    /// Where a program goes.
+    pub fn bin(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// Where a build script's directives go.
+    pub fn directives(&self) -> PathBuf {
+        self.root.join("directives.json")
+    }
+
+    /// Writes down what this unit's files may need in turn.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_closure(&self, closure: &Closure) -> Result<()> {
+        let paths: Vec<&Path> = match self.closure {
+            Some(Reach::All) => closure.outputs().collect(),
+            Some(Reach::BuildScriptRuns) => closure.build_script_runs().collect(),
+            Some(Reach::Nothing) | None => Vec::new(),
+        };
+        let lines = paths.iter().map(|path| format!("{}\n", path.display()));
+        let text: String = lines.collect();
+        let path = self.root.join("closure");
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}

@@ -1,0 +1,50 @@
+//! Runs one unit inside a cell: source in place, dependencies in place, the program, its output.
+
+use crate::{Action, Unit, closure::Closure, compile, output::Output, script, source};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// All that one run needs.
+#[derive(Debug)]
+pub struct Request {
+    /// The unit's entry of the plan.
+    pub unit: Unit,
+    /// The package's source: a `.crate` file, or a directory.
+    pub source: PathBuf,
+    /// Outputs of the units that this one depends on directly.
+    pub inputs: Vec<PathBuf>,
+    /// Declared files outside the package: path inside the cell, and where it comes from.
+    pub extras: Vec<(PathBuf, PathBuf)>,
+    /// Where the output goes.
+    pub out: PathBuf,
+    /// How many jobs the unit may run at once. Never changes a byte of the output.
+    pub cores: usize,
+}
+
+/// Runs the unit.
+///
+/// # Errors
+/// When the source is damaged, an input is not a unit's output, or the program fails; what the
+/// program itself has to say has then been written to standard error.
+pub fn run(request: &Request) -> Result<()> {
+    let unit = &request.unit;
+    source::place(&request.source, unit.source_dir.as_ref())
+        .with_context(|| format!("cannot unpack {}", request.source.display()))?;
+    for (path, from) in &request.extras {
+        source::place_tree(from, path)
+            .with_context(|| format!("cannot place {}", path.display()))?;
+    }
+    let closure = Closure::of(&request.inputs)?;
+    closure.link_into_place()?;
+    std::fs::create_dir_all(unit.out_dir())
+        .with_context(|| format!("cannot create {}", unit.out_dir()))?;
+    let output = Output::create(&request.out, unit)?;
+    match &unit.action {
+        Action::Compile { .. } => compile::compile(request, &closure, &output)?,
+        Action::RunBuildScript { .. } => script::run_build_script(request, &closure, &output)?,
+    }
+    if output.is_for_units() {
+        output.write_closure(&closure)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+# Cargo.lock as Nix values.
+{
+  # The lock: a path.
+  lock,
+}:
+let
+  data = builtins.fromTOML (builtins.readFile lock);
+  packages = data.package or [ ];
+  outside = builtins.filter (package: package ? source) packages;
+  # Packages of a lock of version 1 or 2 have their checksums elsewhere.
+  checksumOf =
+    package:
+    package.checksum
+      or (data.metadata."checksum ${package.name} ${package.version} (${package.source})" or null);
+  withPath =
+    package:
+    let
+      checksum = checksumOf package;
+    in
+    {
+      inherit (package) name version source;
+    }
+    // (
+      if checksum == null then
+        { path = "${import ./git.nix package}"; }
+      else
+        {
+          inherit checksum;
+          path = import ./fetch.nix (package // { inherit checksum; });
+        }
+    );
+  located = map withPath outside;
+in
+{
+  inherit packages;
+  # The packages that do not lie in the workspace, each with its file or checkout as `path`.
+  outside = located;
+  # Their files, by "NAME VERSION SOURCE".
+  files = builtins.listToAttrs (
+    map (package: {
+      name = "${package.name} ${package.version} ${package.source}";
+      value = package.path;
+    }) located
+  );
+}

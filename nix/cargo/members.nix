@@ -1,0 +1,86 @@
+# The packages that lie in a workspace: its members, and what they reach by `path`.
+# Gives a set: directory relative to the root ("" for the root itself) to parsed manifest.
+{
+  # The workspace: a path.
+  root,
+}:
+let
+  glob = import ./glob.nix { inherit root; };
+  manifestOf =
+    dir: builtins.fromTOML (builtins.readFile (root + (if dir == "" then "/Cargo.toml" else "/${dir}/Cargo.toml")));
+  rootManifest = manifestOf "";
+  workspace = rootManifest.workspace or { };
+  excluded = map normalize (workspace.exclude or [ ]);
+  isExcluded =
+    dir: builtins.any (prefix: dir == prefix || builtins.match "${escape prefix}/.*" dir != null) excluded;
+  escape = builtins.replaceStrings [ "." "+" ] [ "\\." "\\+" ];
+  declared = builtins.filter (dir: !(isExcluded dir)) (builtins.concatMap glob (workspace.members or [ ]));
+  own = if rootManifest ? package then [ "" ] else [ ];
+
+  # Removes "." and resolves "..". A path that leaves the root gives null.
+  normalize =
+    path:
+    let
+      parts = builtins.filter (part: builtins.isString part && part != "" && part != ".") (
+        builtins.split "/" path
+      );
+      step =
+        done: part:
+        if done == null then
+          null
+        else if part != ".." then
+          done ++ [ part ]
+        else if done == [ ] then
+          null
+        else
+          builtins.genList (builtins.elemAt done) (builtins.length done - 1);
+      result = builtins.foldl' step [ ] parts;
+    in
+    if result == null then null else builtins.concatStringsSep "/" result;
+
+  pathsIn =
+    dir: table:
+    builtins.concatMap (
+      name:
+      let
+        dependency = table.${name};
+        inside = if dependency ? path then normalize "${dir}/${dependency.path}" else null;
+      in
+      if builtins.isAttrs dependency && inside != null then [ inside ] else [ ]
+    ) (builtins.attrNames table);
+  tablesOf =
+    manifest:
+    map (kind: manifest.${kind} or { }) [
+      "dependencies"
+      "dev-dependencies"
+      "build-dependencies"
+      "dev_dependencies"
+      "build_dependencies"
+    ];
+  dependenciesOf =
+    dir:
+    let
+      manifest = manifestOf dir;
+      platforms = builtins.attrValues (manifest.target or { });
+      tables =
+        tablesOf manifest
+        ++ builtins.concatMap tablesOf platforms
+        ++ [ (manifest.workspace.dependencies or { }) ]
+        ++ builtins.attrValues (manifest.patch or { });
+    in
+    builtins.filter (inside: builtins.pathExists (root + "/${inside}/Cargo.toml")) (
+      builtins.concatMap (pathsIn dir) tables
+    );
+
+  toKey = dir: { key = dir; };
+  reached = builtins.genericClosure {
+    startSet = map toKey (own ++ declared ++ (if own == [ ] then dependenciesOf "" else [ ]));
+    operator = item: map toKey (dependenciesOf item.key);
+  };
+in
+builtins.listToAttrs (
+  map (item: {
+    name = item.key;
+    value = manifestOf item.key;
+  }) reached
+)

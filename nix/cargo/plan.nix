@@ -1,0 +1,45 @@
+# The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan).
+# Without arguments: which packages and targets the workspace has.
+{ cell, planner }:
+{
+  # The workspace: a path, its parsed manifests by directory, and its lock (./lock.nix).
+  root,
+  members,
+  lock,
+  # The toolchain: a root file system.
+  toolchain,
+  # Cargo's subcommand and arguments.
+  args ? [ ],
+  # Variables for Cargo.
+  environment ? { },
+}:
+let
+  directories = builtins.attrNames members;
+  stubs = builtins.concatMap (
+    directory:
+    import ./targets.nix {
+      inherit root directory;
+      manifest = members.${directory};
+    }
+  ) directories;
+in
+cell {
+  name = if args == [ ] then "targets" else "plan";
+  roots = [ toolchain ];
+  program = "${planner}/bin/plan";
+  writable = [
+    "/workspace"
+    "/cargo"
+  ];
+  attributes = {
+    manifests = import ./manifests.nix { inherit root directories; };
+    request = builtins.toJSON {
+      version = 1;
+      inherit args stubs;
+      env = environment;
+      # What the workspace has does not depend on what the lock pins.
+      packages = if args == [ ] then [ ] else lock.outside;
+    };
+    passAsFile = [ "request" ];
+  };
+}

@@ -1,0 +1,98 @@
+# The units of a plan, each as a derivation that sees its own entry, its package's source, the
+# outputs of what it depends on, and the toolchain.
+{ cell, runner }:
+{
+  # The plan's derivation (./plan.nix).
+  plan,
+  # The workspace: a path, its parsed manifests by directory, and its lock.
+  root,
+  members,
+  lock,
+  # The toolchain: a root file system.
+  toolchain,
+  # Package name to root file systems that its units see beside the toolchain.
+  native ? { },
+  # Package name to paths, relative to the package, that its units see besides its source.
+  extraFiles ? { },
+}:
+let
+  # The plan names no store path: a new plan with the same entries gives the same units.
+  data = builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile "${plan}/plan.json"));
+  directories = builtins.attrNames members;
+  sourceOf = import ./source.nix { inherit root directories; };
+  sources = builtins.mapAttrs (directory: manifest: sourceOf { inherit directory manifest; }) members;
+  testSources = builtins.mapAttrs (
+    directory: manifest:
+    sourceOf {
+      inherit directory manifest;
+      withTests = true;
+    }
+  ) members;
+  isTest =
+    unit:
+    builtins.elem (unit.action.target.kind or "") [
+      "test"
+      "bench"
+      "example"
+    ];
+  source =
+    { package, unit, ... }:
+    let
+      inherit (package) origin;
+    in
+    if origin.kind == "path" then
+      (if isTest unit then testSources else sources).${origin.path}
+    else if origin.kind == "registry" then
+      lock.files."${package.name} ${package.version} ${origin.source}"
+    else
+      builtins.path {
+        name = "source";
+        path = lock.files."${package.name} ${package.version} ${origin.source}" + "/${origin.path}";
+      };
+  extras =
+    planned:
+    let
+      base = planned.unit.sourceDir;
+      directory = planned.package.origin.path or "";
+      place = file: "${base}/${file}=${
+        builtins.path {
+          name = "extra";
+          path = root + "/${directory}/${file}";
+        }
+      }";
+    in
+    builtins.concatStringsSep "\n" (map place (extraFiles.${planned.package.name} or [ ]));
+  build =
+    _: planned:
+    cell {
+      inherit (planned.unit) name;
+      roots = [ toolchain ] ++ native.${planned.package.name} or [ ];
+      program = "${runner}/bin/unit";
+      writable = [
+        "/workspace"
+        "/cargo"
+      ];
+      attributes = {
+        unit = builtins.toJSON planned.unit;
+        passAsFile = [ "unit" ];
+        source = source planned;
+        inputs = map (key: units.${key}) planned.dependencies;
+        extras = extras planned;
+      };
+    };
+  units = builtins.mapAttrs build data.units;
+in
+{
+  inherit units;
+  inherit (data) programs;
+  # The output of a program's unit: holds bin/NAME.
+  program =
+    { package, bin }:
+    let
+      found = builtins.filter (p: p.package == package && p.name == bin && p.kind == "bin") data.programs;
+    in
+    if found == [ ] then
+      throw "the workspace has no binary \"${bin}\" in the package \"${package}\""
+    else
+      units.${(builtins.head found).unit};
+}

@@ -1,0 +1,31 @@
+# images.toml checked and resolved by the `description` program: description.json.
+{
+  cell,
+  # A root file system with what the program needs to run.
+  runtime,
+  # The derivation with bin/description.
+  descriptionProgram,
+}:
+{
+  # images.toml: a path.
+  description,
+  # The workspace's targets: a derivation with targets.json.
+  targets,
+}:
+cell {
+  name = "description";
+  roots = [ runtime ];
+  program = "${descriptionProgram}/bin/description";
+  args = [
+    "normalize"
+    # By content, under the name that errors are to show.
+    (builtins.path {
+      name = "images.toml";
+      path = description;
+    })
+    "--targets"
+    "${targets}/targets.json"
+    "--out"
+    "${placeholder "out"}/description.json"
+  ];
+}

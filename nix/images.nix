@@ -1,0 +1,82 @@
+# A workspace's images: description → plan → units → layers → image.
+{
+  # ./parts.nix, and what the system is called elsewhere.
+  parts,
+  host,
+  # The workspace, its description and its lock of Debian packages: paths.
+  src,
+  description,
+  debianLock,
+}:
+let
+  debian = import ./debian/lock.nix {
+    lock = debianLock;
+    inherit (host) architecture;
+  };
+  toolchain =
+    if resolved.toolchain.provider == "debian" && debian.has resolved.toolchain.set then
+      parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }
+    else
+      parts.toolchain;
+
+  targets =
+    (parts.workspace {
+      root = src;
+      inherit (parts) toolchain;
+      target = host.rust;
+    }).targets;
+  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; } {
+    inherit description targets;
+  };
+  resolved = builtins.fromJSON (
+    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}/description.json")
+  );
+
+  inherit (resolved.build) features;
+  build =
+    (parts.workspace {
+      root = src;
+      inherit toolchain;
+      target = host.rust;
+      inherit (resolved.build) profile;
+      cargoArgs =
+        (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
+        ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
+        ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
+      native = builtins.mapAttrs (
+        name: crate: if crate ? set then [ (nativeRoot name crate.set) ] else [ ]
+      ) resolved.crates;
+      extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+    }).build
+      resolved.build.binaries;
+  nativeRoot =
+    name: set:
+    parts.rootFileSystem {
+      name = "native-${name}";
+      packages = debian.packagesOf set;
+    };
+
+  tools = {
+    inherit (parts) cell runtime imageProgram;
+  };
+  images =
+    import ./image/images.nix
+      {
+        layer = import ./image/layer.nix tools;
+        layout = import ./image/layout.nix tools;
+      }
+      {
+        root = src;
+        description = resolved;
+        platforms.${host.platform} = {
+          inherit (debian) packagesOf;
+          inherit (build) program;
+        };
+      };
+in
+{
+  image = images;
+  inherit (build) units plan;
+  inherit targets;
+  description = normalized;
+}

@@ -1,0 +1,114 @@
+# Crateyard's public interface: what a flake calls.
+{
+  # Crateyard's own source: a path.
+  crateyard,
+}:
+let
+  systems = {
+    x86_64-linux = {
+      architecture = "amd64";
+      rust = "x86_64-unknown-linux-gnu";
+      platform = "linux/amd64";
+    };
+    aarch64-linux = {
+      architecture = "arm64";
+      rust = "aarch64-unknown-linux-gnu";
+      platform = "linux/arm64";
+    };
+  };
+
+  # The parts that everything is made of, for one system.
+  partsFor = system: import ./parts.nix { inherit crateyard system; host = systems.${system}; };
+
+  # The names of a description's images, variants among them. Known without building anything,
+  # as `nix flake show` wants it.
+  namesIn =
+    description:
+    let
+      images = (builtins.fromTOML (builtins.readFile description)).images or { };
+      variants = image: map (variant: "${image}-${variant}") (builtins.attrNames (images.${image}.variants or { }));
+    in
+    builtins.concatMap (image: [ image ] ++ variants image) (builtins.attrNames images);
+
+  # The images of a workspace.
+  #
+  # Gives: { images, all, units, plan, targets, description }
+  #   images       name to OCI layout
+  #   all          one derivation with a link to each image
+  #   units        key to derivation: every unit of the images' binaries
+  mkImages =
+    {
+      # The workspace: a path.
+      src,
+      # The system that builds.
+      system ? "x86_64-linux",
+      # What goes into the images: a path.
+      description ? src + "/images.toml",
+      # What Debian packages they and the toolchain are made of: a path.
+      debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
+    }:
+    let
+      build = import ./images.nix {
+        host = systems.${system};
+        parts = partsFor system;
+        inherit src description debianLock;
+      };
+      images = builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = build.image name;
+        }) (namesIn description)
+      );
+    in
+    {
+      inherit images;
+      inherit (build)
+        units
+        plan
+        targets
+        description
+        ;
+      all = (partsFor system).links {
+        name = "images";
+        entries = images;
+      };
+    };
+
+  # The outputs of a flake that has nothing but images: packages for each system.
+  mkFlake =
+    {
+      src,
+      # Systems that build.
+      buildSystems ? [ "x86_64-linux" ],
+      ...
+    }@arguments:
+    let
+      forSystem =
+        system:
+        let
+          made = mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; });
+          named = builtins.listToAttrs (
+            map (name: {
+              name = "${name}-image";
+              value = made.images.${name};
+            }) (builtins.attrNames made.images)
+          );
+        in
+        named
+        // {
+          images = made.all;
+          default = made.all;
+        };
+    in
+    {
+      packages = builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = forSystem name;
+        }) buildSystems
+      );
+    };
+in
+{
+  inherit mkImages mkFlake partsFor;
+}

@@ -1,0 +1,99 @@
+# The parts that everything is made of, for one system: seed, cell, toolchain, bootstrap programs,
+# and the workspace function. Made from Crateyard's own source and lock, whoever calls.
+{
+  # Crateyard's own source: a path.
+  crateyard,
+  # The system that builds, and what it is called elsewhere: { architecture, rust, platform }.
+  system,
+  host,
+}:
+let
+  seed = import ./seed/seed.nix { inherit system; };
+  cell = import ./seed/cell.nix { inherit system seed; };
+  rootFileSystem = import ./debian/root-file-system.nix { inherit system seed; };
+  toolchainOf = import ./debian/toolchain.nix { inherit rootFileSystem; };
+  debian = import ./debian/lock.nix {
+    lock = crateyard + "/debian.lock";
+    inherit (host) architecture;
+  };
+  toolchain = toolchainOf { packages = debian.packagesOf "toolchain"; };
+  # What a program linked to libc needs to run, and no more.
+  runtime = rootFileSystem {
+    name = "runtime";
+    packages = debian.packagesOf "base";
+  };
+
+  bootstrap = import ./cargo/bootstrap.nix { inherit cell toolchain; };
+  runner = bootstrap {
+    root = crateyard;
+    package = "unit";
+    crates = [ "unit" ];
+  };
+  planner = bootstrap {
+    root = crateyard;
+    package = "plan";
+    crates = [
+      "plan"
+      "unit"
+    ];
+  };
+  workspace = import ./cargo/workspace.nix { inherit cell planner runner; };
+
+  # Crateyard's own programs, by units as any other workspace's.
+  own = workspace {
+    root = crateyard;
+    inherit toolchain;
+    target = host.rust;
+  };
+  programsOf =
+    names:
+    own.build (
+      map (name: {
+        package = name;
+        bin = name;
+      }) names
+    );
+  tools = programsOf [
+    "description"
+    "image"
+  ];
+  program =
+    build: name:
+    build.program {
+      package = name;
+      bin = name;
+    };
+in
+{
+  inherit
+    seed
+    cell
+    rootFileSystem
+    toolchainOf
+    toolchain
+    runtime
+    runner
+    planner
+    workspace
+    own
+    ;
+  descriptionProgram = program tools "description";
+  imageProgram = program tools "image";
+  assemble = program (programsOf [ "assemble" ]) "assemble";
+  # A directory of links.
+  links =
+    { name, entries }:
+    derivation {
+      inherit name system;
+      builder = seed;
+      args = [
+        "unpack"
+        "--into"
+        (placeholder "out")
+      ]
+      ++ builtins.concatMap (entry: [
+        "--symlink"
+        "${entry}=${entries.${entry}}"
+      ]) (builtins.attrNames entries);
+    };
+}
