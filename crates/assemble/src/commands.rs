@@ -1,5 +1,6 @@
 //! One module for each subcommand.
 
 pub mod build;
+pub mod dockerfile;
 pub mod fetch;
 pub mod lock;

@@ -18,6 +18,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(commands::build::Args),
+    Dockerfile(commands::dockerfile::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
 }
@@ -25,6 +26,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => commands::build::run(args),
+        Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
     };

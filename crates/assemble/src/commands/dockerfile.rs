@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,12 +11,9 @@ use description::dockerfile;
 /// Writes Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
 #[derive(clap::Args)]
 pub struct Args {
-    /// The workspace's root
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    root: PathBuf,
-    /// The description [default: images.toml in the root]
-    #[arg(long, value_name = "FILE")]
-    description: Option<PathBuf>,
+    /// The workspace: a directory with Cargo.toml, Cargo.lock and images.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
     /// Write nothing; fail where a file is not what would be written
     #[arg(long)]
     check: bool,
@@ -26,10 +24,10 @@ pub struct Args {
 /// # Errors
 /// Where the workspace or its description is wrong, a file can't be written, or, with `--check`, one has drifted.
 pub fn run(args: Args) -> Result<()> {
-    let files = dockerfile::for_workspace(&args.root, args.description.as_deref())?;
+    let files = dockerfile::for_workspace(&args.workspace)?;
     let mut drifted = Vec::new();
     for (name, text) in files {
-        let path = args.root.join(name);
+        let path = args.workspace.join(name);
         let there = fs::read_to_string(&path).ok();
         if there.as_deref() == Some(text.as_str()) {
             continue;
@@ -77,9 +75,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
-        .permissions(fs::Permissions::from(
-            std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        ))
+        .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(directory.unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;

@@ -10,15 +10,25 @@ use super::text::{hcl_list, hcl_string};
 use super::{DOCKERFILE, base_context, binary_name};
 use crate::normal::{Base, Description, Image};
 
-/// What people may set. Each default works for a local build after `assemble dockerfile --contexts`.
+/// What people may set. The defaults are for a build on one machine.
 const VARIABLES: &str = r#"variable "CONTEXT" {
   description = "What is built: a directory, or a repository and revision as https://HOST/REPOSITORY.git#REVISION"
   default     = "."
 }
 
 variable "LAYOUTS" {
-  description = "Directory of the OCI layouts that everything begins with, one for each context"
+  description = "Directory of the OCI layouts that everything begins with: builder-image, base-image"
   default     = ".crateyard/layouts"
+}
+
+variable "TOOLCHAIN" {
+  description = "In place of the layout builder-image: a context with Cargo, a linker and a shell, as docker-image://rust:1"
+  default     = ""
+}
+
+variable "BASE" {
+  description = "In place of the layout base-image: a context, as docker-image://debian:12-slim"
+  default     = ""
 }
 
 variable "BUNDLE" {
@@ -200,10 +210,16 @@ fn group<S: AsRef<str>>(name: &str, targets: &[S]) -> String {
 
 fn common(description: &Description) -> String {
     let mut contexts: BTreeSet<(String, String)> = BTreeSet::new();
-    contexts.insert(("builder-image".to_string(), layout("builder-image")));
+    contexts.insert((
+        "builder-image".to_string(),
+        layout_or("TOOLCHAIN", "builder-image"),
+    ));
     for image in description.images.values() {
         if let Some(context) = base_context(image) {
-            let layout = layout(&context);
+            let layout = match context.as_str() {
+                "base-image" => layout_or("BASE", "base-image"),
+                _ => layout(&context),
+            };
             contexts.insert((context, layout));
         }
         if let Base::Layout { path, digest } = &image.base {
@@ -240,6 +256,11 @@ target "_common" {{
 }}
 "#
     )
+}
+
+/// What a variable names, or else the layout.
+fn layout_or(variable: &str, context: &str) -> String {
+    format!("{variable} == \"\" ? {} : {variable}", layout(context))
 }
 
 /// Where the layout of a context lies.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::binary_name;
+use super::images::bundled;
 use super::project::{Member, Project};
 use super::text::{heredoc, shell_word};
+use super::{base_context, binary_name};
 use crate::normal::{Binary, Description};
 use crate::value::Platform;
 
@@ -19,9 +20,7 @@ const RUN: &str =
 /// All stages from the toolchain to the single programs.
 pub(super) fn stages(description: &Description, project: &Project) -> String {
     let packages = Packages::of(description, project);
-    let mut out = String::from(
-        "# A builder that is there already: an image with the programs in /out. Nothing is compiled then.\nARG BUILDER_IMAGE\n\n",
-    );
+    let mut out = format!("{}ARG BUILDER_IMAGE\n\n", contexts(description));
     out += &toolchain(description, project);
     out += &recipe(project);
     out += &vendor(description);
@@ -34,6 +33,31 @@ pub(super) fn stages(description: &Description, project: &Project) -> String {
         out += &program(binary);
     }
     out + &builder(&packages)
+}
+
+/// What the file wants from outside, for those who call it without the bake file.
+fn contexts(description: &Description) -> String {
+    let mut out = String::from(
+        "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or DIR):\n\
+         #   builder-image  Cargo, a linker and a shell\n",
+    );
+    let bases: BTreeSet<String> = description
+        .images
+        .values()
+        .filter_map(base_context)
+        .collect();
+    for base in bases {
+        let _ = writeln!(out, "#   {base:13}  what images begin with");
+    }
+    if !bundled(description).is_empty() {
+        out += "#   bundle         the archives that images hold, each as NAME.tar\n";
+    }
+    out += "#   vendor         in place of the stage: what `cargo vendor --versioned-dirs` writes; no network is needed then\n\
+            # Build arguments:\n\
+            #   BUILDER_IMAGE  an image that has the programs in /out already: nothing is compiled\n\
+            #   CODEGEN_UNITS  in place of the profile's codegen-units\n\
+            #   VERSION        for the label\n";
+    out
 }
 
 /// The packages whose programs images hold.
@@ -189,7 +213,7 @@ fn build_script(description: &Description) -> String {
 # has not copied are empty. Those named as arguments have just been copied: what was made of their empty selves is forgotten,
 # for Cargo goes by times, and a source is older than that.
 set -eu
-locked=--locked
+locked={}
 for member in "$@"; do
   locked=
   rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$member"-???????????????? \
@@ -201,6 +225,7 @@ fi
 exec cargo build $locked --offline --config /cargo/sources.toml \
   {}
 "#,
+        if build.locked { "--locked" } else { "" },
         words.join(" ")
     )
 }
@@ -253,8 +278,9 @@ awk -v members="{}" -f /lock.awk Cargo.lock > /recipe/Cargo.lock
 empty() {{
   content=$1; shift
   for file in "$@"; do
-    mkdir -p "/recipe/${{file%/*}}"
-    printf '%s' "$content" > "/recipe/$file"
+    file=/recipe/$file
+    mkdir -p "${{file%/*}}"
+    printf '%s' "$content" > "$file"
   done
 }}
 empty '' {}
@@ -299,14 +325,11 @@ fn shared(packages: &Packages, description: &Description, project: &Project) -> 
     if packages.shared.is_empty() {
         return String::new();
     }
-    let copies = copies(&packages.shared, description, project);
-    let names: Vec<&str> = packages.shared.iter().map(String::as_str).collect();
-    format!(
-        "FROM dependencies AS shared\nCOPY Cargo.toml ./\n{copies}{RUN} {}\n\n",
-        names.join(" ")
-    )
+    let compiled = compiled(&packages.shared, description, project);
+    format!("FROM dependencies AS shared\nCOPY Cargo.toml ./\n{compiled}\n\n")
 }
 
+/// The programs of one package: first the members that only it needs, so that an edit in the package leaves them.
 fn build(
     package: &str,
     binaries: &[&Binary],
@@ -318,9 +341,13 @@ fn build(
         true => ("dependencies", "COPY Cargo.toml ./\n"),
         false => ("shared", ""),
     };
-    let own: BTreeSet<String> = &project.closure(package) - &packages.shared;
-    let copies = copies(&own, description, project);
-    let names: Vec<&str> = own.iter().map(String::as_str).collect();
+    let itself = BTreeSet::from([package.to_string()]);
+    let needed = &(&project.closure(package) - &packages.shared) - &itself;
+    let first = match needed.is_empty() {
+        true => String::new(),
+        false => compiled(&needed, description, project) + "\n",
+    };
+    let itself = compiled(&itself, description, project);
     let directory = match description.build.profile.as_str() {
         "dev" | "test" => "debug",
         "bench" => "release",
@@ -339,11 +366,15 @@ fn build(
             )
         })
         .collect();
-    format!(
-        "FROM {base} AS {}-build\n{manifest}{copies}{RUN} {}{installs}\n\n",
-        package.to_lowercase(),
-        names.join(" ")
-    )
+    let stage = package.to_lowercase();
+    format!("FROM {base} AS {stage}-build\n{manifest}{first}{itself}{installs}\n\n")
+}
+
+/// The instructions that copy and compile members. The last is left open.
+fn compiled(members: &BTreeSet<String>, description: &Description, project: &Project) -> String {
+    let copies = copies(members, description, project);
+    let names: Vec<&str> = members.iter().map(String::as_str).collect();
+    format!("{copies}{RUN} {}", names.join(" "))
 }
 
 /// The sources of members, and the files that are declared beside them.

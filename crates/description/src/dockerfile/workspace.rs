@@ -41,22 +41,16 @@ impl fmt::Display for WorkspaceError {
 
 impl std::error::Error for WorkspaceError {}
 
-/// The generated files of the workspace at `root`, whose description is `images.toml` there or the file `description`.
+/// The generated files of the workspace at `root`, whose description is `images.toml` there.
 ///
 /// Runs `cargo metadata --no-deps`, which needs neither the network nor anything compiled.
 ///
 /// # Errors
 /// Where the workspace or its description is wrong, or Cargo can't be run.
-pub fn for_workspace(root: &Path, description: Option<&Path>) -> Result<Files, WorkspaceError> {
-    let beside = root.join("images.toml");
-    let path = description.unwrap_or(&beside);
-    let name = path
-        .strip_prefix(root)
-        .unwrap_or(path)
-        .display()
-        .to_string();
+pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
+    let text = read(&root.join("images.toml"))?;
     let description =
-        Description::parse(&read(path)?, &name).map_err(WorkspaceError::Description)?;
+        Description::parse(&text, "images.toml").map_err(WorkspaceError::Description)?;
     let lock = read(&root.join("Cargo.lock"))?;
     let project = project(root, &lock)?;
     let mut workspace = Workspace::new(project.targets().clone());
