@@ -31,14 +31,15 @@ struct Outcome {
 
 impl Build {
     /// A workspace that no build before has seen; or why there can be none.
-    fn new() -> Result<Build, String> {
+    fn of(fixture: &str) -> Result<Build, String> {
         let toolchain = toolchain()?;
-        let workspace = fixture::copy();
+        let workspace = fixture::copy_of(fixture);
         let path = workspace.path();
         // The engine keeps what it built: a variable of its own makes this workspace's dependencies new.
         let unique = path.display().to_string();
         let config = path.join(".cargo/config.toml");
-        let text = fs::read_to_string(&config).unwrap();
+        let text = fs::read_to_string(&config).unwrap_or_default();
+        fs::create_dir_all(path.join(".cargo")).unwrap();
         fs::write(config, format!("{text}\n[env]\nFIXTURE = \"{unique}\"\n")).unwrap();
         let vendor = tempfile::tempdir().unwrap();
         let output = Command::new("cargo")
@@ -160,9 +161,13 @@ fn toolchain() -> Result<String, String> {
     }
 }
 
-/// A build, or the reason why the test is skipped.
+/// A build of the workspace, or the reason why the test is skipped.
 fn build_or_skip(test: &str) -> Option<Build> {
-    Build::new()
+    build_of_or_skip("workspace", test)
+}
+
+fn build_of_or_skip(fixture: &str, test: &str) -> Option<Build> {
+    Build::of(fixture)
         .map_err(|reason| eprintln!("SKIPPED: {test}: {reason}"))
         .ok()
 }
@@ -342,6 +347,33 @@ fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
         outcome.log
     );
     let _ = Command::new("docker").args(["image", "rm", &tag]).output();
+}
+
+/// Everything lies in the directory of the root's own package, and that is not all copied.
+#[test]
+fn a_package_at_the_root_with_two_programs_is_built() {
+    let test = "a_package_at_the_root_with_two_programs_is_built";
+    let Some(build) = build_of_or_skip("solo", test) else {
+        return;
+    };
+    let said = |target: &str, program: &str| {
+        let out = build.exported(target, &[]);
+        text_of(&Command::new(out.path().join(program)).output().unwrap())
+    };
+    assert_eq!(said("solo-output", "solo"), "7 built\n");
+    assert_eq!(said("solo-other-output", "solo-other"), "other\n");
+    build.append("tests/t.rs", "// edited\n");
+    assert_eq!(
+        build.target("solo-output"),
+        BTreeSet::new(),
+        "an edit in a test"
+    );
+    build.append("src/helper.rs", "// edited\n");
+    assert_eq!(
+        build.target("solo-output"),
+        set(&["solo"]),
+        "an edit in a module"
+    );
 }
 
 #[test]

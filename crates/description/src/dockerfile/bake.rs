@@ -155,7 +155,7 @@ function "output" {
   result = {
     engine   = "type=docker"
     layout   = "type=oci,tar=false,dest=${DESTINATION}/${target},${options},rewrite-timestamp=true"
-    registry = "type=registry,${options},rewrite-timestamp=true"
+    registry = "type=image,push=true,store=false,${options},rewrite-timestamp=true"
   }[OUTPUT]
 }
 "#;
@@ -178,7 +178,7 @@ pub(super) fn file(description: &Description) -> String {
     if !archives.is_empty() {
         out += &group("archives", &archives);
     }
-    out += &common(description);
+    out += &common();
     let platforms = all_platforms(description);
     out += &stage_target("dependencies", &platforms);
     out += &stage_target("builder", &platforms);
@@ -208,42 +208,14 @@ fn group<S: AsRef<str>>(name: &str, targets: &[S]) -> String {
     )
 }
 
-fn common(description: &Description) -> String {
-    let mut contexts: BTreeSet<(String, String)> = BTreeSet::new();
-    contexts.insert((
-        "builder-image".to_string(),
-        layout_or("TOOLCHAIN", "builder-image"),
-    ));
-    for image in description.images.values() {
-        if let Some(context) = base_context(image) {
-            let layout = match context.as_str() {
-                "base-image" => layout_or("BASE", "base-image"),
-                _ => layout(&context),
-            };
-            contexts.insert((context, layout));
-        }
-        if let Base::Layout { path, digest } = &image.base {
-            let digest = digest
-                .as_ref()
-                .map_or(String::new(), |digest| format!("@{digest}"));
-            contexts.insert((
-                format!("{}-base-image", image.name),
-                hcl_string(&format!("oci-layout://{path}{digest}")),
-            ));
-        }
-    }
-    let contexts: String = contexts
-        .iter()
-        .map(|(name, at)| format!("      {} = {at}\n", hcl_string(name)))
-        .collect();
+fn common() -> String {
     format!(
         r#"
 target "_common" {{
   context    = CONTEXT
   dockerfile = "{DOCKERFILE}"
   contexts = merge(
-    {{
-{contexts}    }},
+    {{ "builder-image" = {} }},
     VENDOR == "" ? {{}} : {{ vendor = VENDOR }},
   )
   args = {{
@@ -254,8 +226,35 @@ target "_common" {{
   secret = CA == "" ? [] : ["id=ca,src=${{CA}}"]
   attest = ["type=provenance,disabled=true"]
 }}
-"#
+"#,
+        layout_or("TOOLCHAIN", "builder-image")
     )
+}
+
+/// The contexts that an image needs beyond the common ones.
+fn contexts(image: &Image) -> String {
+    let mut contexts = Vec::new();
+    if let Some(context) = base_context(image) {
+        let at = match context.as_str() {
+            "base-image" => layout_or("BASE", &context),
+            _ => layout(&context),
+        };
+        contexts.push(format!("{} = {at}", hcl_string(&context)));
+    }
+    if let Base::Layout { path, digest } = &image.base {
+        let digest = digest
+            .as_ref()
+            .map_or(String::new(), |digest| format!("@{digest}"));
+        let at = hcl_string(&format!("oci-layout://{path}{digest}"));
+        contexts.push(format!("\"{}-base-image\" = {at}", image.name));
+    }
+    if !image.images.is_empty() {
+        contexts.push("bundle = BUNDLE".to_string());
+    }
+    match contexts.is_empty() {
+        true => String::new(),
+        false => format!("  contexts   = {{ {} }}\n", contexts.join(", ")),
+    }
 }
 
 /// What a variable names, or else the layout.
@@ -306,10 +305,7 @@ fn image_target(image: &Image, all_platforms: &str) -> String {
             false => format!("\"${{REGISTRY}}{name}:{tag}\""),
         })
         .collect();
-    let contexts = match image.images.is_empty() {
-        true => String::new(),
-        false => "  contexts   = { bundle = BUNDLE }\n".to_string(),
-    };
+    let contexts = contexts(image);
     let level = image
         .compression
         .level

@@ -306,7 +306,7 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     --mount=type=secret,id=cargo-config,target=/cargo/home/config.toml \
     --mount=type=secret,id=cargo-credentials,target=/cargo/home/credentials.toml \
     if [ -s /run/ca.pem ]; then export CARGO_HTTP_CAINFO=/run/ca.pem; fi; \
-    cargo vendor{locked} --versioned-dirs /vendor > /dev/null
+    mkdir /vendor; cargo vendor{locked} --versioned-dirs /vendor > /dev/null
 
 FROM scratch AS vendor
 COPY --from=vendor-sources /vendor /

@@ -144,7 +144,7 @@ function "output" {
   result = {
     engine   = "type=docker"
     layout   = "type=oci,tar=false,dest=${DESTINATION}/${target},${options},rewrite-timestamp=true"
-    registry = "type=registry,${options},rewrite-timestamp=true"
+    registry = "type=image,push=true,store=false,${options},rewrite-timestamp=true"
   }[OUTPUT]
 }
 
@@ -164,10 +164,7 @@ target "_common" {
   context    = CONTEXT
   dockerfile = "Dockerfile.images"
   contexts = merge(
-    {
-      "base-image" = BASE == "" ? "oci-layout://${LAYOUTS}/base-image" : BASE
-      "builder-image" = TOOLCHAIN == "" ? "oci-layout://${LAYOUTS}/builder-image" : TOOLCHAIN
-    },
+    { "builder-image" = TOOLCHAIN == "" ? "oci-layout://${LAYOUTS}/builder-image" : TOOLCHAIN },
     VENDOR == "" ? {} : { vendor = VENDOR },
   )
   args = {
@@ -212,7 +209,7 @@ target "supervisor-output" {
 target "cluster" {
   inherits   = ["_common"]
   target     = "cluster"
-  contexts   = { bundle = BUNDLE }
+  contexts   = { "base-image" = BASE == "" ? "oci-layout://${LAYOUTS}/base-image" : BASE, bundle = BUNDLE }
   args       = { VERSION = version("0.1.0") }
   platforms  = platforms(["linux/amd64"])
   tags       = ["${REGISTRY}cluster:${version("0.1.0")}"]
@@ -224,6 +221,7 @@ target "cluster" {
 target "gateway" {
   inherits   = ["_common"]
   target     = "gateway"
+  contexts   = { "base-image" = BASE == "" ? "oci-layout://${LAYOUTS}/base-image" : BASE }
   args       = { VERSION = version("0.1.0") }
   platforms  = platforms(["linux/amd64"])
   tags       = ["${REGISTRY}gateway:${version("0.1.0")}"]
@@ -246,6 +244,7 @@ target "gateway-bare" {
 target "supervisor" {
   inherits   = ["_common"]
   target     = "supervisor"
+  contexts   = { "base-image" = BASE == "" ? "oci-layout://${LAYOUTS}/base-image" : BASE }
   args       = { VERSION = version("0.1.0") }
   platforms  = platforms(["linux/amd64"])
   tags       = ["${REGISTRY}supervisor:${version("0.1.0")}"]
