@@ -2,7 +2,8 @@
 #   make images   builds the container images and says where they lie
 #   make test     runs all tests, and says what it skipped and why
 
-ASSEMBLE = ./target/release/assemble
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+ASSEMBLE = $(TARGET)/release/assemble
 
 .PHONY: images test assemble setup
 

@@ -4,18 +4,59 @@
   outputs =
     { self }:
     let
+      # Systems that can build. Their seeds are in nix/seed.
       systems = [ "x86_64-linux" ];
-      forEach = function: builtins.listToAttrs (map (name: { inherit name; value = function name; }) systems);
+      forEach =
+        function:
+        builtins.listToAttrs (
+          map (name: {
+            inherit name;
+            value = function name;
+          }) systems
+        );
       lib = import ./nix/lib.nix { crateyard = self; };
+      made = forEach (system: lib.mkImages { src = self; inherit system; });
     in
     {
       inherit lib;
+
       packages = forEach (
         system:
         (lib.mkFlake { src = self; }).packages.${system}
         // {
-          inherit ((lib.partsFor system)) assemble;
+          inherit (lib.partsFor system) assemble;
+          seed = (lib.partsFor system).seedFor "x86_64-unknown-linux-gnu";
         }
       );
+
+      # Every unit of the images' binaries, by its key in the plan.
+      legacyPackages = forEach (system: {
+        inherit (made.${system}) units plan description targets;
+      });
+
+      checks = forEach (
+        system:
+        let
+          parts = lib.partsFor system;
+          sameBytes = import ./nix/seed/check.nix { inherit system; inherit (parts) toolchain cell; };
+          seedCheck =
+            architecture:
+            sameBytes {
+              name = "seed-${architecture}";
+              built = "${parts.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
+              checkedIn = ./nix/seed + "/seed-${architecture}-linux";
+            };
+        in
+        {
+          seed-x86_64 = seedCheck "x86_64";
+          seed-aarch64 = seedCheck "aarch64";
+          images = made.${system}.all;
+        }
+      );
+
+      templates.default = {
+        path = ./nix/templates/service;
+        description = "A workspace with an image for each of its binaries";
+      };
     };
 }

@@ -13,23 +13,25 @@ let
     lock = debianLock;
     inherit (host) architecture;
   };
-  toolchain =
-    if resolved.toolchain.provider == "debian" && debian.has resolved.toolchain.set then
+  toolchain = [
+    (if resolved.toolchain.provider == "debian" && debian.has resolved.toolchain.set then
       parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }
     else
-      parts.toolchain;
+      parts.toolchain)
+  ];
 
   targets =
     (parts.workspace {
       root = src;
-      inherit (parts) toolchain;
+      toolchain = [ parts.toolchain ];
       target = host.rust;
     }).targets;
-  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; } {
+  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
+    {
     inherit description targets;
   };
   resolved = builtins.fromJSON (
-    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}/description.json")
+    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
   );
 
   inherit (resolved.build) features;

@@ -42,7 +42,7 @@ let
   # Crateyard's own programs, by units as any other workspace's.
   own = workspace {
     root = crateyard;
-    inherit toolchain;
+    toolchain = [ toolchain ];
     target = host.rust;
   };
   programsOf =
@@ -57,6 +57,41 @@ let
     "description"
     "image"
   ];
+  # The seed from its source, to compare with the one that is checked in.
+  seedFor =
+    target:
+    let
+      isNative = target == host.rust;
+      cross = rootFileSystem {
+        name = "cross";
+        packages = debian.packagesOf "cross-seed";
+      };
+    in
+    program (
+      (workspace {
+        root = crateyard;
+        toolchain = if isNative then [ toolchain ] else [ toolchain cross ];
+        profile = "seed";
+        inherit target;
+        # A linker alone: the program links no C library and no start files.
+        cargoArgs =
+          if isNative then
+            [ ]
+          else
+            [
+              "--config"
+              "target.${target}.linker='aarch64-linux-gnu-ld'"
+              "--config"
+              "target.${target}.rustflags=['-Clinker-flavor=ld']"
+            ];
+      }).build
+        [
+          {
+            package = "seed";
+            bin = "seed";
+          }
+        ]
+    ) "seed";
   program =
     build: name:
     build.program {
@@ -76,6 +111,7 @@ in
     planner
     workspace
     own
+    seedFor
     ;
   descriptionProgram = program tools "description";
   imageProgram = program tools "image";

@@ -6,7 +6,7 @@
   root,
   members,
   lock,
-  # The toolchain: a root file system.
+  # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # Cargo's subcommand and arguments.
   args ? [ ],
@@ -25,7 +25,7 @@ let
 in
 cell {
   name = if args == [ ] then "targets" else "plan";
-  roots = [ toolchain ];
+  roots = toolchain;
   program = "${planner}/bin/plan";
   writable = [
     "/workspace"

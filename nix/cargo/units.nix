@@ -8,7 +8,7 @@
   root,
   members,
   lock,
-  # The toolchain: a root file system.
+  # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # Package name to root file systems that its units see beside the toolchain.
   native ? { },
@@ -66,7 +66,7 @@ let
     _: planned:
     cell {
       inherit (planned.unit) name;
-      roots = [ toolchain ] ++ native.${planned.package.name} or [ ];
+      roots = toolchain ++ native.${planned.package.name} or [ ];
       program = "${runner}/bin/unit";
       writable = [
         "/workspace"

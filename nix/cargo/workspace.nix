@@ -3,7 +3,7 @@
 {
   # The workspace: a path.
   root,
-  # The toolchain: a root file system.
+  # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # Cargo's name of the profile.
   profile ? "release",

@@ -1,4 +1,4 @@
-# images.toml checked and resolved by the `description` program: description.json.
+# images.toml checked and resolved by the `description` program: a JSON file.
 {
   cell,
   # A root file system with what the program needs to run.
@@ -26,6 +26,6 @@ cell {
     "--targets"
     "${targets}/targets.json"
     "--out"
-    "${placeholder "out"}/description.json"
+    (placeholder "out")
   ];
 }

@@ -4,3 +4,5 @@ pub mod build;
 pub mod dockerfile;
 pub mod fetch;
 pub mod lock;
+pub mod pull;
+pub mod push;

@@ -1,13 +1,14 @@
 //! Crateyard's command line.
 
+mod commands;
+mod connection;
+mod nix;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod commands;
-mod nix;
-
-/// Builds the container images of a Cargo workspace.
+/// Builds, moves and examines container images.
 #[derive(Parser)]
 #[command(name = "assemble", version, max_term_width = 100)]
 struct Cli {
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     Build(commands::build::Args),
     Dockerfile(commands::dockerfile::Args),
+    Push(commands::push::Args),
+    Pull(commands::pull::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
 }
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => commands::build::run(args),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
+        Command::Push(args) => commands::push::run(args),
+        Command::Pull(args) => commands::pull::run(args),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
     };
@@ -34,7 +39,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The code that docs/push.md gives to each sort of failure of a registry; 1 for all others.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<registry::Error>())
+        .map_or(1, registry::Error::exit_code)
 }

@@ -275,6 +275,7 @@ pub fn download(
             let done = files.len() - missing.len();
             let said = apt.download(batch, files, |count| progress(done + count))?;
             for (place, uri) in batch {
+                replace_link(&files[*place])?;
                 match verify(&files[*place]) {
                     Ok(()) => missing.remove(place),
                     Err(reason) => {
@@ -304,6 +305,20 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
         return Err(Some(format!("SHA-256 {found}, expected {}", file.sha256)));
     }
     Ok(())
+}
+
+/// Puts the file itself where apt left a link, as it does for mirrors in the file system.
+fn replace_link(file: &Download) -> Result<(), AptError> {
+    let is_link = fs::symlink_metadata(&file.to).is_ok_and(|metadata| metadata.is_symlink());
+    if !is_link {
+        return Ok(());
+    }
+    let replace = || {
+        let content = fs::read(&file.to)?;
+        fs::remove_file(&file.to)?;
+        fs::write(&file.to, content)
+    };
+    replace().map_err(|source| io_error(&file.to, source))
 }
 
 /// What apt said about one address: `Err:3 ADDRESS`, and the reason on the line after it.

@@ -37,7 +37,7 @@ pub struct Universe {
 }
 
 /// A set of packages that is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SetRequest {
     /// Name in the lock.
     pub name: String,
@@ -47,8 +47,47 @@ pub struct SetRequest {
     pub architectures: Vec<String>,
     /// Packages to leave out of the closure: dependencies that one of them would meet count as met.
     pub omit: Vec<String>,
+    /// Take what the roots depend on, too.
+    pub dependencies: bool,
     /// The set whose packages are there already: this one is what is needed in addition. Its `omit` holds, too.
     pub beyond: Option<String>,
+}
+
+impl SetRequest {
+    /// A set of roots and all that they depend on.
+    pub fn new(name: &str, roots: &[&str], architectures: &[&str]) -> Self {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        SetRequest {
+            name: name.to_owned(),
+            roots: owned(roots),
+            architectures: owned(architectures),
+            omit: Vec::new(),
+            dependencies: true,
+            beyond: None,
+        }
+    }
+
+    /// The architectures whose indexes it takes to resolve this set: those that it is for and those that its roots
+    /// name.
+    pub fn needed_architectures(&self) -> Result<BTreeSet<String>, ResolveError> {
+        let mut needed: BTreeSet<String> = self.architectures.iter().cloned().collect();
+        for root in self.parsed_roots()? {
+            if let Some(Qualifier::Architecture(named)) = root.qualifier {
+                needed.insert(named);
+            }
+        }
+        Ok(needed)
+    }
+
+    fn parsed_roots(&self) -> Result<Vec<Relation>, ResolveError> {
+        let parse = |root: &String| {
+            Relation::parse(root).map_err(|source| ResolveError::BadRoot {
+                set: self.name.clone(),
+                source,
+            })
+        };
+        self.roots.iter().map(parse).collect()
+    }
 }
 
 impl Universe {
@@ -225,9 +264,10 @@ struct Problem<'a> {
     /// The architecture that `all` stands for.
     native: &'a str,
     /// The architectures that may take part: the native one and those that roots name.
-    architectures: BTreeSet<&'a str>,
+    architectures: BTreeSet<String>,
     omit: BTreeSet<&'a str>,
     roots: Vec<Relation>,
+    with_dependencies: bool,
     /// The conflicts that were read so far.
     conflicts: RefCell<BTreeMap<usize, Rc<Vec<Relation>>>>,
 }
@@ -239,23 +279,12 @@ impl<'a> Problem<'a> {
         native: &'a str,
         omit: &'a [String],
     ) -> Result<Self, ResolveError> {
-        let mut architectures = BTreeSet::from([native]);
-        let mut roots = Vec::new();
-        for text in &request.roots {
-            let root = Relation::parse(text).map_err(|source| ResolveError::BadRoot {
-                set: request.name.clone(),
-                source,
-            })?;
-            if let Some((_, architecture)) = text.split_once(':') {
-                architectures.insert(
-                    architecture
-                        .split_whitespace()
-                        .next()
-                        .unwrap_or(architecture),
-                );
-            }
-            roots.push(root);
-        }
+        let roots = request.parsed_roots()?;
+        let named = roots.iter().filter_map(|root| match &root.qualifier {
+            Some(Qualifier::Architecture(named)) => Some(named.clone()),
+            _ => None,
+        });
+        let architectures = named.chain([native.to_owned()]).collect();
         if let Some(name) = omit
             .iter()
             .find(|name| !universe.by_name.contains_key(name.as_str()))
@@ -272,6 +301,7 @@ impl<'a> Problem<'a> {
             architectures,
             omit: omit.iter().map(String::as_str).collect(),
             roots,
+            with_dependencies: request.dependencies,
             conflicts: RefCell::default(),
         })
     }
@@ -290,6 +320,9 @@ impl<'a> Problem<'a> {
 
     /// The dependencies of a package.
     fn dependencies(&self, id: usize) -> Result<Vec<Alternatives>, ResolveError> {
+        if !self.with_dependencies {
+            return Ok(Vec::new());
+        }
         let package = self.package(id);
         parse_groups(&package.depends).map_err(|source| self.bad_field(package, source))
     }

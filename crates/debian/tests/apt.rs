@@ -38,12 +38,8 @@ fn suites() -> Vec<Suite> {
 }
 
 fn request(roots: &str, architecture: &str) -> SetRequest {
-    SetRequest {
-        name: "set".to_owned(),
-        roots: roots.split(' ').map(str::to_owned).collect(),
-        architectures: vec![architecture.to_owned()],
-        ..SetRequest::default()
-    }
+    let roots: Vec<&str> = roots.split(' ').collect();
+    SetRequest::new("set", &roots, &[architecture])
 }
 
 /// An apt with the real archive and nothing installed.

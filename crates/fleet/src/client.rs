@@ -1,5 +1,6 @@
 //! A client for the gateway.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -146,6 +147,18 @@ impl Client {
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url
     }
+}
+
+/// Where this machine's own gateway is reached when it listens on `listen`: a listener on every address is asked by
+/// the loopback device.
+pub fn local_url(listen: SocketAddr, tls: bool) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, listen.port()))
 }
 
 /// No proxy: the gateway is in the services' own network, and a health check must not leave the machine.

@@ -9,4 +9,4 @@ pub mod logs;
 pub mod workload;
 
 pub use backoff::Backoff;
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, local_url};

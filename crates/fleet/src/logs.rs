@@ -5,6 +5,9 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+const FORMAT_VARIABLE: &str = "CRATEYARD_LOG_FORMAT";
+const LEVEL_VARIABLE: &str = "CRATEYARD_LOG_LEVEL";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -20,7 +23,7 @@ pub struct LogOptions {
     /// How log lines look
     #[arg(
         long,
-        env = "CRATEYARD_LOG_FORMAT",
+        env = FORMAT_VARIABLE,
         value_enum,
         default_value = "text",
         global = true
@@ -30,7 +33,7 @@ pub struct LogOptions {
     /// What to log: a level, or directives such as `info,gateway=debug`
     #[arg(
         long,
-        env = "CRATEYARD_LOG_LEVEL",
+        env = LEVEL_VARIABLE,
         default_value = "info",
         global = true
     )]
@@ -54,5 +57,17 @@ impl LogOptions {
             LogFormat::Json => lines.json().flatten_event(true).try_init(),
         };
         started.map_err(|error| anyhow::anyhow!("can't start logs: {error}"))
+    }
+
+    /// The environment that makes another service log in the same way.
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        let format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        [
+            (FORMAT_VARIABLE, format.to_owned()),
+            (LEVEL_VARIABLE, self.log_level.clone()),
+        ]
     }
 }

@@ -1,6 +1,6 @@
 //! The command line and the environment variables.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,18 +74,9 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// Where this machine's own gateway is reached: a listener on every address is asked by the loopback device.
+    /// Where this machine's own gateway is reached.
     pub fn local_url(&self) -> String {
-        let ip = match self.listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let scheme = match self.tls_cert {
-            Some(_) => "https",
-            None => "http",
-        };
-        format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
+        fleet::local_url(self.listen, self.tls_cert.is_some())
     }
 }
 
@@ -118,5 +109,26 @@ mod tests {
     fn a_certificate_needs_its_key() {
         assert!(Options::try_parse_from(["gateway", "--tls-cert=c"]).is_err());
         assert!(Options::try_parse_from(["gateway", "--tls-key=k"]).is_err());
+    }
+
+    /// `deploy/config/gateway.env` names every variable; those that are not commented out have their default value.
+    #[test]
+    fn the_settings_file_is_complete() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/config/gateway.env"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        for argument in Options::command().get_arguments() {
+            let Some(variable) = argument.get_env() else {
+                continue;
+            };
+            let variable = variable.to_str().unwrap();
+            let line = match argument.get_default_values() {
+                [] => format!("#{variable}="),
+                [default, ..] => format!("{variable}={}\n", default.to_str().unwrap()),
+            };
+            assert!(text.contains(&line), "no {line} in {path}");
+        }
     }
 }

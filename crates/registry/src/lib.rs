@@ -1,1 +1,50 @@
 //! A client for OCI registries: pushes what is missing, and resumes.
+//!
+//! The registry's side is the [OCI distribution specification][spec]; the image's side is a [`Source`]: an OCI
+//! image layout in a directory or in an archive, whichever tool wrote it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), registry::Error> {
+//! use registry::{Client, Options, Reference, push};
+//!
+//! let client = Client::new(Options::from_environment());
+//! let source = registry::source::open("result".as_ref())?;
+//! let target: Reference = "registry.example/team/gateway:v1".parse()?;
+//! let report = push::push(&client, source, &target, &push::Options::default()).await?;
+//! println!("{} is {}", target, report.digest);
+//! # Ok(()) }
+//! ```
+//!
+//! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+
+mod auth;
+mod body;
+mod client;
+mod content;
+mod credentials;
+mod digest;
+mod error;
+mod memory;
+pub mod progress;
+pub mod pull;
+pub mod push;
+mod reference;
+mod repository;
+mod retry;
+pub mod source;
+mod tls;
+mod transport;
+mod tree;
+mod upload;
+
+pub use client::{Client, Environment, Options, Timeouts, run};
+pub use content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform, media_type};
+pub use credentials::Credentials;
+pub use digest::{Digest, Hasher};
+pub use error::{Error, Failure, Kind};
+pub use progress::Progress;
+pub use reference::{Reference, Version};
+pub use repository::Repository;
+pub use retry::Retry;
+pub use source::Source;
+pub use tls::ClientCertificate;

@@ -50,13 +50,25 @@ impl<'a> Archive<'a> {
         }
         let name = trimmed(&header[..16]);
         let name = name.strip_suffix(b"/").unwrap_or(name);
-        let size = decimal(trimmed(&header[48..58]))
-            .ok_or_else(|| format!("damaged: member {} of the archive has no valid size", shown(name)))?;
+        let size = decimal(trimmed(&header[48..58])).ok_or_else(|| {
+            format!(
+                "damaged: member {} of the archive has no valid size",
+                shown(name)
+            )
+        })?;
         let (data, rest) = rest.split_at_checked(size).ok_or_else(|| {
-            format!("truncated: member {} has {} of its {size} bytes", shown(name), rest.len())
+            format!(
+                "truncated: member {} has {} of its {size} bytes",
+                shown(name),
+                rest.len()
+            )
         })?;
         // Members begin at even offsets; the padding of the last one may be missing.
-        self.rest = if size % 2 == 1 { rest.get(1..).unwrap_or_default() } else { rest };
+        self.rest = if size % 2 == 1 {
+            rest.get(1..).unwrap_or_default()
+        } else {
+            rest
+        };
         Ok(Some(Member { name, data }))
     }
 }
@@ -74,7 +86,15 @@ mod tests {
     use super::*;
 
     fn member(name: &str, data: &[u8]) -> Vec<u8> {
-        let mut bytes = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, data.len()).into_bytes();
+        let mut bytes = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            0,
+            0,
+            0,
+            100644,
+            data.len()
+        )
+        .into_bytes();
         bytes.extend_from_slice(data);
         if data.len() % 2 == 1 {
             bytes.push(b'\n');
@@ -96,7 +116,11 @@ mod tests {
     #[test]
     fn a_cut_member_is_an_error_that_says_how_much_is_there() {
         let file = [MAGIC, &member("data.tar", b"12345678")].concat();
-        let error = Archive::new(&file[..file.len() - 3]).unwrap().next().err().unwrap();
+        let error = Archive::new(&file[..file.len() - 3])
+            .unwrap()
+            .next()
+            .err()
+            .unwrap();
         assert_eq!(error, "truncated: member `data.tar` has 5 of its 8 bytes");
     }
 }

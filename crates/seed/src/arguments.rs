@@ -133,7 +133,9 @@ fn unpack(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Unpack, Error>
         match argument.as_slice() {
             b"--into" => unpack.into = value(&mut arguments, "--into")?,
             b"--exclude" => unpack.exclude.push(value(&mut arguments, "--exclude")?),
-            b"--ca-certificates" => unpack.ca_certificates = Some(value(&mut arguments, "--ca-certificates")?),
+            b"--ca-certificates" => {
+                unpack.ca_certificates = Some(value(&mut arguments, "--ca-certificates")?)
+            }
             b"--mkdir" => {
                 let path = value(&mut arguments, "--mkdir")?;
                 unpack.additions.push(Addition::Directory { path });
@@ -161,9 +163,13 @@ fn cell(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Cell, Error> {
     while let Some(argument) = arguments.next() {
         match argument.as_slice() {
             b"--root" => cell.roots.push(value(&mut arguments, "--root")?),
-            b"--bind" => cell.binds.push(pair(&mut arguments, "--bind", "SOURCE=PATH")?),
+            b"--bind" => cell
+                .binds
+                .push(pair(&mut arguments, "--bind", "SOURCE=PATH")?),
             b"--writable" => cell.writable.push(value(&mut arguments, "--writable")?),
-            b"--env" => cell.variables.push(pair(&mut arguments, "--env", "NAME=VALUE")?),
+            b"--env" => cell
+                .variables
+                .push(pair(&mut arguments, "--env", "NAME=VALUE")?),
             b"--clear-env" => cell.clear_environment = true,
             b"--cwd" => cell.directory = Some(value(&mut arguments, "--cwd")?),
             b"--no-network" => cell.no_network = true,
@@ -184,7 +190,10 @@ fn cell(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Cell, Error> {
 }
 
 fn unknown(command: &str, argument: &[u8]) -> Error {
-    Error::Usage(format!("`seed {command}` does not know {}", shown(argument)))
+    Error::Usage(format!(
+        "`seed {command}` does not know {}",
+        shown(argument)
+    ))
 }
 
 fn value(arguments: &mut impl Iterator<Item = Vec<u8>>, option: &str) -> Result<Vec<u8>, Error> {
@@ -203,7 +212,10 @@ fn pair(
     let value = value(arguments, option)?;
     match value.iter().position(|&byte| byte == b'=') {
         Some(equals) if equals > 0 => Ok((value[..equals].to_vec(), value[equals + 1..].to_vec())),
-        _ => Err(Error::Usage(format!("`{option}` needs {form}, not {}", shown(&value)))),
+        _ => Err(Error::Usage(format!(
+            "`{option}` needs {form}, not {}",
+            shown(&value)
+        ))),
     }
 }
 
@@ -213,21 +225,36 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> Result<Command, Error> {
         let name = [&"seed"];
-        parse(name.into_iter().chain(arguments).map(|argument| argument.as_bytes().to_vec()).collect())
+        parse(
+            name.into_iter()
+                .chain(arguments)
+                .map(|argument| argument.as_bytes().to_vec())
+                .collect(),
+        )
     }
 
     #[test]
     fn values_are_cut_at_the_first_equals_sign() {
-        let Ok(Command::Unpack(unpack)) = parsed(&["unpack", "--into", "d", "--text", "etc/x=a=b\n", "p.deb"]) else {
+        let Ok(Command::Unpack(unpack)) =
+            parsed(&["unpack", "--into", "d", "--text", "etc/x=a=b\n", "p.deb"])
+        else {
             panic!("not understood");
         };
-        assert_eq!(unpack.additions, [Addition::Text { path: b"etc/x".into(), content: b"a=b\n".into() }]);
+        assert_eq!(
+            unpack.additions,
+            [Addition::Text {
+                path: b"etc/x".into(),
+                content: b"a=b\n".into()
+            }]
+        );
         assert_eq!(unpack.packages, [b"p.deb"]);
     }
 
     #[test]
     fn what_follows_the_dashes_is_the_programs() {
-        let Ok(Command::Cell(cell)) = parsed(&["cell", "--root", "r", "--", "cc", "--root", "--from-file"]) else {
+        let Ok(Command::Cell(cell)) =
+            parsed(&["cell", "--root", "r", "--", "cc", "--root", "--from-file"])
+        else {
             panic!("not understood");
         };
         assert_eq!(cell.roots, [b"r"]);
@@ -245,7 +272,10 @@ mod tests {
         ] {
             let error = parsed(arguments).unwrap_err();
             assert_eq!(error.exit_code(), 64);
-            assert!(alloc::string::ToString::to_string(&error).contains(quoted), "{error}");
+            assert!(
+                alloc::string::ToString::to_string(&error).contains(quoted),
+                "{error}"
+            );
         }
     }
 }

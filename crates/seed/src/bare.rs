@@ -67,7 +67,9 @@ unsafe fn strings(mut array: *const *const c_char) -> Vec<Vec<u8>> {
 /// seed into its bytes.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    seed::output::error(b"seed: internal error: this is a defect of the seed, please report the command line\n");
+    seed::output::error(
+        b"seed: internal error: this is a defect of the seed, please report the command line\n",
+    );
     seed::sys::exit(INTERNAL_ERROR)
 }
 
@@ -79,6 +81,14 @@ extern "C" fn rust_eh_personality() {}
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     seed::sys::exit(INTERNAL_ERROR)
+}
+
+/// `cpufeatures` asks the C library what the processor can do, on this architecture. "Nothing special" is right
+/// everywhere; what it is asked for is the SHA-256 that an .xz file may have as its checksum.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(no_mangle)]
+extern "C" fn getauxval(_: usize) -> usize {
+    0
 }
 
 /// Large blocks come from the kernel and go back to it; small ones come from power-of-two lists that only grow.
@@ -106,7 +116,11 @@ const PAGE: usize = 4096;
 
 #[global_allocator]
 static MEMORY: Memory = Memory {
-    lists: UnsafeCell::new(Lists { free: [ptr::null_mut(); CLASSES], next: ptr::null_mut(), left: 0 }),
+    lists: UnsafeCell::new(Lists {
+        free: [ptr::null_mut(); CLASSES],
+        next: ptr::null_mut(),
+        left: 0,
+    }),
 };
 
 unsafe impl Sync for Memory {}
@@ -147,8 +161,13 @@ unsafe impl GlobalAlloc for Memory {
         let old_size = layout.size();
         unsafe {
             if old_size >= LARGE && new_size >= LARGE {
-                return mremap(block.cast(), pages(old_size), pages(new_size), MremapFlags::MAYMOVE)
-                    .map_or(ptr::null_mut(), |moved| moved.cast());
+                return mremap(
+                    block.cast(),
+                    pages(old_size),
+                    pages(new_size),
+                    MremapFlags::MAYMOVE,
+                )
+                .map_or(ptr::null_mut(), |moved| moved.cast());
             }
             if old_size < LARGE && new_size < LARGE && class(old_size) == class(new_size) {
                 return block;
@@ -202,8 +221,15 @@ fn pages(size: usize) -> usize {
 }
 
 fn map(size: usize) -> *mut u8 {
-    unsafe { mmap_anonymous(ptr::null_mut(), pages(size), ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) }
-        .map_or(ptr::null_mut(), |block| block.cast())
+    unsafe {
+        mmap_anonymous(
+            ptr::null_mut(),
+            pages(size),
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )
+    }
+    .map_or(ptr::null_mut(), |block| block.cast())
 }
 
 /// The functions that the compiler calls by name. Their loops are assembly: the compiler recognizes a copying or
@@ -228,7 +254,9 @@ mod memory {
             match size {
                 0..=15 => copy_short(to, from, size),
                 // Not within the source, or before it: the forward copy never overwrites what it has yet to read.
-                _ if (to as usize).wrapping_sub(from as usize) >= size => copy_ascending(to, from, size),
+                _ if (to as usize).wrapping_sub(from as usize) >= size => {
+                    copy_ascending(to, from, size)
+                }
                 _ => copy_descending(to, from, size),
             }
         }
@@ -425,7 +453,11 @@ mod memory {
                 let one = left.add(at).cast::<u64>().read_unaligned();
                 let other = right.add(at).cast::<u64>().read_unaligned();
                 if one != other {
-                    return if one.swap_bytes() < other.swap_bytes() { -1 } else { 1 };
+                    return if one.swap_bytes() < other.swap_bytes() {
+                        -1
+                    } else {
+                        1
+                    };
                 }
                 at += 8;
             }

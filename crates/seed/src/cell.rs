@@ -6,12 +6,15 @@
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::convert::Infallible;
 
 use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, kill_process, set_parent_process_death_signal, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
+    set_parent_process_death_signal, wait,
 };
 
 use crate::arguments::Cell;
@@ -25,7 +28,14 @@ use crate::sys::{self, Signals};
 /// Where the build's directory is in the cell, and where programs start.
 const BUILD: &[u8] = b"/build";
 /// The variables in which Nix and others name the build's directory.
-const BUILD_VARIABLES: [&[u8]; 6] = [b"NIX_BUILD_TOP", b"PWD", b"TEMP", b"TEMPDIR", b"TMP", b"TMPDIR"];
+const BUILD_VARIABLES: [&[u8]; 6] = [
+    b"NIX_BUILD_TOP",
+    b"PWD",
+    b"TEMP",
+    b"TEMPDIR",
+    b"TMP",
+    b"TMPDIR",
+];
 /// Signals that are passed on to the program.
 const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 
@@ -36,91 +46,121 @@ const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 pub fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
     let build = variable(&environment, b"NIX_BUILD_TOP").map(<[u8]>::to_vec);
     let scratch = Scratch::make(&environment, build.is_none())?;
-    let variables = variables(options, environment, build.as_deref())?;
-    let code = spawn(options, &scratch, build.as_deref(), &variables);
+    let code = variables(options, environment, build.as_deref()).and_then(|variables| {
+        let plan = plan(options, &scratch, build)?;
+        let way = Namespaces {
+            no_network: options.no_network,
+        };
+        let directory = options.directory.as_deref().unwrap_or(BUILD);
+        let seed = getpid();
+        spawn(|signals| {
+            enter(&way, &plan, directory)?;
+            die_with(seed)?;
+            sys::block(signals);
+            execute(&options.program, &variables)
+        })
+    });
     scratch.remove();
     code
 }
 
-/// Starts the program in a child process and waits for it.
-fn spawn(options: &Cell, scratch: &Scratch, build: Option<&[u8]>, variables: &[CString]) -> Result<i32, Error> {
-    sys::reset(Signal::CHILD);
-    let waited = [&FORWARDED[..], &[Signal::CHILD]].concat();
-    let before = sys::block(Signals::of(&waited));
-    let parent = getpid();
-    match unsafe { sys::fork() }.map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))? {
-        Some(child) => Ok(supervise(child, Signals::of(&waited))),
-        None => {
-            let error = become_program(options, scratch, build, variables, parent, before);
-            output::error(format!("seed: {error}\n").as_bytes());
-            sys::exit(error.exit_code())
-        }
-    }
-}
-
-/// In the child: enters the cell and executes the program. Returns only the error.
-fn become_program(
-    options: &Cell,
+/// What the cell consists of; `build` is the build's directory outside, if there is one.
+fn plan<'a>(
+    options: &'a Cell,
     scratch: &Scratch,
-    build: Option<&[u8]>,
-    variables: &[CString],
-    parent: Pid,
-    signals: Signals,
-) -> Error {
-    // A killed seed leaves no program behind.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    if rustix::process::getppid() != Some(parent) {
-        return Error::Cell("the seed was killed".into());
-    }
-    let directory = options.directory.as_deref().unwrap_or(BUILD);
-    let entered = plan(options, scratch, build)
-        .and_then(|plan| Namespaces { no_network: options.no_network }.enter(&plan))
-        .and_then(|()| {
-            let at = c_string(directory).map_err(Error::Usage)?;
-            chdir(&at).map_err(|errno| Error::Cell(format!("cannot start in {}: {}", shown(directory), explain(errno))))
-        });
-    if let Err(error) = entered {
-        return error;
-    }
-    sys::block(signals);
-    execute(&options.program, variables)
-}
-
-/// What the cell consists of.
-fn plan<'a>(options: &'a Cell, scratch: &'a Scratch, build: Option<&'a [u8]>) -> Result<Plan<'a>, Error> {
-    let mut binds = Vec::new();
-    let tmp = scratch.directory("tmp", 0o1777)?;
-    binds.push(Bind { source: tmp, place: b"/tmp" });
+    build: Option<Vec<u8>>,
+) -> Result<Plan<'a>, Error> {
     let build = match build {
-        Some(build) => build.to_vec(),
-        None => scratch.directory("build", 0o755)?,
+        Some(build) => build,
+        None => scratch.directory("build")?,
     };
-    binds.push(Bind { source: build, place: BUILD });
+    let mut binds = vec![Bind {
+        source: build,
+        place: BUILD,
+    }];
     for (index, place) in options.writable.iter().enumerate() {
-        binds.push(Bind { source: scratch.directory(&format!("writable-{index}"), 0o755)?, place });
+        let source = scratch.directory(&format!("writable-{index}"))?;
+        binds.push(Bind { source, place });
     }
     for (source, place) in &options.binds {
-        binds.push(Bind { source: source.clone(), place });
+        let source = source.clone();
+        binds.push(Bind { source, place });
     }
-    Ok(Plan { roots: &options.roots, binds, root: scratch.directory("root", 0o755)?, merged: scratch.path_of("merged") })
+    Ok(Plan {
+        roots: &options.roots,
+        binds,
+        root: scratch.path.clone(),
+        merged: scratch.path_of("merged"),
+    })
+}
+
+/// Starts a child process that becomes the program, waits for it, and returns its exit code.
+///
+/// The child gets the signals that were blocked before: the seed waits for signals instead of handling them, so it
+/// blocks them, and the program must not inherit that.
+fn spawn(become_program: impl FnOnce(Signals) -> Result<Infallible, Error>) -> Result<i32, Error> {
+    sys::reset(Signal::CHILD);
+    let waited = Signals::of(&FORWARDED).with(Signal::CHILD);
+    let before = sys::block(waited);
+    // Safe: the seed has one thread.
+    let child = unsafe { sys::fork() }
+        .map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))?;
+    if let Some(child) = child {
+        return Ok(supervise(child, waited));
+    }
+    let Err(error) = become_program(before);
+    output::error(format!("seed: {error}\n").as_bytes());
+    sys::exit(error.exit_code())
+}
+
+/// Enters the cell and the directory in which the program starts.
+fn enter(way: &impl Way, plan: &Plan<'_>, directory: &[u8]) -> Result<(), Error> {
+    way.enter(plan)?;
+    chdir(directory).map_err(|errno| {
+        let reason = explain(errno);
+        Error::Cell(format!("cannot start in {}: {reason}", shown(directory)))
+    })
+}
+
+/// Lets the kernel kill this process when its parent, the seed, is killed. (New namespaces reset that, so it comes
+/// after them.)
+fn die_with(seed: Pid) -> Result<(), Error> {
+    let killed = |_| Error::Cell("the seed has been killed".into());
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(killed)?;
+    if getppid() == Some(seed) {
+        Ok(())
+    } else {
+        Err(killed(Errno::SRCH))
+    }
 }
 
 /// Waits for the program; passes signals on to it. Returns its exit code.
-fn supervise(child: Pid, signals: Signals) -> i32 {
+fn supervise(program: Pid, signals: Signals) -> i32 {
     loop {
         let received = sys::wait(signals);
         if received.signal == Signal::CHILD.as_raw() {
-            if let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::NOHANG) {
+            if let Some(status) = reap(program) {
                 return exit_code(status);
             }
         } else if received.by_process {
             // What a terminal sends, it sends to the program as well.
-            let signal = FORWARDED.into_iter().find(|signal| signal.as_raw() == received.signal);
-            if let Some(signal) = signal {
-                let _ = kill_process(child, signal);
+            let known = |signal: &Signal| signal.as_raw() == received.signal;
+            if let Some(signal) = FORWARDED.into_iter().find(known) {
+                let _ = kill_process(program, signal);
             }
         }
     }
+}
+
+/// Reaps processes that have ended, until the program is among them. There are others where the seed is process 1, as
+/// in Nix's sandbox: those whose parents have ended.
+fn reap(program: Pid) -> Option<WaitStatus> {
+    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
+        if ended == program {
+            return Some(status);
+        }
+    }
+    None
 }
 
 fn exit_code(status: WaitStatus) -> i32 {
@@ -132,45 +172,62 @@ fn exit_code(status: WaitStatus) -> i32 {
 }
 
 /// Executes the program; a name without a slash is looked for in `PATH`.
-fn execute(program: &[Vec<u8>], variables: &[CString]) -> Error {
+fn execute(program: &[Vec<u8>], variables: &[CString]) -> Result<Infallible, Error> {
+    let arguments = program.iter().map(|argument| c_string(argument));
+    let arguments: Vec<CString> = arguments.collect::<Result<_, _>>().map_err(Error::Usage)?;
     let name = &program[0];
-    let arguments: Result<Vec<CString>, String> = program.iter().map(|argument| c_string(argument)).collect();
-    let arguments = match arguments {
-        Ok(arguments) => arguments,
-        Err(reason) => return Error::Usage(reason),
-    };
     if name.contains(&b'/') {
-        return unexecutable(name, sys::execute(&arguments[0], &arguments, variables));
+        let errno = sys::execute(&arguments[0], &arguments, variables);
+        return Err(unexecutable(name, errno));
     }
-    let Some(path) = variables.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")) else {
-        let reason = format!("{} cannot be looked for: the cell's environment has no PATH (use --env)", shown(name));
-        return Error::NotFound(reason);
+    let mut entries = variables.iter().map(|entry| entry.as_bytes());
+    let Some(path) = entries.find_map(|entry| entry.strip_prefix(b"PATH=")) else {
+        return Err(Error::NotFound(format!(
+            "{} cannot be looked for: the cell's environment has no PATH (use --env)",
+            shown(name)
+        )));
     };
     let mut refused = None;
-    for directory in path.split(|&byte| byte == b':').filter(|directory| !directory.is_empty()) {
+    let directories = path.split(|&byte| byte == b':');
+    for directory in directories.filter(|directory| !directory.is_empty()) {
         let candidate = [directory, name].join(&b'/');
         let errno = match c_string(&candidate) {
-            Ok(c_candidate) => sys::execute(&c_candidate, &arguments, variables),
+            Ok(candidate) => sys::execute(&candidate, &arguments, variables),
             Err(_) => Errno::NOENT,
         };
         if !matches!(errno, Errno::NOENT | Errno::NOTDIR) {
             refused.get_or_insert_with(|| unexecutable(&candidate, errno));
         }
     }
-    refused.unwrap_or_else(|| Error::NotFound(format!("{} is not in PATH={}", shown(name), String::from_utf8_lossy(path))))
+    let path = String::from_utf8_lossy(path);
+    Err(refused
+        .unwrap_or_else(|| Error::NotFound(format!("{} is not in PATH={path}", shown(name)))))
 }
 
 fn unexecutable(path: &[u8], errno: Errno) -> Error {
     let exists = c_string(path).is_ok_and(|path| rustix::fs::stat(&path).is_ok());
     match errno {
-        Errno::NOENT | Errno::NOTDIR if !exists => Error::NotFound(format!("{} is not in the cell", shown(path))),
-        Errno::NOENT => Error::NotFound(format!("{} needs an interpreter that is not in the cell", shown(path))),
-        _ => Error::NotExecutable(format!("cannot execute {}: {}", shown(path), explain(errno))),
+        Errno::NOENT | Errno::NOTDIR if !exists => {
+            Error::NotFound(format!("{} is not in the cell", shown(path)))
+        }
+        Errno::NOENT => Error::NotFound(format!(
+            "{} needs an interpreter that is not in the cell",
+            shown(path)
+        )),
+        _ => Error::NotExecutable(format!(
+            "cannot execute {}: {}",
+            shown(path),
+            explain(errno)
+        )),
     }
 }
 
 /// The program's environment. Where it names the build's directory outside, it names the one inside.
-fn variables(options: &Cell, outer: Vec<Vec<u8>>, build: Option<&[u8]>) -> Result<Vec<CString>, Error> {
+fn variables(
+    options: &Cell,
+    outer: Vec<Vec<u8>>,
+    build: Option<&[u8]>,
+) -> Result<Vec<CString>, Error> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     if !options.clear_environment {
         all.extend(outer.into_iter().map(|entry| match build {
@@ -179,15 +236,23 @@ fn variables(options: &Cell, outer: Vec<Vec<u8>>, build: Option<&[u8]>) -> Resul
         }));
     }
     for (name, value) in &options.variables {
-        all.retain(|entry| entry.strip_prefix(name.as_slice()).is_none_or(|rest| !rest.starts_with(b"=")));
+        all.retain(|entry| {
+            entry
+                .strip_prefix(name.as_slice())
+                .is_none_or(|rest| !rest.starts_with(b"="))
+        });
         all.push([name.as_slice(), value].join(&b'='));
     }
-    all.iter().map(|entry| c_string(entry).map_err(Error::Usage)).collect()
+    all.iter()
+        .map(|entry| c_string(entry).map_err(Error::Usage))
+        .collect()
 }
 
 fn inside(entry: Vec<u8>, build: &[u8]) -> Vec<u8> {
     for name in BUILD_VARIABLES {
-        let value = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
+        let value = entry
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix(b"="));
         if let Some(rest) = value.and_then(|value| value.strip_prefix(build)) {
             if rest.is_empty() || rest[0] == b'/' {
                 return [name, b"=", BUILD, rest].concat();
@@ -213,12 +278,18 @@ struct Scratch {
 
 impl Scratch {
     fn make(environment: &[Vec<u8>], own: bool) -> Result<Self, Error> {
-        let parent = [&b"NIX_BUILD_TOP"[..], b"TMPDIR"].iter().find_map(|name| variable(environment, name));
+        let parent = [&b"NIX_BUILD_TOP"[..], b"TMPDIR"]
+            .iter()
+            .find_map(|name| variable(environment, name));
         let parent = parent.unwrap_or(b"/tmp");
         let name = format!(".cell-{}", getpid().as_raw_nonzero());
         // A killed seed may have left one of the same name.
         for attempt in 0..100 {
-            let suffix = if attempt == 0 { String::new() } else { format!(".{attempt}") };
+            let suffix = if attempt == 0 {
+                String::new()
+            } else {
+                format!(".{attempt}")
+            };
             let path = [parent, b"/", name.as_bytes(), suffix.as_bytes()].concat();
             match mkdir(path.as_slice(), Mode::from_raw_mode(0o700)) {
                 Ok(()) => return Ok(Self { path, own }),
@@ -226,16 +297,19 @@ impl Scratch {
                 Err(errno) => return Err(Error::io(format!("make {}", shown(&path)), errno)),
             }
         }
-        Err(Error::io(format!("make a directory in {}", shown(parent)), Errno::EXIST))
+        Err(Error::io(
+            format!("make a directory in {}", shown(parent)),
+            Errno::EXIST,
+        ))
     }
 
     fn path_of(&self, name: &str) -> Vec<u8> {
         [&self.path, name.as_bytes()].join(&b'/')
     }
 
-    fn directory(&self, name: &str, mode: u32) -> Result<Vec<u8>, Error> {
+    fn directory(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path_of(name);
-        mkdir(path.as_slice(), Mode::from_raw_mode(mode as rustix::fs::RawMode))
+        mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
         Ok(path)
     }
@@ -243,13 +317,11 @@ impl Scratch {
     /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to keep it.
     fn remove(self) {
         if self.own {
-            remove_tree(CWD, &self.path);
-            return;
+            return remove_tree(CWD, &self.path);
         }
-        for name in ["root", "merged", "tmp"] {
-            let _ = unlinkat(CWD, self.path_of(name).as_slice(), AtFlags::REMOVEDIR);
+        for path in [self.path_of("merged"), self.path] {
+            let _ = unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR);
         }
-        let _ = unlinkat(CWD, self.path.as_slice(), AtFlags::REMOVEDIR);
     }
 }
 
@@ -258,25 +330,47 @@ mod tests {
     use super::*;
 
     fn with(options: &Cell, outer: &[&str], build: Option<&str>) -> Vec<String> {
-        let outer = outer.iter().map(|entry| entry.as_bytes().to_vec()).collect();
+        let outer = outer
+            .iter()
+            .map(|entry| entry.as_bytes().to_vec())
+            .collect();
         let variables = variables(options, outer, build.map(str::as_bytes)).unwrap();
-        variables.into_iter().map(|entry| entry.into_string().unwrap()).collect()
+        variables
+            .into_iter()
+            .map(|entry| entry.into_string().unwrap())
+            .collect()
     }
 
     #[test]
     fn variables_that_name_the_builds_directory_name_the_one_inside() {
-        let outer = ["TMPDIR=/tmp/nix-1/x", "TMP=/tmp/nix-12", "HOME=/tmp/nix-1", "NIX_BUILD_TOP=/tmp/nix-1"];
+        let outer = [
+            "TMPDIR=/tmp/nix-1/x",
+            "TMP=/tmp/nix-12",
+            "HOME=/tmp/nix-1",
+            "NIX_BUILD_TOP=/tmp/nix-1",
+        ];
         assert_eq!(
             with(&Cell::default(), &outer, Some("/tmp/nix-1")),
-            ["TMPDIR=/build/x", "TMP=/tmp/nix-12", "HOME=/tmp/nix-1", "NIX_BUILD_TOP=/build"]
+            [
+                "TMPDIR=/build/x",
+                "TMP=/tmp/nix-12",
+                "HOME=/tmp/nix-1",
+                "NIX_BUILD_TOP=/build"
+            ]
         );
     }
 
     #[test]
     fn a_given_variable_wins() {
-        let given = Cell { variables: vec![(b"A".into(), b"2".into())], ..Cell::default() };
+        let given = Cell {
+            variables: vec![(b"A".into(), b"2".into())],
+            ..Cell::default()
+        };
         assert_eq!(with(&given, &["A=1", "AB=1"], None), ["AB=1", "A=2"]);
-        let cleared = Cell { clear_environment: true, ..given };
+        let cleared = Cell {
+            clear_environment: true,
+            ..given
+        };
         assert_eq!(with(&cleared, &["A=1", "AB=1"], None), ["A=2"]);
     }
 }

@@ -13,11 +13,16 @@ use crate::error::shown;
 /// When the package is damaged or of an unknown version, or its compression is unknown.
 pub fn data(file: &[u8]) -> Result<Stream<'_>, String> {
     let mut archive = Archive::new(file)?;
-    let version = archive.next()?.filter(|first| first.name == b"debian-binary");
+    let version = archive
+        .next()?
+        .filter(|first| first.name == b"debian-binary");
     let version = version.ok_or("not a Debian package: its first member is not `debian-binary`")?;
     if !version.data.starts_with(b"2.") {
         let line = version.data.trim_ascii();
-        return Err(format!("a Debian package of format {}, only 2.x is known", shown(line)));
+        return Err(format!(
+            "a Debian package of format {}, only 2.x is known",
+            shown(line)
+        ));
     }
     let mut data = None;
     let mut control = false;

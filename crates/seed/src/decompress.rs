@@ -25,7 +25,7 @@ pub enum Stream<'a> {
     /// The .xz format.
     Xz(Xz<'a>),
     /// RFC 8878.
-    Zstd(Zstd<'a>),
+    Zstd(Box<Zstd<'a>>),
 }
 
 impl<'a> Stream<'a> {
@@ -38,9 +38,20 @@ impl<'a> Stream<'a> {
         match ending {
             b"tar" => Ok(Self::Plain(data)),
             b"gz" => Ok(Self::Gzip(Gzip::new(data))),
-            b"xz" => Ok(Self::Xz(Xz { input: data, stream: Box::new(XzStream::new_mem_limit(true, XZ_MEMORY)) })),
-            b"zst" => Ok(Self::Zstd(Zstd { input: data, decoder: FrameDecoder::new(), in_frame: false, frame_size: 0 })),
-            _ => Err(format!("member {} has an unknown compression (known: xz, zst, gz, none)", shown(name))),
+            b"xz" => Ok(Self::Xz(Xz {
+                input: data,
+                stream: Box::new(XzStream::new_mem_limit(true, XZ_MEMORY)),
+            })),
+            b"zst" => Ok(Self::Zstd(Box::new(Zstd {
+                input: data,
+                decoder: FrameDecoder::new(),
+                in_frame: false,
+                frame_size: 0,
+            }))),
+            _ => Err(format!(
+                "member {} has an unknown compression (known: xz, zst, gz, none)",
+                shown(name)
+            )),
         }
     }
 
@@ -57,9 +68,15 @@ impl<'a> Stream<'a> {
                 *rest = later;
                 Ok(size)
             }
-            Self::Gzip(gzip) => gzip.read(output).map_err(|reason| format!("damaged gzip data: {reason}")),
-            Self::Xz(xz) => xz.read(output).map_err(|reason| format!("damaged xz data: {reason}")),
-            Self::Zstd(zstd) => zstd.read(output).map_err(|reason| format!("damaged zstd data: {reason}")),
+            Self::Gzip(gzip) => gzip
+                .read(output)
+                .map_err(|reason| format!("damaged gzip data: {reason}")),
+            Self::Xz(xz) => xz
+                .read(output)
+                .map_err(|reason| format!("damaged xz data: {reason}")),
+            Self::Zstd(zstd) => zstd
+                .read(output)
+                .map_err(|reason| format!("damaged zstd data: {reason}")),
         }
     }
 }
@@ -73,7 +90,10 @@ pub struct Xz<'a> {
 impl Xz<'_> {
     fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
         loop {
-            let step = self.stream.process(self.input, output, Action::Finish).map_err(|error| xz_reason(&error))?;
+            let step = self
+                .stream
+                .process(self.input, output, Action::Finish)
+                .map_err(|error| xz_reason(&error))?;
             self.input = &self.input[step.bytes_consumed..];
             if step.bytes_produced > 0 {
                 return Ok(step.bytes_produced);
@@ -91,9 +111,9 @@ impl Xz<'_> {
 /// The message in an error. Which type the error has depends on the features that the decoder is built with.
 fn xz_reason(error: &dyn Debug) -> String {
     let text = format!("{error:?}");
-    match (text.find('"'), text.rfind('"')) {
-        (Some(start), Some(end)) if start < end => text[start + 1..end].into(),
-        _ => "it ends too early".into(),
+    match text.split('"').nth(1) {
+        Some(reason) => reason.into(),
+        None => "it ends too early".into(),
     }
 }
 
@@ -113,7 +133,10 @@ impl Zstd<'_> {
                 return Ok(0);
             }
             if self.decoder.can_collect() > 0 {
-                let (_, size) = self.decoder.decode_from_to(&[], output).map_err(|error| error.to_string())?;
+                let (_, size) = self
+                    .decoder
+                    .decode_from_to(&[], output)
+                    .map_err(|error| error.to_string())?;
                 self.frame_size += size as u64;
                 return Ok(size);
             }
@@ -136,8 +159,14 @@ impl Zstd<'_> {
                     self.frame_size = 0;
                     return Ok(true);
                 }
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    self.input = self.input.get(length as usize..).ok_or("it ends too early")?;
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    self.input = self
+                        .input
+                        .get(length as usize..)
+                        .ok_or("it ends too early")?;
                 }
                 Err(error) => return Err(error.to_string()),
             }
@@ -178,7 +207,14 @@ const HAS_COMMENT: u8 = 1 << 4;
 
 impl<'a> Gzip<'a> {
     fn new(input: &'a [u8]) -> Self {
-        Self { input, state: InflateState::new_boxed(DataFormat::Raw), in_member: false, complete: false, checksum: 0, size: 0 }
+        Self {
+            input,
+            state: InflateState::new_boxed(DataFormat::Raw),
+            in_member: false,
+            complete: false,
+            checksum: 0,
+            size: 0,
+        }
     }
 
     fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
@@ -226,7 +262,11 @@ impl<'a> Gzip<'a> {
         }
         for text in [HAS_NAME, HAS_COMMENT] {
             if flags & text != 0 {
-                let end = self.input.iter().position(|&byte| byte == 0).ok_or("it ends too early")?;
+                let end = self
+                    .input
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .ok_or("it ends too early")?;
                 self.take(end + 1)?;
             }
         }
@@ -238,7 +278,14 @@ impl<'a> Gzip<'a> {
 
     fn trailer(&mut self) -> Result<(), String> {
         let trailer = self.take(8)?;
-        let number = |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
+        let number = |at: usize| {
+            u32::from_le_bytes([
+                trailer[at],
+                trailer[at + 1],
+                trailer[at + 2],
+                trailer[at + 3],
+            ])
+        };
         if number(0) != self.checksum {
             return Err("the checksum is wrong".into());
         }
@@ -249,7 +296,10 @@ impl<'a> Gzip<'a> {
     }
 
     fn take(&mut self, size: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.input.split_at_checked(size).ok_or("it ends too early")?;
+        let (taken, rest) = self
+            .input
+            .split_at_checked(size)
+            .ok_or("it ends too early")?;
         self.input = rest;
         Ok(taken)
     }
@@ -258,7 +308,9 @@ impl<'a> Gzip<'a> {
 /// Continues a CRC-32 as gzip has it (RFC 1952, section 8).
 fn crc32(checksum: u32, data: &[u8]) -> u32 {
     const TABLE: [u32; 256] = crc32_table();
-    !data.iter().fold(!checksum, |crc, &byte| (crc >> 8) ^ TABLE[((crc as u8) ^ byte) as usize])
+    !data.iter().fold(!checksum, |crc, &byte| {
+        (crc >> 8) ^ TABLE[((crc as u8) ^ byte) as usize]
+    })
 }
 
 const fn crc32_table() -> [u32; 256] {
@@ -268,7 +320,11 @@ const fn crc32_table() -> [u32; 256] {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
             bit += 1;
         }
         table[byte] = crc;

@@ -8,16 +8,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use alloc::ffi::CString;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, StatVfsMountFlags, mkdir, openat, readlink, stat, statat, statvfs, symlink,
+    AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, chmod, fstat, mkdir, mkdirat, openat,
+    readlinkat, stat, statat, statvfs, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
-    mount_remount, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
 };
+use rustix::path::Arg;
 use rustix::process::{chdir, getgid, getuid, pivot_root};
 use rustix::system::sethostname;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -42,7 +43,7 @@ pub struct Plan<'a> {
     pub roots: &'a [Vec<u8>],
     /// What is bound into the cell, in this order.
     pub binds: Vec<Bind<'a>>,
-    /// An empty directory that becomes the root.
+    /// A directory on which the root is mounted. What it holds is not seen, unless it is bound.
     pub root: Vec<u8>,
     /// A directory that does not exist yet, for joining several roots.
     pub merged: Vec<u8>,
@@ -74,16 +75,20 @@ pub struct Namespaces {
 impl Way for Namespaces {
     fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
         self.unshare()?;
+        // Everything is opened before the new root is mounted, because that hides what lies where it is mounted.
         let source = source_root(plan)?;
+        let binds = plan.binds.iter().map(Opened::new);
+        let binds: Vec<Opened<'_>> = binds.collect::<Result<_, _>>()?;
         let root = Skeleton::mount(&plan.root)?;
         root.bind_top(&source)?;
+        root.add_tmp()?;
         for path in SHARED {
-            if exists(path) {
-                root.bind(path, path)?;
+            if stat(path).is_ok() {
+                root.bind_shared(path)?;
             }
         }
-        for bind in &plan.binds {
-            root.bind(&bind.source, bind.place)?;
+        for bind in &binds {
+            root.bind(bind)?;
         }
         root.become_root()
     }
@@ -93,12 +98,16 @@ impl Namespaces {
     /// Makes the namespaces, in which this process is user 1000 of group 100, and may mount.
     fn unshare(&self) -> Result<(), Error> {
         let (user, group) = (getuid().as_raw(), getgid().as_raw());
-        let mut flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+        let mut flags = UnshareFlags::NEWUSER
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWUTS;
         if self.no_network {
             flags |= UnshareFlags::NEWNET;
         }
         // Safe: no thread shares anything with this one.
-        unsafe { unshare_unsafe(flags) }.map_err(|errno| forbidden("make a user namespace", errno))?;
+        unsafe { unshare_unsafe(flags) }
+            .map_err(|errno| forbidden("make a user namespace", errno))?;
         // Without privileges, a group can be mapped only when setgroups(2) is given up.
         match write_file(c"/proc/self/setgroups", "deny") {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -108,8 +117,11 @@ impl Namespaces {
             .map_err(|errno| forbidden("write /proc/self/uid_map", errno))?;
         write_file(c"/proc/self/gid_map", &format!("{GROUP} {group} 1"))
             .map_err(|errno| forbidden("write /proc/self/gid_map", errno))?;
-        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-            .map_err(|errno| forbidden("mount in a user namespace", errno))?;
+        mount_change(
+            c"/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .map_err(|errno| forbidden("mount in a user namespace", errno))?;
         let _ = sethostname(HOST_NAME);
         if self.no_network {
             crate::network::loopback_up();
@@ -118,17 +130,22 @@ impl Namespaces {
     }
 }
 
-/// The root file system to show: the only one, or all of them joined by overlayfs.
-fn source_root(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
+/// Opens the root file system to show: the only one, or all of them joined by overlayfs.
+fn source_root(plan: &Plan<'_>) -> Result<OwnedFd, Error> {
+    let open = |path: &[u8]| {
+        open_directory(CWD, path)
+            .map_err(|errno| Error::io(format!("open the root {}", shown(path)), errno))
+    };
     if let [only] = plan.roots {
-        return Ok(only.clone());
+        return open(only);
     }
     mkdir(plan.merged.as_slice(), DIRECTORY_MODE)
         .map_err(|errno| Error::io(format!("make {}", shown(&plan.merged)), errno))?;
     let lower: Vec<Vec<u8>> = plan.roots.iter().map(|root| escaped(root)).collect();
     let data = [b"lowerdir=", lower.join(&b':').as_slice()].concat();
     let data = c_string(&data).map_err(Error::Usage)?;
-    mount(c"overlay", plan.merged.as_slice(), c"overlay", MountFlags::RDONLY, data.as_c_str()).map_err(|errno| {
+    let flags = MountFlags::RDONLY;
+    mount(c"overlay", plan.merged.as_slice(), c"overlay", flags, data.as_c_str()).map_err(|errno| {
         let roots: Vec<String> = plan.roots.iter().map(|root| shown(root)).collect();
         Error::Cell(format!(
             "cannot join the roots {}: {}. This needs overlayfs in user namespaces (Linux 5.11 or later); \
@@ -137,7 +154,7 @@ fn source_root(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
             explain(errno)
         ))
     })?;
-    Ok(plan.merged.clone())
+    open(&plan.merged)
 }
 
 /// A path as an overlayfs option takes it.
@@ -152,6 +169,27 @@ fn escaped(path: &[u8]) -> Vec<u8> {
     escaped
 }
 
+/// What is to be bound, held open.
+struct Opened<'a> {
+    bind: &'a Bind<'a>,
+    file: OwnedFd,
+    is_directory: bool,
+}
+
+impl<'a> Opened<'a> {
+    fn new(bind: &'a Bind<'a>) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = openat(CWD, bind.source.as_slice(), flags, Mode::empty())
+            .map_err(|errno| unbindable(&bind.source, bind.place, errno))?;
+        let status = fstat(&file).map_err(|errno| unbindable(&bind.source, bind.place, errno))?;
+        Ok(Self {
+            bind,
+            file,
+            is_directory: FileType::from_raw_mode(status.st_mode) == FileType::Directory,
+        })
+    }
+}
+
 /// The new root: a small file system in memory that holds the places where all else is mounted.
 struct Skeleton {
     path: Vec<u8>,
@@ -164,54 +202,74 @@ impl Skeleton {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount(c"cell", path, c"tmpfs", flags, c"mode=755").map_err(failed)?;
         let directory = open_directory(CWD, path).map_err(failed)?;
-        Ok(Self { path: path.to_vec(), root: Root::new(directory) })
+        Ok(Self {
+            path: path.to_vec(),
+            root: Root::new(directory),
+        })
     }
 
     /// Shows what is at the top of a root file system, read-only.
-    fn bind_top(&self, source: &[u8]) -> Result<(), Error> {
-        let failed = |errno| Error::io(format!("read the root {}", shown(source)), errno);
-        let directory = open_directory(CWD, source).map_err(failed)?;
-        for name in names(&directory).map_err(failed)? {
-            if REPLACED.contains(&name.as_slice()) {
-                continue;
+    fn bind_top(&self, source: &OwnedFd) -> Result<(), Error> {
+        let names = names(source).map_err(|errno| Error::io("read the root", errno))?;
+        for name in names {
+            if !REPLACED.contains(&name.as_slice()) {
+                self.bind_entry(source, &name).map_err(|errno| {
+                    let reason = explain(errno);
+                    Error::Cell(format!(
+                        "cannot show /{} in the cell: {reason}",
+                        String::from_utf8_lossy(&name)
+                    ))
+                })?;
             }
-            let from = [source, &name].join(&b'/');
-            let to = [self.path.as_slice(), &name].join(&b'/');
-            let failed = |errno| Error::Cell(format!("cannot show {} in the cell: {}", shown(&from), explain(errno)));
-            let status = statat(&directory, name.as_slice(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-            match FileType::from_raw_mode(status.st_mode) {
-                FileType::Symlink => {
-                    let target = readlink(from.as_slice(), Vec::new()).map_err(failed)?;
-                    symlink(&target, to.as_slice()).map_err(failed)?;
-                    continue;
-                }
-                FileType::Directory => mkdir(to.as_slice(), DIRECTORY_MODE).map_err(failed)?,
-                _ => drop(new_file(CWD, &c_string(&to).map_err(Error::Usage)?).map_err(failed)?),
-            }
-            mount_bind_recursive(from.as_slice(), to.as_slice())
-                .and_then(|()| make_read_only(&to))
-                .map_err(failed)?;
         }
         Ok(())
     }
 
+    fn bind_entry(&self, source: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let status = statat(source, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::Symlink => {
+                let target = readlinkat(source, name, Vec::new())?;
+                return symlinkat(&target, self.root.fd(), name);
+            }
+            FileType::Directory => mkdirat(self.root.fd(), name, DIRECTORY_MODE)?,
+            _ => drop(new_file(self.root.fd(), name)?),
+        }
+        let from = [open_path(source).as_bytes(), name].join(&b'/');
+        let to = [&self.path, name].join(&b'/');
+        mount_bind_recursive(from.as_slice(), to.as_slice())?;
+        make_read_only(&to)
+    }
+
+    /// Makes `/tmp`: in memory, like the root, but it stays writable.
+    fn add_tmp(&self) -> Result<(), Error> {
+        let path = [self.path.as_slice(), b"tmp"].join(&b'/');
+        let path = path.as_slice();
+        let mode = Mode::from_raw_mode(0o1777);
+        mkdir(path, mode)
+            // The mode again, for what the mask takes away.
+            .and_then(|()| chmod(path, mode))
+            .and_then(|()| mount_bind(path, path))
+            .map_err(|errno| forbidden("mount /tmp in the cell", errno))
+    }
+
+    /// Shows a directory as it is outside, with what is mounted below it.
+    fn bind_shared(&self, path: &[u8]) -> Result<(), Error> {
+        let target = self.place(path, true)?;
+        mount_bind_recursive(path, open_path(&target).as_str())
+            .map_err(|errno| unbindable(path, path, errno))
+    }
+
     /// Binds a file or directory from outside to a place in the cell, which is made if it does not exist.
-    fn bind(&self, source: &[u8], place: &[u8]) -> Result<(), Error> {
-        let failed = |errno| {
-            Error::Cell(format!("cannot bind {} to {} in the cell: {}", shown(source), shown(place), explain(errno)))
-        };
-        let status = stat(source).map_err(failed)?;
-        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
-        let target = self.place(place, is_directory)?;
-        // The file descriptor stands for the place, so that no link in it can lead outside.
-        let target = format!("/proc/self/fd/{}", target.as_raw_fd());
-        // Without what is mounted below: the build's directory holds this very root. Where something else is mounted
-        // there, the kernel insists on it.
-        let bound = match source {
-            _ if SHARED.contains(&source) => mount_bind_recursive(source, target.as_str()),
-            _ => mount_bind(source, target.as_str()).or_else(|_| mount_bind_recursive(source, target.as_str())),
-        };
-        bound.map_err(failed)
+    fn bind(&self, opened: &Opened<'_>) -> Result<(), Error> {
+        let source = open_path(&opened.file);
+        let target = self.place(opened.bind.place, opened.is_directory)?;
+        let target = open_path(&target);
+        // Without what is mounted below, because the build's directory holds this very root. Where something else is
+        // mounted there, the kernel insists on it.
+        mount_bind(source.as_str(), target.as_str())
+            .or_else(|_| mount_bind_recursive(source.as_str(), target.as_str()))
+            .map_err(|errno| unbindable(&opened.bind.source, opened.bind.place, errno))
     }
 
     /// Opens a place in the cell, and makes it first if need be.
@@ -229,12 +287,19 @@ impl Skeleton {
                 .directory(place, Missing::Make(DIRECTORY_MODE))
                 .map_err(|problem| unusable(problem.reason));
         }
-        let (parent, name) =
-            self.root.parent(place, Missing::Make(DIRECTORY_MODE)).map_err(|problem| unusable(problem.reason))?;
+        let (parent, name) = self
+            .root
+            .parent(place, Missing::Make(DIRECTORY_MODE))
+            .map_err(|problem| unusable(problem.reason))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(&parent, &name, flags, Mode::empty())
-            .or_else(|_| new_file(parent.as_fd(), &name).and_then(|_| openat(&parent, &name, flags, Mode::empty())))
-            .map_err(|errno| unusable(explain(errno)))
+        let open = || openat(&parent, &name, flags, Mode::empty());
+        let file = open()
+            .or_else(|_| new_file(parent.as_fd(), &name).and_then(|_| open()))
+            .map_err(|errno| unusable(explain(errno)))?;
+        match fstat(&file).map(|status| FileType::from_raw_mode(status.st_mode)) {
+            Ok(FileType::Symlink) => Err(unusable("it is a symbolic link".into())),
+            _ => Ok(file),
+        }
     }
 
     /// Makes this the root of the process and lets go of all that was outside.
@@ -269,7 +334,7 @@ fn make_read_only(path: &[u8]) -> Result<(), Errno> {
     mount_remount(path, flags, c"")
 }
 
-fn new_file(parent: impl AsFd, name: &CString) -> Result<OwnedFd, Errno> {
+fn new_file(parent: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::from_raw_mode(0o644))
 }
@@ -279,14 +344,26 @@ fn write_file(path: &CStr, content: &str) -> Result<(), Errno> {
     write_all(&file, content.as_bytes())
 }
 
-fn exists(path: &[u8]) -> bool {
-    stat(path).is_ok()
+/// A path of an open file, for calls that take paths only. No link in the file's own path can lead it elsewhere.
+fn open_path(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
+    let reason = explain(errno);
+    Error::Cell(format!(
+        "cannot bind {} to {} in the cell: {reason}",
+        shown(source),
+        shown(place)
+    ))
 }
 
 /// Why there is no cell, and what helps.
 fn forbidden(what: &str, errno: Errno) -> Error {
     let remedy = match errno {
-        Errno::NOSPC => "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`",
+        Errno::NOSPC => {
+            "the limit of user namespaces is reached: raise it with `sysctl user.max_user_namespaces=15000`"
+        }
         Errno::PERM | Errno::ACCESS => {
             "user namespaces are forbidden here. Which one helps depends on who forbids them: \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu 23.10 and later), \
@@ -296,7 +373,9 @@ fn forbidden(what: &str, errno: Errno) -> Error {
         Errno::INVAL | Errno::NOSYS => {
             "this kernel has no user namespaces (CONFIG_USER_NS), or the sandbox that this runs in has no support for them"
         }
-        _ => "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them",
+        _ => {
+            "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them"
+        }
     };
     Error::Cell(format!(
         "cannot {what}: {}\n  {remedy}.\n  There is no other way to enter a cell yet.",

@@ -26,7 +26,10 @@ pub enum Error {
 impl Error {
     /// An input or output error; `what` reads after "cannot".
     pub fn io(what: impl Into<String>, errno: Errno) -> Self {
-        Self::Io { what: what.into(), errno }
+        Self::Io {
+            what: what.into(),
+            errno,
+        }
     }
 
     /// The exit code of the process.
@@ -48,7 +51,9 @@ impl fmt::Display for Error {
             Self::Usage(reason) => write!(out, "{reason}\nTry `seed --help`."),
             Self::Package { package, reason } => write!(out, "{package}: {reason}"),
             Self::Io { what, errno } => write!(out, "cannot {what}: {}", explain(*errno)),
-            Self::Cell(reason) | Self::NotExecutable(reason) | Self::NotFound(reason) => out.write_str(reason),
+            Self::Cell(reason) | Self::NotExecutable(reason) | Self::NotFound(reason) => {
+                out.write_str(reason)
+            }
         }
     }
 }

@@ -25,17 +25,30 @@ impl Mapped {
     pub fn open(path: &[u8]) -> Result<Self, Error> {
         let failed = |errno| Error::io(format!("read {}", shown(path)), errno);
         let name = c_string(path).map_err(Error::Usage)?;
-        let file = openat(CWD, &name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let file =
+            openat(CWD, &name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
         let status = fstat(&file).map_err(failed)?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(failed(Errno::INVAL));
         }
         let size = status.st_size as usize;
         if size == 0 {
-            return Ok(Self { start: core::ptr::null_mut(), size });
+            return Ok(Self {
+                start: core::ptr::null_mut(),
+                size,
+            });
         }
-        let start =
-            unsafe { mmap(core::ptr::null_mut(), size, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) }.map_err(failed)?;
+        let start = unsafe {
+            mmap(
+                core::ptr::null_mut(),
+                size,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                &file,
+                0,
+            )
+        }
+        .map_err(failed)?;
         Ok(Self { start, size })
     }
 
@@ -94,7 +107,10 @@ pub fn read_full(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 ///
 /// # Errors
 /// The system's.
-pub fn open_directory(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+pub fn open_directory(
+    parent: BorrowedFd<'_>,
+    name: impl rustix::path::Arg,
+) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
@@ -121,7 +137,8 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) {
     let Ok(c_name) = c_string(name) else { return };
     if let Ok(directory) = open_directory(parent, &c_name) {
         for inner in names(&directory).unwrap_or_default() {
-            let gone = c_string(&inner).is_ok_and(|name| unlinkat(&directory, &name, AtFlags::empty()).is_ok());
+            let gone = c_string(&inner)
+                .is_ok_and(|name| unlinkat(&directory, &name, AtFlags::empty()).is_ok());
             if !gone {
                 remove_tree(directory.as_fd(), &inner);
             }

@@ -37,7 +37,11 @@ unsafe impl Ioctl for SetFlags {
 
 /// Switches the loopback interface on. Programs that do not need it run without it, too: a failure is no error.
 pub fn loopback_up() {
-    let mut request = SetFlags { name: [0; 16], flags: IFF_UP, rest: [0; 22] };
+    let mut request = SetFlags {
+        name: [0; 16],
+        flags: IFF_UP,
+        rest: [0; 22],
+    };
     request.name[..2].copy_from_slice(b"lo");
     if let Ok(socket) = socket(AddressFamily::INET, SocketType::DGRAM, None) {
         let _ = unsafe { ioctl(&socket, request) };

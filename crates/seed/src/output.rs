@@ -1,4 +1,8 @@
 //! Standard output and standard error.
+//!
+//! The functions that name them are unsafe where `rustix` is built without the standard library, as in the seed, and
+//! safe where it is built with it, as in the workspace's tests.
+#![allow(unused_unsafe)]
 
 use rustix::io::{Errno, write};
 use rustix::stdio::{stderr, stdout};

@@ -65,12 +65,19 @@ impl Root {
             let here = above.last().map_or(self.directory.as_fd(), AsFd::as_fd);
             if step.name == b".." {
                 if above.pop().is_none() {
-                    return Err(wrong(format!("it leads out of the root through {}", shown(path))));
+                    return Err(wrong(format!(
+                        "it leads out of the root through {}",
+                        shown(path)
+                    )));
                 }
                 continue;
             }
             let name = c_string(&step.name).map_err(wrong)?;
-            let may_make = if step.from_link { Missing::Fail } else { missing };
+            let may_make = if step.from_link {
+                Missing::Fail
+            } else {
+                missing
+            };
             match enter(here, &name, may_make) {
                 Ok(directory) => above.push(directory),
                 Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -78,7 +85,9 @@ impl Root {
                         .map_err(|_| wrong(format!("{} is not a directory", shown(&step.name))))?;
                     links += 1;
                     if links > MOST_LINKS {
-                        return Err(wrong(format!("there are more than {MOST_LINKS} symbolic links in it")));
+                        return Err(wrong(format!(
+                            "there are more than {MOST_LINKS} symbolic links in it"
+                        )));
                     }
                     if target.as_bytes().starts_with(b"/") {
                         above.clear();
@@ -86,13 +95,24 @@ impl Root {
                     steps.extend(self::steps(target.as_bytes(), true));
                 }
                 Err(Errno::NOENT) => {
-                    let through = if step.from_link { ", to which a symbolic link leads," } else { "" };
+                    let through = if step.from_link {
+                        ", to which a symbolic link leads,"
+                    } else {
+                        ""
+                    };
                     return Err(Unresolved {
-                        reason: format!("the directory {}{through} does not exist", shown(&step.name)),
+                        reason: format!(
+                            "the directory {}{through} does not exist",
+                            shown(&step.name)
+                        ),
                     });
                 }
                 Err(errno) => {
-                    return Err(wrong(format!("cannot enter {}: {}", shown(&step.name), explain(errno))));
+                    return Err(wrong(format!(
+                        "cannot enter {}: {}",
+                        shown(&step.name),
+                        explain(errno)
+                    )));
                 }
             }
         }
@@ -114,13 +134,19 @@ impl Root {
         if name.is_empty() || name == b"." || name == b".." {
             return Err(wrong(format!("{} names no file", shown(path))));
         }
-        Ok((self.directory(parent, missing)?, c_string(name).map_err(wrong)?))
+        Ok((
+            self.directory(parent, missing)?,
+            c_string(name).map_err(wrong)?,
+        ))
     }
 }
 
 /// A path without trailing slashes, cut before its last component.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let end = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |last| last + 1);
     let path = &path[..end];
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -141,7 +167,10 @@ fn steps(path: &[u8], from_link: bool) -> Vec<Step> {
     path.split(|&byte| byte == b'/')
         .filter(|name| !name.is_empty() && *name != b".")
         .rev()
-        .map(|name| Step { name: name.to_vec(), from_link })
+        .map(|name| Step {
+            name: name.to_vec(),
+            from_link,
+        })
         .collect()
 }
 

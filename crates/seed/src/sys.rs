@@ -76,7 +76,8 @@ pub fn exit(code: i32) -> ! {
 /// # Safety
 /// The process must have one thread: the child has only the calling one, and locks stay as they are.
 pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
-    let pid = checked(unsafe { call(number::CLONE, [Signal::CHILD.as_raw() as usize, 0, 0, 0, 0]) })?;
+    let pid =
+        checked(unsafe { call(number::CLONE, [Signal::CHILD.as_raw() as usize, 0, 0, 0, 0]) })?;
     Ok(Pid::from_raw(pid as i32))
 }
 
@@ -87,14 +88,24 @@ pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -
     let result = unsafe {
         call(
             number::EXECVE,
-            [program.as_ptr() as usize, arguments.as_ptr() as usize, environment.as_ptr() as usize, 0, 0],
+            [
+                program.as_ptr() as usize,
+                arguments.as_ptr() as usize,
+                environment.as_ptr() as usize,
+                0,
+                0,
+            ],
         )
     };
     Errno::from_raw_os_error(-result as i32)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 /// A set of signals.
@@ -104,7 +115,16 @@ pub struct Signals(u64);
 impl Signals {
     /// The set that holds the given signals.
     pub fn of(signals: &[Signal]) -> Self {
-        Self(signals.iter().fold(0, |set, signal| set | 1 << (signal.as_raw() - 1)))
+        Self(
+            signals
+                .iter()
+                .fold(0, |set, signal| set | 1 << (signal.as_raw() - 1)),
+        )
+    }
+
+    /// The set with one more.
+    pub fn with(self, signal: Signal) -> Self {
+        Self(self.0 | Self::of(&[signal]).0)
     }
 }
 
@@ -114,7 +134,13 @@ pub fn block(signals: Signals) -> Signals {
     unsafe {
         call(
             number::RT_SIGPROCMASK,
-            [SIG_SETMASK, &raw const signals.0 as usize, &raw mut before as usize, MASK_SIZE, 0],
+            [
+                SIG_SETMASK,
+                &raw const signals.0 as usize,
+                &raw mut before as usize,
+                MASK_SIZE,
+                0,
+            ],
         );
     }
     Signals(before)
@@ -125,7 +151,16 @@ pub fn reset(signal: Signal) {
     // The kernel's structure: handler, flags, restorer (where there is one), mask. All zero is the default action.
     let default = [0_usize; 4];
     unsafe {
-        call(number::RT_SIGACTION, [signal.as_raw() as usize, default.as_ptr() as usize, 0, MASK_SIZE, 0]);
+        call(
+            number::RT_SIGACTION,
+            [
+                signal.as_raw() as usize,
+                default.as_ptr() as usize,
+                0,
+                MASK_SIZE,
+                0,
+            ],
+        );
     }
 }
 
@@ -145,11 +180,20 @@ pub fn wait(signals: Signals) -> Received {
         let result = unsafe {
             call(
                 number::RT_SIGTIMEDWAIT,
-                [&raw const signals.0 as usize, &raw mut information as usize, 0, MASK_SIZE, 0],
+                [
+                    &raw const signals.0 as usize,
+                    &raw mut information as usize,
+                    0,
+                    MASK_SIZE,
+                    0,
+                ],
             )
         };
         if result > 0 {
-            return Received { signal: result as i32, by_process: information[2] <= 0 };
+            return Received {
+                signal: result as i32,
+                by_process: information[2] <= 0,
+            };
         }
     }
 }

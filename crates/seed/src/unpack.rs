@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, fchmod, linkat, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, fchmod, linkat, mkdirat, openat, readlinkat, statat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::umask;
@@ -41,10 +42,17 @@ pub fn unpack(options: &Unpack) -> Result<(), Error> {
     let mut unpacker = Unpacker::new(options)?;
     for package in &options.packages {
         let file = Mapped::open(package)?;
-        unpacker.package(file.bytes()).map_err(|problem| match problem {
-            Problem::Package(reason) => Error::Package { package: base_name(package), reason },
-            Problem::Io(what, errno) => Error::io(format!("{what} of {}", base_name(package)), errno),
-        })?;
+        unpacker
+            .package(file.bytes())
+            .map_err(|problem| match problem {
+                Problem::Package(reason) => Error::Package {
+                    package: base_name(package),
+                    reason,
+                },
+                Problem::Io(what, errno) => {
+                    Error::io(format!("{what} of {}", base_name(package)), errno)
+                }
+            })?;
     }
     for addition in &options.additions {
         unpacker.add(addition)?;
@@ -93,8 +101,18 @@ impl Unpacker {
             }
         }
         replaced.sort_unstable();
-        let exclude = options.exclude.iter().map(normal).collect::<Result<_, _>>()?;
-        Ok(Self { root, exclude, replaced, last: None, closed: Vec::new() })
+        let exclude = options
+            .exclude
+            .iter()
+            .map(normal)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            root,
+            exclude,
+            replaced,
+            last: None,
+            closed: Vec::new(),
+        })
     }
 
     fn package(&mut self, file: &[u8]) -> Result<(), Problem> {
@@ -116,27 +134,35 @@ impl Unpacker {
     }
 
     fn is_excluded(&self, path: &[u8]) -> bool {
-        self.exclude
-            .iter()
-            .any(|prefix| path.strip_prefix(prefix.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+        self.exclude.iter().any(|prefix| {
+            path.strip_prefix(prefix.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        })
     }
 
     fn is_replaced(&self, path: &[u8]) -> bool {
-        self.replaced.binary_search_by(|replaced| replaced.as_slice().cmp(path)).is_ok()
+        self.replaced
+            .binary_search_by(|replaced| replaced.as_slice().cmp(path))
+            .is_ok()
     }
 
     /// The directory that holds `path`, and its name there.
     fn parent(&mut self, path: &[u8]) -> Result<(&OwnedFd, CString), Problem> {
         let (parent, name) = split(path);
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
-            let directory =
-                self.root.directory(parent, Missing::Make(DIRECTORY_MODE)).map_err(|problem| unusable(path, problem))?;
+            let directory = self
+                .root
+                .directory(parent, Missing::Make(DIRECTORY_MODE))
+                .map_err(|problem| unusable(path, problem))?;
             self.last = Some((parent.to_vec(), directory));
         }
         let name = c_string(name)?;
         match &self.last {
             Some((_, directory)) => Ok((directory, name)),
-            None => Err(Problem::Package(format!("no directory for {}", shown(path)))),
+            None => Err(Problem::Package(format!(
+                "no directory for {}",
+                shown(path)
+            ))),
         }
     }
 
@@ -147,7 +173,8 @@ impl Unpacker {
         match mkdirat(parent, &name, open) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
-                let status = statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| io(path, errno))?;
+                let status = statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|errno| io(path, errno))?;
                 if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
                     // As dpkg: a link to a directory stands for it.
                     return match self.root.directory(path, Missing::Fail) {
@@ -157,7 +184,9 @@ impl Unpacker {
                 }
                 if Mode::from_raw_mode(status.st_mode & 0o7777) != open {
                     let directory = open_directory(rustix::fd::AsFd::as_fd(parent), &name);
-                    directory.and_then(|directory| fchmod(directory, open)).map_err(|errno| io(path, errno))?;
+                    directory
+                        .and_then(|directory| fchmod(directory, open))
+                        .map_err(|errno| io(path, errno))?;
                 }
             }
             Err(errno) => return Err(io(path, errno)),
@@ -169,10 +198,16 @@ impl Unpacker {
         Ok(())
     }
 
-    fn file(&mut self, path: &[u8], entry: &Entry, archive: &mut Reader<'_>) -> Result<(), Problem> {
+    fn file(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        archive: &mut Reader<'_>,
+    ) -> Result<(), Problem> {
         let replaced = self.is_replaced(path);
         let (parent, name) = self.parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(parent, &name, flags, kept(entry.mode)) {
             Ok(file) => {
                 while let Some(piece) = archive.data()? {
@@ -190,7 +225,8 @@ impl Unpacker {
     fn symlink(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
         if MERGED.contains(&path) {
             // Newer base-files holds the very links that are there already.
-            let target = readlinkat(self.root.fd(), c_string(path)?, Vec::new()).map_err(|errno| io(path, errno))?;
+            let target = readlinkat(self.root.fd(), c_string(path)?, Vec::new())
+                .map_err(|errno| io(path, errno))?;
             let same = normalized(&entry.link).is_ok_and(|link| link == target.as_bytes());
             return if same { Ok(()) } else { Err(conflict(path)) };
         }
@@ -209,14 +245,27 @@ impl Unpacker {
     }
 
     fn hard_link(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
-        let target = normalized(&entry.link)
-            .map_err(|reason| format!("the hard link {} leads to {}: {reason}", shown(path), shown(&entry.link)))?;
+        let target = normalized(&entry.link).map_err(|reason| {
+            format!(
+                "the hard link {} leads to {}: {reason}",
+                shown(path),
+                shown(&entry.link)
+            )
+        })?;
         let to = |reason: String| {
-            Problem::Package(format!("the hard link {} leads to {}: {reason}", shown(path), shown(&target)))
+            Problem::Package(format!(
+                "the hard link {} leads to {}: {reason}",
+                shown(path),
+                shown(&target)
+            ))
         };
         let replaced = self.is_replaced(path);
-        let (from, from_name) = self.root.parent(&target, Missing::Fail).map_err(|problem| to(problem.reason))?;
-        let status = statat(&from, &from_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| to(explain(errno)))?;
+        let (from, from_name) = self
+            .root
+            .parent(&target, Missing::Fail)
+            .map_err(|problem| to(problem.reason))?;
+        let status = statat(&from, &from_name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| to(explain(errno)))?;
         if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
             return Err(to("it is a directory".into()));
         }
@@ -236,13 +285,18 @@ impl Unpacker {
                 .root
                 .directory(path, Missing::Make(DIRECTORY_MODE))
                 .map(drop)
-                .map_err(|problem| Error::Usage(format!("--mkdir {}: {}", shown(path), problem.reason))),
+                .map_err(|problem| {
+                    Error::Usage(format!("--mkdir {}: {}", shown(path), problem.reason))
+                }),
             Addition::Symlink { path, target } => {
                 let target = c_string(target).map_err(Error::Usage)?;
                 let (parent, name) = self.cleared("--symlink", path)?;
-                symlinkat(&target, &parent, &name).map_err(|errno| Error::io(format!("make {}", shown(path)), errno))
+                symlinkat(&target, &parent, &name)
+                    .map_err(|errno| Error::io(format!("make {}", shown(path)), errno))
             }
-            Addition::Text { path, content } => self.write("--text", path, |file| write_all(file, content)),
+            Addition::Text { path, content } => {
+                self.write("--text", path, |file| write_all(file, content))
+            }
         }
     }
 
@@ -251,7 +305,9 @@ impl Unpacker {
         let (parent, name) = self
             .root
             .parent(path, Missing::Make(DIRECTORY_MODE))
-            .map_err(|problem| Error::Usage(format!("{option} {}: {}", shown(path), problem.reason)))?;
+            .map_err(|problem| {
+                Error::Usage(format!("{option} {}: {}", shown(path), problem.reason))
+            })?;
         match unlinkat(&parent, &name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok((parent, name)),
             Err(errno) => Err(Error::io(format!("replace {}", shown(path)), errno)),
@@ -286,11 +342,18 @@ impl Unpacker {
         self.write("--ca-certificates", path, |bundle| {
             let mut buffer = vec![0; BUFFER];
             for certificate in &certificates {
-                let file = openat(&directory, certificate.as_slice(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+                let file = openat(
+                    &directory,
+                    certificate.as_slice(),
+                    OFlags::RDONLY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
                 let mut last = b'\n';
                 loop {
                     let size = read_full(&file, &mut buffer)?;
-                    let Some(&end) = buffer[..size].last() else { break };
+                    let Some(&end) = buffer[..size].last() else {
+                        break;
+                    };
                     write_all(bundle, &buffer[..size])?;
                     last = end;
                 }
@@ -344,7 +407,10 @@ fn make_root(path: &[u8]) -> Result<Root, Error> {
 /// # Errors
 /// When it could lead out of the root.
 fn normalized(path: &[u8]) -> Result<Vec<u8>, String> {
-    let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    let mut parts: Vec<&[u8]> = path
+        .split(|&byte| byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .collect();
     if parts.contains(&&b".."[..]) {
         return Err(format!("the path {} leads out of the root", shown(path)));
     }
@@ -361,13 +427,17 @@ fn kept(mode: u32) -> Mode {
 /// Whether the file that is there has the contents that the archive has for it.
 fn same_file(parent: &OwnedFd, name: &CString, archive: &mut Reader<'_>) -> Result<bool, Problem> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(present) = openat(parent, name, flags, Mode::empty()) else { return Ok(false) };
+    let Ok(present) = openat(parent, name, flags, Mode::empty()) else {
+        return Ok(false);
+    };
     let mut buffer = vec![0; BUFFER];
     while let Some(mut piece) = archive.data()? {
         while !piece.is_empty() {
             let size = piece.len().min(BUFFER);
             match read_full(&present, &mut buffer[..size]) {
-                Ok(read) if read == size && buffer[..size] == piece[..size] => piece = &piece[size..],
+                Ok(read) if read == size && buffer[..size] == piece[..size] => {
+                    piece = &piece[size..]
+                }
                 _ => return Ok(false),
             }
         }
@@ -378,8 +448,11 @@ fn same_file(parent: &OwnedFd, name: &CString, archive: &mut Reader<'_>) -> Resu
 /// Whether two files have the same contents.
 fn same_contents(one: (&OwnedFd, &CString), other: (&OwnedFd, &CString)) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |(directory, name): (&OwnedFd, &CString)| openat(directory, name, flags, Mode::empty());
-    let (Ok(one), Ok(other)) = (open(one), open(other)) else { return false };
+    let open =
+        |(directory, name): (&OwnedFd, &CString)| openat(directory, name, flags, Mode::empty());
+    let (Ok(one), Ok(other)) = (open(one), open(other)) else {
+        return false;
+    };
     let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
     loop {
         match (read_full(&one, &mut left), read_full(&other, &mut right)) {
@@ -397,7 +470,11 @@ fn same_contents(one: (&OwnedFd, &CString), other: (&OwnedFd, &CString)) -> bool
 fn find(directory: &OwnedFd, prefix: &[u8], found: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
     let here: &[u8] = if prefix.is_empty() { b"." } else { prefix };
     for name in names(open_directory(rustix::fd::AsFd::as_fd(directory), here)?)? {
-        let path = if prefix.is_empty() { name } else { [prefix, &name].join(&b'/') };
+        let path = if prefix.is_empty() {
+            name
+        } else {
+            [prefix, &name].join(&b'/')
+        };
         let status = statat(directory, path.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(status.st_mode) {
             FileType::Directory => find(directory, &path, found)?,
@@ -409,7 +486,11 @@ fn find(directory: &OwnedFd, prefix: &[u8], found: &mut Vec<Vec<u8>>) -> Result<
 }
 
 fn unusable(path: &[u8], problem: Unresolved) -> Problem {
-    Problem::Package(format!("the path {} cannot be used: {}", shown(path), problem.reason))
+    Problem::Package(format!(
+        "the path {} cannot be used: {}",
+        shown(path),
+        problem.reason
+    ))
 }
 
 fn conflict(path: &[u8]) -> Problem {
@@ -441,8 +522,16 @@ mod tests {
             ("./usr/bin/./cc", "usr/bin/cc"),
             ("binary/x", "binary/x"),
         ] {
-            assert_eq!(normalized(path.as_bytes()).unwrap(), normal.as_bytes(), "{path}");
+            assert_eq!(
+                normalized(path.as_bytes()).unwrap(),
+                normal.as_bytes(),
+                "{path}"
+            );
         }
-        assert!(normalized(b"usr/../../etc/passwd").unwrap_err().contains("`usr/../../etc/passwd`"));
+        assert!(
+            normalized(b"usr/../../etc/passwd")
+                .unwrap_err()
+                .contains("`usr/../../etc/passwd`")
+        );
     }
 }

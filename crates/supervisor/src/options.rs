@@ -133,4 +133,25 @@ mod tests {
         let health = Options::try_parse_from(["supervisor", "health"]).unwrap();
         assert!(matches!(health.action, Some(Action::Health)));
     }
+
+    /// `deploy/config/supervisor.env` names every variable; those that are not commented out have their default value.
+    #[test]
+    fn the_settings_file_is_complete() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/config/supervisor.env"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        for argument in Options::command().get_arguments() {
+            let Some(variable) = argument.get_env() else {
+                continue;
+            };
+            let variable = variable.to_str().unwrap();
+            let line = match argument.get_default_values() {
+                [] => format!("#{variable}="),
+                [default, ..] => format!("{variable}={}\n", default.to_str().unwrap()),
+            };
+            assert!(text.contains(&line), "no {line} in {path}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use debian::lock::Lock;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use self::crates::{Crate, Pinned};
@@ -76,7 +76,8 @@ struct Missing {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
-    let lock = Lock::load(&args.lock)?;
+    let lock = Lock::load(&args.lock)
+        .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
@@ -97,9 +98,10 @@ pub fn run(args: Args) -> Result<()> {
     };
     report.crates = Counts::of(pinned.crates.len(), wanted_crates.len());
     report.packages = Counts::of(debs.len(), wanted_debs.len());
+    let bars = MultiProgress::new();
     report.missing = std::thread::scope(|scope| {
-        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store));
-        let packages = fetch_debs(&args.mirror, &wanted_debs, &store);
+        let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store, &bars));
+        let packages = fetch_debs(&args.mirror, &wanted_debs, &store, &bars);
         // A panic in there has said what it is.
         crates
             .join()
@@ -115,11 +117,11 @@ fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'
     crates.chain(debs.iter().map(|each| each.path.as_str()))
 }
 
-fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store) -> Result<()> {
+fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store, bars: &MultiProgress) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let bar = progress_bar("crates", wanted.len());
+    let bar = progress_bar(bars, "crates", wanted.len());
     crates::download(lock, || bar.inc(1))?;
     let files = crates::find(wanted)?;
     store
@@ -133,11 +135,12 @@ fn fetch_debs(
     mirrors: &[(String, String)],
     wanted: &[&Deb<'_>],
     store: &Store,
+    bars: &MultiProgress,
 ) -> Result<Vec<Missing>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let bar = progress_bar("packages", wanted.len());
+    let bar = progress_bar(bars, "packages", wanted.len());
     let directory = apt_directory()?;
     let arrived = debs::download(wanted, directory.path(), mirrors, |done| {
         bar.set_position(done as u64)
@@ -167,11 +170,11 @@ impl Counts {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
+fn progress_bar(bars: &MultiProgress, what: &'static str, total: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(total as u64).with_message(what);
+    let bar = bars.add(ProgressBar::new(total as u64).with_message(what));
     if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{bar:40}] {pos}/{len} {elapsed}") {
         bar.set_style(style.progress_chars("=> "));
     }

@@ -8,7 +8,7 @@ use debian::apt::{self, IndexOptions, Mirrors};
 use debian::lock::{Lock, Suite};
 use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
-use serde::Deserialize;
+use description::Description;
 
 /// The archive publishes the files before and the snapshot archive holds them some time after the date that the
 /// release file carries.
@@ -47,43 +47,16 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// What this command reads of `images.toml`.
-#[derive(Deserialize, Default)]
-struct Images {
-    #[serde(default)]
-    debian: Debian,
-    #[serde(default)]
-    images: BTreeMap<String, Image>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Debian {
-    suites: Option<Vec<String>>,
-    architectures: Option<Vec<String>>,
-    #[serde(default)]
-    sets: BTreeMap<String, Set>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Set {
-    packages: Vec<String>,
-    #[serde(default)]
-    omit: Vec<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Image {
-    #[serde(default)]
-    packages: Vec<String>,
-}
-
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let images = read_images(&args.images)?;
-    let suites = suites(&images.debian);
-    let requests = requests(&images)?;
+    let description = read_description(&args.images)?;
+    let suites: Vec<Suite> = description
+        .debian
+        .suites
+        .iter()
+        .map(|name| suite(name))
+        .collect();
+    let requests = requests(&description)?;
     let lock = resolve(&args, &suites, &requests)?;
     let text = lock.to_text();
     let old = std::fs::read_to_string(&args.lock).unwrap_or_default();
@@ -103,59 +76,48 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn read_images(path: &Path) -> Result<Images> {
+fn read_description(path: &Path) -> Result<Description> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
+    Ok(Description::parse(&text, &path.display().to_string())?)
 }
 
-fn suites(debian: &Debian) -> Vec<Suite> {
-    let names = debian
-        .suites
-        .clone()
-        .unwrap_or_else(|| vec!["bookworm".to_owned()]);
-    names
-        .into_iter()
-        .map(|name| Suite {
-            archive: apt::archive_of(&name).to_owned(),
-            components: vec!["main".to_owned()],
+fn suite(name: &str) -> Suite {
+    Suite {
+        name: name.to_owned(),
+        archive: apt::archive_of(name).to_owned(),
+        components: vec!["main".to_owned()],
+    }
+}
+
+/// The sets to resolve, each after the one that it goes beyond.
+fn requests(description: &Description) -> Result<Vec<SetRequest>> {
+    let mut waiting = description.package_sets();
+    let mut requests: Vec<SetRequest> = Vec::new();
+    while !waiting.is_empty() {
+        let done: BTreeSet<String> = requests
+            .iter()
+            .map(|request| request.name.clone())
+            .collect();
+        let (ready, later): (BTreeMap<_, _>, BTreeMap<_, _>) = waiting
+            .into_iter()
+            .partition(|(_, set)| set.beyond.as_ref().is_none_or(|base| done.contains(base)));
+        if ready.is_empty() {
+            let names: Vec<String> = later.into_keys().collect();
+            bail!(
+                "the sets {} go beyond each other, or beyond a set that does not exist",
+                names.join(", ")
+            );
+        }
+        requests.extend(ready.into_iter().map(|(name, set)| SetRequest {
             name,
-        })
-        .collect()
-}
-
-/// The sets to resolve, those that others go beyond first.
-fn requests(images: &Images) -> Result<Vec<SetRequest>> {
-    let architectures = images
-        .debian
-        .architectures
-        .clone()
-        .unwrap_or_else(|| vec!["amd64".to_owned()]);
-    let named = images.debian.sets.iter().map(|(name, set)| SetRequest {
-        name: name.clone(),
-        roots: set.packages.clone(),
-        architectures: architectures.clone(),
-        omit: set.omit.clone(),
-        beyond: None,
-    });
-    let own = images
-        .images
-        .iter()
-        .filter(|(_, image)| !image.packages.is_empty());
-    let own = own.map(|(name, image)| SetRequest {
-        name: format!("images.{name}"),
-        roots: image.packages.clone(),
-        architectures: architectures.clone(),
-        beyond: images
-            .debian
-            .sets
-            .contains_key("base")
-            .then(|| "base".to_owned()),
-        ..SetRequest::default()
-    });
-    let requests: Vec<SetRequest> = named.chain(own).collect();
-    if requests.is_empty() {
-        bail!("no set of packages is named: add [debian.sets.NAME] with packages = [...]");
+            roots: set.packages,
+            architectures: set.architectures,
+            omit: set.omit,
+            dependencies: set.dependencies,
+            beyond: set.beyond,
+        }));
+        waiting = later;
     }
     Ok(requests)
 }
@@ -173,7 +135,11 @@ fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Loc
     for (archive, url) in &args.mirror {
         mirrors.set(archive, url);
     }
-    let architectures = architectures(requests);
+    let mut architectures = BTreeSet::new();
+    for request in requests {
+        architectures.extend(request.needed_architectures()?);
+    }
+    let architectures: Vec<String> = architectures.into_iter().collect();
     let options = IndexOptions {
         suites,
         architectures: &architectures,
@@ -184,24 +150,6 @@ fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Loc
     let universe = Universe::new(suites.to_vec(), indexes.packages)?;
     let snapshot = indexes.date.plus_hours(HOURS_TO_SNAPSHOT).timestamp();
     Ok(universe.lock(requests, &snapshot)?)
-}
-
-/// Every architecture that a set is for or that one of its packages names.
-fn architectures(requests: &[SetRequest]) -> Vec<String> {
-    let own = requests
-        .iter()
-        .flat_map(|request| request.architectures.iter().cloned());
-    let named = requests
-        .iter()
-        .flat_map(|request| &request.roots)
-        .filter_map(|root| {
-            let (_, architecture) = root.split_once(':')?;
-            architecture.split_whitespace().next().map(str::to_owned)
-        });
-    own.chain(named)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
 }
 
 fn first_difference(old: &str, new: &str) -> String {

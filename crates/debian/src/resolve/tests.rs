@@ -44,12 +44,7 @@ fn stanza(line: &str) -> String {
 }
 
 fn request(roots: &[&str]) -> SetRequest {
-    SetRequest {
-        name: "set".to_owned(),
-        roots: roots.iter().map(|root| (*root).to_owned()).collect(),
-        architectures: vec!["amd64".to_owned()],
-        ..SetRequest::default()
-    }
+    SetRequest::new("set", roots, &["amd64"])
 }
 
 fn lock(universe: &Universe, requests: &[SetRequest]) -> Result<Lock, String> {
@@ -402,6 +397,19 @@ fn a_set_beyond_another_holds_only_what_that_lacks() {
         error,
         "set set goes beyond the set base, which is not resolved for amd64"
     );
+}
+
+#[test]
+fn a_set_may_be_its_roots_alone() {
+    let text = "
+        a 1 Depends: gone
+        a 1 Architecture: arm64; Depends: gone";
+    let request = SetRequest {
+        dependencies: false,
+        ..request(&["a:arm64"])
+    };
+    let found = lock(&universe(text), &[request]).expect("a lock");
+    assert_eq!(found.sets["set"]["amd64"], ["a:arm64"]);
 }
 
 #[test]

@@ -1,0 +1,313 @@
+//! `assemble push`: sends images to a registry.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use registry::Reference;
+use registry::push::{How, Options, Report};
+
+use crate::connection::{ConnectionArgs, bytes, parse_size};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble push gateway --to registry.example/team/gateway:v1
+  assemble push ./layout --to localhost:5000/app --tag v1 --tag latest
+  assemble push --to registry.example/team/ --tag v1       every image of the flake
+  assemble push image.tar --to localhost:5000/app --dry-run --json
+
+Exit codes: 0 done, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused, 7 unreachable,
+8 contradiction, 1 anything else.";
+
+/// Send images to a registry: only what it lacks, and tags last
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images to send: an OCI layout or archive by its path, or an image of the flake in this directory by its name
+    ///
+    /// Images of the flake are built first. Without any, all of them are sent.
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+
+    /// Where to: REGISTRY/REPOSITORY[:TAG]
+    ///
+    /// Several images, or a REPOSITORY that ends in a slash, go to REPOSITORY/NAME each.
+    #[arg(long, value_name = "REFERENCE")]
+    to: String,
+
+    /// Give the image this tag too; may be repeated
+    #[arg(long = "tag", short = 't', value_name = "TAG")]
+    tags: Vec<String>,
+
+    /// Which image of a layout that holds several: its name there, or its digest
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// A repository of the same registry that has some of the blobs; may be repeated
+    #[arg(long, value_name = "REPOSITORY")]
+    mount_from: Vec<String>,
+
+    /// Say what would be sent, and send nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+
+    /// Print what was sent as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// How many blobs to send at the same time
+    #[arg(long, short, value_name = "N", default_value_t = Options::default().jobs)]
+    jobs: usize,
+
+    /// How much of a blob to send in one request
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = parse_size)]
+    chunk_size: u64,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// An image and where it goes.
+struct Job {
+    path: PathBuf,
+    target: Reference,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let destination = Destination::parse(&args)?;
+    let jobs = find_images(&args, &destination)?;
+    let (client, display) = args.connection.client()?;
+    let options = Options {
+        tags: args.tags.clone(),
+        name: args.name.clone(),
+        jobs: args.jobs,
+        chunk_size: args.chunk_size,
+        mount_from: args.mount_from.clone(),
+        dry_run: args.dry_run,
+    };
+    let reports = registry::run(async {
+        let mut reports = Vec::new();
+        // One after the other: what the first sent the second can mount.
+        for job in &jobs {
+            let begin = Instant::now();
+            display.begin(&job.target.to_string());
+            let context = || format!("cannot push {}", job.path.display());
+            let source = registry::source::open(&job.path).with_context(context)?;
+            let result = registry::push::push(&client, source, &job.target, &options).await;
+            display.end();
+            let report = result.with_context(context)?;
+            if !args.json {
+                print!("{}", describe(&report, begin));
+            }
+            reports.push(report);
+        }
+        Ok::<_, anyhow::Error>(reports)
+    })?;
+    if args.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&serde_json::json!({ "images": reports }))?
+        );
+    }
+    Ok(())
+}
+
+/// What `--to` means.
+enum Destination {
+    /// One repository.
+    Repository(Reference),
+    /// A repository for each image below this.
+    Parent { path: String, tag: Option<String> },
+}
+
+impl Destination {
+    fn parse(args: &Args) -> anyhow::Result<Destination> {
+        if !args.to.ends_with('/') && args.images.len() == 1 {
+            return Ok(Destination::Repository(args.to.parse()?));
+        }
+        if let Some(path) = args.to.strip_suffix('/') {
+            return Ok(Destination::Parent {
+                path: path.to_owned(),
+                tag: None,
+            });
+        }
+        let parent: Reference = args.to.parse()?;
+        if parent.digest().is_some() {
+            bail!(
+                "--to {}: several images cannot have one digest\n  try: leave @{{digest}} out",
+                args.to
+            );
+        }
+        let tag = parent.tag().map(str::to_owned);
+        Ok(Destination::Parent {
+            path: parent.without_version().to_string(),
+            tag,
+        })
+    }
+
+    fn target(&self, name: &str) -> anyhow::Result<Reference> {
+        match self {
+            Destination::Repository(reference) => Ok(reference.clone()),
+            Destination::Parent { path, tag } => {
+                let tag = tag
+                    .as_ref()
+                    .map(|tag| format!(":{tag}"))
+                    .unwrap_or_default();
+                Ok(format!("{path}/{name}{tag}").parse()?)
+            }
+        }
+    }
+}
+
+/// Images by their paths as they are; images by their names are built.
+fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
+    let (paths, mut names): (Vec<&String>, Vec<&String>) =
+        args.images.iter().partition(|image| is_path(image));
+    let all;
+    if args.images.is_empty() {
+        all = flake_images()?;
+        names = all.iter().collect();
+    }
+    let mut jobs = Vec::new();
+    for path in paths {
+        let stem = Path::new(path)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let stem = stem.strip_suffix(".tar").unwrap_or(&stem);
+        jobs.push(Job {
+            path: path.into(),
+            target: destination.target(stem)?,
+        });
+    }
+    // Every target is checked before the first image is built.
+    let targets = names
+        .iter()
+        .map(|name| destination.target(name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    jobs.extend(
+        build(&names)?
+            .into_iter()
+            .zip(targets)
+            .map(|(path, target)| Job { path, target }),
+    );
+    Ok(jobs)
+}
+
+fn is_path(image: &str) -> bool {
+    image.contains('/') || image.ends_with(".tar") || Path::new(image).exists()
+}
+
+/// The names of the flake's images: its packages `NAME-image`.
+fn flake_images() -> anyhow::Result<Vec<String>> {
+    let attribute = format!(".#packages.{}-linux", std::env::consts::ARCH);
+    let output = nix(&[
+        "eval",
+        "--json",
+        &attribute,
+        "--apply",
+        "builtins.attrNames",
+    ])?;
+    let packages: Vec<String> =
+        serde_json::from_slice(&output).context("nix eval printed no list of names")?;
+    let images: Vec<String> = packages
+        .iter()
+        .filter_map(|package| package.strip_suffix("-image"))
+        .map(str::to_owned)
+        .collect();
+    if images.is_empty() {
+        bail!(
+            "the flake in this directory has no package named NAME-image\n  try: name a layout or archive by its path"
+        );
+    }
+    Ok(images)
+}
+
+/// Builds images through Nix and gives the paths of their layouts, in the same order.
+fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    if names.is_empty() {
+        return Ok(paths);
+    }
+    // All at once, so that Nix can build them in parallel.
+    let attributes: Vec<String> = names.iter().map(|name| format!(".#{name}-image")).collect();
+    let mut arguments = vec!["build", "--no-link", "--json"];
+    arguments.extend(attributes.iter().map(String::as_str));
+    let output = nix(&arguments)?;
+    let built: serde_json::Value =
+        serde_json::from_slice(&output).context("nix build printed no JSON")?;
+    for (index, name) in names.iter().enumerate() {
+        let path = built[index]["outputs"]["out"].as_str();
+        paths.push(
+            path.with_context(|| format!("nix build names no output of {name}-image"))?
+                .into(),
+        );
+    }
+    Ok(paths)
+}
+
+fn nix(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let mut command = Command::new("nix");
+    command
+        .args(["--extra-experimental-features", "nix-command flakes"])
+        .args(arguments);
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let shown = format!("nix {}", arguments.join(" "));
+    let output = command.output().with_context(|| {
+        format!("cannot run {shown}\n  try: install Nix, or name a layout or archive by its path")
+    })?;
+    if !output.status.success() {
+        bail!("{shown}: {}\n  try: see what Nix says above", output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// What was sent and what was saved, for people.
+fn describe(report: &Report, begin: Instant) -> String {
+    let mut lines = String::new();
+    let repository = &report.repository;
+    if report.tags.is_empty() {
+        lines += &format!("{repository}@{}\n", report.digest);
+    }
+    for tag in &report.tags {
+        lines += &format!("{repository}:{tag}@{}\n", report.digest);
+    }
+    let (blobs, seconds) = (&report.blobs, begin.elapsed().as_secs_f64());
+    if report.unchanged {
+        lines += &format!("  unchanged: {} saved", bytes(report.bytes_saved));
+    } else {
+        let verb = if report.dry_run { "would send" } else { "sent" };
+        lines += &format!(
+            "  {verb} {} ({} blobs), ",
+            bytes(report.bytes_sent),
+            blobs.uploaded
+        );
+        lines += &format!(
+            "saved {} ({} there, {} mounted)",
+            bytes(report.bytes_saved),
+            blobs.existing,
+            blobs.mounted
+        );
+    }
+    lines += &format!(
+        "; {} requests, {} retries, {seconds:.1} s\n",
+        report.requests, report.retries
+    );
+    if report.dry_run {
+        for transfer in &report.transfers {
+            let how = match transfer.how {
+                How::MountOrUpload => "mount or send",
+                How::Mounted => "mount",
+                How::Uploaded => "send",
+            };
+            lines += &format!(
+                "  would {how} {} ({})\n",
+                transfer.digest,
+                bytes(transfer.size)
+            );
+        }
+    }
+    lines
+}

@@ -1,0 +1,286 @@
+//! `assemble fetch` into a store of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use archive::{Archive, NEEDED, Package, absent, sha256, skipped};
+use debian::index;
+use debian::lock::Suite;
+use debian::resolve::{SetRequest, Universe};
+use serde_json::Value;
+
+#[path = "../../debian/tests/common/mod.rs"]
+mod archive;
+
+const CRATE: &[u8] = b"not really a crate";
+
+fn packages() -> [Package<'static>; 3] {
+    [
+        Package {
+            name: "a",
+            version: "1:2~rc1-3",
+            architecture: "amd64",
+            fields: "",
+        },
+        Package {
+            name: "b",
+            version: "1",
+            architecture: "all",
+            fields: "",
+        },
+        Package {
+            name: "c++",
+            version: "1",
+            architecture: "arm64",
+            fields: "",
+        },
+    ]
+}
+
+/// A workspace with one crate and three packages, cargo's cache, and a store.
+struct Case {
+    archive: Archive,
+    directory: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(test: &str) -> Option<Self> {
+        let needed: Vec<&str> = NEEDED.iter().copied().chain(["nix-store"]).collect();
+        if let Some(program) = absent(&needed) {
+            skipped(test, &format!("there is no {program}"));
+            return None;
+        }
+        let case = Case {
+            archive: Archive::new(&packages()),
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        let cache = case.cached_crate();
+        fs::create_dir_all(cache.parent().expect("a directory")).expect("a directory");
+        fs::write(cache, CRATE).expect("a crate");
+        fs::write(case.path().join("Cargo.lock"), cargo_lock()).expect("a lock");
+        case.pin();
+        Some(case)
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn cached_crate(&self) -> PathBuf {
+        self.path()
+            .join("cargo/registry/cache/registry-1/thing-1.0.0+x.crate")
+    }
+
+    fn pin(&self) {
+        let mut found = Vec::new();
+        for architecture in ["amd64", "arm64"] {
+            let name = format!("main/binary-{architecture}/Packages");
+            let text = fs::read_to_string(self.archive.dist(&name)).expect("an index");
+            found.extend(index::parse(&text, &name, 0).expect("an index"));
+        }
+        let suite = Suite {
+            name: "bookworm".to_owned(),
+            archive: "debian".to_owned(),
+            components: vec!["main".to_owned()],
+        };
+        let universe = Universe::new(vec![suite], found).expect("an archive");
+        let requests = [
+            SetRequest::new("base", &["a", "b"], &["amd64"]),
+            SetRequest::new("cross", &["c++:arm64"], &["amd64"]),
+        ];
+        let lock = universe
+            .lock(&requests, "20260712T101637Z")
+            .expect("a lock");
+        lock.save(&self.path().join("debian.lock")).expect("saved");
+    }
+
+    fn fetch(&self, mirror: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+        command.arg("fetch").current_dir(self.path());
+        command.arg("--store").arg(self.path().join("store"));
+        command
+            .arg("--mirror")
+            .arg(format!("debian={mirror}"))
+            .args(arguments);
+        // Cargo would have nothing to download here: the crate lies in its cache.
+        command
+            .env("CARGO", "true")
+            .env("CARGO_HOME", self.path().join("cargo"));
+        command.output().expect("assemble")
+    }
+
+    /// Runs with `--json` and returns what it says.
+    fn report(&self, mirror: &str, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        let output = self.fetch(mirror, &arguments);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    fn stored(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path().join("store/nix/store")).expect("a store");
+        let name = |entry: fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.split_once('-').map(|(_, name)| name.to_owned())
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+            .filter_map(name)
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn cargo_lock() -> String {
+    format!(
+        "version = 4\n\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"thing\"\n\
+         version = \"1.0.0+x\"\nsource = \"registry+https://registry.example/index\"\nchecksum = \"{}\"\n\n\
+         [[package]]\nname = \"forked\"\nversion = \"0.2.0\"\n\
+         source = \"git+https://git.example/forked#0123456789012345678901234567890123456789\"\n",
+        sha256(CRATE)
+    )
+}
+
+fn counts(report: &Value, what: &str) -> (u64, u64, u64) {
+    let count = |name: &str| report[what][name].as_u64().expect(name);
+    (count("total"), count("present"), count("added"))
+}
+
+#[test]
+fn what_the_locks_pin_is_added_once() {
+    let Some(case) = Case::new("what_the_locks_pin_is_added_once") else {
+        return;
+    };
+    let report = case.report(&case.archive.mirror(), &[]);
+    assert_eq!(counts(&report, "crates"), (1, 0, 1));
+    assert_eq!(counts(&report, "packages"), (3, 0, 3));
+    assert_eq!(report["git"], serde_json::json!(["forked 0.2.0"]));
+    assert_eq!(
+        case.stored(),
+        [
+            "a_1-2-rc1-3_amd64.deb",
+            "b_1_all.deb",
+            "c++_1_arm64.deb",
+            "thing-1.0.0+x.crate"
+        ]
+    );
+    // A second run needs neither mirror nor cache.
+    fs::remove_dir_all(case.path().join("cargo")).expect("removed");
+    let report = case.report("file:///nowhere", &[]);
+    assert_eq!(counts(&report, "crates"), (1, 1, 0));
+    assert_eq!(counts(&report, "packages"), (3, 3, 0));
+}
+
+#[test]
+fn the_store_has_the_bytes_that_the_archive_has() {
+    let Some(case) = Case::new("the_store_has_the_bytes_that_the_archive_has") else {
+        return;
+    };
+    case.report(&case.archive.mirror(), &[]);
+    let store = case.path().join("store/nix/store");
+    let entry = fs::read_dir(store).expect("a store").filter_map(Result::ok);
+    let b = entry
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().ends_with("-b_1_all.deb"));
+    assert_eq!(
+        fs::read_to_string(b.expect("the package")).expect("text"),
+        "the package b 1 all\n"
+    );
+}
+
+#[test]
+fn sets_can_be_chosen() {
+    let Some(case) = Case::new("sets_can_be_chosen") else {
+        return;
+    };
+    let report = case.report(&case.archive.mirror(), &["--sets", "cross"]);
+    assert_eq!(counts(&report, "packages"), (1, 0, 1));
+    let output = case.fetch(&case.archive.mirror(), &["--sets", "cros"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("the lock has no set `cros`; it has base, cross"),
+        "{error}"
+    );
+    let output = case.fetch(&case.archive.mirror(), &["--architectures", "riscv64"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("no set in the lock is for the architecture `riscv64`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn packages_that_the_mirror_lost_are_told() {
+    let Some(case) = Case::new("packages_that_the_mirror_lost_are_told") else {
+        return;
+    };
+    fs::remove_file(case.archive.root().join("pool/main/b/b_1_all.deb")).expect("removed");
+    fs::write(
+        case.archive.root().join("pool/main/c++/c++_1_arm64.deb"),
+        "not it",
+    )
+    .expect("damaged");
+    let output = case.fetch(&case.archive.mirror(), &[]);
+    assert!(output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("warning: b_1_all.deb: file:///"), "{error}");
+    assert!(
+        error.contains("warning: c++_1_arm64.deb: file:///"),
+        "{error}"
+    );
+    assert!(
+        error.contains("note: 2 packages could not be downloaded. Builds get them from the snapshot archive of 20260712T101637Z"),
+        "{error}"
+    );
+    assert_eq!(
+        case.stored(),
+        ["a_1-2-rc1-3_amd64.deb", "thing-1.0.0+x.crate"]
+    );
+}
+
+#[test]
+fn a_damaged_crate_is_not_added() {
+    let Some(case) = Case::new("a_damaged_crate_is_not_added") else {
+        return;
+    };
+    fs::write(case.cached_crate(), "half").expect("damaged");
+    let output = case.fetch(&case.archive.mirror(), &[]);
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("thing-1.0.0+x.crate is damaged: SHA-256"),
+        "{error}"
+    );
+    assert!(error.contains("delete it and run this again"), "{error}");
+    assert!(!case.stored().iter().any(|name| name.ends_with(".crate")));
+}
+
+#[test]
+fn locks_that_cannot_be_read_are_told() {
+    let Some(case) = Case::new("locks_that_cannot_be_read_are_told") else {
+        return;
+    };
+    let lock = case.path().join("debian.lock");
+    let text = fs::read_to_string(&lock).expect("a lock");
+    fs::write(&lock, text.replace("\"size\"", "\"length\"")).expect("changed");
+    let output = case.fetch(&case.archive.mirror(), &[]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("debian.lock:21: unknown field `length`"),
+        "{error}"
+    );
+    fs::remove_file(&lock).expect("removed");
+    let output = case.fetch(&case.archive.mirror(), &[]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("debian.lock") && error.contains("assemble lock"),
+        "{error}"
+    );
+}

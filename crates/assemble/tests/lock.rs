@@ -1,0 +1,206 @@
+//! `assemble lock` on an archive of a few packages.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use archive::{Archive, NEEDED, Package, absent, skipped};
+
+#[path = "../../debian/tests/common/mod.rs"]
+mod archive;
+
+const IMAGES: &str = r#"
+version = 1
+
+[debian]
+suites = ["bookworm"]
+architectures = ["amd64", "arm64"]
+
+[debian.sets.toolchain]
+packages = ["cc"]
+architectures = ["amd64"]
+
+[debian.sets.base]
+packages = ["libc"]
+omit = ["debconf"]
+
+[images.tool]
+binaries = ["tool"]
+packages = ["tool"]
+"#;
+
+fn package(
+    name: &'static str,
+    architecture: &'static str,
+    fields: &'static str,
+) -> Package<'static> {
+    Package {
+        name,
+        version: "1:2~rc1-3",
+        architecture,
+        fields,
+    }
+}
+
+fn packages() -> Vec<Package<'static>> {
+    let mut all = vec![
+        package("cc", "amd64", "Depends: libc, libcc\n"),
+        package("libcc", "amd64", ""),
+        package("debconf", "all", ""),
+    ];
+    for architecture in ["amd64", "arm64"] {
+        all.push(package(
+            "libc",
+            architecture,
+            "Depends: debconf\nMulti-Arch: same\n",
+        ));
+        all.push(package(
+            "tool",
+            architecture,
+            "Depends: libc, lib, debconf\n",
+        ));
+        all.push(package("lib", architecture, ""));
+    }
+    all
+}
+
+struct Case {
+    archive: Archive,
+    directory: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(test: &str) -> Option<Self> {
+        if let Some(program) = absent(NEEDED) {
+            skipped(test, &format!("there is no {program}"));
+            return None;
+        }
+        let case = Case {
+            archive: Archive::new(&packages()),
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        case.describe(IMAGES);
+        Some(case)
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn describe(&self, text: &str) {
+        fs::write(self.path().join("images.toml"), text).expect("a description");
+    }
+
+    fn lock(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+        command.arg("lock").current_dir(self.path());
+        command
+            .arg("--mirror")
+            .arg(format!("debian={}", self.archive.mirror()));
+        command
+            .arg("--keyring")
+            .arg(self.archive.keyring())
+            .args(arguments);
+        command.output().expect("assemble")
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.path().join("debian.lock")).expect("a lock")
+    }
+}
+
+fn error_of(output: &Output) -> String {
+    assert!(!output.status.success(), "it should have failed");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn sets_are_resolved_and_pinned() {
+    let Some(case) = Case::new("sets_are_resolved_and_pinned") else {
+        return;
+    };
+    let output = case.lock(&[]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("debian.lock written\n"));
+    let lock = debian::lock::Lock::parse(&case.text(), Path::new("debian.lock")).expect("a lock");
+    let keys = |set: &str, architecture: &str| -> Vec<&str> {
+        let members = lock.set(set, architecture).expect("the set");
+        members.into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(
+        keys("toolchain", "amd64"),
+        ["cc:amd64", "debconf:all", "libc:amd64", "libcc:amd64"]
+    );
+    assert!(lock.set("toolchain", "arm64").is_none());
+    assert_eq!(keys("base", "arm64"), ["libc:arm64"]);
+    assert_eq!(keys("images.tool", "arm64"), ["lib:arm64", "tool:arm64"]);
+    assert_eq!(lock.snapshot, "20260712T101637Z");
+    assert!(!case.text().contains("file:"), "the lock names a mirror");
+}
+
+#[test]
+fn the_same_archive_gives_the_same_lock() {
+    let Some(case) = Case::new("the_same_archive_gives_the_same_lock") else {
+        return;
+    };
+    case.lock(&[]);
+    let first = case.text();
+    let mut reversed = packages();
+    reversed.reverse();
+    case.archive.publish(&reversed);
+    let output = case.lock(&[]);
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("debian.lock is up to date\n"));
+    assert_eq!(case.text(), first);
+    assert!(case.lock(&["--check"]).status.success());
+}
+
+#[test]
+fn a_check_writes_nothing() {
+    let Some(case) = Case::new("a_check_writes_nothing") else {
+        return;
+    };
+    let error = error_of(&case.lock(&["--check"]));
+    assert!(
+        error.contains("debian.lock is not what images.toml resolves to today (there is none)"),
+        "{error}"
+    );
+    assert!(!case.path().join("debian.lock").exists());
+    case.lock(&[]);
+    let before = case.text();
+    case.describe(&IMAGES.replace("packages = [\"tool\"]", "packages = [\"lib\"]"));
+    let error = error_of(&case.lock(&["--check"]));
+    assert!(error.contains("(first difference in line "), "{error}");
+    assert_eq!(case.text(), before);
+}
+
+#[test]
+fn what_cannot_be_resolved_is_told_and_the_lock_kept() {
+    let Some(case) = Case::new("what_cannot_be_resolved_is_told_and_the_lock_kept") else {
+        return;
+    };
+    case.lock(&[]);
+    let before = case.text();
+    case.describe(&IMAGES.replace("packages = [\"tool\"]", "packages = [\"tool (>= 2:0)\"]"));
+    let error = error_of(&case.lock(&[]));
+    assert!(
+        error.contains(
+            "set images.tool (amd64): tool (>= 2:0): no package fits `tool (>= 2:0)` for amd64; \
+             there is 1:2~rc1-3 (amd64, bookworm), 1:2~rc1-3 (arm64, bookworm)"
+        ),
+        "{error}"
+    );
+    assert_eq!(case.text(), before);
+}
+
+#[test]
+fn a_mirror_must_be_an_archive_and_an_address() {
+    let Some(case) = Case::new("a_mirror_must_be_an_archive_and_an_address") else {
+        return;
+    };
+    let error = error_of(&case.lock(&["--mirror", "http://mirror.example/debian"]));
+    assert!(error.contains("expected ARCHIVE=URL"), "{error}");
+}

@@ -1,0 +1,152 @@
+//! Request bodies that are read from files while they are sent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use crate::digest::Digest;
+use crate::progress::{Event, Progress};
+use crate::source::Blob;
+
+/// How much is read and handed to the connection at once.
+const PIECE: u64 = 256 * 1024;
+/// How many pieces are read ahead. With those in the sender's hands this bounds a transfer's memory to about 1 MB.
+const PIECES_AHEAD: usize = 2;
+
+/// A part of a blob that is to be sent.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub blob: Blob,
+    pub digest: Digest,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// What a request does while it runs, for those who watch it.
+#[derive(Default)]
+pub(crate) struct Activity {
+    moved: AtomicU64,
+    complete: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Activity {
+    /// How many bytes were handed to the connection.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body was handed over as a whole.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
+    /// Marks a request whose body is not read from a file as sent.
+    pub fn complete(&self) {
+        self.complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the file could not be read, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().ok()?.clone()
+    }
+}
+
+/// The body itself: a thread reads ahead, the connection takes what it can send.
+pub(crate) struct PartBody {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    left: u64,
+    digest: Digest,
+    activity: Arc<Activity>,
+    progress: Arc<dyn Progress>,
+}
+
+impl PartBody {
+    /// Begins to read `part`.
+    pub fn new(part: Part, activity: Arc<Activity>, progress: Arc<dyn Progress>) -> PartBody {
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let (left, digest) = (part.length, part.digest.clone());
+        if left == 0 {
+            activity.complete();
+        }
+        tokio::task::spawn_blocking(move || read(&part, &sender));
+        PartBody {
+            pieces,
+            left,
+            digest,
+            activity,
+            progress,
+        }
+    }
+}
+
+/// Reads until the end, or until nobody wants more.
+fn read(part: &Part, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut offset = part.offset;
+    let end = part.offset + part.length;
+    while offset < end {
+        let length = PIECE.min(end - offset);
+        let mut piece = vec![0; length as usize];
+        let result = part
+            .blob
+            .read_exact_at(&mut piece, offset)
+            .map(|()| Bytes::from(piece));
+        offset += length;
+        let failed = result.is_err();
+        if sender.blocking_send(result).is_err() || failed {
+            return;
+        }
+    }
+}
+
+impl Body for PartBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = match self.pieces.poll_recv(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(piece) => piece.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
+        };
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                if let Ok(mut failure) = self.activity.failure.lock() {
+                    *failure = Some(error.to_string());
+                }
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        let bytes = piece.len() as u64;
+        self.left -= bytes;
+        self.activity.moved.fetch_add(bytes, Ordering::Relaxed);
+        if self.left == 0 {
+            self.activity.complete();
+        }
+        self.progress.event(Event::Bytes {
+            digest: &self.digest,
+            bytes,
+        });
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,142 @@
+//! What can go wrong, what it concerned, and what to try.
+
+use std::path::PathBuf;
+
+/// Everything that this crate reports as an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A reference that does not follow docker's grammar.
+    #[error(
+        "invalid reference {text:?}: {reason}\n  try: REGISTRY/REPOSITORY, then :TAG or @sha256:… where wanted"
+    )]
+    Reference {
+        /// The reference as given.
+        text: String,
+        /// Which rule it breaks.
+        reason: String,
+    },
+
+    /// Text that is no digest of a known algorithm.
+    #[error(
+        "invalid digest {text:?}: expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits"
+    )]
+    Digest {
+        /// The text as given.
+        text: String,
+    },
+
+    /// The image on disk is not what it should be.
+    #[error("{place}: {reason}\n  try: {remedy}")]
+    Source {
+        /// The file or the place in it.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+        /// What to do next.
+        remedy: String,
+    },
+
+    /// Credentials that could not be read.
+    #[error("credentials: {place}: {reason}\n  try: {remedy}")]
+    Credentials {
+        /// The file or the helper.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+        /// What to do next.
+        remedy: String,
+    },
+
+    /// A certificate or key that cannot be used, or an option that does not fit.
+    #[error("{place}: {reason}")]
+    Configuration {
+        /// The file or option.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A request that failed for good.
+    #[error(transparent)]
+    Request(Box<Failure>),
+
+    /// A local file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// A request that failed for good.
+#[derive(Debug, thiserror::Error)]
+#[error("{reference}: {request}: {detail}\n  try: {remedy}")]
+pub struct Failure {
+    /// The image or repository that was worked on.
+    pub reference: String,
+    /// The method and URL, without its query (which may hold secrets).
+    pub request: String,
+    /// Which sort of failure this is.
+    pub kind: Kind,
+    /// What the registry said or what happened to the connection.
+    pub detail: String,
+    /// What to do next.
+    pub remedy: String,
+}
+
+/// Sorts of failed requests; each has its own exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The registry wants other credentials, or these may not do that (401, 403).
+    Denied,
+    /// The repository, manifest or blob is not there (404).
+    NotFound,
+    /// The registry understood the request and refused it.
+    Refused,
+    /// The registry could not be reached, or kept failing until the retries were used up.
+    Unreachable,
+    /// The registry's answer contradicts the protocol or the digest that was asked for.
+    Contradiction,
+}
+
+impl Error {
+    /// The exit code of a command line that fails with this error; see docs/push.md.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Reference { .. } | Error::Configuration { .. } => 2,
+            Error::Source { .. } | Error::Digest { .. } => 3,
+            Error::Credentials { .. } => 4,
+            Error::Request(failure) => match failure.kind {
+                Kind::Denied => 4,
+                Kind::NotFound => 5,
+                Kind::Refused => 6,
+                Kind::Unreachable => 7,
+                Kind::Contradiction => 8,
+            },
+            Error::Io { .. } => 1,
+        }
+    }
+
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Request(Box::new(failure))
+    }
+}

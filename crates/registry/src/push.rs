@@ -1,0 +1,680 @@
+//! Pushing an image: what the registry lacks, blobs first, tags last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::content::{Descriptor, Manifest};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::memory::Known;
+use crate::progress::{Arrival, Event};
+use crate::reference::{Reference, Version};
+use crate::repository::{Mount, ReferrersKeeper, Repository, Session};
+use crate::source::Source;
+use crate::transport::Counters;
+use crate::tree::Tree;
+use crate::upload::{Upload, missing_blob};
+
+/// How many questions (HEAD requests) are asked at the same time.
+const QUESTIONS: usize = 8;
+/// How many repositories are tried as the source of one blob's mount.
+const MAX_MOUNT_SOURCES: usize = 3;
+
+/// How an image is pushed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Tags that the image gets beside the target's own. Without any the target gets docker's `latest`.
+    pub tags: Vec<String>,
+    /// Which image of the source: its `org.opencontainers.image.ref.name`, or its digest. Not needed for an only one.
+    pub name: Option<String>,
+    /// How many blobs are sent at the same time.
+    pub jobs: usize,
+    /// How much of a blob goes into one request, in bytes; smaller blobs go as a whole.
+    pub chunk_size: u64,
+    /// Repositories of the same registry that are likely to have some of the blobs.
+    pub mount_from: Vec<String>,
+    /// Find out what would be sent, and send nothing.
+    pub dry_run: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            tags: Vec::new(),
+            name: None,
+            jobs: 4,
+            chunk_size: 32 * 1024 * 1024,
+            mount_from: Vec::new(),
+            dry_run: false,
+        }
+    }
+}
+
+/// What a push came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The repository.
+    pub repository: String,
+    /// The tags that name the image now.
+    pub tags: Vec<String>,
+    /// The image's digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Whether this only says what would be sent.
+    pub dry_run: bool,
+    /// Whether everything was there already.
+    pub unchanged: bool,
+    /// Its blobs, by how they got to the registry.
+    pub blobs: Blobs,
+    /// Its manifests and indexes, and those that refer to it.
+    pub manifests: Manifests,
+    /// The blobs that were mounted or uploaded.
+    pub transfers: Vec<Transfer>,
+    /// Bytes of request bodies that were sent, those of attempts that failed included.
+    pub bytes_sent: u64,
+    /// Bytes of blobs that did not have to be sent.
+    pub bytes_saved: u64,
+    /// Requests to the registry, without those to token servers.
+    pub requests: u64,
+    /// Requests to token servers.
+    pub authentications: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+}
+
+/// Numbers of blobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Blobs {
+    /// Which the repository had.
+    pub existing: u64,
+    /// Which the registry took over from another repository.
+    pub mounted: u64,
+    /// Which were sent.
+    pub uploaded: u64,
+    /// Which are by their type not to be pushed, and stay where they are.
+    pub foreign: u64,
+}
+
+/// Numbers of manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Manifests {
+    /// Which the repository had.
+    pub existing: u64,
+    /// Which were sent.
+    pub uploaded: u64,
+}
+
+/// A blob that was not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// Which.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How it got to the registry.
+    pub how: How,
+    /// Bytes that an earlier run had sent, and this one did not send again.
+    pub resumed: u64,
+}
+
+/// How a blob got, or would get, to the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// From another of its repositories.
+    Mounted,
+    /// From here.
+    Uploaded,
+    /// From another of its repositories if the registry agrees, else from here: dry runs do not ask.
+    MountOrUpload,
+}
+
+/// Pushes an image of `source` to the repository of `target`.
+///
+/// Tags move only when everything they name is there, so that whatever stops a push, each tag names the old image or
+/// the new one, whole. Where `target` has a digest, the image must have it and no tag is moved.
+///
+/// # Errors
+/// When the source is damaged, the registry refuses, or it stays unreachable after all retries.
+pub async fn push(
+    client: &Client,
+    source: Arc<dyn Source>,
+    target: &Reference,
+    options: &Options,
+) -> Result<Report, Error> {
+    let tree = Tree::read(&*source, options.name.as_deref())?;
+    let tags = tags(target, options)?;
+    check_target(&*source, &tree, target)?;
+    let repository = client.repository(target)?.for_push();
+    let known = client.memory().known(target);
+    let begin = Count::of(repository.transport().counters());
+    let mut push = Push {
+        client,
+        source: &*source,
+        repository: &repository,
+        options,
+        tree: &tree,
+        known,
+    };
+    let mut report = push.run(tags).await?;
+    let count = Count::of(repository.transport().counters());
+    report.requests = count.requests - begin.requests;
+    report.authentications = count.authentications - begin.authentications;
+    report.retries = count.retries - begin.retries;
+    if !options.dry_run {
+        report.bytes_sent = count.bytes_sent - begin.bytes_sent;
+    }
+    Ok(report)
+}
+
+/// The target's tag and those of the options, each once; none where a digest is pushed.
+fn tags(target: &Reference, options: &Options) -> Result<Vec<String>, Error> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in target
+        .tag()
+        .into_iter()
+        .chain(options.tags.iter().map(String::as_str))
+    {
+        target.with_tag(tag)?;
+        if !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    if tags.is_empty() && target.digest().is_none() {
+        tags.push("latest".to_owned());
+    }
+    Ok(tags)
+}
+
+fn check_target(source: &dyn Source, tree: &Tree, target: &Reference) -> Result<(), Error> {
+    match target.digest() {
+        Some(digest) if *digest != tree.root.digest => Err(Error::Source {
+            place: source.place(),
+            reason: format!(
+                "the image has the digest {}, the target {target} another one",
+                tree.root.digest
+            ),
+            remedy: "leave the digest out, or push the image that has it".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Count {
+    requests: u64,
+    authentications: u64,
+    retries: u64,
+    bytes_sent: u64,
+}
+
+impl Count {
+    fn of(counters: &Counters) -> Count {
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Count {
+            requests: read(&counters.requests),
+            authentications: read(&counters.authentications),
+            retries: read(&counters.retries),
+            bytes_sent: read(&counters.bytes_sent),
+        }
+    }
+}
+
+/// One push while it runs.
+struct Push<'a> {
+    client: &'a Client,
+    source: &'a dyn Source,
+    repository: &'a Repository,
+    options: &'a Options,
+    tree: &'a Tree,
+    known: Known,
+}
+
+/// What the registry lacks.
+struct Missing<'a> {
+    /// Tags that name something else, or nothing.
+    tags: Vec<String>,
+    /// Manifests of the image, children first.
+    manifests: Vec<&'a Manifest>,
+    /// Manifests that refer to it, and those below them.
+    attached: Vec<&'a Manifest>,
+    /// Digests of manifests that their subject's list of referrers lacks, and who keeps those lists.
+    unlisted: BTreeMap<Digest, ReferrersKeeper>,
+}
+
+impl<'a> Push<'a> {
+    async fn run(&mut self, tags: Vec<String>) -> Result<Report, Error> {
+        let mut report = self.empty_report(&tags);
+        let missing = self.find_missing(&tags).await?;
+        let (existing_blobs, absent) = self.find_absent(&missing, &mut report).await?;
+        report.manifests.uploaded = (missing.manifests.len() + missing.attached.len()) as u64;
+        report.manifests.existing = (self.tree.manifests.len() + self.tree.attached.len()) as u64
+            - report.manifests.uploaded;
+        report.unchanged = missing.tags.is_empty()
+            && report.manifests.uploaded == 0
+            && missing.unlisted.is_empty();
+        self.count_existing(&absent, &mut report);
+        if self.options.dry_run {
+            self.foresee(&absent, &mut report);
+            return Ok(report);
+        }
+        self.send_blobs(absent, &mut report).await?;
+        self.send_manifests(&missing).await?;
+        self.remember(existing_blobs);
+        Ok(report)
+    }
+
+    fn empty_report(&self, tags: &[String]) -> Report {
+        Report {
+            repository: self.repository.reference().to_string(),
+            tags: tags.to_vec(),
+            digest: self.tree.root.digest.clone(),
+            media_type: self.tree.root.media_type.clone(),
+            dry_run: self.options.dry_run,
+            unchanged: false,
+            blobs: Blobs::default(),
+            manifests: Manifests::default(),
+            transfers: Vec::new(),
+            bytes_sent: 0,
+            bytes_saved: 0,
+            requests: 0,
+            authentications: 0,
+            retries: 0,
+        }
+    }
+
+    /// Asks for the tags first: where they name the image already, it is there as a whole and no more is asked.
+    async fn find_missing(&mut self, tags: &[String]) -> Result<Missing<'a>, Error> {
+        let (tree, repository) = (self.tree, self.repository);
+        let root = &tree.root.digest;
+        let stale = stream::iter(tags.iter().cloned())
+            .map(|tag| async move {
+                let resolved = repository.resolve(&Version::Tag(tag.clone())).await?;
+                Ok::<_, Error>((
+                    tag,
+                    resolved.is_none_or(|resolved| resolved.digest != *root),
+                ))
+            })
+            .buffered(QUESTIONS)
+            .try_filter_map(|(tag, is_stale)| async move { Ok(is_stale.then_some(tag)) })
+            .try_collect::<Vec<String>>()
+            .await?;
+        let is_current = stale.is_empty() && !tags.is_empty();
+        let manifests = if is_current {
+            Vec::new()
+        } else {
+            self.lacking(&tree.manifests).await?
+        };
+        let unlisted = self.find_unlisted(is_current).await?;
+        let is_listed = |manifest: &Manifest| {
+            manifest.subject.is_some() && !unlisted.contains_key(&manifest.digest)
+        };
+        // Without a referrer that the registry lacks, nothing below the referrers can be missing.
+        let is_complete = tree
+            .attached
+            .iter()
+            .all(|manifest| manifest.subject.is_none() || is_listed(manifest));
+        let attached = if is_complete {
+            Vec::new()
+        } else {
+            tree.attached
+                .iter()
+                .filter(|manifest| !is_listed(manifest))
+                .collect()
+        };
+        Ok(Missing {
+            tags: stale,
+            manifests,
+            attached,
+            unlisted,
+        })
+    }
+
+    /// Those of `manifests` that the repository does not have.
+    async fn lacking<'m>(&self, manifests: &'m [Manifest]) -> Result<Vec<&'m Manifest>, Error> {
+        stream::iter(manifests)
+            .map(|manifest| async move {
+                let version = Version::Digest(manifest.digest.clone());
+                let is_there = self.repository.resolve(&version).await?.is_some();
+                Ok::<_, Error>((!is_there).then_some(manifest))
+            })
+            .buffered(QUESTIONS)
+            .try_filter_map(|manifest| async move { Ok(manifest) })
+            .try_collect()
+            .await
+    }
+
+    /// Referrers that their subjects' lists lack. A tag that is current vouches for the image, not for its referrers.
+    async fn find_unlisted(
+        &mut self,
+        is_current: bool,
+    ) -> Result<BTreeMap<Digest, ReferrersKeeper>, Error> {
+        let tree = self.tree;
+        let image: &[Manifest] = if is_current { &[] } else { &tree.manifests };
+        let mut referrers: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
+        for manifest in image.iter().chain(&tree.attached) {
+            if let Some(subject) = &manifest.subject {
+                referrers
+                    .entry(&subject.digest)
+                    .or_default()
+                    .push(&manifest.digest);
+            }
+        }
+        let mut unlisted = BTreeMap::new();
+        for (subject, digests) in referrers {
+            let (listed, keeper) = self
+                .repository
+                .referrers(subject, self.known.lacks_referrers)
+                .await?;
+            self.known.lacks_referrers = keeper == ReferrersKeeper::Tag;
+            let is_listed = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
+            unlisted.extend(
+                digests
+                    .into_iter()
+                    .filter(|digest| !is_listed(digest))
+                    .map(|d| (d.clone(), keeper)),
+            );
+        }
+        Ok(unlisted)
+    }
+
+    /// Asks for the blobs of missing manifests: those that are there, and those that are not.
+    async fn find_absent(
+        &self,
+        missing: &Missing<'_>,
+        report: &mut Report,
+    ) -> Result<(Vec<Digest>, Vec<Descriptor>), Error> {
+        let manifests = missing.manifests.iter().chain(&missing.attached).copied();
+        let mut wanted = Tree::blobs(manifests);
+        let all = wanted.len();
+        let mut has_foreign = Vec::new();
+        for blob in &wanted {
+            has_foreign.push(blob.is_foreign() && self.source.blob(&blob.digest)?.is_none());
+        }
+        let mut is_foreign = has_foreign.into_iter();
+        wanted.retain(|_| !is_foreign.next().unwrap_or(false));
+        report.blobs.foreign = (all - wanted.len()) as u64;
+        let answers: Vec<(Descriptor, bool)> = stream::iter(wanted)
+            .map(|blob| async move {
+                let is_there = self.repository.has_blob(&blob.digest).await?;
+                Ok::<_, Error>((blob, is_there))
+            })
+            .buffered(QUESTIONS)
+            .try_collect()
+            .await?;
+        let (there, absent): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|(_, is_there)| *is_there);
+        let progress = self.client.progress();
+        for (blob, _) in &there {
+            progress.event(Event::Done {
+                digest: &blob.digest,
+                how: Arrival::Existing,
+            });
+        }
+        let absent: Vec<Descriptor> = absent.into_iter().map(|(blob, _)| blob).collect();
+        for blob in &absent {
+            self.check_size(blob)?;
+        }
+        Ok((
+            there.into_iter().map(|(blob, _)| blob.digest).collect(),
+            absent,
+        ))
+    }
+
+    /// Before anything is sent: a file that has another size than its descriptor says cannot have its digest.
+    fn check_size(&self, blob: &Descriptor) -> Result<(), Error> {
+        match self.source.blob(&blob.digest)? {
+            Some(local) if local.size() != blob.size => Err(Error::Source {
+                place: format!("{}: blob {}", self.source.place(), blob.digest),
+                reason: format!(
+                    "{} bytes long, its descriptor says {}",
+                    local.size(),
+                    blob.size
+                ),
+                remedy: "write the layout again; it is damaged".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything of the image that is not absent was there.
+    fn count_existing(&self, absent: &[Descriptor], report: &mut Report) {
+        let absent: BTreeSet<&Digest> = absent.iter().map(|blob| &blob.digest).collect();
+        let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
+        let existing = all
+            .iter()
+            .filter(|blob| !absent.contains(&blob.digest) && !blob.is_foreign());
+        for blob in existing {
+            report.blobs.existing += 1;
+            report.bytes_saved += blob.size;
+        }
+    }
+
+    /// What a dry run says of blobs that are absent.
+    fn foresee(&self, absent: &[Descriptor], report: &mut Report) {
+        for blob in absent {
+            let may_mount = !self.mount_sources(&blob.digest).is_empty();
+            let how = if may_mount {
+                How::MountOrUpload
+            } else {
+                How::Uploaded
+            };
+            report.blobs.uploaded += 1;
+            report.bytes_sent += blob.size;
+            let (digest, size) = (blob.digest.clone(), blob.size);
+            report.transfers.push(Transfer {
+                digest,
+                size,
+                how,
+                resumed: 0,
+            });
+        }
+    }
+
+    /// The largest first, so that the last one to finish is short.
+    async fn send_blobs(
+        &mut self,
+        mut absent: Vec<Descriptor>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        absent.sort_by(|one, other| {
+            other
+                .size
+                .cmp(&one.size)
+                .then_with(|| one.digest.cmp(&other.digest))
+        });
+        let bytes = absent.iter().map(|blob| blob.size).sum();
+        self.client.progress().event(Event::Start {
+            blobs: absent.len(),
+            bytes,
+        });
+        let this = &*self;
+        let mut transfers: Vec<Transfer> = stream::iter(absent)
+            .map(|blob| async move { this.send_blob(&blob).await })
+            .buffer_unordered(self.options.jobs.max(1))
+            .try_collect()
+            .await?;
+        transfers.sort_by(|one, other| one.digest.cmp(&other.digest));
+        for transfer in &transfers {
+            match transfer.how {
+                How::Mounted => {
+                    report.blobs.mounted += 1;
+                    report.bytes_saved += transfer.size;
+                }
+                _ => report.blobs.uploaded += 1,
+            }
+            report.bytes_saved += transfer.resumed;
+            self.known
+                .add(&transfer.digest, self.repository.reference().repository());
+        }
+        report.transfers = transfers;
+        Ok(())
+    }
+
+    async fn send_blob(&self, descriptor: &Descriptor) -> Result<Transfer, Error> {
+        let (digest, size) = (descriptor.digest.clone(), descriptor.size);
+        let progress = self.client.progress();
+        let Some(session) = self.mount(&digest).await? else {
+            progress.event(Event::Done {
+                digest: &digest,
+                how: Arrival::Mounted,
+            });
+            return Ok(Transfer {
+                digest,
+                size,
+                how: How::Mounted,
+                resumed: 0,
+            });
+        };
+        let blob = self
+            .source
+            .blob(&digest)?
+            .ok_or_else(|| missing_blob(&self.source.place(), &digest))?;
+        let (repository, memory) = (self.repository, self.client.memory());
+        let upload = Upload {
+            repository,
+            memory,
+            blob,
+            digest: &digest,
+            chunk_size: self.options.chunk_size,
+        };
+        let uploaded = upload.run(session).await?;
+        progress.event(Event::Done {
+            digest: &digest,
+            how: Arrival::Transferred,
+        });
+        Ok(Transfer {
+            digest,
+            size,
+            how: How::Uploaded,
+            resumed: uploaded.resumed,
+        })
+    }
+
+    /// Asks for a mount. `None`: done. Otherwise the blob has to be sent, perhaps to an upload that was opened.
+    async fn mount(&self, digest: &Digest) -> Result<Option<Option<Session>>, Error> {
+        let mut opened = None;
+        for from in self.mount_sources(digest) {
+            match self.repository.mount(digest, &from).await? {
+                Mount::Done => {
+                    if let Some(session) = &opened {
+                        self.repository.cancel_upload(session).await;
+                    }
+                    return Ok(None);
+                }
+                Mount::Opened(session) => {
+                    if let Some(previous) = opened.replace(session) {
+                        self.repository.cancel_upload(&previous).await;
+                    }
+                }
+                Mount::Declined => {}
+            }
+        }
+        Ok(Some(opened))
+    }
+
+    /// Other repositories that may have a blob: those that were named, then those that are remembered.
+    fn mount_sources(&self, digest: &Digest) -> Vec<String> {
+        let own = self.repository.reference().repository();
+        let mut sources: Vec<String> = Vec::new();
+        for source in self
+            .options
+            .mount_from
+            .iter()
+            .cloned()
+            .chain(self.known.elsewhere(digest, own))
+        {
+            if source != own && !sources.contains(&source) && sources.len() < MAX_MOUNT_SOURCES {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    /// Manifests, then the indexes above them, then what refers to them, then the tags.
+    async fn send_manifests(&self, missing: &Missing<'_>) -> Result<(), Error> {
+        let root = &self.tree.root;
+        let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = missing
+            .manifests
+            .iter()
+            .copied()
+            .filter(|it| it.digest != root.digest)
+            .partition(|it| it.is_index());
+        stream::iter(images)
+            .map(|manifest| self.put_by_digest(manifest, missing))
+            .buffer_unordered(self.options.jobs.max(1))
+            .try_collect::<()>()
+            .await?;
+        // Children come before their parents in this order.
+        for index in indexes {
+            self.put_by_digest(index, missing).await?;
+        }
+        // With a single tag and no referrers the request that sets the tag stores the manifest too.
+        let is_lone =
+            missing.tags.len() == 1 && missing.attached.is_empty() && root.subject.is_none();
+        let is_missing = missing.manifests.iter().any(|it| it.digest == root.digest);
+        if is_missing && !is_lone {
+            self.put_by_digest(root, missing).await?;
+        } else if missing.unlisted.contains_key(&root.digest) {
+            self.list(root, false, missing).await?;
+        }
+        for manifest in &missing.attached {
+            self.put_by_digest(manifest, missing).await?;
+        }
+        for tag in &missing.tags {
+            self.repository
+                .put_manifest(&Version::Tag(tag.clone()), root)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn put_by_digest(&self, manifest: &Manifest, missing: &Missing<'_>) -> Result<(), Error> {
+        let version = Version::Digest(manifest.digest.clone());
+        let is_listed = self.repository.put_manifest(&version, manifest).await?;
+        self.list(manifest, is_listed, missing).await
+    }
+
+    /// Adds a referrer to its subject's list, where the registry does not do it.
+    async fn list(
+        &self,
+        manifest: &Manifest,
+        is_listed: bool,
+        missing: &Missing<'_>,
+    ) -> Result<(), Error> {
+        let keeper = missing.unlisted.get(&manifest.digest);
+        match (&manifest.subject, keeper) {
+            (Some(subject), Some(ReferrersKeeper::Tag)) if !is_listed => {
+                self.repository
+                    .add_referrer(&subject.digest, &manifest.descriptor())
+                    .await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All blobs of the image are in the repository now.
+    fn remember(&mut self, existing: Vec<Digest>) {
+        let own = self.repository.reference().repository().to_owned();
+        let before = self.client.memory().known(self.repository.reference());
+        let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
+        let there = all
+            .into_iter()
+            .filter(|blob| !blob.is_foreign())
+            .map(|blob| blob.digest);
+        for digest in there.chain(existing) {
+            self.known.add(&digest, &own);
+        }
+        if self.known != before {
+            self.client
+                .memory()
+                .set_known(self.repository.reference(), self.known.clone());
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! References to images: `REGISTRY/REPOSITORY:TAG@DIGEST`, by docker's rules.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::digest::Digest;
+use crate::error::Error;
+
+const DOCKER_HUB: &str = "docker.io";
+const MAX_REPOSITORY_LENGTH: usize = 255;
+const MAX_TAG_LENGTH: usize = 128;
+
+/// Where an image is, or will be.
+///
+/// The grammar and the defaults are docker's ([reference]): a first part without `.`, `:` or capital letters that
+/// is not `localhost` belongs to the repository, and the registry is then `docker.io`, where repositories of one part
+/// are under `library/`. No other registry has defaults.
+///
+/// [reference]: https://pkg.go.dev/github.com/distribution/reference
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// Which manifest of a repository is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The manifest that a tag names now.
+    Tag(String),
+    /// The manifest with this digest.
+    Digest(Digest),
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Version::Tag(tag) => formatter.write_str(tag),
+            Version::Digest(digest) => digest.fmt(formatter),
+        }
+    }
+}
+
+impl Reference {
+    /// The registry's host, with its port where one was given: `docker.io`, `localhost:5000`, `[::1]:5000`.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository in the registry: `library/debian`.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, if one was given.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if one was given.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// The manifest that is meant: the digest, else the tag, else docker's `latest`.
+    pub fn version(&self) -> Version {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => Version::Digest(digest.clone()),
+            (None, Some(tag)) => Version::Tag(tag.clone()),
+            (None, None) => Version::Tag("latest".to_owned()),
+        }
+    }
+
+    /// The repository alone, without tag and digest.
+    pub fn without_version(&self) -> Reference {
+        Reference {
+            tag: None,
+            digest: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same repository with `tag` and no digest.
+    ///
+    /// # Errors
+    /// When `tag` is not a tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Reference, Error> {
+        check_tag(tag).map_err(|reason| Error::Reference {
+            text: tag.to_owned(),
+            reason,
+        })?;
+        Ok(Reference {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
+    }
+
+    /// The same repository with `digest` and no tag.
+    pub fn with_digest(&self, digest: &Digest) -> Reference {
+        Reference {
+            tag: None,
+            digest: Some(digest.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Another repository of the same registry.
+    ///
+    /// # Errors
+    /// When `repository` is not a repository's name.
+    pub fn sibling(&self, repository: &str) -> Result<Reference, Error> {
+        check_repository(repository).map_err(|reason| Error::Reference {
+            text: repository.to_owned(),
+            reason,
+        })?;
+        let registry = self.registry.clone();
+        Ok(Reference {
+            registry,
+            repository: repository.to_owned(),
+            tag: None,
+            digest: None,
+        })
+    }
+
+    /// The host that speaks the protocol: docker.io's is another one than its name says.
+    pub(crate) fn endpoint(&self) -> &str {
+        if self.registry == DOCKER_HUB {
+            "registry-1.docker.io"
+        } else {
+            &self.registry
+        }
+    }
+
+    /// Whether the registry is on this machine, where plain HTTP harms nobody.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(host_without_port(&self.registry))
+    }
+}
+
+/// Whether `host` (no port; an IPv6 address with or without brackets) is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// `localhost` of `localhost:5000`, `[::1]` of `[::1]:5000`.
+pub(crate) fn host_without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Reference, Error> {
+        parse(text).map_err(|reason| Error::Reference {
+            text: text.to_owned(),
+            reason,
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Reference, String> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!(
+            "{scheme}:// is no part of a reference; plain HTTP has an option of its own"
+        ));
+    }
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (
+            name,
+            Some(
+                digest
+                    .parse::<Digest>()
+                    .map_err(|error| error.to_string())?,
+            ),
+        ),
+        None => (text, None),
+    };
+    let (name, tag) = split_tag(name);
+    let (registry, repository) = split_registry(name);
+    check_registry(&registry)?;
+    check_repository(&repository)?;
+    if let Some(tag) = tag {
+        check_tag(tag)?;
+    }
+    Ok(Reference {
+        registry,
+        repository,
+        tag: tag.map(str::to_owned),
+        digest,
+    })
+}
+
+/// A tag follows the last colon, unless that colon is before a slash: then it is a port.
+fn split_tag(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (name, None),
+    }
+}
+
+fn split_registry(name: &str) -> (String, String) {
+    let (registry, repository) = match name.split_once('/') {
+        Some((first, rest)) if is_registry(first) => (first, rest.to_owned()),
+        _ => (DOCKER_HUB, name.to_owned()),
+    };
+    // docker.io's old name.
+    let registry = if registry == "index.docker.io" {
+        DOCKER_HUB
+    } else {
+        registry
+    };
+    if registry == DOCKER_HUB && !repository.contains('/') {
+        return (registry.to_owned(), format!("library/{repository}"));
+    }
+    (registry.to_owned(), repository)
+}
+
+fn is_registry(part: &str) -> bool {
+    part == "localhost"
+        || part.contains(['.', ':'])
+        || part.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn check_registry(registry: &str) -> Result<(), String> {
+    let (host, port) = match registry.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (registry, None),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(format!("{registry:?} has no valid port"));
+    }
+    let is_name = !host.is_empty()
+        && host.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        });
+    let is_address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    if is_name || is_address {
+        Ok(())
+    } else {
+        Err(format!("{host:?} is no host name"))
+    }
+}
+
+/// `path-component ["/" path-component]*`, each of lower-case letters and digits, joined by `.`, `_`, `__` or dashes.
+fn check_repository(repository: &str) -> Result<(), String> {
+    if repository.is_empty() {
+        return Err("the repository is missing".to_owned());
+    }
+    if repository.len() > MAX_REPOSITORY_LENGTH {
+        return Err(format!(
+            "the repository is longer than {MAX_REPOSITORY_LENGTH} characters"
+        ));
+    }
+    for part in repository.split('/') {
+        if !is_path_component(part) {
+            return Err(format!(
+                "{part:?} in the repository: lower-case letters and digits, joined by '.', '_', '__' or dashes"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_path_component(part: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_edge = |byte: Option<u8>| byte.is_some_and(is_word);
+    let separators = part.split(|character: char| is_word(u8::try_from(character).unwrap_or(b'?')));
+    is_edge(part.bytes().next())
+        && is_edge(part.bytes().last())
+        && separators.into_iter().all(|separator| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
+        })
+}
+
+fn check_tag(tag: &str) -> Result<(), String> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_well = tag.bytes().next().is_some_and(is_word);
+    let is_tag = starts_well
+        && tag
+            .bytes()
+            .all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    if !is_tag {
+        return Err(format!(
+            "tag {tag:?}: letters, digits, '_', '.' and '-', beginning with none of the last two"
+        ));
+    }
+    if tag.len() > MAX_TAG_LENGTH {
+        return Err(format!(
+            "the tag is longer than {MAX_TAG_LENGTH} characters"
+        ));
+    }
+    Ok(())
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(formatter, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(formatter, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest() -> String {
+        format!("sha256:{}", "a".repeat(64))
+    }
+
+    #[test]
+    fn defaults_are_dockers() {
+        let cases = [
+            ("debian", "docker.io/library/debian"),
+            ("debian:12", "docker.io/library/debian:12"),
+            ("team/app", "docker.io/team/app"),
+            ("docker.io/debian", "docker.io/library/debian"),
+            ("index.docker.io/debian", "docker.io/library/debian"),
+            ("localhost/app", "localhost/app"),
+            ("localhost:5000/app", "localhost:5000/app"),
+            ("localhost:5000", "docker.io/library/localhost:5000"),
+            ("127.0.0.1:5000/a/b/c:t", "127.0.0.1:5000/a/b/c:t"),
+            ("[::1]:5000/app:t", "[::1]:5000/app:t"),
+            ("Host/app", "Host/app"),
+            ("registry.example/app", "registry.example/app"),
+            ("a--b/c__d/e.f_g", "docker.io/a--b/c__d/e.f_g"),
+        ];
+        for (text, full) in cases {
+            assert_eq!(
+                text.parse::<Reference>().unwrap().to_string(),
+                full,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_digest_then_the_tag_then_latest() {
+        let parse = |text: String| text.parse::<Reference>().unwrap().version();
+        assert_eq!(parse("r.example/a".into()), Version::Tag("latest".into()));
+        assert_eq!(parse("r.example/a:t".into()), Version::Tag("t".into()));
+        let wanted = Version::Digest(digest().parse().unwrap());
+        assert_eq!(parse(format!("r.example/a@{}", digest())), wanted);
+        assert_eq!(parse(format!("r.example/a:t@{}", digest())), wanted);
+    }
+
+    #[test]
+    fn invalid_references_are_refused() {
+        let long = format!("r.example/{}", "a".repeat(256));
+        let tag = format!("r.example/a:{}", "t".repeat(129));
+        let cases = [
+            "",
+            ":tag",
+            "@",
+            "A/b/C",
+            "r.example/A",
+            "r.example/a:",
+            "r.example/a:-t",
+            "r.example/a b",
+            "r.example/../a",
+            "r.example//a",
+            "r.example/a/",
+            "r.example:port/a",
+            "r.example:70000/a",
+            "https://r.example/a",
+            "r.example/a@sha256:12",
+            "r.example/a___b",
+            "r.example/a._b",
+            "[::1/a",
+            "r..e/a",
+            "-r.example/a",
+            &long,
+            &tag,
+        ];
+        for text in cases {
+            assert!(text.parse::<Reference>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_only() {
+        let is_loopback = |text: &str| text.parse::<Reference>().unwrap().is_loopback();
+        for text in [
+            "localhost/a",
+            "localhost:5000/a",
+            "127.0.0.1:1/a",
+            "127.1.2.3/a",
+            "[::1]:5000/a",
+        ] {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in [
+            "debian",
+            "localhost.example/a",
+            "10.0.0.1:5000/a",
+            "192.168.0.1/a",
+            "127.0.0.1.example/a",
+        ] {
+            assert!(!is_loopback(text), "{text}");
+        }
+    }
+}

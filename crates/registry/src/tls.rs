@@ -1,0 +1,187 @@
+//! Certificates: the system's, docker's and podman's for a registry, and those given as options.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::client::{Environment, Options};
+use crate::error::Error;
+use crate::reference::Reference;
+
+/// A certificate that this client shows, and its key; both are PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, with the intermediate ones where there are any.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The certificates that matter for one registry.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Certificates {
+    authorities: Vec<PathBuf>,
+    client: Option<ClientCertificate>,
+}
+
+impl Certificates {
+    /// Those of the options first, then those of docker's and podman's `certs.d/HOST:PORT` directories.
+    pub fn find(options: &Options, target: &Reference) -> Result<Certificates, Error> {
+        let mut found = Certificates {
+            authorities: options.ca_files.clone(),
+            client: options.client_certificate.clone(),
+        };
+        for directory in directories(&options.environment) {
+            found.add_directory(&directory.join(target.registry()))?;
+        }
+        Ok(found)
+    }
+
+    /// Whether anything was configured for the registry, so that it surely speaks TLS.
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_empty() && self.client.is_none()
+    }
+
+    /// docker's rules: `*.crt` is an authority, `*.cert` a client certificate with its key beside it as `*.key`.
+    fn add_directory(&mut self, directory: &Path) -> Result<(), Error> {
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return Ok(());
+        };
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        files.sort();
+        for file in files {
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => self.authorities.push(file),
+                Some("cert") if self.client.is_none() => {
+                    let key = file.with_extension("key");
+                    if !key.exists() {
+                        let reason = format!(
+                            "the key of this client certificate is missing: {}",
+                            key.display()
+                        );
+                        return Err(Error::Configuration {
+                            place: file.display().to_string(),
+                            reason,
+                        });
+                    }
+                    self.client = Some(ClientCertificate {
+                        certificate: file,
+                        key,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn directories(environment: &Environment) -> Vec<PathBuf> {
+    let docker = environment
+        .docker_directory()
+        .map(|directory| directory.join("certs.d"));
+    let podman = environment
+        .config_directory()
+        .map(|directory| directory.join("containers/certs.d"));
+    let system = ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from);
+    docker.into_iter().chain(podman).chain(system).collect()
+}
+
+/// The TLS side of a connection with `certificates`.
+pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    // Certificates of the system that cannot be read are not trusted; the handshake then says what is missing.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for path in &certificates.authorities {
+        for certificate in read_certificates(path)? {
+            roots
+                .add(certificate)
+                .map_err(|error| bad(path, &error.to_string()))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Configuration {
+            place: "TLS".to_owned(),
+            reason: error.to_string(),
+        })?
+        .with_root_certificates(roots);
+    let Some(client) = &certificates.client else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = read_certificates(&client.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&client.key)
+        .map_err(|error| bad(&client.key, &error.to_string()))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| bad(&client.certificate, &error.to_string()))
+}
+
+/// A configuration that trusts nobody, for registries that are only spoken to in plain HTTP.
+pub(crate) fn empty_config() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Configuration {
+            place: "TLS".to_owned(),
+            reason: error.to_string(),
+        })?;
+    Ok(builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = certificates.map_err(|error| bad(path, &error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(bad(path, "holds no certificate (PEM, BEGIN CERTIFICATE)"));
+    }
+    Ok(certificates)
+}
+
+fn bad(path: &Path, reason: &str) -> Error {
+    Error::Configuration {
+        place: path.display().to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_the_registry_are_found_where_docker_keeps_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = directory.path().join("certs.d/r.example:5000");
+        std::fs::create_dir_all(&host).unwrap();
+        for name in ["ca.crt", "client.cert", "client.key", "readme"] {
+            std::fs::write(host.join(name), "").unwrap();
+        }
+        let docker_config = Some(directory.path().to_owned());
+        let options = Options::new(Environment {
+            docker_config,
+            ..Environment::default()
+        });
+        let find = |target: &str| Certificates::find(&options, &target.parse().unwrap());
+        let found = find("r.example:5000/a").unwrap();
+        assert_eq!(found.authorities, [host.join("ca.crt")]);
+        assert_eq!(found.client.unwrap().key, host.join("client.key"));
+        assert!(find("r.example/a").unwrap().is_empty());
+        std::fs::remove_file(host.join("client.key")).unwrap();
+        assert!(
+            find("r.example:5000/a")
+                .unwrap_err()
+                .to_string()
+                .contains("client.key")
+        );
+    }
+}

@@ -1,0 +1,417 @@
+//! Uploading one blob: in chunks that resume, or in one request where a registry wants it so.
+//!
+//! See [pushing a blob](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs).
+
+use std::sync::atomic::Ordering;
+
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
+
+use crate::body::Part;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::memory::{Begun, Memory};
+use crate::progress::Event;
+use crate::repository::{Repository, Session, parse_range, set_header};
+use crate::source::Blob;
+use crate::transport::{Call, Payload, Reply, Target, Trouble};
+
+/// Below this a limit on the size of a request is no limit on chunks but on everything, in bytes.
+const SMALLEST_CHUNK: u64 = 256 * 1024;
+
+/// What an upload came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uploaded {
+    /// Bytes that an earlier run had already sent.
+    pub resumed: u64,
+}
+
+/// One blob on its way to a repository.
+pub(crate) struct Upload<'a> {
+    pub repository: &'a Repository,
+    pub memory: &'a Memory,
+    pub blob: Blob,
+    pub digest: &'a Digest,
+    /// How much goes into one request, in bytes.
+    pub chunk_size: u64,
+}
+
+/// Why an attempt ended without the blob being there.
+enum Setback {
+    /// The connection or the registry failed for the moment: ask how far it got.
+    Interrupted(Trouble),
+    /// The registry has forgotten the upload or spoiled it: begin another one.
+    Lost(Trouble),
+    /// It takes no chunks: send all in one request.
+    ChunksRefused { request: String, status: StatusCode },
+    /// It takes smaller chunks.
+    TooLarge {
+        length: u64,
+        minimum: u64,
+        error: Error,
+    },
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Setback {
+        Setback::Interrupted(Trouble::Fatal(error))
+    }
+}
+
+impl Upload<'_> {
+    /// Sends the blob, beginning with `session` where the registry has opened one already.
+    pub async fn run(&self, session: Option<Session>) -> Result<Uploaded, Error> {
+        let mut session = match self.remembered().await? {
+            Some(remembered) => Some(remembered),
+            None => session,
+        };
+        let mut uploaded = Uploaded {
+            resumed: session.as_ref().map_or(0, |session| session.offset),
+        };
+        let reference = self.repository.reference().to_string();
+        let mut attempts = self.repository.transport().attempts(&reference);
+        loop {
+            let offset = session.as_ref().map_or(0, |session| session.offset);
+            self.tell(Event::Blob {
+                digest: self.digest,
+                offset,
+                size: self.blob.size(),
+            });
+            uploaded.resumed = uploaded.resumed.min(offset);
+            let Err(setback) = self.attempt(&mut session).await else {
+                break;
+            };
+            if session
+                .as_ref()
+                .is_some_and(|session| session.offset > offset)
+            {
+                attempts.succeed();
+            }
+            match setback {
+                Setback::Interrupted(trouble) => {
+                    attempts.pause(trouble).await?;
+                    // The answer may have been lost after the work was done.
+                    if self.repository.has_blob(self.digest).await? {
+                        break;
+                    }
+                    session = self.locate(session).await?;
+                }
+                Setback::Lost(trouble) => {
+                    session = None;
+                    self.forget();
+                    attempts.pause(trouble).await?;
+                }
+                Setback::ChunksRefused { request, status } => {
+                    self.refuse_chunks(&request, status);
+                    if let Some(session) = session.take() {
+                        self.repository.cancel_upload(&session).await;
+                    }
+                    self.forget();
+                }
+                Setback::TooLarge {
+                    length,
+                    minimum,
+                    error,
+                } => self.shrink_chunks(length, minimum, error)?,
+            }
+        }
+        self.forget();
+        Ok(uploaded)
+    }
+
+    /// One try: opens an upload if there is none, sends what is missing, and closes it.
+    async fn attempt(&self, session: &mut Option<Session>) -> Result<(), Setback> {
+        let current = match session {
+            Some(current) => current,
+            None => session.insert(self.repository.begin_upload().await?),
+        };
+        let chunk = self.chunk_length(current);
+        if current.offset == 0 && self.blob.size() <= chunk {
+            return self.put_whole(current).await;
+        }
+        while current.offset < self.blob.size() {
+            let length = self
+                .chunk_length(current)
+                .min(self.blob.size() - current.offset);
+            self.send_chunk(current, length).await?;
+            self.memory.set_begun(
+                self.repository.reference(),
+                self.digest,
+                &Begun {
+                    location: current.location.to_string(),
+                },
+            );
+        }
+        self.close(current).await
+    }
+
+    /// How much the next request carries: everything where the registry takes no chunks.
+    fn chunk_length(&self, session: &Session) -> u64 {
+        let limits = &self.repository.transport().limits;
+        if limits.refuses_chunks.load(Ordering::Relaxed) {
+            return u64::MAX;
+        }
+        let wanted = self
+            .chunk_size
+            .min(limits.largest_chunk.load(Ordering::Relaxed));
+        wanted.max(session.chunk_minimum).max(1)
+    }
+
+    /// POST was before; PUT with the whole body.
+    async fn put_whole(&self, session: &Session) -> Result<(), Setback> {
+        let mut call = self.call(Method::PUT, session);
+        self.name_digest(&mut call);
+        call.payload = self.part(0, self.blob.size());
+        let reply = self.send(&call).await?;
+        match reply.status() {
+            status if status.is_success() => {
+                Ok(self.repository.check_digest(&reply, self.digest)?)
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(self.too_large(session, self.blob.size(), reply).await)
+            }
+            _ => Err(self.judge_close(reply).await),
+        }
+    }
+
+    /// PATCH with the next `length` bytes.
+    async fn send_chunk(&self, session: &mut Session, length: u64) -> Result<(), Setback> {
+        let (begin, end) = (session.offset, session.offset + length);
+        let mut call = self.call(Method::PATCH, session);
+        set_header(&mut call, CONTENT_RANGE, &format!("{begin}-{}", end - 1));
+        call.payload = self.part(begin, length);
+        let reply = self.send(&call).await?;
+        let status = reply.status();
+        let request = reply.request.clone();
+        match status.as_u16() {
+            // 202 by the specification; some answer 201 or 204 and mean the same.
+            200..=299 => self.advance(session, end, &reply),
+            413 => Err(self.too_large(session, length, reply).await),
+            // The first chunk is refused: this registry takes none, whichever way it puts that.
+            400 | 404 | 405 | 411 | 415 | 416 | 501 if begin == 0 => {
+                Err(Setback::ChunksRefused { request, status })
+            }
+            // A later one: the upload was lost, or is further along or behind what we believe.
+            404 => Err(self.lost(reply).await),
+            416 => {
+                let trouble = Trouble::transient(&request, status.to_string());
+                match self.repository.upload_status(session).await? {
+                    Some(located)
+                        if located.offset != begin && located.offset <= self.blob.size() =>
+                    {
+                        *session = located;
+                        Err(Setback::Interrupted(trouble))
+                    }
+                    _ => Err(Setback::Lost(trouble)),
+                }
+            }
+            // Registries that take one chunk and no second one.
+            400 | 405 | 501 => Err(Setback::ChunksRefused { request, status }),
+            _ => Err(self.repository.refusal(None, reply).await.into()),
+        }
+    }
+
+    /// Takes over what the registry says about how far the upload got.
+    fn advance(&self, session: &mut Session, end: u64, reply: &Reply) -> Result<(), Setback> {
+        // Some name the finished blob here, or nothing: then the next chunk goes where this one went.
+        if let Some(text) = reply.header("location") {
+            let is_upload = text.contains("/uploads/") || !text.contains("/blobs/sha");
+            if is_upload {
+                session.location = self.repository.location(reply)?;
+            }
+        }
+        // A registry that does not say how far it got has all of it.
+        let reached = reply.header("range").and_then(parse_range).unwrap_or(end);
+        let begin = session.offset;
+        if reached > end {
+            let detail = format!("has {reached} bytes of a blob of which {end} were sent");
+            return Err(Setback::Lost(Trouble::transient(&reply.request, detail)));
+        }
+        session.offset = if reached <= 1 { 0 } else { reached };
+        if session.offset <= begin {
+            let detail = format!("took nothing of a chunk and is at byte {}", session.offset);
+            return Err(Setback::Interrupted(Trouble::transient(
+                &reply.request,
+                detail,
+            )));
+        }
+        Ok(())
+    }
+
+    /// PUT without a body, after the last chunk.
+    async fn close(&self, session: &Session) -> Result<(), Setback> {
+        let mut call = self.call(Method::PUT, session);
+        self.name_digest(&mut call);
+        let reply = self.send(&call).await?;
+        if reply.status().is_success() {
+            return Ok(self.repository.check_digest(&reply, self.digest)?);
+        }
+        Err(self.judge_close(reply).await)
+    }
+
+    /// What a refused PUT means.
+    async fn judge_close(&self, reply: Reply) -> Setback {
+        match reply.status() {
+            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => self.lost(reply).await,
+            // The registry computed another digest: either it got other bytes, or we have them.
+            StatusCode::BAD_REQUEST => match self.check_local().await {
+                Err(error) => {
+                    self.forget();
+                    error.into()
+                }
+                Ok(()) => self.lost(reply).await,
+            },
+            _ => self.repository.refusal(None, reply).await.into(),
+        }
+    }
+
+    async fn lost(&self, reply: Reply) -> Setback {
+        let request = reply.request.clone();
+        let status = reply.status();
+        let said = reply.response_bytes(64 * 1024).await.unwrap_or_default();
+        let cause = format!("{status}{}", crate::transport::server_message(&said));
+        Setback::Lost(Trouble::Transient {
+            request,
+            cause,
+            asked: None,
+        })
+    }
+
+    async fn too_large(&self, session: &Session, length: u64, reply: Reply) -> Setback {
+        let error = self.repository.refusal(None, reply).await;
+        Setback::TooLarge {
+            length,
+            minimum: session.chunk_minimum,
+            error,
+        }
+    }
+
+    /// Whether the file has the digest that its name claims.
+    async fn check_local(&self) -> Result<(), Error> {
+        let (blob, digest) = (self.blob.clone(), self.digest.clone());
+        let computed = tokio::task::spawn_blocking(move || blob.digest(&digest)).await;
+        let reason = match computed {
+            Ok(Ok(computed)) if computed == *self.digest => return Ok(()),
+            Ok(Ok(computed)) => format!("its bytes have the digest {computed}"),
+            Ok(Err(error)) => format!("cannot be read: {error}"),
+            Err(error) => error.to_string(),
+        };
+        let place = format!("blob {}", self.digest);
+        Err(Error::Source {
+            place,
+            reason,
+            remedy: "write the layout again; it is damaged".to_owned(),
+        })
+    }
+
+    /// Where an interrupted upload stands.
+    async fn locate(&self, session: Option<Session>) -> Result<Option<Session>, Error> {
+        let Some(session) = session else {
+            return Ok(None);
+        };
+        // Nothing to resume in an upload that goes in one request.
+        if self.blob.size() <= self.chunk_length(&session) {
+            return Ok(None);
+        }
+        let located = self.repository.upload_status(&session).await?;
+        Ok(located.filter(|located| located.offset <= self.blob.size()))
+    }
+
+    /// The upload that an earlier run left, if the registry still has it.
+    async fn remembered(&self) -> Result<Option<Session>, Error> {
+        let Some(begun) = self.memory.begun(self.repository.reference(), self.digest) else {
+            return Ok(None);
+        };
+        let session = self.repository.remembered_session(&begun.location);
+        let located = self.locate(session).await?;
+        if located.is_none() {
+            self.forget();
+        }
+        Ok(located)
+    }
+
+    fn forget(&self) {
+        self.memory.end(self.repository.reference(), self.digest);
+    }
+
+    fn refuse_chunks(&self, request: &str, status: StatusCode) {
+        let limits = &self.repository.transport().limits;
+        if !limits.refuses_chunks.swap(true, Ordering::Relaxed) {
+            let message = format!(
+                "{request}: {status}: the registry takes no chunks; each blob goes in one request"
+            );
+            self.tell(Event::Notice { message: &message });
+        }
+    }
+
+    /// Halves the chunks, unless there is nothing to halve: the registry takes no chunks, or no smaller ones.
+    fn shrink_chunks(&self, length: u64, minimum: u64, error: Error) -> Result<(), Error> {
+        let limits = &self.repository.transport().limits;
+        if limits.refuses_chunks.load(Ordering::Relaxed) || length <= minimum {
+            return Err(error);
+        }
+        if length > limits.largest_chunk.load(Ordering::Relaxed) {
+            // Another upload has run into the limit in the meantime.
+            return Ok(());
+        }
+        let smaller = length.min(self.chunk_size) / 2;
+        if smaller < SMALLEST_CHUNK {
+            return Err(error);
+        }
+        limits.largest_chunk.fetch_min(smaller, Ordering::Relaxed);
+        let message = format!(
+            "the registry refuses requests of {length} bytes; chunks of {smaller} bytes from here on"
+        );
+        self.tell(Event::Notice { message: &message });
+        Ok(())
+    }
+
+    async fn send(&self, call: &Call) -> Result<Reply, Setback> {
+        self.repository
+            .transport()
+            .send_once(call)
+            .await
+            .map_err(Setback::Interrupted)
+    }
+
+    fn call(&self, method: Method, session: &Session) -> Call {
+        let mut call = self.repository.call(method, "", None);
+        call.target = Target::Url(session.location.clone());
+        set_header(&mut call, CONTENT_TYPE, "application/octet-stream");
+        call
+    }
+
+    /// What makes the registry check and keep the blob.
+    fn name_digest(&self, call: &mut Call) {
+        call.weight = self.blob.size();
+        if let Target::Url(url) = &mut call.target {
+            url.query_pairs_mut()
+                .append_pair("digest", self.digest.as_str());
+        }
+    }
+
+    fn part(&self, offset: u64, length: u64) -> Payload {
+        if length == 0 {
+            return Payload::Empty;
+        }
+        Payload::Part(Part {
+            blob: self.blob.clone(),
+            digest: self.digest.clone(),
+            offset,
+            length,
+        })
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.repository.transport().progress().event(event);
+    }
+}
+
+/// The error for a blob that the image needs and the source lacks.
+pub(crate) fn missing_blob(place: &str, digest: &Digest) -> Error {
+    Error::Source {
+        place: format!("{place}: blob {digest}"),
+        reason: "missing".to_owned(),
+        remedy: "write the layout again, or push where the registry has the blob".to_owned(),
+    }
+}

@@ -1,0 +1,311 @@
+//! What the tests share: the program under test, real packages, and packages made for a test.
+#![allow(dead_code, missing_docs)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+/// The seed itself, standalone as it is shipped: `SEED_BINARY` where that is set, else built for this machine.
+pub fn seed() -> Command {
+    Command::new(seed_path())
+}
+
+pub fn seed_path() -> &'static Path {
+    static SEED: OnceLock<PathBuf> = OnceLock::new();
+    SEED.get_or_init(|| match std::env::var_os("SEED_BINARY") {
+        Some(path) => PathBuf::from(path),
+        None => build(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
+            .expect("the seed builds for this machine"),
+    })
+}
+
+/// Builds the seed for a target; `None` where the toolchain has no such target.
+pub fn build(target: &str) -> Option<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone");
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "seed",
+            "-p",
+            "seed",
+            "--target",
+            target,
+            "--target-dir",
+        ])
+        .arg(&directory)
+        // Another architecture's linker is not at hand; this one knows all of them.
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "-Clinker=ld.lld -Clinker-flavor=ld.lld",
+        )
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if messages.contains("can't find crate for `core`") || messages.contains("linker `") {
+        return None;
+    }
+    assert!(output.status.success(), "{messages}");
+    Some(directory.join(target).join("seed/seed"))
+}
+
+/// Says that a test did not run, and why.
+pub fn skipped(test: &str, reason: &str) {
+    eprintln!("SKIPPED: {test}: {reason}");
+}
+
+pub fn has(tool: &str) -> bool {
+    Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
+
+/// Runs a command that must succeed, and returns what it prints.
+pub fn succeed(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        errors(&output)
+    );
+    String::from_utf8(output.stdout).expect("the output is text")
+}
+
+/// Runs a command that must fail with an exit code, and returns its messages.
+pub fn fail(command: &mut Command, code: i32) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}: {}",
+        errors(&output)
+    );
+    errors(&output)
+}
+
+pub fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A directory for one test.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
+}
+
+/// Real packages of the machine's distribution, downloaded once by apt. `None` where there is no apt or no mirror.
+pub fn packages(names: &[&str]) -> Option<Vec<PathBuf>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+    fs::create_dir_all(&directory).expect("a directory for packages");
+    names.iter().map(|name| package(&directory, name)).collect()
+}
+
+fn package(directory: &Path, name: &str) -> Option<PathBuf> {
+    let present = |directory: &Path| {
+        let files = fs::read_dir(directory)
+            .expect("the directory of packages")
+            .flatten();
+        files.map(|file| file.path()).find(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(&format!("{name}_")) && file.ends_with(".deb")
+        })
+    };
+    present(directory).or_else(|| {
+        Command::new("apt-get")
+            .args(["download", name])
+            .current_dir(directory)
+            .output()
+            .ok()?;
+        present(directory)
+    })
+}
+
+/// A root file system with a shell and the basic tools, unpacked once.
+pub fn root() -> Option<&'static Path> {
+    static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let names = [
+            "base-files",
+            "coreutils",
+            "dash",
+            "libacl1",
+            "libattr1",
+            "libc6",
+            "libgcc-s1",
+            "libgmp10",
+            "libpcre2-8-0",
+            "libselinux1",
+        ];
+        let packages = packages(&names)?;
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("root");
+        if root.exists() {
+            fs::remove_dir_all(&root).expect("an earlier root can be removed");
+        }
+        succeed(
+            seed()
+                .args(["unpack", "--into"])
+                .arg(&root)
+                .args([
+                    "--text",
+                    "etc/passwd=builder:x:1000:100::/nonexistent:/bin/sh\n",
+                    "--text",
+                    "etc/group=users:x:100:\n",
+                ])
+                .args(packages),
+        );
+        Some(root)
+    });
+    root.as_deref()
+}
+
+/// An entry of a tar archive made for a test.
+pub struct Entry {
+    name: String,
+    kind: u8,
+    mode: u32,
+    link: String,
+    data: Vec<u8>,
+}
+
+impl Entry {
+    pub fn file(name: &str, data: &[u8]) -> Self {
+        Self {
+            name: name.into(),
+            kind: b'0',
+            mode: 0o644,
+            link: String::new(),
+            data: data.into(),
+        }
+    }
+
+    pub fn directory(name: &str) -> Self {
+        Self {
+            kind: b'5',
+            mode: 0o755,
+            ..Self::file(name, b"")
+        }
+    }
+
+    pub fn symlink(name: &str, target: &str) -> Self {
+        Self {
+            kind: b'2',
+            mode: 0o777,
+            link: target.into(),
+            ..Self::file(name, b"")
+        }
+    }
+
+    pub fn hard_link(name: &str, target: &str) -> Self {
+        Self {
+            kind: b'1',
+            link: target.into(),
+            ..Self::file(name, b"")
+        }
+    }
+
+    pub fn of_kind(name: &str, kind: u8) -> Self {
+        Self {
+            kind,
+            ..Self::file(name, b"")
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        &self.name
+    }
+
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+}
+
+/// A tar archive as the entries say, sensible or not.
+pub fn tar(entries: &[Entry]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for entry in entries {
+        let mut header = [0; 512];
+        header[..entry.name.len()].copy_from_slice(entry.name.as_bytes());
+        header[100..107].copy_from_slice(format!("{:07o}", entry.mode).as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", entry.data.len()).as_bytes());
+        header[156] = entry.kind;
+        header[157..157 + entry.link.len()].copy_from_slice(entry.link.as_bytes());
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend_from_slice(&header);
+        archive.extend_from_slice(&entry.data);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+/// A package around the bytes of its data member.
+pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
+    let mut file = b"!<arch>\n".to_vec();
+    for (name, data) in [
+        ("debian-binary", &b"2.0\n"[..]),
+        ("control.tar", &tar(&[])),
+        (data_name, data),
+    ] {
+        writeln!(
+            file,
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
+            0,
+            0,
+            0,
+            "100644",
+            data.len()
+        )
+        .expect("memory");
+        file.extend_from_slice(data);
+        if data.len() % 2 == 1 {
+            file.push(b'\n');
+        }
+    }
+    file
+}
+
+/// A package that is not compressed.
+pub fn plain_deb(entries: &[Entry]) -> Vec<u8> {
+    deb("data.tar", &tar(entries))
+}
+
+/// What a compressor's command line makes of some bytes.
+pub fn compressed(tool: &[&str], data: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(tool[0])
+        .args(&tool[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the compressor starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let data = data.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&data));
+    let output = child.wait_with_output().expect("the compressor ends");
+    writer
+        .join()
+        .expect("the writer ends")
+        .expect("the compressor reads");
+    output.stdout
+}

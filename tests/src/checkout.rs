@@ -1,0 +1,104 @@
+//! A clean clone of this repository to edit.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A clean clone; removed when it is dropped.
+pub struct Checkout {
+    directory: TempDir,
+}
+
+impl Checkout {
+    /// Clones what is committed, and takes over what is not.
+    pub fn new() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
+        let checkout = Self { directory };
+        let root = repository();
+        git(
+            &root,
+            &[
+                "clone",
+                "--quiet",
+                "--no-hardlinks",
+                ".",
+                &checkout.path().to_string_lossy(),
+            ],
+        )?;
+        let changed = git(
+            &root,
+            &["ls-files", "--modified", "--others", "--exclude-standard"],
+        )?;
+        for name in changed.lines().filter(|name| root.join(name).is_file()) {
+            let to = checkout.path().join(name);
+            fs::create_dir_all(to.parent().context("a file has a directory")?)?;
+            fs::copy(root.join(name), to)?;
+        }
+        checkout.track()?;
+        Ok(checkout)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Nix sees of a repository only what git knows.
+    pub fn track(&self) -> Result<()> {
+        git(self.path(), &["add", "--all"])?;
+        Ok(())
+    }
+
+    /// Appends to a file.
+    pub fn append(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path().join(name);
+        let old = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+        fs::write(path, old + text)?;
+        self.track()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        fs::write(path, text)?;
+        self.track()
+    }
+
+    /// Replaces a text that must be there.
+    pub fn replace(&self, name: &str, from: &str, to: &str) -> Result<()> {
+        let path = self.path().join(name);
+        let old = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+        ensure!(old.contains(from), "{name} does not hold {from:?}");
+        fs::write(path, old.replacen(from, to, 1))?;
+        self.track()
+    }
+
+    /// Runs a program in it.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        duct::cmd(program, arguments)
+            .dir(self.path())
+            .stderr_to_stdout()
+            .read()
+            .with_context(|| format!("{program} {} failed", arguments.join(" ")))
+    }
+}
+
+/// This repository.
+pub fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
+    duct::cmd("git", arguments)
+        .dir(directory)
+        .read()
+        .with_context(|| format!("git {} failed", arguments.join(" ")))
+}
+
+/// A path of this repository, from wherever it is used.
+pub fn absolute(path: &str) -> String {
+    repository().join(path).to_string_lossy().into_owned()
+}

@@ -1,0 +1,24 @@
+//! End-to-end tests on real tools: Nix, engines, readers.
+//!
+//! Run as `cargo run -p e2e -- [FILTER]`. A test that this machine can't run is reported as
+//! ignored, with the reason.
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+mod checkout;
+mod engine;
+mod images;
+mod nix;
+mod precision;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They share the machine's cores and one store.
+    arguments.test_threads = Some(1);
+    let trials: Vec<Trial> = precision::trials()
+        .into_iter()
+        .chain(images::trials())
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,54 @@
+//! Asks Nix.
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// What every call needs, whatever the machine's nix.conf says.
+pub const SETTINGS: &str = "\
+extra-experimental-features = nix-command flakes
+sandbox = true
+max-jobs = auto
+";
+
+/// Runs Nix and returns what it prints.
+pub fn nix(arguments: &[&str]) -> Result<String> {
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    duct::cmd("nix", arguments)
+        .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
+        .read()
+        .with_context(|| format!("nix {} failed", arguments.join(" ")))
+}
+
+/// Runs Nix, which is to fail, and returns what it says.
+pub fn nix_fails(arguments: &[&str]) -> Result<String> {
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let output = duct::cmd("nix", arguments)
+        .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(
+        !output.status.success(),
+        "nix {} did not fail",
+        arguments.join(" ")
+    );
+    Ok(text)
+}
+
+/// Evaluates an expression in which `flake` is the flake of a directory.
+pub fn evaluate<T: DeserializeOwned>(directory: &Path, expression: &str) -> Result<T> {
+    let text = nix(&[
+        "eval",
+        "--impure",
+        "--json",
+        "--expr",
+        &format!(
+            "let flake = builtins.getFlake \"git+file://{}\"; in {expression}",
+            directory.display()
+        ),
+    ])?;
+    serde_json::from_str(&text).context("nix eval printed something else than expected")
+}

@@ -1,0 +1,1 @@
+CREATE TABLE entries (amount INTEGER);

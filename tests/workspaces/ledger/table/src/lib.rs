@@ -1,0 +1,1 @@
+pub use table_derive::Table;
