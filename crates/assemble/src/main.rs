@@ -19,6 +19,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(commands::build::Args),
+    Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
     Fetch(commands::fetch::Args),
@@ -28,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => commands::build::run(args),
+        Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),
         Command::Fetch(args) => commands::fetch::run(args),

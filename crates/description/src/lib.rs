@@ -6,6 +6,7 @@
 
 mod check;
 mod dialect;
+pub mod dockerfile;
 mod model;
 pub mod normal;
 mod normalize;

@@ -29,6 +29,20 @@ impl Platform {
             .map_or("amd64", |(debian, _)| debian)
     }
 
+    /// The name of the target that rustc compiles for.
+    pub fn rust_target(&self) -> &'static str {
+        match self.debian() {
+            "arm64" => "aarch64-unknown-linux-gnu",
+            "armhf" => "armv7-unknown-linux-gnueabihf",
+            "i386" => "i686-unknown-linux-gnu",
+            "mips64el" => "mips64el-unknown-linux-gnuabi64",
+            "ppc64el" => "powerpc64le-unknown-linux-gnu",
+            "riscv64" => "riscv64gc-unknown-linux-gnu",
+            "s390x" => "s390x-unknown-linux-gnu",
+            _ => "x86_64-unknown-linux-gnu",
+        }
+    }
+
     /// The platform of a Debian architecture.
     pub fn of_debian(architecture: &str) -> Option<Platform> {
         let (_, name) = PLATFORMS

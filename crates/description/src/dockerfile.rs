@@ -1,0 +1,89 @@
+//! The same description as a Dockerfile, for those without Nix: `Dockerfile.images`, `docker-bake.hcl` and what of the workspace
+//! they see.
+//!
+//! One build graph. Its stages, from below:
+//!
+//! - `toolchain`: the compiler, and `/cargo/build`, the one command that compiles, so that all stages compile alike.
+//! - `recipe`: the manifests and the lock without what can't change a dependency (versions of members, descriptions, lints), and
+//!   empty targets. Its content is what keys the next two.
+//! - `vendor`: the sources of all dependencies. A directory can take its place: `--build-context vendor=DIR`.
+//! - `dependencies`: all dependencies, compiled once, for all images.
+//! - `shared`: the members that every program needs.
+//! - `PACKAGE-build`: the members that this one needs, real; the others stay empty.
+//! - `BIN-binary`: one program, from `PACKAGE-build` or from a builder that is there already (`BUILDER_IMAGE`).
+//! - `BIN-output`: nothing but the program.
+//! - `builder`: all programs; what `BUILDER_IMAGE` can name.
+//! - one stage for each image.
+
+mod bake;
+mod compile;
+mod ignore;
+mod images;
+mod project;
+mod text;
+mod workspace;
+
+use crate::normal::Description;
+use crate::sources::Sources;
+pub use project::{Project, ProjectError};
+pub use workspace::{WorkspaceError, for_workspace};
+
+/// The name of the Dockerfile.
+pub const DOCKERFILE: &str = "Dockerfile.images";
+/// The name of the bake file.
+pub const BAKE: &str = "docker-bake.hcl";
+/// The name of the file that says what of the workspace is sent to the engine.
+pub const IGNORE: &str = "Dockerfile.images.dockerignore";
+
+/// The first line of every generated file.
+const GENERATED: &str = "# Generated from images.toml by `assemble dockerfile`. Edits are lost; `assemble dockerfile --check` finds them.\n";
+
+/// The generated files: name, relative to the workspace's root, and text.
+pub type Files = [(&'static str, String); 3];
+
+/// The generated files.
+///
+/// They depend on the description and on the workspace's shape (members, targets, path dependencies, sources of the lock),
+/// not on any version: a version bump generates the same Dockerfile.
+pub fn generate(description: &Description, project: &Project, sources: &Sources) -> Files {
+    let dockerfile = format!(
+        "{GENERATED}\n{}{}",
+        compile::stages(description, project),
+        images::stages(description, sources)
+    );
+    [
+        (DOCKERFILE, dockerfile),
+        (BAKE, format!("{GENERATED}\n{}", bake::file(description))),
+        (
+            IGNORE,
+            format!("{GENERATED}\n{}", ignore::file(description, project)),
+        ),
+    ]
+}
+
+/// The stage, target and context name of a binary: its own where that says which package it is of.
+fn binary_name(binary: &crate::normal::Binary) -> String {
+    let name = match binary.package == binary.bin {
+        true => binary.bin.clone(),
+        false => format!("{}-{}", binary.package, binary.bin),
+    };
+    name.to_lowercase()
+}
+
+/// The named context that an image of Debian packages begins with: `base-image` where it has no packages of its own.
+fn base_context(image: &crate::normal::Image) -> Option<String> {
+    use crate::normal::LayerContent::Packages;
+    let sets: Vec<&String> = image
+        .layers
+        .iter()
+        .filter_map(|layer| match &layer.content {
+            Packages { set } => Some(set),
+            _ => None,
+        })
+        .collect();
+    match sets.as_slice() {
+        [] => None,
+        [only] if !only.contains('.') => Some(format!("{only}-image")),
+        _ => Some(format!("{}-base-image", image.name)),
+    }
+}

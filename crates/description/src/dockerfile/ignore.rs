@@ -1,0 +1,65 @@
+//! What of the workspace is sent to the engine: nothing but what the Dockerfile copies.
+//!
+//! <https://docs.docker.com/build/concepts/context/#dockerignore-files>
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::compile::member_sources;
+use super::images::copied;
+use super::project::Project;
+use crate::normal::Description;
+
+/// In a member's directory, what its programs are not compiled from.
+const NOT_COMPILED: &[&str] = &[
+    "tests", "benches", "examples", "target", "*.md", "LICENSE*", "LICENCE*",
+];
+
+/// The file. The last pattern that fits decides.
+pub(super) fn file(description: &Description, project: &Project) -> String {
+    let mut out = String::from("*\n!Cargo.toml\n!Cargo.lock\n");
+    let mut allow = |path: &str| {
+        let _ = writeln!(out, "!{path}");
+    };
+    project.configuration.iter().for_each(|path| allow(path));
+    project.patches.iter().for_each(|path| allow(path));
+    for member in project
+        .members
+        .values()
+        .filter(|member| !member.directory.is_empty())
+    {
+        allow(&format!("{}/Cargo.toml", member.directory));
+    }
+    let needed: BTreeSet<String> = description
+        .build
+        .binaries
+        .iter()
+        .flat_map(|binary| project.closure(&binary.package))
+        .collect();
+    let members: Vec<_> = needed
+        .iter()
+        .filter_map(|name| project.members.get(name))
+        .collect();
+    members
+        .iter()
+        .flat_map(|member| member_sources(member))
+        .for_each(|path| allow(&path));
+    for member in members.iter().filter(|member| !member.directory.is_empty()) {
+        for pattern in NOT_COMPILED {
+            let _ = writeln!(out, "{}/{pattern}", member.directory);
+        }
+    }
+    // Last, so that a README that is declared is there although READMEs are not.
+    let declared = description
+        .crates
+        .iter()
+        .filter(|(name, _)| needed.contains(*name));
+    let declared: BTreeSet<&str> = declared
+        .flat_map(|(_, each)| &each.files)
+        .map(String::as_str)
+        .collect();
+    for path in declared.into_iter().chain(copied(description)) {
+        let _ = writeln!(out, "!{path}");
+    }
+    out
+}

@@ -1,0 +1,289 @@
+//! The stages that are images.
+
+use std::fmt::Write;
+
+use super::text::{docker_word, exec_form, heredoc, shell_word};
+use super::{base_context, binary_name};
+use crate::check::last_part;
+use crate::normal::{Base, Config, Content, Description, Entry, Healthcheck, Image, LayerContent};
+use crate::sources::{Found, Sources};
+
+/// A stage for each image, and one before it where something in it needs a shell to make.
+pub(super) fn stages(description: &Description, sources: &Sources) -> String {
+    let stage = |image: &Image| staging(image) + &stage(image, sources);
+    let stages: Vec<String> = description.images.values().map(stage).collect();
+    stages.join("\n")
+}
+
+fn entries(image: &Image) -> impl Iterator<Item = &Entry> {
+    image.layers.iter().flat_map(|layer| match &layer.content {
+        LayerContent::Files { entries } => entries.as_slice(),
+        LayerContent::Packages { .. } => &[],
+    })
+}
+
+/// Directories, links and charts, which no instruction of a Dockerfile makes, as a tree to copy.
+fn staging(image: &Image) -> String {
+    let commands: Vec<String> = entries(image).filter_map(staged).collect();
+    if commands.is_empty() {
+        return String::new();
+    }
+    let mounts: String = entries(image)
+        .filter_map(|entry| match &entry.content {
+            Content::Chart { source } => Some(format!(
+                "--mount=type=bind,source={source},target={} ",
+                chart_mount(source)
+            )),
+            _ => None,
+        })
+        .collect();
+    let (script, end) = heredoc(&format!("set -eu\n{}\n", commands.join("\n")));
+    format!(
+        "FROM toolchain AS {}-files\nRUN {mounts}<<'{end}'\n{script}\n",
+        image.name
+    )
+}
+
+fn chart_mount(source: &str) -> String {
+    format!("/charts/{source}")
+}
+
+fn staged(entry: &Entry) -> Option<String> {
+    let to = shell_word(&format!("/files{}", entry.path));
+    match &entry.content {
+        Content::Directory => {
+            let mode = entry.mode.as_deref().unwrap_or("0755");
+            let parent = format!("mkdir -p \"$(dirname {to})\"");
+            Some(format!(
+                "{parent}\ninstall -d -m {mode} -o {} -g {} {to}",
+                entry.uid, entry.gid
+            ))
+        }
+        Content::Symlink { target } => Some(format!(
+            "mkdir -p \"$(dirname {to})\"\nln -s {} {to}",
+            shell_word(target)
+        )),
+        Content::Chart { source } => Some(package_chart(source, &entry.path)),
+        _ => None,
+    }
+}
+
+/// As `helm package`, but with the same bytes every time: `Chart.yaml` first, then all files by path.
+fn package_chart(source: &str, path: &str) -> String {
+    let mount = shell_word(&chart_mount(source));
+    let to = match path.ends_with('/') {
+        true => format!(
+            "{}\"$name-$version.tgz\"",
+            shell_word(&format!("/files{path}"))
+        ),
+        false => shell_word(&format!("/files{path}")),
+    };
+    format!(
+        r#"cd {mount}
+field() {{ sed -n "s/^$1:[[:space:]]*[\"']\{{0,1\}}\([^\"'[:space:]]*\).*/\1/p" Chart.yaml; }}
+name=$(field name) version=$(field version)
+mkdir -p "$(dirname {to})"
+{{ echo Chart.yaml; find . -type f ! -path ./Chart.yaml | sed 's,^\./,,' | LC_ALL=C sort; }} |
+  tar -c --format=ustar --no-recursion --files-from=- --transform="s,^,$name/," --mtime=@0 \
+    --owner=0 --group=0 --numeric-owner --mode=0644 |
+  gzip -n > {to}"#
+    )
+}
+
+fn stage(image: &Image, sources: &Sources) -> String {
+    let mut out = format!("FROM {} AS {}\n", base(image), image.name);
+    if !staging(image).is_empty() {
+        let _ = writeln!(out, "COPY --from={}-files /files/ /", image.name);
+    }
+    for entry in entries(image) {
+        out += &copy(entry, sources);
+    }
+    out + &config(&image.config, image.tags.first().map_or("", String::as_str))
+}
+
+fn base(image: &Image) -> String {
+    match &image.base {
+        Base::None => base_context(image).unwrap_or_else(|| "scratch".to_string()),
+        Base::Layout { .. } => format!("{}-base-image", image.name),
+        Base::Reference { reference, digest } => format!("{reference}@{digest}"),
+    }
+}
+
+fn copy(entry: &Entry, sources: &Sources) -> String {
+    let to = &entry.path;
+    let owner = match (entry.uid, entry.gid) {
+        (0, 0) => String::new(),
+        (uid, gid) => format!("--chown={uid}:{gid} "),
+    };
+    let mode = entry.mode.as_deref().unwrap_or("0644");
+    let instruction = match &entry.content {
+        Content::Text { text } => {
+            let (text, end) = heredoc(text);
+            return format!("COPY {owner}--chmod={mode} <<'{end}' {to}\n{text}");
+        }
+        Content::Source { source } => {
+            let directory = matches!(sources.find(source), Found::Directory(_));
+            let mode = source_mode(entry.mode.as_deref(), directory);
+            format!(
+                "{owner}--chmod={mode} {}",
+                exec_form(&[source.clone(), to.clone()])
+            )
+        }
+        Content::Binary(binary) => {
+            let name = binary_name(binary);
+            format!("--from={name}-binary {owner}--chmod={mode} /out/{name} {to}")
+        }
+        Content::Image { image, .. } => {
+            format!("--from=bundle {owner}--chmod={mode} /{image}.tar {to}")
+        }
+        Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
+            return String::new();
+        }
+    };
+    format!("COPY {instruction}\n")
+}
+
+/// Without a mode files keep whether they are executable, whatever the umask they were checked out with. Directories can
+/// always be entered.
+fn source_mode(mode: Option<&str>, directory: bool) -> String {
+    let Some(mode) = mode else {
+        return "u=rwX,go=rX".to_string();
+    };
+    let digits: Vec<u32> = mode
+        .chars()
+        .rev()
+        .take(3)
+        .filter_map(|c| c.to_digit(8))
+        .collect();
+    let executable = digits.iter().any(|digit| digit & 1 == 1);
+    if !directory || executable {
+        return mode.to_string();
+    }
+    let of = |digit: u32| {
+        let read = if digit & 4 == 4 { "r" } else { "" };
+        let write = if digit & 2 == 2 { "w" } else { "" };
+        format!("{read}{write}X")
+    };
+    let [other, group, user] = digits.as_slice() else {
+        return mode.to_string();
+    };
+    format!("u={},g={},o={}", of(*user), of(*group), of(*other))
+}
+
+fn config(config: &Config, version: &str) -> String {
+    let mut out = String::new();
+    for variable in &config.env {
+        let _ = writeln!(
+            out,
+            "ENV {}={}",
+            variable.name,
+            docker_word(&variable.value)
+        );
+    }
+    if let Some(directory) = &config.working_dir {
+        let _ = writeln!(out, "WORKDIR {directory}");
+    }
+    if let Some(user) = &config.user {
+        let _ = writeln!(out, "USER {user}");
+    }
+    if !config.exposed_ports.is_empty() {
+        let _ = writeln!(out, "EXPOSE {}", config.exposed_ports.join(" "));
+    }
+    if !config.volumes.is_empty() {
+        let _ = writeln!(out, "VOLUME {}", exec_form(&config.volumes));
+    }
+    if let Some(signal) = &config.stop_signal {
+        let _ = writeln!(out, "STOPSIGNAL {signal}");
+    }
+    if let Some(check) = &config.healthcheck {
+        out += &healthcheck(check);
+    }
+    if let Some(entrypoint) = &config.entrypoint {
+        let _ = writeln!(out, "ENTRYPOINT {}", exec_form(entrypoint));
+    }
+    if let Some(command) = &config.cmd {
+        let _ = writeln!(out, "CMD {}", exec_form(command));
+    }
+    out + &labels(config, version)
+}
+
+/// Last, and the version in an argument: a new version is nothing but a new configuration.
+fn labels(config: &Config, version: &str) -> String {
+    if config.labels.is_empty() {
+        return String::new();
+    }
+    let labels: Vec<String> = config
+        .labels
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "org.opencontainers.image.version" if value == version => {
+                format!("{name}=\"${{VERSION}}\"")
+            }
+            _ => format!("{}={}", label_name(name), docker_word(value)),
+        })
+        .collect();
+    format!("ARG VERSION\nLABEL {}\n", labels.join(" \\\n      "))
+}
+
+fn label_name(name: &str) -> String {
+    match name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+    {
+        true => name.to_string(),
+        false => docker_word(name),
+    }
+}
+
+fn healthcheck(check: &Healthcheck) -> String {
+    let Some((_, command)) = check.test.split_first().filter(|(kind, _)| *kind == "CMD") else {
+        return "HEALTHCHECK NONE\n".to_string();
+    };
+    let mut out = String::from("HEALTHCHECK");
+    let times = [
+        ("interval", check.interval),
+        ("timeout", check.timeout),
+        ("start-period", check.start_period),
+    ];
+    for (name, nanoseconds) in times {
+        if let Some(nanoseconds) = nanoseconds {
+            let _ = write!(out, " --{name}={}ms", nanoseconds / 1_000_000);
+        }
+    }
+    if let Some(retries) = check.retries {
+        let _ = write!(out, " --retries={retries}");
+    }
+    format!("{out} CMD {}\n", exec_form(command))
+}
+
+/// The archives that the stage of an image copies from the context `bundle`.
+pub(super) fn bundled(description: &Description) -> Vec<&str> {
+    let mut names: Vec<&str> = description
+        .images
+        .values()
+        .flat_map(|image| &image.images)
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The sources that images copy, for the ignore file.
+pub(super) fn copied(description: &Description) -> Vec<&str> {
+    let entries = description.images.values().flat_map(entries);
+    let mut copied: Vec<&str> = entries
+        .filter_map(|entry| match &entry.content {
+            Content::Source { source } | Content::Chart { source } => Some(source.as_str()),
+            _ => None,
+        })
+        .collect();
+    copied.sort_unstable();
+    copied.dedup();
+    copied
+}
+
+/// The name that an archive's file has in the context `bundle`.
+pub(super) fn archive(image: &str) -> String {
+    format!("{}.tar", last_part(image))
+}

@@ -1,0 +1,308 @@
+//! The workspace as Cargo tells of it: its members, where their sources lie, which need which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use crate::targets::{Package, Target, Targets};
+
+/// A workspace.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Its packages, by name.
+    pub(crate) members: BTreeMap<String, Member>,
+    /// The name of Cargo's configuration in it, where it has one.
+    pub(crate) configuration: Option<String>,
+    /// Directories of packages that `[patch]` names.
+    pub(crate) patches: BTreeSet<String>,
+    /// The sources of locked packages other than crates.io, as `Cargo.lock` names them.
+    pub(crate) sources: BTreeSet<String>,
+    targets: Targets,
+}
+
+/// A package of the workspace. All paths are relative to the workspace's root.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Empty for the root's own package.
+    pub(crate) directory: String,
+    /// Source files of libraries.
+    pub(crate) libraries: Vec<String>,
+    /// Source files of programs and build scripts.
+    pub(crate) programs: Vec<String>,
+    /// Members that it is compiled with.
+    pub(crate) needs: BTreeSet<String>,
+}
+
+/// Why a workspace can't be read, or not be built by a Dockerfile.
+#[derive(Debug)]
+pub enum ProjectError {
+    /// The output of `cargo metadata` is not of its form.
+    Metadata(serde_json::Error),
+    /// `Cargo.toml` or `Cargo.lock` is not TOML.
+    Toml(String, toml::de::Error),
+    /// A path dependency that is no member of the workspace.
+    Outside {
+        /// The package that has it.
+        package: String,
+        /// Its name.
+        dependency: String,
+        /// Where it is.
+        path: String,
+    },
+}
+
+impl fmt::Display for ProjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProjectError::Metadata(error) => {
+                write!(
+                    f,
+                    "the output of `cargo metadata` is not understood: {error}"
+                )
+            }
+            ProjectError::Toml(file, error) => write!(f, "{file}: {error}"),
+            ProjectError::Outside {
+                package,
+                dependency,
+                path,
+            } => write!(
+                f,
+                "the package `{package}` depends on `{dependency}` in `{path}`, which is no member of the workspace; \
+                 a Dockerfile can only copy what is: move it into the workspace and add it to `members`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ProjectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ProjectError::Metadata(error) => Some(error),
+            ProjectError::Toml(_, error) => Some(error),
+            ProjectError::Outside { .. } => None,
+        }
+    }
+}
+
+/// What is read of `cargo metadata --no-deps --format-version 1`.
+///
+/// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+    workspace_root: String,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    version: String,
+    license: Option<String>,
+    description: Option<String>,
+    repository: Option<String>,
+    authors: Vec<String>,
+    manifest_path: String,
+    targets: Vec<MetadataTarget>,
+    dependencies: Vec<MetadataDependency>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTarget {
+    kind: Vec<String>,
+    name: String,
+    src_path: String,
+}
+
+#[derive(Deserialize)]
+struct MetadataDependency {
+    name: String,
+    kind: Option<String>,
+    path: Option<String>,
+}
+
+impl Project {
+    /// A workspace from the output of `cargo metadata --no-deps --format-version 1`, the texts of its `Cargo.toml` and `Cargo.lock`,
+    /// and the name of Cargo's configuration (`.cargo/config.toml`, `.cargo/config`), where it has one.
+    ///
+    /// # Errors
+    /// Where one of them is not of its form, or a path dependency lies outside the workspace.
+    pub fn new(
+        metadata: &str,
+        manifest: &str,
+        lock: &str,
+        configuration: Option<&str>,
+    ) -> Result<Project, ProjectError> {
+        let metadata: Metadata = serde_json::from_str(metadata).map_err(ProjectError::Metadata)?;
+        let root = format!("{}/", metadata.workspace_root);
+        let relative = |path: &str| path.strip_prefix(&root).unwrap_or(path).to_string();
+        let directories: BTreeMap<String, String> = metadata
+            .packages
+            .iter()
+            .map(|package| {
+                (
+                    directory_of(&relative(&package.manifest_path)),
+                    package.name.clone(),
+                )
+            })
+            .collect();
+        let mut members = BTreeMap::new();
+        for package in &metadata.packages {
+            let needs = needs(package, &metadata.workspace_root, &directories)?;
+            members.insert(package.name.clone(), member(package, needs, &relative));
+        }
+        let mut packages: Vec<Package> = metadata
+            .packages
+            .into_iter()
+            .map(|package| listed(package, &relative))
+            .collect();
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Project {
+            members,
+            configuration: configuration.map(str::to_string),
+            patches: patches(manifest)?,
+            sources: sources(lock)?,
+            targets: Targets {
+                version: 1,
+                packages,
+            },
+        })
+    }
+
+    /// The workspace's packages and targets.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// `package` and the members that it is compiled with, however far away.
+    pub(crate) fn closure(&self, package: &str) -> BTreeSet<String> {
+        let mut reached = BTreeSet::from([package.to_string()]);
+        let mut rest = vec![package.to_string()];
+        while let Some(member) = rest.pop().and_then(|name| self.members.get(&name)) {
+            let new: Vec<String> = member.needs.difference(&reached).cloned().collect();
+            reached.extend(new.iter().cloned());
+            rest.extend(new);
+        }
+        reached
+    }
+}
+
+fn directory_of(manifest: &str) -> String {
+    manifest
+        .rsplit_once('/')
+        .map_or("", |(directory, _)| directory)
+        .to_string()
+}
+
+fn needs(
+    package: &MetadataPackage,
+    root: &str,
+    directories: &BTreeMap<String, String>,
+) -> Result<BTreeSet<String>, ProjectError> {
+    let built = package
+        .dependencies
+        .iter()
+        .filter(|each| each.kind.as_deref() != Some("dev"));
+    let mut needs = BTreeSet::new();
+    for dependency in built {
+        let Some(path) = &dependency.path else {
+            continue;
+        };
+        let inside = path
+            .strip_prefix(root)
+            .map(|inside| inside.trim_start_matches('/'));
+        match inside.and_then(|inside| directories.get(inside)) {
+            Some(name) => needs.insert(name.clone()),
+            None => {
+                return Err(ProjectError::Outside {
+                    package: package.name.clone(),
+                    dependency: dependency.name.clone(),
+                    path: path.clone(),
+                });
+            }
+        };
+    }
+    Ok(needs)
+}
+
+fn member(
+    package: &MetadataPackage,
+    needs: BTreeSet<String>,
+    relative: &dyn Fn(&str) -> String,
+) -> Member {
+    let of = |wanted: fn(&str) -> bool| {
+        let targets = package.targets.iter();
+        let wanted = targets.filter(|target| target.kind.iter().any(|kind| wanted(kind)));
+        let paths: BTreeSet<String> = wanted.map(|target| relative(&target.src_path)).collect();
+        paths.into_iter().collect()
+    };
+    Member {
+        directory: directory_of(&relative(&package.manifest_path)),
+        libraries: of(|kind| kind.ends_with("lib") || kind == "proc-macro"),
+        programs: of(|kind| kind == "bin" || kind == "custom-build"),
+        needs,
+    }
+}
+
+fn listed(package: MetadataPackage, relative: &dyn Fn(&str) -> String) -> Package {
+    let targets = package.targets.into_iter().map(|target| Target {
+        kind: target.kind,
+        name: target.name,
+    });
+    Package {
+        name: package.name,
+        version: package.version,
+        license: package.license,
+        description: package.description,
+        repository: package.repository,
+        authors: package.authors,
+        manifest_path: relative(&package.manifest_path),
+        targets: targets.collect(),
+    }
+}
+
+/// The values of a table.
+fn values<'i>(table: &DeValue<'i>) -> Vec<DeValue<'i>> {
+    let table = table.as_table().into_iter();
+    table
+        .flat_map(|table| table.values().map(|value| value.get_ref().clone()))
+        .collect()
+}
+
+/// The paths in `[patch.SOURCE]`.
+fn patches(manifest: &str) -> Result<BTreeSet<String>, ProjectError> {
+    let document = DeTable::parse(manifest)
+        .map_err(|error| ProjectError::Toml("Cargo.toml".to_string(), error))?;
+    let patch = document
+        .get_ref()
+        .get("patch")
+        .map(|patch| values(patch.get_ref()));
+    let packages = patch
+        .into_iter()
+        .flatten()
+        .flat_map(|source| values(&source));
+    let path = |package: DeValue| Some(package.get("path")?.get_ref().as_str()?.to_string());
+    let clean = |path: String| crate::value::join_within("", &path);
+    Ok(packages.filter_map(path).filter_map(clean).collect())
+}
+
+fn sources(lock: &str) -> Result<BTreeSet<String>, ProjectError> {
+    let document = DeTable::parse(lock)
+        .map_err(|error| ProjectError::Toml("Cargo.lock".to_string(), error))?;
+    let packages = document
+        .get_ref()
+        .get("package")
+        .and_then(|packages| packages.get_ref().as_array());
+    let source = |package: &toml::Spanned<DeValue>| {
+        let source = package.get_ref().get("source")?.get_ref().as_str()?;
+        Some(source.to_string())
+    };
+    let sources = packages.into_iter().flatten().filter_map(source);
+    Ok(sources.filter(|source| !is_crates_io(source)).collect())
+}
+
+fn is_crates_io(source: &str) -> bool {
+    source == "registry+https://github.com/rust-lang/crates.io-index"
+        || source == "sparse+https://index.crates.io/"
+}

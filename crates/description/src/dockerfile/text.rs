@@ -1,0 +1,76 @@
+//! Quoting, for the three languages that are written here.
+
+/// A JSON array, as the exec forms of a Dockerfile take it.
+pub(super) fn exec_form(words: &[String]) -> String {
+    // Strings always have a JSON form.
+    serde_json::to_string(words).unwrap_or_default()
+}
+
+/// A double-quoted word of a Dockerfile, in which nothing is replaced.
+pub(super) fn docker_word(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
+}
+
+/// A word of a POSIX shell.
+pub(super) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@+%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_string();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A string of HCL, in which nothing is replaced.
+pub(super) fn hcl_string(text: &str) -> String {
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    quoted.replace("${", "$${").replace("%{", "%%{")
+}
+
+/// A list of HCL.
+pub(super) fn hcl_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
+    let items: Vec<String> = items
+        .into_iter()
+        .map(|item| hcl_string(item.as_ref()))
+        .collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A text as a heredoc's body, with a word that ends it and is not in it.
+pub(super) fn heredoc(text: &str) -> (String, String) {
+    let taken = |word: &String| text.lines().any(|line| line == word);
+    let words = std::iter::once("EOF".to_string()).chain((1..).map(|n| format!("EOF{n}")));
+    let end = words
+        .into_iter()
+        .find(|word| !taken(word))
+        .unwrap_or_default();
+    let newline = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    (format!("{text}{newline}{end}\n"), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_their_quotes() {
+        assert_eq!(docker_word(r#"a "b" $c \"#), r#""a \"b\" \$c \\""#);
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word("a/b-c"), "a/b-c");
+        assert_eq!(hcl_string("${A} %{B}"), "\"$${A} %%{B}\"");
+        assert_eq!(
+            heredoc("EOF"),
+            ("EOF\nEOF1\n".to_string(), "EOF1".to_string())
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! The files of a workspace on disk.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fs, str};
+
+use super::{Files, Project, ProjectError, generate};
+use crate::{Description, Problems, Sources, Workspace, locked_names};
+
+/// Why the files of a workspace can't be generated.
+#[derive(Debug)]
+pub enum WorkspaceError {
+    /// A file can't be read.
+    Read(PathBuf, io::Error),
+    /// Cargo can't be run, or has failed; what it said.
+    Cargo(String),
+    /// The description is wrong.
+    Description(Problems),
+    /// The workspace is.
+    Project(ProjectError),
+}
+
+impl fmt::Display for WorkspaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkspaceError::Read(path, error) => {
+                write!(f, "can't read `{}`: {error}", path.display())?;
+                match path.ends_with("Cargo.lock") {
+                    true => write!(f, "; `cargo generate-lockfile` writes it"),
+                    false => Ok(()),
+                }
+            }
+            WorkspaceError::Cargo(said) => write!(f, "`cargo metadata` failed: {said}"),
+            WorkspaceError::Description(problems) => problems.fmt(f),
+            WorkspaceError::Project(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WorkspaceError {}
+
+/// The generated files of the workspace at `root`, whose description is `images.toml` there.
+///
+/// Runs `cargo metadata --no-deps`, which needs neither the network nor anything compiled.
+///
+/// # Errors
+/// Where the workspace or its description is wrong, or Cargo can't be run.
+pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
+    let text = read(&root.join("images.toml"))?;
+    let description =
+        Description::parse(&text, "images.toml").map_err(WorkspaceError::Description)?;
+    let lock = read(&root.join("Cargo.lock"))?;
+    let project = project(root, &lock)?;
+    let mut workspace = Workspace::new(project.targets().clone());
+    workspace.sources = Sources::Disk(root.to_path_buf());
+    workspace.locked = locked_names(&lock).ok();
+    let normal = description
+        .normalize(&workspace)
+        .map_err(WorkspaceError::Description)?;
+    Ok(generate(&normal, &project, &workspace.sources))
+}
+
+fn project(root: &Path, lock: &str) -> Result<Project, WorkspaceError> {
+    let manifest = read(&root.join("Cargo.toml"))?;
+    let names = [".cargo/config.toml", ".cargo/config"];
+    let configuration = names.into_iter().find(|name| root.join(name).is_file());
+    Project::new(&metadata(root)?, &manifest, lock, configuration).map_err(WorkspaceError::Project)
+}
+
+fn metadata(root: &Path) -> Result<String, WorkspaceError> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root)
+        .output()
+        .map_err(|error| WorkspaceError::Cargo(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(WorkspaceError::Cargo(said.trim_end().to_string()));
+    }
+    let text = str::from_utf8(&output.stdout);
+    text.map(str::to_string)
+        .map_err(|error| WorkspaceError::Cargo(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<String, WorkspaceError> {
+    fs::read_to_string(path).map_err(|error| WorkspaceError::Read(path.to_path_buf(), error))
+}

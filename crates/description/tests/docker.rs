@@ -1,0 +1,470 @@
+//! The generated Dockerfile with a real engine: what an edit compiles again, what is exported, what a prebuilt builder spares.
+//!
+//! Needs an engine with buildx 0.15 or newer, and a toolchain: `CRATEYARD_BUILDER_IMAGE` names an image of the engine that has Cargo,
+//! a linker and a shell, or the workspace has the layout `.crateyard/layouts/builder-image`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use description::dockerfile::{DOCKERFILE, for_workspace};
+use tempfile::TempDir;
+
+mod fixture;
+
+const MEMBERS: [&str; 4] = ["fleet", "gateway", "marks", "supervisor"];
+
+/// A workspace with its generated files, and how the engine is called for it.
+struct Build {
+    workspace: TempDir,
+    vendor: TempDir,
+    toolchain: String,
+}
+
+/// What one call compiled, and what it said.
+struct Outcome {
+    success: bool,
+    compiled: BTreeSet<String>,
+    log: String,
+}
+
+impl Build {
+    /// A workspace that no build before has seen; or why there can be none.
+    fn of(fixture: &str) -> Result<Build, String> {
+        let toolchain = toolchain()?;
+        let workspace = fixture::copy_of(fixture);
+        let path = workspace.path();
+        // The engine keeps what it built: a variable of its own makes this workspace's dependencies new.
+        let unique = path.display().to_string();
+        let config = path.join(".cargo/config.toml");
+        let text = fs::read_to_string(&config).unwrap_or_default();
+        fs::create_dir_all(path.join(".cargo")).unwrap();
+        fs::write(config, format!("{text}\n[env]\nFIXTURE = \"{unique}\"\n")).unwrap();
+        let vendor = tempfile::tempdir().unwrap();
+        let output = Command::new("cargo")
+            .args(["vendor", "--locked", "--versioned-dirs"])
+            .arg(vendor.path())
+            .current_dir(path)
+            .output()
+            .map_err(|error| format!("there is no cargo: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("cargo vendor failed: {}", text_of(&output)));
+        }
+        let build = Build {
+            workspace,
+            vendor,
+            toolchain,
+        };
+        build.generate();
+        Ok(build)
+    }
+
+    fn generate(&self) {
+        for (name, text) in for_workspace(self.path()).unwrap() {
+            fs::write(self.path().join(name), text).unwrap();
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.workspace.path()
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        fixture::edit(self.path(), file, from, to);
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        let there = fs::read_to_string(&path).unwrap();
+        fs::write(path, there + text).unwrap();
+    }
+
+    fn docker(&self, arguments: &[&str]) -> Outcome {
+        let mut command = Command::new("docker");
+        command.args(["buildx", "build", "--progress=plain", "--file", DOCKERFILE]);
+        for (context, at) in [
+            ("builder-image", &self.toolchain),
+            ("base-image", &self.toolchain),
+        ] {
+            command
+                .arg("--build-context")
+                .arg(format!("{context}={at}"));
+        }
+        command
+            .arg("--build-context")
+            .arg(format!("vendor={}", self.vendor.path().display()));
+        let output = command
+            .args(arguments)
+            .arg(".")
+            .current_dir(self.path())
+            .output()
+            .unwrap();
+        let log = text_of(&output);
+        Outcome {
+            success: output.status.success(),
+            compiled: compiled(&log),
+            log,
+        }
+    }
+
+    /// Builds a target for nothing but its log.
+    fn target(&self, target: &str) -> BTreeSet<String> {
+        let outcome = self.docker(&["--target", target, "--output=type=cacheonly"]);
+        assert!(outcome.success, "{}", outcome.log);
+        outcome.compiled
+    }
+
+    /// What the target exports, in a directory.
+    fn exported(&self, target: &str, more: &[&str]) -> TempDir {
+        let out = tempfile::tempdir().unwrap();
+        let output = format!("--output=type=local,dest={}", out.path().display());
+        let outcome = self.docker(&[&["--target", target, &output], more].concat());
+        assert!(outcome.success, "{}", outcome.log);
+        out
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The crates that Cargo says it compiles.
+fn compiled(log: &str) -> BTreeSet<String> {
+    log.lines()
+        .filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
+        .map(str::to_string)
+        .collect()
+}
+
+fn toolchain() -> Result<String, String> {
+    for arguments in [&["buildx", "version"][..], &["info"]] {
+        let output = Command::new("docker").args(arguments).output();
+        let output = output.map_err(|error| format!("there is no docker: {error}"))?;
+        if !output.status.success() {
+            let said = text_of(&output);
+            let last = said.trim().lines().last().unwrap_or_default();
+            return Err(format!("`docker {}` failed: {last}", arguments.join(" ")));
+        }
+    }
+    if let Some(image) = std::env::var_os("CRATEYARD_BUILDER_IMAGE") {
+        return Ok(format!("docker-image://{}", image.to_string_lossy()));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let layout: PathBuf = root.join(".crateyard/layouts/builder-image");
+    match fs::canonicalize(&layout) {
+        Ok(layout) => Ok(format!("oci-layout://{}", layout.display())),
+        Err(_) => Err(format!(
+            "there is no toolchain: CRATEYARD_BUILDER_IMAGE is not set, {} is missing",
+            layout.display()
+        )),
+    }
+}
+
+/// A build of the workspace, or the reason why the test is skipped.
+fn build_or_skip(test: &str) -> Option<Build> {
+    build_of_or_skip("workspace", test)
+}
+
+fn build_of_or_skip(fixture: &str, test: &str) -> Option<Build> {
+    Build::of(fixture)
+        .map_err(|reason| eprintln!("SKIPPED: {test}: {reason}"))
+        .ok()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_edit_compiles_what_depends_on_it_and_nothing_else() {
+    let Some(build) = build_or_skip("an_edit_compiles_what_depends_on_it_and_nothing_else") else {
+        return;
+    };
+    let both = |build: &Build| {
+        (
+            build.target("gateway-output"),
+            build.target("supervisor-output"),
+        )
+    };
+    let none = BTreeSet::new();
+
+    let (gateway, supervisor) = both(&build);
+    let everything = set(&[&MEMBERS[..], &["itoa"]].concat());
+    assert_eq!(gateway, everything, "cold");
+    assert_eq!(supervisor, set(&["supervisor"]), "cold, after the other");
+    assert_eq!(
+        both(&build),
+        (none.clone(), none.clone()),
+        "nothing changed"
+    );
+
+    build.append("crates/supervisor/src/main.rs", "// edited\n");
+    assert_eq!(
+        both(&build),
+        (none.clone(), set(&["supervisor"])),
+        "an edit in supervisor"
+    );
+
+    build.append("crates/gateway/src/main.rs", "// edited\n");
+    // What stands for supervisor in gateway's stage is as it was.
+    assert_eq!(
+        both(&build),
+        (set(&["gateway"]), none.clone()),
+        "an edit in gateway"
+    );
+
+    build.append("proto/api.proto", "// edited\n");
+    assert_eq!(
+        both(&build),
+        (set(&["gateway"]), none.clone()),
+        "an edit in a declared file"
+    );
+
+    build.append("crates/gateway/README.md", "edited\n");
+    build.append("crates/gateway/tests/api.rs", "// edited\n");
+    build.append("crates/unused/src/main.rs", "// edited\n");
+    build.append("README.md", "edited\n");
+    assert_eq!(
+        both(&build),
+        (none.clone(), none.clone()),
+        "an edit in a README, a test, an unused crate"
+    );
+
+    build.edit(
+        "Cargo.toml",
+        "unused_imports = \"warn\"",
+        "unused_imports = \"deny\"",
+    );
+    build.edit("Cargo.toml", "version = \"0.1.0\"", "version = \"0.1.7\"");
+    let (gateway, supervisor) = both(&build);
+    assert!(
+        !gateway.is_empty(),
+        "a version bump must reach the programs"
+    );
+    let members = set(&MEMBERS);
+    assert!(
+        gateway.is_subset(&members),
+        "a version bump compiled {gateway:?}"
+    );
+    assert!(
+        supervisor.is_subset(&members),
+        "a version bump compiled {supervisor:?}"
+    );
+
+    build.append("crates/fleet/src/lib.rs", "// edited\n");
+    let (gateway, supervisor) = both(&build);
+    assert!(
+        gateway.contains("fleet") && gateway.is_subset(&members),
+        "shared code: {gateway:?}"
+    );
+    assert_eq!(
+        supervisor,
+        set(&["supervisor"]),
+        "shared code, compiled once"
+    );
+}
+
+#[test]
+fn the_output_stage_is_the_program_and_nothing_else() {
+    let Some(build) = build_or_skip("the_output_stage_is_the_program_and_nothing_else") else {
+        return;
+    };
+    let out = build.exported("gateway-output", &[]);
+    let names: Vec<_> = fs::read_dir(out.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["gateway"]);
+    let said = Command::new(out.path().join("gateway")).output().unwrap();
+    assert_eq!(text_of(&said), "hello gateway 42 marked syntax 0.1.0\n");
+
+    let again = build.exported("gateway-output", &["--no-cache"]);
+    let bytes = |directory: &TempDir| fs::read(directory.path().join("gateway")).unwrap();
+    assert!(
+        bytes(&out) == bytes(&again),
+        "two builds gave different bytes"
+    );
+}
+
+#[test]
+fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
+    let Some(build) =
+        build_or_skip("a_prebuilt_builder_compiles_nothing_and_must_have_the_program")
+    else {
+        return;
+    };
+    // The tag's last part makes it this test's own.
+    let unique = build
+        .path()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .to_lowercase();
+    let tag = format!("crateyard-test-builder:{}", unique.trim_start_matches('.'));
+    let outcome = build.docker(&["--target=builder", "--output=type=docker", "--tag", &tag]);
+    assert!(outcome.success, "{}", outcome.log);
+    let context = format!("prebuilt=docker-image://{tag}");
+    let prebuilt = [
+        "--build-arg=BUILDER_IMAGE=prebuilt",
+        "--build-context",
+        &context,
+    ];
+
+    build.append(
+        "crates/fleet/src/lib.rs",
+        "compile_error!(\"nothing is compiled\");\n",
+    );
+    for target in ["gateway", "gateway-bare", "supervisor"] {
+        let outcome = build.docker(
+            &[
+                &["--target", target, "--output=type=cacheonly"],
+                &prebuilt[..],
+            ]
+            .concat(),
+        );
+        assert!(outcome.success, "{target}: {}", outcome.log);
+        assert_eq!(outcome.compiled, BTreeSet::new(), "{target}");
+        assert!(
+            !outcome.log.contains("[dependencies"),
+            "{target} is not pruned: {}",
+            outcome.log
+        );
+    }
+
+    let toolchain = ["--build-arg=BUILDER_IMAGE=builder-image"];
+    let outcome = build.docker(
+        &[
+            &["--target=gateway", "--output=type=cacheonly"],
+            &toolchain[..],
+        ]
+        .concat(),
+    );
+    assert!(!outcome.success);
+    assert!(
+        outcome.log.contains("test -x /out/gateway"),
+        "{}",
+        outcome.log
+    );
+    let _ = Command::new("docker").args(["image", "rm", &tag]).output();
+}
+
+/// Everything lies in the directory of the root's own package, and that is not all copied.
+#[test]
+fn a_package_at_the_root_with_two_programs_is_built() {
+    let test = "a_package_at_the_root_with_two_programs_is_built";
+    let Some(build) = build_of_or_skip("solo", test) else {
+        return;
+    };
+    let said = |target: &str, program: &str| {
+        let out = build.exported(target, &[]);
+        text_of(&Command::new(out.path().join(program)).output().unwrap())
+    };
+    assert_eq!(said("solo-output", "solo"), "7 built\n");
+    assert_eq!(said("solo-other-output", "solo-other"), "other\n");
+    build.append("tests/t.rs", "// edited\n");
+    assert_eq!(
+        build.target("solo-output"),
+        BTreeSet::new(),
+        "an edit in a test"
+    );
+    build.append("src/helper.rs", "// edited\n");
+    assert_eq!(
+        build.target("solo-output"),
+        set(&["solo"]),
+        "an edit in a module"
+    );
+}
+
+#[test]
+fn an_image_is_what_the_description_says() {
+    let Some(build) = build_or_skip("an_image_is_what_the_description_says") else {
+        return;
+    };
+    let out = build.exported("gateway-bare", &[]);
+    let mode = |path: &str| {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::symlink_metadata(out.path().join(path)).unwrap();
+        format!("{:o}", metadata.mode() & 0o7777)
+    };
+    assert_eq!(mode("usr/bin/gateway"), "755");
+    assert_eq!(mode("etc/app/run"), "755");
+    assert_eq!(mode("etc/app/a.conf"), "644");
+    assert_eq!(mode("srv/README.md"), "640");
+    assert_eq!(mode("srv"), "700");
+    let link = fs::read_link(out.path().join("usr/bin/gw")).unwrap();
+    assert_eq!(link, Path::new("gateway"));
+    let accounts = fs::read_to_string(out.path().join("etc/passwd")).unwrap();
+    assert!(accounts.contains("app:x:10001:10001:"), "{accounts}");
+}
+
+#[test]
+fn every_target_passes_the_engines_own_checks() {
+    let Some(build) = build_or_skip("every_target_passes_the_engines_own_checks") else {
+        return;
+    };
+    let bundle = tempfile::tempdir().unwrap();
+    let bundle = format!("bundle={}", bundle.path().display());
+    let dockerfile = fs::read_to_string(build.path().join(DOCKERFILE)).unwrap();
+    let stages: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("FROM ")?
+                .split_once(" AS ")
+                .map(|(_, name)| name)
+        })
+        .collect();
+    assert!(stages.len() > 10, "{stages:?}");
+    for stage in stages {
+        let outcome = build.docker(&["--check", "--target", stage, "--build-context", &bundle]);
+        assert!(outcome.success, "{stage}: {}", outcome.log);
+        assert!(
+            outcome.log.contains("no warnings found"),
+            "{stage}: {}",
+            outcome.log
+        );
+    }
+    // An exporter wants the directory of its archives to be there.
+    fs::create_dir_all(build.path().join(".crateyard/bundle")).unwrap();
+    let output = Command::new("docker")
+        .args([
+            "buildx",
+            "bake",
+            "--print",
+            "default",
+            "outputs",
+            "archives",
+            "builder",
+            "dependencies",
+        ])
+        .envs([
+            ("CACHE", "registry"),
+            ("CACHE_AT", "registry.example.org/cache"),
+            ("CACHE_SCOPE", "pr-7"),
+        ])
+        .env("RECIPE", "0123")
+        .current_dir(build.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let gateway = &plan["target"]["gateway"];
+    assert_eq!(gateway["tags"], serde_json::json!(["gateway:0.1.0"]));
+    let scope = |owner: &str, target: &str| {
+        format!("registry.example.org/cache:{owner}-{target}-linux-amd64-0123")
+    };
+    assert_eq!(gateway["cache-to"][0]["ref"], scope("pr-7", "gateway"));
+    let read: Vec<&str> = gateway["cache-from"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|from| from["ref"].as_str())
+        .collect();
+    let wanted = [
+        scope("pr-7", "gateway"),
+        scope("main", "gateway"),
+        scope("pr-7", "dependencies"),
+        scope("main", "dependencies"),
+    ];
+    assert_eq!(read, wanted);
+}
