@@ -4,11 +4,13 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// What every call needs, whatever the machine's nix.conf says.
+/// What every call needs, whatever the machine's nix.conf says. Without caches: what is tested is
+/// what is built here.
 pub const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
 max-jobs = auto
+substituters =
 ";
 
 /// Runs Nix and returns what it prints.

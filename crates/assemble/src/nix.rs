@@ -78,8 +78,8 @@ impl Nix {
         let program = which::which("nix").context(
             "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
         )?;
-        let output = duct::cmd(program, args)
-            .env("NIX_CONFIG", settings())
+        let output = duct::cmd(&program, args)
+            .env("NIX_CONFIG", settings(&program))
             .stdout_capture()
             .unchecked()
             .run()
@@ -92,7 +92,25 @@ impl Nix {
 }
 
 /// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.
-fn settings() -> String {
+fn settings(program: &Path) -> String {
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    format!("{SETTINGS}{own}")
+    let caches = if has_only_the_default_cache(program) {
+        "substituters =\n"
+    } else {
+        ""
+    };
+    format!("{SETTINGS}{caches}{own}")
+}
+
+/// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every
+/// unit costs a request each, and a wait where it can't be reached.
+fn has_only_the_default_cache(program: &Path) -> bool {
+    let shown = duct::cmd!(program, "show-config")
+        .env("NIX_CONFIG", SETTINGS)
+        .stderr_null()
+        .unchecked()
+        .read()
+        .unwrap_or_default();
+    let line = shown.lines().find(|line| line.starts_with("substituters = "));
+    line == Some("substituters = https://cache.nixos.org/")
 }
