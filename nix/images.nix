@@ -12,13 +12,9 @@ let
   debian = import ./debian/lock.nix {
     lock = debianLock;
     inherit (host) architecture;
+    fallback = parts.debian;
   };
-  toolchain = [
-    (if resolved.toolchain.provider == "debian" && debian.has resolved.toolchain.set then
-      parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }
-    else
-      parts.toolchain)
-  ];
+  toolchain = [ (parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }) ];
 
   targets =
     (parts.workspace {

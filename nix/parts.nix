@@ -102,6 +102,7 @@ in
 {
   inherit
     seed
+    debian
     cell
     rootFileSystem
     toolchainOf

@@ -2,6 +2,9 @@
 {
   # The lock: a path.
   lock,
+  # For sets that the lock does not have: another such value. Crateyard's own lock has the sets that
+  # every description has by default.
+  fallback ? null,
   # Debian's name of the architecture, such as "amd64".
   architecture,
 }:
@@ -9,19 +12,23 @@ let
   data = builtins.fromJSON (builtins.readFile lock);
   fetch = import ./fetch.nix { inherit (data) snapshot; };
   known = builtins.mapAttrs fetch data.packages;
-  keysOf =
+  has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
+  packagesOf =
     set:
-    data.sets.${set}.${architecture} or (throw ''
-      debian.lock has no packages of the set "${set}" for ${architecture}.
-      Name the set in images.toml ([debian.sets.${set}]) and run `assemble lock`.
-    '');
+    if has set then
+      map (key: known.${key}) data.sets.${set}.${architecture}
+    else if fallback != null then
+      fallback.packagesOf set
+    else
+      throw ''
+        debian.lock has no packages of the set "${set}" for ${architecture}.
+        Name the set in images.toml ([debian.sets.${set}]) and run `assemble lock`.
+      '';
 in
 assert
   data.version == 1
   || throw "debian.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble lock`";
 {
   # The .deb files of a set, in the order of the lock.
-  packagesOf = set: map (key: known.${key}) (keysOf set);
-  # Whether the lock has the set for this architecture.
-  has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
+  inherit packagesOf;
 }

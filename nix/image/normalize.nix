@@ -18,11 +18,13 @@ cell {
   program = "${descriptionProgram}/bin/description";
   args = [
     "normalize"
-    # By content, under the name that errors are to show.
+    # By content, so that its place does not matter.
     (builtins.path {
       name = "images.toml";
       path = description;
     })
+    "--name"
+    "images.toml"
     "--targets"
     "${targets}/targets.json"
     "--out"

@@ -111,6 +111,8 @@ fn has_only_the_default_cache(program: &Path) -> bool {
         .unchecked()
         .read()
         .unwrap_or_default();
-    let line = shown.lines().find(|line| line.starts_with("substituters = "));
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with("substituters = "));
     line == Some("substituters = https://cache.nixos.org/")
 }

@@ -5,6 +5,7 @@
 //! nothing is left to decide.
 
 mod check;
+mod defaults;
 mod dialect;
 pub mod dockerfile;
 mod model;

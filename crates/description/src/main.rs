@@ -10,11 +10,12 @@ use description::{Description, Sources, Targets, Workspace, locked_names};
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--source-list LIST] [--lock Cargo.lock] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
     --targets      the workspace's packages and targets, as `plan` writes them
+    --name         what FILE is called in messages
     --source-list  the workspace's files, one path a line: sources that are not among them are errors
     --lock         the workspace's Cargo.lock: crates that are not in it are errors
     --out          where to write; `-` is standard output
@@ -50,7 +51,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.first().map(String::as_str) {
         Some("normalize") => normalize(&Arguments::parse(
             &arguments[1..],
-            &["--targets", "--source-list", "--lock", "--out"],
+            &["--targets", "--name", "--source-list", "--lock", "--out"],
         )?),
         Some("check") => check(&Arguments::parse(&arguments[1..], &["--root"])?),
         Some("help" | "--help" | "-h") => {
@@ -106,7 +107,9 @@ impl Arguments {
 fn normalize(arguments: &Arguments) -> Result<(), Failure> {
     let targets = arguments.required("--targets")?;
     let out = arguments.required("--out")?;
-    let description = parse(&arguments.file)?;
+    let file = arguments.file.display().to_string();
+    let name = arguments.option("--name").unwrap_or(&file);
+    let description = parse(&arguments.file, name)?;
     let targets = Targets::from_json(&read(Path::new(targets))?)
         .map_err(|error| bad_data(format!("{targets}: error: {error}")))?;
     let mut workspace = Workspace::new(targets);
@@ -125,7 +128,7 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    let description = parse(&arguments.file)?;
+    let description = parse(&arguments.file, &arguments.file.display().to_string())?;
     let beside = arguments.file.parent().unwrap_or(Path::new(""));
     let root = arguments.option("--root").map_or(beside, Path::new);
     let root = if root.as_os_str().is_empty() {
@@ -138,10 +141,9 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|problems| bad_data(problems.to_string()))
 }
 
-fn parse(file: &Path) -> Result<Description, Failure> {
+fn parse(file: &Path, name: &str) -> Result<Description, Failure> {
     let text = read(file)?;
-    Description::parse(&text, &file.display().to_string())
-        .map_err(|problems| bad_data(problems.to_string()))
+    Description::parse(&text, name).map_err(|problems| bad_data(problems.to_string()))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -27,7 +27,7 @@ pub struct Description {
 }
 
 /// `[debian]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Debian {
     /// Suites in order of preference.
     pub suites: Vec<String>,

@@ -101,7 +101,8 @@ fn named<T>(
 
 fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
     let fields = reader.table(value, &schema::DEBIAN, "[debian]")?;
-    let suites = fields.required("suites", fields.strings("suites"), "[\"bookworm\"]");
+    let suites = fields.strings("suites");
+    let defaults = Debian::default();
     let architectures = checked(&fields, "architectures", value::debian_architecture);
     let sets = named(
         &fields,
@@ -122,11 +123,12 @@ fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
             Some((name.into_inner(), set))
         },
     );
-    Some(Debian {
-        suites: plain(suites.unwrap_or_default()),
-        architectures: architectures.unwrap_or_else(|| vec!["amd64".to_string()]),
+    let described = Debian {
+        suites: suites.map_or(defaults.suites, plain),
+        architectures: architectures.unwrap_or(defaults.architectures),
         sets: sets.into_iter().collect(),
-    })
+    };
+    Some(described.with_default_sets())
 }
 
 fn read_build(top: &Fields) -> Build {

@@ -1,0 +1,91 @@
+//! The sets of packages that every description has unless it says otherwise.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Debian, Set};
+
+/// The suite whose files never vanish from the archive.
+pub const SUITES: [&str; 1] = ["bookworm"];
+/// For what packages are resolved.
+pub const ARCHITECTURES: [&str; 1] = ["amd64"];
+
+/// What compiles Rust and C, and what build scripts call.
+const TOOLCHAIN: [&str; 21] = [
+    "bash",
+    "cargo-web",
+    "cmake",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "findutils",
+    "g++",
+    "gcc",
+    "grep",
+    "gzip",
+    "libc6-dev",
+    "make",
+    "mawk",
+    "patch",
+    "perl",
+    "pkgconf",
+    "rustc-web",
+    "sed",
+    "tar",
+    "xz-utils",
+];
+/// Only maintainer scripts need these, and those do not run.
+const TOOLCHAIN_OMITS: [&str; 6] = [
+    "debconf",
+    "debianutils",
+    "dpkg",
+    "init-system-helpers",
+    "openssl",
+    "procps",
+];
+
+/// What a dynamically linked Rust program needs, and what a scanner looks for.
+const BASE: [&str; 6] = [
+    "base-files",
+    "ca-certificates",
+    "libc6",
+    "libgcc-s1",
+    "netbase",
+    "tzdata",
+];
+/// Only maintainer scripts need these.
+const BASE_OMITS: [&str; 3] = ["debconf", "mawk", "openssl"];
+
+impl Default for Debian {
+    fn default() -> Debian {
+        Debian {
+            suites: owned(&SUITES),
+            architectures: owned(&ARCHITECTURES),
+            sets: BTreeMap::new(),
+        }
+        .with_default_sets()
+    }
+}
+
+impl Debian {
+    /// Adds the sets `toolchain` and `base` where they are not described.
+    pub(crate) fn with_default_sets(mut self) -> Debian {
+        let defaults = [
+            ("toolchain", &TOOLCHAIN[..], &TOOLCHAIN_OMITS[..]),
+            ("base", &BASE[..], &BASE_OMITS[..]),
+        ];
+        for (name, packages, omit) in defaults {
+            self.sets.entry(name.to_owned()).or_insert_with(|| Set {
+                packages: owned(packages),
+                omit: owned(omit),
+                beyond: None,
+                architectures: None,
+                dependencies: true,
+            });
+        }
+        self
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
