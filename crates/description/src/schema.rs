@@ -75,9 +75,9 @@ pub static TOP: Table = Table {
 pub static DEBIAN: Table = Table {
     path: "debian",
     fields: &[
-        field("suites", "array of strings", "required"),
+        field("suites", "array of strings", "`[\"bookworm\"]`"),
         field("architectures", "array of strings", "`[\"amd64\"]`"),
-        field("sets", "table of tables", "none"),
+        field("sets", "table of tables", "`toolchain` and `base`"),
     ],
 };
 
