@@ -248,7 +248,13 @@ fn token_request(
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         let body = form.query().unwrap_or_default().to_owned();
-        return Ok(Outgoing { method: Method::POST, url, headers, payload: Payload::Bytes(body.into()), weight: 0 });
+        return Ok(Outgoing {
+            method: Method::POST,
+            url,
+            headers,
+            payload: Payload::Bytes(body.into()),
+            weight: 0,
+        });
     }
     {
         let mut query = url.query_pairs_mut();
@@ -263,7 +269,13 @@ fn token_request(
     if let Some(Credentials::Password { username, password }) = credentials {
         headers.insert(AUTHORIZATION, basic(username, password)?);
     }
-    Ok(Outgoing { method: Method::GET, url, headers, payload: Payload::Empty, weight: 0 })
+    Ok(Outgoing {
+        method: Method::GET,
+        url,
+        headers,
+        payload: Payload::Empty,
+        weight: 0,
+    })
 }
 
 fn basic(username: &str, password: &str) -> Result<HeaderValue, Trouble> {
@@ -432,13 +444,22 @@ mod tests {
         let identity = Credentials::IdentityToken("s&cret".to_owned());
         let posted = token_request(&realm, Some("r"), &scopes, Some(&identity)).unwrap();
         assert_eq!((posted.method, posted.url.query()), (Method::POST, None));
-        let Payload::Bytes(body) = posted.payload else { panic!("no body") };
+        let Payload::Bytes(body) = posted.payload else {
+            panic!("no body")
+        };
         let body = String::from_utf8(body.to_vec()).unwrap();
-        assert!(body.contains("grant_type=refresh_token&refresh_token=s%26cret&service=r"), "{body}");
-        let password = Credentials::Password { username: "u".to_owned(), password: "p".to_owned() };
+        assert!(
+            body.contains("grant_type=refresh_token&refresh_token=s%26cret&service=r"),
+            "{body}"
+        );
+        let password = Credentials::Password {
+            username: "u".to_owned(),
+            password: "p".to_owned(),
+        };
         let got = token_request(&realm, Some("r"), &scopes, Some(&password)).unwrap();
         assert_eq!(got.method, Method::GET);
-        let query = "service=r&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull&account=u";
+        let query =
+            "service=r&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull&account=u";
         assert_eq!(got.url.query(), Some(query));
         assert_eq!(got.headers[AUTHORIZATION], "Basic dTpw");
     }

@@ -468,8 +468,8 @@ impl Repository {
     }
 
     fn contradiction_of(&self, request: String, detail: String) -> Error {
-        let remedy =
-            format!("try again; where it stays so, the registry or a proxy before it is at fault");
+        let remedy = "try again; where it stays so, the registry or a proxy before it is at fault"
+            .to_owned();
         let reference = self.reference.to_string();
         Failure {
             reference,

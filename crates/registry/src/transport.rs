@@ -189,7 +189,13 @@ impl Wire {
     }
 
     async fn send(&self, reference: &str, outgoing: Outgoing) -> Result<Reply, Trouble> {
-        let Outgoing { method, url, mut headers, payload, weight } = outgoing;
+        let Outgoing {
+            method,
+            url,
+            mut headers,
+            payload,
+            weight,
+        } = outgoing;
         let request = describe(&method, &url);
         let activity = Arc::new(Activity::default());
         // Some servers answer 411 to a body-less POST or PUT that does not say so.
@@ -343,7 +349,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// Whether TLS itself failed. I/O errors hide what they wrap from their `source`, so each is looked into.
 fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
     error.downcast_ref::<rustls::Error>().is_some()
         || wrapped.is_some_and(|inner| is_tls_problem(inner))
         || error.source().is_some_and(is_tls_problem)
@@ -369,7 +377,11 @@ fn pool(
         .retry(reqwest::retry::never())
         .connect_timeout(timeouts.connect)
         .tls_backend_preconfigured(config);
-    let builder = if bypasses_proxy { builder.no_proxy() } else { builder };
+    let builder = if bypasses_proxy {
+        builder.no_proxy()
+    } else {
+        builder
+    };
     builder.build().map_err(|error| Error::Configuration {
         place: "HTTP client".to_owned(),
         reason: innermost(&error),

@@ -17,11 +17,17 @@ use serde_json::json;
 const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
 
 fn options() -> push::Options {
-    push::Options { chunk_size: 64 * 1024, ..push::Options::default() }
+    push::Options {
+        chunk_size: 64 * 1024,
+        ..push::Options::default()
+    }
 }
 
 fn ann(password: &str) -> Credentials {
-    Credentials::Password { username: "ann".to_owned(), password: password.to_owned() }
+    Credentials::Password {
+        username: "ann".to_owned(),
+        password: password.to_owned(),
+    }
 }
 
 fn failure(error: Error) -> (Kind, String) {
@@ -32,7 +38,12 @@ fn failure(error: Error) -> (Kind, String) {
 }
 
 fn push(home: &Home, layout: &Layout, target: &Reference) -> Result<push::Report, Error> {
-    run(push::push(&home.client(), layout.source(), target, &options()))
+    run(push::push(
+        &home.client(),
+        layout.source(),
+        target,
+        &options(),
+    ))
 }
 
 #[test]
@@ -41,8 +52,10 @@ fn basic_authentication() {
     let directory = tempfile::tempdir().unwrap();
     let htpasswd = directory.path().join("htpasswd");
     std::fs::write(&htpasswd, HTPASSWD).unwrap();
-    let registry =
-        Registry::start_with(json!({}), json!({"htpasswd": {"realm": "test", "path": htpasswd}}));
+    let registry = Registry::start_with(
+        json!({}),
+        json!({"htpasswd": {"realm": "test", "path": htpasswd}}),
+    );
     let proxy = Proxy::start(registry.address);
     let layout = Layout::with_image(1, &[100_000]);
     let target = proxy.reference("app:v1");
@@ -50,7 +63,10 @@ fn basic_authentication() {
     let mut home = Home::new();
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
     assert_eq!(kind, Kind::Denied);
-    assert!(text.contains(&format!("docker login {}", proxy.address)) && text.contains("HEAD http://"), "{text}");
+    assert!(
+        text.contains(&format!("docker login {}", proxy.address)) && text.contains("HEAD http://"),
+        "{text}"
+    );
     home.options.credentials = Some(ann("wrong"));
     proxy.take();
     let (kind, _) = failure(push(&home, &layout, &target).unwrap_err());
@@ -62,7 +78,11 @@ fn basic_authentication() {
     proxy.take();
     let report = push(&home, &layout, &target).unwrap();
     assert_eq!(report.retries, 0);
-    let denied = proxy.take().iter().filter(|entry| entry.status == 401).count();
+    let denied = proxy
+        .take()
+        .iter()
+        .filter(|entry| entry.status == 401)
+        .count();
     assert_eq!(denied, 1, "only the first request goes without credentials");
     run(check_whole(&home.client(), &target));
 }
@@ -87,13 +107,18 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
     home.options.credentials = Some(ann("secret"));
     let before = server.asked().len();
     // A token that expires in mid-push: the registry suddenly asks again.
-    let challenge = format!("Bearer realm=\"{}\",service=\"registry under test\"", server.realm());
+    let challenge = format!(
+        "Bearer realm=\"{}\",service=\"registry under test\"",
+        server.realm()
+    );
     let mut chunks = 0;
     proxy.rule(move |head| {
         chunks += usize::from(head.method() == "PATCH");
         let headers = vec![("WWW-Authenticate", challenge.clone())];
-        (head.method() == "PATCH" && chunks == 3)
-            .then(|| Fault::Answer { status: "401 Unauthorized", headers })
+        (head.method() == "PATCH" && chunks == 3).then_some(Fault::Answer {
+            status: "401 Unauthorized",
+            headers,
+        })
     });
     let report = push(&home, &layout, &target).unwrap();
     assert_eq!((report.authentications, report.retries), (2, 0));
@@ -108,18 +133,34 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
     let before = server.asked().len();
     let report = push(&home, &layout, &proxy.reference("team/other:v1")).unwrap();
     assert_eq!(report.blobs.mounted, 3);
-    let scopes: Vec<_> = server.asked()[before..].iter().map(|asked| asked.scopes.clone()).collect();
+    let scopes: Vec<_> = server.asked()[before..]
+        .iter()
+        .map(|asked| asked.scopes.clone())
+        .collect();
     let own = "repository:team/other:pull,push".to_owned();
-    assert_eq!(scopes, [vec![own.clone()], vec![own, "repository:team/app:pull".to_owned()]]);
+    assert_eq!(
+        scopes,
+        [
+            vec![own.clone()],
+            vec![own, "repository:team/app:pull".to_owned()]
+        ]
+    );
 
     // Whoever may not read there uploads.
     server.hidden.lock().unwrap().push("team/app".to_owned());
     let fresh = Layout::with_image(3, &[1000]);
     push(&home, &fresh, &proxy.reference("team/third:v1")).unwrap();
-    let mount = push::Options { mount_from: vec!["team/app".to_owned()], ..options() };
+    let mount = push::Options {
+        mount_from: vec!["team/app".to_owned()],
+        ..options()
+    };
     let target = proxy.reference("team/fourth:v1");
     let report = run(push::push(&home.client(), layout.source(), &target, &mount)).unwrap();
-    assert_eq!((report.blobs.mounted, report.blobs.uploaded), (3, 0), "from team/other, that is remembered");
+    assert_eq!(
+        (report.blobs.mounted, report.blobs.uploaded),
+        (3, 0),
+        "from team/other, that is remembered"
+    );
     let stranger = Home::new();
     let mut stranger_options = stranger.options.clone();
     stranger_options.credentials = Some(ann("secret"));
@@ -141,7 +182,10 @@ fn refresh_tokens_and_registry_tokens() {
     push(&home, &layout, &registry.reference("app:v1")).unwrap();
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
-    assert_eq!((asked[0].method.as_str(), asked[0].user.as_deref()), ("POST", Some("ann")));
+    assert_eq!(
+        (asked[0].method.as_str(), asked[0].user.as_deref()),
+        ("POST", Some("ann"))
+    );
     // A token for the registry itself that it does not accept: no loop, an error.
     let mut home = Home::new();
     home.options.credentials = Some(Credentials::RegistryToken("nonsense".to_owned()));
@@ -155,14 +199,22 @@ fn make_certificates(directory: &Path) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority under test");
-    std::fs::write(directory.join("ca.pem"), authority.self_signed(&authority_key).unwrap().pem()).unwrap();
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "authority under test");
+    std::fs::write(
+        directory.join("ca.pem"),
+        authority.self_signed(&authority_key).unwrap().pem(),
+    )
+    .unwrap();
     let issuer = rcgen::Issuer::new(authority, authority_key);
-    for (name, usage) in
-        [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
-    {
+    for (name, usage) in [
+        ("server", ExtendedKeyUsagePurpose::ServerAuth),
+        ("client", ExtendedKeyUsagePurpose::ClientAuth),
+    ] {
         let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        let mut parameters =
+            CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         parameters.extended_key_usages = vec![usage];
         let certificate = parameters.signed_by(&key, &issuer).unwrap();
         std::fs::write(directory.join(format!("{name}.pem")), certificate.pem()).unwrap();
@@ -184,8 +236,14 @@ fn tls_with_an_authority_of_ones_own_and_client_certificates() {
     let mut home = Home::new();
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
     assert_eq!(kind, Kind::Unreachable);
-    assert!(text.contains("--ca-file") && text.contains("https://"), "{text}");
-    assert!(home.told.retries.lock().unwrap().is_empty(), "a certificate does not get better by waiting");
+    assert!(
+        text.contains("--ca-file") && text.contains("https://"),
+        "{text}"
+    );
+    assert!(
+        home.told.retries.lock().unwrap().is_empty(),
+        "a certificate does not get better by waiting"
+    );
     home.options.ca_files = vec![file("ca.pem")];
     assert_eq!(push(&home, &layout, &target).unwrap().blobs.uploaded, 2);
     run(check_whole(&home.client(), &target)).unwrap();
@@ -199,14 +257,27 @@ fn tls_with_an_authority_of_ones_own_and_client_certificates() {
     let target = registry.reference("app:v1");
     let mut home = Home::new();
     home.options.ca_files = vec![file("ca.pem")];
-    assert!(push(&home, &layout, &target).is_err(), "it wants a certificate");
-    home.options.client_certificate =
-        Some(ClientCertificate { certificate: file("client.pem"), key: file("client.key") });
+    assert!(
+        push(&home, &layout, &target).is_err(),
+        "it wants a certificate"
+    );
+    home.options.client_certificate = Some(ClientCertificate {
+        certificate: file("client.pem"),
+        key: file("client.key"),
+    });
     push(&home, &layout, &target).unwrap();
     let home = Home::new();
-    let certificates = home.directory.path().join(".docker/certs.d").join(registry.address.to_string());
+    let certificates = home
+        .directory
+        .path()
+        .join(".docker/certs.d")
+        .join(registry.address.to_string());
     std::fs::create_dir_all(&certificates).unwrap();
-    for (from, to) in [("ca.pem", "ca.crt"), ("client.pem", "me.cert"), ("client.key", "me.key")] {
+    for (from, to) in [
+        ("ca.pem", "ca.crt"),
+        ("client.pem", "me.cert"),
+        ("client.key", "me.key"),
+    ] {
         std::fs::copy(file(from), certificates.join(to)).unwrap();
     }
     assert!(push(&home, &layout, &target).unwrap().unchanged);
@@ -218,7 +289,10 @@ fn plain_http_is_for_this_machine_or_for_those_who_ask() {
     let registry = Registry::start();
     let layout = Layout::with_image(6, &[1000]);
     // A name of this machine that is not known to be one: no plain HTTP unless asked for.
-    let hostname = std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim().to_owned();
+    let hostname = std::fs::read_to_string("/etc/hostname")
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let target = format!("{hostname}:{}/app:v1", registry.address.port()).parse::<Reference>();
     let Ok(target) = target else {
         common::skip("plain http", "this machine's name is no host name");
@@ -226,8 +300,14 @@ fn plain_http_is_for_this_machine_or_for_those_who_ask() {
     };
     use std::net::ToSocketAddrs;
     let address = (hostname.as_str(), registry.address.port());
-    if !address.to_socket_addrs().is_ok_and(|mut found| found.any(|it| it == registry.address)) {
-        common::skip("plain http", "this machine's name does not lead to 127.0.0.1");
+    if !address
+        .to_socket_addrs()
+        .is_ok_and(|mut found| found.any(|it| it == registry.address))
+    {
+        common::skip(
+            "plain http",
+            "this machine's name does not lead to 127.0.0.1",
+        );
         return;
     }
     let mut home = Home::new();
@@ -243,8 +323,10 @@ fn credentials_do_not_go_to_other_hosts() {
     let directory = tempfile::tempdir().unwrap();
     let htpasswd = directory.path().join("htpasswd");
     std::fs::write(&htpasswd, HTPASSWD).unwrap();
-    let registry =
-        Registry::start_with(json!({}), json!({"htpasswd": {"realm": "test", "path": htpasswd}}));
+    let registry = Registry::start_with(
+        json!({}),
+        json!({"htpasswd": {"realm": "test", "path": htpasswd}}),
+    );
     let proxy = Proxy::start(registry.address);
     let mut home = Home::new();
     home.options.credentials = Some(ann("secret"));
@@ -255,22 +337,34 @@ fn credentials_do_not_go_to_other_hosts() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let shared = seen.clone();
     other.rule(move |head| {
-        shared.lock().unwrap().push(head.header("authorization").map(str::to_owned));
+        shared
+            .lock()
+            .unwrap()
+            .push(head.header("authorization").map(str::to_owned));
         None
     });
     let place = other.address;
     proxy.rule(move |head| {
         let headers = vec![("Location", format!("http://{place}{}", head.path()))];
-        (head.method() == "GET" && head.path().contains("/blobs/"))
-            .then(|| Fault::Answer { status: "307 Temporary Redirect", headers })
+        (head.method() == "GET" && head.path().contains("/blobs/")).then_some(Fault::Answer {
+            status: "307 Temporary Redirect",
+            headers,
+        })
     });
     let target = proxy.reference("app:v1");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("layout");
-    let error =
-        run(registry::pull::pull(&home.client(), &target, &path, &registry::pull::Options::default()));
+    let error = run(registry::pull::pull(
+        &home.client(),
+        &target,
+        &path,
+        &registry::pull::Options::default(),
+    ));
     assert_eq!(failure(error.unwrap_err()).0, Kind::Denied);
     let seen = seen.lock().unwrap();
-    assert!(!seen.is_empty() && seen.iter().all(Option::is_none), "{seen:?}");
+    assert!(
+        !seen.is_empty() && seen.iter().all(Option::is_none),
+        "{seen:?}"
+    );
     assert!(count(&proxy.take(), "GET", "/blobs/") > 0);
 }

@@ -28,11 +28,19 @@ impl Scene {
         let registry = Registry::start();
         let proxy = Proxy::start(registry.address);
         let layout = Layout::with_image(1, &[LAYER]);
-        Scene { registry, proxy, home: Home::new(), layout }
+        Scene {
+            registry,
+            proxy,
+            home: Home::new(),
+            layout,
+        }
     }
 
     fn push(&self) -> Result<Report, Error> {
-        self.push_with(&push::Options { chunk_size: CHUNK, ..push::Options::default() })
+        self.push_with(&push::Options {
+            chunk_size: CHUNK,
+            ..push::Options::default()
+        })
     }
 
     fn push_with(&self, options: &push::Options) -> Result<Report, Error> {
@@ -52,7 +60,10 @@ impl Scene {
     }
 
     fn whole(&self) -> Option<registry::Digest> {
-        run(check_whole(&Home::new().client(), &self.registry.reference("app:v1")))
+        run(check_whole(
+            &Home::new().client(),
+            &self.registry.reference("app:v1"),
+        ))
     }
 
     fn failure(&self) -> (Kind, String) {
@@ -85,9 +96,15 @@ fn too_many_requests_are_waited_out_as_long_as_asked() {
         assert!(begin.elapsed() >= Duration::from_secs(1));
         assert_eq!(report.retries, 1, "{:?}", scene.home.told.retries);
         // What was taken before is not sent again.
-        assert!(received(&entries) <= LAYER as u64 + 1000 + CHUNK, "{entries:?}");
+        assert!(
+            received(&entries) <= LAYER as u64 + 1000 + CHUNK,
+            "{entries:?}"
+        );
         let told = scene.home.told.retries.lock().unwrap();
-        assert!(told[0].contains("429 Too Many Requests") && told[0].contains("asked true"), "{told:?}");
+        assert!(
+            told[0].contains("429 Too Many Requests") && told[0].contains("asked true"),
+            "{told:?}"
+        );
     }
 }
 
@@ -97,29 +114,63 @@ fn a_date_to_come_back_at_is_understood_and_a_long_wait_is_not_made() {
     let scene = Scene::new();
     let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
     let headers = vec![("Retry-After", date)];
-    scene.proxy.fail("PUT", "/uploads/", 1, Fault::Answer { status: "503 Service Unavailable", headers });
+    scene.proxy.fail(
+        "PUT",
+        "/uploads/",
+        1,
+        Fault::Answer {
+            status: "503 Service Unavailable",
+            headers,
+        },
+    );
     let (report, _) = scene.push_well();
     assert_eq!(report.retries, 1);
 
     let scene = Scene::new();
     let headers = vec![("Retry-After", "3600".to_owned())];
-    scene.proxy.fail("POST", "/uploads/", 9, Fault::Answer { status: "429 Too Many Requests", headers });
+    scene.proxy.fail(
+        "POST",
+        "/uploads/",
+        9,
+        Fault::Answer {
+            status: "429 Too Many Requests",
+            headers,
+        },
+    );
     let begin = Instant::now();
     let (kind, text) = scene.failure();
     assert_eq!(kind, Kind::Unreachable);
-    assert!(text.contains("3600 s") && text.contains("POST http://"), "{text}");
+    assert!(
+        text.contains("3600 s") && text.contains("POST http://"),
+        "{text}"
+    );
     assert!(begin.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
 fn a_registry_without_chunks_gets_one_request() {
     need!("no chunks", "docker-registry");
-    for status in ["405 Method Not Allowed", "404 Not Found", "400 Bad Request", "416 Range Not Satisfiable"] {
+    for status in [
+        "405 Method Not Allowed",
+        "404 Not Found",
+        "400 Bad Request",
+        "416 Range Not Satisfiable",
+    ] {
         let scene = Scene::new();
-        scene.proxy.fail("PATCH", "/uploads/", 99, Fault::Answer { status, headers: Vec::new() });
+        scene.proxy.fail(
+            "PATCH",
+            "/uploads/",
+            99,
+            Fault::Answer {
+                status,
+                headers: Vec::new(),
+            },
+        );
         let (report, entries) = scene.push_well();
         assert_eq!((patches(&entries), report.retries), (1, 0), "{status}");
-        let whole = entries.iter().filter(|entry| entry.method == "PUT" && entry.received == LAYER as u64);
+        let whole = entries
+            .iter()
+            .filter(|entry| entry.method == "PUT" && entry.received == LAYER as u64);
         assert_eq!(whole.count(), 1, "{status}");
         assert_eq!(scene.home.told.notices.lock().unwrap().len(), 1);
     }
@@ -130,8 +181,13 @@ fn a_registry_that_takes_one_chunk_only_gets_one_request() {
     need!("second chunk", "docker-registry");
     let scene = Scene::new();
     scene.proxy.rule(|head| {
-        let is_later = head.header("content-range").is_some_and(|range| !range.starts_with("0-"));
-        let fault = Fault::Answer { status: "400 Bad Request", headers: Vec::new() };
+        let is_later = head
+            .header("content-range")
+            .is_some_and(|range| !range.starts_with("0-"));
+        let fault = Fault::Answer {
+            status: "400 Bad Request",
+            headers: Vec::new(),
+        };
         (head.method() == "PATCH" && is_later).then_some(fault)
     });
     let (_, entries) = scene.push_well();
@@ -145,19 +201,33 @@ fn a_small_limit_on_requests_makes_chunks_smaller() {
     scene.layout = Layout::with_image(2, &[3_000_000]);
     scene.proxy.rule(|head| {
         let length: u64 = head.header("content-length")?.parse().ok()?;
-        let fault = Fault::AnswerEarly { status: "413 Payload Too Large", headers: Vec::new() };
+        let fault = Fault::AnswerEarly {
+            status: "413 Payload Too Large",
+            headers: Vec::new(),
+        };
         (length > 600_000).then_some(fault)
     });
-    let options = push::Options { chunk_size: 2 << 20, ..push::Options::default() };
+    let options = push::Options {
+        chunk_size: 2 << 20,
+        ..push::Options::default()
+    };
     let report = scene.push_with(&options).unwrap();
     let entries = scene.proxy.take();
     assert_eq!(scene.whole(), Some(report.digest));
-    let accepted = entries.iter().filter(|entry| entry.method == "PATCH" && entry.status == 202);
+    let accepted = entries
+        .iter()
+        .filter(|entry| entry.method == "PATCH" && entry.status == 202);
     assert_eq!(accepted.count(), 6, "{entries:?}");
     // Nothing smaller helps: then it is said.
-    let scene = Scene { layout: Layout::with_image(3, &[3_000_000]), ..scene };
+    let scene = Scene {
+        layout: Layout::with_image(3, &[3_000_000]),
+        ..scene
+    };
     scene.proxy.heal();
-    let fault = Fault::Answer { status: "413 Payload Too Large", headers: Vec::new() };
+    let fault = Fault::Answer {
+        status: "413 Payload Too Large",
+        headers: Vec::new(),
+    };
     scene.proxy.fail("PATCH", "/uploads/", 99, fault.clone());
     scene.proxy.fail("PUT", "/uploads/", 99, fault);
     match scene.push_with(&options).unwrap_err() {
@@ -171,10 +241,15 @@ fn the_least_chunk_that_a_registry_names_is_respected() {
     need!("chunk minimum", "docker-registry");
     let scene = Scene::new();
     let name = |head: &mut common::proxy::Head| head.set("OCI-Chunk-Min-Length", "131072");
-    scene.proxy.fail("POST", "/uploads/", 99, Fault::Rewrite(name));
+    scene
+        .proxy
+        .fail("POST", "/uploads/", 99, Fault::Rewrite(name));
     let (_, entries) = scene.push_well();
-    let sizes: Vec<u64> =
-        entries.iter().filter(|entry| entry.method == "PATCH").map(|entry| entry.received).collect();
+    let sizes: Vec<u64> = entries
+        .iter()
+        .filter(|entry| entry.method == "PATCH")
+        .map(|entry| entry.received)
+        .collect();
     assert_eq!(sizes, [131_072, 131_072, LAYER as u64 - 262_144]);
 }
 
@@ -188,26 +263,63 @@ fn odd_answers_to_chunks_are_understood() {
             head.set_status("201");
             head.remove("range");
         },
-        |head| head.set("range", &format!("bytes={}", head.header("range").unwrap_or_default().to_owned())),
+        |head| {
+            head.set(
+                "range",
+                &format!(
+                    "bytes={}",
+                    head.header("range").unwrap_or_default().to_owned()
+                ),
+            )
+        },
     ];
     for change in changes {
         let scene = Scene::new();
-        scene.proxy.fail("PATCH", "/uploads/", 99, Fault::Rewrite(change));
+        scene
+            .proxy
+            .fail("PATCH", "/uploads/", 99, Fault::Rewrite(change));
         let (report, entries) = scene.push_well();
         assert_eq!((patches(&entries), report.retries), (5, 0));
-        assert_eq!(received(&entries), report.transfers.iter().map(|transfer| transfer.size).sum::<u64>());
+        assert_eq!(
+            received(&entries),
+            report
+                .transfers
+                .iter()
+                .map(|transfer| transfer.size)
+                .sum::<u64>()
+        );
     }
 }
 
 #[test]
 fn a_declined_mount_becomes_an_upload() {
     need!("no mount", "docker-registry");
-    for status in ["405 Method Not Allowed", "404 Not Found", "400 Bad Request", "403 Forbidden"] {
+    for status in [
+        "405 Method Not Allowed",
+        "404 Not Found",
+        "400 Bad Request",
+        "403 Forbidden",
+    ] {
         let scene = Scene::new();
-        scene.proxy.fail("POST", "mount=", 99, Fault::Answer { status, headers: Vec::new() });
-        let options = push::Options { mount_from: vec!["other".into()], ..push::Options::default() };
+        scene.proxy.fail(
+            "POST",
+            "mount=",
+            99,
+            Fault::Answer {
+                status,
+                headers: Vec::new(),
+            },
+        );
+        let options = push::Options {
+            mount_from: vec!["other".into()],
+            ..push::Options::default()
+        };
         let report = scene.push_with(&options).unwrap();
-        assert_eq!((report.blobs.mounted, report.blobs.uploaded), (0, 2), "{status}");
+        assert_eq!(
+            (report.blobs.mounted, report.blobs.uploaded),
+            (0, 2),
+            "{status}"
+        );
         assert_eq!(scene.whole(), Some(report.digest));
     }
 }
@@ -265,7 +377,11 @@ fn the_next_run_resumes_where_this_one_stopped() {
     let report = scene.push().unwrap();
     let second = received(&scene.proxy.take());
     assert_eq!(scene.whole(), Some(report.digest.clone()));
-    let resumed: u64 = report.transfers.iter().map(|transfer| transfer.resumed).sum();
+    let resumed: u64 = report
+        .transfers
+        .iter()
+        .map(|transfer| transfer.resumed)
+        .sum();
     assert_eq!(resumed, 3 * CHUNK);
     // The config may have gone in either run.
     let rest = LAYER as u64 - 3 * CHUNK;
@@ -285,19 +401,35 @@ fn a_spoiled_upload_is_begun_again() {
     scene.proxy.heal();
     // The registry forgets it.
     std::fs::remove_dir_all(
-        scene.registry.directory.path().join("store/docker/registry/v2/repositories/app/_uploads"),
+        scene
+            .registry
+            .directory
+            .path()
+            .join("store/docker/registry/v2/repositories/app/_uploads"),
     )
     .unwrap();
     let (report, _) = scene.push_well();
-    assert!(report.transfers.iter().all(|transfer| transfer.resumed == 0));
+    assert!(
+        report
+            .transfers
+            .iter()
+            .all(|transfer| transfer.resumed == 0)
+    );
 }
 
 #[test]
 fn server_errors_are_retried_and_bounded() {
     need!("500", "docker-registry");
-    for status in ["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable"] {
+    for status in [
+        "500 Internal Server Error",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+    ] {
         let scene = Scene::new();
-        let answer = |status| Fault::Answer { status, headers: Vec::new() };
+        let answer = |status| Fault::Answer {
+            status,
+            headers: Vec::new(),
+        };
         for method in ["HEAD", "POST", "PATCH", "PUT"] {
             scene.proxy.fail(method, "/", 1, answer(status));
         }
@@ -305,11 +437,17 @@ fn server_errors_are_retried_and_bounded() {
         assert_eq!(report.retries, 4, "{status}: {:?}", scene.home.told.retries);
     }
     let scene = Scene::new();
-    let fault = Fault::Answer { status: "500 Internal Server Error", headers: Vec::new() };
+    let fault = Fault::Answer {
+        status: "500 Internal Server Error",
+        headers: Vec::new(),
+    };
     scene.proxy.fail("PATCH", "/", 999, fault);
     let (kind, text) = scene.failure();
     assert_eq!(kind, Kind::Unreachable);
-    assert!(text.contains("PATCH http://") && text.contains("app") && text.contains("try: "), "{text}");
+    assert!(
+        text.contains("PATCH http://") && text.contains("app") && text.contains("try: "),
+        "{text}"
+    );
     let tried = patches(&scene.proxy.take());
     assert_eq!(tried, 6, "as many attempts as were allowed");
     assert_eq!(scene.whole(), None);
@@ -320,8 +458,22 @@ fn a_stalled_connection_is_given_up_and_tried_again() {
     need!("stall", "docker-registry");
     let mut scene = Scene::new();
     scene.home.options.timeouts.stall = Duration::from_millis(700);
-    scene.proxy.fail("PATCH", "/uploads/", 1, Fault::Stall { time: Duration::from_secs(20) });
-    scene.proxy.fail("HEAD", "/blobs/", 1, Fault::Stall { time: Duration::from_secs(20) });
+    scene.proxy.fail(
+        "PATCH",
+        "/uploads/",
+        1,
+        Fault::Stall {
+            time: Duration::from_secs(20),
+        },
+    );
+    scene.proxy.fail(
+        "HEAD",
+        "/blobs/",
+        1,
+        Fault::Stall {
+            time: Duration::from_secs(20),
+        },
+    );
     let begin = Instant::now();
     let (report, _) = scene.push_well();
     assert_eq!(report.retries, 2);
@@ -332,14 +484,20 @@ fn a_stalled_connection_is_given_up_and_tried_again() {
 fn a_registry_that_stores_something_else_is_not_believed() {
     need!("wrong digest", "docker-registry");
     let wrong: fn(&mut common::proxy::Head) = |head| {
-        head.set("Docker-Content-Digest", &format!("sha256:{}", "0".repeat(64)));
+        head.set(
+            "Docker-Content-Digest",
+            &format!("sha256:{}", "0".repeat(64)),
+        );
     };
     for part in ["/blobs/uploads/", "/manifests/"] {
         let scene = Scene::new();
         scene.proxy.fail("PUT", part, 99, Fault::Rewrite(wrong));
         let (kind, text) = scene.failure();
         assert_eq!(kind, Kind::Contradiction, "{text}");
-        assert!(text.contains("0000") && text.contains("PUT http://"), "{text}");
+        assert!(
+            text.contains("0000") && text.contains("PUT http://"),
+            "{text}"
+        );
         if part == "/blobs/uploads/" {
             assert_eq!(scene.whole(), None, "the tag was not set");
         }
@@ -349,15 +507,25 @@ fn a_registry_that_stores_something_else_is_not_believed() {
 #[test]
 fn redirects_to_plain_http_elsewhere_are_not_followed() {
     need!("location", "docker-registry");
-    for location in ["ftp://elsewhere.example/x", "http://elsewhere.example/x", "http://[broken"] {
+    for location in [
+        "ftp://elsewhere.example/x",
+        "http://elsewhere.example/x",
+        "http://[broken",
+    ] {
         let scene = Scene::new();
         static LOCATION: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
         *LOCATION.lock().unwrap() = location.to_owned();
-        let change: fn(&mut common::proxy::Head) = |head| head.set("location", &LOCATION.lock().unwrap());
-        scene.proxy.fail("POST", "/uploads/", 99, Fault::Rewrite(change));
+        let change: fn(&mut common::proxy::Head) =
+            |head| head.set("location", &LOCATION.lock().unwrap());
+        scene
+            .proxy
+            .fail("POST", "/uploads/", 99, Fault::Rewrite(change));
         // Loopback registries may name plain HTTP anywhere; the other host is just not there.
         let (kind, text) = scene.failure();
-        assert!(matches!(kind, Kind::Contradiction | Kind::Unreachable), "{text}");
+        assert!(
+            matches!(kind, Kind::Contradiction | Kind::Unreachable),
+            "{text}"
+        );
     }
 }
 
@@ -370,13 +538,19 @@ fn a_pull_resumes_and_verifies() {
     let directory = tempfile::tempdir().unwrap();
     let pull = |name: &str| {
         let path = directory.path().join(name);
-        run(pull::pull(&scene.home.client(), &target, &path, &pull::Options::default()))
+        run(pull::pull(
+            &scene.home.client(),
+            &target,
+            &path,
+            &pull::Options::default(),
+        ))
     };
     scene.proxy.take();
     let mut cuts = 0;
     scene.proxy.rule(move |head| {
         cuts += usize::from(head.path().contains("/blobs/"));
-        (head.path().contains("/blobs/") && cuts <= 3).then_some(Fault::CutAnswer { after: 100_000 })
+        (head.path().contains("/blobs/") && cuts <= 3)
+            .then_some(Fault::CutAnswer { after: 100_000 })
     });
     let pulled = pull("cut").unwrap();
     let answered: u64 = scene
@@ -417,8 +591,10 @@ fn a_pull_resumes_and_verifies() {
     scene.proxy.rule(move |head| {
         let is_first = counted.fetch_add(1, Ordering::Relaxed) < 2;
         let headers = vec![("Retry-After", "0".to_owned())];
-        (head.method() == "GET" && is_first)
-            .then_some(Fault::Answer { status: "429 Too Many Requests", headers })
+        (head.method() == "GET" && is_first).then_some(Fault::Answer {
+            status: "429 Too Many Requests",
+            headers,
+        })
     });
     assert_eq!(pull("busy").unwrap().retries, 2);
 }

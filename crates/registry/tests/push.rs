@@ -13,7 +13,10 @@ use registry::{Digest, Version, pull, source};
 use serde_json::json;
 
 fn options() -> push::Options {
-    push::Options { chunk_size: 64 * 1024, ..push::Options::default() }
+    push::Options {
+        chunk_size: 64 * 1024,
+        ..push::Options::default()
+    }
 }
 
 #[test]
@@ -26,15 +29,29 @@ fn what_was_pushed_is_there_and_an_unchanged_push_asks_once() {
     let target = proxy.reference("team/app:v1");
     run(async {
         let client = home.client();
-        let report = push::push(&client, layout.source(), &target, &options()).await.unwrap();
-        assert_eq!((report.blobs.uploaded, report.blobs.existing, report.retries), (5, 0, 0));
+        let report = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
+        assert_eq!(
+            (report.blobs.uploaded, report.blobs.existing, report.retries),
+            (5, 0, 0)
+        );
         assert_eq!(report.bytes_sent, layout.size());
         let entries = proxy.take();
         assert_eq!(received(&entries) + manifest_size(&layout), layout.size());
-        assert_eq!(count(&entries, "PATCH", "/uploads/"), 2 + 5, "chunks of the two large layers");
-        assert_eq!(check_whole(&client, &target).await, Some(report.digest.clone()));
+        assert_eq!(
+            count(&entries, "PATCH", "/uploads/"),
+            2 + 5,
+            "chunks of the two large layers"
+        );
+        assert_eq!(
+            check_whole(&client, &target).await,
+            Some(report.digest.clone())
+        );
         proxy.take();
-        let again = push::push(&client, layout.source(), &target, &options()).await.unwrap();
+        let again = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
         assert!(again.unchanged);
         assert_eq!((again.requests, again.bytes_sent), (1, 0));
         assert_eq!(again.bytes_saved, layout.size() - manifest_size(&layout));
@@ -66,14 +83,22 @@ fn an_edit_sends_only_the_layer_and_the_config() {
     let target = proxy.reference("app:v1");
     run(async {
         let client = home.client();
-        push::push(&client, first.source(), &target, &options()).await.unwrap();
+        push::push(&client, first.source(), &target, &options())
+            .await
+            .unwrap();
         proxy.take();
-        let report = push::push(&client, second.source(), &target, &options()).await.unwrap();
+        let report = push::push(&client, second.source(), &target, &options())
+            .await
+            .unwrap();
         assert_eq!((report.blobs.uploaded, report.blobs.existing), (2, 5));
         let config = report.transfers.iter().map(|it| it.size).min().unwrap();
         assert_eq!(received(&proxy.take()), 50_000 + config);
         assert_eq!(report.bytes_saved, 500_000);
-        let manifest = client.repository(&target).unwrap().manifest(&Version::Tag("v1".into())).await;
+        let manifest = client
+            .repository(&target)
+            .unwrap()
+            .manifest(&Version::Tag("v1".into()))
+            .await;
         assert_eq!(manifest.unwrap().unwrap().digest.as_str(), image["digest"]);
     });
 }
@@ -87,22 +112,53 @@ fn blobs_of_other_repositories_are_mounted() {
     let home = Home::new();
     run(async {
         let client = home.client();
-        push::push(&client, layout.source(), &proxy.reference("first"), &options()).await.unwrap();
+        push::push(
+            &client,
+            layout.source(),
+            &proxy.reference("first"),
+            &options(),
+        )
+        .await
+        .unwrap();
         proxy.take();
         // The machine remembers.
-        let report = push::push(&client, layout.source(), &proxy.reference("second"), &options()).await.unwrap();
+        let report = push::push(
+            &client,
+            layout.source(),
+            &proxy.reference("second"),
+            &options(),
+        )
+        .await
+        .unwrap();
         assert_eq!((report.blobs.mounted, report.blobs.uploaded), (3, 0));
         assert_eq!(received(&proxy.take()), 0);
-        check_whole(&client, &registry.reference("second")).await.unwrap();
+        check_whole(&client, &registry.reference("second"))
+            .await
+            .unwrap();
     });
     // Another machine is told.
     let other = Home::new();
-    let options = push::Options { mount_from: vec!["none".into(), "first".into()], ..options() };
+    let options = push::Options {
+        mount_from: vec!["none".into(), "first".into()],
+        ..options()
+    };
     run(async {
         let client = other.client();
-        let report = push::push(&client, layout.source(), &proxy.reference("third"), &options).await.unwrap();
+        let report = push::push(
+            &client,
+            layout.source(),
+            &proxy.reference("third"),
+            &options,
+        )
+        .await
+        .unwrap();
         assert_eq!((report.blobs.mounted, report.blobs.uploaded), (3, 0));
-        assert!(report.transfers.iter().all(|transfer| transfer.how == How::Mounted));
+        assert!(
+            report
+                .transfers
+                .iter()
+                .all(|transfer| transfer.how == How::Mounted)
+        );
         assert_eq!(received(&proxy.take()), 0);
     });
     // What is remembered and no longer true costs an upload, nothing else.
@@ -112,10 +168,18 @@ fn blobs_of_other_repositories_are_mounted() {
     registry.restart();
     run(async {
         let client = home.client();
-        let report =
-            push::push(&client, layout.source(), &proxy.reference("fourth"), &self::options()).await.unwrap();
+        let report = push::push(
+            &client,
+            layout.source(),
+            &proxy.reference("fourth"),
+            &self::options(),
+        )
+        .await
+        .unwrap();
         assert_eq!((report.blobs.mounted, report.blobs.uploaded), (0, 3));
-        check_whole(&client, &registry.reference("fourth")).await.unwrap();
+        check_whole(&client, &registry.reference("fourth"))
+            .await
+            .unwrap();
     });
 }
 
@@ -129,21 +193,37 @@ fn several_tags_an_archive_and_digests() {
     run(async {
         let client = home.client();
         let source = source::open(archive.path()).unwrap();
-        let tags = push::Options { tags: vec!["v1".into(), "v2".into(), "v1".into()], ..options() };
-        let report = push::push(&client, source.clone(), &registry.reference("app"), &tags).await.unwrap();
+        let tags = push::Options {
+            tags: vec!["v1".into(), "v2".into(), "v1".into()],
+            ..options()
+        };
+        let report = push::push(&client, source.clone(), &registry.reference("app"), &tags)
+            .await
+            .unwrap();
         assert_eq!(report.tags, ["v1", "v2"]);
         for tag in ["v1", "v2"] {
             let reference = registry.reference(&format!("app:{tag}"));
-            assert_eq!(check_whole(&client, &reference).await, Some(report.digest.clone()));
+            assert_eq!(
+                check_whole(&client, &reference).await,
+                Some(report.digest.clone())
+            );
         }
         let latest = registry.reference("app:latest");
-        assert_eq!(check_whole(&client, &latest).await, None, "no tag that was not asked for");
+        assert_eq!(
+            check_whole(&client, &latest).await,
+            None,
+            "no tag that was not asked for"
+        );
         let by_digest = registry.reference(&format!("other@{}", report.digest));
-        let other = push::push(&client, source.clone(), &by_digest, &options()).await.unwrap();
+        let other = push::push(&client, source.clone(), &by_digest, &options())
+            .await
+            .unwrap();
         assert!(other.tags.is_empty());
         assert_eq!(check_whole(&client, &by_digest).await, Some(report.digest));
         let wrong = registry.reference(&format!("other@{}", Digest::of(b"wrong")));
-        let error = push::push(&client, source, &wrong, &options()).await.unwrap_err();
+        let error = push::push(&client, source, &wrong, &options())
+            .await
+            .unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
     });
 }
@@ -164,28 +244,58 @@ fn nested_indexes_with_platforms() {
     let target = registry.reference("app:v1");
     run(async {
         let client = home.client();
-        let error = push::push(&client, layout.source(), &target, &options()).await.unwrap_err();
+        let error = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("multi, single"), "{error}");
-        let named = push::Options { name: Some("multi".into()), ..options() };
-        let report = push::push(&client, layout.source(), &target, &named).await.unwrap();
+        let named = push::Options {
+            name: Some("multi".into()),
+            ..options()
+        };
+        let report = push::push(&client, layout.source(), &target, &named)
+            .await
+            .unwrap();
         assert_eq!((report.manifests.uploaded, report.blobs.uploaded), (4, 5));
         let digest: Digest = outer["digest"].as_str().unwrap().parse().unwrap();
         assert_eq!(check_whole(&client, &target).await, Some(digest.clone()));
-        assert_eq!(push::push(&client, layout.source(), &target, &named).await.unwrap().requests, 1);
+        assert_eq!(
+            push::push(&client, layout.source(), &target, &named)
+                .await
+                .unwrap()
+                .requests,
+            1
+        );
 
         let directory = tempfile::tempdir().unwrap();
         let all = directory.path().join("all");
-        pull::pull(&client, &target, &all, &pull::Options::default()).await.unwrap();
-        let again = push::push(&client, source::open(&all).unwrap(), &target, &options()).await.unwrap();
+        pull::pull(&client, &target, &all, &pull::Options::default())
+            .await
+            .unwrap();
+        let again = push::push(&client, source::open(&all).unwrap(), &target, &options())
+            .await
+            .unwrap();
         assert!(again.unchanged);
         let one = directory.path().join("one");
-        let platform = pull::Options { platform: Some("linux/arm64".into()), ..pull::Options::default() };
+        let platform = pull::Options {
+            platform: Some("linux/arm64".into()),
+            ..pull::Options::default()
+        };
         let by_digest = target.with_digest(&digest);
-        let report = pull::pull(&client, &by_digest, &one, &platform).await.unwrap();
+        let report = pull::pull(&client, &by_digest, &one, &platform)
+            .await
+            .unwrap();
         assert_eq!(report.fetched, 3);
-        let none = pull::Options { platform: Some("linux/s390x".into()), ..pull::Options::default() };
-        let error = pull::pull(&client, &target, &directory.path().join("none"), &none).await.unwrap_err();
-        assert!(error.to_string().contains("linux/amd64") || error.to_string().contains("linux/arm64"), "{error}");
+        let none = pull::Options {
+            platform: Some("linux/s390x".into()),
+            ..pull::Options::default()
+        };
+        let error = pull::pull(&client, &target, &directory.path().join("none"), &none)
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("linux/amd64") || error.to_string().contains("linux/arm64"),
+            "{error}"
+        );
     });
 }
 
@@ -206,24 +316,41 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
     let subject: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     run(async {
         let client = home.client();
-        let report = push::push(&client, layout.source(), &target, &options()).await.unwrap();
+        let report = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
         assert_eq!(report.manifests.uploaded, 3);
         let repository = client.repository(&target).unwrap();
         let (listed, _) = repository.referrers(&subject, false).await.unwrap();
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].digest.as_str(), sbom["digest"]);
-        assert_eq!(listed[0].artifact_type.as_deref(), Some("application/spdx+json"));
+        assert_eq!(
+            listed[0].artifact_type.as_deref(),
+            Some("application/spdx+json")
+        );
         proxy.take();
-        let again = push::push(&client, layout.source(), &target, &options()).await.unwrap();
+        let again = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
         assert!(again.unchanged);
-        assert_eq!(again.requests, 3, "the tag, and a list for each of two subjects: {:?}", proxy.take());
+        assert_eq!(
+            again.requests,
+            3,
+            "the tag, and a list for each of two subjects: {:?}",
+            proxy.take()
+        );
 
         // Another referrer joins those that are there.
         let provenance = layout.artifact(&image, "application/vnd.in-toto+json", b"provenance");
         layout.list(provenance);
-        let third = push::push(&client, layout.source(), &target, &options()).await.unwrap();
+        let third = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
         assert_eq!((third.unchanged, third.manifests.uploaded), (false, 1));
-        assert_eq!(repository.referrers(&subject, true).await.unwrap().0.len(), 2);
+        assert_eq!(
+            repository.referrers(&subject, true).await.unwrap().0.len(),
+            2
+        );
         assert_eq!(check_whole(&client, &target).await, Some(subject.clone()));
     });
     // A registry that keeps the list itself says so; then no tag is made.
@@ -235,9 +362,18 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
     });
     run(async {
         let client = home.client();
-        push::push(&client, layout.source(), &other, &options()).await.unwrap();
+        push::push(&client, layout.source(), &other, &options())
+            .await
+            .unwrap();
         let repository = client.repository(&other).unwrap();
-        assert!(repository.referrers(&subject, true).await.unwrap().0.is_empty());
+        assert!(
+            repository
+                .referrers(&subject, true)
+                .await
+                .unwrap()
+                .0
+                .is_empty()
+        );
     });
 }
 
@@ -250,12 +386,20 @@ fn a_dry_run_sends_nothing() {
     let layout = Layout::with_image(4, &[1000, 2000]);
     run(async {
         let client = home.client();
-        let dry = push::Options { dry_run: true, ..options() };
-        let report = push::push(&client, layout.source(), &proxy.reference("app"), &dry).await.unwrap();
+        let dry = push::Options {
+            dry_run: true,
+            ..options()
+        };
+        let report = push::push(&client, layout.source(), &proxy.reference("app"), &dry)
+            .await
+            .unwrap();
         assert!(report.dry_run && !report.unchanged);
         assert_eq!((report.blobs.uploaded, report.transfers.len()), (3, 3));
         let entries = proxy.take();
-        assert!(entries.iter().all(|entry| entry.method == "HEAD"), "{entries:?}");
+        assert!(
+            entries.iter().all(|entry| entry.method == "HEAD"),
+            "{entries:?}"
+        );
         assert_eq!(check_whole(&client, &registry.reference("app")).await, None);
     });
 }
@@ -269,7 +413,10 @@ fn damaged_layouts_are_found_before_a_tag_moves() {
     run(async {
         let client = home.client();
         let good = Layout::with_image(5, &[100_000]);
-        let old = push::push(&client, good.source(), &target, &options()).await.unwrap().digest;
+        let old = push::push(&client, good.source(), &target, &options())
+            .await
+            .unwrap()
+            .digest;
         let damage: [fn(&Path); 4] = [
             |path| std::fs::remove_file(path).unwrap(),
             |path| std::fs::write(path, b"short").unwrap(),
@@ -290,19 +437,28 @@ fn damaged_layouts_are_found_before_a_tag_moves() {
                 let layout = Layout::with_image(seed, &[200_000, 1000]);
                 let blob = common::noise(seed * 1000 + at, size);
                 damage(&layout.blob_path(Digest::of(&blob).as_str()));
-                let error = push::push(&client, layout.source(), &target, &options()).await.unwrap_err();
+                let error = push::push(&client, layout.source(), &target, &options())
+                    .await
+                    .unwrap_err();
                 assert_eq!(error.exit_code(), 3, "{number}: {error}");
                 assert!(error.to_string().contains("try: "), "{error}");
             }
             let layout = Layout::with_image(200 + number as u64, &[1000]);
-            let index: serde_json::Value = serde_json::from_slice(&layout.source().index().unwrap()).unwrap();
+            let index: serde_json::Value =
+                serde_json::from_slice(&layout.source().index().unwrap()).unwrap();
             damage(&layout.blob_path(index["manifests"][0]["digest"].as_str().unwrap()));
-            let error = push::push(&client, layout.source(), &target, &options()).await.unwrap_err();
+            let error = push::push(&client, layout.source(), &target, &options())
+                .await
+                .unwrap_err();
             assert_eq!(error.exit_code(), 3, "{number}: {error}");
             assert_eq!(check_whole(&client, &target).await.as_ref(), Some(&old));
         }
     });
-    assert!(home.told.retries.lock().unwrap().is_empty(), "{:?}", home.told.retries);
+    assert!(
+        home.told.retries.lock().unwrap().is_empty(),
+        "{:?}",
+        home.told.retries
+    );
 }
 
 #[test]
@@ -315,12 +471,17 @@ fn a_pull_verifies_and_is_the_same_each_time() {
     run(async {
         let client = home.client();
         let target = registry.reference("app:v1");
-        let digest = push::push(&client, layout.source(), &target, &options()).await.unwrap().digest;
+        let digest = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap()
+            .digest;
         let by_digest = target.with_digest(&digest);
         let mut listings = Vec::new();
         for name in ["one", "two"] {
             let path = directory.path().join(name);
-            let report = pull::pull(&client, &by_digest, &path, &pull::Options::default()).await.unwrap();
+            let report = pull::pull(&client, &by_digest, &path, &pull::Options::default())
+                .await
+                .unwrap();
             assert_eq!((report.fetched, report.bytes_received > 105_000), (4, true));
             listings.push(list(&path));
         }
@@ -328,12 +489,20 @@ fn a_pull_verifies_and_is_the_same_each_time() {
         let path = directory.path().join("one");
         // A spoiled blob is fetched again, and only it.
         let blob = layout.blob_path(Digest::of(&common::noise(6000, 100_000)).as_str());
-        std::fs::write(path.join("blobs/sha256").join(blob.file_name().unwrap()), "spoiled").unwrap();
-        let report = pull::pull(&client, &by_digest, &path, &pull::Options::default()).await.unwrap();
+        std::fs::write(
+            path.join("blobs/sha256").join(blob.file_name().unwrap()),
+            "spoiled",
+        )
+        .unwrap();
+        let report = pull::pull(&client, &by_digest, &path, &pull::Options::default())
+            .await
+            .unwrap();
         assert_eq!((report.fetched, report.existing), (1, 3));
         assert_eq!(list(&path), listings[0]);
         // A second image joins, under its tag.
-        pull::pull(&client, &target, &path, &pull::Options::default()).await.unwrap();
+        pull::pull(&client, &target, &path, &pull::Options::default())
+            .await
+            .unwrap();
         let index: serde_json::Value =
             serde_json::from_slice(&std::fs::read(path.join("index.json")).unwrap()).unwrap();
         assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
@@ -341,7 +510,9 @@ fn a_pull_verifies_and_is_the_same_each_time() {
         let foreign = directory.path().join("foreign");
         std::fs::create_dir(&foreign).unwrap();
         std::fs::write(foreign.join("thesis.txt"), "").unwrap();
-        let error = pull::pull(&client, &target, &foreign, &pull::Options::default()).await.unwrap_err();
+        let error = pull::pull(&client, &target, &foreign, &pull::Options::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
         assert_eq!(list(&foreign).len(), 1);
     });
@@ -389,14 +560,30 @@ fn other_tools_read_what_was_pushed() {
     header.set_size(5);
     header.set_mode(0o644);
     header.set_cksum();
-    tar.append_data(&mut header, "hello", &b"hello"[..]).unwrap();
+    tar.append_data(&mut header, "hello", &b"hello"[..])
+        .unwrap();
     let layer = tar.into_inner().unwrap();
     let image = layout_with_tar.image(&[layer], "amd64");
     layout_with_tar.list(image);
     let digest = run(async {
         let client = home.client();
-        push::push(&client, layout_with_tar.source(), &registry.reference("real:v1"), &options()).await.unwrap();
-        push::push(&client, layout.source(), &registry.reference("app:v1"), &options()).await.unwrap().digest
+        push::push(
+            &client,
+            layout_with_tar.source(),
+            &registry.reference("real:v1"),
+            &options(),
+        )
+        .await
+        .unwrap();
+        push::push(
+            &client,
+            layout.source(),
+            &registry.reference("app:v1"),
+            &options(),
+        )
+        .await
+        .unwrap()
+        .digest
     });
     let reference = registry.reference("app:v1").to_string();
     let directory = tempfile::tempdir().unwrap();
@@ -406,14 +593,38 @@ fn other_tools_read_what_was_pushed() {
         let told = tool("skopeo", &["inspect", "--tls-verify=false", &remote]);
         assert!(told.contains(digest.as_str()));
         let local = format!("oci:{}:v1", path("skopeo"));
-        tool("skopeo", &["copy", "--src-tls-verify=false", "--preserve-digests", &remote, &local]);
+        tool(
+            "skopeo",
+            &[
+                "copy",
+                "--src-tls-verify=false",
+                "--preserve-digests",
+                &remote,
+                &local,
+            ],
+        );
         if common::has("umoci") {
             let remote = format!("docker://{}", registry.reference("real:v1"));
             let local = format!("oci:{}:v1", path("umoci"));
-            tool("skopeo", &["copy", "--src-tls-verify=false", "--preserve-digests", &remote, &local]);
+            tool(
+                "skopeo",
+                &[
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--preserve-digests",
+                    &remote,
+                    &local,
+                ],
+            );
             let (image, bundle) = (format!("{}:v1", path("umoci")), path("bundle"));
-            tool("umoci", &["unpack", "--rootless", "--image", &image, &bundle]);
-            assert_eq!(std::fs::read(format!("{bundle}/rootfs/hello")).unwrap(), b"hello");
+            tool(
+                "umoci",
+                &["unpack", "--rootless", "--image", &image, &bundle],
+            );
+            assert_eq!(
+                std::fs::read(format!("{bundle}/rootfs/hello")).unwrap(),
+                b"hello"
+            );
         } else {
             common::skip("readers: umoci", "umoci is not installed");
         }
@@ -421,29 +632,59 @@ fn other_tools_read_what_was_pushed() {
         common::skip("readers: skopeo", "skopeo is not installed");
     }
     if common::has("oras") {
-        let told = tool("oras", &["manifest", "fetch", "--plain-http", "--descriptor", &reference]);
+        let told = tool(
+            "oras",
+            &[
+                "manifest",
+                "fetch",
+                "--plain-http",
+                "--descriptor",
+                &reference,
+            ],
+        );
         assert!(told.contains(digest.as_str()), "{told}");
         let local = format!("{}:v1", path("oras"));
-        tool("oras", &["cp", "--from-plain-http", "--to-oci-layout", &reference, &local]);
+        tool(
+            "oras",
+            &[
+                "cp",
+                "--from-plain-http",
+                "--to-oci-layout",
+                &reference,
+                &local,
+            ],
+        );
     } else {
         common::skip("readers: oras", "oras is not installed");
     }
     if is_registry_tool_crane() {
-        assert_eq!(tool("crane", &["digest", "--insecure", &reference]).trim(), digest.as_str());
+        assert_eq!(
+            tool("crane", &["digest", "--insecure", &reference]).trim(),
+            digest.as_str()
+        );
         // The layers of these images are not compressed, which only its fast mode takes.
         let real = registry.reference("real:v1").to_string();
-        tool("crane", &["validate", "--insecure", "--fast", "--remote", &real]);
+        tool(
+            "crane",
+            &["validate", "--insecure", "--fast", "--remote", &real],
+        );
     } else {
-        common::skip("readers: crane", "go-containerregistry's crane is not installed");
+        common::skip(
+            "readers: crane",
+            "go-containerregistry's crane is not installed",
+        );
     }
 }
 
 /// Other programs have that name too.
 fn is_registry_tool_crane() -> bool {
     common::has("crane")
-        && Command::new("crane").arg("--help").output().is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).contains("container images")
-        })
+        && Command::new("crane")
+            .arg("--help")
+            .output()
+            .is_ok_and(|output| {
+                String::from_utf8_lossy(&output.stdout).contains("container images")
+            })
 }
 
 #[test]
@@ -462,19 +703,34 @@ fn layouts_of_other_tools_can_be_pushed() {
         pushes.push(name);
     }
     if common::has("umoci") {
-        tool("umoci", &["init", "--layout", path("umoci").to_str().unwrap()]);
-        tool("umoci", &["new", "--image", &format!("{}:v1", path("umoci").display())]);
+        tool(
+            "umoci",
+            &["init", "--layout", path("umoci").to_str().unwrap()],
+        );
+        tool(
+            "umoci",
+            &["new", "--image", &format!("{}:v1", path("umoci").display())],
+        );
         pushes.push("umoci");
     } else {
         common::skip("writers: umoci", "umoci is not installed");
     }
     if common::has("buildah") {
         let storage = path("storage").display().to_string();
-        let root = ["--root", &storage, "--runroot", &storage, "--storage-driver", "vfs"];
+        let root = [
+            "--root",
+            &storage,
+            "--runroot",
+            &storage,
+            "--storage-driver",
+            "vfs",
+        ];
         let buildah = |arguments: &[&str]| tool("buildah", &[&root[..], arguments].concat());
         let container = buildah(&["from", "scratch"]).trim().to_owned();
         buildah(&["config", "--label", "made=here", &container]);
-        let image = buildah(&["commit", "--format", "oci", &container]).trim().to_owned();
+        let image = buildah(&["commit", "--format", "oci", &container])
+            .trim()
+            .to_owned();
         let to = format!("oci:{}:v1", path("buildah").display());
         buildah(&["push", &image, &to]);
         pushes.push("buildah");
@@ -486,8 +742,14 @@ fn layouts_of_other_tools_can_be_pushed() {
         for name in pushes {
             let source = source::open(&path(name)).unwrap();
             let target = registry.reference(&format!("{}:v1", name.replace('.', "-")));
-            let report = push::push(&client, source, &target, &options()).await.unwrap();
-            assert_eq!(check_whole(&client, &target).await, Some(report.digest), "{name}");
+            let report = push::push(&client, source, &target, &options())
+                .await
+                .unwrap();
+            assert_eq!(
+                check_whole(&client, &target).await,
+                Some(report.digest),
+                "{name}"
+            );
         }
     });
 }
@@ -507,12 +769,19 @@ fn foreign_layers_stay_where_they_are() {
     let docker = registry::media_type::DOCKER_MANIFEST;
     let mut config = config;
     config["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
-    let manifest = json!({"schemaVersion": 2, "mediaType": docker, "config": config, "layers": [foreign]});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": docker, "config": config, "layers": [foreign]});
     let manifest = layout.blob(docker, manifest.to_string().as_bytes());
     layout.list(manifest);
     run(async {
         let client = home.client();
-        let report = push::push(&client, layout.source(), &proxy.reference("app"), &options()).await;
+        let report = push::push(
+            &client,
+            layout.source(),
+            &proxy.reference("app"),
+            &options(),
+        )
+        .await;
         // The registry decides whether it takes such images; either way the layer was not looked for.
         assert_eq!(received(&proxy.take()), 2);
         match report {

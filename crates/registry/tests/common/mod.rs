@@ -78,7 +78,12 @@ impl Registry {
         let path = directory.path().join("config.yml");
         // JSON is YAML.
         std::fs::write(&path, config.to_string()).unwrap();
-        let mut registry = Registry { child: None, config: path, address, directory };
+        let mut registry = Registry {
+            child: None,
+            config: path,
+            address,
+            directory,
+        };
         registry.restart();
         registry
     }
@@ -98,7 +103,10 @@ impl Registry {
         self.child = Some(child);
         let begin = Instant::now();
         while TcpStream::connect(self.address).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "docker-registry does not start");
+            assert!(
+                begin.elapsed() < Duration::from_secs(20),
+                "docker-registry does not start"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -125,7 +133,10 @@ impl Drop for Registry {
 
 /// An address that nobody listens on, at the moment.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// Remembers what a client told.
@@ -170,10 +181,17 @@ impl Home {
                 longest_wait: Duration::from_millis(200),
                 longest_asked: Duration::from_secs(5),
             },
-            timeouts: Timeouts { stall: Duration::from_secs(5), ..Timeouts::default() },
+            timeouts: Timeouts {
+                stall: Duration::from_secs(5),
+                ..Timeouts::default()
+            },
             ..Options::new(environment)
         };
-        Home { directory, options, told: Arc::default() }
+        Home {
+            directory,
+            options,
+            told: Arc::default(),
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -212,8 +230,16 @@ impl Layout {
     pub fn new() -> Layout {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
-        std::fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        let layout = Layout { directory, listed: Vec::new(), sizes: BTreeMap::new() };
+        std::fs::write(
+            directory.path().join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
+        let layout = Layout {
+            directory,
+            listed: Vec::new(),
+            sizes: BTreeMap::new(),
+        };
         layout.write_index();
         layout
     }
@@ -221,8 +247,11 @@ impl Layout {
     /// A layout with one image of layers of these sizes.
     pub fn with_image(seed: u64, sizes: &[usize]) -> Layout {
         let mut layout = Layout::new();
-        let layers: Vec<Vec<u8>> =
-            sizes.iter().enumerate().map(|(at, size)| noise(seed * 1000 + at as u64, *size)).collect();
+        let layers: Vec<Vec<u8>> = sizes
+            .iter()
+            .enumerate()
+            .map(|(at, size)| noise(seed * 1000 + at as u64, *size))
+            .collect();
         let image = layout.image(&layers, "amd64");
         layout.list(image);
         layout
@@ -242,7 +271,9 @@ impl Layout {
     }
 
     pub fn blob_path(&self, digest: &str) -> PathBuf {
-        self.path().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+        self.path()
+            .join("blobs/sha256")
+            .join(digest.trim_start_matches("sha256:"))
     }
 
     /// Adds a blob and gives a descriptor of it.
@@ -255,17 +286,21 @@ impl Layout {
 
     /// Adds an image and gives a descriptor of it.
     pub fn image(&mut self, layers: &[Vec<u8>], architecture: &str) -> Value {
-        let layers: Vec<Value> =
-            layers.iter().map(|layer| self.blob("application/vnd.oci.image.layer.v1.tar", layer)).collect();
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|layer| self.blob("application/vnd.oci.image.layer.v1.tar", layer))
+            .collect();
         let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
         let config = json!({
             "architecture": architecture, "os": "linux", "config": {},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
-        let config = self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+        let config = self.blob(
+            "application/vnd.oci.image.config.v1+json",
+            config.to_string().as_bytes(),
+        );
         let media_type = registry::media_type::MANIFEST;
-        let manifest =
-            json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
         let mut descriptor = self.blob(media_type, manifest.to_string().as_bytes());
         descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
         descriptor
@@ -334,11 +369,21 @@ pub async fn check_whole(client: &Client, reference: &Reference) -> Option<Diges
                 length += piece.len() as u64;
                 hasher.update(&piece);
             }
-            assert_eq!((hasher.finish(), length), (blob.digest.clone(), blob.size), "a blob of {reference}");
+            assert_eq!(
+                (hasher.finish(), length),
+                (blob.digest.clone(), blob.size),
+                "a blob of {reference}"
+            );
         }
         for child in &manifest.manifests {
             let version = registry::Version::Digest(child.digest.clone());
-            waiting.push(repository.manifest(&version).await.unwrap().expect("a child of an index"));
+            waiting.push(
+                repository
+                    .manifest(&version)
+                    .await
+                    .unwrap()
+                    .expect("a child of an index"),
+            );
         }
     }
     Some(digest)

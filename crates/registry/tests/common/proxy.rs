@@ -26,11 +26,15 @@ impl Head {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn remove(&mut self, name: &str) {
-        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self.headers
+            .retain(|(own, _)| !own.eq_ignore_ascii_case(name));
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
@@ -39,11 +43,17 @@ impl Head {
     }
 
     pub fn set_status(&mut self, status: &str) {
-        self.line = vec!["HTTP/1.1".to_owned(), status.to_owned(), "Changed".to_owned()];
+        self.line = vec![
+            "HTTP/1.1".to_owned(),
+            status.to_owned(),
+            "Changed".to_owned(),
+        ];
     }
 
     fn length(&self) -> u64 {
-        self.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
+        self.header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0)
     }
 
     fn write(&self, stream: &mut impl Write) -> io::Result<()> {
@@ -60,9 +70,15 @@ impl Head {
 #[derive(Clone)]
 pub enum Fault {
     /// The proxy answers by itself, after reading the body.
-    Answer { status: &'static str, headers: Vec<(&'static str, String)> },
+    Answer {
+        status: &'static str,
+        headers: Vec<(&'static str, String)>,
+    },
     /// The proxy answers by itself at once and closes, with the body still on its way.
-    AnswerEarly { status: &'static str, headers: Vec<(&'static str, String)> },
+    AnswerEarly {
+        status: &'static str,
+        headers: Vec<(&'static str, String)>,
+    },
     /// The connection is reset after so many bytes of the body; the registry sees none of them.
     Reset { after: u64 },
     /// The registry gets the request, the client gets a reset for an answer.
@@ -177,12 +193,19 @@ impl Drop for Proxy {
 
 /// Bytes of uploads that were received, whatever became of them.
 pub fn received(entries: &[Entry]) -> u64 {
-    entries.iter().filter(|entry| entry.path.contains("/blobs/")).map(|entry| entry.received).sum()
+    entries
+        .iter()
+        .filter(|entry| entry.path.contains("/blobs/"))
+        .map(|entry| entry.received)
+        .sum()
 }
 
 /// How many requests there were with this method and this in their path.
 pub fn count(entries: &[Entry], method: &str, part: &str) -> usize {
-    entries.iter().filter(|entry| entry.method == method && entry.path.contains(part)).count()
+    entries
+        .iter()
+        .filter(|entry| entry.method == method && entry.path.contains(part))
+        .count()
 }
 
 fn serve(state: &State, stream: TcpStream) {
@@ -197,14 +220,24 @@ fn serve(state: &State, stream: TcpStream) {
 
 /// Whether the connection can go on.
 fn serve_one(state: &State, reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
-    let Some(head) = read_head(reader)? else { return Ok(false) };
-    let fault = state.rules.lock().unwrap().iter_mut().find_map(|rule| rule(&head));
+    let Some(head) = read_head(reader)? else {
+        return Ok(false);
+    };
+    let fault = state
+        .rules
+        .lock()
+        .unwrap()
+        .iter_mut()
+        .find_map(|rule| rule(&head));
     let delay = *state.delay.lock().unwrap();
     std::thread::sleep(delay);
     let mut entry = Entry {
         method: head.method().to_owned(),
         path: head.path().to_owned(),
-        range: head.header("content-range").or(head.header("range")).map(str::to_owned),
+        range: head
+            .header("content-range")
+            .or(head.header("range"))
+            .map(str::to_owned),
         status: 0,
         received: 0,
         answered: 0,
@@ -273,13 +306,17 @@ fn handle(
     forwarded.set("connection", "close");
     forwarded.write(upstream.get_mut())?;
     io::copy(&mut body, upstream.get_mut())?;
-    let Some(mut response) = read_head(&mut upstream)? else { return Ok(false) };
+    let Some(mut response) = read_head(&mut upstream)? else {
+        return Ok(false);
+    };
     response.remove("connection");
     let has_body = head.method() != "HEAD" && response.line[1] != "204";
     let mut answered = Vec::new();
     if has_body {
         match response.header("content-length") {
-            Some(_) => upstream.take(response.length()).read_to_end(&mut answered)?,
+            Some(_) => upstream
+                .take(response.length())
+                .read_to_end(&mut answered)?,
             None => {
                 if response.header("transfer-encoding").is_some() {
                     answered = read_chunks(&mut upstream)?;
@@ -317,11 +354,7 @@ fn handle(
     Ok(true)
 }
 
-fn answer(
-    stream: &mut TcpStream,
-    status: &str,
-    headers: &[(&str, String)],
-) -> io::Result<()> {
+fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, String)]) -> io::Result<()> {
     let mut text = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n");
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
@@ -344,11 +377,19 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
         lines.push(line);
     }
     let mut lines = lines.into_iter();
-    let Some(first) = lines.next() else { return Ok(None) };
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
     let headers = lines
-        .filter_map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
+        .filter_map(|line| {
+            line.split_once(':')
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        })
         .collect();
-    Ok(Some(Head { line: first.split(' ').map(str::to_owned).collect(), headers }))
+    Ok(Some(Head {
+        line: first.split(' ').map(str::to_owned).collect(),
+        headers,
+    }))
 }
 
 fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
@@ -367,7 +408,10 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 
 /// Closes so that the other side sees a reset instead of an end.
 fn reset(stream: &TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     // SAFETY: the descriptor is open and the pointer and length describe `linger`.
     unsafe {
         libc::setsockopt(

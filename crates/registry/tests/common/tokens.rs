@@ -41,12 +41,16 @@ impl TokenServer {
     /// Starts one that knows ann, whose password is "secret", and the refresh token.
     pub fn start() -> TokenServer {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        let certificate = rcgen::CertificateParams::new(Vec::new())
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("roots.pem"), certificate.pem()).unwrap();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let signer = Signer {
-            key: EcdsaKeyPair::from_pkcs8(algorithm, &key.serialize_der(), &SystemRandom::new()).unwrap(),
+            key: EcdsaKeyPair::from_pkcs8(algorithm, &key.serialize_der(), &SystemRandom::new())
+                .unwrap(),
             certificate: STANDARD.encode(certificate.der()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -59,7 +63,12 @@ impl TokenServer {
                 let _ = serve(stream, &signer, &shared, &shared_hidden);
             }
         });
-        TokenServer { address, asked, hidden, directory }
+        TokenServer {
+            address,
+            asked,
+            hidden,
+            directory,
+        }
     }
 
     /// The settings with which docker-registry believes its tokens.
@@ -92,7 +101,9 @@ fn serve(
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         match name.to_ascii_lowercase().as_str() {
             "authorization" => authorization = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap_or(0),
@@ -102,38 +113,67 @@ fn serve(
     let mut body = String::new();
     reader.by_ref().take(length).read_to_string(&mut body)?;
     let method = first.split(' ').next().unwrap_or_default().to_owned();
-    let query = first.split(' ').nth(1).and_then(|path| path.split_once('?')).map_or("", |(_, query)| query);
+    let query = first
+        .split(' ')
+        .nth(1)
+        .and_then(|path| path.split_once('?'))
+        .map_or("", |(_, query)| query);
     let fields = parse(if method == "POST" { &body } else { query });
     let scopes: Vec<String> = fields
         .iter()
         .filter(|(name, _)| name == "scope")
         .flat_map(|(_, value)| value.split(' ').map(str::to_owned))
         .collect();
-    let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let field = |wanted: &str| {
+        fields
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
+    };
     let user = match (method.as_str(), authorization) {
         ("POST", _) if field("refresh_token") == Some(REFRESH_TOKEN) => Some("ann".to_owned()),
         ("GET", Some(value)) if value == format!("Basic {}", STANDARD.encode("ann:secret")) => {
             Some("ann".to_owned())
         }
         ("GET", None) => None,
-        _ => return respond(reader.get_mut(), "401 Unauthorized", &json!({"errors": [{"code": "DENIED"}]})),
+        _ => {
+            return respond(
+                reader.get_mut(),
+                "401 Unauthorized",
+                &json!({"errors": [{"code": "DENIED"}]}),
+            );
+        }
     };
     let is_hidden = |scope: &String| {
         let hidden = hidden.lock().unwrap();
-        scope.split(':').nth(1).is_some_and(|repository| hidden.iter().any(|it| it == repository))
+        scope
+            .split(':')
+            .nth(1)
+            .is_some_and(|repository| hidden.iter().any(|it| it == repository))
     };
-    asked.lock().unwrap().push(Asked { method, scopes: scopes.clone(), user: user.clone() });
+    asked.lock().unwrap().push(Asked {
+        method,
+        scopes: scopes.clone(),
+        user: user.clone(),
+    });
     if scopes.iter().any(is_hidden) {
         return respond(reader.get_mut(), "403 Forbidden", &json!({}));
     }
     let token = sign(signer, user.as_deref(), &scopes);
-    respond(reader.get_mut(), "200 OK", &json!({"token": token, "expires_in": 300}))
+    respond(
+        reader.get_mut(),
+        "200 OK",
+        &json!({"token": token, "expires_in": 300}),
+    )
 }
 
 fn respond(stream: &mut TcpStream, status: &str, body: &Value) -> std::io::Result<()> {
     let body = body.to_string();
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 /// ann may do everything, the unknown may read.
@@ -148,7 +188,10 @@ fn sign(signer: &Signer, user: Option<&str>, scopes: &[String]) -> String {
             Some(json!({"type": kind, "name": name, "actions": actions}))
         })
         .collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [signer.certificate]});
     let claims = json!({
         "iss": ISSUER, "sub": user.unwrap_or_default(), "aud": SERVICE,
@@ -156,7 +199,10 @@ fn sign(signer: &Signer, user: Option<&str>, scopes: &[String]) -> String {
     });
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", encode(&header), encode(&claims));
-    let signature = signer.key.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
+    let signature = signer
+        .key
+        .sign(&SystemRandom::new(), text.as_bytes())
+        .unwrap();
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
 }
 
