@@ -251,6 +251,12 @@ impl Pull<'_> {
         let digest = &descriptor.digest;
         let progress = self.client.progress();
         if self.layout.has(descriptor)? {
+            let size = descriptor.size;
+            progress.event(Event::Blob {
+                digest,
+                offset: size,
+                size,
+            });
             progress.event(Event::Done {
                 digest,
                 how: Arrival::Existing,

@@ -521,6 +521,11 @@ impl<'a> Push<'a> {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let progress = self.client.progress();
         let Some(session) = self.mount(&digest).await? else {
+            progress.event(Event::Blob {
+                digest: &digest,
+                offset: size,
+                size,
+            });
             progress.event(Event::Done {
                 digest: &digest,
                 how: Arrival::Mounted,

@@ -295,7 +295,8 @@ impl Wire {
             Cause::Http(error) => {
                 let text = innermost(error);
                 let is_tls = is_tls_problem(error);
-                let never_reached = error.is_connect() && !self.reached.load(Ordering::Relaxed);
+                let is_first = !self.reached.load(Ordering::Relaxed);
+                let never_reached = error.is_connect() && is_first && !is_reset(error);
                 let remedy = if is_tls {
                     "name the authority that signed the registry's certificate by --ca-file, the certificate it wants \
                      from you by --cert and --key; or --plain-http where it speaks no TLS"
@@ -355,6 +356,20 @@ fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<rustls::Error>().is_some()
         || wrapped.is_some_and(|inner| is_tls_problem(inner))
         || error.source().is_some_and(is_tls_problem)
+}
+
+/// Whether the other side cut a connection that it had accepted.
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    let own = error.downcast_ref::<std::io::Error>();
+    let wrapped = own.and_then(std::io::Error::get_ref);
+    own.is_some_and(|own| {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        matches!(
+            own.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    }) || wrapped.is_some_and(|inner| is_reset(inner))
+        || error.source().is_some_and(is_reset)
 }
 
 /// Method and URL for messages: the query may hold secrets and says nothing to people.
