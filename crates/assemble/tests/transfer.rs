@@ -96,20 +96,20 @@ fn push_says_what_it_did_to_people_and_to_programs() {
     ] {
         assert!(!image[field].is_null(), "{field}");
     }
-    let archive = layout.archive();
-    let archive = archive.path().to_str().unwrap();
+    let (one, two) = (home.path().join("one"), home.path().join("two.tar"));
+    std::os::unix::fs::symlink(path, &one).unwrap();
+    std::fs::copy(layout.archive().path(), &two).unwrap();
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
     let to = format!("{}/all/", registry.address);
-    let (out, _) = expect(
-        0,
-        home.path(),
-        &[
-            "push", path, archive, "--to", &to, "-t", "v1", "-t", "v2", "--json",
-        ],
-    );
+    let arguments = [
+        "push", one, two, "--to", &to, "-t", "v1", "-t", "v2", "--json",
+    ];
+    let (out, _) = expect(0, home.path(), &arguments);
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["images"].as_array().unwrap().len(), 2);
     assert_eq!(report["images"][1]["blobs"]["mounted"], 3);
     assert_eq!(report["images"][0]["tags"], json!(["v1", "v2"]));
+    assert_eq!(report["images"][1]["repository"], format!("{to}two"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::error::{Error, Failure, Kind};
 use crate::progress::{Arrival, Event};
 use crate::reference::{Reference, Version};
 use crate::repository::Repository;
-use crate::transport::Trouble;
 use crate::tree::{MAX_DEPTH, MAX_MANIFESTS, MAX_TOTAL_SIZE, Tree};
+use crate::wire::Trouble;
 
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 

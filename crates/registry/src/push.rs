@@ -16,9 +16,9 @@ use crate::progress::{Arrival, Event};
 use crate::reference::{Reference, Version};
 use crate::repository::{Mount, ReferrersKeeper, Repository, Session};
 use crate::source::Source;
-use crate::transport::Counters;
 use crate::tree::Tree;
 use crate::upload::{Upload, missing_blob};
+use crate::wire::Counters;
 
 /// How many questions (HEAD requests) are asked at the same time.
 const QUESTIONS: usize = 8;

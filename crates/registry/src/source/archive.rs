@@ -200,32 +200,44 @@ impl Members<'_> {
         let bytes = self.read(start, size)?;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
-            let (record, after) = split_record(rest)
+            let record = first_record(rest)
                 .ok_or_else(|| bad(format!("a damaged extended header at byte {start}")))?;
-            rest = after;
-            match record {
-                (b"path", value) => extension.name = Some(text(value)),
-                (b"size", value) => {
+            rest = &rest[record.length..];
+            let value = record.value;
+            match record.key {
+                b"path" => extension.name = Some(text(value)),
+                b"size" => {
                     let size = std::str::from_utf8(value)
                         .ok()
                         .and_then(|size| size.parse().ok());
                     extension.size =
                         Some(size.ok_or_else(|| bad("a size that is no number".to_owned()))?);
                 }
-                (key, _) => extension.is_sparse |= key.starts_with(b"GNU.sparse"),
+                key => extension.is_sparse |= key.starts_with(b"GNU.sparse"),
             }
         }
         Ok(())
     }
 }
 
-/// Splits the first record off: its key and value, and the rest.
-fn split_record(bytes: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
+/// A record of an extended header, and where the next one begins.
+struct Record<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    length: usize,
+}
+
+/// Reads the first record of `bytes`.
+fn first_record(bytes: &[u8]) -> Option<Record<'_>> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
     let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|byte| *byte == b'=')?;
-    Some(((&record[..equals], &record[equals + 1..]), &bytes[length..]))
+    Some(Record {
+        key: &record[..equals],
+        value: &record[equals + 1..],
+        length,
+    })
 }
 
 fn is_extension(kind: u8) -> bool {
