@@ -306,10 +306,11 @@ impl<'a> Push<'a> {
             .try_collect::<Vec<String>>()
             .await?;
         let is_current = stale.is_empty() && !tags.is_empty();
-        let manifests = if is_current {
-            Vec::new()
-        } else {
-            self.lacking(&tree.manifests).await?
+        let manifests = match &tree.manifests[..] {
+            _ if is_current => Vec::new(),
+            // Setting the tag sends a lone manifest anyway: asking for it would only take time.
+            [only] if !tags.is_empty() => vec![only],
+            all => self.lacking(all).await?,
         };
         let unlisted = self.find_unlisted(is_current).await?;
         let is_listed = |manifest: &Manifest| {

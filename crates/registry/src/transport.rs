@@ -193,6 +193,10 @@ impl Transport {
             {
                 return Ok(reply);
             }
+            // Nothing to show: asking again would get the same answer.
+            if self.auth.header(&self.wire, &call.scopes).await?.is_none() {
+                return Ok(reply);
+            }
             let _ = reply.response_bytes(MAX_ERROR_BODY).await;
             challenges += 1;
         }

@@ -63,6 +63,11 @@ fn basic_authentication() {
     let mut home = Home::new();
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
     assert_eq!(kind, Kind::Denied);
+    assert_eq!(
+        proxy.take().len(),
+        1,
+        "without credentials nothing is tried again"
+    );
     assert!(
         text.contains(&format!("docker login {}", proxy.address)) && text.contains("HEAD http://"),
         "{text}"

@@ -155,7 +155,7 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
         became_new += usize::from(found == new_digest);
 
         // What the killed one had under way comes to its end at the proxy.
-        std::thread::sleep(Duration::from_millis(50));
+        proxy.settle();
         let missing = run(lacking(&observer, &direct, &blobs));
         proxy.take();
         let report = run(push::push(
