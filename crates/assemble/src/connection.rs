@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use registry::progress::{Arrival, Event, Progress};
+use registry::progress::{Event, Progress};
 use registry::{Client, ClientCertificate, Credentials, Digest, Options};
 
 /// Options of a connection to a registry.
@@ -174,10 +174,7 @@ impl Progress for Display {
                 }
                 self.bar.set_position(blobs.position());
             }
-            Event::Done {
-                digest,
-                how: Arrival::Transferred,
-            } => {
+            Event::Done { digest, .. } => {
                 let mut blobs = self.blobs();
                 if let Some((_, size)) = blobs.under_way.remove(digest) {
                     blobs.done += size;

@@ -17,7 +17,7 @@ use crate::client::{Environment, Options};
 use crate::credentials::{self, Credentials};
 use crate::error::{Error, Failure, Kind};
 use crate::reference::{Reference, host_without_port, is_loopback};
-use crate::transport::{Outgoing, Payload, Trouble, Wire};
+use crate::wire::{Outgoing, Payload, Trouble, Wire, server_message};
 
 const CLIENT_ID: &str = "crateyard";
 /// What the specification lets a client assume where `expires_in` is missing, in seconds.
@@ -196,7 +196,7 @@ impl Auth {
             };
             let detail = format!(
                 "the token server refused: {status}{}",
-                crate::transport::server_message(&bytes)
+                server_message(&bytes)
             );
             return Err(denied(detail, kind));
         }

@@ -36,6 +36,7 @@ mod tls;
 mod transport;
 mod tree;
 mod upload;
+mod wire;
 
 pub use client::{Client, Environment, Options, Timeouts, run};
 pub use content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform, media_type};

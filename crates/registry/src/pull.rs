@@ -18,8 +18,8 @@ use crate::error::{Error, Failure, Kind};
 use crate::progress::{Arrival, Event};
 use crate::reference::{Reference, Version};
 use crate::repository::Repository;
-use crate::transport::Trouble;
 use crate::tree::{MAX_DEPTH, MAX_MANIFESTS, MAX_TOTAL_SIZE, Tree};
+use crate::wire::Trouble;
 
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -251,6 +251,12 @@ impl Pull<'_> {
         let digest = &descriptor.digest;
         let progress = self.client.progress();
         if self.layout.has(descriptor)? {
+            let size = descriptor.size;
+            progress.event(Event::Blob {
+                digest,
+                offset: size,
+                size,
+            });
             progress.event(Event::Done {
                 digest,
                 how: Arrival::Existing,

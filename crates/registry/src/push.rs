@@ -16,9 +16,9 @@ use crate::progress::{Arrival, Event};
 use crate::reference::{Reference, Version};
 use crate::repository::{Mount, ReferrersKeeper, Repository, Session};
 use crate::source::Source;
-use crate::transport::Counters;
 use crate::tree::Tree;
 use crate::upload::{Upload, missing_blob};
+use crate::wire::Counters;
 
 /// How many questions (HEAD requests) are asked at the same time.
 const QUESTIONS: usize = 8;
@@ -306,10 +306,11 @@ impl<'a> Push<'a> {
             .try_collect::<Vec<String>>()
             .await?;
         let is_current = stale.is_empty() && !tags.is_empty();
-        let manifests = if is_current {
-            Vec::new()
-        } else {
-            self.lacking(&tree.manifests).await?
+        let manifests = match &tree.manifests[..] {
+            _ if is_current => Vec::new(),
+            // Setting the tag sends a lone manifest anyway: asking for it would only take time.
+            [only] if !tags.is_empty() => vec![only],
+            all => self.lacking(all).await?,
         };
         let unlisted = self.find_unlisted(is_current).await?;
         let is_listed = |manifest: &Manifest| {
@@ -521,6 +522,11 @@ impl<'a> Push<'a> {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let progress = self.client.progress();
         let Some(session) = self.mount(&digest).await? else {
+            progress.event(Event::Blob {
+                digest: &digest,
+                offset: size,
+                size,
+            });
             progress.event(Event::Done {
                 digest: &digest,
                 how: Arrival::Mounted,

@@ -10,7 +10,8 @@ use crate::content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Failure, Kind};
 use crate::reference::{Reference, Version};
-use crate::transport::{Call, Payload, Reply, Target, Transport};
+use crate::transport::{Call, Target, Transport};
+use crate::wire::{Payload, Reply, Trouble, describe};
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
 const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
@@ -450,11 +451,7 @@ impl Repository {
                 .map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
             match reply.response_bytes(MAX_MANIFEST_SIZE as usize).await {
                 Ok(bytes) => return Ok(Some((request, announced, media_type, bytes))),
-                Err(cause) => {
-                    attempts
-                        .pause(crate::transport::Trouble::transient(&request, cause))
-                        .await?
-                }
+                Err(cause) => attempts.pause(Trouble::transient(&request, cause)).await?,
             }
         }
     }
@@ -468,8 +465,8 @@ impl Repository {
     }
 
     fn contradiction_of(&self, request: String, detail: String) -> Error {
-        let remedy =
-            format!("try again; where it stays so, the registry or a proxy before it is at fault");
+        let remedy = "try again; where it stays so, the registry or a proxy before it is at fault"
+            .to_owned();
         let reference = self.reference.to_string();
         Failure {
             reference,
@@ -528,7 +525,7 @@ impl Call {
     fn describe(&self) -> String {
         match &self.target {
             Target::Path(path) => format!("{} {path}", self.method),
-            Target::Url(url) => crate::transport::describe(&self.method, url),
+            Target::Url(url) => describe(&self.method, url),
         }
     }
 }

@@ -1,36 +1,26 @@
-//! Requests to one registry: authenticated, watched, counted, and sent again where that may help.
+//! Requests to one registry: authenticated, counted, and sent again where that may help.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::auth::Auth;
-use crate::body::{Activity, Part, PartBody};
-use crate::client::{Options, Timeouts};
+use crate::client::Options;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::{Event, Progress, RetryNotice};
 use crate::reference::{Reference, host_without_port, is_loopback};
 use crate::retry::{Retry, asked_wait, is_transient};
-use crate::tls::{self, Certificates};
+use crate::tls::Certificates;
+use crate::wire::{Counters, Outgoing, Payload, Reply, Trouble, Wire, server_message};
 
 const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// How often one request may be answered by 401 and be sent again with something better.
 const MAX_CHALLENGES: usize = 2;
-
-/// What a request carries.
-#[derive(Clone)]
-pub(crate) enum Payload {
-    Empty,
-    Bytes(Bytes),
-    Part(Part),
-}
 
 /// A request to a registry.
 #[derive(Clone)]
@@ -47,16 +37,6 @@ pub(crate) struct Call {
     pub reference: String,
 }
 
-/// A request as it goes over the wire.
-pub(crate) struct Outgoing {
-    pub method: Method,
-    pub url: Url,
-    pub headers: HeaderMap,
-    pub payload: Payload,
-    /// See [`Call::weight`].
-    pub weight: u64,
-}
-
 /// Where a request goes.
 #[derive(Clone)]
 pub(crate) enum Target {
@@ -64,328 +44,6 @@ pub(crate) enum Target {
     Path(String),
     /// A place that the registry named.
     Url(Url),
-}
-
-/// Why a request has no answer that can be used.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// Sending it again may help.
-    Transient {
-        request: String,
-        cause: String,
-        asked: Option<Duration>,
-    },
-    /// It may not.
-    Fatal(Error),
-}
-
-impl Trouble {
-    pub fn transient(request: &str, cause: String) -> Trouble {
-        Trouble::Transient {
-            request: request.to_owned(),
-            cause,
-            asked: None,
-        }
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Fatal(error)
-    }
-}
-
-/// An answer, with the request that it belongs to.
-pub(crate) struct Reply {
-    /// Method and URL without its query.
-    pub request: String,
-    /// The URL that answered.
-    pub url: Url,
-    response: reqwest::Response,
-    stall: Duration,
-}
-
-impl Reply {
-    pub fn status(&self) -> StatusCode {
-        self.response.status()
-    }
-
-    pub fn headers(&self) -> &HeaderMap {
-        self.response.headers()
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
-    /// The next piece of the body, `None` at its end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(format!("the answer broke off: {}", innermost(&error))),
-            Err(_) => Err(format!(
-                "the answer stopped for {} s",
-                self.stall.as_secs_f32()
-            )),
-        }
-    }
-
-    /// The whole body, which may have `limit` bytes at most.
-    pub async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(format!("the answer is larger than {limit} bytes"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.freeze())
-    }
-}
-
-/// What was sent, for reports.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub requests: AtomicU64,
-    pub authentications: AtomicU64,
-    pub retries: AtomicU64,
-    pub bytes_sent: AtomicU64,
-}
-
-/// The connection pool: sends a request once, watches it, and says what became of it.
-pub(crate) struct Wire {
-    plain: reqwest::Client,
-    /// Made when it is needed: reading the system's certificates takes longer than an unchanged push.
-    secure: OnceLock<reqwest::Client>,
-    certificates: Certificates,
-    bypasses_proxy: bool,
-    timeouts: Timeouts,
-    progress: Arc<dyn Progress>,
-    pub counters: Counters,
-    /// Whether any answer has come: before, a refused connection is a wrong address rather than a restart.
-    reached: AtomicBool,
-}
-
-impl Wire {
-    /// A request for a token.
-    pub async fn authenticate(
-        &self,
-        reference: &str,
-        outgoing: Outgoing,
-    ) -> Result<Reply, Trouble> {
-        self.counters
-            .authentications
-            .fetch_add(1, Ordering::Relaxed);
-        let reply = self.send(reference, outgoing).await?;
-        if is_transient(reply.status()) {
-            let (request, asked) = (reply.request.clone(), asked_wait(reply.headers()));
-            return Err(Trouble::Transient {
-                request,
-                cause: reply.status().to_string(),
-                asked,
-            });
-        }
-        Ok(reply)
-    }
-
-    async fn send(&self, reference: &str, outgoing: Outgoing) -> Result<Reply, Trouble> {
-        let Outgoing {
-            method,
-            url,
-            mut headers,
-            payload,
-            weight,
-        } = outgoing;
-        let request = describe(&method, &url);
-        let activity = Arc::new(Activity::default());
-        // Some servers answer 411 to a body-less POST or PUT that does not say so.
-        if matches!(payload, Payload::Empty) && method != Method::GET && method != Method::HEAD {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let mut builder = self.http(&url)?.request(method, url).headers(headers);
-        let mut place = None;
-        match payload {
-            Payload::Empty => activity.complete(),
-            Payload::Bytes(bytes) => {
-                activity.complete();
-                self.counters
-                    .bytes_sent
-                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                builder = builder.body(bytes);
-            }
-            Payload::Part(part) => {
-                place = Some(part.digest.clone());
-                let body = PartBody::new(part, activity.clone(), self.progress.clone());
-                builder = builder.body(reqwest::Body::wrap(body));
-            }
-        }
-        let result = self.watch(builder.send(), &activity, weight).await;
-        self.counters
-            .bytes_sent
-            .fetch_add(activity.moved(), Ordering::Relaxed);
-        match result {
-            Ok(response) => {
-                self.reached.store(true, Ordering::Relaxed);
-                let url = response.url().clone();
-                Ok(Reply {
-                    request,
-                    url,
-                    response,
-                    stall: self.timeouts.stall,
-                })
-            }
-            Err(cause) => match (activity.failure(), place) {
-                (Some(failure), Some(digest)) => Err(Trouble::Fatal(Error::Source {
-                    place: format!("blob {digest}"),
-                    reason: format!("cannot be read any more: {failure}"),
-                    remedy: "leave the layout alone while it is pushed".to_owned(),
-                })),
-                _ => Err(self.judge(reference, request, cause)),
-            },
-        }
-    }
-
-    /// The connection pool for `url`.
-    fn http(&self, url: &Url) -> Result<&reqwest::Client, Error> {
-        if url.scheme() != "https" {
-            return Ok(&self.plain);
-        }
-        if let Some(secure) = self.secure.get() {
-            return Ok(secure);
-        }
-        let new = pool(
-            tls::config(&self.certificates)?,
-            &self.timeouts,
-            self.bypasses_proxy,
-        )?;
-        Ok(self.secure.get_or_init(|| new))
-    }
-
-    /// Waits for the answer as long as bytes move, and once all are sent as long as a registry may need to store them.
-    async fn watch<F>(
-        &self,
-        answer: F,
-        activity: &Activity,
-        weight: u64,
-    ) -> Result<reqwest::Response, Cause>
-    where
-        F: Future<Output = Result<reqwest::Response, reqwest::Error>>,
-    {
-        tokio::pin!(answer);
-        let digestion = Duration::from_secs(weight / self.timeouts.digestion_rate.max(1));
-        loop {
-            let (moved, is_sent) = (activity.moved(), activity.is_complete());
-            let patience = self.timeouts.stall + if is_sent { digestion } else { Duration::ZERO };
-            match tokio::time::timeout(patience, &mut answer).await {
-                Ok(result) => return result.map_err(Cause::Http),
-                Err(_) if activity.moved() > moved || activity.is_complete() != is_sent => {}
-                Err(_) => return Err(Cause::Stalled(patience)),
-            }
-        }
-    }
-
-    /// Whether a request that got no answer may get one later.
-    fn judge(&self, reference: &str, request: String, cause: Cause) -> Trouble {
-        let (detail, is_fatal, remedy) = match &cause {
-            Cause::Stalled(patience) => (
-                format!("nothing moved for {} s", patience.as_secs_f32()),
-                false,
-                String::new(),
-            ),
-            Cause::Http(error) => {
-                let text = innermost(error);
-                let is_tls = is_tls_problem(error);
-                let never_reached = error.is_connect() && !self.reached.load(Ordering::Relaxed);
-                let remedy = if is_tls {
-                    "name the authority that signed the registry's certificate by --ca-file, the certificate it wants \
-                     from you by --cert and --key; or --plain-http where it speaks no TLS"
-                } else {
-                    "check the registry's name and port, and that it runs and can be reached from here"
-                };
-                (text, is_tls || never_reached, remedy.to_owned())
-            }
-        };
-        if !is_fatal {
-            return Trouble::Transient {
-                request,
-                cause: detail,
-                asked: None,
-            };
-        }
-        let reference = reference.to_owned();
-        Trouble::Fatal(
-            Failure {
-                reference,
-                request,
-                kind: Kind::Unreachable,
-                detail,
-                remedy,
-            }
-            .into(),
-        )
-    }
-}
-
-enum Cause {
-    Http(reqwest::Error),
-    Stalled(Duration),
-}
-
-/// The error that started it all: "connection reset by peer" rather than "error sending request".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        texts.push(error.to_string());
-        source = error.source();
-    }
-    // hyper's own last words say less than what it wraps.
-    texts.reverse();
-    texts
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// Whether TLS itself failed. I/O errors hide what they wrap from their `source`, so each is looked into.
-fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
-    let wrapped = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    error.downcast_ref::<rustls::Error>().is_some()
-        || wrapped.is_some_and(|inner| is_tls_problem(inner))
-        || error.source().is_some_and(is_tls_problem)
-}
-
-/// Method and URL for messages: the query may hold secrets and says nothing to people.
-pub(crate) fn describe(method: &Method, url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    let _ = (url.set_username(""), url.set_password(None));
-    format!("{method} {url}")
-}
-
-/// A connection pool. HTTP/1.1 only: parallel uploads get a connection each, and with it a window each.
-fn pool(
-    config: rustls::ClientConfig,
-    timeouts: &Timeouts,
-    bypasses_proxy: bool,
-) -> Result<reqwest::Client, Error> {
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(timeouts.connect)
-        .tls_backend_preconfigured(config);
-    let builder = if bypasses_proxy {
-        builder.no_proxy()
-    } else {
-        builder
-    };
-    builder.build().map_err(|error| Error::Configuration {
-        place: "HTTP client".to_owned(),
-        reason: innermost(&error),
-    })
 }
 
 /// How a registry is spoken to.
@@ -431,17 +89,7 @@ impl Transport {
             (false, true) if certificates.is_empty() => Scheme::Undecided,
             (false, _) => Scheme::Https,
         };
-        let bypasses_proxy = target.is_loopback();
-        let wire = Wire {
-            plain: pool(tls::empty_config()?, &options.timeouts, bypasses_proxy)?,
-            secure: OnceLock::new(),
-            certificates,
-            bypasses_proxy,
-            timeouts: options.timeouts.clone(),
-            progress,
-            counters: Counters::default(),
-            reached: AtomicBool::new(false),
-        };
+        let wire = Wire::new(target, options, certificates, progress)?;
         Ok(Transport {
             target: target.without_version(),
             wire,
@@ -462,7 +110,7 @@ impl Transport {
     }
 
     pub fn progress(&self) -> &dyn Progress {
-        &*self.wire.progress
+        self.wire.progress()
     }
 
     /// Sends a request, again where that may help, and hands back any answer that is not a passing failure.
@@ -543,6 +191,10 @@ impl Transport {
                 .learn(reply.headers(), &call.scopes, authorization.as_ref())
                 .await
             {
+                return Ok(reply);
+            }
+            // Nothing to show: asking again would get the same answer.
+            if self.auth.header(&self.wire, &call.scopes).await?.is_none() {
                 return Ok(reply);
             }
             let _ = reply.response_bytes(MAX_ERROR_BODY).await;
@@ -753,52 +405,5 @@ impl Attempts<'_> {
             remedy,
         }
         .into()
-    }
-}
-
-/// What a registry says about an error, as ": CODE: message", without anything a terminal would obey.
-pub(crate) fn server_message(body: &[u8]) -> String {
-    let from_json = serde_json::from_slice::<serde_json::Value>(body)
-        .ok()
-        .and_then(|value| {
-            let errors = value["errors"].as_array()?;
-            let text = |error: &serde_json::Value| {
-                let code = error["code"].as_str().unwrap_or("unknown");
-                let message = error["message"].as_str().unwrap_or_default();
-                let detail = match &error["detail"] {
-                    serde_json::Value::Null => String::new(),
-                    serde_json::Value::String(text) => format!(" ({text})"),
-                    other => format!(" ({other})"),
-                };
-                format!("{code}: {message}{detail}")
-            };
-            Some(errors.iter().map(text).collect::<Vec<_>>().join("; "))
-        });
-    let text = from_json.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(400)
-        .collect();
-    let text = text.trim();
-    if text.is_empty() || text.starts_with('<') {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn server_messages_are_short_and_harmless() {
-        let body =
-            br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway","detail":{"a":1}}]}"#;
-        assert_eq!(server_message(body), r#": DENIED: no  [31mway ({"a":1})"#);
-        assert_eq!(server_message(b"<html>"), "");
-        assert_eq!(server_message(b" \n"), "");
-        assert!(server_message(&[b'x'; 100_000]).len() < 500);
     }
 }

@@ -249,3 +249,162 @@ fn referrers_of(manifests: &[Manifest], mut attached: Vec<Manifest>) -> Vec<Mani
         attached = rest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layout with two images, an index and a referrer, as an archive and as its files.
+    fn layout() -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
+        let mut files = BTreeMap::new();
+        let mut put = |media_type: &str, bytes: &str| {
+            let digest = Digest::of(bytes.as_bytes());
+            files.insert(
+                format!("blobs/sha256/{}", digest.hex()),
+                bytes.as_bytes().to_vec(),
+            );
+            let size = bytes.len();
+            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+        };
+        let (manifest_type, index_type) = (crate::media_type::MANIFEST, crate::media_type::INDEX);
+        let config = put("application/vnd.oci.image.config.v1+json", "{}");
+        let layer = put("application/vnd.oci.image.layer.v1.tar", "layer");
+        let base = format!(r#""schemaVersion":2,"config":{config},"layers":[{layer}]"#);
+        let image = put(manifest_type, &format!("{{{base}}}"));
+        let other = put(
+            manifest_type,
+            &format!(r#"{{{base},"annotations":{{"a":"b"}}}}"#),
+        );
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{image},{other}]}}"#);
+        let index = put(index_type, &index);
+        let referrer = put(manifest_type, &format!(r#"{{{base},"subject":{index}}}"#));
+        let top = format!(r#"{{"schemaVersion":2,"manifests":[{index},{referrer}]}}"#);
+        files.insert("index.json".to_owned(), top.into_bytes());
+        files.insert(
+            "oci-layout".to_owned(),
+            br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(),
+        );
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, bytes) in &files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder
+                .append_data(&mut header, name, bytes.as_slice())
+                .unwrap();
+        }
+        (builder.into_inner().unwrap(), files)
+    }
+
+    /// Changes some bytes, or cuts, repeats or removes a piece.
+    fn mutate(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+        for _ in 0..random.usize(1..4) {
+            if bytes.is_empty() {
+                return;
+            }
+            let at = random.usize(..bytes.len());
+            let end = (at + random.usize(1..64)).min(bytes.len());
+            match random.u8(..6) {
+                0 => bytes[at] = random.u8(..),
+                1 => bytes[at] ^= 1 << random.u8(..8),
+                2 => bytes.truncate(at),
+                3 => drop(bytes.drain(at..end)),
+                4 => {
+                    let piece = bytes[at..end].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                // Numbers are where parsers trip.
+                _ => bytes[at] = *random.choice(b"0123456789-{}[]\",:\x80\xff").unwrap_or(&0),
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_comes_with_everything_below_it_in_order() {
+        let (archive, _) = layout();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), archive).unwrap();
+        let source = source::open(file.path()).unwrap();
+        let tree = Tree::read(&*source, None).unwrap();
+        assert_eq!((tree.manifests.len(), tree.attached.len()), (3, 1));
+        assert!(tree.root.is_index() && tree.manifests[2].digest == tree.root.digest);
+        assert_eq!(Tree::blobs(&tree.manifests).len(), 2);
+    }
+
+    #[test]
+    fn ten_thousand_mutated_layouts_do_no_harm() {
+        let (archive, files) = layout();
+        let mut random = fastrand::Rng::with_seed(7);
+        // Many small files: in memory where the machine lets us.
+        let memory = std::path::Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let mut read = 0;
+        for round in 0..10_000 {
+            let path = directory.path().join("layout");
+            if round % 2 == 0 {
+                let mut bytes = archive.clone();
+                mutate(&mut bytes, &mut random);
+                std::fs::write(&path, bytes).unwrap();
+            } else {
+                // Digests are made to fit again, so that the mutation reaches what is behind them.
+                write_mutated(&path, &files, &mut random);
+            }
+            if let Ok(source) = source::open(&path) {
+                read += usize::from(Tree::read(&*source, None).is_ok());
+            }
+            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_dir_all(&path);
+        }
+        assert!(
+            read > 100,
+            "only {read} were readable: the mutations destroy too much"
+        );
+    }
+
+    /// A layout directory in which one file was changed and those that name it were adapted.
+    fn write_mutated(
+        path: &std::path::Path,
+        files: &BTreeMap<String, Vec<u8>>,
+        random: &mut fastrand::Rng,
+    ) {
+        let mut files = files.clone();
+        let names: Vec<String> = files.keys().cloned().collect();
+        let mut victim = names[random.usize(..names.len())].clone();
+        let mut bytes = files.remove(&victim).unwrap_or_default();
+        let mut old = (Digest::of(&bytes), bytes.len());
+        mutate(&mut bytes, random);
+        while victim.starts_with("blobs/") {
+            let new = (Digest::of(&bytes), bytes.len());
+            files.insert(
+                format!("blobs/sha256/{}", new.0.hex()),
+                std::mem::take(&mut bytes),
+            );
+            let (from, to) = (old.0.to_string(), new.0.to_string());
+            let user = files
+                .iter()
+                .find(|(_, text)| String::from_utf8_lossy(text).contains(&from));
+            let Some(name) = user.map(|(name, _)| name.clone()) else {
+                break;
+            };
+            let text = files.remove(&name).unwrap_or_default();
+            let sizes = [(from.as_str(), old.1), (to.as_str(), new.1)];
+            let [from_size, to_size] =
+                sizes.map(|(digest, size)| format!(r#"{digest}","size":{size}"#));
+            old = (Digest::of(&text), text.len());
+            let text = String::from_utf8_lossy(&text).replace(&from_size, &to_size);
+            (victim, bytes) = (name, text.replace(&from, &to).into_bytes());
+        }
+        if !victim.starts_with("blobs/") {
+            files.insert(victim, bytes);
+        }
+        for (name, bytes) in files {
+            let file = path.join(name);
+            std::fs::create_dir_all(file.parent().unwrap_or(path)).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+    }
+}

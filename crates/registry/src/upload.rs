@@ -14,7 +14,8 @@ use crate::memory::{Begun, Memory};
 use crate::progress::Event;
 use crate::repository::{Repository, Session, parse_range, set_header};
 use crate::source::Blob;
-use crate::transport::{Call, Payload, Reply, Target, Trouble};
+use crate::transport::{Call, Target};
+use crate::wire::{Payload, Reply, Trouble, server_message};
 
 /// Below this a limit on the size of a request is no limit on chunks but on everything, in bytes.
 const SMALLEST_CHUNK: u64 = 256 * 1024;
@@ -70,6 +71,7 @@ impl Upload<'_> {
         };
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
+        let mut furthest = uploaded.resumed;
         loop {
             let offset = session.as_ref().map_or(0, |session| session.offset);
             self.tell(Event::Blob {
@@ -81,10 +83,10 @@ impl Upload<'_> {
             let Err(setback) = self.attempt(&mut session).await else {
                 break;
             };
-            if session
-                .as_ref()
-                .is_some_and(|session| session.offset > offset)
-            {
+            // Only what was never reached before is progress: an upload that is lost and begun again makes none.
+            let reached = session.as_ref().map_or(0, |session| session.offset);
+            if reached > furthest {
+                furthest = reached;
                 attempts.succeed();
             }
             match setback {
@@ -269,7 +271,7 @@ impl Upload<'_> {
         let request = reply.request.clone();
         let status = reply.status();
         let said = reply.response_bytes(64 * 1024).await.unwrap_or_default();
-        let cause = format!("{status}{}", crate::transport::server_message(&said));
+        let cause = format!("{status}{}", server_message(&said));
         Setback::Lost(Trouble::Transient {
             request,
             cause,

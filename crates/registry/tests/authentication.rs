@@ -63,6 +63,11 @@ fn basic_authentication() {
     let mut home = Home::new();
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
     assert_eq!(kind, Kind::Denied);
+    assert_eq!(
+        proxy.take().len(),
+        1,
+        "without credentials nothing is tried again"
+    );
     assert!(
         text.contains(&format!("docker login {}", proxy.address)) && text.contains("HEAD http://"),
         "{text}"
@@ -115,7 +120,7 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
     proxy.rule(move |head| {
         chunks += usize::from(head.method() == "PATCH");
         let headers = vec![("WWW-Authenticate", challenge.clone())];
-        (head.method() == "PATCH" && chunks == 3).then(|| Fault::Answer {
+        (head.method() == "PATCH" && chunks == 3).then_some(Fault::Answer {
             status: "401 Unauthorized",
             headers,
         })
@@ -346,7 +351,7 @@ fn credentials_do_not_go_to_other_hosts() {
     let place = other.address;
     proxy.rule(move |head| {
         let headers = vec![("Location", format!("http://{place}{}", head.path()))];
-        (head.method() == "GET" && head.path().contains("/blobs/")).then(|| Fault::Answer {
+        (head.method() == "GET" && head.path().contains("/blobs/")).then_some(Fault::Answer {
             status: "307 Temporary Redirect",
             headers,
         })

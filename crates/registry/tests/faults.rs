@@ -598,3 +598,22 @@ fn a_pull_resumes_and_verifies() {
     });
     assert_eq!(pull("busy").unwrap().retries, 2);
 }
+
+#[test]
+fn an_upload_that_is_lost_again_and_again_is_given_up() {
+    need!("lost uploads", "docker-registry");
+    let scene = Scene::new();
+    scene.proxy.rule(|head| {
+        let is_third = head
+            .header("content-range")
+            .is_some_and(|range| range.starts_with("131072-"));
+        let fault = Fault::Answer {
+            status: "404 Not Found",
+            headers: Vec::new(),
+        };
+        (head.method() == "PATCH" && is_third).then_some(fault)
+    });
+    let (kind, text) = scene.failure();
+    assert_eq!(kind, Kind::Unreachable, "{text}");
+    assert!(patches(&scene.proxy.take()) < 3 * 8);
+}

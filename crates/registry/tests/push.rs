@@ -237,7 +237,7 @@ fn nested_indexes_with_platforms() {
     let shared = common::noise(7, 80_000);
     let amd64 = layout.image(&[shared.clone(), common::noise(8, 10_000)], "amd64");
     let arm64 = layout.image(&[shared, common::noise(9, 10_000)], "arm64");
-    let inner = layout.index(&[amd64.clone()]);
+    let inner = layout.index(std::slice::from_ref(&amd64));
     let outer = layout.index(&[inner, arm64]);
     layout.list_as(outer.clone(), "multi");
     layout.list_as(amd64.clone(), "single");

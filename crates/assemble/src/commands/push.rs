@@ -196,8 +196,13 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
     Ok(jobs)
 }
 
+/// A directory counts only if it is a layout: it may just bear an image's name.
 fn is_path(image: &str) -> bool {
-    image.contains('/') || image.ends_with(".tar") || Path::new(image).exists()
+    let path = Path::new(image);
+    image.contains('/')
+        || image.ends_with(".tar")
+        || path.is_file()
+        || path.join("oci-layout").is_file()
 }
 
 /// The names of the flake's images: its packages `NAME-image`.

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ struct State {
     entries: Mutex<Vec<Entry>>,
     stopped: AtomicBool,
     delay: Mutex<Duration>,
+    open: AtomicUsize,
 }
 
 /// The proxy. It hands requests to the registry only as a whole, as storage services do.
@@ -133,6 +134,7 @@ impl Proxy {
             entries: Mutex::default(),
             stopped: AtomicBool::new(false),
             delay: Mutex::default(),
+            open: AtomicUsize::new(0),
         });
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -141,7 +143,11 @@ impl Proxy {
                     return;
                 }
                 let shared = shared.clone();
-                std::thread::spawn(move || serve(&shared, stream));
+                shared.open.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    serve(&shared, stream);
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Proxy { address, state }
@@ -172,6 +178,18 @@ impl Proxy {
     /// Every request takes this much longer.
     pub fn delay(&self, delay: Duration) {
         *self.state.delay.lock().unwrap() = delay;
+    }
+
+    /// Waits until all connections are closed: until what dead clients had sent is dealt with.
+    pub fn settle(&self) {
+        std::thread::sleep(Duration::from_millis(20));
+        for _ in 0..1000 {
+            if self.state.open.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("connections stay open");
     }
 
     /// What came by since this was last asked.

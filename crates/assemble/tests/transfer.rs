@@ -1,0 +1,310 @@
+//! `assemble push` and `assemble pull` as people run them.
+#![allow(missing_docs)]
+
+#[path = "../../registry/tests/common/mod.rs"]
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::proxy::{Fault, Proxy};
+use common::{Layout, Registry};
+use serde_json::{Value, json};
+
+const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
+
+/// Runs assemble with a home of its own.
+fn assemble(home: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .args(arguments)
+        .current_dir(home)
+        .env("HOME", home)
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("DOCKER_CONFIG")
+        .env_remove("REGISTRY_AUTH_FILE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that fails before it reads closes its end first.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs it, expects this exit code, and gives both outputs.
+fn expect(code: i32, home: &Path, arguments: &[&str]) -> (String, String) {
+    let output = assemble(home, arguments, "");
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}\n{out}\n{error}"
+    );
+    if code != 0 {
+        assert!(error.starts_with("error: "), "{error}");
+        assert!(out.is_empty(), "{out}");
+    }
+    (out, error)
+}
+
+#[test]
+fn push_says_what_it_did_to_people_and_to_programs() {
+    need!("push command", "docker-registry");
+    let registry = Registry::start();
+    let home = tempfile::tempdir().unwrap();
+    let layout = Layout::with_image(1, &[100_000, 2000]);
+    let path = layout.path().to_str().unwrap();
+    let target = registry.reference("app:v1").to_string();
+    let (out, _) = expect(
+        0,
+        home.path(),
+        &["push", path, "--to", &target, "--dry-run"],
+    );
+    assert!(
+        out.contains("would send 102.") && out.contains("(3 blobs)"),
+        "{out}"
+    );
+    let (out, error) = expect(0, home.path(), &["push", path, "--to", &target]);
+    assert!(
+        out.starts_with(&format!("{target}@sha256:")) && out.contains("  sent 10"),
+        "{out}"
+    );
+    assert!(error.is_empty(), "no progress where nobody looks: {error}");
+    let (out, _) = expect(0, home.path(), &["push", path, "--to", &target, "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let image = &report["images"][0];
+    assert_eq!(
+        (&image["unchanged"], &image["requests"]),
+        (&json!(true), &json!(1))
+    );
+    assert_eq!(image["blobs"]["existing"], 3);
+    for field in [
+        "bytes_sent",
+        "bytes_saved",
+        "retries",
+        "digest",
+        "tags",
+        "transfers",
+    ] {
+        assert!(!image[field].is_null(), "{field}");
+    }
+    let (one, two) = (home.path().join("one"), home.path().join("two.tar"));
+    std::os::unix::fs::symlink(path, &one).unwrap();
+    std::fs::copy(layout.archive().path(), &two).unwrap();
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let to = format!("{}/all/", registry.address);
+    let arguments = [
+        "push", one, two, "--to", &to, "-t", "v1", "-t", "v2", "--json",
+    ];
+    let (out, _) = expect(0, home.path(), &arguments);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["images"].as_array().unwrap().len(), 2);
+    assert_eq!(report["images"][1]["blobs"]["mounted"], 3);
+    assert_eq!(report["images"][0]["tags"], json!(["v1", "v2"]));
+    assert_eq!(report["images"][1]["repository"], format!("{to}two"));
+}
+
+#[test]
+fn every_failure_has_its_code_and_says_what_to_try() {
+    need!("exit codes", "docker-registry");
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
+    let layout = Layout::with_image(2, &[1000]);
+    let path = layout.path().to_str().unwrap();
+    let good = proxy.reference("app:v1").to_string();
+    let closed = format!("{}/app:v1", common::free_address());
+    let empty = tempfile::tempdir().unwrap();
+    let not_a_layout = empty.path().to_str().unwrap();
+    let gzip = home.join("image.tar");
+    std::fs::write(&gzip, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
+    let wrong = proxy
+        .reference(&format!("app@sha256:{}", "0".repeat(64)))
+        .to_string();
+    let cases: [(i32, &[&str], &str); 8] = [
+        (2, &["push", path, "--to", "UPPER/Case"], "UPPER"),
+        (2, &["pull", "https://r.example/app", "out"], "https://"),
+        (3, &["push", not_a_layout, "--to", &good], "oci-layout"),
+        (3, &["push", gzip.to_str().unwrap(), "--to", &good], "gzip"),
+        (3, &["push", path, "--to", &wrong], "digest"),
+        (
+            5,
+            &["pull", &proxy.reference("none:v1").to_string(), "out"],
+            "GET /v2/none/manifests/v1",
+        ),
+        (7, &["push", path, "--to", &closed], "HEAD http://"),
+        (1, &["push", "./missing", "--to", &good], "missing"),
+    ];
+    for (code, arguments, part) in cases {
+        let (_, error) = expect(code, home, arguments);
+        assert!(error.contains(part), "{arguments:?}: {error}");
+        if code != 1 {
+            assert!(error.contains("\n  try: "), "{arguments:?}: {error}");
+        }
+    }
+    let answer = |status| Fault::Answer {
+        status,
+        headers: Vec::new(),
+    };
+    for (code, status) in [
+        (4, "403 Forbidden"),
+        (6, "422 Unprocessable Entity"),
+        (7, "500 Internal Server Error"),
+    ] {
+        proxy.fail("PUT", "/manifests/", 99, answer(status));
+        let (_, error) = expect(code, home, &["push", path, "--to", &good, "--retries", "0"]);
+        assert!(
+            error.contains(status) && error.contains(&good) && error.contains("PUT http://"),
+            "{error}"
+        );
+        proxy.heal();
+    }
+    let change: fn(&mut common::proxy::Head) = |head| head.set("Docker-Content-Digest", "sha256:0");
+    proxy.fail("PUT", "/manifests/", 1, Fault::Rewrite(change));
+    expect(8, home, &["push", path, "--to", &good]);
+    // clap's own code for wrong usage is 2 as well.
+    let output = assemble(home, &["push", path], "");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn retries_are_said_out_loud() {
+    need!("retries", "docker-registry");
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let home = tempfile::tempdir().unwrap();
+    let layout = Layout::with_image(3, &[1000]);
+    let target = proxy.reference("app:v1").to_string();
+    let headers = vec![("Retry-After", "1".to_owned())];
+    proxy.fail(
+        "POST",
+        "/uploads/",
+        1,
+        Fault::Answer {
+            status: "429 Too Many Requests",
+            headers,
+        },
+    );
+    let (out, error) = expect(
+        0,
+        home.path(),
+        &["push", layout.path().to_str().unwrap(), "--to", &target],
+    );
+    assert!(out.contains("1 retries"), "{out}");
+    assert!(
+        error.starts_with("warning: POST http://") && error.contains("as the registry asks"),
+        "{error}"
+    );
+}
+
+#[test]
+fn passwords_come_from_standard_input() {
+    need!("password", "docker-registry");
+    let directory = tempfile::tempdir().unwrap();
+    let htpasswd = directory.path().join("htpasswd");
+    std::fs::write(&htpasswd, HTPASSWD).unwrap();
+    let registry = Registry::start_with(
+        json!({}),
+        json!({"htpasswd": {"realm": "test", "path": htpasswd}}),
+    );
+    let layout = Layout::with_image(4, &[1000]);
+    let target = registry.reference("app:v1").to_string();
+    let path = layout.path().to_str().unwrap();
+    let home = directory.path();
+    let arguments = [
+        "push",
+        path,
+        "--to",
+        &target,
+        "--username",
+        "ann",
+        "--password-stdin",
+    ];
+    assert_eq!(assemble(home, &arguments[..4], "").status.code(), Some(4));
+    let wrong = assemble(home, &arguments, "wrong\n");
+    assert_eq!(wrong.status.code(), Some(4));
+    assert!(
+        !text(&wrong.stderr).contains("wrong\n"),
+        "{}",
+        text(&wrong.stderr)
+    );
+    let empty = assemble(home, &arguments, "\n");
+    assert!(
+        text(&empty.stderr).contains("--password-stdin"),
+        "{}",
+        text(&empty.stderr)
+    );
+    let output = assemble(home, &arguments, "secret\n");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // docker's own file does as well.
+    let docker = home.join(".docker");
+    std::fs::create_dir(&docker).unwrap();
+    let config = json!({"auths": {registry.address.to_string(): {"auth": "YW5uOnNlY3JldA=="}}});
+    std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
+    expect(0, home, &["pull", &target, "out"]);
+    assert!(home.join("out/index.json").is_file());
+    let again = expect(0, home, &["pull", &target, "out", "--json"]).0;
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["fetched"], 0);
+}
+
+#[test]
+fn images_of_a_flake_are_built_first() {
+    need!("flake", "docker-registry");
+    use std::os::unix::fs::PermissionsExt;
+    // A stand-in for Nix that answers as it does; the real one is tested with the real flake.
+    let registry = Registry::start();
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
+    let layout = Layout::with_image(5, &[1000]);
+    let built = json!([
+        {"drvPath": "/nix/store/a.drv", "outputs": {"out": layout.path()}},
+        {"drvPath": "/nix/store/b.drv", "outputs": {"out": layout.path()}},
+    ]);
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> {0}/log\ncase \"$3\" in\neval) echo '[\"a-image\",\"b-image\",\"seed\"]' ;;\n\
+         build) echo '{built}' ;;\nesac\n",
+        home.display()
+    );
+    std::fs::create_dir(home.join("bin")).unwrap();
+    std::fs::write(home.join("bin/nix"), script).unwrap();
+    std::fs::set_permissions(home.join("bin/nix"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .args([
+            "push",
+            "--to",
+            &format!("{}/team:v1", registry.address),
+            "--json",
+        ])
+        .current_dir(home)
+        .env("HOME", home)
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", home.join("bin").display()),
+        )
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let repositories: Vec<&str> = report["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["repository"].as_str().unwrap())
+        .collect();
+    let expected = ["team/a", "team/b"].map(|name| format!("{}/{name}", registry.address));
+    assert_eq!(repositories, expected);
+    let log = std::fs::read_to_string(home.join("log")).unwrap();
+    assert!(
+        log.contains("build --no-link --json .#a-image .#b-image"),
+        "{log}"
+    );
+}
