@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         test("an_undeclared_file_is_named_with_its_cure", undeclared_file),
         test("a_compiler_error_reaches_the_person", compiler_error),
+        test("a_lock_that_does_not_match_is_refused", stale_lock),
     ]
 }
 
@@ -279,5 +280,16 @@ fn compiler_error() -> Result<()> {
     let said = build_fails(small("wrong", "fn main() { let x: u8 = \"\"; }", "")?.path())?;
     ensure!(said.contains("src/main.rs:1:25"), "Nix says\n{said}");
     ensure!(said.contains("mismatched types"), "Nix says\n{said}");
+    Ok(())
+}
+
+fn stale_lock() -> Result<()> {
+    let workspace = small("stale", MAIN, "")?;
+    let manifest = workspace.path().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)?.replace("=1.0.15", "=1.0.14");
+    fs::write(&manifest, text)?;
+    let said = build_fails(workspace.path())?;
+    ensure!(said.contains("itoa"), "Nix says\n{said}");
+    ensure!(said.contains("cargo build"), "Nix says\n{said}");
     Ok(())
 }
