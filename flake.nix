@@ -22,11 +22,21 @@
 
       packages = forEach (
         system:
+        let
+          parts = lib.partsFor system;
+          # Its name must be known without the plan: `nix flake show` builds nothing.
+          named =
+            name: program:
+            parts.links {
+              inherit name;
+              entries.bin = "${program}/bin";
+            };
+        in
         (lib.mkFlake { src = self; }).packages.${system}
         // {
-          inherit (lib.partsFor system) assemble;
-          seed = (lib.partsFor system).seedFor "x86_64-unknown-linux-gnu";
-          seed-aarch64 = (lib.partsFor system).seedFor "aarch64-unknown-linux-gnu";
+          assemble = named "assemble" parts.assemble;
+          seed = named "seed" (parts.seedFor "x86_64-unknown-linux-gnu");
+          seed-aarch64 = named "seed-aarch64" (parts.seedFor "aarch64-unknown-linux-gnu");
         }
       );
 
