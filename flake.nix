@@ -24,13 +24,9 @@
         system:
         let
           parts = lib.partsFor system;
-          # Its name must be known without the plan: `nix flake show` builds nothing.
           named =
-            name: program:
-            parts.links {
-              inherit name;
-              entries.bin = "${program}/bin";
-            };
+            name: derivation:
+            import ./nix/lazy.nix { inherit name system derivation; };
         in
         (lib.mkFlake { src = self; }).packages.${system}
         // {

@@ -56,7 +56,11 @@ let
       images = builtins.listToAttrs (
         map (name: {
           inherit name;
-          value = build.image name;
+          value = import ./lazy.nix {
+            name = "${name}-image";
+            inherit system;
+            derivation = build.image name;
+          };
         }) (namesIn description)
       );
     in
