@@ -7,8 +7,7 @@
   directories,
 }:
 let
-  prefix = builtins.stringLength (toString root) + 1;
-  relative = path: builtins.substring prefix (builtins.stringLength path) path;
+  relative = import ./relative.nix { directory = root; };
   manifests = map (dir: if dir == "" then "Cargo.toml" else "${dir}/Cargo.toml") directories;
   files = [
     "Cargo.toml"

@@ -17,8 +17,7 @@
 }:
 let
   path = if directory == "" then root else root + "/${directory}";
-  prefix = builtins.stringLength (toString path) + 1;
-  relative = full: builtins.substring prefix (builtins.stringLength full) full;
+  relative = import ./relative.nix { directory = path; };
   join = inner: if directory == "" then inner else "${directory}/${inner}";
   isPackage = inner: builtins.elem (join inner) directories;
   topOf = inner: builtins.head (builtins.split "/" inner);

@@ -1,0 +1,19 @@
+# The path of a file below a directory, as `builtins.path` gives it to a filter.
+#
+# Of a store that lies elsewhere (`--store DIR`) the filter gets the file's place on the disk, which
+# ends in, and need not begin with, the directory's own path.
+{
+  # The directory: a path.
+  directory,
+}:
+let
+  escape = builtins.replaceStrings
+    [ "\\" "." "+" "*" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" ]
+    [ "\\\\" "\\." "\\+" "\\*" "\\?" "\\(" "\\)" "\\[" "\\]" "\\{" "\\}" "\\^" "\\$" "\\|" ];
+  pattern = ".*${escape (builtins.unsafeDiscardStringContext (toString directory))}/(.*)";
+in
+path:
+let
+  found = builtins.match pattern path;
+in
+if found == null then throw "${path} does not lie in ${toString directory}" else builtins.head found
