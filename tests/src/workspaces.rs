@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         test("an_undeclared_file_is_named_with_its_cure", undeclared_file),
         test("a_compiler_error_reaches_the_person", compiler_error),
         test("a_lock_that_does_not_match_is_refused", stale_lock),
+        test("a_git_dependency_builds", git_dependency),
     ]
 }
 
@@ -291,5 +292,51 @@ fn stale_lock() -> Result<()> {
     let said = build_fails(workspace.path())?;
     ensure!(said.contains("itoa"), "Nix says\n{said}");
     ensure!(said.contains("cargo build"), "Nix says\n{said}");
+    Ok(())
+}
+
+/// A package in a subdirectory of a repository, pinned by the lock.
+fn git_dependency() -> Result<()> {
+    let repository = tempfile::tempdir()?;
+    let inside = repository.path().join("crates/greeting");
+    fs::create_dir_all(inside.join("src"))?;
+    let manifest = "[package]\nname = \"greeting\"\nversion = \"0.3.0\"\nedition = \"2021\"\n";
+    fs::write(inside.join("Cargo.toml"), manifest)?;
+    fs::write(
+        inside.join("src/lib.rs"),
+        "pub fn greet() -> &'static str { \"from git\" }\n",
+    )?;
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example",
+            "commit",
+            "--quiet",
+            "-m",
+            "one",
+        ],
+    ] {
+        duct::cmd("git", arguments).dir(repository.path()).run()?;
+    }
+    let workspace = small(
+        "polite",
+        "fn main() { print!(\"{}\", greeting::greet()); }",
+        "",
+    )?;
+    let manifest = workspace.path().join("Cargo.toml");
+    let dependency = format!(
+        "greeting = {{ git = \"file://{}\" }}\n",
+        repository.path().display()
+    );
+    fs::write(&manifest, fs::read_to_string(&manifest)? + &dependency)?;
+    duct::cmd!("cargo", "generate-lockfile", "--quiet")
+        .dir(workspace.path())
+        .run()?;
+    let said = duct::cmd!(binary(workspace.path(), "polite")?).read()?;
+    ensure!(said == "from git", "the program says {said:?}");
     Ok(())
 }
