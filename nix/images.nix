@@ -57,12 +57,12 @@ let
   tools = {
     inherit (parts) cell runtime imageProgram;
   };
+  makers = {
+    layer = import ./image/layer.nix tools;
+    layout = import ./image/layout.nix tools;
+  };
   images =
-    import ./image/images.nix
-      {
-        layer = import ./image/layer.nix tools;
-        layout = import ./image/layout.nix tools;
-      }
+    import ./image/images.nix makers
       {
         root = src;
         description = resolved;
@@ -74,6 +74,10 @@ let
 in
 {
   image = images;
+  parents = import ./image/parents.nix makers {
+    inherit debian;
+    inherit (host) architecture;
+  };
   inherit (build) units plan;
   inherit targets;
   description = normalized;

@@ -32,10 +32,11 @@ let
 
   # The images of a workspace.
   #
-  # Gives: { images, all, units, plan, targets, description }
+  # Gives: { images, all, units, plan, targets, description, parents }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
+  #   parents      builder and base: what Dockerfile.images begins with
   mkImages =
     {
       # The workspace: a path.
@@ -71,6 +72,7 @@ let
         plan
         targets
         description
+        parents
         ;
       all = (partsFor system).links {
         name = "images";
@@ -102,6 +104,8 @@ let
         // {
           images = made.all;
           default = made.all;
+          builder-image = made.parents.builder;
+          base-image = made.parents.base;
         };
     in
     {

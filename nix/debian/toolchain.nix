@@ -15,12 +15,7 @@ rootFileSystem {
     "usr/share/lintian"
     "usr/share/bug"
   ];
-  symlinks = {
-    "usr/bin/cc" = "gcc";
-    "usr/bin/c++" = "g++";
-    "usr/bin/c99" = "gcc";
-    "usr/bin/awk" = "mawk";
-  };
+  symlinks = import ./alternatives.nix;
   texts = {
     "etc/passwd" = "root:x:0:0:root:/homeless:/bin/sh\nbuilder:x:1000:100:builder:/homeless:/bin/sh\n";
     "etc/group" = "root:x:0:\nusers:x:100:\n";

@@ -20,16 +20,6 @@ let
     platforms.${nameOf platform}
       or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
 
-  # What runs in an image never reads these.
-  unneeded = [
-    "usr/share/doc/**"
-    "usr/share/man/**"
-    "usr/share/info/**"
-    "usr/share/locale/**"
-    "usr/share/lintian/**"
-    "usr/share/bug/**"
-    "usr/share/doc-base/**"
-  ];
   isPackages = item: item.kind == "packages";
   packagesBelow =
     image: item: provider:
@@ -50,7 +40,7 @@ let
       {
         kind = "debian";
         inherit packages;
-        exclude = unneeded;
+        exclude = import ./unneeded.nix;
         alsoInstalled = packagesBelow image item provider;
       }
     ]

@@ -1,0 +1,71 @@
+# The images that the Docker way begins with: the very packages that units and images are made of.
+{
+  # Functions of this folder, applied to their tools.
+  layer,
+  layout,
+}:
+{
+  # { packagesOf, ... }: ../debian/lock.nix
+  debian,
+  # Debian's name of the architecture.
+  architecture,
+}:
+let
+  compression = {
+    algorithm = "zstd";
+    level = 3;
+  };
+  packages = set: [
+    {
+      kind = "debian";
+      packages = debian.packagesOf set;
+      exclude = import ./unneeded.nix;
+    }
+  ];
+  certificates = set: {
+    kind = "ca-certificates";
+    packages = debian.packagesOf set;
+  };
+  links = builtins.attrValues (
+    builtins.mapAttrs (path: target: {
+      kind = "symlink";
+      to = "/${path}";
+      inherit target;
+    }) (import ../debian/alternatives.nix)
+  );
+  parent =
+    name: sources:
+    layout {
+      name = "${name}-image";
+      command = "assemble";
+      spec = {
+        inherit name;
+        references = [ "${name}:latest" ];
+        platform = {
+          os = "linux";
+          inherit architecture;
+        };
+        layers = [
+          (layer {
+            inherit name;
+            spec = {
+              comment = name;
+              inherit compression sources;
+            };
+          })
+        ];
+        config.env = [
+          {
+            name = "PATH";
+            value = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+          }
+        ];
+      };
+    };
+in
+{
+  # Cargo, rustc, C and C++ compilers, a shell.
+  builder = parent "builder" (packages "toolchain" ++ links);
+  # What images begin with.
+  base = parent "base" (packages "base" ++ [ (certificates "base") ]);
+}
