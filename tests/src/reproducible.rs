@@ -75,9 +75,10 @@ fn second_store() -> Result<()> {
         &repository(),
         "builtins.mapAttrs (_: image: image.outPath) flake.packages.x86_64-linux",
     )?;
+    let parents = ["base-image", "builder-image"];
     let images = images
         .into_iter()
-        .filter(|(name, _)| name.ends_with("-image"));
+        .filter(|(name, _)| name.ends_with("-image") && !parents.contains(&name.as_str()));
     let paths: Vec<String> = units
         .into_values()
         .chain(images.map(|(_, path)| path))
