@@ -41,9 +41,12 @@ let
         (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
         ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
         ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
-      native = builtins.mapAttrs (
-        name: crate: if crate ? set then [ (nativeRoot name crate.set) ] else [ ]
-      ) resolved.crates;
+      native = builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = nativeRoot name resolved.crates.${name}.set;
+        }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
+      );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
     }).build
       resolved.build.binaries;

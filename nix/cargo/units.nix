@@ -10,7 +10,8 @@
   lock,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
-  # Package name to root file systems that its units see beside the toolchain.
+  # Package name to a root file system that its units see beside the toolchain, and with them all
+  # that links them.
   native ? { },
   # Package name to paths, relative to the package, that its units see besides its source.
   extraFiles ? { },
@@ -62,11 +63,34 @@ let
       }";
     in
     builtins.concatStringsSep "\n" (map place (extraFiles.${planned.package.name} or [ ]));
-  build =
+  # The same for each unit: what the packages below it need too.
+  nativeBelow = builtins.mapAttrs (
     _: planned:
+    builtins.foldl' (all: key: all // nativeBelow.${key}) (nativeOf planned) planned.dependencies
+  ) data.units;
+  nativeOf =
+    { package, ... }:
+    if native ? ${package.name} then { ${package.name} = native.${package.name}; } else { };
+  links =
+    unit:
+    builtins.elem (unit.action.target.kind or "") [
+      "bin"
+      "cdylib"
+      "example"
+      "test"
+      "bench"
+    ];
+  nativeFor =
+    key: planned:
+    if native == { } then
+      [ ]
+    else
+      builtins.attrValues (if links planned.unit then nativeBelow.${key} else nativeOf planned);
+  build =
+    key: planned:
     cell {
       inherit (planned.unit) name;
-      roots = toolchain ++ native.${planned.package.name} or [ ];
+      roots = toolchain ++ nativeFor key planned;
       program = "${runner}/bin/unit";
       writable = [
         "/workspace"
