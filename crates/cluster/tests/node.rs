@@ -180,7 +180,12 @@ impl Drop for Node {
 }
 
 fn command(directory: &Path, port: u16) -> Command {
-    let mut command = Command::new(CLUSTER);
+    // A copy: another user need not be able to reach the directory that Cargo built it in.
+    let program = directory.join("cluster");
+    if !program.exists() {
+        fs::copy(CLUSTER, &program).unwrap();
+    }
+    let mut command = Command::new(program);
     command
         .env("CLUSTER_BUNDLE", directory.join("bundle"))
         .env("CLUSTER_DATA_DIR", directory.join("data"))
