@@ -11,6 +11,7 @@ extra-experimental-features = nix-command flakes
 sandbox = true
 max-jobs = auto
 substituters =
+warn-dirty = false
 ";
 
 /// Runs Nix and returns what it prints.
