@@ -3,6 +3,9 @@
 mod commands;
 mod connection;
 mod nix;
+mod place;
+mod remote;
+mod text;
 
 use std::process::ExitCode;
 
@@ -22,8 +25,17 @@ enum Command {
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Load(commands::load::Args),
+    Save(commands::save::Args),
+    Inspect(commands::inspect::Args),
+    Ls(commands::ls::Args),
+    Cat(commands::cat::Args),
+    Diff(commands::diff::Args),
+    Verify(commands::verify::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
+    Completions(commands::completions::Args),
+    Man(commands::completions::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -32,11 +44,24 @@ fn main() -> ExitCode {
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),
+        Command::Load(args) => commands::load::run(args),
+        Command::Save(args) => commands::save::run(args),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Ls(args) => commands::ls::run(args),
+        Command::Cat(args) => commands::cat::run(args),
+        Command::Diff(args) => return finish(commands::diff::run(args)),
+        Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::completions::run_man(args),
     };
+    finish(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(exit_code(&error))

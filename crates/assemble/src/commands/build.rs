@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Where links to built images are kept, so that Nix does not collect them as garbage.
-const LINKS: &str = ".crateyard";
+pub const LINKS: &str = ".crateyard";
 
 /// Builds images through Nix and prints a line for each
 #[derive(clap::Args)]

@@ -1,0 +1,179 @@
+//! `assemble ls`: the files of an image.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use image::files::{File, FileKind, Listing, Options};
+use image::packages;
+use serde::Serialize;
+
+use crate::place::{ChoiceArgs, Place, PlaceArgs};
+use crate::text::{clean, print, print_json, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble ls gateway /usr/bin
+  assemble ls gateway --recursive --layer 0
+  assemble ls image.tar /etc --recursive --digests --json";
+
+/// List the files of an image, all layers together
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An image of images.toml by its name, a layout or archive by its path, or a registry's reference
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// The directory or file to show
+    #[arg(value_name = "PATH", default_value = "/")]
+    path: String,
+
+    /// Show what is in subdirectories too
+    #[arg(long, short = 'R')]
+    recursive: bool,
+
+    /// Only what comes from this layer, counted from 0, the lowest
+    #[arg(long, value_name = "N")]
+    layer: Option<usize>,
+
+    /// Show the digest of each regular file's content
+    #[arg(long)]
+    digests: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    choice: ChoiceArgs,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// What is printed of one file.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: String,
+    #[serde(flatten)]
+    file: &'a File,
+    package: Option<&'a str>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the image can't be read or has no such file.
+pub fn run(args: Args) -> Result<()> {
+    let opened = Place::find(&args.image, &args.place.workspace)?.open(&args.place.connection)?;
+    let selected = opened.select(args.choice.name.as_deref(), args.choice.platform.as_ref())?;
+    let layers = selected.manifest.layers.len();
+    if let Some(number) = args.layer.filter(|number| *number >= layers) {
+        bail!("--layer {number}: the image has {layers} layers, counted from 0");
+    }
+    let options = Options {
+        hash: args.digests,
+        ..Options::default()
+    };
+    let listing = Listing::read(opened.blobs(), &selected.manifest, &options);
+    let listing = opened.checked(listing)?;
+    for problem in listing.problems() {
+        eprintln!("warning: {}", clean(problem));
+    }
+    let owners = packages::owners(&listing);
+    let lines = lines(&args, &listing, &owners)?;
+    if args.json {
+        return print_json(&lines);
+    }
+    let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, args.digests)).collect();
+    print(&table(&rows, "", &[2]))
+}
+
+fn lines<'a>(
+    args: &Args,
+    listing: &'a Listing,
+    owners: &'a BTreeMap<String, String>,
+) -> Result<Vec<Line<'a>>> {
+    let is_root = args.path.split('/').all(|part| matches!(part, "" | "."));
+    let mut top = "";
+    if !is_root {
+        let (path, file) = listing.resolve(&args.path)?;
+        // A path that only leads to directories in the layers may have no entry of its own.
+        if file.kind != FileKind::Directory {
+            return Ok(vec![line(path, file, owners)]);
+        }
+        top = path;
+    }
+    let is_shown = |path: &str, file: &File| {
+        let below = match top {
+            "" => Some(path),
+            _ => path
+                .strip_prefix(top)
+                .and_then(|rest| rest.strip_prefix('/')),
+        };
+        let in_reach =
+            below.is_some_and(|rest| !rest.is_empty() && (args.recursive || !rest.contains('/')));
+        in_reach && args.layer.is_none_or(|number| file.layer == number)
+    };
+    let shown = listing.files().filter(|(path, file)| is_shown(path, file));
+    Ok(shown.map(|(path, file)| line(path, file, owners)).collect())
+}
+
+fn line<'a>(path: &str, file: &'a File, owners: &'a BTreeMap<String, String>) -> Line<'a> {
+    Line {
+        path: format!("/{path}"),
+        file,
+        package: owners.get(path).map(String::as_str),
+    }
+}
+
+fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
+    let file = line.file;
+    let mut path = clean(&line.path).into_owned();
+    if let Some(target) = &file.target {
+        // Targets of hard links are paths in the image, without leading slash.
+        let (arrow, slash) = match file.kind {
+            FileKind::HardLink => ("=", "/"),
+            _ => ("->", ""),
+        };
+        path += &format!(" {arrow} {slash}{}", clean(target));
+    }
+    let mut row = vec![
+        mode(file),
+        format!("{}:{}", file.uid, file.gid),
+        file.size.to_string(),
+        line.package.map(clean).unwrap_or_default().into_owned(),
+    ];
+    if with_digest {
+        row.push(
+            file.digest
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        );
+    }
+    row.push(path);
+    row
+}
+
+/// Kind and permissions as `ls -l` writes them.
+pub fn mode(file: &File) -> String {
+    let mut text = String::from(file.kind.letter());
+    for (shift, special, set, unset) in [
+        (6, 0o4000, 's', 'S'),
+        (3, 0o2000, 's', 'S'),
+        (0, 0o1000, 't', 'T'),
+    ] {
+        let bits = file.mode >> shift;
+        let executable = bits & 1 != 0;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (file.mode & special != 0, executable) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! `assemble save`: an image as one tar file.
+
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use image::archive::{self, ArchiveFormat, Selection};
+use image::layout::Layout;
+use image::oci::Platform;
+use image::reference::Reference;
+use serde::Serialize;
+
+use crate::connection::bytes;
+use crate::place::{LocalLayout, Place, PlaceArgs};
+use crate::text::{print, print_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble save gateway --out gateway.tar
+  assemble save ./layout --format docker --reference gateway:v1 --out - | docker load
+  assemble save registry.example/team/gateway:v1 --platform linux/arm64 --out gateway.tar";
+
+/// Write an image as an OCI or docker archive
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An image of images.toml by its name, a layout or archive by its path, or a registry's reference
+    ///
+    /// An image of images.toml is built first.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// What kind of archive
+    #[arg(long, value_enum, default_value_t = Format::Oci)]
+    format: Format,
+
+    /// The file to write; - for standard output
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+
+    /// A name that the image gets instead of its own; may be repeated
+    #[arg(long = "reference", value_name = "NAME:TAG")]
+    references: Vec<Reference>,
+
+    /// The platform to take, of an image that has several
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    platform: Option<Platform>,
+
+    /// Print what was written as JSON; not with --out -
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// The formats of archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// For containerd, k3s, podman, skopeo
+    Oci,
+    /// For docker load too
+    Docker,
+}
+
+impl From<Format> for ArchiveFormat {
+    fn from(format: Format) -> ArchiveFormat {
+        match format {
+            Format::Oci => ArchiveFormat::Oci,
+            Format::Docker => ArchiveFormat::Docker,
+        }
+    }
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Saved<'a> {
+    path: &'a Path,
+    format: Format,
+    size: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the image can't be found or read, or the file can't be written.
+pub fn run(args: Args) -> Result<()> {
+    let to_stdout = args.out == Path::new("-");
+    if to_stdout && args.json {
+        bail!("--json with --out -: the archive itself goes to standard output\n  try: --out FILE");
+    }
+    if to_stdout && io::stdout().is_terminal() {
+        bail!("--out -: standard output is a terminal\n  try: --out FILE, or a pipe behind it");
+    }
+    let place = Place::find_current(&args.image, &args.place.workspace)?;
+    let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
+    let format = ArchiveFormat::from(args.format);
+    let references = match args.references.is_empty() {
+        // Only docker's format needs full names; an OCI archive keeps what the index has.
+        true if args.format == Format::Docker => own_references(&local)?,
+        _ => args.references.clone(),
+    };
+    let selection = Selection {
+        format,
+        references,
+        platform: args.platform.clone(),
+        epoch: 0,
+    };
+    if to_stdout {
+        return write_to_stdout(&local.layout, &selection);
+    }
+    archive::save(&local.layout, &selection, &args.out)?;
+    let size = std::fs::metadata(&args.out).map(|file| file.len());
+    let size = size.with_context(|| format!("cannot look at {}", args.out.display()))?;
+    if args.json {
+        return print_json(&Saved {
+            path: &args.out,
+            format: args.format,
+            size,
+        });
+    }
+    print(&format!("{}  {}\n", args.out.display(), bytes(size)))
+}
+
+fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    archive::write(layout, selection, &mut out)?;
+    match out.flush() {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            bail!("standard output was closed before the archive was whole")
+        }
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// The full names of the one image that a layout has: where it was fetched from, or what its index
+/// says. A tag alone is no name. None where there are several images, which keep their own.
+///
+/// # Errors
+/// When an index is damaged.
+pub fn own_references(local: &LocalLayout) -> Result<Vec<Reference>> {
+    if let Some(fetched) = &local.reference {
+        let name = fetched.without_version().to_string();
+        let tag = fetched
+            .tag()
+            .or(fetched.digest().is_none().then_some("latest"));
+        let reference = tag.and_then(|tag| format!("{name}:{tag}").parse().ok());
+        return Ok(reference.into_iter().collect());
+    }
+    let mut images = local.layout.images()?;
+    images.retain(|image| !image.is_attestation());
+    let [image] = &images[..] else {
+        return Ok(Vec::new());
+    };
+    let full = image.names.iter().filter(|name| name.contains([':', '/']));
+    let mut references: Vec<Reference> = full.filter_map(|name| name.parse().ok()).collect();
+    references.sort();
+    references.dedup();
+    Ok(references)
+}

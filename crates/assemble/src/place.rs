@@ -1,0 +1,398 @@
+//! What an IMAGE argument means, and opening it: an image of images.toml by its name, a layout or
+//! an archive by its path, or an image in a registry by its reference.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use description::Description;
+use image::layout::{Blobs, Image, Layout, read_document};
+use image::oci::{ImageConfig, Index, Manifest, Platform, media_type};
+use registry::Reference;
+use tempfile::TempDir;
+
+use crate::commands::build::LINKS;
+use crate::connection::ConnectionArgs;
+use crate::nix::Nix;
+use crate::remote::Remote;
+
+/// How deep indexes of a registry may be nested.
+const INDEX_DEPTH: usize = 4;
+/// The length of the hash and dash that a store path's name starts with.
+const STORE_HASH: usize = 33;
+
+/// Options that say where images are.
+#[derive(clap::Args, Debug)]
+pub struct PlaceArgs {
+    /// The workspace whose images.toml names images
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub workspace: PathBuf,
+
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Options that choose one image of several.
+#[derive(clap::Args, Debug)]
+pub struct ChoiceArgs {
+    /// Which image of a layout that holds several, by its name there
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Which image of several, by its platform
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    pub platform: Option<Platform>,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A layout directory or an archive.
+    Path(PathBuf),
+    /// A registry.
+    Registry(Reference),
+}
+
+impl Place {
+    /// What an argument means. A path that exists wins, then an image that the workspace describes;
+    /// what has a registry's host, a tag or a digest is a reference.
+    ///
+    /// An image of the workspace is where the last build left it; one that was never built is
+    /// built through Nix.
+    ///
+    /// # Errors
+    /// When it is none of these, or Nix fails.
+    pub fn find(argument: &str, workspace: &Path) -> Result<Place> {
+        Self::find_with(argument, workspace, last_build)
+    }
+
+    /// As [`Place::find`], but an image of the workspace is built from what the workspace has now.
+    ///
+    /// # Errors
+    /// When it is none of these, or Nix fails.
+    pub fn find_current(argument: &str, workspace: &Path) -> Result<Place> {
+        Self::find_with(argument, workspace, |_, _| None)
+    }
+
+    fn find_with(
+        argument: &str,
+        workspace: &Path,
+        kept: fn(&str, &Path) -> Option<PathBuf>,
+    ) -> Result<Place> {
+        let path = Path::new(argument);
+        if path.exists() {
+            return Ok(Place::Path(path.to_owned()));
+        }
+        let known = described(workspace)?;
+        if known.iter().any(|name| name == argument) {
+            let path = match kept(argument, workspace) {
+                Some(path) => path,
+                None => build(argument, workspace)?,
+            };
+            return Ok(Place::Path(path));
+        }
+        if looks_like_reference(argument) {
+            return Ok(Place::Registry(argument.parse()?));
+        }
+        let names = match known.is_empty() {
+            true => format!("{} has no images.toml", workspace.display()),
+            false => format!("images.toml describes {}", known.join(", ")),
+        };
+        bail!(
+            "{argument:?} is no image: there is no such file or directory, and {names}\n  \
+             try: the path of a layout or archive, or a full reference such as registry.example/{}:v1",
+            argument.trim_start_matches(['.', '/'])
+        );
+    }
+
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// When it is damaged or can't be reached.
+    pub fn open(self, connection: &ConnectionArgs) -> Result<Opened> {
+        Ok(match self {
+            Place::Path(path) => Opened::Layout(Layout::open(&path)?),
+            Place::Registry(reference) => {
+                let (client, _) = connection.client()?;
+                Opened::Remote(Remote::open(client, reference)?)
+            }
+        })
+    }
+
+    /// Opens it as a layout, for those that need all of it: what is in a registry is fetched into a
+    /// temporary directory first.
+    ///
+    /// # Errors
+    /// When it is damaged or can't be reached.
+    pub fn open_layout(
+        self,
+        connection: &ConnectionArgs,
+        platform: Option<&Platform>,
+    ) -> Result<LocalLayout> {
+        let reference = match self {
+            Place::Path(path) => {
+                return Ok(LocalLayout {
+                    layout: Layout::open(&path)?,
+                    reference: None,
+                    _directory: None,
+                });
+            }
+            Place::Registry(reference) => reference,
+        };
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let (client, display) = connection.client()?;
+        let options = registry::pull::Options {
+            platform: platform.map(Platform::to_string),
+            ..Default::default()
+        };
+        display.begin(&reference.to_string());
+        let pull = registry::pull::pull(&client, &reference, directory.path(), &options);
+        let pulled = registry::run(pull);
+        display.end();
+        pulled.with_context(|| format!("cannot fetch {reference}"))?;
+        Ok(LocalLayout {
+            layout: Layout::open(directory.path())?,
+            reference: Some(reference),
+            _directory: Some(directory),
+        })
+    }
+}
+
+/// A layout on this machine.
+pub struct LocalLayout {
+    /// The layout.
+    pub layout: Layout,
+    /// Where it was fetched from.
+    pub reference: Option<Reference>,
+    /// What goes away with it.
+    _directory: Option<TempDir>,
+}
+
+/// An image that was opened, or several.
+pub enum Opened {
+    /// On this machine.
+    Layout(Layout),
+    /// In a registry.
+    Remote(Remote),
+}
+
+/// One image of what was opened, with its documents.
+pub struct Selected {
+    /// What the index says of it.
+    pub image: Image,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its configuration.
+    pub config: ImageConfig,
+}
+
+impl Opened {
+    /// Its blobs.
+    pub fn blobs(&self) -> &dyn Blobs {
+        match self {
+            Opened::Layout(layout) => layout,
+            Opened::Remote(remote) => remote,
+        }
+    }
+
+    /// All images but the statements about them.
+    ///
+    /// # Errors
+    /// When an index is missing or damaged.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let mut images = match self {
+            Opened::Layout(layout) => layout.images()?,
+            Opened::Remote(remote) => self.checked(remote_images(remote))?,
+        };
+        images.retain(|image| !image.is_attestation());
+        Ok(images)
+    }
+
+    /// The one image that the options choose, with its documents.
+    ///
+    /// # Errors
+    /// When there is none or more than one, or a document is damaged.
+    pub fn select(&self, name: Option<&str>, platform: Option<&Platform>) -> Result<Selected> {
+        let image = match self {
+            Opened::Layout(layout) => layout.image(name, platform)?,
+            Opened::Remote(remote) => one_of(self.images()?, platform, &remote.title())?,
+        };
+        let selected = self.documents(image)?;
+        let has = &selected.config.platform;
+        if let Some(wanted) = platform.filter(|wanted| !has.satisfies(wanted)) {
+            let title = self.blobs().title();
+            bail!("{title} is for {has}, not for {wanted}\n  try: --platform {has}");
+        }
+        Ok(selected)
+    }
+
+    /// The documents of an image.
+    ///
+    /// # Errors
+    /// When one is missing or damaged.
+    pub fn documents(&self, image: Image) -> Result<Selected> {
+        let manifest: Manifest = self.checked(read_document(self.blobs(), &image.descriptor))?;
+        if !media_type::is_config(&manifest.config.media_type) {
+            let kind = &manifest.config.media_type;
+            let digest = &image.descriptor.digest;
+            bail!(
+                "{digest} of {} is no container image but an artifact of type {kind:?}\n  try: --name or --platform of an image",
+                self.blobs().title()
+            );
+        }
+        let config = self.checked(read_document(self.blobs(), &manifest.config))?;
+        Ok(Selected {
+            image,
+            manifest,
+            config,
+        })
+    }
+
+    /// Replaces an error that only says that a registry stopped sending by the registry's own.
+    ///
+    /// # Errors
+    /// The registry's, or the one of `result`.
+    pub fn checked<T>(&self, result: image::Result<T>) -> Result<T> {
+        if let Opened::Remote(remote) = self {
+            if let Some(failure) = remote.take_failure() {
+                return Err(failure.into());
+            }
+        }
+        Ok(result?)
+    }
+}
+
+fn remote_images(remote: &Remote) -> image::Result<Vec<Image>> {
+    let mut images = Vec::new();
+    let mut level = vec![remote.root()];
+    for _ in 0..=INDEX_DEPTH {
+        let mut next = Vec::new();
+        for descriptor in level {
+            if media_type::is_index(&descriptor.media_type) {
+                let index: Index = read_document(remote, &descriptor)?;
+                next.extend(index.manifests);
+            } else {
+                images.push(Image {
+                    platform: descriptor.platform.clone(),
+                    names: vec![remote.reference().to_string()],
+                    descriptor,
+                });
+            }
+        }
+        level = next;
+    }
+    Ok(images)
+}
+
+fn one_of(images: Vec<Image>, platform: Option<&Platform>, title: &str) -> Result<Image> {
+    let fits = |image: &Image| match (&image.platform, platform) {
+        (Some(has), Some(wanted)) => has.satisfies(wanted),
+        _ => true,
+    };
+    let platforms: Vec<String> = images
+        .iter()
+        .filter_map(|image| Some(image.platform.as_ref()?.to_string()))
+        .collect();
+    let mut fitting: Vec<Image> = images.into_iter().filter(fits).collect();
+    match (fitting.pop(), fitting.is_empty(), platform) {
+        (Some(image), true, _) => Ok(image),
+        (None, _, Some(wanted)) => bail!(
+            "{title} has no image for {wanted}; it has {}",
+            platforms.join(", ")
+        ),
+        (None, ..) => bail!("{title} has no images"),
+        _ => bail!(
+            "{title} has several images: {}\n  try: --platform with one of them",
+            platforms.join(", ")
+        ),
+    }
+}
+
+/// The images that the workspace describes; none where it describes nothing.
+fn described(workspace: &Path) -> Result<Vec<String>> {
+    let file = workspace.join("images.toml");
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        return Ok(Vec::new());
+    };
+    let description = Description::parse(&text, &file.to_string_lossy())?;
+    Ok(description.images.into_keys().collect())
+}
+
+/// Where the last build of an image is: the newest of the links that `assemble build` keeps.
+fn last_build(name: &str, workspace: &Path) -> Option<PathBuf> {
+    let wanted = format!("{name}-image");
+    let entries = std::fs::read_dir(workspace.join(LINKS)).ok()?;
+    let links = entries.flatten().filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let file_name = target.file_name()?.to_str()?;
+        let is_wanted = file_name.get(STORE_HASH..) == Some(&wanted) && target.exists();
+        let made = entry.metadata().ok()?.modified().ok()?;
+        is_wanted.then_some((made, target))
+    });
+    links.max().map(|(_, target)| target)
+}
+
+fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
+    let attribute = format!("{name}-image");
+    let paths = Nix::default().build(&workspace.to_string_lossy(), &[attribute], None)?;
+    paths
+        .into_iter()
+        .next()
+        .with_context(|| format!("nix built no path for {name}"))
+}
+
+/// Whether an argument can only be a reference: paths that do not exist are a likelier mistake than
+/// images of Docker Hub without a tag.
+fn looks_like_reference(argument: &str) -> bool {
+    if argument.starts_with(['.', '/']) || argument.ends_with(".tar") {
+        return false;
+    }
+    let (first, rest) = argument.split_once('/').unwrap_or(("", argument));
+    let has_host = first.contains(['.', ':']) || first == "localhost";
+    has_host || rest.contains([':', '@'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_have_a_host_a_tag_or_a_digest() {
+        for text in [
+            "debian:12",
+            "localhost:5000/app",
+            "localhost/app",
+            "registry.example/team/app",
+            "team/app:v1",
+            "app@sha256:00",
+        ] {
+            assert!(looks_like_reference(text), "{text}");
+        }
+        for text in ["gateway", "./gateway:1", "/a:b", "out/layout", "a.b/c.tar"] {
+            assert!(!looks_like_reference(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_link_is_the_last_build() {
+        let workspace = tempfile::tempdir().unwrap();
+        let links = workspace.path().join(LINKS);
+        std::fs::create_dir(&links).unwrap();
+        let store = |hash: char, name: &str| {
+            let hash = String::from(hash).repeat(STORE_HASH - 1);
+            let path = workspace.path().join(format!("{hash}-{name}"));
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let older = store('a', "app-image");
+        let newer = store('b', "app-image");
+        let link = |path: &Path, name: &str| {
+            std::os::unix::fs::symlink(path, links.join(name)).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        link(&older, "image-1");
+        link(&newer, "image");
+        link(&store('c', "my-app-image"), "image-2");
+        assert_eq!(last_build("app", workspace.path()), Some(newer));
+        assert_eq!(last_build("other", workspace.path()), None);
+    }
+}

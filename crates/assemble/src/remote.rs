@@ -1,0 +1,222 @@
+//! An image in a registry, read blob by blob without keeping it on disk.
+
+use std::io::{self, Cursor, Read};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use image::layout::Blobs;
+use image::oci::{Descriptor, media_type};
+use registry::{Client, Digest, Error, Failure, Kind, Manifest, Reference, Repository, Version};
+
+/// How many pieces of a blob wait for their reader: what is fetched ahead and held in memory.
+const PIECES_AHEAD: usize = 16;
+/// How often a broken download goes on where it stopped.
+const RESUMPTIONS: usize = 5;
+
+type Piece = Result<Vec<u8>, Error>;
+
+/// The manifest or index that a reference names, and the blobs it leads to.
+///
+/// One thread talks to the registry and serves one blob after the other: a reader must be dropped
+/// or read to its end before the next one gets bytes.
+pub struct Remote {
+    reference: Reference,
+    root: Manifest,
+    requests: mpsc::Sender<Request>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// A blob that somebody wants to read.
+struct Request {
+    digest: Digest,
+    is_manifest: bool,
+    pieces: SyncSender<Piece>,
+}
+
+impl Remote {
+    /// Fetches the manifest that `reference` names.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or has no such image.
+    pub fn open(client: Client, reference: Reference) -> Result<Remote, Error> {
+        let (requests, queue) = mpsc::channel::<Request>();
+        let (answer, opened) = mpsc::sync_channel(1);
+        let wanted = reference.clone();
+        thread::spawn(move || {
+            registry::run(async {
+                let (repository, root) = match root(&client, &wanted).await {
+                    Ok(found) => found,
+                    Err(error) => return drop(answer.send(Err(error))),
+                };
+                drop(answer.send(Ok(root)));
+                // Waiting here blocks this thread only; connections live on the runtime's own.
+                while let Ok(request) = queue.recv() {
+                    if let Err(error) = serve(&repository, &request).await {
+                        drop(request.pieces.send(Err(error)));
+                    }
+                }
+            });
+        });
+        let root = opened
+            .recv()
+            .unwrap_or_else(|_| Err(gone(&reference, "the connection")))?;
+        Ok(Remote {
+            reference,
+            root,
+            requests,
+            failure: Arc::default(),
+        })
+    }
+
+    /// Points to the manifest or index that the reference names.
+    pub fn root(&self) -> Descriptor {
+        let root = &self.root;
+        // Equal text, two types: one crate checks images, the other speaks to registries.
+        let digest = image::digest::Digest::of(&root.bytes);
+        Descriptor::new(&root.media_type, digest, root.bytes.len() as u64)
+    }
+
+    /// The reference it was opened by.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// Why the registry stopped sending, if it did. Without this, a reader can't tell a broken
+    /// connection from a damaged image.
+    pub fn take_failure(&self) -> Option<Error> {
+        lock(&self.failure).take()
+    }
+}
+
+impl Blobs for Remote {
+    fn open_blob(&self, descriptor: &Descriptor) -> image::Result<Box<dyn Read + Send + '_>> {
+        let text = descriptor.digest.to_string();
+        if text == self.root.digest.to_string() {
+            return Ok(Box::new(&self.root.bytes[..]));
+        }
+        let not_found = || image::Error::NotFound {
+            what: format!("blob {text}"),
+            place: self.title(),
+            hint: String::new(),
+        };
+        let media_type = &descriptor.media_type;
+        let (pieces, receiver) = mpsc::sync_channel(PIECES_AHEAD);
+        let request = Request {
+            digest: text.parse().map_err(|_| not_found())?,
+            is_manifest: media_type::is_index(media_type) || media_type::is_manifest(media_type),
+            pieces,
+        };
+        self.requests.send(request).map_err(|_| not_found())?;
+        Ok(Box::new(Reader {
+            pieces: receiver,
+            current: Cursor::default(),
+            failure: Arc::clone(&self.failure),
+        }))
+    }
+
+    fn title(&self) -> String {
+        self.reference.to_string()
+    }
+}
+
+/// Reads the pieces of one blob in order.
+struct Reader {
+    pieces: Receiver<Piece>,
+    current: Cursor<Vec<u8>>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.current.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.pieces.recv() {
+                Ok(Ok(piece)) => self.current = Cursor::new(piece),
+                Ok(Err(error)) => {
+                    let message = error.to_string();
+                    if !is_about_the_image(&error) {
+                        lock(&self.failure).get_or_insert(error);
+                    }
+                    return Err(io::Error::other(message));
+                }
+                Err(_) => return Ok(0),
+            }
+        }
+    }
+}
+
+/// Whether an error says that the image is not whole, rather than that it can't be looked at.
+fn is_about_the_image(error: &Error) -> bool {
+    match error {
+        Error::Request(failure) => matches!(failure.kind, Kind::NotFound | Kind::Contradiction),
+        _ => false,
+    }
+}
+
+fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
+    failure.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn root(client: &Client, reference: &Reference) -> Result<(Repository, Manifest), Error> {
+    let repository = client.repository(reference)?;
+    let root = repository.manifest(&reference.version()).await?;
+    let root = root.ok_or_else(|| gone(reference, "the image"))?;
+    Ok((repository, root))
+}
+
+async fn serve(repository: &Repository, request: &Request) -> Result<(), Error> {
+    if request.is_manifest {
+        let version = Version::Digest(request.digest.clone());
+        let manifest = repository.manifest(&version).await?;
+        let manifest = manifest.ok_or_else(|| gone(repository.reference(), "a manifest"))?;
+        drop(request.pieces.send(Ok(manifest.bytes.to_vec())));
+        return Ok(());
+    }
+    let mut sent = 0;
+    let mut resumptions = 0;
+    loop {
+        match send_from(repository, request, &mut sent).await {
+            Err(error) if sent > 0 && resumptions < RESUMPTIONS && !is_about_the_image(&error) => {
+                resumptions += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Sends a blob from byte `sent` on, also where the registry begins anew.
+async fn send_from(
+    repository: &Repository,
+    request: &Request,
+    sent: &mut u64,
+) -> Result<(), Error> {
+    let mut download = repository.blob(&request.digest, *sent).await?;
+    let mut position = download.offset;
+    while let Some(piece) = download.chunk().await? {
+        let known = sent.saturating_sub(position).min(piece.len() as u64);
+        position += piece.len() as u64;
+        let fresh = &piece[known as usize..];
+        *sent += fresh.len() as u64;
+        let nobody_reads = || request.pieces.send(Ok(fresh.to_vec())).is_err();
+        if !fresh.is_empty() && nobody_reads() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn gone(reference: &Reference, what: &str) -> Error {
+    Failure {
+        reference: reference.to_string(),
+        request: format!("GET /v2/{}/manifests", reference.repository()),
+        kind: Kind::NotFound,
+        detail: format!("{what} is not there"),
+        remedy: "check repository and tag; the registry may also hide what needs a login"
+            .to_owned(),
+    }
+    .into()
+}

@@ -1,0 +1,90 @@
+//! Text for people: what images say about themselves is not trusted with the terminal.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+
+/// A text from an image with its control characters escaped, so that it can't move the cursor.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    // The second range turns the direction of writing around.
+    let is_odd =
+        |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| match is_odd(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Rows as lines with aligned columns. Those in `right` end, all others begin at the same place.
+pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = indent.to_owned();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            if column > 0 {
+                line.push_str("  ");
+            }
+            line += &match right.contains(&column) {
+                true => format!("{cell:>width$}"),
+                false => format!("{cell:width$}"),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Prints to standard output. A reader that has seen enough, such as `head`, is no error.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// Prints a document as indented JSON.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    print(&(serde_json::to_string_pretty(document)? + "\n"))
+}
+
+/// A number with its noun: `1 layer`, `2 layers`.
+pub fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_columns_aligned() {
+        assert_eq!(clean("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+        assert_eq!(clean("größer"), "größer");
+        let rows = [["a", "10", "x"], ["bcd", "9", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, " ", &[1]), " a    10  x\n bcd   9\n");
+    }
+}

@@ -1,0 +1,521 @@
+//! Looking inside images, and moving them out: the real program on small layouts, read back by real tools.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+const STATUS: &str =
+    "Package: demo\nStatus: install ok installed\nVersion: 1.0-1\nArchitecture: amd64\n";
+/// A name with an escape sequence in it, as no honest image has.
+const HOSTILE: &str = "/srv/\u{1b}[2Jodd";
+
+fn assemble(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What a command that has to succeed prints.
+fn prints(arguments: &[&str]) -> String {
+    let output = assemble(arguments);
+    let complaint = text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {complaint}");
+    text(&output.stdout)
+}
+
+fn prints_json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&prints(arguments)).unwrap()
+}
+
+/// Exit code and message of a command that has to fail.
+fn fails(arguments: &[&str]) -> (i32, String) {
+    let output = assemble(arguments);
+    assert!(!output.status.success(), "{arguments:?}");
+    (output.status.code().unwrap(), text(&output.stderr))
+}
+
+fn layer(directory: &Path, name: &str, sources: Value) -> PathBuf {
+    let out = directory.join(format!("{name}.layer"));
+    let spec = json!({"version": 1, "comment": name, "epoch": 0, "sources": sources});
+    let spec = serde_json::from_value(spec).unwrap();
+    image::layer::make(&spec, &out, 1).unwrap();
+    out
+}
+
+/// An image of two layers at `directory/name`; `version` is in a file and a variable.
+fn make_image(directory: &Path, name: &str, version: &str) -> String {
+    let text = |to: &str, text: &str| json!({"kind": "text", "to": to, "text": text});
+    let base = layer(
+        directory,
+        &format!("{name}-base"),
+        json!([
+            text("/etc/demo.conf", "colour = blue\n"),
+            text("/var/lib/dpkg/status", STATUS),
+            text("/var/lib/dpkg/info/demo.list", "/.\n/etc\n/etc/demo.conf\n"),
+            {"kind": "symlink", "to": "/etc/link", "target": "../srv/version"},
+        ]),
+    );
+    let top = layer(
+        directory,
+        &format!("{name}-top"),
+        json!([text("/srv/version", version), text(HOSTILE, "x")]),
+    );
+    let spec = json!({
+        "version": 1, "name": "demo", "references": ["demo:1.0"], "created": 0,
+        "platform": {"os": "linux", "architecture": "amd64"}, "layers": [base, top],
+        "config": {"user": "1000", "entrypoint": ["/usr/bin/demo", "a b"],
+                   "env": [{"name": "VERSION", "value": version}]},
+    });
+    let out = directory.join(name);
+    image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    out.display().to_string()
+}
+
+fn demo() -> (TempDir, String) {
+    let directory = tempdir().unwrap();
+    let image = make_image(directory.path(), "image", "1");
+    (directory, image)
+}
+
+/// Whether a program can be run; if not, says that the test is skipped.
+fn has(test: &str, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let answer = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let problem = match answer {
+        Ok(status) if status.success() => return true,
+        Ok(_) => "does not work here",
+        Err(_) => "is not installed",
+    };
+    eprintln!("SKIPPED: {test}: {program} {problem}");
+    false
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let complaint = text(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {complaint}"
+    );
+    text(&output.stdout)
+}
+
+#[test]
+fn inspect_shows_configuration_layers_and_packages() {
+    let (_directory, image) = demo();
+    let shown = prints(&["inspect", &image, "--packages"]);
+    for expected in [
+        "platform     linux/amd64\n",
+        "user         1000\n",
+        "entrypoint   /usr/bin/demo \"a b\"\n",
+        "environment  VERSION=1\n",
+        "image-base\n",
+        "1 Debian package\n  demo  1.0-1  amd64  14 B\n",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    let summaries = prints_json(&["inspect", &image, "--json"]);
+    assert_eq!(summaries[0]["config"]["config"]["User"], "1000");
+    assert_eq!(summaries[0]["layers"].as_array().unwrap().len(), 2);
+    assert!(summaries[0].get("contents").is_none());
+}
+
+#[test]
+fn ls_lists_one_level_or_all() {
+    let (_directory, image) = demo();
+    let etc = prints(&["ls", &image, "/etc"]);
+    let lines: Vec<&str> = etc.lines().collect();
+    assert_eq!(lines.len(), 2, "{etc}");
+    assert!(lines[0].starts_with("-rw-r--r--  0:0  14  demo  /etc/demo.conf"));
+    assert!(lines[1].ends_with("/etc/link -> ../srv/version"));
+    let all = prints_json(&["ls", &image, "--recursive", "--digests", "--json"]);
+    let conf = all.as_array().unwrap().iter();
+    let conf = conf
+        .clone()
+        .find(|file| file["path"] == "/etc/demo.conf")
+        .unwrap();
+    assert_eq!(
+        (&conf["package"], &conf["layer"]),
+        (&json!("demo"), &json!(0))
+    );
+    assert!(conf["digest"].as_str().unwrap().starts_with("sha256:"));
+    let top = prints(&["ls", &image, "-R", "--layer", "1"]);
+    assert!(top.contains("/srv/version") && !top.contains("/etc/demo.conf"));
+    let (code, error) = fails(&["ls", &image, "/nothing"]);
+    assert!(
+        code == 1 && error.contains("/nothing is not in the image"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_in_an_image_reaches_the_terminal_unescaped() {
+    let (_directory, image) = demo();
+    let shown = prints(&["ls", &image, "/srv"]);
+    assert!(shown.contains("/srv/\\u{1b}[2Jodd"), "{shown}");
+    assert!(!shown.contains('\u{1b}'));
+}
+
+#[test]
+fn cat_follows_links_inside_the_image() {
+    let (_directory, image) = demo();
+    assert_eq!(prints(&["cat", &image, "/etc/link"]), "1");
+    let (_, error) = fails(&["cat", &image, "/etc"]);
+    assert!(error.contains("not a regular file"), "{error}");
+    // The colon makes it a reference to nothing that listens.
+    let (code, _) = fails(&["cat", "localhost:1/none:x", "/etc", "--retries", "0"]);
+    assert_eq!(code, 7);
+}
+
+#[test]
+fn diff_says_what_changed_and_nothing_else() {
+    let (directory, before) = demo();
+    let after = make_image(directory.path(), "after", "2.0");
+    let same = prints(&["diff", &before, &before, "--exit-code"]);
+    assert_eq!(same, "no difference: both have the same digest\n");
+    let shown = prints(&["diff", &before, &after]);
+    for expected in [
+        "~  config.Env.VERSION  1 -> 2.0\n",
+        "layers: 2 changes, 1 in common\n",
+        "files: 1 change\n  ~  content  +2    /srv/version\n",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    let output = assemble(&["diff", &before, &after, "--exit-code", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let difference: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(difference["files"][0]["path"], "srv/version");
+}
+
+#[test]
+fn verify_gives_a_verdict() {
+    let (directory, image) = demo();
+    let shown = prints(&["verify", &image]);
+    assert!(shown.starts_with("sound: 1 image, 4 blobs"), "{shown}");
+    let summaries = prints_json(&["inspect", &image, "--json"]);
+    let digest = summaries[0]["layers"][0]["digest"].as_str().unwrap();
+    let blob = Path::new(&image).join(format!("blobs/{}", digest.replace(':', "/")));
+    let mut bytes = fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&blob, bytes).unwrap();
+    let output = assemble(&["verify", &image]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains(digest) && shown.contains("\nNOT SOUND, "),
+        "{shown}"
+    );
+    let output = assemble(&["verify", &image, "--json"]);
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["sound"], false);
+    // No image at all is not sound either; no file is an error.
+    let empty = directory.path().join("empty.tar");
+    fs::write(&empty, [0; 1024]).unwrap();
+    let output = assemble(&["verify", empty.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("NOT SOUND"));
+    let (code, error) = fails(&["verify", "./nothing"]);
+    assert!(
+        code == 1 && error.contains("\"./nothing\" is no image"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_name_is_what_was_built_last() {
+    let (directory, image) = demo();
+    let store = directory
+        .path()
+        .join(format!("{}-demo-image", "a".repeat(32)));
+    fs::rename(&image, &store).unwrap();
+    let workspace = directory.path().join("workspace");
+    fs::create_dir_all(workspace.join(".crateyard")).unwrap();
+    std::os::unix::fs::symlink(&store, workspace.join(".crateyard/image")).unwrap();
+    let description = "version = 1\n[images.demo]\nbinaries = [\"demo\"]\n";
+    fs::write(workspace.join("images.toml"), description).unwrap();
+    let workspace = workspace.to_str().unwrap();
+    let shown = prints(&["cat", "demo", "/srv/version", "--workspace", workspace]);
+    assert_eq!(shown, "1");
+    let (_, error) = fails(&["ls", "dem", "--workspace", workspace]);
+    assert!(error.contains("images.toml describes demo"), "{error}");
+}
+
+#[test]
+fn save_writes_both_formats_to_files_and_pipes() {
+    let (directory, image) = demo();
+    let digest = prints_json(&["inspect", &image, "--json"])[0]["digest"].clone();
+    for format in ["oci", "docker"] {
+        let path = directory.path().join(format!("{format}.tar"));
+        let path = path.to_str().unwrap();
+        prints(&["save", &image, "--format", format, "--out", path]);
+        let inspected = prints_json(&["inspect", path, "--json"]);
+        assert_eq!(inspected[0]["digest"], digest, "{format}");
+        prints(&["verify", path]);
+        let piped = assemble(&["save", &image, "--format", format, "--out", "-"]);
+        assert!(
+            piped.stdout == fs::read(path).unwrap(),
+            "{format}: the pipe got other bytes"
+        );
+    }
+    let (_, error) = fails(&["save", &image, "--out", "-", "--json"]);
+    assert!(error.contains("--out FILE"), "{error}");
+}
+
+#[test]
+fn layouts_of_other_tools_are_read() {
+    let name = "layouts_of_other_tools_are_read";
+    let (directory, image) = demo();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    if has(name, "skopeo", &["--version"]) {
+        for (target, kind) in [
+            ("sk", "oci"),
+            ("sk.tar", "oci-archive"),
+            ("dk.tar", "docker-archive"),
+        ] {
+            let target = path(target);
+            let to = format!("{kind}:{target}:demo:2");
+            run("skopeo", &["copy", "-q", &format!("oci:{image}:1.0"), &to]);
+            assert!(prints(&["verify", &target]).contains("sound: "));
+            assert_eq!(prints(&["cat", &target, "/srv/version"]), "1");
+            let difference = prints_json(&["diff", &image, &target, "--json"]);
+            assert_eq!(difference["files"], json!([]), "{kind}");
+        }
+    }
+    if has(name, "umoci", &["--version"]) {
+        let copy = path("umoci");
+        run("cp", &["-r", &image, &copy]);
+        let tagged = format!("{copy}:1.0");
+        run(
+            "umoci",
+            &["config", "--image", &tagged, "--config.user", "7"],
+        );
+        let summaries = prints_json(&["inspect", &copy, "--name", "1.0", "--json"]);
+        assert_eq!(summaries[0]["config"]["config"]["User"], "7");
+        let shown = prints(&["diff", &image, &copy, "--after-name", "1.0"]);
+        assert!(shown.contains("config.User  1000 -> 7"), "{shown}");
+    }
+}
+
+/// Debian's registry on a free port, until it is dropped.
+struct Registry {
+    process: Child,
+    address: String,
+    _directory: TempDir,
+}
+
+impl Registry {
+    fn start(test: &str) -> Option<Registry> {
+        if !has(test, "docker-registry", &["--version"]) {
+            return None;
+        }
+        let directory = tempdir().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
+        let storage = directory.path().join("storage");
+        let config = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            storage.display()
+        );
+        let file = directory.path().join("config.yml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new("docker-registry");
+        command
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command.spawn().unwrap();
+        let registry = Registry {
+            process,
+            address,
+            _directory: directory,
+        };
+        for _ in 0..200 {
+            if std::net::TcpStream::connect(&registry.address).is_ok() {
+                return Some(registry);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("docker-registry does not listen on {}", registry.address);
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+#[test]
+fn images_in_a_registry_are_read_like_others() {
+    let Some(registry) = Registry::start("images_in_a_registry_are_read_like_others") else {
+        return;
+    };
+    let (directory, image) = demo();
+    let reference = format!("{}/team/demo:v1", registry.address);
+    prints(&["push", &image, "--to", &reference]);
+    for command in [
+        vec!["ls", "-R", "--digests"],
+        vec!["cat", "/etc/link"],
+        vec!["inspect", "--packages"],
+    ] {
+        let on = |image: &str| {
+            let mut arguments = vec![command[0], image];
+            arguments.extend(&command[1..]);
+            let shown = prints(&arguments);
+            // The names differ by design.
+            let lines = shown.lines().filter(|line| !line.contains("demo:"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(on(&image), on(&reference), "{command:?}");
+    }
+    assert!(prints(&["verify", &reference]).starts_with("sound: 1 image"));
+    let same = prints(&["diff", &reference, &image]);
+    assert!(same.starts_with("no difference"), "{same}");
+    let out = directory.path().join("saved.tar");
+    let out = out.to_str().unwrap();
+    prints(&["save", &reference, "--format", "docker", "--out", out]);
+    let saved = prints_json(&["inspect", out, "--json"]);
+    assert!(
+        saved[0]["names"].to_string().contains(&reference),
+        "{saved}"
+    );
+    let (code, error) = fails(&["inspect", &format!("{}/team/none:v1", registry.address)]);
+    assert_eq!(code, 5, "{error}");
+}
+
+/// A directory with a program `name` that runs a shell script.
+fn engine(directory: &Path, name: &str, script: &str) -> String {
+    let path = directory.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let paths = std::env::var("PATH").unwrap();
+    format!("{}:{paths}", directory.display())
+}
+
+fn load_with_path(path: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .arg("load")
+        .args(arguments)
+        .env("PATH", path)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn load_streams_a_whole_archive_or_stops_the_engine() {
+    let (directory, image) = demo();
+    let got = directory.path().join("got");
+    let script = format!(
+        "echo \"$@\" > {0}.arguments; cat > {0}; touch {0}.end",
+        got.display()
+    );
+    let path = engine(directory.path(), "ctr", &script);
+    let into = ["--into", "containerd", "--namespace", "k8s.io"];
+    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "loaded into ctr: demo:1.0\n");
+    let arguments = fs::read_to_string(directory.path().join("got.arguments")).unwrap();
+    assert_eq!(arguments, "--namespace k8s.io images import -\n");
+    prints(&["verify", got.to_str().unwrap()]);
+
+    // An engine that refuses is quoted, and its own words are shown.
+    let path = engine(directory.path(), "ctr", "echo no room >&2; exit 3");
+    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
+    let complaint = text(&output.stderr);
+    assert!(
+        complaint.contains("no room") && complaint.contains("exit status: 3"),
+        "{complaint}"
+    );
+
+    // A damaged blob: the engine never sees the end of an archive.
+    fs::remove_file(directory.path().join("got.end")).unwrap();
+    let blobs = Path::new(&image).join("blobs/sha256");
+    let layer = fs::read_dir(blobs)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .max()
+        .unwrap();
+    fs::remove_file(layer).unwrap();
+    let path = engine(directory.path(), "ctr", &script);
+    let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!directory.path().join("got.end").exists());
+}
+
+#[test]
+fn engines_on_this_machine_take_what_is_loaded() {
+    let name = "engines_on_this_machine_take_what_is_loaded";
+    let (_directory, image) = demo();
+    let reference = format!("crateyard-load-test:{}", std::process::id());
+    let load = |engine: &str| {
+        prints(&[
+            "load",
+            &image,
+            "--into",
+            engine,
+            "--reference",
+            &reference,
+            "--json",
+        ])
+    };
+    for program in ["docker", "podman"] {
+        if has(name, program, &["info"]) {
+            load(program);
+            let user = run(
+                program,
+                &[
+                    "image",
+                    "inspect",
+                    "--format",
+                    "{{.Config.User}}",
+                    &reference,
+                ],
+            );
+            assert_eq!(user.trim(), "1000");
+            run(program, &["rmi", &reference]);
+        }
+    }
+    if has(name, "ctr", &["version"]) {
+        load("containerd");
+        let full = format!("docker.io/library/{reference}");
+        let listed = run("ctr", &["images", "ls", "-q"]);
+        run("ctr", &["images", "rm", &full]);
+        assert!(listed.contains(&full), "{listed}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages_come_from_the_parser() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            prints(&["completions", shell]).contains("inspect"),
+            "{shell}"
+        );
+    }
+    assert!(prints(&["man"]).contains(".TH assemble 1"));
+    let directory = tempdir().unwrap();
+    prints(&["man", "--out", directory.path().to_str().unwrap()]);
+    let page = fs::read_to_string(directory.path().join("assemble-verify.1")).unwrap();
+    assert!(page.contains("sound"), "{page}");
+}
