@@ -118,7 +118,6 @@ fn the_recipe_is_the_same_with_every_awk() {
         &["mawk"][..],
         &["gawk"],
         &["gawk", "--posix"],
-        &["original-awk"],
         &["busybox", "awk"],
     ] {
         let run = |script: &str, members: &str, input: &Path| {
