@@ -197,19 +197,19 @@ target "builder" {
 target "cluster-output" {
   inherits = ["_common"]
   target   = "cluster-output"
-  output   = ["type=local,dest=out"]
+  output   = ["type=local,dest=.crateyard/out"]
 }
 
 target "gateway-output" {
   inherits = ["_common"]
   target   = "gateway-output"
-  output   = ["type=local,dest=out"]
+  output   = ["type=local,dest=.crateyard/out"]
 }
 
 target "supervisor-output" {
   inherits = ["_common"]
   target   = "supervisor-output"
-  output   = ["type=local,dest=out"]
+  output   = ["type=local,dest=.crateyard/out"]
 }
 
 target "cluster" {

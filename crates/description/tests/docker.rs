@@ -168,7 +168,7 @@ fn build_or_skip(test: &str) -> Option<Build> {
 
 fn build_of_or_skip(fixture: &str, test: &str) -> Option<Build> {
     Build::of(fixture)
-        .map_err(|reason| eprintln!("SKIPPED: {test}: {reason}"))
+        .map_err(|reason| fixture::skipped(test, &reason))
         .ok()
 }
 

@@ -185,7 +185,7 @@ pub(super) fn file(description: &Description) -> String {
     for output in &outputs {
         let _ = write!(
             out,
-            "\ntarget \"{output}\" {{\n  inherits = [\"_common\"]\n  target   = \"{output}\"\n  output   = [\"type=local,dest=out\"]\n}}\n"
+            "\ntarget \"{output}\" {{\n  inherits = [\"_common\"]\n  target   = \"{output}\"\n  output   = [\"type=local,dest=.crateyard/out\"]\n}}\n"
         );
     }
     for image in description.images.values() {

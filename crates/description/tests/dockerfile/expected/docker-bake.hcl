@@ -197,13 +197,13 @@ target "builder" {
 target "gateway-output" {
   inherits = ["_common"]
   target   = "gateway-output"
-  output   = ["type=local,dest=out"]
+  output   = ["type=local,dest=.crateyard/out"]
 }
 
 target "supervisor-output" {
   inherits = ["_common"]
   target   = "supervisor-output"
-  output   = ["type=local,dest=out"]
+  output   = ["type=local,dest=.crateyard/out"]
 }
 
 target "cluster" {
