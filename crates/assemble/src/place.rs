@@ -53,8 +53,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// What an argument means. A path that exists wins, then an image that the workspace describes;
-    /// what has a registry's host, a tag or a digest is a reference.
+    /// What an argument means. A layout or file at that path wins, then an image that the workspace
+    /// describes; what has a registry's host, a tag or a digest is a reference.
     ///
     /// An image of the workspace is where the last build left it; one that was never built is
     /// built through Nix.
@@ -79,7 +79,7 @@ impl Place {
         kept: fn(&str, &Path) -> Option<PathBuf>,
     ) -> Result<Place> {
         let path = Path::new(argument);
-        if path.exists() {
+        if path.is_file() || path.join("oci-layout").exists() {
             return Ok(Place::Path(path.to_owned()));
         }
         let known = described(workspace)?;
@@ -89,6 +89,10 @@ impl Place {
                 None => build(argument, workspace)?,
             };
             return Ok(Place::Path(path));
+        }
+        // No image by its looks; what it lacks is said by who opens it.
+        if path.exists() {
+            return Ok(Place::Path(path.to_owned()));
         }
         if looks_like_reference(argument) {
             return Ok(Place::Registry(argument.parse()?));
