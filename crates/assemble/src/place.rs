@@ -229,17 +229,41 @@ impl Opened {
         Ok(selected)
     }
 
-    /// The documents of an image.
+    /// All container images with their documents. Artifacts beside them are passed over.
     ///
     /// # Errors
-    /// When one is missing or damaged.
-    pub fn documents(&self, image: Image) -> Result<Selected> {
-        let manifest: Manifest = self.checked(read_document(self.blobs(), &image.descriptor))?;
-        if !media_type::is_config(&manifest.config.media_type) {
-            let kind = &manifest.config.media_type;
-            let digest = &image.descriptor.digest;
+    /// When there is no container image, or a document is missing or damaged.
+    pub fn select_all(&self) -> Result<Vec<Selected>> {
+        let images = self.images()?;
+        let is_alone = images.len() == 1;
+        let mut selected = Vec::new();
+        for image in images {
+            let manifest = self.manifest(&image)?;
+            if is_alone || media_type::is_config(&manifest.config.media_type) {
+                selected.push(self.with_config(image, manifest)?);
+            }
+        }
+        if selected.is_empty() {
+            bail!("{} has no container images", self.blobs().title());
+        }
+        Ok(selected)
+    }
+
+    fn documents(&self, image: Image) -> Result<Selected> {
+        let manifest = self.manifest(&image)?;
+        self.with_config(image, manifest)
+    }
+
+    fn manifest(&self, image: &Image) -> Result<Manifest> {
+        self.checked(read_document(self.blobs(), &image.descriptor))
+    }
+
+    fn with_config(&self, image: Image, manifest: Manifest) -> Result<Selected> {
+        let kind = &manifest.config.media_type;
+        if !media_type::is_config(kind) {
             bail!(
-                "{digest} of {} is no container image but an artifact of type {kind:?}\n  try: --name or --platform of an image",
+                "{} of {} is no container image but an artifact of type {kind:?}\n  try: --name or --platform of an image",
+                image.descriptor.digest,
                 self.blobs().title()
             );
         }

@@ -56,6 +56,10 @@ fn layer(directory: &Path, name: &str, sources: Value) -> PathBuf {
 
 /// An image of two layers at `directory/name`; `version` is in a file and a variable.
 fn make_image(directory: &Path, name: &str, version: &str) -> String {
+    make_image_for(directory, name, version, "amd64")
+}
+
+fn make_image_for(directory: &Path, name: &str, version: &str, architecture: &str) -> String {
     let text = |to: &str, text: &str| json!({"kind": "text", "to": to, "text": text});
     let base = layer(
         directory,
@@ -75,7 +79,7 @@ fn make_image(directory: &Path, name: &str, version: &str) -> String {
     );
     let spec = json!({
         "version": 1, "name": "demo", "references": ["demo:1.0"], "created": 0,
-        "platform": {"os": "linux", "architecture": "amd64"}, "layers": [base, top],
+        "platform": {"os": "linux", "architecture": architecture}, "layers": [base, top],
         "config": {"user": "1000", "entrypoint": ["/usr/bin/demo", "a b"],
                    "env": [{"name": "VERSION", "value": version}]},
     });
@@ -322,7 +326,7 @@ fn layouts_of_other_tools_are_read() {
 
 /// Debian's registry on a free port, until it is dropped.
 struct Registry {
-    process: Child,
+    _process: Process,
     address: String,
     _directory: TempDir,
 }
@@ -353,7 +357,7 @@ impl Registry {
             .stderr(Stdio::null());
         let process = command.spawn().unwrap();
         let registry = Registry {
-            process,
+            _process: Process(process),
             address,
             _directory: directory,
         };
@@ -364,13 +368,6 @@ impl Registry {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("docker-registry does not listen on {}", registry.address);
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
     }
 }
 
@@ -412,6 +409,62 @@ fn images_in_a_registry_are_read_like_others() {
     );
     let (code, error) = fails(&["inspect", &format!("{}/team/none:v1", registry.address)]);
     assert_eq!(code, 5, "{error}");
+}
+
+#[test]
+fn several_platforms_are_chosen_from() {
+    let directory = tempdir().unwrap();
+    let one = make_image_for(directory.path(), "one", "1", "amd64");
+    let other = make_image_for(directory.path(), "other", "2", "arm64");
+    let spec =
+        json!({"version": 1, "name": "demo", "references": ["demo:1.0"], "layouts": [one, other]});
+    let out = directory.path().join("both");
+    image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    let both = out.display().to_string();
+    let mut places = vec![both.clone()];
+    let registry = Registry::start("several_platforms_are_chosen_from");
+    if let Some(registry) = &registry {
+        let reference = format!("{}/demo:both", registry.address);
+        prints(&["push", &both, "--to", &reference]);
+        places.push(reference);
+    }
+    for place in &places {
+        assert_eq!(
+            prints_json(&["inspect", place, "--json"])
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+        let version = prints(&["cat", place, "/srv/version", "--platform", "linux/arm64"]);
+        assert_eq!(version, "2");
+        let (_, error) = fails(&["cat", place, "/srv/version"]);
+        assert!(
+            error.contains("linux/amd64") && error.contains("platform"),
+            "{error}"
+        );
+        let (_, error) = fails(&["ls", place, "--platform", "linux/s390x"]);
+        assert!(
+            error.contains("linux/s390x") && error.contains("linux/arm64"),
+            "{error}"
+        );
+        assert!(prints(&["verify", place]).starts_with("sound: 2 images"));
+        // Docker's format holds one platform under a name.
+        let out = directory.path().join("arm64.tar");
+        let out = out.to_str().unwrap();
+        let arm64 = [
+            "--platform",
+            "linux/arm64",
+            "--format",
+            "docker",
+            "--out",
+            out,
+        ];
+        prints(&[&["save", place], &arm64[..]].concat());
+        assert_eq!(prints(&["cat", out, "/srv/version"]), "2");
+    }
+    let (_, error) = fails(&["ls", &one, "--platform", "linux/arm64"]);
+    assert!(error.contains("linux/amd64"), "{error}");
 }
 
 /// A directory with a program `name` that runs a shell script.
@@ -507,12 +560,52 @@ fn engines_on_this_machine_take_what_is_loaded() {
             run(program, &["rmi", &reference]);
         }
     }
-    if has(name, "ctr", &["version"]) {
-        load("containerd");
-        let full = format!("docker.io/library/{reference}");
-        let listed = run("ctr", &["images", "ls", "-q"]);
-        run("ctr", &["images", "rm", &full]);
-        assert!(listed.contains(&full), "{listed}");
+}
+
+#[test]
+fn containerd_takes_what_is_loaded() {
+    let name = "containerd_takes_what_is_loaded";
+    if !has(name, "containerd", &["--version"]) || !has(name, "ctr", &["--version"]) {
+        return;
+    }
+    if run("id", &["-u"]).trim() != "0" {
+        return eprintln!("SKIPPED: {name}: containerd needs root");
+    }
+    let (directory, image) = demo();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (config, socket) = (path("config.toml"), path("socket"));
+    let text = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+    fs::write(&config, text).unwrap();
+    let containerd = Command::new("containerd")
+        .args(["--config", &config, "--address", &socket])
+        .args(["--root", &path("root"), "--state", &path("state")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _stopped_at_the_end = Process(containerd);
+    for _ in 0..200 {
+        let mut version = Command::new("ctr");
+        version.args(["--address", &socket, "version"]);
+        if version.output().unwrap().status.success() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let place = ["--address", &socket, "--namespace", "k8s.io"];
+    let loaded = prints(&[&["load", &image, "--into", "containerd"], &place[..]].concat());
+    assert_eq!(loaded, "loaded into ctr: demo:1.0\n");
+    let listed = run("ctr", &[&place[..], &["images", "ls", "-q"]].concat());
+    assert_eq!(listed, "docker.io/library/demo:1.0\n");
+}
+
+/// A program that is stopped at the end of a test, however it ends.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

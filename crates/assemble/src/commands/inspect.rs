@@ -112,11 +112,7 @@ fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
         let selected = opened.select(choice.name.as_deref(), choice.platform.as_ref())?;
         return Ok(vec![selected]);
     }
-    let images = opened.images()?;
-    let is_alone = images.len() == 1;
-    let documents = images.into_iter().map(|image| opened.documents(image));
-    // Layouts may hold artifacts beside images.
-    documents.filter(|one| is_alone || one.is_ok()).collect()
+    opened.select_all()
 }
 
 fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<Summary> {

@@ -132,18 +132,13 @@ struct Loaded {
 pub fn run(args: Args) -> Result<()> {
     let engine = Engine::find(args.into)?;
     let place = Place::find_current(&args.image, &args.place.workspace)?;
-    let own_platform = this_platform();
-    let wanted = args.platform.as_ref().or(Some(&own_platform));
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let layout = &local.layout;
-    let several = layout
-        .images()?
-        .iter()
-        .filter(|it| !it.is_attestation())
-        .count()
-        > 1;
-    let platform = args.platform.as_ref().or(wanted.filter(|_| several));
-    let image = layout.image(None, platform)?;
+    let platform = match args.platform.clone() {
+        None if has_several(layout)? => Some(this_platform()),
+        given => given,
+    };
+    let image = layout.image(None, platform.as_ref())?;
     let references = match args.references.is_empty() {
         true => own_references(&local)?,
         false => args.references.clone(),
@@ -151,7 +146,7 @@ pub fn run(args: Args) -> Result<()> {
     let selection = Selection {
         format: engine.format(),
         references,
-        platform: platform.cloned(),
+        platform,
         epoch: 0,
     };
     send(layout, &selection, engine.command(&args))?;
@@ -172,6 +167,12 @@ pub fn run(args: Args) -> Result<()> {
         false => loaded.references.join(", "),
     };
     print(&format!("loaded into {}: {names}\n", engine.program()))
+}
+
+fn has_several(layout: &Layout) -> Result<bool> {
+    let images = layout.images()?;
+    let images = images.iter().filter(|image| !image.is_attestation());
+    Ok(images.count() > 1)
 }
 
 /// This machine's platform in the terms of images.
