@@ -336,7 +336,7 @@ fn one_of(images: Vec<Image>, platform: Option<&Platform>, title: &str) -> Resul
 }
 
 /// The images that the workspace describes; none where it describes nothing.
-fn described(workspace: &Path) -> Result<Vec<String>> {
+pub fn described(workspace: &Path) -> Result<Vec<String>> {
     let file = workspace.join("images.toml");
     let Ok(text) = std::fs::read_to_string(&file) else {
         return Ok(Vec::new());

@@ -205,8 +205,12 @@ fn is_path(image: &str) -> bool {
         || path.join("oci-layout").is_file()
 }
 
-/// The names of the flake's images: its packages `NAME-image`.
+/// The images that the workspace describes; of another flake, its packages `NAME-image`.
 fn flake_images() -> anyhow::Result<Vec<String>> {
+    let workspace = Path::new(".");
+    if workspace.join("images.toml").exists() {
+        return crate::place::described(workspace);
+    }
     let attribute = format!(".#packages.{}-linux", std::env::consts::ARCH);
     let output = nix(&[
         "eval",
