@@ -1,13 +1,11 @@
 # Two commands do all the set-up on a fresh Debian machine; both may be run again at any time.
 #   make images   builds the container images and says where they lie
 #   make test     runs all tests, and says what it skipped and why
-# And one that takes its time:
-#   make bench    measures builds against plain Cargo, side by side
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 ASSEMBLE = $(TARGET)/release/assemble
 
-.PHONY: images test bench assemble setup
+.PHONY: images test assemble setup
 
 images: assemble
 	@$(ASSEMBLE) fetch
@@ -15,9 +13,6 @@ images: assemble
 
 test: assemble
 	@./tests/run
-
-bench: assemble
-	@./tests/bench
 
 assemble: setup
 	@cargo build --quiet --release --locked --package assemble
