@@ -38,10 +38,9 @@ pub fn trials() -> Vec<Trial> {
 
 /// A derivation and where its output goes.
 #[derive(Deserialize, PartialEq, Debug)]
-#[serde(rename_all = "camelCase")]
 struct Derivation {
-    drv_path: String,
-    out_path: String,
+    derivation: String,
+    output: String,
 }
 
 /// All that the flake makes of this repository's images.
@@ -61,7 +60,7 @@ const EVERYTHING: &str = r#"
         packages = flake.packages.${system};
         made = flake.legacyPackages.${system};
         isImage = name: builtins.match ".*-image" name != null;
-        paths = _: value: { inherit (value) drvPath outPath; };
+        paths = _: value: { derivation = value.drvPath; output = value.outPath; };
         pick = names: set: builtins.listToAttrs (map (name: { inherit name; value = paths name set.${name}; }) names);
     in {
         units = builtins.mapAttrs paths made.units;
@@ -161,7 +160,7 @@ fn hand_over(machine: &Evaluated) -> Result<Handed> {
     nix::nix(&["build", "--no-link", &flake])?;
     let roots = machine.images.values().chain(machine.imported.values());
     let mut query = vec!["-qR", "--include-outputs"];
-    query.extend(roots.map(|derivation| derivation.drv_path.as_str()));
+    query.extend(roots.map(|derivation| derivation.derivation.as_str()));
     let closure = duct::cmd("nix-store", query).read()?;
     let to = format!(
         "file://{}?compression=none&secret-key={}",
@@ -279,17 +278,22 @@ fn to_rebuild(machine: &Evaluated) -> Result<BTreeSet<String>> {
         .images
         .values()
         .chain(machine.imported.values())
-        .map(|derivation| derivation.drv_path.clone())
+        .map(|derivation| derivation.derivation.clone())
         .collect();
     for (package, rest) in UNITS {
-        let found = machine.units.values().map(|unit| &unit.drv_path);
+        let found = machine.units.values().map(|unit| &unit.derivation);
         let found: Vec<&String> = found.filter(|p| is_unit(p, package, rest)).collect();
         ensure!(!found.is_empty(), "the plan has no unit {package}-*{rest}");
         wanted.extend(found.into_iter().cloned());
     }
     let mut query = vec!["-qR"];
-    query.extend(machine.images.values().map(|image| image.drv_path.as_str()));
-    query.extend(machine.imported.values().map(|i| i.drv_path.as_str()));
+    query.extend(
+        machine
+            .images
+            .values()
+            .map(|image| image.derivation.as_str()),
+    );
+    query.extend(machine.imported.values().map(|i| i.derivation.as_str()));
     let closure = duct::cmd("nix-store", query).read()?;
     for name in OTHERS {
         let matches = |path: &&str| {
@@ -325,7 +329,7 @@ fn manifest_digests(
     place: impl Fn(&str) -> PathBuf,
 ) -> Result<BTreeMap<String, String>> {
     let digest = |image: &Derivation| -> Result<String> {
-        let file = place(&image.out_path).join("index.json");
+        let file = place(&image.output).join("index.json");
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let index: serde_json::Value = serde_json::from_str(&text)?;
