@@ -2,6 +2,10 @@
 //!
 //! A process enters it by a mount namespace of its own and `pivot_root`: in a plain chroot no user
 //! namespace can be made, and then neither Nix's sandbox nor a cell.
+//!
+//! It has a process namespace too. Around each build Nix kills every process of the build user, by
+//! number: without a namespace those are also the machine's own builds and services that happen to
+//! have the number, and what an ended test leaves behind would go on.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -18,7 +22,8 @@ set -eu
 root=$1
 shift
 mount --bind "$root" "$root"
-for directory in /proc /sys /dev; do
+mount -t proc proc "$root/proc"
+for directory in /sys /dev; do
     mount --rbind "$directory" "$root$directory"
 done
 while [ "$1" != -- ]; do
@@ -36,13 +41,17 @@ umount --lazy /.machine
 exec "$@"
 "#;
 
-/// The users that Nix builds as.
-const BUILD_USERS: &str = "
+/// The first number of the users that Nix builds as in a release, and how many there are. Far from
+/// the numbers that Debian gives away, since the machine's own Nix kills by number as well.
+const BUILD_USERS: std::ops::Range<u32> = 58_710..58_714;
+
+/// Makes the users: `sh -c SCRIPT sh UID...`.
+const MAKE_BUILD_USERS: &str = "
 set -eu
-getent group nixbld >/dev/null || groupadd --system nixbld
-for n in 1 2 3 4; do
-    getent passwd nixbld$n >/dev/null || useradd --system --gid nixbld --groups nixbld \
-        --no-create-home --home-dir /var/empty --shell /usr/sbin/nologin nixbld$n
+groupadd --gid $1 nixbld
+for id; do
+    useradd --uid $id --gid nixbld --groups nixbld --no-create-home --home-dir /var/empty \\
+        --shell /usr/sbin/nologin nixbld$id
 done
 ";
 
@@ -58,6 +67,13 @@ impl Release {
     /// Says why this machine can't have it.
     pub fn with_nix(suite: &str) -> Result<Self> {
         ensure!(is_root(), "only root can make and enter another release");
+        for id in BUILD_USERS {
+            let known = duct::cmd!("getent", "passwd", id.to_string()).stdout_null();
+            ensure!(
+                !known.unchecked().run()?.status.success(),
+                "the user number {id}, which builds in the release would have, is taken here"
+            );
+        }
         let root = cache(&format!("roots/{suite}"))?;
         if !root.exists() {
             which::which("debootstrap").context("debootstrap is not installed")?;
@@ -74,7 +90,14 @@ impl Release {
         environment: &[(&str, &str)],
         command: &[&str],
     ) -> Result<(String, String)> {
+        // With the test ends unshare, with unshare the namespace.
         let mut arguments: Vec<String> = [
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
             "--mount",
             "--propagation",
             "private",
@@ -89,7 +112,7 @@ impl Release {
         arguments.extend(directories.iter().map(|d| d.to_string_lossy().into_owned()));
         arguments.push("--".into());
         arguments.extend(command.iter().map(|&a| a.to_owned()));
-        let mut expression = duct::cmd("unshare", arguments)
+        let mut expression = duct::cmd("setpriv", arguments)
             .stdout_capture()
             .stderr_capture()
             .unchecked()
@@ -161,7 +184,10 @@ fn bootstrap(suite: &str, root: &Path) -> Result<()> {
         log.display()
     );
     let made = Release { root: part.clone() };
-    made.run(&[], &[], &["sh", "-c", BUILD_USERS])?;
+    let ids: Vec<String> = BUILD_USERS.map(|id| id.to_string()).collect();
+    let mut command = vec!["sh", "-c", MAKE_BUILD_USERS, "sh"];
+    command.extend(ids.iter().map(String::as_str));
+    made.run(&[], &[], &command)?;
     made.run(&[], &[], &["apt-get", "clean"])?;
     fs::rename(&part, root)?;
     Ok(())
