@@ -11,7 +11,9 @@ mod engine;
 mod images;
 mod nix;
 mod precision;
+mod release;
 mod reproducible;
+mod versions;
 mod workspaces;
 
 fn main() -> ExitCode {
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         .chain(images::trials())
         .chain(workspaces::trials())
         .chain(reproducible::trials())
+        .chain(versions::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

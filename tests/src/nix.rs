@@ -48,10 +48,22 @@ pub fn evaluate<T: DeserializeOwned>(directory: &Path, expression: &str) -> Resu
         "--impure",
         "--json",
         "--expr",
-        &format!(
-            "let flake = builtins.getFlake \"git+file://{}\"; in {expression}",
-            directory.display()
-        ),
+        &in_flake(directory, expression),
     ])?;
     serde_json::from_str(&text).context("nix eval printed something else than expected")
+}
+
+/// An expression in which `flake` is the flake of a directory.
+pub fn in_flake(directory: &Path, expression: &str) -> String {
+    format!(
+        "let flake = builtins.getFlake \"git+file://{}\"; in {expression}",
+        directory.display()
+    )
+}
+
+/// `/nix/store/HASH-NAME.drv` gives NAME.
+pub fn name_of(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split_once('-').map_or(file, |(_, name)| name);
+    name.trim_end_matches(".drv").to_owned()
 }

@@ -4,7 +4,7 @@
 //! all, without building anything but the plan.
 
 use crate::checkout::Checkout;
-use crate::nix;
+use crate::nix::{self, name_of};
 use anyhow::{Result, ensure};
 use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
@@ -79,13 +79,6 @@ fn remade(before: &Derivations, after: &Derivations) -> BTreeSet<String> {
         .iter()
         .filter(|(name, path)| before.images.get(*name) != Some(path));
     changed.map(|(name, _)| name.clone()).collect()
-}
-
-/// `/nix/store/HASH-NAME.drv` gives NAME.
-fn name_of(path: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let name = file.split_once('-').map_or(file, |(_, name)| name);
-    name.trim_end_matches(".drv").to_owned()
 }
 
 fn names(list: &[&str]) -> BTreeSet<String> {

@@ -1,0 +1,211 @@
+//! Another release of Debian in a directory, and what its programs do there.
+//!
+//! A process enters it by a mount namespace of its own and `pivot_root`: in a plain chroot no user
+//! namespace can be made, and then neither Nix's sandbox nor a cell.
+//!
+//! It has a process namespace too. Around each build Nix kills every process of the build user, by
+//! number: without a namespace those are also the machine's own builds and services that happen to
+//! have the number, and what an ended test leaves behind would go on.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Nix, and what it calls. `libdbi-perl` is what Debian's nix-bin needs through a virtual package,
+/// which debootstrap does not resolve.
+const PACKAGES: &str = "nix-bin,libdbi-perl,ca-certificates,git,xz-utils";
+
+/// Runs inside a release as `sh -c SCRIPT sh ROOT DIRECTORY... -- PROGRAM ARGUMENT...`; directories
+/// of the machine that are named show at the same path, read-only.
+const ENTER: &str = r#"
+set -eu
+root=$1
+shift
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+for directory in /sys /dev; do
+    mount --rbind "$directory" "$root$directory"
+done
+while [ "$1" != -- ]; do
+    mkdir -p "$root$1"
+    mount --bind "$1" "$root$1"
+    mount -o remount,bind,ro "$root$1"
+    shift
+done
+shift
+mkdir -p "$root/.machine"
+cd "$root"
+pivot_root . .machine
+cd /
+umount --lazy /.machine
+exec "$@"
+"#;
+
+/// The first number of the users that Nix builds as in a release, and how many there are. Far from
+/// the numbers that Debian gives away, since the machine's own Nix kills by number as well.
+const BUILD_USERS: std::ops::Range<u32> = 58_710..58_714;
+
+/// Makes the users: `sh -c SCRIPT sh UID...`.
+const MAKE_BUILD_USERS: &str = "
+set -eu
+groupadd --gid $1 nixbld
+for id; do
+    useradd --uid $id --gid nixbld --groups nixbld --no-create-home --home-dir /var/empty \\
+        --shell /usr/sbin/nologin nixbld$id
+done
+";
+
+/// A release of Debian with Nix, kept between runs.
+pub struct Release {
+    root: PathBuf,
+}
+
+impl Release {
+    /// Makes the release of a suite's name, or takes the one that an earlier run has made.
+    ///
+    /// # Errors
+    /// Says why this machine can't have it.
+    pub fn with_nix(suite: &str) -> Result<Self> {
+        ensure!(is_root(), "only root can make and enter another release");
+        for id in BUILD_USERS {
+            let known = duct::cmd!("getent", "passwd", id.to_string()).stdout_null();
+            ensure!(
+                !known.unchecked().run()?.status.success(),
+                "the user number {id}, which builds in the release would have, is taken here"
+            );
+        }
+        let root = cache(&format!("roots/{suite}"))?;
+        if !root.exists() {
+            which::which("debootstrap").context("debootstrap is not installed")?;
+            bootstrap(suite, &root)?;
+        }
+        Ok(Self { root })
+    }
+
+    /// Runs a program in it, with directories of the machine and variables. Gives what the program
+    /// prints to its output, and to its standard error.
+    pub fn run(
+        &self,
+        directories: &[&Path],
+        environment: &[(&str, &str)],
+        command: &[&str],
+    ) -> Result<(String, String)> {
+        // With the test ends unshare, with unshare the namespace.
+        let mut arguments: Vec<String> = [
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            ENTER,
+            "sh",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(self.root.to_string_lossy().into_owned());
+        arguments.extend(directories.iter().map(|d| d.to_string_lossy().into_owned()));
+        arguments.push("--".into());
+        arguments.extend(command.iter().map(|&a| a.to_owned()));
+        let mut expression = duct::cmd("setpriv", arguments)
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .env("HOME", "/root")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env_remove("TMPDIR");
+        for (name, value) in environment {
+            expression = expression.env(name, value);
+        }
+        let output = expression.run()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.success(),
+            "in {}: {} failed:\n{errors}",
+            self.root.display(),
+            command.join(" ")
+        );
+        Ok((text, errors))
+    }
+
+    /// A path of the release as the machine sees it.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(inside.trim_start_matches('/'))
+    }
+}
+
+/// A directory that tests keep between runs.
+pub fn cache(name: &str) -> Result<PathBuf> {
+    let home = std::env::var_os("HOME").context("HOME is not set")?;
+    Ok(Path::new(&home).join(".cache/crateyard").join(name))
+}
+
+fn is_root() -> bool {
+    duct::cmd!("id", "-u")
+        .read()
+        .is_ok_and(|id| id.trim() == "0")
+}
+
+/// Beside its place first, so that a half-made one is never taken.
+fn bootstrap(suite: &str, root: &Path) -> Result<()> {
+    let mirror = mirror()?;
+    let part = root.with_extension("part");
+    if part.exists() {
+        fs::remove_dir_all(&part)?;
+    }
+    fs::create_dir_all(&part)?;
+    let log = part.join("debootstrap/debootstrap.log");
+    let output = duct::cmd!(
+        "debootstrap",
+        "--variant=minbase",
+        format!("--include={PACKAGES}"),
+        suite,
+        &part,
+        &mirror
+    )
+    .stderr_to_stdout()
+    .stdout_capture()
+    .unchecked()
+    .run()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last: Vec<&str> = text.lines().rev().take(3).collect();
+    ensure!(
+        output.status.success(),
+        "debootstrap {suite} {mirror} failed ({}): {last:?}",
+        log.display()
+    );
+    let made = Release { root: part.clone() };
+    let ids: Vec<String> = BUILD_USERS.map(|id| id.to_string()).collect();
+    let mut command = vec!["sh", "-c", MAKE_BUILD_USERS, "sh"];
+    command.extend(ids.iter().map(String::as_str));
+    made.run(&[], &[], &command)?;
+    made.run(&[], &[], &["apt-get", "clean"])?;
+    fs::rename(&part, root)?;
+    Ok(())
+}
+
+/// The mirror that apt uses on this machine.
+fn mirror() -> Result<String> {
+    let targets = duct::cmd!(
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(LABEL) $(REPO_URI)",
+        "Created-By: Packages"
+    )
+    .read()?;
+    let found = targets
+        .lines()
+        .find_map(|line| line.strip_prefix("Debian "))
+        .context("apt has no mirror of Debian's archive")?;
+    Ok(found.to_owned())
+}

@@ -1,0 +1,356 @@
+//! Newer versions of Nix: the same derivations, and the same bytes when they build.
+//!
+//! The machine's Nix builds all images and hands the outputs over as a signed binary cache. The
+//! Nix of another release evaluates a clean clone, takes from the cache what it needs, and builds
+//! a part of it again in its own sandbox: every layer and image, what evaluation imports, the
+//! bootstrap, and a few units of each kind.
+
+use crate::checkout::{Checkout, repository};
+use crate::nix;
+use crate::release::{Release, cache};
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Completion, Failed, Trial};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    ["trixie", "sid"]
+        .map(|suite| {
+            let title = format!("versions::nix_of_{suite}_gives_the_same_digests");
+            let name = title.clone();
+            Trial::ignorable_test(title, move || {
+                match wanted().and_then(|()| Release::with_nix(suite)) {
+                    Err(why) => {
+                        println!("SKIPPED: {name}: {why:#}");
+                        Ok(Completion::ignored_with(format!("{why:#}")))
+                    }
+                    Ok(release) => match same_digests(suite, &release) {
+                        Ok(()) => Ok(Completion::Completed),
+                        Err(error) => Err(Failed::from(format!("{error:#}"))),
+                    },
+                }
+            })
+        })
+        .into()
+}
+
+/// The variable that asks for these tests: they make another release and build for many minutes.
+const WANTED: &str = "CRATEYARD_TEST_NIX_VERSIONS";
+
+fn wanted() -> Result<()> {
+    let asked = std::env::var_os(WANTED).is_some();
+    ensure!(asked, "it takes many minutes; set {WANTED}=1 to run it");
+    Ok(())
+}
+
+/// A derivation and where its output goes.
+#[derive(Deserialize, PartialEq, Debug)]
+struct Derivation {
+    derivation: String,
+    output: String,
+}
+
+/// All that the flake makes of this repository's images.
+#[derive(Deserialize)]
+struct Evaluated {
+    /// Key in the plan to unit.
+    units: BTreeMap<String, Derivation>,
+    /// Name to image.
+    images: BTreeMap<String, Derivation>,
+    /// What evaluation builds and reads: the targets, the description, the plan.
+    imported: BTreeMap<String, Derivation>,
+}
+
+const EVERYTHING: &str = r#"
+    let
+        system = "x86_64-linux";
+        packages = flake.packages.${system};
+        made = flake.legacyPackages.${system};
+        parents = [ "base-image" "builder-image" ];
+        isImage = name: builtins.match ".*-image" name != null && !(builtins.elem name parents);
+        paths = _: value: { derivation = value.drvPath; output = value.outPath; };
+        pick = names: set: builtins.listToAttrs (map (name: { inherit name; value = paths name set.${name}; }) names);
+    in {
+        units = builtins.mapAttrs paths made.units;
+        images = pick (builtins.filter isImage (builtins.attrNames packages)) packages;
+        imported = pick [ "targets" "description" "plan" ] made;
+    }
+"#;
+
+fn same_digests(suite: &str, release: &Release) -> Result<()> {
+    let checkout = Checkout::new()?;
+    let machine: Evaluated = nix::evaluate(checkout.path(), EVERYTHING)?;
+    ensure!(
+        machine.units.len() > 200 && machine.images.len() >= 3,
+        "only {} units and {} images: is this the real plan?",
+        machine.units.len(),
+        machine.images.len()
+    );
+    let handed = hand_over(&machine)?;
+    let other = Other {
+        release,
+        settings: settings(&handed),
+        directories: vec![checkout.path().to_owned(), handed.directory.clone()],
+    };
+    let (version, _) = other.run(&["nix", "--version"])?;
+
+    let start = Instant::now();
+    let found: Evaluated = other.evaluate(checkout.path(), EVERYTHING)?;
+    let evaluated = start.elapsed().as_secs();
+    compare("unit", &machine.units, &found.units)?;
+    compare("image", &machine.images, &found.images)?;
+    compare("imported derivation", &machine.imported, &found.imported)?;
+
+    let start = Instant::now();
+    let wanted = to_rebuild(&machine)?;
+    let differing = other.rebuild(&wanted)?;
+    let rebuilt = start.elapsed().as_secs();
+    let digests = manifest_digests(&machine, |path| release.path(path))?;
+    ensure!(
+        digests == manifest_digests(&machine, |path| PathBuf::from(path))?,
+        "{suite}: the images have other manifests: {digests:?}"
+    );
+    ensure!(differing.is_empty(), "{suite}: these differ: {differing:?}");
+    println!(
+        "{}: {} units, {} images and {} imports are the same derivations ({evaluated} s); \
+         {} built again are the same bytes ({rebuilt} s)",
+        version.trim(),
+        found.units.len(),
+        found.images.len(),
+        found.imported.len(),
+        wanted.len()
+    );
+    Ok(())
+}
+
+fn compare(
+    what: &str,
+    machine: &BTreeMap<String, Derivation>,
+    other: &BTreeMap<String, Derivation>,
+) -> Result<()> {
+    let names: BTreeSet<&String> = machine.keys().chain(other.keys()).collect();
+    let differing: Vec<&String> = names
+        .into_iter()
+        .filter(|name| machine.get(*name) != other.get(*name))
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "{} of {} {what}s are another derivation: {:?}",
+        differing.len(),
+        machine.len(),
+        &differing[..differing.len().min(5)]
+    );
+    Ok(())
+}
+
+/// A binary cache in a directory, and the key that its paths are signed with.
+struct Handed {
+    directory: PathBuf,
+    public_key: String,
+}
+
+/// Builds the images and copies them with all that they were built from into a binary cache. It
+/// stays: what it has is not copied again.
+fn hand_over(machine: &Evaluated) -> Result<Handed> {
+    let directory = cache("handed-over")?;
+    fs::create_dir_all(&directory)?;
+    let secret = cache("handed-over.key")?;
+    if !secret.exists() {
+        let key = nix::nix(&["key", "generate-secret", "--key-name", "crateyard-tests-1"])?;
+        fs::write(&secret, key)?;
+    }
+    let public_key = duct::cmd!("nix", "key", "convert-secret-to-public")
+        .env("NIX_CONFIG", nix::SETTINGS)
+        .stdin_path(&secret)
+        .read()?;
+
+    let flake = format!("git+file://{}#images", repository().display());
+    nix::nix(&["build", "--no-link", &flake])?;
+    let roots = machine.images.values().chain(machine.imported.values());
+    let mut query = vec!["-qR", "--include-outputs"];
+    query.extend(roots.map(|derivation| derivation.derivation.as_str()));
+    let closure = duct::cmd("nix-store", query).read()?;
+    let to = format!(
+        "file://{}?compression=none&secret-key={}",
+        directory.display(),
+        secret.display()
+    );
+    let mut copy = vec!["copy", "--quiet", "--to", &to];
+    copy.extend(closure.lines().filter(|path| !path.ends_with(".drv")));
+    nix::nix(&copy)?;
+    Ok(Handed {
+        directory,
+        public_key: public_key.trim().to_owned(),
+    })
+}
+
+/// What the other Nix is told: as the machine's own, and where the outputs lie.
+fn settings(handed: &Handed) -> String {
+    let own = nix::SETTINGS.replace("substituters =\n", "");
+    format!(
+        "{own}substituters = file://{}\ntrusted-public-keys = {}\nrequire-sigs = true\n",
+        handed.directory.display(),
+        handed.public_key
+    )
+}
+
+/// The Nix of another release, with its own store.
+struct Other<'a> {
+    release: &'a Release,
+    settings: String,
+    directories: Vec<PathBuf>,
+}
+
+impl Other<'_> {
+    fn run(&self, command: &[&str]) -> Result<(String, String)> {
+        let directories: Vec<&Path> = self.directories.iter().map(|d| d.as_path()).collect();
+        let environment = [
+            ("NIX_CONFIG", self.settings.as_str()),
+            // As root without the daemon.
+            ("NIX_REMOTE", "local"),
+        ];
+        self.release.run(&directories, &environment, command)
+    }
+
+    fn evaluate(&self, directory: &Path, expression: &str) -> Result<Evaluated> {
+        let (text, _) = self.run(&[
+            "nix",
+            "eval",
+            "--impure",
+            "--json",
+            "--expr",
+            &nix::in_flake(directory, expression),
+        ])?;
+        serde_json::from_str(&text).context("nix eval printed something else than expected")
+    }
+
+    /// Builds derivations again whose outputs are known, and gives the outputs whose content is
+    /// not the machine's.
+    fn rebuild(&self, derivations: &BTreeSet<String>) -> Result<Vec<String>> {
+        let mut realise = vec!["nix-store", "--realise"];
+        realise.extend(derivations.iter().map(String::as_str));
+        self.run(&realise)?;
+        realise.insert(2, "--check");
+        let (_, log) = self.run(&realise)?;
+        let checked =
+            |derivation: &String| log.contains(&format!("checking outputs of '{derivation}'"));
+        let unchecked: Vec<&String> = derivations.iter().filter(|d| !checked(d)).collect();
+        ensure!(unchecked.is_empty(), "not built again: {unchecked:?}");
+
+        let mut query = vec!["nix-store", "--query", "--outputs"];
+        query.extend(derivations.iter().map(String::as_str));
+        let (outputs, _) = self.run(&query)?;
+        let outputs: Vec<&str> = outputs.lines().collect();
+        ensure!(outputs.len() == derivations.len(), "an output is missing");
+        let hashes = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let mut query = vec!["nix-store", "--query", "--hash"];
+        query.extend(&outputs);
+        let machine = hashes(duct::cmd(query[0], &query[1..]).read()?);
+        let other = hashes(self.run(&query)?.0);
+        ensure!(machine.len() == outputs.len(), "a hash is missing");
+        let pairs = outputs.iter().zip(machine.iter().zip(&other));
+        Ok(pairs
+            .filter(|(_, (one, two))| one != two)
+            .map(|(output, _)| (*output).to_owned())
+            .collect())
+    }
+}
+
+/// One unit of each kind: its package, and what follows the version in the derivation's name.
+const UNITS: [(&str, &str); 6] = [
+    // A library.
+    ("itoa", ""),
+    // A procedural macro.
+    ("serde_derive", ""),
+    // A build script, and a run of one.
+    ("serde_core", "-build-script"),
+    ("serde_core", "-build-script-run"),
+    // A run that compiles C and assembler.
+    ("ring", "-build-script-run"),
+    // A program.
+    ("gateway", "-bin-gateway"),
+];
+
+/// Everything else whose name is this or starts with it, if it ends in `-`.
+const OTHERS: [&str; 5] = [
+    "bootstrap-unit",
+    "bootstrap-plan",
+    "toolchain",
+    "runtime",
+    "layer-",
+];
+
+/// The derivations that the other Nix builds.
+fn to_rebuild(machine: &Evaluated) -> Result<BTreeSet<String>> {
+    let mut wanted: BTreeSet<String> = machine
+        .images
+        .values()
+        .chain(machine.imported.values())
+        .map(|derivation| derivation.derivation.clone())
+        .collect();
+    for (package, rest) in UNITS {
+        let found = machine.units.values().map(|unit| &unit.derivation);
+        let found: Vec<&String> = found.filter(|p| is_unit(p, package, rest)).collect();
+        ensure!(!found.is_empty(), "the plan has no unit {package}-*{rest}");
+        wanted.extend(found.into_iter().cloned());
+    }
+    let mut query = vec!["-qR"];
+    query.extend(
+        machine
+            .images
+            .values()
+            .map(|image| image.derivation.as_str()),
+    );
+    query.extend(machine.imported.values().map(|i| i.derivation.as_str()));
+    let closure = duct::cmd("nix-store", query).read()?;
+    for name in OTHERS {
+        let matches = |path: &&str| {
+            let found = nix::name_of(path);
+            found == name || (name.ends_with('-') && found.starts_with(name))
+        };
+        let found: Vec<&str> = closure
+            .lines()
+            .filter(|path| path.ends_with(".drv"))
+            .filter(matches)
+            .collect();
+        ensure!(!found.is_empty(), "nothing is called {name}");
+        wanted.extend(found.into_iter().map(str::to_owned));
+    }
+    Ok(wanted)
+}
+
+/// Whether a derivation is called PACKAGE-VERSION, followed by `rest`.
+fn is_unit(path: &str, package: &str, rest: &str) -> bool {
+    let name = nix::name_of(path);
+    let version = name
+        .strip_prefix(package)
+        .and_then(|rest| rest.strip_prefix('-'));
+    version.is_some_and(|version| {
+        let after = version.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        after.len() < version.len() && after == rest
+    })
+}
+
+/// Name of an image to the digest of its manifest, in the store that `place` finds paths in.
+fn manifest_digests(
+    machine: &Evaluated,
+    place: impl Fn(&str) -> PathBuf,
+) -> Result<BTreeMap<String, String>> {
+    let digest = |image: &Derivation| -> Result<String> {
+        let file = place(&image.output).join("index.json");
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let index: serde_json::Value = serde_json::from_str(&text)?;
+        let digest = index["manifests"][0]["digest"].as_str();
+        Ok(digest.context("index.json names no manifest")?.to_owned())
+    };
+    machine
+        .images
+        .iter()
+        .map(|(name, image)| Ok((name.clone(), digest(image)?)))
+        .collect()
+}
