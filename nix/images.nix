@@ -57,15 +57,9 @@ let
       packages = debian.packagesOf set;
     };
 
-  tools = {
-    inherit (parts) cell runtime imageProgram;
-  };
-  makers = {
-    layer = import ./image/layer.nix tools;
-    layout = import ./image/layout.nix tools;
-  };
+  make = import ./image/make.nix { inherit (parts) cell runtime imageProgram; };
   images =
-    import ./image/images.nix makers
+    import ./image/images.nix { inherit make; }
       {
         root = src;
         description = resolved;
@@ -77,7 +71,7 @@ let
 in
 {
   image = images;
-  parents = import ./image/parents.nix makers {
+  parents = import ./image/parents.nix { inherit make; } {
     inherit debian;
     inherit (host) architecture;
   };

@@ -1,8 +1,7 @@
 # The images of a description.
 {
-  # Functions of this folder, applied to their tools.
-  layer,
-  layout,
+  # ./make.nix, applied to its tools.
+  make,
 }:
 {
   # The workspace: a path.
@@ -67,8 +66,9 @@ let
         image = name: layoutOf description.images.${name} platform;
       };
     in
-    layer {
-      inherit (item) name;
+    make {
+      name = "layer-${item.name}";
+      command = "layer";
       spec = {
         comment = item.name;
         inherit (image) compression;
@@ -90,7 +90,7 @@ let
   # The layout of an image for one platform.
   layoutOf =
     image: platform:
-    layout {
+    make {
       name = "${image.name}-image";
       command = "assemble";
       spec = baseOf image // {
@@ -106,7 +106,7 @@ let
     if builtins.length image.platforms == 1 then
       layoutOf image (builtins.head image.platforms)
     else
-      layout {
+      make {
         name = "${image.name}-image";
         command = "index";
         spec = {

@@ -1,8 +1,7 @@
 # The images that the Docker way begins with: the very packages that units and images are made of.
 {
-  # Functions of this folder, applied to their tools.
-  layer,
-  layout,
+  # ./make.nix, applied to its tools.
+  make,
 }:
 {
   # { packagesOf, ... }: ../debian/lock.nix
@@ -35,7 +34,7 @@ let
   );
   parent =
     name: sources:
-    layout {
+    make {
       name = "${name}-image";
       command = "assemble";
       spec = {
@@ -46,8 +45,9 @@ let
           inherit architecture;
         };
         layers = [
-          (layer {
-            inherit name;
+          (make {
+            name = "layer-${name}";
+            command = "layer";
             spec = {
               comment = name;
               inherit compression sources;
