@@ -28,7 +28,7 @@
             name: derivation:
             import ./nix/lazy.nix { inherit name system derivation; };
         in
-        (lib.mkFlake { src = self; }).packages.${system}
+        lib.packagesOf made.${system}
         // {
           assemble = named "assemble" parts.assemble;
           seed = named "seed" (parts.seedFor "x86_64-unknown-linux-gnu");

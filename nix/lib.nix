@@ -17,8 +17,9 @@ let
     };
   };
 
-  # The parts that everything is made of, for one system.
-  partsFor = system: import ./parts.nix { inherit crateyard system; host = systems.${system}; };
+  # The parts that everything is made of, by system: made once, however often they are asked for.
+  parts = builtins.mapAttrs (system: host: import ./parts.nix { inherit crateyard system host; }) systems;
+  partsFor = system: parts.${system};
 
   # The names of a description's images, variants among them. Known without building anything,
   # as `nix flake show` wants it.
@@ -80,6 +81,22 @@ let
       };
     };
 
+  # What `mkImages` has made, under the names that `nix build` is given.
+  packagesOf =
+    made:
+    builtins.listToAttrs (
+      map (name: {
+        name = "${name}-image";
+        value = made.images.${name};
+      }) (builtins.attrNames made.images)
+    )
+    // {
+      images = made.all;
+      default = made.all;
+      builder-image = made.parents.builder;
+      base-image = made.parents.base;
+    };
+
   # The outputs of a flake that has nothing but images: packages for each system.
   mkFlake =
     {
@@ -90,23 +107,7 @@ let
     }@arguments:
     let
       forSystem =
-        system:
-        let
-          made = mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; });
-          named = builtins.listToAttrs (
-            map (name: {
-              name = "${name}-image";
-              value = made.images.${name};
-            }) (builtins.attrNames made.images)
-          );
-        in
-        named
-        // {
-          images = made.all;
-          default = made.all;
-          builder-image = made.parents.builder;
-          base-image = made.parents.base;
-        };
+        system: packagesOf (mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; }));
     in
     {
       packages = builtins.listToAttrs (
@@ -118,5 +119,10 @@ let
     };
 in
 {
-  inherit mkImages mkFlake partsFor;
+  inherit
+    mkImages
+    mkFlake
+    packagesOf
+    partsFor
+    ;
 }
