@@ -98,7 +98,8 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("git {} failed", arguments.join(" ")))
 }
 
-/// A path of this repository, from wherever it is used.
-pub fn absolute(path: &str) -> String {
-    repository().join(path).to_string_lossy().into_owned()
+/// The command line under test, as an absolute path.
+pub fn assemble() -> String {
+    let program = std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
+    repository().join(program).to_string_lossy().into_owned()
 }

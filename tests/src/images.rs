@@ -1,9 +1,10 @@
 //! The images themselves: read by other tools, and run.
 
-use crate::checkout::{absolute, repository};
+use crate::checkout::{assemble, repository};
 use crate::engine::{Container, unpack};
+use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,10 +18,7 @@ pub fn trials() -> Vec<Trial> {
         if let Some(tool) = missing {
             println!("SKIPPED: {title}: {tool} is not installed");
         }
-        Trial::test(title, move || {
-            run().map_err(|error| Failed::from(format!("{error:#}")))
-        })
-        .with_ignored_flag(missing.is_some())
+        trial(title, run).with_ignored_flag(missing.is_some())
     };
     vec![
         test(
@@ -67,9 +65,7 @@ struct Image {
 
 /// Builds all images of this repository.
 fn build() -> Result<Vec<Image>> {
-    let assemble =
-        absolute(&std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into()));
-    let text = duct::cmd!(assemble, "build", "--json")
+    let text = duct::cmd!(assemble(), "build", "--json")
         .dir(repository())
         .read()
         .context("assemble build failed")?;

@@ -13,6 +13,7 @@ mod nix;
 mod precision;
 mod release;
 mod reproducible;
+mod trial;
 mod versions;
 mod workspaces;
 

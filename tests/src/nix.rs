@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What every call needs, whatever the machine's nix.conf says. Without caches: what is tested is
 /// what is built here.
@@ -39,6 +39,23 @@ pub fn nix_fails(arguments: &[&str]) -> Result<String> {
         arguments.join(" ")
     );
     Ok(text)
+}
+
+/// Builds what an expression gives, and returns where it lies.
+pub fn build(expression: &str) -> Result<PathBuf> {
+    let text = nix(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "--json",
+        "--expr",
+        expression,
+    ])?;
+    let built: serde_json::Value = serde_json::from_str(&text)?;
+    let out = built[0]["outputs"]["out"]
+        .as_str()
+        .context("nix build printed no output")?;
+    Ok(PathBuf::from(out))
 }
 
 /// Evaluates an expression in which `flake` is the flake of a directory.

@@ -3,20 +3,17 @@
 //! A derivation that keeps its path is not built again, so the sets before and after an edit say
 //! all, without building anything but the plan.
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, assemble};
 use crate::nix::{self, name_of};
+use crate::trial::trial;
 use anyhow::{Result, ensure};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name: &str, run: fn() -> Result<()>| {
-        Trial::test(format!("precision::{name}"), move || {
-            run().map_err(|error| Failed::from(format!("{error:#}")))
-        })
-    };
+    let test = |name, run| trial(format!("precision::{name}"), run);
     vec![
         test(
             "an_edit_in_supervisor_rebuilds_what_contains_it",
@@ -124,12 +121,17 @@ fn edit_in_shared_code() -> Result<()> {
     expect("units", rebuilt(&before, &after), units)
 }
 
+/// Edits that Cargo would not compile anything for.
+fn documents_and_tests(checkout: &Checkout) -> Result<()> {
+    checkout.append("README.md", "\nedited\n")?;
+    checkout.append("docs/images-toml.md", "\nedited\n")?;
+    checkout.append("tests/src/main.rs", "\n// edited\n")?;
+    checkout.write("crates/gateway/tests/new.rs", "#[test]\nfn new() {}\n")
+}
+
 fn edit_in_documents() -> Result<()> {
     let (before, after) = around(|checkout| {
-        checkout.append("README.md", "\nedited\n")?;
-        checkout.append("docs/images-toml.md", "\nedited\n")?;
-        checkout.append("tests/src/main.rs", "\n// edited\n")?;
-        checkout.write("crates/gateway/tests/new.rs", "#[test]\nfn new() {}\n")?;
+        documents_and_tests(checkout)?;
         checkout.write("crates/gateway/README.md", "new\n")
     })?;
     // The new README is one that Cargo tells about in CARGO_PKG_README: by its name, not content.
@@ -138,12 +140,7 @@ fn edit_in_documents() -> Result<()> {
     ensure!(units.is_subset(&known), "rebuilt: {units:?}");
     let gateway = names(&["cluster-image", "gateway-image"]);
     ensure!(images.is_subset(&gateway), "made again: {images:?}");
-    let (before, after) = around(|checkout| {
-        checkout.append("README.md", "\nedited\n")?;
-        checkout.append("docs/images-toml.md", "\nedited\n")?;
-        checkout.append("tests/src/main.rs", "\n// edited\n")?;
-        checkout.write("crates/gateway/tests/new.rs", "#[test]\nfn new() {}\n")
-    })?;
+    let (before, after) = around(documents_and_tests)?;
     expect("units", rebuilt(&before, &after), names(&[]))?;
     expect("images", remade(&before, &after), names(&[]))
 }
@@ -202,9 +199,7 @@ fn leaf_bump() -> Result<()> {
             "cargo",
             &["update", "--package", leaf, "--precise", version],
         )?;
-        let assemble =
-            std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
-        checkout.run(&crate::checkout::absolute(&assemble), &["fetch"])?;
+        checkout.run(&assemble(), &["fetch"])?;
         checkout.track()
     })?;
     let found = rebuilt(&before, &after);

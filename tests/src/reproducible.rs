@@ -1,18 +1,19 @@
 //! Every unit and every image built twice: in a second store, with another number of cores.
 
-use crate::checkout::{absolute, repository};
+use crate::checkout::{assemble, repository};
 use crate::nix;
+use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![Trial::test(
-        "reproducible::a_second_store_with_one_core_gives_the_same_bytes",
-        || second_store().map_err(|error| Failed::from(format!("{error:#}"))),
+    vec![trial(
+        "reproducible::a_second_store_with_one_core_gives_the_same_bytes".into(),
+        second_store,
     )]
 }
 
@@ -46,9 +47,7 @@ fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
 fn second_store() -> Result<()> {
     let second = store()?.to_string_lossy().into_owned();
     std::fs::create_dir_all(&second)?;
-    let assemble =
-        absolute(&std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into()));
-    duct::cmd!(&assemble, "fetch", "--store", &second)
+    duct::cmd!(assemble(), "fetch", "--store", &second)
         .dir(repository())
         .stdout_null()
         .run()?;

@@ -8,8 +8,9 @@
 use crate::checkout::{Checkout, repository};
 use crate::nix;
 use crate::release::{Release, cache};
+use crate::trial::failed;
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::{Completion, Trial};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
                     }
                     Ok(release) => match same_digests(suite, &release) {
                         Ok(()) => Ok(Completion::Completed),
-                        Err(error) => Err(Failed::from(format!("{error:#}"))),
+                        Err(error) => Err(failed(&error)),
                     },
                 }
             })

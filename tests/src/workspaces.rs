@@ -1,20 +1,17 @@
 //! Other workspaces than this one, built through the flake's library.
 
-use crate::checkout::{absolute, repository};
+use crate::checkout::{assemble, repository};
 use crate::nix;
+use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name: &str, run: fn() -> Result<()>| {
-        Trial::test(format!("workspaces::{name}"), move || {
-            run().map_err(|error| Failed::from(format!("{error:#}")))
-        })
-    };
+    let test = |name, run| trial(format!("workspaces::{name}"), run);
     vec![
         test("an_unrelated_workspace_builds_and_runs", ledger_builds),
         test(
@@ -45,20 +42,7 @@ fn attribute(workspace: &Path, path: &str) -> String {
 }
 
 fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
-    let expression = attribute(workspace, path);
-    let text = nix::nix(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "--json",
-        "--expr",
-        &expression,
-    ])?;
-    let built: serde_json::Value = serde_json::from_str(&text)?;
-    let out = built[0]["outputs"]["out"]
-        .as_str()
-        .context("nix build printed no output")?;
-    Ok(PathBuf::from(out))
+    nix::build(&attribute(workspace, path))
 }
 
 fn build_fails(workspace: &Path) -> Result<String> {
@@ -80,19 +64,8 @@ fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
          (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}",
         attribute(workspace, "units")
     );
-    let text = nix::nix(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "--json",
-        "--expr",
-        &expression,
-    ])?;
-    let built: serde_json::Value = serde_json::from_str(&text)?;
-    let out = built[0]["outputs"]["out"]
-        .as_str()
-        .context("nix build printed no output")?;
-    Ok(Path::new(out).join("bin").join(package))
+    let out = nix::build(&expression)?;
+    Ok(out.join("bin").join(package))
 }
 
 fn ledger() -> Result<PathBuf> {
@@ -102,9 +75,8 @@ fn ledger() -> Result<PathBuf> {
 }
 
 fn fetch(workspace: &Path) -> Result<()> {
-    let assemble = std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
     duct::cmd!(
-        absolute(&assemble),
+        assemble(),
         "fetch",
         "--lock",
         repository().join("debian.lock")
@@ -150,24 +122,14 @@ fn ledger_is_cargos() -> Result<()> {
         repository().display(),
         workspace.display()
     );
-    let text = nix::nix(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "--json",
-        "--expr",
-        &expression,
-    ])?;
-    let built: serde_json::Value = serde_json::from_str(&text)?;
-    let out = built[0]["outputs"]["out"]
-        .as_str()
-        .context("nix build printed no output")?;
+    let out = nix::build(&expression)?;
     let ours = fs::read(&program)?;
-    let cargos = fs::read(Path::new(out).join("ledger"))?;
+    let cargos = fs::read(out.join("ledger"))?;
     ensure!(
         ours == cargos,
-        "{} and {out}/ledger differ",
-        program.display()
+        "{} and {}/ledger differ",
+        program.display(),
+        out.display()
     );
     Ok(())
 }
