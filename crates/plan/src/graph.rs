@@ -1,7 +1,7 @@
 //! Turns records into units and finds what depends on what.
 
 use crate::record::Record;
-use crate::{FORMAT, LockedPackage, Origin, Package, Plan, Planned, Program, recorder, stage};
+use crate::{FORMAT, LockedPackage, Package, Plan, Planned, Program, recorder, stage};
 use anyhow::{Context, Result, bail};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -421,13 +421,4 @@ fn target(record: &Record) -> Result<Target> {
     } else {
         named(TargetKind::Bin, bin_name)
     })
-}
-
-impl Plan {
-    /// How many units come from where: for people.
-    pub fn counts(&self) -> (usize, usize) {
-        let local = |p: &&Planned| matches!(p.package.origin, Origin::Path { .. });
-        let local = self.units.values().filter(local).count();
-        (local, self.units.len() - local)
-    }
 }
