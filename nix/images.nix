@@ -9,11 +9,15 @@
   debianLock,
 }:
 let
-  debian = import ./debian/lock.nix {
-    lock = debianLock;
-    inherit (host) architecture;
-    fallback = parts.debian;
-  };
+  # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
+  debianFor =
+    architecture:
+    import ./debian/lock.nix {
+      lock = debianLock;
+      inherit architecture;
+      fallback = if architecture == host.architecture then parts.debian else null;
+    };
+  debian = debianFor host.architecture;
   toolchain = [ (parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }) ];
 
   targets =
@@ -30,12 +34,27 @@ let
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
   );
 
+  # What the tools call the platform that builds.
+  native = {
+    inherit (host) architecture rust;
+  };
+  isNative = target: target.architecture == host.architecture;
+
   inherit (resolved.build) features;
-  build =
+  # The binaries for one platform.
+  buildFor =
+    target:
     (parts.workspace {
       root = src;
       inherit toolchain;
-      target = host.rust;
+      target = target.rust;
+      cross = if isNative target then null else import ./cargo/cross.nix {
+        inherit (target) rust gnu;
+        root = parts.rootFileSystem {
+          name = target.cross;
+          packages = debian.packagesOf target.cross;
+        };
+      };
       inherit (resolved.build) profile;
       cargoArgs =
         (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
@@ -50,6 +69,7 @@ let
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
     }).build
       resolved.build.binaries;
+  build = buildFor native;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -63,10 +83,10 @@ let
       {
         root = src;
         description = resolved;
-        platforms.${host.platform} = {
-          inherit (debian) packagesOf;
-          inherit (build) program;
-        };
+        platforms = builtins.mapAttrs (_: target: {
+          inherit (if isNative target then debian else debianFor target.architecture) packagesOf;
+          inherit (if isNative target then build else buildFor target) program;
+        }) resolved.build.targets;
       };
 in
 {

@@ -10,6 +10,8 @@
   lock,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
+  # What compiles for another platform than the one that builds (./cross.nix), if one is wanted.
+  cross ? null,
   # Package name to a root file system that its units see beside the toolchain, and with them all
   # that links them.
   native ? { },
@@ -86,11 +88,12 @@ let
       [ ]
     else
       builtins.attrValues (if links planned.unit then nativeBelow.${key} else nativeOf planned);
+  crossFor = planned: if cross != null && cross.concerns planned.unit then [ cross.root ] else [ ];
   build =
     key: planned:
     cell {
       inherit (planned.unit) name;
-      roots = toolchain ++ nativeFor key planned;
+      roots = toolchain ++ crossFor planned ++ nativeFor key planned;
       program = "${runner}/bin/unit";
       writable = [
         "/workspace"

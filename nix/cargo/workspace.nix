@@ -9,6 +9,8 @@
   profile ? "release",
   # The platform that programs are for, as rustc names it.
   target,
+  # What compiles for `target` where another platform builds (./cross.nix).
+  cross ? null,
   # More arguments for Cargo, such as features.
   cargoArgs ? [ ],
   native ? { },
@@ -41,6 +43,7 @@ in
           "--target"
           target
         ]
+        ++ (if cross == null then [ ] else cross.cargoArgs)
         ++ cargoArgs
         ++ each "--package" (unique (map (b: b.package) binaries))
         ++ each "--bin" (unique (map (b: b.bin) binaries));
@@ -48,6 +51,15 @@ in
     in
     { inherit plan; }
     // unitsOf {
-      inherit plan root members lock toolchain native extraFiles;
+      inherit
+        plan
+        root
+        members
+        lock
+        toolchain
+        cross
+        native
+        extraFiles
+        ;
     };
 }

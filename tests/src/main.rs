@@ -10,6 +10,7 @@ mod checkout;
 mod engine;
 mod images;
 mod nix;
+mod platforms;
 mod precision;
 mod release;
 mod reproducible;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(images::trials())
         .chain(workspaces::trials())
+        .chain(platforms::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .collect();

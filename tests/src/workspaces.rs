@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// An attribute of a workspace's images, as an expression.
-fn attribute(workspace: &Path, path: &str) -> String {
+pub fn attribute(workspace: &Path, path: &str) -> String {
     format!(
         "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; }}).{path}",
         repository().display(),
@@ -41,7 +41,8 @@ fn attribute(workspace: &Path, path: &str) -> String {
     )
 }
 
-fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
+/// Builds an attribute of a workspace's images.
+pub fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
     nix::build(&attribute(workspace, path))
 }
 
@@ -70,20 +71,16 @@ fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
 
 fn ledger() -> Result<PathBuf> {
     let workspace = repository().join("tests/workspaces/ledger");
-    fetch(&workspace)?;
+    fetch(&workspace, &repository().join("debian.lock"))?;
     Ok(workspace)
 }
 
-fn fetch(workspace: &Path) -> Result<()> {
-    duct::cmd!(
-        assemble(),
-        "fetch",
-        "--lock",
-        repository().join("debian.lock")
-    )
-    .dir(workspace)
-    .stdout_null()
-    .run()?;
+/// Brings into the store what the workspace's lock and a lock of Debian packages pin.
+pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
+    duct::cmd!(assemble(), "fetch", "--lock", lock)
+        .dir(workspace)
+        .stdout_null()
+        .run()?;
     Ok(())
 }
 
@@ -185,7 +182,7 @@ fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
     duct::cmd!("cargo", "generate-lockfile", "--quiet")
         .dir(directory.path())
         .run()?;
-    fetch(directory.path())?;
+    fetch(directory.path(), &repository().join("debian.lock"))?;
     Ok(directory)
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use toml::Spanned;
+
 use crate::model::{Debian, Set};
+use crate::value::Platform;
 
 /// The suite whose files never vanish from the archive.
 pub const SUITES: [&str; 1] = ["bookworm"];
@@ -43,6 +46,9 @@ const TOOLCHAIN_OMITS: [&str; 6] = [
     "procps",
 ];
 
+/// The standard library as a shared object, which would bring LLVM for a machine that compiles nothing.
+const CROSS_OMITS: [&str; 1] = ["libstd-rust-web-1.85"];
+
 /// What a dynamically linked Rust program needs, and what a scanner looks for.
 const BASE: [&str; 6] = [
     "base-files",
@@ -67,22 +73,58 @@ impl Default for Debian {
 }
 
 impl Debian {
-    /// Adds the sets `toolchain` and `base` where they are not described.
+    /// Adds the sets `toolchain`, `base` and those that compile for other architectures, where they are not described.
     pub(crate) fn with_default_sets(mut self) -> Debian {
-        let defaults = [
-            ("toolchain", &TOOLCHAIN[..], &TOOLCHAIN_OMITS[..]),
-            ("base", &BASE[..], &BASE_OMITS[..]),
-        ];
-        for (name, packages, omit) in defaults {
-            self.sets.entry(name.to_owned()).or_insert_with(|| Set {
-                packages: owned(packages),
-                omit: owned(omit),
-                beyond: None,
-                architectures: None,
-                dependencies: true,
+        // Only the architecture that builds needs the toolchain.
+        let builder: Vec<String> = self.architectures.iter().take(1).cloned().collect();
+        self.sets.entry("toolchain".into()).or_insert_with(|| Set {
+            omit: owned(&TOOLCHAIN_OMITS),
+            architectures: Some(builder.clone()),
+            ..set(owned(&TOOLCHAIN))
+        });
+        self.sets.entry("base".into()).or_insert_with(|| Set {
+            omit: owned(&BASE_OMITS),
+            ..set(owned(&BASE))
+        });
+        for platform in self.architectures.iter().skip(1) {
+            let Some(platform) = Platform::of_debian(platform) else {
+                continue;
+            };
+            let name = cross_set(platform.debian());
+            self.sets.entry(name).or_insert_with(|| Set {
+                omit: owned(&CROSS_OMITS),
+                beyond: Some(Spanned::new(0..0, "toolchain".into())),
+                architectures: Some(builder.clone()),
+                ..set(cross_packages(&platform))
             });
         }
         self
+    }
+}
+
+/// The name of the set that compiles for an architecture where another one builds.
+pub(crate) fn cross_set(architecture: &str) -> String {
+    format!("cross-{architecture}")
+}
+
+/// Rust's standard library for a platform, and what compiles and links C for it.
+fn cross_packages(platform: &Platform) -> Vec<String> {
+    let (debian, gnu) = (platform.debian(), platform.gnu());
+    vec![
+        format!("g++-{gnu}"),
+        format!("gcc-{gnu}"),
+        format!("libc6-dev-{debian}-cross"),
+        format!("libstd-rust-web-dev:{debian}"),
+    ]
+}
+
+fn set(packages: Vec<String>) -> Set {
+    Set {
+        packages,
+        omit: Vec::new(),
+        beyond: None,
+        architectures: None,
+        dependencies: true,
     }
 }
 

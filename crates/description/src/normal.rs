@@ -80,6 +80,22 @@ pub struct Build {
     pub no_default_features: bool,
     /// The binaries that images hold, sorted, each once.
     pub binaries: Vec<Binary>,
+    /// What they are compiled for: the platforms of all images, by name.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// What the tools call a platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Target {
+    /// Debian's name of the architecture.
+    pub architecture: String,
+    /// Rust's name of the target.
+    pub rust: String,
+    /// What the names of GNU's compilers begin with: `aarch64-linux-gnu` for `aarch64-linux-gnu-gcc`.
+    pub gnu: String,
+    /// The set that compiles for it where another architecture builds: what is needed beyond the toolchain.
+    pub cross: String,
 }
 
 /// A binary of the workspace.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{check_paths, claims, last_part};
+use crate::defaults::cross_set;
 use crate::model::*;
 use crate::normal;
 use crate::problem::{Problem, Problems, nearest, suggestion};
@@ -187,7 +188,21 @@ impl Description {
             all_features: self.build.all_features,
             no_default_features: self.build.no_default_features,
             binaries: binaries.into_iter().collect(),
+            targets: self.targets(),
         }
+    }
+
+    fn targets(&self) -> BTreeMap<String, normal::Target> {
+        let platforms = self.images.values().flat_map(|image| self.platforms(image));
+        let target = |platform: Platform| normal::Target {
+            architecture: platform.debian().to_owned(),
+            rust: platform.rust_target().to_owned(),
+            gnu: platform.gnu().to_owned(),
+            cross: cross_set(platform.debian()),
+        };
+        platforms
+            .map(|platform| (platform.to_string(), target(platform)))
+            .collect()
     }
 
     /// Tables of crates that nothing is built from: they would be without effect, and that without a word.

@@ -23,32 +23,29 @@ pub struct Platform {
 impl Platform {
     /// Debian's name of the architecture.
     pub fn debian(&self) -> &'static str {
-        PLATFORMS
-            .iter()
-            .find(|(_, name)| *name == self.to_string())
-            .map_or("amd64", |(debian, _)| debian)
+        self.machine().debian
     }
 
     /// The name of the target that rustc compiles for.
     pub fn rust_target(&self) -> &'static str {
-        match self.debian() {
-            "arm64" => "aarch64-unknown-linux-gnu",
-            "armhf" => "armv7-unknown-linux-gnueabihf",
-            "i386" => "i686-unknown-linux-gnu",
-            "mips64el" => "mips64el-unknown-linux-gnuabi64",
-            "ppc64el" => "powerpc64le-unknown-linux-gnu",
-            "riscv64" => "riscv64gc-unknown-linux-gnu",
-            "s390x" => "s390x-unknown-linux-gnu",
-            _ => "x86_64-unknown-linux-gnu",
-        }
+        self.machine().rust
+    }
+
+    /// What the names of GNU's compilers for it begin with.
+    pub fn gnu(&self) -> &'static str {
+        self.machine().gnu
     }
 
     /// The platform of a Debian architecture.
     pub fn of_debian(architecture: &str) -> Option<Platform> {
-        let (_, name) = PLATFORMS
-            .iter()
-            .find(|(debian, _)| *debian == architecture)?;
-        platform(name).ok()
+        let machine = MACHINES.iter().find(|m| m.debian == architecture)?;
+        platform(machine.platform).ok()
+    }
+
+    fn machine(&self) -> &'static Machine {
+        let name = self.to_string();
+        let known = MACHINES.iter().find(|machine| machine.platform == name);
+        known.unwrap_or(&MACHINES[0])
     }
 }
 
@@ -62,22 +59,84 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// Debian's architectures and the platforms that they are.
-const PLATFORMS: &[(&str, &str)] = &[
-    ("amd64", "linux/amd64"),
-    ("arm64", "linux/arm64"),
-    ("armhf", "linux/arm/v7"),
-    ("i386", "linux/386"),
-    ("mips64el", "linux/mips64le"),
-    ("ppc64el", "linux/ppc64le"),
-    ("riscv64", "linux/riscv64"),
-    ("s390x", "linux/s390x"),
+/// What Debian, OCI, Rust and GNU call one kind of machine.
+/// <https://wiki.debian.org/Multiarch/Tuples>
+struct Machine {
+    debian: &'static str,
+    platform: &'static str,
+    rust: &'static str,
+    gnu: &'static str,
+}
+
+const fn machine(
+    debian: &'static str,
+    platform: &'static str,
+    rust: &'static str,
+    gnu: &'static str,
+) -> Machine {
+    Machine {
+        debian,
+        platform,
+        rust,
+        gnu,
+    }
+}
+
+const MACHINES: &[Machine] = &[
+    machine(
+        "amd64",
+        "linux/amd64",
+        "x86_64-unknown-linux-gnu",
+        "x86_64-linux-gnu",
+    ),
+    machine(
+        "arm64",
+        "linux/arm64",
+        "aarch64-unknown-linux-gnu",
+        "aarch64-linux-gnu",
+    ),
+    machine(
+        "armhf",
+        "linux/arm/v7",
+        "armv7-unknown-linux-gnueabihf",
+        "arm-linux-gnueabihf",
+    ),
+    machine(
+        "i386",
+        "linux/386",
+        "i686-unknown-linux-gnu",
+        "i686-linux-gnu",
+    ),
+    machine(
+        "mips64el",
+        "linux/mips64le",
+        "mips64el-unknown-linux-gnuabi64",
+        "mips64el-linux-gnuabi64",
+    ),
+    machine(
+        "ppc64el",
+        "linux/ppc64le",
+        "powerpc64le-unknown-linux-gnu",
+        "powerpc64le-linux-gnu",
+    ),
+    machine(
+        "riscv64",
+        "linux/riscv64",
+        "riscv64gc-unknown-linux-gnu",
+        "riscv64-linux-gnu",
+    ),
+    machine(
+        "s390x",
+        "linux/s390x",
+        "s390x-unknown-linux-gnu",
+        "s390x-linux-gnu",
+    ),
 ];
 
 /// `linux/amd64`, `linux/arm/v7`.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
-    if !PLATFORMS.iter().any(|(_, name)| *name == text) {
-        let names: Vec<&str> = PLATFORMS.iter().map(|(_, name)| *name).collect();
+    if !MACHINES.iter().any(|machine| machine.platform == text) {
+        let names: Vec<&str> = MACHINES.iter().map(|machine| machine.platform).collect();
         return Err(format!("is not a platform; there are {}", names.join(", ")));
     }
     let mut parts = text.split('/').map(str::to_string);
@@ -90,10 +149,10 @@ pub(crate) fn platform(text: &str) -> Result<Platform, String> {
 
 /// Whether Debian has an architecture of that name that an image can run on.
 pub(crate) fn debian_architecture(text: &str) -> Result<(), String> {
-    if PLATFORMS.iter().any(|(debian, _)| *debian == text) {
+    if MACHINES.iter().any(|machine| machine.debian == text) {
         return Ok(());
     }
-    let names: Vec<&str> = PLATFORMS.iter().map(|(debian, _)| *debian).collect();
+    let names: Vec<&str> = MACHINES.iter().map(|machine| machine.debian).collect();
     Err(format!(
         "is not an architecture of Debian's; there are {}",
         names.join(", ")
