@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod checkout;
 mod engine;
+mod flake;
 mod images;
 mod nix;
 mod platforms;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
+        .chain(flake::trials())
         .chain(images::trials())
         .chain(workspaces::trials())
         .chain(platforms::trials())

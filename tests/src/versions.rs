@@ -3,7 +3,7 @@
 //! The machine's Nix builds all images and hands the outputs over as a signed binary cache. The
 //! Nix of another release evaluates a clean clone, takes from the cache what it needs, and builds
 //! a part of it again in its own sandbox: every layer and image, what evaluation imports, the
-//! bootstrap, and a few units of each kind.
+//! bootstrap, and a few units of each kind. What it has built once is written down beside it and not built again.
 
 use crate::checkout::{Checkout, repository};
 use crate::nix;
@@ -23,29 +23,18 @@ pub fn trials() -> Vec<Trial> {
         .map(|suite| {
             let title = format!("versions::nix_of_{suite}_gives_the_same_digests");
             let name = title.clone();
-            Trial::ignorable_test(title, move || {
-                match wanted().and_then(|()| Release::with_nix(suite)) {
-                    Err(why) => {
-                        println!("SKIPPED: {name}: {why:#}");
-                        Ok(Completion::ignored_with(format!("{why:#}")))
-                    }
-                    Ok(release) => match same_digests(suite, &release) {
-                        Ok(()) => Ok(Completion::Completed),
-                        Err(error) => Err(failed(&error)),
-                    },
+            Trial::ignorable_test(title, move || match Release::with_nix(suite) {
+                Err(why) => {
+                    println!("SKIPPED: {name}: {why:#}");
+                    Ok(Completion::ignored_with(format!("{why:#}")))
                 }
+                Ok(release) => match same_digests(suite, &release) {
+                    Ok(()) => Ok(Completion::Completed),
+                    Err(error) => Err(failed(&error)),
+                },
             })
         })
         .into()
-}
-
-/// The variable that asks for these tests: they make another release and build for many minutes.
-const WANTED: &str = "CRATEYARD_TEST_NIX_VERSIONS";
-
-fn wanted() -> Result<()> {
-    let asked = std::env::var_os(WANTED).is_some();
-    ensure!(asked, "it takes many minutes; set {WANTED}=1 to run it");
-    Ok(())
 }
 
 /// A derivation and where its output goes.
@@ -108,7 +97,9 @@ fn same_digests(suite: &str, release: &Release) -> Result<()> {
 
     let start = Instant::now();
     let wanted = to_rebuild(&machine)?;
-    let differing = other.rebuild(&wanted)?;
+    let known = Known::of(release);
+    let unknown = wanted.difference(&known.derivations).cloned().collect();
+    let differing = other.rebuild(&unknown)?;
     let rebuilt = start.elapsed().as_secs();
     let digests = manifest_digests(&machine, |path| release.path(path))?;
     ensure!(
@@ -118,14 +109,37 @@ fn same_digests(suite: &str, release: &Release) -> Result<()> {
     ensure!(differing.is_empty(), "{suite}: these differ: {differing:?}");
     println!(
         "{}: {} units, {} images and {} imports are the same derivations ({evaluated} s); \
-         {} built again are the same bytes ({rebuilt} s)",
+         {} built again are the same bytes ({} of them now, {rebuilt} s)",
         version.trim(),
         found.units.len(),
         found.images.len(),
         found.imported.len(),
-        wanted.len()
+        wanted.len(),
+        unknown.len()
     );
-    Ok(())
+    known.remember(&wanted)
+}
+
+/// The derivations that an earlier run has built again with the same bytes.
+struct Known {
+    file: PathBuf,
+    derivations: BTreeSet<String>,
+}
+
+impl Known {
+    /// Beside the release's store, and gone with it.
+    fn of(release: &Release) -> Self {
+        let file = release.path("/nix/built-again");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let derivations = text.lines().map(str::to_owned).collect();
+        Self { file, derivations }
+    }
+
+    fn remember(self, derivations: &BTreeSet<String>) -> Result<()> {
+        let lines: Vec<&str> = derivations.iter().map(String::as_str).collect();
+        fs::write(&self.file, lines.join("\n"))
+            .with_context(|| format!("cannot write {}", self.file.display()))
+    }
 }
 
 fn compare(
@@ -232,6 +246,9 @@ impl Other<'_> {
     /// Builds derivations again whose outputs are known, and gives the outputs whose content is
     /// not the machine's.
     fn rebuild(&self, derivations: &BTreeSet<String>) -> Result<Vec<String>> {
+        if derivations.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut realise = vec!["nix-store", "--realise"];
         realise.extend(derivations.iter().map(String::as_str));
         self.run(&realise)?;

@@ -1,0 +1,92 @@
+//! The flake as `nix flake` sees it.
+
+use crate::checkout::{Checkout, repository};
+use crate::nix;
+use crate::trial::trial;
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+use std::fs;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let test = |name, run| trial(format!("flake::{name}"), run);
+    vec![
+        test("show_lists_everything_and_builds_nothing", show),
+        test("check_passes", check),
+        test(
+            "a_seed_that_is_not_the_source_s_fails_the_check",
+            other_seed,
+        ),
+    ]
+}
+
+/// In an empty store, where whatever had to be built would have to be built now, and with builds during evaluation
+/// forbidden.
+fn show() -> Result<()> {
+    let store = tempfile::tempdir()?;
+    let shown = nix::nix(&[
+        "flake",
+        "show",
+        "--json",
+        "--no-allow-import-from-derivation",
+        "--store",
+        &store.path().to_string_lossy(),
+        &format!("git+file://{}", repository().display()),
+    ])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    let packages = &shown["packages"]["x86_64-linux"];
+    for (attribute, name) in [
+        ("gateway-image", "gateway-image"),
+        ("supervisor-image", "supervisor-image"),
+        ("cluster-image", "cluster-image"),
+        ("images", "images"),
+        ("assemble", "assemble"),
+        ("seed", "seed"),
+    ] {
+        ensure!(
+            packages[attribute]["name"] == name,
+            "{attribute} is shown as {}",
+            packages[attribute]
+        );
+    }
+    let built = fs::read_dir(store.path().join("nix/store"))
+        .context("nix has made no store")?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>>>()?;
+    // The flake itself has to be there.
+    let built: Vec<&String> = built
+        .iter()
+        .filter(|name| !name.ends_with(".drv") && !name.ends_with("-source"))
+        .collect();
+    ensure!(built.is_empty(), "these were built: {built:?}");
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    let flake = format!("git+file://{}", repository().display());
+    nix::nix(&["flake", "check", &flake])?;
+    Ok(())
+}
+
+/// The seed of the other architecture builds nothing here, so its change stays alone.
+fn other_seed() -> Result<()> {
+    let checkout = Checkout::new()?;
+    let seed = checkout.path().join("nix/seed/seed-aarch64-linux");
+    let mut bytes = fs::read(&seed)?;
+    let last = bytes.last_mut().context("the seed is empty")?;
+    *last ^= 1;
+    fs::write(&seed, bytes)?;
+    checkout.track()?;
+    let said = nix::nix_fails(&[
+        "build",
+        "--no-link",
+        "--print-build-logs",
+        &format!(
+            "git+file://{}#checks.x86_64-linux.seed-aarch64",
+            checkout.path().display()
+        ),
+    ])?;
+    ensure!(said.contains("docs/seed.md"), "it says\n{said}");
+    Ok(())
+}
