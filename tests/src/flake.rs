@@ -57,7 +57,7 @@ fn show() -> Result<()> {
     // The flake itself has to be there.
     let built: Vec<&String> = built
         .iter()
-        .filter(|name| !name.ends_with(".drv") && !name.ends_with("-source"))
+        .filter(|name| *name != ".links" && !name.ends_with(".drv") && !name.ends_with("-source"))
         .collect();
     ensure!(built.is_empty(), "these were built: {built:?}");
     Ok(())
