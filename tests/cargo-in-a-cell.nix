@@ -6,6 +6,8 @@
   # A workspace, and the packages whose binaries of the same name are wanted.
   src,
   packages,
+  # Whether the whole target directory is kept, below `target`, and not the programs alone.
+  keepTarget ? false,
   system ? "x86_64-linux",
 }:
 let
@@ -45,6 +47,9 @@ parts.cell {
       for package in $packages; do
         cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
       done
+      if [ -n "$keepTarget" ]; then
+        cp -r /cargo/target "$out/target"
+      fi
     ''
   ];
   writable = [
@@ -52,7 +57,7 @@ parts.cell {
     "/cargo"
   ];
   attributes = {
-    inherit packages;
+    inherit packages keepTarget;
     selection = map (package: "--package ${package} --bin ${package}") packages;
     src = builtins.path {
       name = "workspace";

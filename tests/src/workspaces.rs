@@ -5,6 +5,8 @@ use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -15,8 +17,8 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("an_unrelated_workspace_builds_and_runs", ledger_builds),
         test(
-            "the_program_is_byte_for_byte_what_cargo_builds",
-            ledger_is_cargos,
+            "every_unit_is_byte_for_byte_what_cargo_builds",
+            units_are_cargos,
         ),
         test("third_party_units_are_shared", units_are_shared),
         test("a_build_script_has_no_network", no_network),
@@ -108,27 +110,68 @@ fn ledger_builds() -> Result<()> {
     Ok(())
 }
 
-/// Plain Cargo in a cell with the same toolchain, at the same paths: the same bytes.
-fn ledger_is_cargos() -> Result<()> {
+/// Plain Cargo in a cell with the same toolchain, at the same paths: every file that a unit keeps has the bytes that
+/// Cargo's build leaves at the same place, libraries, metadata, macros, objects of C and the program.
+fn units_are_cargos() -> Result<()> {
     let workspace = ledger()?;
-    let program = binary(&workspace, "ledger")?;
-    let expression = format!(
-        "import {}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{}\"; src = {}; \
-         packages = [ \"ledger\" ]; }}",
-        repository().display(),
+    let cargos = nix::build(&format!(
+        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
+         packages = [ \"ledger\" ]; keepTarget = true; }}",
         repository().display(),
         workspace.display()
-    );
-    let out = nix::build(&expression)?;
-    let ours = fs::read(&program)?;
-    let cargos = fs::read(out.join("ledger"))?;
+    ))?;
+    let program = binary(&workspace, "ledger")?;
     ensure!(
-        ours == cargos,
+        fs::read(&program)? == fs::read(cargos.join("ledger"))?,
         "{} and {}/ledger differ",
         program.display(),
-        out.display()
+        cargos.display()
     );
+    let units: BTreeMap<String, PathBuf> = serde_json::from_str(&nix::nix(&[
+        "eval",
+        "--impure",
+        "--json",
+        "--expr",
+        &format!(
+            "builtins.mapAttrs (_: unit: unit.outPath) {}",
+            attribute(&workspace, "units")
+        ),
+    ])?)?;
+    let mut compared = 0;
+    let mut differing = Vec::new();
+    for unit in units
+        .values()
+        .filter(|unit| unit.join("unit.json").exists())
+    {
+        for (ours, theirs) in files_of(unit, &cargos)? {
+            compared += 1;
+            if fs::read(&ours)? != fs::read(&theirs).unwrap_or_default() {
+                differing.push(ours);
+            }
+        }
+    }
+    ensure!(compared > units.len(), "only {compared} files to compare");
+    ensure!(
+        differing.is_empty(),
+        "{compared} compared, these differ: {differing:?}"
+    );
+    println!("{compared} files of {} units are Cargo's", units.len());
     Ok(())
+}
+
+/// Each file that a unit keeps, and where Cargo's build has it.
+fn files_of(unit: &Path, cargos: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let kept = unit.join("files");
+    if !kept.exists() {
+        return Ok(Vec::new());
+    }
+    let entry: Value = serde_json::from_str(&fs::read_to_string(unit.join("unit.json"))?)?;
+    let directory = entry["outDir"].as_str().context("a unit has an outDir")?;
+    let theirs = cargos.join(directory.trim_start_matches("/cargo/"));
+    let names = fs::read_dir(&kept)?.map(|file| Ok(file?.file_name()));
+    names
+        .map(|name| name.map(|name| (kept.join(&name), theirs.join(&name))))
+        .collect()
 }
 
 /// A unit of a registry's crate is the same derivation in two workspaces with the same profile.

@@ -3,7 +3,7 @@
 use crate::closure::Closure;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, Target, TargetKind, Unit, environment, files, hints};
+use crate::{Action, Target, TargetKind, Unit, diagnostics, environment, files, hints};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -27,19 +27,17 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         bail!("the unit {} does not compile", unit.name);
     };
     let mut command = environment::command(program, unit);
-    command.args(
-        args.iter()
-            .map(String::as_str)
-            .filter(|a| is_for_rustc(a))
-            .map(without_dep_info),
-    );
+    command.args(args);
     add_directives(&mut command, unit, closure)?;
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let tokens = environment::share_cores(&mut command, request.cores)?;
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
-    let said = environment::show_errors(&mut child)?;
+    let said = match child.stderr.take() {
+        Some(stream) => diagnostics::show(stream, std::io::stderr())?,
+        None => String::new(),
+    };
     let status = child.wait()?;
     drop(tokens);
     if !status.success() {
@@ -49,21 +47,6 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         bail!("{program} failed for {}: {status}", unit.name);
     }
     keep(Path::new(out_dir), target, args, output)
-}
-
-/// What rustc says is for people here, not for Cargo.
-fn is_for_rustc(arg: &str) -> bool {
-    !arg.starts_with("--error-format=")
-        && !arg.starts_with("--json=")
-        && !arg.starts_with("--diagnostic-width=")
-}
-
-/// Nix knows what a unit depends on; a list of files would only be one more output.
-fn without_dep_info(arg: &str) -> String {
-    match arg.strip_prefix("--emit=dep-info,") {
-        Some(rest) => format!("--emit={rest}"),
-        None => arg.to_owned(),
-    }
 }
 
 /// Adds what build scripts ask for, in Cargo's order: search paths of all native libraries below,
@@ -138,7 +121,9 @@ fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Re
     let suffix = extra_filename(args);
     for name in files::names(out_dir)? {
         let from = out_dir.join(&name);
-        if !fs::symlink_metadata(&from)?.is_file() {
+        // Nix knows what a unit depends on; rustc's own list would only be one more output.
+        let is_dep_info = from.extension() == Some("d".as_ref());
+        if is_dep_info || !fs::symlink_metadata(&from)?.is_file() {
             continue;
         }
         let mut to = name.to_string_lossy().into_owned();

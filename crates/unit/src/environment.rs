@@ -2,8 +2,7 @@
 
 use crate::Unit;
 use anyhow::{Context, Result};
-use std::io::{Read, Write};
-use std::process::{Child, Command};
+use std::process::Command;
 
 /// A command with nothing of the derivation's own environment in it.
 pub(crate) fn command(program: &str, unit: &Unit) -> Command {
@@ -31,21 +30,4 @@ pub(crate) fn share_cores(command: &mut Command, cores: usize) -> Result<jobserv
         .context("cannot create the pipe that shares the cores")?;
     client.configure(command);
     Ok(client)
-}
-
-/// Passes on what a child writes to its standard error as it comes, and returns it.
-pub(crate) fn show_errors(child: &mut Child) -> Result<String> {
-    let mut said = Vec::new();
-    if let Some(mut stream) = child.stderr.take() {
-        let mut buffer = [0; 8192];
-        loop {
-            let count = stream.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            std::io::stderr().write_all(&buffer[..count])?;
-            said.extend_from_slice(&buffer[..count]);
-        }
-    }
-    Ok(String::from_utf8_lossy(&said).into_owned())
 }

@@ -7,6 +7,7 @@
 
 pub mod closure;
 pub mod compile;
+mod diagnostics;
 pub mod directives;
 mod environment;
 mod files;
