@@ -2,6 +2,7 @@
 
 mod commands;
 mod connection;
+mod engine;
 mod nix;
 mod place;
 mod remote;
