@@ -1,6 +1,6 @@
 //! `assemble build`: builds images and says where they lie.
 
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Request};
 use crate::nix::Nix;
 use anyhow::{Context, Result, bail};
 use description::Description;
@@ -58,16 +58,14 @@ struct Line {
 /// When images.toml has no such image, or Nix fails.
 pub fn run(args: Args) -> Result<()> {
     let names = wanted(&args)?;
+    let request = Request {
+        workspace: &args.workspace,
+        debian_lock: args.debian_lock.as_deref(),
+        images: &names,
+    };
     let paths = match args.engine {
-        Engine::Nix => build_by_nix(&args, &names)?,
-        engine => engine::build(
-            engine,
-            &engine::Request {
-                workspace: &args.workspace,
-                debian_lock: args.debian_lock.as_deref(),
-                images: &names,
-            },
-        )?,
+        Engine::Nix => build_by_nix(&request, args.store.as_deref(), &args.nix)?,
+        engine => engine::build(engine, &request)?,
     };
     let mut lines = Vec::new();
     for (name, path) in names.iter().zip(&paths) {
@@ -82,18 +80,34 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn build_by_nix(args: &Args, names: &[String]) -> Result<Vec<PathBuf>> {
-    let flake = args.workspace.to_string_lossy().into_owned();
-    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
-    let links = args.workspace.join(LINKS);
+/// Builds images, and returns where each lies.
+///
+/// # Errors
+/// When the engine fails.
+pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
+    match engine {
+        Engine::Nix => build_by_nix(request, None, &[]),
+        engine => engine::build(engine, request),
+    }
+}
+
+fn build_by_nix(
+    request: &Request<'_>,
+    store: Option<&str>,
+    extra: &[OsString],
+) -> Result<Vec<PathBuf>> {
+    let flake = request.workspace.to_string_lossy();
+    let images = request.images.iter();
+    let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
+    let links = request.workspace.join(LINKS);
     std::fs::create_dir_all(&links)
         .with_context(|| format!("cannot create {}", links.display()))?;
     let nix = Nix {
-        store: args.store.clone(),
-        extra: args.nix.clone(),
+        store: store.map(str::to_owned),
+        extra: extra.to_vec(),
     };
     // A store elsewhere keeps its own links.
-    let link = args.store.is_none().then(|| links.join("image"));
+    let link = store.is_none().then(|| links.join("image"));
     nix.build(&flake, &attributes, link.as_deref())
 }
 
