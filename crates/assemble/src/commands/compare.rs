@@ -40,7 +40,7 @@ pub struct Args {
     images: Vec<String>,
 
     /// The two ways
-    #[arg(long, value_enum, value_delimiter = ',', num_args = 2, value_names = ["ENGINE", "ENGINE"], default_values = ["nix", "buildx"])]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINE,ENGINE", default_values = ["nix", "buildx"])]
     engines: Vec<Engine>,
 
     /// The workspace
