@@ -52,19 +52,21 @@ let
         name = "source";
         path = lock.files."${package.name} ${package.version} ${origin.source}" + "/${origin.path}";
       };
+  # The files that a member has declared, by their paths in the workspace. A dependency has its own files already.
   extras =
     planned:
     let
-      base = planned.unit.sourceDir;
-      directory = planned.package.origin.path or "";
-      place = file: "${base}/${file}=${
+      place = file: "/workspace/${file}=${
         builtins.path {
           name = "extra";
-          path = root + "/${directory}/${file}";
+          path = root + "/${file}";
         }
       }";
     in
-    builtins.concatStringsSep "\n" (map place (extraFiles.${planned.package.name} or [ ]));
+    if planned.package.origin.kind == "path" then
+      builtins.concatStringsSep "\n" (map place (extraFiles.${planned.package.name} or [ ]))
+    else
+      "";
   # The same for each unit: what the packages below it need too.
   nativeBelow = builtins.mapAttrs (
     _: planned:

@@ -1,10 +1,2 @@
-# Files of Debian packages that nothing in an image reads.
-[
-  "usr/share/doc/**"
-  "usr/share/man/**"
-  "usr/share/info/**"
-  "usr/share/locale/**"
-  "usr/share/lintian/**"
-  "usr/share/bug/**"
-  "usr/share/doc-base/**"
-]
+# Files of Debian packages that nothing in an image reads. The list is the image program's own.
+builtins.fromJSON (builtins.readFile ../../crates/image/src/unneeded.json)

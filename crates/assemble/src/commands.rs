@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod cat;
+pub mod compare;
 pub mod completions;
 pub mod diff;
 pub mod dockerfile;

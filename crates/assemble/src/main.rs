@@ -2,6 +2,7 @@
 
 mod commands;
 mod connection;
+mod engine;
 mod nix;
 mod place;
 mod remote;
@@ -31,6 +32,7 @@ enum Command {
     Ls(commands::ls::Args),
     Cat(commands::cat::Args),
     Diff(commands::diff::Args),
+    Compare(commands::compare::Args),
     Verify(commands::verify::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => commands::ls::run(args),
         Command::Cat(args) => commands::cat::run(args),
         Command::Diff(args) => return finish(commands::diff::run(args)),
+        Command::Compare(args) => return finish(commands::compare::run(args)),
         Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),

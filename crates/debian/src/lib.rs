@@ -19,3 +19,7 @@ pub mod relation;
 pub mod release;
 pub mod resolve;
 pub mod version;
+
+/// Symbolic links that Debian's alternatives system would have made, as JSON: path without leading slash to target. Nix reads the
+/// same list.
+pub const ALTERNATIVES: &str = include_str!("alternatives.json");

@@ -26,7 +26,7 @@ mod workspace;
 use crate::normal::Description;
 use crate::sources::Sources;
 pub use project::{Project, ProjectError};
-pub use workspace::{WorkspaceError, for_workspace};
+pub use workspace::{Resolved, WorkspaceError, for_workspace, resolve};
 
 /// The name of the Dockerfile.
 pub const DOCKERFILE: &str = "Dockerfile.images";

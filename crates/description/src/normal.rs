@@ -2,7 +2,7 @@
 //!
 //! Its JSON has the same bytes wherever it is written: fields in the order below, maps sorted by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,43 @@ pub struct Target {
     pub gnu: String,
     /// The set that compiles for it where another architecture builds: what is needed beyond the toolchain.
     pub cross: String,
+}
+
+impl Build {
+    /// The words after `cargo build` that choose profile, features, packages and binaries: all binaries of all images at once, so
+    /// that features are the same everywhere.
+    pub fn cargo_arguments(&self) -> Vec<String> {
+        let mut words = vec!["--profile".to_string(), self.profile.clone()];
+        if !self.features.is_empty() {
+            words.extend(["--features".to_string(), self.features.join(",")]);
+        }
+        if self.all_features {
+            words.push("--all-features".to_string());
+        }
+        if self.no_default_features {
+            words.push("--no-default-features".to_string());
+        }
+        let packages: BTreeSet<&String> = self.binaries.iter().map(|one| &one.package).collect();
+        let bins: BTreeSet<&String> = self.binaries.iter().map(|one| &one.bin).collect();
+        let options = |option: &str, names: BTreeSet<&String>| {
+            let pairs = names
+                .into_iter()
+                .map(|name| [option.to_string(), name.clone()]);
+            pairs.flatten().collect::<Vec<_>>()
+        };
+        words.extend(options("--package", packages));
+        words.extend(options("--bin", bins));
+        words
+    }
+
+    /// The directory below the target directory that Cargo gives the profile.
+    pub fn profile_directory(&self) -> &str {
+        match self.profile.as_str() {
+            "dev" | "test" => "debug",
+            "bench" => "release",
+            other => other,
+        }
+    }
 }
 
 /// A binary of the workspace.

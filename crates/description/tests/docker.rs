@@ -392,6 +392,8 @@ fn an_image_is_what_the_description_says() {
     assert_eq!(mode("etc/app/a.conf"), "644");
     assert_eq!(mode("srv/README.md"), "640");
     assert_eq!(mode("srv"), "700");
+    // Nobody asked for it, but what is in it must be found.
+    assert_eq!(mode("etc"), "755");
     let link = fs::read_link(out.path().join("usr/bin/gw")).unwrap();
     assert_eq!(link, Path::new("gateway"));
     let accounts = fs::read_to_string(out.path().join("etc/passwd")).unwrap();

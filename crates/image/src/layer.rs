@@ -42,6 +42,10 @@ pub const RECORD: &str = "layer.json";
 /// The file with the [`LayerEntries`].
 pub const ENTRIES: &str = "entries.json";
 
+/// Patterns of files of Debian packages that nothing in an image reads, as a JSON list for [`DebianSource::exclude`]. Nix reads the
+/// same list.
+pub const UNNEEDED: &str = include_str!("unneeded.json");
+
 /// Makes a layer in the directory `out`: its blob, [`RECORD`] and [`ENTRIES`]. The bytes do
 /// not depend on the number of threads.
 ///

@@ -5,7 +5,7 @@
 //! *Making* images: [`spec`] holds the files that the Nix side writes, [`layer`] turns a layer
 //! specification into one compressed blob, [`assemble`] joins layers and configuration into an OCI
 //! image layout, [`multi`] joins layouts of several platforms, [`archive`] writes a layout as one
-//! tar file. All of them are deterministic: the bytes depend on the specification and on the files
+//! tar file; [`import`] takes over images of others. All of them are deterministic: the bytes depend on the specification and on the files
 //! it names, never on the clock, the machine, the order of directory listings or the number of
 //! cores.
 //!
@@ -24,6 +24,7 @@ pub mod diff;
 pub mod digest;
 mod error;
 pub mod files;
+pub mod import;
 pub mod layer;
 pub mod layout;
 pub mod multi;

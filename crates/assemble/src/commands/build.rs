@@ -1,5 +1,6 @@
 //! `assemble build`: builds images and says where they lie.
 
+use crate::engine::{self, Engine, Request};
 use crate::nix::Nix;
 use anyhow::{Context, Result, bail};
 use description::Description;
@@ -12,15 +13,21 @@ use std::path::{Path, PathBuf};
 /// Where links to built images are kept, so that Nix does not collect them as garbage.
 pub const LINKS: &str = ".crateyard";
 
-/// Builds images through Nix and prints a line for each
+/// Builds images and prints a line for each
 #[derive(clap::Args)]
 pub struct Args {
     /// Images to build; without any, all that images.toml describes
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// The workspace: a directory with flake.nix and images.toml
+    /// The workspace: a directory with images.toml, and flake.nix where Nix builds
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
+    /// What builds
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    debian_lock: Option<PathBuf>,
     /// Another store than the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
@@ -51,18 +58,15 @@ struct Line {
 /// When images.toml has no such image, or Nix fails.
 pub fn run(args: Args) -> Result<()> {
     let names = wanted(&args)?;
-    let flake = args.workspace.to_string_lossy().into_owned();
-    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
-    let links = args.workspace.join(LINKS);
-    std::fs::create_dir_all(&links)
-        .with_context(|| format!("cannot create {}", links.display()))?;
-    let nix = Nix {
-        store: args.store.clone(),
-        extra: args.nix.clone(),
+    let request = Request {
+        workspace: &args.workspace,
+        debian_lock: args.debian_lock.as_deref(),
+        images: &names,
     };
-    // A store elsewhere keeps its own links.
-    let link = args.store.is_none().then(|| links.join("image"));
-    let paths = nix.build(&flake, &attributes, link.as_deref())?;
+    let paths = match args.engine {
+        Engine::Nix => build_by_nix(&request, args.store.as_deref(), &args.nix)?,
+        engine => engine::build(engine, &request)?,
+    };
     let mut lines = Vec::new();
     for (name, path) in names.iter().zip(&paths) {
         let place = physical(path, args.store.as_deref());
@@ -74,6 +78,37 @@ pub fn run(args: Args) -> Result<()> {
         print(&lines);
     }
     Ok(())
+}
+
+/// Builds images, and returns where each lies.
+///
+/// # Errors
+/// When the engine fails.
+pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
+    match engine {
+        Engine::Nix => build_by_nix(request, None, &[]),
+        engine => engine::build(engine, request),
+    }
+}
+
+fn build_by_nix(
+    request: &Request<'_>,
+    store: Option<&str>,
+    extra: &[OsString],
+) -> Result<Vec<PathBuf>> {
+    let flake = request.workspace.to_string_lossy();
+    let images = request.images.iter();
+    let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
+    let links = request.workspace.join(LINKS);
+    std::fs::create_dir_all(&links)
+        .with_context(|| format!("cannot create {}", links.display()))?;
+    let nix = Nix {
+        store: store.map(str::to_owned),
+        extra: extra.to_vec(),
+    };
+    // A store elsewhere keeps its own links.
+    let link = store.is_none().then(|| links.join("image"));
+    nix.build(&flake, &attributes, link.as_deref())
 }
 
 fn wanted(args: &Args) -> Result<Vec<String>> {

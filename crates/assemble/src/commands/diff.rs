@@ -98,7 +98,8 @@ fn side<'a>(opened: &'a Opened, selected: &'a Selected) -> Side<'a> {
     }
 }
 
-fn describe(difference: &ImageDiff, is_same: bool) -> String {
+/// What changed, for people.
+pub fn describe(difference: &ImageDiff, is_same: bool) -> String {
     if is_same {
         return "no difference: both have the same digest\n".to_owned();
     }

@@ -19,8 +19,8 @@ use self::store::Store;
 use super::lock::parse_mirror;
 
 mod crates;
-mod debs;
-mod store;
+pub mod debs;
+pub mod store;
 
 /// Downloads through cargo and apt what the locks pin, into the Nix store
 #[derive(clap::Args)]

@@ -181,31 +181,7 @@ fn percent_decoded(text: &str) -> String {
 fn build_script(description: &Description) -> String {
     let build = &description.build;
     let profile = build.profile.to_uppercase().replace('-', "_");
-    let mut cargo = vec!["--profile".to_string(), build.profile.clone()];
-    if !build.features.is_empty() {
-        cargo.extend(["--features".to_string(), build.features.join(",")]);
-    }
-    if build.all_features {
-        cargo.push("--all-features".to_string());
-    }
-    if build.no_default_features {
-        cargo.push("--no-default-features".to_string());
-    }
-    let packages: BTreeSet<&String> = build
-        .binaries
-        .iter()
-        .map(|binary| &binary.package)
-        .collect();
-    let bins: BTreeSet<&String> = build.binaries.iter().map(|binary| &binary.bin).collect();
-    cargo.extend(
-        packages
-            .into_iter()
-            .flat_map(|name| ["--package".to_string(), name.clone()]),
-    );
-    cargo.extend(
-        bins.into_iter()
-            .flat_map(|name| ["--bin".to_string(), name.clone()]),
-    );
+    let cargo = build.cargo_arguments();
     let words: Vec<String> = cargo.iter().map(|word| shell_word(word)).collect();
     format!(
         r#"#!/bin/sh
@@ -348,11 +324,7 @@ fn build(
         false => compiled(&needed, description, project) + "\n",
     };
     let itself = compiled(&itself, description, project);
-    let directory = match description.build.profile.as_str() {
-        "dev" | "test" => "debug",
-        "bench" => "release",
-        other => other,
-    };
+    let directory = description.build.profile_directory();
     let installs: String = binaries
         .iter()
         .map(|binary| {

@@ -115,7 +115,7 @@ fn copy(entry: &Entry, sources: &Sources) -> String {
         (0, 0) => String::new(),
         (uid, gid) => format!("--chown={uid}:{gid} "),
     };
-    let mode = entry.mode.as_deref().unwrap_or("0644");
+    let mode = letters(entry.mode.as_deref().unwrap_or("0644"), false);
     let instruction = match &entry.content {
         Content::Text { text } => {
             let (text, end) = heredoc(text);
@@ -146,28 +146,43 @@ fn copy(entry: &Entry, sources: &Sources) -> String {
 /// Without a mode files keep whether they are executable, whatever the umask they were checked out with. Directories can
 /// always be entered.
 fn source_mode(mode: Option<&str>, directory: bool) -> String {
-    let Some(mode) = mode else {
-        return "u=rwX,go=rX".to_string();
-    };
-    let digits: Vec<u32> = mode
-        .chars()
-        .rev()
-        .take(3)
-        .filter_map(|c| c.to_digit(8))
-        .collect();
-    let executable = digits.iter().any(|digit| digit & 1 == 1);
-    if !directory || executable {
-        return mode.to_string();
+    match mode {
+        Some(mode) => letters(mode, directory),
+        None => "u=rwX,go=rX".to_string(),
     }
-    let of = |digit: u32| {
-        let read = if digit & 4 == 4 { "r" } else { "" };
-        let write = if digit & 2 == 2 { "w" } else { "" };
-        format!("{read}{write}X")
+}
+
+/// An octal mode in letters. An octal one would also be that of the directories which are missing on the way to the file.
+///
+/// The files of a directory get the mode; so do the directories in it, which must be entered all the same.
+fn letters(octal: &str, directory: bool) -> String {
+    let bits = u32::from_str_radix(octal, 8).unwrap_or(0o644);
+    let enter = match directory && bits & 0o111 == 0 {
+        true => "X",
+        false => "",
     };
-    let [other, group, user] = digits.as_slice() else {
-        return mode.to_string();
+    let who = |name: &str, shift: u32, special: bool| {
+        let mut letters = format!("{name}=");
+        for (bit, letter) in [(4, 'r'), (2, 'w'), (1, 'x')] {
+            if (bits >> shift) & bit == bit {
+                letters.push(letter);
+            }
+        }
+        letters.push_str(enter);
+        if special {
+            letters.push('s');
+        }
+        letters
     };
-    format!("u={},g={},o={}", of(*user), of(*group), of(*other))
+    let mut modes = vec![
+        who("u", 6, bits & 0o4000 != 0),
+        who("g", 3, bits & 0o2000 != 0),
+        who("o", 0, false),
+    ];
+    if bits & 0o1000 != 0 {
+        modes.push("+t".to_string());
+    }
+    modes.join(",")
 }
 
 fn config(config: &Config, version: &str) -> String {
@@ -286,4 +301,22 @@ pub(super) fn copied(description: &Description) -> Vec<&str> {
 /// The name that an archive's file has in the context `bundle`.
 pub(super) fn archive(image: &str) -> String {
     format!("{}.tar", last_part(image))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_letters() {
+        for (octal, directory, expected) in [
+            ("0644", false, "u=rw,g=r,o=r"),
+            ("0755", false, "u=rwx,g=rx,o=rx"),
+            ("4750", false, "u=rwxs,g=rx,o="),
+            ("1777", true, "u=rwx,g=rwx,o=rwx,+t"),
+            ("0640", true, "u=rwX,g=rX,o=X"),
+        ] {
+            assert_eq!(letters(octal, directory), expected);
+        }
+    }
 }

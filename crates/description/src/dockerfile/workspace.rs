@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{fs, str};
 
 use super::{Files, Project, ProjectError, generate};
-use crate::{Description, Problems, Sources, Workspace, locked_names};
+use crate::{Description, Problems, Sources, Workspace, locked_names, normal};
 
 /// Why the files of a workspace can't be generated.
 #[derive(Debug)]
@@ -41,13 +41,37 @@ impl fmt::Display for WorkspaceError {
 
 impl std::error::Error for WorkspaceError {}
 
+/// A workspace on disk, with its description resolved.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What `images.toml` says.
+    pub description: normal::Description,
+    /// What Cargo says.
+    pub project: Project,
+    /// Its files.
+    pub sources: Sources,
+}
+
 /// The generated files of the workspace at `root`, whose description is `images.toml` there.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
+    let Resolved {
+        description,
+        project,
+        sources,
+    } = resolve(root)?;
+    Ok(generate(&description, &project, &sources))
+}
+
+/// Reads the workspace at `root`, whose description is `images.toml` there.
 ///
 /// Runs `cargo metadata --no-deps`, which needs neither the network nor anything compiled.
 ///
 /// # Errors
 /// Where the workspace or its description is wrong, or Cargo can't be run.
-pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
+pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
     let text = read(&root.join("images.toml"))?;
     let description =
         Description::parse(&text, "images.toml").map_err(WorkspaceError::Description)?;
@@ -56,10 +80,14 @@ pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
     let mut workspace = Workspace::new(project.targets().clone());
     workspace.sources = Sources::Disk(root.to_path_buf());
     workspace.locked = locked_names(&lock).ok();
-    let normal = description
+    let description = description
         .normalize(&workspace)
         .map_err(WorkspaceError::Description)?;
-    Ok(generate(&normal, &project, &workspace.sources))
+    Ok(Resolved {
+        description,
+        project,
+        sources: workspace.sources,
+    })
 }
 
 fn project(root: &Path, lock: &str) -> Result<Project, WorkspaceError> {

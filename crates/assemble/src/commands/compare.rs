@@ -1,0 +1,287 @@
+//! `assemble compare`: the same images built two ways, and what differs.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use description::normal::{Content, Image, LayerContent};
+use flate2::read::GzDecoder;
+use image::diff::{FileChange, ImageDiff, Side, compare};
+use image::files::{Listing, Options};
+use image::layout::Layout;
+use image::oci::{ImageConfig, Manifest};
+use serde::Serialize;
+
+use self::sections::Section;
+use super::build::build_images;
+use super::diff::describe;
+use crate::connection::bytes;
+use crate::engine::{Engine, Request};
+use crate::place::described;
+use crate::text::{clean, count, print, print_json, table};
+
+mod sections;
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble compare
+  assemble compare gateway --engines nix,cargo --exit-code
+
+Exit codes: 0, or with --exit-code 1 where a program, another file or the configuration differs; 1 also for errors.";
+
+/// Build images two ways and show what differs: configuration, layers, files, and in which section of a program
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images; without any, all that images.toml describes
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+
+    /// The two ways
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINE,ENGINE", default_values = ["nix", "buildx"])]
+    engines: Vec<Engine>,
+
+    /// The workspace
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    debian_lock: Option<PathBuf>,
+
+    /// Exit with 1 where the images hold something else
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found about one image.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Compared {
+    name: String,
+    /// One for each engine.
+    images: Vec<Made>,
+    /// Path of each program of the workspace, and whether both have the same bytes there.
+    programs: BTreeMap<String, bool>,
+    difference: ImageDiff,
+    /// Path of each executable that differs, and where.
+    sections: BTreeMap<String, Vec<Section>>,
+    /// Paths of compressed files that are equal once they are unpacked.
+    equal_unpacked: Vec<String>,
+}
+
+/// What one engine made.
+#[derive(Serialize)]
+struct Made {
+    engine: Engine,
+    digest: String,
+    /// Bytes of the compressed layers.
+    size: u64,
+    layers: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When an image can't be built or read.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let [one, other] = args.engines[..] else {
+        bail!("--engines takes two, such as nix,buildx");
+    };
+    let names = match args.images.is_empty() {
+        true => described(&args.workspace)?,
+        false => args.images.clone(),
+    };
+    let request = Request {
+        workspace: &args.workspace,
+        debian_lock: args.debian_lock.as_deref(),
+        images: &names,
+    };
+    let resolved = description::dockerfile::resolve(&args.workspace)?;
+    let before = build_images(one, &request)?;
+    let after = build_images(other, &request)?;
+    let mut found = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let image = resolved.description.images.get(name);
+        let image = image.with_context(|| format!("images.toml describes no image {name:?}"))?;
+        let sides = [
+            Opened::open(one, &before[number])?,
+            Opened::open(other, &after[number])?,
+        ];
+        found.push(look(image, &sides)?);
+    }
+    if args.json {
+        print_json(&found)?;
+    } else {
+        let text: Vec<String> = found.iter().map(Compared::describe).collect();
+        print(&text.join("\n"))?;
+    }
+    let is_same = found.iter().all(Compared::is_same);
+    Ok(match args.exit_code && !is_same {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// An image with its documents.
+struct Opened {
+    layout: Layout,
+    manifest: Manifest,
+    config: ImageConfig,
+    made: Made,
+}
+
+impl Opened {
+    fn open(engine: Engine, path: &Path) -> Result<Opened> {
+        let layout = Layout::open(path)?;
+        let image = layout.image(None, None)?;
+        let manifest = layout.manifest(&image.descriptor)?;
+        Ok(Opened {
+            config: layout.config(&manifest)?,
+            made: Made {
+                engine,
+                digest: image.descriptor.digest.to_string(),
+                size: manifest.layers.iter().map(|layer| layer.size).sum(),
+                layers: manifest.layers.len(),
+            },
+            manifest,
+            layout,
+        })
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side {
+            blobs: &self.layout,
+            manifest: &self.manifest,
+            config: &self.config,
+        }
+    }
+
+    fn content(&self, listing: &Listing, path: &str) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        listing.copy_content(&self.layout, &self.manifest, path, &mut content)?;
+        Ok(content)
+    }
+}
+
+fn look(image: &Image, [one, other]: &[Opened; 2]) -> Result<Compared> {
+    let difference = compare(one.side(), other.side())?;
+    let differs = |path: &str| difference.files.iter().any(|file| file.path == path);
+    let programs = programs(image)
+        .map(|path| (path.to_owned(), !differs(path.trim_start_matches('/'))))
+        .collect();
+    let mut compared = Compared {
+        name: image.name.clone(),
+        images: [one, other].map(|side| side.made.again()).into(),
+        programs,
+        sections: BTreeMap::new(),
+        equal_unpacked: Vec::new(),
+        difference: ImageDiff::default(),
+    };
+    let read = |side: &Opened| Listing::read(&side.layout, &side.manifest, &Options::default());
+    let listings = [read(one)?, read(other)?];
+    for file in difference.files.iter().filter(|file| is_rewritten(file)) {
+        let before = one.content(&listings[0], &file.path)?;
+        let after = other.content(&listings[1], &file.path)?;
+        if let Some(sections) = sections::differing(&before, &after) {
+            compared.sections.insert(file.path.clone(), sections);
+        } else if file.differs == ["content"]
+            && unpacked(&before).is_some_and(|content| Some(content) == unpacked(&after))
+        {
+            compared.equal_unpacked.push(file.path.clone());
+        }
+    }
+    compared.difference = difference;
+    Ok(compared)
+}
+
+/// The paths of an image's programs.
+fn programs(image: &Image) -> impl Iterator<Item = &str> {
+    let entries = image.layers.iter().flat_map(|layer| match &layer.content {
+        LayerContent::Files { entries } => entries.as_slice(),
+        LayerContent::Packages { .. } => &[],
+    });
+    entries
+        .filter(|entry| matches!(entry.content, Content::Binary(_)))
+        .map(|entry| entry.path.as_str())
+}
+
+fn is_rewritten(file: &FileChange) -> bool {
+    file.before.is_some() && file.after.is_some() && file.differs.contains(&"content")
+}
+
+/// What a gzip file holds. As a tar may end in more or fewer empty blocks, those at the end do not count.
+fn unpacked(content: &[u8]) -> Option<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    GzDecoder::new(content).read_to_end(&mut unpacked).ok()?;
+    let end = unpacked.iter().rposition(|byte| *byte != 0);
+    unpacked.truncate(end.map_or(0, |end| end + 1));
+    Some(unpacked)
+}
+
+impl Made {
+    fn again(&self) -> Made {
+        Made {
+            digest: self.digest.clone(),
+            ..*self
+        }
+    }
+}
+
+impl Compared {
+    /// Whether both hold the same, however it is packed.
+    fn is_same(&self) -> bool {
+        let is_packed_otherwise = |file: &FileChange| self.equal_unpacked.contains(&file.path);
+        self.difference.config.is_empty() && self.difference.files.iter().all(is_packed_otherwise)
+    }
+
+    fn describe(&self) -> String {
+        let row = |made: &Made| {
+            vec![
+                made.engine.name().to_owned(),
+                made.digest.clone(),
+                bytes(made.size),
+                count(made.layers, "layer"),
+            ]
+        };
+        let rows: Vec<Vec<String>> = self.images.iter().map(row).collect();
+        let mut text = format!("{}\n{}", self.name, table(&rows, "  ", &[2]));
+        let equal = self.programs.values().filter(|equal| **equal).count();
+        text += &match self.programs.len() {
+            0 => String::new(),
+            all if all == equal => format!("  programs: {all} of {all} have the same bytes\n"),
+            all => format!("  programs: {equal} of {all} have the same bytes\n"),
+        };
+        let is_same_digest = self.images[0].digest == self.images[1].digest;
+        for line in describe(&self.difference, is_same_digest).lines() {
+            text += &format!("  {line}\n");
+        }
+        for (path, sections) in &self.sections {
+            let names: Vec<String> = sections.iter().map(show_section).collect();
+            text += &format!("  /{} differs in {}\n", clean(path), names.join(", "));
+        }
+        for path in &self.equal_unpacked {
+            text += &format!(
+                "  /{} is compressed otherwise, and equal unpacked\n",
+                clean(path)
+            );
+        }
+        text
+    }
+}
+
+fn show_section(section: &Section) -> String {
+    let name = clean(&section.name);
+    match (section.before, section.after) {
+        (Some(before), Some(after)) if before != after => format!("{name} ({before} -> {after})"),
+        (Some(_), Some(_)) => name.into_owned(),
+        (Some(_), None) => format!("{name} (only the first)"),
+        (None, _) => format!("{name} (only the second)"),
+    }
+}

@@ -1,0 +1,90 @@
+//! The ways to build images: Nix, docker buildx, the machine's own Cargo. What they make lies in the same place, in the same form.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use description::dockerfile::{Resolved, resolve};
+use serde::Serialize;
+
+pub mod buildx;
+pub mod cargo;
+mod images;
+pub mod kept;
+mod packages;
+mod parents;
+
+/// What builds.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Nix: a derivation for each unit, hermetic
+    #[default]
+    Nix,
+    /// docker buildx with Dockerfile.images
+    Buildx,
+    /// The machine's Cargo: quick, not hermetic; the image says so
+    Cargo,
+}
+
+impl Engine {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Nix => "nix",
+            Engine::Buildx => "buildx",
+            Engine::Cargo => "cargo",
+        }
+    }
+}
+
+/// What is to be built without Nix.
+pub struct Request<'a> {
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// What Debian packages images are made of; without it debian.lock in the workspace.
+    pub debian_lock: Option<&'a Path>,
+    /// The names of images.
+    pub images: &'a [String],
+}
+
+/// What was built.
+pub struct Built {
+    /// The layout of each image that was asked for.
+    pub paths: Vec<PathBuf>,
+    /// The package of each unit that was compiled, where the engine says it.
+    pub compiled: Vec<String>,
+}
+
+/// Builds images without Nix.
+///
+/// # Errors
+/// When the workspace or its description is wrong, or the engine fails.
+pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
+    let built = match engine {
+        Engine::Nix => bail!("Nix builds by itself"),
+        Engine::Buildx => buildx::build(request, buildx::Output::Shown)?,
+        Engine::Cargo => cargo::build(request)?,
+    };
+    Ok(built.paths)
+}
+
+impl Request<'_> {
+    /// The workspace with an absolute path, and what it describes.
+    fn resolve(&self) -> Result<(PathBuf, Resolved)> {
+        let workspace = self.workspace.canonicalize();
+        let workspace =
+            workspace.with_context(|| format!("there is no {}", self.workspace.display()))?;
+        let resolved = resolve(&workspace)?;
+        Ok((workspace, resolved))
+    }
+
+    fn debian_lock(&self, workspace: &Path) -> PathBuf {
+        match self.debian_lock {
+            Some(path) => path.to_owned(),
+            None => workspace.join("debian.lock"),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The Docker way: `docker buildx bake` builds the targets of Dockerfile.images, and what it writes becomes layouts of ours.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use description::dockerfile::{self, Resolved};
+use description::normal::Description;
+
+use super::images::references;
+use super::kept::Kept;
+use super::packages::Packages;
+use super::{Built, Engine, Request, parents};
+use crate::engine::cargo::this_platform;
+
+mod progress;
+
+/// The machine's certificates, for the stage that downloads: the builder image has none.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What people see of the engine's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// All that the engine says.
+    Shown,
+    /// Nothing, unless it fails; what was compiled is read from it.
+    Read,
+}
+
+/// Builds images.
+///
+/// # Errors
+/// When the workspace or its description is wrong, the generated files have drifted, or the engine fails.
+pub fn build(request: &Request<'_>, output: Output) -> Result<Built> {
+    check_buildx()?;
+    let (workspace, resolved) = request.resolve()?;
+    check_drift(&workspace, &resolved)?;
+    let kept = Kept::of(&workspace)?;
+    make_parents(request, &workspace, &resolved.description, &kept)?;
+    let destination = tempfile::Builder::new()
+        .prefix(".buildx-")
+        .tempdir_in(kept.directory("images")?)?;
+    let bundle = kept.directory("bundle")?;
+    let bake = Bake {
+        workspace: &workspace,
+        destination: destination.path(),
+        bundle: &bundle,
+        output,
+    };
+    let mut compiled = Vec::new();
+    let archives = archives(&resolved.description, request.images);
+    if !archives.is_empty() {
+        compiled.extend(bake.run(&archives)?);
+    }
+    compiled.extend(bake.run(request.images)?);
+    let paths = request.images.iter().map(|name| {
+        let image = &resolved.description.images[name];
+        let from = destination.path().join(name);
+        let path = kept
+            .image(name, |out| {
+                Ok(image::import::make(&from, &references(image), out)?)
+            })
+            .with_context(|| format!("buildx has written no sound image {name:?}"))?;
+        kept.link(Engine::Buildx, name, &path)?;
+        Ok(path)
+    });
+    Ok(Built {
+        paths: paths.collect::<Result<_>>()?,
+        compiled,
+    })
+}
+
+/// Ends with what is missing for this engine.
+///
+/// # Errors
+/// When docker or buildx is not installed, or no engine answers.
+pub fn check_buildx() -> Result<()> {
+    for (arguments, remedy) in [
+        (
+            &["buildx", "version"][..],
+            "install docker's command line and its plugin buildx (0.15 or newer)",
+        ),
+        (
+            &["info", "--format", "{{.ServerVersion}}"],
+            "start an engine, or name one by DOCKER_HOST",
+        ),
+    ] {
+        let shown = format!("docker {}", arguments.join(" "));
+        let ran = Command::new("docker").args(arguments).output();
+        let said = match ran {
+            Ok(output) if output.status.success() => continue,
+            Ok(output) => last_line(&output.stderr),
+            Err(error) => error.to_string(),
+        };
+        bail!("`{shown}` failed: {said}\n  try: {remedy}");
+    }
+    Ok(())
+}
+
+fn last_line(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    text.trim().lines().last().unwrap_or_default().to_owned()
+}
+
+fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
+    let files = dockerfile::generate(&resolved.description, &resolved.project, &resolved.sources);
+    for (name, text) in files {
+        if fs::read_to_string(workspace.join(name)).ok() != Some(text) {
+            bail!(
+                "{name} is not what images.toml says now\n  try: assemble dockerfile --workspace {}",
+                workspace.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What the images begin with, unless the environment names something else.
+fn make_parents(
+    request: &Request<'_>,
+    workspace: &Path,
+    description: &Description,
+    kept: &Kept,
+) -> Result<()> {
+    let is_named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let (toolchain, base) = (is_named("TOOLCHAIN"), is_named("BASE"));
+    if (toolchain && base) || is_named("LAYOUTS") {
+        return Ok(());
+    }
+    let platform = this_platform()?;
+    let packages = Packages::of(&request.debian_lock(workspace), platform.debian())?;
+    if !toolchain {
+        let set = &description.toolchain.set;
+        let image = parents::builder(kept, &packages, set, &platform)?;
+        kept.link_layout("builder-image", &image)?;
+    }
+    if !base && description.debian.sets.contains_key("base") {
+        let image = parents::base(kept, &packages, "base", &platform)?;
+        kept.link_layout("base-image", &image)?;
+    }
+    Ok(())
+}
+
+/// The targets that write what the images hold of other images.
+fn archives(description: &Description, images: &[String]) -> Vec<String> {
+    let held: BTreeSet<&String> = images
+        .iter()
+        .filter_map(|name| description.images.get(name))
+        .flat_map(|image| &image.images)
+        .collect();
+    held.into_iter()
+        .map(|image| format!("{image}-archive"))
+        .collect()
+}
+
+/// How bake is called.
+struct Bake<'a> {
+    workspace: &'a Path,
+    destination: &'a Path,
+    bundle: &'a Path,
+    output: Output,
+}
+
+impl Bake<'_> {
+    /// Builds targets, and returns the packages that were compiled, as far as the output is read.
+    fn run(&self, targets: &[String]) -> Result<Vec<String>> {
+        let mut command = Command::new("docker");
+        command
+            .args(["buildx", "bake", "--file", dockerfile::BAKE])
+            .args(targets)
+            .current_dir(self.workspace)
+            .env("OUTPUT", "layout")
+            .env("DESTINATION", self.destination)
+            .env("BUNDLE", self.bundle)
+            // What is read and written lies in the workspace, and was asked for.
+            .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+            .stdin(Stdio::null());
+        if std::env::var_os("CA").is_none() && Path::new(CERTIFICATES).is_file() {
+            command.env("CA", CERTIFICATES);
+        }
+        match self.output {
+            Output::Shown => {
+                let status = command.status().context("cannot start docker")?;
+                if !status.success() {
+                    bail!("`docker buildx bake` failed: {status}; it says why above");
+                }
+                Ok(Vec::new())
+            }
+            Output::Read => {
+                let output = command
+                    .arg("--progress=rawjson")
+                    .output()
+                    .context("cannot start docker")?;
+                let said = progress::read(&output.stderr);
+                if !output.status.success() {
+                    bail!(
+                        "`docker buildx bake` failed: {}\n{}",
+                        output.status,
+                        said.log
+                    );
+                }
+                Ok(said.compiled())
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The quick way: the machine's own Cargo compiles, in the workspace's own target directory, and our own layer code does the rest.
+//!
+//! What comes out depends on the machine: its compiler, its C library, its environment. The image says so.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use description::Platform;
+use description::normal::{Binary, Build};
+use serde::Deserialize;
+
+use super::images::Images;
+use super::kept::Kept;
+use super::packages::Packages;
+use super::{Built, Engine, Request};
+
+/// What the label and the annotation say.
+const WHY: &str = "compiled by the cargo of one machine";
+
+/// Builds images.
+///
+/// # Errors
+/// When the workspace or its description is wrong, cargo fails, or an image can't be made.
+pub fn build(request: &Request<'_>) -> Result<Built> {
+    let (workspace, resolved) = request.resolve()?;
+    let platform = this_platform()?;
+    let compiled = compile(&workspace, &resolved.description.build)?;
+    let kept = Kept::of(&workspace)?;
+    let mut images = Images {
+        root: &workspace,
+        description: &resolved.description,
+        packages: Packages::of(&request.debian_lock(&workspace), platform.debian())?,
+        platform,
+        binaries: compiled.binaries,
+        unhermetic: WHY,
+        kept: &kept,
+        made: BTreeMap::new(),
+    };
+    let paths = request.images.iter().map(|name| {
+        let path = images.make(name)?;
+        kept.link(Engine::Cargo, name, &path)?;
+        Ok(path)
+    });
+    let paths = paths.collect::<Result<_>>()?;
+    kept.remove_old_layers();
+    Ok(Built {
+        paths,
+        compiled: compiled.packages,
+    })
+}
+
+/// The platform of this machine.
+pub fn this_platform() -> Result<Platform> {
+    let debian = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => bail!("images for {other} are only built through Nix or buildx"),
+    };
+    Platform::of_debian(debian).with_context(|| format!("{debian} has no platform"))
+}
+
+/// What Cargo made.
+struct Compiled {
+    binaries: BTreeMap<Binary, PathBuf>,
+    /// The package of each unit that was not fresh.
+    packages: Vec<String>,
+}
+
+/// What is read of Cargo's messages.
+///
+/// <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    package_id: String,
+    #[serde(default)]
+    fresh: bool,
+    executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+fn compile(workspace: &Path, build: &Build) -> Result<Compiled> {
+    let mut command = Command::new("cargo");
+    command
+        .arg("build")
+        .args(build.locked.then_some("--locked"))
+        .arg("--message-format=json-render-diagnostics")
+        .args(build.cargo_arguments())
+        .current_dir(workspace)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut cargo = command
+        .spawn()
+        .context("cannot start cargo, which this engine needs")?;
+    let mut compiled = Compiled {
+        binaries: BTreeMap::new(),
+        packages: Vec::new(),
+    };
+    if let Some(output) = cargo.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            // What is not JSON comes from a build script's child and is nobody's message.
+            if let Ok(message) = serde_json::from_str::<Message>(&line?) {
+                compiled.add(message);
+            }
+        }
+    }
+    let status = cargo.wait()?;
+    if !status.success() {
+        bail!("cargo build failed: {status}");
+    }
+    Ok(compiled)
+}
+
+impl Compiled {
+    fn add(&mut self, message: Message) {
+        let (true, Some(target)) = (message.reason == "compiler-artifact", message.target) else {
+            return;
+        };
+        let package = package_of(&message.package_id);
+        if !message.fresh {
+            self.packages.push(package.to_owned());
+        }
+        if let (true, Some(path)) = (target.kind == ["bin"], message.executable) {
+            let binary = Binary {
+                package: package.to_owned(),
+                bin: target.name,
+            };
+            self.binaries.insert(binary, path);
+        }
+    }
+}
+
+/// The name in a package's identifier: `URL#NAME@VERSION`, or `URL#VERSION` where the URL ends in the name.
+///
+/// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
+fn package_of(id: &str) -> &str {
+    let (url, fragment) = id.split_once('#').unwrap_or((id, ""));
+    match fragment.split_once('@') {
+        Some((name, _)) => name,
+        None => url.rsplit('/').next().unwrap_or(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_name_packages() {
+        for (id, name) in [
+            ("path+file:///w/crates/gateway#0.1.0", "gateway"),
+            ("path+file:///w/tests#e2e@0.1.0", "e2e"),
+            (
+                "registry+https://github.com/rust-lang/crates.io-index#serde@1.0.219",
+                "serde",
+            ),
+        ] {
+            assert_eq!(package_of(id), name);
+        }
+    }
+}
