@@ -1,5 +1,7 @@
 //! `assemble build`: builds images and says where they lie.
 
+use crate::caches::CacheArgs;
+use crate::connection::ConnectionArgs;
 use crate::nix::Nix;
 use anyhow::{Context, Result, bail};
 use description::Description;
@@ -27,6 +29,10 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    caches: CacheArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
     /// More arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
@@ -56,9 +62,11 @@ pub fn run(args: Args) -> Result<()> {
     let links = args.workspace.join(LINKS);
     std::fs::create_dir_all(&links)
         .with_context(|| format!("cannot create {}", links.display()))?;
+    let substituters = args.caches.start(&args.connection)?;
     let nix = Nix {
         store: args.store.clone(),
         extra: args.nix.clone(),
+        settings: substituters.settings(),
     };
     // A store elsewhere keeps its own links.
     let link = args.store.is_none().then(|| links.join("image"));
