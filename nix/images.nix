@@ -96,6 +96,16 @@ in
     inherit (host) architecture;
   };
   inherit (build) units plan;
+  # What evaluation builds and reads (import from derivation). A binary cache that has the images but
+  # not this makes a cold machine fetch the toolchain and plan again.
+  evaluation = parts.links {
+    name = "evaluation";
+    entries = {
+      inherit (build) plan;
+      description = normalized;
+      tools-plan = parts.toolsPlan;
+    };
+  };
   inherit targets;
   description = normalized;
 }

@@ -33,9 +33,10 @@ let
 
   # The images of a workspace.
   #
-  # Gives: { images, all, units, plan, targets, description, parents }
+  # Gives: { images, all, evaluation, units, plan, targets, description, parents }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
+  #   evaluation   one derivation with a link to each output that evaluation reads
   #   units        key to derivation: every unit of the images' binaries
   #   parents      builder and base: what Dockerfile.images begins with
   mkImages =
@@ -79,6 +80,11 @@ let
         name = "images";
         entries = images;
       };
+      evaluation = import ./lazy.nix {
+        name = "evaluation";
+        inherit system;
+        derivation = build.evaluation;
+      };
     };
 
   # What `mkImages` has made, under the names that `nix build` is given.
@@ -93,6 +99,7 @@ let
     // {
       images = made.all;
       default = made.all;
+      inherit (made) evaluation;
       builder-image = made.parents.builder;
       base-image = made.parents.base;
     };

@@ -114,6 +114,8 @@ in
     own
     seedFor
     ;
+  # What evaluation reads to know the units of the programs below.
+  toolsPlan = tools.plan;
   descriptionProgram = program tools "description";
   imageProgram = program tools "image";
   assemble = program (programsOf [ "assemble" ]) "assemble";

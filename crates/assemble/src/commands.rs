@@ -1,6 +1,7 @@
 //! One module for each subcommand.
 
 pub mod build;
+pub mod cache;
 pub mod cat;
 pub mod compare;
 pub mod completions;

@@ -1,5 +1,6 @@
 //! Crateyard's command line.
 
+mod caches;
 mod commands;
 mod connection;
 mod engine;
@@ -34,6 +35,7 @@ enum Command {
     Diff(commands::diff::Args),
     Compare(commands::compare::Args),
     Verify(commands::verify::Args),
+    Cache(commands::cache::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
     Completions(commands::completions::Args),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => return finish(commands::diff::run(args)),
         Command::Compare(args) => return finish(commands::compare::run(args)),
         Command::Verify(args) => return finish(commands::verify::run(args)),
+        Command::Cache(args) => commands::cache::run(args),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
         Command::Completions(args) => commands::completions::run(args),
@@ -74,8 +77,9 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// The code that docs/push.md gives to each sort of failure of a registry; 1 for all others.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<registry::Error>())
-        .map_or(1, registry::Error::exit_code)
+    let of_registry = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
+        Some(cache::Error::Registry(inner)) => Some(inner.exit_code()),
+        _ => cause.downcast_ref().map(registry::Error::exit_code),
+    };
+    error.chain().find_map(of_registry).unwrap_or(1)
 }

@@ -27,6 +27,8 @@ pub struct Nix {
     pub store: Option<String>,
     /// More arguments for `nix build`.
     pub extra: Vec<OsString>,
+    /// More lines of nix.conf: the caches of `--cache`.
+    pub settings: String,
 }
 
 impl Nix {
@@ -74,21 +76,39 @@ impl Nix {
             .collect()
     }
 
-    fn read(&self, args: Vec<OsString>) -> Result<String> {
-        let program = which::which("nix").context(
-            "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
-        )?;
+    /// Runs `nix` with arguments, and gives what it prints.
+    ///
+    /// # Errors
+    /// When Nix is not installed or fails; it has then shown why.
+    pub fn read(&self, args: Vec<OsString>) -> Result<String> {
+        let program = program()?;
+        let what = args[0].to_string_lossy().into_owned();
         let output = duct::cmd(&program, args)
-            .env("NIX_CONFIG", settings(&program))
+            .env("NIX_CONFIG", self.config(&program))
             .stdout_capture()
             .unchecked()
             .run()
             .context("cannot start nix")?;
         if !output.status.success() {
-            bail!("nix build failed: {}", output.status);
+            bail!("nix {what} failed: {}", output.status);
         }
         Ok(String::from_utf8(output.stdout)?)
     }
+
+    /// The lines of nix.conf that every call gets through `NIX_CONFIG`.
+    pub fn config(&self, program: &Path) -> String {
+        format!("{}\n{}", settings(program), self.settings)
+    }
+}
+
+/// Where the program `nix` is.
+///
+/// # Errors
+/// When it is not installed.
+pub fn program() -> Result<PathBuf> {
+    which::which("nix").context(
+        "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
+    )
 }
 
 /// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.

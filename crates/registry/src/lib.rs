@@ -45,7 +45,7 @@ pub use digest::{Digest, Hasher};
 pub use error::{Error, Failure, Kind};
 pub use progress::Progress;
 pub use reference::{Reference, Version};
-pub use repository::Repository;
+pub use repository::{Download, Repository};
 pub use retry::Retry;
 pub use source::Source;
 pub use tls::ClientCertificate;

@@ -211,6 +211,28 @@ impl Repository {
             call.headers
                 .insert(RANGE, header(&format!("bytes={offset}-")));
         }
+        self.download(call, offset).await
+    }
+
+    /// Opens `length` bytes of a blob from byte `offset` on. A registry that sends no parts sends the whole blob:
+    /// [`Download::offset`] says so.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or has no such blob.
+    pub async fn blob_part(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: u64,
+    ) -> Result<Download, Error> {
+        let mut call = self.call(Method::GET, &format!("blobs/{digest}"), None);
+        let last = offset + length.max(1) - 1;
+        call.headers
+            .insert(RANGE, header(&format!("bytes={offset}-{last}")));
+        self.download(call, offset).await
+    }
+
+    async fn download(&self, call: Call, offset: u64) -> Result<Download, Error> {
         let reply = self.follow(call).await?;
         if !reply.status().is_success() {
             return Err(self.refusal(None, reply).await);

@@ -1,5 +1,7 @@
 //! `assemble build`: builds images and says where they lie.
 
+use crate::caches::CacheArgs;
+use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
 use crate::nix::Nix;
 use anyhow::{Context, Result, bail};
@@ -34,6 +36,10 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    caches: CacheArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
     /// More arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
@@ -64,7 +70,15 @@ pub fn run(args: Args) -> Result<()> {
         images: &names,
     };
     let paths = match args.engine {
-        Engine::Nix => build_by_nix(&request, args.store.as_deref(), &args.nix)?,
+        Engine::Nix => {
+            let substituters = args.caches.start(&args.connection)?;
+            let nix = Nix {
+                store: args.store.clone(),
+                extra: args.nix.clone(),
+                settings: substituters.settings(),
+            };
+            build_by_nix(&request, &nix)?
+        }
         engine => engine::build(engine, &request)?,
     };
     let mut lines = Vec::new();
@@ -86,28 +100,20 @@ pub fn run(args: Args) -> Result<()> {
 /// When the engine fails.
 pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
     match engine {
-        Engine::Nix => build_by_nix(request, None, &[]),
+        Engine::Nix => build_by_nix(request, &Nix::default()),
         engine => engine::build(engine, request),
     }
 }
 
-fn build_by_nix(
-    request: &Request<'_>,
-    store: Option<&str>,
-    extra: &[OsString],
-) -> Result<Vec<PathBuf>> {
+fn build_by_nix(request: &Request<'_>, nix: &Nix) -> Result<Vec<PathBuf>> {
     let flake = request.workspace.to_string_lossy();
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let links = request.workspace.join(LINKS);
     std::fs::create_dir_all(&links)
         .with_context(|| format!("cannot create {}", links.display()))?;
-    let nix = Nix {
-        store: store.map(str::to_owned),
-        extra: extra.to_vec(),
-    };
     // A store elsewhere keeps its own links.
-    let link = store.is_none().then(|| links.join("image"));
+    let link = nix.store.is_none().then(|| links.join("image"));
     nix.build(&flake, &attributes, link.as_deref())
 }
 

@@ -1,0 +1,163 @@
+//! The caches that builds take from: options, and how Nix is told of them.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use cache::packs::{PackDirectory, Packs};
+use cache::serve::Background;
+use cache::status::Cache;
+use cache::{Address, Directory, Http, PublicKey};
+use registry::Client;
+
+use crate::connection::ConnectionArgs;
+
+/// What Nix is told of caches. Its own patience ends after five minutes, and without `fallback` a cache that fails
+/// ends the build. What a cache lacked a minute ago it may have now.
+const PATIENCE: &str = "\
+connect-timeout = 5
+stalled-download-timeout = 15
+download-attempts = 3
+fallback = true
+narinfo-cache-negative-ttl = 0
+narinfo-cache-positive-ttl = 0
+";
+
+/// Options that name caches to take from.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cache options")]
+pub struct CacheArgs {
+    /// Take from this cache: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG; may be
+    /// repeated
+    #[arg(long = "cache", value_name = "CACHE")]
+    caches: Vec<Address>,
+
+    /// Trust what this key has signed (NAME:BASE64); may be repeated
+    #[arg(
+        long = "trusted-key",
+        value_name = "KEY",
+        env = "CRATEYARD_TRUSTED_KEYS",
+        value_delimiter = ' '
+    )]
+    trusted: Vec<PublicKey>,
+}
+
+/// Caches that Nix can read, as long as this lives.
+pub struct Substituters {
+    urls: Vec<String>,
+    keys: Vec<PublicKey>,
+    _server: Option<Background>,
+}
+
+impl CacheArgs {
+    /// The keys that are trusted.
+    pub fn trusted(&self) -> &[PublicKey] {
+        &self.trusted
+    }
+
+    /// The caches' addresses.
+    pub fn addresses(&self) -> &[Address] {
+        &self.caches
+    }
+
+    /// Makes the caches readable for Nix: a server on this machine stands before those that are packs.
+    ///
+    /// # Errors
+    /// When the options of the connection are wrong, or there is no free port.
+    pub fn start(&self, connection: &ConnectionArgs) -> Result<Substituters> {
+        let (behind, plain): (Vec<&Address>, Vec<&Address>) = self
+            .caches
+            .iter()
+            .partition(|address| address.needs_server());
+        let mut urls: Vec<String> = plain.into_iter().map(Address::to_string).collect();
+        let mut server = None;
+        if !behind.is_empty() {
+            let (client, _) = connection.client()?;
+            let background = Background::start(open_packs(&behind, &client, &self.trusted))?;
+            urls.push(background.url().to_owned());
+            server = Some(background);
+        }
+        Ok(Substituters {
+            urls,
+            keys: self.trusted.clone(),
+            _server: server,
+        })
+    }
+
+    /// Opens the caches to ask what they have. One that fails is said and left out.
+    pub async fn open(&self, client: &Client) -> Vec<Cache> {
+        let mut opened = Vec::new();
+        for address in &self.caches {
+            match open_one(address, client).await {
+                Ok(Some(cache)) => opened.push(cache),
+                Ok(None) => eprintln!("note: {address} is empty"),
+                Err(error) => without(address, &error),
+            }
+        }
+        opened
+    }
+}
+
+impl Substituters {
+    /// The lines of nix.conf that make Nix take from them; none where there are none.
+    pub fn settings(&self) -> String {
+        if self.urls.is_empty() {
+            return String::new();
+        }
+        let keys: Vec<String> = self.keys.iter().map(PublicKey::to_string).collect();
+        let mut settings = PATIENCE.to_owned();
+        // Writing to a string never fails.
+        let _ = writeln!(settings, "extra-substituters = {}", self.urls.join(" "));
+        let _ = writeln!(settings, "extra-trusted-public-keys = {}", keys.join(" "));
+        settings
+    }
+}
+
+/// Opens packs, each without the paths that no trusted key has signed.
+pub async fn open_packs(
+    addresses: &[&Address],
+    client: &Client,
+    trusted: &[PublicKey],
+) -> Vec<Packs> {
+    let mut opened = Vec::new();
+    for address in addresses {
+        match packs(address, client).await {
+            Ok(Some(mut packs)) => {
+                let refused = packs.trust(trusted);
+                if refused > 0 {
+                    eprintln!(
+                        "warning: {address}: {refused} paths are signed by no trusted key; left out"
+                    );
+                }
+                opened.push(packs);
+            }
+            Ok(None) => eprintln!("note: {address} is empty"),
+            Err(error) => without(address, &error),
+        }
+    }
+    opened
+}
+
+/// Opens a cache that is packs; `None` where it is empty, or no packs.
+///
+/// # Errors
+/// When it is damaged or can't be reached.
+pub async fn packs(address: &Address, client: &Client) -> cache::Result<Option<Packs>> {
+    match address {
+        Address::Packs(path) => Packs::open_directory(PackDirectory::new(path)),
+        Address::Registry(reference) => Packs::open_registry(client, reference).await,
+        _ => Ok(None),
+    }
+}
+
+async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Cache>> {
+    Ok(match address {
+        Address::Directory(path) => Some(Cache::Directory(Directory::new(path))),
+        Address::Http(url) => Some(Cache::Http(Http::new(url)?)),
+        Address::Packs(_) | Address::Registry(_) => packs(address, client).await?.map(Cache::Packs),
+        Address::Nix(url) => Some(Cache::Nix(url.clone())),
+    })
+}
+
+fn without(address: &Address, error: &cache::Error) {
+    eprintln!("warning: {address}: {error}; going on without it");
+}

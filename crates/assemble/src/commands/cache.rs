@@ -1,0 +1,134 @@
+//! `assemble cache`: what other machines have built, and what they get from here.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use cache::{Graph, Store, StorePath};
+
+use crate::nix::Nix;
+
+mod gc;
+mod pull;
+mod push;
+mod serve;
+mod status;
+
+/// Shares what was built between machines, through binary caches
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Push(push::Args),
+    Pull(pull::Args),
+    Status(status::Args),
+    Gc(gc::Args),
+    Serve(serve::Args),
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// When it fails.
+pub fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Push(args) => push::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Gc(args) => gc::run(args),
+        Command::Serve(args) => serve::run(args),
+    }
+}
+
+/// What is built, and where: options that `push`, `pull` and `status` share.
+#[derive(clap::Args, Clone, Debug)]
+struct WorkArgs {
+    /// Packages of the flake
+    #[arg(value_name = "PACKAGE", default_values = ["images", "evaluation"])]
+    packages: Vec<String>,
+    /// The workspace: a directory with flake.nix
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Another store than the machine's own
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+}
+
+/// The derivations of some packages, with all that they need.
+struct Work {
+    goals: Vec<StorePath>,
+    graph: Graph,
+}
+
+impl WorkArgs {
+    fn store(&self) -> Store {
+        Store::new(self.store.clone())
+    }
+
+    fn nix(&self, settings: String) -> Nix {
+        Nix {
+            store: self.store.clone(),
+            settings,
+            ..Nix::default()
+        }
+    }
+
+    fn installables(&self) -> impl Iterator<Item = String> {
+        let flake = self.workspace.to_string_lossy().into_owned();
+        let packages = self.packages.clone().into_iter();
+        packages.map(move |package| format!("{flake}#{package}"))
+    }
+
+    /// Evaluates the packages. What evaluation reads is fetched or built for that.
+    fn evaluate(&self, nix: &Nix) -> Result<Work> {
+        let mut goals = Vec::new();
+        for installable in self.installables() {
+            let mut args = vec!["eval".into(), "--raw".into()];
+            if let Some(store) = &self.store {
+                args.extend(["--store".into(), store.into()]);
+            }
+            args.push(format!("{installable}.drvPath").into());
+            goals.push(nix.read(args)?.trim().parse()?);
+        }
+        let graph = Graph::read(&goals, &self.store().root())
+            .context("cannot read the derivations that nix eval has just made")?;
+        Ok(Work { goals, graph })
+    }
+}
+
+/// How many of some paths are outputs of rustc or build scripts, by their name: what is left are packages, layers,
+/// images.
+fn listed(paths: &BTreeSet<StorePath>) -> Vec<String> {
+    paths.iter().map(|path| path.name().to_owned()).collect()
+}
+
+/// Reads `30d`, `12h`, `90m`, `45s`.
+fn parse_age(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is no age such as 30d, 12h, 90m or 45s");
+    let (at, unit) = text.char_indices().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        'd' => 24 * 60 * 60,
+        'h' => 60 * 60,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..at].parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(std::time::Duration::from_secs(seconds))
+}
+
+/// Names of builds are names of files.
+fn parse_name(text: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match !text.is_empty() && !text.starts_with('.') && text.chars().all(is_fine) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?}: a name has letters, digits, '-', '_' and '.' only"
+        )),
+    }
+}

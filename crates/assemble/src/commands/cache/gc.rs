@@ -1,0 +1,91 @@
+//! `assemble cache gc`: what no named build needs goes away.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use cache::packs::{PackDirectory, PackWriter, Packs};
+use cache::{Address, Collected, Directory, Retention};
+
+use super::{parse_age, parse_name};
+use crate::connection::{ConnectionArgs, bytes};
+use crate::text::{count, print_json};
+
+/// Gives up old builds, and what no build needs any more
+#[derive(clap::Args)]
+pub struct Args {
+    /// The cache: a directory, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
+    #[arg(value_name = "CACHE")]
+    cache: Address,
+    /// Give up builds that were pushed longer ago than this (30d, 12h)
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    older_than: Option<Duration>,
+    /// Never give up the build of this name; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    keep: Vec<String>,
+    /// Keep what is younger than this, whoever needs it: an upload may be under way
+    #[arg(long, value_name = "AGE", default_value = "1d", value_parser = parse_age)]
+    grace: Duration,
+    /// Say what would go, and change nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the cache is damaged or can't be written.
+pub fn run(args: Args) -> Result<()> {
+    let retention = Retention {
+        age: args.older_than,
+        keep: args.keep.iter().cloned().collect::<BTreeSet<String>>(),
+        grace: args.grace,
+        dry_run: args.dry_run,
+    };
+    let collected = match &args.cache {
+        Address::Directory(path) => Directory::new(path).collect(&retention)?,
+        Address::Packs(path) => directory(&PackDirectory::new(path), &retention)?,
+        Address::Registry(reference) => {
+            super::push::collect_in_registry(reference, &retention, &args.connection)?
+        }
+        Address::Http(_) | Address::Nix(_) => bail!(
+            "{} can only be collected where its files are\n  try: the directory behind the web server, or a lifecycle \
+             rule of the bucket",
+            args.cache
+        ),
+    };
+    if args.json {
+        return print_json(&collected);
+    }
+    print(&collected, args.dry_run);
+    Ok(())
+}
+
+fn directory(directory: &PackDirectory, retention: &Retention) -> Result<Collected> {
+    let lock = directory.lock()?;
+    let Some(packs) = Packs::open_directory(directory.clone())? else {
+        return Ok(Collected::default());
+    };
+    let writer = PackWriter::new(&directory.blobs());
+    let (index, collected) = registry::run(packs.collect(retention, writer))?;
+    if !retention.dry_run {
+        directory.commit(&index)?;
+        directory.sweep(&lock)?;
+    }
+    Ok(collected)
+}
+
+fn print(collected: &Collected, is_dry: bool) {
+    let verb = if is_dry { "would give up" } else { "gave up" };
+    println!(
+        "{verb} {}, {}, {}",
+        count(collected.builds.len(), "build"),
+        count(collected.paths, "path"),
+        bytes(collected.bytes)
+    );
+}

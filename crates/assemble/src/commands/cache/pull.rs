@@ -1,0 +1,86 @@
+//! `assemble cache pull`: brings what caches have into the store, and builds nothing.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use cache::{Address, Directory, StorePath};
+
+use super::{WorkArgs, parse_name};
+use crate::caches::{CacheArgs, packs};
+use crate::connection::ConnectionArgs;
+use crate::text::count;
+
+/// Brings packages from caches into the store, and builds nothing
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Bring all of this named build instead, units and toolchain included
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    build: Option<String>,
+    #[command(flatten)]
+    caches: CacheArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When no cache has what is wanted, signed by a trusted key.
+pub fn run(args: Args) -> Result<()> {
+    if args.caches.addresses().is_empty() {
+        bail!("no cache is named\n  try: --cache CACHE --trusted-key KEY");
+    }
+    let substituters = args.caches.start(&args.connection)?;
+    // What is not in a cache is an error here, not a reason to build.
+    let settings = substituters.settings() + "max-jobs = 0\nbuilders =\n";
+    let nix = args.work.nix(settings);
+    let Some(name) = &args.build else {
+        let paths = args.work.installables();
+        let mut command = vec!["build".into(), "--no-link".into()];
+        command.extend(
+            args.work
+                .store
+                .iter()
+                .flat_map(|it| ["--store".into(), it.into()]),
+        );
+        command.extend(paths.map(Into::into));
+        nix.read(command)
+            .context("not all of it is in the caches")?;
+        return Ok(());
+    };
+    let paths = find_build(&args, name)?;
+    let program = crate::nix::program()?;
+    let mut command = Command::new("nix-store");
+    command.env("NIX_CONFIG", nix.config(&program));
+    command.args(args.work.store.iter().flat_map(|it| ["--store", it]));
+    command
+        .arg("--realise")
+        .args(paths.iter().map(StorePath::to_string));
+    let output = command.output().context("cannot start nix-store")?;
+    if !output.status.success() {
+        bail!(
+            "not all of the build {name:?} is in the caches: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    println!("{} of the build {name}", count(paths.len(), "path"));
+    Ok(())
+}
+
+fn find_build(args: &Args, name: &str) -> Result<BTreeSet<StorePath>> {
+    let (client, _) = args.connection.client()?;
+    for address in args.caches.addresses() {
+        let found = match address {
+            Address::Directory(path) => Directory::new(path).build(name)?,
+            _ => registry::run(packs(address, &client))?
+                .and_then(|packs| Some(packs.index().builds.get(name)?.paths.clone())),
+        };
+        if let Some(paths) = found {
+            return Ok(paths);
+        }
+    }
+    bail!("no cache has a build named {name:?}; web servers and s3 name none")
+}

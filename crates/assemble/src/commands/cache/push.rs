@@ -1,0 +1,435 @@
+//! `assemble cache push`: shares what this machine's store has.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use cache::packs::{Build, PackDirectory, PackWriter, Packs, publish};
+use cache::status::ask;
+use cache::{
+    Address, Collected, Directory, PublicKey, Registered, Retention, SecretKey, StorePath,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use registry::{Client, Reference};
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::{WorkArgs, parse_name};
+use crate::caches::{CacheArgs, packs};
+use crate::connection::{ConnectionArgs, bytes};
+use crate::nix::Nix;
+use crate::text::{count, print_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble cache push --to /srv/cache --sign-key main.key
+  assemble cache push --to 's3://bucket?endpoint=s3.example' --sign-key main.key
+  assemble cache push --to pack:.cache/units --name \"$BRANCH\"             key in CRATEYARD_SIGN_KEY
+  assemble cache push --to oci://registry.example/team/cache:main --sign-key main.key
+  assemble cache push --to oci://registry.example/team/cache:pr-7 --sign-key pr.key \\
+      --cache oci://registry.example/team/cache:main --trusted-key main-1:…   without what main has";
+
+/// Sends what builds made to a cache: images, units, toolchain, and what evaluation reads
+///
+/// Builds the packages first, unless the store or a cache has them.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Where to: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
+    #[arg(long, value_name = "CACHE")]
+    to: Address,
+    /// Name of the build: what it needs is kept as long as its name
+    #[arg(long, value_name = "NAME", default_value = "latest", value_parser = parse_name)]
+    name: String,
+    /// The key to sign with, in a file; without it CRATEYARD_SIGN_KEY holds the key itself
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
+    /// Send downloads too: crates and Debian packages
+    #[arg(long)]
+    sources: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    caches: CacheArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// The variable that holds the key to sign with.
+const KEY_VARIABLE: &str = "CRATEYARD_SIGN_KEY";
+
+/// What is printed.
+#[derive(Default, Serialize)]
+struct Report {
+    /// Paths of the build.
+    paths: usize,
+    /// How many of them were sent.
+    sent: usize,
+    /// Bytes that were sent; 0 where Nix sent them and did not say.
+    bytes: u64,
+    /// Requests to the registry.
+    requests: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a build fails, the key is missing, or the cache can't be written.
+pub fn run(args: Args) -> Result<()> {
+    let key = Key::find(args.sign_key.as_deref())?;
+    let substituters = args.caches.start(&args.connection)?;
+    let nix = args.work.nix(substituters.settings());
+    build(&args.work, &nix)?;
+    let work = args.work.evaluate(&nix)?;
+    let mut wanted: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
+    if args.sources {
+        wanted.extend(work.graph.downloads());
+    }
+    let present = args.work.store().present(&wanted)?;
+    let push = Push {
+        args: &args,
+        key: &key,
+        wanted: &wanted,
+        present: &present,
+    };
+    let report = match &args.to {
+        Address::Packs(path) => push.to_packs(&PackDirectory::new(path))?,
+        Address::Registry(reference) => push.to_registry(reference)?,
+        Address::Directory(path) => push.to_directory(&Directory::new(path), &nix)?,
+        Address::Http(url) | Address::Nix(url) => push.by_nix(url, &nix, &push.lacking()?)?,
+    };
+    match args.json {
+        true => print_json(&report),
+        false => {
+            print(&report, &args);
+            Ok(())
+        }
+    }
+}
+
+fn print(report: &Report, args: &Args) {
+    let sent = match report.bytes {
+        0 => String::new(),
+        size => format!(", {}", bytes(size)),
+    };
+    println!(
+        "{} in {}, {} sent{sent}",
+        count(report.paths, "path"),
+        args.to,
+        report.sent
+    );
+}
+
+fn build(work: &WorkArgs, nix: &Nix) -> Result<()> {
+    let mut command = vec!["build".into(), "--no-link".into()];
+    command.extend(
+        work.store
+            .iter()
+            .flat_map(|it| ["--store".into(), it.into()]),
+    );
+    command.extend(work.installables().map(Into::into));
+    nix.read(command)?;
+    Ok(())
+}
+
+/// A key to sign with, and a file that holds it.
+struct Key {
+    secret: SecretKey,
+    path: PathBuf,
+    /// Goes away with this.
+    _file: Option<NamedTempFile>,
+}
+
+impl Key {
+    fn find(file: Option<&Path>) -> Result<Key> {
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the key {}", path.display()))?;
+            let path = std::path::absolute(path)?;
+            return Ok(Key {
+                secret: text.parse()?,
+                path,
+                _file: None,
+            });
+        }
+        let text = std::env::var(KEY_VARIABLE).unwrap_or_default();
+        if text.is_empty() {
+            bail!(
+                "there is no key to sign with, and what is not signed is trusted by nobody\n  try: --sign-key FILE or \
+                 {KEY_VARIABLE}; make one with: nix key generate-secret --key-name NAME"
+            );
+        }
+        let secret = text.parse()?;
+        // Nix wants a file. Readable by the user alone.
+        let mut file = NamedTempFile::new().context("cannot make a file for the key")?;
+        file.write_all(text.as_bytes())?;
+        let path = file.path().to_owned();
+        Ok(Key {
+            secret,
+            path,
+            _file: Some(file),
+        })
+    }
+}
+
+/// One push.
+struct Push<'a> {
+    args: &'a Args,
+    key: &'a Key,
+    /// Paths of the build.
+    wanted: &'a BTreeSet<StorePath>,
+    /// Those of them that the store has.
+    present: &'a BTreeSet<StorePath>,
+}
+
+impl Push<'_> {
+    /// What the store has and the caches beside the target have not.
+    fn lacking(&self) -> Result<BTreeSet<StorePath>> {
+        let (client, _) = self.args.connection.client()?;
+        let known = registry::run(async {
+            let caches = self.args.caches.open(&client).await;
+            ask(&caches, self.args.caches.trusted(), self.present).await
+        });
+        for failure in &known.failures {
+            eprintln!("warning: not asked: {failure}");
+        }
+        let is_new = |path: &&StorePath| !known.cached.contains_key(path);
+        Ok(self.present.iter().filter(is_new).cloned().collect())
+    }
+
+    fn to_directory(&self, directory: &Directory, nix: &Nix) -> Result<Report> {
+        directory.touch(self.wanted)?;
+        let lacking = self.lacking()?;
+        let path = std::path::absolute(directory.path())?;
+        let url = Address::Directory(path).to_string();
+        let report = self.by_nix(&url, nix, &lacking)?;
+        let mut there = BTreeSet::new();
+        for path in self.wanted {
+            if directory.narinfo(path.hash())?.is_some() {
+                there.insert(path.clone());
+            }
+        }
+        directory.name_build(&self.args.name, &there)?;
+        Ok(Report {
+            paths: there.len(),
+            ..report
+        })
+    }
+
+    /// By `nix copy`: archives go before narinfos, and what is referred to before what refers to it.
+    fn by_nix(&self, url: &str, nix: &Nix, paths: &BTreeSet<StorePath>) -> Result<Report> {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let key = self.key.path.display();
+        let to =
+            format!("{url}{separator}compression=zstd&parallel-compression=true&secret-key={key}");
+        let program = crate::nix::program()?;
+        let mut command = Command::new(&program);
+        command.env("NIX_CONFIG", nix.config(&program)).arg("copy");
+        command.args(self.args.work.store.iter().flat_map(|it| ["--store", it]));
+        command
+            .args(["--to", &to])
+            .args(paths.iter().map(StorePath::to_string));
+        let sent = if paths.is_empty() { 0 } else { copy(command)? };
+        Ok(Report {
+            paths: paths.len(),
+            sent,
+            ..Report::default()
+        })
+    }
+
+    fn to_packs(&self, directory: &PackDirectory) -> Result<Report> {
+        let lock = directory.lock()?;
+        let packs = Packs::open_directory(directory.clone())?;
+        let report = self.write(packs.as_ref(), directory, &BTreeSet::new())?;
+        directory.sweep(&lock)?;
+        Ok(report)
+    }
+
+    fn to_registry(&self, reference: &Reference) -> Result<Report> {
+        let (client, display) = self.args.connection.client()?;
+        let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let directory = PackDirectory::new(temporary.path());
+        let _lock = directory.lock()?;
+        let (there, lost) = registry::run(async {
+            let there = packs(&Address::Registry(reference.clone()), &client).await?;
+            let lost = match &there {
+                Some(packs) => packs.lost().await?,
+                None => BTreeSet::new(),
+            };
+            Ok::<_, cache::Error>((there, lost))
+        })?;
+        if !lost.is_empty() {
+            eprintln!(
+                "warning: {reference}: the registry has lost {}",
+                count(lost.len(), "pack")
+            );
+        }
+        let mut report = self.write(there.as_ref(), &directory, &lost)?;
+        display.begin(&reference.to_string());
+        let sent = registry::run(publish(&client, &directory, reference));
+        display.end();
+        let sent = sent.with_context(|| format!("cannot push to {reference}"))?;
+        report.bytes = sent.bytes_sent;
+        report.requests = sent.requests;
+        Ok(report)
+    }
+
+    /// Writes what the packs lack into new ones, and an index of both.
+    fn write(
+        &self,
+        there: Option<&Packs>,
+        directory: &PackDirectory,
+        lost: &BTreeSet<registry::Digest>,
+    ) -> Result<Report> {
+        let mut index = there.map(|packs| packs.index().clone()).unwrap_or_default();
+        index.packs.retain(|pack| !lost.contains(&pack.digest));
+        let own = [self.key.secret.public()];
+        let known = signed_paths(&index, &own)?;
+        let lacking = self.lacking()?;
+        let new: BTreeSet<StorePath> = lacking.difference(&known).cloned().collect();
+        let elsewhere = self.present.difference(&lacking);
+        let not_sent = known.iter().chain(elsewhere).cloned().collect();
+        let new = self.with_references(new, not_sent)?;
+        let mut writer = PackWriter::new(&directory.blobs());
+        let bar = progress(new.len());
+        for registered in &new {
+            writer.add(&self.args.work.store(), registered, &self.key.secret)?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let added = writer.finish()?;
+        let report_bytes = added.iter().map(|pack| pack.size).sum();
+        let mut paths: BTreeSet<StorePath> = self.wanted.intersection(&known).cloned().collect();
+        paths.extend(new.iter().map(|registered| registered.path.clone()));
+        let count = paths.len();
+        let build = Build {
+            pushed: cache::now(),
+            paths,
+        };
+        index.add(added, &self.args.name, build);
+        directory.commit(&index)?;
+        Ok(Report {
+            paths: count,
+            sent: new.len(),
+            bytes: report_bytes,
+            requests: 0,
+        })
+    }
+
+    /// What the store has registered of paths and of all that they refer to, but for what `seen` has.
+    fn with_references(
+        &self,
+        paths: BTreeSet<StorePath>,
+        mut seen: BTreeSet<StorePath>,
+    ) -> Result<Vec<Registered>> {
+        let store = self.args.work.store();
+        let mut found = Vec::new();
+        let mut open = paths;
+        while !open.is_empty() {
+            let registered = store.registered(&open)?;
+            seen.append(&mut open);
+            let references = registered.iter().flat_map(|it| &it.references);
+            open.extend(references.filter(|path| !seen.contains(path)).cloned());
+            found.extend(registered);
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+}
+
+/// The paths that packs hold, signed by one of the keys: what another key signed is replaced.
+fn signed_paths(index: &cache::packs::Index, keys: &[PublicKey]) -> Result<BTreeSet<StorePath>> {
+    let infos = index.infos("the cache")?;
+    let signed = infos
+        .into_iter()
+        .filter(|(_, _, info)| info.is_signed_by(keys));
+    Ok(signed.map(|(_, _, info)| info.path).collect())
+}
+
+/// Runs `nix copy`, shows how far it is, and gives how many paths it sent.
+fn copy(mut command: Command) -> Result<usize> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start nix copy")?;
+    let stderr = child
+        .stderr
+        .take()
+        .context("nix copy has no standard error")?;
+    let bar = progress(0);
+    let (mut sent, mut said) = (0, String::new());
+    for line in BufReader::new(stderr).lines() {
+        let line = line?;
+        if line.starts_with("copying path ") {
+            sent += 1;
+            bar.inc(1);
+        } else if let Some(total) = total_of(&line) {
+            bar.set_length(total);
+        } else {
+            said += &format!("{line}\n");
+        }
+    }
+    bar.finish_and_clear();
+    let status = child.wait()?;
+    if !status.success() {
+        bail!(
+            "nix copy failed: {}",
+            said.trim().trim_start_matches("error: ")
+        );
+    }
+    Ok(sent)
+}
+
+/// The number in `copying 332 paths...`.
+fn total_of(line: &str) -> Option<u64> {
+    line.strip_prefix("copying ")?
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(total: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64);
+    match ProgressStyle::with_template("paths [{bar:40}] {pos}/{len} {elapsed}") {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}
+
+/// Gives up in a registry what the retention does not keep.
+///
+/// The registry itself frees blobs that no tag names any more, when its own collection runs.
+pub fn collect_in_registry(
+    reference: &Reference,
+    retention: &Retention,
+    connection: &ConnectionArgs,
+) -> Result<Collected> {
+    let (client, _): (Client, _) = connection.client()?;
+    let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let directory = PackDirectory::new(temporary.path());
+    let _lock = directory.lock()?;
+    registry::run(async {
+        let Some(packs) = Packs::open_registry(&client, reference).await? else {
+            return Ok(Collected::default());
+        };
+        let (index, collected) = packs
+            .collect(retention, PackWriter::new(&directory.blobs()))
+            .await?;
+        if !retention.dry_run {
+            directory.commit(&index)?;
+            publish(&client, &directory, reference).await?;
+        }
+        Ok(collected)
+    })
+}

@@ -1,0 +1,44 @@
+//! `assemble cache serve`: lets Nix read packs, through a server on this machine alone.
+
+use anyhow::{Result, bail};
+use cache::serve::Server;
+
+use crate::caches::{CacheArgs, open_packs};
+use crate::connection::ConnectionArgs;
+
+/// Serves packs to the Nix of this machine, as a binary cache over HTTP
+///
+/// Prints its URL when it is ready, and serves until it is ended. Only what a trusted key has signed is served.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    caches: CacheArgs,
+    /// The port; 0 for one that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When no cache can be opened, or the port is taken.
+pub fn run(args: Args) -> Result<()> {
+    let (client, _) = args.connection.client()?;
+    registry::run(async {
+        let addresses: Vec<_> = args.caches.addresses().iter().collect();
+        if let Some(other) = addresses.iter().find(|address| !address.needs_server()) {
+            bail!("{other} needs no server: Nix reads it by itself");
+        }
+        let caches = open_packs(&addresses, &client, args.caches.trusted()).await;
+        if caches.is_empty() {
+            bail!(
+                "there is no cache to serve\n  try: --cache pack:DIR or --cache oci://REGISTRY/REPOSITORY:TAG"
+            );
+        }
+        let server = Server::bind(caches, args.port).await?;
+        println!("{}", server.url());
+        Ok(server.run().await?)
+    })
+}

@@ -1,0 +1,145 @@
+//! `assemble cache status`: what a build would fetch and what it would build, before it starts.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use cache::StorePath;
+use cache::status::{Forecast, Known, ask, forecast};
+use serde::Serialize;
+
+use super::{Work, WorkArgs, listed};
+use crate::caches::CacheArgs;
+use crate::connection::{ConnectionArgs, bytes};
+use crate::text::count;
+
+/// How many names are listed of what would be built.
+const NAMED: usize = 20;
+
+/// Says what caches have of a build: what it would fetch, and what it would build
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    caches: CacheArgs,
+    /// Print JSON, with all names
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// Outputs of all derivations that are no downloads.
+    outputs: usize,
+    /// How many of them the store has.
+    in_store: usize,
+    /// How many of the others the caches have.
+    in_cache: usize,
+    /// How many the caches have without a trusted signature.
+    untrusted: usize,
+    /// How many nobody has.
+    nowhere: usize,
+    /// What a build would do now.
+    fetched: usize,
+    fetched_bytes: u64,
+    built: Vec<String>,
+    downloaded: Vec<String>,
+    /// Caches that could not be asked.
+    failures: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When evaluation fails.
+pub fn run(args: Args) -> Result<()> {
+    let substituters = args.caches.start(&args.connection)?;
+    let nix = args.work.nix(substituters.settings());
+    let work = args.work.evaluate(&nix)?;
+    let (client, _) = args.connection.client()?;
+    let outputs: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
+    let all: BTreeSet<StorePath> = outputs.union(&work.graph.downloads()).cloned().collect();
+    let present = args.work.store().present(&all)?;
+    let absent: BTreeSet<StorePath> = all.difference(&present).cloned().collect();
+    let known = registry::run(async {
+        let caches = args.caches.open(&client).await;
+        ask(&caches, args.caches.trusted(), &absent).await
+    });
+    let report = report(&work, &outputs, &present, &known);
+    match args.json {
+        true => crate::text::print_json(&report),
+        false => crate::text::print(&describe(&report)),
+    }
+}
+
+fn report(
+    work: &Work,
+    outputs: &BTreeSet<StorePath>,
+    present: &BTreeSet<StorePath>,
+    known: &Known,
+) -> Report {
+    let forecast: Forecast = forecast(&work.graph, &work.goals, present, known);
+    let among =
+        |found: &dyn Fn(&StorePath) -> bool| outputs.iter().filter(|path| found(path)).count();
+    let in_store = among(&|path| present.contains(path));
+    let in_cache = among(&|path| known.cached.contains_key(path));
+    let untrusted = among(&|path| known.untrusted.contains(path));
+    let strip = |names: Vec<String>| -> Vec<String> {
+        let short = |name: &String| name.trim_end_matches(".drv").to_owned();
+        names.iter().map(short).collect()
+    };
+    Report {
+        outputs: outputs.len(),
+        in_store,
+        in_cache,
+        untrusted,
+        nowhere: outputs.len() - in_store - in_cache - untrusted,
+        fetched: forecast.fetched.len(),
+        fetched_bytes: forecast.bytes,
+        built: strip(listed(&forecast.built)),
+        downloaded: listed(&forecast.downloaded),
+        failures: known.failures.iter().cloned().collect(),
+    }
+}
+
+fn describe(report: &Report) -> String {
+    let mut text = format!(
+        "{} outputs: {} in the store, {} in a cache, {} nowhere\n",
+        report.outputs, report.in_store, report.in_cache, report.nowhere
+    );
+    if report.untrusted > 0 {
+        text += &format!(
+            "{} more in a cache, signed by no trusted key\n",
+            report.untrusted
+        );
+    }
+    for failure in &report.failures {
+        text += &format!("not asked: {failure}\n");
+    }
+    text += &format!(
+        "a build fetches {} ({})\n",
+        count(report.fetched, "path"),
+        bytes(report.fetched_bytes)
+    );
+    if !report.downloaded.is_empty() {
+        text += &format!(
+            "and downloads {}\n",
+            count(report.downloaded.len(), "source")
+        );
+    }
+    text += &format!("and builds {}\n", count(report.built.len(), "derivation"));
+    for name in report.built.iter().take(NAMED) {
+        text += &format!("    {name}\n");
+    }
+    if report.built.len() > NAMED {
+        text += &format!(
+            "    and {} more (--json names them)\n",
+            report.built.len() - NAMED
+        );
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! Where a cache is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use registry::Reference;
+
+use crate::error::Error;
+
+const PACKS: &str = "pack:";
+const REGISTRY: &str = "oci://";
+const FILE: &str = "file://";
+
+/// Where a cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A binary cache in a directory: a path, or `file://PATH`.
+    Directory(PathBuf),
+    /// A binary cache behind a web server: `http://…`, `https://…`.
+    Http(String),
+    /// Packs in a directory: `pack:PATH`.
+    Packs(PathBuf),
+    /// Packs in a registry: `oci://REGISTRY/REPOSITORY[:TAG]`.
+    Registry(Reference),
+    /// What only Nix itself can read: `s3://…`, `ssh://…` and so on.
+    Nix(String),
+}
+
+impl Address {
+    /// Whether Nix reads it only through a local server.
+    pub fn needs_server(&self) -> bool {
+        matches!(self, Address::Packs(_) | Address::Registry(_))
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Address, Error> {
+        let wrong = |reason: String| Error::Syntax {
+            what: "cache",
+            text: text.to_owned(),
+            reason,
+        };
+        if let Some(path) = text.strip_prefix(PACKS) {
+            return Ok(Address::Packs(path.into()));
+        }
+        if let Some(reference) = text.strip_prefix(REGISTRY) {
+            let reference: Reference = reference.parse()?;
+            return match reference.digest() {
+                None => Ok(Address::Registry(reference)),
+                Some(_) => Err(wrong("a cache has a tag, and no digest".to_owned())),
+            };
+        }
+        if let Some(path) = text.strip_prefix(FILE) {
+            return Ok(Address::Directory(path.into()));
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Ok(Address::Http(text.trim_end_matches('/').to_owned()));
+        }
+        if text.contains("://") {
+            return Ok(Address::Nix(text.to_owned()));
+        }
+        match text.starts_with(['/', '.']) {
+            true => Ok(Address::Directory(text.into())),
+            false => Err(wrong(format!(
+                "expected a path, {FILE}PATH, http(s)://…, s3://…, {PACKS}PATH or {REGISTRY}REGISTRY/REPOSITORY:TAG"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Directory(path) => write!(f, "{FILE}{}", path.display()),
+            Address::Packs(path) => write!(f, "{PACKS}{}", path.display()),
+            Address::Registry(reference) => write!(f, "{REGISTRY}{reference}"),
+            Address::Http(url) | Address::Nix(url) => f.write_str(url),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Caches that only Nix can read, such as S3: asked through `nix path-info`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::narinfo::NarInfo;
+use crate::path::StorePath;
+
+/// How many paths one call of nix gets.
+const BATCH: usize = 500;
+
+/// What the cache says of those of the paths that it has.
+pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> {
+    let mut infos = Vec::new();
+    for batch in paths.chunks(BATCH) {
+        let mut command = Command::new("nix");
+        command
+            .args(["--extra-experimental-features", "nix-command"])
+            .args(["path-info", "--json", "--store", url])
+            .args(batch.iter().map(|path| path.to_string()))
+            .stdin(Stdio::null());
+        let output = command
+            .output()
+            .map_err(Error::io("start", Path::new("nix")))?;
+        let failed = |reason: String| Error::Unreachable {
+            url: url.to_owned(),
+            reason,
+        };
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(failed(said.trim().trim_start_matches("error: ").to_owned()));
+        }
+        let value: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| failed(format!("nix path-info printed no JSON: {error}")))?;
+        infos.extend(entries(&value).filter_map(|(path, value)| info(path, value)));
+    }
+    Ok(infos)
+}
+
+/// Nix before 2.19 prints a list, newer ones an object by path.
+fn entries(value: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
+    match value {
+        Value::Array(list) => Box::new(
+            list.iter()
+                .filter_map(|it| Some((it["path"].as_str()?, it))),
+        ),
+        Value::Object(map) => Box::new(map.iter().map(|(path, it)| (path.as_str(), it))),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// `None` for what the cache does not have.
+fn info(path: &str, value: &Value) -> Option<NarInfo> {
+    let texts = |name: &str| {
+        value[name]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    };
+    Some(NarInfo {
+        path: path.parse().ok()?,
+        url: value["url"].as_str().unwrap_or_default().to_owned(),
+        compression: String::new(),
+        file_hash: None,
+        file_size: value["downloadSize"].as_u64(),
+        nar_hash: value["narHash"].as_str()?.parse().ok()?,
+        nar_size: value["narSize"].as_u64()?,
+        references: texts("references")
+            .map(|it| it.parse().ok())
+            .collect::<Option<_>>()?,
+        deriver: None,
+        ca: value["ca"].as_str().map(str::to_owned),
+        signatures: texts("signatures")
+            .filter_map(|it| it.parse().ok())
+            .collect(),
+    })
+}

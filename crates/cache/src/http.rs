@@ -1,0 +1,88 @@
+//! A binary cache behind a web server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::error::{Error, Result};
+use crate::narinfo::{MAX_SIZE, NarInfo};
+
+/// How long to wait for a connection, and for the next byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A binary cache behind a web server.
+#[derive(Clone, Debug)]
+pub struct Http {
+    url: String,
+    client: Client,
+}
+
+impl Http {
+    /// The cache at `url`.
+    ///
+    /// # Errors
+    /// When TLS can't be set up.
+    pub fn new(url: &str) -> Result<Http> {
+        let failed = |reason: String| Error::Unreachable {
+            url: url.to_owned(),
+            reason,
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(PATIENCE)
+            .read_timeout(PATIENCE)
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Http {
+            url: url.trim_end_matches('/').to_owned(),
+            client,
+        })
+    }
+
+    /// What it says of the path with this hash.
+    ///
+    /// # Errors
+    /// When it can't be reached, or answers something else than a narinfo.
+    pub async fn narinfo(&self, hash: &str) -> Result<Option<NarInfo>> {
+        let url = format!("{}/{hash}.narinfo", self.url);
+        let failed = |reason: String| Error::Unreachable {
+            url: url.clone(),
+            reason,
+        };
+        let broken = |error: reqwest::Error| failed(innermost(&error));
+        let mut reply = self.client.get(&url).send().await.map_err(broken)?;
+        match reply.status() {
+            // Stores of objects say "forbidden" of what is not there.
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Ok(None),
+            StatusCode::OK => {}
+            status => return Err(failed(format!("answers {status}"))),
+        }
+        let mut bytes = Vec::new();
+        while let Some(piece) = reply.chunk().await.map_err(broken)? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > MAX_SIZE {
+                return Err(failed("sends no narinfo but something endless".to_owned()));
+            }
+        }
+        NarInfo::parse(&String::from_utf8_lossy(&bytes), &url).map(Some)
+    }
+}
+
+/// The cause at the end of the chain: the outer ones only repeat the URL.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,144 @@
+//! The keys that paths of a cache are signed with, in Nix's form: `NAME:BASE64`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+use crate::error::Error;
+
+/// How long the seed is that a secret key begins with, in bytes; the public key follows.
+const SEED: usize = 32;
+
+/// A key that signs, as `nix key generate-secret` makes it.
+pub struct SecretKey {
+    name: String,
+    pair: Ed25519KeyPair,
+}
+
+/// A key that is trusted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// A signature: who signed, and the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The key's name.
+    pub key: String,
+    bytes: Vec<u8>,
+}
+
+impl SecretKey {
+    /// Signs a text.
+    pub fn sign(&self, text: &str) -> Signature {
+        Signature {
+            key: self.name.clone(),
+            bytes: self.pair.sign(text.as_bytes()).as_ref().to_vec(),
+        }
+    }
+
+    /// The key that others trust.
+    pub fn public(&self) -> PublicKey {
+        PublicKey {
+            name: self.name.clone(),
+            bytes: self.pair.public_key().as_ref().to_vec(),
+        }
+    }
+}
+
+impl PublicKey {
+    /// Whether a signature of a text is by this key.
+    pub fn verifies(&self, text: &str, signature: &Signature) -> bool {
+        self.name == signature.key
+            && UnparsedPublicKey::new(&ED25519, &self.bytes)
+                .verify(text.as_bytes(), &signature.bytes)
+                .is_ok()
+    }
+}
+
+impl FromStr for SecretKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<SecretKey, Error> {
+        // A secret is never quoted.
+        let wrong = |reason: &str| Error::Syntax {
+            what: "secret key",
+            text: text.split(':').next().unwrap_or_default().to_owned(),
+            reason: format!("{reason}; make one with: nix key generate-secret --key-name NAME"),
+        };
+        let (name, bytes) = split(text.trim()).ok_or_else(|| wrong("expected NAME:BASE64"))?;
+        if bytes.len() != 2 * SEED {
+            return Err(wrong("expected 64 bytes"));
+        }
+        let (seed, public) = bytes.split_at(SEED);
+        let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public)
+            .map_err(|_| wrong("its halves do not belong together"))?;
+        Ok(SecretKey { name, pair })
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<PublicKey, Error> {
+        match split(text.trim()) {
+            Some((name, bytes)) if bytes.len() == SEED => Ok(PublicKey { name, bytes }),
+            _ => Err(Error::Syntax {
+                what: "public key",
+                text: text.to_owned(),
+                reason:
+                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public gives it"
+                        .to_owned(),
+            }),
+        }
+    }
+}
+
+impl FromStr for Signature {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Signature, Error> {
+        split(text)
+            .map(|(key, bytes)| Signature { key, bytes })
+            .ok_or_else(|| Error::Syntax {
+                what: "signature",
+                text: text.to_owned(),
+                reason: "expected NAME:BASE64".to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, STANDARD.encode(&self.bytes))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.key, STANDARD.encode(&self.bytes))
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({})", self.name)
+    }
+}
+
+fn split(text: &str) -> Option<(String, Vec<u8>)> {
+    let (name, base64) = text.split_once(':')?;
+    let bytes = STANDARD.decode(base64).ok()?;
+    (!name.is_empty()).then(|| (name.to_owned(), bytes))
+}

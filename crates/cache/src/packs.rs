@@ -1,0 +1,279 @@
+//! A cache that is a few large files: archives, and an index of what is where in them.
+//!
+//! The form is an OCI artifact: the packs are its layers, the index is its config. In a directory it is an OCI image
+//! layout, in a registry a tag. So the registry's client sends it as it sends an image, and asks for parts of layers
+//! when Nix wants a path.
+
+mod gc;
+mod index;
+mod layout;
+mod publish;
+mod write;
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+use registry::{Client, Reference, Repository};
+
+pub use gc::{Collected, Retention};
+pub use index::{Build, Entry, Index, Pack};
+pub use layout::{Lock, PackDirectory};
+pub use publish::publish;
+pub use write::PackWriter;
+
+use crate::error::{Error, Result};
+use crate::key::PublicKey;
+use crate::narinfo::NarInfo;
+
+/// What kind of artifact it is.
+pub const ARTIFACT_TYPE: &str = "application/vnd.crateyard.cache.v1";
+/// The index's media type.
+pub const INDEX_TYPE: &str = "application/vnd.crateyard.cache.index.v1+json";
+/// A pack's media type.
+pub const PACK_TYPE: &str = "application/vnd.crateyard.cache.pack.v1.tar";
+
+/// The largest index that is read, in bytes: some ten thousand paths.
+const MAX_INDEX: usize = 256 << 20;
+/// How much of a local pack is read at once.
+const PIECE: u64 = 256 << 10;
+
+/// A cache of packs, open for reading.
+pub struct Packs {
+    /// For messages.
+    place: String,
+    index: Index,
+    blobs: Blobs,
+    /// Hash of a store path to its narinfo and its place.
+    paths: HashMap<String, (NarInfo, usize, usize)>,
+    /// URL of an archive to the hash of its path.
+    archives: HashMap<String, String>,
+}
+
+/// Where the packs are.
+enum Blobs {
+    Directory(PackDirectory),
+    Registry(Repository),
+}
+
+/// A compressed archive on its way.
+pub struct Archive {
+    /// Its size in bytes.
+    pub size: u64,
+    left: u64,
+    source: ArchiveSource,
+}
+
+enum ArchiveSource {
+    Local {
+        blob: registry::source::Blob,
+        position: u64,
+    },
+    Remote {
+        download: Box<registry::Download>,
+        skip: u64,
+    },
+}
+
+impl Packs {
+    /// Opens a directory of packs; `None` where there are none yet.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn open_directory(directory: PackDirectory) -> Result<Option<Packs>> {
+        let place = directory.path().display().to_string();
+        match directory.index()? {
+            Some(index) => Packs::new(place, index, Blobs::Directory(directory)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the cache that a registry has under a tag; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// When the registry can't be reached, or has something else there.
+    pub async fn open_registry(client: &Client, reference: &Reference) -> Result<Option<Packs>> {
+        let repository = client.repository(reference)?;
+        let Some(manifest) = repository.manifest(&reference.version()).await? else {
+            return Ok(None);
+        };
+        let place = reference.to_string();
+        if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
+            return Err(Error::Damaged {
+                place,
+                reason: format!("is no cache but {:?}", manifest.artifact_type),
+            });
+        }
+        let bytes = fetch_small(&repository, &manifest.blobs[0].digest).await?;
+        let index = Index::parse(&bytes, &place)?;
+        Packs::new(place, index, Blobs::Registry(repository)).map(Some)
+    }
+
+    fn new(place: String, index: Index, blobs: Blobs) -> Result<Packs> {
+        let mut paths = HashMap::new();
+        let mut archives = HashMap::new();
+        for (pack, entry, info) in index.infos(&place)? {
+            archives.insert(info.url.clone(), info.path.hash().to_owned());
+            paths.insert(info.path.hash().to_owned(), (info, pack, entry));
+        }
+        Ok(Packs {
+            place,
+            index,
+            blobs,
+            paths,
+            archives,
+        })
+    }
+
+    /// What it holds.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The name for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What it says of the path with this hash.
+    pub fn narinfo(&self, hash: &str) -> Option<&NarInfo> {
+        self.paths.get(hash).map(|(info, ..)| info)
+    }
+
+    /// Forgets the paths that none of the keys has signed, and gives how many those were.
+    pub fn trust(&mut self, keys: &[PublicKey]) -> usize {
+        let before = self.paths.len();
+        self.paths.retain(|_, (info, ..)| info.is_signed_by(keys));
+        before - self.paths.len()
+    }
+
+    /// The packs that the place of the packs has lost.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn lost(&self) -> Result<BTreeSet<registry::Digest>> {
+        let mut lost = BTreeSet::new();
+        for pack in &self.index.packs {
+            let is_there = match &self.blobs {
+                Blobs::Directory(directory) => directory.pack(&pack.digest)?.is_some(),
+                Blobs::Registry(repository) => repository.has_blob(&pack.digest).await?,
+            };
+            if !is_there {
+                lost.insert(pack.digest.clone());
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Opens the archive at a URL that a narinfo names.
+    ///
+    /// # Errors
+    /// When the pack is gone or can't be reached.
+    pub async fn archive(&self, url: &str) -> Result<Option<Archive>> {
+        let found = self.archives.get(url).and_then(|hash| self.paths.get(hash));
+        let Some((info, pack, entry)) = found else {
+            return Ok(None);
+        };
+        let pack = &self.index.packs[*pack];
+        let (size, offset) = (info.download_size(), pack.entries[*entry].offset);
+        let source = match &self.blobs {
+            Blobs::Directory(directory) => ArchiveSource::Local {
+                blob: directory
+                    .pack(&pack.digest)?
+                    .ok_or_else(|| self.lost_pack(pack))?,
+                position: offset,
+            },
+            Blobs::Registry(repository) => {
+                let download = repository
+                    .blob_part(&pack.digest, offset, size)
+                    .await
+                    .map_err(Error::from)?;
+                let skip = offset.saturating_sub(download.offset);
+                let download = Box::new(download);
+                ArchiveSource::Remote { download, skip }
+            }
+        };
+        Ok(Some(Archive {
+            size,
+            left: size,
+            source,
+        }))
+    }
+
+    fn lost_pack(&self, pack: &Pack) -> Error {
+        Error::Damaged {
+            place: self.place.clone(),
+            reason: format!("the pack {} is gone; push again", pack.digest),
+        }
+    }
+}
+
+impl Archive {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// When the pack is cut off, or the connection breaks.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let piece = match &mut self.source {
+            ArchiveSource::Local { blob, position } => {
+                let mut piece = vec![0; self.left.min(PIECE) as usize];
+                blob.read_exact_at(&mut piece, *position)
+                    .map_err(Error::io("read", "a pack"))?;
+                *position += piece.len() as u64;
+                Bytes::from(piece)
+            }
+            ArchiveSource::Remote { download, skip } => remote_piece(download, skip).await?,
+        };
+        let piece = piece.slice(..(piece.len() as u64).min(self.left) as usize);
+        self.left -= piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When the pack is cut off, or the connection breaks.
+    pub async fn bytes(mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.chunk().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+}
+
+/// The next piece that is wanted: a registry that sends no parts sends what lies before too.
+async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Result<Bytes> {
+    loop {
+        let piece = download.chunk().await?.ok_or_else(|| Error::Damaged {
+            place: "the registry".to_owned(),
+            reason: "a pack ends before its last archive does".to_owned(),
+        })?;
+        let skipped = (piece.len() as u64).min(*skip);
+        *skip -= skipped;
+        if skipped < piece.len() as u64 {
+            return Ok(piece.slice(skipped as usize..));
+        }
+    }
+}
+
+/// A blob that has to fit into memory, with its digest verified.
+async fn fetch_small(repository: &Repository, digest: &registry::Digest) -> Result<Vec<u8>> {
+    let mut download = repository.blob(digest, 0).await?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = download.chunk().await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > MAX_INDEX {
+            break;
+        }
+    }
+    if !digest.matches(&bytes) {
+        return Err(Error::Damaged {
+            place: repository.reference().to_string(),
+            reason: format!("sent something else than the blob {digest}"),
+        });
+    }
+    Ok(bytes)
+}

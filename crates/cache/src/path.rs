@@ -1,0 +1,120 @@
+//! Paths of the Nix store.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::hash::is_base32;
+
+/// The directory that store paths begin with. A store elsewhere on the disk has the same paths.
+pub const STORE: &str = "/nix/store";
+
+/// How many digits a store path's name begins with.
+const HASH: usize = 32;
+
+/// A path of the store: `/nix/store/HASH-NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StorePath {
+    base: String,
+}
+
+impl StorePath {
+    /// `HASH-NAME`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The digits that caches find it by.
+    pub fn hash(&self) -> &str {
+        &self.base[..HASH]
+    }
+
+    /// What comes after the hash.
+    pub fn name(&self) -> &str {
+        &self.base[HASH + 1..]
+    }
+
+    /// Whether it is a derivation.
+    pub fn is_derivation(&self) -> bool {
+        self.base.ends_with(".drv")
+    }
+
+    /// Where it lies on the disk, in a store below `root` (`/` for the machine's own).
+    pub fn place(&self, root: &Path) -> PathBuf {
+        root.join(&STORE[1..]).join(&self.base)
+    }
+}
+
+impl fmt::Display for StorePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{STORE}/{}", self.base)
+    }
+}
+
+impl FromStr for StorePath {
+    type Err = Error;
+
+    /// Reads `/nix/store/HASH-NAME` or `HASH-NAME`.
+    fn from_str(text: &str) -> Result<StorePath, Error> {
+        let base = text
+            .strip_prefix(STORE)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .unwrap_or(text);
+        let has_name = base.len() > HASH + 1 && base.as_bytes()[HASH] == b'-';
+        let is_safe = base
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte));
+        if has_name && is_safe && is_base32(&base[..HASH]) {
+            return Ok(StorePath {
+                base: base.to_owned(),
+            });
+        }
+        Err(Error::Syntax {
+            what: "store path",
+            text: text.to_owned(),
+            reason: format!("expected {STORE}/HASH-NAME"),
+        })
+    }
+}
+
+impl TryFrom<String> for StorePath {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<StorePath, Error> {
+        text.parse()
+    }
+}
+
+impl From<StorePath> for String {
+    fn from(path: StorePath) -> String {
+        path.base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_path() {
+        let text = "/nix/store/0088nw260g520izissyias822skzxd61-getrandom-0.4.3-build-script";
+        let path: StorePath = text.parse().unwrap();
+        assert_eq!(path.to_string(), text);
+        assert_eq!(path.hash(), "0088nw260g520izissyias822skzxd61");
+        assert_eq!(path.name(), "getrandom-0.4.3-build-script");
+        for odd in [
+            "",
+            "/nix/store/x",
+            "0088nw260g520izissyias822skzxd61",
+            "0088nw260g520izissyias822skzxd61-a/b",
+            "../../nw260g520izissyias822skzxd61-a",
+            "éé88nw260g520izissyias822skzxd61-a",
+        ] {
+            assert!(odd.parse::<StorePath>().is_err(), "{odd}");
+        }
+    }
+}
