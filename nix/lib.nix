@@ -33,10 +33,12 @@ let
 
   # The images of a workspace.
   #
-  # Gives: { images, all, units, plan, targets, description, parents }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
+  #   evaluation   what evaluation itself has built: tools, then description, then plan. Who builds
+  #                them first, in that order, never waits for a build while evaluating
   #   parents      builder and base: what Dockerfile.images begins with
   mkImages =
     {
@@ -75,6 +77,10 @@ let
         description
         parents
         ;
+      evaluation = {
+        tools = (partsFor system).toolsPlan;
+        inherit (build) description plan;
+      };
       all = (partsFor system).links {
         name = "images";
         entries = images;
@@ -97,7 +103,18 @@ let
       base-image = made.parents.base;
     };
 
-  # The outputs of a flake that has nothing but images: packages for each system.
+  # What else `mkImages` has made: for `assemble plan`, and for a driver.
+  detailsOf = made: {
+    inherit (made)
+      units
+      plan
+      targets
+      description
+      evaluation
+      ;
+  };
+
+  # The outputs of a flake that has nothing but images: packages for each system, and details.
   mkFlake =
     {
       src,
@@ -106,16 +123,20 @@ let
       ...
     }@arguments:
     let
-      forSystem =
-        system: packagesOf (mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; }));
+      forEach =
+        function:
+        builtins.listToAttrs (
+          map (name: {
+            inherit name;
+            value = function (
+              mkImages (removeAttrs arguments [ "buildSystems" ] // { system = name; })
+            );
+          }) buildSystems
+        );
     in
     {
-      packages = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = forSystem name;
-        }) buildSystems
-      );
+      packages = forEach packagesOf;
+      legacyPackages = forEach detailsOf;
     };
 in
 {
@@ -123,6 +144,7 @@ in
     mkImages
     mkFlake
     packagesOf
+    detailsOf
     partsFor
     ;
 }

@@ -1,8 +1,9 @@
 //! `assemble build`: builds images and says where they lie.
 
-use crate::nix::Nix;
+use crate::nix::{Nix, driven};
 use anyhow::{Context, Result, bail};
 use description::Description;
+use drive::schedule::Order;
 use image::layout::{Image, Layout};
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -27,9 +28,36 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// After a failure go on with what does not depend on it
+    #[arg(long, short)]
+    keep_going: bool,
+    /// Which of the ready derivations starts next
+    #[arg(long, value_name = "ORDER", value_enum, default_value = "longest-path")]
+    order: StartOrder,
+    /// Write what happens to a file as JSON lines; - is standard error
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// More arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
+}
+
+/// Which of the ready derivations starts next.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum StartOrder {
+    /// The one with the longest path to the end
+    LongestPath,
+    /// By name, as Nix does
+    Name,
+}
+
+impl From<StartOrder> for Order {
+    fn from(order: StartOrder) -> Self {
+        match order {
+            StartOrder::LongestPath => Self::LongestPath,
+            StartOrder::Name => Self::Name,
+        }
+    }
 }
 
 /// What is printed of one platform of one image.
@@ -60,9 +88,16 @@ pub fn run(args: Args) -> Result<()> {
         store: args.store.clone(),
         extra: args.nix.clone(),
     };
-    // A store elsewhere keeps its own links.
-    let link = args.store.is_none().then(|| links.join("image"));
-    let paths = nix.build(&flake, &attributes, link.as_deref())?;
+    let request = driven::Request {
+        nix: &nix,
+        flake: &flake,
+        attributes: &attributes,
+        links: &links,
+        keep_going: args.keep_going,
+        order: args.order.into(),
+        events: args.events.as_deref(),
+    };
+    let paths = request.build()?;
     let mut lines = Vec::new();
     for (name, path) in names.iter().zip(&paths) {
         let place = physical(path, args.store.as_deref());
