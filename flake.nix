@@ -36,10 +36,8 @@
         }
       );
 
-      # Every unit of the images' binaries, by its key in the plan.
-      legacyPackages = forEach (system: {
-        inherit (made.${system}) units plan description targets;
-      });
+      # Every unit of the images' binaries by its key in the plan, the plan, and so on.
+      legacyPackages = forEach (system: lib.detailsOf made.${system});
 
       checks = forEach (
         system:

@@ -96,16 +96,29 @@ in
     inherit (host) architecture;
   };
   inherit (build) units plan;
-  # What evaluation builds and reads (import from derivation). A binary cache that has the images but
-  # not this makes a cold machine fetch the toolchain and plan again.
-  evaluation = parts.links {
-    name = "evaluation";
-    entries = {
-      inherit (build) plan;
-      description = normalized;
-      tools-plan = parts.toolsPlan;
+  # What evaluation builds and reads (import from derivation), in the order in which it needs them. A binary cache
+  # that has the images but not this makes a cold machine fetch the toolchain and plan again.
+  evaluation =
+    let
+      stages = {
+        tools = parts.toolsPlan;
+        description = normalized;
+        inherit (build) plan;
+      };
+      crossPlans = builtins.listToAttrs (
+        map (name: {
+          name = "plan-${resolved.build.targets.${name}.architecture}";
+          value = (buildFor resolved.build.targets.${name}).plan;
+        }) (builtins.filter (name: name != host.platform) (builtins.attrNames resolved.build.targets))
+      );
+    in
+    stages
+    // {
+      all = parts.links {
+        name = "evaluation";
+        entries = stages // crossPlans;
+      };
     };
-  };
   inherit targets;
   description = normalized;
 }

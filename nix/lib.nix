@@ -33,11 +33,13 @@ let
 
   # The images of a workspace.
   #
-  # Gives: { images, all, evaluation, units, plan, targets, description, parents }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
-  #   evaluation   one derivation with a link to each output that evaluation reads
   #   units        key to derivation: every unit of the images' binaries
+  #   evaluation   what evaluation itself has built: tools, then description, then plan. Who builds
+  #                them first, in that order, never waits for a build while evaluating. In `all` there
+  #                is a link to each
   #   parents      builder and base: what Dockerfile.images begins with
   mkImages =
     {
@@ -76,14 +78,16 @@ let
         description
         parents
         ;
+      evaluation = build.evaluation // {
+        all = import ./lazy.nix {
+          name = "evaluation";
+          inherit system;
+          derivation = build.evaluation.all;
+        };
+      };
       all = (partsFor system).links {
         name = "images";
         entries = images;
-      };
-      evaluation = import ./lazy.nix {
-        name = "evaluation";
-        inherit system;
-        derivation = build.evaluation;
       };
     };
 
@@ -99,12 +103,23 @@ let
     // {
       images = made.all;
       default = made.all;
-      inherit (made) evaluation;
+      evaluation = made.evaluation.all;
       builder-image = made.parents.builder;
       base-image = made.parents.base;
     };
 
-  # The outputs of a flake that has nothing but images: packages for each system.
+  # What else `mkImages` has made: for `assemble plan`, and for a driver.
+  detailsOf = made: {
+    inherit (made)
+      units
+      plan
+      targets
+      description
+      evaluation
+      ;
+  };
+
+  # The outputs of a flake that has nothing but images: packages for each system, and details.
   mkFlake =
     {
       src,
@@ -113,16 +128,20 @@ let
       ...
     }@arguments:
     let
-      forSystem =
-        system: packagesOf (mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; }));
+      forEach =
+        function:
+        builtins.listToAttrs (
+          map (name: {
+            inherit name;
+            value = function (
+              mkImages (removeAttrs arguments [ "buildSystems" ] // { system = name; })
+            );
+          }) buildSystems
+        );
     in
     {
-      packages = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = forSystem name;
-        }) buildSystems
-      );
+      packages = forEach packagesOf;
+      legacyPackages = forEach detailsOf;
     };
 in
 {
@@ -130,6 +149,7 @@ in
     mkImages
     mkFlake
     packagesOf
+    detailsOf
     partsFor
     ;
 }

@@ -75,8 +75,14 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
+/// What shells give to a program that an interrupt has ended.
+const INTERRUPTED: u8 = 130;
+
 /// The code that docs/push.md gives to each sort of failure of a registry; 1 for all others.
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(drive::Error::Interrupted) = error.downcast_ref() {
+        return INTERRUPTED;
+    }
     let of_registry = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(cache::Error::Registry(inner)) => Some(inner.exit_code()),
         _ => cause.downcast_ref().map(registry::Error::exit_code),

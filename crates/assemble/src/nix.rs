@@ -1,17 +1,16 @@
 //! Runs Nix.
 
+mod arguments;
+mod config;
+pub mod driven;
+mod progress;
+
 use anyhow::{Context, Result, bail};
+pub use config::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// What every call needs, whatever the machine's nix.conf says: flakes, the sandbox, all cores.
-const SETTINGS: &str = "\
-extra-experimental-features = nix-command flakes
-sandbox = true
-max-jobs = auto
-";
 
 /// What `nix build --json` says of one installable.
 #[derive(Debug, Deserialize)]
@@ -32,7 +31,8 @@ pub struct Nix {
 }
 
 impl Nix {
-    /// Builds attributes of a flake; their store paths come in the order of `attributes`.
+    /// Builds attributes of a flake with `nix build`; their store paths come in the order of
+    /// `attributes`.
     ///
     /// `out_link`, if given, is where Nix keeps links to the results, so that they are not
     /// collected as garbage.
@@ -45,6 +45,7 @@ impl Nix {
         attributes: &[String],
         out_link: Option<&Path>,
     ) -> Result<Vec<PathBuf>> {
+        let config = self.config()?;
         let mut args: Vec<OsString> = vec!["build".into(), "--json".into()];
         match out_link {
             Some(link) => args.extend(["--out-link".into(), link.into()]),
@@ -59,7 +60,7 @@ impl Nix {
                 .iter()
                 .map(|name| format!("{flake}#{name}").into()),
         );
-        let text = self.read(args)?;
+        let text = read(&config, args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
         if built.len() != attributes.len() {
@@ -81,58 +82,32 @@ impl Nix {
     /// # Errors
     /// When Nix is not installed or fails; it has then shown why.
     pub fn read(&self, args: Vec<OsString>) -> Result<String> {
-        let program = program()?;
-        let what = args[0].to_string_lossy().into_owned();
-        let output = duct::cmd(&program, args)
-            .env("NIX_CONFIG", self.config(&program))
-            .stdout_capture()
-            .unchecked()
-            .run()
-            .context("cannot start nix")?;
-        if !output.status.success() {
-            bail!("nix {what} failed: {}", output.status);
-        }
-        Ok(String::from_utf8(output.stdout)?)
+        read(&self.config()?, args)
     }
 
-    /// The lines of nix.conf that every call gets through `NIX_CONFIG`.
-    pub fn config(&self, program: &Path) -> String {
-        format!("{}\n{}", settings(program), self.settings)
+    /// Where Nix is, and how it is set for these calls.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn config(&self) -> Result<Config> {
+        Config::read(&self.settings)
     }
 }
 
-/// Where the program `nix` is.
-///
-/// # Errors
-/// When it is not installed.
-pub fn program() -> Result<PathBuf> {
-    which::which("nix").context(
-        "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
-    )
-}
-
-/// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.
-fn settings(program: &Path) -> String {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    let caches = if has_only_the_default_cache(program) {
-        "substituters =\n"
-    } else {
-        ""
-    };
-    format!("{SETTINGS}{caches}{own}")
-}
-
-/// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every
-/// unit costs a request each, and a wait where it can't be reached.
-fn has_only_the_default_cache(program: &Path) -> bool {
-    let shown = duct::cmd!(program, "show-config")
-        .env("NIX_CONFIG", SETTINGS)
-        .stderr_null()
+fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
+    let what = args[0].to_string_lossy().into_owned();
+    let output = duct::cmd(&config.nix, args)
+        .env("NIX_CONFIG", &config.text)
+        .stdout_capture()
         .unchecked()
-        .read()
-        .unwrap_or_default();
-    let line = shown
-        .lines()
-        .find(|line| line.starts_with("substituters = "));
-    line == Some("substituters = https://cache.nixos.org/")
+        .before_spawn(|command| {
+            drive::process::end_with_parent(command);
+            Ok(())
+        })
+        .run()
+        .context("cannot start nix")?;
+    if !output.status.success() {
+        bail!("nix {what} failed: {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

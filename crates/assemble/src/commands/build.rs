@@ -3,9 +3,10 @@
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
-use crate::nix::Nix;
+use crate::nix::{Nix, driven};
 use anyhow::{Context, Result, bail};
 use description::Description;
+use drive::schedule::Order;
 use image::layout::{Image, Layout};
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -36,6 +37,15 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// After a failure go on with what does not depend on it
+    #[arg(long, short)]
+    keep_going: bool,
+    /// Which of the ready derivations starts next
+    #[arg(long, value_name = "ORDER", value_enum, default_value = "longest-path")]
+    order: StartOrder,
+    /// Write what happens to a file as JSON lines; - is standard error
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     #[command(flatten)]
     caches: CacheArgs,
     #[command(flatten)]
@@ -43,6 +53,24 @@ pub struct Args {
     /// More arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
+}
+
+/// Which of the ready derivations starts next.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum StartOrder {
+    /// The one with the longest path to the end
+    LongestPath,
+    /// By name, as Nix does
+    Name,
+}
+
+impl From<StartOrder> for Order {
+    fn from(order: StartOrder) -> Self {
+        match order {
+            StartOrder::LongestPath => Self::LongestPath,
+            StartOrder::Name => Self::Name,
+        }
+    }
 }
 
 /// What is printed of one platform of one image.
@@ -77,7 +105,12 @@ pub fn run(args: Args) -> Result<()> {
                 extra: args.nix.clone(),
                 settings: substituters.settings(),
             };
-            build_by_nix(&request, &nix)?
+            let way = Way {
+                keep_going: args.keep_going,
+                order: args.order.into(),
+                events: args.events.as_deref(),
+            };
+            build_by_nix(&request, &nix, &way)?
         }
         engine => engine::build(engine, &request)?,
     };
@@ -100,21 +133,36 @@ pub fn run(args: Args) -> Result<()> {
 /// When the engine fails.
 pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
     match engine {
-        Engine::Nix => build_by_nix(request, &Nix::default()),
+        Engine::Nix => build_by_nix(request, &Nix::default(), &Way::default()),
         engine => engine::build(engine, request),
     }
 }
 
-fn build_by_nix(request: &Request<'_>, nix: &Nix) -> Result<Vec<PathBuf>> {
+/// In what way Nix is driven.
+#[derive(Default)]
+struct Way<'a> {
+    keep_going: bool,
+    order: Order,
+    events: Option<&'a Path>,
+}
+
+fn build_by_nix(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     let flake = request.workspace.to_string_lossy();
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let links = request.workspace.join(LINKS);
     std::fs::create_dir_all(&links)
         .with_context(|| format!("cannot create {}", links.display()))?;
-    // A store elsewhere keeps its own links.
-    let link = nix.store.is_none().then(|| links.join("image"));
-    nix.build(&flake, &attributes, link.as_deref())
+    let driven = driven::Request {
+        nix,
+        flake: &flake,
+        attributes: &attributes,
+        links: &links,
+        keep_going: way.keep_going,
+        order: way.order,
+        events: way.events,
+    };
+    driven.build()
 }
 
 fn wanted(args: &Args) -> Result<Vec<String>> {

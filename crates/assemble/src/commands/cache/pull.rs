@@ -52,9 +52,9 @@ pub fn run(args: Args) -> Result<()> {
         return Ok(());
     };
     let paths = find_build(&args, name)?;
-    let program = crate::nix::program()?;
-    let mut command = Command::new("nix-store");
-    command.env("NIX_CONFIG", nix.config(&program));
+    let config = nix.config()?;
+    let mut command = Command::new(config.nix_store());
+    command.env("NIX_CONFIG", &config.text);
     command.args(args.work.store.iter().flat_map(|it| ["--store", it]));
     command
         .arg("--realise")

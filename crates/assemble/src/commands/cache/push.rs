@@ -227,9 +227,9 @@ impl Push<'_> {
         let key = self.key.path.display();
         let to =
             format!("{url}{separator}compression=zstd&parallel-compression=true&secret-key={key}");
-        let program = crate::nix::program()?;
-        let mut command = Command::new(&program);
-        command.env("NIX_CONFIG", nix.config(&program)).arg("copy");
+        let config = nix.config()?;
+        let mut command = Command::new(&config.nix);
+        command.env("NIX_CONFIG", &config.text).arg("copy");
         command.args(self.args.work.store.iter().flat_map(|it| ["--store", it]));
         command
             .args(["--to", &to])

@@ -1,0 +1,159 @@
+//! Shows a build to people (one line on a terminal) and to programs (JSON lines).
+
+use anyhow::{Context, Result};
+use drive::event::Event;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fs::File;
+use std::io::{IsTerminal, LineWriter, Write, stderr};
+use std::path::Path;
+use std::time::Duration;
+
+/// How many names of what builds fit on the line.
+const NAMES: usize = 3;
+
+/// Where events go.
+pub struct Progress {
+    bar: ProgressBar,
+    events: Option<Box<dyn Write>>,
+    /// The last number of ended builds that programs were told.
+    told: Option<usize>,
+}
+
+impl Progress {
+    /// Shows progress if standard error is a terminal; `events`, if given, gets JSON lines, `-` being
+    /// standard error itself.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub fn new(events: Option<&Path>) -> Result<Self> {
+        let to_stderr = events == Some(Path::new("-"));
+        let bar = match stderr().is_terminal() && !to_stderr {
+            true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+            false => ProgressBar::hidden(),
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Ok(Self {
+            bar,
+            events: match events {
+                None => None,
+                Some(_) if to_stderr => Some(Box::new(stderr())),
+                Some(path) => Some(Box::new(LineWriter::new(
+                    File::create(path)
+                        .with_context(|| format!("cannot write events to {}", path.display()))?,
+                ))),
+            },
+            told: None,
+        })
+    }
+
+    /// Shows what is going on while nothing is known that could be counted.
+    pub fn phase(&self, text: &str) {
+        self.bar.enable_steady_tick(Duration::from_millis(120));
+        self.bar.set_message(text.to_owned());
+    }
+
+    /// Shows an event.
+    pub fn show(&mut self, event: &Event) {
+        self.tell(event);
+        match event {
+            Event::Fetched { path, from, .. } => {
+                let name = drive::closure::name_of(path);
+                self.bar.set_message(format!("fetched {name} from {from}"));
+            }
+            Event::Progress {
+                done,
+                of,
+                running,
+                left,
+            } => self.bar.set_message(line(*done, *of, running, *left)),
+            Event::Failed {
+                name, message, log, ..
+            } => self
+                .bar
+                .suspend(|| eprint!("{}", failure(name, message, log))),
+            _ => {}
+        }
+    }
+
+    /// Writes the event for programs. Where the build stands they are told when something has ended.
+    fn tell(&mut self, event: &Event) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        if let Event::Progress { done, .. } = event {
+            if self.told.replace(*done) == Some(*done) {
+                return;
+            }
+        }
+        if let Ok(text) = serde_json::to_string(event) {
+            // Who has stopped listening is no reason to stop building.
+            let _ = writeln!(events, "{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn line(done: usize, of: usize, running: &[String], left: f64) -> String {
+    let width = of.to_string().len();
+    let mut names: Vec<&str> = running.iter().take(NAMES).map(String::as_str).collect();
+    let more = format!("{} more", running.len().saturating_sub(NAMES));
+    if running.len() > NAMES {
+        names.push(&more);
+    }
+    let left = clock(left);
+    format!("{done:>width$}/{of} · {left} left · {}", names.join(", "))
+}
+
+/// Seconds as people say them.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// The whole of a failure: what the builder wrote, and Nix's reason.
+fn failure(name: &str, message: &str, log: &str) -> String {
+    let mut text = log.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Newer versions of Nix repeat the end of the log in their reason.
+    let reason = match log.is_empty() {
+        true => message,
+        false => message.lines().next().unwrap_or_default(),
+    };
+    text + &format!("{name}: {}\n", reason.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_runs_and_how_long() {
+        let names = ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(
+            line(7, 120, &names, 83.2),
+            "  7/120 · 1 min 24 s left · a, b, c, 1 more"
+        );
+        assert_eq!(clock(0.2), "1 s");
+        assert_eq!(clock(7260.0), "2 h 01 min");
+    }
+
+    #[test]
+    fn a_failure_is_shown_whole_and_said_once() {
+        let message = "error: builder failed\n       last 10 log lines:\n       > x";
+        assert_eq!(failure("a", message, "x\n"), "x\na: builder failed\n");
+        assert_eq!(failure("a", "no builder", ""), "a: no builder\n");
+    }
+}

@@ -1,0 +1,194 @@
+//! `assemble build` on a small flake, in a store of its own, with the machine's shell as builder.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const SETTINGS: &str = "\
+experimental-features = nix-command flakes
+sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64
+substituters =
+";
+
+struct Workspace {
+    directory: tempfile::TempDir,
+}
+
+impl Workspace {
+    /// A workspace whose only image is what a shell script makes. None where Nix can't build; says so.
+    fn new(test: &str, script: &str) -> Option<Self> {
+        let workspace = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        workspace.write(
+            "images.toml",
+            "version = 1\n[images.app]\nbinaries = [\"app\"]\n",
+        );
+        workspace.describe(": > $out");
+        let trial = workspace.nix(&["build", "--no-link"]);
+        if !trial.status.success() {
+            let why = String::from_utf8_lossy(&trial.stderr);
+            eprintln!("SKIPPED: {test}: Nix can't build here: {}", why.trim());
+            return None;
+        }
+        workspace.describe(script);
+        Some(workspace)
+    }
+
+    fn describe(&self, script: &str) {
+        let flake = format!(
+            r#"{{ outputs = {{ self }}: {{ packages.x86_64-linux.app-image = derivation {{
+                name = "app-image";
+                system = "x86_64-linux";
+                builder = "/bin/sh";
+                args = [ "-c" "{script}" ];
+            }}; }}; }}"#
+        );
+        self.write("flake.nix", &flake);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let sources = self.sources();
+        std::fs::create_dir_all(&sources).unwrap();
+        std::fs::write(sources.join(name), text).unwrap();
+    }
+
+    fn sources(&self) -> PathBuf {
+        self.directory.path().join("workspace")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn nix(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("nix");
+        let flake = format!("path:{}#app-image", self.sources().display());
+        command.args(arguments).arg("--store").arg(self.store());
+        command.arg(flake).env("NIX_CONFIG", SETTINGS);
+        command.output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+        command.arg("build").arg("--store").arg(self.store());
+        command.args(arguments);
+        command.current_dir(self.sources());
+        command.env("NIX_CONFIG", SETTINGS);
+        command.env("XDG_STATE_HOME", self.directory.path().join("state"));
+        command
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+/// A script that never ends, told from others by its marker.
+fn endless(marker: &str) -> String {
+    format!(": {marker}; while :; do sleep 1; done")
+}
+
+/// Whether a process runs whose arguments hold the marker.
+fn runs(marker: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(marker))
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: the child has not been waited for, so the process id is its own.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+}
+
+#[test]
+fn a_killed_build_leaves_no_builder() {
+    let marker = format!("killed-{}", std::process::id());
+    let Some(workspace) = Workspace::new("a_killed_build_leaves_no_builder", &endless(&marker))
+    else {
+        return;
+    };
+    let mut build = workspace.start(&[]);
+    wait_until("the builder starts", || runs(&marker));
+    signal(&build, libc::SIGKILL);
+    build.wait().unwrap();
+    wait_until("the builder ends", || !runs(&marker));
+    // The next build gets the lock.
+    workspace.describe("echo again >&2; exit 1");
+    let output = workspace.command(&[]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("again"));
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_builder() {
+    let marker = format!("interrupted-{}", std::process::id());
+    let Some(workspace) =
+        Workspace::new("an_interrupted_build_leaves_no_builder", &endless(&marker))
+    else {
+        return;
+    };
+    let mut build = workspace.start(&[]);
+    wait_until("the builder starts", || runs(&marker));
+    signal(&build, libc::SIGINT);
+    let status = build.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(!runs(&marker), "the builder outlived the interrupt");
+}
+
+#[test]
+fn a_failure_is_shown_whole_and_recorded() {
+    let script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i. >&2; done; exit 3";
+    let Some(workspace) = Workspace::new("a_failure_is_shown_whole_and_recorded", script) else {
+        return;
+    };
+    let output = workspace.command(&["--events", "events"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("line 1.\n") && said.contains("line 40.\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("error: 1 failed: app-image; 0 of 1 not built"),
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
+    let events = std::fs::read_to_string(workspace.sources().join("events")).unwrap();
+    let names: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|event| event["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["planned", "started", "progress", "failed", "done"]);
+    assert!(workspace.sources().join(".crateyard/build.json").exists());
+}
+
+#[test]
+fn what_the_driver_does_not_know_is_left_to_nix_and_said() {
+    let test = "what_the_driver_does_not_know_is_left_to_nix_and_said";
+    let Some(workspace) = Workspace::new(test, "exit 3") else {
+        return;
+    };
+    let output = workspace.command(&["--", "--rebuild"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.starts_with("note: `nix build` builds in its own order: the driver does not know the argument \"--rebuild\""),
+        "{said}"
+    );
+    let builders = "builders = ssh://elsewhere x86_64-linux\nmax-jobs = 1\n";
+    let mut command = workspace.command(&[]);
+    command.env("NIX_CONFIG", format!("{SETTINGS}{builders}"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it has other machines to build on"), "{said}");
+}

@@ -1,0 +1,220 @@
+//! All derivations that some derivations are made of.
+
+use crate::aterm::{self, Derivation};
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A store, as far as reading its files goes.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// What `--store` is given; none for the machine's own.
+    pub uri: Option<String>,
+}
+
+impl Store {
+    /// Where a store path lies: a store that is a directory has `/nix/store` below it.
+    pub fn physical(&self, path: &str) -> PathBuf {
+        match &self.uri {
+            Some(root) if root.starts_with('/') => {
+                Path::new(root).join(path.trim_start_matches('/'))
+            }
+            _ => PathBuf::from(path),
+        }
+    }
+}
+
+/// A derivation and what it is made of.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The path of its `.drv` file in the store.
+    pub path: String,
+    /// What it says.
+    pub derivation: Derivation,
+    /// The nodes that it uses, by index.
+    pub inputs: Vec<usize>,
+}
+
+impl Node {
+    /// The derivation's name.
+    pub fn name(&self) -> &str {
+        name_of(&self.path)
+    }
+
+    /// The store paths of its outputs.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.derivation.outputs.values();
+        outputs.map(|output| output.path.as_str())
+    }
+}
+
+/// `/nix/store/HASH-NAME.drv` gives `NAME`; so does an output's path.
+pub fn name_of(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split_once('-').map_or(file, |(_, name)| name);
+    name.strip_suffix(".drv").unwrap_or(name)
+}
+
+/// A closure of derivations.
+#[derive(Clone, Debug, Default)]
+pub struct Closure {
+    /// Every derivation, once.
+    pub nodes: Vec<Node>,
+    /// The derivations that are wanted, by index.
+    pub roots: Vec<usize>,
+}
+
+impl Closure {
+    /// Reads the `.drv` files that `roots` (paths of `.drv` files) are made of.
+    ///
+    /// # Errors
+    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    pub fn read(store: &Store, roots: &[String]) -> Result<Self> {
+        let mut closure = Self::default();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut pending: Vec<String> = roots.to_vec();
+        while let Some(path) = pending.pop() {
+            if known.contains_key(&path) {
+                continue;
+            }
+            let derivation = read(store, &path)?;
+            pending.extend(derivation.input_derivations.keys().cloned());
+            known.insert(path.clone(), closure.nodes.len());
+            closure.nodes.push(Node {
+                path,
+                derivation,
+                inputs: Vec::new(),
+            });
+        }
+        for node in &mut closure.nodes {
+            let inputs = node.derivation.input_derivations.keys();
+            node.inputs = inputs.map(|path| known[path]).collect();
+        }
+        closure.roots = roots.iter().map(|path| known[path]).collect();
+        Ok(closure)
+    }
+
+    /// All output paths.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().flat_map(Node::outputs)
+    }
+
+    /// The nodes that must be built (or fetched) so that the roots' outputs are there: those of
+    /// which an output is wanted and missing. What is only needed to build what exists is not
+    /// among them.
+    pub fn missing(&self, valid: &BTreeSet<String>) -> BTreeSet<usize> {
+        let mut missing = BTreeSet::new();
+        let mut pending: Vec<(usize, Vec<&str>)> = self
+            .roots
+            .iter()
+            .map(|&root| (root, self.nodes[root].outputs().collect()))
+            .collect();
+        while let Some((index, wanted)) = pending.pop() {
+            if wanted.iter().all(|path| valid.contains(*path)) || !missing.insert(index) {
+                continue;
+            }
+            for &input in &self.nodes[index].inputs {
+                pending.push((input, self.used(index, input)));
+            }
+        }
+        missing
+    }
+
+    /// The output paths of `input` that `index` uses.
+    fn used(&self, index: usize, input: usize) -> Vec<&str> {
+        let input = &self.nodes[input];
+        let names = &self.nodes[index].derivation.input_derivations[&input.path];
+        let outputs = &input.derivation.outputs;
+        names
+            .iter()
+            .filter_map(|name| outputs.get(name))
+            .map(|output| output.path.as_str())
+            .collect()
+    }
+
+    /// Name to `.drv` paths, sorted.
+    pub fn by_name(&self) -> BTreeMap<String, Vec<String>> {
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for node in &self.nodes {
+            let paths = all.entry(node.name().to_owned()).or_default();
+            paths.push(node.path.clone());
+        }
+        all.values_mut().for_each(|paths| paths.sort());
+        all
+    }
+}
+
+/// Reads one `.drv` file.
+///
+/// # Errors
+/// When it is missing or damaged, or has outputs whose paths nobody knows yet.
+pub fn read(store: &Store, path: &str) -> Result<Derivation> {
+    let place = store.physical(path);
+    let text = fs::read(&place).map_err(|source| Error::Unreadable {
+        path: place.clone(),
+        source,
+    })?;
+    let derivation = aterm::parse(&text).map_err(|(message, position)| Error::Malformed {
+        path: place,
+        message,
+        position,
+    })?;
+    if derivation.outputs.values().any(|o| o.path.is_empty()) {
+        return Err(Error::FloatingOutput {
+            path: path.to_owned(),
+        });
+    }
+    Ok(derivation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aterm::Output;
+
+    fn node(name: &str, inputs: &[usize]) -> Node {
+        let output = Output {
+            path: format!("/nix/store/o-{name}"),
+            ..Output::default()
+        };
+        let path = |name: &str| format!("/nix/store/d-{name}.drv");
+        let input = |index: &usize| (path(&index.to_string()), vec!["out".to_owned()]);
+        Node {
+            path: path(name),
+            derivation: Derivation {
+                outputs: [("out".to_owned(), output)].into(),
+                input_derivations: inputs.iter().map(input).collect(),
+                ..Derivation::default()
+            },
+            inputs: inputs.to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_only_existing_outputs_need_is_not_missing() {
+        // 0 needs 1 and 2; 2 needs 3.
+        let nodes = vec![
+            node("0", &[1, 2]),
+            node("1", &[]),
+            node("2", &[3]),
+            node("3", &[]),
+        ];
+        let closure = Closure {
+            nodes,
+            roots: vec![0],
+        };
+        let valid = |names: &[&str]| -> BTreeSet<String> {
+            names.iter().map(|n| format!("/nix/store/o-{n}")).collect()
+        };
+        assert_eq!(closure.missing(&valid(&[])), [0, 1, 2, 3].into());
+        assert_eq!(closure.missing(&valid(&["2"])), [0, 1].into());
+        assert_eq!(closure.missing(&valid(&["0"])), BTreeSet::new());
+    }
+
+    #[test]
+    fn names_come_from_paths() {
+        assert_eq!(name_of("/nix/store/abc-serde-1.0.219.drv"), "serde-1.0.219");
+        assert_eq!(name_of("/nix/store/abc-serde-1.0.219"), "serde-1.0.219");
+    }
+}

@@ -1,0 +1,435 @@
+//! Builds what is missing.
+
+mod caches;
+mod pool;
+mod sharing;
+
+pub use sharing::Sharing;
+
+use crate::closure::{Closure, Node};
+use crate::durations::Durations;
+use crate::event::Event;
+use crate::guess;
+use crate::reason::Reasons;
+use crate::record::{Entry, Fetch, Outcome, Span};
+use crate::schedule::{Graph, Order, Queue, Task};
+use crate::serve::{Built, Launch};
+use crate::{Error, Result};
+use pool::{Job, Message, Pool};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often people are told where the build stands, and an interrupt is looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// Downloads wait for a network, not for cores.
+const DOWNLOADS: usize = 8;
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How Nix is started.
+    pub launch: Launch,
+    /// Builds at once.
+    pub jobs: usize,
+    /// The machine's cores.
+    pub cores: usize,
+    /// How the cores are shared between builds.
+    pub sharing: Sharing,
+    /// Which ready derivation starts next.
+    pub order: Order,
+    /// Whether to go on after a failure with what does not depend on it.
+    pub keep_going: bool,
+    /// Whether Nix has caches to ask.
+    pub has_caches: bool,
+}
+
+/// What a build needs besides its settings.
+pub struct Context<'a> {
+    /// When all began: times of events are relative to it.
+    pub beginning: Instant,
+    /// What is known about durations; grows.
+    pub durations: &'a mut Durations,
+    /// Name to `.drv` paths of the last build.
+    pub previous: &'a BTreeMap<String, Vec<String>>,
+    /// Becomes true when the build is to stop.
+    pub interrupted: &'a AtomicBool,
+    /// Is told what happens.
+    pub observe: &'a mut dyn FnMut(&Event),
+}
+
+impl Context<'_> {
+    fn now(&self) -> f64 {
+        self.beginning.elapsed().as_secs_f64()
+    }
+
+    fn stop_if_interrupted(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+}
+
+/// What a build did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was to be built, in the order in which it started.
+    pub units: Vec<Entry>,
+    /// What came from caches.
+    pub fetched: Vec<Fetch>,
+    /// Name to `.drv` paths of the whole closure.
+    pub derivations: BTreeMap<String, Vec<String>>,
+    /// The output paths of the roots, in their order.
+    pub outputs: Vec<Vec<String>>,
+}
+
+impl Report {
+    /// How many ended like this.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        let ended = self.units.iter().filter(|unit| unit.outcome == outcome);
+        ended.count()
+    }
+
+    /// Whether all roots are there.
+    pub fn is_complete(&self) -> bool {
+        self.units.iter().all(|u| u.outcome == Outcome::Built)
+    }
+}
+
+/// Builds the outputs of `.drv` files. Call it from a thread that lives to the end of the program:
+/// Nix's processes end with it.
+///
+/// # Errors
+/// When Nix can't be run or the build is interrupted. A derivation that fails is no error: the
+/// report has it.
+pub fn build(settings: &Settings, roots: &[String], context: &mut Context) -> Result<Report> {
+    let store = &settings.launch.store;
+    let closure = Closure::read(store, roots)?;
+    let mut keeper = settings.launch.start(1, 1)?;
+    keeper.greet()?;
+    // Derivations and outputs are safe from garbage collection while the keeper lives.
+    let derivations = closure.nodes.iter().map(|node| node.path.as_str());
+    let paths: Vec<&str> = closure.outputs().chain(derivations).collect();
+    let valid = keeper.valid_paths(paths.iter().copied(), false, &mut |_| {})?;
+    let mut report = Report {
+        outputs: outputs_of_roots(&closure),
+        ..Report::default()
+    };
+    let mut missing = closure.missing(&valid);
+    if missing.is_empty() {
+        return Ok(report);
+    }
+    report.derivations = closure.by_name();
+    if settings.has_caches {
+        report.fetched = caches::fetch(settings, roots, context)?;
+        let valid = keeper.valid_paths(paths.iter().copied(), false, &mut |_| {})?;
+        missing = closure.missing(&valid);
+    }
+    let fetched = report.fetched.len();
+    report.units = Build::new(settings, &closure, &missing, context)?.run(context, fetched)?;
+    Ok(report)
+}
+
+fn outputs_of_roots(closure: &Closure) -> Vec<Vec<String>> {
+    let roots = closure.roots.iter().map(|&root| &closure.nodes[root]);
+    let outputs = roots.map(|node| node.outputs().map(str::to_owned).collect());
+    outputs.collect()
+}
+
+/// A build that runs.
+struct Running {
+    task: usize,
+    slot: usize,
+    entry: usize,
+    since: Instant,
+}
+
+struct Build<'a> {
+    settings: &'a Settings,
+    graph: Graph,
+    /// Of each task: the derivation, and the names of its outputs.
+    tasks: Vec<&'a Node>,
+    queue: Queue,
+    pool: Pool<'a>,
+    /// Worker to what it builds.
+    running: HashMap<usize, Running>,
+    /// What is not done yet, in seconds.
+    work_left: f64,
+    done: usize,
+    entries: Vec<Entry>,
+    /// Entries of tasks that have not started, by task.
+    waiting: HashMap<usize, Entry>,
+    /// Nothing more is started.
+    stopping: bool,
+}
+
+impl<'a> Build<'a> {
+    fn new(
+        settings: &'a Settings,
+        closure: &'a Closure,
+        missing: &BTreeSet<usize>,
+        context: &Context,
+    ) -> Result<Self> {
+        let store = &settings.launch.store;
+        let task_of: HashMap<usize, usize> = missing.iter().copied().zip(0..).collect();
+        let nodes: Vec<_> = missing.iter().map(|&node| &closure.nodes[node]).collect();
+        let tasks = nodes.iter().map(|node| Task {
+            name: node.name().to_owned(),
+            inputs: node
+                .inputs
+                .iter()
+                .filter_map(|input| task_of.get(input).copied())
+                .collect(),
+            seconds: context
+                .durations
+                .seconds(node.name())
+                .unwrap_or_else(|| guess::seconds(store, node)),
+        });
+        let graph = Graph::new(tasks.collect())?;
+        let reasons = Reasons {
+            store,
+            closure,
+            previous: context.previous,
+        };
+        let entry = |task: usize| entry(&graph, &nodes, task, &reasons);
+        Ok(Self {
+            waiting: (0..nodes.len()).map(|task| (task, entry(task))).collect(),
+            queue: Queue::new(&graph, settings.order),
+            pool: Pool::new(&settings.launch),
+            work_left: graph.work(),
+            settings,
+            graph,
+            tasks: nodes,
+            running: HashMap::new(),
+            done: 0,
+            entries: Vec::new(),
+            stopping: false,
+        })
+    }
+
+    fn run(mut self, context: &mut Context, fetched: usize) -> Result<Vec<Entry>> {
+        (context.observe)(&Event::Planned {
+            to_build: self.tasks.len(),
+            to_fetch: fetched,
+            jobs: self.settings.jobs,
+            work: self.graph.work(),
+            longest_path: self.graph.longest_path(),
+        });
+        loop {
+            while !self.stopping && self.start_next(context)? {}
+            if self.running.is_empty() {
+                break;
+            }
+            (context.observe)(&self.progress());
+            match self.pool.wait(TICK) {
+                Some(Message::Built { worker, result }) => self.end(worker, result, context),
+                Some(Message::Fetched { .. } | Message::Said(_)) | None => {}
+            }
+            context.stop_if_interrupted()?;
+        }
+        let mut left: Vec<(usize, Entry)> = self.waiting.into_iter().collect();
+        left.sort_by_key(|(task, _)| *task);
+        self.entries
+            .extend(left.into_iter().map(|(_, entry)| entry));
+        Ok(self.entries)
+    }
+
+    /// Starts the next ready derivation for which there is room.
+    fn start_next(&mut self, context: &mut Context) -> Result<bool> {
+        let (building, downloading) = self.load();
+        let room = building < self.settings.jobs;
+        let room_to_download = downloading < DOWNLOADS;
+        let tasks = &self.tasks;
+        let fits = |task: usize| match tasks[task].derivation.is_fixed() {
+            true => room_to_download,
+            false => room,
+        };
+        let Some(task) = self.queue.take(fits) else {
+            return Ok(false);
+        };
+        let cores = self.cores_for(task, building);
+        let slot = self.free_slot(task);
+        let worker = self.pool.idle(cores)?;
+        let node = self.tasks[task];
+        self.pool.give(
+            worker,
+            Job::Build {
+                derivation: node.path.clone(),
+                outputs: node.derivation.outputs.keys().cloned().collect(),
+            },
+        );
+        let at = context.now();
+        let mut entry = self.waiting.remove(&task).unwrap_or_else(|| unreachable!());
+        entry.span.start = at;
+        entry.slot = slot;
+        entry.cores = cores;
+        (context.observe)(&Event::Started {
+            name: entry.name.clone(),
+            derivation: entry.derivation.clone(),
+            slot,
+            cores,
+            at,
+        });
+        self.entries.push(entry);
+        let running = Running {
+            task,
+            slot,
+            entry: self.entries.len() - 1,
+            since: Instant::now(),
+        };
+        self.running.insert(worker, running);
+        Ok(true)
+    }
+
+    /// How many derivations are building, and how many are downloads.
+    fn load(&self) -> (usize, usize) {
+        let downloads = self.running.values().filter(|r| self.is_download(r.task));
+        let downloading = downloads.count();
+        (self.running.len() - downloading, downloading)
+    }
+
+    fn is_download(&self, task: usize) -> bool {
+        self.tasks[task].derivation.is_fixed()
+    }
+
+    /// Downloads have slots of their own, after those that build.
+    fn free_slot(&self, task: usize) -> usize {
+        let first = match self.is_download(task) {
+            true => self.settings.jobs,
+            false => 0,
+        };
+        let taken: BTreeSet<usize> = self.running.values().map(|r| r.slot).collect();
+        (first..)
+            .find(|slot| !taken.contains(slot))
+            .unwrap_or(first)
+    }
+
+    fn cores_for(&self, task: usize, building: usize) -> usize {
+        if self.is_download(task) {
+            return 1;
+        }
+        let others = self.queue.ready_tasks().filter(|&t| !self.is_download(t));
+        sharing::Moment {
+            cores: self.settings.cores,
+            jobs: self.settings.jobs,
+            running: building,
+            ready: others.count(),
+            path: self.graph.remaining(task),
+            work: self.work_left,
+        }
+        .share(self.settings.sharing)
+    }
+
+    fn end(&mut self, worker: usize, result: pool::Ended, context: &mut Context) {
+        let Some(running) = self.running.remove(&worker) else {
+            return;
+        };
+        let task = running.task;
+        let at = context.now();
+        let seconds = running.since.elapsed().as_secs_f64();
+        self.work_left -= self.graph.tasks()[task].seconds;
+        self.done += 1;
+        let entry = &mut self.entries[running.entry];
+        entry.span.end = at;
+        let (name, derivation) = (entry.name.clone(), entry.derivation.clone());
+        match result.built {
+            Built::Done => {
+                entry.outcome = Outcome::Built;
+                // How long a download takes says nothing about the next.
+                if !self.tasks[task].derivation.is_fixed() {
+                    context.durations.remember(&name, seconds);
+                }
+                self.queue.finish(&self.graph, task);
+                (context.observe)(&Event::Finished {
+                    name,
+                    derivation,
+                    seconds,
+                    at,
+                });
+            }
+            Built::Failed { message } => {
+                entry.outcome = Outcome::Failed;
+                (context.observe)(&Event::Failed {
+                    name: name.clone(),
+                    derivation,
+                    message,
+                    log: result.log,
+                    at,
+                });
+                self.stopping |= !self.settings.keep_going;
+                self.skip_dependents(task, &name, context);
+            }
+        }
+    }
+
+    fn skip_dependents(&mut self, task: usize, because: &str, context: &mut Context) {
+        for lost in self.queue.fail(&self.graph, task) {
+            let lost = &self.graph.tasks()[lost];
+            self.work_left -= lost.seconds;
+            (context.observe)(&Event::Skipped {
+                name: lost.name.clone(),
+                because: because.to_owned(),
+            });
+        }
+    }
+
+    fn progress(&self) -> Event {
+        let elapsed = |r: &Running| r.since.elapsed().as_secs_f64();
+        let mut running: Vec<&Running> = self.running.values().collect();
+        running.sort_by_key(|r| r.since);
+        let spent: f64 = running
+            .iter()
+            .map(|r| elapsed(r).min(self.graph.tasks()[r.task].seconds))
+            .sum();
+        let paths_that_run = running.iter().map(|r| {
+            self.graph.remaining(r.task) - elapsed(r).min(self.graph.tasks()[r.task].seconds)
+        });
+        let paths_that_wait = self.queue.ready_tasks().map(|t| self.graph.remaining(t));
+        let longest = paths_that_run.chain(paths_that_wait).fold(0.0, f64::max);
+        let work = (self.work_left - spent).max(0.0) / self.settings.jobs as f64;
+        Event::Progress {
+            done: self.done,
+            of: self.tasks.len(),
+            running: running
+                .iter()
+                .map(|r| self.graph.tasks()[r.task].name.clone())
+                .collect(),
+            left: longest.max(work),
+        }
+    }
+}
+
+/// What is known of a task before it starts.
+fn entry(graph: &Graph, nodes: &[&Node], task: usize, reasons: &Reasons) -> Entry {
+    let inputs = graph.tasks()[task].inputs.iter();
+    Entry {
+        name: nodes[task].name().to_owned(),
+        derivation: nodes[task].path.clone(),
+        kind: kind(nodes[task]),
+        outcome: Outcome::Skipped,
+        span: Span::default(),
+        slot: 0,
+        cores: 0,
+        expected: graph.tasks()[task].seconds,
+        inputs: inputs.map(|&input| nodes[input].path.clone()).collect(),
+        reason: reasons.of(nodes[task]),
+        critical: false,
+    }
+}
+
+/// What a derivation is to people.
+fn kind(node: &Node) -> String {
+    if node.derivation.is_fixed() {
+        return "download".to_owned();
+    }
+    let action = guess::unit_of(&node.derivation).map(|unit| unit.action);
+    match action {
+        None => "other".to_owned(),
+        Some(unit::Action::RunBuildScript { .. }) => "build-script-run".to_owned(),
+        Some(unit::Action::Compile { target, .. }) => serde_json::to_value(target.kind)
+            .ok()
+            .and_then(|kind| kind.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+    }
+}

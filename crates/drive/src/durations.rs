@@ -1,0 +1,197 @@
+//! How long derivations took on this machine, by name.
+//!
+//! A name outlives an edit, so what was measured before it tells about the time after it. Kept in
+//! one JSON file below `$XDG_STATE_HOME`; never in a store.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The version of the file.
+const FORMAT: u32 = 1;
+
+/// How much a new measurement counts against the old ones: other work on the machine disturbs it.
+const WEIGHT_OF_NEW: f64 = 0.5;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    seconds: BTreeMap<String, f64>,
+}
+
+/// What is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Durations {
+    seconds: BTreeMap<String, f64>,
+    /// What was measured since the file was read.
+    measured: BTreeMap<String, f64>,
+}
+
+/// Where the machine keeps them.
+pub fn default_path() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    Some(state?.join("crateyard/durations.json"))
+}
+
+impl Durations {
+    /// Reads a file. One that is not there, or that another version wrote, holds nothing.
+    ///
+    /// # Errors
+    /// When it is there and can't be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(state(path, error)),
+        };
+        let file = serde_json::from_slice::<File>(&text).ok();
+        let known = file.filter(|file| file.version == FORMAT);
+        Ok(Self {
+            seconds: known.map(|file| file.seconds).unwrap_or_default(),
+            measured: BTreeMap::new(),
+        })
+    }
+
+    /// Remembers how long something took.
+    pub fn remember(&mut self, name: &str, seconds: f64) {
+        self.measured.insert(name.to_owned(), seconds);
+    }
+
+    /// How long something took; of another version of the same package, if this one is not known.
+    pub fn seconds(&self, name: &str) -> Option<f64> {
+        if let Some(seconds) = self.measured.get(name).or_else(|| self.seconds.get(name)) {
+            return Some(*seconds);
+        }
+        let wanted = without_version(name)?;
+        // Names that begin alike lie side by side.
+        let from = self.seconds.range(wanted.0.to_owned()..);
+        from.take_while(|(other, _)| other.starts_with(wanted.0))
+            .filter(|(other, _)| without_version(other) == Some(wanted))
+            .map(|(_, seconds)| *seconds)
+            .last()
+    }
+
+    /// Adds what was measured to the file, atomically. What another process has added meanwhile
+    /// stays, unless both do so in the same moment.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn save(&mut self, path: &Path) -> Result<()> {
+        if self.measured.is_empty() {
+            return Ok(());
+        }
+        let mut all = Self::read(path)?.seconds;
+        for (name, new) in std::mem::take(&mut self.measured) {
+            let seconds = match all.get(&name) {
+                Some(old) => old + WEIGHT_OF_NEW * (new - old),
+                None => new,
+            };
+            let milliseconds = (seconds * 1e3).round() / 1e3;
+            all.insert(name, milliseconds);
+        }
+        self.seconds = all.clone();
+        let file = File {
+            version: FORMAT,
+            seconds: all,
+        };
+        write_json(path, &file)
+    }
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
+    let write = || {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer(&mut file, document)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| state(path, error))
+}
+
+fn state(path: &Path, source: std::io::Error) -> Error {
+    Error::State {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// What stands before and after the version in a unit's name: `ring-0.17.14-build-script-run`
+/// gives `ring-` and `-build-script-run`.
+fn without_version(name: &str) -> Option<(&str, &str)> {
+    let mut starts = name.match_indices('-').map(|(dash, _)| dash + 1);
+    let start = starts.rfind(|&start| is_version(&name[start..]))?;
+    let rest = &name[start..];
+    let end = rest.find("-build-script").or_else(|| {
+        let dash = rest.find('-')?;
+        rest[dash + 1..].starts_with("bin").then_some(dash)
+    });
+    Some((&name[..start], end.map_or("", |end| &rest[end..])))
+}
+
+/// Whether a text begins with a number, a dot and a number.
+fn is_version(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let major = digits(text);
+    let rest = &text[major..];
+    major > 0 && rest.starts_with('.') && digits(&rest[1..]) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_the_next_best() {
+        let mut durations = Durations::default();
+        for (name, seconds) in [
+            ("serde-1.0.218", 3.0),
+            ("serde_json-1.0.1", 9.0),
+            ("ring-0.17.1", 1.0),
+            ("ring-0.17.1-build-script-run", 5.0),
+        ] {
+            durations.seconds.insert(name.into(), seconds);
+        }
+        assert_eq!(durations.seconds("serde-1.0.219"), Some(3.0));
+        assert_eq!(durations.seconds("ring-0.17.14"), Some(1.0));
+        assert_eq!(
+            durations.seconds("ring-0.17.14-build-script-run"),
+            Some(5.0)
+        );
+        assert_eq!(durations.seconds("tokio-1.0.0"), None);
+        assert_eq!(durations.seconds("layer-gateway"), None);
+    }
+
+    #[test]
+    fn a_file_keeps_what_others_added_and_survives_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state/durations.json");
+        let mut first = Durations::read(&path).unwrap();
+        let mut second = Durations::read(&path).unwrap();
+        first.remember("a-1.0.0", 2.0);
+        first.save(&path).unwrap();
+        second.remember("b-1.0.0", 3.0);
+        second.remember("a-1.0.0", 4.0);
+        second.save(&path).unwrap();
+        let both = Durations::read(&path).unwrap();
+        assert_eq!(both.seconds("a-1.0.0"), Some(3.0));
+        assert_eq!(both.seconds("b-1.0.0"), Some(3.0));
+        fs::write(&path, "{\"version\":1,\"seco").unwrap();
+        let none = Durations::read(&path).unwrap();
+        assert_eq!(none.seconds("a-1.0.0"), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! How long a derivation may take that nobody has timed yet: by the size of its source.
+
+use crate::aterm::Derivation;
+use crate::closure::{Node, Store};
+use flate2::read::GzDecoder;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use unit::{Action, TargetKind, Unit};
+
+/// Starting a cell, unpacking, registering.
+const LEAST: f64 = 0.1;
+/// What is neither a unit nor a download: layers, images, plans.
+const OTHER: f64 = 0.5;
+/// Linking a program.
+const LINKING: f64 = 1.0;
+/// A C file is compiled without an optimizer's whole view, a Rust crate with it.
+const PER_RUST_BYTE: f64 = 3e-6;
+const PER_C_BYTE: f64 = 2e-6;
+
+/// Seconds that a node may take.
+pub fn seconds(store: &Store, node: &Node) -> f64 {
+    let derivation = &node.derivation;
+    if derivation.is_fixed() {
+        return LEAST;
+    }
+    let Some(unit) = unit_of(derivation) else {
+        return OTHER;
+    };
+    let source = derivation.env.get("source");
+    let sizes = || source.map_or(Sizes::default(), |path| Sizes::of(&store.physical(path)));
+    match unit.action {
+        Action::RunBuildScript { .. } => LEAST + PER_C_BYTE * sizes().c as f64,
+        Action::Compile { target, .. } => match target.kind {
+            TargetKind::BuildScript => LINKING,
+            TargetKind::Lib | TargetKind::ProcMacro => LEAST + PER_RUST_BYTE * sizes().rust as f64,
+            _ => LINKING + PER_RUST_BYTE * sizes().rust as f64,
+        },
+    }
+}
+
+/// The entry of the plan that a derivation carries, if it is a unit's.
+pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
+    serde_json::from_str(derivation.env.get("unit")?).ok()
+}
+
+/// Bytes of source, by language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Rust.
+    pub rust: u64,
+    /// C, C++ and assembler.
+    pub c: u64,
+}
+
+impl Sizes {
+    /// Of a `.crate` file or a directory. What can't be read counts nothing.
+    pub fn of(path: &Path) -> Self {
+        let mut sizes = Self::default();
+        if path.is_dir() {
+            sizes.add_directory(path);
+        } else if let Ok(file) = File::open(path) {
+            sizes.add_crate(file);
+        }
+        sizes
+    }
+
+    fn add(&mut self, name: &Path, bytes: u64) {
+        match name.extension().and_then(|e| e.to_str()) {
+            Some("rs") => self.rust += bytes,
+            Some("c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm") => self.c += bytes,
+            _ => {}
+        }
+    }
+
+    fn add_directory(&mut self, path: &Path) {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(data) if data.is_dir() => self.add_directory(&entry.path()),
+                Ok(data) => self.add(&entry.path(), data.len()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn add_crate(&mut self, file: File) {
+        let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
+        let Ok(entries) = archive.entries() else {
+            return;
+        };
+        for entry in entries.map_while(Result::ok) {
+            if let Ok(name) = entry.path() {
+                self.add(&name, entry.size());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_counted_by_language() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("src")).unwrap();
+        fs::write(directory.path().join("src/lib.rs"), "12345").unwrap();
+        fs::write(directory.path().join("a.c"), "123").unwrap();
+        fs::write(directory.path().join("README.md"), "1").unwrap();
+        assert_eq!(Sizes::of(directory.path()), Sizes { rust: 5, c: 3 });
+        assert_eq!(Sizes::of(Path::new("/nonexistent")), Sizes::default());
+    }
+}

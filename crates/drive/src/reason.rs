@@ -1,0 +1,154 @@
+//! Why a derivation is built: what has changed since the last build.
+
+use crate::aterm::Derivation;
+use crate::closure::{self, Closure, Node, Store, name_of};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Why a derivation is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "names", rename_all = "kebab-case")]
+pub enum Reason {
+    /// The last build had none of this name.
+    New,
+    /// The last build had the very same one, and the store has no output of it: it failed then, or
+    /// was collected as garbage.
+    Gone,
+    /// It uses others that changed: their names.
+    Inputs(Vec<String>),
+    /// It changed by itself: what of it.
+    Changed(Vec<String>),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::New => f.write_str("new"),
+            Self::Gone => f.write_str("known, but not in the store"),
+            Self::Inputs(names) => write!(f, "uses what changed: {}", names.join(", ")),
+            Self::Changed(what) => write!(f, "changed: {}", what.join(", ")),
+        }
+    }
+}
+
+/// Compares with the derivations of the last build.
+pub struct Reasons<'a> {
+    /// The store that has both.
+    pub store: &'a Store,
+    /// The closure that is built.
+    pub closure: &'a Closure,
+    /// Name to `.drv` paths of the last build; empty if there was none.
+    pub previous: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl Reasons<'_> {
+    /// Why a node is built.
+    pub fn of(&self, node: &Node) -> Reason {
+        let Some(previous) = self.previous.get(node.name()) else {
+            return Reason::New;
+        };
+        if previous.contains(&node.path) {
+            return Reason::Gone;
+        }
+        // Several may have the name: units of one package with other features.
+        let candidates = previous.iter();
+        let changes = candidates
+            .filter_map(|path| closure::read(self.store, path).ok())
+            .map(|old| Changes::between(&old, &node.derivation))
+            .min_by_key(|changes| (changes.own.len(), changes.inputs.len()));
+        let changes = changes.unwrap_or_else(|| Changes {
+            own: Vec::new(),
+            inputs: self.unknown_inputs(node),
+        });
+        if changes.own.is_empty() && !changes.inputs.is_empty() {
+            return Reason::Inputs(changes.inputs);
+        }
+        Reason::Changed(if changes.own.is_empty() {
+            vec!["something that is no longer there to compare".to_owned()]
+        } else {
+            changes.own
+        })
+    }
+
+    /// The inputs that the last build did not have.
+    fn unknown_inputs(&self, node: &Node) -> Vec<String> {
+        let inputs = node.inputs.iter().map(|&input| &self.closure.nodes[input]);
+        let is_known = |input: &Node| {
+            let paths = self.previous.get(input.name());
+            paths.is_some_and(|paths| paths.contains(&input.path))
+        };
+        let unknown = inputs.filter(|input| !is_known(input));
+        let names: BTreeSet<String> = unknown.map(|input| input.name().to_owned()).collect();
+        names.into_iter().collect()
+    }
+}
+
+/// What differs between two derivations of one name.
+struct Changes {
+    own: Vec<String>,
+    inputs: Vec<String>,
+}
+
+impl Changes {
+    fn between(old: &Derivation, new: &Derivation) -> Self {
+        let mut own = Vec::new();
+        for (variable, text) in WHAT {
+            if old.env.get(*variable) != new.env.get(*variable) {
+                own.push((*text).to_owned());
+            }
+        }
+        let inputs = new.input_derivations.keys();
+        let changed: BTreeSet<&str> = inputs
+            .filter(|path| !old.input_derivations.contains_key(*path))
+            .map(|path| name_of(path))
+            .collect();
+        // A changed source that is itself a derivation's output is said above.
+        let source = new.env.get("source").map_or("", |path| name_of(path));
+        let inputs: Vec<String> = changed
+            .into_iter()
+            .filter(|name| *name != source)
+            .map(str::to_owned)
+            .collect();
+        if own.is_empty() && inputs.is_empty() {
+            own.push("how it is called".to_owned());
+        }
+        Self { own, inputs }
+    }
+}
+
+/// Variables of units, layers and images, and what they are to people.
+const WHAT: &[(&str, &str)] = &[
+    ("source", "source"),
+    ("unit", "flags, features or environment"),
+    ("extras", "files beside its source"),
+    ("manifests", "manifests"),
+    ("request", "what is asked of Cargo"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derivation(source: &str, inputs: &[&str]) -> Derivation {
+        Derivation {
+            env: [("source".to_owned(), source.to_owned())].into(),
+            input_derivations: inputs
+                .iter()
+                .map(|path| ((*path).to_owned(), vec!["out".to_owned()]))
+                .collect(),
+            ..Derivation::default()
+        }
+    }
+
+    #[test]
+    fn an_edit_is_told_from_what_follows_from_it() {
+        let old = derivation("/nix/store/a-source", &["/nix/store/a-fleet-0.1.0.drv"]);
+        let edited = derivation("/nix/store/b-source", &["/nix/store/a-fleet-0.1.0.drv"]);
+        let above = derivation("/nix/store/a-source", &["/nix/store/b-fleet-0.1.0.drv"]);
+        assert_eq!(Changes::between(&old, &edited).own, ["source"]);
+        let changes = Changes::between(&old, &above);
+        assert!(changes.own.is_empty());
+        assert_eq!(changes.inputs, ["fleet-0.1.0"]);
+    }
+}

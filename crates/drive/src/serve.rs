@@ -1,0 +1,457 @@
+//! `nix-store --serve --write`: a process of Nix that does one thing after another.
+//!
+//! This is what Nix's ssh stores speak: numbers of eight bytes, little-endian; strings with their
+//! length, padded to eight bytes. What Nix has to say comes on standard error, here as JSON lines
+//! (`--log-format internal-json`), so that a builder's text arrives as it was written.
+//!
+//! Spoken is version 2.5 of 2015 or whatever is newer on both sides up to 2.7; the replies used here
+//! have not changed since, from Nix 2.8 to 2.34.
+
+use crate::closure::Store;
+use crate::{Error, Result, process};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+const MAGIC_OF_CLIENT: u64 = 0x390c_9deb;
+const MAGIC_OF_SERVER: u64 = 0x5452_eecb;
+const VERSION: u64 = 0x207;
+
+const QUERY_VALID_PATHS: u64 = 1;
+const BUILD_PATHS: u64 = 6;
+
+/// A string that is longer is no message of Nix.
+const LONGEST_STRING: u64 = 1 << 28;
+
+/// How Nix is started.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// `nix-store`.
+    pub program: PathBuf,
+    /// The store.
+    pub store: Store,
+    /// The value of `NIX_CONFIG`.
+    pub config: String,
+    /// More arguments, such as `--option NAME VALUE`.
+    pub arguments: Vec<String>,
+    /// Whether the directories of failed builds are kept.
+    pub keep_failed: bool,
+}
+
+impl Launch {
+    /// Starts a process that builds one derivation at a time and gives it `cores` cores. Call it
+    /// from a thread that lives as long as the process is wanted.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(&self, cores: usize, downloads: usize) -> Result<Server> {
+        let mut command = Command::new(&self.program);
+        command.args(["--serve", "--write", "--log-format", "internal-json"]);
+        if let Some(uri) = &self.store.uri {
+            command.args(["--store", uri]);
+        }
+        command.args(&self.arguments);
+        command.args(["--option", "builders", ""]);
+        command.args(["--option", "max-jobs", &downloads.max(1).to_string()]);
+        command.args(["--option", "cores", &cores.to_string()]);
+        command.env("NIX_CONFIG", &self.config);
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped());
+        command.stderr(Stdio::piped());
+        process::end_with_parent(&mut command);
+        process::shield_from_terminal(&mut command);
+        let start = |source| Error::Start {
+            program: self.program.clone(),
+            source,
+        };
+        let mut child = command.spawn().map_err(start)?;
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(input), Some(output), Some(errors)) => Ok(Server {
+                streams: Streams {
+                    input,
+                    output,
+                    errors,
+                    received: Vec::new(),
+                    line: Vec::new(),
+                    log: String::new(),
+                },
+                child,
+                version: 0,
+                keep_failed: self.keep_failed,
+            }),
+            _ => Err(start(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+}
+
+/// What Nix tells while it works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A line of the builder.
+    Line(String),
+    /// A message of Nix itself.
+    Message(String),
+    /// A store path begins to be copied from somewhere.
+    Copying {
+        /// Nix's number for it.
+        id: u64,
+        /// The store path.
+        path: String,
+        /// Where it comes from.
+        from: String,
+    },
+    /// What had that number is over.
+    Over {
+        /// Nix's number for it.
+        id: u64,
+    },
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// The outputs are there.
+    Done,
+    /// They are not.
+    Failed {
+        /// Nix's reason.
+        message: String,
+    },
+}
+
+/// A running process.
+pub struct Server {
+    child: Child,
+    streams: Streams,
+    version: u64,
+    keep_failed: bool,
+}
+
+impl Server {
+    /// The process, to be stopped from elsewhere.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Agrees on a version. Once, before anything else.
+    ///
+    /// # Errors
+    /// When the process is not what it should be.
+    pub fn greet(&mut self) -> Result<()> {
+        self.streams.send(&[MAGIC_OF_CLIENT, VERSION], &[])?;
+        let mut quiet = |_| {};
+        if self.streams.number(&mut quiet)? != MAGIC_OF_SERVER {
+            return Err(self.streams.broken("it does not speak the serve protocol"));
+        }
+        self.version = self.streams.number(&mut quiet)?.min(VERSION);
+        if self.version >> 8 != VERSION >> 8 {
+            return Err(self.streams.broken("its protocol is of another age"));
+        }
+        Ok(())
+    }
+
+    /// Which of some paths are in the store. All of them, there or not, are safe from garbage
+    /// collection as long as this process lives. With `substitute`, Nix first fetches from its
+    /// caches what they have.
+    ///
+    /// # Errors
+    /// When the process does not answer.
+    pub fn valid_paths<'a>(
+        &mut self,
+        paths: impl IntoIterator<Item = &'a str>,
+        substitute: bool,
+        said: &mut dyn FnMut(Said),
+    ) -> Result<BTreeSet<String>> {
+        let lock = 1;
+        let mut message = Message::default();
+        message.number(QUERY_VALID_PATHS);
+        message.number(lock);
+        message.number(substitute.into());
+        message.strings(paths);
+        self.streams.write(&message.bytes)?;
+        let count = self.streams.number(said)?;
+        let found = (0..count).map(|_| self.streams.string(said)).collect();
+        self.streams.drain(said);
+        found
+    }
+
+    /// Builds outputs of a derivation whose inputs are all there.
+    ///
+    /// # Errors
+    /// When the process does not answer. A build that fails is no error.
+    pub fn build(
+        &mut self,
+        derivation: &str,
+        outputs: &[&str],
+        said: &mut dyn FnMut(Said),
+    ) -> Result<Built> {
+        let mut message = Message::default();
+        message.number(BUILD_PATHS);
+        message.strings([format!("{derivation}!{}", outputs.join(",")).as_str()]);
+        message.settings(self.version & 0xff, self.keep_failed);
+        self.streams.write(&message.bytes)?;
+        let status = self.streams.number(said)?;
+        let built = match status {
+            0 => Built::Done,
+            _ => Built::Failed {
+                message: self.streams.string(said)?,
+            },
+        };
+        self.streams.drain(said);
+        Ok(built)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        process::stop(&mut self.child, Duration::from_secs(10));
+    }
+}
+
+/// A request.
+#[derive(Default)]
+struct Message {
+    bytes: Vec<u8>,
+}
+
+impl Message {
+    fn number(&mut self, number: u64) {
+        self.bytes.extend(number.to_le_bytes());
+    }
+
+    fn string(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes.extend(text.as_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+    }
+
+    fn strings<'a>(&mut self, list: impl IntoIterator<Item = &'a str>) {
+        let list: Vec<&str> = list.into_iter().collect();
+        self.number(list.len() as u64);
+        list.iter().for_each(|text| self.string(text));
+    }
+
+    /// What a build is told: no limit of time or output, no second build.
+    fn settings(&mut self, minor: u64, keep_failed: bool) {
+        let (silence, time, output) = (0, 0, 0);
+        self.number(silence);
+        self.number(time);
+        if minor >= 2 {
+            self.number(output);
+        }
+        if minor >= 3 {
+            let (repeats, enforce) = (0, 0);
+            self.number(repeats);
+            self.number(enforce);
+        }
+        if minor >= 7 {
+            self.number(keep_failed.into());
+        }
+    }
+}
+
+/// The process's standard streams. Answers and log are read side by side, so that neither blocks
+/// the process.
+struct Streams {
+    input: ChildStdin,
+    output: ChildStdout,
+    errors: ChildStderr,
+    /// Bytes of the answer that have come.
+    received: Vec<u8>,
+    /// The beginning of a line of the log.
+    line: Vec<u8>,
+    /// What the process itself said, should it break.
+    log: String,
+}
+
+impl Streams {
+    fn send(&mut self, numbers: &[u64], strings: &[&str]) -> Result<()> {
+        let mut message = Message::default();
+        numbers.iter().for_each(|&number| message.number(number));
+        strings.iter().for_each(|text| message.string(text));
+        self.write(&message.bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.input.write_all(bytes);
+        let written = written.and_then(|()| self.input.flush());
+        written.map_err(|error| {
+            self.drain(&mut |_| {});
+            self.broken(&error.to_string())
+        })
+    }
+
+    fn broken(&self, reason: &str) -> Error {
+        Error::Broken {
+            reason: reason.to_owned(),
+            log: self.log.clone(),
+        }
+    }
+
+    fn number(&mut self, said: &mut dyn FnMut(Said)) -> Result<u64> {
+        let bytes = self.take(8, said)?;
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes);
+        Ok(u64::from_le_bytes(number))
+    }
+
+    fn string(&mut self, said: &mut dyn FnMut(Said)) -> Result<String> {
+        let length = self.number(said)?;
+        if length > LONGEST_STRING {
+            return Err(self.broken("it announces a string that is too long"));
+        }
+        let length = length as usize;
+        let mut bytes = self.take(length.next_multiple_of(8), said)?;
+        bytes.truncate(length);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn take(&mut self, count: usize, said: &mut dyn FnMut(Said)) -> Result<Vec<u8>> {
+        while self.received.len() < count {
+            let [output, errors] = readable([&self.output, &self.errors], -1)
+                .map_err(|error| self.broken(&error.to_string()))?;
+            if errors {
+                self.read_log(said);
+            }
+            if output && !self.read_answer()? {
+                self.drain(said);
+                return Err(self.broken("it ended"));
+            }
+        }
+        Ok(self.received.drain(..count).collect())
+    }
+
+    /// False at the end of the stream.
+    fn read_answer(&mut self) -> Result<bool> {
+        let mut buffer = [0; 1 << 14];
+        let count = self
+            .output
+            .read(&mut buffer)
+            .map_err(|error| self.broken(&error.to_string()))?;
+        self.received.extend(&buffer[..count]);
+        Ok(count > 0)
+    }
+
+    /// False at the end of the stream.
+    fn read_log(&mut self, said: &mut dyn FnMut(Said)) -> bool {
+        let mut buffer = [0; 1 << 14];
+        let count = self.errors.read(&mut buffer).unwrap_or(0);
+        self.line.extend(&buffer[..count]);
+        while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line[..end]).into_owned();
+            match understand(&text) {
+                Some(what) => said(what),
+                None if text.starts_with(JSON_LINE) => {}
+                None => self.log += &format!("{text}\n"),
+            }
+        }
+        count > 0
+    }
+
+    /// Reads what the log holds by now: a builder's last lines come before the answer.
+    fn drain(&mut self, said: &mut dyn FnMut(Said)) {
+        while matches!(readable([&self.errors], 0), Ok([true])) {
+            if !self.read_log(said) {
+                return;
+            }
+        }
+    }
+}
+
+/// Which of some streams have something to read, or ended. Waits for as many milliseconds; for
+/// ever, if negative.
+fn readable<const N: usize>(
+    streams: [&dyn AsRawFd; N],
+    milliseconds: i32,
+) -> io::Result<[bool; N]> {
+    let mut polled = streams.map(|stream| libc::pollfd {
+        fd: stream.as_raw_fd() as RawFd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    loop {
+        // SAFETY: the array lives as long as the call, and its length is given.
+        let count = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
+        if count >= 0 {
+            return Ok(polled.map(|stream| stream.revents != 0));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+const JSON_LINE: &str = "@nix ";
+
+/// Nix's numbers of what it tells about (`ActivityType`, `ResultType` of its logging.hh).
+const COPY_PATH: u64 = 100;
+const BUILD_LOG_LINE: u64 = 101;
+const POST_BUILD_LOG_LINE: u64 = 107;
+
+/// Messages of a higher level are for people who asked for more.
+const LEVEL_OF_WARNINGS: u64 = 1;
+
+#[derive(Deserialize)]
+struct Line {
+    action: String,
+    #[serde(default)]
+    id: u64,
+    #[serde(default)]
+    level: u64,
+    #[serde(default, rename = "type")]
+    kind: u64,
+    #[serde(default)]
+    fields: Vec<serde_json::Value>,
+    #[serde(default)]
+    msg: String,
+}
+
+fn understand(text: &str) -> Option<Said> {
+    let line: Line = serde_json::from_str(text.strip_prefix(JSON_LINE)?).ok()?;
+    let field = |index: usize| Some(line.fields.get(index)?.as_str()?.to_owned());
+    match (line.action.as_str(), line.kind) {
+        ("result", BUILD_LOG_LINE | POST_BUILD_LOG_LINE) => Some(Said::Line(field(0)?)),
+        ("start", COPY_PATH) => Some(Said::Copying {
+            id: line.id,
+            path: field(0)?,
+            from: field(1)?,
+        }),
+        ("stop", _) => Some(Said::Over { id: line.id }),
+        ("msg", _) if line.level <= LEVEL_OF_WARNINGS => Some(Said::Message(line.msg)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_padded_to_eight_bytes() {
+        let mut message = Message::default();
+        message.strings(["12345678", "1"]);
+        let mut expected = vec![2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend(b"12345678");
+        expected.extend([1, 0, 0, 0, 0, 0, 0, 0, b'1', 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(message.bytes, expected);
+    }
+
+    #[test]
+    fn a_builder_keeps_its_colours() {
+        let line =
+            r#"@nix {"action":"result","fields":["\u001b[31merror\u001b[0m"],"id":4,"type":101}"#;
+        let said = Said::Line("\u{1b}[31merror\u{1b}[0m".into());
+        assert_eq!(understand(line), Some(said));
+        assert_eq!(
+            understand("@nix {\"action\":\"start\",\"id\":1,\"type\":104}"),
+            None
+        );
+        assert_eq!(understand("plain"), None);
+    }
+}

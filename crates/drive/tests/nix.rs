@@ -1,0 +1,367 @@
+//! The driver on a real Nix, in a store of its own.
+
+use drive::closure::Store;
+use drive::driver::{self, Context, Report, Settings, Sharing};
+use drive::durations::Durations;
+use drive::event::Event;
+use drive::record::Outcome;
+use drive::schedule::Order;
+use drive::serve::Launch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Builders are the machine's own shell: what matters here is who starts them, and when.
+const SETTINGS: &str = "\
+experimental-features = nix-command flakes
+sandbox = true
+sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64
+substituters =
+require-sigs = false
+";
+
+/// A store in a temporary directory.
+struct Place {
+    directory: tempfile::TempDir,
+    config: String,
+}
+
+impl Place {
+    /// None where Nix can't build in a store of one's own; says so.
+    fn new(test: &str) -> Option<Self> {
+        let place = Self {
+            directory: tempfile::tempdir().unwrap(),
+            config: SETTINGS.to_owned(),
+        };
+        let trial = place.instantiate(r#"{ trial = make "trial" "echo > $out" []; }"#, "trial");
+        let problem = match trial {
+            Ok(path) => place.realise(&path).err(),
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = problem {
+            eprintln!("SKIPPED: {test}: Nix can't build here: {problem}");
+            return None;
+        }
+        Some(place)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn nix(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(program)
+            .args(arguments)
+            .env("NIX_CONFIG", &self.config)
+            .output()
+            .map_err(|error| format!("{program}: {error}"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The `.drv` file of an attribute of a set in which `make NAME SCRIPT INPUTS` is a derivation.
+    fn instantiate(&self, set: &str, attribute: &str) -> Result<String, String> {
+        let expression = format!(
+            r#"let make = name: script: inputs: derivation {{
+                inherit name inputs;
+                system = builtins.currentSystem;
+                builder = "/bin/sh";
+                args = [ "-c" script ];
+            }}; in rec {set}"#
+        );
+        let store = self.store();
+        let arguments = [
+            "--store",
+            path(&store),
+            "--expr",
+            &expression,
+            "-A",
+            attribute,
+        ];
+        self.nix("nix-instantiate", &arguments)
+    }
+
+    fn realise(&self, derivation: &str) -> Result<String, String> {
+        let store = self.store();
+        self.nix(
+            "nix-store",
+            &["--store", path(&store), "--realise", derivation],
+        )
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            launch: Launch {
+                program: "nix-store".into(),
+                store: Store {
+                    uri: Some(path(&self.store()).to_owned()),
+                },
+                config: self.config.clone(),
+                ..Launch::default()
+            },
+            jobs: 2,
+            cores: 2,
+            sharing: Sharing::Even,
+            order: Order::LongestPath,
+            keep_going: false,
+            has_caches: false,
+        }
+    }
+
+    fn build(&self, settings: &Settings, root: &str) -> (drive::Result<Report>, Vec<Event>) {
+        let mut events = Vec::new();
+        let result = driver::build(
+            settings,
+            &[root.to_owned()],
+            &mut Context {
+                beginning: Instant::now(),
+                durations: &mut Durations::default(),
+                previous: &BTreeMap::new(),
+                interrupted: &AtomicBool::new(false),
+                observe: &mut |event| events.push(event.clone()),
+            },
+        );
+        (result, events)
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn started(events: &[Event]) -> Vec<&str> {
+    let names = events.iter().filter_map(|event| match event {
+        Event::Started { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// `top` needs `left` and `right`, which need `low`; `other` stands alone.
+const DIAMOND: &str = r#"{
+    low = make "low" "echo low > $out" [ ];
+    left = make "left" "echo left > $out" [ low ];
+    right = make "right" "echo right $NIX_BUILD_CORES > $out" [ low ];
+    top = make "top" "echo top > $out" [ left right ];
+}"#;
+
+#[test]
+fn what_is_missing_is_built_once_and_in_order() {
+    let Some(place) = Place::new("what_is_missing_is_built_once_and_in_order") else {
+        return;
+    };
+    let top = place.instantiate(DIAMOND, "top").unwrap();
+    let (result, events) = place.build(&place.settings(), &top);
+    let report = result.unwrap();
+    assert!(report.is_complete());
+    let order = started(&events);
+    assert_eq!(order.len(), 4);
+    assert_eq!((order[0], order[3]), ("low", "top"));
+    // Nix itself finds nothing left to do, and gives the same path.
+    assert_eq!(place.realise(&top).unwrap(), report.outputs[0][0]);
+    // The second time there is nothing to do.
+    let (result, events) = place.build(&place.settings(), &top);
+    assert!(result.unwrap().units.is_empty());
+    assert_eq!(events, []);
+}
+
+#[test]
+fn a_build_goes_on_where_nix_stopped() {
+    let Some(place) = Place::new("a_build_goes_on_where_nix_stopped") else {
+        return;
+    };
+    let left = place.instantiate(DIAMOND, "left").unwrap();
+    place.realise(&left).unwrap();
+    let top = place.instantiate(DIAMOND, "top").unwrap();
+    let (result, events) = place.build(&place.settings(), &top);
+    assert!(result.unwrap().is_complete());
+    assert_eq!(started(&events), ["right", "top"]);
+}
+
+/// `bad` fails with 40 coloured lines; `above` needs it; `good` and `end` do not.
+const FAILING: &str = r#"{
+    bad = make "bad" ''
+        i=0
+        while [ $i -lt 40 ]; do i=$((i+1)); printf 'line \033[31m%s\033[0m\n' $i >&2; done
+        exit 3
+    '' [ ];
+    above = make "above" "echo > $out" [ bad ];
+    good = make "good" "echo > $out" [ ];
+    later = make "later" "echo > $out" [ good ];
+    end = make "end" "echo > $out" [ above later ];
+}"#;
+
+fn outcomes(report: &Report) -> BTreeMap<&str, Outcome> {
+    let units = report.units.iter();
+    units
+        .map(|unit| (unit.name.as_str(), unit.outcome))
+        .collect()
+}
+
+#[test]
+fn a_failure_is_told_whole_and_stops_what_depends_on_it() {
+    let Some(place) = Place::new("a_failure_is_told_whole_and_stops_what_depends_on_it") else {
+        return;
+    };
+    let end = place.instantiate(FAILING, "end").unwrap();
+    let keep_going = Settings {
+        keep_going: true,
+        ..place.settings()
+    };
+    let (result, events) = place.build(&keep_going, &end);
+    let report = result.unwrap();
+    use Outcome::{Built, Failed, Skipped};
+    let expected = [
+        ("above", Skipped),
+        ("bad", Failed),
+        ("end", Skipped),
+        ("good", Built),
+        ("later", Built),
+    ];
+    assert_eq!(outcomes(&report), expected.into());
+    let logs: Vec<&String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Failed { log, .. } => Some(log),
+            _ => None,
+        })
+        .collect();
+    let lines: Vec<&str> = logs[0].lines().collect();
+    assert_eq!(lines.len(), 40);
+    assert_eq!(lines[39], "line \u{1b}[31m40\u{1b}[0m");
+    let skipped: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Skipped { name, because } if because == "bad" => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(skipped, ["above", "end"].into());
+}
+
+#[test]
+fn without_keep_going_nothing_starts_after_a_failure() {
+    let Some(place) = Place::new("without_keep_going_nothing_starts_after_a_failure") else {
+        return;
+    };
+    let end = place.instantiate(FAILING, "end").unwrap();
+    let alone = Settings {
+        jobs: 1,
+        order: Order::Name,
+        ..place.settings()
+    };
+    let (result, events) = place.build(&alone, &end);
+    assert_eq!(started(&events), ["bad"]);
+    assert_eq!(result.unwrap().count(Outcome::Skipped), 4);
+}
+
+#[test]
+fn a_cache_is_asked_before_anything_is_built() {
+    let Some(mut place) = Place::new("a_cache_is_asked_before_anything_is_built") else {
+        return;
+    };
+    let left = place.instantiate(DIAMOND, "left").unwrap();
+    let out = place.realise(&left).unwrap();
+    let cache = format!("file://{}", place.directory.path().join("cache").display());
+    let from = place.store();
+    let copy = ["copy", "--from", path(&from), "--to", &cache, &out];
+    place.nix("nix", &copy).unwrap();
+    let store = place.directory.path().join("store");
+    std::fs::rename(&store, place.directory.path().join("first")).unwrap();
+    place.config += &format!("substituters = {cache}\n");
+
+    let top = place.instantiate(DIAMOND, "top").unwrap();
+    let settings = Settings {
+        has_caches: true,
+        ..place.settings()
+    };
+    let (result, events) = place.build(&settings, &top);
+    let report = result.unwrap();
+    assert!(report.is_complete());
+    let fetched: Vec<(&str, &str)> = report
+        .fetched
+        .iter()
+        .map(|fetch| (fetch.path.as_str(), fetch.from.as_str()))
+        .collect();
+    assert_eq!(fetched, [(out.as_str(), cache.as_str())]);
+    // `left` came, so `low` is built for `right` alone.
+    assert_eq!(started(&events), ["low", "right", "top"]);
+}
+
+/// A builder that never ends, told from others by its script.
+fn endless(marker: &str) -> String {
+    format!(r#"{{ endless = make "endless" ": {marker}; while :; do sleep 1; done" []; }}"#)
+}
+
+/// Whether a process runs whose arguments hold the marker.
+fn runs(marker: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|entry| entry.file_name() != *std::process::id().to_string())
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(marker))
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_interrupt_leaves_no_builder_and_no_lock() {
+    let Some(place) = Place::new("an_interrupt_leaves_no_builder_and_no_lock") else {
+        return;
+    };
+    let marker = format!("endless-{}", std::process::id());
+    let endless = place.instantiate(&endless(&marker), "endless").unwrap();
+    let interrupted = AtomicBool::new(false);
+    let settings = place.settings();
+    std::thread::scope(|scope| {
+        let build = scope.spawn(|| {
+            driver::build(
+                &settings,
+                std::slice::from_ref(&endless),
+                &mut Context {
+                    beginning: Instant::now(),
+                    durations: &mut Durations::default(),
+                    previous: &BTreeMap::new(),
+                    interrupted: &interrupted,
+                    observe: &mut |_| {},
+                },
+            )
+        });
+        wait_until("the builder starts", || runs(&marker));
+        interrupted.store(true, Ordering::Relaxed);
+        let error = build.join().unwrap().unwrap_err();
+        assert!(matches!(error, drive::Error::Interrupted), "{error}");
+    });
+    assert!(!runs(&marker), "the builder outlived the interrupt");
+    let store = place.store();
+    let locks = std::fs::read_dir(store.join("nix/store"))
+        .unwrap()
+        .flatten();
+    let left: Vec<_> = locks
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .ends_with("endless.lock")
+        })
+        .filter(|entry| is_locked(&entry.path()))
+        .collect();
+    assert!(left.is_empty(), "locks are held: {left:?}");
+}
+
+/// Whether another process holds a lock of the file.
+fn is_locked(file: &Path) -> bool {
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).unwrap());
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    locks.contains(&format!(":{inode} "))
+}
