@@ -31,25 +31,24 @@ let
   );
 
   inherit (resolved.build) features;
-  build =
-    (parts.workspace {
-      root = src;
-      inherit toolchain;
-      target = host.rust;
-      inherit (resolved.build) profile;
-      cargoArgs =
-        (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
-        ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
-        ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
-      native = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = nativeRoot name resolved.crates.${name}.set;
-        }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
-      );
-      extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
-    }).build
-      resolved.build.binaries;
+  workspace = parts.workspace {
+    root = src;
+    inherit toolchain;
+    target = host.rust;
+    inherit (resolved.build) profile;
+    cargoArgs =
+      (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
+      ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
+      ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
+    native = builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = nativeRoot name resolved.crates.${name}.set;
+      }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
+    );
+    extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+  };
+  build = workspace.build resolved.build.binaries;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -66,6 +65,17 @@ let
         platforms.${host.platform} = {
           inherit (debian) packagesOf;
           inherit (build) program;
+          inputsOf = import ./image/inputs.nix {
+            root = src;
+            inherit (workspace) lock;
+            description = resolved;
+            target = host.rust;
+            inherit build debian;
+            tools = {
+              inherit (parts) runner planner seed;
+              image = parts.imageProgram;
+            };
+          };
         };
       };
 in
