@@ -1,7 +1,9 @@
 //! Crateyard's command line.
 
+mod attach;
 mod commands;
 mod connection;
+mod history;
 mod nix;
 mod place;
 mod remote;
@@ -31,6 +33,8 @@ enum Command {
     Ls(commands::ls::Args),
     Cat(commands::cat::Args),
     Diff(commands::diff::Args),
+    Explain(commands::explain::Args),
+    Sign(commands::sign::Args),
     Verify(commands::verify::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
         Command::Ls(args) => commands::ls::run(args),
         Command::Cat(args) => commands::cat::run(args),
         Command::Diff(args) => return finish(commands::diff::run(args)),
+        Command::Sign(args) => commands::sign::run(args),
+        Command::Explain(args) => commands::explain::run(args),
         Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),

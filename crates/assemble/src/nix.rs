@@ -63,7 +63,7 @@ impl Nix {
         if built.len() != attributes.len() {
             bail!("nix built {} of {} things", built.len(), attributes.len());
         }
-        built
+        let paths: Vec<PathBuf> = built
             .into_iter()
             .map(|b| {
                 b.outputs
@@ -71,7 +71,8 @@ impl Nix {
                     .cloned()
                     .context("nix built something without output")
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(in_order(paths, attributes))
     }
 
     fn read(&self, args: Vec<OsString>) -> Result<String> {
@@ -89,6 +90,21 @@ impl Nix {
         }
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// Nix prints results in an order of its own; the name of a store path says which attribute it is.
+fn in_order(mut paths: Vec<PathBuf>, attributes: &[String]) -> Vec<PathBuf> {
+    let wanted = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.split_once('-').map(|(_, name)| name.to_owned());
+        attributes
+            .iter()
+            .position(|attribute| Some(attribute) == name.as_ref())
+    };
+    if paths.iter().all(|path| wanted(path).is_some()) {
+        paths.sort_by_key(wanted);
+    }
+    paths
 }
 
 /// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.
