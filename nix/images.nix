@@ -20,7 +20,7 @@ let
   debian = debianFor host.architecture;
   toolchain = [ (parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }) ];
 
-  targets =
+  packagesAndTargets =
     (parts.workspace {
       root = src;
       toolchain = [ parts.toolchain ];
@@ -28,33 +28,34 @@ let
     }).targets;
   normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
     {
-    inherit description targets;
+    inherit description;
+    targets = packagesAndTargets;
   };
   resolved = builtins.fromJSON (
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
   );
 
-  # What the tools call the platform that builds.
-  native = {
-    inherit (host) architecture rust;
-  };
+  inherit (resolved.build) features targets;
   isNative = target: target.architecture == host.architecture;
 
-  inherit (resolved.build) features;
-  # The binaries for one platform.
-  buildFor =
+  # The workspace, compiled for one platform.
+  workspaceFor =
     target:
-    (parts.workspace {
+    parts.workspace {
       root = src;
       inherit toolchain;
       target = target.rust;
-      cross = if isNative target then null else import ./cargo/cross.nix {
-        inherit (target) rust gnu;
-        root = parts.rootFileSystem {
-          name = target.cross;
-          packages = debian.packagesOf target.cross;
-        };
-      };
+      cross =
+        if isNative target then
+          null
+        else
+          import ./cargo/cross.nix {
+            inherit (target) rust gnu;
+            root = parts.rootFileSystem {
+              name = target.cross;
+              packages = debian.packagesOf target.cross;
+            };
+          };
       inherit (resolved.build) profile;
       cargoArgs =
         (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
@@ -67,9 +68,36 @@ let
         }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
-    }).build
-      resolved.build.binaries;
-  build = buildFor native;
+    };
+  # The binaries for the platform that builds.
+  build = (workspaceFor { inherit (host) architecture rust; }).build resolved.build.binaries;
+  # What images of one platform are made of (./image/images.nix).
+  platformFor =
+    target:
+    let
+      workspace = workspaceFor target;
+      built = if isNative target then build else workspace.build resolved.build.binaries;
+      packages = if isNative target then debian else debianFor target.architecture;
+    in
+    {
+      inherit (built) plan program;
+      inherit (packages) packagesOf;
+      inputsOf = import ./image/inputs.nix {
+        root = src;
+        inherit (workspace) lock;
+        description = resolved;
+        target = target.rust;
+        build = built;
+        builder = debian;
+        cross = if isNative target then [ ] else [ target.cross ];
+        inherit packages;
+        tools = {
+          inherit (parts) runner planner seed;
+          image = parts.imageProgram;
+        };
+      };
+    };
+  platforms = builtins.mapAttrs (_: platformFor) targets;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -83,10 +111,7 @@ let
       {
         root = src;
         description = resolved;
-        platforms = builtins.mapAttrs (_: target: {
-          inherit (if isNative target then debian else debianFor target.architecture) packagesOf;
-          inherit (if isNative target then build else buildFor target) program;
-        }) resolved.build.targets;
+        inherit platforms;
       };
 in
 {
@@ -107,9 +132,9 @@ in
       };
       crossPlans = builtins.listToAttrs (
         map (name: {
-          name = "plan-${resolved.build.targets.${name}.architecture}";
-          value = (buildFor resolved.build.targets.${name}).plan;
-        }) (builtins.filter (name: name != host.platform) (builtins.attrNames resolved.build.targets))
+          name = "plan-${targets.${name}.architecture}";
+          value = platforms.${name}.plan;
+        }) (builtins.filter (name: !(isNative targets.${name})) (builtins.attrNames targets))
       );
     in
     stages
@@ -119,6 +144,6 @@ in
         entries = stages // crossPlans;
       };
     };
-  inherit targets;
+  targets = packagesAndTargets;
   description = normalized;
 }

@@ -113,6 +113,8 @@ let
 in
 {
   inherit units;
+  # The same as the plan has them: package, entry, dependencies.
+  planned = data.units;
   inherit (data) programs;
   # The output of a program's unit: holds bin/NAME.
   program =

@@ -23,7 +23,7 @@ let
   unitsOf = import ./units.nix { inherit cell runner; };
 in
 {
-  inherit members;
+  inherit members lock;
   # The workspace's packages and targets, as JSON: targets.json.
   targets = planOf {
     inherit root members lock toolchain;

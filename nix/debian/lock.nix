@@ -12,6 +12,17 @@ let
   data = builtins.fromJSON (builtins.readFile lock);
   fetch = import ./fetch.nix { inherit (data) snapshot; };
   known = builtins.mapAttrs fetch data.packages;
+  # A package's entry in the lock, with its key's parts.
+  entryOf =
+    key:
+    let
+      parts = builtins.match "([^:]*):(.*)" key;
+    in
+    {
+      name = builtins.head parts;
+      architecture = builtins.elemAt parts 1;
+      inherit (data.packages.${key}) version sha256;
+    };
   has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
   packagesOf =
     set:
@@ -31,4 +42,13 @@ assert
 {
   # The .deb files of a set, in the order of the lock.
   inherit packagesOf;
+  # What the lock says of them: { name, architecture, version, sha256 }.
+  entriesOf =
+    set:
+    if has set then
+      map entryOf data.sets.${set}.${architecture}
+    else if fallback != null then
+      fallback.entriesOf set
+    else
+      [ ];
 }

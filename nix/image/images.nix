@@ -8,8 +8,8 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, program }: where packages and binaries of
-  # that platform come from.
+  # Platform (such as "linux/amd64") to { packagesOf, program, inputsOf }: where packages and
+  # binaries of that platform come from, and what they are made of (./inputs.nix).
   platforms,
 }:
 let
@@ -98,6 +98,10 @@ let
         references = map (tag: "${image.name}:${tag}") image.tags;
         inherit platform;
         layers = map (layerOf image platform) image.layers;
+        inputs = (providerOf platform).inputsOf {
+          inherit image;
+          layoutOf = name: layoutOf description.images.${name} platform;
+        };
       };
     };
 

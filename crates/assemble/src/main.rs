@@ -1,9 +1,11 @@
 //! Crateyard's command line.
 
+mod attach;
 mod caches;
 mod commands;
 mod connection;
 mod engine;
+mod history;
 mod nix;
 mod place;
 mod remote;
@@ -34,6 +36,8 @@ enum Command {
     Cat(commands::cat::Args),
     Diff(commands::diff::Args),
     Compare(commands::compare::Args),
+    Explain(commands::explain::Args),
+    Sign(commands::sign::Args),
     Verify(commands::verify::Args),
     Cache(commands::cache::Args),
     Fetch(commands::fetch::Args),
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
         Command::Cat(args) => commands::cat::run(args),
         Command::Diff(args) => return finish(commands::diff::run(args)),
         Command::Compare(args) => return finish(commands::compare::run(args)),
+        Command::Sign(args) => commands::sign::run(args),
+        Command::Explain(args) => commands::explain::run(args),
         Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Cache(args) => commands::cache::run(args),
         Command::Fetch(args) => commands::fetch::run(args),

@@ -66,7 +66,7 @@ impl Nix {
         if built.len() != attributes.len() {
             bail!("nix built {} of {} things", built.len(), attributes.len());
         }
-        built
+        let paths: Vec<PathBuf> = built
             .into_iter()
             .map(|b| {
                 b.outputs
@@ -74,7 +74,8 @@ impl Nix {
                     .cloned()
                     .context("nix built something without output")
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(in_order(paths, attributes))
     }
 
     /// Runs `nix` with arguments, and gives what it prints.
@@ -92,6 +93,21 @@ impl Nix {
     pub fn config(&self) -> Result<Config> {
         Config::read(&self.settings)
     }
+}
+
+/// Nix prints results in an order of its own; the name of a store path says which attribute it is.
+fn in_order(mut paths: Vec<PathBuf>, attributes: &[String]) -> Vec<PathBuf> {
+    let wanted = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.split_once('-').map(|(_, name)| name.to_owned());
+        attributes
+            .iter()
+            .position(|attribute| Some(attribute) == name.as_ref())
+    };
+    if paths.iter().all(|path| wanted(path).is_some()) {
+        paths.sort_by_key(wanted);
+    }
+    paths
 }
 
 fn read(config: &Config, args: Vec<OsString>) -> Result<String> {

@@ -1,17 +1,23 @@
 //! What an IMAGE argument means, and opening it: an image of images.toml by its name, a layout or
 //! an archive by its path, or an image in a registry by its reference.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use description::Description;
+use image::attestation::provenance::Statement;
+use image::attestation::{self, PROVENANCE, SBOM, spdx};
 use image::layout::{Blobs, Image, Layout, read_document};
 use image::oci::{ImageConfig, Index, Manifest, Platform, media_type};
+use image::packages::Crate;
 use registry::Reference;
 use tempfile::TempDir;
 
+use crate::attach;
 use crate::commands::build::LINKS;
 use crate::connection::ConnectionArgs;
+use crate::history;
 use crate::nix::Nix;
 use crate::remote::Remote;
 
@@ -275,6 +281,50 @@ impl Opened {
         })
     }
 
+    /// The provenance that is beside an image, or that refers to it in a registry.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn provenance(&self, selected: &Selected) -> Result<Option<Vec<u8>>> {
+        let digest = &selected.image.descriptor.digest;
+        let is_it = |bytes: &[u8]| Statement::parse(bytes).is_ok_and(|it| it.is_about(digest));
+        self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
+    }
+
+    /// The crates in each program, as the bill of materials beside the image says, or the one that
+    /// refers to it in a registry.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn crates(&self, selected: &Selected) -> Result<BTreeMap<String, Vec<Crate>>> {
+        let digest = &selected.image.descriptor.digest;
+        let parse = |bytes: &[u8]| serde_json::from_slice::<spdx::Document>(bytes).ok();
+        let is_it = |bytes: &[u8]| parse(bytes).is_some_and(|it| it.is_about(digest));
+        let found = self.document(selected, SBOM, spdx::MEDIA_TYPE, is_it)?;
+        let sbom = found.and_then(|bytes| parse(&bytes));
+        Ok(sbom.map(|sbom| sbom.crates()).unwrap_or_default())
+    }
+
+    /// A document about an image, by its name beside a layout, by its type in a registry.
+    fn document(
+        &self,
+        selected: &Selected,
+        name: &str,
+        artifact_type: &str,
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let found = match self {
+            Opened::Layout(layout) => {
+                let found = attestation::read(layout, &selected.config.platform, name)?;
+                found.into_iter().collect()
+            }
+            Opened::Remote(remote) => {
+                remote.documents(&selected.image.descriptor.digest, artifact_type)?
+            }
+        };
+        Ok(found.into_iter().find(|bytes| is_it(bytes)))
+    }
+
     /// Replaces an error that only says that a registry stopped sending by the registry's own.
     ///
     /// # Errors
@@ -362,10 +412,10 @@ fn last_build(name: &str, workspace: &Path) -> Option<PathBuf> {
 fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
     let attribute = format!("{name}-image");
     let paths = Nix::default().build(&workspace.to_string_lossy(), &[attribute], None)?;
-    paths
-        .into_iter()
-        .next()
-        .with_context(|| format!("nix built no path for {name}"))
+    let path = paths.into_iter().next();
+    let path = path.with_context(|| format!("nix built no path for {name}"))?;
+    history::remember(workspace, name, &path);
+    Ok(path)
 }
 
 /// Whether an argument can only be a reference: paths that do not exist are a likelier mistake than

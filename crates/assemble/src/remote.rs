@@ -11,6 +11,10 @@ use registry::{Client, Digest, Error, Failure, Kind, Manifest, Reference, Reposi
 
 /// How many pieces of a blob wait for their reader: what is fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
+/// The type of artifacts that name none.
+const NO_TYPE: &str = "application/vnd.oci.empty.v1+json";
+/// How many documents of one type about one image are looked into.
+const MAX_REFERRERS: usize = 20;
 /// How often a broken download goes on where it stopped.
 const RESUMPTIONS: usize = 5;
 
@@ -21,6 +25,7 @@ type Piece = Result<Vec<u8>, Error>;
 /// One thread talks to the registry and serves one blob after the other: a reader must be dropped
 /// or read to its end before the next one gets bytes.
 pub struct Remote {
+    client: Client,
     reference: Reference,
     root: Manifest,
     requests: mpsc::Sender<Request>,
@@ -43,6 +48,7 @@ impl Remote {
         let (requests, queue) = mpsc::channel::<Request>();
         let (answer, opened) = mpsc::sync_channel(1);
         let wanted = reference.clone();
+        let own = client.clone();
         thread::spawn(move || {
             registry::run(async {
                 let (repository, root) = match root(&client, &wanted).await {
@@ -62,6 +68,7 @@ impl Remote {
             .recv()
             .unwrap_or_else(|_| Err(gone(&reference, "the connection")))?;
         Ok(Remote {
+            client: own,
             reference,
             root,
             requests,
@@ -80,6 +87,32 @@ impl Remote {
     /// The reference it was opened by.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// The documents of a type that refer to an image.
+    ///
+    /// # Errors
+    /// When the registry refuses or cannot be reached.
+    pub fn documents(
+        &self,
+        subject: &image::digest::Digest,
+        artifact_type: &str,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let subject: Digest = subject.to_string().parse()?;
+        registry::run(async {
+            let repository = self.client.repository(&self.reference)?;
+            let (referrers, _) = repository.referrers(&subject, false).await?;
+            // Some clients list what they attach without saying what it is.
+            let wanted = |it: &&registry::Descriptor| {
+                let own = it.artifact_type.as_deref();
+                own == Some(artifact_type) || own.is_none_or(|own| own == NO_TYPE)
+            };
+            let mut documents = Vec::new();
+            for referrer in referrers.iter().filter(wanted).take(MAX_REFERRERS) {
+                documents.push(repository.document(referrer).await?.to_vec());
+            }
+            Ok(documents)
+        })
     }
 
     /// Why the registry stopped sending, if it did. Without this, a reader can't tell a broken

@@ -67,6 +67,16 @@ pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
     print(&(serde_json::to_string_pretty(document)? + "\n"))
 }
 
+/// `+` for what is new, `-` for what is gone, `~` for what is otherwise.
+pub fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
+    match (before, after) {
+        (None, _) => "+",
+        (_, None) => "-",
+        _ => "~",
+    }
+    .to_owned()
+}
+
 /// A number with its noun: `1 layer`, `2 layers`.
 pub fn count(number: usize, noun: &str) -> String {
     match number {

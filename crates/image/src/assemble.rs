@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use crate::attestation;
 use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::layer;
 use crate::layout::Layout;
@@ -58,8 +59,24 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     };
     let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
     descriptor.platform = Some(spec.platform.clone());
+    if let Some(inputs) = &spec.inputs {
+        let subject = attestation::Subject {
+            name: &spec.name,
+            platform: &spec.platform,
+            manifest: &descriptor,
+            layers: &named_layers(&layers),
+            base: base.as_ref().map(|base| &base.descriptor),
+        };
+        attestation::write(&writer.output, &subject, inputs)?;
+    }
     writer.finish(&named(&descriptor, &references))?;
     Ok(descriptor)
+}
+
+/// What each layer is, with its descriptor.
+fn named_layers(layers: &[Layer]) -> Vec<(String, Descriptor)> {
+    let named = |layer: &Layer| (layer.record.comment.clone(), layer.descriptor());
+    layers.iter().map(named).collect()
 }
 
 /// Checks that the programs which the specification names are in the image.
@@ -116,6 +133,7 @@ fn read_layers(spec: &ImageSpec) -> Result<Vec<Layer>> {
 /// The image that comes first.
 struct Base {
     layout: Layout,
+    descriptor: Descriptor,
     manifest: Manifest,
     config: ImageConfig,
 }
@@ -141,6 +159,7 @@ impl Base {
         }
         Ok(Base {
             layout,
+            descriptor: image.descriptor,
             manifest,
             config,
         })
@@ -189,7 +208,7 @@ pub(crate) fn named(descriptor: &Descriptor, references: &[Reference]) -> Vec<De
 
 /// A layout in the making.
 pub(crate) struct LayoutWriter {
-    output: OutputDir,
+    pub(crate) output: OutputDir,
 }
 
 /// The directory of the blobs that this crate writes.

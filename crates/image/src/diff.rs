@@ -21,6 +21,9 @@ pub struct Side<'a> {
     pub manifest: &'a Manifest,
     /// Its configuration.
     pub config: &'a ImageConfig,
+    /// The crates in its programs by path, as a document about it says. What a program says itself
+    /// counts more.
+    pub crates: &'a BTreeMap<String, Vec<packages::Crate>>,
 }
 
 /// What changed from one image to another. All lists are sorted and empty where nothing changed.
@@ -114,7 +117,10 @@ pub fn compare(before: Side<'_>, after: Side<'_>) -> Result<ImageDiff> {
         files,
         files_with_other_time,
         packages: changes(&package_versions(&one)?, &package_versions(&other)?),
-        crates: changes(&crate_versions(&one), &crate_versions(&other)),
+        crates: changes(
+            &crate_versions(&packages::crates(&one, before.crates)),
+            &crate_versions(&packages::crates(&other, after.crates)),
+        ),
     })
 }
 
@@ -275,9 +281,9 @@ fn package_versions(listing: &Listing) -> Result<BTreeMap<String, String>> {
 }
 
 /// All versions of each crate that any executable has.
-fn crate_versions(listing: &Listing) -> BTreeMap<String, String> {
+fn crate_versions(crates: &BTreeMap<&str, &[packages::Crate]>) -> BTreeMap<String, String> {
     let mut versions: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for one in listing.crates().values().flatten() {
+    for one in crates.values().copied().flatten() {
         let known = versions.entry(one.name.clone()).or_default();
         known.insert(&one.version);
     }

@@ -161,6 +161,18 @@ impl Layout {
         &self.path
     }
 
+    /// The content of a file beside index and blobs, of which the format of layouts knows nothing.
+    /// Archives have none.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub fn extra_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match &self.store {
+            Store::Directory(directory) => directory.read(name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         match self.store {

@@ -5,7 +5,8 @@
 //! *Making* images: [`spec`] holds the files that the Nix side writes, [`layer`] turns a layer
 //! specification into one compressed blob, [`assemble`] joins layers and configuration into an OCI
 //! image layout, [`multi`] joins layouts of several platforms, [`archive`] writes a layout as one
-//! tar file; [`import`] takes over images of others. All of them are deterministic: the bytes depend on the specification and on the files
+//! tar file, [`attestation`] says what an image is made of, [`import`] takes over images of others. All of them are
+//! deterministic: the bytes depend on the specification and on the files
 //! it names, never on the clock, the machine, the order of directory listings or the number of
 //! cores.
 //!
@@ -17,6 +18,7 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod attestation;
 pub mod compress;
 pub mod deb;
 pub mod decompress;

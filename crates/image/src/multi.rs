@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::assemble::{LayoutWriter, named, parse_references};
+use crate::attestation;
 use crate::layout::Layout;
 use crate::oci::{Descriptor, Index, media_type};
 use crate::spec::IndexSpec;
@@ -45,6 +46,7 @@ fn add_layout(writer: &mut LayoutWriter, path: &Path) -> Result<Descriptor> {
         writer.copy(&layout, blob)?;
     }
     writer.copy(&layout, &image.descriptor)?;
+    attestation::copy(&writer.output, &layout, &config.platform)?;
     let descriptor = image.descriptor;
     let mut plain = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
     plain.platform = Some(config.platform);

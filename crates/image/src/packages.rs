@@ -96,6 +96,21 @@ fn owned_path(line: &str, listing: &Listing) -> Option<String> {
     })
 }
 
+/// The crates in each program by path: what the program says itself, else what `stated`, a document about
+/// the image, says of it.
+pub fn crates<'a>(
+    listing: &'a Listing,
+    stated: &'a BTreeMap<String, Vec<Crate>>,
+) -> BTreeMap<&'a str, &'a [Crate]> {
+    let in_image = |path: &str| listing.get(path.trim_start_matches('/')).is_some();
+    let stated = stated.iter().filter(|(path, _)| in_image(path));
+    let own = listing.crates().iter();
+    stated
+        .map(|(path, crates)| (path.trim_start_matches('/'), &crates[..]))
+        .chain(own.map(|(path, crates)| (path.trim_start_matches('/'), &crates[..])))
+        .collect()
+}
+
 /// The crates that an executable says it was built from: the section that `cargo auditable` adds.
 /// `None` for what is no such executable.
 pub(crate) fn crates_of_executable(content: &mut dyn Read) -> io::Result<Option<Vec<Crate>>> {

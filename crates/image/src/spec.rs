@@ -5,6 +5,8 @@
 //! [`LayerEntries`] (`entries.json`). All are JSON objects with `"version": 1`; unknown fields are
 //! errors. Paths in the image are absolute (`/usr/bin/gateway`).
 
+mod inputs;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,11 @@ use crate::compress::Compression;
 use crate::digest::Digest;
 use crate::oci::Platform;
 use crate::{Error, Result};
+
+pub use inputs::{
+    BuildInputs, InputsSpec, NestedImage, PackageInput, PackageRole, ProgramInput, SourceInput,
+    UnitInput,
+};
 
 /// The version of all specifications and records.
 pub const VERSION: u32 = 1;
@@ -491,6 +498,9 @@ pub struct ImageSpec {
     /// When it was made, in seconds since 1970.
     #[serde(default)]
     pub created: u64,
+    /// What it is made of, for its bill of materials and its provenance; without it none are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<InputsSpec>,
 }
 
 /// A layer of an image: the directory alone, or with how it relates to the layers below.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -208,15 +209,18 @@ fn differences_are_told_by_kind() {
     image::assemble::make(&spec, &path.join("other")).unwrap();
     let other = Layout::open(&path.join("other")).unwrap();
     let ((one_manifest, one_config), (other_manifest, other_config)) = (parts(&one), parts(&other));
+    let nothing = BTreeMap::new();
     let before = Side {
         blobs: &one,
         manifest: &one_manifest,
         config: &one_config,
+        crates: &nothing,
     };
     let after = Side {
         blobs: &other,
         manifest: &other_manifest,
         config: &other_config,
+        crates: &nothing,
     };
     assert!(diff::compare(before, before).unwrap().is_empty());
     let diff = diff::compare(before, after).unwrap();

@@ -169,6 +169,15 @@ impl Manifest {
         self.media_type == media_type::INDEX || self.media_type == media_type::DOCKER_LIST
     }
 
+    /// A descriptor of it with nothing but what is required, as a subject is named.
+    pub fn plain_descriptor(&self) -> Descriptor {
+        Descriptor {
+            annotations: BTreeMap::new(),
+            artifact_type: None,
+            ..self.descriptor()
+        }
+    }
+
     /// A descriptor of it, as an index of referrers holds it.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {

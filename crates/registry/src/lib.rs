@@ -17,6 +17,7 @@
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
+mod artifact;
 mod auth;
 mod body;
 mod client;
@@ -38,6 +39,7 @@ mod tree;
 mod upload;
 mod wire;
 
+pub use artifact::Artifact;
 pub use client::{Client, Environment, Options, Timeouts, run};
 pub use content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform, media_type};
 pub use credentials::Credentials;

@@ -486,7 +486,7 @@ impl Repository {
         self.contradiction_of(reply.request.clone(), detail)
     }
 
-    fn contradiction_of(&self, request: String, detail: String) -> Error {
+    pub(crate) fn contradiction_of(&self, request: String, detail: String) -> Error {
         let remedy = "try again; where it stays so, the registry or a proxy before it is at fault"
             .to_owned();
         let reference = self.reference.to_string();

@@ -118,6 +118,7 @@ pub fn run(args: Args) -> Result<()> {
     for (name, path) in names.iter().zip(&paths) {
         let place = physical(path, args.store.as_deref());
         lines.extend(lines_of(name, path, &place)?);
+        crate::history::remember(&args.workspace, name, &place);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&lines)?);

@@ -12,6 +12,7 @@ use image::diff::{FileChange, ImageDiff, Side, compare};
 use image::files::{Listing, Options};
 use image::layout::Layout;
 use image::oci::{ImageConfig, Manifest};
+use image::packages::Crate;
 use serde::Serialize;
 
 use self::sections::Section;
@@ -137,6 +138,9 @@ struct Opened {
     made: Made,
 }
 
+/// Only one of the ways knows the crates, and a difference in them shows in the program.
+static NO_CRATES: BTreeMap<String, Vec<Crate>> = BTreeMap::new();
+
 impl Opened {
     fn open(engine: Engine, path: &Path) -> Result<Opened> {
         let layout = Layout::open(path)?;
@@ -160,6 +164,7 @@ impl Opened {
             blobs: &self.layout,
             manifest: &self.manifest,
             config: &self.config,
+            crates: &NO_CRATES,
         }
     }
 

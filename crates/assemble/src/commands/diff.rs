@@ -1,16 +1,18 @@
 //! `assemble diff`: what changed between two images.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use image::diff::{Change, FileChange, ImageDiff, LayerChange, Side, compare};
 use image::digest::Digest;
 use image::oci::Platform;
+use image::packages::Crate;
 
 use crate::commands::ls::mode;
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs, Selected};
-use crate::text::{clean, count, print, print_json, table};
+use crate::text::{clean, count, print, print_json, sign, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,7 +77,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
         ..ImageDiff::default()
     };
     if !is_same {
-        let compared = compare(side(&before, &old), side(&after, &new));
+        let (old_crates, new_crates) = (before.crates(&old)?, after.crates(&new)?);
+        let compared = compare(
+            side(&before, &old, &old_crates),
+            side(&after, &new, &new_crates),
+        );
         before.checked(Ok(()))?;
         difference = after.checked(compared)?;
     }
@@ -90,11 +96,16 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-fn side<'a>(opened: &'a Opened, selected: &'a Selected) -> Side<'a> {
+fn side<'a>(
+    opened: &'a Opened,
+    selected: &'a Selected,
+    crates: &'a BTreeMap<String, Vec<Crate>>,
+) -> Side<'a> {
     Side {
         blobs: opened.blobs(),
         manifest: &selected.manifest,
         config: &selected.config,
+        crates,
     }
 }
 
@@ -152,16 +163,6 @@ fn section(text: &mut String, title: &str, note: &str, rows: Vec<Vec<String>>, r
     };
     *text += &format!("{title}: {changes}{note}\n");
     *text += &table(&rows, "  ", right);
-}
-
-/// `+` for what is new, `-` for what is gone, `~` for what is otherwise.
-fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
-    match (before, after) {
-        (None, _) => "+",
-        (_, None) => "-",
-        _ => "~",
-    }
-    .to_owned()
 }
 
 fn change_rows(changes: &[Change]) -> Vec<Vec<String>> {

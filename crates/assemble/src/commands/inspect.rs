@@ -116,11 +116,6 @@ fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
 }
 
 fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<Summary> {
-    let Selected {
-        image,
-        manifest,
-        config,
-    } = selected;
     let contents = match with_contents {
         false => None,
         true => {
@@ -128,10 +123,16 @@ fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<S
                 crates: true,
                 ..Options::default()
             };
-            let listing = Listing::read(opened.blobs(), &manifest, &options);
-            Some(contents(&opened.checked(listing)?)?)
+            let listing = Listing::read(opened.blobs(), &selected.manifest, &options);
+            let stated = opened.crates(&selected)?;
+            Some(contents(&opened.checked(listing)?, &stated)?)
         }
     };
+    let Selected {
+        image,
+        manifest,
+        config,
+    } = selected;
     let layer_size: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
     Ok(Summary {
         names: image.names,
@@ -162,7 +163,7 @@ fn layers(descriptors: &[Descriptor], config: &ImageConfig) -> Vec<Layer> {
     descriptors.iter().enumerate().map(describe).collect()
 }
 
-fn contents(listing: &Listing) -> Result<Contents> {
+fn contents(listing: &Listing, stated: &BTreeMap<String, Vec<Crate>>) -> Result<Contents> {
     let owners = packages::owners(listing);
     let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut files, mut file_bytes) = (0, 0);
@@ -181,7 +182,8 @@ fn contents(listing: &Listing) -> Result<Contents> {
         package,
     };
     let packages = packages::installed(listing)?.into_iter().map(size_of);
-    let crates: BTreeSet<&Crate> = listing.crates().values().flatten().collect();
+    let crates = packages::crates(listing, stated);
+    let crates: BTreeSet<&Crate> = crates.values().copied().flatten().collect();
     Ok(Contents {
         files,
         file_bytes,

@@ -1,14 +1,20 @@
 //! `assemble push`: sends images to a registry.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use registry::Reference;
 use registry::push::{How, Options, Report};
+use registry::source::Attached;
+use registry::{Reference, Source};
+use signing::SecretKey;
 
+use crate::attach::{self, AttachArgs};
 use crate::connection::{ConnectionArgs, bytes, parse_size};
+use crate::history;
+use crate::nix::Nix;
+use crate::place;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +22,7 @@ Examples:
   assemble push ./layout --to localhost:5000/app --tag v1 --tag latest
   assemble push --to registry.example/team/ --tag v1       every image of the flake
   assemble push image.tar --to localhost:5000/app --dry-run --json
+  assemble push gateway --to registry.example/gateway:v1 --attest --sign-key cosign.key
 
 Exit codes: 0 done, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused, 7 unreachable,
 8 contradiction, 1 anything else.";
@@ -65,6 +72,9 @@ pub struct Args {
     chunk_size: u64,
 
     #[command(flatten)]
+    attach: AttachArgs,
+
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
@@ -77,6 +87,7 @@ struct Job {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let destination = Destination::parse(&args)?;
+    let key = args.attach.secret_key()?;
     let jobs = find_images(&args, &destination)?;
     let (client, display) = args.connection.client()?;
     let options = Options {
@@ -94,7 +105,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
             let context = || format!("cannot push {}", job.path.display());
-            let source = registry::source::open(&job.path).with_context(context)?;
+            let source =
+                source(&job.path, args.attach.attest, key.as_ref()).with_context(context)?;
             let result = registry::push::push(&client, source, &job.target, &options).await;
             display.end();
             let report = result.with_context(context)?;
@@ -112,6 +124,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The image at `path` with all that is to be attached to it.
+fn source(path: &Path, attest: bool, key: Option<&SecretKey>) -> anyhow::Result<Arc<dyn Source>> {
+    let source = registry::source::open(path)?;
+    if !attest && key.is_none() {
+        return Ok(source);
+    }
+    let artifacts = attach::artifacts(path, attest, key)?;
+    Ok(Arc::new(Attached::new(source, &artifacts)?))
 }
 
 /// What `--to` means.
@@ -167,7 +189,7 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
         args.images.iter().partition(|image| is_path(image));
     let all;
     if args.images.is_empty() {
-        all = flake_images()?;
+        all = described_images()?;
         names = all.iter().collect();
     }
     let mut jobs = Vec::new();
@@ -205,30 +227,12 @@ fn is_path(image: &str) -> bool {
         || path.join("oci-layout").is_file()
 }
 
-/// The images that the workspace describes; of another flake, its packages `NAME-image`.
-fn flake_images() -> anyhow::Result<Vec<String>> {
-    let workspace = Path::new(".");
-    if workspace.join("images.toml").exists() {
-        return crate::place::described(workspace);
-    }
-    let attribute = format!(".#packages.{}-linux", std::env::consts::ARCH);
-    let output = nix(&[
-        "eval",
-        "--json",
-        &attribute,
-        "--apply",
-        "builtins.attrNames",
-    ])?;
-    let packages: Vec<String> =
-        serde_json::from_slice(&output).context("nix eval printed no list of names")?;
-    let images: Vec<String> = packages
-        .iter()
-        .filter_map(|package| package.strip_suffix("-image"))
-        .map(str::to_owned)
-        .collect();
+/// The images that the workspace describes.
+fn described_images() -> anyhow::Result<Vec<String>> {
+    let images = place::described(Path::new("."))?;
     if images.is_empty() {
         bail!(
-            "the flake in this directory has no package named NAME-image\n  try: name a layout or archive by its path"
+            "no images.toml here describes an image\n  try: name a layout or archive by its path"
         );
     }
     Ok(images)
@@ -236,41 +240,16 @@ fn flake_images() -> anyhow::Result<Vec<String>> {
 
 /// Builds images through Nix and gives the paths of their layouts, in the same order.
 fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
     if names.is_empty() {
-        return Ok(paths);
+        return Ok(Vec::new());
     }
     // All at once, so that Nix can build them in parallel.
-    let attributes: Vec<String> = names.iter().map(|name| format!(".#{name}-image")).collect();
-    let mut arguments = vec!["build", "--no-link", "--json"];
-    arguments.extend(attributes.iter().map(String::as_str));
-    let output = nix(&arguments)?;
-    let built: serde_json::Value =
-        serde_json::from_slice(&output).context("nix build printed no JSON")?;
-    for (index, name) in names.iter().enumerate() {
-        let path = built[index]["outputs"]["out"].as_str();
-        paths.push(
-            path.with_context(|| format!("nix build names no output of {name}-image"))?
-                .into(),
-        );
+    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
+    let paths = Nix::default().build(".", &attributes, None)?;
+    for (name, path) in names.iter().zip(&paths) {
+        history::remember(Path::new("."), name, path);
     }
     Ok(paths)
-}
-
-fn nix(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
-    let mut command = Command::new("nix");
-    command
-        .args(["--extra-experimental-features", "nix-command flakes"])
-        .args(arguments);
-    command.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let shown = format!("nix {}", arguments.join(" "));
-    let output = command.output().with_context(|| {
-        format!("cannot run {shown}\n  try: install Nix, or name a layout or archive by its path")
-    })?;
-    if !output.status.success() {
-        bail!("{shown}: {}\n  try: see what Nix says above", output.status);
-    }
-    Ok(output.stdout)
 }
 
 /// What was sent and what was saved, for people.

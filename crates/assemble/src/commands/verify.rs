@@ -1,22 +1,25 @@
 //! `assemble verify`: whether an image is whole, to the last byte.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use image::verify::{Limits, Report, Severity, verify, verify_blobs};
 use serde::Serialize;
+use signing::{BUNDLE_TYPE, Bundle, IMAGE_PREDICATE, PublicKey};
 
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs};
+use crate::remote::Remote;
 use crate::text::{clean, count, print, print_json, table};
 
 const EXAMPLES: &str = "\
 Examples:
   assemble verify gateway
   assemble verify image.tar --json
-  assemble verify registry.example/team/gateway@sha256:…
+  assemble verify registry.example/team/gateway@sha256:… --public-key cosign.pub
 
-Exit codes: 0 the image is sound, 1 it is not or there is no such image; those of push where a registry
+Exit codes: 0 the image is sound (and signed), 1 it is not or there is no such image; those of push where a registry
 can't be asked.";
 
 /// Check every digest, size, diff id, media type and path of an image
@@ -26,6 +29,12 @@ pub struct Args {
     /// An image of images.toml by its name, a layout or archive by its path, or a registry's reference
     #[arg(value_name = "IMAGE")]
     image: String,
+
+    /// Require a signature by the key that this public key (PEM) belongs to
+    ///
+    /// Signatures are kept in registries, not in layouts.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
@@ -39,6 +48,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Verdict<'a> {
     sound: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<bool>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -49,8 +60,14 @@ struct Verdict<'a> {
 /// When the image can't be found, or a registry can't be asked.
 pub fn run(args: Args) -> Result<ExitCode> {
     let limits = Limits::default();
+    let key = args.public_key.as_deref().map(public_key).transpose()?;
+    let mut signed = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {
         // What is wrong with opening it is a finding too.
+        Place::Path(path) if key.is_some() => bail!(
+            "{} is a layout, and signatures are kept in registries\n  try: the reference that it was pushed to",
+            path.display()
+        ),
         Place::Path(path) => verify(&path, limits)?,
         place @ Place::Registry(_) => {
             let opened = place.open(&args.place.connection)?;
@@ -58,6 +75,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 Opened::Remote(remote) => verify_blobs(remote, &remote.root(), limits),
                 Opened::Layout(layout) => image::verify::verify_layout(layout, limits),
             };
+            if let (Opened::Remote(remote), Some(key)) = (&opened, &key) {
+                signed = Some(is_signed(remote, key)?);
+            }
             opened.checked(Ok(report))?
         }
     };
@@ -65,15 +85,39 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if args.json {
         print_json(&Verdict {
             sound,
+            signed,
             report: &report,
         })?;
     } else {
-        print(&describe(&report))?;
+        let signature = match signed {
+            None => "",
+            Some(true) => "signed by this key\n",
+            Some(false) => "NOT SIGNED by this key\n",
+        };
+        print(&(describe(&report) + signature))?;
     }
-    Ok(match sound {
+    Ok(match sound && signed != Some(false) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+fn public_key(path: &Path) -> Result<PublicKey> {
+    let pem = std::fs::read_to_string(path);
+    let pem = pem.with_context(|| format!("cannot read the key {}", path.display()))?;
+    PublicKey::from_pem(&pem).with_context(|| format!("{}", path.display()))
+}
+
+/// Whether the registry has a signature of the image by `key`.
+fn is_signed(remote: &Remote, key: &PublicKey) -> Result<bool> {
+    let digest = remote.root().digest;
+    let bundles = remote.documents(&digest, BUNDLE_TYPE)?;
+    let statements = bundles.iter().filter_map(|bytes| {
+        let bundle = Bundle::parse(bytes).ok()?;
+        bundle.verify(key, &digest.to_string()).ok()
+    });
+    let mut types = statements.map(|statement| statement["predicateType"] == IMAGE_PREDICATE);
+    Ok(types.any(|is_signature| is_signature))
 }
 
 fn describe(report: &Report) -> String {

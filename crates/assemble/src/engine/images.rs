@@ -95,6 +95,8 @@ impl Images<'_> {
             config: same_form(&config)?,
             annotations: BTreeMap::from([(UNHERMETIC.to_owned(), self.unhermetic.to_owned())]),
             created: 0,
+            // Nix alone knows all that goes in.
+            inputs: None,
         })
     }
 

@@ -73,6 +73,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         },
         annotations: BTreeMap::new(),
         created: 0,
+        inputs: None,
     };
     kept.image(name, |out| Ok(image::assemble::make(&spec, out)?))
         .with_context(|| format!("cannot assemble the image {name:?}"))

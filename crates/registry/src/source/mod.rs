@@ -1,6 +1,7 @@
 //! Where an image comes from: an OCI layout, in a directory or in an archive.
 
 mod archive;
+mod attached;
 mod layout;
 
 use std::fs::File;
@@ -16,6 +17,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 
 pub use archive::Archive;
+pub use attached::Attached;
 pub use layout::Layout;
 
 /// A set of blobs with an index on top: what an OCI image layout is, wherever its bytes are.

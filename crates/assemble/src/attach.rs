@@ -1,0 +1,180 @@
+//! What a push attaches to an image: the documents that lie beside it, and signatures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use image::attestation::{self, PROVENANCE, SBOM, provenance, spdx};
+use image::layout::Layout;
+use registry::{Artifact, Descriptor};
+use serde_json::Value;
+use signing::{BUNDLE_TYPE, Bundle, SecretKey};
+
+/// The media type of a provenance: an in-toto statement.
+pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
+/// The predicate type of a bill of materials.
+const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
+
+/// Options of what to attach.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Attachments")]
+pub struct AttachArgs {
+    /// Attach the image's bill of materials (SPDX) and its provenance (SLSA)
+    #[arg(long)]
+    pub attest: bool,
+
+    /// Sign the image, and with --attest both documents, with this key (PEM)
+    ///
+    /// A key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key.
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+}
+
+impl AttachArgs {
+    /// The key, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn secret_key(&self) -> Result<Option<SecretKey>> {
+        self.sign_key.as_deref().map(secret_key).transpose()
+    }
+}
+
+/// Reads a key that signs.
+///
+/// # Errors
+/// When it can't be read.
+pub fn secret_key(path: &Path) -> Result<SecretKey> {
+    let pem = std::fs::read_to_string(path);
+    let pem = pem.with_context(|| format!("cannot read the key {}", path.display()))?;
+    let password = std::env::var("COSIGN_PASSWORD").ok();
+    SecretKey::from_pem(&pem, password.as_deref()).with_context(|| format!("{}", path.display()))
+}
+
+/// Everything that is to be attached to the images of the layout at `path`.
+///
+/// # Errors
+/// When documents are wanted and there are none, or they can't be read.
+pub fn artifacts(path: &Path, attest: bool, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
+    let layout = Layout::open(path)?;
+    let mut artifacts = Vec::new();
+    if attest {
+        artifacts = documents(&layout, key)?;
+        if artifacts.is_empty() {
+            bail!(
+                "{} has no {SBOM} and no {PROVENANCE} beside its index\n  \
+                 try: an image that `assemble build` made, as a directory; or leave --attest out",
+                path.display()
+            );
+        }
+    }
+    if let Some(key) = key {
+        for top in distinct(&layout) {
+            artifacts.push(signature(&top, key));
+        }
+    }
+    Ok(artifacts)
+}
+
+/// The signature of an image.
+pub fn signature(subject: &Descriptor, key: &SecretKey) -> Artifact {
+    let statement = signing::image_statement(subject.digest.as_str());
+    signed(subject, &statement, key)
+}
+
+/// The bill of materials and the provenance of each image of a layout.
+fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
+    let mut artifacts = Vec::new();
+    for image in layout
+        .images()?
+        .iter()
+        .filter(|image| !image.is_attestation())
+    {
+        let config = layout.config(&layout.manifest(&image.descriptor)?)?;
+        let subject = to_registry(&image.descriptor)?;
+        let digest = &image.descriptor.digest;
+        let read = |name| attestation::read(layout, &config.platform, name);
+        if let Some(bytes) = read(SBOM)? {
+            let document: spdx::Document = serde_json::from_slice(&bytes).context(SBOM)?;
+            if document.is_about(digest) {
+                let predicate = serde_json::from_slice(&bytes).context(SBOM)?;
+                let statement =
+                    signing::statement(subject.digest.as_str(), SPDX_PREDICATE, predicate);
+                artifacts.push(plain(&subject, spdx::MEDIA_TYPE, None, bytes));
+                artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+            }
+        }
+        if let Some(bytes) = read(PROVENANCE)? {
+            let statement = provenance::Statement::parse(&bytes).map_err(anyhow::Error::msg);
+            if statement.context(PROVENANCE)?.is_about(digest) {
+                let statement: Value = serde_json::from_slice(&bytes).context(PROVENANCE)?;
+                let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
+                artifacts.push(plain(&subject, PROVENANCE_TYPE, predicate, bytes));
+                artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+            }
+        }
+    }
+    Ok(artifacts)
+}
+
+/// The images and indexes that a layout's index names, each once.
+fn distinct(layout: &Layout) -> Vec<Descriptor> {
+    let mut found: Vec<Descriptor> = Vec::new();
+    let all = layout
+        .index()
+        .manifests
+        .iter()
+        .filter(|it| !it.is_attestation());
+    for descriptor in all.filter_map(|it| to_registry(it).ok()) {
+        if !found.iter().any(|known| known.digest == descriptor.digest) {
+            found.push(descriptor);
+        }
+    }
+    found
+}
+
+/// A descriptor with the required fields: equal text, two types.
+fn to_registry(descriptor: &image::oci::Descriptor) -> Result<Descriptor> {
+    Ok(Descriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.to_string().parse()?,
+        size: descriptor.size,
+        urls: Vec::new(),
+        annotations: Default::default(),
+        platform: None,
+        artifact_type: None,
+    })
+}
+
+fn plain(
+    subject: &Descriptor,
+    media_type: &str,
+    annotation: Option<(&str, &str)>,
+    bytes: Vec<u8>,
+) -> Artifact {
+    let annotation = annotation.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Artifact {
+        subject: subject.clone(),
+        artifact_type: media_type.to_owned(),
+        media_type: media_type.to_owned(),
+        document: bytes.into(),
+        annotations: annotation.into_iter().collect(),
+    }
+}
+
+fn signed(subject: &Descriptor, statement: &Value, key: &SecretKey) -> Artifact {
+    let predicate = statement["predicateType"].as_str().unwrap_or_default();
+    // What cosign looks for in lists of referrers.
+    let annotations = [
+        ("dev.sigstore.bundle.content", "dsse-envelope"),
+        ("dev.sigstore.bundle.predicateType", predicate),
+    ];
+    Artifact {
+        subject: subject.clone(),
+        artifact_type: BUNDLE_TYPE.to_owned(),
+        media_type: BUNDLE_TYPE.to_owned(),
+        document: Bundle::sign(statement, key).to_bytes().into(),
+        annotations: annotations
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    }
+}

@@ -1,0 +1,293 @@
+//! `assemble explain`: which inputs made an image, and which of them have changed.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use image::attestation::provenance::{Difference, Kind, Resource, Statement, compare};
+use serde::Serialize;
+
+use crate::history;
+use crate::place::{ChoiceArgs, Place, PlaceArgs, described};
+use crate::text::{clean, count, print, print_json, sign, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble explain gateway                                       since the build before
+  assemble explain gateway --against registry.example/team/gateway:v1
+  assemble explain ./new --against ./old --json";
+
+/// Show which inputs made an image, and which of them changed since another one was made
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An image of images.toml by its name, a layout by its path, or a registry's reference
+    ///
+    /// An image of images.toml is built first.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// The image to compare with [default: the last build that was made of something else]
+    #[arg(long, value_name = "IMAGE")]
+    against: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    choice: ChoiceArgs,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explanation {
+    digest: String,
+    platform: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
+    provenance: Statement,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Against {
+    /// What it is compared with.
+    what: String,
+    digest: String,
+    same_digest: bool,
+    /// The names of layers that only one of the images has.
+    layers: Vec<String>,
+    differences: Vec<Difference>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When an image can't be found, or does not say what it was made of.
+pub fn run(args: Args) -> Result<()> {
+    let workspace = &args.place.workspace;
+    let current = find(&args.image, &args, Place::find_current)?;
+    let against = match &args.against {
+        Some(other) => {
+            let found = find(other, &args, Place::find)?;
+            Some((other.clone(), found.statement))
+        }
+        None if described(workspace)?.contains(&args.image) => {
+            let name = &args.image;
+            let before = history::before(workspace, name, &current.platform, &current.bytes);
+            let parse = |bytes: Vec<u8>| Statement::parse(&bytes).ok();
+            before
+                .and_then(parse)
+                .map(|found| ("the build before".to_owned(), found))
+        }
+        None => None,
+    };
+    let explanation = Explanation {
+        digest: digest(&current.statement),
+        platform: current.platform.to_string(),
+        against: against.map(|(what, before)| contrast(what, &before, &current.statement)),
+        provenance: current.statement,
+    };
+    if args.json {
+        return print_json(&explanation);
+    }
+    print(&describe(&explanation))
+}
+
+/// An image's own account of its inputs.
+struct Account {
+    statement: Statement,
+    platform: image::oci::Platform,
+    bytes: Vec<u8>,
+}
+
+fn find(
+    argument: &str,
+    args: &Args,
+    place: fn(&str, &std::path::Path) -> Result<Place>,
+) -> Result<Account> {
+    let opened = place(argument, &args.place.workspace)?.open(&args.place.connection)?;
+    let selected = opened.select(args.choice.name.as_deref(), args.choice.platform.as_ref())?;
+    let Some(bytes) = opened.provenance(&selected)? else {
+        bail!(
+            "{argument} does not say what it was made of: it has no provenance of Crateyard's\n  \
+             try: an image that `assemble build` made or `assemble push` sent; `assemble diff` compares any two"
+        );
+    };
+    let statement = Statement::parse(&bytes)
+        .map_err(anyhow::Error::msg)
+        .with_context(|| format!("the provenance of {argument}"))?;
+    Ok(Account {
+        statement,
+        platform: selected.config.platform,
+        bytes,
+    })
+}
+
+fn contrast(what: String, before: &Statement, after: &Statement) -> Against {
+    let names = |statement: &Statement| -> BTreeMap<String, String> {
+        let layers = statement.predicate.run_details.byproducts.iter();
+        layers
+            .map(|layer| (first_digest(layer), layer.name.clone().unwrap_or_default()))
+            .collect()
+    };
+    let (old, new) = (names(before), names(after));
+    let only_new = new.iter().filter(|(digest, _)| !old.contains_key(*digest));
+    let only_old = old.iter().filter(|(digest, _)| !new.contains_key(*digest));
+    let mut layers: Vec<String> = only_new
+        .chain(only_old)
+        .map(|(_, name)| name.clone())
+        .collect();
+    layers.sort();
+    layers.dedup();
+    Against {
+        what,
+        digest: digest(before),
+        same_digest: digest(before) == digest(after),
+        layers,
+        differences: compare(before, after),
+    }
+}
+
+fn digest(statement: &Statement) -> String {
+    statement
+        .subject
+        .first()
+        .map(first_digest)
+        .unwrap_or_default()
+}
+
+fn first_digest(resource: &Resource) -> String {
+    let digest = resource.digest.iter().next();
+    digest
+        .map(|(algorithm, hex)| format!("{algorithm}:{hex}"))
+        .unwrap_or_default()
+}
+
+fn describe(explanation: &Explanation) -> String {
+    let mut text = format!("{}  {}\n", explanation.digest, explanation.platform);
+    let Some(against) = &explanation.against else {
+        return text + &describe_inputs(&explanation.provenance);
+    };
+    text += &format!("{}  {}\n", against.digest, clean(&against.what));
+    text += &match (against.same_digest, against.differences.is_empty()) {
+        (true, true) => "the same image, made of the same\n".to_owned(),
+        (true, false) => "the same image, though not made of the same\n".to_owned(),
+        (false, true) => {
+            "another image, though made of the same: one of them was changed afterwards\n"
+                .to_owned()
+        }
+        (false, false) => format!("other layers: {}\n", listed(&against.layers)),
+    };
+    for (kind, title) in TITLES {
+        let of_kind = against.differences.iter().filter(|it| it.kind == kind);
+        let rows: Vec<Vec<String>> = of_kind.map(row).collect();
+        if !rows.is_empty() {
+            text += &format!("{title}: {}\n", count(rows.len(), "change"));
+            text += &table(&rows, "  ", &[]);
+        }
+    }
+    text
+}
+
+fn listed(layers: &[String]) -> String {
+    match layers.is_empty() {
+        true => "none; only the configuration differs".to_owned(),
+        false => layers
+            .iter()
+            .map(|layer| clean(layer))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+const TITLES: [(Kind, &str); 12] = [
+    (Kind::Description, "description"),
+    (Kind::Profile, "profile and features asked for"),
+    (Kind::Source, "source files"),
+    (Kind::Dependency, "dependencies"),
+    (Kind::Features, "features of crates"),
+    (Kind::Options, "compiler options"),
+    (Kind::Toolchain, "toolchain"),
+    (Kind::Library, "native libraries"),
+    (Kind::Package, "Debian packages"),
+    (Kind::Base, "base image"),
+    (Kind::NestedImage, "images in it"),
+    (Kind::Builder, "Crateyard itself"),
+];
+
+fn row(difference: &Difference) -> Vec<String> {
+    let (before, after) = (difference.before.as_ref(), difference.after.as_ref());
+    let shown = [before, after].map(|value| value.map(|text| short(text)).unwrap_or_default());
+    let values: Vec<String> = shown.into_iter().filter(|text| !text.is_empty()).collect();
+    vec![
+        sign(before, after),
+        clean(&difference.name).into_owned(),
+        values.join(" -> "),
+    ]
+}
+
+/// Digests by their first digits.
+fn short(text: &str) -> String {
+    let text = clean(text);
+    match text.strip_prefix("sha256:") {
+        Some(rest) if rest.len() >= 64 => format!("{}{}", &rest[..12], &rest[64..]),
+        _ => text.into_owned(),
+    }
+}
+
+/// The inputs by their sorts, each in a line.
+fn describe_inputs(statement: &Statement) -> String {
+    let definition = &statement.predicate.build_definition;
+    let asked = &definition.external_parameters.build;
+    let crates = &definition.internal_parameters.crates;
+    let in_programs = crates.values().filter(|one| one.in_program).count();
+    let role = |role: &str| -> Vec<&Resource> {
+        let all = definition.resolved_dependencies.iter();
+        all.filter(|it| it.annotations.get("role").is_some_and(|own| own == role))
+            .collect()
+    };
+    let digests = |resources: Vec<&Resource>| -> String {
+        let shown = resources.into_iter().map(|it| {
+            format!(
+                "{} {}",
+                clean(it.name.as_deref().unwrap_or_default()),
+                short(&first_digest(it))
+            )
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let mut rows = vec![
+        vec![
+            "profile".to_owned(),
+            format!("{} for {}", clean(&asked.profile), clean(&asked.target)),
+        ],
+        vec!["features".to_owned(), asked.features.join(" ")],
+        vec!["source files".to_owned(), role("source").len().to_string()],
+        vec![
+            "crates".to_owned(),
+            format!("{} ({in_programs} in programs)", crates.len()),
+        ],
+        vec![
+            "toolchain".to_owned(),
+            count(role("toolchain").len(), "Debian package"),
+        ],
+        vec![
+            "native libraries".to_owned(),
+            count(role("library").len(), "Debian package"),
+        ],
+        vec![
+            "packages".to_owned(),
+            count(role("image").len(), "Debian package"),
+        ],
+        vec!["base".to_owned(), digests(role("base"))],
+        vec!["images in it".to_owned(), digests(role("nested-image"))],
+    ];
+    rows.retain(|row| !row[1].is_empty() && !row[1].starts_with("0 "));
+    table(&rows, "", &[])
+        + "nothing to compare with: name an image by --against, or explain it again after the next build; --json prints all\n"
+}

@@ -1,0 +1,308 @@
+//! The provenance: an [in-toto statement](https://github.com/in-toto/attestation) whose predicate is
+//! [SLSA provenance](https://slsa.dev/spec/v1.0/provenance), version 1.
+//!
+//! It names every input by content: the workspace's files, crates, Debian packages of toolchain and
+//! image, base and nested images, the description, profile and features. Two of them compared say why
+//! two images differ ([`compare`]).
+
+mod difference;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Subject, purl, sources};
+use crate::Result;
+use crate::digest::Digest;
+use crate::oci::Descriptor;
+use crate::spec::{BuildInputs, InputsSpec, PackageRole, UnitInput};
+
+pub use difference::{Difference, Kind, compare};
+
+/// The type of in-toto statements.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The type of the predicate.
+pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
+/// What the parameters mean: see docs/attestations.md.
+pub const BUILD_TYPE: &str = "https://github.com/crateyard/crateyard/image/v1";
+const BUILDER: &str = "https://github.com/crateyard/crateyard";
+
+/// Something stated about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// [`STATEMENT_TYPE`].
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// The image: its manifest.
+    pub subject: Vec<Resource>,
+    /// [`PREDICATE_TYPE`].
+    pub predicate_type: String,
+    /// How it was made.
+    pub predicate: Predicate,
+}
+
+/// How an image was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Predicate {
+    /// From what.
+    pub build_definition: BuildDefinition,
+    /// By whom.
+    pub run_details: RunDetails,
+}
+
+/// What an image was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildDefinition {
+    /// [`BUILD_TYPE`].
+    pub build_type: String,
+    /// What people have asked for.
+    pub external_parameters: ExternalParameters,
+    /// What follows from it.
+    pub internal_parameters: InternalParameters,
+    /// All that was read, by name or address.
+    pub resolved_dependencies: Vec<Resource>,
+}
+
+/// What people have asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalParameters {
+    /// The image's entry in the description, with everything resolved.
+    pub image: Value,
+    /// What it runs on.
+    pub platform: String,
+    /// What Cargo was asked to build.
+    pub build: BuildInputs,
+}
+
+/// What follows from what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InternalParameters {
+    /// How each crate is built, by name and version.
+    pub crates: BTreeMap<String, CrateUse>,
+    /// The builder's own programs.
+    pub tools: BTreeMap<String, String>,
+}
+
+/// How a crate is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CrateUse {
+    /// Whether it is in a program, or only ran while one was built.
+    pub in_program: bool,
+    /// Its features.
+    pub features: BTreeSet<String>,
+    /// Code generation options and configuration.
+    pub options: BTreeSet<String>,
+}
+
+/// Who has made an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunDetails {
+    /// The builder.
+    pub builder: Builder,
+    /// The layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub byproducts: Vec<Resource>,
+}
+
+/// The builder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Builder {
+    /// Its address.
+    pub id: String,
+    /// Its parts' versions.
+    #[serde(default)]
+    pub version: BTreeMap<String, String>,
+}
+
+/// Something that has a name or an address, and a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// A file's path in the workspace, an image's or a layer's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A package's URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Algorithm to hexadecimal digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digest: BTreeMap<String, String>,
+    /// What it is there for (`role`), and whether it may be executed (`executable`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Resource {
+    fn new(name: Option<&str>, uri: Option<String>, role: &str) -> Resource {
+        let role = Some(("role".to_owned(), role.to_owned())).filter(|(_, role)| !role.is_empty());
+        Resource {
+            name: name.map(str::to_owned),
+            uri,
+            digest: BTreeMap::new(),
+            annotations: role.into_iter().collect(),
+        }
+    }
+
+    fn digest(mut self, digest: &Digest) -> Resource {
+        let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
+        self.digest.insert(algorithm.to_owned(), hex.to_owned());
+        self
+    }
+
+    fn sha256(mut self, hex: Option<&str>) -> Resource {
+        let digest = hex.map(|hex| ("sha256".to_owned(), hex.to_owned()));
+        self.digest.extend(digest);
+        self
+    }
+}
+
+impl Statement {
+    /// Reads a statement that this crate made.
+    ///
+    /// # Errors
+    /// Says what else it is.
+    pub fn parse(bytes: &[u8]) -> Result<Statement, String> {
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|error| format!("no JSON: {error}"))?;
+        let build_type = &value["predicate"]["buildDefinition"]["buildType"];
+        if value["predicateType"] != PREDICATE_TYPE || *build_type != BUILD_TYPE {
+            return Err(format!(
+                "predicate {}, build type {build_type}: not {BUILD_TYPE:?}",
+                value["predicateType"]
+            ));
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// Whether it is about the image whose manifest has this digest.
+    pub fn is_about(&self, digest: &Digest) -> bool {
+        let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
+        self.subject
+            .iter()
+            .any(|subject| subject.digest.get(algorithm).is_some_and(|own| own == hex))
+    }
+}
+
+/// The statement about an image.
+pub(super) fn statement(
+    subject: &Subject<'_>,
+    inputs: &InputsSpec,
+    nested: &[(String, Descriptor)],
+) -> Result<Statement> {
+    let image = Resource::new(Some(subject.name), None, "").digest(&subject.manifest.digest);
+    let layers = subject.layers.iter();
+    let version = ("crateyard".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    Ok(Statement {
+        kind: STATEMENT_TYPE.to_owned(),
+        subject: vec![image],
+        predicate_type: PREDICATE_TYPE.to_owned(),
+        predicate: Predicate {
+            build_definition: BuildDefinition {
+                build_type: BUILD_TYPE.to_owned(),
+                external_parameters: ExternalParameters {
+                    image: inputs.description.clone(),
+                    platform: subject.platform.to_string(),
+                    build: inputs.build.clone(),
+                },
+                internal_parameters: InternalParameters {
+                    crates: crates(inputs),
+                    tools: inputs.tools.clone(),
+                },
+                resolved_dependencies: dependencies(subject, inputs, nested)?,
+            },
+            run_details: RunDetails {
+                builder: Builder {
+                    id: BUILDER.to_owned(),
+                    version: BTreeMap::from([version]),
+                },
+                byproducts: layers
+                    .map(|(name, layer)| {
+                        Resource::new(Some(name), None, "layer").digest(&layer.digest)
+                    })
+                    .collect(),
+            },
+        },
+    })
+}
+
+/// Files, crates, packages and images, in this order, each sorted.
+fn dependencies(
+    subject: &Subject<'_>,
+    inputs: &InputsSpec,
+    nested: &[(String, Descriptor)],
+) -> Result<Vec<Resource>> {
+    let mut all = Vec::new();
+    for file in sources::files(&inputs.sources)? {
+        let mut resource = Resource::new(Some(&file.path), None, "source").digest(&file.digest);
+        if file.executable {
+            resource
+                .annotations
+                .insert("executable".to_owned(), "true".to_owned());
+        }
+        all.push(resource);
+    }
+    let outside = inputs.units.values().filter(|unit| !unit.source.is_empty());
+    let crates: BTreeMap<String, &UnitInput> =
+        outside.map(|unit| (purl::of_crate(unit), unit)).collect();
+    all.extend(crates.into_iter().map(|(purl, unit)| {
+        Resource::new(None, Some(purl), "crate").sha256(unit.checksum.as_deref())
+    }));
+    let mut packages = inputs.packages.clone();
+    packages.sort();
+    packages.dedup();
+    all.extend(packages.iter().map(|package| {
+        let role = match package.role {
+            PackageRole::Image => "image",
+            PackageRole::Library => "library",
+            PackageRole::Toolchain => "toolchain",
+        };
+        Resource::new(None, Some(purl::debian(package, None)), role).sha256(Some(&package.sha256))
+    }));
+    if let Some(base) = subject.base {
+        all.push(Resource::new(Some("base"), None, "base").digest(&base.digest));
+    }
+    all.extend(nested.iter().map(|(name, image)| {
+        Resource::new(Some(name), None, "nested-image").digest(&image.digest)
+    }));
+    Ok(all)
+}
+
+/// How each crate is built: for the image's platform where it is built for that at all.
+fn crates(inputs: &InputsSpec) -> BTreeMap<String, CrateUse> {
+    let mut crates: BTreeMap<String, CrateUse> = BTreeMap::new();
+    let compiled =
+        |unit: &&UnitInput| unit.kind != "run-build-script" && unit.kind != "build-script";
+    for unit in inputs.units.values().filter(compiled) {
+        let name = format!("{} {}", unit.package, unit.version);
+        let known = crates.entry(name).or_default();
+        if unit.for_target && !known.in_program {
+            *known = CrateUse {
+                in_program: true,
+                ..CrateUse::default()
+            };
+        }
+        if known.in_program && !unit.for_target {
+            continue;
+        }
+        for setting in &unit.settings {
+            let feature = setting
+                .strip_prefix("feature=\"")
+                .and_then(|rest| rest.strip_suffix('"'));
+            match feature {
+                Some(feature) => known.features.insert(feature.to_owned()),
+                None => known.options.insert(format!("cfg({setting})")),
+            };
+        }
+        known.options.extend(unit.options.iter().cloned());
+    }
+    crates
+}

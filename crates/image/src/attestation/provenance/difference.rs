@@ -1,0 +1,366 @@
+//! Which inputs differ between two images.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{CrateUse, Resource, Statement};
+
+/// An input that differs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Difference {
+    /// What sort of input.
+    pub kind: Kind,
+    /// Which: a path, a name, a place in the description.
+    pub name: String,
+    /// What it was; none if it is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What it is; none if it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// The sorts of inputs, in the order in which people ask for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// What the description says of the image.
+    Description,
+    /// The profile, features and target that Cargo was asked for.
+    Profile,
+    /// A file of the workspace.
+    Source,
+    /// The version of a crate.
+    Dependency,
+    /// The features of a crate.
+    Features,
+    /// A crate's code generation options or configuration.
+    Options,
+    /// A Debian package of the toolchain.
+    Toolchain,
+    /// A Debian package that a crate links.
+    Library,
+    /// A Debian package in the image.
+    Package,
+    /// The image that it stands on.
+    Base,
+    /// An image that it holds.
+    NestedImage,
+    /// A program of the builder itself.
+    Builder,
+}
+
+/// All inputs that differ, sorted.
+pub fn compare(before: &Statement, after: &Statement) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let definitions = [before, after].map(|it| &it.predicate.build_definition);
+    let [old, new] = definitions;
+    let parameters = definitions.map(|it| &it.external_parameters);
+    let [asked_before, asked_after] = parameters;
+    values(
+        "",
+        Some(&asked_before.image),
+        Some(&asked_after.image),
+        Kind::Description,
+        &mut found,
+    );
+    let platforms = parameters.map(|it| Value::from(it.platform.as_str()));
+    values(
+        "platform",
+        Some(&platforms[0]),
+        Some(&platforms[1]),
+        Kind::Description,
+        &mut found,
+    );
+    let builds = parameters.map(|it| serde_json::to_value(&it.build).unwrap_or_default());
+    values(
+        "",
+        Some(&builds[0]),
+        Some(&builds[1]),
+        Kind::Profile,
+        &mut found,
+    );
+    resources(
+        &old.resolved_dependencies,
+        &new.resolved_dependencies,
+        &mut found,
+    );
+    let [crates_before, crates_after] = definitions.map(|it| &it.internal_parameters.crates);
+    crate_uses(crates_before, crates_after, &mut found);
+    let tools = definitions.map(|it| &it.internal_parameters.tools);
+    maps(tools[0], tools[1], Kind::Builder, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Goes down into objects and into lists whose elements have names or paths.
+fn values(
+    at: &str,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    kind: Kind,
+    found: &mut Vec<Difference>,
+) {
+    if before == after {
+        return;
+    }
+    let parts = [before, after].map(|value| value.map_or(Some(BTreeMap::new()), parts));
+    if let ([Some(old), Some(new)], true) = (&parts, before.is_some() && after.is_some()) {
+        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            let inner = if at.is_empty() {
+                key.clone()
+            } else {
+                format!("{at}.{key}")
+            };
+            values(
+                &inner,
+                old.get(key).copied(),
+                new.get(key).copied(),
+                kind,
+                found,
+            );
+        }
+        return;
+    }
+    found.push(Difference {
+        kind,
+        name: at.to_owned(),
+        before: before.map(text),
+        after: after.map(text),
+    });
+}
+
+/// The parts of a value that has parts with names.
+fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
+    match value {
+        Value::Object(map) => Some(
+            map.iter()
+                .map(|(key, value)| (key.clone(), value))
+                .collect(),
+        ),
+        Value::Array(list) if !list.is_empty() => {
+            let name = |value: &Value| {
+                ["name", "path"]
+                    .iter()
+                    .find_map(|key| value[key].as_str().map(str::to_owned))
+            };
+            let named: BTreeMap<String, &Value> = list
+                .iter()
+                .filter_map(|value| Some((name(value)?, value)))
+                .collect();
+            (named.len() == list.len()).then_some(named)
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn resources(before: &[Resource], after: &[Resource], found: &mut Vec<Difference>) {
+    let kinds = [
+        ("source", Kind::Source),
+        ("crate", Kind::Dependency),
+        ("toolchain", Kind::Toolchain),
+        ("library", Kind::Library),
+        ("image", Kind::Package),
+        ("base", Kind::Base),
+        ("nested-image", Kind::NestedImage),
+    ];
+    for (role, kind) in kinds {
+        let [old, new] = [before, after].map(|all| by_name(all, role));
+        maps(&old, &new, kind, found);
+    }
+}
+
+/// Name to versions, or to digest where there is no version.
+fn by_name(resources: &[Resource], role: &str) -> BTreeMap<String, String> {
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let wanted = |it: &&Resource| it.annotations.get("role").is_some_and(|own| own == role);
+    for resource in resources.iter().filter(wanted) {
+        let (name, version) = name_and_version(resource);
+        named.entry(name).or_default().insert(version);
+    }
+    let joined = named.into_iter();
+    joined
+        .map(|(name, versions)| (name, versions.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect()
+}
+
+fn name_and_version(resource: &Resource) -> (String, String) {
+    let digest = resource.digest.iter().next();
+    let digest = digest.map_or(String::new(), |(algorithm, hex)| {
+        format!("{algorithm}:{hex}")
+    });
+    let purl = resource
+        .uri
+        .as_deref()
+        .and_then(|uri| uri.strip_prefix("pkg:"));
+    let Some((name, rest)) = purl.and_then(|purl| purl.split_once('@')) else {
+        let executable = resource.annotations.contains_key("executable");
+        let mode = if executable { " (executable)" } else { "" };
+        return (
+            resource.name.clone().unwrap_or_default(),
+            format!("{digest}{mode}"),
+        );
+    };
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let (version, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
+    // A repository of git has the same version for many commits.
+    let commit = qualifiers
+        .split_once("%23")
+        .map_or(String::new(), |(_, commit)| format!(" ({commit})"));
+    (decode(name), format!("{}{commit}", decode(version)))
+}
+
+/// Undoes percent-encoding.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn maps(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+    kind: Kind,
+    found: &mut Vec<Difference>,
+) {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if old != new {
+            found.push(Difference {
+                kind,
+                name: name.clone(),
+                before: old.cloned(),
+                after: new.cloned(),
+            });
+        }
+    }
+}
+
+/// Features crate by crate; options for all crates that changed alike in one line.
+fn crate_uses(
+    before: &BTreeMap<String, CrateUse>,
+    after: &BTreeMap<String, CrateUse>,
+    found: &mut Vec<Difference>,
+) {
+    let mut options: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for (name, old) in before {
+        let Some(new) = after.get(name) else { continue };
+        if old.features != new.features {
+            found.push(Difference {
+                kind: Kind::Features,
+                name: name.clone(),
+                before: Some(listed(&old.features)),
+                after: Some(listed(&new.features)),
+            });
+        }
+        if old.options != new.options {
+            let gone = old.options.difference(&new.options).cloned().collect();
+            let added = new.options.difference(&old.options).cloned().collect();
+            options
+                .entry((listed(&gone), listed(&added)))
+                .or_default()
+                .push(name);
+        }
+    }
+    for ((gone, added), names) in options {
+        let name = match &names[..] {
+            [one] => (*one).to_owned(),
+            many => format!("{} crates", many.len()),
+        };
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        found.push(Difference {
+            kind: Kind::Options,
+            name,
+            before: given(gone),
+            after: given(added),
+        });
+    }
+}
+
+fn listed(texts: &BTreeSet<String>) -> String {
+    texts
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn differences(before: Value, after: Value) -> Vec<(String, Option<String>, Option<String>)> {
+        let mut found = Vec::new();
+        values(
+            "",
+            Some(&before),
+            Some(&after),
+            Kind::Description,
+            &mut found,
+        );
+        found
+            .into_iter()
+            .map(|it| (it.name, it.before, it.after))
+            .collect()
+    }
+
+    #[test]
+    fn the_description_is_compared_in_depth() {
+        let before =
+            json!({"config": {"user": "1", "env": [{"name": "A", "value": "1"}], "ports": ["1"]}});
+        let after = json!({"config": {"env": [{"name": "A", "value": "2"}], "ports": ["1", "2"]}, "x": true});
+        let own = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            differences(before, after),
+            [
+                ("config.env.A.value".to_owned(), own("1"), own("2")),
+                (
+                    "config.ports".to_owned(),
+                    own("[\"1\"]"),
+                    own("[\"1\",\"2\"]")
+                ),
+                ("config.user".to_owned(), own("1"), None),
+                ("x".to_owned(), None, own("true")),
+            ]
+        );
+    }
+
+    #[test]
+    fn packages_are_known_by_name_and_version() {
+        let resource = |uri: &str| Resource::new(None, Some(uri.to_owned()), "crate");
+        let found = name_and_version(&resource(
+            "pkg:deb/debian/libstdc%2B%2B6@12%2Bdeb12u1?arch=amd64",
+        ));
+        assert_eq!(found, ("libstdc++6".to_owned(), "12+deb12u1".to_owned()));
+        let found = name_and_version(&resource(
+            "pkg:cargo/a@1.0.0?vcs_url=git%2Bhttps%3A%2F%2Fx%23abc",
+        ));
+        assert_eq!(found, ("a".to_owned(), "1.0.0 (abc)".to_owned()));
+    }
+}

@@ -1,0 +1,147 @@
+//! What an image is made of, as `nix/image/inputs.nix` writes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides about an image's bytes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InputsSpec {
+    /// The image's entry in the description, with everything resolved.
+    pub description: serde_json::Value,
+    /// What Cargo was asked to build.
+    pub build: BuildInputs,
+    /// The builder's own programs, by name, each as the name of its store path.
+    #[serde(default)]
+    pub tools: BTreeMap<String, String>,
+    /// Debian packages.
+    #[serde(default)]
+    pub packages: Vec<PackageInput>,
+    /// The units of the programs, by their keys in the plan.
+    #[serde(default)]
+    pub units: BTreeMap<String, UnitInput>,
+    /// The programs that were built for the image.
+    #[serde(default)]
+    pub programs: Vec<ProgramInput>,
+    /// Files and directories of the workspace.
+    #[serde(default)]
+    pub sources: Vec<SourceInput>,
+    /// Other images that this one holds.
+    #[serde(default)]
+    pub images: Vec<NestedImage>,
+}
+
+/// What Cargo was asked to build.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BuildInputs {
+    /// Cargo's name of the profile.
+    pub profile: String,
+    /// The platform, as rustc names it.
+    pub target: String,
+    /// Features that were asked for.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Whether all features were asked for.
+    #[serde(default)]
+    pub all_features: bool,
+    /// Whether default features were switched off.
+    #[serde(default)]
+    pub no_default_features: bool,
+}
+
+/// A Debian package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PackageInput {
+    /// What it is there for.
+    pub role: PackageRole,
+    /// Its name.
+    pub name: String,
+    /// Its architecture in Debian's terms.
+    pub architecture: String,
+    /// Its version.
+    pub version: String,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What a Debian package is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageRole {
+    /// It is in the image.
+    Image,
+    /// A crate links it.
+    Library,
+    /// It compiles.
+    Toolchain,
+}
+
+/// One call of rustc, or one run of a build script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnitInput {
+    /// The package's name.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// Its directory in the workspace; empty if it does not lie there, or is the root.
+    #[serde(default)]
+    pub origin: String,
+    /// Its source as `Cargo.lock` has it; empty for packages of the workspace.
+    #[serde(default)]
+    pub source: String,
+    /// The SHA-256 of its `.crate` file; none for git and the workspace.
+    #[serde(default)]
+    pub checksum: Option<String>,
+    /// Its licence as its manifest has it; may be empty.
+    #[serde(default)]
+    pub license: String,
+    /// What is made: `lib`, `bin`, `proc-macro`, `build-script` or `run-build-script`.
+    pub kind: String,
+    /// Whether it is compiled for the image's platform, not for the machine that builds.
+    pub for_target: bool,
+    /// Code generation options (`-C`).
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Configuration (`--cfg`), features among them.
+    #[serde(default)]
+    pub settings: Vec<String>,
+}
+
+/// A program of the workspace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProgramInput {
+    /// Its path in the image.
+    pub path: String,
+    /// Its package.
+    pub package: String,
+    /// Its name as a target.
+    pub bin: String,
+    /// The keys of all units that it was built from.
+    pub units: Vec<String>,
+}
+
+/// A file or a directory of the workspace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceInput {
+    /// Its path in the workspace.
+    pub path: String,
+    /// Where it is.
+    pub from: PathBuf,
+}
+
+/// Another image, held as an archive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NestedImage {
+    /// Its name in the description.
+    pub name: String,
+    /// Its layout.
+    pub layout: PathBuf,
+}

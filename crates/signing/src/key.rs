@@ -1,0 +1,210 @@
+//! Keys: reading them, signing, verifying.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crypto_secretbox::aead::{Aead, KeyInit};
+use crypto_secretbox::{Nonce, XSalsa20Poly1305};
+use p256::ecdsa::signature::{Signer, Verifier};
+use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
+use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// The PEM labels of cosign's encrypted keys, the present one and the one before.
+const ENCRYPTED: [&str; 2] = [
+    "ENCRYPTED SIGSTORE PRIVATE KEY",
+    "ENCRYPTED COSIGN PRIVATE KEY",
+];
+/// The most that a key file may ask of memory and time: 16 times what cosign asks.
+const MAX_SCRYPT_LOG_N: u32 = 20;
+const MAX_SCRYPT_FACTOR: u32 = 16;
+
+/// A key that signs.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+/// A key that verifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl SecretKey {
+    /// Reads a key from PEM: cosign's encrypted form, PKCS #8, or SEC 1.
+    ///
+    /// # Errors
+    /// When it is none of these, is not ECDSA P-256, or the password does not open it.
+    pub fn from_pem(pem: &str, password: Option<&str>) -> Result<SecretKey, Error> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Key(error.to_string());
+        for label in ENCRYPTED {
+            if let Some(body) = section(pem, label) {
+                let der = decrypt(&body, password)?;
+                let key = SigningKey::from_pkcs8_der(&der).map_err(|error| wrong(&error))?;
+                return Ok(SecretKey(key));
+            }
+        }
+        if section(pem, "EC PRIVATE KEY").is_some() {
+            // openssl writes the curve's name before the key.
+            let start = pem.find("-----BEGIN EC PRIVATE KEY").unwrap_or(0);
+            let key =
+                p256::SecretKey::from_sec1_pem(&pem[start..]).map_err(|error| wrong(&error))?;
+            return Ok(SecretKey(key.into()));
+        }
+        let key = SigningKey::from_pkcs8_pem(pem.trim()).map_err(|error| wrong(&error))?;
+        Ok(SecretKey(key))
+    }
+
+    /// The key that verifies what this one signs.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(*self.0.verifying_key())
+    }
+
+    /// Signs a message: ASN.1 DER.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let signature: DerSignature = self.0.sign(message);
+        signature.as_bytes().to_vec()
+    }
+}
+
+impl PublicKey {
+    /// Reads a key from PEM, as `cosign public-key` and `openssl ec -pubout` write it.
+    ///
+    /// # Errors
+    /// When it is no ECDSA P-256 key.
+    pub fn from_pem(pem: &str) -> Result<PublicKey, Error> {
+        VerifyingKey::from_public_key_pem(pem.trim())
+            .map(PublicKey)
+            .map_err(|error| Error::Key(error.to_string()))
+    }
+
+    /// Whether it verifies a signature.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let signature = DerSignature::try_from(signature);
+        signature.is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
+
+    /// What cosign calls the key by: the SHA-256 of its DER form, in base 64.
+    pub(crate) fn hint(&self) -> String {
+        let der = self
+            .0
+            .to_public_key_der()
+            .map(|der| Sha256::digest(der.as_bytes()));
+        der.map(|hash| BASE64.encode(hash)).unwrap_or_default()
+    }
+}
+
+/// The bytes between the lines that begin and end a section of PEM.
+fn section(pem: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let body: String = body.split_whitespace().collect();
+    BASE64.decode(body).ok()
+}
+
+/// What cosign encrypts keys in: scrypt makes the key of a NaCl secret box.
+#[derive(Deserialize)]
+struct Encrypted {
+    kdf: KeyDerivation,
+    cipher: Cipher,
+    ciphertext: String,
+}
+
+#[derive(Deserialize)]
+struct KeyDerivation {
+    name: String,
+    params: Scrypt,
+    salt: String,
+}
+
+#[derive(Deserialize)]
+struct Scrypt {
+    #[serde(rename = "N")]
+    n: u64,
+    r: u32,
+    p: u32,
+}
+
+#[derive(Deserialize)]
+struct Cipher {
+    name: String,
+    nonce: String,
+}
+
+fn decrypt(json: &[u8], password: Option<&str>) -> Result<Vec<u8>, Error> {
+    let damaged = |what: &str| Error::Key(format!("an encrypted key whose {what} is damaged"));
+    let encrypted: Encrypted = serde_json::from_slice(json).map_err(|_| damaged("form"))?;
+    let Encrypted {
+        kdf,
+        cipher,
+        ciphertext,
+    } = encrypted;
+    if kdf.name != "scrypt" || cipher.name != "nacl/secretbox" {
+        let (kdf, cipher) = (kdf.name, cipher.name);
+        return Err(Error::Key(format!(
+            "encrypted by {kdf} and {cipher}, not scrypt and nacl/secretbox"
+        )));
+    }
+    let bytes = |text: &str, what: &str| BASE64.decode(text).map_err(|_| damaged(what));
+    let (salt, nonce) = (bytes(&kdf.salt, "salt")?, bytes(&cipher.nonce, "nonce")?);
+    let log_n = kdf
+        .params
+        .n
+        .checked_ilog2()
+        .filter(|log| kdf.params.n == 1 << log);
+    let log_n = log_n
+        .filter(|log| *log <= MAX_SCRYPT_LOG_N)
+        .ok_or_else(|| damaged("cost"))?;
+    if kdf.params.r > MAX_SCRYPT_FACTOR || kdf.params.p > MAX_SCRYPT_FACTOR {
+        return Err(damaged("cost"));
+    }
+    let params = scrypt::Params::new(log_n as u8, kdf.params.r, kdf.params.p, 32);
+    let params = params.map_err(|_| damaged("cost"))?;
+    let password = password.ok_or(Error::Password("no password is given"))?;
+    let mut key = [0; 32];
+    scrypt::scrypt(password.as_bytes(), &salt, &params, &mut key).map_err(|_| damaged("cost"))?;
+    if nonce.len() != 24 {
+        return Err(damaged("nonce"));
+    }
+    XSalsa20Poly1305::new(&key.into())
+        .decrypt(
+            Nonce::from_slice(&nonce),
+            &bytes(&ciphertext, "content")?[..],
+        )
+        .map_err(|_| Error::Password("the password does not open it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2
+OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r
+1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G
+-----END PRIVATE KEY-----
+";
+
+    #[test]
+    fn what_is_signed_is_verified_and_nothing_else() {
+        let key = SecretKey::from_pem(PLAIN, None).unwrap();
+        let signature = key.sign(b"message");
+        assert_eq!(signature, key.sign(b"message"), "the same each time");
+        assert!(key.public().verifies(b"message", &signature));
+        assert!(!key.public().verifies(b"massage", &signature));
+        assert!(!key.public().verifies(b"message", b"no signature"));
+    }
+
+    #[test]
+    fn what_is_no_key_says_so() {
+        for text in [
+            "",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "x",
+        ] {
+            assert!(
+                matches!(SecretKey::from_pem(text, None), Err(Error::Key(_))),
+                "{text:?}"
+            );
+        }
+    }
+}

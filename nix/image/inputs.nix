@@ -1,0 +1,205 @@
+# What an image is made of, as its provenance and its SBOM name it (crates/image: `spec::InputsSpec`).
+# Texts and the sources of the image's own crates: nothing here makes a build wait for more than the
+# image waits for, and what concerns other images alone changes nothing.
+{
+  # The workspace: a path, and its parsed lock (../cargo/lock.nix).
+  root,
+  lock,
+  # The description with everything resolved: description.json as a value.
+  description,
+  # The platform that programs are for, as rustc names it.
+  target,
+  # What built the workspace's binaries: ../cargo/workspace.nix, `build`.
+  build,
+  # Packages for the machine that builds and for the platform: ../debian/lock.nix.
+  builder,
+  packages,
+  # Sets that compile for the platform, beyond the toolchain.
+  cross,
+  # Name to the store path of each program of Crateyard that has a hand in images.
+  tools,
+}:
+let
+  checksums = builtins.listToAttrs (
+    map (package: {
+      name = "${package.name} ${package.version} ${package.source}";
+      value = package.checksum or null;
+    }) lock.outside
+  );
+  checksumOf =
+    package:
+    if package.origin.kind == "registry" then
+      checksums."${package.name} ${package.version} ${package.origin.source}"
+    else
+      null;
+
+  # The values that follow a flag.
+  valuesOf =
+    flag: args:
+    let
+      step =
+        { isNext, values }:
+        arg: {
+          isNext = arg == flag;
+          values = if isNext then values ++ [ arg ] else values;
+        };
+    in
+    (builtins.foldl' step {
+      isNext = false;
+      values = [ ];
+    } args).values;
+  # Names that Cargo computes from all of the rest.
+  isComputed = option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
+  unit =
+    planned:
+    let
+      args = planned.unit.action.args or [ ];
+    in
+    {
+      package = planned.package.name;
+      inherit (planned.package) version;
+      origin = planned.package.origin.path or "";
+      source = planned.package.origin.source or "";
+      checksum = checksumOf planned.package;
+      license = planned.unit.env.CARGO_PKG_LICENSE or "";
+      kind = planned.unit.action.target.kind or planned.unit.action.kind;
+      forTarget = builtins.elem "--target" args;
+      options = builtins.filter (option: !(isComputed option)) (valuesOf "-C" args);
+      settings = valuesOf "--cfg" args;
+    };
+  described = builtins.mapAttrs (_: unit) build.planned;
+
+  # Keys of all units below a program's.
+  below =
+    key:
+    map (item: item.key) (
+      builtins.genericClosure {
+        startSet = [ { inherit key; } ];
+        operator = item: map (key: { inherit key; }) build.planned.${item.key}.dependencies;
+      }
+    );
+
+  # Directory of a workspace's package to its source, as its units see it.
+  sourcesOf =
+    keys:
+    builtins.listToAttrs (
+      builtins.concatMap (
+        key:
+        let
+          inherit (build.planned.${key}.package) origin;
+        in
+        if origin.kind == "path" then
+          [
+            {
+              name = origin.path;
+              value = build.units.${key}.source;
+            }
+          ]
+        else
+          [ ]
+      ) keys
+    );
+  # Files that the workspace's crates see besides their sources.
+  extrasOf =
+    keys:
+    builtins.concatMap (
+      key:
+      let
+        inherit (build.planned.${key}) package;
+      in
+      if package.origin.kind == "path" then
+        map stored ((description.crates.${package.name} or { }).files or [ ])
+      else
+        [ ]
+    ) keys;
+  stored = path: {
+    inherit path;
+    from = builtins.path {
+      name = "content";
+      path = root + "/${path}";
+    };
+  };
+
+  withRole = role: map (package: package // { inherit role; });
+in
+{
+  # The image's entry in the description.
+  image,
+  # Name of an image to its layout.
+  layoutOf,
+}:
+let
+  entries = builtins.concatMap (layer: layer.entries or [ ]) image.layers;
+  ofType = type: builtins.filter (entry: entry.type == type) entries;
+  keyOf =
+    entry:
+    (builtins.head (
+      builtins.filter (
+        program: program.package == entry.package && program.name == entry.bin && program.kind == "bin"
+      ) build.programs
+    )).unit;
+  programs = map (entry: {
+    inherit (entry) path package bin;
+    units = below (keyOf entry);
+  }) (ofType "binary");
+  keys = builtins.attrNames (
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = null;
+      }) (builtins.concatMap (program: program.units) programs)
+    )
+  );
+  sources = sourcesOf keys;
+  nativeSets = builtins.concatMap (
+    key:
+    let
+      crate = description.crates.${build.planned.${key}.package.name} or { };
+    in
+    if crate ? set then [ crate.set ] else [ ]
+  ) keys;
+  packageSets = map (layer: layer.set) (builtins.filter (layer: layer.kind == "packages") image.layers);
+in
+{
+  description = image;
+  build = {
+    inherit (description.build)
+      profile
+      features
+      allFeatures
+      noDefaultFeatures
+      ;
+    inherit target;
+  };
+  tools = builtins.mapAttrs (
+    _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
+  ) tools;
+  packages =
+    (
+      if programs == [ ] then
+        [ ]
+      else
+        builtins.concatMap (set: withRole "toolchain" (builder.entriesOf set)) (
+          [ description.toolchain.set ] ++ cross
+        )
+    )
+    ++ builtins.concatMap (set: withRole "library" (builder.entriesOf set)) nativeSets
+    ++ builtins.concatMap (set: withRole "image" (packages.entriesOf set)) packageSets;
+  units = builtins.listToAttrs (
+    map (name: {
+      inherit name;
+      value = described.${name};
+    }) keys
+  );
+  inherit programs;
+  sources =
+    builtins.attrValues (
+      builtins.mapAttrs (path: from: { inherit path from; }) sources
+    )
+    ++ extrasOf keys
+    ++ map (entry: stored entry.source) (ofType "source" ++ ofType "chart");
+  images = map (entry: {
+    name = entry.image;
+    layout = layoutOf entry.image;
+  }) (ofType "image");
+}
