@@ -36,10 +36,8 @@
         }
       );
 
-      # Every unit of the images' binaries, by its key in the plan.
-      legacyPackages = forEach (system: {
-        inherit (made.${system}) units plan description targets;
-      });
+      # Every unit of the images' binaries by its key in the plan, the checks and tests of every package.
+      legacyPackages = forEach (system: lib.legacyPackagesOf made.${system});
 
       checks = forEach (
         system:

@@ -31,25 +31,29 @@ let
   );
 
   inherit (resolved.build) features;
-  build =
-    (parts.workspace {
-      root = src;
-      inherit toolchain;
-      target = host.rust;
-      inherit (resolved.build) profile;
-      cargoArgs =
-        (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
-        ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
-        ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
-      native = builtins.listToAttrs (
-        map (name: {
-          inherit name;
-          value = nativeRoot name resolved.crates.${name}.set;
-        }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
-      );
-      extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
-    }).build
-      resolved.build.binaries;
+  lints = parts.rootFileSystem {
+    name = "lints";
+    packages = debian.packagesOf "lints";
+  };
+  workspace = parts.workspace {
+    root = src;
+    inherit toolchain;
+    lints = [ lints ];
+    target = host.rust;
+    inherit (resolved.build) profile;
+    cargoArgs =
+      (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
+      ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
+      ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
+    native = builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = nativeRoot name resolved.crates.${name}.set;
+      }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
+    );
+    extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+  };
+  build = workspace.build resolved.build.binaries;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -76,6 +80,7 @@ in
     inherit (host) architecture;
   };
   inherit (build) units plan;
+  inherit (workspace) checks;
   inherit targets;
   description = normalized;
 }

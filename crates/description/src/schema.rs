@@ -77,7 +77,7 @@ pub static DEBIAN: Table = Table {
     fields: &[
         field("suites", "array of strings", "`[\"bookworm\"]`"),
         field("architectures", "array of strings", "`[\"amd64\"]`"),
-        field("sets", "table of tables", "`toolchain` and `base`"),
+        field("sets", "table of tables", "`toolchain`, `base` and `lints`"),
     ],
 };
 

@@ -3,7 +3,7 @@
 use crate::closure::Closure;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, Target, TargetKind, Unit, environment, files, hints};
+use crate::{Action, Product, Target, TargetKind, Unit, environment, files, hints, source};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -48,7 +48,13 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         }
         bail!("{program} failed for {}: {status}", unit.name);
     }
-    keep(Path::new(out_dir), target, args, output)
+    let out_dir = Path::new(out_dir);
+    match unit.product() {
+        Product::Files => keep(out_dir, target, args, &output.files()),
+        Product::Program => keep(out_dir, target, args, &output.bin()),
+        Product::Documentation => source::place_tree(out_dir, &output.doc()),
+        Product::Verdict => Ok(()),
+    }
 }
 
 /// What rustc says is for people here, not for Cargo.
@@ -124,17 +130,8 @@ fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> 
 }
 
 /// Moves what rustc wrote to the output. Links in the directory are dependencies.
-fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Result<()> {
-    let program = matches!(
-        target.kind,
-        TargetKind::Bin | TargetKind::Example | TargetKind::Test | TargetKind::Bench
-    );
-    let into = if program {
-        output.bin()
-    } else {
-        output.files()
-    };
-    fs::create_dir_all(&into)?;
+fn keep(out_dir: &Path, target: &Target, args: &[String], into: &Path) -> Result<()> {
+    fs::create_dir_all(into)?;
     let suffix = extra_filename(args);
     for name in files::names(out_dir)? {
         let from = out_dir.join(&name);
@@ -142,19 +139,26 @@ fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Re
             continue;
         }
         let mut to = name.to_string_lossy().into_owned();
-        if program {
+        if target.kind == TargetKind::BuildScript {
+            if is_executable(&from)? {
+                // The name under which Cargo runs it.
+                let link = to.replacen(suffix, "", 1).replace('_', "-");
+                files::link(Path::new(&to), &into.join(link))?;
+            }
+        } else if is_program(target) {
             // Cargo links `deps/NAME-HASH` to `NAME`, with the manifest's spelling of the name.
             let crate_name = target.name.replace('-', "_");
             to = to.replacen(&format!("{crate_name}{suffix}"), &target.name, 1);
-        } else if target.kind == TargetKind::BuildScript && is_executable(&from)? {
-            // The name under which Cargo runs it.
-            let link = to.replacen(suffix, "", 1).replace('_', "-");
-            files::link(Path::new(&to), &into.join(link))?;
         }
         fs::copy(&from, into.join(&to))
             .with_context(|| format!("cannot keep {}", from.display()))?;
     }
     Ok(())
+}
+
+fn is_program(target: &Target) -> bool {
+    use TargetKind::{Bench, Bin, Example, Test};
+    target.test || matches!(target.kind, Bin | Example | Test | Bench)
 }
 
 fn is_executable(path: &Path) -> Result<bool> {

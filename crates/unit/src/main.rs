@@ -10,7 +10,7 @@ Builds one unit. The environment says what:
   unitPath  file with the unit's entry of the plan (JSON)
   source    the package's source: a .crate file or a directory
   inputs    outputs of the units that this one depends on, separated by spaces
-  extras    PATH=SOURCE lines: files beside the source (optional)
+  extras    PATH=SOURCE lines: files beside the source, programs that a test starts (optional)
   out       where the output goes";
 
 fn main() -> ExitCode {
