@@ -44,8 +44,7 @@ fn program(node: &Node, planned: &Planned) -> Option<Program> {
     let Action::Compile { target, .. } = &planned.unit.action else {
         return None;
     };
-    let ends_here =
-        planned.unit.product() == Product::Program || target.kind == TargetKind::Cdylib;
+    let ends_here = planned.unit.product() == Product::Program || target.kind == TargetKind::Cdylib;
     (ends_here && !target.test).then(|| Program {
         package: planned.package.name.clone(),
         kind: target.kind,
@@ -313,25 +312,24 @@ impl<'a> Graph<'a> {
 impl<'a> Node<'a> {
     fn new(record: &'a Record) -> Result<Self> {
         let tool = tool(record);
-        let (target, out_dir) = if !TOOLS.contains(&tool.as_str())
-            && !tool.starts_with("build-script-")
-        {
-            (None, "")
-        } else if tool.starts_with("build-script-") {
-            (
-                None,
-                record
-                    .var("OUT_DIR")
-                    .context("a build script without OUT_DIR")?,
-            )
-        } else {
-            let dir = record
-                .values("--out-dir")
-                .next()
-                .or(record.values("-o").next());
-            // Only examples in documentation, which run, are written nowhere.
-            (Some(target(record)?), dir.unwrap_or(DOC_TESTS))
-        };
+        let (target, out_dir) =
+            if !TOOLS.contains(&tool.as_str()) && !tool.starts_with("build-script-") {
+                (None, "")
+            } else if tool.starts_with("build-script-") {
+                (
+                    None,
+                    record
+                        .var("OUT_DIR")
+                        .context("a build script without OUT_DIR")?,
+                )
+            } else {
+                let dir = record
+                    .values("--out-dir")
+                    .next()
+                    .or(record.values("-o").next());
+                // Only examples in documentation, which run, are written nowhere.
+                (Some(target(record)?), dir.unwrap_or(DOC_TESTS))
+            };
         let mut node = Self {
             record,
             key: String::new(),
@@ -443,6 +441,10 @@ impl<'a> Node<'a> {
         if self.target.is_some() && !runs {
             // It names Cargo's own directories and serves only plugins linked dynamically.
             env.remove("LD_LIBRARY_PATH");
+        }
+        if self.tool() != "clippy-driver" {
+            // Lints are settled by what they are for: dependencies are the same units without.
+            env.remove("CLIPPY_ARGS");
         }
         env.retain(|name, _| !self.is_metadata(name));
         for (name, program) in [("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {

@@ -7,6 +7,7 @@
 
 pub mod cargo;
 pub mod graph;
+pub mod inherit;
 pub mod record;
 pub mod recorder;
 pub mod stage;

@@ -43,7 +43,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     let status = child.wait()?;
     drop(tokens);
     if !status.success() {
-        if let Some(hint) = hints::hint(unit, &said) {
+        if let Some(hint) = hints::hint(request, &said) {
             eprintln!("help: {hint}");
         }
         bail!("{program} failed for {}: {status}", unit.name);
@@ -77,6 +77,7 @@ fn without_dep_info(arg: &str) -> String {
 /// package's own script.
 fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Result<()> {
     let Action::Compile {
+        program,
         target,
         build_script,
         native,
@@ -86,14 +87,17 @@ fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Resu
     else {
         return Ok(());
     };
+    let links = program != "rustdoc";
     let scripts = native
         .iter()
         .map(|out_dir| Ok((out_dir, closure.directives(out_dir)?)))
         .collect::<Result<Vec<_>>>()?;
-    for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
-        command.arg("-L").arg(path);
+    if links || target.test {
+        for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
+            command.arg("-L").arg(path);
+        }
     }
-    for (out_dir, directives) in &scripts {
+    for (out_dir, directives) in scripts.iter().filter(|_| links) {
         let own = build_script.as_ref() == Some(*out_dir);
         if own && *takes_link_libs {
             for lib in &directives.link_libs {

@@ -18,6 +18,8 @@ pub struct Request {
     pub extras: Vec<(PathBuf, PathBuf)>,
     /// Where the output goes.
     pub out: PathBuf,
+    /// The Debian packages that the package is known to need: what a failure is explained by.
+    pub wants: Vec<String>,
     /// How many jobs the unit may run at once. Never changes a byte of the output.
     pub cores: usize,
 }

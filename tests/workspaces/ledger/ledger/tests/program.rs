@@ -17,7 +17,10 @@ fn variables_are_cargos() {
     assert_eq!(directory, env!("CARGO_MANIFEST_DIR"));
     assert_eq!(std::env::current_dir().unwrap(), Path::new(&directory));
     assert_eq!(std::env::var("CARGO_PKG_VERSION").unwrap(), "1.4.2");
-    assert_eq!(std::env::var("LEDGER_GREETING").unwrap(), "from the configuration");
+    assert_eq!(
+        std::env::var("LEDGER_GREETING").unwrap(),
+        "from the configuration"
+    );
 }
 
 #[test]
