@@ -25,6 +25,7 @@ let
   normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
     {
     inherit description targets;
+    lock = src + "/Cargo.lock";
   };
   resolved = builtins.fromJSON (
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")

@@ -24,6 +24,15 @@
   extraFiles ? { },
 }:
 let
+  # What crates that bind C libraries need: explains a failure, and decides about nothing.
+  table = builtins.fromTOML (builtins.readFile ../../crates/description/src/native.toml);
+  known = table.needed // table.optional;
+  wantsOf =
+    { package, unit, ... }:
+    if unit.action.kind == "run-build-script" && known ? ${package.name} then
+      { wants = known.${package.name}.packages; }
+    else
+      { };
   # The plan names no store path: a new plan with the same entries gives the same units.
   data = builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile "${plan}/plan.json"));
   directories = builtins.attrNames packages;
@@ -141,7 +150,8 @@ let
         source = source planned;
         inputs = map (key: units.${key}) planned.dependencies;
         extras = extras planned;
-      };
+      }
+      // wantsOf planned;
     };
   units = builtins.mapAttrs build data.units;
 in

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod diff;
 pub mod dockerfile;
 pub mod fetch;
+pub mod init;
 pub mod inspect;
 pub mod load;
 pub mod lock;
