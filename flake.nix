@@ -36,8 +36,8 @@
         }
       );
 
-      # Every unit of the images' binaries by its key in the plan, the plan, and so on.
-      legacyPackages = forEach (system: lib.detailsOf made.${system});
+      # Every unit of the images' binaries by its key in the plan, the checks and tests of every package.
+      legacyPackages = forEach (system: lib.legacyPackagesOf made.${system});
 
       checks = forEach (
         system:

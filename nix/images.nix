@@ -30,6 +30,7 @@ let
     {
     inherit description;
     targets = packagesAndTargets;
+    lock = src + "/Cargo.lock";
   };
   resolved = builtins.fromJSON (
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
@@ -38,12 +39,17 @@ let
   inherit (resolved.build) features targets;
   isNative = target: target.architecture == host.architecture;
 
+  lints = parts.rootFileSystem {
+    name = "lints";
+    packages = debian.packagesOf "lints";
+  };
   # The workspace, compiled for one platform.
   workspaceFor =
     target:
     parts.workspace {
       root = src;
       inherit toolchain;
+      lints = [ lints ];
       target = target.rust;
       cross =
         if isNative target then
@@ -69,14 +75,14 @@ let
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
     };
-  # The binaries for the platform that builds.
-  build = (workspaceFor { inherit (host) architecture rust; }).build resolved.build.binaries;
+  # The workspace and its binaries for the platform that builds.
+  workspace = workspaceFor { inherit (host) architecture rust; };
+  build = workspace.build resolved.build.binaries;
   # What images of one platform are made of (./image/images.nix).
   platformFor =
     target:
     let
-      workspace = workspaceFor target;
-      built = if isNative target then build else workspace.build resolved.build.binaries;
+      built = if isNative target then build else (workspaceFor target).build resolved.build.binaries;
       packages = if isNative target then debian else debianFor target.architecture;
     in
     {
@@ -144,6 +150,7 @@ in
         entries = stages // crossPlans;
       };
     };
+  inherit (workspace) checks;
   targets = packagesAndTargets;
   description = normalized;
 }

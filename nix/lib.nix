@@ -31,9 +31,9 @@ let
     in
     builtins.concatMap (image: [ image ] ++ variants image) (builtins.attrNames images);
 
-  # The images of a workspace.
+  # The images of a workspace, and the checks of its packages.
   #
-  # Gives: { images, all, units, plan, targets, description, evaluation, parents }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -41,6 +41,9 @@ let
   #                them first, in that order, never waits for a build while evaluating. In `all` there
   #                is a link to each
   #   parents      builder and base: what Dockerfile.images begins with
+  #   checks       package to { test, clippy, doc, fmt }
+  #   tests        package to the programs of its tests, as an archive
+  #   checkUnits   { test, clippy, doc }: key to derivation
   mkImages =
     {
       # The workspace: a path.
@@ -58,14 +61,13 @@ let
         parts = partsFor system;
         inherit src description debianLock;
       };
+      lazily =
+        name: derivation:
+        import ./lazy.nix { inherit name system derivation; };
       images = builtins.listToAttrs (
         map (name: {
           inherit name;
-          value = import ./lazy.nix {
-            name = "${name}-image";
-            inherit system;
-            derivation = build.image name;
-          };
+          value = lazily "${name}-image" (build.image name);
         }) (namesIn description)
       );
     in
@@ -79,12 +81,13 @@ let
         parents
         ;
       evaluation = build.evaluation // {
-        all = import ./lazy.nix {
-          name = "evaluation";
-          inherit system;
-          derivation = build.evaluation.all;
-        };
+        all = lazily "evaluation" build.evaluation.all;
       };
+      checks = builtins.mapAttrs (
+        package: builtins.mapAttrs (kind: lazily "${package}-${kind}")
+      ) build.checks.packages;
+      tests = builtins.mapAttrs (package: lazily "${package}-tests") build.checks.archives;
+      checkUnits = build.checks.units;
       all = (partsFor system).links {
         name = "images";
         entries = images;
@@ -108,18 +111,35 @@ let
       base-image = made.parents.base;
     };
 
-  # What else `mkImages` has made: for `assemble plan`, and for a driver.
-  detailsOf = made: {
+  # The checks of some packages that `mkImages` has made, under the names that `nix flake check`
+  # wants: PACKAGE-test, PACKAGE-clippy, PACKAGE-doc, PACKAGE-fmt.
+  checksOf =
+    made: packages:
+    builtins.listToAttrs (
+      builtins.concatMap (
+        package:
+        map (kind: {
+          name = "${package}-${kind}";
+          value = made.checks.${package}.${kind};
+        }) (builtins.attrNames made.checks.${package})
+      ) packages
+    );
+
+  # What `mkImages` has made that `nix build` finds below a name of its own: tests.PACKAGE,
+  # checks.PACKAGE.test, units.KEY.
+  legacyPackagesOf = made: {
     inherit (made)
       units
       plan
       targets
       description
       evaluation
+      checks
+      tests
       ;
   };
 
-  # The outputs of a flake that has nothing but images: packages for each system, and details.
+  # The outputs of a flake that has nothing but images: packages and checks for each system.
   mkFlake =
     {
       src,
@@ -128,20 +148,18 @@ let
       ...
     }@arguments:
     let
-      forEach =
-        function:
-        builtins.listToAttrs (
-          map (name: {
-            inherit name;
-            value = function (
-              mkImages (removeAttrs arguments [ "buildSystems" ] // { system = name; })
-            );
-          }) buildSystems
-        );
+      made = builtins.listToAttrs (
+        map (system: {
+          name = system;
+          value = mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; });
+        }) buildSystems
+      );
+      each = function: builtins.mapAttrs (_: function) made;
     in
     {
-      packages = forEach packagesOf;
-      legacyPackages = forEach detailsOf;
+      packages = each packagesOf;
+      checks = each (made: checksOf made (builtins.attrNames made.checks));
+      legacyPackages = each legacyPackagesOf;
     };
 in
 {
@@ -149,7 +167,8 @@ in
     mkImages
     mkFlake
     packagesOf
-    detailsOf
+    checksOf
+    legacyPackagesOf
     partsFor
     ;
 }

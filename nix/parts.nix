@@ -24,6 +24,22 @@ let
   };
 
   bootstrap = import ./cargo/bootstrap.nix { inherit cell toolchain; };
+  # A directory of links.
+  links =
+    { name, entries }:
+    derivation {
+      inherit name system;
+      builder = seed;
+      args = [
+        "unpack"
+        "--into"
+        (placeholder "out")
+      ]
+      ++ builtins.concatMap (entry: [
+        "--symlink"
+        "${entry}=${entries.${entry}}"
+      ]) (builtins.attrNames entries);
+    };
   runner = bootstrap {
     root = crateyard;
     package = "unit";
@@ -37,7 +53,7 @@ let
       "unit"
     ];
   };
-  workspace = import ./cargo/workspace.nix { inherit cell planner runner; };
+  workspace = import ./cargo/workspace.nix { inherit cell planner runner links; };
 
   # Crateyard's own programs, by units as any other workspace's.
   own = workspace {
@@ -121,20 +137,5 @@ in
   # The plan by which these two are made.
   toolsPlan = tools.plan;
   assemble = program (programsOf [ "assemble" ]) "assemble";
-  # A directory of links.
-  links =
-    { name, entries }:
-    derivation {
-      inherit name system;
-      builder = seed;
-      args = [
-        "unpack"
-        "--into"
-        (placeholder "out")
-      ]
-      ++ builtins.concatMap (entry: [
-        "--symlink"
-        "${entry}=${entries.${entry}}"
-      ]) (builtins.attrNames entries);
-    };
+  inherit links;
 }

@@ -1,5 +1,8 @@
 # The packages that lie in a workspace: its members, and what they reach by `path`.
-# Gives a set: directory relative to the root ("" for the root itself) to parsed manifest.
+#
+# Gives: { packages, members }
+#   packages  directory relative to the root ("" for the root itself) to parsed manifest
+#   members   the directories of those that Cargo counts as members: `--workspace` means them
 {
   # The workspace: a path.
   root,
@@ -57,30 +60,42 @@ let
       "dev_dependencies"
       "build_dependencies"
     ];
+  packagesIn =
+    dir: tables:
+    builtins.filter (inside: builtins.pathExists (root + "/${inside}/Cargo.toml")) (
+      builtins.concatMap (pathsIn dir) tables
+    );
   dependenciesOf =
     dir:
     let
       manifest = manifestOf dir;
       platforms = builtins.attrValues (manifest.target or { });
-      tables =
-        tablesOf manifest
-        ++ builtins.concatMap tablesOf platforms
-        ++ [ (manifest.workspace.dependencies or { }) ]
-        ++ builtins.attrValues (manifest.patch or { });
     in
-    builtins.filter (inside: builtins.pathExists (root + "/${inside}/Cargo.toml")) (
-      builtins.concatMap (pathsIn dir) tables
+    packagesIn dir (
+      tablesOf manifest
+      ++ builtins.concatMap tablesOf platforms
+      ++ [ (manifest.workspace.dependencies or { }) ]
     );
+  # What replaces a dependency is no member by that alone.
+  replacements = packagesIn "" (builtins.attrValues (rootManifest.patch or { }));
 
   toKey = dir: { key = dir; };
-  reached = builtins.genericClosure {
-    startSet = map toKey (own ++ declared ++ (if own == [ ] then dependenciesOf "" else [ ]));
-    operator = item: map toKey (dependenciesOf item.key);
-  };
+  reachedFrom =
+    directories:
+    map (item: item.key) (
+      builtins.genericClosure {
+        startSet = map toKey directories;
+        operator = item: map toKey (dependenciesOf item.key);
+      }
+    );
+  start = own ++ declared ++ (if own == [ ] then dependenciesOf "" else [ ]);
 in
-builtins.listToAttrs (
-  map (item: {
-    name = item.key;
-    value = manifestOf item.key;
-  }) reached
-)
+{
+  packages = builtins.listToAttrs (
+    map (dir: {
+      name = dir;
+      value = manifestOf dir;
+    }) (reachedFrom (start ++ replacements))
+  );
+  members = builtins.filter (dir: !(isExcluded dir)) (reachedFrom (own ++ declared));
+}

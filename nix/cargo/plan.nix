@@ -4,7 +4,7 @@
 {
   # The workspace: a path, its parsed manifests by directory, and its lock (./lock.nix).
   root,
-  members,
+  packages,
   lock,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
@@ -14,12 +14,12 @@
   environment ? { },
 }:
 let
-  directories = builtins.attrNames members;
+  directories = builtins.attrNames packages;
   stubs = builtins.concatMap (
     directory:
     import ./targets.nix {
       inherit root directory;
-      manifest = members.${directory};
+      manifest = packages.${directory};
     }
   ) directories;
 in

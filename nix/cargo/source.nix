@@ -1,7 +1,8 @@
 # The source of one package of the workspace: what its units see.
 #
-# Left out are packages inside it, tests, benches, examples and documents. The root's own package
-# is taken by what it names, since all of the repository lies in its directory.
+# Left out are packages inside it and, unless they are wanted, tests, benches, examples and
+# documents. The root's own package is taken by what it names, since all of the repository lies in
+# its directory.
 {
   # The workspace: a path.
   root,
@@ -12,7 +13,7 @@
   # The package's directory and its parsed manifest.
   directory,
   manifest,
-  # Whether tests, benches and examples are wanted too.
+  # Whether tests, benches, examples and documents are wanted too.
   withTests ? false,
 }:
 let
@@ -52,8 +53,8 @@ let
     !(isPackage inner)
     && !(builtins.elem top never)
     && (withTests || !(builtins.elem top testFolders))
-    && !(isDocument inner)
-    && (directory != "" || builtins.elem top named);
+    && (withTests || !(isDocument inner))
+    && (directory != "" || builtins.elem top named || isDocument inner);
 in
 builtins.path {
   name = "source";

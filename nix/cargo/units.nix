@@ -1,43 +1,65 @@
 # The units of a plan, each as a derivation that sees its own entry, its package's source, the
 # outputs of what it depends on, and the toolchain.
+#
+# Gives: { units, planned, programs, program }
+#   units     key to derivation
+#   planned   key to what the plan says of it (crates/plan: `Planned`)
+#   program   { package, bin } to the derivation that holds bin/NAME
 { cell, runner }:
 {
   # The plan's derivation (./plan.nix).
   plan,
   # The workspace: a path, its parsed manifests by directory, and its lock.
   root,
-  members,
+  packages,
   lock,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # What compiles for another platform than the one that builds (./cross.nix), if one is wanted.
   cross ? null,
+  # Root file systems that only clippy sees beside the toolchain.
+  lints ? [ ],
   # Package name to a root file system that its units see beside the toolchain, and with them all
   # that links them.
   native ? { },
-  # Package name to paths, relative to the package, that its units see besides its source.
+  # Package name to paths, relative to the workspace, that its units see besides its source.
   extraFiles ? { },
 }:
 let
+  # What crates that bind C libraries need: explains a failure, and decides about nothing.
+  table = builtins.fromTOML (builtins.readFile ../../crates/description/src/native.toml);
+  known = table.needed // table.optional;
+  wantsOf =
+    { package, unit, ... }:
+    if unit.action.kind == "run-build-script" && known ? ${package.name} then
+      { wants = known.${package.name}.packages; }
+    else
+      { };
   # The plan names no store path: a new plan with the same entries gives the same units.
   data = builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile "${plan}/plan.json"));
-  directories = builtins.attrNames members;
+  directories = builtins.attrNames packages;
   sourceOf = import ./source.nix { inherit root directories; };
-  sources = builtins.mapAttrs (directory: manifest: sourceOf { inherit directory manifest; }) members;
+  sources = builtins.mapAttrs (directory: manifest: sourceOf { inherit directory manifest; }) packages;
   testSources = builtins.mapAttrs (
     directory: manifest:
     sourceOf {
       inherit directory manifest;
       withTests = true;
     }
-  ) members;
+  ) packages;
+  kindOf = unit: unit.action.target.kind or "";
+  isHarness = unit: unit.action.target.test or false;
+  # Whether tests, benches, examples and documents are there too.
   isTest =
     unit:
-    builtins.elem (unit.action.target.kind or "") [
+    unit.action.kind == "run-test"
+    || isHarness unit
+    || builtins.elem (kindOf unit) [
       "test"
       "bench"
       "example"
     ];
+  isLint = unit: unit.action.program or "" == "clippy-driver";
   source =
     { package, unit, ... }:
     let
@@ -52,32 +74,56 @@ let
         name = "source";
         path = lock.files."${package.name} ${package.version} ${origin.source}" + "/${origin.path}";
       };
-  # The files that a member has declared, by their paths in the workspace. A dependency has its own files already.
-  extras =
+  # Files beside the source: "PATH=SOURCE" lines.
+  extras = planned: builtins.concatStringsSep "\n" (filesOf planned ++ programsOf planned);
+  place =
+    file:
+    "/workspace/${file}=${
+      builtins.path {
+        name = "extra";
+        path = root + "/${file}";
+      }
+    }";
+  filesOf =
+    { package, unit, ... }:
+    # Any other package is there as a whole.
+    if package.origin.kind != "path" then
+      [ ]
+    else
+      map place (
+        extraFiles.${package.name} or [ ]
+        ++ (if isLint unit then lintSettings else [ ])
+      );
+  # Where clippy looks for its settings above a package.
+  lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
+    "clippy.toml"
+    ".clippy.toml"
+  ];
+  startedBy = planned: planned.programs or { };
+  programsOf =
     planned:
     let
-      place = file: "/workspace/${file}=${
-        builtins.path {
-          name = "extra";
-          path = root + "/${file}";
-        }
-      }";
+      started = startedBy planned;
+      target = key: data.units.${key}.unit.action.target;
+      source = key: "${units.${key}}/bin/${(target key).name}";
     in
-    if planned.package.origin.kind == "path" then
-      builtins.concatStringsSep "\n" (map place (extraFiles.${planned.package.name} or [ ]))
-    else
-      "";
+    map (path: "${path}=${source started.${path}}") (builtins.attrNames started);
   # The same for each unit: what the packages below it need too.
   nativeBelow = builtins.mapAttrs (
     _: planned:
-    builtins.foldl' (all: key: all // nativeBelow.${key}) (nativeOf planned) planned.dependencies
+    builtins.foldl' (all: key: all // nativeBelow.${key}) (nativeOf planned) (
+      planned.dependencies ++ builtins.attrValues (startedBy planned)
+    )
   ) data.units;
   nativeOf =
     { package, ... }:
     if native ? ${package.name} then { ${package.name} = native.${package.name}; } else { };
+  # Whether it links what the packages below it are linked to, or loads that when it runs.
   links =
     unit:
-    builtins.elem (unit.action.target.kind or "") [
+    unit.action.kind == "run-test"
+    || isHarness unit
+    || builtins.elem (kindOf unit) [
       "bin"
       "cdylib"
       "example"
@@ -95,7 +141,11 @@ let
     key: planned:
     cell {
       inherit (planned.unit) name;
-      roots = toolchain ++ crossFor planned ++ nativeFor key planned;
+      roots =
+        toolchain
+        ++ crossFor planned
+        ++ (if isLint planned.unit then lints else [ ])
+        ++ nativeFor key planned;
       program = "${runner}/bin/unit";
       writable = [
         "/workspace"
@@ -107,7 +157,8 @@ let
         source = source planned;
         inputs = map (key: units.${key}) planned.dependencies;
         extras = extras planned;
-      };
+      }
+      // wantsOf planned;
     };
   units = builtins.mapAttrs build data.units;
 in

@@ -1,10 +1,13 @@
-# A workspace as plans and units: what Cargo would build for a selection of its packages.
-{ cell, planner, runner }:
+# A workspace as plans and units: what Cargo would build for a selection of its packages, and how it
+# would check them.
+{ cell, planner, runner, links }:
 {
   # The workspace: a path.
   root,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
+  # Root file systems with clippy and rustfmt, beside the toolchain.
+  lints ? [ ],
   # Cargo's name of the profile.
   profile ? "release",
   # The platform that programs are for, as rustc names it.
@@ -17,27 +20,26 @@
   extraFiles ? { },
 }:
 let
-  members = import ./members.nix { inherit root; };
+  inherit (import ./members.nix { inherit root; }) packages members;
   lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
   planOf = import ./plan.nix { inherit cell planner; };
   unitsOf = import ./units.nix { inherit cell runner; };
-in
-{
-  inherit members lock;
-  # The workspace's packages and targets, as JSON: targets.json.
-  targets = planOf {
-    inherit root members lock toolchain;
-  };
-  # The plan and the units for some binaries: a list of { package, bin }.
-  build =
-    binaries:
+  each = option: values: builtins.concatMap (value: [ option value ]) values;
+  # The plan and the units of one call of Cargo.
+  planned =
+    {
+      # Cargo's subcommand and what it is about.
+      args,
+      environment ? { },
+      # Whether clippy is called.
+      isLint ? false,
+    }:
     let
-      each = option: values: builtins.concatMap (value: [ option value ]) values;
-      unique = values: builtins.attrNames (builtins.listToAttrs (map (name: { inherit name; value = null; }) values));
       plan = planOf {
-        inherit root members lock toolchain;
+        inherit root packages lock environment;
+        toolchain = toolchain ++ (if isLint then lints else [ ]);
         args = [
-          "build"
+          (builtins.head args)
           "--profile"
           profile
           "--target"
@@ -45,8 +47,7 @@ in
         ]
         ++ (if cross == null then [ ] else cross.cargoArgs)
         ++ cargoArgs
-        ++ each "--package" (unique (map (b: b.package) binaries))
-        ++ each "--bin" (unique (map (b: b.bin) binaries));
+        ++ builtins.tail args;
       };
     in
     { inherit plan; }
@@ -54,12 +55,47 @@ in
       inherit
         plan
         root
-        members
+        packages
         lock
         toolchain
         cross
+        lints
         native
         extraFiles
         ;
     };
+in
+{
+  # The packages of the workspace: directory to parsed manifest, and which are members; its lock.
+  inherit packages members lock;
+  # The workspace's packages and targets, as JSON: targets.json.
+  targets = planOf {
+    inherit root packages lock toolchain;
+  };
+  # The plan and the units for some binaries: a list of { package, bin }.
+  build =
+    binaries:
+    let
+      unique = values: builtins.attrNames (builtins.listToAttrs (map (name: { inherit name; value = null; }) values));
+    in
+    planned {
+      args = [
+        "build"
+      ]
+      ++ each "--package" (unique (map (b: b.package) binaries))
+      ++ each "--bin" (unique (map (b: b.bin) binaries));
+    };
+  # What checks the packages: ./checks.nix.
+  checks = import ./checks.nix {
+    inherit
+      cell
+      links
+      planned
+      root
+      packages
+      members
+      toolchain
+      lints
+      ;
+  };
 }

@@ -11,6 +11,8 @@
   description,
   # The workspace's targets: a derivation with targets.json.
   targets,
+  # Cargo.lock: a path. It says which crates are known to need packages of Debian.
+  lock,
 }:
 cell {
   name = "description";
@@ -27,6 +29,11 @@ cell {
     "images.toml"
     "--targets"
     "${targets}/targets.json"
+    "--lock"
+    (builtins.path {
+      name = "Cargo.lock";
+      path = lock;
+    })
     "--out"
     (placeholder "out")
   ];

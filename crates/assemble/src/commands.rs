@@ -9,6 +9,7 @@ pub mod diff;
 pub mod dockerfile;
 pub mod explain;
 pub mod fetch;
+pub mod init;
 pub mod inspect;
 pub mod load;
 pub mod lock;

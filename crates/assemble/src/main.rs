@@ -25,6 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(commands::init::Args),
     Build(commands::build::Args),
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
@@ -48,6 +49,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Init(args) => commands::init::run(args),
         Command::Build(args) => commands::build::run(args),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toml::Spanned;
-
-use crate::model::{Debian, Set};
+use crate::model::{Debian, Set, Spanned};
 use crate::value::Platform;
 
 /// The suite whose files never vanish from the archive.
@@ -61,6 +59,12 @@ const BASE: [&str; 6] = [
 /// Only maintainer scripts need these.
 const BASE_OMITS: [&str; 3] = ["debconf", "mawk", "openssl"];
 
+/// Debian's Rust compilers, each with clippy and rustfmt of the same version.
+const LINTS: [(&str, [&str; 2]); 2] = [
+    ("rustc", ["rust-clippy", "rustfmt"]),
+    ("rustc-web", ["rust-web-clippy", "rustfmt-web"]),
+];
+
 impl Default for Debian {
     fn default() -> Debian {
         Debian {
@@ -98,6 +102,27 @@ impl Debian {
                 ..set(cross_packages(&platform))
             });
         }
+        self
+    }
+
+    /// Adds the set `lints` where it is not described: clippy and rustfmt for the compiler of the set
+    /// `toolchain`, if that is one of Debian's.
+    pub(crate) fn with_lints(mut self, toolchain: &Spanned<String>) -> Debian {
+        let Some(compiler) = self.sets.get(toolchain.get_ref()) else {
+            return self;
+        };
+        let of_compiler = |(rustc, _): &&(&str, _)| compiler.packages.iter().any(|p| p == rustc);
+        let Some((_, lints)) = LINTS.iter().find(of_compiler) else {
+            return self;
+        };
+        let set = Set {
+            packages: owned(lints),
+            omit: Vec::new(),
+            beyond: Some(toolchain.clone()),
+            architectures: compiler.architectures.clone(),
+            dependencies: true,
+        };
+        self.sets.entry("lints".to_owned()).or_insert(set);
         self
     }
 }

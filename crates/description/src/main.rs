@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use description::{Description, Sources, Targets, Workspace, locked_names};
+use description::{Description, Sources, Targets, Workspace, locked_packages, names_of};
 
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
@@ -109,7 +109,7 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
     let out = arguments.required("--out")?;
     let file = arguments.file.display().to_string();
     let name = arguments.option("--name").unwrap_or(&file);
-    let description = parse(&arguments.file, name)?;
+    let mut description = parse(&arguments.file, name)?;
     let targets = Targets::from_json(&read(Path::new(targets))?)
         .map_err(|error| bad_data(format!("{targets}: error: {error}")))?;
     let mut workspace = Workspace::new(targets);
@@ -117,9 +117,10 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
         workspace.sources = Sources::listed(&read(Path::new(list))?);
     }
     if let Some(lock) = arguments.option("--lock") {
-        let names = locked_names(&read(Path::new(lock))?)
+        let packages = locked_packages(&read(Path::new(lock))?)
             .map_err(|error| bad_data(format!("{lock}: error: {error}")))?;
-        workspace.locked = Some(names);
+        workspace.locked = Some(names_of(&packages));
+        description = description.with_known_crates(&packages);
     }
     let normal = description
         .normalize(&workspace)

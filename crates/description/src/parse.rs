@@ -49,14 +49,16 @@ fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> 
 
 fn read(top: &Fields, source: &Source) -> Description {
     top.required("version", top.value("version"), "1");
+    let toolchain = read_toolchain(top);
+    let debian = top
+        .value("debian")
+        .and_then(|value| read_debian(top.reader, value))
+        .unwrap_or_default();
     Description {
         source: source.clone(),
-        debian: top
-            .value("debian")
-            .and_then(|value| read_debian(top.reader, value))
-            .unwrap_or_default(),
+        debian: debian.with_lints(&toolchain.set),
         build: read_build(top),
-        toolchain: read_toolchain(top),
+        toolchain,
         crates: named(top, "crates", "crates", read_crate),
         users: named(top, "users", "users", read_user),
         images: read_images(top),

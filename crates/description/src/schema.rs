@@ -77,7 +77,11 @@ pub static DEBIAN: Table = Table {
     fields: &[
         field("suites", "array of strings", "`[\"bookworm\"]`"),
         field("architectures", "array of strings", "`[\"amd64\"]`"),
-        field("sets", "table of tables", "`toolchain`, `base`, `cross-*`"),
+        field(
+            "sets",
+            "table of tables",
+            "`toolchain`, `base`, `lints`, `cross-*`",
+        ),
     ],
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use toml::de::DeTable;
+use serde::Deserialize;
 
 use crate::sources::Sources;
 use crate::targets::Targets;
@@ -29,17 +29,35 @@ impl Workspace {
     }
 }
 
-/// The names of all packages in the text of a `Cargo.lock`.
+/// A package of `Cargo.lock`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// The names of its dependencies, each perhaps with a version behind it.
+    #[serde(default)]
+    pub dependencies: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Lock {
+    #[serde(default)]
+    package: Vec<LockedPackage>,
+}
+
+/// All packages in the text of a `Cargo.lock`.
 ///
 /// # Errors
-/// Where it is not TOML.
-pub fn locked_names(lock: &str) -> Result<BTreeSet<String>, toml::de::Error> {
-    let document = DeTable::parse(lock)?;
-    let packages = document.get_ref().get("package");
-    let packages = packages.and_then(|packages| packages.get_ref().as_array());
-    let name = |package: &toml::Spanned<toml::de::DeValue>| {
-        let name = package.get_ref().get("name")?;
-        name.get_ref().as_str().map(str::to_string)
-    };
-    Ok(packages.into_iter().flatten().filter_map(name).collect())
+/// Where it is not TOML, or not of a lock's form.
+pub fn locked_packages(lock: &str) -> Result<Vec<LockedPackage>, toml::de::Error> {
+    let lock: Lock = toml::from_str(lock)?;
+    Ok(lock.package)
+}
+
+/// The names of packages.
+pub fn names_of(packages: &[LockedPackage]) -> BTreeSet<String> {
+    packages
+        .iter()
+        .map(|package| package.name.clone())
+        .collect()
 }

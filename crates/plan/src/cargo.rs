@@ -1,6 +1,7 @@
 //! Runs Cargo with the recording rustc.
 
 use crate::record::{DIRECTORY, Record};
+use crate::recorder::TOOLS;
 use crate::{Request, TARGET, WORKSPACE, stage};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -8,7 +9,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const STAND_INS: &str = "/cargo/stand-ins";
+/// Where the stand-ins lie, for variables that name one of them.
+pub const STAND_INS: &str = "/cargo/stand-ins";
 const HOME: &str = "/cargo/home";
 const RECORDS: &str = "/cargo/records";
 const CONFIG: &str = "/cargo/sources.toml";
@@ -22,7 +24,7 @@ pub fn record(request: &Request) -> Result<Vec<Record>> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
     }
     let this = std::env::current_exe()?;
-    for name in ["rustc", "rustdoc", "clippy-driver"] {
+    for name in TOOLS {
         symlink(&this, Path::new(STAND_INS).join(name))?;
     }
     fs::write(CONFIG, stage::replacements(&request.packages)?)?;

@@ -1,12 +1,16 @@
 //! Turns records into units and finds what depends on what.
 
 use crate::record::Record;
+use crate::recorder::TOOLS;
 use crate::{FORMAT, LockedPackage, Package, Plan, Planned, Program, recorder, stage};
 use anyhow::{Context, Result, bail};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use unit::{Action, Target, TargetKind, Unit};
+use unit::{Action, Product, Target, TargetKind, Unit};
+
+/// Where examples in documentation are compiled to.
+const DOC_TESTS: &str = "/cargo/target/doc-tests";
 
 /// Makes the plan from the records of one Cargo run.
 ///
@@ -40,8 +44,8 @@ fn program(node: &Node, planned: &Planned) -> Option<Program> {
     let Action::Compile { target, .. } = &planned.unit.action else {
         return None;
     };
-    use TargetKind::{Bench, Bin, Cdylib, Example, Test};
-    matches!(target.kind, Bin | Example | Test | Bench | Cdylib).then(|| Program {
+    let ends_here = planned.unit.product() == Product::Program || target.kind == TargetKind::Cdylib;
+    (ends_here && !target.test).then(|| Program {
         package: planned.package.name.clone(),
         kind: target.kind,
         name: target.name.clone(),
@@ -54,9 +58,9 @@ struct Node<'a> {
     record: &'a Record,
     /// The unit's key in the plan.
     key: String,
-    /// None for a build script that runs.
+    /// What it compiles, if it compiles.
     target: Option<Target>,
-    /// The directory that Cargo has it write to.
+    /// The directory that Cargo has it write to; empty for a test that runs.
     out_dir: String,
 }
 
@@ -64,6 +68,8 @@ struct Graph<'a> {
     nodes: Vec<Node<'a>>,
     /// The node that writes a file.
     by_file: HashMap<String, usize>,
+    /// The node that makes a binary: the package's directory and the binary's name.
+    by_program: HashMap<(String, String), usize>,
     /// The build script that runs with this `OUT_DIR`.
     by_out_dir: HashMap<String, usize>,
     /// The build script that is compiled to this directory.
@@ -78,6 +84,7 @@ impl<'a> Graph<'a> {
         nodes.sort_by(|a, b| a.key.cmp(&b.key));
         let mut graph = Self {
             by_file: HashMap::new(),
+            by_program: HashMap::new(),
             by_out_dir: HashMap::new(),
             scripts: HashMap::new(),
             with_library: BTreeSet::new(),
@@ -92,12 +99,20 @@ impl<'a> Graph<'a> {
 
     fn enter(&mut self, index: usize, node: &Node) -> Result<()> {
         let Some(target) = &node.target else {
-            self.by_out_dir.insert(node.out_dir.clone(), index);
+            if !node.runs_test() {
+                self.by_out_dir.insert(node.out_dir.clone(), index);
+            }
             return Ok(());
         };
-        for file in recorder::outputs(node.record)? {
-            self.by_file
-                .insert(file.to_string_lossy().into_owned(), index);
+        if node.tool() != "rustdoc" {
+            for file in recorder::outputs(node.record)? {
+                self.by_file
+                    .insert(file.to_string_lossy().into_owned(), index);
+            }
+        }
+        if target.kind == TargetKind::Bin && !target.test && node.writes_code() {
+            let program = (node.package_dir()?.to_owned(), target.name.clone());
+            self.by_program.insert(program, index);
         }
         match target.kind {
             TargetKind::BuildScript => {
@@ -137,10 +152,25 @@ impl<'a> Graph<'a> {
             unit,
             package,
             dependencies,
+            programs: self.programs(node)?,
         })
     }
 
     fn action(&self, node: &Node) -> Result<Action> {
+        if node.runs_test() {
+            let compiled = self.compiled(node)?;
+            return Ok(Action::RunTest {
+                program: node.record.argv[0].clone(),
+                args: node.record.argv[1..].to_vec(),
+                build_script: self
+                    .own_script(compiled)
+                    .map(|i| self.nodes[i].out_dir.clone()),
+                scratch: compiled
+                    .record
+                    .var("CARGO_TARGET_TMPDIR")
+                    .map(str::to_owned),
+            });
+        }
         let Some(target) = &node.target else {
             return Ok(Action::RunBuildScript {
                 program: node.record.argv[0].clone(),
@@ -154,12 +184,9 @@ impl<'a> Graph<'a> {
             target.kind,
             TargetKind::Lib | TargetKind::ProcMacro | TargetKind::Cdylib
         );
-        let program = Path::new(&node.record.argv[0])
-            .file_name()
-            .unwrap_or_default();
         Ok(Action::Compile {
-            program: program.to_string_lossy().into_owned(),
-            args: node.record.argv[1..].to_vec(),
+            program: node.tool(),
+            args: node.arguments(),
             out_dir: node.out_dir.clone(),
             target: target.clone(),
             build_script: self.own_script(node).map(|i| self.nodes[i].out_dir.clone()),
@@ -173,10 +200,12 @@ impl<'a> Graph<'a> {
 
     /// The units that a unit depends on directly.
     fn dependencies(&self, node: &Node) -> Result<Vec<usize>> {
+        if node.runs_test() {
+            return Ok(self.own_script(self.compiled(node)?).into_iter().collect());
+        }
         if node.target.is_some() {
             let mut all = self.externs(node)?;
             all.extend(self.own_script(node));
-            all.extend(self.bins_of_tests(node));
             return Ok(all);
         }
         let dir = Path::new(&node.record.argv[0])
@@ -205,12 +234,32 @@ impl<'a> Graph<'a> {
         Ok(found)
     }
 
-    /// A test may start its package's programs: `CARGO_BIN_EXE_*` names them.
-    fn bins_of_tests(&self, node: &Node) -> Vec<usize> {
-        let named = |name: &str| name.starts_with("CARGO_BIN_EXE_");
-        let vars = node.record.env.iter().filter(|(name, _)| named(name));
-        vars.filter_map(|(_, path)| self.by_file.get(path).copied())
-            .collect()
+    /// The node that compiled the test which a node runs.
+    fn compiled(&self, node: &Node) -> Result<&Node<'a>> {
+        let program = &node.record.argv[0];
+        let index = self.by_file.get(program);
+        let index = index.with_context(|| format!("no unit of the plan compiles {program}"))?;
+        Ok(&self.nodes[*index])
+    }
+
+    /// What a test starts: itself, and its package's programs, which `CARGO_BIN_EXE_*` names.
+    fn programs(&self, node: &Node) -> Result<BTreeMap<String, String>> {
+        let mut programs = BTreeMap::new();
+        if !node.runs_test() {
+            return Ok(programs);
+        }
+        let compiled = self.compiled(node)?;
+        programs.insert(node.record.argv[0].clone(), compiled.key.clone());
+        for (name, path) in &compiled.record.env {
+            let Some(bin) = name.strip_prefix("CARGO_BIN_EXE_") else {
+                continue;
+            };
+            let program = (compiled.package_dir()?.to_owned(), bin.to_owned());
+            let index = self.by_program.get(&program);
+            let index = index.with_context(|| format!("no unit of the plan makes {path}"))?;
+            programs.insert(path.clone(), self.nodes[*index].key.clone());
+        }
+        Ok(programs)
     }
 
     /// The run of the package's own build script.
@@ -262,29 +311,25 @@ impl<'a> Graph<'a> {
 
 impl<'a> Node<'a> {
     fn new(record: &'a Record) -> Result<Self> {
-        let program = record.argv.first().map_or("", String::as_str);
-        let file = Path::new(program)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let runs_script = file.starts_with("build-script-");
-        let (target, out_dir) = if runs_script {
-            (
-                None,
-                record
-                    .var("OUT_DIR")
-                    .context("a build script without OUT_DIR")?,
-            )
-        } else {
-            let dir = record
-                .values("--out-dir")
-                .next()
-                .or(record.values("-o").next());
-            (
-                Some(target(record)?),
-                dir.context("rustc is given no --out-dir")?,
-            )
-        };
+        let tool = tool(record);
+        let (target, out_dir) =
+            if !TOOLS.contains(&tool.as_str()) && !tool.starts_with("build-script-") {
+                (None, "")
+            } else if tool.starts_with("build-script-") {
+                (
+                    None,
+                    record
+                        .var("OUT_DIR")
+                        .context("a build script without OUT_DIR")?,
+                )
+            } else {
+                let dir = record
+                    .values("--out-dir")
+                    .next()
+                    .or(record.values("-o").next());
+                // Only examples in documentation, which run, are written nowhere.
+                (Some(target(record)?), dir.unwrap_or(DOC_TESTS))
+            };
         let mut node = Self {
             record,
             key: String::new(),
@@ -304,15 +349,46 @@ impl<'a> Node<'a> {
         self.var("CARGO_MANIFEST_DIR")
     }
 
+    fn tool(&self) -> String {
+        tool(self.record)
+    }
+
+    fn runs_test(&self) -> bool {
+        self.target.is_none() && self.out_dir.is_empty()
+    }
+
+    /// The arguments of the tool. A wrapper is given the compiler's name before them.
+    fn arguments(&self) -> Vec<String> {
+        let wrapper = self.tool() == "clippy-driver";
+        let name = |(index, arg): (usize, &String)| {
+            if wrapper && index == 0 {
+                "rustc".to_owned()
+            } else {
+                arg.clone()
+            }
+        };
+        self.record.argv[1..].iter().enumerate().map(name).collect()
+    }
+
     /// The name of the derivation.
     fn name(&self) -> Result<String> {
         let package = self.var("CARGO_PKG_NAME")?;
         let version = self.var("CARGO_PKG_VERSION")?;
         let base = format!("{package}-{version}");
+        if self.runs_test() {
+            // `deps/NAME-HASH`: which of the package's tests it is.
+            let program = self.tool();
+            let test = program.rsplit_once('-').map_or("", |(name, _)| name);
+            return Ok(format!("{base}-run-{test}"));
+        }
         let Some(target) = &self.target else {
             return Ok(format!("{base}-build-script-run"));
         };
         let suffix = match target.kind {
+            TargetKind::Lib | TargetKind::ProcMacro | TargetKind::Cdylib if target.test => {
+                "-test".to_owned()
+            }
+            TargetKind::Bin if target.test => format!("-test-bin-{}", target.name),
             TargetKind::Lib | TargetKind::ProcMacro | TargetKind::Cdylib => String::new(),
             TargetKind::BuildScript => "-build-script".to_owned(),
             TargetKind::Bin => format!("-bin-{}", target.name),
@@ -320,12 +396,9 @@ impl<'a> Node<'a> {
             TargetKind::Test => format!("-test-{}", target.name),
             TargetKind::Bench => format!("-bench-{}", target.name),
         };
-        let program = Path::new(&self.record.argv[0])
-            .file_name()
-            .unwrap_or_default();
-        let tool = match program.to_str() {
-            Some("clippy-driver") => "-clippy",
-            Some("rustdoc") => "-doc",
+        let tool = match self.tool().as_str() {
+            "clippy-driver" => "-clippy",
+            "rustdoc" => "-doc",
             _ if !self.writes_code() => "-check",
             _ => "",
         };
@@ -343,6 +416,16 @@ impl<'a> Node<'a> {
         if let Some(extra) = self.record.codegen("extra-filename") {
             return extra.trim_start_matches('-').to_owned();
         }
+        if self.runs_test() {
+            let program = self.tool();
+            return program
+                .rsplit_once('-')
+                .map_or("", |(_, hash)| hash)
+                .to_owned();
+        }
+        if let Some(metadata) = self.record.codegen("metadata") {
+            return metadata.to_owned();
+        }
         // A build script's: target/.../build/PACKAGE-HASH/out.
         let parent = Path::new(&self.out_dir).parent().and_then(Path::file_name);
         let parent = parent.unwrap_or_default().to_string_lossy().into_owned();
@@ -354,9 +437,14 @@ impl<'a> Node<'a> {
     /// What Cargo set, as the unit is to see it.
     fn env(&self) -> BTreeMap<String, String> {
         let mut env = self.record.env.clone();
-        if self.target.is_some() {
+        let runs = self.tool() == "rustdoc" && self.target.as_ref().is_some_and(|t| t.test);
+        if self.target.is_some() && !runs {
             // It names Cargo's own directories and serves only plugins linked dynamically.
             env.remove("LD_LIBRARY_PATH");
+        }
+        if self.tool() != "clippy-driver" {
+            // Lints are settled by what they are for: dependencies are the same units without.
+            env.remove("CLIPPY_ARGS");
         }
         env.retain(|name, _| !self.is_metadata(name));
         for (name, program) in [("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {
@@ -389,6 +477,11 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The last part of the program's path.
+fn tool(record: &Record) -> String {
+    recorder::file_name(record.argv.first().map_or("", String::as_str))
+}
+
 fn metadata_prefix(name: &str) -> Option<&str> {
     let rest = name
         .strip_suffix(recorder::METADATA_KEY)?
@@ -401,13 +494,20 @@ fn target(record: &Record) -> Result<Target> {
     let crate_name = crate_name.context("rustc is given no --crate-name")?;
     let types: Vec<&str> = record.values("--crate-type").collect();
     let out_dir = record.values("--out-dir").next().unwrap_or_default();
+    let test = record.has("--test");
     let named = |kind, name: &str| Target {
         kind,
         name: name.to_owned(),
+        test,
     };
     let bin_name = record.var("CARGO_BIN_NAME").unwrap_or(crate_name);
-    Ok(if record.has("--test") {
+    // A test is given no crate type. Cargo's variables tell which target it tests.
+    Ok(if test && record.var("CARGO_TARGET_TMPDIR").is_some() {
         named(TargetKind::Test, crate_name)
+    } else if test && record.var("CARGO_BIN_NAME").is_some() {
+        named(TargetKind::Bin, bin_name)
+    } else if test {
+        named(TargetKind::Lib, crate_name)
     } else if types.contains(&"proc-macro") {
         named(TargetKind::ProcMacro, crate_name)
     } else if types.contains(&"cdylib") {

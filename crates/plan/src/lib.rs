@@ -7,6 +7,7 @@
 
 pub mod cargo;
 pub mod graph;
+pub mod inherit;
 pub mod record;
 pub mod recorder;
 pub mod stage;
@@ -85,6 +86,9 @@ pub struct Planned {
     pub package: Package,
     /// Keys of the units that it depends on directly, sorted.
     pub dependencies: Vec<String>,
+    /// The programs that it starts: path inside the cell to the key of the unit that makes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
 }
 
 /// Which package a unit belongs to.

@@ -20,7 +20,7 @@ pub struct Record {
 pub const DIRECTORY: &str = "CRATEYARD_RECORDS";
 
 /// What the planner itself sets, and what is about the machine and not about the unit.
-const NOT_CARGOS: [&str; 13] = [
+const NOT_CARGOS: [&str; 18] = [
     DIRECTORY,
     "CARGO_HOME",
     "CARGO_INCREMENTAL",
@@ -31,7 +31,12 @@ const NOT_CARGOS: [&str; 13] = [
     "MFLAGS",
     "NUM_JOBS",
     "PATH",
+    "PWD",
     "RUSTC_BOOTSTRAP",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTDOCFLAGS",
+    "RUST_RECURSION_COUNT",
+    "SHLVL",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 ];

@@ -1,7 +1,7 @@
 //! Builds the stage for Cargo: manifests with empty targets, and packages of the lock with as
 //! much of them as Cargo looks at before it compiles.
 
-use crate::{GIT, LockedPackage, REGISTRY, Request, WORKSPACE};
+use crate::{GIT, LockedPackage, REGISTRY, Request, WORKSPACE, inherit};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
@@ -162,6 +162,9 @@ fn place_checkout(package: &LockedPackage) -> Result<()> {
     };
     let place = directory_of(&package.source).join(format!("{}-{}", package.name, package.version));
     unit::source::place_tree(&path, &place)?;
+    // Beside the package there is nothing of its repository, so what it inherits is written down.
+    let manifest = inherit::manifest(&path, &package.path)?;
+    write_over(&place.join("Cargo.toml"), manifest.as_bytes())?;
     write_checksum(&place, None)
 }
 
@@ -207,6 +210,12 @@ fn write_empty(path: &Path) -> Result<()> {
     } else {
         write(path, b"")
     }
+}
+
+/// Replaces a file, whatever its mode.
+fn write_over(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    write(path, bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -3,7 +3,9 @@
 use crate::closure::Closure;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, Target, TargetKind, Unit, diagnostics, environment, files, hints};
+use crate::{
+    Action, Product, Target, TargetKind, Unit, diagnostics, environment, files, hints, source,
+};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,12 +43,18 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     let status = child.wait()?;
     drop(tokens);
     if !status.success() {
-        if let Some(hint) = hints::hint(unit, &said) {
+        if let Some(hint) = hints::hint(request, &said) {
             eprintln!("help: {hint}");
         }
         bail!("{program} failed for {}: {status}", unit.name);
     }
-    keep(Path::new(out_dir), target, args, output)
+    let out_dir = Path::new(out_dir);
+    match unit.product() {
+        Product::Files => keep(out_dir, target, args, &output.files()),
+        Product::Program => keep(out_dir, target, args, &output.bin()),
+        Product::Documentation => source::place_tree(out_dir, &output.doc()),
+        Product::Verdict => Ok(()),
+    }
 }
 
 /// Adds what build scripts ask for, in Cargo's order: search paths of all native libraries below,
@@ -54,6 +62,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
 /// package's own script.
 fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Result<()> {
     let Action::Compile {
+        program,
         target,
         build_script,
         native,
@@ -63,14 +72,17 @@ fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Resu
     else {
         return Ok(());
     };
+    let links = program != "rustdoc";
     let scripts = native
         .iter()
         .map(|out_dir| Ok((out_dir, closure.directives(out_dir)?)))
         .collect::<Result<Vec<_>>>()?;
-    for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
-        command.arg("-L").arg(path);
+    if links || target.test {
+        for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
+            command.arg("-L").arg(path);
+        }
     }
-    for (out_dir, directives) in &scripts {
+    for (out_dir, directives) in scripts.iter().filter(|_| links) {
         let own = build_script.as_ref() == Some(*out_dir);
         if own && *takes_link_libs {
             for lib in &directives.link_libs {
@@ -107,17 +119,8 @@ fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> 
 }
 
 /// Moves what rustc wrote to the output. Links in the directory are dependencies.
-fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Result<()> {
-    let program = matches!(
-        target.kind,
-        TargetKind::Bin | TargetKind::Example | TargetKind::Test | TargetKind::Bench
-    );
-    let into = if program {
-        output.bin()
-    } else {
-        output.files()
-    };
-    fs::create_dir_all(&into)?;
+fn keep(out_dir: &Path, target: &Target, args: &[String], into: &Path) -> Result<()> {
+    fs::create_dir_all(into)?;
     let suffix = extra_filename(args);
     for name in files::names(out_dir)? {
         let from = out_dir.join(&name);
@@ -127,19 +130,26 @@ fn keep(out_dir: &Path, target: &Target, args: &[String], output: &Output) -> Re
             continue;
         }
         let mut to = name.to_string_lossy().into_owned();
-        if program {
+        if target.kind == TargetKind::BuildScript {
+            if is_executable(&from)? {
+                // The name under which Cargo runs it.
+                let link = to.replacen(suffix, "", 1).replace('_', "-");
+                files::link(Path::new(&to), &into.join(link))?;
+            }
+        } else if is_program(target) {
             // Cargo links `deps/NAME-HASH` to `NAME`, with the manifest's spelling of the name.
             let crate_name = target.name.replace('-', "_");
             to = to.replacen(&format!("{crate_name}{suffix}"), &target.name, 1);
-        } else if target.kind == TargetKind::BuildScript && is_executable(&from)? {
-            // The name under which Cargo runs it.
-            let link = to.replacen(suffix, "", 1).replace('_', "-");
-            files::link(Path::new(&to), &into.join(link))?;
         }
         fs::copy(&from, into.join(&to))
             .with_context(|| format!("cannot keep {}", from.display()))?;
     }
     Ok(())
+}
+
+fn is_program(target: &Target) -> bool {
+    use TargetKind::{Bench, Bin, Example, Test};
+    target.test || matches!(target.kind, Bin | Example | Test | Bench)
 }
 
 fn is_executable(path: &Path) -> Result<bool> {

@@ -209,6 +209,7 @@ mod tests {
         let bin = |name: &str| Target {
             kind: TargetKind::Bin,
             name: name.into(),
+            test: false,
         };
         assert!(Scope::Bin("a".into()).applies_to(&bin("a")));
         assert!(!Scope::Bin("a".into()).applies_to(&bin("b")));

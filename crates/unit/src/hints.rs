@@ -1,29 +1,20 @@
 //! What to do about failures that have a known cure.
 
-use crate::Unit;
+use crate::run::Request;
 
-/// What a failing program may say, and the Debian package that it wants.
-const WANTED: [(&str, &str); 16] = [
-    ("find directory of OpenSSL", "libssl-dev"),
-    ("find openssl", "libssl-dev"),
-    ("library `openssl`", "libssl-dev"),
+/// What a build script says that misses a program, and the Debian package that has it. Libraries are
+/// known by the crates that want them: crates/description/src/native.toml.
+const PROGRAMS: [(&str, &str); 5] = [
     ("libclang", "libclang-dev"),
     ("find `protoc`", "protobuf-compiler"),
     ("protoc failed", "protobuf-compiler"),
-    ("library `libpq`", "libpq-dev"),
-    ("pg_config", "libpq-dev"),
-    ("library `sqlite3`", "libsqlite3-dev"),
-    ("library `zlib`", "zlib1g-dev"),
-    ("library `libzstd`", "libzstd-dev"),
-    ("library `libgit2`", "libgit2-dev"),
-    ("library `libssh2`", "libssh2-1-dev"),
-    ("library `libcurl`", "libcurl4-openssl-dev"),
     ("is `cmake` not installed", "cmake"),
     ("nasm", "nasm"),
 ];
 
 /// What to say beneath the output of a program that failed, if anything is known.
-pub(crate) fn hint(unit: &Unit, said: &str) -> Option<String> {
+pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
+    let unit = &request.unit;
     let package = unit.env.get("CARGO_PKG_NAME")?;
     if let Some(file) = unreadable(said) {
         let declared = relative_to(&unit.source_dir, file);
@@ -33,12 +24,28 @@ pub(crate) fn hint(unit: &Unit, said: &str) -> Option<String> {
              [crates.{package}]\n    files = [{declared:?}]\n"
         ));
     }
-    let wanted = WANTED.iter().find(|(words, _)| said.contains(words))?;
+    let wanted = match PROGRAMS.iter().find(|(words, _)| said.contains(words)) {
+        Some((_, program)) => vec![(*program).to_owned()],
+        None => request.wants.clone(),
+    };
+    if wanted.is_empty() {
+        return library(said).map(|library| {
+            format!(
+                "{package} looks for the library {library}. Add the Debian package that has {library}.pc in images.toml \
+                 and run `assemble lock`:\n\n    [crates.{package}]\n    packages = [\"…-dev\"]\n"
+            )
+        });
+    }
     Some(format!(
         "{package} needs something from Debian. Add it in images.toml and run `assemble lock`:\n\n    \
-         [crates.{package}]\n    packages = [{:?}]\n",
-        wanted.1
+         [crates.{package}]\n    packages = {wanted:?}\n"
     ))
+}
+
+/// The library that pkg-config did not find.
+fn library(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("The system library `")?;
+    rest.split_once('`').map(|(library, _)| library)
 }
 
 /// The file that rustc could not read for `include_str!` and the like.
@@ -80,10 +87,11 @@ fn resolve(path: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unit;
     use std::collections::BTreeMap;
 
-    fn unit_of(package: &str, source_dir: &str) -> Unit {
-        Unit {
+    fn request(package: &str, source_dir: &str, wants: &[&str]) -> Request {
+        let unit = Unit {
             version: crate::FORMAT,
             name: package.into(),
             source_dir: source_dir.into(),
@@ -94,14 +102,23 @@ mod tests {
                 out_dir: String::new(),
                 metadata: BTreeMap::new(),
             },
+        };
+        Request {
+            unit,
+            source: "/".into(),
+            inputs: Vec::new(),
+            extras: Vec::new(),
+            wants: wants.iter().map(|name| (*name).to_owned()).collect(),
+            out: "/".into(),
+            cores: 1,
         }
     }
 
     #[test]
     fn a_file_outside_is_named_with_the_line_to_add() {
-        let unit = unit_of("api", "/workspace/crates/api");
+        let request = request("api", "/workspace/crates/api", &[]);
         let said = "error: couldn't read `crates/api/src/../../../proto/a.proto`: No such file";
-        let hint = hint(&unit, said).unwrap();
+        let hint = hint(&request, said).unwrap();
         assert!(hint.contains("[crates.api]"), "{hint}");
         assert!(
             hint.contains(r#"files = ["../../proto/a.proto"]"#),
@@ -111,14 +128,27 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_named_by_its_package() {
-        let unit = unit_of("openssl-sys", "/cargo/registry/openssl-sys-0.9.1");
-        let hint = hint(&unit, "Could not find directory of OpenSSL installation").unwrap();
+        let request = request(
+            "openssl-sys",
+            "/cargo/registry/openssl-sys-0.9.1",
+            &["libssl-dev"],
+        );
+        let hint = hint(&request, "Could not find directory of OpenSSL installation").unwrap();
         assert!(hint.contains(r#"packages = ["libssl-dev"]"#), "{hint}");
     }
 
     #[test]
+    fn a_library_that_is_not_known_is_named() {
+        let request = request("foo-sys", "/cargo/registry/foo-sys-0.1.0", &[]);
+        let said = "The system library `foo` required by crate `foo-sys` was not found.";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains("foo.pc"), "{hint}");
+        assert!(hint.contains("[crates.foo-sys]"), "{hint}");
+    }
+
+    #[test]
     fn other_failures_get_no_hint() {
-        let unit = unit_of("api", "/workspace/crates/api");
-        assert_eq!(hint(&unit, "error[E0308]: mismatched types"), None);
+        let request = request("api", "/workspace/crates/api", &[]);
+        assert_eq!(hint(&request, "error[E0308]: mismatched types"), None);
     }
 }

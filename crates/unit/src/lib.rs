@@ -16,6 +16,7 @@ pub mod output;
 pub mod run;
 pub mod script;
 pub mod source;
+pub mod test;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -80,6 +81,19 @@ pub enum Action {
         /// of the build script whose metadata they carry.
         metadata: BTreeMap<String, String>,
     },
+    /// Runs a compiled test.
+    RunTest {
+        /// The program inside the cell.
+        program: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// The output directory of the package's own build script, if it has one: its variables
+        /// are there when tests run, too.
+        build_script: Option<String>,
+        /// An empty directory, inside the cell, that the test may use (`CARGO_TARGET_TMPDIR`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scratch: Option<String>,
+    },
 }
 
 /// The kind of target that a unit compiles.
@@ -90,6 +104,10 @@ pub struct Target {
     pub kind: TargetKind,
     /// The target's name as the manifest has it.
     pub name: String,
+    /// Whether it is made for testing: compiled with the test harness, or its examples in
+    /// documentation run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
 }
 
 /// Cargo's kinds of target.
@@ -107,7 +125,7 @@ pub enum TargetKind {
     Bin,
     /// An example.
     Example,
-    /// An integration test, or any target compiled with the test harness.
+    /// An integration test.
     Test,
     /// A benchmark.
     Bench,
@@ -115,11 +133,61 @@ pub enum TargetKind {
     BuildScript,
 }
 
+/// What a unit leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Files that other units use.
+    Files,
+    /// A program: a binary, an example, a test.
+    Program,
+    /// HTML.
+    Documentation,
+    /// Nothing but that it went well: a lint, a test that ran.
+    Verdict,
+}
+
 impl Unit {
     /// The directory, inside the cell, where the files of this unit's output belong.
-    pub fn out_dir(&self) -> &str {
+    pub fn out_dir(&self) -> Option<&str> {
         match &self.action {
-            Action::Compile { out_dir, .. } | Action::RunBuildScript { out_dir, .. } => out_dir,
+            Action::Compile { out_dir, .. } | Action::RunBuildScript { out_dir, .. } => {
+                Some(out_dir)
+            }
+            Action::RunTest { .. } => None,
+        }
+    }
+
+    /// What the unit leaves behind.
+    pub fn product(&self) -> Product {
+        let Action::Compile {
+            program,
+            args,
+            target,
+            ..
+        } = &self.action
+        else {
+            return match &self.action {
+                Action::RunBuildScript { .. } => Product::Files,
+                _ => Product::Verdict,
+            };
+        };
+        let writes_code = args
+            .iter()
+            .filter_map(|arg| arg.strip_prefix("--emit="))
+            .any(|kinds| kinds.split(',').any(|kind| kind == "link"));
+        match target.kind {
+            _ if program == "rustdoc" && target.test => Product::Verdict,
+            _ if program == "rustdoc" => Product::Documentation,
+            TargetKind::Lib
+            | TargetKind::ProcMacro
+            | TargetKind::Cdylib
+            | TargetKind::BuildScript
+                if !target.test =>
+            {
+                Product::Files
+            }
+            _ if writes_code => Product::Program,
+            _ => Product::Verdict,
         }
     }
 }

@@ -10,7 +10,8 @@ Builds one unit. The environment says what:
   unitPath  file with the unit's entry of the plan (JSON)
   source    the package's source: a .crate file or a directory
   inputs    outputs of the units that this one depends on, separated by spaces
-  extras    PATH=SOURCE lines: files beside the source (optional)
+  extras    PATH=SOURCE lines: files beside the source, programs that a test starts (optional)
+  wants     Debian packages that the package is known to need, separated by spaces (optional)
   out       where the output goes";
 
 fn main() -> ExitCode {
@@ -36,6 +37,7 @@ fn build() -> Result<()> {
             .map(PathBuf::from)
             .collect(),
         extras: extras(&std::env::var("extras").unwrap_or_default())?,
+        wants: words("wants"),
         out: PathBuf::from(variable("out")?),
         cores: cores(),
     };
@@ -65,6 +67,11 @@ fn in_cell(path: String) -> PathBuf {
         Some(name) if !path.exists() => PathBuf::from("/build").join(name),
         _ => path,
     }
+}
+
+fn words(variable: &str) -> Vec<String> {
+    let text = std::env::var(variable).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn extras(lines: &str) -> Result<Vec<(PathBuf, PathBuf)>> {

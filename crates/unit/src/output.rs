@@ -7,10 +7,10 @@
 //! build script's program are loaded or run, never linked: what they were made of stays behind.
 //!
 //! A program (a binary, an example, a test) is an end: its output is `bin/NAME` and nothing that
-//! refers to the store.
+//! refers to the store. Documentation is `doc/`; a lint or a test that ran leaves an empty directory.
 
 use crate::closure::Closure;
-use crate::{Action, FORMAT, TargetKind, Unit, files};
+use crate::{Action, FORMAT, Product, TargetKind, Unit, files};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,14 +46,16 @@ enum Reach {
 
 /// None where no unit uses the output.
 fn reach(unit: &Unit) -> Option<Reach> {
-    let Action::Compile { target, .. } = &unit.action else {
-        return Some(Reach::BuildScriptRuns);
-    };
-    match target.kind {
-        TargetKind::Lib | TargetKind::Cdylib => Some(Reach::All),
-        TargetKind::ProcMacro | TargetKind::BuildScript => Some(Reach::Nothing),
-        TargetKind::Bin | TargetKind::Example | TargetKind::Test | TargetKind::Bench => None,
+    if unit.product() != Product::Files {
+        return None;
     }
+    Some(match &unit.action {
+        Action::Compile { target, .. } => match target.kind {
+            TargetKind::ProcMacro | TargetKind::BuildScript => Reach::Nothing,
+            _ => Reach::All,
+        },
+        Action::RunBuildScript { .. } | Action::RunTest { .. } => Reach::BuildScriptRuns,
+    })
 }
 
 impl Output {
@@ -71,7 +73,7 @@ impl Output {
         if output.is_for_units() {
             let placement = Placement {
                 version: FORMAT,
-                out_dir: unit.out_dir().to_owned(),
+                out_dir: unit.out_dir().unwrap_or_default().to_owned(),
                 is_build_script_run: matches!(unit.action, Action::RunBuildScript { .. }),
             };
             files::write_json(&root.join("unit.json"), &placement)?;
@@ -92,6 +94,11 @@ impl Output {
     /// Where a program goes.
     pub fn bin(&self) -> PathBuf {
         self.root.join("bin")
+    }
+
+    /// Where documentation goes.
+    pub fn doc(&self) -> PathBuf {
+        self.root.join("doc")
     }
 
     /// Where a build script's directives go.

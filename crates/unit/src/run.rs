@@ -1,6 +1,6 @@
 //! Runs one unit inside a cell: source in place, dependencies in place, the program, its output.
 
-use crate::{Action, Unit, closure::Closure, compile, output::Output, script, source};
+use crate::{Action, Unit, closure::Closure, compile, output::Output, script, source, test};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -13,10 +13,13 @@ pub struct Request {
     pub source: PathBuf,
     /// Outputs of the units that this one depends on directly.
     pub inputs: Vec<PathBuf>,
-    /// Declared files outside the package: path inside the cell, and where it comes from.
+    /// Files beside the source, which are declared files outside the package and programs that a
+    /// test starts: path inside the cell, and where it comes from.
     pub extras: Vec<(PathBuf, PathBuf)>,
     /// Where the output goes.
     pub out: PathBuf,
+    /// The Debian packages that the package is known to need: what a failure is explained by.
+    pub wants: Vec<String>,
     /// How many jobs the unit may run at once. Never changes a byte of the output.
     pub cores: usize,
 }
@@ -36,12 +39,14 @@ pub fn run(request: &Request) -> Result<()> {
     }
     let closure = Closure::of(&request.inputs)?;
     closure.link_into_place()?;
-    std::fs::create_dir_all(unit.out_dir())
-        .with_context(|| format!("cannot create {}", unit.out_dir()))?;
+    if let Some(out_dir) = unit.out_dir() {
+        std::fs::create_dir_all(out_dir).with_context(|| format!("cannot create {out_dir}"))?;
+    }
     let output = Output::create(&request.out, unit)?;
     match &unit.action {
         Action::Compile { .. } => compile::compile(request, &closure, &output)?,
         Action::RunBuildScript { .. } => script::run_build_script(request, &closure, &output)?,
+        Action::RunTest { .. } => test::run_test(request, &closure)?,
     }
     if output.is_for_units() {
         output.write_closure(&closure)?;

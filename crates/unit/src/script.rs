@@ -42,7 +42,7 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     drop(tokens);
     if !status.success() {
         eprint!("{stdout}{stderr}");
-        if let Some(hint) = hints::hint(unit, &format!("{stdout}{stderr}")) {
+        if let Some(hint) = hints::hint(request, &format!("{stdout}{stderr}")) {
             eprintln!("help: {hint}");
         }
         bail!("the build script of {} failed: {status}", package(unit));

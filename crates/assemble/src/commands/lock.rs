@@ -8,7 +8,7 @@ use debian::apt::{self, IndexOptions, Mirrors};
 use debian::lock::{Lock, Suite};
 use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
-use description::Description;
+use description::{Description, LockedPackage};
 
 /// The archive publishes the files before and the snapshot archive holds them some time after the date that the
 /// release file carries.
@@ -23,6 +23,9 @@ pub struct Args {
     /// The lock to write
     #[arg(long, value_name = "FILE", default_value = "debian.lock")]
     lock: PathBuf,
+    /// The lock of the crates: what they are known to need is resolved too
+    #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
+    cargo_lock: PathBuf,
     /// Write nothing; fail if the lock is not what would be written
     #[arg(long)]
     check: bool,
@@ -49,7 +52,7 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let description = read_description(&args.images)?;
+    let description = read_description(&args.images)?.with_known_crates(&crates(&args.cargo_lock)?);
     let suites: Vec<Suite> = description
         .debian
         .suites
@@ -80,6 +83,16 @@ fn read_description(path: &Path) -> Result<Description> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Description::parse(&text, &path.display().to_string())?)
+}
+
+/// The packages of `Cargo.lock`; none where there is no such file.
+fn crates(path: &Path) -> Result<Vec<LockedPackage>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    description::locked_packages(&text).with_context(|| format!("{} is malformed", path.display()))
 }
 
 fn suite(name: &str) -> Suite {

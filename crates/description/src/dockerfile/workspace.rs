@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{fs, str};
 
 use super::{Files, Project, ProjectError, generate};
-use crate::{Description, Problems, Sources, Workspace, locked_names, normal};
+use crate::{Description, Problems, Sources, Workspace, locked_packages, names_of, normal};
 
 /// Why the files of a workspace can't be generated.
 #[derive(Debug)]
@@ -73,14 +73,17 @@ pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
 /// Where the workspace or its description is wrong, or Cargo can't be run.
 pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
     let text = read(&root.join("images.toml"))?;
-    let description =
+    let mut description =
         Description::parse(&text, "images.toml").map_err(WorkspaceError::Description)?;
     let lock = read(&root.join("Cargo.lock"))?;
     let project = project(root, &lock)?;
     let mut workspace = Workspace::new(project.targets().clone());
     workspace.sources = Sources::Disk(root.to_path_buf());
-    workspace.locked = locked_names(&lock).ok();
-    let description = description
+    if let Ok(packages) = locked_packages(&lock) {
+        workspace.locked = Some(names_of(&packages));
+        description = description.with_known_crates(&packages);
+    }
+    let normal = description
         .normalize(&workspace)
         .map_err(WorkspaceError::Description)?;
     Ok(Resolved {

@@ -1,0 +1,147 @@
+//! `assemble init`: a flake and a first description for a workspace.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use description::guess::{self, Guess};
+
+/// Where Crateyard is, for flakes.
+const CRATEYARD: &str = "github:crateyard/crateyard";
+
+/// Writes flake.nix and images.toml for a workspace, and says what it guessed
+#[derive(clap::Args)]
+pub struct Args {
+    /// The workspace: a directory with Cargo.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Where the flake finds Crateyard
+    #[arg(long, value_name = "URL", default_value = CRATEYARD)]
+    crateyard: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the workspace has no binary, Cargo can't read it, or a file can't be written. A file that is there is
+/// never touched.
+pub fn run(args: Args) -> Result<()> {
+    let guess = guess::guess(&metadata(&args.workspace)?)
+        .context("the output of `cargo metadata` is not understood")?;
+    if guess.images.is_empty() {
+        bail!(
+            "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a [[bin]])",
+            args.workspace.display()
+        );
+    }
+    let mut written = Vec::new();
+    for (name, text) in [
+        ("flake.nix", flake(&args.crateyard)),
+        ("images.toml", guess.text.clone()),
+    ] {
+        if create(&args.workspace.join(name), &text)? {
+            println!("wrote {name}");
+            written.push(name);
+        } else {
+            println!("kept  {name}, which is there");
+        }
+    }
+    lock_crates(&args.workspace)?;
+    for reason in &guess.reasons {
+        println!("      {reason}");
+    }
+    print_next(&args.workspace, &guess, &written)
+}
+
+fn metadata(workspace: &Path) -> Result<String> {
+    let output = duct::cmd!(
+        "cargo",
+        "metadata",
+        "--no-deps",
+        "--format-version=1",
+        "--offline"
+    )
+    .dir(workspace)
+    .stdout_capture()
+    .stderr_capture()
+    .unchecked()
+    .run()
+    .with_context(|| format!("cannot start cargo in {}", workspace.display()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`cargo metadata` failed in {}: {}",
+            workspace.display(),
+            said.trim_end()
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn flake(crateyard: &str) -> String {
+    format!(
+        "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \"{crateyard}\";\n\n  \
+         outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n"
+    )
+}
+
+/// Writes a file that is not there; false where it is.
+fn create(path: &Path, text: &str) -> Result<bool> {
+    let context = || format!("cannot write {}", path.display());
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => {
+            let whole = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.sync_all());
+            if whole.is_err() {
+                // Half a file is worse than none; that it can't be removed is said by what comes next.
+                let _ = fs::remove_file(path);
+            }
+            whole.with_context(context)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(context),
+    }
+}
+
+/// Without a lock nothing is pinned.
+fn lock_crates(workspace: &Path) -> Result<()> {
+    if workspace.join("Cargo.lock").exists() {
+        return Ok(());
+    }
+    duct::cmd!("cargo", "generate-lockfile", "--quiet")
+        .dir(workspace)
+        .run()
+        .context("`cargo generate-lockfile` failed")?;
+    println!("wrote Cargo.lock");
+    Ok(())
+}
+
+fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
+    let lock =
+        fs::read_to_string(workspace.join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    let needed = description::needed(&description::locked_packages(&lock)?);
+    for (name, packages) in &needed {
+        println!("      {name} is compiled with {}", packages.join(" and "));
+    }
+    println!("next:");
+    if !needed.is_empty() {
+        println!("  assemble lock");
+    }
+    // Of a repository Nix sees what git knows.
+    if workspace.join(".git").exists() && !written.is_empty() {
+        println!(
+            "  git add Cargo.lock {}{}",
+            written.join(" "),
+            if needed.is_empty() {
+                ""
+            } else {
+                " debian.lock"
+            }
+        );
+    }
+    println!("  nix build .#{}-image", guess.images[0]);
+    Ok(())
+}
