@@ -134,8 +134,6 @@ in
   toolsPlan = tools.plan;
   descriptionProgram = program tools "description";
   imageProgram = program tools "image";
-  # The plan by which these two are made.
-  toolsPlan = tools.plan;
   assemble = program (programsOf [ "assemble" ]) "assemble";
   inherit links;
 }

@@ -427,6 +427,7 @@ fn kind(node: &Node) -> String {
     match action {
         None => "other".to_owned(),
         Some(unit::Action::RunBuildScript { .. }) => "build-script-run".to_owned(),
+        Some(unit::Action::RunTest { .. }) => "test-run".to_owned(),
         Some(unit::Action::Compile { target, .. }) => serde_json::to_value(target.kind)
             .ok()
             .and_then(|kind| kind.as_str().map(str::to_owned))

@@ -31,6 +31,7 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     let sizes = || source.map_or(Sizes::default(), |path| Sizes::of(&store.physical(path)));
     match unit.action {
         Action::RunBuildScript { .. } => LEAST + PER_C_BYTE * sizes().c as f64,
+        Action::RunTest { .. } => OTHER,
         Action::Compile { target, .. } => match target.kind {
             TargetKind::BuildScript => LINKING,
             TargetKind::Lib | TargetKind::ProcMacro => LEAST + PER_RUST_BYTE * sizes().rust as f64,

@@ -83,7 +83,7 @@ pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
         workspace.locked = Some(names_of(&packages));
         description = description.with_known_crates(&packages);
     }
-    let normal = description
+    let description = description
         .normalize(&workspace)
         .map_err(WorkspaceError::Description)?;
     Ok(Resolved {
