@@ -13,6 +13,9 @@ sandbox = true
 max-jobs = auto
 ";
 
+/// The length of the hash and dash that a store path's name starts with.
+pub const STORE_HASH: usize = 33;
+
 /// What `nix build --json` says of one installable.
 #[derive(Debug, Deserialize)]
 pub struct Built {
@@ -30,7 +33,7 @@ pub struct Nix {
 }
 
 impl Nix {
-    /// Builds attributes of a flake; their store paths come in the order of `attributes`.
+    /// Builds attributes of a flake; their store paths come in the order of `attributes`. Each must be the name of its derivation.
     ///
     /// `out_link`, if given, is where Nix keeps links to the results, so that they are not
     /// collected as garbage.
@@ -60,18 +63,7 @@ impl Nix {
         let text = self.read(args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
-        if built.len() != attributes.len() {
-            bail!("nix built {} of {} things", built.len(), attributes.len());
-        }
-        built
-            .into_iter()
-            .map(|b| {
-                b.outputs
-                    .get("out")
-                    .cloned()
-                    .context("nix built something without output")
-            })
-            .collect()
+        in_order(built, attributes)
     }
 
     fn read(&self, args: Vec<OsString>) -> Result<String> {
@@ -89,6 +81,26 @@ impl Nix {
         }
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// The outputs in the order of the attributes. Nix prints them in an order of its own.
+///
+/// # Errors
+/// When an attribute has no output, or not the name of its derivation.
+pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
+    let outputs: Vec<PathBuf> = built
+        .into_iter()
+        .filter_map(|mut built| built.outputs.remove("out"))
+        .collect();
+    let paths = attributes.iter().map(|attribute| {
+        let is_it = |path: &&PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.and_then(|name| name.get(STORE_HASH..)) == Some(attribute)
+        };
+        let found = outputs.iter().find(is_it).cloned();
+        found.with_context(|| format!("nix has built no {attribute}"))
+    });
+    paths.collect()
 }
 
 /// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.
@@ -115,4 +127,27 @@ fn has_only_the_default_cache(program: &Path) -> bool {
         .lines()
         .find(|line| line.starts_with("substituters = "));
     line == Some("substituters = https://cache.nixos.org/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_told_apart_by_name() {
+        let output = |hash: char, name: &str| {
+            let path = format!(
+                "/nix/store/{}-{name}",
+                String::from(hash).repeat(STORE_HASH - 1)
+            );
+            Built {
+                outputs: BTreeMap::from([("out".to_owned(), PathBuf::from(path))]),
+            }
+        };
+        let built = || vec![output('a', "app-bare-image"), output('b', "app-image")];
+        let attributes = ["app-image", "app-bare-image"].map(str::to_owned);
+        let paths = in_order(built(), &attributes).unwrap();
+        assert!(paths[0].ends_with(format!("{}-app-image", "b".repeat(STORE_HASH - 1))));
+        assert!(in_order(built(), &["other-image".to_owned()]).is_err());
+    }
 }
