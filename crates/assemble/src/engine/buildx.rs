@@ -27,9 +27,9 @@ pub enum Output<'a> {
     Shown,
     /// What was compiled is read from it; people see it where the build fails.
     Read,
-    /// As `Read`; a cache is written to the directory.
+    /// As `Read`; the caches of all targets are written to the directory.
     Write(&'a Path),
-    /// As `Read`; the cache in the directory is used.
+    /// As `Read`; the caches in the directory are used.
     ReadFrom(&'a Path),
 }
 
@@ -208,17 +208,17 @@ struct Bake<'a> {
 }
 
 impl Bake<'_> {
-    /// One cache for all targets, in place of those that the bake file names.
-    fn cache(&self) -> Vec<String> {
-        let at = |directory: &Path| format!("type=local,src={}", directory.display());
-        match self.output {
-            Output::Shown | Output::Read => Vec::new(),
-            Output::Write(directory) => {
-                let to = format!("type=local,mode=max,dest={}", directory.display());
-                vec![format!("--set=*.cache-to={to}")]
+    /// The cache that the output is about, as the bake file knows it.
+    fn use_cache(&self, command: &mut Command) {
+        let directory = match self.output {
+            Output::Shown | Output::Read => return,
+            Output::Write(directory) => directory,
+            Output::ReadFrom(directory) => {
+                command.arg("--set=*.cache-to=");
+                directory
             }
-            Output::ReadFrom(directory) => vec![format!("--set=*.cache-from={}", at(directory))],
-        }
+        };
+        command.env("CACHE", "local").env("CACHE_AT", directory);
     }
 
     /// Builds targets, and returns the packages that were compiled, as far as the output is read.
@@ -246,8 +246,8 @@ impl Bake<'_> {
                 Ok(Vec::new())
             }
             _ => {
+                self.use_cache(&mut command);
                 let output = command
-                    .args(self.cache())
                     .arg("--progress=rawjson")
                     .output()
                     .context("cannot start docker")?;

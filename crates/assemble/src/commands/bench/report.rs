@@ -1,6 +1,6 @@
 //! The results: as a table for people and for programs, and as a picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -153,9 +153,9 @@ impl Report {
                 row.scenario.title().to_owned(),
                 row.engine.name().to_owned(),
                 row.expected.clone(),
-                cell(&|seen| named(&seen.packages)),
+                cell(&|seen| named(&seen.packages, "packages")),
                 cell(&|seen| seen.units.to_string()),
-                cell(&|seen| named(&seen.images)),
+                cell(&|seen| named(&seen.images, "images")),
                 cell(&|seen| {
                     seen.bytes
                         .map_or("–".to_owned(), |bytes| HumanBytes(bytes).to_string())
@@ -203,11 +203,11 @@ fn join<'n>(names: impl Iterator<Item = &'n String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
-fn named(names: &std::collections::BTreeSet<String>) -> String {
+fn named(names: &BTreeSet<String>, noun: &str) -> String {
     match names.len() {
-        0 => "nothing".to_owned(),
+        0 => "none".to_owned(),
         1..=NAMED => join(names.iter()),
-        count => format!("{count} packages"),
+        count => format!("{count} {noun}"),
     }
 }
 

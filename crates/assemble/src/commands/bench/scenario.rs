@@ -152,21 +152,25 @@ impl Scenario {
             }
             Scenario::SharedCode => {
                 let shared = after.shared.clone().unwrap_or_default();
-                let may: BTreeSet<String> = after
-                    .dependents(&shared)
-                    .intersection(&members)
-                    .cloned()
-                    .collect();
+                let dependents: BTreeSet<String> =
+                    &after.dependents(&shared) & &after.compiled_members();
+                let (what, may) = match engine {
+                    // What only one service needs is compiled in a layer above.
+                    Engine::Buildx => {
+                        ("members: one layer above another", after.compiled_members())
+                    }
+                    _ => ("that member and what depends on it", dependents.clone()),
+                };
                 Expected {
-                    what: "that member and what depends on it",
+                    what,
                     must: services
-                        .intersection(&may)
+                        .intersection(&dependents)
                         .cloned()
                         .chain([shared])
                         .collect(),
-                    may_images: after.images_of(&may),
-                    images: none(),
                     may,
+                    images: none(),
+                    may_images: after.images_of(&dependents),
                 }
             }
             Scenario::File => {
@@ -179,7 +183,7 @@ impl Scenario {
                 }
             }
             Scenario::Tag => Expected {
-                may_images: after.holders(&after.image().map(one).unwrap_or_default()),
+                may_images: after.holders(&after.with_variants(after.image())),
                 ..Expected::nothing()
             },
             Scenario::Variant => {
@@ -408,6 +412,16 @@ impl Subject {
             }
             found.extend(more);
         }
+    }
+
+    /// An image and its variants, which have its tags too.
+    fn with_variants(&self, image: Option<&str>) -> BTreeSet<String> {
+        let is_of = |other: &&Image| {
+            Some(other.name.as_str()) == image
+                || (image.is_some() && other.variant_of.as_deref() == image)
+        };
+        let images = self.images().values().filter(is_of);
+        images.map(|image| image.name.clone()).collect()
     }
 
     fn members(&self) -> BTreeSet<String> {
