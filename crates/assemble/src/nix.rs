@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The length of the hash and dash that a store path's name starts with.
+pub const STORE_HASH: usize = 33;
+
 /// What `nix build --json` says of one installable.
 #[derive(Debug, Deserialize)]
 pub struct Built {
@@ -31,8 +34,8 @@ pub struct Nix {
 }
 
 impl Nix {
-    /// Builds attributes of a flake with `nix build`; their store paths come in the order of
-    /// `attributes`.
+    /// Builds attributes of a flake with `nix build`; their store paths come in the order of `attributes`. Where there
+    /// are several, each must be the name of its derivation.
     ///
     /// `out_link`, if given, is where Nix keeps links to the results, so that they are not
     /// collected as garbage.
@@ -63,19 +66,7 @@ impl Nix {
         let text = read(&config, args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
-        if built.len() != attributes.len() {
-            bail!("nix built {} of {} things", built.len(), attributes.len());
-        }
-        let paths: Vec<PathBuf> = built
-            .into_iter()
-            .map(|b| {
-                b.outputs
-                    .get("out")
-                    .cloned()
-                    .context("nix built something without output")
-            })
-            .collect::<Result<_>>()?;
-        Ok(in_order(paths, attributes))
+        in_order(built, attributes)
     }
 
     /// Runs `nix` with arguments, and gives what it prints.
@@ -95,19 +86,27 @@ impl Nix {
     }
 }
 
-/// Nix prints results in an order of its own; the name of a store path says which attribute it is.
-fn in_order(mut paths: Vec<PathBuf>, attributes: &[String]) -> Vec<PathBuf> {
-    let wanted = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.split_once('-').map(|(_, name)| name.to_owned());
-        attributes
-            .iter()
-            .position(|attribute| Some(attribute) == name.as_ref())
-    };
-    if paths.iter().all(|path| wanted(path).is_some()) {
-        paths.sort_by_key(wanted);
+/// The outputs in the order of the attributes. Nix prints them in an order of its own.
+///
+/// # Errors
+/// When an attribute has no output or, among several, not the name of its derivation.
+pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
+    let outputs: Vec<PathBuf> = built
+        .into_iter()
+        .filter_map(|mut built| built.outputs.remove("out"))
+        .collect();
+    if let ([only], [_]) = (&outputs[..], attributes) {
+        return Ok(vec![only.clone()]);
     }
-    paths
+    let paths = attributes.iter().map(|attribute| {
+        let is_it = |path: &&PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.and_then(|name| name.get(STORE_HASH..)) == Some(attribute)
+        };
+        let found = outputs.iter().find(is_it).cloned();
+        found.with_context(|| format!("nix has built no {attribute}"))
+    });
+    paths.collect()
 }
 
 fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
@@ -126,4 +125,27 @@ fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
         bail!("nix {what} failed: {}", output.status);
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_told_apart_by_name() {
+        let output = |hash: char, name: &str| {
+            let path = format!(
+                "/nix/store/{}-{name}",
+                String::from(hash).repeat(STORE_HASH - 1)
+            );
+            Built {
+                outputs: BTreeMap::from([("out".to_owned(), PathBuf::from(path))]),
+            }
+        };
+        let built = || vec![output('a', "app-bare-image"), output('b', "app-image")];
+        let attributes = ["app-image", "app-bare-image"].map(str::to_owned);
+        let paths = in_order(built(), &attributes).unwrap();
+        assert!(paths[0].ends_with(format!("{}-app-image", "b".repeat(STORE_HASH - 1))));
+        assert!(in_order(built(), &["app-image", "other-image"].map(str::to_owned)).is_err());
+    }
 }

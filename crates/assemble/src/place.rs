@@ -18,13 +18,11 @@ use crate::attach;
 use crate::commands::build::LINKS;
 use crate::connection::ConnectionArgs;
 use crate::history;
-use crate::nix::Nix;
+use crate::nix::{Nix, STORE_HASH};
 use crate::remote::Remote;
 
 /// How deep indexes of a registry may be nested.
 const INDEX_DEPTH: usize = 4;
-/// The length of the hash and dash that a store path's name starts with.
-const STORE_HASH: usize = 33;
 
 /// Options that say where images are.
 #[derive(clap::Args, Debug)]

@@ -20,20 +20,24 @@ mod progress;
 /// The machine's certificates, for the stage that downloads: the builder image has none.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// What people see of the engine's work.
+/// What becomes of the engine's output, and of its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// All that the engine says.
+pub enum Output<'a> {
+    /// People see all that the engine says.
     Shown,
-    /// Nothing, unless it fails; what was compiled is read from it.
+    /// What was compiled is read from it; people see it where the build fails.
     Read,
+    /// As `Read`; the caches of all targets are written to the directory.
+    Write(&'a Path),
+    /// As `Read`; the caches in the directory are used.
+    ReadFrom(&'a Path),
 }
 
 /// Builds images.
 ///
 /// # Errors
 /// When the workspace or its description is wrong, the generated files have drifted, or the engine fails.
-pub fn build(request: &Request<'_>, output: Output) -> Result<Built> {
+pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     check_buildx()?;
     let (workspace, resolved) = request.resolve()?;
     check_drift(&workspace, &resolved)?;
@@ -155,15 +159,68 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Builds one stage for nothing but what the engine keeps of it.
+///
+/// # Errors
+/// As [`build`].
+pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
+    let (workspace, resolved) = request.resolve()?;
+    let kept = Kept::of(&workspace)?;
+    make_parents(request, &workspace, &resolved.description, &kept)?;
+    let bundle = kept.directory("bundle")?;
+    let bake = Bake {
+        workspace: &workspace,
+        destination: &bundle,
+        bundle: &bundle,
+        output: Output::Read,
+    };
+    bake.run(&[
+        "builder".to_owned(),
+        format!("--set=builder.target={stage}"),
+    ])
+    .map(drop)
+}
+
+/// Empties the engine's build cache.
+///
+/// # Errors
+/// When the engine refuses.
+pub fn prune() -> Result<()> {
+    let output = Command::new("docker")
+        .args(["buildx", "prune", "--all", "--force"])
+        .output()
+        .context("cannot start docker")?;
+    if !output.status.success() {
+        bail!(
+            "`docker buildx prune` failed: {}",
+            last_line(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
 /// How bake is called.
 struct Bake<'a> {
     workspace: &'a Path,
     destination: &'a Path,
     bundle: &'a Path,
-    output: Output,
+    output: Output<'a>,
 }
 
 impl Bake<'_> {
+    /// The cache that the output is about, as the bake file knows it.
+    fn use_cache(&self, command: &mut Command) {
+        let directory = match self.output {
+            Output::Shown | Output::Read => return,
+            Output::Write(directory) => directory,
+            Output::ReadFrom(directory) => {
+                command.arg("--set=*.cache-to=");
+                directory
+            }
+        };
+        command.env("CACHE", "local").env("CACHE_AT", directory);
+    }
+
     /// Builds targets, and returns the packages that were compiled, as far as the output is read.
     fn run(&self, targets: &[String]) -> Result<Vec<String>> {
         let mut command = Command::new("docker");
@@ -188,7 +245,8 @@ impl Bake<'_> {
                 }
                 Ok(Vec::new())
             }
-            Output::Read => {
+            _ => {
+                self.use_cache(&mut command);
                 let output = command
                     .arg("--progress=rawjson")
                     .output()

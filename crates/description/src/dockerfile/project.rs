@@ -175,8 +175,25 @@ impl Project {
         &self.targets
     }
 
+    /// The names of its packages.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// Where the sources of a package's libraries begin: files, relative to the workspace's root.
+    pub fn libraries(&self, package: &str) -> &[String] {
+        let member = self.members.get(package);
+        member.map_or(&[], |member| &member.libraries)
+    }
+
+    /// Where the sources of a package's programs and of its build script begin.
+    pub fn programs(&self, package: &str) -> &[String] {
+        let member = self.members.get(package);
+        member.map_or(&[], |member| &member.programs)
+    }
+
     /// `package` and the members that it is compiled with, however far away.
-    pub(crate) fn closure(&self, package: &str) -> BTreeSet<String> {
+    pub fn closure(&self, package: &str) -> BTreeSet<String> {
         let mut reached = BTreeSet::from([package.to_string()]);
         let mut rest = vec![package.to_string()];
         while let Some(member) = rest.pop().and_then(|name| self.members.get(&name)) {

@@ -1,0 +1,143 @@
+//! `assemble bench`: what each way of building builds again, scenario by scenario, against what it should.
+//!
+//! Every engine has a copy of the workspace of its own, in which the scenarios are steps: each begins where the one before it ended. What was
+//! compiled is observed, not estimated: derivations that Nix has built, packages that Cargo says it compiles, inside buildx too.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use self::observe::Runner;
+use self::report::{Report, Row, Verdict};
+use self::scenario::{Scenario, Subject};
+use self::trial::Trial;
+use crate::engine::Engine;
+
+mod observe;
+mod report;
+mod scenario;
+mod trial;
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble bench --out bench --leaf httpdate@1.0.2
+  assemble bench --engines nix,cargo --scenarios cold,nothing
+
+Writes bench.tsv, bench.md, bench.json and bench.svg. Exit codes: 0, or 1 where something was built that should not have been, or
+was not that should have been; 1 also for errors.";
+
+/// Measure what is built again after an edit, by Nix, buildx and Cargo side by side
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The workspace; it is copied, never changed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+
+    /// What is measured
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINES", default_values = ["nix", "buildx", "cargo"])]
+    engines: Vec<Engine>,
+
+    /// Only these scenarios, in their own order; those in between are left out
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SCENARIOS")]
+    scenarios: Vec<Scenario>,
+
+    /// The dependency that the leaf bump changes, to a version that its dependents accept
+    #[arg(long, value_name = "NAME@VERSION")]
+    leaf: Option<String>,
+
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
+    #[arg(long, value_name = "FILE")]
+    debian_lock: Option<PathBuf>,
+
+    /// The flake that has Crateyard's library, for a workspace whose own flake should not be used
+    #[arg(long, value_name = "FLAKE")]
+    crateyard: Option<String>,
+
+    /// Empty the engine's build cache, which a fresh runner needs; without it that scenario is skipped for buildx
+    #[arg(long)]
+    prune: bool,
+
+    /// Where the results are written
+    #[arg(long, value_name = "DIR", default_value = "bench")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a build fails that should not, or an edit changes nothing.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let scenarios: BTreeSet<Scenario> = match args.scenarios.is_empty() {
+        true => Scenario::all().collect(),
+        false => args.scenarios.iter().copied().collect(),
+    };
+    let mut report = Report::default();
+    for engine in &args.engines {
+        measure(*engine, &scenarios, &args, &mut report)
+            .with_context(|| format!("the engine {}", engine.name()))?;
+    }
+    report.write(&args.out)?;
+    print!("{}", report.markdown());
+    eprintln!(
+        "written to {}: bench.tsv, bench.md, bench.json, bench.svg",
+        args.out.display()
+    );
+    Ok(match report.has_failed() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn measure(
+    engine: Engine,
+    scenarios: &BTreeSet<Scenario>,
+    args: &Args,
+    report: &mut Report,
+) -> Result<()> {
+    let trial = Trial::new(&args.workspace, engine, args.crateyard.as_deref())?;
+    let mut subject = Subject::of(trial.root(), args.leaf.as_deref())?;
+    let mut runner = Runner::new(engine, &trial, args.debian_lock.as_deref(), args.prune)?;
+    eprintln!("{}: getting ready", engine.name());
+    runner.prepare(&subject)?;
+    for scenario in scenarios {
+        if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
+            report.add(Row::skipped(engine, *scenario, reason));
+            continue;
+        }
+        eprintln!("{}: {}", engine.name(), scenario.title());
+        let edited = scenario.apply(&subject, &trial)?;
+        if edited {
+            trial.track()?;
+        }
+        let before = subject;
+        subject = Subject::of(trial.root(), args.leaf.as_deref())?;
+        let expected = scenario.expected(engine, &before, &subject);
+        let seen = runner.build(*scenario, &subject)?;
+        report.add(Row {
+            engine,
+            scenario: *scenario,
+            verdict: expected.judge(&seen),
+            expected: expected.text(),
+            expected_images: expected.images_text(),
+            seen: Some(seen),
+        });
+    }
+    Ok(())
+}
+
+/// A skipped row's reason is its verdict.
+impl Row {
+    fn skipped(engine: Engine, scenario: Scenario, reason: String) -> Row {
+        Row {
+            engine,
+            scenario,
+            verdict: Verdict::Skipped(reason),
+            expected: String::new(),
+            expected_images: String::new(),
+            seen: None,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Building in a scenario, and seeing what was built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use description::dockerfile;
+use image::layout::Layout;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::scenario::{Scenario, Subject};
+use super::trial::Trial;
+use crate::engine::{Engine, Request, buildx, cargo};
+
+mod nix;
+
+/// What one build did.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// Packages of which something was compiled.
+    pub packages: BTreeSet<String>,
+    /// How many units were compiled: derivations of Nix, lines of Cargo.
+    pub units: usize,
+    /// Images that are new or have another digest than before.
+    pub images: BTreeSet<String>,
+    /// Bytes of blobs that no build before had: what a push would send. On a fresh runner, what came from the cache, where it is known.
+    pub bytes: Option<u64>,
+    /// From the command to its end, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub wall: Duration,
+}
+
+fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((time.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// Builds with one engine, and remembers what it has built.
+pub struct Runner<'a> {
+    engine: Engine,
+    trial: &'a Trial,
+    debian_lock: PathBuf,
+    prune: bool,
+    /// Image to digest.
+    digests: BTreeMap<String, String>,
+    blobs: BTreeSet<String>,
+    cache: TempDir,
+}
+
+/// What an engine did.
+struct Done {
+    paths: Vec<PathBuf>,
+    compiled: Vec<String>,
+    wall: Duration,
+    /// What came from the cache.
+    fetched: Option<u64>,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner that has built nothing.
+    ///
+    /// # Errors
+    /// When the engine can't be used here.
+    pub fn new(
+        engine: Engine,
+        trial: &'a Trial,
+        debian_lock: Option<&Path>,
+        prune: bool,
+    ) -> Result<Runner<'a>> {
+        match engine {
+            Engine::Buildx => buildx::check_buildx()?,
+            Engine::Nix => nix::check()?,
+            Engine::Cargo => {}
+        }
+        let debian_lock = match debian_lock {
+            Some(path) => path
+                .canonicalize()
+                .with_context(|| format!("there is no {}", path.display()))?,
+            None => trial.root().join("debian.lock"),
+        };
+        Ok(Runner {
+            engine,
+            trial,
+            debian_lock,
+            prune,
+            digests: BTreeMap::new(),
+            blobs: BTreeSet::new(),
+            cache: tempfile::Builder::new()
+                .prefix("crateyard-bench-cache-")
+                .tempdir()?,
+        })
+    }
+
+    /// Why a scenario can't be run with this engine.
+    pub fn lacks(&self, scenario: Scenario) -> Option<String> {
+        let is_fresh = scenario == Scenario::FreshRunner;
+        (is_fresh && self.engine == Engine::Buildx && !self.prune)
+            .then(|| "only --prune may empty the engine's cache".to_owned())
+    }
+
+    /// Brings what is no part of the workspace: the toolchain, Crateyard's own tools, sources.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn prepare(&mut self, subject: &Subject) -> Result<()> {
+        match self.engine {
+            Engine::Nix => nix::prepare(self.trial, &subject.image_names()),
+            Engine::Buildx => self.prepare_buildx(),
+            Engine::Cargo => self.trial.run("cargo", &["fetch", "--locked"]).map(drop),
+        }
+    }
+
+    /// The engine has the toolchain once it has made the recipe.
+    fn prepare_buildx(&self) -> Result<()> {
+        self.generate()?;
+        buildx::prepare(&self.request(&[]), "recipe")
+    }
+
+    /// Builds all images.
+    ///
+    /// # Errors
+    /// When the build fails.
+    pub fn build(&mut self, scenario: Scenario, subject: &Subject) -> Result<Seen> {
+        let names = subject.image_names();
+        let done = match self.engine {
+            Engine::Nix => self.build_with_nix(scenario, &names)?,
+            Engine::Buildx => self.build_with_buildx(scenario, &names)?,
+            Engine::Cargo => self.build_with_cargo(scenario, &names)?,
+        };
+        let mut images = BTreeSet::new();
+        let mut bytes = 0;
+        for (name, path) in names.iter().zip(&done.paths) {
+            let (digest, new) = self.blobs_of(path)?;
+            bytes += new;
+            if self.digests.insert(name.clone(), digest.clone()) != Some(digest) {
+                images.insert(name.clone());
+            }
+        }
+        let (packages, units) = match self.engine {
+            Engine::Nix => nix::units(&done.compiled, &subject.versions),
+            _ => (done.compiled.iter().cloned().collect(), done.compiled.len()),
+        };
+        let is_fresh = scenario == Scenario::FreshRunner;
+        Ok(Seen {
+            packages,
+            units,
+            images,
+            bytes: if is_fresh { done.fetched } else { Some(bytes) },
+            wall: done.wall,
+        })
+    }
+
+    /// The digest of an image, and the bytes in it that no image before had.
+    fn blobs_of(&mut self, path: &Path) -> Result<(String, u64)> {
+        let layout = Layout::open(path)?;
+        let mut new = 0;
+        let mut digest = String::new();
+        for image in layout.images()? {
+            let manifest = layout.manifest(&image.descriptor)?;
+            digest = image.descriptor.digest.to_string();
+            let blobs = manifest
+                .layers
+                .iter()
+                .chain([&manifest.config, &image.descriptor]);
+            for blob in blobs {
+                if self.blobs.insert(blob.digest.to_string()) {
+                    new += blob.size;
+                }
+            }
+        }
+        Ok((digest, new))
+    }
+
+    fn request<'r>(&'r self, images: &'r [String]) -> Request<'r> {
+        Request {
+            workspace: self.trial.root(),
+            debian_lock: Some(&self.debian_lock),
+            images,
+        }
+    }
+
+    /// The generated files belong to an edit of images.toml, and nobody measures them.
+    fn generate(&self) -> Result<()> {
+        for (name, text) in dockerfile::for_workspace(self.trial.root())? {
+            let path = self.trial.root().join(name);
+            if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                fs::write(path, text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn build_with_nix(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
+        if scenario != Scenario::FreshRunner {
+            return nix::build(self.trial, names, None);
+        }
+        let cache = nix::Cache::of(self.trial, names, self.cache.path())?;
+        nix::build(self.trial, names, Some(&cache))
+    }
+
+    fn build_with_cargo(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
+        let target = self.trial.root().join("target");
+        let mut fetched = None;
+        match scenario {
+            Scenario::Cold if target.exists() => fs::remove_dir_all(&target)?,
+            Scenario::FreshRunner => {
+                // What a CI carries over is the target directory; the checkout is new.
+                fetched = Some(size_of(&target)?);
+                let files = self.trial.run("git", &["ls-files", "-z"])?;
+                for name in files.split('\0').filter(|name| !name.is_empty()) {
+                    let path = self.trial.root().join(name);
+                    if path.is_file() {
+                        fs::File::open(path)?.set_modified(SystemTime::now())?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        let start = Instant::now();
+        let built = cargo::build(&self.request(names))?;
+        Ok(Done {
+            wall: start.elapsed(),
+            paths: built.paths,
+            compiled: built.compiled,
+            fetched,
+        })
+    }
+
+    fn build_with_buildx(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
+        self.generate()?;
+        let cache = self.cache.path();
+        let mut output = buildx::Output::Read;
+        if scenario == Scenario::FreshRunner {
+            // What main's last run has left.
+            buildx::build(&self.request(names), buildx::Output::Write(cache))?;
+            buildx::prune()?;
+            output = buildx::Output::ReadFrom(cache);
+        }
+        let start = Instant::now();
+        let built = buildx::build(&self.request(names), output)?;
+        Ok(Done {
+            wall: start.elapsed(),
+            paths: built.paths,
+            compiled: built.compiled,
+            fetched: None,
+        })
+    }
+}
+
+fn size_of(path: &Path) -> Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    let entries = fs::read_dir(path)?;
+    entries.map(|entry| size_of(&entry?.path())).sum()
+}

@@ -1,0 +1,219 @@
+//! The results: as a table for people and for programs, and as a picture.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use super::observe::Seen;
+use super::scenario::Scenario;
+use crate::engine::Engine;
+
+mod picture;
+
+/// What came of one scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "reason", rename_all = "lowercase")]
+pub enum Verdict {
+    /// What was built is what should be.
+    Pass,
+    /// It is not; in what.
+    Fail(String),
+    /// It was not run; why.
+    Skipped(String),
+}
+
+/// One scenario with one engine.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// What built.
+    pub engine: Engine,
+    /// What was changed.
+    pub scenario: Scenario,
+    /// Whether what was built is what should be.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What may be compiled.
+    pub expected: String,
+    /// Which images may be others.
+    pub expected_images: String,
+    /// What was built.
+    pub seen: Option<Seen>,
+}
+
+/// All rows.
+#[derive(Default, Serialize)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+/// More packages than that are counted, not named.
+const NAMED: usize = 4;
+
+impl Report {
+    /// Adds a row.
+    pub fn add(&mut self, row: Row) {
+        self.rows.push(row);
+        self.rows.sort_by_key(|row| (row.scenario, row.engine));
+    }
+
+    /// Whether anything was built that should not have been, or not built that should have been.
+    pub fn has_failed(&self) -> bool {
+        let mut verdicts = self.rows.iter().map(|row| &row.verdict);
+        verdicts.any(|verdict| matches!(verdict, Verdict::Fail(_)))
+    }
+
+    /// Writes all forms to a directory.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        for (name, text) in [
+            ("bench.tsv", self.tsv()),
+            ("bench.md", self.markdown()),
+            ("bench.json", json),
+            ("bench.svg", picture::draw(&self.rows)),
+        ] {
+            let path = directory.join(name);
+            let write = || -> std::io::Result<()> {
+                let mut file = tempfile::NamedTempFile::new_in(directory)?;
+                file.write_all(text.as_bytes())?;
+                file.as_file().sync_all()?;
+                file.persist(&path)?;
+                Ok(())
+            };
+            write().with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// A line for each row; times in seconds, sizes in bytes.
+    fn tsv(&self) -> String {
+        let mut text = String::from(
+            "scenario\tengine\tverdict\texpected\tpackages\tunits\texpected images\timages\tbytes\tseconds\tratio\treason\n",
+        );
+        for row in &self.rows {
+            let (packages, units, images, bytes, seconds) = match &row.seen {
+                None => Default::default(),
+                Some(seen) => (
+                    join(seen.packages.iter()),
+                    seen.units.to_string(),
+                    join(seen.images.iter()),
+                    seen.bytes.map_or(String::new(), |bytes| bytes.to_string()),
+                    format!("{:.3}", seen.wall.as_secs_f64()),
+                ),
+            };
+            let ratio = self
+                .ratio(row)
+                .map_or(String::new(), |ratio| format!("{ratio:.2}"));
+            let cells = [
+                row.scenario.title(),
+                row.engine.name(),
+                row.verdict.word(),
+                &row.expected,
+                &packages,
+                &units,
+                &row.expected_images,
+                &images,
+                &bytes,
+                &seconds,
+                &ratio,
+                row.verdict.reason(),
+            ];
+            text += &cells.join("\t");
+            text.push('\n');
+        }
+        text
+    }
+
+    /// A table.
+    pub fn markdown(&self) -> String {
+        let mut text = String::from(
+            "| scenario | engine | expected | compiled | units | other images | bytes | time | × cargo | |\n\
+             |---|---|---|---|--:|---|--:|--:|--:|---|\n",
+        );
+        for row in &self.rows {
+            let verdict = match &row.verdict {
+                Verdict::Pass => "PASS".to_owned(),
+                Verdict::Fail(reason) => format!("**FAIL**: {reason}"),
+                Verdict::Skipped(reason) => format!("skipped: {reason}"),
+            };
+            let seen = row.seen.as_ref();
+            let cell = |show: &dyn Fn(&Seen) -> String| seen.map_or("–".to_owned(), show);
+            let cells = [
+                row.scenario.title().to_owned(),
+                row.engine.name().to_owned(),
+                row.expected.clone(),
+                cell(&|seen| named(&seen.packages, "packages")),
+                cell(&|seen| seen.units.to_string()),
+                cell(&|seen| named(&seen.images, "images")),
+                cell(&|seen| {
+                    seen.bytes
+                        .map_or("–".to_owned(), |bytes| HumanBytes(bytes).to_string())
+                }),
+                cell(&|seen| show_time(seen.wall)),
+                self.ratio(row)
+                    .map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
+                verdict,
+            ];
+            text += &format!("| {} |\n", cells.join(" | "));
+        }
+        text
+    }
+
+    /// The time by that of Cargo in the same scenario.
+    fn ratio(&self, row: &Row) -> Option<f64> {
+        let times: BTreeMap<Engine, f64> = self
+            .rows
+            .iter()
+            .filter(|other| other.scenario == row.scenario)
+            .filter_map(|other| Some((other.engine, other.seen.as_ref()?.wall.as_secs_f64())))
+            .collect();
+        Some(times.get(&row.engine)? / times.get(&Engine::Cargo)?)
+    }
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "PASS",
+            Verdict::Fail(_) => "FAIL",
+            Verdict::Skipped(_) => "SKIPPED",
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Verdict::Pass => "",
+            Verdict::Fail(reason) | Verdict::Skipped(reason) => reason,
+        }
+    }
+}
+
+fn join<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn named(names: &BTreeSet<String>, noun: &str) -> String {
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=NAMED => join(names.iter()),
+        count => format!("{count} {noun}"),
+    }
+}
+
+fn show_time(time: Duration) -> String {
+    match time.as_secs() {
+        0..100 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}

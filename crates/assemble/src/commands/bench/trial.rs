@@ -1,0 +1,171 @@
+//! A copy of the workspace to edit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+
+/// The copy; removed when it is dropped.
+pub struct Trial {
+    directory: TempDir,
+    /// What no other copy has.
+    pub nonce: String,
+}
+
+impl Trial {
+    /// Copies what git knows of the workspace, as it lies there now.
+    ///
+    /// # Errors
+    /// When git does not know the workspace, or the disk is full.
+    pub fn new(workspace: &Path, engine: Engine, crateyard: Option<&str>) -> Result<Trial> {
+        let directory = tempfile::Builder::new()
+            .prefix("crateyard-bench-")
+            .tempdir()?;
+        let name = directory.path().file_name().unwrap_or_default();
+        let trial = Trial {
+            nonce: name.to_string_lossy().into_owned(),
+            directory,
+        };
+        let listed = git(
+            workspace,
+            &[
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ],
+        )
+        .context("the workspace must be known to git")?;
+        for name in listed.split('\0').filter(|name| !name.is_empty()) {
+            let from = workspace.join(name);
+            // What git knows and is not there is on its way out.
+            if from.symlink_metadata().is_ok() {
+                copy(&from, &trial.root().join(name))?;
+            }
+        }
+        trial.choose_flake(workspace, engine, crateyard)?;
+        git(trial.root(), &["init", "--quiet"])?;
+        trial.append(".git/info/exclude", "/target\n/.crateyard\n")?;
+        trial.track()?;
+        Ok(trial)
+    }
+
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Crateyard's own workspace makes its tools of itself: an edit in the copy would build those again too, and they are not what is
+    /// measured. So the copy is built by the library of another flake: the original.
+    fn choose_flake(&self, workspace: &Path, engine: Engine, given: Option<&str>) -> Result<()> {
+        if engine != Engine::Nix {
+            return Ok(());
+        }
+        let is_crateyard = workspace.join("nix/lib.nix").is_file();
+        let flake = match given {
+            Some(flake) => flake.to_owned(),
+            None if is_crateyard => format!("git+file://{}", workspace.canonicalize()?.display()),
+            None => return Ok(()),
+        };
+        let text = format!(
+            "{{\n  inputs.crateyard.url = \"{flake}\";\n  \
+             outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n"
+        );
+        fs::write(self.root().join("flake.nix"), text)?;
+        // The lock is of the other flake.
+        match fs::remove_file(self.root().join("flake.lock")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nix sees of a repository only what git knows.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn track(&self) -> Result<()> {
+        git(self.root(), &["add", "--all"]).map(drop)
+    }
+
+    /// Appends to a file, which is created where it is missing.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn append(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.root().join(name);
+        let old = match path.exists() {
+            true => read(&path)?,
+            false => String::new(),
+        };
+        self.write(name, &(old + text))
+    }
+
+    /// Changes a file; it is an error when nothing changes.
+    ///
+    /// # Errors
+    /// When the file can't be read or written, or stays what it was.
+    pub fn change(&self, name: &str, edit: impl FnOnce(&str) -> Option<String>) -> Result<()> {
+        let path = self.root().join(name);
+        let old = read(&path)?;
+        match edit(&old) {
+            Some(new) if new != old => self.write(name, &new),
+            _ => bail!("the edit of {name} changes nothing"),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.root().join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Runs a program in it.
+    ///
+    /// # Errors
+    /// When it fails; with what it said.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        run(self.root(), program, arguments)
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let context = || format!("cannot copy {}", from.display());
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(context)?;
+    }
+    if from.is_symlink() {
+        return std::os::unix::fs::symlink(fs::read_link(from)?, to).with_context(context);
+    }
+    fs::copy(from, to).map(drop).with_context(context)
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
+    run(directory, "git", arguments)
+}
+
+fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "`{program} {}` failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
