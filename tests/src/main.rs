@@ -6,6 +6,7 @@
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
+mod cache;
 mod checkout;
 mod engine;
 mod images;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .chain(workspaces::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
+        .chain(cache::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -27,7 +27,9 @@ pub struct Nix {
     pub store: Option<String>,
     /// More arguments for `nix build`.
     pub extra: Vec<OsString>,
-    /// More lines of nix.conf: the caches of `--cache`.
+    /// Lines of nix.conf that the machine's own may override.
+    pub defaults: String,
+    /// Lines of nix.conf that come after the machine's own: what the command line asked for.
     pub settings: String,
 }
 
@@ -95,9 +97,19 @@ impl Nix {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// The lines of nix.conf that every call gets through `NIX_CONFIG`.
+    /// The lines of nix.conf that every call gets through `NIX_CONFIG`. The machine's own come after what nobody asked
+    /// for, so that people have the last word.
     pub fn config(&self, program: &Path) -> String {
-        format!("{}\n{}", settings(program), self.settings)
+        let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+        let caches = if has_only_the_default_cache(program) {
+            "substituters =\n"
+        } else {
+            ""
+        };
+        format!(
+            "{SETTINGS}{caches}{}{own}\n{}",
+            self.defaults, self.settings
+        )
     }
 }
 
@@ -109,17 +121,6 @@ pub fn program() -> Result<PathBuf> {
     which::which("nix").context(
         "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
     )
-}
-
-/// The machine's own `NIX_CONFIG` comes after ours, so that people have the last word.
-fn settings(program: &Path) -> String {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    let caches = if has_only_the_default_cache(program) {
-        "substituters =\n"
-    } else {
-        ""
-    };
-    format!("{SETTINGS}{caches}{own}")
 }
 
 /// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every

@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
     let nix = Nix {
         store: args.store.clone(),
         extra: args.nix.clone(),
-        settings: substituters.settings(),
+        ..substituters.nix()
     };
     // A store elsewhere keeps its own links.
     let link = args.store.is_none().then(|| links.join("image"));
