@@ -6,6 +6,7 @@
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
+mod cache;
 mod checkout;
 mod engine;
 mod flake;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .chain(platforms::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
+        .chain(cache::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,7 +1,5 @@
 //! The caches that builds take from: options, and how Nix is told of them.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 use cache::packs::{PackDirectory, Packs};
 use cache::serve::Background;
@@ -10,6 +8,7 @@ use cache::{Address, Directory, Http, PublicKey};
 use registry::Client;
 
 use crate::connection::ConnectionArgs;
+use crate::nix::Nix;
 
 /// What Nix is told of caches. Its own patience ends after five minutes, and without `fallback` a cache that fails
 /// ends the build. What a cache lacked a minute ago it may have now.
@@ -98,17 +97,21 @@ impl CacheArgs {
 }
 
 impl Substituters {
-    /// The lines of nix.conf that make Nix take from them; none where there are none.
-    pub fn settings(&self) -> String {
+    /// How Nix is called so that it takes from them.
+    pub fn nix(&self) -> Nix {
         if self.urls.is_empty() {
-            return String::new();
+            return Nix::default();
         }
         let keys: Vec<String> = self.keys.iter().map(PublicKey::to_string).collect();
-        let mut settings = PATIENCE.to_owned();
-        // Writing to a string never fails.
-        let _ = writeln!(settings, "extra-substituters = {}", self.urls.join(" "));
-        let _ = writeln!(settings, "extra-trusted-public-keys = {}", keys.join(" "));
-        settings
+        Nix {
+            defaults: PATIENCE.to_owned(),
+            settings: format!(
+                "extra-substituters = {}\nextra-trusted-public-keys = {}\n",
+                self.urls.join(" "),
+                keys.join(" ")
+            ),
+            ..Nix::default()
+        }
     }
 }
 
@@ -153,7 +156,9 @@ async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Ca
     Ok(match address {
         Address::Directory(path) => Some(Cache::Directory(Directory::new(path))),
         Address::Http(url) => Some(Cache::Http(Http::new(url)?)),
-        Address::Packs(_) | Address::Registry(_) => packs(address, client).await?.map(Cache::Packs),
+        Address::Packs(_) | Address::Registry(_) => packs(address, client)
+            .await?
+            .map(|packs| Cache::Packs(Box::new(packs))),
         Address::Nix(url) => Some(Cache::Nix(url.clone())),
     })
 }

@@ -29,7 +29,9 @@ pub struct Nix {
     pub store: Option<String>,
     /// More arguments for `nix build`.
     pub extra: Vec<OsString>,
-    /// More lines of nix.conf: the caches of `--cache`.
+    /// Lines of nix.conf that the machine's own may override.
+    pub defaults: String,
+    /// Lines of nix.conf that come after the machine's own: what the command line asked for.
     pub settings: String,
 }
 
@@ -82,7 +84,7 @@ impl Nix {
     /// # Errors
     /// When it is not installed.
     pub fn config(&self) -> Result<Config> {
-        Config::read(&self.settings)
+        Config::read(&self.defaults, &self.settings)
     }
 }
 

@@ -199,7 +199,7 @@ Sig: main-1:IbRDpepZxT5iQBfubIzL+ry8Hfq5cNAcstTgYRKKu4nEtbqDXoVeNLVbkil1FvGStEnp
         assert!(info.is_signed_by(std::slice::from_ref(&trusted)));
         let mut lying = info.clone();
         lying.nar_hash = Hash::of(b"something else");
-        assert!(!lying.is_signed_by(&[trusted.clone()]));
+        assert!(!lying.is_signed_by(std::slice::from_ref(&trusted)));
         let mut renamed = info.clone();
         renamed.signatures[0].key = "other-1".to_owned();
         assert!(!renamed.is_signed_by(&[trusted]));

@@ -19,7 +19,7 @@ pub use gc::{Collected, Retention};
 pub use index::{Build, Entry, Index, Pack};
 pub use layout::{Lock, PackDirectory};
 pub use publish::publish;
-pub use write::PackWriter;
+pub use write::{PACK_SIZE, PackWriter};
 
 use crate::error::{Error, Result};
 use crate::key::PublicKey;

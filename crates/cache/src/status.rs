@@ -24,7 +24,7 @@ pub enum Cache {
     /// Behind a web server.
     Http(Http),
     /// Packs.
-    Packs(Packs),
+    Packs(Box<Packs>),
     /// What Nix alone can read, by its URL.
     Nix(String),
 }

@@ -103,7 +103,7 @@ pub fn run(args: Args) -> Result<()> {
             let nix = Nix {
                 store: args.store.clone(),
                 extra: args.nix.clone(),
-                settings: substituters.settings(),
+                ..substituters.nix()
             };
             let way = Way {
                 keep_going: args.keep_going,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use cache::{Graph, Store, StorePath};
 
+use crate::caches::Substituters;
 use crate::nix::Nix;
 
 mod gc;
@@ -69,11 +70,10 @@ impl WorkArgs {
         Store::new(self.store.clone())
     }
 
-    fn nix(&self, settings: String) -> Nix {
+    fn nix(&self, substituters: &Substituters) -> Nix {
         Nix {
             store: self.store.clone(),
-            settings,
-            ..Nix::default()
+            ..substituters.nix()
         }
     }
 
@@ -100,8 +100,7 @@ impl WorkArgs {
     }
 }
 
-/// How many of some paths are outputs of rustc or build scripts, by their name: what is left are packages, layers,
-/// images.
+/// The names of some paths.
 fn listed(paths: &BTreeSet<StorePath>) -> Vec<String> {
     paths.iter().map(|path| path.name().to_owned()).collect()
 }

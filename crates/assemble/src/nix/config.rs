@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What every call needs, whatever the machine's nix.conf says: flakes, the sandbox, all cores.
 const SETTINGS: &str = "\
@@ -21,40 +21,35 @@ const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
 pub struct Config {
     /// `nix`.
     pub nix: PathBuf,
-    /// The value of `NIX_CONFIG` for every call. The machine's own comes after ours, so that people
-    /// have the last word.
+    /// The value of `NIX_CONFIG` for every call.
     pub text: String,
     settings: BTreeMap<String, String>,
 }
 
 impl Config {
-    /// Asks Nix. `more` are lines of nix.conf that come before the machine's own.
+    /// Asks Nix. Lines of nix.conf in `defaults` come before the machine's own, so that people have the last word;
+    /// those in `asked`, which somebody asked for now, come after.
     ///
     /// # Errors
     /// When it is not installed.
-    pub fn read(more: &str) -> Result<Self> {
+    pub fn read(defaults: &str, asked: &str) -> Result<Self> {
         let nix = which::which("nix").context(
             "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
         )?;
         let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-        let shown = duct::cmd!(&nix, "show-config")
-            .env("NIX_CONFIG", format!("{SETTINGS}{more}\n{own}"))
-            .stderr_null()
-            .unchecked()
-            .read()
-            .unwrap_or_default();
-        let pairs = shown.lines().filter_map(|line| line.split_once(" = "));
-        let mut settings: BTreeMap<String, String> = pairs
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect();
-        let mut caches = "";
+        let mut text = format!("{SETTINGS}{defaults}{own}\n");
+        let mut settings = show(&nix, &text);
         if settings.get("substituters").map(String::as_str) == Some(DEFAULT_CACHE) {
-            caches = "substituters =\n";
+            text = format!("{SETTINGS}substituters =\n{defaults}{own}\n");
             settings.remove("substituters");
+        }
+        if !asked.is_empty() {
+            text.push_str(asked);
+            settings = show(&nix, &text);
         }
         Ok(Self {
             nix,
-            text: format!("{SETTINGS}{caches}{more}\n{own}"),
+            text,
             settings,
         })
     }
@@ -95,4 +90,18 @@ impl Config {
     fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
+}
+
+/// All settings, as Nix itself says.
+fn show(nix: &Path, text: &str) -> BTreeMap<String, String> {
+    let shown = duct::cmd!(nix, "show-config")
+        .env("NIX_CONFIG", text)
+        .stderr_null()
+        .unchecked()
+        .read()
+        .unwrap_or_default();
+    let pairs = shown.lines().filter_map(|line| line.split_once(" = "));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
 }

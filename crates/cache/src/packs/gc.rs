@@ -24,9 +24,11 @@ impl Packs {
         mut writer: PackWriter,
     ) -> Result<(Index, Collected)> {
         let mut index = self.index.clone();
-        let mut collected = Collected::default();
-        collected.builds =
-            retention.expired(index.builds.iter().map(|(n, b)| (n.as_str(), b.pushed)));
+        let builds = index.builds.iter().map(|(n, b)| (n.as_str(), b.pushed));
+        let mut collected = Collected {
+            builds: retention.expired(builds),
+            ..Collected::default()
+        };
         index
             .builds
             .retain(|name, _| !collected.builds.contains(name));

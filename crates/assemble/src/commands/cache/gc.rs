@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use cache::packs::{PackDirectory, PackWriter, Packs};
+use cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs};
 use cache::{Address, Collected, Directory, Retention};
 
 use super::{parse_age, parse_name};
@@ -71,7 +71,7 @@ fn directory(directory: &PackDirectory, retention: &Retention) -> Result<Collect
     let Some(packs) = Packs::open_directory(directory.clone())? else {
         return Ok(Collected::default());
     };
-    let writer = PackWriter::new(&directory.blobs());
+    let writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
     let (index, collected) = registry::run(packs.collect(retention, writer))?;
     if !retention.dry_run {
         directory.commit(&index)?;

@@ -34,9 +34,9 @@ pub fn run(args: Args) -> Result<()> {
         bail!("no cache is named\n  try: --cache CACHE --trusted-key KEY");
     }
     let substituters = args.caches.start(&args.connection)?;
+    let mut nix = args.work.nix(&substituters);
     // What is not in a cache is an error here, not a reason to build.
-    let settings = substituters.settings() + "max-jobs = 0\nbuilders =\n";
-    let nix = args.work.nix(settings);
+    nix.settings += "max-jobs = 0\nbuilders =\n";
     let Some(name) = &args.build else {
         let paths = args.work.installables();
         let mut command = vec!["build".into(), "--no-link".into()];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use cache::packs::{Build, PackDirectory, PackWriter, Packs, publish};
+use cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use cache::status::ask;
 use cache::{
     Address, Collected, Directory, PublicKey, Registered, Retention, SecretKey, StorePath,
@@ -16,9 +16,9 @@ use registry::{Client, Reference};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::{WorkArgs, parse_name};
+use super::{Work, WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
-use crate::connection::{ConnectionArgs, bytes};
+use crate::connection::{ConnectionArgs, bytes, parse_size};
 use crate::nix::Nix;
 use crate::text::{count, print_json};
 
@@ -51,6 +51,12 @@ pub struct Args {
     /// Send downloads too: crates and Debian packages
     #[arg(long)]
     sources: bool,
+    /// Send the packages alone, without the units and the toolchain that made them
+    #[arg(long, conflicts_with = "sources")]
+    packages_only: bool,
+    /// How large a pack grows before the next one begins
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
+    pack_size: u64,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -83,13 +89,10 @@ struct Report {
 pub fn run(args: Args) -> Result<()> {
     let key = Key::find(args.sign_key.as_deref())?;
     let substituters = args.caches.start(&args.connection)?;
-    let nix = args.work.nix(substituters.settings());
+    let nix = args.work.nix(&substituters);
     build(&args.work, &nix)?;
     let work = args.work.evaluate(&nix)?;
-    let mut wanted: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
-    if args.sources {
-        wanted.extend(work.graph.downloads());
-    }
+    let wanted = wanted(&work, &args);
     let present = args.work.store().present(&wanted)?;
     let push = Push {
         args: &args,
@@ -110,6 +113,23 @@ pub fn run(args: Args) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn wanted(work: &Work, args: &Args) -> BTreeSet<StorePath> {
+    if args.packages_only {
+        let packages = work
+            .goals
+            .iter()
+            .filter_map(|goal| work.graph.derivations.get(goal));
+        return packages
+            .flat_map(|it| it.outputs.values().cloned())
+            .collect();
+    }
+    let mut wanted: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
+    if args.sources {
+        wanted.extend(work.graph.downloads());
+    }
+    wanted
 }
 
 fn print(report: &Report, args: &Args) {
@@ -295,7 +315,7 @@ impl Push<'_> {
         let elsewhere = self.present.difference(&lacking);
         let not_sent = known.iter().chain(elsewhere).cloned().collect();
         let new = self.with_references(new, not_sent)?;
-        let mut writer = PackWriter::new(&directory.blobs());
+        let mut writer = PackWriter::new(&directory.blobs(), self.args.pack_size);
         let bar = progress(new.len());
         for registered in &new {
             writer.add(&self.args.work.store(), registered, &self.key.secret)?;
@@ -424,7 +444,7 @@ pub fn collect_in_registry(
             return Ok(Collected::default());
         };
         let (index, collected) = packs
-            .collect(retention, PackWriter::new(&directory.blobs()))
+            .collect(retention, PackWriter::new(&directory.blobs(), PACK_SIZE))
             .await?;
         if !retention.dry_run {
             directory.commit(&index)?;

@@ -58,7 +58,7 @@ struct Report {
 /// When evaluation fails.
 pub fn run(args: Args) -> Result<()> {
     let substituters = args.caches.start(&args.connection)?;
-    let nix = args.work.nix(substituters.settings());
+    let nix = args.work.nix(&substituters);
     let work = args.work.evaluate(&nix)?;
     let (client, _) = args.connection.client()?;
     let outputs: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();

@@ -1,0 +1,7 @@
+//! Remote builders.
+
+use anyhow::Result;
+
+pub fn over_ssh() -> Result<()> {
+    Ok(())
+}

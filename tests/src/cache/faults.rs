@@ -1,0 +1,231 @@
+//! Caches that are damaged, lie, stall or refuse: the build says so, goes on without them, and is right.
+
+use super::parts::{Key, Main, Runner, free_port};
+use super::scopes::{Target, archive, forged, main_without, write};
+use crate::checkout::repository;
+use ::cache::{NarInfo, SecretKey};
+use anyhow::{Result, ensure};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a server that stalls says nothing: longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(120);
+/// How long a build may take that has such a server before it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is wrong with a server.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Every answer has this status.
+    Status(u16),
+    /// Archives have this status, the rest is well.
+    ArchiveStatus(u16),
+    /// No answer at all.
+    Stall,
+    /// Archives begin and never end.
+    ArchiveStall,
+    /// Archives end too early.
+    ArchiveCut,
+}
+
+pub fn all() -> Result<()> {
+    let main = Main::pushed()?;
+    let target = Target::find()?;
+    let runner = Runner::new()?;
+    let rest = main_without(main, &target.path, runner.path("rest"))?;
+    let case = Case {
+        main,
+        target: &target,
+        runner: &runner,
+        rest: &rest,
+    };
+    for (name, directory) in contents(main, &target, &runner)? {
+        case.check(&name, &directory.display().to_string())?;
+    }
+    let good = runner.path("good");
+    let bytes = archive(&target.path)?;
+    write(
+        &good,
+        &forged(&target.path, &bytes, Some(&main.key))?,
+        &bytes,
+    )?;
+    for fault in [
+        Fault::Status(500),
+        Fault::Status(429),
+        Fault::ArchiveStatus(500),
+        Fault::ArchiveStatus(429),
+        Fault::ArchiveCut,
+        Fault::ArchiveStall,
+        Fault::Stall,
+    ] {
+        let url = serve(&good, fault)?;
+        case.check(&format!("{fault:?}"), &url)?;
+    }
+    case.check(
+        "nobody listens",
+        &format!("http://127.0.0.1:{}", free_port()?),
+    )
+}
+
+/// Caches in directories, each with its fault.
+fn contents(main: &Main, target: &Target, runner: &Runner) -> Result<Vec<(String, PathBuf)>> {
+    let good = archive(&target.path)?;
+    let other = archive(&target.other)?;
+    let signed = forged(&target.path, &good, Some(&main.key))?;
+    let mut made = Vec::new();
+    let mut make = |name: &str, info: &NarInfo, bytes: &[u8]| -> Result<()> {
+        let directory = runner.path(&name.replace(' ', "-"));
+        write(&directory, info, bytes)?;
+        made.push((name.to_owned(), directory));
+        Ok(())
+    };
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    make("damaged archive", &signed, &damaged)?;
+    make("cut archive", &signed, &good[..middle])?;
+    make("unsigned", &forged(&target.path, &other, None)?, &other)?;
+
+    // Another key of the same name.
+    let impostor = Key::at(&runner.path("impostor.key"), "main-1")?;
+    make(
+        "wrong signature",
+        &forged(&target.path, &other, Some(&impostor))?,
+        &other,
+    )?;
+
+    // Main's signature of the right hash, under another hash.
+    let mut lying = forged(&target.path, &other, None)?;
+    lying.signatures = signed.signatures.clone();
+    make("a lie about the hash", &lying, &other)?;
+
+    // Signed by main, but for another path.
+    let secret: SecretKey = fs::read_to_string(&main.key.file)?.parse()?;
+    let mut moved = forged(&target.other, &other, None)?;
+    moved.sign(&secret);
+    moved.path = target.path.clone();
+    make("a signature of another path", &moved, &other)?;
+    Ok(made)
+}
+
+struct Case<'a> {
+    main: &'a Main,
+    target: &'a Target,
+    runner: &'a Runner,
+    rest: &'a Path,
+}
+
+impl Case<'_> {
+    fn check(&self, name: &str, address: &str) -> Result<()> {
+        let mut caches = self.main.from(address);
+        caches.extend(self.main.without_key(&self.rest.display().to_string()));
+        self.forget()?;
+        let begin = Instant::now();
+        let (images, said) = self
+            .runner
+            .build_some(&["gateway"], &repository(), &caches, &[])?;
+        let elapsed = begin.elapsed();
+        ensure!(
+            images.digest("gateway")? == self.target.digest,
+            "{name}: another digest:\n{said}"
+        );
+        let is_said = said
+            .lines()
+            .any(|line| line.contains("warning") || line.contains("error"));
+        ensure!(is_said, "{name}: nothing is said:\n{said}");
+        ensure!(elapsed < PATIENCE, "{name}: it took {elapsed:?}");
+        println!("faults: {name}: right after {:.1} s", elapsed.as_secs_f64());
+        Ok(())
+    }
+
+    /// Removes the image from the runner's store; all else stays.
+    fn forget(&self) -> Result<()> {
+        let store = self.runner.store();
+        if store.join(&self.target.path.to_string()[1..]).exists() {
+            duct::cmd!(
+                "nix-store",
+                "--store",
+                &store,
+                "--delete",
+                self.target.path.to_string()
+            )
+            .stdout_null()
+            .stderr_null()
+            .run()?;
+        }
+        Ok(())
+    }
+}
+
+/// Serves a directory with a fault, as long as the test runs.
+fn serve(directory: &Path, fault: Fault) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let directory: Arc<Path> = directory.into();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let directory = directory.clone();
+            std::thread::spawn(move || answer(connection, &directory, fault));
+        }
+    });
+    Ok(url)
+}
+
+/// One request a connection. The other side may leave at any time.
+fn answer(mut connection: TcpStream, directory: &Path, fault: Fault) -> Option<()> {
+    let mut reader = BufReader::new(connection.try_clone().ok()?);
+    let mut request = String::new();
+    reader.read_line(&mut request).ok()?;
+    let mut header = String::new();
+    while reader.read_line(&mut header).ok()? > 2 {
+        header.clear();
+    }
+    let path = request
+        .split(' ')
+        .nth(1)?
+        .trim_start_matches('/')
+        .to_owned();
+    let is_archive = path.starts_with("nar/");
+    let status = match fault {
+        Fault::Stall => {
+            std::thread::sleep(FOREVER);
+            return None;
+        }
+        Fault::Status(status) => Some(status),
+        Fault::ArchiveStatus(status) if is_archive => Some(status),
+        _ => None,
+    };
+    if let Some(status) = status {
+        let _ = write!(
+            connection,
+            "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        return None;
+    }
+    let Ok(bytes) = fs::read(directory.join(&path)) else {
+        let _ = write!(
+            connection,
+            "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        return None;
+    };
+    let length = bytes.len();
+    write!(
+        connection,
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let sent = match fault {
+        Fault::ArchiveCut | Fault::ArchiveStall if is_archive => length / 2,
+        _ => length,
+    };
+    connection.write_all(&bytes[..sent]).ok()?;
+    if is_archive && matches!(fault, Fault::ArchiveStall) {
+        std::thread::sleep(FOREVER);
+    }
+    Some(())
+}
