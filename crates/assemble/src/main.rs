@@ -22,6 +22,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(commands::build::Args),
+    Plan(commands::plan::Args),
+    Report(commands::report::Args),
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
@@ -41,6 +43,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => commands::build::run(args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Report(args) => commands::report::run(args),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),

@@ -76,6 +76,23 @@ impl Nix {
     }
 }
 
+impl Nix {
+    /// The `.drv` files of attributes, in an order of Nix's own. What evaluation reads is built.
+    ///
+    /// # Errors
+    /// When Nix is not installed or evaluation fails; Nix has then shown why.
+    pub fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+        let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
+        if let Some(store) = &self.store {
+            args.extend(["--store".into(), store.into()]);
+        }
+        let attributes = attributes.iter();
+        args.extend(attributes.map(|name| format!("{flake}#{name}").into()));
+        let printed = read(&Config::read()?, args)?;
+        Ok(printed.lines().map(str::to_owned).collect())
+    }
+}
+
 fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
     let output = duct::cmd(&config.nix, args)
         .env("NIX_CONFIG", &config.text)
@@ -88,7 +105,7 @@ fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
         .run()
         .context("cannot start nix")?;
     if !output.status.success() {
-        bail!("nix build failed: {}", output.status);
+        bail!("nix failed: {}", output.status);
     }
     Ok(String::from_utf8(output.stdout)?)
 }

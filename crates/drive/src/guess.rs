@@ -1,12 +1,12 @@
 //! How long a derivation may take that nobody has timed yet: by the size of its source.
 
-use crate::aterm::Derivation;
 use crate::closure::{Node, Store};
+use crate::kind::unit_of;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use unit::{Action, TargetKind, Unit};
+use unit::{Action, TargetKind};
 
 /// Starting a cell, unpacking, registering.
 const LEAST: f64 = 0.1;
@@ -37,11 +37,6 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
             _ => LINKING + PER_RUST_BYTE * sizes().rust as f64,
         },
     }
-}
-
-/// The entry of the plan that a derivation carries, if it is a unit's.
-pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
-    serde_json::from_str(derivation.env.get("unit")?).ok()
 }
 
 /// Bytes of source, by language.

@@ -1,9 +1,10 @@
 //! What every unit of a plan is, and why it is there.
 
+use drive::kind;
 use plan::{Origin, Plan, Planned};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use unit::{Action, TargetKind};
+use unit::Action;
 
 /// A unit in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,7 +56,7 @@ pub fn explain(plan: &Plan, seconds: impl Fn(&str) -> Option<f64>) -> Vec<Explai
                 package: planned.package.name.clone(),
                 version: planned.package.version.clone(),
                 is_local: matches!(planned.package.origin, Origin::Path { .. }),
-                kind: kind(&planned.unit.action),
+                kind: kind::of_action(&planned.unit.action).to_owned(),
                 platform: platform(planned),
                 features: features(planned),
                 profile: profile(planned),
@@ -128,24 +129,6 @@ fn way(plan: &Plan, before: &BTreeMap<&str, &str>, from: &str, to: &str) -> Vec<
     names
 }
 
-/// The kind of an action, as plans and reports name it.
-fn kind(action: &Action) -> String {
-    match action {
-        Action::RunBuildScript { .. } => "build-script-run".to_owned(),
-        Action::Compile { target, .. } => match target.kind {
-            TargetKind::Lib => "lib",
-            TargetKind::ProcMacro => "proc-macro",
-            TargetKind::Cdylib => "cdylib",
-            TargetKind::Bin => "bin",
-            TargetKind::Example => "example",
-            TargetKind::Test => "test",
-            TargetKind::Bench => "bench",
-            TargetKind::BuildScript => "build-script",
-        }
-        .to_owned(),
-    }
-}
-
 fn arguments(planned: &Planned) -> &[String] {
     match &planned.unit.action {
         Action::Compile { args, .. } => args,
@@ -203,7 +186,7 @@ fn profile(planned: &Planned) -> Vec<String> {
 pub(crate) mod tests {
     use super::*;
     use plan::{Package, Program};
-    use unit::{Target, Unit};
+    use unit::{Target, TargetKind, Unit};
 
     fn planned(name: &str, kind: TargetKind, args: &[&str], dependencies: &[&str]) -> Planned {
         let text = |list: &[&str]| list.iter().map(|&t| t.to_owned()).collect();

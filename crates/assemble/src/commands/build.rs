@@ -1,6 +1,7 @@
 //! `assemble build`: builds images and says where they lie.
 
 use crate::nix::{Nix, driven};
+use crate::place::physical;
 use anyhow::{Context, Result, bail};
 use description::Description;
 use drive::schedule::Order;
@@ -78,7 +79,7 @@ struct Line {
 /// # Errors
 /// When images.toml has no such image, or Nix fails.
 pub fn run(args: Args) -> Result<()> {
-    let names = wanted(&args)?;
+    let names = wanted(&args.workspace, &args.images)?;
     let flake = args.workspace.to_string_lossy().into_owned();
     let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
     let links = args.workspace.join(LINKS);
@@ -111,8 +112,12 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn wanted(args: &Args) -> Result<Vec<String>> {
-    let file = args.workspace.join("images.toml");
+/// The images that are asked for; without any, all that images.toml describes.
+///
+/// # Errors
+/// When images.toml can't be read or has no such image.
+pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
+    let file = workspace.join("images.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!(
             "cannot read {}: run this in a workspace that describes its images",
@@ -121,10 +126,10 @@ fn wanted(args: &Args) -> Result<Vec<String>> {
     })?;
     let described = Description::parse(&text, &file.to_string_lossy())?;
     let known: Vec<String> = described.images.keys().cloned().collect();
-    if args.images.is_empty() {
+    if images.is_empty() {
         return Ok(known);
     }
-    for name in &args.images {
+    for name in images {
         if !known.contains(name) {
             bail!(
                 "{} describes no image {name:?}; it has {}",
@@ -133,17 +138,7 @@ fn wanted(args: &Args) -> Result<Vec<String>> {
             );
         }
     }
-    Ok(args.images.clone())
-}
-
-/// Where a path of a store lies: a store that is a directory has `/nix/store` below it.
-fn physical(path: &Path, store: Option<&str>) -> PathBuf {
-    match store {
-        Some(store) if store.starts_with('/') => {
-            Path::new(store).join(path.strip_prefix("/").unwrap_or(path))
-        }
-        _ => path.to_owned(),
-    }
+    Ok(images.to_vec())
 }
 
 fn lines_of(name: &str, path: &Path, place: &Path) -> Result<Vec<Line>> {
