@@ -179,17 +179,20 @@ impl<'a> Session<'a> {
     fn derivations(&mut self, attributes: &[String], building: Building) -> Result<Evaluated> {
         self.progress.phase("evaluating");
         let start = self.now();
-        let output = duct::cmd(&self.config.nix, self.evaluation(attributes, building))
+        let command = duct::cmd(&self.config.nix, self.evaluation(attributes, building))
             .env("NIX_CONFIG", &self.config.text)
             .stdout_capture()
-            .stderr_capture()
             .unchecked()
             .before_spawn(|command| {
                 drive::process::end_with_parent(command);
                 Ok(())
-            })
-            .run()
-            .context("cannot start nix")?;
+            });
+        // What Nix builds by itself it tells by itself.
+        let command = match building {
+            Building::Refused => command.stderr_capture(),
+            Building::Allowed => command,
+        };
+        let output = command.run().context("cannot start nix")?;
         self.stop_if_interrupted()?;
         let span = Span {
             start,
