@@ -14,11 +14,19 @@ facts([
   ...(known.length ? [[seconds(known.reduce((total, unit) => total + unit.seconds, 0)), `of work known, ${known.length} units`]] : []),
 ]);
 
-// What must be built before a unit, at its longest.
+// Columns: how many units must be built before it, at least, if it is built as late as its users allow.
+const depths = new Map();
+function depth(unit) {
+  if (!depths.has(unit.key)) depths.set(unit.key, unit.dependencies.length
+    ? 1 + Math.max(...unit.dependencies.map(key => depth(byKey.get(key)))) : 0);
+  return depths.get(unit.key);
+}
+units.forEach(depth);
+const deepest = Math.max(...depths.values());
 const levels = new Map();
 function level(unit) {
-  if (!levels.has(unit.key)) levels.set(unit.key, unit.dependencies.length
-    ? 1 + Math.max(...unit.dependencies.map(key => level(byKey.get(key)))) : 0);
+  if (!levels.has(unit.key)) levels.set(unit.key, unit.dependents.length
+    ? Math.min(...unit.dependents.map(key => level(byKey.get(key)))) - 1 : deepest);
   return levels.get(unit.key);
 }
 units.forEach(level);
@@ -26,15 +34,15 @@ units.forEach(level);
 section("Graph", "From left to right: what needs nothing, up to the programs. Point at a unit for what it uses and what uses it; click for what it is.");
 const search = make("input", { placeholder: "find a unit", "aria-label": "find a unit" });
 const groups = [...new Set(units.map(unit => unit.programs.join(", ")))].sort((a, b) => b.split(", ").length - a.split(", ").length || (a < b ? -1 : 1));
-const palette = ["var(--shared)", "var(--bin)", "var(--proc-macro)", "var(--build-script)", "var(--download)", "var(--lib)", "var(--other)"];
+const palette = [1, 2, 3, 4, 5, 6].map(number => `var(--group-${number})`);
 const fill = unit => palette[Math.min(groups.indexOf(unit.programs.join(", ")), palette.length - 1)];
 legend(groups.slice(0, palette.length).map((group, index) => [palette[index], group.includes(", ") ? `for ${group}` : `for ${group} alone`]));
 const panel = make("div", { class: "panel" }, "Nothing chosen.");
 main.append(search);
 
 const [boxWidth, boxHeight, columnWidth, rowHeight] = [124, 16, 176, 20];
-const columns = [];
-for (const unit of units) (columns[level(unit)] ??= []).push(unit);
+const columns = Array.from({ length: deepest + 1 }, () => []);
+for (const unit of units) columns[level(unit)].push(unit);
 // Within a column units stand near what they use.
 const row = new Map();
 columns.forEach((column, index) => {
@@ -48,7 +56,7 @@ columns.forEach((column, index) => {
 const tallest = Math.max(...columns.map(column => column.length));
 const svg = draw("svg", { width: columns.length * columnWidth + 20, height: tallest * rowHeight + 24 });
 const x = unit => 10 + level(unit) * columnWidth;
-const y = unit => 10 + row.get(unit.key) * rowHeight;
+const y = unit => 10 + (row.get(unit.key) + (tallest - columns[level(unit)].length) / 2) * rowHeight;
 const edges = [];
 for (const unit of units) for (const key of unit.dependencies) {
   const used = byKey.get(key);
