@@ -9,6 +9,9 @@
   # Whether the whole target directory is kept, below `target`, and not the programs alone.
   keepTarget ? false,
   system ? "x86_64-linux",
+  # A source file, relative to the workspace: the build is done again with a line added to it, and
+  # `edit-milliseconds` says how long that took.
+  edited ? null,
 }:
 let
   parts = crateyard.lib.partsFor system;
@@ -51,6 +54,19 @@ parts.cell {
         cp -r /cargo/target "$out/target"
       fi
     ''
+    + (
+      if edited == null then
+        ""
+      else
+        ''
+          echo '// edited' >> "/workspace/${edited}"
+          begin=$(date +%s%N)
+          cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
+            --target-dir /cargo/target $selection
+          end=$(date +%s%N)
+          echo $(((end - begin) / 1000000)) > "$out/edit-milliseconds"
+        ''
+    )
   ];
   writable = [
     "/workspace"

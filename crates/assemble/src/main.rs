@@ -27,6 +27,8 @@ struct Cli {
 enum Command {
     Init(commands::init::Args),
     Build(commands::build::Args),
+    Plan(commands::plan::Args),
+    Report(commands::report::Args),
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init(args) => commands::init::run(args),
         Command::Build(args) => commands::build::run(args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Report(args) => commands::report::run(args),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),

@@ -79,6 +79,21 @@ impl Nix {
         read(&self.config()?, args)
     }
 
+    /// The `.drv` files of attributes, in an order of Nix's own. What evaluation reads is built.
+    ///
+    /// # Errors
+    /// When Nix is not installed or evaluation fails; Nix has then shown why.
+    pub fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+        let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
+        if let Some(store) = &self.store {
+            args.extend(["--store".into(), store.into()]);
+        }
+        let attributes = attributes.iter();
+        args.extend(attributes.map(|name| format!("{flake}#{name}").into()));
+        let printed = self.read(args)?;
+        Ok(printed.lines().map(str::to_owned).collect())
+    }
+
     /// Where Nix is, and how it is set for these calls.
     ///
     /// # Errors

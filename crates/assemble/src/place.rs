@@ -383,6 +383,16 @@ fn one_of(images: Vec<Image>, platform: Option<&Platform>, title: &str) -> Resul
     }
 }
 
+/// Where a path of a store lies: a store that is a directory has `/nix/store` below it.
+pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
+    match store {
+        Some(store) if store.starts_with('/') => {
+            Path::new(store).join(path.strip_prefix("/").unwrap_or(path))
+        }
+        _ => path.to_owned(),
+    }
+}
+
 /// The images that the workspace describes; none where it describes nothing.
 pub fn described(workspace: &Path) -> Result<Vec<String>> {
     let file = workspace.join("images.toml");

@@ -9,11 +9,12 @@ pub use sharing::Sharing;
 use crate::closure::{Closure, Node};
 use crate::durations::Durations;
 use crate::event::Event;
-use crate::guess;
+use crate::kind;
 use crate::reason::Reasons;
 use crate::record::{Entry, Fetch, Outcome, Span};
-use crate::schedule::{Graph, Order, Queue, Task};
+use crate::schedule::{Graph, Order, Queue};
 use crate::serve::{Built, Launch};
+use crate::tasks;
 use crate::{Error, Result};
 use pool::{Job, Message, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -172,21 +173,8 @@ impl<'a> Build<'a> {
         context: &Context,
     ) -> Result<Self> {
         let store = &settings.launch.store;
-        let task_of: HashMap<usize, usize> = missing.iter().copied().zip(0..).collect();
         let nodes: Vec<_> = missing.iter().map(|&node| &closure.nodes[node]).collect();
-        let tasks = nodes.iter().map(|node| Task {
-            name: node.name().to_owned(),
-            inputs: node
-                .inputs
-                .iter()
-                .filter_map(|input| task_of.get(input).copied())
-                .collect(),
-            seconds: context
-                .durations
-                .seconds(node.name())
-                .unwrap_or_else(|| guess::seconds(store, node)),
-        });
-        let graph = Graph::new(tasks.collect())?;
+        let graph = tasks::graph(store, closure, missing, context.durations)?;
         let reasons = Reasons {
             store,
             closure,
@@ -406,7 +394,7 @@ fn entry(graph: &Graph, nodes: &[&Node], task: usize, reasons: &Reasons) -> Entr
     Entry {
         name: nodes[task].name().to_owned(),
         derivation: nodes[task].path.clone(),
-        kind: kind(nodes[task]),
+        kind: kind::of_derivation(&nodes[task].derivation).to_owned(),
         outcome: Outcome::Skipped,
         span: Span::default(),
         slot: 0,
@@ -415,22 +403,5 @@ fn entry(graph: &Graph, nodes: &[&Node], task: usize, reasons: &Reasons) -> Entr
         inputs: inputs.map(|&input| nodes[input].path.clone()).collect(),
         reason: reasons.of(nodes[task]),
         critical: false,
-    }
-}
-
-/// What a derivation is to people.
-fn kind(node: &Node) -> String {
-    if node.derivation.is_fixed() {
-        return "download".to_owned();
-    }
-    let action = guess::unit_of(&node.derivation).map(|unit| unit.action);
-    match action {
-        None => "other".to_owned(),
-        Some(unit::Action::RunBuildScript { .. }) => "build-script-run".to_owned(),
-        Some(unit::Action::RunTest { .. }) => "test-run".to_owned(),
-        Some(unit::Action::Compile { target, .. }) => serde_json::to_value(target.kind)
-            .ok()
-            .and_then(|kind| kind.as_str().map(str::to_owned))
-            .unwrap_or_default(),
     }
 }

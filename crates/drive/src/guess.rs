@@ -1,12 +1,12 @@
 //! How long a derivation may take that nobody has timed yet: by the size of its source.
 
-use crate::aterm::Derivation;
 use crate::closure::{Node, Store};
+use crate::kind::unit_of;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use unit::{Action, TargetKind, Unit};
+use unit::{Action, TargetKind};
 
 /// Starting a cell, unpacking, registering.
 const LEAST: f64 = 0.1;
@@ -40,12 +40,7 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     }
 }
 
-/// The entry of the plan that a derivation carries, if it is a unit's.
-pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
-    serde_json::from_str(derivation.env.get("unit")?).ok()
-}
-
-/// Bytes of source, by language.
+/// Bytes of source, by language. Tests, benches and examples do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Rust.
@@ -59,7 +54,7 @@ impl Sizes {
     pub fn of(path: &Path) -> Self {
         let mut sizes = Self::default();
         if path.is_dir() {
-            sizes.add_directory(path);
+            sizes.add_directory(path, path);
         } else if let Ok(file) = File::open(path) {
             sizes.add_crate(file);
         }
@@ -67,6 +62,13 @@ impl Sizes {
     }
 
     fn add(&mut self, name: &Path, bytes: u64) {
+        let beside = ["tests", "benches", "examples"];
+        if name
+            .components()
+            .any(|part| beside.iter().any(|b| part.as_os_str() == *b))
+        {
+            return;
+        }
         match name.extension().and_then(|e| e.to_str()) {
             Some("rs") => self.rust += bytes,
             Some("c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm") => self.c += bytes,
@@ -74,11 +76,11 @@ impl Sizes {
         }
     }
 
-    fn add_directory(&mut self, path: &Path) {
+    fn add_directory(&mut self, root: &Path, path: &Path) {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             match entry.metadata() {
-                Ok(data) if data.is_dir() => self.add_directory(&entry.path()),
-                Ok(data) => self.add(&entry.path(), data.len()),
+                Ok(data) if data.is_dir() => self.add_directory(root, &entry.path()),
+                Ok(data) => self.add(entry.path().strip_prefix(root).unwrap_or(path), data.len()),
                 Err(_) => {}
             }
         }

@@ -15,11 +15,13 @@ pub mod durations;
 mod error;
 pub mod event;
 pub mod guess;
+pub mod kind;
 pub mod process;
 pub mod reason;
 pub mod record;
 pub mod schedule;
 pub mod serve;
 pub mod simulate;
+pub mod tasks;
 
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@ use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
 use crate::nix::{Nix, driven};
+use crate::place::physical;
 use anyhow::{Context, Result, bail};
 use description::Description;
 use drive::schedule::Order;
@@ -91,7 +92,7 @@ struct Line {
 /// # Errors
 /// When images.toml has no such image, or Nix fails.
 pub fn run(args: Args) -> Result<()> {
-    let names = wanted(&args)?;
+    let names = wanted(&args.workspace, &args.images)?;
     let request = Request {
         workspace: &args.workspace,
         debian_lock: args.debian_lock.as_deref(),
@@ -166,8 +167,12 @@ fn build_by_nix(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<P
     driven.build()
 }
 
-fn wanted(args: &Args) -> Result<Vec<String>> {
-    let file = args.workspace.join("images.toml");
+/// The images that are asked for; without any, all that images.toml describes.
+///
+/// # Errors
+/// When images.toml can't be read or has no such image.
+pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
+    let file = workspace.join("images.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!(
             "cannot read {}: run this in a workspace that describes its images",
@@ -176,10 +181,10 @@ fn wanted(args: &Args) -> Result<Vec<String>> {
     })?;
     let described = Description::parse(&text, &file.to_string_lossy())?;
     let known: Vec<String> = described.images.keys().cloned().collect();
-    if args.images.is_empty() {
+    if images.is_empty() {
         return Ok(known);
     }
-    for name in &args.images {
+    for name in images {
         if !known.contains(name) {
             bail!(
                 "{} describes no image {name:?}; it has {}",
@@ -188,17 +193,7 @@ fn wanted(args: &Args) -> Result<Vec<String>> {
             );
         }
     }
-    Ok(args.images.clone())
-}
-
-/// Where a path of a store lies: a store that is a directory has `/nix/store` below it.
-fn physical(path: &Path, store: Option<&str>) -> PathBuf {
-    match store {
-        Some(store) if store.starts_with('/') => {
-            Path::new(store).join(path.strip_prefix("/").unwrap_or(path))
-        }
-        _ => path.to_owned(),
-    }
+    Ok(images.to_vec())
 }
 
 fn lines_of(name: &str, path: &Path, place: &Path) -> Result<Vec<Line>> {

@@ -179,17 +179,20 @@ impl<'a> Session<'a> {
     fn derivations(&mut self, attributes: &[String], building: Building) -> Result<Evaluated> {
         self.progress.phase("evaluating");
         let start = self.now();
-        let output = duct::cmd(&self.config.nix, self.evaluation(attributes, building))
+        let command = duct::cmd(&self.config.nix, self.evaluation(attributes, building))
             .env("NIX_CONFIG", &self.config.text)
             .stdout_capture()
-            .stderr_capture()
             .unchecked()
             .before_spawn(|command| {
                 drive::process::end_with_parent(command);
                 Ok(())
-            })
-            .run()
-            .context("cannot start nix")?;
+            });
+        // What Nix builds by itself it tells by itself.
+        let command = match building {
+            Building::Refused => command.stderr_capture(),
+            Building::Allowed => command,
+        };
+        let output = command.run().context("cannot start nix")?;
         self.stop_if_interrupted()?;
         let span = Span {
             start,
@@ -280,10 +283,21 @@ impl<'a> Session<'a> {
         Err(failure(&report))
     }
 
-    /// Keeps what was learnt, also of a build that failed. Nothing to do teaches nothing.
+    /// Keeps what was learnt, also of a build that failed or was interrupted.
     fn remember(&mut self) {
+        let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
+        for error in [saved, self.write_record()]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            eprintln!("warning: {:#}", anyhow!(error));
+        }
+    }
+
+    /// Writes down what was done. Nothing to do leaves the record of the build before.
+    fn write_record(&mut self) -> drive::Result<()> {
         if self.record.units.is_empty() && self.record.fetched.is_empty() {
-            return;
+            return Ok(());
         }
         let units = &self.record.units;
         let count = |outcome| units.iter().filter(|unit| unit.outcome == outcome).count();
@@ -297,12 +311,7 @@ impl<'a> Session<'a> {
         self.progress.show(&done);
         self.record.seconds = self.now();
         self.record.mark_critical();
-        let links = self.request.links;
-        let recorded = self.record.write(&links.join(RECORD));
-        let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
-        for error in [recorded, saved].into_iter().filter_map(Result::err) {
-            eprintln!("warning: {:#}", anyhow!(error));
-        }
+        self.record.write(&self.request.links.join(RECORD))
     }
 
     /// Has Nix keep links to the images, so that they are not collected as garbage. Links that are

@@ -1,0 +1,256 @@
+//! `assemble plan`: the units of the images' binaries, and what other machines would make of them.
+
+use crate::commands::build::wanted;
+use crate::commands::report::write;
+use crate::nix::Nix;
+use crate::text::{count, print, print_json, table};
+use anyhow::{Context, Result};
+use drive::closure::{Closure, Store};
+use drive::durations::{self, Durations};
+use drive::schedule::{Graph, Order};
+use drive::simulate::{self, Gain};
+use drive::tasks;
+use report::explain::{Explained, explain};
+use report::{dot, page};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How many crates are named that are worth attacking, and how many are tried.
+const GAINS: usize = 5;
+const CANDIDATES: usize = 40;
+
+/// Show the units that images are made of, and why each is what it is
+#[derive(clap::Args)]
+pub struct Args {
+    /// Show only units whose name holds this
+    #[arg(value_name = "NAME")]
+    filter: Option<String>,
+    /// The workspace: a directory with flake.nix and images.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Another store than the machine's own
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Print the graph for Graphviz
+    #[arg(long, conflicts_with_all = ["json", "html", "cores"])]
+    dot: bool,
+    /// Write the graph into one HTML file; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "cores"])]
+    html: Option<PathBuf>,
+    /// Simulate building all from nothing on machines with these many cores
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    cores: Vec<u16>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the plan.
+///
+/// # Errors
+/// When Nix can't evaluate the workspace.
+pub fn run(args: Args) -> Result<()> {
+    let nix = Nix {
+        store: args.store.clone(),
+        extra: Vec::new(),
+    };
+    let durations = durations::default_path().map(|path| Durations::read(&path));
+    let durations = durations.transpose()?.unwrap_or_default();
+    if !args.cores.is_empty() {
+        return simulate(&args, &nix, &durations);
+    }
+    let plan = read_plan(&args, &nix)?;
+    let mut units = explain(&plan, |name| durations.seconds(name));
+    if let Some(out) = &args.html {
+        return write(out, &page::of_plan(&units));
+    }
+    if args.dot {
+        return print(&dot::graph(&units));
+    }
+    if let Some(filter) = &args.filter {
+        units.retain(|unit| unit.name.contains(filter));
+    }
+    match args.json {
+        true => print_json(&units),
+        false => print(&list(&units)),
+    }
+}
+
+fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
+    let flake = args.workspace.to_string_lossy();
+    let built = nix.build(&flake, &["plan".to_owned()], None)?;
+    let built = built.first().context("nix built no plan")?;
+    let path = crate::place::physical(&built.join("plan.json"), args.store.as_deref());
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no plan", path.display()))
+}
+
+/// A line for each unit; one that is alone is shown in full.
+fn list(units: &[Explained]) -> String {
+    if let [unit] = units {
+        return details(unit);
+    }
+    let rows = units.iter().map(|unit| {
+        vec![
+            unit.name.clone(),
+            unit.kind.clone(),
+            unit.platform.clone(),
+            unit.seconds.map_or(String::new(), |s| format!("{s:.2} s")),
+            count(unit.dependents.len(), "dependent"),
+            unit.because.first().cloned().unwrap_or_default(),
+            unit.features.join(","),
+        ]
+    });
+    let head = [
+        "unit",
+        "target",
+        "for",
+        "took",
+        "used by",
+        "because of",
+        "features",
+    ];
+    let head = head.map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let programs: std::collections::BTreeSet<&String> =
+        units.iter().flat_map(|unit| &unit.programs).collect();
+    table(&rows, "", &[3])
+        + &format!(
+            "{} for {}\n",
+            count(units.len(), "unit"),
+            count(programs.len(), "program")
+        )
+}
+
+fn details(unit: &Explained) -> String {
+    let because: Vec<String> = unit
+        .because
+        .iter()
+        .map(|name| format!("→ {name}"))
+        .collect();
+    let rows = [
+        ("unit", unit.key.clone()),
+        ("package", format!("{} {}", unit.package, unit.version)),
+        ("target", unit.kind.clone()),
+        ("for", unit.platform.clone()),
+        ("features", unit.features.join(", ")),
+        ("profile", unit.profile.join(" ")),
+        (
+            "took",
+            unit.seconds.map_or(String::new(), |s| format!("{s:.2} s")),
+        ),
+        ("needed for", unit.programs.join(", ")),
+        ("because", because.join(" ")),
+        ("uses", unit.dependencies.join(" ")),
+        ("used by", unit.dependents.join(" ")),
+    ];
+    let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
+    table(&rows, "", &[])
+}
+
+/// What a machine would make of a cold build. Times in seconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Machine {
+    cores: usize,
+    /// Started in the order of names, as Nix does.
+    by_name: f64,
+    /// Started with the longest path first.
+    longest_path_first: f64,
+    /// The work divided by cores, or the longest path: no order is faster.
+    bound: f64,
+    /// What is worth attacking: what the build would gain if it took half its time.
+    attack: Vec<Gain>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Forecast {
+    derivations: usize,
+    /// Of how many the time is known; of the others it is guessed from the source's size.
+    known: usize,
+    /// All of it on one core.
+    work: f64,
+    longest_path: f64,
+    machines: Vec<Machine>,
+}
+
+fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
+    let images = wanted(&args.workspace, &[])?;
+    let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
+    let flake = args.workspace.to_string_lossy();
+    let roots = nix.derivations(&flake, &attributes)?;
+    let store = Store {
+        uri: args.store.clone(),
+    };
+    let closure = Closure::read(&store, &roots)?;
+    // Sources are there before a build begins.
+    let nodes = closure.nodes.iter().enumerate();
+    let chosen = nodes.filter(|(_, node)| !node.derivation.is_fixed());
+    let chosen = chosen.map(|(index, _)| index).collect();
+    let graph = tasks::graph(&store, &closure, &chosen, durations)?;
+    let names = graph.tasks().iter().map(|task| task.name.as_str());
+    let forecast = Forecast {
+        derivations: chosen.len(),
+        known: names
+            .filter(|name| durations.seconds(name).is_some())
+            .count(),
+        work: graph.work(),
+        longest_path: graph.longest_path(),
+        machines: args
+            .cores
+            .iter()
+            .map(|&cores| machine(&graph, cores.into()))
+            .collect(),
+    };
+    match args.json {
+        true => print_json(&forecast),
+        false => print(&forecast_text(&forecast)),
+    }
+}
+
+fn machine(graph: &Graph, cores: usize) -> Machine {
+    let seconds = |order| simulate::simulate(graph, order, cores).seconds;
+    let mut attack = simulate::worth_attacking(graph, cores, CANDIDATES);
+    attack.retain(|gain| gain.gain > 0.0);
+    attack.truncate(GAINS);
+    Machine {
+        cores,
+        by_name: seconds(Order::Name),
+        longest_path_first: seconds(Order::LongestPath),
+        bound: simulate::bound(graph, cores),
+        attack,
+    }
+}
+
+fn forecast_text(forecast: &Forecast) -> String {
+    let time = |seconds: f64| format!("{seconds:.1} s");
+    let head = [
+        "cores",
+        "by name",
+        "longest path first",
+        "bound",
+        "most gained by halving",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for machine in &forecast.machines {
+        let attack = machine.attack.iter().take(3);
+        let attack: Vec<String> = attack
+            .map(|gain| format!("{} (−{:.1} of {:.1} s)", gain.name, gain.gain, gain.seconds))
+            .collect();
+        rows.push(vec![
+            machine.cores.to_string(),
+            time(machine.by_name),
+            time(machine.longest_path_first),
+            time(machine.bound),
+            attack.join(", "),
+        ]);
+    }
+    format!(
+        "{}: {} of work, longest path {}; {} known, the others guessed from their sources\n",
+        count(forecast.derivations, "derivation"),
+        time(forecast.work),
+        time(forecast.longest_path),
+        forecast.known,
+    ) + &table(&rows, "", &[0, 1, 2, 3])
+}

@@ -1,0 +1,111 @@
+//! `assemble report`: what the last build did, as one HTML file.
+
+use crate::commands::build::LINKS;
+use crate::nix::driven::RECORD;
+use crate::place::physical;
+use anyhow::{Context, Result};
+use drive::record::{self, Record};
+use image::layout::Layout;
+use report::page::{self, Image, Layer};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Write what the last build did into one HTML file: timeline, critical path, reasons, layers
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file; - is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    out: PathBuf,
+    /// The workspace: a directory with flake.nix and images.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// The store that was built in, if not the machine's own
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Write the record of the build as JSON instead
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// When nothing was built yet, or the file can't be written.
+pub fn run(args: Args) -> Result<()> {
+    let path = args.workspace.join(LINKS).join(RECORD);
+    let record = Record::read(&path)?.with_context(|| {
+        format!(
+            "{} is not there: no build has left a record\n  try: assemble build",
+            path.display()
+        )
+    })?;
+    if args.json {
+        return crate::text::print_json(&record);
+    }
+    let mut images = Vec::new();
+    for image in &record.images {
+        images.extend(layers(image, args.store.as_deref())?);
+    }
+    write(&args.out, &page::of_build(&record, &images))
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write(out: &Path, text: &str) -> Result<()> {
+    if out == Path::new("-") {
+        return crate::text::print(text);
+    }
+    let save = || -> std::io::Result<()> {
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(out)?;
+        Ok(())
+    };
+    save().with_context(|| format!("cannot write {}", out.display()))
+}
+
+/// The layers of an image, by platform. An image that is gone has none.
+fn layers(image: &record::Image, store: Option<&str>) -> Result<Vec<Image>> {
+    let place = physical(Path::new(&image.path), store);
+    let Ok(layout) = Layout::open(&place) else {
+        eprintln!("note: {} is no longer there", place.display());
+        return Ok(Vec::new());
+    };
+    let platforms = layout.images()?.into_iter();
+    let containers = platforms.filter(|platform| !platform.is_attestation());
+    containers
+        .map(|platform| {
+            let manifest = layout.manifest(&platform.descriptor)?;
+            let config = layout.config(&manifest)?;
+            // History has entries without a layer, such as ENV.
+            let said = config
+                .history
+                .iter()
+                .filter(|entry| entry.empty_layer != Some(true));
+            let mut names = said.map(|entry| entry.comment.clone().unwrap_or_default());
+            let layers = manifest
+                .layers
+                .iter()
+                .enumerate()
+                .map(|(index, layer)| Layer {
+                    name: names
+                        .next()
+                        .filter(|name| !name.is_empty())
+                        .unwrap_or_else(|| format!("layer {}", index + 1)),
+                    digest: layer.digest.to_string(),
+                    bytes: layer.size,
+                });
+            Ok(Image {
+                name: image.name.clone(),
+                platform: config.platform.to_string(),
+                layers: layers.collect(),
+            })
+        })
+        .collect()
+}

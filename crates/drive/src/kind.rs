@@ -1,0 +1,34 @@
+//! What a derivation is to people.
+
+use crate::aterm::Derivation;
+use unit::{Action, TargetKind, Unit};
+
+/// The kind of a unit's target, `build-script-run`, `download` or `other`.
+pub fn of_derivation(derivation: &Derivation) -> &'static str {
+    if derivation.is_fixed() {
+        return "download";
+    }
+    unit_of(derivation).map_or("other", |unit| of_action(&unit.action))
+}
+
+/// The kind of a unit's target, or `build-script-run`.
+pub fn of_action(action: &Action) -> &'static str {
+    let Action::Compile { target, .. } = action else {
+        return "build-script-run";
+    };
+    match target.kind {
+        TargetKind::Lib => "lib",
+        TargetKind::ProcMacro => "proc-macro",
+        TargetKind::Cdylib => "cdylib",
+        TargetKind::Bin => "bin",
+        TargetKind::Example => "example",
+        TargetKind::Test => "test",
+        TargetKind::Bench => "bench",
+        TargetKind::BuildScript => "build-script",
+    }
+}
+
+/// The entry of the plan that a derivation carries, if it is a unit's.
+pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
+    serde_json::from_str(derivation.env.get("unit")?).ok()
+}

@@ -1,0 +1,112 @@
+//! HTML files that hold all they need.
+
+use crate::explain::Explained;
+use drive::record::Record;
+use serde::Serialize;
+
+const STYLE: &str = include_str!("assets/style.css");
+const COMMON: &str = include_str!("assets/common.js");
+const BUILD: &str = include_str!("assets/build.js");
+const PLAN: &str = include_str!("assets/plan.js");
+
+/// An image, as the treemap shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub platform: String,
+    /// Its layers.
+    pub layers: Vec<Layer>,
+}
+
+/// A layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layer {
+    /// What it holds.
+    pub name: String,
+    /// The digest of its compressed bytes: layers of the same digest are one.
+    pub digest: String,
+    /// Compressed bytes.
+    pub bytes: u64,
+}
+
+/// A page on a build: when what was built, why, what came from a cache; and its images' layers.
+pub fn of_build(record: &Record, images: &[Image]) -> String {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        record: &'a Record,
+        reasons: Vec<String>,
+        images: &'a [Image],
+    }
+    let reasons = record.units.iter().map(|unit| unit.reason.to_string());
+    let names: Vec<&str> = record
+        .images
+        .iter()
+        .map(|image| image.name.as_str())
+        .collect();
+    let title = match names.is_empty() {
+        true => "Build".to_owned(),
+        false => format!("Build of {}", names.join(", ")),
+    };
+    let data = Data {
+        record,
+        reasons: reasons.collect(),
+        images,
+    };
+    page(&title, &data, BUILD)
+}
+
+/// A page on a plan: its units as a graph, and what each of them is.
+pub fn of_plan(units: &[Explained]) -> String {
+    page("Plan", &units, PLAN)
+}
+
+fn page(title: &str, data: &impl Serialize, script: &str) -> String {
+    let title = escaped(title);
+    let data = embedded(data);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n<body>\n<h1>{title}</h1>\n<main></main>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n\
+         <script>\n{COMMON}{script}</script>\n</body>\n</html>\n"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;");
+    text.replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// JSON that no text in it can end early.
+fn embedded(data: &impl Serialize) -> String {
+    let text = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
+    text.replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::{explain, tests::plan};
+
+    #[test]
+    fn a_page_names_nothing_outside_of_itself() {
+        let image = Image {
+            name: "</script><script>alert(1)".into(),
+            platform: "linux/amd64".into(),
+            layers: Vec::new(),
+        };
+        let pages = [
+            of_build(&Record::default(), &[image]),
+            of_plan(&explain(&plan(), |_| None)),
+        ];
+        for page in pages {
+            assert_eq!(page.matches("</script>").count(), 2);
+            for outside in ["http:", "https:", " src=", "@import", "url("] {
+                let found = page.replace("http://www.w3.org/2000/svg", "");
+                assert!(!found.contains(outside), "the page has {outside:?}");
+            }
+        }
+    }
+}
