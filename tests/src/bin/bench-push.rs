@@ -1,10 +1,12 @@
 //! Compares `assemble push` with other tools: the same layout, the same registry, one run.
 //!
-//!     cargo run --release -p e2e --bin bench-push -- LAYOUT [RUNS]
+//!     cargo run --release -p e2e --bin bench-push -- LAYOUT [RUNS [DISTANCE]]
 //!
 //! Three pushes: *cold* (the registry has nothing), *edit* (one layer, the configuration and the
 //! manifest are new), *unchanged*. Every run gets a registry of its own; the tools take turns. Shown
-//! are medians, and of one more run through a relay the requests and the bytes that were sent.
+//! are medians, and of one more run through a relay the requests and the bytes that were sent. With a
+//! DISTANCE in milliseconds all runs go through the relay, and what is sent arrives that much later, in
+//! both directions: no registry that matters is on the same machine.
 //! Wanted on PATH: docker-registry, and of skopeo, crane and oras those that are to be compared;
 //! `ASSEMBLE` names the command line (`target/release/assemble`).
 
@@ -27,12 +29,18 @@ const TAG: &str = "bench";
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bench-push LAYOUT [RUNS]";
+    let usage = "usage: bench-push LAYOUT [RUNS [DISTANCE]]";
     let layout = PathBuf::from(arguments.next().context(usage)?);
     let runs: usize = arguments
         .next()
         .map_or(Ok(7), |text| text.parse())
         .context(usage)?;
+    let distance = arguments
+        .next()
+        .map(|text| text.parse())
+        .transpose()
+        .context(usage)?;
+    let distance = distance.map(Duration::from_millis);
     let place = tempfile::tempdir()?;
     let (before, after) = (place.path().join("before"), place.path().join("after"));
     tagged_copy(&layout, &before)?;
@@ -42,7 +50,7 @@ fn main() -> Result<()> {
         let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for _ in 0..runs {
             for tool in &tools {
-                let run = scenario.run(tool, &before, &after, false)?;
+                let run = scenario.run(tool, &before, &after, distance)?;
                 times.entry(tool.name).or_default().push(run.time);
             }
         }
@@ -68,7 +76,7 @@ fn report(
     let fastest = others.map(|tool| median(tool.name)).min();
     println!("{scenario:?}");
     for tool in tools {
-        let counted = scenario.run(tool, before, after, true)?;
+        let counted = scenario.run(tool, before, after, Some(Duration::ZERO))?;
         let ratio = fastest.map_or(0.0, |fastest| {
             median(tool.name).as_secs_f64() / fastest.as_secs_f64()
         });
@@ -98,7 +106,13 @@ struct Run {
 }
 
 impl Scenario {
-    fn run(self, tool: &Tool, before: &Path, after: &Path, counted: bool) -> Result<Run> {
+    fn run(
+        self,
+        tool: &Tool,
+        before: &Path,
+        after: &Path,
+        distance: Option<Duration>,
+    ) -> Result<Run> {
         let registry = Registry::start()?;
         let home = tempfile::tempdir()?;
         if self != Scenario::Cold {
@@ -109,8 +123,8 @@ impl Scenario {
         } else {
             before
         };
-        let relay = counted
-            .then(|| Relay::start(&registry.address))
+        let relay = distance
+            .map(|distance| Relay::start(&registry.address, distance))
             .transpose()?;
         let address = relay
             .as_ref()
@@ -240,7 +254,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn start(target: &str) -> Result<Relay> {
+    fn start(target: &str, distance: Duration) -> Result<Relay> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let bytes = Arc::new(AtomicU64::new(0));
@@ -250,27 +264,43 @@ impl Relay {
                 let Ok(server) = TcpStream::connect(&target) else {
                     return;
                 };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let counter = Arc::clone(&counter);
                 let (Ok(one), Ok(other)) = (client.try_clone(), server.try_clone()) else {
                     return;
                 };
-                thread::spawn(move || hand_on(client, server, &counter));
-                thread::spawn(move || hand_on(other, one, &AtomicU64::new(0)));
+                thread::spawn(move || hand_on(client, server, &counter, distance));
+                thread::spawn(move || hand_on(other, one, &AtomicU64::new(0), distance));
             }
         });
         Ok(Relay { address, bytes })
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64) {
+/// Reads and writes in two threads, so that what is on its way does not hold up what follows.
+fn hand_on(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64, distance: Duration) {
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<(Instant, Vec<u8>)>(1024);
+    let writer = thread::spawn(move || {
+        for (due, bytes) in receiver {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         counter.fetch_add(read as u64, Ordering::Relaxed);
-        if to.write_all(&buffer[..read]).is_err() {
+        if sender
+            .send((Instant::now() + distance, buffer[..read].to_vec()))
+            .is_err()
+        {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    drop(sender);
+    let _ = writer.join();
 }
 
 /// A copy of a layout's only image under the tag that all tools are given.
