@@ -270,10 +270,11 @@ fn images_of_a_flake_are_built_first() {
         {"drvPath": "/nix/store/b.drv", "outputs": {"out": layout.path()}},
     ]);
     let script = format!(
-        "#!/bin/sh\necho \"$@\" >> {0}/log\ncase \"$3\" in\neval) echo '[\"a-image\",\"b-image\",\"seed\"]' ;;\n\
-         build) echo '{built}' ;;\nesac\n",
+        "#!/bin/sh\necho \"$@\" >> {0}/log\ncase \"$1\" in\nbuild) echo '{built}' ;;\nesac\n",
         home.display()
     );
+    let described = "version = 1\n[images.a]\nbinaries = [\"a\"]\n[images.b]\nbinaries = [\"b\"]\n";
+    std::fs::write(home.join("images.toml"), described).unwrap();
     std::fs::create_dir(home.join("bin")).unwrap();
     std::fs::write(home.join("bin/nix"), script).unwrap();
     std::fs::set_permissions(home.join("bin/nix"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -304,7 +305,7 @@ fn images_of_a_flake_are_built_first() {
     assert_eq!(repositories, expected);
     let log = std::fs::read_to_string(home.join("log")).unwrap();
     assert!(
-        log.contains("build --no-link --json .#a-image .#b-image"),
+        log.contains("build --json --no-link .#a-image .#b-image"),
         "{log}"
     );
 }

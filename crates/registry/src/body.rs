@@ -60,6 +60,8 @@ impl Activity {
 
 /// The body itself: a thread reads ahead, the connection takes what it can send.
 pub(crate) struct PartBody {
+    /// The first piece, read at once: small blobs need no thread, and large ones do not wait for it.
+    first: Option<io::Result<Bytes>>,
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
     digest: Digest,
@@ -75,8 +77,12 @@ impl PartBody {
         if left == 0 {
             activity.complete();
         }
-        tokio::task::spawn_blocking(move || read(&part, &sender));
+        let first = (left > 0).then(|| piece(&part.blob, part.offset, PIECE.min(left)));
+        if left > PIECE {
+            tokio::task::spawn_blocking(move || read(&part, &sender));
+        }
         PartBody {
+            first,
             pieces,
             left,
             digest,
@@ -86,17 +92,19 @@ impl PartBody {
     }
 }
 
-/// Reads until the end, or until nobody wants more.
+fn piece(blob: &Blob, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut piece = vec![0; length as usize];
+    blob.read_exact_at(&mut piece, offset)?;
+    Ok(Bytes::from(piece))
+}
+
+/// Reads all after the first piece, or until nobody wants more.
 fn read(part: &Part, sender: &mpsc::Sender<io::Result<Bytes>>) {
-    let mut offset = part.offset;
+    let mut offset = part.offset + PIECE;
     let end = part.offset + part.length;
     while offset < end {
         let length = PIECE.min(end - offset);
-        let mut piece = vec![0; length as usize];
-        let result = part
-            .blob
-            .read_exact_at(&mut piece, offset)
-            .map(|()| Bytes::from(piece));
+        let result = piece(&part.blob, offset, length);
         offset += length;
         let failed = result.is_err();
         if sender.blocking_send(result).is_err() || failed {
@@ -116,7 +124,11 @@ impl Body for PartBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let piece = match self.pieces.poll_recv(context) {
+        let next = match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.pieces.poll_recv(context),
+        };
+        let piece = match next {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(piece) => piece.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
         };

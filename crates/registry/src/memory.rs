@@ -14,6 +14,8 @@ use crate::reference::Reference;
 /// How many blobs are remembered of a registry, and in how many repositories each.
 const MAX_BLOBS: usize = 20_000;
 const MAX_REPOSITORIES: usize = 4;
+/// How many tags of a registry are remembered.
+const MAX_TAGS: usize = 2_000;
 
 /// The directory where things are remembered, if there is one.
 pub(crate) struct Memory {
@@ -26,6 +28,9 @@ pub(crate) struct Known {
     /// Repositories that had a blob, the latest last.
     #[serde(default)]
     blobs: BTreeMap<Digest, Vec<String>>,
+    /// What the tags of a repository named, as `REPOSITORY:TAG`.
+    #[serde(default)]
+    tags: BTreeMap<String, Digest>,
     /// Whether the registry lacks the referrers API, as far as known.
     #[serde(default)]
     pub lacks_referrers: bool,
@@ -56,11 +61,37 @@ impl Known {
         repositories.drain(..surplus);
     }
 
+    /// Whether any repository had `digest`.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blobs.contains_key(digest)
+    }
+
+    /// Whether anything is known of `repository`.
+    pub fn has_repository(&self, repository: &str) -> bool {
+        self.blobs
+            .values()
+            .any(|repositories| repositories.iter().any(|known| known == repository))
+    }
+
+    /// What `tag` named when it was last set or seen from here.
+    pub fn tag(&self, repository: &str, tag: &str) -> Option<&Digest> {
+        self.tags.get(&format!("{repository}:{tag}"))
+    }
+
+    /// Remembers what `tag` names.
+    pub fn set_tag(&mut self, repository: &str, tag: &str, digest: &Digest) {
+        self.tags
+            .insert(format!("{repository}:{tag}"), digest.clone());
+    }
+
     fn trim(&mut self) {
         self.blobs
             .retain(|_, repositories| !repositories.is_empty());
         while self.blobs.len() > MAX_BLOBS {
             self.blobs.pop_first();
+        }
+        while self.tags.len() > MAX_TAGS {
+            self.tags.pop_first();
         }
     }
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::client::Client;
 use crate::content::{Descriptor, Manifest};
@@ -246,28 +248,70 @@ struct Missing<'a> {
     attached: Vec<&'a Manifest>,
     /// Digests of manifests that their subject's list of referrers lacks, and who keeps those lists.
     unlisted: BTreeMap<Digest, ReferrersKeeper>,
+    /// Whether the registry lacks the referrers API.
+    lacks_referrers: bool,
+}
+
+/// What became of blobs that were asked for.
+#[derive(Default)]
+struct Brought {
+    /// Those that were not there.
+    transfers: Vec<Transfer>,
+    /// How many are not to be pushed.
+    foreign: u64,
+}
+
+impl Brought {
+    /// Each blob counts once: an image and what refers to it may share one.
+    fn append(&mut self, other: Brought) {
+        for transfer in other.transfers {
+            if !self.transfers.iter().any(|it| it.digest == transfer.digest) {
+                self.transfers.push(transfer);
+            }
+        }
+        self.foreign += other.foreign;
+    }
 }
 
 impl<'a> Push<'a> {
     async fn run(&mut self, tags: Vec<String>) -> Result<Report, Error> {
         let mut report = self.empty_report(&tags);
-        let missing = self.find_missing(&tags).await?;
-        let (existing_blobs, absent) = self.find_absent(&missing, &mut report).await?;
+        let image = Tree::blobs(&self.tree.manifests);
+        let (missing, mut blobs) = if self.expects_change(&tags) {
+            // Blobs are asked for, and sent, while the registry still says what its tags name.
+            let (missing, blobs) = try_join(self.find_missing(&tags), self.bring(image)).await?;
+            (missing, blobs)
+        } else {
+            let missing = self.find_missing(&tags).await?;
+            let blobs = self
+                .bring(Tree::blobs(missing.manifests.iter().copied()))
+                .await?;
+            (missing, blobs)
+        };
+        self.known.lacks_referrers = missing.lacks_referrers;
+        let attached = Tree::blobs(missing.attached.iter().copied());
+        blobs.append(self.bring(attached).await?);
         report.manifests.uploaded = (missing.manifests.len() + missing.attached.len()) as u64;
         report.manifests.existing = (self.tree.manifests.len() + self.tree.attached.len()) as u64
             - report.manifests.uploaded;
         report.unchanged = missing.tags.is_empty()
             && report.manifests.uploaded == 0
             && missing.unlisted.is_empty();
-        self.count_existing(&absent, &mut report);
+        self.count(blobs, &mut report);
         if self.options.dry_run {
-            self.foresee(&absent, &mut report);
             return Ok(report);
         }
-        self.send_blobs(absent, &mut report).await?;
         self.send_manifests(&missing).await?;
-        self.remember(existing_blobs);
+        self.remember(&tags);
         Ok(report)
+    }
+
+    /// Whether this machine remembers that a tag names another image than this. The registry has the last word.
+    fn expects_change(&self, tags: &[String]) -> bool {
+        let root = &self.tree.root.digest;
+        let repository = self.repository.reference().repository();
+        let named = |tag: &String| self.known.tag(repository, tag);
+        !self.options.dry_run && tags.iter().filter_map(named).any(|digest| digest != root)
     }
 
     fn empty_report(&self, tags: &[String]) -> Report {
@@ -290,7 +334,7 @@ impl<'a> Push<'a> {
     }
 
     /// Asks for the tags first: where they name the image already, it is there as a whole and no more is asked.
-    async fn find_missing(&mut self, tags: &[String]) -> Result<Missing<'a>, Error> {
+    async fn find_missing(&self, tags: &[String]) -> Result<Missing<'a>, Error> {
         let (tree, repository) = (self.tree, self.repository);
         let root = &tree.root.digest;
         let stale = stream::iter(tags.iter().cloned())
@@ -312,7 +356,7 @@ impl<'a> Push<'a> {
             [only] if !tags.is_empty() => vec![only],
             all => self.lacking(all).await?,
         };
-        let unlisted = self.find_unlisted(is_current).await?;
+        let (unlisted, lacks_referrers) = self.find_unlisted(is_current).await?;
         let is_listed = |manifest: &Manifest| {
             manifest.subject.is_some() && !unlisted.contains_key(&manifest.digest)
         };
@@ -334,6 +378,7 @@ impl<'a> Push<'a> {
             manifests,
             attached,
             unlisted,
+            lacks_referrers,
         })
     }
 
@@ -352,10 +397,11 @@ impl<'a> Push<'a> {
     }
 
     /// Referrers that their subjects' lists lack. A tag that is current vouches for the image, not for its referrers.
+    /// Says too whether the registry lacks the referrers API, as far as known.
     async fn find_unlisted(
-        &mut self,
+        &self,
         is_current: bool,
-    ) -> Result<BTreeMap<Digest, ReferrersKeeper>, Error> {
+    ) -> Result<(BTreeMap<Digest, ReferrersKeeper>, bool), Error> {
         let tree = self.tree;
         let image: &[Manifest] = if is_current { &[] } else { &tree.manifests };
         let mut referrers: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
@@ -367,13 +413,11 @@ impl<'a> Push<'a> {
                     .push(&manifest.digest);
             }
         }
+        let mut lacks_api = self.known.lacks_referrers;
         let mut unlisted = BTreeMap::new();
         for (subject, digests) in referrers {
-            let (listed, keeper) = self
-                .repository
-                .referrers(subject, self.known.lacks_referrers)
-                .await?;
-            self.known.lacks_referrers = keeper == ReferrersKeeper::Tag;
+            let (listed, keeper) = self.repository.referrers(subject, lacks_api).await?;
+            lacks_api = keeper == ReferrersKeeper::Tag;
             let is_listed = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
             unlisted.extend(
                 digests
@@ -382,50 +426,109 @@ impl<'a> Push<'a> {
                     .map(|d| (d.clone(), keeper)),
             );
         }
-        Ok(unlisted)
+        Ok((unlisted, lacks_api))
     }
 
-    /// Asks for the blobs of missing manifests: those that are there, and those that are not.
-    async fn find_absent(
-        &self,
-        missing: &Missing<'_>,
-        report: &mut Report,
-    ) -> Result<(Vec<Digest>, Vec<Descriptor>), Error> {
-        let manifests = missing.manifests.iter().chain(&missing.attached).copied();
-        let mut wanted = Tree::blobs(manifests);
-        let all = wanted.len();
-        let mut has_foreign = Vec::new();
-        for blob in &wanted {
-            has_foreign.push(blob.is_foreign() && self.source.blob(&blob.digest)?.is_none());
+    /// Asks for blobs and sends those that are not there, each as soon as that is known.
+    async fn bring(&self, blobs: Vec<Descriptor>) -> Result<Brought, Error> {
+        let mut brought = Brought::default();
+        let mut wanted = Vec::new();
+        for blob in blobs {
+            if blob.is_foreign() && self.source.blob(&blob.digest)?.is_none() {
+                brought.foreign += 1;
+            } else {
+                self.check_size(&blob)?;
+                wanted.push(blob);
+            }
         }
-        let mut is_foreign = has_foreign.into_iter();
-        wanted.retain(|_| !is_foreign.next().unwrap_or(false));
-        report.blobs.foreign = (all - wanted.len()) as u64;
-        let answers: Vec<(Descriptor, bool)> = stream::iter(wanted)
-            .map(|blob| async move {
-                let is_there = self.repository.has_blob(&blob.digest).await?;
-                Ok::<_, Error>((blob, is_there))
-            })
-            .buffered(QUESTIONS)
-            .try_collect()
-            .await?;
-        let (there, absent): (Vec<_>, Vec<_>) =
-            answers.into_iter().partition(|(_, is_there)| *is_there);
-        let progress = self.client.progress();
-        for (blob, _) in &there {
-            progress.event(Event::Done {
-                digest: &blob.digest,
-                how: Arrival::Existing,
+        // What is most likely to be sent comes first, so that the answers about all else come while it is under
+        // way; of that the largest, so that the last one to finish is short.
+        wanted.sort_by_cached_key(|blob| {
+            let is_known = !self.is_new(&blob.digest);
+            (is_known, u64::MAX - blob.size, blob.digest.clone())
+        });
+        let is_first_known = wanted
+            .first()
+            .is_some_and(|blob| !self.is_new(&blob.digest));
+        let at_once = if is_first_known {
+            QUESTIONS.max(self.options.jobs)
+        } else {
+            self.options.jobs.max(1)
+        };
+        if !wanted.is_empty() && !self.options.dry_run {
+            let bytes = wanted.iter().map(|blob| blob.size).sum();
+            self.client.progress().event(Event::Start {
+                blobs: wanted.len(),
+                bytes,
             });
         }
-        let absent: Vec<Descriptor> = absent.into_iter().map(|(blob, _)| blob).collect();
-        for blob in &absent {
-            self.check_size(blob)?;
+        let senders = Semaphore::new(self.options.jobs.max(1));
+        let mut transfers = stream::iter(wanted)
+            .map(|blob| self.bring_one(blob, &senders))
+            .buffer_unordered(at_once)
+            .try_filter_map(|transfer| async move { Ok(transfer) })
+            .try_collect::<Vec<Transfer>>()
+            .await?;
+        brought.transfers.append(&mut transfers);
+        Ok(brought)
+    }
+
+    /// `None` where the registry has the blob.
+    async fn bring_one(
+        &self,
+        blob: Descriptor,
+        senders: &Semaphore,
+    ) -> Result<Option<Transfer>, Error> {
+        let session = if self.is_new(&blob.digest) {
+            // Most likely it is not there: an upload is opened while the registry looks.
+            let ask = self.repository.has_blob(&blob.digest);
+            let (is_there, session) = try_join(ask, self.repository.begin_upload()).await?;
+            if is_there {
+                self.repository.cancel_upload(&session).await;
+                self.tell_existing(&blob);
+                return Ok(None);
+            }
+            Some(session)
+        } else {
+            if self.repository.has_blob(&blob.digest).await? {
+                self.tell_existing(&blob);
+                return Ok(None);
+            }
+            None
+        };
+        if self.options.dry_run {
+            return Ok(Some(self.foresee(&blob)));
         }
-        Ok((
-            there.into_iter().map(|(blob, _)| blob.digest).collect(),
-            absent,
-        ))
+        let _turn = senders.acquire().await;
+        self.send_blob(&blob, session).await.map(Some)
+    }
+
+    /// Whether this machine has sent to the repository before, and never this blob to its registry.
+    fn is_new(&self, digest: &Digest) -> bool {
+        let own = self.repository.reference().repository();
+        let may_resume = || {
+            self.client
+                .memory()
+                .begun(self.repository.reference(), digest)
+        };
+        !self.options.dry_run
+            && self.options.mount_from.is_empty()
+            && self.known.has_repository(own)
+            && !self.known.has_blob(digest)
+            && may_resume().is_none()
+    }
+
+    fn tell_existing(&self, blob: &Descriptor) {
+        let (progress, digest, size) = (self.client.progress(), &blob.digest, blob.size);
+        if !self.options.dry_run {
+            progress.event(Event::Blob {
+                digest,
+                offset: size,
+                size,
+            });
+        }
+        let how = Arrival::Existing;
+        progress.event(Event::Done { digest, how });
     }
 
     /// Before anything is sent: a file that has another size than its descriptor says cannot have its digest.
@@ -444,65 +547,21 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// Everything of the image that is not absent was there.
-    fn count_existing(&self, absent: &[Descriptor], report: &mut Report) {
-        let absent: BTreeSet<&Digest> = absent.iter().map(|blob| &blob.digest).collect();
+    /// Everything of the image that was neither sent nor left out was there.
+    fn count(&self, brought: Brought, report: &mut Report) {
+        let mut transfers = brought.transfers;
+        transfers.sort_by(|one, other| one.digest.cmp(&other.digest));
+        let sent: BTreeSet<&Digest> = transfers.iter().map(|it| &it.digest).collect();
         let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
         let existing = all
             .iter()
-            .filter(|blob| !absent.contains(&blob.digest) && !blob.is_foreign());
+            .filter(|blob| !sent.contains(&blob.digest) && !blob.is_foreign());
         for blob in existing {
             report.blobs.existing += 1;
             report.bytes_saved += blob.size;
         }
-    }
-
-    /// What a dry run says of blobs that are absent.
-    fn foresee(&self, absent: &[Descriptor], report: &mut Report) {
-        for blob in absent {
-            let may_mount = !self.mount_sources(&blob.digest).is_empty();
-            let how = if may_mount {
-                How::MountOrUpload
-            } else {
-                How::Uploaded
-            };
-            report.blobs.uploaded += 1;
-            report.bytes_sent += blob.size;
-            let (digest, size) = (blob.digest.clone(), blob.size);
-            report.transfers.push(Transfer {
-                digest,
-                size,
-                how,
-                resumed: 0,
-            });
-        }
-    }
-
-    /// The largest first, so that the last one to finish is short.
-    async fn send_blobs(
-        &mut self,
-        mut absent: Vec<Descriptor>,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        absent.sort_by(|one, other| {
-            other
-                .size
-                .cmp(&one.size)
-                .then_with(|| one.digest.cmp(&other.digest))
-        });
-        let bytes = absent.iter().map(|blob| blob.size).sum();
-        self.client.progress().event(Event::Start {
-            blobs: absent.len(),
-            bytes,
-        });
-        let this = &*self;
-        let mut transfers: Vec<Transfer> = stream::iter(absent)
-            .map(|blob| async move { this.send_blob(&blob).await })
-            .buffer_unordered(self.options.jobs.max(1))
-            .try_collect()
-            .await?;
-        transfers.sort_by(|one, other| one.digest.cmp(&other.digest));
         for transfer in &transfers {
+            report.bytes_saved += transfer.resumed;
             match transfer.how {
                 How::Mounted => {
                     report.blobs.mounted += 1;
@@ -510,18 +569,41 @@ impl<'a> Push<'a> {
                 }
                 _ => report.blobs.uploaded += 1,
             }
-            report.bytes_saved += transfer.resumed;
-            self.known
-                .add(&transfer.digest, self.repository.reference().repository());
+            if self.options.dry_run {
+                report.bytes_sent += transfer.size;
+            }
         }
+        report.blobs.foreign = brought.foreign;
         report.transfers = transfers;
-        Ok(())
     }
 
-    async fn send_blob(&self, descriptor: &Descriptor) -> Result<Transfer, Error> {
+    /// What a dry run says of a blob that is absent.
+    fn foresee(&self, blob: &Descriptor) -> Transfer {
+        let may_mount = !self.mount_sources(&blob.digest).is_empty();
+        Transfer {
+            digest: blob.digest.clone(),
+            size: blob.size,
+            how: if may_mount {
+                How::MountOrUpload
+            } else {
+                How::Uploaded
+            },
+            resumed: 0,
+        }
+    }
+
+    async fn send_blob(
+        &self,
+        descriptor: &Descriptor,
+        opened: Option<Session>,
+    ) -> Result<Transfer, Error> {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let progress = self.client.progress();
-        let Some(session) = self.mount(&digest).await? else {
+        let mounted = match opened {
+            Some(session) => Some(Some(session)),
+            None => self.mount(&digest).await?,
+        };
+        let Some(session) = mounted else {
             progress.event(Event::Blob {
                 digest: &digest,
                 offset: size,
@@ -665,17 +747,16 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// All blobs of the image are in the repository now.
-    fn remember(&mut self, existing: Vec<Digest>) {
+    /// All blobs of the image are in the repository now, and the tags name it.
+    fn remember(&mut self, tags: &[String]) {
         let own = self.repository.reference().repository().to_owned();
         let before = self.client.memory().known(self.repository.reference());
         let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
-        let there = all
-            .into_iter()
-            .filter(|blob| !blob.is_foreign())
-            .map(|blob| blob.digest);
-        for digest in there.chain(existing) {
-            self.known.add(&digest, &own);
+        for blob in all.into_iter().filter(|blob| !blob.is_foreign()) {
+            self.known.add(&blob.digest, &own);
+        }
+        for tag in tags {
+            self.known.set_tag(&own, tag, &self.tree.root.digest);
         }
         if self.known != before {
             self.client

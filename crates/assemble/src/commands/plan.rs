@@ -53,6 +53,7 @@ pub fn run(args: Args) -> Result<()> {
     let nix = Nix {
         store: args.store.clone(),
         extra: Vec::new(),
+        ..Nix::default()
     };
     let durations = durations::default_path().map(|path| Durations::read(&path));
     let durations = durations.transpose()?.unwrap_or_default();

@@ -1,0 +1,317 @@
+//! Documents and signatures that go with an image, and what they say of it afterwards.
+#![allow(missing_docs)]
+
+#[path = "../../registry/tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Registry;
+use serde_json::{Value, json};
+
+/// An ECDSA P-256 key pair that guards nothing: `openssl ecparam -name prime256v1 -genkey`.
+const KEY: &str = include_str!("keys/signer.pem");
+const PUBLIC: &str = include_str!("keys/signer.pub");
+const OTHER_PUBLIC: &str = include_str!("keys/other.pub");
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        for (name, text) in [
+            ("key", KEY),
+            ("key.pub", PUBLIC),
+            ("other.pub", OTHER_PUBLIC),
+        ] {
+            std::fs::write(place.path(name), text).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Exit code and both outputs.
+    fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path())
+            .env("COSIGN_PASSWORD", "secret")
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("DOCKER_CONFIG")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8(text).unwrap(),
+        )
+    }
+
+    fn assemble(&self, arguments: &[&str]) -> String {
+        let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
+        assert_eq!(code, 0, "{arguments:?}: {text}");
+        text
+    }
+
+    fn fails(&self, arguments: &[&str]) -> String {
+        let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
+        assert_ne!(code, 0, "{arguments:?}: {text}");
+        text
+    }
+
+    /// An image whose program has `text`, made of the crate serde in `version`.
+    fn image(&self, name: &str, text: &str, version: &str) -> String {
+        let layer = self.path(&format!("{name}.layer"));
+        let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});
+        let spec = json!({"version": 1, "comment": "app", "sources": [file]});
+        image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
+        let unit = json!({
+            "package": "serde", "version": version, "kind": "lib", "forTarget": true,
+            "source": "registry+https://github.com/rust-lang/crates.io-index", "checksum": "00",
+        });
+        let spec = json!({
+            "version": 1, "name": "app", "references": ["app:1"],
+            "platform": {"os": "linux", "architecture": "amd64"}, "layers": [layer],
+            "inputs": {
+                "description": {"name": "app"},
+                "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
+                "units": {"serde": unit},
+                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "units": ["serde"]}],
+            },
+        });
+        let out = self.path(name);
+        image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+        out.to_str().unwrap().to_owned()
+    }
+}
+
+fn has(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    });
+    if !found {
+        common::skip("attachments", &format!("{program} is not installed"));
+    }
+    found
+}
+
+#[test]
+fn explain_names_what_changed_between_layouts_and_against_a_registry() {
+    need!("explain", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let (old, new) = (
+        place.image("old", "1", "1.0.1"),
+        place.image("new", "2", "1.0.2"),
+    );
+    let said = place.assemble(&["explain", &new, "--against", &old]);
+    assert!(
+        said.contains("dependencies: 1 change\n  ~  serde  1.0.1 -> 1.0.2\n"),
+        "{said}"
+    );
+    assert!(said.contains("other layers: app\n"), "{said}");
+    let target = registry.reference("app:v1").to_string();
+    place.assemble(&["push", &old, "--to", &target, "--attest"]);
+    assert_eq!(
+        place
+            .assemble(&["explain", &new, "--against", &target])
+            .lines()
+            .last(),
+        said.lines().last()
+    );
+    let json = place.assemble(&["explain", &old, "--against", &target, "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (
+            &json["against"]["sameDigest"],
+            &json["against"]["differences"]
+        ),
+        (&json!(true), &json!([]))
+    );
+    let silent = registry.reference("silent:v1").to_string();
+    place.assemble(&["push", &old, "--to", &silent]);
+    assert!(
+        place
+            .fails(&["explain", &new, "--against", &silent])
+            .contains("--attest")
+    );
+}
+
+#[test]
+fn crates_are_known_by_the_bill_of_materials() {
+    need!("crates", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let (old, new) = (
+        place.image("old", "1", "1.0.1"),
+        place.image("new", "2", "1.0.2"),
+    );
+    let target = registry.reference("app:v1").to_string();
+    place.assemble(&["push", &old, "--to", &target, "--attest"]);
+    for image in [&old, &target] {
+        let said = place.assemble(&["inspect", image, "--packages"]);
+        assert!(
+            said.contains("1 crate\n  serde  1.0.1\n"),
+            "{image}: {said}"
+        );
+        let said = place.assemble(&["diff", image, &new]);
+        assert!(
+            said.contains("crates: 1 change\n  ~  serde  1.0.1 -> 1.0.2\n"),
+            "{image}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_signed_is_verified_with_that_key_only() {
+    need!("signatures", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let image = place.image("image", "1", "1.0.1");
+    let target = registry.reference("app:v1").to_string();
+    place.assemble(&["push", &image, "--to", &target]);
+    let verify = |key: &str| ["verify", target.as_str(), "--public-key", key].map(str::to_owned);
+    let run = |key: &str| {
+        place.run(
+            env!("CARGO_BIN_EXE_assemble"),
+            &verify(key).each_ref().map(String::as_str),
+        )
+    };
+    assert_eq!(run("key.pub").0, 1, "nobody has signed it yet");
+    place.assemble(&["sign", &target, "--sign-key", "key"]);
+    let (code, said) = run("key.pub");
+    assert!(code == 0 && said.contains("signed by this key"), "{said}");
+    assert_eq!(run("other.pub").0, 1, "another key");
+    assert!(
+        place
+            .assemble(&["sign", &target, "--sign-key", "key"])
+            .contains("before")
+    );
+    assert!(
+        place
+            .fails(&["verify", &image, "--public-key", "key.pub"])
+            .contains("registries")
+    );
+}
+
+#[test]
+fn a_push_that_is_repeated_attaches_nothing_twice() {
+    need!("attachments", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let image = place.image("image", "1", "1.0.1");
+    let target = registry.reference("app:v1").to_string();
+    let push = [
+        "push",
+        &image,
+        "--to",
+        &target,
+        "--attest",
+        "--sign-key",
+        "key",
+        "--json",
+    ];
+    let first: Value = serde_json::from_str(&place.assemble(&push)).unwrap();
+    assert_eq!(
+        first["images"][0]["manifests"]["uploaded"], 6,
+        "the image, two documents, three signatures"
+    );
+    let again: Value = serde_json::from_str(&place.assemble(&push)).unwrap();
+    let again = &again["images"][0];
+    assert_eq!(
+        (&again["unchanged"], &again["requests"]),
+        (&json!(true), &json!(2)),
+        "{again}"
+    );
+}
+
+#[test]
+fn cosign_and_oras_read_what_is_attached_and_what_cosign_signs_is_verified() {
+    need!("attachments", "docker-registry");
+    if !has("cosign") || !has("oras") {
+        return;
+    }
+    let (registry, place) = (Registry::start(), Place::new());
+    let image = place.image("image", "1", "1.0.1");
+    let target = registry.reference("app:v1").to_string();
+    place.assemble(&[
+        "push",
+        &image,
+        "--to",
+        &target,
+        "--attest",
+        "--sign-key",
+        "key",
+    ]);
+    let flags = [
+        "--key",
+        "key.pub",
+        "--insecure-ignore-tlog=true",
+        "--allow-insecure-registry",
+        &target,
+    ];
+    let checks: [&[&str]; 3] = [
+        &["verify"],
+        &["verify-attestation", "--type", "slsaprovenance1"],
+        &["verify-attestation", "--type", "https://spdx.dev/Document"],
+    ];
+    for check in checks {
+        let (code, said) = place.run("cosign", &[check, &flags].concat());
+        assert_eq!(code, 0, "{check:?}: {said}");
+    }
+    let (_, tree) = place.run("oras", &["discover", "--plain-http", &target]);
+    for kind in [
+        "application/spdx+json",
+        "application/vnd.in-toto+json",
+        "application/vnd.dev.sigstore.bundle.v0.3+json",
+    ] {
+        assert!(tree.contains(kind), "{tree}");
+    }
+    keys_of_cosign_are_read(&place, &registry, &image);
+}
+
+/// cosign's own key, encrypted, signs here; what cosign signs with it is verified here.
+fn keys_of_cosign_are_read(place: &Place, registry: &Registry, image: &str) {
+    let (code, said) = place.run("cosign", &["generate-key-pair"]);
+    assert_eq!(code, 0, "{said}");
+    let ours = registry.reference("ours:v1").to_string();
+    place.assemble(&["push", image, "--to", &ours, "--sign-key", "cosign.key"]);
+    let verify = [
+        "verify",
+        "--key",
+        "cosign.pub",
+        "--insecure-ignore-tlog=true",
+        "--allow-insecure-registry",
+        &ours,
+    ];
+    let (code, said) = place.run("cosign", &verify);
+    assert_eq!(code, 0, "{said}");
+    let theirs = registry.reference("theirs:v1").to_string();
+    place.assemble(&["push", image, "--to", &theirs]);
+    let digest = digest_of(Path::new(image));
+    let by_digest = format!("{}@{digest}", theirs.trim_end_matches(":v1"));
+    let sign = [
+        "sign",
+        "--key",
+        "cosign.key",
+        "--tlog-upload=false",
+        "--use-signing-config=false",
+        "--allow-insecure-registry",
+        "-y",
+        &by_digest,
+    ];
+    let (code, said) = place.run("cosign", &sign);
+    assert_eq!(code, 0, "{said}");
+    place.assemble(&["verify", &theirs, "--public-key", "cosign.pub"]);
+}
+
+fn digest_of(layout: &Path) -> String {
+    let index = std::fs::read(layout.join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    index["manifests"][0]["digest"].as_str().unwrap().to_owned()
+}

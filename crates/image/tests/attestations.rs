@@ -1,0 +1,216 @@
+//! What is written beside an image about what it is made of.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::*;
+use image::attestation::provenance::{Kind, Statement, compare};
+use image::attestation::{self, PROVENANCE, SBOM, spdx};
+use image::layout::Layout;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+fn unit(package: &str, version: &str, more: Value) -> Value {
+    let mut unit = json!({
+        "package": package, "version": version, "source": CRATES_IO, "checksum": "00ff",
+        "license": "MIT/Apache-2.0", "kind": "lib", "forTarget": true,
+        "options": ["opt-level=3"], "settings": ["feature=\"std\"", "has_atomics"],
+    });
+    for (key, value) in more.as_object().unwrap() {
+        unit[key] = value.clone();
+    }
+    unit
+}
+
+/// What an image with one program of three crates is made of.
+fn inputs(workspace: &Path) -> Value {
+    let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": []});
+    let macros = json!({"kind": "proc-macro", "forTarget": false});
+    json!({
+        "description": {"name": "demo", "config": {"user": "app"}},
+        "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
+        "tools": {"image": "0000-image"},
+        "packages": [
+            {"role": "toolchain", "name": "rustc-web", "architecture": "amd64", "version": "1.85.0", "sha256": "aa"},
+            {"role": "image", "name": "base-files", "architecture": "amd64", "version": "12.4+deb12u1", "sha256": "bb"},
+        ],
+        "units": {
+            "app": unit("app", "0.1.0", own),
+            "serde": unit("serde", "1.0.1", json!({})),
+            "macros": unit("macros", "2.0.0", macros),
+        },
+        "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "units": ["app", "serde", "macros"]}],
+        "sources": [{"path": "crates/app", "from": workspace}],
+    })
+}
+
+fn workspace(directory: &Path) -> std::path::PathBuf {
+    let workspace = directory.join("workspace");
+    fs::create_dir_all(workspace.join("src")).unwrap();
+    fs::write(workspace.join("src/main.rs"), "fn main() {}").unwrap();
+    workspace
+}
+
+/// Makes an image of one layer from these inputs, and reads what is beside it.
+fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u8>) {
+    let layer = directory.join("one.layer");
+    if !layer.exists() {
+        make_layer(
+            json!([{"kind": "text", "to": "/usr/bin/app", "text": "x"}]),
+            "gzip",
+            &layer,
+            1,
+        );
+    }
+    let spec = image_spec(&[&layer], json!({"inputs": inputs}));
+    let out = directory.join(name);
+    image::assemble::make(&spec, &out).unwrap();
+    let layout = Layout::open(&out).unwrap();
+    let read = |name| {
+        attestation::read(&layout, &spec.platform, name)
+            .unwrap()
+            .unwrap()
+    };
+    let (sbom, provenance) = (read(SBOM), read(PROVENANCE));
+    (layout, sbom, provenance)
+}
+
+#[test]
+fn the_index_names_the_image_alone_and_the_documents_name_the_image() {
+    let directory = tempdir().unwrap();
+    let inputs = inputs(&workspace(directory.path()));
+    let (layout, sbom, provenance) = make(directory.path(), "a", &inputs);
+    let images = layout.images().unwrap();
+    assert_eq!(images.len(), 1);
+    let digest = &images[0].descriptor.digest;
+    let sbom: spdx::Document = serde_json::from_slice(&sbom).unwrap();
+    assert!(sbom.is_about(digest));
+    assert!(Statement::parse(&provenance).unwrap().is_about(digest));
+    let report = image::verify::verify_layout(&layout, image::verify::Limits::default());
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes_and_other_inputs_the_same_image() {
+    let directory = tempdir().unwrap();
+    let mut inputs = inputs(&workspace(directory.path()));
+    let (one, sbom, provenance) = make(directory.path(), "a", &inputs);
+    let (_, same_sbom, same_provenance) = make(directory.path(), "b", &inputs);
+    assert_eq!((&sbom, &provenance), (&same_sbom, &same_provenance));
+    inputs["build"]["profile"] = json!("dev");
+    let (other, _, changed) = make(directory.path(), "c", &inputs);
+    assert_ne!(provenance, changed);
+    assert_eq!(one.index(), other.index(), "the image is what it was");
+}
+
+#[test]
+fn the_bill_of_materials_says_which_crates_are_in_which_program() {
+    let directory = tempdir().unwrap();
+    let inputs = inputs(&workspace(directory.path()));
+    let (_, bytes, _) = make(directory.path(), "a", &inputs);
+    let sbom: spdx::Document = serde_json::from_slice(&bytes).unwrap();
+    let crates = sbom.crates();
+    let names: Vec<_> = crates["/usr/bin/app"]
+        .iter()
+        .map(|it| (&it.name[..], &it.version[..]))
+        .collect();
+    assert_eq!(
+        names,
+        [("serde", "1.0.1")],
+        "what only ran at build time is not in it"
+    );
+    let text = String::from_utf8(bytes).unwrap();
+    for purl in [
+        "pkg:cargo/serde@1.0.1",
+        "pkg:deb/debian/base-files@12.4%2Bdeb12u1?arch=amd64&distro=debian-12",
+    ] {
+        assert!(text.contains(purl), "{purl}");
+    }
+    assert!(
+        !text.contains("rustc-web"),
+        "the toolchain is not in the image"
+    );
+    assert!(text.contains("MIT OR Apache-2.0"));
+}
+
+#[test]
+fn every_sort_of_change_has_its_name() {
+    let directory = tempdir().unwrap();
+    let workspace = workspace(directory.path());
+    let before = inputs(&workspace);
+    let (_, _, old) = make(directory.path(), "a", &before);
+    let old = Statement::parse(&old).unwrap();
+    assert_eq!(compare(&old, &old), []);
+    let changes: [(&str, Value, Kind, &str); 7] = [
+        (
+            "/description/config/user",
+            json!("root"),
+            Kind::Description,
+            "config.user",
+        ),
+        ("/build/profile", json!("dev"), Kind::Profile, "profile"),
+        (
+            "/packages/0/version",
+            json!("1.86.0"),
+            Kind::Toolchain,
+            "rustc-web",
+        ),
+        (
+            "/packages/1/version",
+            json!("12.5"),
+            Kind::Package,
+            "base-files",
+        ),
+        (
+            "/units/serde/version",
+            json!("1.0.2"),
+            Kind::Dependency,
+            "serde",
+        ),
+        (
+            "/units/serde/settings",
+            json!(["has_atomics"]),
+            Kind::Features,
+            "serde 1.0.1",
+        ),
+        (
+            "/units/serde/options",
+            json!(["opt-level=2"]),
+            Kind::Options,
+            "serde 1.0.1",
+        ),
+    ];
+    for (number, (pointer, value, kind, name)) in changes.into_iter().enumerate() {
+        let mut after = before.clone();
+        *after.pointer_mut(pointer).unwrap() = value;
+        let (_, _, new) = make(directory.path(), &format!("new{number}"), &after);
+        let found = compare(&old, &Statement::parse(&new).unwrap());
+        let found: Vec<_> = found.iter().map(|it| (it.kind, &it.name[..])).collect();
+        assert_eq!(found, [(kind, name)], "{pointer}");
+    }
+    fs::write(workspace.join("src/main.rs"), "fn main() { }").unwrap();
+    let (_, _, new) = make(directory.path(), "source", &before);
+    let found = compare(&old, &Statement::parse(&new).unwrap());
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].kind, &found[0].name[..]),
+        (Kind::Source, "crates/app/src/main.rs")
+    );
+}
+
+#[test]
+fn an_index_over_platforms_keeps_the_documents_of_each() {
+    let directory = tempdir().unwrap();
+    let inputs = inputs(&workspace(directory.path()));
+    let (_, sbom, _) = make(directory.path(), "a", &inputs);
+    let spec = json!({"version": 1, "name": "demo", "layouts": [directory.path().join("a")]});
+    let out = directory.path().join("index");
+    image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    let kept = fs::read(out.join("attestations/linux-amd64/sbom.spdx.json")).unwrap();
+    assert_eq!(kept, sbom);
+}
