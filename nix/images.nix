@@ -55,6 +55,10 @@ let
     extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
   };
   build = workspace.build resolved.build.binaries;
+  # The sets with the libraries of Debian that a binary is linked to.
+  librariesOf =
+    build: debian: binary:
+    builtins.filter debian.has (map (name: "libraries.${name}") (build.linked binary));
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -71,6 +75,7 @@ let
         platforms.${host.platform} = {
           inherit (debian) packagesOf;
           inherit (build) program;
+          libraries = librariesOf build debian;
         };
       };
 in

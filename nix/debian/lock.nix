@@ -31,4 +31,6 @@ assert
 {
   # The .deb files of a set, in the order of the lock.
   inherit packagesOf;
+  # Whether this lock itself has a set.
+  inherit has;
 }
