@@ -7,8 +7,10 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod checkout;
+mod checks;
 mod engine;
 mod images;
+mod init;
 mod nix;
 mod precision;
 mod release;
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(images::trials())
         .chain(workspaces::trials())
+        .chain(checks::trials())
+        .chain(init::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .collect();

@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// An attribute of a workspace's images, as an expression.
-fn attribute(workspace: &Path, path: &str) -> String {
+pub fn attribute(workspace: &Path, path: &str) -> String {
     format!(
         "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; }}).{path}",
         repository().display(),
@@ -68,13 +68,15 @@ fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     Ok(out.join("bin").join(package))
 }
 
-fn ledger() -> Result<PathBuf> {
+/// The workspace `ledger`, with what its locks pin.
+pub fn ledger() -> Result<PathBuf> {
     let workspace = repository().join("tests/workspaces/ledger");
     fetch(&workspace)?;
     Ok(workspace)
 }
 
-fn fetch(workspace: &Path) -> Result<()> {
+/// Brings what the workspace's lock pins.
+pub fn fetch(workspace: &Path) -> Result<()> {
     duct::cmd!(
         assemble(),
         "fetch",
@@ -160,7 +162,7 @@ fn units_are_shared() -> Result<()> {
 }
 
 /// A workspace of one package that depends on itoa, with a build script if one is given.
-fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
+pub fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {
         let path = directory.path().join(file);
