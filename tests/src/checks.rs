@@ -22,7 +22,10 @@ pub fn trials() -> Vec<Trial> {
             an_edit_runs_its_dependents,
         ),
         test("a_test_file_compiles_nothing_else", a_test_file_is_a_leaf),
-        test("dependencies_are_the_units_of_images", dependencies_are_shared),
+        test(
+            "dependencies_are_the_units_of_images",
+            dependencies_are_shared,
+        ),
         test("each_fails_for_its_reason", each_fails),
         test(
             "test_programs_run_on_a_machine_without_rust",
@@ -92,7 +95,10 @@ fn changed(file: &str, text: &str) -> Result<BTreeSet<String>> {
     let old = fs::read_to_string(&path).with_context(|| format!("there is no {file}"))?;
     fs::write(&path, old + text)?;
     let after = test_units(copy.path())?;
-    Ok(after.difference(&before).map(|path| name_of(path)).collect())
+    Ok(after
+        .difference(&before)
+        .map(|path| name_of(path))
+        .collect())
 }
 
 fn expect(found: &BTreeSet<String>, expected: &[&str]) -> Result<()> {
@@ -143,7 +149,10 @@ fn dependencies_are_shared() -> Result<()> {
     );
     let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
     let built: BTreeSet<String> = serde_json::from_str(&text)?;
-    let own: BTreeSet<String> = built.difference(&tested).map(|path| name_of(path)).collect();
+    let own: BTreeSet<String> = built
+        .difference(&tested)
+        .map(|path| name_of(path))
+        .collect();
     ensure!(own.is_empty(), "of the image alone: {own:?}");
     Ok(())
 }
@@ -176,7 +185,11 @@ fn programs_run_elsewhere() -> Result<()> {
     for directory in ["usr/lib", "usr/bin", "tmp", "proc", "dev"] {
         fs::create_dir_all(root.path().join(directory))?;
     }
-    for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64"), ("bin", "usr/bin")] {
+    for (link, target) in [
+        ("lib", "usr/lib"),
+        ("lib64", "usr/lib64"),
+        ("bin", "usr/bin"),
+    ] {
         std::os::unix::fs::symlink(target, root.path().join(link))?;
     }
     for path in ["usr/lib64", "usr/lib/x86_64-linux-gnu", "usr/bin/dash"] {
@@ -184,12 +197,22 @@ fn programs_run_elsewhere() -> Result<()> {
         duct::cmd!("cp", "-rT", toolchain.join(path), to).run()?;
     }
     std::os::unix::fs::symlink("dash", root.path().join("usr/bin/sh"))?;
-    duct::cmd!("tar", "-xf", archive.join("ledger-tests.tar.xz"), "-C", root.path()).run()?;
+    duct::cmd!(
+        "tar",
+        "-xf",
+        archive.join("ledger-tests.tar.xz"),
+        "-C",
+        root.path()
+    )
+    .run()?;
     let said = duct::cmd!("chroot", root.path(), "/usr/bin/sh", "/tests/run")
         .env("PATH", "/usr/sbin:/usr/bin")
         .stderr_to_stdout()
         .read()
         .context("the tests fail elsewhere")?;
-    ensure!(said.contains("the_program_runs ... ok"), "the tests say\n{said}");
+    ensure!(
+        said.contains("the_program_runs ... ok"),
+        "the tests say\n{said}"
+    );
     Ok(())
 }
