@@ -45,8 +45,20 @@ let
     "(cd ${quote unit.cwd} && "
     + (if scratch == null then "" else "mkdir -p ${quote scratch} && ")
     + "${builtins.concatStringsSep " " words}) || failed=1";
+  # What the package's own build script wrote.
+  writtenOf =
+    planned:
+    let
+      script = planned.unit.action.buildScript or null;
+      run = builtins.head planned.dependencies;
+    in
+    if script == null then [ ] else [ "${script}=${tested.units.${run}}/files" ];
   # What archive.sh reads.
-  described = planned: map (place: "program ${place}") (placesOf planned) ++ [ "line ${oneLine (lineOf planned)}" ];
+  described =
+    planned:
+    map (place: "program ${place}") (placesOf planned)
+    ++ map (place: "directory ${place}") (writtenOf planned)
+    ++ [ "line ${oneLine (lineOf planned)}" ];
   # A description of a package may have several lines; no test reads it.
   oneLine = builtins.replaceStrings [ "\n" ] [ " " ];
   archiveOf =

@@ -16,6 +16,12 @@ while read -r key value; do
         cp "${value#*=}" ".$place"
         chmod 755 ".$place"
         ;;
+    directory)
+        place=${value%%=*}
+        mkdir -p ".$place"
+        cp -RT "${value#*=}" ".$place"
+        chmod -R u+w ".$place"
+        ;;
     line) printf '%s\n' "$value" >> tests/run ;;
     *) echo "error: unknown line $key $value" >&2; exit 1 ;;
     esac

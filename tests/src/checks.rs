@@ -139,7 +139,7 @@ fn a_test_file_is_a_leaf() -> Result<()> {
     )
 }
 
-/// Every third-party unit of the image's binary is one of the tests', too.
+/// Every unit of the image's binary is one of the tests', too.
 fn dependencies_are_shared() -> Result<()> {
     let workspace = ledger()?;
     let tested = test_units(&workspace)?;
@@ -173,40 +173,14 @@ fn each_fails() -> Result<()> {
     Ok(())
 }
 
-/// In a root file system with nothing but libc and a shell.
+/// In a root file system with little more than libc, a shell and `env`.
 fn programs_run_elsewhere() -> Result<()> {
     let archive = nix::build(&attribute(&ledger()?, "tests.ledger"))?;
-    let expression = format!(
-        "((builtins.getFlake \"git+file://{}\").lib.partsFor \"x86_64-linux\").toolchain",
-        repository().display()
-    );
-    let toolchain = nix::build(&expression)?;
-    let root = tempfile::tempdir()?;
-    for directory in ["usr/lib", "usr/bin", "tmp", "proc", "dev"] {
-        fs::create_dir_all(root.path().join(directory))?;
-    }
-    for (link, target) in [
-        ("lib", "usr/lib"),
-        ("lib64", "usr/lib64"),
-        ("bin", "usr/bin"),
-    ] {
-        std::os::unix::fs::symlink(target, root.path().join(link))?;
-    }
-    for path in ["usr/lib64", "usr/lib/x86_64-linux-gnu", "usr/bin/dash"] {
-        let to = root.path().join(path);
-        duct::cmd!("cp", "-rT", toolchain.join(path), to).run()?;
-    }
-    std::os::unix::fs::symlink("dash", root.path().join("usr/bin/sh"))?;
-    duct::cmd!(
-        "tar",
-        "-xf",
-        archive.join("ledger-tests.tar.xz"),
-        "-C",
-        root.path()
-    )
-    .run()?;
+    let root = machine_without_rust()?;
+    let archive = archive.join("ledger-tests.tar.xz");
+    duct::cmd!("tar", "-xf", archive, "-C", root.path()).run()?;
     let said = duct::cmd!("chroot", root.path(), "/usr/bin/sh", "/tests/run")
-        .env("PATH", "/usr/sbin:/usr/bin")
+        .env("PATH", "/usr/bin")
         .stderr_to_stdout()
         .read()
         .context("the tests fail elsewhere")?;
@@ -215,4 +189,38 @@ fn programs_run_elsewhere() -> Result<()> {
         "the tests say\n{said}"
     );
     Ok(())
+}
+
+fn machine_without_rust() -> Result<TempDir> {
+    let parts = format!(
+        "(builtins.getFlake \"git+file://{}\").lib.partsFor \"x86_64-linux\"",
+        repository().display()
+    );
+    let runtime = nix::build(&format!("({parts}).runtime"))?;
+    let toolchain = nix::build(&format!("({parts}).toolchain"))?;
+    let root = tempfile::tempdir()?;
+    let at = |path: &str| root.path().join(path);
+    for directory in ["usr/bin", "tmp"] {
+        fs::create_dir_all(at(directory))?;
+    }
+    for directory in ["usr/lib", "usr/lib64"] {
+        duct::cmd!("cp", "-rT", runtime.join(directory), at(directory)).run()?;
+    }
+    duct::cmd!("chmod", "-R", "u+w", root.path()).run()?;
+    for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64")] {
+        std::os::unix::fs::symlink(target, at(link))?;
+    }
+    // What coreutils are linked to beside libc.
+    let libraries = "usr/lib/x86_64-linux-gnu";
+    for library in ["libselinux.so.1", "libpcre2-8.so.0"] {
+        let path = format!("{libraries}/{library}");
+        fs::copy(toolchain.join(&path), at(&path))?;
+    }
+    for (program, name) in [("dash", "sh"), ("env", "env"), ("mkdir", "mkdir")] {
+        fs::copy(
+            toolchain.join("usr/bin").join(program),
+            at("usr/bin").join(name),
+        )?;
+    }
+    Ok(root)
 }
