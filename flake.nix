@@ -57,11 +57,13 @@
           seed-aarch64 = seedCheck "aarch64";
           images = made.${system}.all;
         }
+        # Of the other packages, many tests want the machine's tools: `make test` runs all.
+        // lib.checksOf made.${system} [
+          "plan"
+          "unit"
+        ]
       );
 
-      templates.default = {
-        path = ./nix/templates/service;
-        description = "A workspace with an image for each of its binaries";
-      };
+      templates = import ./nix/templates.nix;
     };
 }

@@ -88,6 +88,7 @@ let
     {
       inherit (built) plan program;
       inherit (packages) packagesOf;
+      libraries = librariesOf built packages;
       inputsOf = import ./image/inputs.nix {
         root = src;
         inherit (workspace) lock;
@@ -104,6 +105,10 @@ let
       };
     };
   platforms = builtins.mapAttrs (_: platformFor) targets;
+  # The sets with the libraries of Debian that a binary is linked to.
+  librariesOf =
+    build: debian: binary:
+    builtins.filter debian.has (map (name: "libraries.${name}") (build.linked binary));
   nativeRoot =
     name: set:
     parts.rootFileSystem {

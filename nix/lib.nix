@@ -33,7 +33,7 @@ let
 
   # The images of a workspace, and the checks of its packages.
   #
-  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, debianLock }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -44,6 +44,7 @@ let
   #   checks       package to { test, clippy, doc, fmt }
   #   tests        package to the programs of its tests, as an archive
   #   checkUnits   { test, clippy, doc }: key to derivation
+  #   debianLock   the lock that it is all made of
   mkImages =
     {
       # The workspace: a path.
@@ -88,6 +89,7 @@ let
       ) build.checks.packages;
       tests = builtins.mapAttrs (package: lazily "${package}-tests") build.checks.archives;
       checkUnits = build.checks.units;
+      debianLock = "${debianLock}";
       all = (partsFor system).links {
         name = "images";
         entries = images;
@@ -136,6 +138,7 @@ let
       evaluation
       checks
       tests
+      debianLock
       ;
   };
 

@@ -1,45 +1,71 @@
 # The programs of a package's tests as an archive that runs on a machine without Rust.
 {
   cell,
-  # The workspace's parsed manifests by directory, and which of them are members.
+  # The workspace: a path, its parsed manifests by directory, and which of them are members.
+  root,
   packages,
   members,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,
-  # A root file system with sh, tar and xz.
+  # Root file systems with sh, tar and xz.
   toolchain,
 }:
 let
   isIn = directory: package: package.origin.kind == "path" && package.origin.path == directory;
+  isRun = planned: planned.unit.action.kind == "run-test";
   runsOf =
     directory:
-    builtins.filter (
-      key:
+    builtins.filter (planned: isIn directory planned.package && isRun planned) (
+      builtins.attrValues tested.planned
+    );
+  quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
+  # Where a program of a run comes from: "PATH=SOURCE".
+  placesOf =
+    { programs, ... }:
+    map (
+      path:
       let
-        inherit (tested.planned.${key}) unit package;
+        key = programs.${path};
       in
-      isIn directory package && unit.action.kind == "run-test"
-    ) (builtins.attrNames tested.planned);
-  # One test as lines of `KEY VALUE...`: archive.sh reads them.
-  described =
-    key:
+      "${path}=${tested.units.${key}}/bin/${tested.planned.${key}.unit.action.target.name}"
+    ) (builtins.attrNames programs);
+  # One run as a line of shell.
+  lineOf =
+    { unit, ... }:
     let
-      inherit (tested.planned.${key}) unit programs;
-      target = program: tested.planned.${program}.unit.action.target.name;
-      placed = path: "program ${path} ${tested.units.${programs.${path}}}/bin/${target programs.${path}}";
-      variable = name: "variable ${name} ${builtins.toJSON unit.env.${name}}";
+      variables = map (name: quote "${name}=${unit.env.${name}}") (builtins.attrNames unit.env);
+      scratch = unit.action.scratch or null;
+      words = [
+        "env"
+      ]
+      ++ variables
+      ++ map quote ([ unit.action.program ] ++ unit.action.args)
+      ++ [ "\"$@\"" ];
     in
-    [
-      "test ${unit.name}"
-      "directory ${unit.cwd}"
-      "start ${unit.action.program}"
-    ]
-    ++ map placed (builtins.attrNames programs);
+    "(cd ${quote unit.cwd} && "
+    + (if scratch == null then "" else "mkdir -p ${quote scratch} && ")
+    + "${builtins.concatStringsSep " " words}) || failed=1";
+  # What the package's own build script wrote.
+  writtenOf =
+    planned:
+    let
+      script = planned.unit.action.buildScript or null;
+      run = builtins.head planned.dependencies;
+    in
+    if script == null then [ ] else [ "${script}=${tested.units.${run}}/files" ];
+  # What archive.sh reads.
+  described =
+    planned:
+    map (place: "program ${place}") (placesOf planned)
+    ++ map (place: "directory ${place}") (writtenOf planned)
+    ++ [ "line ${oneLine (lineOf planned)}" ];
+  # A description of a package may have several lines; no test reads it.
+  oneLine = builtins.replaceStrings [ "\n" ] [ " " ];
   archiveOf =
     directory:
     let
-      inherit (packages.${directory}.package) name;
-      runs = runsOf directory;
+      manifest = packages.${directory};
+      inherit (manifest.package) name;
     in
     {
       inherit name;
@@ -51,7 +77,18 @@ let
         writable = [ "/archive" ];
         attributes = {
           package = name;
-          tests = builtins.concatStringsSep "\n" (builtins.concatMap described runs);
+          directory = "workspace/${directory}";
+          source =
+            import ./source.nix
+              {
+                inherit root;
+                directories = builtins.attrNames packages;
+              }
+              {
+                inherit directory manifest;
+                withTests = true;
+              };
+          tests = builtins.concatStringsSep "\n" (builtins.concatMap described (runsOf directory)) + "\n";
           passAsFile = [ "tests" ];
         };
       };

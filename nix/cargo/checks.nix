@@ -91,5 +91,5 @@ in
     doc = documented.units;
   };
   # The tests' programs, as an archive: package name to derivation.
-  archives = import ./archive.nix { inherit cell packages members tested toolchain; };
+  archives = import ./archive.nix { inherit cell root packages members tested toolchain; };
 }

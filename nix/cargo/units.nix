@@ -5,6 +5,7 @@
 #   units     key to derivation
 #   planned   key to what the plan says of it (crates/plan: `Planned`)
 #   program   { package, bin } to the derivation that holds bin/NAME
+#   linked    { package, bin } to the names of the packages that it is linked from
 { cell, runner }:
 {
   # The plan's derivation (./plan.nix).
@@ -118,6 +119,20 @@ let
   nativeOf =
     { package, ... }:
     if native ? ${package.name} then { ${package.name} = native.${package.name}; } else { };
+  # The packages that a unit's output holds code of. What build scripts and macros are made of stays
+  # behind.
+  linkedBelow = builtins.mapAttrs (
+    _: planned:
+    builtins.foldl' (
+      all: key: if isLibrary data.units.${key}.unit then all // linkedBelow.${key} else all
+    ) { ${planned.package.name} = true; } planned.dependencies
+  ) data.units;
+  isLibrary =
+    unit:
+    builtins.elem (kindOf unit) [
+      "lib"
+      "cdylib"
+    ];
   # Whether it links what the packages below it are linked to, or loads that when it runs.
   links =
     unit:
@@ -161,14 +176,7 @@ let
       // wantsOf planned;
     };
   units = builtins.mapAttrs build data.units;
-in
-{
-  inherit units;
-  # The same as the plan has them: package, entry, dependencies.
-  planned = data.units;
-  inherit (data) programs;
-  # The output of a program's unit: holds bin/NAME.
-  program =
+  keyOf =
     { package, bin }:
     let
       found = builtins.filter (p: p.package == package && p.name == bin && p.kind == "bin") data.programs;
@@ -176,5 +184,13 @@ in
     if found == [ ] then
       throw "the workspace has no binary \"${bin}\" in the package \"${package}\""
     else
-      units.${(builtins.head found).unit};
+      (builtins.head found).unit;
+in
+{
+  inherit units;
+  planned = data.units;
+  inherit (data) programs;
+  # The output of a program's unit: holds bin/NAME.
+  program = binary: units.${keyOf binary};
+  linked = binary: builtins.attrNames linkedBelow.${keyOf binary};
 }

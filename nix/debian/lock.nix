@@ -51,4 +51,6 @@ assert
       fallback.entriesOf set
     else
       [ ];
+  # Whether this lock itself has a set.
+  inherit has;
 }

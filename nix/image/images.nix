@@ -8,8 +8,8 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, program, inputsOf }: where packages and
-  # binaries of that platform come from, and what they are made of (./inputs.nix).
+  # Platform (such as "linux/amd64") to { packagesOf, program, libraries, inputsOf }: where packages and binaries of that
+  # platform come from, the sets with the libraries that a binary is linked to, and what all is made of (./inputs.nix).
   platforms,
 }:
 let
@@ -20,12 +20,14 @@ let
       or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
 
   isPackages = item: item.kind == "packages";
+  # Nothing is below a set that goes beyond none.
+  isBase = item: description.debian.sets ? ${item.set} && (description.debian.sets.${item.set}.beyond or null) == null;
   packagesBelow =
     image: item: provider:
     let
       others = builtins.filter (other: isPackages other && other.name != item.name) image.layers;
     in
-    if (description.debian.sets.${item.set}.beyond or null) == null then
+    if isBase item then
       [ ]
     else
       builtins.concatMap (other: provider.packagesOf other.set) others;
@@ -44,7 +46,7 @@ let
       }
     ]
     ++ (
-      if (description.debian.sets.${item.set}.beyond or null) == null then
+      if isBase item then
         [
           {
             kind = "ca-certificates";
@@ -78,6 +80,29 @@ let
       };
     };
 
+  # The described layers, and above those with packages one with the libraries that the binaries need,
+  # if they need any. Over somebody else's base there is no telling which are there.
+  layersOf =
+    image: platform:
+    let
+      provider = providerOf platform;
+      isBinary = entry: entry.type == "binary";
+      entries = builtins.concatMap (item: item.entries or [ ]) image.layers;
+      sets = builtins.concatMap (entry: provider.libraries { inherit (entry) package bin; }) (
+        builtins.filter isBinary entries
+      );
+      packages = builtins.filter isPackages image.layers;
+      libraries = map (set: {
+        name = set;
+        kind = "packages";
+        inherit set;
+      }) (builtins.attrNames (builtins.listToAttrs (map (name: { inherit name; value = null; }) sets)));
+    in
+    if packages == [ ] then
+      image.layers
+    else
+      packages ++ libraries ++ builtins.filter (item: !(isPackages item)) image.layers;
+
   baseOf =
     image:
     if image.base.kind == "layout" then
@@ -90,6 +115,11 @@ let
   # The layout of an image for one platform.
   layoutOf =
     image: platform:
+    let
+      whole = image // {
+        layers = layersOf image platform;
+      };
+    in
     make {
       name = "${image.name}-image";
       command = "assemble";
@@ -97,9 +127,9 @@ let
         inherit (image) name config;
         references = map (tag: "${image.name}:${tag}") image.tags;
         inherit platform;
-        layers = map (layerOf image platform) image.layers;
+        layers = map (layerOf whole platform) whole.layers;
         inputs = (providerOf platform).inputsOf {
-          inherit image;
+          image = whole;
           layoutOf = name: layoutOf description.images.${name} platform;
         };
       };

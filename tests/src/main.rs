@@ -8,9 +8,11 @@ use std::process::ExitCode;
 
 mod cache;
 mod checkout;
+mod checks;
 mod engine;
 mod flake;
 mod images;
+mod init;
 mod nix;
 mod platforms;
 mod precision;
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         .chain(images::trials())
         .chain(workspaces::trials())
         .chain(platforms::trials())
+        .chain(checks::trials())
+        .chain(init::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())

@@ -58,6 +58,12 @@ pub fn build(expression: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(out))
 }
 
+/// Builds everything in the list that an expression gives.
+pub fn build_all(expression: &str) -> Result<()> {
+    let arguments = ["build", "--impure", "--no-link", "--expr", expression];
+    nix(&arguments).map(|_| ())
+}
+
 /// Evaluates an expression in which `flake` is the flake of a directory.
 pub fn evaluate<T: DeserializeOwned>(directory: &Path, expression: &str) -> Result<T> {
     let text = nix(&[

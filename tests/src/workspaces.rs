@@ -71,7 +71,8 @@ fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     Ok(out.join("bin").join(package))
 }
 
-fn ledger() -> Result<PathBuf> {
+/// The workspace `ledger`, with what its locks pin.
+pub fn ledger() -> Result<PathBuf> {
     let workspace = repository().join("tests/workspaces/ledger");
     fetch(&workspace, &repository().join("debian.lock"))?;
     Ok(workspace)
@@ -200,7 +201,7 @@ fn units_are_shared() -> Result<()> {
 }
 
 /// A workspace of one package that depends on itoa, with a build script if one is given.
-fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
+pub fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {
         let path = directory.path().join(file);

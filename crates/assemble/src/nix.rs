@@ -166,23 +166,3 @@ mod tests {
         assert!(in_order(built(), &["app-image", "other-image"].map(str::to_owned)).is_err());
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_come_in_the_order_of_what_was_asked_for() {
-        let path = |name: &str| PathBuf::from(format!("/nix/store/0123456789-{name}"));
-        let asked = ["gateway-image", "cluster-image"].map(str::to_owned);
-        let printed = vec![path("cluster-image"), path("gateway-image")];
-        let sorted = vec![path("gateway-image"), path("cluster-image")];
-        assert_eq!(in_order(printed, &asked), sorted);
-        let other = vec![path("b"), path("a")];
-        assert_eq!(
-            in_order(other.clone(), &asked),
-            other,
-            "names that say nothing"
-        );
-    }
-}

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::index::{MultiArch, Package};
 use crate::lock::{self, Lock, Suite};
 use crate::relation::{
-    Alternatives, Qualifier, Relation, RelationError, display_alternatives, parse_groups,
+    Alternatives, Operator, Qualifier, Relation, RelationError, display_alternatives, parse_groups,
     parse_list,
 };
 use crate::version::Version;
@@ -152,6 +152,31 @@ impl Universe {
             omits.insert(&request.name, omit);
         }
         Ok(self.to_lock(requests, &chosen, snapshot))
+    }
+
+    /// The libraries that programs need which are compiled with `packages`: what those depend on in
+    /// their own version, as Debian's development packages do on the library that they are for.
+    ///
+    /// # Errors
+    /// If a dependency is malformed.
+    pub fn libraries_of(&self, packages: &[String]) -> Result<Vec<String>, RelationError> {
+        let mut libraries = BTreeSet::new();
+        for wanted in packages {
+            let name = Relation::parse(wanted)?.name;
+            let newest = self.by_name.get(&name).and_then(|ids| ids.first());
+            let Some(package) = newest.map(|id| &self.packages[*id]) else {
+                continue;
+            };
+            for group in parse_groups(&package.depends)? {
+                let [only] = &group[..] else { continue };
+                let is_own =
+                    matches!(&only.version, Some((Operator::Equal, v)) if *v == package.version);
+                if is_own && !only.name.ends_with("-dev") {
+                    libraries.insert(only.name.clone());
+                }
+            }
+        }
+        Ok(libraries.into_iter().collect())
     }
 
     fn to_lock(

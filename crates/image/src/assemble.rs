@@ -34,6 +34,9 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
     check_programs(&spec.config, &paths)?;
+    for layer in &layers {
+        paths.check_libraries(layer)?;
+    }
 
     let mut writer = LayoutWriter::create(out)?;
     let mut descriptors = Vec::new();

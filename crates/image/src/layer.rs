@@ -7,6 +7,7 @@
 
 mod chart;
 mod debian;
+mod elf;
 mod forbidden;
 mod plain;
 mod spool;

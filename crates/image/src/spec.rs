@@ -441,6 +441,9 @@ pub struct EntryRecord {
     /// The target of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// The libraries that a program says it is linked to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<String>,
     /// Which source gave it.
     pub origin: String,
     /// Whether it is a directory that nobody asked for, only something below it.

@@ -272,7 +272,9 @@ fn crates_are_read_from_executables() {
     let directory = tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("main.c"), "int main(void) { return 0; }").unwrap();
+    // The image has no libc.
     run(Command::new("cc")
+        .arg("-static")
         .arg(path("main.c"))
         .arg("-o")
         .arg(path("plain")));

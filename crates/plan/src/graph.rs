@@ -443,8 +443,9 @@ impl<'a> Node<'a> {
             env.remove("LD_LIBRARY_PATH");
         }
         if self.tool() != "clippy-driver" {
-            // Lints are settled by what they are for: dependencies are the same units without.
+            // Only lints ask for these. Without them a unit is the same whatever it is built for.
             env.remove("CLIPPY_ARGS");
+            env.remove("CARGO_PRIMARY_PACKAGE");
         }
         env.retain(|name, _| !self.is_metadata(name));
         for (name, program) in [("RUSTC", "rustc"), ("RUSTDOC", "rustdoc")] {

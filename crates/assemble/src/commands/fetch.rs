@@ -13,13 +13,14 @@ use debian::lock::Lock;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use self::crates::{Crate, Pinned};
+use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
 use self::store::Store;
 use super::lock::parse_mirror;
 
 mod crates;
 pub mod debs;
+mod git;
 pub mod store;
 
 /// Downloads through cargo and apt what the locks pin, into the Nix store
@@ -55,7 +56,7 @@ struct Report {
     packages: Counts,
     /// Files that were not to be had, each with the reason.
     missing: Vec<Missing>,
-    /// Packages from git repositories, which Nix fetches by itself.
+    /// Packages from git repositories.
     git: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ struct Missing {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
-    let lock = Lock::load(&args.lock)
+    let lock = Lock::load(&lock_path(&args.lock)?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
     let pinned = crates::read(&args.cargo_lock, &store)?;
@@ -93,7 +94,7 @@ pub fn run(args: Args) -> Result<()> {
         .collect();
 
     let mut report = Report {
-        git: pinned.git.clone(),
+        git: pinned.git.iter().map(|each| each.package.clone()).collect(),
         ..Report::default()
     };
     report.crates = Counts::of(pinned.crates.len(), wanted_crates.len());
@@ -109,7 +110,25 @@ pub fn run(args: Args) -> Result<()> {
         packages
     })?;
     report.packages.added -= report.missing.len();
+    let failed = fetch_git(&pinned.git, args.store.as_deref());
+    report.missing.extend(failed);
     print(&args, &report, &lock)
+}
+
+/// A workspace without a lock of its own builds with Crateyard's, which its flake knows.
+fn lock_path(lock: &Path) -> Result<PathBuf> {
+    let workspace = lock.parent().unwrap_or(Path::new(""));
+    if lock.exists() || !workspace.join("flake.nix").exists() {
+        return Ok(lock.to_owned());
+    }
+    let flake = if workspace.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        workspace
+    };
+    git::evaluate(&[&format!("{}#debianLock", flake.display())], None)
+        .map(PathBuf::from)
+        .context("the flake does not tell which debian.lock it uses")
 }
 
 fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {
@@ -153,6 +172,25 @@ fn fetch_debs(
     Ok(missing
         .map(|(file, reason)| Missing { file, reason })
         .collect())
+}
+
+/// Fetches each commit once; what can't be fetched is told with its reason.
+fn fetch_git(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
+    let mut fetched: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for each in packages {
+        let reason = fetched.entry(&each.source).or_insert_with(|| {
+            let result = git::fetch(&each.source, store);
+            result.err().map(|error| format!("{error:#}"))
+        });
+        if let Some(reason) = reason {
+            missing.push(Missing {
+                file: each.package.clone(),
+                reason: reason.clone(),
+            });
+        }
+    }
+    missing
 }
 
 fn apt_directory() -> Result<tempfile::TempDir> {
@@ -211,17 +249,18 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         }
     }
     warn_of(&report.missing);
-    if !report.missing.is_empty() {
+    let packages = report.missing.iter().filter(|m| m.file.ends_with(".deb"));
+    let packages = packages.count();
+    if packages > 0 {
         eprintln!(
-            "note: {} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
+            "note: {packages} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
              versions are pinned by: assemble lock",
-            report.missing.len(),
             lock.snapshot
         );
     }
     if !report.git.is_empty() && !args.json {
         println!(
-            "git       {:>5}  not fetched here: {}",
+            "git       {:>5}  {}",
             report.git.len(),
             report.git.join(", ")
         );

@@ -14,6 +14,9 @@ use description::{Description, LockedPackage};
 /// release file carries.
 const HOURS_TO_SNAPSHOT: i64 = 24;
 
+/// The set that images stand on by default.
+const BASE: &str = "base";
+
 /// Resolves the sets of Debian packages in images.toml and pins them in debian.lock
 #[derive(clap::Args)]
 pub struct Args {
@@ -60,7 +63,7 @@ pub fn run(args: Args) -> Result<()> {
         .map(|name| suite(name))
         .collect();
     let requests = requests(&description)?;
-    let lock = resolve(&args, &suites, &requests)?;
+    let lock = resolve(&args, &suites, requests)?;
     let text = lock.to_text();
     let old = std::fs::read_to_string(&args.lock).unwrap_or_default();
     if args.check {
@@ -135,7 +138,7 @@ fn requests(description: &Description) -> Result<Vec<SetRequest>> {
     Ok(requests)
 }
 
-fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Lock> {
+fn resolve(args: &Args, suites: &[Suite], mut requests: Vec<SetRequest>) -> Result<Lock> {
     let mut mirrors = Mirrors::default();
     if suites.iter().any(|suite| {
         !args
@@ -149,7 +152,7 @@ fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Loc
         mirrors.set(archive, url);
     }
     let mut architectures = BTreeSet::new();
-    for request in requests {
+    for request in &requests {
         architectures.extend(request.needed_architectures()?);
     }
     let architectures: Vec<String> = architectures.into_iter().collect();
@@ -161,8 +164,38 @@ fn resolve(args: &Args, suites: &[Suite], requests: &[SetRequest]) -> Result<Loc
     };
     let indexes = apt::read_indexes(&mirrors, &options)?;
     let universe = Universe::new(suites.to_vec(), indexes.packages)?;
+    let libraries = libraries(&requests, &universe)?;
+    requests.extend(libraries);
     let snapshot = indexes.date.plus_hours(HOURS_TO_SNAPSHOT).timestamp();
-    Ok(universe.lock(requests, &snapshot)?)
+    Ok(universe.lock(&requests, &snapshot)?)
+}
+
+/// For each set that a crate compiles with, `crates.NAME`, the set `libraries.NAME`: what programs that
+/// link the crate need in an image.
+fn libraries(requests: &[SetRequest], universe: &Universe) -> Result<Vec<SetRequest>> {
+    let base = requests.iter().find(|request| request.name == BASE);
+    let mut libraries = Vec::new();
+    for request in requests {
+        let Some(name) = request.name.strip_prefix("crates.") else {
+            continue;
+        };
+        let roots = universe.libraries_of(&request.roots)?;
+        if roots.is_empty() {
+            continue;
+        }
+        // What the base has for no architecture can't be gone beyond.
+        let covers = |base: &&SetRequest| {
+            let mut wanted = request.architectures.iter();
+            wanted.all(|architecture| base.architectures.contains(architecture))
+        };
+        libraries.push(SetRequest {
+            name: format!("libraries.{name}"),
+            roots,
+            beyond: base.filter(covers).map(|base| base.name.clone()),
+            ..request.clone()
+        });
+    }
+    Ok(libraries)
 }
 
 fn first_difference(old: &str, new: &str) -> String {

@@ -66,6 +66,24 @@ impl Paths {
         }
     }
 
+    /// Checks that the libraries which a layer's programs are linked to are in the image. Where the
+    /// loader looks is the image's affair: a file of the name anywhere will do.
+    pub(super) fn check_libraries(&self, layer: &Layer) -> Result<()> {
+        for entry in &layer.entries.entries {
+            for library in &entry.libraries {
+                let suffix = format!("/{library}");
+                if !self.0.keys().any(|path| path.ends_with(&suffix)) {
+                    let problem = format!(
+                        "/{} is linked to {library}, which is in no layer",
+                        entry.path
+                    );
+                    return Err(Error::spec(layer.title(), problem, remedy(library)));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What stands at a path when links are followed.
     fn resolve(&self, path: &str) -> Option<&Below> {
         let mut rest: Vec<String> = reversed_components(path);
@@ -94,6 +112,25 @@ impl Paths {
         }
         self.0.get(&so_far.join("/"))
     }
+}
+
+/// Debian's rule for the names of packages with libraries: the library's own and its version.
+/// <https://www.debian.org/doc/debian-policy/ch-sharedlibs.html#run-time-shared-libraries>
+fn remedy(library: &str) -> String {
+    let general =
+        "add the Debian package that has it to the image's packages and run `assemble lock`";
+    let Some((name, version)) = library.split_once(".so.") else {
+        return general.to_owned();
+    };
+    let dash = if name.ends_with(|c: char| c.is_ascii_digit()) {
+        "-"
+    } else {
+        ""
+    };
+    let package = format!("{name}{dash}{version}")
+        .to_lowercase()
+        .replace('_', "-");
+    format!("{general}; by Debian's rule it is called {package}")
 }
 
 fn reversed_components(path: &str) -> Vec<String> {

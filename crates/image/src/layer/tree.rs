@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::elf;
 use super::spool::Spool;
 use crate::spec::{EntryKind, EntryRecord, Mode};
 use crate::tar;
@@ -260,9 +261,19 @@ fn record(path: &str, node: &Node) -> EntryRecord {
         uid: node.uid,
         gid: node.gid,
         target,
+        libraries: libraries(node),
         origin: node.origin.to_string(),
         implied: node.standing == Standing::Implied,
         supersedes: node.supersedes,
+    }
+}
+
+/// What a program that was asked for by itself is linked to. What lies in a copied directory may be
+/// for another place than this image, and packages name their dependencies.
+fn libraries(node: &Node) -> Vec<String> {
+    match (&node.body, node.standing) {
+        (Body::File(Content::File { path, .. }), Standing::Declared) => elf::libraries(path),
+        _ => Vec::new(),
     }
 }
 

@@ -15,8 +15,8 @@ use super::store::{Store, sha256_of};
 pub struct Pinned {
     /// Crates from registries.
     pub crates: Vec<Crate>,
-    /// `NAME VERSION` of the packages from git repositories.
-    pub git: Vec<String>,
+    /// Packages from git repositories.
+    pub git: Vec<Git>,
 }
 
 /// A `.crate` file.
@@ -27,6 +27,14 @@ pub struct Crate {
     pub sha256: String,
     /// Its path in the store.
     pub path: String,
+}
+
+/// A package from a git repository.
+pub struct Git {
+    /// `NAME VERSION`.
+    pub package: String,
+    /// The repository and the commit, as `Cargo.lock` has them.
+    pub source: String,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +69,10 @@ pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
                 let path = store.path_of(&file, &sha256);
                 pinned.crates.push(Crate { file, sha256, path });
             }
-            None if source.starts_with("git+") => pinned.git.push(format!("{name} {version}")),
+            None if source.starts_with("git+") => pinned.git.push(Git {
+                package: format!("{name} {version}"),
+                source,
+            }),
             None => bail!(
                 "{}: {name} {version} from {source} has no checksum; write the lock anew with: cargo update -p {name}",
                 lock.display()

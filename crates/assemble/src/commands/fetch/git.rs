@@ -1,0 +1,89 @@
+//! The git repositories that `Cargo.lock` pins, as Nix fetches them: with git, and with git's own
+//! configuration and credentials.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+/// Has Nix fetch the commit of a source of `Cargo.lock`, as `nix/cargo/git.nix` is going to ask for it.
+///
+/// # Errors
+/// When the source is malformed, or git can't fetch it.
+pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
+    let arguments = nix_string(&arguments(source)?.to_string());
+    let expression = format!("(builtins.fetchGit (builtins.fromJSON {arguments})).outPath");
+    evaluate(&["--impure", "--expr", &expression], store).map(|_| ())
+}
+
+/// What `nix eval --raw` prints.
+///
+/// # Errors
+/// When Nix is not installed or the evaluation fails.
+pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
+    let mut command = Command::new("nix");
+    command.args(["eval", "--raw"]).args(arguments);
+    if let Some(store) = store {
+        command.args(["--store", store]);
+    }
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let output = command
+        .env(
+            "NIX_CONFIG",
+            format!("extra-experimental-features = nix-command flakes\n{own}"),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .context("nix cannot be started; install Nix first: apt-get install nix-bin")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty());
+        bail!("{}", last.unwrap_or("nix failed").trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What `builtins.fetchGit` is given for a source such as `git+URL?branch=NAME#COMMIT`.
+fn arguments(source: &str) -> Result<serde_json::Value> {
+    let wrong = || format!("{source:?} is no git source with a commit");
+    let (url, commit) = source
+        .strip_prefix("git+")
+        .and_then(|rest| rest.split_once('#'))
+        .with_context(wrong)?;
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut arguments = json!({ "url": url, "rev": commit, "submodules": true });
+    match query.split_once('=') {
+        Some(("branch", branch)) => arguments["ref"] = branch.into(),
+        Some(("tag", tag)) => arguments["ref"] = format!("refs/tags/{tag}").into(),
+        _ => arguments["allRefs"] = true.into(),
+    }
+    Ok(arguments)
+}
+
+/// A text as a string of the Nix language.
+fn nix_string(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_those_of_the_lock() {
+        let commit = "0123456789012345678901234567890123456789";
+        let of =
+            |query: &str| arguments(&format!("git+https://git.example/a{query}#{commit}")).unwrap();
+        assert_eq!(of("?branch=main")["ref"], "main");
+        assert_eq!(of("?tag=v1")["ref"], "refs/tags/v1");
+        assert_eq!(of("")["allRefs"], true);
+        assert_eq!(of("?rev=0123456")["rev"], commit);
+        assert!(arguments("registry+https://index.example").is_err());
+    }
+
+    #[test]
+    fn nothing_in_a_string_is_evaluated() {
+        assert_eq!(nix_string("a\"${b}\\"), "\"a\\\"\\${b}\\\\\"");
+    }
+}

@@ -1,0 +1,226 @@
+//! Tests, lints, documentation and formatting as units.
+
+use crate::checkout::repository;
+use crate::nix::{self, name_of};
+use crate::trial::trial;
+use crate::workspaces::{attribute, ledger, small};
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let test = |name, run| trial(format!("checks::{name}"), run);
+    vec![
+        test("all_of_another_workspace_pass", ledger_is_checked),
+        test("their_names_need_no_plan", names_need_no_plan),
+        test(
+            "an_edit_runs_again_what_depends_on_it",
+            an_edit_runs_its_dependents,
+        ),
+        test("a_test_file_compiles_nothing_else", a_test_file_is_a_leaf),
+        test(
+            "dependencies_are_the_units_of_images",
+            dependencies_are_shared,
+        ),
+        test("each_fails_for_its_reason", each_fails),
+        test(
+            "test_programs_run_on_a_machine_without_rust",
+            programs_run_elsewhere,
+        ),
+    ]
+}
+
+fn ledger_is_checked() -> Result<()> {
+    let workspace = ledger()?;
+    let checks = attribute(&workspace, "checks");
+    nix::build_all(&format!(
+        "builtins.concatMap builtins.attrValues (builtins.attrValues ({checks}))"
+    ))?;
+    Ok(())
+}
+
+fn names_need_no_plan() -> Result<()> {
+    let expression = format!(
+        "builtins.mapAttrs (_: builtins.mapAttrs (_: check: check.name)) ({})",
+        attribute(&ledger()?, "checks")
+    );
+    let text = nix::nix(&[
+        "eval",
+        "--impure",
+        "--json",
+        "--option",
+        "allow-import-from-derivation",
+        "false",
+        "--expr",
+        &expression,
+    ])?;
+    let names: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text)?;
+    let packages: Vec<&str> = names.keys().map(String::as_str).collect();
+    // What `[patch]` brings is no member.
+    ensure!(
+        packages == ["checksum-sys", "ledger", "table", "table-derive"],
+        "checked are {packages:?}"
+    );
+    ensure!(names["table"]["fmt"] == "table-fmt", "{names:?}");
+    Ok(())
+}
+
+/// A copy of the workspace `ledger` to edit.
+fn copy_of_ledger() -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", ledger()?, copy.path()).run()?;
+    Ok(copy)
+}
+
+/// The derivations of `cargo test`'s units.
+fn test_units(workspace: &Path) -> Result<BTreeSet<String>> {
+    let expression = format!(
+        "map (unit: unit.drvPath) (builtins.attrValues ({}))",
+        attribute(workspace, "checkUnits.test")
+    );
+    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The names of the units that an edit of a file changes.
+fn changed(file: &str, text: &str) -> Result<BTreeSet<String>> {
+    let copy = copy_of_ledger()?;
+    let before = test_units(copy.path())?;
+    ensure!(before.len() > 30, "only {} units", before.len());
+    let path = copy.path().join(file);
+    let old = fs::read_to_string(&path).with_context(|| format!("there is no {file}"))?;
+    fs::write(&path, old + text)?;
+    let after = test_units(copy.path())?;
+    Ok(after
+        .difference(&before)
+        .map(|path| name_of(path))
+        .collect())
+}
+
+fn expect(found: &BTreeSet<String>, expected: &[&str]) -> Result<()> {
+    let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+    ensure!(*found == expected, "expected {expected:?}, found {found:?}");
+    Ok(())
+}
+
+fn an_edit_runs_its_dependents() -> Result<()> {
+    let found = changed("table/src/lib.rs", "\n// edited\n")?;
+    expect(
+        &found,
+        &[
+            "table-1.4.2",
+            "table-1.4.2-test",
+            "table-1.4.2-run-table",
+            "table-1.4.2-test-doc",
+            "ledger-1.4.2-bin-ledger",
+            "ledger-1.4.2-test-bin-ledger",
+            "ledger-1.4.2-run-ledger",
+            "ledger-1.4.2-test-program",
+            "ledger-1.4.2-run-program",
+        ],
+    )
+}
+
+fn a_test_file_is_a_leaf() -> Result<()> {
+    let found = changed("ledger/tests/program.rs", "\n// edited\n")?;
+    expect(
+        &found,
+        &[
+            // Unit tests may read the files of tests.
+            "ledger-1.4.2-test-bin-ledger",
+            "ledger-1.4.2-run-ledger",
+            "ledger-1.4.2-test-program",
+            "ledger-1.4.2-run-program",
+        ],
+    )
+}
+
+/// Every unit of the image's binary is one of the tests', too.
+fn dependencies_are_shared() -> Result<()> {
+    let workspace = ledger()?;
+    let tested = test_units(&workspace)?;
+    let expression = format!(
+        "map (unit: unit.drvPath) (builtins.attrValues ({}))",
+        attribute(&workspace, "units")
+    );
+    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
+    let built: BTreeSet<String> = serde_json::from_str(&text)?;
+    let own: BTreeSet<String> = built
+        .difference(&tested)
+        .map(|path| name_of(path))
+        .collect();
+    ensure!(own.is_empty(), "of the image alone: {own:?}");
+    Ok(())
+}
+
+fn each_fails() -> Result<()> {
+    let main = "fn main() {}\n#[test]\nfn sums() {assert_eq!(1 + 1, 3, \"sums are wrong\"); let unused = 1; }\n";
+    let workspace = small("faulty", main, "")?;
+    let reasons = [
+        ("test", "sums are wrong"),
+        ("clippy", "unused variable"),
+        ("fmt", "run: cargo fmt --package faulty"),
+    ];
+    for (kind, reason) in reasons {
+        let check = attribute(workspace.path(), &format!("checks.faulty.{kind}"));
+        let said = nix::nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", &check])?;
+        ensure!(said.contains(reason), "{kind} says\n{said}");
+    }
+    Ok(())
+}
+
+/// In a root file system with little more than libc, a shell and `env`.
+fn programs_run_elsewhere() -> Result<()> {
+    let archive = nix::build(&attribute(&ledger()?, "tests.ledger"))?;
+    let root = machine_without_rust()?;
+    let archive = archive.join("ledger-tests.tar.xz");
+    duct::cmd!("tar", "-xf", archive, "-C", root.path()).run()?;
+    let said = duct::cmd!("chroot", root.path(), "/usr/bin/sh", "/tests/run")
+        .env("PATH", "/usr/bin")
+        .stderr_to_stdout()
+        .read()
+        .context("the tests fail elsewhere")?;
+    ensure!(
+        said.contains("the_program_runs ... ok"),
+        "the tests say\n{said}"
+    );
+    Ok(())
+}
+
+fn machine_without_rust() -> Result<TempDir> {
+    let parts = format!(
+        "(builtins.getFlake \"git+file://{}\").lib.partsFor \"x86_64-linux\"",
+        repository().display()
+    );
+    let runtime = nix::build(&format!("({parts}).runtime"))?;
+    let toolchain = nix::build(&format!("({parts}).toolchain"))?;
+    let root = tempfile::tempdir()?;
+    let at = |path: &str| root.path().join(path);
+    for directory in ["usr/bin", "tmp"] {
+        fs::create_dir_all(at(directory))?;
+    }
+    for directory in ["usr/lib", "usr/lib64"] {
+        duct::cmd!("cp", "-rT", runtime.join(directory), at(directory)).run()?;
+    }
+    duct::cmd!("chmod", "-R", "u+w", root.path()).run()?;
+    for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64")] {
+        std::os::unix::fs::symlink(target, at(link))?;
+    }
+    // What coreutils are linked to beside libc.
+    let libraries = "usr/lib/x86_64-linux-gnu";
+    for library in ["libselinux.so.1", "libpcre2-8.so.0"] {
+        let path = format!("{libraries}/{library}");
+        fs::copy(toolchain.join(&path), at(&path))?;
+    }
+    for (program, name) in [("dash", "sh"), ("env", "env"), ("mkdir", "mkdir")] {
+        fs::copy(
+            toolchain.join("usr/bin").join(program),
+            at("usr/bin").join(name),
+        )?;
+    }
+    Ok(root)
+}
