@@ -194,6 +194,9 @@ impl<'a> Runner<'a> {
     }
 
     fn build_with_nix(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
+        if scenario == Scenario::LeafBump {
+            nix::fetch(self.trial, &self.debian_lock)?;
+        }
         if scenario != Scenario::FreshRunner {
             return nix::build(self.trial, names, None);
         }
