@@ -15,6 +15,8 @@ mod release;
 mod reproducible;
 mod trial;
 mod versions;
+mod ways;
+mod workflows;
 mod workspaces;
 
 fn main() -> ExitCode {
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         .chain(workspaces::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
+        .chain(ways::trials())
+        .chain(workflows::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
