@@ -62,6 +62,7 @@ pub fn run(args: Args) -> Result<()> {
         workspace: &args.workspace,
         debian_lock: args.debian_lock.as_deref(),
         images: &names,
+        vendor: None,
     };
     let paths = match args.engine {
         Engine::Nix => build_by_nix(&request, args.store.as_deref(), &args.nix)?,

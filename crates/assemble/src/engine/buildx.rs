@@ -51,6 +51,7 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     let context = clean_context(&workspace, &kept)?;
     let bake = Bake {
         workspace: &workspace,
+        vendor: request.vendor,
         context: context.as_deref(),
         destination: destination.path(),
         bundle: &bundle,
@@ -183,6 +184,7 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     let context = clean_context(&workspace, &kept)?;
     let bake = Bake {
         workspace: &workspace,
+        vendor: request.vendor,
         context: context.as_deref(),
         destination: &bundle,
         bundle: &bundle,
@@ -216,6 +218,7 @@ pub fn prune() -> Result<()> {
 /// How bake is called.
 struct Bake<'a> {
     workspace: &'a Path,
+    vendor: Option<&'a Path>,
     /// What is built, in place of the workspace.
     context: Option<&'a Path>,
     destination: &'a Path,
@@ -252,6 +255,9 @@ impl Bake<'_> {
             .stdin(Stdio::null());
         if let Some(context) = self.context {
             command.env("CONTEXT", context);
+        }
+        if let Some(vendor) = self.vendor {
+            command.env("VENDOR", vendor);
         }
         if std::env::var_os("CA").is_none() && Path::new(CERTIFICATES).is_file() {
             command.env("CA", CERTIFICATES);
