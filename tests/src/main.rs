@@ -20,6 +20,8 @@ mod release;
 mod reproducible;
 mod trial;
 mod versions;
+mod ways;
+mod workflows;
 mod workspaces;
 
 fn main() -> ExitCode {
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())
+        .chain(ways::trials())
+        .chain(workflows::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -48,6 +48,8 @@ pub struct Request<'a> {
     pub debian_lock: Option<&'a Path>,
     /// The names of images.
     pub images: &'a [String],
+    /// The sources of all dependencies, as `cargo vendor --versioned-dirs` writes them, for buildx; without it what the bake file says.
+    pub vendor: Option<&'a Path>,
 }
 
 /// What was built.

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use description::dockerfile::{DOCKERFILE, for_workspace};
 use tempfile::TempDir;
@@ -332,6 +333,8 @@ fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
         );
     }
 
+    fourteen_variants_compile_nothing(&build, &context);
+
     let toolchain = ["--build-arg=BUILDER_IMAGE=builder-image"];
     let outcome = build.docker(
         &[
@@ -347,6 +350,37 @@ fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
         outcome.log
     );
     let _ = Command::new("docker").args(["image", "rm", &tag]).output();
+}
+
+/// All variants in one call of bake, with a builder that is there.
+fn fourteen_variants_compile_nothing(build: &Build, prebuilt: &str) {
+    let names: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
+    for name in &names {
+        let variant = format!(
+            "\n[images.gateway.variants.{name}]\nenvironment = {{ VARIANT = \"{name}\" }}\n"
+        );
+        build.append("images.toml", &variant);
+    }
+    build.generate();
+    let output = Command::new("docker")
+        .args(["buildx", "bake", "--progress=plain"])
+        .args(["--set=*.output=type=cacheonly"])
+        .arg(format!("--set=*.contexts.{prebuilt}"))
+        .args(names.iter().map(|name| format!("gateway-{name}")))
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+        .env("BUILDER_IMAGE", "prebuilt")
+        .env("TOOLCHAIN", &build.toolchain)
+        .env("BASE", &build.toolchain)
+        .current_dir(build.path())
+        .output()
+        .unwrap();
+    let log = text_of(&output);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(compiled(&log), BTreeSet::new());
+    assert!(!log.contains("RUN --network=none"), "not pruned: {log}");
+    for name in &names {
+        assert!(log.contains(&format!("[gateway-{name}")), "{name}: {log}");
+    }
 }
 
 /// Everything lies in the directory of the root's own package, and that is not all copied.
@@ -398,6 +432,126 @@ fn an_image_is_what_the_description_says() {
     assert_eq!(link, Path::new("gateway"));
     let accounts = fs::read_to_string(out.path().join("etc/passwd")).unwrap();
     assert!(accounts.contains("app:x:10001:10001:"), "{accounts}");
+}
+
+/// A registry that the engine reaches; ended when it is dropped.
+struct Registry {
+    process: Child,
+    address: String,
+    directory: TempDir,
+}
+
+impl Registry {
+    /// A registry where the engine is: the tests' own engine has a network of its own, and tells which.
+    fn start() -> Result<Registry, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| format!("there is no free port: {error}"))?
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let config = directory.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
+             storage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\" }}\n",
+            directory.path().display()
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = match std::env::var("ENGINE_NETWORK") {
+            Ok(network) => {
+                let mut command = Command::new("nsenter");
+                command
+                    .arg(format!("--net={network}"))
+                    .arg("docker-registry");
+                command
+            }
+            Err(_) => Command::new("docker-registry"),
+        };
+        let process = command
+            .arg("serve")
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("there is no docker-registry: {error}"))?;
+        Ok(Registry {
+            process,
+            address,
+            directory,
+        })
+    }
+
+    /// The tags of a repository, as they lie in its files.
+    fn tags(&self, repository: &str) -> BTreeSet<String> {
+        let tags = format!("docker/registry/v2/repositories/{repository}/_manifests/tags");
+        let entries = fs::read_dir(self.directory.path().join(tags)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // One that has ended by itself is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_pull_request_reads_mains_cache_and_writes_its_own() {
+    let test = "a_pull_request_reads_mains_cache_and_writes_its_own";
+    let Some(build) = build_or_skip(test) else {
+        return;
+    };
+    let registry = match Registry::start() {
+        Ok(registry) => registry,
+        Err(reason) => return fixture::skipped(test, &reason),
+    };
+    let local = tempfile::tempdir().unwrap();
+    let at = |kind: &str| match kind {
+        "registry" => format!("{}/cache", registry.address),
+        _ => local.path().display().to_string(),
+    };
+    let bake = |kind: &str, scope: &str| {
+        let output = Command::new("docker")
+            .args(["buildx", "bake", "--progress=plain"])
+            .args(["--set=*.output=type=cacheonly", "gateway-bare"])
+            .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+            .env("TOOLCHAIN", &build.toolchain)
+            .env("VENDOR", build.vendor.path())
+            .env("CACHE", kind)
+            .env("CACHE_AT", at(kind))
+            .env("CACHE_SCOPE", scope)
+            .env("RECIPE", "0123")
+            .current_dir(build.path())
+            .output()
+            .unwrap();
+        let log = text_of(&output);
+        assert!(output.status.success(), "{kind} {scope}: {log}");
+        log
+    };
+    let name = |scope: &str| format!("{scope}-gateway-bare-linux-amd64-0123");
+    for kind in ["registry", "local"] {
+        bake(kind, "main");
+        let log = bake(kind, "pr-7");
+        let read = match kind {
+            "registry" => format!(
+                "importing cache manifest from {}:{}",
+                at(kind),
+                name("main")
+            ),
+            _ => "importing cache manifest from local:".to_string(),
+        };
+        assert!(log.contains(&read), "{kind}: {log}");
+    }
+    let both = BTreeSet::from([name("main"), name("pr-7")]);
+    assert_eq!(registry.tags("cache"), both);
+    let written = fs::read_dir(local.path()).unwrap();
+    let written = written.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    assert_eq!(written.collect::<BTreeSet<String>>(), both);
 }
 
 #[test]

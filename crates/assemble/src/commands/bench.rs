@@ -102,6 +102,10 @@ fn measure(
     let mut runner = Runner::new(engine, &trial, args.debian_lock.as_deref(), args.prune)?;
     eprintln!("{}: getting ready", engine.name());
     runner.prepare(&subject)?;
+    if !scenarios.contains(&Scenario::Cold) {
+        // What the first scenario is compared with.
+        runner.build(Scenario::Nothing, &subject)?;
+    }
     for scenario in scenarios {
         if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
             report.add(Row::skipped(engine, *scenario, reason));

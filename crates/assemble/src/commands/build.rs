@@ -97,6 +97,7 @@ pub fn run(args: Args) -> Result<()> {
         workspace: &args.workspace,
         debian_lock: args.debian_lock.as_deref(),
         images: &names,
+        vendor: None,
     };
     let paths = match args.engine {
         Engine::Nix => {

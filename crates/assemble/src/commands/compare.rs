@@ -103,6 +103,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         workspace: &args.workspace,
         debian_lock: args.debian_lock.as_deref(),
         images: &names,
+        vendor: None,
     };
     let resolved = description::dockerfile::resolve(&args.workspace)?;
     let before = build_images(one, &request)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,7 @@ use super::packages::Packages;
 use super::{Built, Engine, Request, parents};
 use crate::engine::cargo::this_platform;
 
+mod context;
 mod progress;
 
 /// The machine's certificates, for the stage that downloads: the builder image has none.
@@ -47,8 +48,11 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
         .prefix(".buildx-")
         .tempdir_in(kept.directory("images")?)?;
     let bundle = kept.directory("bundle")?;
+    let context = clean_context(&workspace, &kept)?;
     let bake = Bake {
         workspace: &workspace,
+        vendor: request.vendor,
+        context: context.as_deref(),
         destination: destination.path(),
         bundle: &bundle,
         output,
@@ -147,6 +151,15 @@ fn make_parents(
     Ok(())
 }
 
+/// A directory with what git knows of the workspace, unless the environment names what is built or git knows nothing.
+fn clean_context(workspace: &Path, kept: &Kept) -> Result<Option<PathBuf>> {
+    if std::env::var_os("CONTEXT").is_some() {
+        return Ok(None);
+    }
+    let directory = kept.directory("context")?;
+    Ok(context::update(workspace, &directory)?.then_some(directory))
+}
+
 /// The targets that write what the images hold of other images.
 fn archives(description: &Description, images: &[String]) -> Vec<String> {
     let held: BTreeSet<&String> = images
@@ -168,8 +181,11 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     let kept = Kept::of(&workspace)?;
     make_parents(request, &workspace, &resolved.description, &kept)?;
     let bundle = kept.directory("bundle")?;
+    let context = clean_context(&workspace, &kept)?;
     let bake = Bake {
         workspace: &workspace,
+        vendor: request.vendor,
+        context: context.as_deref(),
         destination: &bundle,
         bundle: &bundle,
         output: Output::Read,
@@ -202,6 +218,9 @@ pub fn prune() -> Result<()> {
 /// How bake is called.
 struct Bake<'a> {
     workspace: &'a Path,
+    vendor: Option<&'a Path>,
+    /// What is built, in place of the workspace.
+    context: Option<&'a Path>,
     destination: &'a Path,
     bundle: &'a Path,
     output: Output<'a>,
@@ -234,6 +253,12 @@ impl Bake<'_> {
             // What is read and written lies in the workspace, and was asked for.
             .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
             .stdin(Stdio::null());
+        if let Some(context) = self.context {
+            command.env("CONTEXT", context);
+        }
+        if let Some(vendor) = self.vendor {
+            command.env("VENDOR", vendor);
+        }
         if std::env::var_os("CA").is_none() && Path::new(CERTIFICATES).is_file() {
             command.env("CA", CERTIFICATES);
         }

@@ -48,6 +48,8 @@ pub struct Runner<'a> {
     digests: BTreeMap<String, String>,
     blobs: BTreeSet<String>,
     cache: TempDir,
+    /// The sources of dependencies, for buildx.
+    vendor: PathBuf,
 }
 
 /// What an engine did.
@@ -81,6 +83,9 @@ impl<'a> Runner<'a> {
                 .with_context(|| format!("there is no {}", path.display()))?,
             None => trial.root().join("debian.lock"),
         };
+        let cache = tempfile::Builder::new()
+            .prefix("crateyard-bench-cache-")
+            .tempdir()?;
         Ok(Runner {
             engine,
             trial,
@@ -88,9 +93,8 @@ impl<'a> Runner<'a> {
             prune,
             digests: BTreeMap::new(),
             blobs: BTreeSet::new(),
-            cache: tempfile::Builder::new()
-                .prefix("crateyard-bench-cache-")
-                .tempdir()?,
+            vendor: cache.path().join("vendor"),
+            cache,
         })
     }
 
@@ -179,11 +183,15 @@ impl<'a> Runner<'a> {
             workspace: self.trial.root(),
             debian_lock: Some(&self.debian_lock),
             images,
+            vendor: Some(&self.vendor),
         }
     }
 
-    /// The generated files belong to an edit of images.toml, and nobody measures them.
+    /// The generated files belong to an edit of images.toml, and nobody measures them. Nor downloads: sources are there, as for Nix.
     fn generate(&self) -> Result<()> {
+        let vendor = self.vendor.display().to_string();
+        let arguments = ["vendor", "--quiet", "--locked", "--versioned-dirs", &vendor];
+        self.trial.run("cargo", &arguments)?;
         for (name, text) in dockerfile::for_workspace(self.trial.root())? {
             let path = self.trial.root().join(name);
             if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
@@ -194,6 +202,9 @@ impl<'a> Runner<'a> {
     }
 
     fn build_with_nix(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
+        if scenario == Scenario::LeafBump {
+            nix::fetch(self.trial, &self.debian_lock)?;
+        }
         if scenario != Scenario::FreshRunner {
             return nix::build(self.trial, names, None);
         }
@@ -231,7 +242,7 @@ impl<'a> Runner<'a> {
 
     fn build_with_buildx(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
         self.generate()?;
-        let cache = self.cache.path();
+        let cache = &self.cache.path().join("cache");
         let mut output = buildx::Output::Read;
         if scenario == Scenario::FreshRunner {
             // What main's last run has left.

@@ -27,8 +27,8 @@ warn-dirty = false
 /// <https://github.com/NixOS/nix/blob/2.34.0/src/libutil/include/nix/util/logging.hh>
 const BUILD: u64 = 105;
 
-/// What evaluation asks for besides images: derivations that it reads.
-const EVALUATED: [&str; 3] = ["plan", "targets", "description"];
+/// The package with what evaluation reads: plans, the description. It is no part of an image's closure.
+const EVALUATION: &str = "evaluation";
 
 /// Ends with what is missing.
 ///
@@ -48,6 +48,18 @@ pub fn prepare(trial: &Trial, names: &[String]) -> Result<()> {
     build(trial, names, None).map(drop)
 }
 
+/// Brings the sources that a lock pins now, as a person would before the build.
+///
+/// # Errors
+/// When one can't be downloaded.
+pub fn fetch(trial: &Trial, debian_lock: &Path) -> Result<()> {
+    let own = std::env::current_exe().context("cannot find the own program")?;
+    let lock = debian_lock.display().to_string();
+    trial
+        .run(&own.to_string_lossy(), &["fetch", "--lock", &lock])
+        .map(drop)
+}
+
 /// A binary cache that a runner finds, and the empty store that it begins with.
 pub struct Cache {
     url: String,
@@ -63,22 +75,8 @@ impl Cache {
     pub fn of(trial: &Trial, names: &[String], directory: &Path) -> Result<Cache> {
         let cache = directory.join("cache");
         let url = format!("file://{}?compression=zstd", cache.display());
-        let derivations = run(nix(trial)
-            .args(["path-info", "--derivation"])
-            .args(attributes(trial, names)))?;
-        let all = run(Command::new("nix-store")
-            .args(["--query", "--requisites", "--include-outputs"])
-            .args(derivations.lines()))?;
-        let is_evaluated =
-            |path: &&str| EVALUATED.contains(&name_of(path)) && Path::new(path).exists();
-        let mut wanted: Vec<&str> = all.lines().filter(is_evaluated).collect();
-        let built = build(trial, names, None)?;
-        let images: Vec<String> = built
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        wanted.extend(images.iter().map(String::as_str));
+        let mut wanted = attributes(trial, names);
+        wanted.push(format!("{}#{EVALUATION}", trial.root().display()));
         run(nix(trial).args(["copy", "--to", &url]).args(wanted))?;
         Ok(Cache {
             url,
