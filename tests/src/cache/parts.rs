@@ -294,7 +294,7 @@ impl Nginx {
         let port = free_port()?;
         let here = directory.path().display();
         let configuration = format!(
-            "daemon off; user root; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
+            "daemon off; master_process off; user root; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
              events {{}}\n\
              http {{\n\
                log_format counted '$request_uri $status $body_bytes_sent';\n\
