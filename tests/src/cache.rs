@@ -5,12 +5,12 @@ mod faults;
 mod parts;
 mod scopes;
 
-use crate::checkout::{Checkout, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix::name_of;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use parts::{Images, Main, Nginx, Registry, Runner, whole};
+use parts::{Images, Key, Main, Nginx, Registry, Runner, whole};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -42,6 +42,12 @@ pub fn trials() -> Vec<Trial> {
         test("gc_never_takes_what_a_build_reaches", &[], collected),
         test("a_poisoned_scope_changes_no_digest", &[], scopes::poisoned),
         test("faults_are_said_and_the_build_is_right", &[], faults::all),
+        test("the_shell_of_ci_shares_and_takes", &[], shell),
+        test(
+            "another_nix_reads_packs_through_serve",
+            &["debootstrap"],
+            parts::other_nix,
+        ),
         test(
             "remote_builders_build_units_over_ssh",
             &["sshd", "ip", "nsenter"],
@@ -344,5 +350,38 @@ fn collected() -> Result<()> {
         "nothing is given up"
     );
     println!("gc: {}", said.trim());
+    Ok(())
+}
+
+/// `.ci/images`, as the workflow calls it: first for main, then for a pull request.
+fn shell() -> Result<()> {
+    let main = Main::pushed()?;
+    let runner = Runner::new()?;
+    let run = |caches: &str, scope: &str, key: &Key, trusted: &str| -> Result<String> {
+        let output = std::process::Command::new(repository().join(".ci/images"))
+            .env("ASSEMBLE", assemble())
+            .env("CACHES", caches)
+            .env("SCOPE", scope)
+            .env("CRATEYARD_SIGN_KEY", std::fs::read_to_string(&key.file)?)
+            .env("CRATEYARD_TRUSTED_KEYS", trusted)
+            .env("NIX_CONFIG", "warn-dirty = false\n")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), ".ci/images failed:\n{said}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let scope = format!("pack:{}", runner.path("pr").display());
+    let pr = Key::at(&runner.path("pr.key"), "pr-1")?;
+    let trusted = format!("{} {}", main.key.public, pr.public);
+    let said = run(&main.address(), &scope, &pr, &trusted)?;
+    // Main has it all: nothing is said twice.
+    ensure!(
+        said.contains(", 0 sent"),
+        "what main has was sent again:\n{said}"
+    );
+    ensure!(
+        said.contains("gave up 0 builds, 0 paths"),
+        "gc took something:\n{said}"
+    );
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
-use crate::release::cache;
+use crate::release::{Release, cache};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -460,6 +461,52 @@ fn wait_for(port: u16) -> Result<()> {
             "nothing listens at port {port}"
         );
         std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Newer versions of Nix take packs from `assemble cache serve`, with the signature that ours has made.
+pub fn other_nix() -> Result<()> {
+    let main = Main::pushed()?;
+    let runner = Runner::new()?;
+    let packs = format!("pack:{}", runner.path("packs").display());
+    main.push(&packs, &["--packages-only"])?;
+    let mut command = runner.command(&["cache", "serve"]);
+    command.args(main.from(&packs)).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut url = String::new();
+    let stdout = child.stdout.take().context("serve prints nothing")?;
+    BufReader::new(stdout).read_line(&mut url)?;
+    let _server = Running(child);
+    let flake = format!(
+        "git+file://{}#gateway-image.outPath",
+        repository().display()
+    );
+    let image = nix::nix(&["eval", "--raw", &flake])?;
+    for suite in ["trixie", "sid"] {
+        let release = Release::with_nix(suite)?;
+        let settings = format!(
+            "sandbox = true\nsubstituters = {}\ntrusted-public-keys = {}\nrequire-sigs = true\nmax-jobs = 0\n",
+            url.trim(),
+            main.key.public
+        );
+        let environment = [("NIX_CONFIG", settings.as_str()), ("NIX_REMOTE", "local")];
+        let store = format!("/tmp/crateyard-cold-{}", std::process::id());
+        let result = release.run(
+            &[],
+            &environment,
+            &["nix-store", "--store", &store, "--realise", image.trim()],
+        );
+        let place = release.path(&store);
+        let is_there = place.join(&image.trim()[1..]).join("index.json").exists();
+        let _ = Command::new("chmod")
+            .args(["-R", "u+w"])
+            .arg(&place)
+            .status();
+        fs::remove_dir_all(&place)?;
+        let (_, said) = result?;
+        ensure!(is_there, "{suite}: the image is not there:\n{said}");
+        println!("the Nix of {suite} reads packs through serve");
     }
     Ok(())
 }
