@@ -414,6 +414,66 @@ impl Registry {
     }
 }
 
+/// A bucket of an S3 server (moto, of the Python package index) that everybody may read.
+pub struct Bucket {
+    pub url: String,
+    _server: Running,
+}
+
+impl Bucket {
+    pub fn start() -> Result<Self> {
+        let program = moto()?;
+        let port = free_port()?;
+        let server = Running::start(
+            Command::new(program)
+                .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )?;
+        wait_for(port)?;
+        let url = format!("http://127.0.0.1:{port}/units");
+        let put = |url: &str, body: &str| {
+            duct::cmd!(
+                "curl",
+                "--silent",
+                "--fail",
+                "--upload-file",
+                "-",
+                "-H",
+                "Content-Type: application/json",
+                url
+            )
+            .stdin_bytes(body)
+            .stdout_null()
+            .run()
+        };
+        put(&url, "")?;
+        let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*",
+            "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::units/*"}]}"#;
+        put(&format!("{url}?policy"), policy)?;
+        Ok(Self {
+            url,
+            _server: server,
+        })
+    }
+}
+
+/// The server, kept between runs.
+fn moto() -> Result<PathBuf> {
+    let environment = cache("moto")?;
+    let program = environment.join("bin/moto_server");
+    if !program.exists() {
+        duct::cmd!("python3", "-m", "venv", &environment)
+            .stdout_null()
+            .run()?;
+        let pip = environment.join("bin/pip");
+        duct::cmd!(pip, "install", "--quiet", "moto[server,s3]==5.1.4")
+            .stdout_null()
+            .run()?;
+    }
+    Ok(program)
+}
+
 /// How many paths a cache in a directory has; an error where one is not whole.
 pub fn whole(directory: &Path) -> Result<usize> {
     if !directory.exists() {
