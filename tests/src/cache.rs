@@ -222,19 +222,31 @@ fn packs() -> Result<()> {
         images.bytes()
     );
 
-    // Without the key nothing of it is taken.
-    let stranger = Runner::new()?;
-    let text = stranger.cache(
-        "status",
-        &repository(),
-        &main.without_key(&address),
-        &["--json"],
-    );
-    let text = text.unwrap_or_default();
+    // The same without a build: the packages, and a build by its name.
+    let puller = Runner::new()?;
+    puller.cache("pull", &repository(), &main.from(&address), &[])?;
+    let pulled = puller.paths()?;
     ensure!(
-        !text.contains("\"inCache\": 3"),
-        "taken without a key: {text}"
+        pulled.iter().any(|path| path.ends_with("-gateway-image")),
+        "not pulled: {pulled:?}"
     );
+    let puller = Runner::new()?;
+    puller.cache(
+        "pull",
+        &repository(),
+        &main.from(&address),
+        &["--build", "first"],
+    )?;
+    let pulled = puller.paths()?;
+    ensure!(
+        pulled.iter().any(|path| path.ends_with("-gateway-image")),
+        "not pulled: {pulled:?}"
+    );
+    let refused = Runner::new()?;
+    let options = main.without_key(&address);
+    let result = refused.cache("pull", &repository(), &options, &["--build", "first"]);
+    ensure!(result.is_err(), "what nobody trusts was pulled");
+
     Ok(())
 }
 

@@ -70,7 +70,7 @@ impl CacheArgs {
         let mut urls: Vec<String> = plain.into_iter().map(Address::to_string).collect();
         let mut server = None;
         if !behind.is_empty() {
-            let (client, _) = connection.client()?;
+            let client = connection.impatient_client()?;
             let background = Background::start(open_packs(&behind, &client, &self.trusted))?;
             urls.push(background.url().to_owned());
             server = Some(background);
@@ -164,5 +164,8 @@ async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Ca
 }
 
 fn without(address: &Address, error: &cache::Error) {
-    eprintln!("warning: {address}: {error}; going on without it");
+    // The remedy that follows is for those who can't.
+    let error = error.to_string();
+    let first = error.lines().next().unwrap_or_default();
+    eprintln!("warning: {address}: {first}; going on without it");
 }
