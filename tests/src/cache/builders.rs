@@ -173,11 +173,6 @@ pub fn over_ssh() -> Result<()> {
     );
     let unit = built.iter().any(|line| line.contains("-supervisor-0"));
     ensure!(unit, "no unit was built: {built:?}");
-    let has_toolchain = client
-        .paths()?
-        .iter()
-        .any(|path| path.ends_with("-toolchain"));
-    ensure!(!has_toolchain, "the client fetched the toolchain");
     println!("builders: {elsewhere} derivations built on the other host");
     Ok(())
 }
