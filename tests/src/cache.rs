@@ -43,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
         test("gc_never_takes_what_a_build_reaches", &[], collected),
         test("a_poisoned_scope_changes_no_digest", &[], scopes::poisoned),
         test("faults_are_said_and_the_build_is_right", &[], faults::all),
+        test("no_secret_reaches_a_pull_request", &[], scopes::no_secret),
         test("the_shell_of_ci_shares_and_takes", &[], shell),
         test(
             "another_nix_reads_packs_through_serve",
