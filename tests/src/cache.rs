@@ -302,7 +302,7 @@ fn killed() -> Result<()> {
     while whole(&directory)? < 5 && begin.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    child.kill()?;
+    child.kill_group()?;
     let after_kill = whole(&directory)?;
     ensure!(
         !directory.join("builds").exists(),
@@ -314,7 +314,7 @@ fn killed() -> Result<()> {
     let address = format!("oci://{}/team/cache:main", registry.host);
     let mut child = main.start_push(&address, &small)?;
     registry.wait_for_blob()?;
-    child.kill()?;
+    child.kill_group()?;
     // Asked by a machine that needs none of it: a cache that was cut off disturbs nobody.
     let workspace = repository().display().to_string();
     let mut status = vec!["cache", "status", "--json", "--workspace", &workspace];

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -24,6 +25,13 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         Ok(Self(child))
+    }
+
+    /// Ends it with all that it has started; it leads a group of its own.
+    pub fn kill_group(&mut self) -> Result<()> {
+        duct::cmd!("kill", "-KILL", "--", format!("-{}", self.0.id())).run()?;
+        self.0.wait()?;
+        Ok(())
     }
 
     pub fn kill(&mut self) -> Result<()> {
@@ -124,7 +132,8 @@ impl Main {
     }
 
     pub fn start_push(&self, address: &str, options: &[&str]) -> Result<Running> {
-        Running::start(self.push_command(address, options).stdout(Stdio::null()))
+        let mut command = self.push_command(address, options);
+        Running::start(command.stdout(Stdio::null()).process_group(0))
     }
 
     fn push_command(&self, address: &str, options: &[&str]) -> Command {
