@@ -199,6 +199,18 @@ fn collection_keeps_what_builds_reach_and_rewrites_thin_packs() {
 }
 
 #[test]
+fn what_another_key_signed_is_removed() {
+    let Some(parts) = parts("what_another_key_signed_is_removed") else {
+        return;
+    };
+    let mut index = parts.packs("packs", SMALL).index().unwrap().unwrap();
+    assert_eq!(index.retain_signed(&[parts.key.public()]).unwrap(), 0);
+    assert_eq!(index.paths().unwrap().len(), 3);
+    assert_eq!(index.retain_signed(&[key().public()]).unwrap(), 3);
+    assert!(index.packs.is_empty());
+}
+
+#[test]
 fn damaged_packs_are_said() {
     let Some(parts) = parts("damaged_packs_are_said") else {
         return;

@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     let absent: BTreeSet<StorePath> = all.difference(&present).cloned().collect();
     let known = registry::run(async {
         let caches = args.caches.open(&client).await;
-        ask(&caches, args.caches.trusted(), &absent).await
+        ask(&caches, &args.caches.trusted(), &absent).await
     });
     let report = report(&work, &outputs, &present, &known);
     match args.json {
