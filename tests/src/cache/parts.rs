@@ -446,8 +446,10 @@ impl Bucket {
                 "curl",
                 "--silent",
                 "--fail",
-                "--upload-file",
-                "-",
+                "--request",
+                "PUT",
+                "--data-binary",
+                "@-",
                 "-H",
                 "Content-Type: application/json",
                 url
