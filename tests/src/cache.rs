@@ -5,12 +5,12 @@ mod faults;
 mod parts;
 mod scopes;
 
-use crate::checkout::{Checkout, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix::name_of;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use parts::{Images, Main, Nginx, Registry, Runner, whole};
+use parts::{Bucket, Images, Key, Main, Nginx, Registry, Runner, whole};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         test("an_edit_compiles_and_fetches_only_what_it_needs", &[], edit),
         test("packs_in_a_directory_are_a_cache", &[], packs),
         test("a_registry_is_a_cache", &["docker-registry"], registry),
+        test("a_bucket_is_a_cache", &["curl", "python3"], bucket),
         test(
             "a_killed_push_leaves_a_whole_cache",
             &["docker-registry"],
@@ -42,6 +43,13 @@ pub fn trials() -> Vec<Trial> {
         test("gc_never_takes_what_a_build_reaches", &[], collected),
         test("a_poisoned_scope_changes_no_digest", &[], scopes::poisoned),
         test("faults_are_said_and_the_build_is_right", &[], faults::all),
+        test("no_secret_reaches_a_pull_request", &[], scopes::no_secret),
+        test("the_shell_of_ci_shares_and_takes", &[], shell),
+        test(
+            "another_nix_reads_packs_through_serve",
+            &["debootstrap"],
+            parts::other_nix,
+        ),
         test(
             "remote_builders_build_units_over_ssh",
             &["sshd", "ip", "nsenter"],
@@ -215,19 +223,31 @@ fn packs() -> Result<()> {
         images.bytes()
     );
 
-    // Without the key nothing of it is taken.
-    let stranger = Runner::new()?;
-    let text = stranger.cache(
-        "status",
-        &repository(),
-        &main.without_key(&address),
-        &["--json"],
-    );
-    let text = text.unwrap_or_default();
+    // The same without a build: the packages, and a build by its name.
+    let puller = Runner::new()?;
+    puller.cache("pull", &repository(), &main.from(&address), &[])?;
+    let pulled = puller.paths()?;
     ensure!(
-        !text.contains("\"inCache\": 3"),
-        "taken without a key: {text}"
+        pulled.iter().any(|path| path.ends_with("-gateway-image")),
+        "not pulled: {pulled:?}"
     );
+    let puller = Runner::new()?;
+    puller.cache(
+        "pull",
+        &repository(),
+        &main.from(&address),
+        &["--build", "first"],
+    )?;
+    let pulled = puller.paths()?;
+    ensure!(
+        pulled.iter().any(|path| path.ends_with("-gateway-image")),
+        "not pulled: {pulled:?}"
+    );
+    let refused = Runner::new()?;
+    let options = main.without_key(&address);
+    let result = refused.cache("pull", &repository(), &options, &["--build", "first"]);
+    ensure!(result.is_err(), "what nobody trusts was pulled");
+
     Ok(())
 }
 
@@ -262,6 +282,15 @@ fn registry() -> Result<()> {
     Ok(())
 }
 
+fn bucket() -> Result<()> {
+    let main = Main::pushed()?;
+    let bucket = Bucket::start()?;
+    main.push(&bucket.url, &["--packages-only"])?;
+    let runner = Runner::new()?;
+    let (_, said) = runner.build(&repository(), &main.from(&bucket.url), &["--max-jobs", "0"])?;
+    nothing_built(&runner, &said)
+}
+
 fn killed() -> Result<()> {
     let main = Main::pushed()?;
     // A directory: whatever stops it, what is named is there.
@@ -273,7 +302,7 @@ fn killed() -> Result<()> {
     while whole(&directory)? < 5 && begin.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    child.kill()?;
+    child.kill_group()?;
     let after_kill = whole(&directory)?;
     ensure!(
         !directory.join("builds").exists(),
@@ -285,10 +314,18 @@ fn killed() -> Result<()> {
     let address = format!("oci://{}/team/cache:main", registry.host);
     let mut child = main.start_push(&address, &small)?;
     registry.wait_for_blob()?;
-    child.kill()?;
+    child.kill_group()?;
+    // Asked by a machine that needs none of it: a cache that was cut off disturbs nobody.
+    let workspace = repository().display().to_string();
+    let mut status = vec!["cache", "status", "--json", "--workspace", &workspace];
+    let caches = main.from(&address);
+    status.extend(caches.iter().map(String::as_str));
+    let (text, _) = runner.assemble(&status)?;
+    ensure!(
+        text.contains("\"failures\": []"),
+        "a cache that was cut off disturbs: {text}"
+    );
     let cold = Runner::new()?;
-    let said = cold.cache("status", &repository(), &main.from(&address), &["--json"]);
-    ensure!(said.is_ok(), "a cache that was cut off disturbs: {said:?}");
     let again = main.push(&address, &small)?;
     let size = registry.stored()?;
     ensure!(
@@ -344,5 +381,38 @@ fn collected() -> Result<()> {
         "nothing is given up"
     );
     println!("gc: {}", said.trim());
+    Ok(())
+}
+
+/// `.ci/images`, as the workflow calls it: first for main, then for a pull request.
+fn shell() -> Result<()> {
+    let main = Main::pushed()?;
+    let runner = Runner::new()?;
+    let run = |caches: &str, scope: &str, key: &Key, trusted: &str| -> Result<String> {
+        let output = std::process::Command::new(repository().join(".ci/images"))
+            .env("ASSEMBLE", assemble())
+            .env("CACHES", caches)
+            .env("SCOPE", scope)
+            .env("CRATEYARD_SIGN_KEY", std::fs::read_to_string(&key.file)?)
+            .env("CRATEYARD_TRUSTED_KEYS", trusted)
+            .env("NIX_CONFIG", "warn-dirty = false\n")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), ".ci/images failed:\n{said}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let scope = format!("pack:{}", runner.path("pr").display());
+    let pr = Key::at(&runner.path("pr.key"), "pr-1")?;
+    let trusted = format!("{} {}", main.key.public, pr.public);
+    let said = run(&main.address(), &scope, &pr, &trusted)?;
+    // Main has it all: nothing is said twice.
+    ensure!(
+        said.contains(", 0 sent"),
+        "what main has was sent again:\n{said}"
+    );
+    ensure!(
+        said.contains("gave up 0 builds, 0 paths"),
+        "gc took something:\n{said}"
+    );
     Ok(())
 }

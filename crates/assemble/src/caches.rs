@@ -1,5 +1,7 @@
 //! The caches that builds take from: options, and how Nix is told of them.
 
+use std::str::FromStr;
+
 use anyhow::Result;
 use cache::packs::{PackDirectory, Packs};
 use cache::serve::Background;
@@ -34,10 +36,22 @@ pub struct CacheArgs {
     #[arg(
         long = "trusted-key",
         value_name = "KEY",
-        env = "CRATEYARD_TRUSTED_KEYS",
-        value_delimiter = ' '
+        env = "CRATEYARD_TRUSTED_KEYS"
     )]
-    trusted: Vec<PublicKey>,
+    trusted: Vec<Keys>,
+}
+
+/// Keys with spaces between them. A variable may be set and empty.
+#[derive(Clone, Debug, Default)]
+struct Keys(Vec<PublicKey>);
+
+impl FromStr for Keys {
+    type Err = cache::Error;
+
+    fn from_str(text: &str) -> Result<Keys, cache::Error> {
+        let keys = text.split_whitespace().map(str::parse);
+        keys.collect::<Result<_, _>>().map(Keys)
+    }
 }
 
 /// Caches that Nix can read, as long as this lives.
@@ -49,8 +63,9 @@ pub struct Substituters {
 
 impl CacheArgs {
     /// The keys that are trusted.
-    pub fn trusted(&self) -> &[PublicKey] {
-        &self.trusted
+    pub fn trusted(&self) -> Vec<PublicKey> {
+        let keys = self.trusted.iter().flat_map(|keys| &keys.0);
+        keys.cloned().collect()
     }
 
     /// The caches' addresses.
@@ -70,14 +85,14 @@ impl CacheArgs {
         let mut urls: Vec<String> = plain.into_iter().map(Address::to_string).collect();
         let mut server = None;
         if !behind.is_empty() {
-            let (client, _) = connection.client()?;
-            let background = Background::start(open_packs(&behind, &client, &self.trusted))?;
+            let client = connection.impatient_client()?;
+            let background = Background::start(open_packs(&behind, &client, &self.trusted()))?;
             urls.push(background.url().to_owned());
             server = Some(background);
         }
         Ok(Substituters {
             urls,
-            keys: self.trusted.clone(),
+            keys: self.trusted(),
             _server: server,
         })
     }
@@ -164,5 +179,8 @@ async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Ca
 }
 
 fn without(address: &Address, error: &cache::Error) {
-    eprintln!("warning: {address}: {error}; going on without it");
+    // The remedy that follows is for those who can't.
+    let error = error.to_string();
+    let first = error.lines().next().unwrap_or_default();
+    eprintln!("warning: {address}: {first}; going on without it");
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,6 +53,24 @@ pub struct ConnectionArgs {
 impl ConnectionArgs {
     /// A client with these options, which shows its progress on standard error.
     pub fn client(&self) -> anyhow::Result<(Client, Arc<Display>)> {
+        Ok(self.client_of(self.options()?))
+    }
+
+    /// A client that soon gives up: for what can be done without.
+    pub fn impatient_client(&self) -> anyhow::Result<Client> {
+        let mut options = self.options()?;
+        options.timeouts.connect = Duration::from_secs(5);
+        options.timeouts.stall = Duration::from_secs(10);
+        options.retry.attempts = options.retry.attempts.min(2);
+        Ok(self.client_of(options).0)
+    }
+
+    fn client_of(&self, options: Options) -> (Client, Arc<Display>) {
+        let display = Arc::new(Display::new(self.quiet));
+        (Client::with_progress(options, display.clone()), display)
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
         let mut options = Options::from_environment();
         options.credentials = self.credentials()?;
         options.ca_files = self.ca_file.clone();
@@ -63,8 +82,7 @@ impl ConnectionArgs {
         }
         options.plain_http = self.plain_http;
         options.retry.attempts = self.retries.saturating_add(1);
-        let display = Arc::new(Display::new(self.quiet));
-        Ok((Client::with_progress(options, display.clone()), display))
+        Ok(options)
     }
 
     fn credentials(&self) -> anyhow::Result<Option<Credentials>> {

@@ -65,6 +65,8 @@ pub fn all() -> Result<()> {
         let url = serve(&good, fault)?;
         case.check(&format!("{fault:?}"), &url)?;
     }
+    let registry = serve(&good, Fault::Stall)?.replace("http://", "oci://");
+    case.check("a registry that stalls", &format!("{registry}/cache:main"))?;
     case.check(
         "nobody listens",
         &format!("http://127.0.0.1:{}", free_port()?),

@@ -2,11 +2,13 @@
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
-use crate::release::cache;
+use crate::release::{Release, cache};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -23,6 +25,13 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         Ok(Self(child))
+    }
+
+    /// Ends it with all that it has started; it leads a group of its own.
+    pub fn kill_group(&mut self) -> Result<()> {
+        duct::cmd!("kill", "-KILL", "--", format!("-{}", self.0.id())).run()?;
+        self.0.wait()?;
+        Ok(())
     }
 
     pub fn kill(&mut self) -> Result<()> {
@@ -123,7 +132,8 @@ impl Main {
     }
 
     pub fn start_push(&self, address: &str, options: &[&str]) -> Result<Running> {
-        Running::start(self.push_command(address, options).stdout(Stdio::null()))
+        let mut command = self.push_command(address, options);
+        Running::start(command.stdout(Stdio::null()).process_group(0))
     }
 
     fn push_command(&self, address: &str, options: &[&str]) -> Command {
@@ -294,7 +304,7 @@ impl Nginx {
         let port = free_port()?;
         let here = directory.path().display();
         let configuration = format!(
-            "daemon off; user root; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
+            "daemon off; master_process off; user root; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
              events {{}}\n\
              http {{\n\
                log_format counted '$request_uri $status $body_bytes_sent';\n\
@@ -413,6 +423,68 @@ impl Registry {
     }
 }
 
+/// A bucket of an S3 server (moto, of the Python package index) that everybody may read.
+pub struct Bucket {
+    pub url: String,
+    _server: Running,
+}
+
+impl Bucket {
+    pub fn start() -> Result<Self> {
+        let program = moto()?;
+        let port = free_port()?;
+        let server = Running::start(
+            Command::new(program)
+                .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )?;
+        wait_for(port)?;
+        let url = format!("http://127.0.0.1:{port}/units");
+        let put = |url: &str, body: &str| {
+            duct::cmd!(
+                "curl",
+                "--silent",
+                "--fail",
+                "--request",
+                "PUT",
+                "--data-binary",
+                "@-",
+                "-H",
+                "Content-Type: application/json",
+                url
+            )
+            .stdin_bytes(body)
+            .stdout_null()
+            .run()
+        };
+        put(&url, "")?;
+        let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*",
+            "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::units/*"}]}"#;
+        put(&format!("{url}?policy"), policy)?;
+        Ok(Self {
+            url,
+            _server: server,
+        })
+    }
+}
+
+/// The server, kept between runs.
+fn moto() -> Result<PathBuf> {
+    let environment = cache("moto")?;
+    let program = environment.join("bin/moto_server");
+    if !program.exists() {
+        duct::cmd!("python3", "-m", "venv", &environment)
+            .stdout_null()
+            .run()?;
+        let pip = environment.join("bin/pip");
+        duct::cmd!(pip, "install", "--quiet", "moto[server,s3]==5.1.4")
+            .stdout_null()
+            .run()?;
+    }
+    Ok(program)
+}
+
 /// How many paths a cache in a directory has; an error where one is not whole.
 pub fn whole(directory: &Path) -> Result<usize> {
     if !directory.exists() {
@@ -460,6 +532,52 @@ fn wait_for(port: u16) -> Result<()> {
             "nothing listens at port {port}"
         );
         std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Newer versions of Nix take packs from `assemble cache serve`, with the signature that ours has made.
+pub fn other_nix() -> Result<()> {
+    let main = Main::pushed()?;
+    let runner = Runner::new()?;
+    let packs = format!("pack:{}", runner.path("packs").display());
+    main.push(&packs, &["--packages-only"])?;
+    let mut command = runner.command(&["cache", "serve"]);
+    command.args(main.from(&packs)).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut url = String::new();
+    let stdout = child.stdout.take().context("serve prints nothing")?;
+    BufReader::new(stdout).read_line(&mut url)?;
+    let _server = Running(child);
+    let flake = format!(
+        "git+file://{}#gateway-image.outPath",
+        repository().display()
+    );
+    let image = nix::nix(&["eval", "--raw", &flake])?;
+    for suite in ["trixie", "sid"] {
+        let release = Release::with_nix(suite)?;
+        let settings = format!(
+            "sandbox = true\nsubstituters = {}\ntrusted-public-keys = {}\nrequire-sigs = true\nmax-jobs = 0\n",
+            url.trim(),
+            main.key.public
+        );
+        let environment = [("NIX_CONFIG", settings.as_str()), ("NIX_REMOTE", "local")];
+        let store = format!("/tmp/crateyard-cold-{}", std::process::id());
+        let result = release.run(
+            &[],
+            &environment,
+            &["nix-store", "--store", &store, "--realise", image.trim()],
+        );
+        let place = release.path(&store);
+        let is_there = place.join(&image.trim()[1..]).join("index.json").exists();
+        let _ = Command::new("chmod")
+            .args(["-R", "u+w"])
+            .arg(&place)
+            .status();
+        fs::remove_dir_all(&place)?;
+        let (_, said) = result?;
+        ensure!(is_there, "{suite}: the image is not there:\n{said}");
+        println!("the Nix of {suite} reads packs through serve");
     }
     Ok(())
 }

@@ -154,3 +154,32 @@ fn write_packs(path: &Path, info: &NarInfo, mut archive: &[u8]) -> Result<()> {
     index.add(writer.finish()?, "pr-7", build);
     Ok(directory.commit(&index)?)
 }
+
+/// The workflow names a secret in main's job alone, and runs that job for pushes to main alone. A pull request from a
+/// fork is never run as if it were main (`pull_request_target`).
+pub fn no_secret() -> Result<()> {
+    let file = repository().join(".github/workflows/images.yml");
+    let text = fs::read_to_string(&file)?;
+    let (others, main) = text
+        .split_once("\n  main:\n")
+        .context("the workflow has no job \"main\"")?;
+    for word in [
+        "secrets.",
+        "secrets:",
+        "pull_request_target",
+        "workflow_run",
+    ] {
+        ensure!(!others.contains(word), "{word} outside of main's job");
+    }
+    ensure!(
+        main.contains("${{ secrets.CACHE_SIGN_KEY }}"),
+        "main signs with nothing"
+    );
+    let guard = "if: github.event_name == 'push' && github.ref == 'refs/heads/main'";
+    ensure!(main.contains(guard), "main's job runs for others");
+    let jobs = main
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    ensure!(jobs.count() == 0, "a job follows main's");
+    Ok(())
+}

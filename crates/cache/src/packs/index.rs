@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::key::PublicKey;
 use crate::narinfo::NarInfo;
 use crate::path::StorePath;
 
@@ -88,6 +89,36 @@ impl Index {
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The paths that it has.
+    ///
+    /// # Errors
+    /// When a narinfo is malformed.
+    pub fn paths(&self) -> Result<BTreeSet<StorePath>> {
+        let infos = self.infos("the index of a cache")?;
+        Ok(infos.into_iter().map(|(_, _, info)| info.path).collect())
+    }
+
+    /// Removes what none of the keys has signed, and gives how many paths that were.
+    ///
+    /// # Errors
+    /// When a narinfo is malformed.
+    pub fn retain_signed(&mut self, keys: &[PublicKey]) -> Result<usize> {
+        let mut removed = 0;
+        for pack in &mut self.packs {
+            let mut kept = Vec::new();
+            for entry in std::mem::take(&mut pack.entries) {
+                let info = NarInfo::parse(&entry.narinfo, "the index of a cache")?;
+                match info.is_signed_by(keys) {
+                    true => kept.push(entry),
+                    false => removed += 1,
+                }
+            }
+            pack.entries = kept;
+        }
+        self.packs.retain(|pack| !pack.entries.is_empty());
+        Ok(removed)
     }
 
     /// The narinfo of each path, with its pack's place in the list and its own.

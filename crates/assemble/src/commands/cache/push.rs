@@ -8,9 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use cache::status::ask;
-use cache::{
-    Address, Collected, Directory, PublicKey, Registered, Retention, SecretKey, StorePath,
-};
+use cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
 use indicatif::{ProgressBar, ProgressStyle};
 use registry::{Client, Reference};
 use serde::Serialize;
@@ -213,7 +211,7 @@ impl Push<'_> {
         let (client, _) = self.args.connection.client()?;
         let known = registry::run(async {
             let caches = self.args.caches.open(&client).await;
-            ask(&caches, self.args.caches.trusted(), self.present).await
+            ask(&caches, &self.args.caches.trusted(), self.present).await
         });
         for failure in &known.failures {
             eprintln!("warning: not asked: {failure}");
@@ -308,8 +306,14 @@ impl Push<'_> {
     ) -> Result<Report> {
         let mut index = there.map(|packs| packs.index().clone()).unwrap_or_default();
         index.packs.retain(|pack| !lost.contains(&pack.digest));
-        let own = [self.key.secret.public()];
-        let known = signed_paths(&index, &own)?;
+        // Whoever else may write there leaves nothing behind.
+        let mut keys = self.args.caches.trusted();
+        keys.push(self.key.secret.public());
+        let refused = index.retain_signed(&keys)?;
+        if refused > 0 {
+            eprintln!("warning: {refused} paths are signed by no trusted key; removed");
+        }
+        let known: BTreeSet<StorePath> = index.paths()?;
         let lacking = self.lacking()?;
         let new: BTreeSet<StorePath> = lacking.difference(&known).cloned().collect();
         let elsewhere = self.present.difference(&lacking);
@@ -360,15 +364,6 @@ impl Push<'_> {
         found.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
-}
-
-/// The paths that packs hold, signed by one of the keys: what another key signed is replaced.
-fn signed_paths(index: &cache::packs::Index, keys: &[PublicKey]) -> Result<BTreeSet<StorePath>> {
-    let infos = index.infos("the cache")?;
-    let signed = infos
-        .into_iter()
-        .filter(|(_, _, info)| info.is_signed_by(keys));
-    Ok(signed.map(|(_, _, info)| info.path).collect())
 }
 
 /// Runs `nix copy`, shows how far it is, and gives how many paths it sent.

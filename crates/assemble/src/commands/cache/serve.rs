@@ -31,7 +31,7 @@ pub fn run(args: Args) -> Result<()> {
         if let Some(other) = addresses.iter().find(|address| !address.needs_server()) {
             bail!("{other} needs no server: Nix reads it by itself");
         }
-        let caches = open_packs(&addresses, &client, args.caches.trusted()).await;
+        let caches = open_packs(&addresses, &client, &args.caches.trusted()).await;
         if caches.is_empty() {
             bail!(
                 "there is no cache to serve\n  try: --cache pack:DIR or --cache oci://REGISTRY/REPOSITORY:TAG"

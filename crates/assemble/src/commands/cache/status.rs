@@ -60,14 +60,14 @@ pub fn run(args: Args) -> Result<()> {
     let substituters = args.caches.start(&args.connection)?;
     let nix = args.work.nix(&substituters);
     let work = args.work.evaluate(&nix)?;
-    let (client, _) = args.connection.client()?;
+    let client = args.connection.impatient_client()?;
     let outputs: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
     let all: BTreeSet<StorePath> = outputs.union(&work.graph.downloads()).cloned().collect();
     let present = args.work.store().present(&all)?;
     let absent: BTreeSet<StorePath> = all.difference(&present).cloned().collect();
     let known = registry::run(async {
         let caches = args.caches.open(&client).await;
-        ask(&caches, args.caches.trusted(), &absent).await
+        ask(&caches, &args.caches.trusted(), &absent).await
     });
     let report = report(&work, &outputs, &present, &known);
     match args.json {

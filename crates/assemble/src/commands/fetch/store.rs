@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+use cache::base32;
 use sha2::{Digest, Sha256};
 
 /// How many paths one call of nix-store gets: the command line has to hold them all.
 const BATCH: usize = 1000;
-
-/// The alphabet of Nix's base 32, which leaves out the letters e, o, t, u.
-const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
 /// A store, as the options and the environment name it.
 pub struct Store {
@@ -143,19 +141,6 @@ fn fold(hash: &[u8]) -> [u8; 20] {
         folded[place % 20] ^= byte;
     }
     folded
-}
-
-/// Nix's base 32: five bits a digit, from the last digit to the first.
-fn base32(bytes: &[u8]) -> String {
-    let digits = (bytes.len() * 8).div_ceil(5);
-    let digit = |place: usize| {
-        let (byte, bit) = (place * 5 / 8, place * 5 % 8);
-        let low = u16::from(bytes[byte]);
-        let high = bytes.get(byte + 1).copied().map_or(0, u16::from);
-        let value = ((high << 8 | low) >> bit) & 31;
-        char::from(BASE32[usize::from(value)])
-    };
-    (0..digits).rev().map(digit).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,235 @@
+//! Packs of real paths of a real store.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
+use cache::{Registered, Retention, SecretKey, Store, StorePath};
+use tempfile::TempDir;
+
+/// Each path gets a pack of its own.
+const SMALL: u64 = 1;
+const LARGE: u64 = 1 << 30;
+
+/// A store in a temporary directory, with two files and a tree.
+struct Parts {
+    directory: TempDir,
+    store: Store,
+    paths: Vec<StorePath>,
+    key: SecretKey,
+}
+
+/// `None` where Nix is missing.
+fn parts(test: &str) -> Option<Parts> {
+    if Command::new("nix-store").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: {test}: Nix is not installed");
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("store");
+    let tree = directory.path().join("tree");
+    std::fs::create_dir_all(tree.join("empty")).unwrap();
+    std::fs::write(tree.join("a file"), "12345678").unwrap();
+    std::os::unix::fs::symlink("a file", tree.join("link")).unwrap();
+    let script = tree.join("run");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let file = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, name.repeat(1000)).unwrap();
+        path
+    };
+    let sources = [file("one"), file("two"), tree];
+    let paths = sources.iter().map(|source| add(&place, source)).collect();
+    let url = place.to_string_lossy().into_owned();
+    Some(Parts {
+        store: Store::new(Some(url)),
+        directory,
+        paths,
+        key: key(),
+    })
+}
+
+fn add(store: &Path, source: &Path) -> StorePath {
+    let output = Command::new("nix-store")
+        .arg("--store")
+        .arg(store)
+        .arg("--add")
+        .arg(source)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+fn key() -> SecretKey {
+    let output = Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command"])
+        .args(["key", "generate-secret", "--key-name", "test-1"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
+
+impl Parts {
+    fn registered(&self) -> Vec<Registered> {
+        let paths: BTreeSet<StorePath> = self.paths.iter().cloned().collect();
+        self.store.registered(&paths).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Packs of all paths, in a directory.
+    fn packs(&self, name: &str, size: u64) -> PackDirectory {
+        let directory = PackDirectory::new(&self.path(name));
+        let _lock = directory.lock().unwrap();
+        let mut writer = PackWriter::new(&directory.blobs(), size);
+        for each in self.registered() {
+            writer.add(&self.store, &each, &self.key).unwrap();
+        }
+        let mut index = Index::default();
+        let paths = self.paths.iter().cloned().collect();
+        index.add(writer.finish().unwrap(), "all", Build { pushed: 0, paths });
+        directory.commit(&index).unwrap();
+        directory
+    }
+}
+
+fn open(directory: &PackDirectory) -> Packs {
+    Packs::open_directory(directory.clone()).unwrap().unwrap()
+}
+
+#[test]
+fn the_same_paths_give_the_same_packs() {
+    let Some(parts) = parts("the_same_paths_give_the_same_packs") else {
+        return;
+    };
+    let (one, other) = (
+        parts.packs("one-dir", LARGE),
+        parts.packs("other-dir", LARGE),
+    );
+    assert_eq!(one.index().unwrap(), other.index().unwrap());
+    let index = one.index().unwrap().unwrap();
+    assert_eq!(index.packs.len(), 1);
+    assert_eq!(
+        parts
+            .packs("small", SMALL)
+            .index()
+            .unwrap()
+            .unwrap()
+            .packs
+            .len(),
+        3
+    );
+
+    // Each archive is where the index says, and the key has signed each.
+    let mut packs = open(&one);
+    let trusted = [parts.key.public()];
+    assert_eq!(packs.trust(&trusted), 0);
+    for path in &parts.paths {
+        let info = packs.narinfo(path.hash()).unwrap().clone();
+        let archive = registry::run(packs.archive(&info.url)).unwrap().unwrap();
+        let bytes = registry::run(archive.bytes()).unwrap();
+        assert_eq!(cache::Hash::of(&bytes), info.file_hash.unwrap());
+    }
+    assert_eq!(packs.trust(&[]), 3);
+    assert!(packs.narinfo(parts.paths[0].hash()).is_none());
+}
+
+#[test]
+fn what_the_store_did_not_register_is_not_packed() {
+    let Some(parts) = parts("what_the_store_did_not_register_is_not_packed") else {
+        return;
+    };
+    let first = &parts.registered()[0];
+    let mut lying = first.clone();
+    lying.nar_hash = cache::Hash::of(b"something else");
+    let mut writer = PackWriter::new(parts.directory.path(), LARGE);
+    let error = writer.add(&parts.store, &lying, &parts.key).unwrap_err();
+    assert!(error.to_string().contains("registered"), "{error}");
+}
+
+#[test]
+fn collection_keeps_what_builds_reach_and_rewrites_thin_packs() {
+    let Some(parts) = parts("collection_keeps_what_builds_reach_and_rewrites_thin_packs") else {
+        return;
+    };
+    let directory = parts.packs("packs", LARGE);
+    let mut index = directory.index().unwrap().unwrap();
+    let paths = BTreeSet::from([parts.paths[0].clone()]);
+    let pushed = cache::now();
+    index.add(Vec::new(), "young", Build { pushed, paths });
+    directory.commit(&index).unwrap();
+    let retention = |is_dry| Retention {
+        age: Some(Duration::from_secs(3600)),
+        keep: BTreeSet::new(),
+        grace: Duration::ZERO,
+        dry_run: is_dry,
+    };
+    let collect = |is_dry| {
+        let lock = directory.lock().unwrap();
+        let writer = PackWriter::new(&directory.blobs(), LARGE);
+        let packs = open(&directory);
+        let (index, collected) = registry::run(packs.collect(&retention(is_dry), writer)).unwrap();
+        if !is_dry {
+            directory.commit(&index).unwrap();
+            directory.sweep(&lock).unwrap();
+        }
+        collected
+    };
+    let foreseen = collect(true);
+    assert_eq!((foreseen.builds.len(), foreseen.paths), (1, 2));
+    assert_eq!(directory.index().unwrap().unwrap(), index);
+    assert_eq!(collect(false).paths, 2);
+    let packs = open(&directory);
+    let info = packs.narinfo(parts.paths[0].hash()).unwrap();
+    assert!(packs.narinfo(parts.paths[1].hash()).is_none());
+    let archive = registry::run(packs.archive(&info.url)).unwrap().unwrap();
+    assert_eq!(archive.size, info.download_size());
+    assert_eq!(collect(false).paths, 0);
+}
+
+#[test]
+fn what_another_key_signed_is_removed() {
+    let Some(parts) = parts("what_another_key_signed_is_removed") else {
+        return;
+    };
+    let mut index = parts.packs("packs", SMALL).index().unwrap().unwrap();
+    assert_eq!(index.retain_signed(&[parts.key.public()]).unwrap(), 0);
+    assert_eq!(index.paths().unwrap().len(), 3);
+    assert_eq!(index.retain_signed(&[key().public()]).unwrap(), 3);
+    assert!(index.packs.is_empty());
+}
+
+#[test]
+fn damaged_packs_are_said() {
+    let Some(parts) = parts("damaged_packs_are_said") else {
+        return;
+    };
+    let directory = parts.packs("packs", LARGE);
+    let index = directory.index().unwrap().unwrap();
+    let config = directory.blobs().join(cache_digest(&index));
+    std::fs::write(&config, b"{}").unwrap();
+    let error = directory.index().unwrap_err().to_string();
+    assert!(error.contains("other bytes"), "{error}");
+    std::fs::write(&config, index.to_bytes()).unwrap();
+    let pack = directory.blobs().join(index.packs[0].digest.hex());
+    std::fs::remove_file(pack).unwrap();
+    let packs = open(&directory);
+    assert_eq!(registry::run(packs.lost()).unwrap().len(), 1);
+    let url = packs.narinfo(parts.paths[0].hash()).unwrap().url.clone();
+    assert!(registry::run(packs.archive(&url)).is_err());
+}
+
+fn cache_digest(index: &Index) -> String {
+    registry::Digest::of(&index.to_bytes()).hex().to_owned()
+}
