@@ -311,6 +311,12 @@ impl<'a> Session<'a> {
         self.progress.show(&done);
         self.record.seconds = self.now();
         self.record.mark_critical();
+        if self.record.images.is_empty() {
+            // It did not get so far as to see them all.
+            for (name, paths) in std::mem::take(&mut self.previous.derivations) {
+                self.record.derivations.entry(name).or_insert(paths);
+            }
+        }
         self.record.write(&self.request.links.join(RECORD))
     }
 
