@@ -326,7 +326,7 @@ impl<'a> Build<'a> {
                 entry.outcome = Outcome::Built;
                 // How long a download takes says nothing about the next.
                 if !self.tasks[task].derivation.is_fixed() {
-                    context.durations.remember(&name, seconds);
+                    context.durations.remember(&name, seconds, entry.expected);
                 }
                 self.queue.finish(&self.graph, task);
                 (context.observe)(&Event::Finished {
