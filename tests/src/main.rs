@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod checkout;
+mod driver;
 mod engine;
 mod images;
 mod nix;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
         .chain(images::trials())
+        .chain(driver::trials())
         .chain(workspaces::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
