@@ -9,6 +9,8 @@
 mod checkout;
 #[allow(dead_code)]
 mod nix;
+#[path = "bench/overhead.rs"]
+mod overhead;
 
 use anyhow::{Context, Result, ensure};
 use checkout::assemble;
@@ -70,6 +72,10 @@ struct Measured {
     edit: Vec<f64>,
     /// `cargo build --release` after the same edit: rustc and the linker.
     edit_cargo: Vec<f64>,
+    /// A derivation that does nothing.
+    overhead_derivation: Vec<f64>,
+    /// The same inside a cell.
+    overhead_cell: Vec<f64>,
 }
 
 fn main() -> Result<()> {
@@ -139,10 +145,14 @@ impl Bench {
             bench.edit
         );
         bench.say("preparing: sources, toolchain, plan");
-        duct::cmd!(assemble(), "fetch", "--store", &bench.store)
-            .dir(&bench.clone)
-            .stdout_null()
-            .run()?;
+        // Crateyard's own crates, of which its programs are made; and the workspace's.
+        for directory in [&checkout::repository(), &bench.clone] {
+            let lock = checkout::repository().join("debian.lock");
+            duct::cmd!(assemble(), "fetch", "--store", &bench.store, "--lock", lock)
+                .dir(directory)
+                .stdout_null()
+                .run()?;
+        }
         bench.assemble("prepared")?;
         let plan = nix::nix(&bench.nix(&["build", "--no-link", "--json"], &["plan"]))?;
         let plan: serde_json::Value = serde_json::from_str(&plan)?;
@@ -198,6 +208,8 @@ impl Bench {
             evaluation: Vec::new(),
             edit: Vec::new(),
             edit_cargo: Vec::new(),
+            overhead_derivation: Vec::new(),
+            overhead_cell: Vec::new(),
         };
         for repetition in 0..repetitions {
             self.cold(&mut measured, repetition)?;
@@ -207,6 +219,10 @@ impl Bench {
             measured.nothing.push(self.assemble("first-0")?);
             measured.evaluation.push(self.evaluate()?);
         }
+        self.say("overhead of a derivation");
+        let overhead = overhead::measure(&self.clone, &self.store)?;
+        measured.overhead_derivation = overhead.derivation;
+        measured.overhead_cell = overhead.cell;
         for repetition in 0..repetitions {
             self.say("an edit of one program");
             measured.edit.push(self.edit(repetition)?);
@@ -419,6 +435,12 @@ fn table(measured: &Measured) -> String {
         )
     };
     let edit_cargo = median(&measured.edit_cargo);
+    let each = |values: &[f64]| {
+        (
+            median(values),
+            format!("{:.0} ms each", median(values) * 1e3),
+        )
+    };
     let rows = [
         ("cold: cargo build --release", (cargo, String::new())),
         (
@@ -438,6 +460,11 @@ fn table(measured: &Measured) -> String {
             "evaluation, plan cached",
             (median(&measured.evaluation), String::new()),
         ),
+        (
+            "a derivation that does nothing",
+            each(&measured.overhead_derivation),
+        ),
+        ("the same inside a cell", each(&measured.overhead_cell)),
         ("edit: cargo build --release", (edit_cargo, String::new())),
         (
             "edit: assemble build until the image is written",

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod cache;
 mod checkout;
 mod checks;
+mod driver;
 mod engine;
 mod flake;
 mod images;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(flake::trials())
         .chain(images::trials())
+        .chain(driver::trials())
         .chain(workspaces::trials())
         .chain(platforms::trials())
         .chain(checks::trials())

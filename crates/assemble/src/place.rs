@@ -383,14 +383,10 @@ fn one_of(images: Vec<Image>, platform: Option<&Platform>, title: &str) -> Resul
     }
 }
 
-/// Where a path of a store lies: a store that is a directory has `/nix/store` below it.
+/// Where a path of a store lies.
 pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
-    match store {
-        Some(store) if store.starts_with('/') => {
-            Path::new(store).join(path.strip_prefix("/").unwrap_or(path))
-        }
-        _ => path.to_owned(),
-    }
+    let uri = store.map(str::to_owned);
+    drive::closure::Store { uri }.physical(&path.to_string_lossy())
 }
 
 /// The images that the workspace describes; none where it describes nothing.

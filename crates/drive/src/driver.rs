@@ -226,30 +226,41 @@ impl<'a> Build<'a> {
     /// Starts the next ready derivation for which there is room.
     fn start_next(&mut self, context: &mut Context) -> Result<bool> {
         let (building, downloading) = self.load();
-        let room = building < self.settings.jobs;
-        let room_to_download = downloading < DOWNLOADS;
+        let has_room = building < self.settings.jobs;
+        let has_room_to_download = downloading < DOWNLOADS;
         let tasks = &self.tasks;
-        let fits = |task: usize| match tasks[task].derivation.is_fixed() {
-            true => room_to_download,
-            false => room,
-        };
-        let Some(task) = self.queue.take(fits) else {
+        let next = self
+            .queue
+            .take(|task| match tasks[task].derivation.is_fixed() {
+                true => has_room_to_download,
+                false => has_room,
+            });
+        // A task is ready once, and has its entry until then.
+        let Some((task, entry)) = next.and_then(|task| self.waiting.remove_entry(&task)) else {
             return Ok(false);
         };
         let cores = self.cores_for(task, building);
         let slot = self.free_slot(task);
         let worker = self.pool.idle(cores)?;
-        let node = self.tasks[task];
-        self.pool.give(
-            worker,
-            Job::Build {
-                derivation: node.path.clone(),
-                outputs: node.derivation.outputs.keys().cloned().collect(),
-            },
-        );
-        let at = context.now();
-        let mut entry = self.waiting.remove(&task).unwrap_or_else(|| unreachable!());
-        entry.span.start = at;
+        let derivation = &self.tasks[task].derivation;
+        let job = Job::Build {
+            derivation: entry.derivation.clone(),
+            outputs: derivation.outputs.keys().cloned().collect(),
+        };
+        self.pool.give(worker, job);
+        let running = Running {
+            task,
+            slot,
+            entry: self.entries.len(),
+            since: Instant::now(),
+        };
+        self.running.insert(worker, running);
+        self.tell_start(entry, slot, cores, context);
+        Ok(true)
+    }
+
+    fn tell_start(&mut self, mut entry: Entry, slot: usize, cores: usize, context: &mut Context) {
+        entry.span.start = context.now();
         entry.slot = slot;
         entry.cores = cores;
         (context.observe)(&Event::Started {
@@ -257,17 +268,9 @@ impl<'a> Build<'a> {
             derivation: entry.derivation.clone(),
             slot,
             cores,
-            at,
+            at: entry.span.start,
         });
         self.entries.push(entry);
-        let running = Running {
-            task,
-            slot,
-            entry: self.entries.len() - 1,
-            since: Instant::now(),
-        };
-        self.running.insert(worker, running);
-        Ok(true)
     }
 
     /// How many derivations are building, and how many are downloads.
@@ -326,7 +329,7 @@ impl<'a> Build<'a> {
                 entry.outcome = Outcome::Built;
                 // How long a download takes says nothing about the next.
                 if !self.tasks[task].derivation.is_fixed() {
-                    context.durations.remember(&name, seconds);
+                    context.durations.remember(&name, seconds, entry.expected);
                 }
                 self.queue.finish(&self.graph, task);
                 (context.observe)(&Event::Finished {

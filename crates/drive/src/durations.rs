@@ -16,18 +16,41 @@ const FORMAT: u32 = 1;
 /// How much a new measurement counts against the old ones: other work on the machine disturbs it.
 const WEIGHT_OF_NEW: f64 = 0.5;
 
+/// Fewer seconds of guesses say nothing about the machine.
+const LEAST_TO_SCALE: f64 = 5.0;
+
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
     seconds: BTreeMap<String, f64>,
+    #[serde(default = "unscaled")]
+    scale: f64,
+}
+
+fn unscaled() -> f64 {
+    1.0
 }
 
 /// What is remembered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Durations {
     seconds: BTreeMap<String, f64>,
+    scale: f64,
     /// What was measured since the file was read.
     measured: BTreeMap<String, f64>,
+    /// What of it had been guessed: the sums of guesses and of measurements.
+    guessed: (f64, f64),
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self {
+            seconds: BTreeMap::new(),
+            scale: unscaled(),
+            measured: BTreeMap::new(),
+            guessed: (0.0, 0.0),
+        }
+    }
 }
 
 /// Where the machine keeps them.
@@ -53,15 +76,25 @@ impl Durations {
         };
         let file = serde_json::from_slice::<File>(&text).ok();
         let known = file.filter(|file| file.version == FORMAT);
-        Ok(Self {
-            seconds: known.map(|file| file.seconds).unwrap_or_default(),
-            measured: BTreeMap::new(),
-        })
+        Ok(known.map_or_else(Self::default, |file| Self {
+            seconds: file.seconds,
+            scale: file.scale,
+            ..Self::default()
+        }))
     }
 
-    /// Remembers how long something took.
-    pub fn remember(&mut self, name: &str, seconds: f64) {
+    /// Remembers how long something took for which a time was `expected`.
+    pub fn remember(&mut self, name: &str, seconds: f64, expected: f64) {
+        if self.seconds(name).is_none() {
+            self.guessed.0 += expected / self.scale;
+            self.guessed.1 += seconds;
+        }
         self.measured.insert(name.to_owned(), seconds);
+    }
+
+    /// How much longer things take on this machine than is guessed.
+    pub fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// How long something took; of another version of the same package, if this one is not known.
@@ -96,10 +129,15 @@ impl Durations {
             let milliseconds = (seconds * 1e3).round() / 1e3;
             all.insert(name, milliseconds);
         }
+        let (guessed, measured) = std::mem::take(&mut self.guessed);
+        if guessed > LEAST_TO_SCALE {
+            self.scale += WEIGHT_OF_NEW * (measured / guessed - self.scale);
+        }
         self.seconds = all.clone();
         let file = File {
             version: FORMAT,
             seconds: all,
+            scale: self.scale,
         };
         write_json(path, &file)
     }
@@ -177,15 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn guesses_are_scaled_to_the_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("durations.json");
+        let mut durations = Durations::default();
+        durations.remember("a-1.0.0", 30.0, 10.0);
+        // What was known is no guess.
+        durations.remember("a-1.0.0", 90.0, 30.0);
+        durations.save(&path).unwrap();
+        let scale = Durations::read(&path).unwrap().scale();
+        assert!((scale - 2.0).abs() < 1e-9, "{scale}");
+    }
+
+    #[test]
     fn a_file_keeps_what_others_added_and_survives_damage() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state/durations.json");
         let mut first = Durations::read(&path).unwrap();
         let mut second = Durations::read(&path).unwrap();
-        first.remember("a-1.0.0", 2.0);
+        first.remember("a-1.0.0", 2.0, 1.0);
         first.save(&path).unwrap();
-        second.remember("b-1.0.0", 3.0);
-        second.remember("a-1.0.0", 4.0);
+        second.remember("b-1.0.0", 3.0, 1.0);
+        second.remember("a-1.0.0", 4.0, 1.0);
         second.save(&path).unwrap();
         let both = Durations::read(&path).unwrap();
         assert_eq!(both.seconds("a-1.0.0"), Some(3.0));

@@ -14,9 +14,13 @@ const LEAST: f64 = 0.1;
 const OTHER: f64 = 0.5;
 /// Linking a program.
 const LINKING: f64 = 1.0;
-/// A C file is compiled without an optimizer's whole view, a Rust crate with it.
-const PER_RUST_BYTE: f64 = 3e-6;
-const PER_C_BYTE: f64 = 2e-6;
+/// A megabyte of Rust. Twice the source takes less than twice the time: of large crates more is
+/// declarations, and behind conditions that do not hold.
+const PER_RUST_MEGABYTE: f64 = 4.0;
+const RUST_EXPONENT: f64 = 0.75;
+/// Whatever is larger is generated: bindings.
+const MOST_OF_RUST: f64 = 12.0;
+const PER_C_MEGABYTE: f64 = 1.2;
 
 /// Seconds that a node may take.
 pub fn seconds(store: &Store, node: &Node) -> f64 {
@@ -30,12 +34,12 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     let source = derivation.env.get("source");
     let sizes = || source.map_or(Sizes::default(), |path| Sizes::of(&store.physical(path)));
     match unit.action {
-        Action::RunBuildScript { .. } => LEAST + PER_C_BYTE * sizes().c as f64,
+        Action::RunBuildScript { .. } => LEAST + sizes().c_seconds(),
         Action::RunTest { .. } => OTHER,
         Action::Compile { target, .. } => match target.kind {
             TargetKind::BuildScript => LINKING,
-            TargetKind::Lib | TargetKind::ProcMacro => LEAST + PER_RUST_BYTE * sizes().rust as f64,
-            _ => LINKING + PER_RUST_BYTE * sizes().rust as f64,
+            TargetKind::Lib | TargetKind::ProcMacro => LEAST + sizes().rust_seconds(),
+            _ => LINKING + sizes().rust_seconds(),
         },
     }
 }
@@ -59,6 +63,15 @@ impl Sizes {
             sizes.add_crate(file);
         }
         sizes
+    }
+
+    fn rust_seconds(self) -> f64 {
+        let megabytes = self.rust as f64 / 1e6;
+        MOST_OF_RUST.min(PER_RUST_MEGABYTE * megabytes.powf(RUST_EXPONENT))
+    }
+
+    fn c_seconds(self) -> f64 {
+        PER_C_MEGABYTE * self.c as f64 / 1e6
     }
 
     fn add(&mut self, name: &Path, bytes: u64) {

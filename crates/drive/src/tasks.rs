@@ -30,7 +30,7 @@ pub fn graph(
         inputs: inputs(node),
         seconds: durations
             .seconds(node.name())
-            .unwrap_or_else(|| guess::seconds(store, node)),
+            .unwrap_or_else(|| guess::seconds(store, node) * durations.scale()),
     };
     let nodes = chosen.iter().map(|&node| &closure.nodes[node]);
     Graph::new(nodes.map(task).collect())

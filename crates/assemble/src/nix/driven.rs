@@ -159,20 +159,25 @@ impl<'a> Session<'a> {
         let attributes = self.request.attributes;
         match self.derivations(attributes, Building::Refused)? {
             Evaluated::Done(derivations) => return Ok(derivations),
-            Evaluated::WantsBuilds => {}
-        }
-        for stage in STAGES {
-            let stage = [stage.to_owned()];
-            // A flake without them: Nix builds by itself what it evaluates.
-            match self.derivations(&stage, Building::Refused) {
-                Ok(Evaluated::Done(derivations)) => self.drive(&derivations)?,
-                Ok(Evaluated::WantsBuilds) | Err(_) => break,
-            };
+            Evaluated::WantsBuilds => self.drive_stages()?,
+            Evaluated::Failed => {}
         }
         match self.derivations(attributes, Building::Allowed)? {
             Evaluated::Done(derivations) => Ok(derivations),
-            Evaluated::WantsBuilds => bail!("nix can't build what it needs to evaluate"),
+            Evaluated::WantsBuilds | Evaluated::Failed => bail!("evaluation failed"),
         }
+    }
+
+    /// Builds what evaluation reads. In a flake that does not tell, Nix does so while it evaluates.
+    fn drive_stages(&mut self) -> Result<()> {
+        for stage in STAGES {
+            let stage = [stage.to_owned()];
+            match self.derivations(&stage, Building::Refused)? {
+                Evaluated::Done(derivations) => self.drive(&derivations)?,
+                Evaluated::WantsBuilds | Evaluated::Failed => break,
+            };
+        }
+        Ok(())
     }
 
     /// Evaluates attributes to `.drv` files, in their order.
@@ -205,11 +210,12 @@ impl<'a> Session<'a> {
             let printed = String::from_utf8(output.stdout)?;
             return self.in_order(attributes, printed.lines().collect());
         }
-        // Nix 2.8 to 2.34 name the setting that forbids the build.
-        if building == Building::Refused && said.contains("max-jobs") {
-            return Ok(Evaluated::WantsBuilds);
-        }
-        bail!("evaluation failed\n{}", said.trim_end())
+        // It names the setting that forbids the build. What else is wrong it says when it may build.
+        let is_refused = building == Building::Refused && said.contains("max-jobs");
+        Ok(match is_refused {
+            true => Evaluated::WantsBuilds,
+            false => Evaluated::Failed,
+        })
     }
 
     fn evaluation(&self, attributes: &[String], building: Building) -> Vec<OsString> {
@@ -252,7 +258,7 @@ impl<'a> Session<'a> {
         for attribute in attributes {
             match self.derivations(std::slice::from_ref(attribute), Building::Allowed)? {
                 Evaluated::Done(path) => paths.extend(path),
-                Evaluated::WantsBuilds => return Ok(Evaluated::WantsBuilds),
+                other => return Ok(other),
             }
         }
         Ok(Evaluated::Done(paths))
@@ -311,6 +317,12 @@ impl<'a> Session<'a> {
         self.progress.show(&done);
         self.record.seconds = self.now();
         self.record.mark_critical();
+        if self.record.images.is_empty() {
+            // It did not get so far as to see them all.
+            for (name, paths) in std::mem::take(&mut self.previous.derivations) {
+                self.record.derivations.entry(name).or_insert(paths);
+            }
+        }
         self.record.write(&self.request.links.join(RECORD))
     }
 
@@ -361,6 +373,8 @@ enum Evaluated {
     Done(Vec<String>),
     /// It reads something that is not built yet.
     WantsBuilds,
+    /// It failed otherwise.
+    Failed,
 }
 
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {

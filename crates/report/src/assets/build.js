@@ -31,7 +31,7 @@ function timeline() {
   const svg = draw("svg", { width, height: top + rows.length * height + 6 });
   const x = time => left + (width - left - 12) * time / (record.seconds || 1);
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800].find(s => record.seconds / s <= 12) ?? 3600;
-  for (let time = 0; time <= record.seconds; time += step) {
+  for (let time = 0; x(time) < width - 60; time += step) {
     svg.append(draw("line", { class: "grid", x1: x(time), x2: x(time), y1: top - 4, y2: top + rows.length * height }),
       draw("text", { class: "quiet", x: x(time) + 3, y: 13 }, seconds(time).replace(/\.0+ s/, " s")));
   }
@@ -119,7 +119,7 @@ function squares(items, x, y, width, height, place) {
 function layers() {
   if (!images.length) return;
   section("Layers", "Areas are compressed bytes, to one scale. A layer that several images have in common is stored and pushed once.");
-  legend([["var(--shared)", "in several images"], ["var(--bin)", "in this image alone"]]);
+  legend([["var(--group-1)", "in several images"], ["var(--group-2)", "in this image alone"]]);
   const users = new Map();
   for (const image of images) for (const digest of new Set(image.layers.map(layer => layer.digest)))
     users.set(digest, [...(users.get(digest) ?? []), image.name]);
@@ -133,7 +133,7 @@ function layers() {
     squares(sorted, 0, 0, edge, edge * 0.75, (layer, x, y, width, height) => {
       const others = users.get(layer.digest).filter(name => name !== image.name);
       const rect = draw("rect", { x: x + 1, y: y + 1, width: Math.max(0, width - 2), height: Math.max(0, height - 2), rx: 2,
-        fill: others.length ? "var(--shared)" : "var(--bin)" });
+        fill: others.length ? "var(--group-1)" : "var(--group-2)" });
       explain(rect, () => `${layer.name}\n${bytes(layer.bytes)}\n${layer.digest.slice(0, 19)}…` +
         (others.length ? `\nalso in ${others.join(", ")}` : ""));
       svg.append(rect);

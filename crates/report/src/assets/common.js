@@ -85,5 +85,6 @@ function table(rows, columns, rowClass, limit) {
   });
   filter.addEventListener("input", show);
   show();
-  main.append(filter, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body));
+  if (rows.length > 12) main.append(filter);
+  main.append(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body));
 }

@@ -77,7 +77,9 @@ for (const unit of units) {
   rect.addEventListener("click", () => choose(unit));
   svg.append(rect, draw("text", { x: x(unit) + 5, y: y(unit) + 12, "pointer-events": "none", style: "font-size:10px" }, short));
 }
-main.append(make("div", { class: "scroll" }, svg));
+const frame = make("div", { class: "scroll" }, svg);
+main.append(frame);
+frame.scrollLeft = frame.scrollWidth;
 
 function highlight(keys) {
   const near = new Set(keys);

@@ -1,0 +1,90 @@
+//! What a derivation costs before it does anything: with Nix alone, and with a cell.
+
+use crate::nix;
+use anyhow::{Result, ensure};
+use drive::closure::Store;
+use drive::serve::{Built, Launch};
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Instant;
+
+/// How many derivations of each sort are built, one after another.
+const COUNT: usize = 40;
+
+/// Seconds for each derivation.
+pub struct Overhead {
+    /// The seed alone makes an empty directory: Nix's sandbox, hashing, registering.
+    pub derivation: Vec<f64>,
+    /// A program of the toolchain makes it inside a cell.
+    pub cell: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Derivations {
+    derivation: Vec<String>,
+    cell: Vec<String>,
+}
+
+/// Builds derivations that nobody has built before.
+pub fn measure(flake: &Path, store: &str) -> Result<Overhead> {
+    let unique = std::process::id();
+    let text = nix::nix(&[
+        "eval",
+        "--impure",
+        "--json",
+        "--store",
+        store,
+        "--expr",
+        &nix::in_flake(flake, &expression(unique)),
+    ])?;
+    let derivations: Derivations = serde_json::from_str(&text)?;
+    Ok(Overhead {
+        derivation: build(store, &derivations.derivation)?,
+        cell: build(store, &derivations.cell)?,
+    })
+}
+
+fn expression(unique: u32) -> String {
+    format!(
+        r#"
+        let
+            parts = (flake.inputs.crateyard or flake).lib.partsFor "x86_64-linux";
+            each = make: builtins.genList (n: (make "${{toString n}}-{unique}").drvPath) {COUNT};
+        in {{
+            derivation = each (name: derivation {{
+                name = "derivation-${{name}}";
+                system = "x86_64-linux";
+                builder = parts.seed;
+                args = [ "unpack" "--into" (placeholder "out") ];
+            }});
+            cell = each (name: parts.cell {{
+                name = "cell-${{name}}";
+                roots = [ parts.toolchain ];
+                program = "/usr/bin/mkdir";
+                args = [ (placeholder "out") ];
+            }});
+        }}"#
+    )
+}
+
+fn build(store: &str, derivations: &[String]) -> Result<Vec<f64>> {
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let launch = Launch {
+        program: "nix-store".into(),
+        store: Store {
+            uri: Some(store.to_owned()),
+        },
+        config: format!("{}{own}", nix::SETTINGS),
+        ..Launch::default()
+    };
+    let mut server = launch.start(1, 1)?;
+    server.greet()?;
+    let mut seconds = Vec::new();
+    for derivation in derivations {
+        let begin = Instant::now();
+        let built = server.build(derivation, &["out"], &mut |_| {})?;
+        ensure!(built == Built::Done, "{derivation}: {built:?}");
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    Ok(seconds)
+}
