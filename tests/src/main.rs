@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod checkout;
 mod engine;
+mod explain;
 mod images;
 mod nix;
 mod precision;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
         .chain(images::trials())
+        .chain(explain::trials())
         .chain(workspaces::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
