@@ -31,24 +31,25 @@ let
   );
 
   inherit (resolved.build) features;
-  workspace = parts.workspace {
-    root = src;
-    inherit toolchain;
-    target = host.rust;
-    inherit (resolved.build) profile;
-    cargoArgs =
-      (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
-      ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
-      ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
-    native = builtins.listToAttrs (
-      map (name: {
-        inherit name;
-        value = nativeRoot name resolved.crates.${name}.set;
-      }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
-    );
-    extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
-  };
-  build = workspace.build resolved.build.binaries;
+  build =
+    (parts.workspace {
+      root = src;
+      inherit toolchain;
+      target = host.rust;
+      inherit (resolved.build) profile;
+      cargoArgs =
+        (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
+        ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
+        ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
+      native = builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = nativeRoot name resolved.crates.${name}.set;
+        }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
+      );
+      extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+    }).build
+      resolved.build.binaries;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -56,6 +57,21 @@ let
       packages = debian.packagesOf set;
     };
 
+  # What images for one platform are made of, from the build of their binaries.
+  inputsFor =
+    arguments:
+    import ./image/inputs.nix (
+      arguments
+      // {
+        root = src;
+        description = resolved;
+        hostDebian = debian;
+        tools = {
+          inherit (parts) runner planner seed;
+          image = parts.imageProgram;
+        };
+      }
+    );
   make = import ./image/make.nix { inherit (parts) cell runtime imageProgram; };
   images =
     import ./image/images.nix { inherit make; }
@@ -65,16 +81,10 @@ let
         platforms.${host.platform} = {
           inherit (debian) packagesOf;
           inherit (build) program;
-          inputsOf = import ./image/inputs.nix {
-            root = src;
-            inherit (workspace) lock;
-            description = resolved;
-            target = host.rust;
+          inputsOf = inputsFor {
             inherit build debian;
-            tools = {
-              inherit (parts) runner planner seed;
-              image = parts.imageProgram;
-            };
+            target = host.rust;
+            toolchainSets = [ resolved.toolchain.set ];
           };
         };
       };

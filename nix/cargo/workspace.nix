@@ -21,7 +21,7 @@ let
   unitsOf = import ./units.nix { inherit cell runner; };
 in
 {
-  inherit members lock;
+  inherit members;
   # The workspace's packages and targets, as JSON: targets.json.
   targets = planOf {
     inherit root members lock toolchain;
@@ -46,7 +46,7 @@ in
         ++ each "--bin" (unique (map (b: b.bin) binaries));
       };
     in
-    { inherit plan; }
+    { inherit plan lock; }
     // unitsOf {
       inherit plan root members lock toolchain native extraFiles;
     };
