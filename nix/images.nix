@@ -91,13 +91,12 @@ let
       libraries = librariesOf built packages;
       inputsOf = import ./image/inputs.nix {
         root = src;
-        inherit (workspace) lock;
         description = resolved;
         target = target.rust;
         build = built;
-        builder = debian;
-        cross = if isNative target then [ ] else [ target.cross ];
-        inherit packages;
+        debian = packages;
+        hostDebian = debian;
+        toolchainSets = [ resolved.toolchain.set ] ++ (if isNative target then [ ] else [ target.cross ]);
         tools = {
           inherit (parts) runner planner seed;
           image = parts.imageProgram;
@@ -116,6 +115,21 @@ let
       packages = debian.packagesOf set;
     };
 
+  # What images for one platform are made of, from the build of their binaries.
+  inputsFor =
+    arguments:
+    import ./image/inputs.nix (
+      arguments
+      // {
+        root = src;
+        description = resolved;
+        hostDebian = debian;
+        tools = {
+          inherit (parts) runner planner seed;
+          image = parts.imageProgram;
+        };
+      }
+    );
   make = import ./image/make.nix { inherit (parts) cell runtime imageProgram; };
   images =
     import ./image/images.nix { inherit make; }

@@ -50,7 +50,7 @@ let
         ++ builtins.tail args;
       };
     in
-    { inherit plan; }
+    { inherit plan lock; }
     // unitsOf {
       inherit
         plan

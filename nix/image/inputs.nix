@@ -2,20 +2,19 @@
 # Texts and the sources of the image's own crates: nothing here makes a build wait for more than the
 # image waits for, and what concerns other images alone changes nothing.
 {
-  # The workspace: a path, and its parsed lock (../cargo/lock.nix).
+  # The workspace: a path.
   root,
-  lock,
   # The description with everything resolved: description.json as a value.
   description,
   # The platform that programs are for, as rustc names it.
   target,
   # What built the workspace's binaries: ../cargo/workspace.nix, `build`.
   build,
-  # Packages for the machine that builds and for the platform: ../debian/lock.nix.
-  builder,
-  packages,
-  # Sets that compile for the platform, beyond the toolchain.
-  cross,
+  # ../debian/lock.nix for the platform, and for the machine that builds.
+  debian,
+  hostDebian,
+  # The sets that compile.
+  toolchainSets,
   # Name to the store path of each program of Crateyard that has a hand in images.
   tools,
 }:
@@ -24,7 +23,7 @@ let
     map (package: {
       name = "${package.name} ${package.version} ${package.source}";
       value = package.checksum or null;
-    }) lock.outside
+    }) build.lock.outside
   );
   checksumOf =
     package:
@@ -120,7 +119,10 @@ let
     };
   };
 
-  withRole = role: map (package: package // { inherit role; });
+  # What the lock says of the packages of sets, with what they are there for.
+  entriesOf =
+    role: lock: sets:
+    map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
 in
 {
   # The image's entry in the description.
@@ -175,16 +177,9 @@ in
     _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
   ) tools;
   packages =
-    (
-      if programs == [ ] then
-        [ ]
-      else
-        builtins.concatMap (set: withRole "toolchain" (builder.entriesOf set)) (
-          [ description.toolchain.set ] ++ cross
-        )
-    )
-    ++ builtins.concatMap (set: withRole "library" (builder.entriesOf set)) nativeSets
-    ++ builtins.concatMap (set: withRole "image" (packages.entriesOf set)) packageSets;
+    (if programs == [ ] then [ ] else entriesOf "toolchain" hostDebian toolchainSets)
+    ++ entriesOf "library" hostDebian nativeSets
+    ++ entriesOf "image" debian packageSets;
   units = builtins.listToAttrs (
     map (name: {
       inherit name;

@@ -11,6 +11,7 @@ mod checkout;
 mod checks;
 mod driver;
 mod engine;
+mod explain;
 mod flake;
 mod images;
 mod init;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         .chain(flake::trials())
         .chain(images::trials())
         .chain(driver::trials())
+        .chain(explain::trials())
         .chain(workspaces::trials())
         .chain(platforms::trials())
         .chain(checks::trials())

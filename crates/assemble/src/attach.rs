@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use image::attestation::{self, PROVENANCE, SBOM, provenance, spdx};
 use image::layout::Layout;
+use image::oci::media_type;
 use registry::{Artifact, Descriptor};
 use serde_json::Value;
 use signing::{BUNDLE_TYPE, Bundle, SecretKey};
@@ -89,7 +90,12 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
         .iter()
         .filter(|image| !image.is_attestation())
     {
-        let config = layout.config(&layout.manifest(&image.descriptor)?)?;
+        let manifest = layout.manifest(&image.descriptor)?;
+        // Other artifacts have no platform to be known by.
+        if !media_type::is_config(&manifest.config.media_type) {
+            continue;
+        }
+        let config = layout.config(&manifest)?;
         let subject = to_registry(&image.descriptor)?;
         let digest = &image.descriptor.digest;
         let read = |name| attestation::read(layout, &config.platform, name);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use image::attestation::{self, PROVENANCE};
 use image::layout::Layout;
-use image::oci::Platform;
+use image::oci::{Platform, media_type};
 
 use crate::commands::build::LINKS;
 
@@ -68,6 +68,9 @@ fn platform_of(layout: &Layout, image: &image::layout::Image) -> Result<Option<P
         return Ok(None);
     }
     let manifest = layout.manifest(&image.descriptor)?;
+    if !media_type::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
     Ok(Some(layout.config(&manifest)?.platform))
 }
 

@@ -1,17 +1,14 @@
-//! Reading Debian packages: an `ar` archive of `control.tar` and `data.tar`, see `deb(5)`.
+//! Debian packages as layers need them, see `deb(5)`; the archive itself is read by the crate `debian`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, Take};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::decompress::Format;
+use debian::deb::DebError;
+
 use crate::spec::DebianPackage;
 use crate::tar;
 use crate::{Error, Result};
-
-/// The most that one file of the control archive may hold.
-const CONTROL_LIMIT: u64 = 16 << 20;
 
 /// An opened package: its control files are read, its data is read by [`Deb::data`].
 #[derive(Debug)]
@@ -29,35 +26,33 @@ impl Deb {
     /// # Errors
     /// When the file can't be read or is not a sound package.
     pub fn open(path: &Path) -> Result<Deb> {
-        let files = read_control_files(path)?;
-        let damaged = |problem: &str| Error::damaged(path.display().to_string(), problem);
-        let control = files
-            .get("control")
-            .ok_or_else(|| damaged("its control archive has no file named control"))?;
-        let control = String::from_utf8(control.clone())
-            .map_err(|_| damaged("its control file is not UTF-8"))?;
-        let field = |name: &str| {
-            field(&control, name)
-                .map(str::to_owned)
-                .ok_or_else(|| damaged(&format!("its control file has no field {name}")))
-        };
+        let explain = |error| explain(path, error);
+        let opened = debian::deb::Deb::open(path).map_err(explain)?;
+        let control = opened.control().map_err(explain)?;
+        let field = |name: &str| opened.required_field(name).map(str::to_owned);
         let package = DebianPackage {
-            name: field("Package")?,
-            version: field("Version")?,
-            arch: field("Architecture")?,
+            name: field("Package").map_err(explain)?,
+            version: field("Version").map_err(explain)?,
+            arch: field("Architecture").map_err(explain)?,
         };
         if !is_package_name(&package.name) {
-            return Err(damaged(&format!(
-                "{:?} is not the name of a package",
-                package.name
-            )));
+            let problem = format!("{:?} is not the name of a package", package.name);
+            return Err(Error::damaged(path.display().to_string(), problem));
+        }
+        let misplaced = opened
+            .control_files()
+            .keys()
+            .find(|name| name.contains('/'));
+        if let Some(name) = misplaced {
+            let problem = format!("{name:?} has no place in a control archive");
+            return Err(Error::damaged(path.display().to_string(), problem));
         }
         Ok(Deb {
             path: path.to_owned(),
             package,
             multi_arch_same: field("Multi-Arch").is_ok_and(|value| value == "same"),
-            control,
-            control_files: files,
+            control: control.to_owned(),
+            control_files: opened.control_files().clone(),
         })
     }
 
@@ -109,7 +104,9 @@ impl Deb {
     /// # Errors
     /// When the file can't be read or has no data archive.
     pub fn data(&self) -> Result<tar::Reader<Box<dyn Read + Send>>> {
-        member_tar(&self.path, "data.tar")
+        let opened =
+            debian::deb::Deb::open(&self.path).map_err(|error| explain(&self.path, error))?;
+        Ok(tar::Reader::new(Box::new(opened.into_data())))
     }
 }
 
@@ -126,115 +123,14 @@ fn is_package_name(name: &str) -> bool {
     name.len() > 1 && name.bytes().all(allowed) && !name.starts_with('.')
 }
 
-fn read_control_files(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let damaged = |problem: String| Error::damaged(path.display().to_string(), problem);
-    let mut reader = member_tar(path, "control.tar")?;
-    let mut files = BTreeMap::new();
-    while let Some(entry) = reader
-        .next_entry()
-        .map_err(|error| damaged(format!("control archive: {error}")))?
-    {
-        if entry.kind != tar::Kind::File {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&entry.path).into_owned();
-        let name = name.trim_start_matches("./").to_owned();
-        if entry.size > CONTROL_LIMIT || name.contains('/') || files.len() > 1000 {
-            return Err(damaged(format!(
-                "{name:?} has no place in a control archive"
-            )));
-        }
-        let mut content = Vec::new();
-        reader
-            .read_to_end(&mut content)
-            .map_err(|error| damaged(format!("{name}: {error}")))?;
-        files.insert(name, content);
-    }
-    Ok(files)
-}
-
-/// Opens the member of the package whose name starts so, whatever its compression.
-fn member_tar(path: &Path, prefix: &str) -> Result<tar::Reader<Box<dyn Read + Send>>> {
-    let file = File::open(path).map_err(Error::io("cannot open", path))?;
-    let damaged = |problem: String| Error::damaged(path.display().to_string(), problem);
-    let (name, member) = find_member(BufReader::new(file), prefix).map_err(damaged)?;
-    let format = match name.strip_prefix(prefix) {
-        Some("") => Format::None,
-        Some(".gz") => Format::Gzip,
-        Some(".xz") => Format::Xz,
-        Some(".zst") => Format::Zstd,
-        _ => return Err(damaged(format!("the compression of {name} is not known"))),
-    };
-    let reader = format
-        .reader(member)
-        .map_err(|error| damaged(format!("{name}: {error}")))?;
-    Ok(tar::Reader::new(reader))
-}
-
-/// Walks the `ar` archive to the member whose name starts so.
-fn find_member(
-    mut file: BufReader<File>,
-    prefix: &str,
-) -> Result<(String, Take<BufReader<File>>), String> {
-    let mut magic = [0; 8];
-    let short = |_| "it ends in the middle of a member".to_owned();
-    file.read_exact(&mut magic).map_err(short)?;
-    if &magic != b"!<arch>\n" {
-        return Err("it is not a Debian package".to_owned());
-    }
-    loop {
-        let mut header = [0; 60];
-        let read = read_some(&mut file, &mut header).map_err(|error| error.to_string())?;
-        if read == 0 {
-            return Err(format!("it has no member {prefix}"));
-        }
-        if read < header.len() || &header[58..] != b"`\n" {
-            return Err("a member's header is malformed".to_owned());
-        }
-        let text = |range: std::ops::Range<usize>| {
-            String::from_utf8_lossy(&header[range])
-                .trim_end()
-                .to_owned()
-        };
-        let name = text(0..16).trim_end_matches('/').to_owned();
-        let size: u64 = text(48..58)
-            .parse()
-            .map_err(|_| format!("the size of member {name:?} is not a number"))?;
-        if name == prefix || name.starts_with(&format!("{prefix}.")) {
-            refuse_cut_off(&mut file, size)?;
-            return Ok((name, file.take(size)));
-        }
-        let skip = size + size % 2;
-        let skipped = std::io::copy(&mut file.by_ref().take(skip), &mut std::io::sink());
-        if skipped.map_err(|error| error.to_string())? < skip {
-            return Err("it ends in the middle of a member".to_owned());
+/// The crate's own error for what `debian` says of a file.
+fn explain(path: &Path, error: DebError) -> Error {
+    match error {
+        DebError::Open { source, .. } => Error::io("cannot open", path)(source),
+        DebError::Damaged(problem) => Error::damaged(path.display().to_string(), problem),
+        DebError::Member { member, source } => {
+            let problem = format!("{member}: {source}");
+            Error::damaged(path.display().to_string(), problem)
         }
     }
-}
-
-/// What is not compressed carries no checksum that would show a missing end.
-fn refuse_cut_off(file: &mut BufReader<File>, size: u64) -> Result<(), String> {
-    let position = file.stream_position().map_err(|error| error.to_string())?;
-    let length = file
-        .get_ref()
-        .metadata()
-        .map_err(|error| error.to_string())?;
-    if position
-        .checked_add(size)
-        .is_none_or(|end| end > length.len())
-    {
-        return Err("it ends in the middle of a member".to_owned());
-    }
-    Ok(())
-}
-
-fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
 }

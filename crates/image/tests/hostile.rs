@@ -18,10 +18,18 @@ use image::files::{Listing, Options};
 use image::layout::Layout;
 use image::verify::{Limits, verify_layout};
 use serde_json::{Value, json};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 const MUTATIONS: usize = 10_000;
 const TIME: Duration = Duration::from_secs(15);
+
+/// A directory for many small files: in memory where the machine lets us.
+fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = memory.is_dir().then(|| tempfile::tempdir_in(memory));
+    made.and_then(Result::ok)
+        .unwrap_or_else(|| tempdir().unwrap())
+}
 
 /// Runs `mutation` with numbers from 0 on and gives how often.
 fn repeat(what: &str, mut mutation: impl FnMut(usize)) -> usize {
@@ -256,7 +264,7 @@ fn fix_checksums(tar: &mut [u8]) {
 
 #[test]
 fn mutated_layouts_are_survived() {
-    let directory = tempdir().unwrap();
+    let directory = scratch();
     let outside = directory.path().join("outside");
     fs::write(&outside, "secret").unwrap();
     let root = directory.path().join("layout");
@@ -293,7 +301,7 @@ fn mutated_layouts_are_survived() {
 
 #[test]
 fn mutated_archives_are_survived() {
-    let directory = tempdir().unwrap();
+    let directory = scratch();
     let mut random = Random(0xfeed_beef_0bad_cafe);
     let root = directory.path().join("layout");
     write_layout(&root, &seeds(), &mut random, Part::Marker);
@@ -353,7 +361,7 @@ fn mutated_tar_streams_are_survived() {
 
 #[test]
 fn mutated_packages_are_survived() {
-    let directory = tempdir().unwrap();
+    let directory = scratch();
     let (base, _) = packages(directory.path());
     let good = fs::read(base).unwrap();
     let path = directory.path().join("x.deb");

@@ -447,14 +447,6 @@ impl<'a> Push<'a> {
             let is_known = !self.is_new(&blob.digest);
             (is_known, u64::MAX - blob.size, blob.digest.clone())
         });
-        let is_first_known = wanted
-            .first()
-            .is_some_and(|blob| !self.is_new(&blob.digest));
-        let at_once = if is_first_known {
-            QUESTIONS.max(self.options.jobs)
-        } else {
-            self.options.jobs.max(1)
-        };
         if !wanted.is_empty() && !self.options.dry_run {
             let bytes = wanted.iter().map(|blob| blob.size).sum();
             self.client.progress().event(Event::Start {
@@ -465,7 +457,7 @@ impl<'a> Push<'a> {
         let senders = Semaphore::new(self.options.jobs.max(1));
         let mut transfers = stream::iter(wanted)
             .map(|blob| self.bring_one(blob, &senders))
-            .buffer_unordered(at_once)
+            .buffer_unordered(QUESTIONS.max(self.options.jobs))
             .try_filter_map(|transfer| async move { Ok(transfer) })
             .try_collect::<Vec<Transfer>>()
             .await?;

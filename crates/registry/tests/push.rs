@@ -104,6 +104,136 @@ fn an_edit_sends_only_the_layer_and_the_config() {
 }
 
 #[test]
+fn what_this_machine_remembers_saves_waiting_and_is_never_believed() {
+    need!("memory of tags", "docker-registry");
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let home = Home::new();
+    let target = proxy.reference("team/app:v1");
+    let shared = common::noise(20, 50_000);
+    let image = |seed: u64| {
+        let mut layout = Layout::new();
+        let image = layout.image(&[shared.clone(), common::noise(seed, 50_000)], "amd64");
+        layout.list(image);
+        layout
+    };
+    let (old, new) = (image(21), image(22));
+    run(async {
+        let client = home.client();
+        let push = |layout: &Layout| {
+            let (client, source, target) = (client.clone(), layout.source(), target.clone());
+            async move {
+                push::push(&client, source, &target, &options())
+                    .await
+                    .unwrap()
+            }
+        };
+        push(&old).await;
+        proxy.take();
+        // Another image is expected: uploads are opened while blobs are asked for, and each blob is sent once.
+        let report = push(&new).await;
+        assert_eq!(report.blobs.existing, 1, "{report:?}");
+        let entries = proxy.take();
+        assert_eq!(count(&entries, "HEAD", "/blobs/"), 3);
+        assert_eq!(count(&entries, "DELETE", "/uploads/"), 0);
+        assert_eq!(check_whole(&client, &target).await, Some(report.digest));
+        // Someone else moves the tag back: this machine still expects the other image, and finds that nothing is missing.
+        let other = Home::new().client();
+        let moved = push::push(&other, old.source(), &target, &options())
+            .await
+            .unwrap();
+        proxy.take();
+        let report = push(&old).await;
+        assert!(report.unchanged && report.bytes_sent == 0, "{report:?}");
+        assert_eq!(check_whole(&client, &target).await, Some(moved.digest));
+    });
+}
+
+#[test]
+fn what_another_machine_has_sent_is_not_sent_again() {
+    need!("memory of blobs", "docker-registry");
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let target = proxy.reference("team/app:v1");
+    let (old, new) = (
+        Layout::with_image(30, &[1000]),
+        Layout::with_image(31, &[90_000]),
+    );
+    let (home, other) = (Home::new(), Home::new().client());
+    run(async {
+        let client = home.client();
+        push::push(&client, old.source(), &target, &options())
+            .await
+            .unwrap();
+        let elsewhere = proxy.reference("team/app:other");
+        push::push(&other, new.source(), &elsewhere, &options())
+            .await
+            .unwrap();
+        proxy.take();
+        // An upload was opened for what turned out to be there: it is closed again.
+        let report = push::push(&client, new.source(), &target, &options())
+            .await
+            .unwrap();
+        assert_eq!(
+            (report.blobs.uploaded, report.blobs.existing),
+            (0, 2),
+            "{report:?}"
+        );
+        let entries = proxy.take();
+        assert_eq!(
+            count(&entries, "DELETE", "/uploads/"),
+            count(&entries, "POST", "/uploads/")
+        );
+        assert_eq!(received(&entries), 0, "no bytes of blobs");
+    });
+}
+
+#[test]
+fn documents_are_attached_to_a_source_that_does_not_have_them() {
+    need!("artifacts", "docker-registry");
+    let registry = Registry::start();
+    let layout = Layout::with_image(40, &[1000]);
+    let target = registry.reference("app:v1");
+    run(async {
+        let client = Home::new().client();
+        let pushed = push::push(&client, layout.source(), &target, &options())
+            .await
+            .unwrap();
+        let repository = client.repository(&target).unwrap();
+        let version = registry::Version::Digest(pushed.digest.clone());
+        let subject = repository
+            .manifest(&version)
+            .await
+            .unwrap()
+            .unwrap()
+            .plain_descriptor();
+        let artifact = registry::Artifact {
+            subject,
+            artifact_type: "application/spdx+json".to_owned(),
+            media_type: "application/spdx+json".to_owned(),
+            document: bytes::Bytes::from_static(b"{\"a\":1}"),
+            annotations: Default::default(),
+        };
+        let both = [artifact.clone(), artifact.clone()];
+        let source = registry::source::Attached::new(layout.source(), &both).unwrap();
+        let report = push::push(&client, std::sync::Arc::new(source), &target, &options())
+            .await
+            .unwrap();
+        assert_eq!(
+            (report.digest, report.manifests.uploaded),
+            (pushed.digest.clone(), 1)
+        );
+        let (listed, _) = repository.referrers(&pushed.digest, false).await.unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0].digest, artifact.digest());
+        assert_eq!(
+            &repository.document(&listed[0]).await.unwrap()[..],
+            &artifact.document[..]
+        );
+    });
+}
+
+#[test]
 fn blobs_of_other_repositories_are_mounted() {
     need!("mount", "docker-registry");
     let registry = Registry::start();

@@ -172,39 +172,3 @@ fn decrypt(json: &[u8], password: Option<&str>) -> Result<Vec<u8>, Error> {
         )
         .map_err(|_| Error::Password("the password does not open it"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PLAIN: &str = "-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2
-OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r
-1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G
------END PRIVATE KEY-----
-";
-
-    #[test]
-    fn what_is_signed_is_verified_and_nothing_else() {
-        let key = SecretKey::from_pem(PLAIN, None).unwrap();
-        let signature = key.sign(b"message");
-        assert_eq!(signature, key.sign(b"message"), "the same each time");
-        assert!(key.public().verifies(b"message", &signature));
-        assert!(!key.public().verifies(b"massage", &signature));
-        assert!(!key.public().verifies(b"message", b"no signature"));
-    }
-
-    #[test]
-    fn what_is_no_key_says_so() {
-        for text in [
-            "",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-            "x",
-        ] {
-            assert!(
-                matches!(SecretKey::from_pem(text, None), Err(Error::Key(_))),
-                "{text:?}"
-            );
-        }
-    }
-}

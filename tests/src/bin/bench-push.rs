@@ -115,28 +115,34 @@ impl Scenario {
     ) -> Result<Run> {
         let registry = Registry::start()?;
         let home = tempfile::tempdir()?;
-        if self != Scenario::Cold {
-            tool.push(before, &registry.address, home.path())?;
-        }
-        let layout = if self == Scenario::Edit {
-            after
-        } else {
-            before
-        };
         let relay = distance
             .map(|distance| Relay::start(&registry.address, distance))
             .transpose()?;
         let address = relay
             .as_ref()
             .map_or(&registry.address, |relay| &relay.address);
+        if self != Scenario::Cold {
+            tool.push(before, address, home.path())?;
+        }
+        let layout = if self == Scenario::Edit {
+            after
+        } else {
+            before
+        };
         let seen = registry.requests()?;
+        let sent = || {
+            relay
+                .as_ref()
+                .map_or(0, |relay| relay.bytes.load(Ordering::Relaxed))
+        };
+        let sent_before = sent();
         let begin = Instant::now();
         tool.push(layout, address, home.path())?;
         let time = begin.elapsed();
         Ok(Run {
             time,
             requests: registry.requests()? - seen,
-            bytes: relay.map_or(0, |relay| relay.bytes.load(Ordering::Relaxed)),
+            bytes: sent() - sent_before,
         })
     }
 }

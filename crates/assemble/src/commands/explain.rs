@@ -115,7 +115,7 @@ fn find(
     let Some(bytes) = opened.provenance(&selected)? else {
         bail!(
             "{argument} does not say what it was made of: it has no provenance of Crateyard's\n  \
-             try: an image that `assemble build` made or `assemble push` sent; `assemble diff` compares any two"
+             try: an image that `assemble build` made, or that was pushed with --attest; `assemble diff` compares any two"
         );
     };
     let statement = Statement::parse(&bytes)

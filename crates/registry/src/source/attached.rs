@@ -1,6 +1,7 @@
 //! A source with documents attached to its images.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -105,8 +106,8 @@ impl Contents {
     fn add(&mut self, content: Bytes) {
         let place = (self.bytes.len() as u64, content.len() as u64);
         let digest = Digest::of(&content);
-        if !self.places.contains_key(&digest) {
-            self.places.insert(digest, place);
+        if let Entry::Vacant(vacant) = self.places.entry(digest) {
+            vacant.insert(place);
             self.bytes.extend_from_slice(&content);
         }
     }

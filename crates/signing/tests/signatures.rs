@@ -1,0 +1,109 @@
+//! What is signed is verified, and nothing else is; keys of all forms are read.
+#![allow(missing_docs)]
+
+use serde_json::{Value, json};
+use signing::{Bundle, Error, PublicKey, SecretKey, image_statement};
+
+const PKCS8: &str = include_str!("keys/pkcs8.pem");
+const SEC1: &str = include_str!("keys/sec1.pem");
+/// Made by `cosign generate-key-pair` with an empty password.
+const COSIGN: &str = include_str!("keys/cosign.key");
+const COSIGN_PUBLIC: &str = include_str!("keys/cosign.pub");
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
+
+fn key() -> SecretKey {
+    SecretKey::from_pem(PKCS8, None).unwrap()
+}
+
+#[test]
+fn a_signature_is_about_one_image_by_one_key() {
+    let key = key();
+    let bundle = Bundle::sign(&image_statement(DIGEST), &key);
+    assert_eq!(
+        bundle,
+        Bundle::sign(&image_statement(DIGEST), &key),
+        "the same each time"
+    );
+    let read = Bundle::parse(&bundle.to_bytes()).unwrap();
+    assert_eq!(
+        read.verify(&key.public(), DIGEST).unwrap(),
+        image_statement(DIGEST)
+    );
+    let other_image = DIGEST.replace('1', "2");
+    assert!(matches!(
+        read.verify(&key.public(), &other_image),
+        Err(Error::Mismatch(_))
+    ));
+    let other_key = SecretKey::from_pem(SEC1, None).unwrap().public();
+    assert!(matches!(
+        read.verify(&other_key, DIGEST),
+        Err(Error::Mismatch(_))
+    ));
+}
+
+#[test]
+fn what_was_changed_after_signing_is_refused() {
+    let key = key();
+    let bundle = Bundle::sign(&image_statement(DIGEST), &key).to_bytes();
+    let mut changed = 0;
+    for position in 0..bundle.len() {
+        let mut bytes = bundle.clone();
+        bytes[position] ^= 1;
+        let Ok(parsed) = Bundle::parse(&bytes) else {
+            continue;
+        };
+        changed += 1;
+        // What is no part of the envelope (the hint of the key) may be anything.
+        if let Ok(statement) = parsed.verify(&key.public(), DIGEST) {
+            assert_eq!(statement, image_statement(DIGEST));
+            let before: Value = serde_json::from_slice(&bundle).unwrap();
+            let after: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(
+                before["dsseEnvelope"]["payload"],
+                after["dsseEnvelope"]["payload"]
+            );
+        }
+    }
+    assert!(changed > 100, "only {changed} were bundles at all");
+}
+
+#[test]
+fn other_statements_are_no_signature_of_the_image() {
+    let key = key();
+    let mut statement = image_statement(DIGEST);
+    statement["_type"] = json!("something else");
+    let bundle = Bundle::sign(&statement, &key);
+    assert!(bundle.verify(&key.public(), DIGEST).is_err());
+}
+
+#[test]
+fn keys_of_cosign_are_opened_by_their_password() {
+    let key = SecretKey::from_pem(COSIGN, Some("")).unwrap();
+    assert_eq!(key.public(), PublicKey::from_pem(COSIGN_PUBLIC).unwrap());
+    assert!(matches!(
+        SecretKey::from_pem(COSIGN, Some("wrong")),
+        Err(Error::Password(_))
+    ));
+    assert!(matches!(
+        SecretKey::from_pem(COSIGN, None),
+        Err(Error::Password(_))
+    ));
+}
+
+#[test]
+fn what_is_no_key_says_so() {
+    let damaged = COSIGN.replacen("-----\ney", "-----\nfy", 1);
+    for text in [
+        "",
+        "x",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        &damaged,
+    ] {
+        assert!(
+            matches!(SecretKey::from_pem(text, Some("")), Err(Error::Key(_))),
+            "{text:?}"
+        );
+    }
+    assert!(PublicKey::from_pem(PKCS8).is_err());
+    assert!(matches!(Bundle::parse(b"{}"), Err(Error::Bundle(_))));
+}
