@@ -140,20 +140,32 @@ let
       src,
       # Systems that build.
       buildSystems ? [ "x86_64-linux" ],
+      # The packages that `nix flake check` checks; null for all members.
+      checked ? null,
       ...
     }@arguments:
     let
       made = builtins.listToAttrs (
         map (system: {
           name = system;
-          value = mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; });
+          value = mkImages (
+            removeAttrs arguments [
+              "buildSystems"
+              "checked"
+            ]
+            // {
+              inherit system;
+            }
+          );
         }) buildSystems
       );
       each = function: builtins.mapAttrs (_: function) made;
     in
     {
       packages = each packagesOf;
-      checks = each (made: checksOf made (builtins.attrNames made.checks));
+      checks = each (
+        made: checksOf made (if checked == null then builtins.attrNames made.checks else checked)
+      );
       legacyPackages = each legacyPackagesOf;
     };
 in
