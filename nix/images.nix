@@ -7,6 +7,8 @@
   src,
   description,
   debianLock,
+  # The manifest of a release channel whose compiler is wanted: a path, or null for Debian's.
+  channel,
 }:
 let
   debian = import ./debian/lock.nix {
@@ -14,7 +16,34 @@ let
     inherit (host) architecture;
     fallback = parts.debian;
   };
-  toolchain = [ (parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }) ];
+  # Of Debian in any case: the linker, the C compiler, what build scripts call.
+  debianToolchain = parts.toolchainOf {
+    packages =
+      let
+        packages = debian.packagesOf resolved.toolchain.set;
+      in
+      if channel == null then packages else builtins.filter (package: !(isRust package)) packages;
+  };
+  isRust = package: builtins.match "(rustc|cargo|libstd-rust|rust-).*" package.name != null;
+  toolchain =
+    (
+      if channel == null then
+        [ ]
+      else
+        [
+          (import ./toolchain/channel.nix
+            {
+              inherit (parts) cell;
+              tools = [ parts.toolchain ];
+            }
+            {
+              manifest = channel;
+              host = host.rust;
+            }
+          )
+        ]
+    )
+    ++ [ debianToolchain ];
 
   targets =
     (parts.workspace {
@@ -39,7 +68,8 @@ let
   workspace = parts.workspace {
     root = src;
     inherit toolchain;
-    lints = [ lints ];
+    # A channel has its own.
+    lints = if channel == null then [ lints ] else [ ];
     target = host.rust;
     inherit (resolved.build) profile;
     cargoArgs =

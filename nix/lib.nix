@@ -50,6 +50,9 @@ let
       system ? "x86_64-linux",
       # What goes into the images: a path.
       description ? src + "/images.toml",
+      # The manifest of a release channel (channel-rust-VERSION.toml), for its compiler instead of
+      # Debian's: a path.
+      channel ? null,
       # What Debian packages they and the toolchain are made of: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
     }:
@@ -57,7 +60,7 @@ let
       build = import ./images.nix {
         host = systems.${system};
         parts = partsFor system;
-        inherit src description debianLock;
+        inherit src description debianLock channel;
       };
       lazily =
         name: derivation:
