@@ -7,6 +7,8 @@
   src,
   description,
   debianLock,
+  # The manifest of a release channel whose compiler is wanted: a path, or null for Debian's.
+  channel,
 }:
 let
   # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
@@ -18,7 +20,34 @@ let
       fallback = if architecture == host.architecture then parts.debian else null;
     };
   debian = debianFor host.architecture;
-  toolchain = [ (parts.toolchainOf { packages = debian.packagesOf resolved.toolchain.set; }) ];
+  # Of Debian in any case: the linker, the C compiler, what build scripts call.
+  debianToolchain = parts.toolchainOf {
+    packages =
+      let
+        packages = debian.packagesOf resolved.toolchain.set;
+      in
+      if channel == null then packages else builtins.filter (package: !(isRust package)) packages;
+  };
+  isRust = package: builtins.match "(rustc|cargo|libstd-rust|rust-).*" package.name != null;
+  toolchain =
+    (
+      if channel == null then
+        [ ]
+      else
+        [
+          (import ./toolchain/channel.nix
+            {
+              inherit (parts) cell;
+              tools = [ parts.toolchain ];
+            }
+            {
+              manifest = channel;
+              host = host.rust;
+            }
+          )
+        ]
+    )
+    ++ [ debianToolchain ];
 
   packagesAndTargets =
     (parts.workspace {

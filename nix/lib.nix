@@ -53,6 +53,9 @@ let
       system ? "x86_64-linux",
       # What goes into the images: a path.
       description ? src + "/images.toml",
+      # The manifest of a release channel (channel-rust-VERSION.toml), for its compiler instead of
+      # Debian's: a path.
+      channel ? null,
       # What Debian packages they and the toolchain are made of: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
     }:
@@ -60,7 +63,7 @@ let
       build = import ./images.nix {
         host = systems.${system};
         parts = partsFor system;
-        inherit src description debianLock;
+        inherit src description debianLock channel;
       };
       lazily =
         name: derivation:
@@ -148,20 +151,32 @@ let
       src,
       # Systems that build.
       buildSystems ? [ "x86_64-linux" ],
+      # The packages that `nix flake check` checks; null for all members.
+      checked ? null,
       ...
     }@arguments:
     let
       made = builtins.listToAttrs (
         map (system: {
           name = system;
-          value = mkImages (removeAttrs arguments [ "buildSystems" ] // { inherit system; });
+          value = mkImages (
+            removeAttrs arguments [
+              "buildSystems"
+              "checked"
+            ]
+            // {
+              inherit system;
+            }
+          );
         }) buildSystems
       );
       each = function: builtins.mapAttrs (_: function) made;
     in
     {
       packages = each packagesOf;
-      checks = each (made: checksOf made (builtins.attrNames made.checks));
+      checks = each (
+        made: checksOf made (if checked == null then builtins.attrNames made.checks else checked)
+      );
       legacyPackages = each legacyPackagesOf;
     };
 in

@@ -32,8 +32,8 @@ let
       fallback.packagesOf set
     else
       throw ''
-        debian.lock has no packages of the set "${set}" for ${architecture}.
-        Name the set in images.toml ([debian.sets.${set}]) and run `assemble lock`.
+        debian.lock has no packages of the set "${set}" for ${architecture}: run `assemble lock`.
+        It pins the sets of images.toml ([debian.sets.NAME]) and what its images and crates need (images.NAME, crates.NAME).
       '';
 in
 assert

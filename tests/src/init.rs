@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         test("refuses_a_workspace_without_binary", &[], no_binary),
         test("writes_the_templates", &[], templates),
         test("native_libraries_come_from_debian", runs, notes_run),
+        test("what_is_not_locked_is_named", &[], not_locked),
         test(
             "a_library_that_is_missing_is_refused",
             &[],
@@ -170,6 +171,21 @@ fn notes_run() -> Result<()> {
     let container = Container::start(&image, &["hello"])?;
     container.until_logged("SQLite 3.40.1", Duration::from_secs(20))?;
     container.until_logged("- hello", Duration::from_secs(20))?;
+    Ok(())
+}
+
+/// A crate that is known to need packages which no lock pins.
+fn not_locked() -> Result<()> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    fs::remove_file(copy.path().join("debian.lock"))?;
+    let image = attribute(copy.path(), "images.notes");
+    let said = nix::nix_fails(&["build", "--impure", "--no-link", "--expr", &image])?;
+    ensure!(
+        said.contains("\"crates.libsqlite3-sys\""),
+        "Nix says\n{said}"
+    );
+    ensure!(said.contains("assemble lock"), "Nix says\n{said}");
     Ok(())
 }
 

@@ -298,16 +298,21 @@ fn stale_lock() -> Result<()> {
     Ok(())
 }
 
-/// A package in a subdirectory of a repository, pinned by the lock.
+/// A package in a subdirectory of a repository, pinned by the lock. It inherits from the workspace that
+/// it lies in.
 fn git_dependency() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let inside = repository.path().join("crates/greeting");
     fs::create_dir_all(inside.join("src"))?;
-    let manifest = "[package]\nname = \"greeting\"\nversion = \"0.3.0\"\nedition = \"2021\"\n";
+    let manifest = "[workspace]\nmembers = [\"crates/*\"]\n\n[workspace.package]\nversion = \"0.3.0\"\nedition = \"2021\"\n\n\
+                    [workspace.dependencies]\nitoa = { version = \"1\", default-features = false }\n";
+    fs::write(repository.path().join("Cargo.toml"), manifest)?;
+    let manifest = "[package]\nname = \"greeting\"\nversion.workspace = true\nedition.workspace = true\n\n\
+                    [dependencies]\nitoa.workspace = true\n";
     fs::write(inside.join("Cargo.toml"), manifest)?;
     fs::write(
         inside.join("src/lib.rs"),
-        "pub fn greet() -> &'static str { \"from git\" }\n",
+        "pub fn greet() -> String { format!(\"from git {}\", itoa::Buffer::new().format(3)) }\n",
     )?;
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
@@ -339,7 +344,8 @@ fn git_dependency() -> Result<()> {
     duct::cmd!("cargo", "generate-lockfile", "--quiet")
         .dir(workspace.path())
         .run()?;
+    fetch(workspace.path())?;
     let said = duct::cmd!(binary(workspace.path(), "polite")?).read()?;
-    ensure!(said == "from git", "the program says {said:?}");
+    ensure!(said == "from git 3", "the program says {said:?}");
     Ok(())
 }

@@ -233,3 +233,113 @@ fn a_package_that_is_in_no_lock_is_refused() {
         "{error}"
     );
 }
+
+/// What `cargo test` starts for `app`: a binary, an integration test with a dash in its name, and its run.
+fn test_records() -> Vec<Record> {
+    let app = || package("app", "0.1.0", "/workspace/app");
+    let with = |name: &str, value: &str| {
+        let mut env = app();
+        env.insert(name.to_owned(), value.to_owned());
+        env
+    };
+    let mut compiled = with("CARGO_BIN_EXE_my-app", &format!("{TARGET}/my-app"));
+    compiled.insert("CARGO_TARGET_TMPDIR".into(), "/cargo/target/tmp".into());
+    compiled.insert("CARGO_PRIMARY_PACKAGE".into(), "1".into());
+    let common = format!("--emit=dep-info,link --out-dir {TARGET}/deps");
+    vec![
+        rustc(
+            with("CARGO_BIN_NAME", "my-app"),
+            &format!(
+                "--crate-name my_app src/main.rs --crate-type bin -C extra-filename=-1111 {common}"
+            ),
+        ),
+        rustc(
+            with("CARGO_BIN_NAME", "my-app"),
+            &format!("--crate-name my_app src/main.rs --test -C extra-filename=-2222 {common}"),
+        ),
+        rustc(
+            compiled,
+            &format!(
+                "--crate-name end_to_end tests/end-to-end.rs --test -C extra-filename=-3333 {common}"
+            ),
+        ),
+        Record {
+            argv: vec![format!("{TARGET}/deps/end_to_end-3333")],
+            env: app(),
+            cwd: "/workspace/app".into(),
+        },
+    ]
+}
+
+#[test]
+fn a_test_that_runs_is_given_the_programs_that_it_may_start() {
+    let plan = graph::plan(&test_records(), &[]).unwrap();
+    let names: Vec<&str> = plan.units.values().map(|p| p.unit.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "app-0.1.0-bin-my-app",
+            "app-0.1.0-run-end_to_end",
+            "app-0.1.0-test-bin-my-app",
+            "app-0.1.0-test-end_to_end",
+        ]
+    );
+    let run = &plan.units["app-0.1.0-run-end_to_end-3333"];
+    let programs = [
+        (
+            format!("{TARGET}/deps/end_to_end-3333"),
+            "app-0.1.0-test-end_to_end-3333".to_owned(),
+        ),
+        (
+            format!("{TARGET}/my-app"),
+            "app-0.1.0-bin-my-app-1111".to_owned(),
+        ),
+    ];
+    assert_eq!(run.programs, BTreeMap::from(programs));
+    assert_eq!(run.unit.cwd, "/workspace/app");
+    let Action::RunTest { scratch, .. } = &run.unit.action else {
+        panic!("a test runs");
+    };
+    assert_eq!(scratch.as_deref(), Some("/cargo/target/tmp"));
+}
+
+#[test]
+fn a_unit_does_not_tell_whether_it_was_asked_for() {
+    let plan = graph::plan(&test_records(), &[]).unwrap();
+    let compiled = &plan.units["app-0.1.0-test-end_to_end-3333"].unit;
+    assert!(!compiled.env.contains_key("CARGO_PRIMARY_PACKAGE"));
+}
+
+#[test]
+fn a_lint_is_given_to_clippy_and_a_document_to_rustdoc() {
+    let tool = |name: &str, arguments: &str| {
+        let mut record = rustc(package("app", "0.1.0", "/workspace/app"), arguments);
+        record.argv[0] = format!("/cargo/stand-ins/{name}");
+        record
+    };
+    let records = [
+        tool(
+            "clippy-driver",
+            &format!(
+                "/cargo/stand-ins/rustc --crate-name app src/lib.rs --crate-type lib --emit=dep-info,metadata \
+                 -C extra-filename=-1111 --out-dir {TARGET}/deps"
+            ),
+        ),
+        tool(
+            "rustdoc",
+            "--crate-type lib --crate-name app src/lib.rs -o /cargo/target/doc -C metadata=2222",
+        ),
+    ];
+    let plan = graph::plan(&records, &[]).unwrap();
+    let Action::Compile { program, args, .. } = &plan.units["app-0.1.0-clippy-1111"].unit.action
+    else {
+        panic!("clippy compiles");
+    };
+    assert_eq!(
+        (program.as_str(), args[0].as_str()),
+        ("clippy-driver", "rustc")
+    );
+    let document = &plan.units["app-0.1.0-doc-2222"].unit;
+    assert_eq!(document.product(), unit::Product::Documentation);
+    assert_eq!(document.out_dir(), Some("/cargo/target/doc"));
+}
