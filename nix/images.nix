@@ -78,7 +78,8 @@ let
     parts.workspace {
       root = src;
       inherit toolchain;
-      lints = [ lints ];
+      # A channel has its own.
+      lints = if channel == null then [ lints ] else [ ];
       target = target.rust;
       cross =
         if isNative target then
