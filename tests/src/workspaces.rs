@@ -344,7 +344,10 @@ fn git_dependency() -> Result<()> {
     duct::cmd!("cargo", "generate-lockfile", "--quiet")
         .dir(workspace.path())
         .run()?;
-    fetch(workspace.path(), &repository().join("debian.lock"))?;
+    fetch(
+        workspace.path(),
+        &crate::checkout::repository().join("debian.lock"),
+    )?;
     let said = duct::cmd!(binary(workspace.path(), "polite")?).read()?;
     ensure!(said == "from git 3", "the program says {said:?}");
     Ok(())
