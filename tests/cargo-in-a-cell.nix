@@ -21,7 +21,8 @@ parts.cell {
   program = "/usr/bin/sh";
   args = [
     "-c"
-    ''
+    (
+      ''
       set -eu
       export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
       export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
@@ -61,6 +62,7 @@ parts.cell {
           end=$(date +%s%N)
           echo $(((end - begin) / 1000000)) > "$out/edit-milliseconds"
         ''
+    )
     )
   ];
   writable = [

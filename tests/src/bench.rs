@@ -304,7 +304,10 @@ impl Bench {
         let closure = nix_store(&["--store", &self.store, "-qR", root])?;
         let wanted = |path: &&str| {
             let name = nix::name_of(path);
-            path.ends_with(".drv") && (name.starts_with("layer-") || name.ends_with("-image"))
+            let is_program = name.contains("-bin-");
+            path.ends_with(".drv")
+                && !is_program
+                && (name.starts_with("layer-") || name.ends_with("-image"))
         };
         let derivations: Vec<&str> = closure.lines().filter(wanted).collect();
         let mut query = vec!["--store", &self.store, "-q", "--outputs"];
