@@ -30,6 +30,7 @@ parts.cell {
         cp -r "$src/." /workspace/
         chmod -R u+w /workspace
         echo "$crates" | while read -r path checksum; do
+          [ -n "$path" ] || continue
           tar -xzf "$path" --no-same-owner -C /cargo/registry
           directory=''${path##*/}
           directory=''${directory#*-}
