@@ -23,49 +23,52 @@ parts.cell {
   program = "/usr/bin/sh";
   args = [
     "-c"
-    ''
-      set -eu
-      export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
-      export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
-      mkdir -p /cargo/registry /cargo/home
-      cp -r "$src/." /workspace/
-      chmod -R u+w /workspace
-      echo "$crates" | while read -r path checksum; do
-        tar -xzf "$path" --no-same-owner -C /cargo/registry
-        directory=''${path##*/}
-        directory=''${directory#*-}
-        printf '{"files":{},"package":"%s"}' "$checksum" \
-          > "/cargo/registry/''${directory%.crate}/.cargo-checksum.json"
-      done
-      cat > /cargo/home/config.toml <<CONFIG
-      [source.crates-io]
-      replace-with = "registry"
-      [source.registry]
-      directory = "/cargo/registry"
-      CONFIG
-      cd /workspace
-      cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-        --target-dir /cargo/target $selection
-      mkdir "$out"
-      for package in $packages; do
-        cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
-      done
-      if [ -n "$keepTarget" ]; then
-        cp -r /cargo/target "$out/target"
-      fi
-    ''
-    + (
-      if edited == null then
-        ""
-      else
-        ''
-          echo '// edited' >> "/workspace/${edited}"
-          begin=$(date +%s%N)
-          cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-            --target-dir /cargo/target $selection
-          end=$(date +%s%N)
-          echo $(((end - begin) / 1000000)) > "$out/edit-milliseconds"
-        ''
+    (
+      ''
+        set -eu
+        export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
+        export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
+        mkdir -p /cargo/registry /cargo/home
+        cp -r "$src/." /workspace/
+        chmod -R u+w /workspace
+        echo "$crates" | while read -r path checksum; do
+          [ -n "$path" ] || continue
+          tar -xzf "$path" --no-same-owner -C /cargo/registry
+          directory=''${path##*/}
+          directory=''${directory#*-}
+          printf '{"files":{},"package":"%s"}' "$checksum" \
+            > "/cargo/registry/''${directory%.crate}/.cargo-checksum.json"
+        done
+        cat > /cargo/home/config.toml <<CONFIG
+        [source.crates-io]
+        replace-with = "registry"
+        [source.registry]
+        directory = "/cargo/registry"
+        CONFIG
+        cd /workspace
+        cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
+          --target-dir /cargo/target $selection
+        mkdir "$out"
+        for package in $packages; do
+          cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
+        done
+        if [ -n "$keepTarget" ]; then
+          cp -r /cargo/target "$out/target"
+        fi
+      ''
+      + (
+        if edited == null then
+          ""
+        else
+          ''
+            echo '// edited' >> "/workspace/${edited}"
+            begin=$(date +%s%N)
+            cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
+              --target-dir /cargo/target $selection
+            end=$(date +%s%N)
+            echo $(((end - begin) / 1000000)) > "$out/edit-milliseconds"
+          ''
+      )
     )
   ];
   writable = [

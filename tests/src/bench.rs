@@ -101,6 +101,8 @@ struct Bench {
     store: String,
     clone: PathBuf,
     edit: String,
+    /// The images' attributes of the flake.
+    images: Vec<String>,
     /// Packages whose program of the same name is built.
     packages: Vec<String>,
     units: usize,
@@ -136,6 +138,7 @@ impl Bench {
             place,
             clone,
             edit: args.edit.clone(),
+            images: Vec::new(),
             packages: Vec::new(),
             units: 0,
         };
@@ -153,7 +156,7 @@ impl Bench {
                 .stdout_null()
                 .run()?;
         }
-        bench.assemble("prepared")?;
+        bench.images = bench.attributes()?;
         let plan = nix::nix(&bench.nix(&["build", "--no-link", "--json"], &["plan"]))?;
         let plan: serde_json::Value = serde_json::from_str(&plan)?;
         let plan = plan[0]["outputs"]["out"].as_str().context("no plan")?;
@@ -247,8 +250,7 @@ impl Bench {
                 1 => {
                     self.forget()?;
                     self.say("nix build, cold");
-                    let images: Vec<String> = self.attributes()?;
-                    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+                    let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
                     let arguments = self.nix(&["build", "--no-link"], &images);
                     let build = || nix::nix(&arguments).map(drop);
                     measured.cold_nix.push(seconds(build)?);
@@ -266,9 +268,9 @@ impl Bench {
 
     /// The images' attributes of the flake.
     fn attributes(&self) -> Result<Vec<String>> {
-        let text = fs::read_to_string(self.clone.join(".crateyard/build.json"))?;
-        let record: serde_json::Value = serde_json::from_str(&text)?;
-        let images = record["images"].as_array().context("no images")?.iter();
+        let build = duct::cmd!(assemble(), "build", "--json", "--store", &self.store);
+        let images: serde_json::Value = serde_json::from_str(&build.dir(&self.clone).read()?)?;
+        let images = images.as_array().context("no images")?.iter();
         let names = images.filter_map(|image| image["name"].as_str());
         Ok(names.map(|name| format!("{name}-image")).collect())
     }
@@ -279,7 +281,7 @@ impl Bench {
         let units: Vec<String> = self.evaluate_json(
             "builtins.map (unit: unit.outPath) (builtins.attrValues flake.legacyPackages.x86_64-linux.units)",
         )?;
-        let attributes = self.attributes()?.join("\" \"");
+        let attributes = self.images.join("\" \"");
         let roots: Vec<String> = self.evaluate_json(&format!(
             "builtins.map (name: flake.packages.x86_64-linux.${{name}}.drvPath) [ \"{attributes}\" ]"
         ))?;
@@ -304,7 +306,10 @@ impl Bench {
         let closure = nix_store(&["--store", &self.store, "-qR", root])?;
         let wanted = |path: &&str| {
             let name = nix::name_of(path);
-            path.ends_with(".drv") && (name.starts_with("layer-") || name.ends_with("-image"))
+            let is_program = name.contains("-bin-");
+            path.ends_with(".drv")
+                && !is_program
+                && (name.starts_with("layer-") || name.ends_with("-image"))
         };
         let derivations: Vec<&str> = closure.lines().filter(wanted).collect();
         let mut query = vec!["--store", &self.store, "-q", "--outputs"];
@@ -335,8 +340,7 @@ impl Bench {
             "eval-cache",
             "false",
         ];
-        let images = self.attributes()?;
-        let images: Vec<&str> = images.iter().map(String::as_str).collect();
+        let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
         let arguments = self.nix(&command, &images);
         seconds(|| nix::nix(&arguments).map(drop))
     }
