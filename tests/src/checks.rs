@@ -180,7 +180,7 @@ fn programs_run_elsewhere() -> Result<()> {
     let archive = archive.join("ledger-tests.tar.xz");
     duct::cmd!("tar", "-xf", archive, "-C", root.path()).run()?;
     let said = duct::cmd!("chroot", root.path(), "/usr/bin/sh", "/tests/run")
-        .env("PATH", "/usr/bin")
+        .env("PATH", "/usr/sbin:/usr/bin")
         .stderr_to_stdout()
         .read()
         .context("the tests fail elsewhere")?;
@@ -200,9 +200,11 @@ fn machine_without_rust() -> Result<TempDir> {
     let toolchain = nix::build(&format!("({parts}).toolchain"))?;
     let root = tempfile::tempdir()?;
     let at = |path: &str| root.path().join(path);
-    for directory in ["usr/bin", "tmp"] {
+    for directory in ["usr/bin", "tmp", "dev"] {
         fs::create_dir_all(at(directory))?;
     }
+    // What a process that is started reads from.
+    fs::write(at("dev/null"), "")?;
     for directory in ["usr/lib", "usr/lib64"] {
         duct::cmd!("cp", "-rT", runtime.join(directory), at(directory)).run()?;
     }
