@@ -204,6 +204,7 @@ pub(crate) mod tests {
                     target: Target {
                         kind,
                         name: name.into(),
+                        test: false,
                     },
                     build_script: None,
                     native: Vec::new(),
@@ -218,6 +219,7 @@ pub(crate) mod tests {
                 },
             },
             dependencies: text(dependencies),
+            programs: BTreeMap::new(),
         }
     }
 
