@@ -68,6 +68,11 @@ struct Measured {
     nothing: Vec<f64>,
     /// Evaluation of the images, plan cached, Nix's own cache off.
     evaluation: Vec<f64>,
+    /// The same for the workspace `wide`, and how many packages its lock has.
+    evaluation_wide: Vec<f64>,
+    packages_wide: usize,
+    /// Planning that workspace, sources there and nothing planned: the packages and targets, the description, the plan.
+    planning_wide: f64,
     /// `assemble build` after an edit of one program.
     edit: Vec<f64>,
     /// `cargo build --release` after the same edit: rustc and the linker.
@@ -209,6 +214,9 @@ impl Bench {
             cold_cargo: Vec::new(),
             nothing: Vec::new(),
             evaluation: Vec::new(),
+            evaluation_wide: Vec::new(),
+            packages_wide: locked_packages(&wide())?,
+            planning_wide: 0.0,
             edit: Vec::new(),
             edit_cargo: Vec::new(),
             overhead_derivation: Vec::new(),
@@ -221,6 +229,11 @@ impl Bench {
         for _ in 0..SHORT {
             measured.nothing.push(self.assemble("first-0")?);
             measured.evaluation.push(self.evaluate()?);
+        }
+        self.say("a lock of many packages");
+        measured.planning_wide = self.plan_wide()?;
+        for _ in 0..SHORT {
+            measured.evaluation_wide.push(self.evaluate_wide()?);
         }
         self.say("overhead of a derivation");
         let overhead = overhead::measure(&self.clone, &self.store)?;
@@ -345,6 +358,28 @@ impl Bench {
         seconds(|| nix::nix(&arguments).map(drop))
     }
 
+    /// Plans the workspace of many packages, which nothing is compiled of.
+    fn plan_wide(&self) -> Result<f64> {
+        let lock = checkout::repository().join("debian.lock");
+        duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
+            .dir(wide())
+            .stdout_null()
+            .run()?;
+        let planned: Vec<String> = ["plan", "description", "targets"]
+            .iter()
+            .map(|name| self.evaluate_json(&in_wide(&format!("{name}.outPath"))))
+            .collect::<Result<_>>()?;
+        let mut delete = vec!["--store", &self.store, "--delete", "--ignore-liveness"];
+        delete.extend(planned.iter().map(String::as_str));
+        nix_store(&delete)?;
+        self.evaluate_wide()
+    }
+
+    fn evaluate_wide(&self) -> Result<f64> {
+        let expression = in_wide("images.wide.drvPath");
+        seconds(|| self.evaluate_json::<String>(&expression).map(drop))
+    }
+
     /// Cargo in a cell: seconds until the programs are there, and after an edit.
     fn cargo(&self) -> Result<(f64, f64)> {
         let packages = self.packages.join("\" \"");
@@ -397,6 +432,19 @@ impl Bench {
         fs::write(&file, format!("{text}\n// edited {repetition}\n"))?;
         self.assemble("first-0")
     }
+}
+
+/// The workspace of many packages.
+fn wide() -> PathBuf {
+    checkout::repository().join("tests/workspaces/wide")
+}
+
+/// An attribute of its images, as an expression.
+fn in_wide(attribute: &str) -> String {
+    format!(
+        "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
+        wide().display()
+    )
 }
 
 fn nix_store(arguments: &[&str]) -> Result<String> {
@@ -465,6 +513,17 @@ fn table(measured: &Measured) -> String {
             (median(&measured.evaluation), String::new()),
         ),
         (
+            "evaluation of the lock of many packages, plan cached",
+            (
+                median(&measured.evaluation_wide),
+                format!("{} packages", measured.packages_wide),
+            ),
+        ),
+        (
+            "planning that lock",
+            (measured.planning_wide, String::new()),
+        ),
+        (
             "a derivation that does nothing",
             each(&measured.overhead_derivation),
         ),
@@ -483,7 +542,7 @@ fn table(measured: &Measured) -> String {
         measured.nix, measured.cores, measured.units, measured.packages
     );
     for (name, (seconds, note)) in rows {
-        text += format!("{name:<50} {seconds:>8.2} s  {note}").trim_end();
+        text += format!("{name:<54} {seconds:>8.2} s  {note}").trim_end();
         text.push('\n');
     }
     text
