@@ -4,11 +4,11 @@
 //! Copying between stores and ordinary binary caches is Nix's own (`nix copy`).
 
 mod address;
-mod derivation;
 mod directory;
 mod error;
 mod file;
 mod foreign;
+mod graph;
 mod hash;
 mod http;
 mod key;
@@ -22,9 +22,9 @@ pub mod status;
 mod store;
 
 pub use address::Address;
-pub use derivation::{Derivation, Graph};
 pub use directory::Directory;
 pub use error::{Error, Result};
+pub use graph::{Derivation, Graph};
 pub use hash::{Hash, base32};
 pub use http::Http;
 pub use key::{PublicKey, SecretKey, Signature};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::derivation::Graph;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::foreign;
+use crate::graph::Graph;
 use crate::http::Http;
 use crate::key::PublicKey;
 use crate::narinfo::NarInfo;

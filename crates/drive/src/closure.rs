@@ -1,7 +1,7 @@
 //! All derivations that some derivations are made of.
 
-use crate::aterm::{self, Derivation};
 use crate::{Error, Result};
+use derivation::Derivation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,7 +155,7 @@ pub fn read(store: &Store, path: &str) -> Result<Derivation> {
         path: place.clone(),
         source,
     })?;
-    let derivation = aterm::parse(&text).map_err(|(message, position)| Error::Malformed {
+    let derivation = derivation::parse(&text).map_err(|(message, position)| Error::Malformed {
         path: place,
         message,
         position,
@@ -171,7 +171,7 @@ pub fn read(store: &Store, path: &str) -> Result<Derivation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aterm::Output;
+    use derivation::Output;
 
     fn node(name: &str, inputs: &[usize]) -> Node {
         let output = Output {

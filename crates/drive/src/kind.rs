@@ -1,6 +1,6 @@
 //! What a derivation is to people.
 
-use crate::aterm::Derivation;
+use derivation::Derivation;
 use unit::{Action, TargetKind, Unit};
 
 /// The kind of a unit's target, `build-script-run`, `download` or `other`.

@@ -8,7 +8,6 @@
 //! How long a derivation takes is remembered on the machine ([`durations`]) or guessed from its
 //! source ([`guess`]); [`simulate`] tells from that what other machines would make of it.
 
-pub mod aterm;
 pub mod closure;
 pub mod driver;
 pub mod durations;

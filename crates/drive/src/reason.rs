@@ -1,7 +1,7 @@
 //! Why a derivation is built: what has changed since the last build.
 
-use crate::aterm::Derivation;
 use crate::closure::{self, Closure, Node, Store, name_of};
+use derivation::Derivation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Derivations: the files in the store that say how to build a path (ATerm, the same in all versions of Nix).
+//! Derivations, as far as they decide which paths a build needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -81,120 +81,20 @@ impl Derivation {
 
     /// Reads a derivation; the error is the position of what was not expected.
     fn parse(bytes: &[u8]) -> std::result::Result<Derivation, usize> {
-        let mut reader = Reader { bytes, position: 0 };
-        reader.derivation().map_err(|Unexpected| reader.position)
-    }
-}
-
-/// Something else than the format has there.
-struct Unexpected;
-
-type Read<T> = std::result::Result<T, Unexpected>;
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl Reader<'_> {
-    fn derivation(&mut self) -> Read<Derivation> {
-        self.literal("Derive(")?;
-        let outputs = self.list(Self::output)?;
-        self.literal(",")?;
-        let inputs = self.list(Self::input)?;
-        self.literal(",")?;
-        self.list(Self::string)?;
-        self.literal(",")?;
-        let system = self.string()?;
+        let read = derivation::parse(bytes).map_err(|(_, position)| position)?;
+        let path = |text: &str| text.parse::<StorePath>().map_err(|_| 0usize);
+        let outputs = read.outputs.iter();
+        let inputs = read.input_derivations.iter();
         Ok(Derivation {
-            is_fixed: outputs.iter().any(|(_, _, is_fixed)| *is_fixed),
+            is_fixed: read.is_fixed(),
             outputs: outputs
-                .into_iter()
-                .map(|(name, path, _)| (name, path))
-                .collect(),
-            inputs: inputs.into_iter().collect(),
-            system,
+                .map(|(name, output)| Ok((name.clone(), path(&output.path)?)))
+                .collect::<std::result::Result<_, usize>>()?,
+            inputs: inputs
+                .map(|(derivation, names)| Ok((path(derivation)?, names.clone())))
+                .collect::<std::result::Result<_, usize>>()?,
+            system: read.system,
         })
-    }
-
-    /// `(name, path, hash algorithm, hash)`.
-    fn output(&mut self) -> Read<(String, StorePath, bool)> {
-        self.literal("(")?;
-        let name = self.string()?;
-        self.literal(",")?;
-        let path = self.path()?;
-        self.literal(",")?;
-        self.string()?;
-        self.literal(",")?;
-        let is_fixed = !self.string()?.is_empty();
-        self.literal(")")?;
-        Ok((name, path, is_fixed))
-    }
-
-    /// `(derivation, [output names])`.
-    fn input(&mut self) -> Read<(StorePath, Vec<String>)> {
-        self.literal("(")?;
-        let path = self.path()?;
-        self.literal(",")?;
-        let names = self.list(Self::string)?;
-        self.literal(")")?;
-        Ok((path, names))
-    }
-
-    fn path(&mut self) -> Read<StorePath> {
-        self.string()?.parse().map_err(|_| Unexpected)
-    }
-
-    fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
-        self.literal("[")?;
-        let mut elements = Vec::new();
-        if self.next_is("]") {
-            self.position += 1;
-            return Ok(elements);
-        }
-        loop {
-            elements.push(element(self)?);
-            if self.next_is("]") {
-                self.position += 1;
-                return Ok(elements);
-            }
-            self.literal(",")?;
-        }
-    }
-
-    fn string(&mut self) -> Read<String> {
-        self.literal("\"")?;
-        let mut text = Vec::new();
-        loop {
-            match self.take()? {
-                b'"' => return String::from_utf8(text).map_err(|_| Unexpected),
-                b'\\' => text.push(match self.take()? {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    other => other,
-                }),
-                byte => text.push(byte),
-            }
-        }
-    }
-
-    fn take(&mut self) -> Read<u8> {
-        let byte = *self.bytes.get(self.position).ok_or(Unexpected)?;
-        self.position += 1;
-        Ok(byte)
-    }
-
-    fn next_is(&self, text: &str) -> bool {
-        self.bytes[self.position..].starts_with(text.as_bytes())
-    }
-
-    fn literal(&mut self, text: &str) -> Read<()> {
-        if !self.next_is(text) {
-            return Err(Unexpected);
-        }
-        self.position += text.len();
-        Ok(())
     }
 }
 
