@@ -265,9 +265,15 @@ fn images_of_a_flake_are_built_first() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path();
     let layout = Layout::with_image(5, &[1000]);
+    let place = |image: &str| {
+        let place = home.join(format!("{}-{image}-image", "0".repeat(32)));
+        std::os::unix::fs::symlink(layout.path(), &place).unwrap();
+        place
+    };
+    // In an order of its own, as Nix has it.
     let built = json!([
-        {"drvPath": "/nix/store/a.drv", "outputs": {"out": layout.path()}},
-        {"drvPath": "/nix/store/b.drv", "outputs": {"out": layout.path()}},
+        {"drvPath": "/nix/store/b.drv", "outputs": {"out": place("b")}},
+        {"drvPath": "/nix/store/a.drv", "outputs": {"out": place("a")}},
     ]);
     let script = format!(
         "#!/bin/sh\necho \"$@\" >> {0}/log\ncase \"$1\" in\nbuild) echo '{built}' ;;\nesac\n",

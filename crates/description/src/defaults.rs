@@ -90,7 +90,12 @@ impl Debian {
             omit: owned(&BASE_OMITS),
             ..set(owned(&BASE))
         });
-        for platform in self.architectures.iter().skip(1) {
+        // Those compilers are for Debian's own Rust.
+        let is_debians = self.sets["toolchain"]
+            .packages
+            .iter()
+            .any(|p| p == "rustc-web");
+        for platform in self.architectures.iter().skip(1).filter(|_| is_debians) {
             let Some(platform) = Platform::of_debian(platform) else {
                 continue;
             };

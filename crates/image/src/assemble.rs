@@ -34,7 +34,9 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
     check_programs(&spec.config, &paths)?;
-    for layer in &layers {
+    // Without a base and without packages it is not to be run, but to be copied from.
+    let has_system = base.is_some() || layers.iter().any(Layer::has_packages);
+    for layer in layers.iter().filter(|_| has_system) {
         paths.check_libraries(layer)?;
     }
 
@@ -108,6 +110,10 @@ impl Layer {
     fn descriptor(&self) -> Descriptor {
         let record = &self.record;
         Descriptor::new(&record.media_type, record.digest.clone(), record.size)
+    }
+
+    fn has_packages(&self) -> bool {
+        !self.record.debian_packages.is_empty()
     }
 
     /// How messages name it.

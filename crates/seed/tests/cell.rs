@@ -357,6 +357,22 @@ fn kill(child: &Child, signal: &str) {
     succeed(Command::new("kill").args([signal, &child.id().to_string()]));
 }
 
+/// The same command where no signal is ignored, as it is for what a shell has started in the background.
+fn with_signals(command: &Command) -> Command {
+    let mut with_signals = Command::new("env");
+    with_signals
+        .arg("--default-signal")
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => with_signals.env(name, value),
+            None => with_signals.env_remove(name),
+        };
+    }
+    with_signals
+}
+
 #[test]
 fn signals_reach_the_program() {
     let Some(root) = usable_root("signals_reach_the_program") else {
@@ -365,7 +381,7 @@ fn signals_reach_the_program() {
     for (signal, code) in [("-TERM", 15), ("-INT", 2), ("-HUP", 1)] {
         // The shell handles a signal when its child has ended, so there is none.
         let script = "trap 'exit 15' TERM; trap 'exit 2' INT; trap 'exit 1' HUP; echo ready; while :; do :; done";
-        let (mut child, _output) = ready(&mut shell(root, &[], script));
+        let (mut child, _output) = ready(&mut with_signals(&shell(root, &[], script)));
         kill(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
     }
