@@ -14,7 +14,7 @@ mod overhead;
 
 use anyhow::{Context, Result, ensure};
 use checkout::assemble;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -43,9 +43,25 @@ struct Args {
     /// The directory for store and clone, kept for the next run; default: a temporary one
     #[arg(long, value_name = "DIR")]
     place: Option<PathBuf>,
+    /// Which cold builds are measured, separated by commas; default: all
+    #[arg(long, value_name = "SORT", value_enum, value_delimiter = ',')]
+    only: Vec<Sort>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A sort of cold build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    /// `assemble build`, nothing remembered
+    Driven,
+    /// `assemble build` with the durations of the last one
+    Remembered,
+    /// `nix build`
+    Nix,
+    /// `cargo build --release`
+    Cargo,
 }
 
 /// What was measured. All times in seconds; lists have an element for each repetition.
@@ -111,6 +127,7 @@ struct Bench {
     /// Packages whose program of the same name is built.
     packages: Vec<String>,
     units: usize,
+    sorts: Vec<Sort>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +163,10 @@ impl Bench {
             images: Vec::new(),
             packages: Vec::new(),
             units: 0,
+            sorts: match args.only.is_empty() {
+                true => Sort::value_variants().to_vec(),
+                false => args.only.clone(),
+            },
         };
         ensure!(
             bench.clone.join(&bench.edit).is_file(),
@@ -246,34 +267,50 @@ impl Bench {
         Ok(measured)
     }
 
-    /// Each sort once, in an order that changes from one repetition to the next.
+    /// Each sort once, in an order that changes from one repetition to the next. What is remembered has to be learnt
+    /// before.
     fn cold(&self, measured: &mut Measured, repetition: usize) -> Result<()> {
-        for sort in 0..3 {
-            match (sort + repetition) % 3 {
-                0 => {
-                    let memory = format!("first-{repetition}");
-                    self.forget()?;
-                    let _ = fs::remove_dir_all(self.place.join("state").join(&memory));
-                    self.say("assemble build, cold, nothing remembered");
-                    measured.cold.push(self.assemble(&memory)?);
-                    self.forget()?;
-                    self.say("assemble build, cold, durations remembered");
-                    measured.cold_remembered.push(self.assemble(&memory)?);
-                }
-                1 => {
-                    self.forget()?;
-                    self.say("nix build, cold");
-                    let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
-                    let arguments = self.nix(&["build", "--no-link"], &images);
-                    let build = || nix::nix(&arguments).map(drop);
-                    measured.cold_nix.push(seconds(build)?);
-                }
-                _ => {
-                    self.say("cargo build --release, cold, then after an edit");
-                    let (cold, edit) = self.cargo()?;
-                    measured.cold_cargo.push(cold);
-                    measured.edit_cargo.push(edit);
-                }
+        let mut sorts = vec![Sort::Driven, Sort::Nix, Sort::Cargo];
+        sorts.rotate_left(repetition % 3);
+        for sort in sorts {
+            self.cold_sort(sort, measured, repetition)?;
+            if sort == Sort::Driven {
+                self.cold_sort(Sort::Remembered, measured, repetition)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cold_sort(&self, sort: Sort, measured: &mut Measured, repetition: usize) -> Result<()> {
+        if !self.sorts.contains(&sort) {
+            return Ok(());
+        }
+        let memory = format!("first-{repetition}");
+        match sort {
+            Sort::Driven => {
+                self.forget()?;
+                let _ = fs::remove_dir_all(self.place.join("state").join(&memory));
+                self.say("assemble build, cold, nothing remembered");
+                measured.cold.push(self.assemble(&memory)?);
+            }
+            Sort::Remembered => {
+                self.forget()?;
+                self.say("assemble build, cold, durations remembered");
+                measured.cold_remembered.push(self.assemble(&memory)?);
+            }
+            Sort::Nix => {
+                self.forget()?;
+                self.say("nix build, cold");
+                let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
+                let arguments = self.nix(&["build", "--no-link"], &images);
+                let build = || nix::nix(&arguments).map(drop);
+                measured.cold_nix.push(seconds(build)?);
+            }
+            Sort::Cargo => {
+                self.say("cargo build --release, cold, then after an edit");
+                let (cold, edit) = self.cargo()?;
+                measured.cold_cargo.push(cold);
+                measured.edit_cargo.push(edit);
             }
         }
         Ok(())
@@ -541,7 +578,8 @@ fn table(measured: &Measured) -> String {
         "{} · {} cores · {} units · {} locked packages · medians\n",
         measured.nix, measured.cores, measured.units, measured.packages
     );
-    for (name, (seconds, note)) in rows {
+    // What was not asked for has no median.
+    for (name, (seconds, note)) in rows.into_iter().filter(|(_, (s, _))| !s.is_nan()) {
         text += format!("{name:<54} {seconds:>8.2} s  {note}").trim_end();
         text.push('\n');
     }
