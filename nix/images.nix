@@ -145,21 +145,6 @@ let
       packages = debian.packagesOf set;
     };
 
-  # What images for one platform are made of, from the build of their binaries.
-  inputsFor =
-    arguments:
-    import ./image/inputs.nix (
-      arguments
-      // {
-        root = src;
-        description = resolved;
-        hostDebian = debian;
-        tools = {
-          inherit (parts) runner planner seed;
-          image = parts.imageProgram;
-        };
-      }
-    );
   make = import ./image/make.nix { inherit (parts) cell runtime imageProgram; };
   images =
     import ./image/images.nix { inherit make; }

@@ -76,7 +76,7 @@ in
   build =
     binaries:
     let
-      unique = values: builtins.attrNames (builtins.listToAttrs (map (name: { inherit name; value = null; }) values));
+      unique = import ../unique.nix;
     in
     planned {
       args = [

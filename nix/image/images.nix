@@ -96,7 +96,7 @@ let
         name = set;
         kind = "packages";
         inherit set;
-      }) (builtins.attrNames (builtins.listToAttrs (map (name: { inherit name; value = null; }) sets)));
+      }) (import ../unique.nix sets);
     in
     if packages == [ ] then
       image.layers

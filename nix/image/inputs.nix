@@ -144,14 +144,7 @@ let
     inherit (entry) path package bin;
     units = below (keyOf entry);
   }) (ofType "binary");
-  keys = builtins.attrNames (
-    builtins.listToAttrs (
-      map (name: {
-        inherit name;
-        value = null;
-      }) (builtins.concatMap (program: program.units) programs)
-    )
-  );
+  keys = import ../unique.nix (builtins.concatMap (program: program.units) programs);
   sources = sourcesOf keys;
   nativeSets = builtins.concatMap (
     key:
