@@ -116,14 +116,17 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
         return Ok(vec![only.clone()]);
     }
     let paths = attributes.iter().map(|attribute| {
-        let is_it = |path: &&PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.and_then(|name| name.get(STORE_HASH..)) == Some(attribute)
-        };
-        let found = outputs.iter().find(is_it).cloned();
+        let found = outputs.iter().find(|path| is_named(path, attribute));
+        let found = found.cloned();
         found.with_context(|| format!("nix has built no {attribute}"))
     });
     paths.collect()
+}
+
+/// Whether a store path, or one that is built like it, has this name behind its hash.
+pub fn is_named(path: &Path, name: &str) -> bool {
+    let file = path.file_name().and_then(|file| file.to_str());
+    file.and_then(|file| file.get(STORE_HASH..)) == Some(name)
 }
 
 fn read(config: &Config, args: Vec<OsString>) -> Result<String> {

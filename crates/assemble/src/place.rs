@@ -18,7 +18,7 @@ use crate::attach;
 use crate::commands::build::LINKS;
 use crate::connection::ConnectionArgs;
 use crate::history;
-use crate::nix::{Nix, STORE_HASH};
+use crate::nix::{Nix, is_named};
 use crate::remote::Remote;
 
 /// How deep indexes of a registry may be nested.
@@ -405,8 +405,7 @@ fn last_build(name: &str, workspace: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(workspace.join(LINKS)).ok()?;
     let links = entries.flatten().filter_map(|entry| {
         let target = std::fs::read_link(entry.path()).ok()?;
-        let file_name = target.file_name()?.to_str()?;
-        let is_wanted = file_name.get(STORE_HASH..) == Some(&wanted) && target.exists();
+        let is_wanted = is_named(&target, &wanted) && target.exists();
         let made = entry.metadata().ok()?.modified().ok()?;
         is_wanted.then_some((made, target))
     });
@@ -436,6 +435,7 @@ fn looks_like_reference(argument: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nix::STORE_HASH;
 
     #[test]
     fn references_have_a_host_a_tag_or_a_digest() {

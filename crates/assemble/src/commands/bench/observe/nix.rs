@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use drive::closure::name_of;
 use serde::Deserialize;
 
 use super::Done;
@@ -229,13 +230,6 @@ impl Log {
         }
         log
     }
-}
-
-/// `/nix/store/HASH-NAME.drv` gives NAME.
-fn name_of(path: &str) -> &str {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let name = file.split_once('-').map_or(file, |(_, name)| name);
-    name.trim_end_matches(".drv")
 }
 
 /// The packages and the number of those derivations that are units: `NAME-VERSION`, with more behind it or not.
