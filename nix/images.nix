@@ -49,9 +49,15 @@ let
     )
     ++ [ debianToolchain ];
 
+  # The workspace's manifests and lock. Crateyard's own are read already.
+  tree =
+    if toString src == toString parts.tree.root then
+      parts.tree
+    else
+      import ./cargo/tree.nix { root = src; };
   packagesAndTargets =
     (parts.workspace {
-      root = src;
+      inherit tree;
       toolchain = [ parts.toolchain ];
       target = host.rust;
     }).targets;
@@ -76,8 +82,7 @@ let
   workspaceFor =
     target:
     parts.workspace {
-      root = src;
-      inherit toolchain;
+      inherit tree toolchain;
       # A channel has its own.
       lints = if channel == null then [ lints ] else [ ];
       target = target.rust;

@@ -23,7 +23,8 @@ let
     packages = debian.packagesOf "base";
   };
 
-  bootstrap = import ./cargo/bootstrap.nix { inherit cell toolchain; };
+  tree = import ./cargo/tree.nix { root = crateyard; };
+  bootstrap = import ./cargo/bootstrap.nix { inherit cell toolchain tree; };
   # A directory of links.
   links =
     { name, entries }:
@@ -41,12 +42,10 @@ let
       ]) (builtins.attrNames entries);
     };
   runner = bootstrap {
-    root = crateyard;
     package = "unit";
     crates = [ "unit" ];
   };
   planner = bootstrap {
-    root = crateyard;
     package = "plan";
     crates = [
       "plan"
@@ -57,7 +56,7 @@ let
 
   # Crateyard's own programs, by units as any other workspace's.
   own = workspace {
-    root = crateyard;
+    inherit tree;
     toolchain = [ toolchain ];
     target = host.rust;
   };
@@ -85,7 +84,7 @@ let
     in
     program (
       (workspace {
-        root = crateyard;
+        inherit tree;
         toolchain = if isNative then [ toolchain ] else [ toolchain cross ];
         profile = "seed";
         inherit target;
@@ -126,6 +125,7 @@ in
     runtime
     runner
     planner
+    tree
     workspace
     own
     seedFor

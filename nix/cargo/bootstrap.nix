@@ -4,10 +4,13 @@
 # They see their own crates and what the lock pins for those, and nothing of the workspace's
 # manifest that does not concern them, so that an edit elsewhere never rebuilds them: with the
 # unit runner every unit would be built again.
-{ cell, toolchain }:
 {
-  # Crateyard's own source: a path.
-  root,
+  cell,
+  toolchain,
+  # Crateyard's own workspace: ./tree.nix.
+  tree,
+}:
+{
   # The package to build; its binary has the same name.
   package,
   # All packages of crates/ that it needs, itself included.
@@ -15,10 +18,9 @@
 }:
 let
   toToml = import ./to-toml.nix;
-  workspace = (builtins.fromTOML (builtins.readFile (root + "/Cargo.toml"))).workspace;
-  lock = builtins.fromTOML (builtins.readFile (root + "/Cargo.lock"));
-  outside = (import ./lock.nix { lock = root + "/Cargo.lock"; }).files;
-  manifests = map (name: builtins.fromTOML (builtins.readFile (root + "/crates/${name}/Cargo.toml"))) crates;
+  inherit (tree) lock;
+  inherit (tree.manifest) workspace;
+  manifests = map (name: tree.packages."crates/${name}") crates;
   used = builtins.foldl' (all: manifest: all // (manifest.dependencies or { })) { } manifests;
   usedForTests = builtins.foldl' (all: manifest: all // (manifest.dev-dependencies or { })) { } manifests;
   manifest = {
@@ -47,7 +49,7 @@ let
       "${entry.name} ${entry.version}"
       "${entry.name} ${entry.version} (${entry.source or ""})"
     ];
-  entriesOf = edge: builtins.filter (isNamed edge) lock.package;
+  entriesOf = edge: builtins.filter (isNamed edge) lock.named.${builtins.head (builtins.split " " edge)};
   toItem = entry: {
     key = "${entry.name} ${entry.version}";
     inherit entry;
@@ -63,7 +65,7 @@ let
   sources = builtins.concatMap (
     { entry, ... }:
     if entry ? source then
-      [ "${outside."${entry.name} ${entry.version} ${entry.source}"} ${entry.checksum}" ]
+      [ "${lock.files."${entry.name} ${entry.version} ${entry.source}"} ${entry.checksum}" ]
     else
       [ ]
   ) closure;
@@ -71,7 +73,7 @@ let
     name:
     builtins.path {
       name = "source";
-      path = root + "/crates/${name}";
+      path = tree.root + "/crates/${name}";
       filter = path: _: !(builtins.elem (builtins.baseNameOf path) [ "tests" "benches" ]);
     };
 in

@@ -33,6 +33,9 @@ let
 in
 {
   inherit packages;
+  inherit (data) version;
+  # Name to the packages that have it.
+  named = builtins.groupBy (package: package.name) packages;
   # The packages that do not lie in the workspace, each with its file or checkout as `path`.
   outside = located;
   # Their files, by "NAME VERSION SOURCE".

@@ -1,6 +1,7 @@
 # The packages that lie in a workspace: its members, and what they reach by `path`.
 #
-# Gives: { packages, members }
+# Gives: { manifest, packages, members }
+#   manifest  of the root, parsed
 #   packages  directory relative to the root ("" for the root itself) to parsed manifest
 #   members   the directories of those that Cargo counts as members: `--workspace` means them
 {
@@ -9,9 +10,8 @@
 }:
 let
   glob = import ./glob.nix { inherit root; };
-  manifestOf =
-    dir: builtins.fromTOML (builtins.readFile (root + (if dir == "" then "/Cargo.toml" else "/${dir}/Cargo.toml")));
-  rootManifest = manifestOf "";
+  read = dir: builtins.fromTOML (builtins.readFile (root + (if dir == "" then "/Cargo.toml" else "/${dir}/Cargo.toml")));
+  rootManifest = read "";
   workspace = rootManifest.workspace or { };
   excluded = map normalize (workspace.exclude or [ ]);
   isExcluded =
@@ -66,9 +66,8 @@ let
       builtins.concatMap (pathsIn dir) tables
     );
   dependenciesOf =
-    dir:
+    dir: manifest:
     let
-      manifest = manifestOf dir;
       platforms = builtins.attrValues (manifest.target or { });
     in
     packagesIn dir (
@@ -79,23 +78,27 @@ let
   # What replaces a dependency is no member by that alone.
   replacements = packagesIn "" (builtins.attrValues (rootManifest.patch or { }));
 
-  toKey = dir: { key = dir; };
+  toItem = dir: {
+    key = dir;
+    manifest = if dir == "" then rootManifest else read dir;
+  };
   reachedFrom =
     directories:
-    map (item: item.key) (
-      builtins.genericClosure {
-        startSet = map toKey directories;
-        operator = item: map toKey (dependenciesOf item.key);
-      }
-    );
-  start = own ++ declared ++ (if own == [ ] then dependenciesOf "" else [ ]);
+    builtins.genericClosure {
+      startSet = map toItem directories;
+      operator = item: map toItem (dependenciesOf item.key item.manifest);
+    };
+  start = own ++ declared ++ (if own == [ ] then dependenciesOf "" rootManifest else [ ]);
 in
 {
+  manifest = rootManifest;
   packages = builtins.listToAttrs (
-    map (dir: {
-      name = dir;
-      value = manifestOf dir;
+    map (item: {
+      name = item.key;
+      value = item.manifest;
     }) (reachedFrom (start ++ replacements))
   );
-  members = builtins.filter (dir: !(isExcluded dir)) (reachedFrom (own ++ declared));
+  members = builtins.filter (dir: !(isExcluded dir)) (
+    map (item: item.key) (reachedFrom (own ++ declared))
+  );
 }

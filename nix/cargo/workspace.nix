@@ -2,8 +2,8 @@
 # would check them.
 { cell, planner, runner, links }:
 {
-  # The workspace: a path.
-  root,
+  # The workspace: ./tree.nix.
+  tree,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # Root file systems with clippy and rustfmt, beside the toolchain.
@@ -20,8 +20,12 @@
   extraFiles ? { },
 }:
 let
-  inherit (import ./members.nix { inherit root; }) packages members;
-  lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
+  inherit (tree)
+    root
+    packages
+    members
+    lock
+    ;
   planOf = import ./plan.nix { inherit cell planner; };
   unitsOf = import ./units.nix { inherit cell runner; };
   each = option: values: builtins.concatMap (value: [ option value ]) values;
