@@ -36,17 +36,10 @@ let
   valuesOf =
     flag: args:
     let
-      step =
-        { isNext, values }:
-        arg: {
-          isNext = arg == flag;
-          values = if isNext then values ++ [ arg ] else values;
-        };
+      follows = index: builtins.elemAt args index == flag;
+      indices = builtins.filter follows (builtins.genList (index: index) (builtins.length args));
     in
-    (builtins.foldl' step {
-      isNext = false;
-      values = [ ];
-    } args).values;
+    map (index: builtins.elemAt args (index + 1)) indices;
   # Names that Cargo computes from all of the rest.
   isComputed = option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
   unit =
