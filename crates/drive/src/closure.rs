@@ -49,6 +49,28 @@ impl Node {
     }
 }
 
+/// What is to be built.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The path of the `.drv` file in the store.
+    pub path: String,
+    /// What it says.
+    pub derivation: Derivation,
+    /// The store paths that its builder may name, sorted. They are there.
+    pub inputs: Vec<String>,
+}
+
+impl Recipe {
+    /// Whether all of it can be told: where bytes were no text, only the file itself has them.
+    pub(crate) fn is_text(&self) -> bool {
+        let Derivation { args, env, .. } = &self.derivation;
+        let texts = args.iter().chain(env.keys()).chain(env.values());
+        !texts
+            .into_iter()
+            .any(|text| text.contains(char::REPLACEMENT_CHARACTER))
+    }
+}
+
 /// `/nix/store/HASH-NAME.drv` gives `NAME`; so does an output's path.
 pub fn name_of(path: &str) -> &str {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -115,22 +137,34 @@ impl Closure {
                 continue;
             }
             for &input in &self.nodes[index].inputs {
-                pending.push((input, self.used(index, input)));
+                pending.push((input, self.used(&self.nodes[index], input)));
             }
         }
         missing
     }
 
-    /// The output paths of `input` that `index` uses.
-    fn used(&self, index: usize, input: usize) -> Vec<&str> {
+    /// The output paths of `input` that `node` uses.
+    fn used(&self, node: &Node, input: usize) -> Vec<&str> {
         let input = &self.nodes[input];
-        let names = &self.nodes[index].derivation.input_derivations[&input.path];
+        let names = &node.derivation.input_derivations[&input.path];
         let outputs = &input.derivation.outputs;
         names
             .iter()
             .filter_map(|name| outputs.get(name))
             .map(|output| output.path.as_str())
             .collect()
+    }
+
+    /// What Nix is told to build one node, once its inputs are there.
+    pub fn recipe(&self, node: &Node) -> Recipe {
+        let outputs = node.inputs.iter().flat_map(|&input| self.used(node, input));
+        let sources = node.derivation.input_sources.iter().map(String::as_str);
+        let inputs: BTreeSet<&str> = outputs.chain(sources).collect();
+        Recipe {
+            path: node.path.clone(),
+            derivation: node.derivation.clone(),
+            inputs: inputs.into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// Name to `.drv` paths, sorted.

@@ -148,6 +148,7 @@ struct Running {
 
 struct Build<'a> {
     settings: &'a Settings,
+    closure: &'a Closure,
     graph: Graph,
     /// Of each task: the derivation, and the names of its outputs.
     tasks: Vec<&'a Node>,
@@ -187,6 +188,7 @@ impl<'a> Build<'a> {
             pool: Pool::new(&settings.launch),
             work_left: graph.work(),
             settings,
+            closure,
             graph,
             tasks: nodes,
             running: HashMap::new(),
@@ -242,12 +244,8 @@ impl<'a> Build<'a> {
         let cores = self.cores_for(task, building);
         let slot = self.free_slot(task);
         let worker = self.pool.idle(cores)?;
-        let derivation = &self.tasks[task].derivation;
-        let job = Job::Build {
-            derivation: entry.derivation.clone(),
-            outputs: derivation.outputs.keys().cloned().collect(),
-        };
-        self.pool.give(worker, job);
+        let recipe = self.closure.recipe(self.tasks[task]);
+        self.pool.give(worker, Job::Build(recipe.into()));
         let running = Running {
             task,
             slot,

@@ -7,7 +7,7 @@
 //! Spoken is version 2.5 of 2015 or whatever is newer on both sides up to 2.7; the replies used here
 //! have not changed since, from Nix 2.8 to 2.34.
 
-use crate::closure::Store;
+use crate::closure::{Recipe, Store};
 use crate::{Error, Result, process};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -23,6 +23,10 @@ const VERSION: u64 = 0x207;
 
 const QUERY_VALID_PATHS: u64 = 1;
 const BUILD_PATHS: u64 = 6;
+const BUILD_DERIVATION: u64 = 8;
+
+/// Of a derivation that was brought: built, substituted, there already, the same as one that is.
+const SUCCESSES: [u64; 4] = [0, 1, 2, 13];
 
 /// A string that is longer is no message of Nix.
 const LONGEST_STRING: u64 = 1 << 28;
@@ -40,6 +44,9 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Whether the directories of failed builds are kept.
     pub keep_failed: bool,
+    /// Whether processes work on the store themselves. A daemon that stands between builds only what
+    /// it can read in the store, unless it trusts who asks.
+    pub is_direct: bool,
 }
 
 impl Launch {
@@ -82,6 +89,7 @@ impl Launch {
                 child,
                 version: 0,
                 keep_failed: self.keep_failed,
+                is_direct: self.is_direct,
             }),
             _ => Err(start(io::ErrorKind::BrokenPipe.into())),
         }
@@ -129,6 +137,7 @@ pub struct Server {
     streams: Streams,
     version: u64,
     keep_failed: bool,
+    is_direct: bool,
 }
 
 impl Server {
@@ -179,30 +188,77 @@ impl Server {
         found
     }
 
-    /// Builds outputs of a derivation whose inputs are all there.
+    /// Builds all outputs of a derivation whose inputs are all there.
     ///
     /// # Errors
     /// When the process does not answer. A build that fails is no error.
-    pub fn build(
-        &mut self,
-        derivation: &str,
-        outputs: &[&str],
-        said: &mut dyn FnMut(Said),
-    ) -> Result<Built> {
+    pub fn build(&mut self, recipe: &Recipe, said: &mut dyn FnMut(Said)) -> Result<Built> {
+        // Told to build a path, Nix starts its hook for remote builders for every single one, even
+        // where there are none, and looks at all inputs' `.drv` files again.
+        let built = match self.is_direct && recipe.is_text() {
+            true => self.build_derivation(recipe, said),
+            false => self.build_path(recipe, said),
+        };
+        self.streams.drain(said);
+        built
+    }
+
+    fn build_path(&mut self, recipe: &Recipe, said: &mut dyn FnMut(Said)) -> Result<Built> {
+        let outputs: Vec<&str> = recipe
+            .derivation
+            .outputs
+            .keys()
+            .map(String::as_str)
+            .collect();
         let mut message = Message::default();
         message.number(BUILD_PATHS);
-        message.strings([format!("{derivation}!{}", outputs.join(",")).as_str()]);
-        message.settings(self.version & 0xff, self.keep_failed);
+        message.strings([format!("{}!{}", recipe.path, outputs.join(",")).as_str()]);
+        message.settings(self.minor(), self.keep_failed);
         self.streams.write(&message.bytes)?;
-        let status = self.streams.number(said)?;
-        let built = match status {
+        Ok(match self.streams.number(said)? {
             0 => Built::Done,
             _ => Built::Failed {
                 message: self.streams.string(said)?,
             },
-        };
-        self.streams.drain(said);
-        Ok(built)
+        })
+    }
+
+    /// The request that a build farm's master makes: it brings the derivation.
+    fn build_derivation(&mut self, recipe: &Recipe, said: &mut dyn FnMut(Said)) -> Result<Built> {
+        let mut message = Message::default();
+        message.number(BUILD_DERIVATION);
+        message.string(&recipe.path);
+        message.derivation(recipe);
+        message.settings(self.minor(), self.keep_failed);
+        self.streams.write(&message.bytes)?;
+        let status = self.streams.number(said)?;
+        let message = self.streams.string(said)?;
+        self.skip_statistics(said)?;
+        Ok(match SUCCESSES.contains(&status) {
+            true => Built::Done,
+            false => Built::Failed { message },
+        })
+    }
+
+    /// How often and when it was built, and the outputs, which are known.
+    fn skip_statistics(&mut self, said: &mut dyn FnMut(Said)) -> Result<()> {
+        if self.minor() >= 3 {
+            let numbers = ["times built", "not deterministic", "start", "end"];
+            for _ in numbers {
+                self.streams.number(said)?;
+            }
+        }
+        if self.minor() >= 6 {
+            for _ in 0..self.streams.number(said)? {
+                let (_name, _realisation) =
+                    (self.streams.string(said)?, self.streams.string(said)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn minor(&self) -> u64 {
+        self.version & 0xff
     }
 }
 
@@ -233,6 +289,25 @@ impl Message {
         let list: Vec<&str> = list.into_iter().collect();
         self.number(list.len() as u64);
         list.iter().for_each(|text| self.string(text));
+    }
+
+    fn derivation(&mut self, recipe: &Recipe) {
+        let derivation = &recipe.derivation;
+        self.number(derivation.outputs.len() as u64);
+        for (name, output) in &derivation.outputs {
+            let known = [&output.path, &output.hash_algorithm, &output.hash];
+            self.string(name);
+            known.into_iter().for_each(|text| self.string(text));
+        }
+        self.strings(recipe.inputs.iter().map(String::as_str));
+        self.string(&derivation.system);
+        self.string(&derivation.builder);
+        self.strings(derivation.args.iter().map(String::as_str));
+        self.number(derivation.env.len() as u64);
+        for (name, value) in &derivation.env {
+            self.string(name);
+            self.string(value);
+        }
     }
 
     /// What a build is told: no limit of time or output, no second build.

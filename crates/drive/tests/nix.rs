@@ -101,6 +101,7 @@ impl Place {
                     uri: Some(path(&self.store()).to_owned()),
                 },
                 config: self.config.clone(),
+                is_direct: true,
                 ..Launch::default()
             },
             jobs: 2,

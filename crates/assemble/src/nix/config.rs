@@ -1,6 +1,7 @@
 //! Nix's settings on this machine.
 
 use anyhow::{Context, Result};
+use rustix::fs::Access;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ max-jobs = auto
 /// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every
 /// unit costs a request each, and a wait where it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
+
+/// Where Nix keeps what it knows of the store.
+const STATE: &str = "/nix/var/nix";
 
 /// Where Nix is, and how it is set.
 #[derive(Clone, Debug)]
@@ -74,6 +78,18 @@ impl Config {
                 let mut lines = text.lines().map(str::trim);
                 lines.any(|line| !line.is_empty() && !line.starts_with('#'))
             }),
+        }
+    }
+
+    /// Whether Nix works on the store itself, as it does when it may write there; otherwise a daemon
+    /// does it, or another machine.
+    pub fn is_direct(&self, store: Option<&str>) -> bool {
+        match store.unwrap_or_else(|| self.get("store")) {
+            "auto" => {
+                let state = std::env::var_os("NIX_STATE_DIR").unwrap_or_else(|| STATE.into());
+                rustix::fs::access(state.as_os_str(), Access::READ_OK | Access::WRITE_OK).is_ok()
+            }
+            store => store == "local" || store.starts_with('/'),
         }
     }
 

@@ -6,7 +6,7 @@ use super::config::Config;
 use super::progress::Progress;
 use super::{Nix, read};
 use anyhow::{Context as _, Result, anyhow, bail};
-use drive::closure::{Store, name_of};
+use drive::closure::{self, Store, name_of};
 use drive::driver::{self, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
 use drive::event::Event;
@@ -28,6 +28,9 @@ const STAGES: [&str; 3] = [
     "evaluation.description",
     "evaluation.plan",
 ];
+
+/// All images (nix/lib.nix).
+const ALL: &str = "images";
 
 /// What is to be built, and how.
 pub struct Request<'a> {
@@ -156,16 +159,47 @@ impl<'a> Session<'a> {
 
     /// The `.drv` files of the attributes. What evaluation needs built is driven too.
     fn evaluate(&mut self) -> Result<Vec<String>> {
-        let attributes = self.request.attributes;
-        match self.derivations(attributes, Building::Refused)? {
+        match self.without_building()? {
             Evaluated::Done(derivations) => return Ok(derivations),
-            Evaluated::WantsBuilds => self.drive_stages()?,
+            Evaluated::WantsBuilds => {
+                self.drive_stages()?;
+                if let Evaluated::Done(derivations) = self.without_building()? {
+                    return Ok(derivations);
+                }
+            }
             Evaluated::Failed => {}
         }
-        match self.derivations(attributes, Building::Allowed)? {
+        match self.derivations(self.request.attributes, Building::Allowed)? {
             Evaluated::Done(derivations) => Ok(derivations),
             Evaluated::WantsBuilds | Evaluated::Failed => bail!("evaluation failed"),
         }
+    }
+
+    fn without_building(&mut self) -> Result<Evaluated> {
+        let attributes = self.request.attributes;
+        if attributes.len() > 1 {
+            match self.together(attributes)? {
+                Evaluated::Failed => {}
+                evaluated => return Ok(evaluated),
+            }
+        }
+        self.derivations(attributes, Building::Refused)
+    }
+
+    /// The images' `.drv` files by way of the one derivation that they are all inputs of: Nix evaluates a
+    /// flake anew for each thing that it is asked for.
+    fn together(&mut self, attributes: &[String]) -> Result<Evaluated> {
+        let all = match self.derivations(&[ALL.to_owned()], Building::Refused)? {
+            Evaluated::Done(all) => all,
+            other => return Ok(other),
+        };
+        let all = closure::read(&self.settings.launch.store, &all[0])?;
+        let named = |attribute: &String| {
+            let mut inputs = all.input_derivations.keys();
+            inputs.find(|path| name_of(path) == attribute).cloned()
+        };
+        let paths: Option<Vec<String>> = attributes.iter().map(named).collect();
+        Ok(paths.map_or(Evaluated::Failed, Evaluated::Done))
     }
 
     /// Builds what evaluation reads. In a flake that does not tell, Nix does so while it evaluates.
@@ -389,6 +423,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
             config: config.text.clone(),
             arguments: arguments.for_nix(),
             keep_failed: arguments.keep_failed,
+            is_direct: config.is_direct(request.nix.store.as_deref()),
         },
         jobs: config.number("max-jobs").unwrap_or(cores),
         cores,

@@ -1,6 +1,7 @@
 //! Processes of Nix, each with a thread that talks to it.
 
 use crate::Result;
+use crate::closure::Recipe;
 use crate::serve::{Built, Launch, Said, Server};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -8,11 +9,8 @@ use std::time::Duration;
 
 /// What a process is to do.
 pub enum Job {
-    /// Build outputs of a derivation.
-    Build {
-        derivation: String,
-        outputs: Vec<String>,
-    },
+    /// Build a derivation.
+    Build(Box<Recipe>),
     /// Fetch store paths from caches.
     Fetch { paths: Vec<String> },
 }
@@ -128,19 +126,13 @@ fn serve(mut server: Server, worker: usize, jobs: &Receiver<Job>, messages: &Sen
     for job in jobs {
         let ready = greeted.get_or_insert_with(|| server.greet().map_err(|e| e.to_string()));
         let message = match (job, &*ready) {
-            (Job::Build { .. }, Err(reason)) => Message::Built {
+            (Job::Build(_), Err(reason)) => Message::Built {
                 worker,
                 result: failed(reason.clone(), String::new()),
             },
-            (
-                Job::Build {
-                    derivation,
-                    outputs,
-                },
-                Ok(()),
-            ) => Message::Built {
+            (Job::Build(recipe), Ok(())) => Message::Built {
                 worker,
-                result: build(&mut server, &derivation, &outputs),
+                result: build(&mut server, &recipe),
             },
             (Job::Fetch { paths }, _) => Message::Fetched {
                 result: fetch(&mut server, &paths, messages),
@@ -152,10 +144,9 @@ fn serve(mut server: Server, worker: usize, jobs: &Receiver<Job>, messages: &Sen
     }
 }
 
-fn build(server: &mut Server, derivation: &str, outputs: &[String]) -> Ended {
+fn build(server: &mut Server, recipe: &Recipe) -> Ended {
     let mut log = String::new();
-    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let built = server.build(derivation, &outputs, &mut |said| {
+    let built = server.build(recipe, &mut |said| {
         if let Said::Line(line) | Said::Message(line) = said {
             log += &line;
             log.push('\n');
