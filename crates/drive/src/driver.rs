@@ -13,7 +13,7 @@ use crate::kind;
 use crate::reason::Reasons;
 use crate::record::{Entry, Fetch, Outcome, Span};
 use crate::schedule::{Graph, Order, Queue};
-use crate::serve::{Built, Launch};
+use crate::serve::{Built, Launch, Server};
 use crate::tasks;
 use crate::{Error, Result};
 use pool::{Job, Message, Pool};
@@ -43,6 +43,16 @@ pub struct Settings {
     pub keep_going: bool,
     /// Whether Nix has caches to ask.
     pub has_caches: bool,
+}
+
+impl Settings {
+    /// The cores of a build that runs alone.
+    fn share_of_one(&self) -> usize {
+        match self.sharing {
+            Sharing::Fixed(cores) => cores.max(1),
+            Sharing::Even => self.cores,
+        }
+    }
 }
 
 /// What a build needs besides its settings.
@@ -98,38 +108,75 @@ impl Report {
     }
 }
 
-/// Builds the outputs of `.drv` files. Call it from a thread that lives to the end of the program:
-/// Nix's processes end with it.
-///
-/// # Errors
-/// When Nix can't be run or the build is interrupted. A derivation that fails is no error: the
-/// report has it.
-pub fn build(settings: &Settings, roots: &[String], context: &mut Context) -> Result<Report> {
-    let store = &settings.launch.store;
-    let closure = Closure::read(store, roots)?;
-    let mut keeper = settings.launch.start(1, 1)?;
-    keeper.greet()?;
-    // Derivations and outputs are safe from garbage collection while the keeper lives.
-    let derivations = closure.nodes.iter().map(|node| node.path.as_str());
-    let paths: Vec<&str> = closure.outputs().chain(derivations).collect();
-    let valid = keeper.valid_paths(paths.iter().copied(), false, &mut |_| {})?;
-    let mut report = Report {
-        outputs: outputs_of_roots(&closure),
-        ..Report::default()
-    };
-    let mut missing = closure.missing(&valid);
-    if missing.is_empty() {
-        return Ok(report);
+/// Nix at work: processes that wait for what they are to build.
+pub struct Driver {
+    settings: Settings,
+    /// Knows what is in the store, and keeps that safe from garbage collection while it lives.
+    keeper: Server,
+    is_greeted: bool,
+    pool: Pool,
+}
+
+impl Driver {
+    /// Starts the first processes, which get ready while the caller evaluates. Call it from a thread
+    /// that lives to the end of the program: they end with it.
+    ///
+    /// # Errors
+    /// When Nix can't be started.
+    pub fn start(settings: Settings) -> Result<Self> {
+        let keeper = settings.launch.start(1, 1)?;
+        let mut pool = Pool::new(&settings.launch);
+        pool.idle(settings.share_of_one())?;
+        Ok(Self {
+            settings,
+            keeper,
+            is_greeted: false,
+            pool,
+        })
     }
-    report.derivations = closure.by_name();
-    if settings.has_caches {
-        report.fetched = caches::fetch(settings, roots, context)?;
-        let valid = keeper.valid_paths(paths.iter().copied(), false, &mut |_| {})?;
-        missing = closure.missing(&valid);
+
+    /// How it builds.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
-    let fetched = report.fetched.len();
-    report.units = Build::new(settings, &closure, &missing, context)?.run(context, fetched)?;
-    Ok(report)
+
+    /// Builds the outputs of `.drv` files.
+    ///
+    /// # Errors
+    /// When Nix can't be run or the build is interrupted; this driver is then of no more use. A
+    /// derivation that fails is no error: the report has it.
+    pub fn build(&mut self, roots: &[String], context: &mut Context) -> Result<Report> {
+        let closure = Closure::read(&self.settings.launch.store, roots)?;
+        let mut missing = self.missing(&closure)?;
+        let mut report = Report {
+            outputs: outputs_of_roots(&closure),
+            ..Report::default()
+        };
+        if missing.is_empty() {
+            return Ok(report);
+        }
+        report.derivations = closure.by_name();
+        if self.settings.has_caches {
+            report.fetched = caches::fetch(&self.settings, roots, context)?;
+            missing = self.missing(&closure)?;
+        }
+        let fetched = report.fetched.len();
+        let build = Build::new(&self.settings, &mut self.pool, &closure, &missing, context)?;
+        report.units = build.run(context, fetched)?;
+        Ok(report)
+    }
+
+    /// What of a closure must be built.
+    fn missing(&mut self, closure: &Closure) -> Result<BTreeSet<usize>> {
+        if !self.is_greeted {
+            self.keeper.greet()?;
+            self.is_greeted = true;
+        }
+        let derivations = closure.nodes.iter().map(|node| node.path.as_str());
+        let paths = closure.outputs().chain(derivations);
+        let valid = self.keeper.valid_paths(paths, false, &mut |_| {})?;
+        Ok(closure.missing(&valid))
+    }
 }
 
 fn outputs_of_roots(closure: &Closure) -> Vec<Vec<String>> {
@@ -153,7 +200,7 @@ struct Build<'a> {
     /// Of each task: the derivation, and the names of its outputs.
     tasks: Vec<&'a Node>,
     queue: Queue,
-    pool: Pool<'a>,
+    pool: &'a mut Pool,
     /// Worker to what it builds.
     running: HashMap<usize, Running>,
     /// What is not done yet, in seconds.
@@ -169,6 +216,7 @@ struct Build<'a> {
 impl<'a> Build<'a> {
     fn new(
         settings: &'a Settings,
+        pool: &'a mut Pool,
         closure: &'a Closure,
         missing: &BTreeSet<usize>,
         context: &Context,
@@ -185,7 +233,7 @@ impl<'a> Build<'a> {
         Ok(Self {
             waiting: (0..nodes.len()).map(|task| (task, entry(task))).collect(),
             queue: Queue::new(&graph, settings.order),
-            pool: Pool::new(&settings.launch),
+            pool,
             work_left: graph.work(),
             settings,
             closure,

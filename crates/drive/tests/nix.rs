@@ -1,7 +1,7 @@
 //! The driver on a real Nix, in a store of its own.
 
 use drive::closure::Store;
-use drive::driver::{self, Context, Report, Settings, Sharing};
+use drive::driver::{Context, Driver, Report, Settings, Sharing};
 use drive::durations::Durations;
 use drive::event::Event;
 use drive::record::Outcome;
@@ -115,17 +115,15 @@ impl Place {
 
     fn build(&self, settings: &Settings, root: &str) -> (drive::Result<Report>, Vec<Event>) {
         let mut events = Vec::new();
-        let result = driver::build(
-            settings,
-            &[root.to_owned()],
-            &mut Context {
-                beginning: Instant::now(),
-                durations: &mut Durations::default(),
-                previous: &BTreeMap::new(),
-                interrupted: &AtomicBool::new(false),
-                observe: &mut |event| events.push(event.clone()),
-            },
-        );
+        let mut context = Context {
+            beginning: Instant::now(),
+            durations: &mut Durations::default(),
+            previous: &BTreeMap::new(),
+            interrupted: &AtomicBool::new(false),
+            observe: &mut |event| events.push(event.clone()),
+        };
+        let result = Driver::start(settings.clone())
+            .and_then(|mut driver| driver.build(&[root.to_owned()], &mut context));
         (result, events)
     }
 }
@@ -326,8 +324,7 @@ fn an_interrupt_leaves_no_builder_and_no_lock() {
     let settings = place.settings();
     std::thread::scope(|scope| {
         let build = scope.spawn(|| {
-            driver::build(
-                &settings,
+            Driver::start(settings)?.build(
                 std::slice::from_ref(&endless),
                 &mut Context {
                     beginning: Instant::now(),

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{Nix, read};
 use anyhow::{Context as _, Result, anyhow, bail};
 use drive::closure::{self, Store, name_of};
-use drive::driver::{self, Report, Settings, Sharing};
+use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
 use drive::event::Event;
 use drive::record::{self, Image, Outcome, Record, Span};
@@ -94,7 +94,7 @@ impl Request<'_> {
 struct Session<'a> {
     request: &'a Request<'a>,
     config: Config,
-    settings: Settings,
+    driver: Driver,
     progress: Progress,
     interrupted: Arc<AtomicBool>,
     beginning: Instant,
@@ -116,16 +116,16 @@ impl<'a> Session<'a> {
         let durations = durations::default_path().map(|path| Durations::read(&path));
         // A record of another version is as good as none.
         let previous = Record::read(&request.links.join(RECORD)).ok().flatten();
-        let settings = settings(request, &config, &arguments);
+        let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
             progress: Progress::new(request.events)?,
             record: Record {
                 version: record::FORMAT,
-                jobs: settings.jobs,
+                jobs: driver.settings().jobs,
                 ..Record::default()
             },
             request,
-            settings,
+            driver,
             config,
             interrupted,
             beginning: Instant::now(),
@@ -193,7 +193,7 @@ impl<'a> Session<'a> {
             Evaluated::Done(all) => all,
             other => return Ok(other),
         };
-        let all = closure::read(&self.settings.launch.store, &all[0])?;
+        let all = closure::read(&self.driver.settings().launch.store, &all[0])?;
         let named = |attribute: &String| {
             let mut inputs = all.input_derivations.keys();
             inputs.find(|path| name_of(path) == attribute).cloned()
@@ -257,7 +257,7 @@ impl<'a> Session<'a> {
         if let Some(store) = &self.request.nix.store {
             args.extend(["--store".into(), store.into()]);
         }
-        let launch = &self.settings.launch;
+        let launch = &self.driver.settings().launch;
         args.extend(launch.arguments.iter().map(OsString::from));
         if building == Building::Refused {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
             interrupted: &self.interrupted,
             observe: &mut |event| progress.show(event),
         };
-        let report = driver::build(&self.settings, derivations, &mut context)?;
+        let report = self.driver.build(derivations, &mut context)?;
         self.record.units.extend(report.units.iter().cloned());
         self.record.fetched.extend(report.fetched.iter().cloned());
         for (name, paths) in &report.derivations {

@@ -42,18 +42,18 @@ struct Worker {
 
 /// Processes by how many cores they give to a build. They are started when they are wanted, and
 /// stay.
-pub struct Pool<'a> {
-    launch: &'a Launch,
+pub struct Pool {
+    launch: Launch,
     workers: Vec<Worker>,
     sender: Sender<Message>,
     messages: Receiver<Message>,
 }
 
-impl<'a> Pool<'a> {
-    pub fn new(launch: &'a Launch) -> Self {
+impl Pool {
+    pub fn new(launch: &Launch) -> Self {
         let (sender, messages) = channel();
         Self {
-            launch,
+            launch: launch.clone(),
             workers: Vec::new(),
             sender,
             messages,
@@ -103,7 +103,7 @@ impl<'a> Pool<'a> {
     }
 }
 
-impl Drop for Pool<'_> {
+impl Drop for Pool {
     /// Stops what still builds. Nix ends its builders and releases its locks.
     fn drop(&mut self) {
         for worker in self.workers.iter().filter(|worker| !worker.is_idle) {
