@@ -7,6 +7,8 @@
 // What the tests need of these, and a measurement does not.
 #[allow(dead_code)]
 mod checkout;
+#[path = "bench/compiler.rs"]
+mod compiler;
 #[allow(dead_code)]
 mod nix;
 #[path = "bench/overhead.rs"]
@@ -40,6 +42,9 @@ struct Args {
         default_value = "crates/supervisor/src/main.rs"
     )]
     edit: String,
+    /// The image that holds that program
+    #[arg(long, value_name = "IMAGE", default_value = "supervisor")]
+    edited_image: String,
     /// The directory for store and clone, kept for the next run; default: a temporary one
     #[arg(long, value_name = "DIR")]
     place: Option<PathBuf>,
@@ -89,8 +94,14 @@ struct Measured {
     packages_wide: usize,
     /// Planning that workspace, sources there and nothing planned: the packages and targets, the description, the plan.
     planning_wide: f64,
-    /// `assemble build` after an edit of one program.
+    /// `assemble build IMAGE` after an edit of its program.
+    edit_image: Vec<f64>,
+    /// How long rustc and the linker ran in it.
+    edit_image_compiler: Vec<f64>,
+    /// `assemble build` of all images after an edit of one program.
     edit: Vec<f64>,
+    /// How long rustc and the linker ran in it.
+    edit_compiler: Vec<f64>,
     /// `cargo build --release` after the same edit: rustc and the linker.
     edit_cargo: Vec<f64>,
     /// A derivation that does nothing.
@@ -122,6 +133,7 @@ struct Bench {
     store: String,
     clone: PathBuf,
     edit: String,
+    edited_image: String,
     /// The images' attributes of the flake.
     images: Vec<String>,
     /// Packages whose program of the same name is built.
@@ -160,6 +172,7 @@ impl Bench {
             place,
             clone,
             edit: args.edit.clone(),
+            edited_image: args.edited_image.clone(),
             images: Vec::new(),
             packages: Vec::new(),
             units: 0,
@@ -214,9 +227,14 @@ impl Bench {
         arguments
     }
 
-    /// Runs `assemble build` with a memory of its own for durations.
+    /// Runs `assemble build` of all images with a memory of its own for durations.
     fn assemble(&self, memory: &str) -> Result<f64> {
-        let build = duct::cmd!(assemble(), "build", "--store", &self.store)
+        self.assemble_some(&[], memory)
+    }
+
+    fn assemble_some(&self, images: &[&str], memory: &str) -> Result<f64> {
+        let arguments = [&["build", "--store", &self.store], images].concat();
+        let build = duct::cmd(assemble(), arguments)
             .dir(&self.clone)
             .env("XDG_STATE_HOME", self.place.join("state").join(memory))
             .stdout_null();
@@ -238,7 +256,10 @@ impl Bench {
             evaluation_wide: Vec::new(),
             packages_wide: locked_packages(&wide())?,
             planning_wide: 0.0,
+            edit_image: Vec::new(),
+            edit_image_compiler: Vec::new(),
             edit: Vec::new(),
+            edit_compiler: Vec::new(),
             edit_cargo: Vec::new(),
             overhead_derivation: Vec::new(),
             overhead_cell: Vec::new(),
@@ -261,8 +282,13 @@ impl Bench {
         measured.overhead_derivation = overhead.derivation;
         measured.overhead_cell = overhead.cell;
         for repetition in 0..repetitions {
-            self.say("an edit of one program");
-            measured.edit.push(self.edit(repetition)?);
+            self.say("an edit of one program, its image; another edit, all images");
+            let (seconds, compiler) = self.edit(repetition, &[&self.edited_image])?;
+            measured.edit_image.push(seconds);
+            measured.edit_image_compiler.push(compiler);
+            let (seconds, compiler) = self.edit(repetition, &[])?;
+            measured.edit.push(seconds);
+            measured.edit_compiler.push(compiler);
         }
         Ok(measured)
     }
@@ -463,11 +489,12 @@ impl Bench {
         Ok((whole - edit, edit))
     }
 
-    fn edit(&self, repetition: usize) -> Result<f64> {
+    /// Builds some images after an edit: how long all of it took, and how long rustc ran.
+    fn edit(&self, repetition: usize, images: &[&str]) -> Result<(f64, f64)> {
         let file = self.clone.join(&self.edit);
         let text = fs::read_to_string(&file)?;
         fs::write(&file, format!("{text}\n// edited {repetition}\n"))?;
-        self.assemble("first-0")
+        compiler::beside(|| self.assemble_some(images, "first-0"))
     }
 }
 
@@ -530,6 +557,12 @@ fn table(measured: &Measured) -> String {
             format!("{:.0} ms each", median(values) * 1e3),
         )
     };
+    let edited = |values: &[f64], compiler: &[f64]| {
+        let rest: Vec<f64> = values.iter().zip(compiler).map(|(v, c)| v - c).collect();
+        let (compiler, rest) = (median(compiler), median(&rest));
+        let note = format!("rustc and linker {compiler:.2} s + {rest:.2} s");
+        (median(values), note)
+    };
     let rows = [
         ("cold: cargo build --release", (cargo, String::new())),
         (
@@ -567,11 +600,12 @@ fn table(measured: &Measured) -> String {
         ("the same inside a cell", each(&measured.overhead_cell)),
         ("edit: cargo build --release", (edit_cargo, String::new())),
         (
-            "edit: assemble build until the image is written",
-            (
-                median(&measured.edit),
-                format!("cargo + {:.2} s", median(&measured.edit) - edit_cargo),
-            ),
+            "edit: assemble build of its image, until it is written",
+            edited(&measured.edit_image, &measured.edit_image_compiler),
+        ),
+        (
+            "edit: assemble build of all images",
+            edited(&measured.edit, &measured.edit_compiler),
         ),
     ];
     let mut text = format!(
