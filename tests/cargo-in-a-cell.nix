@@ -10,7 +10,7 @@
   keepTarget ? false,
   system ? "x86_64-linux",
   # A source file, relative to the workspace: the build is done again with a line added to it, and
-  # `edit-milliseconds` says how long that took.
+  # `edit-milliseconds` says how long that took, and `timings.html` how long each unit of the first.
   edited ? null,
 }:
 let
@@ -47,7 +47,7 @@ parts.cell {
         CONFIG
         cd /workspace
         cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-          --target-dir /cargo/target $selection
+          --target-dir /cargo/target $timings $selection
         mkdir "$out"
         for package in $packages; do
           cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
@@ -61,6 +61,7 @@ parts.cell {
           ""
         else
           ''
+            cp /cargo/target/cargo-timings/cargo-timing.html "$out/timings.html"
             echo '// edited' >> "/workspace/${edited}"
             begin=$(date +%s%N)
             cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
@@ -77,6 +78,7 @@ parts.cell {
   ];
   attributes = {
     inherit packages keepTarget;
+    timings = if edited == null then "" else "--timings";
     selection = map (package: "--package ${package} --bin ${package}") packages;
     src = builtins.path {
       name = "workspace";

@@ -13,11 +13,14 @@ mod compiler;
 mod nix;
 #[path = "bench/overhead.rs"]
 mod overhead;
+#[path = "bench/simulated.rs"]
+mod simulated;
 
 use anyhow::{Context, Result, ensure};
 use checkout::assemble;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use simulated::Simulated;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,6 +111,8 @@ struct Measured {
     overhead_derivation: Vec<f64>,
     /// The same inside a cell.
     overhead_cell: Vec<f64>,
+    /// Other machines.
+    simulated: Vec<Simulated>,
 }
 
 fn main() -> Result<()> {
@@ -139,6 +144,8 @@ struct Bench {
     /// Packages whose program of the same name is built.
     packages: Vec<String>,
     units: usize,
+    /// `plan.json`.
+    plan: PathBuf,
     sorts: Vec<Sort>,
 }
 
@@ -176,6 +183,7 @@ impl Bench {
             images: Vec::new(),
             packages: Vec::new(),
             units: 0,
+            plan: PathBuf::new(),
             sorts: match args.only.is_empty() {
                 true => Sort::value_variants().to_vec(),
                 false => args.only.clone(),
@@ -199,8 +207,8 @@ impl Bench {
         let plan = nix::nix(&bench.nix(&["build", "--no-link", "--json"], &["plan"]))?;
         let plan: serde_json::Value = serde_json::from_str(&plan)?;
         let plan = plan[0]["outputs"]["out"].as_str().context("no plan")?;
-        let plan = bench.physical(plan).join("plan.json");
-        let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
+        bench.plan = bench.physical(plan).join("plan.json");
+        let plan: Plan = serde_json::from_slice(&fs::read(&bench.plan)?)?;
         let programs = plan.programs.iter();
         let same = programs.filter(|p| p.kind == "bin" && p.name == p.package);
         bench.packages = same.map(|p| p.package.clone()).collect();
@@ -263,6 +271,7 @@ impl Bench {
             edit_cargo: Vec::new(),
             overhead_derivation: Vec::new(),
             overhead_cell: Vec::new(),
+            simulated: Vec::new(),
         };
         for repetition in 0..repetitions {
             self.cold(&mut measured, repetition)?;
@@ -281,6 +290,11 @@ impl Bench {
         let overhead = overhead::measure(&self.clone, &self.store)?;
         measured.overhead_derivation = overhead.derivation;
         measured.overhead_cell = overhead.cell;
+        if self.sorts.contains(&Sort::Cargo) {
+            let overhead = median(&measured.overhead_cell);
+            let report = fs::read_to_string(self.timings())?;
+            measured.simulated = simulated::simulated(&fs::read(&self.plan)?, &report, overhead)?;
+        }
         for repetition in 0..repetitions {
             self.say("an edit of one program, its image; another edit, all images");
             let (seconds, compiler) = self.edit(repetition, &[&self.edited_image])?;
@@ -486,7 +500,13 @@ impl Bench {
         let whole = seconds(|| nix::nix(&arguments).map(drop))?;
         let edit = fs::read_to_string(self.physical(&out).join("edit-milliseconds"))?;
         let edit = edit.trim().parse::<f64>()? / 1000.0;
+        fs::copy(self.physical(&out).join("timings.html"), self.timings())?;
         Ok((whole - edit, edit))
+    }
+
+    /// What Cargo says of how long each unit took.
+    fn timings(&self) -> PathBuf {
+        self.place.join("timings.html")
     }
 
     /// Builds some images after an edit: how long all of it took, and how long rustc ran.
@@ -616,6 +636,18 @@ fn table(measured: &Measured) -> String {
     for (name, (seconds, note)) in rows.into_iter().filter(|(_, (s, _))| !s.is_nan()) {
         text += format!("{name:<54} {seconds:>8.2} s  {note}").trim_end();
         text.push('\n');
+    }
+    for Simulated {
+        cores,
+        cargo,
+        driven,
+        by_name,
+    } in &measured.simulated
+    {
+        let (driven, by_name) = (driven / cargo, by_name / cargo);
+        text += &format!(
+            "simulated, {cores:>2} cores: cargo {cargo:.1} s, assemble build {driven:.2} ×, in Nix's order {by_name:.2} ×\n"
+        );
     }
     text
 }
