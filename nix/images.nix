@@ -9,6 +9,8 @@
   debianLock,
   # The manifest of a release channel whose compiler is wanted: a path, or null for Debian's.
   channel,
+  # nixpkgs, whose compiler is wanted: a flake, or null.
+  nixpkgs,
 }:
 let
   # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
@@ -26,28 +28,30 @@ let
       let
         packages = debian.packagesOf resolved.toolchain.set;
       in
-      if channel == null then packages else builtins.filter (package: !(isRust package)) packages;
+      if rust == null then packages else builtins.filter (package: !(isRust package)) packages;
   };
   isRust = package: builtins.match "(rustc|cargo|libstd-rust|rust-).*" package.name != null;
-  toolchain =
-    (
-      if channel == null then
-        [ ]
-      else
-        [
-          (import ./toolchain/channel.nix
-            {
-              inherit (parts) cell;
-              tools = [ parts.toolchain ];
-            }
-            {
-              manifest = channel;
-              host = host.rust;
-            }
-          )
-        ]
-    )
-    ++ [ debianToolchain ];
+  # Another compiler than Debian's: a root file system, or null.
+  rust =
+    if channel != null && nixpkgs != null then
+      throw "mkImages is given both a channel and nixpkgs: one of them has the compiler"
+    else if channel != null then
+      import ./toolchain/channel.nix
+        {
+          inherit (parts) cell;
+          tools = [ parts.toolchain ];
+        }
+        {
+          manifest = channel;
+          host = host.rust;
+        }
+    else if nixpkgs != null then
+      import ./toolchain/nixpkgs.nix { inherit (parts) links; } {
+        packages = nixpkgs.legacyPackages.${parts.system};
+      }
+    else
+      null;
+  toolchain = (if rust == null then [ ] else [ rust ]) ++ [ debianToolchain ];
 
   # The workspace's manifests and lock. Crateyard's own are read already.
   tree =
@@ -83,8 +87,8 @@ let
     target:
     parts.workspace {
       inherit tree toolchain;
-      # A channel has its own.
-      lints = if channel == null then [ lints ] else [ ];
+      # Another compiler comes with its own.
+      lints = if rust == null then [ lints ] else [ ];
       target = target.rust;
       cross =
         if isNative target then

@@ -56,6 +56,8 @@ let
       # The manifest of a release channel (channel-rust-VERSION.toml), for its compiler instead of
       # Debian's: a path.
       channel ? null,
+      # nixpkgs, for its compiler instead of Debian's: a flake. Nothing of it is evaluated unless it is given.
+      nixpkgs ? null,
       # What Debian packages they and the toolchain are made of: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
     }:
@@ -63,7 +65,7 @@ let
       build = import ./images.nix {
         host = systems.${system};
         parts = partsFor system;
-        inherit src description debianLock channel;
+        inherit src description debianLock channel nixpkgs;
       };
       lazily =
         name: derivation:

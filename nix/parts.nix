@@ -116,6 +116,7 @@ let
 in
 {
   inherit
+    system
     seed
     debian
     cell

@@ -20,6 +20,7 @@ mod platforms;
 mod precision;
 mod release;
 mod reproducible;
+mod toolchains;
 mod trial;
 mod versions;
 mod ways;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(driver::trials())
         .chain(explain::trials())
         .chain(workspaces::trials())
+        .chain(toolchains::trials())
         .chain(platforms::trials())
         .chain(checks::trials())
         .chain(init::trials())
