@@ -15,10 +15,9 @@ use registry::Reference;
 use tempfile::TempDir;
 
 use crate::attach;
-use crate::commands::build::LINKS;
+use crate::commands::build::{LINKS, build_by_nix};
 use crate::connection::ConnectionArgs;
-use crate::history;
-use crate::nix::{Nix, is_named};
+use crate::nix::is_named;
 use crate::remote::Remote;
 
 /// How deep indexes of a registry may be nested.
@@ -413,12 +412,9 @@ fn last_build(name: &str, workspace: &Path) -> Option<PathBuf> {
 }
 
 fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
-    let attribute = format!("{name}-image");
-    let paths = Nix::default().build(&workspace.to_string_lossy(), &[attribute], None)?;
+    let paths = build_by_nix(workspace, &[name.to_owned()])?;
     let path = paths.into_iter().next();
-    let path = path.with_context(|| format!("nix built no path for {name}"))?;
-    history::remember(workspace, name, &path);
-    Ok(path)
+    path.with_context(|| format!("nix built no path for {name}"))
 }
 
 /// Whether an argument can only be a reference: paths that do not exist are a likelier mistake than

@@ -112,7 +112,7 @@ pub fn run(args: Args) -> Result<()> {
                 order: args.order.into(),
                 events: args.events.as_deref(),
             };
-            build_by_nix(&request, &nix, &way)?
+            drive(&request, &nix, &way)?
         }
         engine => engine::build(engine, &request)?,
     };
@@ -130,13 +130,31 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Builds images by Nix with the machine's settings, and returns where each lies.
+///
+/// # Errors
+/// When Nix is not installed or a build fails.
+pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>> {
+    let request = Request {
+        workspace,
+        debian_lock: None,
+        images,
+        vendor: None,
+    };
+    let paths = build_images(Engine::Nix, &request)?;
+    for (name, path) in images.iter().zip(&paths) {
+        crate::history::remember(workspace, name, path);
+    }
+    Ok(paths)
+}
+
 /// Builds images, and returns where each lies.
 ///
 /// # Errors
 /// When the engine fails.
 pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
     match engine {
-        Engine::Nix => build_by_nix(request, &Nix::default(), &Way::default()),
+        Engine::Nix => drive(request, &Nix::default(), &Way::default()),
         engine => engine::build(engine, request),
     }
 }
@@ -149,7 +167,7 @@ struct Way<'a> {
     events: Option<&'a Path>,
 }
 
-fn build_by_nix(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
+fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     let flake = request.workspace.to_string_lossy();
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();

@@ -11,9 +11,8 @@ use registry::{Reference, Source};
 use signing::SecretKey;
 
 use crate::attach::{self, AttachArgs};
+use crate::commands::build::build_by_nix;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::history;
-use crate::nix::Nix;
 use crate::place;
 
 const EXAMPLES: &str = "\
@@ -243,13 +242,9 @@ fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // All at once, so that Nix can build them in parallel.
-    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
-    let paths = Nix::default().build(".", &attributes, None)?;
-    for (name, path) in names.iter().zip(&paths) {
-        history::remember(Path::new("."), name, path);
-    }
-    Ok(paths)
+    // All at once, so that they are built in parallel.
+    let names: Vec<String> = names.iter().map(|&name| name.clone()).collect();
+    build_by_nix(Path::new("."), &names)
 }
 
 /// What was sent and what was saved, for people.

@@ -1,11 +1,11 @@
 //! Builds attributes of a flake by driving Nix (crates/drive), or leaves it to `nix build` where the
 //! driver can't do what is asked.
 
+use super::Nix;
 use super::arguments::Arguments;
 use super::config::Config;
 use super::progress::Progress;
-use super::{Nix, read};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use drive::closure::{self, Store, name_of};
 use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
@@ -15,6 +15,7 @@ use drive::schedule::Order;
 use drive::serve::Launch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -360,27 +361,33 @@ impl<'a> Session<'a> {
         self.record.write(&self.request.links.join(RECORD))
     }
 
-    /// Has Nix keep links to the images, so that they are not collected as garbage. Links that are
-    /// right stay.
+    /// Has Nix keep a link to each image, so that it is not collected as garbage. Links that are right stay.
     fn link(&self, paths: &[PathBuf]) -> Result<()> {
-        let Some(link) = self.request.out_link() else {
-            return Ok(());
-        };
-        // Nix's own names: image, image-1, image-2.
-        let name = |index: usize| match index {
-            0 => link.clone(),
-            _ => PathBuf::from(format!("{}-{index}", link.display())),
-        };
-        let is_right = |(index, path): (usize, &PathBuf)| {
-            std::fs::read_link(name(index)).is_ok_and(|target| target == *path)
-        };
-        if paths.iter().enumerate().all(is_right) {
+        if self.request.nix.store.is_some() {
             return Ok(());
         }
-        let mut args: Vec<OsString> = vec!["build".into(), "--out-link".into(), link.into()];
-        args.extend(paths.iter().map(OsString::from));
-        read(&self.config, args)?;
-        Ok(())
+        let links = self.request.attributes.iter().zip(paths);
+        let links = links.map(|(name, path)| (self.request.links.join(name), path));
+        let is_wrong = |(link, path): &(PathBuf, &PathBuf)| {
+            !std::fs::read_link(link).is_ok_and(|target| target == **path)
+        };
+        let makers: Vec<Child> = links
+            .filter(is_wrong)
+            .map(|(link, path)| self.make_link(&link, path))
+            .collect::<Result<_>>()?;
+        makers.into_iter().try_for_each(|mut maker| {
+            let status = maker.wait()?;
+            ensure!(status.success(), "nix build --out-link failed: {status}");
+            Ok(())
+        })
+    }
+
+    fn make_link(&self, link: &Path, path: &Path) -> Result<Child> {
+        let mut command = Command::new(&self.config.nix);
+        command.args(["build".as_ref(), "--out-link".as_ref(), link, path]);
+        command.env("NIX_CONFIG", &self.config.text);
+        drive::process::end_with_parent(&mut command);
+        command.spawn().context("cannot start nix")
     }
 
     fn now(&self) -> f64 {
