@@ -3,6 +3,8 @@
 mod arguments;
 mod config;
 pub mod driven;
+mod evaluation;
+mod links;
 mod progress;
 
 use anyhow::{Context, Result, bail};

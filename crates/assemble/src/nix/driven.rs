@@ -4,18 +4,18 @@
 use super::Nix;
 use super::arguments::Arguments;
 use super::config::Config;
+use super::evaluation::{Building, Evaluated, Evaluation};
+use super::links;
 use super::progress::Progress;
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use drive::closure::{self, Store, name_of};
+use anyhow::{Result, anyhow, bail};
+use drive::closure::Store;
 use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
 use drive::event::Event;
 use drive::record::{self, Image, Outcome, Record, Span};
 use drive::schedule::Order;
 use drive::serve::Launch;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -29,9 +29,6 @@ const STAGES: [&str; 3] = [
     "evaluation.description",
     "evaluation.plan",
 ];
-
-/// All images (nix/lib.nix).
-const ALL: &str = "images";
 
 /// What is to be built, and how.
 pub struct Request<'a> {
@@ -85,7 +82,6 @@ impl Request<'_> {
         Ok(arguments)
     }
 
-    /// A store elsewhere keeps its own links.
     fn out_link(&self) -> Option<PathBuf> {
         self.nix.store.is_none().then(|| self.links.join("image"))
     }
@@ -96,6 +92,7 @@ struct Session<'a> {
     request: &'a Request<'a>,
     config: Config,
     driver: Driver,
+    evaluation: Evaluation,
     progress: Progress,
     interrupted: Arc<AtomicBool>,
     beginning: Instant,
@@ -126,6 +123,7 @@ impl<'a> Session<'a> {
                 ..Record::default()
             },
             request,
+            evaluation: Evaluation::new(&config, request.flake, &driver.settings().launch),
             driver,
             config,
             interrupted,
@@ -160,54 +158,29 @@ impl<'a> Session<'a> {
 
     /// The `.drv` files of the attributes. What evaluation needs built is driven too.
     fn evaluate(&mut self) -> Result<Vec<String>> {
-        match self.without_building()? {
+        let attributes = self.request.attributes;
+        match self.evaluated(|evaluation| evaluation.images(attributes))? {
             Evaluated::Done(derivations) => return Ok(derivations),
             Evaluated::WantsBuilds => {
                 self.drive_stages()?;
-                if let Evaluated::Done(derivations) = self.without_building()? {
+                let again = self.evaluated(|evaluation| evaluation.images(attributes))?;
+                if let Evaluated::Done(derivations) = again {
                     return Ok(derivations);
                 }
             }
             Evaluated::Failed => {}
         }
-        match self.derivations(self.request.attributes, Building::Allowed)? {
+        match self.evaluated(|evaluation| evaluation.attributes(attributes, Building::Allowed))? {
             Evaluated::Done(derivations) => Ok(derivations),
             Evaluated::WantsBuilds | Evaluated::Failed => bail!("evaluation failed"),
         }
-    }
-
-    fn without_building(&mut self) -> Result<Evaluated> {
-        let attributes = self.request.attributes;
-        if attributes.len() > 1 {
-            match self.together(attributes)? {
-                Evaluated::Failed => {}
-                evaluated => return Ok(evaluated),
-            }
-        }
-        self.derivations(attributes, Building::Refused)
-    }
-
-    /// The images' `.drv` files by way of the one derivation that they are all inputs of: Nix evaluates a
-    /// flake anew for each thing that it is asked for.
-    fn together(&mut self, attributes: &[String]) -> Result<Evaluated> {
-        let all = match self.derivations(&[ALL.to_owned()], Building::Refused)? {
-            Evaluated::Done(all) => all,
-            other => return Ok(other),
-        };
-        let all = closure::read(&self.driver.settings().launch.store, &all[0])?;
-        let named = |attribute: &String| {
-            let mut inputs = all.input_derivations.keys();
-            inputs.find(|path| name_of(path) == attribute).cloned()
-        };
-        let paths: Option<Vec<String>> = attributes.iter().map(named).collect();
-        Ok(paths.map_or(Evaluated::Failed, Evaluated::Done))
     }
 
     /// Builds what evaluation reads. In a flake that does not tell, Nix does so while it evaluates.
     fn drive_stages(&mut self) -> Result<()> {
         for stage in STAGES {
             let stage = [stage.to_owned()];
-            match self.derivations(&stage, Building::Refused)? {
+            match self.evaluated(|evaluation| evaluation.attributes(&stage, Building::Refused))? {
                 Evaluated::Done(derivations) => self.drive(&derivations)?,
                 Evaluated::WantsBuilds | Evaluated::Failed => break,
             };
@@ -215,88 +188,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Evaluates attributes to `.drv` files, in their order.
-    fn derivations(&mut self, attributes: &[String], building: Building) -> Result<Evaluated> {
+    /// Evaluates, and notes how long it took.
+    fn evaluated(
+        &mut self,
+        evaluate: impl FnOnce(&Evaluation) -> Result<Evaluated>,
+    ) -> Result<Evaluated> {
         self.progress.phase("evaluating");
         let start = self.now();
-        let command = duct::cmd(&self.config.nix, self.evaluation(attributes, building))
-            .env("NIX_CONFIG", &self.config.text)
-            .stdout_capture()
-            .unchecked()
-            .before_spawn(|command| {
-                drive::process::end_with_parent(command);
-                Ok(())
-            });
-        // What Nix builds by itself it tells by itself.
-        let command = match building {
-            Building::Refused => command.stderr_capture(),
-            Building::Allowed => command,
-        };
-        let output = command.run().context("cannot start nix")?;
+        let evaluated = evaluate(&self.evaluation)?;
         self.stop_if_interrupted()?;
-        let span = Span {
-            start,
-            end: self.now(),
-        };
-        self.record.evaluations.push(span);
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            eprint!("{said}");
-            let printed = String::from_utf8(output.stdout)?;
-            return self.in_order(attributes, printed.lines().collect());
-        }
-        // It names the setting that forbids the build. What else is wrong it says when it may build.
-        let is_refused = building == Building::Refused && said.contains("max-jobs");
-        Ok(match is_refused {
-            true => Evaluated::WantsBuilds,
-            false => Evaluated::Failed,
-        })
-    }
-
-    fn evaluation(&self, attributes: &[String], building: Building) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
-        if let Some(store) = &self.request.nix.store {
-            args.extend(["--store".into(), store.into()]);
-        }
-        let launch = &self.driver.settings().launch;
-        args.extend(launch.arguments.iter().map(OsString::from));
-        if building == Building::Refused {
-            args.extend(["--option", "max-jobs", "0"].map(OsString::from));
-        }
-        let flake = self.request.flake;
-        args.extend(
-            attributes
-                .iter()
-                .map(|name| format!("{flake}#{name}").into()),
-        );
-        args
-    }
-
-    /// Nix prints paths in an order of its own. A derivation has the name of its attribute; where
-    /// that does not tell, each is asked for alone.
-    fn in_order(&mut self, attributes: &[String], printed: Vec<&str>) -> Result<Evaluated> {
-        if let ([_], [path]) = (attributes, printed.as_slice()) {
-            return Ok(Evaluated::Done(vec![(*path).to_owned()]));
-        }
-        let named = |attribute: &String| {
-            let mut found = printed.iter().filter(|path| name_of(path) == attribute);
-            found.next().filter(|_| found.next().is_none())
-        };
-        let paths: Option<Vec<String>> = attributes
-            .iter()
-            .map(|attribute| Some((*named(attribute)?).to_owned()))
-            .collect();
-        if let Some(paths) = paths {
-            return Ok(Evaluated::Done(paths));
-        }
-        let mut paths = Vec::new();
-        for attribute in attributes {
-            match self.derivations(std::slice::from_ref(attribute), Building::Allowed)? {
-                Evaluated::Done(path) => paths.extend(path),
-                other => return Ok(other),
-            }
-        }
-        Ok(Evaluated::Done(paths))
+        let end = self.now();
+        self.record.evaluations.push(Span { start, end });
+        Ok(evaluated)
     }
 
     /// Builds what is missing of some derivations.
@@ -361,33 +264,14 @@ impl<'a> Session<'a> {
         self.record.write(&self.request.links.join(RECORD))
     }
 
-    /// Has Nix keep a link to each image, so that it is not collected as garbage. Links that are right stay.
+    /// Keeps the images from being collected as garbage. A store elsewhere keeps its own links.
     fn link(&self, paths: &[PathBuf]) -> Result<()> {
         if self.request.nix.store.is_some() {
             return Ok(());
         }
         let links = self.request.attributes.iter().zip(paths);
-        let links = links.map(|(name, path)| (self.request.links.join(name), path));
-        let is_wrong = |(link, path): &(PathBuf, &PathBuf)| {
-            !std::fs::read_link(link).is_ok_and(|target| target == **path)
-        };
-        let makers: Vec<Child> = links
-            .filter(is_wrong)
-            .map(|(link, path)| self.make_link(&link, path))
-            .collect::<Result<_>>()?;
-        makers.into_iter().try_for_each(|mut maker| {
-            let status = maker.wait()?;
-            ensure!(status.success(), "nix build --out-link failed: {status}");
-            Ok(())
-        })
-    }
-
-    fn make_link(&self, link: &Path, path: &Path) -> Result<Child> {
-        let mut command = Command::new(&self.config.nix);
-        command.args(["build".as_ref(), "--out-link".as_ref(), link, path]);
-        command.env("NIX_CONFIG", &self.config.text);
-        drive::process::end_with_parent(&mut command);
-        command.spawn().context("cannot start nix")
+        let links = links.map(|(name, path)| (self.request.links.join(name), path.clone()));
+        links::make(&self.config, &links.collect::<Vec<_>>())
     }
 
     fn now(&self) -> f64 {
@@ -400,22 +284,6 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether evaluation may build what it reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Building {
-    Allowed,
-    Refused,
-}
-
-enum Evaluated {
-    /// The `.drv` files.
-    Done(Vec<String>),
-    /// It reads something that is not built yet.
-    WantsBuilds,
-    /// It failed otherwise.
-    Failed,
 }
 
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {

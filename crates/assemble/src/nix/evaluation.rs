@@ -1,0 +1,156 @@
+//! Attributes of a flake, evaluated to `.drv` files.
+
+use super::config::Config;
+use anyhow::{Context as _, Result};
+use drive::closure::{self, name_of};
+use drive::serve::Launch;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The derivation that all images are inputs of (nix/lib.nix).
+const ALL: &str = "images";
+
+/// Whether evaluation may build what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Building {
+    /// Nix does so by itself, in its own order.
+    Allowed,
+    /// It stops there.
+    Refused,
+}
+
+/// How an evaluation ended.
+pub enum Evaluated {
+    /// The `.drv` files, in the order of the attributes.
+    Done(Vec<String>),
+    /// It reads something that is not built yet.
+    WantsBuilds,
+    /// It failed otherwise.
+    Failed,
+}
+
+/// How a flake is evaluated.
+pub struct Evaluation {
+    nix: PathBuf,
+    /// The value of `NIX_CONFIG`.
+    config: String,
+    flake: String,
+    launch: Launch,
+}
+
+impl Evaluation {
+    /// Of a flake, with the store and the arguments that Nix is started with otherwise.
+    pub fn new(config: &Config, flake: &str, launch: &Launch) -> Self {
+        Self {
+            nix: config.nix.clone(),
+            config: config.text.clone(),
+            flake: flake.to_owned(),
+            launch: launch.clone(),
+        }
+    }
+
+    /// Evaluates images, and builds nothing.
+    ///
+    /// # Errors
+    /// When Nix can't be started.
+    pub fn images(&self, attributes: &[String]) -> Result<Evaluated> {
+        if attributes.len() > 1 {
+            match self.together(attributes)? {
+                Evaluated::Failed => {}
+                evaluated => return Ok(evaluated),
+            }
+        }
+        self.attributes(attributes, Building::Refused)
+    }
+
+    /// The images' `.drv` files by way of the one derivation that they are all inputs of: Nix evaluates a
+    /// flake anew for each thing that it is asked for.
+    fn together(&self, attributes: &[String]) -> Result<Evaluated> {
+        let all = match self.attributes(&[ALL.to_owned()], Building::Refused)? {
+            Evaluated::Done(all) => all,
+            other => return Ok(other),
+        };
+        let all = closure::read(&self.launch.store, &all[0])?;
+        let named = |attribute: &String| {
+            let mut inputs = all.input_derivations.keys();
+            inputs.find(|path| name_of(path) == attribute).cloned()
+        };
+        let paths: Option<Vec<String>> = attributes.iter().map(named).collect();
+        Ok(paths.map_or(Evaluated::Failed, Evaluated::Done))
+    }
+
+    /// Evaluates attributes.
+    ///
+    /// # Errors
+    /// When Nix can't be started.
+    pub fn attributes(&self, attributes: &[String], building: Building) -> Result<Evaluated> {
+        let command = duct::cmd(&self.nix, self.arguments(attributes, building))
+            .env("NIX_CONFIG", &self.config)
+            .stdout_capture()
+            .unchecked()
+            .before_spawn(|command| {
+                drive::process::end_with_parent(command);
+                Ok(())
+            });
+        // What Nix builds by itself it tells by itself.
+        let command = match building {
+            Building::Refused => command.stderr_capture(),
+            Building::Allowed => command,
+        };
+        let output = command.run().context("cannot start nix")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            eprint!("{said}");
+            let printed = String::from_utf8(output.stdout)?;
+            return self.in_order(attributes, printed.lines().collect());
+        }
+        // It names the setting that forbids the build. What else is wrong it says when it may build.
+        let is_refused = building == Building::Refused && said.contains("max-jobs");
+        Ok(match is_refused {
+            true => Evaluated::WantsBuilds,
+            false => Evaluated::Failed,
+        })
+    }
+
+    fn arguments(&self, attributes: &[String], building: Building) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
+        if let Some(store) = &self.launch.store.uri {
+            args.extend(["--store".into(), store.into()]);
+        }
+        args.extend(self.launch.arguments.iter().map(OsString::from));
+        if building == Building::Refused {
+            args.extend(["--option", "max-jobs", "0"].map(OsString::from));
+        }
+        let flake = &self.flake;
+        let attributes = attributes.iter();
+        args.extend(attributes.map(|name| OsString::from(format!("{flake}#{name}"))));
+        args
+    }
+
+    /// Nix prints paths in an order of its own. A derivation has the name of its attribute; where
+    /// that does not tell, each is asked for alone.
+    fn in_order(&self, attributes: &[String], printed: Vec<&str>) -> Result<Evaluated> {
+        if let ([_], [path]) = (attributes, printed.as_slice()) {
+            return Ok(Evaluated::Done(vec![(*path).to_owned()]));
+        }
+        let named = |attribute: &String| {
+            let mut found = printed.iter().filter(|path| name_of(path) == attribute);
+            found.next().filter(|_| found.next().is_none())
+        };
+        let paths: Option<Vec<String>> = attributes
+            .iter()
+            .map(|attribute| Some((*named(attribute)?).to_owned()))
+            .collect();
+        if let Some(paths) = paths {
+            return Ok(Evaluated::Done(paths));
+        }
+        let mut paths = Vec::new();
+        for attribute in attributes {
+            match self.attributes(std::slice::from_ref(attribute), Building::Allowed)? {
+                Evaluated::Done(path) => paths.extend(path),
+                other => return Ok(other),
+            }
+        }
+        Ok(Evaluated::Done(paths))
+    }
+}
