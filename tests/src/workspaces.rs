@@ -117,7 +117,7 @@ fn units_are_cargos() -> Result<()> {
     let workspace = ledger()?;
     let cargos = nix::build(&format!(
         "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         packages = [ \"ledger\" ]; keepTarget = true; }}",
+         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
         repository().display(),
         workspace.display()
     ))?;
