@@ -71,6 +71,12 @@ impl Cold {
         nix::nix(&arguments)
     }
 
+    /// Pins the flake's inputs.
+    pub fn lock_flake(&self) -> Result<()> {
+        let flake = format!("git+file://{}", self.workspace.display());
+        nix::nix(&["flake", "lock", "--store", &self.store, &flake]).map(drop)
+    }
+
     /// Runs `assemble build` with a memory of its own for durations; seconds.
     pub fn assemble(&self, memory: &str) -> Result<f64> {
         let build = duct::cmd!(assemble(), "build", "--store", &self.store)

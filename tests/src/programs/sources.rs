@@ -27,6 +27,8 @@ pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
         },
     )?;
     track(&cold.workspace)?;
+    cold.lock_flake()?;
+    commit(&cold.workspace)?;
     Ok(cold)
 }
 
@@ -50,7 +52,7 @@ fn download(program: &Program) -> Result<PathBuf> {
     find().with_context(|| format!("{file} is not in {}", cache.display()))
 }
 
-/// The lock that the crate holds pins what its authors built it with.
+/// The lock that the crate holds pins what its authors built it with; where there is none `assemble init` makes one.
 fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     let name = format!("{}-{}", program.name, program.version);
     let parent = place.join("sources");
@@ -61,10 +63,6 @@ fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&parent)?;
     let file = file.to_string_lossy();
     run(&parent, "tar", &["-xzf", &file, "--no-same-owner"])?;
-    ensure!(
-        workspace.join("Cargo.lock").is_file(),
-        "{name} has no Cargo.lock"
-    );
     run(
         &workspace,
         "git",
@@ -101,13 +99,13 @@ fn declare(program: &Program, workspace: &Path) -> Result<()> {
 
 /// Nix sees what git knows.
 fn track(workspace: &Path) -> Result<()> {
-    run(workspace, "git", &["add", "--all", "--force"])?;
-    let identity = [
-        "-c",
-        "user.name=programs",
-        "-c",
-        "user.email=programs@localhost",
-    ];
+    run(workspace, "git", &["add", "--all", "--force"]).map(drop)
+}
+
+fn commit(workspace: &Path) -> Result<()> {
+    track(workspace)?;
+    let name = "user.name=programs";
+    let identity = ["-c", name, "-c", "user.email=programs@localhost"];
     let commit = ["commit", "--quiet", "--message", "From crates.io"];
     run(workspace, "git", &[identity, commit].concat()).map(drop)
 }
