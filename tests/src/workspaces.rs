@@ -60,8 +60,8 @@ fn build_fails(workspace: &Path) -> Result<String> {
     ])
 }
 
-/// The key of the unit that makes a binary.
-fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
+/// The binary of a package that has the package's name.
+pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     let expression = format!(
         "let units = {}; in units.${{builtins.head (builtins.filter \
          (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}",
