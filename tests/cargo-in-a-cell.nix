@@ -6,6 +6,8 @@
   # A workspace, and which of its binaries are wanted: a list of { package, bin }.
   src,
   binaries,
+  # Whether nothing is compiled, and `unit-graph` says what would be.
+  graphOnly ? false,
   # Whether the whole target directory is kept, below `target`, and not the programs alone.
   keepTarget ? false,
   system ? "x86_64-linux",
@@ -66,6 +68,12 @@ parts.cell {
         directory = "/cargo/registry"
         CONFIG
         cd /workspace
+        if [ -n "$graphOnly" ]; then
+          mkdir "$out"
+          RUSTC_BOOTSTRAP=1 cargo build -Z unstable-options --unit-graph --profile release \
+            --target x86_64-unknown-linux-gnu --offline --locked $selection > "$out/unit-graph"
+          exit
+        fi
         cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
           --message-format json-render-diagnostics --target-dir /cargo/target $selection > /cargo/messages
         mkdir "$out"
@@ -97,7 +105,7 @@ parts.cell {
     "/cargo"
   ];
   attributes = {
-    inherit keepTarget;
+    inherit graphOnly keepTarget;
     programs = map (binary: binary.bin) binaries;
     selection = map ({ package, bin }: "--package ${package} --bin ${bin}") binaries;
     src = builtins.path {

@@ -193,7 +193,8 @@ impl Cold {
 
     /// Plain Cargo builds the plan's programs in a cell; then again after an edit of a file, if one is named.
     pub fn cargo(&self, plan: &Plan, edit: Option<&str>) -> Result<Cargo> {
-        let expression = self.cargo_expression(plan, edit);
+        let edited = edit.map_or("null".to_owned(), |edit| format!("\"{edit}\""));
+        let expression = self.cargo_expression(plan, &format!("edited = {edited};"));
         let derivation = self.nix_for(&expression, &["path-info", "--derivation"])?;
         let query = ["--store", &self.store, "-q", "--outputs"];
         let out = nix_store(&[&query[..], &[derivation.trim()]].concat())?;
@@ -213,9 +214,18 @@ impl Cold {
         })
     }
 
-    /// What plain Cargo makes of the plan's programs, of an earlier build where there was one.
+    /// What plain Cargo has made of the plan's programs, or makes now.
     pub fn made_by_cargo(&self, plan: &Plan) -> Result<PathBuf> {
-        let expression = self.cargo_expression(plan, None);
+        self.cargo_with(plan, "edited = null;")
+    }
+
+    /// Cargo's own graph of what it would do for the plan's programs.
+    pub fn unit_graph(&self, plan: &Plan) -> Result<PathBuf> {
+        self.cargo_with(plan, "graphOnly = true;")
+    }
+
+    fn cargo_with(&self, plan: &Plan, arguments: &str) -> Result<PathBuf> {
+        let expression = self.cargo_expression(plan, arguments);
         let built = self.nix_for(&expression, &["build", "--no-link", "--json"])?;
         let built: serde_json::Value = serde_json::from_str(&built)?;
         let out = built[0]["outputs"]["out"].as_str().context("no output")?;
@@ -227,7 +237,7 @@ impl Cold {
         nix::nix(&[command, &rest].concat())
     }
 
-    fn cargo_expression(&self, plan: &Plan, edit: Option<&str>) -> String {
+    fn cargo_expression(&self, plan: &Plan, arguments: &str) -> String {
         let programs = plan.programs.iter();
         let binaries: Vec<String> = programs
             .filter(|program| program.kind == TargetKind::Bin)
@@ -240,10 +250,9 @@ impl Cold {
             .collect();
         let expression = format!(
             "let crateyard = flake.inputs.crateyard or flake; in import {} {{ inherit crateyard; src = flake; \
-             binaries = [ {} ]; edited = {}; }}",
+             binaries = [ {} ]; {arguments} }}",
             repository().join("tests/cargo-in-a-cell.nix").display(),
             binaries.join(" "),
-            edit.map_or("null".to_owned(), |edit| format!("\"{edit}\"")),
         );
         nix::in_flake(&self.workspace, &expression)
     }

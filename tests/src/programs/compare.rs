@@ -14,18 +14,33 @@ use unit::{Action, TargetKind};
 pub struct Compared {
     /// How many units the plan has.
     pub units: usize,
-    /// How many times Cargo ran rustc or a build script.
+    /// How many times Cargo ran rustc or a build script, or would.
     pub cargos: usize,
+    /// How that is known.
+    pub known_from: Known,
     /// What only one of them has: a line for each, which begins with - (Cargo alone) or + (units alone).
     pub differing: Vec<String>,
 }
 
-/// Compares a plan with what Cargo said of its own build.
-pub fn compare(plan: &Plan, messages: &Path) -> Result<Compared> {
-    let text = fs::read_to_string(messages)
-        .with_context(|| format!("cannot read {}", messages.display()))?;
+/// How Cargo's units are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// Cargo built, and its messages say what it ran.
+    Build,
+    /// `cargo build --unit-graph` says what it would run.
+    UnitGraph,
+}
+
+/// Compares a plan with what Cargo said: the file of its messages, or of its unit graph.
+pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let ours: Vec<String> = plan.units.values().map(describe).collect();
-    let theirs = cargos(&text)?;
+    let theirs = match known_from {
+        Known::Build => executed(&text)?,
+        Known::UnitGraph => graph(&text)?,
+    };
     let mut counts: BTreeMap<&str, i32> = BTreeMap::new();
     for unit in &ours {
         *counts.entry(unit).or_default() += 1;
@@ -37,6 +52,7 @@ pub fn compare(plan: &Plan, messages: &Path) -> Result<Compared> {
     Ok(Compared {
         units: ours.len(),
         cargos: theirs.len(),
+        known_from,
         differing: differing
             .map(|(unit, count)| format!("{}{unit}", if *count > 0 { '+' } else { '-' }))
             .collect(),
@@ -61,7 +77,7 @@ fn describe(planned: &Planned) -> String {
             };
             line(&package, kind, features.collect())
         }
-        Action::RunBuildScript { out_dir, .. } => format!("{package} {out_dir}"),
+        Action::RunBuildScript { .. } => format!("{package} run"),
         _ => format!("{package} {}", planned.unit.name),
     }
 }
@@ -84,7 +100,6 @@ enum Message {
     },
     BuildScriptExecuted {
         package_id: String,
-        out_dir: String,
     },
     #[serde(other)]
     Other,
@@ -95,7 +110,45 @@ struct Target {
     kind: Vec<String>,
 }
 
-fn cargos(text: &str) -> Result<Vec<String>> {
+impl Target {
+    fn describe(&self, package_id: &str, features: &[String]) -> String {
+        let kind = match self.kind.first().map(String::as_str) {
+            Some("bin") => "bin",
+            Some("custom-build") => "build script",
+            Some("proc-macro") => "macro",
+            _ => "library",
+        };
+        let features = features.iter().map(String::as_str).collect();
+        line(&package(package_id), kind, features)
+    }
+}
+
+/// What `cargo build --unit-graph` prints.
+/// <https://doc.rust-lang.org/cargo/reference/unstable.html#unit-graph>
+#[derive(Deserialize)]
+struct Graph {
+    units: Vec<GraphUnit>,
+}
+
+#[derive(Deserialize)]
+struct GraphUnit {
+    pkg_id: String,
+    target: Target,
+    mode: String,
+    features: Vec<String>,
+}
+
+fn graph(text: &str) -> Result<Vec<String>> {
+    let graph: Graph =
+        serde_json::from_str(text).context("Cargo's unit graph is not understood")?;
+    let units = graph.units.iter().map(|unit| match unit.mode.as_str() {
+        "run-custom-build" => format!("{} run", package(&unit.pkg_id)),
+        _ => unit.target.describe(&unit.pkg_id, &unit.features),
+    });
+    Ok(units.collect())
+}
+
+fn executed(text: &str) -> Result<Vec<String>> {
     let mut units = Vec::new();
     for json in text.lines().filter(|line| line.starts_with('{')) {
         let message: Message = serde_json::from_str(json)
@@ -107,19 +160,11 @@ fn cargos(text: &str) -> Result<Vec<String>> {
                 features,
                 fresh: false,
             } => {
-                let kind = match target.kind.first().map(String::as_str) {
-                    Some("bin") => "bin",
-                    Some("custom-build") => "build script",
-                    Some("proc-macro") => "macro",
-                    _ => "library",
-                };
-                let features = features.iter().map(String::as_str).collect();
-                units.push(line(&package(&package_id), kind, features));
+                units.push(target.describe(&package_id, &features));
             }
-            Message::BuildScriptExecuted {
-                package_id,
-                out_dir,
-            } => units.push(format!("{} {out_dir}", package(&package_id))),
+            Message::BuildScriptExecuted { package_id } => {
+                units.push(format!("{} run", package(&package_id)));
+            }
             _ => {}
         }
     }
@@ -160,8 +205,17 @@ mod tests {
             r#"{"reason":"build-finished","success":true}"#,
         );
         assert_eq!(
-            cargos(text).unwrap(),
-            ["a 1.0.0 library [b std]", "a 1.0.0 /o"]
+            executed(text).unwrap(),
+            ["a 1.0.0 library [b std]", "a 1.0.0 run"]
         );
+    }
+
+    #[test]
+    fn reads_a_unit_graph() {
+        let text = r#"{"version":1,"units":[
+            {"pkg_id":"r#a@1.0.0","target":{"kind":["proc-macro"]},"mode":"build","features":["b","a"]},
+            {"pkg_id":"r#a@1.0.0","target":{"kind":["custom-build"]},"mode":"run-custom-build","features":[]}
+        ],"roots":[0]}"#;
+        assert_eq!(graph(text).unwrap(), ["a 1.0.0 macro [a b]", "a 1.0.0 run"]);
     }
 }

@@ -1,5 +1,6 @@
 //! The outcomes as `docs/programs.md`.
 
+use super::compare::Known;
 use super::outcome::{Failure, Outcome};
 use super::table::Program;
 use crate::cold::median;
@@ -32,7 +33,10 @@ fn row(program: &Program, outcome: Option<&Outcome>) -> String {
         format!("{} {}", program.name, program.version),
         program.made_of.clone(),
         compared.map_or_else(dash, |c| c.units.to_string()),
-        compared.map_or_else(dash, |c| c.cargos.to_string()),
+        compared.map_or_else(dash, |c| match c.known_from {
+            Known::Build => c.cargos.to_string(),
+            Known::UnitGraph => format!("{} (graph)", c.cargos),
+        }),
         compared.map_or_else(dash, |c| match c.differing.len() {
             0 => "equal".to_owned(),
             count => format!("**{count} differ**"),
