@@ -1,11 +1,13 @@
 # Plain `cargo build` in a cell with the default toolchain, at the paths that units see: what units
-# make must have the same bytes.
+# make must have the same bytes. The output has the programs, and in `messages` what Cargo says of each unit.
 {
   # This flake.
   crateyard,
-  # A workspace, and the packages whose binaries of the same name are wanted.
+  # A workspace, and which of its binaries are wanted: a list of { package, bin }.
   src,
-  packages,
+  binaries,
+  # Whether nothing is compiled, and `unit-graph` says what would be.
+  graphOnly ? false,
   # Whether the whole target directory is kept, below `target`, and not the programs alone.
   keepTarget ? false,
   system ? "x86_64-linux",
@@ -16,10 +18,30 @@
 let
   parts = crateyard.lib.partsFor system;
   lock = import ../nix/cargo/lock.nix { lock = src + "/Cargo.lock"; };
+  debianLock = src + "/debian.lock";
+  debian = import ../nix/debian/lock.nix {
+    lock = debianLock;
+    architecture = "amd64";
+    fallback = parts.debian;
+  };
+  # What units of single crates see beside the toolchain, Cargo sees as a whole.
+  native =
+    if builtins.pathExists debianLock then
+      builtins.filter (set: builtins.match "crates\\..*" set != null) (
+        builtins.attrNames (builtins.fromJSON (builtins.readFile debianLock)).sets
+      )
+    else
+      [ ];
+  nativeRoot =
+    set:
+    parts.rootFileSystem {
+      name = "native";
+      packages = debian.packagesOf set;
+    };
 in
 parts.cell {
   name = "cargo";
-  roots = [ parts.toolchain ];
+  roots = [ parts.toolchain ] ++ map nativeRoot native;
   program = "/usr/bin/sh";
   args = [
     "-c"
@@ -46,11 +68,18 @@ parts.cell {
         directory = "/cargo/registry"
         CONFIG
         cd /workspace
+        if [ -n "$graphOnly" ]; then
+          mkdir "$out"
+          RUSTC_BOOTSTRAP=1 cargo build -Z unstable-options --unit-graph --profile release \
+            --target x86_64-unknown-linux-gnu --offline --locked $selection > "$out/unit-graph"
+          exit
+        fi
         cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-          --target-dir /cargo/target $timings $selection
+          --message-format json-render-diagnostics --target-dir /cargo/target $timings $selection > /cargo/messages
         mkdir "$out"
-        for package in $packages; do
-          cp "/cargo/target/x86_64-unknown-linux-gnu/release/$package" "$out/"
+        cp /cargo/messages "$out/messages"
+        for program in $programs; do
+          cp "/cargo/target/x86_64-unknown-linux-gnu/release/$program" "$out/"
         done
         if [ -n "$keepTarget" ]; then
           cp -r /cargo/target "$out/target"
@@ -77,9 +106,10 @@ parts.cell {
     "/cargo"
   ];
   attributes = {
-    inherit packages keepTarget;
+    inherit graphOnly keepTarget;
     timings = if edited == null then "" else "--timings";
-    selection = map (package: "--package ${package} --bin ${package}") packages;
+    programs = map (binary: binary.bin) binaries;
+    selection = map ({ package, bin }: "--package ${package} --bin ${bin}") binaries;
     src = builtins.path {
       name = "workspace";
       path = src;

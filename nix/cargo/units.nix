@@ -133,24 +133,33 @@ let
       "lib"
       "cdylib"
     ];
-  # Whether it links what the packages below it are linked to, or loads that when it runs.
-  links =
-    unit:
-    unit.action.kind == "run-test"
-    || isHarness unit
-    || builtins.elem (kindOf unit) [
-      "bin"
-      "cdylib"
-      "example"
-      "test"
-      "bench"
-    ];
+  # Whether it links what the packages below it are linked to, or loads that when it runs, as the
+  # build scripts that call bindgen load libclang.
+  links = unit: kindOf unit != "lib" || isHarness unit;
+  # What rustc loads with the macros that a library is compiled with.
+  nativeOfMacros = builtins.mapAttrs (
+    _: planned:
+    builtins.foldl' (all: key: all // nativeLoaded key) { } planned.dependencies
+  ) data.units;
+  nativeLoaded =
+    key:
+    let
+      kind = kindOf data.units.${key}.unit;
+    in
+    if kind == "proc-macro" then
+      nativeBelow.${key}
+    else if kind == "lib" then
+      nativeOfMacros.${key}
+    else
+      { };
   nativeFor =
     key: planned:
     if native == { } then
       [ ]
     else
-      builtins.attrValues (if links planned.unit then nativeBelow.${key} else nativeOf planned);
+      builtins.attrValues (
+        if links planned.unit then nativeBelow.${key} else nativeOf planned // nativeOfMacros.${key}
+      );
   crossFor = planned: if cross != null && cross.concerns planned.unit then [ cross.root ] else [ ];
   build =
     key: planned:

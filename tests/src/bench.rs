@@ -7,6 +7,8 @@
 // What the tests need of these, and a measurement does not.
 #[allow(dead_code)]
 mod checkout;
+#[allow(dead_code)]
+mod cold;
 #[path = "bench/compiler.rs"]
 mod compiler;
 #[allow(dead_code)]
@@ -16,15 +18,14 @@ mod overhead;
 #[path = "bench/simulated.rs"]
 mod simulated;
 
-use anyhow::{Context, Result, ensure};
-use checkout::assemble;
-use clap::{Parser, ValueEnum};
-use serde::{Deserialize, Serialize};
+use anyhow::{Result, ensure};
+use clap::Parser;
+use cold::{Cold, make_deletable, median, nix_store, seconds};
+use plan::Plan;
+use serde::Serialize;
 use simulated::Simulated;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// How often what takes less than a second is measured.
 const SHORT: usize = 5;
@@ -51,8 +52,14 @@ struct Args {
     /// The directory for store and clone, kept for the next run; default: a temporary one
     #[arg(long, value_name = "DIR")]
     place: Option<PathBuf>,
-    /// Which cold builds are measured, separated by commas; default: all
-    #[arg(long, value_name = "SORT", value_enum, value_delimiter = ',')]
+    /// Which cold builds are measured, separated by commas
+    #[arg(
+        long,
+        value_name = "SORT",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "driven,remembered,nix,cargo"
+    )]
     only: Vec<Sort>,
     /// Print JSON
     #[arg(long)]
@@ -66,6 +73,10 @@ enum Sort {
     Driven,
     /// `assemble build` with the durations of the last one
     Remembered,
+    /// `assemble build`, one core for each unit
+    OneCore,
+    /// `assemble build`, all cores for each unit
+    AllCores,
     /// `nix build`
     Nix,
     /// `cargo build --release`
@@ -84,6 +95,10 @@ struct Measured {
     cold: Vec<f64>,
     /// The same with what the first remembered.
     cold_remembered: Vec<f64>,
+    /// `assemble build` with one core for each unit, nothing remembered.
+    cold_one_core: Vec<f64>,
+    /// `assemble build` with all cores for each unit, nothing remembered.
+    cold_all_cores: Vec<f64>,
     /// `nix build` of the same.
     cold_nix: Vec<f64>,
     /// `cargo build --release` of the same binaries.
@@ -120,7 +135,7 @@ fn main() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let place = args.place.clone().unwrap_or(temporary.path().join("bench"));
     fs::create_dir_all(&place)?;
-    let bench = Bench::new(&args, place.canonicalize()?)?;
+    let bench = Bench::new(&args, &place.canonicalize()?)?;
     let measured = bench.measure(args.repetitions)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
@@ -134,37 +149,18 @@ fn main() -> Result<()> {
 }
 
 struct Bench {
-    place: PathBuf,
-    store: String,
-    clone: PathBuf,
+    cold: Cold,
     edit: String,
     edited_image: String,
+    plan: Plan,
     /// The images' attributes of the flake.
     images: Vec<String>,
-    /// Packages whose program of the same name is built.
-    packages: Vec<String>,
-    units: usize,
-    /// `plan.json`.
-    plan: PathBuf,
     sorts: Vec<Sort>,
-}
-
-#[derive(Deserialize)]
-struct Plan {
-    units: BTreeMap<String, serde_json::Value>,
-    programs: Vec<Program>,
-}
-
-#[derive(Deserialize)]
-struct Program {
-    package: String,
-    name: String,
-    kind: String,
 }
 
 impl Bench {
     /// Clones the workspace, and has all built that does not count: sources, toolchain, plan.
-    fn new(args: &Args, place: PathBuf) -> Result<Self> {
+    fn new(args: &Args, place: &Path) -> Result<Self> {
         let workspace = match &args.workspace {
             Some(workspace) => workspace.canonicalize()?,
             None => checkout::repository(),
@@ -174,89 +170,43 @@ impl Bench {
             fs::remove_dir_all(&clone)?;
         }
         duct::cmd!("git", "clone", "--quiet", &workspace, &clone).run()?;
-        let mut bench = Self {
-            store: place.join("store").to_string_lossy().into_owned(),
-            place,
-            clone,
+        ensure!(
+            clone.join(&args.edit).is_file(),
+            "the workspace has no file {:?}: name one with --edit",
+            args.edit
+        );
+        say("preparing: sources, toolchain, plan");
+        let cold = Cold::new(place, clone);
+        cold.fetch_crateyard()?;
+        cold.fetch(&cold.workspace, &checkout::repository().join("debian.lock"))?;
+        let images = cold.images()?;
+        let names = images.iter().filter_map(|image| image["name"].as_str());
+        Ok(Self {
+            images: names.map(|name| format!("{name}-image")).collect(),
+            plan: cold.plan()?,
+            cold,
             edit: args.edit.clone(),
             edited_image: args.edited_image.clone(),
-            images: Vec::new(),
-            packages: Vec::new(),
-            units: 0,
-            plan: PathBuf::new(),
-            sorts: match args.only.is_empty() {
-                true => Sort::value_variants().to_vec(),
-                false => args.only.clone(),
-            },
-        };
-        ensure!(
-            bench.clone.join(&bench.edit).is_file(),
-            "the workspace has no file {:?}: name one with --edit",
-            bench.edit
-        );
-        bench.say("preparing: sources, toolchain, plan");
-        // Crateyard's own crates, of which its programs are made; and the workspace's.
-        for directory in [&checkout::repository(), &bench.clone] {
-            let lock = checkout::repository().join("debian.lock");
-            duct::cmd!(assemble(), "fetch", "--store", &bench.store, "--lock", lock)
-                .dir(directory)
-                .stdout_null()
-                .run()?;
-        }
-        bench.images = bench.attributes()?;
-        let plan = nix::nix(&bench.nix(&["build", "--no-link", "--json"], &["plan"]))?;
-        let plan: serde_json::Value = serde_json::from_str(&plan)?;
-        let plan = plan[0]["outputs"]["out"].as_str().context("no plan")?;
-        bench.plan = bench.physical(plan).join("plan.json");
-        let plan: Plan = serde_json::from_slice(&fs::read(&bench.plan)?)?;
-        let programs = plan.programs.iter();
-        let same = programs.filter(|p| p.kind == "bin" && p.name == p.package);
-        bench.packages = same.map(|p| p.package.clone()).collect();
-        bench.units = plan.units.len();
-        Ok(bench)
+            sorts: args.only.clone(),
+        })
     }
 
-    fn say(&self, text: &str) {
-        eprintln!("bench: {text}");
-    }
-
-    fn physical(&self, path: &str) -> PathBuf {
-        Path::new(&self.store).join(path.trim_start_matches('/'))
-    }
-
-    /// Arguments for Nix: a command and attributes of the workspace.
-    fn nix<'a>(&'a self, command: &[&'a str], attributes: &[&str]) -> Vec<&'a str> {
-        let mut arguments = command.to_vec();
-        arguments.extend(["--store", &self.store]);
-        for attribute in attributes {
-            let flake = format!("git+file://{}#{attribute}", self.clone.display());
-            arguments.push(Box::leak(flake.into_boxed_str()));
-        }
-        arguments
-    }
-
-    /// Runs `assemble build` of all images with a memory of its own for durations.
-    fn assemble(&self, memory: &str) -> Result<f64> {
-        self.assemble_some(&[], memory)
-    }
-
-    fn assemble_some(&self, images: &[&str], memory: &str) -> Result<f64> {
-        let arguments = [&["build", "--store", &self.store], images].concat();
-        let build = duct::cmd(assemble(), arguments)
-            .dir(&self.clone)
-            .env("XDG_STATE_HOME", self.place.join("state").join(memory))
-            .stdout_null();
-        seconds(|| Ok(build.run().map(drop)?))
+    /// Runs Nix: a command and the images' attributes.
+    fn nix(&self, command: &[&str]) -> Result<()> {
+        let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
+        self.cold.nix(command, &images).map(drop)
     }
 
     fn measure(&self, repetitions: usize) -> Result<Measured> {
         let mut measured = Measured {
             cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
             nix: nix::nix(&["--version"])?,
-            units: self.units,
-            packages: locked_packages(&self.clone)?,
+            units: self.plan.units.len(),
+            packages: locked_packages(&self.cold.workspace)?,
             cold: Vec::new(),
             cold_remembered: Vec::new(),
+            cold_one_core: Vec::new(),
+            cold_all_cores: Vec::new(),
             cold_nix: Vec::new(),
             cold_cargo: Vec::new(),
             nothing: Vec::new(),
@@ -276,27 +226,27 @@ impl Bench {
         for repetition in 0..repetitions {
             self.cold(&mut measured, repetition)?;
         }
-        self.say("nothing to do; evaluation");
+        say("nothing to do; evaluation");
         for _ in 0..SHORT {
-            measured.nothing.push(self.assemble("first-0")?);
+            measured.nothing.push(self.cold.assemble("first-0")?);
             measured.evaluation.push(self.evaluate()?);
         }
-        self.say("a lock of many packages");
+        say("a lock of many packages");
         measured.planning_wide = self.plan_wide()?;
         for _ in 0..SHORT {
             measured.evaluation_wide.push(self.evaluate_wide()?);
         }
-        self.say("overhead of a derivation");
-        let overhead = overhead::measure(&self.clone, &self.store)?;
+        say("overhead of a derivation");
+        let overhead = overhead::measure(&self.cold.workspace, &self.cold.store)?;
         measured.overhead_derivation = overhead.derivation;
         measured.overhead_cell = overhead.cell;
         if self.sorts.contains(&Sort::Cargo) {
             let overhead = median(&measured.overhead_cell);
             let report = fs::read_to_string(self.timings())?;
-            measured.simulated = simulated::simulated(&fs::read(&self.plan)?, &report, overhead)?;
+            measured.simulated = simulated::simulated(&self.plan, &report, overhead)?;
         }
         for repetition in 0..repetitions {
-            self.say("an edit of one program, its image; another edit, all images");
+            say("an edit of one program, its image; another edit, all images");
             let (seconds, compiler) = self.edit(repetition, &[&self.edited_image])?;
             measured.edit_image.push(seconds);
             measured.edit_image_compiler.push(compiler);
@@ -310,8 +260,16 @@ impl Bench {
     /// Each sort once, in an order that changes from one repetition to the next. What is remembered has to be learnt
     /// before.
     fn cold(&self, measured: &mut Measured, repetition: usize) -> Result<()> {
-        let mut sorts = vec![Sort::Driven, Sort::Nix, Sort::Cargo];
-        sorts.rotate_left(repetition % 3);
+        let mut sorts = vec![
+            Sort::Driven,
+            Sort::OneCore,
+            Sort::AllCores,
+            Sort::Nix,
+            Sort::Cargo,
+        ];
+        sorts.retain(|sort| self.sorts.contains(sort) || *sort == Sort::Driven);
+        let first = repetition % sorts.len();
+        sorts.rotate_left(first);
         for sort in sorts {
             self.cold_sort(sort, measured, repetition)?;
             if sort == Sort::Driven {
@@ -328,98 +286,44 @@ impl Bench {
         let memory = format!("first-{repetition}");
         match sort {
             Sort::Driven => {
-                self.forget()?;
-                let _ = fs::remove_dir_all(self.place.join("state").join(&memory));
-                self.say("assemble build, cold, nothing remembered");
-                measured.cold.push(self.assemble(&memory)?);
+                self.cold.forget()?;
+                self.cold.forget_durations(&memory)?;
+                say("assemble build, cold, nothing remembered");
+                measured.cold.push(self.cold.assemble(&memory)?);
             }
             Sort::Remembered => {
-                self.forget()?;
-                self.say("assemble build, cold, durations remembered");
-                measured.cold_remembered.push(self.assemble(&memory)?);
+                self.cold.forget()?;
+                say("assemble build, cold, durations remembered");
+                measured.cold_remembered.push(self.cold.assemble(&memory)?);
+            }
+            Sort::OneCore | Sort::AllCores => {
+                let (times, cores) = match sort {
+                    Sort::OneCore => (&mut measured.cold_one_core, 1),
+                    _ => (&mut measured.cold_all_cores, measured.cores),
+                };
+                self.cold.forget()?;
+                self.cold.forget_durations("shares")?;
+                say(&format!(
+                    "assemble build, cold, cores of each unit: {cores}"
+                ));
+                let arguments = ["--", "--cores", &cores.to_string()];
+                times.push(self.cold.assemble_with(&arguments, "shares")?);
             }
             Sort::Nix => {
-                self.forget()?;
-                self.say("nix build, cold");
-                let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
-                let arguments = self.nix(&["build", "--no-link"], &images);
-                let build = || nix::nix(&arguments).map(drop);
+                self.cold.forget()?;
+                say("nix build, cold");
+                let build = || self.nix(&["build", "--no-link"]);
                 measured.cold_nix.push(seconds(build)?);
             }
             Sort::Cargo => {
-                self.say("cargo build --release, cold, then after an edit");
-                let (cold, edit) = self.cargo()?;
-                measured.cold_cargo.push(cold);
-                measured.edit_cargo.push(edit);
+                say("cargo build --release, cold, then after an edit");
+                let cargo = self.cold.cargo(&self.plan, Some(&self.edit))?;
+                measured.cold_cargo.push(cargo.cold);
+                measured.edit_cargo.push(cargo.edit);
+                fs::copy(cargo.out.join("timings.html"), self.timings())?;
             }
         }
         Ok(())
-    }
-
-    /// The images' attributes of the flake.
-    fn attributes(&self) -> Result<Vec<String>> {
-        let build = duct::cmd!(assemble(), "build", "--json", "--store", &self.store);
-        let images: serde_json::Value = serde_json::from_str(&build.dir(&self.clone).read()?)?;
-        let images = images.as_array().context("no images")?.iter();
-        let names = images.filter_map(|image| image["name"].as_str());
-        Ok(names.map(|name| format!("{name}-image")).collect())
-    }
-
-    /// Deletes the outputs of all units, layers and images. Plan, toolchain and Crateyard's own
-    /// programs stay.
-    fn forget(&self) -> Result<()> {
-        let units: Vec<String> = self.evaluate_json(
-            "builtins.map (unit: unit.outPath) (builtins.attrValues flake.legacyPackages.x86_64-linux.units)",
-        )?;
-        let attributes = self.images.join("\" \"");
-        let roots: Vec<String> = self.evaluate_json(&format!(
-            "builtins.map (name: flake.packages.x86_64-linux.${{name}}.drvPath) [ \"{attributes}\" ]"
-        ))?;
-        let layers = roots.iter().map(|root| self.layers_of(root));
-        let layers: Vec<Vec<String>> = layers.collect::<Result<_>>()?;
-        let mut doomed: BTreeSet<String> = units.into_iter().chain(layers.concat()).collect();
-        doomed.retain(|path| self.physical(path).exists());
-        let mut query = vec!["--store", &self.store, "-q", "--referrers-closure"];
-        query.extend(doomed.iter().map(String::as_str));
-        if !doomed.is_empty() {
-            let referrers = nix_store(&query)?;
-            doomed.extend(referrers.lines().map(str::to_owned));
-            let mut delete = vec!["--store", &self.store, "--delete", "--ignore-liveness"];
-            delete.extend(doomed.iter().map(String::as_str));
-            nix_store(&delete)?;
-        }
-        Ok(())
-    }
-
-    /// The outputs of layers and images in the closure of a `.drv` file.
-    fn layers_of(&self, root: &str) -> Result<Vec<String>> {
-        let closure = nix_store(&["--store", &self.store, "-qR", root])?;
-        let wanted = |path: &&str| {
-            let name = nix::name_of(path);
-            let is_program = name.contains("-bin-");
-            path.ends_with(".drv")
-                && !is_program
-                && (name.starts_with("layer-") || name.ends_with("-image"))
-        };
-        let derivations: Vec<&str> = closure.lines().filter(wanted).collect();
-        let mut query = vec!["--store", &self.store, "-q", "--outputs"];
-        query.extend(derivations);
-        let outputs = nix_store(&query)?;
-        Ok(outputs.lines().map(str::to_owned).collect())
-    }
-
-    fn evaluate_json<T: serde::de::DeserializeOwned>(&self, expression: &str) -> Result<T> {
-        let expression = nix::in_flake(&self.clone, expression);
-        let arguments = [
-            "eval",
-            "--impure",
-            "--json",
-            "--store",
-            &self.store,
-            "--expr",
-        ];
-        let text = nix::nix(&[&arguments[..], &[&expression]].concat())?;
-        serde_json::from_str(&text).context("nix eval printed something else than expected")
     }
 
     fn evaluate(&self) -> Result<f64> {
@@ -430,23 +334,19 @@ impl Bench {
             "eval-cache",
             "false",
         ];
-        let images: Vec<&str> = self.images.iter().map(String::as_str).collect();
-        let arguments = self.nix(&command, &images);
-        seconds(|| nix::nix(&arguments).map(drop))
+        seconds(|| self.nix(&command))
     }
 
     /// Plans the workspace of many packages, which nothing is compiled of.
     fn plan_wide(&self) -> Result<f64> {
         let lock = checkout::repository().join("debian.lock");
-        duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
-            .dir(wide())
-            .stdout_null()
-            .run()?;
+        self.cold.fetch(&wide(), &lock)?;
         let planned: Vec<String> = ["plan", "description", "targets"]
             .iter()
-            .map(|name| self.evaluate_json(&in_wide(&format!("{name}.outPath"))))
+            .map(|name| self.cold.evaluate(&in_wide(&format!("{name}.outPath"))))
             .collect::<Result<_>>()?;
-        let mut delete = vec!["--store", &self.store, "--delete", "--ignore-liveness"];
+        let store = ["--store", &self.cold.store];
+        let mut delete = [&store[..], &["--delete", "--ignore-liveness"]].concat();
         delete.extend(planned.iter().map(String::as_str));
         nix_store(&delete)?;
         self.evaluate_wide()
@@ -454,67 +354,20 @@ impl Bench {
 
     fn evaluate_wide(&self) -> Result<f64> {
         let expression = in_wide("images.wide.drvPath");
-        seconds(|| self.evaluate_json::<String>(&expression).map(drop))
-    }
-
-    /// Cargo in a cell: seconds until the programs are there, and after an edit.
-    fn cargo(&self) -> Result<(f64, f64)> {
-        let packages = self.packages.join("\" \"");
-        let cell = checkout::repository().join("tests/cargo-in-a-cell.nix");
-        let expression = format!(
-            "let crateyard = flake.inputs.crateyard or flake; in import {} {{ inherit crateyard; src = flake; \
-             packages = [ \"{packages}\" ]; edited = \"{}\"; }}",
-            cell.display(),
-            self.edit
-        );
-        let expression = nix::in_flake(&self.clone, &expression);
-        let build = [
-            "build",
-            "--impure",
-            "--no-link",
-            "--json",
-            "--store",
-            &self.store,
-            "--expr",
-        ];
-        let arguments = [&build[..], &[expression.as_str()]].concat();
-        let instantiate = [
-            "path-info",
-            "--impure",
-            "--derivation",
-            "--store",
-            &self.store,
-            "--expr",
-        ];
-        let derivation = nix::nix(&[&instantiate[..], &[expression.as_str()]].concat())?;
-        let out = nix_store(&["--store", &self.store, "-q", "--outputs", derivation.trim()])?;
-        if self.physical(&out).exists() {
-            nix_store(&[
-                "--store",
-                &self.store,
-                "--delete",
-                "--ignore-liveness",
-                &out,
-            ])?;
-        }
-        let whole = seconds(|| nix::nix(&arguments).map(drop))?;
-        let edit = fs::read_to_string(self.physical(&out).join("edit-milliseconds"))?;
-        let edit = edit.trim().parse::<f64>()? / 1000.0;
-        fs::copy(self.physical(&out).join("timings.html"), self.timings())?;
-        Ok((whole - edit, edit))
+        seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
     }
 
     /// What Cargo says of how long each unit took.
     fn timings(&self) -> PathBuf {
-        self.place.join("timings.html")
+        self.cold.place.join("timings.html")
     }
 
     /// Builds some images after an edit: how long all of it took, and how long rustc ran.
     fn edit(&self, repetition: usize, images: &[&str]) -> Result<(f64, f64)> {
-        let file = self.clone.join(&self.edit);
+        let file = self.cold.workspace.join(&self.edit);
         let text = fs::read_to_string(&file)?;
         fs::write(&file, format!("{text}\n// edited {repetition}\n"))?;
-        compiler::beside(|| self.assemble_some(images, "first-0"))
+        compiler::beside(|| self.cold.assemble_with(images, "first-0"))
     }
 }
 
@@ -531,35 +384,13 @@ fn in_wide(attribute: &str) -> String {
     )
 }
 
-fn nix_store(arguments: &[&str]) -> Result<String> {
-    duct::cmd("nix-store", arguments)
-        .stderr_null()
-        .read()
-        .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))
-}
-
-fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let begin = Instant::now();
-    work()?;
-    Ok(begin.elapsed().as_secs_f64())
+fn say(text: &str) {
+    eprintln!("bench: {text}");
 }
 
 fn locked_packages(workspace: &Path) -> Result<usize> {
     let lock = fs::read_to_string(workspace.join("Cargo.lock"))?;
     Ok(lock.lines().filter(|line| *line == "[[package]]").count())
-}
-
-/// Directories of a store can't be written to.
-fn make_deletable(directory: &Path) -> Result<()> {
-    Ok(duct::cmd!("chmod", "-R", "u+w", directory)
-        .run()
-        .map(drop)?)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn table(measured: &Measured) -> String {
@@ -592,6 +423,14 @@ fn table(measured: &Measured) -> String {
         (
             "cold: assemble build, durations remembered",
             cold(&measured.cold_remembered),
+        ),
+        (
+            "cold: assemble build, one core for each unit",
+            cold(&measured.cold_one_core),
+        ),
+        (
+            "cold: assemble build, all cores for each unit",
+            cold(&measured.cold_all_cores),
         ),
         ("cold: nix build", cold(&measured.cold_nix)),
         (

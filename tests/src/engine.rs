@@ -51,6 +51,47 @@ pub fn unpack(layout: &Path) -> Result<TempDir> {
     Ok(bundle)
 }
 
+/// A bundle that runs an image with its own entrypoint, and `arguments` in place of its command if given.
+fn bundle(layout: &Path, arguments: &[&str]) -> Result<TempDir> {
+    let bundle = unpack(layout)?;
+    let path = bundle.path().join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    config["process"]["terminal"] = json!(false);
+    if !arguments.is_empty() {
+        let entrypoint = config["process"]["args"][0].clone();
+        let given = arguments.iter().map(|a| json!(a));
+        config["process"]["args"] = std::iter::once(entrypoint).chain(given).collect();
+    }
+    fs::write(&path, config.to_string())?;
+    Ok(bundle)
+}
+
+/// A name for the container of a bundle, which no other has.
+fn name_for(bundle: &TempDir) -> String {
+    let directory = bundle.path().file_name().unwrap_or_default();
+    let directory = directory.to_string_lossy().replace('.', "");
+    format!("crateyard-{}-{directory}", std::process::id())
+}
+
+/// Runs an image to its end and returns what it prints, errors too.
+pub fn run(layout: &Path, arguments: &[&str], input: &str) -> Result<String> {
+    let bundle = bundle(layout, arguments)?;
+    let run = duct::cmd!("runc", "run", "--bundle", bundle.path(), name_for(&bundle));
+    let output = run
+        .stdin_bytes(input)
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "it ended with {}:\n{said}",
+        output.status
+    );
+    Ok(said)
+}
+
 /// A running container; ended when it is dropped.
 pub struct Container {
     bundle: TempDir,
@@ -61,24 +102,8 @@ pub struct Container {
 impl Container {
     /// Starts an image with its own entrypoint, and `arguments` in place of its command if given.
     pub fn start(layout: &Path, arguments: &[&str]) -> Result<Self> {
-        let bundle = unpack(layout)?;
-        let path = bundle.path().join("config.json");
-        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-        config["process"]["terminal"] = json!(false);
-        if !arguments.is_empty() {
-            let entrypoint = config["process"]["args"][0].clone();
-            let given = arguments.iter().map(|a| json!(a));
-            config["process"]["args"] = std::iter::once(entrypoint).chain(given).collect();
-        }
-        fs::write(&path, config.to_string())?;
-        let name = format!(
-            "crateyard-{}-{}",
-            std::process::id(),
-            bundle
-                .path()
-                .file_name()
-                .map_or_else(String::new, |n| n.to_string_lossy().replace('.', ""))
-        );
+        let bundle = bundle(layout, arguments)?;
+        let name = name_for(&bundle);
         let log = File::create(bundle.path().join("log"))?;
         let process = Command::new("runc")
             .args(["run", "--bundle"])

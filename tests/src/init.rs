@@ -1,10 +1,10 @@
 //! From a workspace to a running image without editing, and the templates.
 
 use crate::checkout::{assemble, repository};
-use crate::engine::Container;
+use crate::engine::{Container, run};
 use crate::nix;
 use crate::trial::trial;
-use crate::workspaces::{attribute, fetch};
+use crate::workspaces::{attribute, binary as program, fetch};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::fs;
@@ -30,6 +30,11 @@ pub fn trials() -> Vec<Trial> {
         test("refuses_a_workspace_without_binary", &[], no_binary),
         test("writes_the_templates", &[], templates),
         test("native_libraries_come_from_debian", runs, notes_run),
+        test(
+            "build_scripts_and_macros_load_native_libraries",
+            &[],
+            loaded_while_compiling,
+        ),
         test("what_is_not_locked_is_named", &[], not_locked),
         test(
             "a_library_that_is_missing_is_refused",
@@ -168,9 +173,59 @@ fn notes() -> Result<PathBuf> {
 /// A crate is compiled against Debian's SQLite, and the image has its library.
 fn notes_run() -> Result<()> {
     let image = nix::build(&attribute(&notes()?, "images.notes"))?;
-    let container = Container::start(&image, &["hello"])?;
-    container.until_logged("SQLite 3.40.1", Duration::from_secs(20))?;
-    container.until_logged("- hello", Duration::from_secs(20))?;
+    let said = run(&image, &["hello"], "")?;
+    ensure!(said == "SQLite 3.40.1\n- hello\n", "it says\n{said}");
+    Ok(())
+}
+
+/// A build script and a macro that call SQLite: both are linked to Debian's library, and load it when they run, the macro
+/// into rustc while it compiles a library.
+fn loaded_while_compiling() -> Result<()> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let write = |name: &str, text: &str| -> Result<()> {
+        let path = copy.path().join(name);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    let rusqlite = "rusqlite = { version = \"0.32\", default-features = false }\n";
+    let package = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n")
+    };
+    write(
+        "Cargo.toml",
+        &format!(
+            "{}[dependencies]\nstamp.path = \"stamp\"\n\n[build-dependencies]\n{rusqlite}",
+            package("notes")
+        ),
+    )?;
+    write(
+        "stamp/Cargo.toml",
+        &format!(
+            "{}[lib]\nproc-macro = true\n\n[dependencies]\n{rusqlite}",
+            package("stamp")
+        ),
+    )?;
+    write(
+        "stamp/src/lib.rs",
+        "#[proc_macro]\npub fn version(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
+         format!(\"{:?}\", rusqlite::version()).parse().unwrap()\n}\n",
+    )?;
+    write(
+        "build.rs",
+        "fn main() {\n    println!(\"cargo::rustc-env=SCRIPT={}\", rusqlite::version());\n}\n",
+    )?;
+    write("src/lib.rs", "pub const MACRO: &str = stamp::version!();\n")?;
+    write(
+        "src/main.rs",
+        "fn main() {\n    println!(\"{} {}\", env!(\"SCRIPT\"), notes::MACRO);\n}\n",
+    )?;
+    duct::cmd!("cargo", "update", "--quiet", "--workspace", "--offline")
+        .dir(copy.path())
+        .run()?;
+    let program = program(copy.path(), "notes")?;
+    let said = duct::cmd!(program).read()?;
+    ensure!(said == "3.40.1 3.40.1", "the program says {said:?}");
     Ok(())
 }
 

@@ -60,8 +60,8 @@ fn build_fails(workspace: &Path) -> Result<String> {
     ])
 }
 
-/// The key of the unit that makes a binary.
-fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
+/// The binary of a package that has the package's name.
+pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     let expression = format!(
         "let units = {}; in units.${{builtins.head (builtins.filter \
          (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}",
@@ -117,7 +117,7 @@ fn units_are_cargos() -> Result<()> {
     let workspace = ledger()?;
     let cargos = nix::build(&format!(
         "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         packages = [ \"ledger\" ]; keepTarget = true; }}",
+         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
         repository().display(),
         workspace.display()
     ))?;

@@ -8,8 +8,10 @@
 use anyhow::{Context, Result, ensure};
 use drive::schedule::{Graph, Order, Task};
 use drive::simulate::simulate;
+use plan::{Package, Plan, Planned};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use unit::{Action, TargetKind};
 
 /// The cores of the machines.
 const CORES: [usize; 5] = [2, 4, 8, 16, 64];
@@ -26,44 +28,6 @@ pub struct Simulated {
     pub driven: f64,
     /// The same units in Nix's order.
     pub by_name: f64,
-}
-
-/// What of a plan says who waits for what (crates/plan: `Plan`).
-#[derive(Deserialize)]
-struct Plan {
-    units: BTreeMap<String, Planned>,
-}
-
-#[derive(Deserialize)]
-struct Planned {
-    package: Package,
-    dependencies: Vec<String>,
-    unit: PlannedUnit,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-}
-
-#[derive(Deserialize)]
-struct PlannedUnit {
-    action: Action,
-}
-
-#[derive(Deserialize)]
-struct Action {
-    kind: String,
-    #[serde(default)]
-    args: Vec<String>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: String,
-    name: String,
 }
 
 /// What Cargo's report has of a unit.
@@ -93,12 +57,12 @@ struct Input {
     whole: bool,
 }
 
-/// Simulates the units of a plan (`plan.json`) with the durations of Cargo's report of them (HTML).
+/// Simulates the units of a plan with the durations of Cargo's report of them (HTML).
 /// `overhead` is what Nix costs for a unit, in seconds.
 ///
 /// # Errors
-/// When one of the two can't be read, or the report lacks a unit.
-pub fn simulated(plan: &[u8], report: &str, overhead: f64) -> Result<Vec<Simulated>> {
+/// When the report can't be read, or lacks a unit.
+pub fn simulated(plan: &Plan, report: &str, overhead: f64) -> Result<Vec<Simulated>> {
     let units = units(plan, report)?;
     let tasks = units.iter().map(|unit| Task {
         name: unit.name.clone(),
@@ -115,8 +79,7 @@ pub fn simulated(plan: &[u8], report: &str, overhead: f64) -> Result<Vec<Simulat
     Ok(machines.collect())
 }
 
-fn units(plan: &[u8], report: &str) -> Result<Vec<Unit>> {
-    let plan: Plan = serde_json::from_slice(plan)?;
+fn units(plan: &Plan, report: &str) -> Result<Vec<Unit>> {
     let mut timings: BTreeMap<(String, String, String), Vec<Timing>> = BTreeMap::new();
     for timing in timings_in(report)? {
         let kind = kind_in_report(&timing.target).to_owned();
@@ -126,7 +89,7 @@ fn units(plan: &[u8], report: &str) -> Result<Vec<Unit>> {
     let index: BTreeMap<&String, usize> = plan.units.keys().zip(0..).collect();
     let mut units = Vec::new();
     for (key, planned) in &plan.units {
-        let Package { name, version } = &planned.package;
+        let Package { name, version, .. } = &planned.package;
         let timing = timings.get_mut(&(name.clone(), version.clone(), kind_of(planned)));
         // A library for the machine and for the target are told apart by nothing in the report.
         let timing = timing
@@ -158,11 +121,13 @@ fn timings_in(report: &str) -> Result<Vec<Timing>> {
 }
 
 fn kind_of(planned: &Planned) -> String {
-    match &planned.unit.action.target {
-        _ if planned.unit.action.kind == "run-build-script" => "run".to_owned(),
-        Some(target) if target.kind == "build-script" => "build-script".to_owned(),
-        Some(target) if target.kind == "bin" => target.name.clone(),
-        _ => String::new(),
+    match &planned.unit.action {
+        Action::Compile { target, .. } => match target.kind {
+            TargetKind::BuildScript => "build-script".to_owned(),
+            TargetKind::Bin => target.name.clone(),
+            _ => String::new(),
+        },
+        _ => "run".to_owned(),
     }
 }
 
@@ -178,8 +143,10 @@ fn kind_in_report(target: &str) -> &str {
 fn takes_metadata(planned: &Planned, input: &str) -> bool {
     let hash = input.rsplit('-').next().unwrap_or(input);
     let wanted = format!("-{hash}.rmeta");
-    let arguments = planned.unit.action.args.iter();
-    arguments.into_iter().any(|arg| arg.ends_with(&wanted))
+    match &planned.unit.action {
+        Action::Compile { args, .. } => args.iter().any(|arg| arg.ends_with(&wanted)),
+        _ => false,
+    }
 }
 
 /// Cargo's job queue with this many jobs: seconds until all is done.

@@ -1,0 +1,294 @@
+//! A workspace and a store of its own, in which it can be built again and again with nothing compiled.
+
+use crate::checkout::{assemble, repository};
+use crate::nix;
+use anyhow::{Context, Result, anyhow, ensure};
+use plan::Plan;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use unit::TargetKind;
+
+/// A workspace, and where it is built.
+pub struct Cold {
+    /// The directory for what is remembered, and for the store.
+    pub place: PathBuf,
+    /// The store, as Nix is told.
+    pub store: String,
+    /// The workspace: a git repository with a flake.
+    pub workspace: PathBuf,
+}
+
+/// What plain Cargo has made in a cell.
+pub struct Cargo {
+    /// Seconds until the programs were there.
+    pub cold: f64,
+    /// Seconds for the same after an edit; 0 where none was asked for.
+    pub edit: f64,
+    /// The directory with the programs and Cargo's messages.
+    pub out: PathBuf,
+}
+
+impl Cold {
+    /// A workspace with a store below `place`, which other workspaces may share.
+    pub fn new(place: &Path, workspace: PathBuf) -> Self {
+        Self {
+            place: place.to_owned(),
+            store: place.join("store").to_string_lossy().into_owned(),
+            workspace,
+        }
+    }
+
+    /// Brings into the store what the locks of some directories pin; Debian packages of `lock`.
+    pub fn fetch(&self, directory: &Path, lock: &Path) -> Result<()> {
+        duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
+            .dir(directory)
+            .stdout_null()
+            .run()?;
+        Ok(())
+    }
+
+    /// Brings into the store what Crateyard's own programs are made of.
+    pub fn fetch_crateyard(&self) -> Result<()> {
+        self.fetch(&repository(), &repository().join("debian.lock"))
+    }
+
+    /// Where a path of the store lies on this machine.
+    pub fn physical(&self, path: &str) -> PathBuf {
+        Path::new(&self.store).join(path.trim_start_matches('/'))
+    }
+
+    /// Runs Nix: a command and attributes of the workspace.
+    pub fn nix(&self, command: &[&str], attributes: &[&str]) -> Result<String> {
+        let flakes: Vec<String> = attributes
+            .iter()
+            .map(|attribute| format!("git+file://{}#{attribute}", self.workspace.display()))
+            .collect();
+        let mut arguments = command.to_vec();
+        arguments.extend(["--store", &self.store]);
+        arguments.extend(flakes.iter().map(String::as_str));
+        nix::nix(&arguments)
+    }
+
+    /// Pins the flake's inputs.
+    pub fn lock_flake(&self) -> Result<()> {
+        let flake = format!("git+file://{}", self.workspace.display());
+        nix::nix(&["flake", "lock", "--store", &self.store, &flake]).map(drop)
+    }
+
+    /// Runs `assemble build` of all images with a memory of its own for durations; seconds.
+    pub fn assemble(&self, memory: &str) -> Result<f64> {
+        self.assemble_with(&[], memory)
+    }
+
+    /// The same with more arguments, such as the names of images.
+    pub fn assemble_with(&self, arguments: &[&str], memory: &str) -> Result<f64> {
+        let arguments = [&["build", "--store", &self.store], arguments].concat();
+        let build = duct::cmd(assemble(), arguments)
+            .dir(&self.workspace)
+            .env("XDG_STATE_HOME", self.memory(memory))
+            .stdout_null()
+            .stderr_capture()
+            .unchecked();
+        seconds(|| {
+            let output = build.run()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "assemble build failed:\n{said}");
+            Ok(())
+        })
+    }
+
+    /// Makes a memory for durations empty.
+    pub fn forget_durations(&self, memory: &str) -> Result<()> {
+        match fs::remove_dir_all(self.memory(memory)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, name: &str) -> PathBuf {
+        self.place.join("state").join(name)
+    }
+
+    /// What `assemble build --json` says of the images, which it builds.
+    pub fn images(&self) -> Result<Vec<serde_json::Value>> {
+        let build = duct::cmd!(assemble(), "build", "--json", "--store", &self.store);
+        let text = build.dir(&self.workspace).read()?;
+        serde_json::from_str(&text).context("assemble build --json printed something else")
+    }
+
+    /// Has everything built that does not count: Crateyard's programs, description, plan, toolchain,
+    /// packages of Debian.
+    pub fn prepare(&self) -> Result<()> {
+        self.nix(&["build", "--no-link"], &["evaluation"])?;
+        let doomed: BTreeSet<String> = self.counted()?.into_iter().collect();
+        let mut needed = BTreeSet::new();
+        for path in &doomed {
+            let file = self.physical(path);
+            let text =
+                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let derivation = derivation::parse(&text)
+                .map_err(|(wrong, at)| anyhow!("{}, byte {at}: {wrong}", file.display()))?;
+            let inputs = derivation.input_derivations.into_keys();
+            needed.extend(inputs.filter(|input| !doomed.contains(input)));
+        }
+        let mut realise = vec!["--store", &self.store, "--realise"];
+        realise.extend(needed.iter().map(String::as_str));
+        nix_store(&realise).map(drop)
+    }
+
+    /// Deletes the outputs of all units, layers and images. Plan, toolchain and Crateyard's own
+    /// programs stay.
+    pub fn forget(&self) -> Result<()> {
+        let derivations = self.counted()?;
+        let mut query = vec!["--store", &self.store, "-q", "--outputs"];
+        query.extend(derivations.iter().map(String::as_str));
+        let outputs = nix_store(&query)?;
+        self.delete(outputs.lines())
+    }
+
+    /// Deletes paths and all that refers to them.
+    fn delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
+        let there: Vec<&str> = paths.filter(|path| self.physical(path).exists()).collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let mut query = vec!["--store", &self.store, "-q", "--referrers-closure"];
+        query.extend(there);
+        let referrers = nix_store(&query)?;
+        let mut delete = vec!["--store", &self.store, "--delete", "--ignore-liveness"];
+        delete.extend(referrers.lines());
+        nix_store(&delete).map(drop)
+    }
+
+    /// The `.drv` files of all units, layers and images.
+    fn counted(&self) -> Result<Vec<String>> {
+        let units: Vec<String> = self.evaluate(
+            "builtins.map (unit: unit.drvPath) (builtins.attrValues flake.legacyPackages.x86_64-linux.units)",
+        )?;
+        let root: String = self.evaluate("flake.packages.x86_64-linux.images.drvPath")?;
+        let closure = nix_store(&["--store", &self.store, "-qR", &root])?;
+        let is_counted = |path: &&str| {
+            let name = nix::name_of(path);
+            let is_program = name.contains("-bin-");
+            path.ends_with(".drv")
+                && !is_program
+                && (name.starts_with("layer-") || name.ends_with("-image"))
+        };
+        let images = closure.lines().filter(is_counted).map(str::to_owned);
+        Ok(units.into_iter().chain(images).chain([root]).collect())
+    }
+
+    /// Evaluates an expression in which `flake` is the workspace's.
+    pub fn evaluate<T: serde::de::DeserializeOwned>(&self, expression: &str) -> Result<T> {
+        let expression = nix::in_flake(&self.workspace, expression);
+        let eval = ["eval", "--impure", "--json", "--store", &self.store];
+        let text = nix::nix(&[&eval[..], &["--expr", &expression]].concat())?;
+        serde_json::from_str(&text).context("nix eval printed something else than expected")
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> Result<Plan> {
+        let built = self.nix(&["build", "--no-link", "--json"], &["plan"])?;
+        let built: serde_json::Value = serde_json::from_str(&built)?;
+        let plan = built[0]["outputs"]["out"].as_str().context("no plan")?;
+        let plan = self.physical(plan).join("plan.json");
+        Ok(serde_json::from_slice(&fs::read(plan)?)?)
+    }
+
+    /// Plain Cargo builds the plan's programs in a cell; then again after an edit of a file, if one is named.
+    pub fn cargo(&self, plan: &Plan, edit: Option<&str>) -> Result<Cargo> {
+        let edited = edit.map_or("null".to_owned(), |edit| format!("\"{edit}\""));
+        let expression = self.cargo_expression(plan, &format!("edited = {edited};"));
+        let derivation = self.nix_for(&expression, &["path-info", "--derivation"])?;
+        let query = ["--store", &self.store, "-q", "--outputs"];
+        let out = nix_store(&[&query[..], &[derivation.trim()]].concat())?;
+        self.delete(out.lines())?;
+        let build = || self.nix_for(&expression, &["build", "--no-link"]).map(drop);
+        let whole = seconds(build)?;
+        let out = self.physical(&out);
+        let edit = match edit {
+            Some(_) => fs::read_to_string(out.join("edit-milliseconds"))?,
+            None => "0".to_owned(),
+        };
+        let edit = edit.trim().parse::<f64>()? / 1000.0;
+        Ok(Cargo {
+            cold: whole - edit,
+            edit,
+            out,
+        })
+    }
+
+    /// What plain Cargo has made of the plan's programs, or makes now.
+    pub fn made_by_cargo(&self, plan: &Plan) -> Result<PathBuf> {
+        self.cargo_with(plan, "edited = null;")
+    }
+
+    /// Cargo's own graph of what it would do for the plan's programs.
+    pub fn unit_graph(&self, plan: &Plan) -> Result<PathBuf> {
+        self.cargo_with(plan, "graphOnly = true;")
+    }
+
+    fn cargo_with(&self, plan: &Plan, arguments: &str) -> Result<PathBuf> {
+        let expression = self.cargo_expression(plan, arguments);
+        let built = self.nix_for(&expression, &["build", "--no-link", "--json"])?;
+        let built: serde_json::Value = serde_json::from_str(&built)?;
+        let out = built[0]["outputs"]["out"].as_str().context("no output")?;
+        Ok(self.physical(out))
+    }
+
+    fn nix_for(&self, expression: &str, command: &[&str]) -> Result<String> {
+        let rest = ["--impure", "--store", &self.store, "--expr", expression];
+        nix::nix(&[command, &rest].concat())
+    }
+
+    fn cargo_expression(&self, plan: &Plan, arguments: &str) -> String {
+        let programs = plan.programs.iter();
+        let binaries: Vec<String> = programs
+            .filter(|program| program.kind == TargetKind::Bin)
+            .map(|program| {
+                format!(
+                    "{{ package = \"{}\"; bin = \"{}\"; }}",
+                    program.package, program.name
+                )
+            })
+            .collect();
+        let expression = format!(
+            "let crateyard = flake.inputs.crateyard or flake; in import {} {{ inherit crateyard; src = flake; \
+             binaries = [ {} ]; {arguments} }}",
+            repository().join("tests/cargo-in-a-cell.nix").display(),
+            binaries.join(" "),
+        );
+        nix::in_flake(&self.workspace, &expression)
+    }
+}
+
+/// Runs `nix-store`.
+pub fn nix_store(arguments: &[&str]) -> Result<String> {
+    duct::cmd("nix-store", arguments)
+        .stderr_null()
+        .read()
+        .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))
+}
+
+/// How long something takes.
+pub fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begin = Instant::now();
+    work()?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// The median; not a number where there is nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Makes a directory removable: those of a store can't be written to.
+pub fn make_deletable(directory: &Path) -> Result<()> {
+    Ok(duct::cmd!("chmod", "-R", "u+w", directory)
+        .run()
+        .map(drop)?)
+}

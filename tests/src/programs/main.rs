@@ -1,0 +1,268 @@
+//! Builds programs of crates.io by units and by plain Cargo, and compares.
+//!
+//! Run as `cargo run --release -p e2e --bin programs -- [NAME...]`: docs/programs.md says the rest.
+
+// What the tests need of these, and this program does not.
+#[allow(dead_code)]
+#[path = "../checkout.rs"]
+mod checkout;
+#[allow(dead_code)]
+#[path = "../cold.rs"]
+mod cold;
+mod compare;
+#[allow(dead_code)]
+#[path = "../engine.rs"]
+mod engine;
+mod markdown;
+#[allow(dead_code)]
+#[path = "../nix.rs"]
+mod nix;
+mod outcome;
+mod sources;
+mod table;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use cold::Cold;
+use compare::Known;
+use outcome::{Failure, Outcome, Step};
+use plan::Plan;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use table::Program;
+
+/// Builds programs of crates.io by units and by plain Cargo, and compares
+#[derive(Parser)]
+struct Args {
+    /// Programs of tests/programs.toml; default: all, or none with --markdown or --json
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Cold builds of each sort
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repetitions: usize,
+    /// The directory for sources, store and outcomes
+    #[arg(long, value_name = "DIR", default_value = "target/programs")]
+    place: PathBuf,
+    /// Do one half alone
+    #[arg(long, value_name = "HALF", value_enum)]
+    only: Option<Half>,
+    /// Write the outcomes of all programs that are kept as a page
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Write them as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Half {
+    /// Units and features beside Cargo's unit graph; the program is run
+    Counts,
+    /// Cold builds of both sorts, timed
+    Cold,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let programs = table::read()?;
+    fs::create_dir_all(&args.place)?;
+    let place = args.place.canonicalize()?;
+    let mut all_good = true;
+    for program in wanted(&args, &programs)? {
+        let outcome = attempt(program, &place, &args)?;
+        outcome.save(program, &place)?;
+        say(program, &verdict(&outcome));
+        all_good &= outcome.is_good();
+    }
+    let outcomes: Vec<(Program, Option<Outcome>)> = programs
+        .into_iter()
+        .map(|program| Ok((program.clone(), Outcome::load(&program, &place)?)))
+        .collect::<Result<_>>()?;
+    if let Some(file) = &args.markdown {
+        fs::write(file, markdown::page(&outcomes))?;
+    }
+    if let Some(file) = &args.json {
+        let known: Vec<&Outcome> = outcomes.iter().filter_map(|(_, o)| o.as_ref()).collect();
+        fs::write(file, serde_json::to_string_pretty(&known)? + "\n")?;
+    }
+    Ok(if all_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn wanted<'a>(args: &Args, programs: &'a [Program]) -> Result<Vec<&'a Program>> {
+    for name in &args.names {
+        ensure!(
+            programs.iter().any(|program| program.name == *name),
+            "tests/programs.toml has no program {name:?}"
+        );
+    }
+    let composes = args.markdown.is_some() || args.json.is_some();
+    let is_wanted = |program: &&Program| match args.names.is_empty() {
+        true => !composes,
+        false => args.names.contains(&program.name),
+    };
+    Ok(programs.iter().filter(is_wanted).collect())
+}
+
+fn say(program: &Program, text: &str) {
+    eprintln!("{} {}: {text}", program.name, program.version);
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    if let Some(failure) = &outcome.failure {
+        return format!("FAILED: {:?}: {}", failure.step, failure.said);
+    }
+    let compared = outcome.compared.as_ref();
+    let mut words = Vec::new();
+    if let Some(compared) = compared {
+        words.push(format!(
+            "{} units, Cargo's {}",
+            compared.units, compared.cargos
+        ));
+        words.extend(compared.differing.iter().cloned());
+    }
+    if outcome.same_bytes == Some(false) {
+        words.push("other bytes than Cargo's".to_owned());
+    }
+    if let Some(ratio) = outcome.ratio() {
+        words.push(format!("{ratio:.2} × cargo"));
+    }
+    words.join(", ")
+}
+
+/// All steps. One that fails is part of the outcome.
+fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
+    let known = Outcome::load(program, place)?;
+    let mut outcome = match args.only {
+        Some(_) => known.unwrap_or_else(|| Outcome::new(program)),
+        None => Outcome::new(program),
+    };
+    outcome.failure = None;
+    outcome.cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut step = Step::Init;
+    if let Err(error) = go(program, place, args, &mut outcome, &mut step) {
+        outcome.failure = Some(Failure {
+            step,
+            said: format!("{error:#}"),
+        });
+    }
+    Ok(outcome)
+}
+
+fn go(
+    program: &Program,
+    place: &Path,
+    args: &Args,
+    outcome: &mut Outcome,
+    step: &mut Step,
+) -> Result<()> {
+    say(program, "sources");
+    let cold = sources::prepare(program, place)?;
+    *step = Step::Plan;
+    say(program, "toolchain, plan");
+    cold.prepare()?;
+    let plan = cold.plan()?;
+    outcome.packages = locked_packages(&cold.workspace)?;
+    if args.only != Some(Half::Counts) {
+        time(program, &cold, &plan, args.repetitions, outcome, step)?;
+    }
+    if args.only != Some(Half::Cold) {
+        examine(program, &cold, &plan, outcome, step)?;
+    }
+    Ok(())
+}
+
+/// Both sorts of cold build, the first of them changing from one repetition to the next.
+fn time(
+    program: &Program,
+    cold: &Cold,
+    plan: &Plan,
+    repetitions: usize,
+    outcome: &mut Outcome,
+    step: &mut Step,
+) -> Result<()> {
+    (outcome.cold, outcome.cold_cargo) = Default::default();
+    let cargo = |outcome: &mut Outcome, step: &mut Step| -> Result<()> {
+        *step = Step::Cargo;
+        say(program, "cargo build --release, cold");
+        outcome.cold_cargo.push(cold.cargo(plan, None)?.cold);
+        Ok(())
+    };
+    for repetition in 0..repetitions {
+        if repetition % 2 == 1 {
+            cargo(outcome, step)?;
+        }
+        *step = Step::Build;
+        cold.forget()?;
+        cold.forget_durations(&program.name)?;
+        say(program, "assemble build, cold");
+        outcome.cold.push(cold.assemble(&program.name)?);
+        if repetition % 2 == 0 {
+            cargo(outcome, step)?;
+        }
+    }
+    Ok(())
+}
+
+/// Units, bytes, and the program itself.
+fn examine(
+    program: &Program,
+    cold: &Cold,
+    plan: &Plan,
+    outcome: &mut Outcome,
+    step: &mut Step,
+) -> Result<()> {
+    *step = Step::Cargo;
+    // Where Cargo has built, what it ran is known; else what it would run.
+    let (known, file) = if outcome.cold_cargo.is_empty() {
+        (Known::UnitGraph, cold.unit_graph(plan)?.join("unit-graph"))
+    } else {
+        (Known::Build, cold.made_by_cargo(plan)?.join("messages"))
+    };
+    *step = Step::Compare;
+    outcome.compared = Some(compare::compare(plan, &file, known)?);
+    *step = Step::Build;
+    say(program, "assemble build");
+    cold.assemble(&program.name)?;
+    let images = cold.images()?;
+    if known == Known::Build {
+        *step = Step::Compare;
+        let ours = fs::read(program_of(program, cold, plan)?)?;
+        let cargos = cold.made_by_cargo(plan)?.join(&program.binary);
+        outcome.same_bytes = Some(ours == fs::read(cargos)?);
+    }
+    *step = Step::Run;
+    let image = images.iter().find(|image| image["name"] == *program.binary);
+    let image = image.and_then(|image| image["path"].as_str());
+    let image = cold.physical(image.with_context(|| format!("no image {}", program.binary))?);
+    let arguments: Vec<&str> = program.arguments.iter().map(String::as_str).collect();
+    let said = engine::run(&image, &arguments, &program.input)?;
+    for text in &program.prints {
+        ensure!(
+            said.contains(text),
+            "it does not print {text:?} but\n{said}"
+        );
+    }
+    outcome.runs = true;
+    Ok(())
+}
+
+/// Where its unit has left the program.
+fn program_of(program: &Program, cold: &Cold, plan: &Plan) -> Result<PathBuf> {
+    let mut programs = plan.programs.iter();
+    let found = programs.find(|p| p.name == program.binary);
+    let key = &found.context("the plan has no such program")?.unit;
+    let unit: String = cold.evaluate(&format!(
+        "flake.legacyPackages.x86_64-linux.units.\"{key}\".outPath"
+    ))?;
+    Ok(cold.physical(&unit).join("bin").join(&program.binary))
+}
+
+fn locked_packages(workspace: &Path) -> Result<usize> {
+    let lock = fs::read_to_string(workspace.join("Cargo.lock"))?;
+    Ok(lock.lines().filter(|line| *line == "[[package]]").count())
+}

@@ -1,0 +1,134 @@
+//! The outcomes as `docs/programs.md`.
+
+use super::compare::Known;
+use super::outcome::{Failure, Outcome};
+use super::table::Program;
+use crate::cold::median;
+use std::fmt::Write as _;
+
+/// The page. A program without outcome is shown as such.
+pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
+    let mut text = include_str!("head.md").to_owned();
+    text += "\n| program | made of | units | Cargo's | features | bytes | runs | cargo | units, cold | ratio |\n";
+    text += "|---|---|---|---|---|---|---|---|---|---|\n";
+    for (program, outcome) in programs {
+        text += &row(program, outcome.as_ref());
+    }
+    text += &summary(programs);
+    text += &failures(programs);
+    text += &declarations(programs);
+    text
+}
+
+fn row(program: &Program, outcome: Option<&Outcome>) -> String {
+    let unknown = Outcome::new(program);
+    let outcome = outcome.unwrap_or(&unknown);
+    let dash = || "–".to_owned();
+    let compared = outcome.compared.as_ref();
+    let seconds = |values: &[f64]| match values {
+        [] => dash(),
+        _ => format!("{:.1} s", median(values)),
+    };
+    let cells = [
+        format!("{} {}", program.name, program.version),
+        program.made_of.clone(),
+        compared.map_or_else(dash, |c| c.units.to_string()),
+        compared.map_or_else(dash, |c| match c.known_from {
+            Known::Build => c.cargos.to_string(),
+            Known::UnitGraph => format!("{} (graph)", c.cargos),
+        }),
+        compared.map_or_else(dash, |c| match c.differing.len() {
+            0 => "equal".to_owned(),
+            count => format!("**{count} differ**"),
+        }),
+        outcome.same_bytes.map_or_else(dash, |same| match same {
+            true => "equal".to_owned(),
+            false => "**differ**".to_owned(),
+        }),
+        match (&outcome.failure, outcome.runs) {
+            (Some(failure), _) => format!("**FAILED: {}**", step(failure)),
+            (None, true) => "yes".to_owned(),
+            (None, false) => dash(),
+        },
+        seconds(&outcome.cold_cargo),
+        seconds(&outcome.cold),
+        outcome
+            .ratio()
+            .map_or_else(dash, |ratio| format!("{ratio:.2}")),
+    ];
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn step(failure: &Failure) -> String {
+    format!("{:?}", failure.step).to_lowercase()
+}
+
+fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
+    let outcomes: Vec<&Outcome> = programs.iter().filter_map(|(_, o)| o.as_ref()).collect();
+    let good = outcomes.iter().filter(|outcome| outcome.is_good()).count();
+    let same = outcomes
+        .iter()
+        .filter(|o| o.same_bytes == Some(true))
+        .count();
+    let ratios: Vec<f64> = outcomes.iter().filter_map(|o| o.ratio()).collect();
+    let within = |limit: f64| ratios.iter().filter(|ratio| **ratio <= limit).count();
+    let repetitions = outcomes.iter().map(|o| o.cold.len()).filter(|n| *n > 0);
+    let mut text = format!(
+        "\n{good} of {} are built, run and have Cargo's units and features; {same} are Cargo's bytes.",
+        programs.len()
+    );
+    if !ratios.is_empty() {
+        let _ = write!(
+            text,
+            " Of {} that were timed {} took at most 1.05 times as long as Cargo, {} at most 1.15 ({} cores, medians of {} or more).",
+            ratios.len(),
+            within(1.05),
+            within(1.15),
+            outcomes.iter().map(|o| o.cores).max().unwrap_or(0),
+            repetitions.min().unwrap_or(0),
+        );
+    }
+    text + "\n"
+}
+
+fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
+    let mut text = String::new();
+    for (program, outcome) in programs {
+        let Some(outcome) = outcome else {
+            let _ = writeln!(text, "- {}: not built yet", program.name);
+            continue;
+        };
+        if let Some(failure) = &outcome.failure {
+            let _ = writeln!(
+                text,
+                "- {}, {}: `{}`",
+                program.name,
+                step(failure),
+                failure.summary().replace('`', "'")
+            );
+        }
+        for unit in outcome.compared.iter().flat_map(|c| &c.differing) {
+            let _ = writeln!(text, "- {}: `{unit}`", program.name);
+        }
+    }
+    match text.is_empty() {
+        true => text,
+        false => format!(
+            "\n## What failed, and what differs\n`-` is a unit that Cargo alone has, `+` one that Cargo has not.\n\n{text}"
+        ),
+    }
+}
+
+fn declarations(programs: &[(Program, Option<Outcome>)]) -> String {
+    let declared = programs.iter().filter(|(p, _)| !p.declared.is_empty());
+    let texts: Vec<String> = declared
+        .map(|(p, _)| format!("{}:\n\n```toml\n{}\n```\n", p.name, p.declared.trim()))
+        .collect();
+    match texts.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\n## What was added to images.toml by hand\n{}",
+            texts.join("\n")
+        ),
+    }
+}

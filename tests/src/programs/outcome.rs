@@ -1,0 +1,121 @@
+//! What became of a program, kept as a file so that one table can be made of many runs.
+
+use super::compare::Compared;
+use super::table::Program;
+use crate::cold::median;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What became of a program.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The package.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Packages that its lock pins.
+    pub packages: usize,
+    /// What did not work; nothing else is known then, or what was known before.
+    pub failure: Option<Failure>,
+    /// Units beside Cargo's.
+    pub compared: Option<Compared>,
+    /// Whether its bytes are those of Cargo's program.
+    pub same_bytes: Option<bool>,
+    /// Whether it printed what it must.
+    pub runs: bool,
+    /// Seconds of `assemble build`, cold, until the images are written: one for each repetition.
+    pub cold: Vec<f64>,
+    /// Seconds of `cargo build --release`, cold, until the programs are there.
+    pub cold_cargo: Vec<f64>,
+    /// The cores that both had.
+    pub cores: usize,
+}
+
+/// A step that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Which.
+    pub step: Step,
+    /// What was said.
+    pub said: String,
+}
+
+/// A step on the way of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Downloading, `assemble init`, `assemble lock`, `assemble fetch`.
+    Init,
+    /// Crateyard's description and plan, the toolchain and Debian's packages.
+    Plan,
+    /// `assemble build`.
+    Build,
+    /// `cargo build` in the cell.
+    Cargo,
+    /// Comparing the units.
+    Compare,
+    /// Running the program in its image.
+    Run,
+}
+
+impl Outcome {
+    /// An outcome of which nothing is known.
+    pub fn new(program: &Program) -> Self {
+        Self {
+            name: program.name.clone(),
+            version: program.version.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What is known of a program from earlier runs.
+    pub fn load(program: &Program, place: &Path) -> Result<Option<Self>> {
+        let path = file(program, place);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path)?;
+        let outcome = serde_json::from_slice(&text);
+        outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
+    }
+
+    /// Keeps it.
+    pub fn save(&self, program: &Program, place: &Path) -> Result<()> {
+        let path = file(program, place);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_string_pretty(self)?)?;
+        Ok(fs::rename(new, path)?)
+    }
+
+    /// How many times as long as Cargo a cold build takes: medians; none before it was measured.
+    pub fn ratio(&self) -> Option<f64> {
+        let measured = !self.cold.is_empty() && !self.cold_cargo.is_empty();
+        measured.then(|| median(&self.cold) / median(&self.cold_cargo))
+    }
+
+    /// Whether it is built, runs, and has Cargo's units.
+    pub fn is_good(&self) -> bool {
+        let same = |compared: &Compared| compared.differing.is_empty();
+        self.failure.is_none() && self.runs && self.compared.as_ref().is_some_and(same)
+    }
+}
+
+fn file(program: &Program, place: &Path) -> PathBuf {
+    place.join(format!("results/{}-{}.json", program.name, program.version))
+}
+
+impl Failure {
+    /// The first line that says what is wrong.
+    pub fn summary(&self) -> &str {
+        let lines = || self.said.lines().map(str::trim).filter(|l| !l.is_empty());
+        let error = lines().find(|line| line.to_lowercase().starts_with("error"));
+        error
+            .or_else(|| lines().next())
+            .unwrap_or("it says nothing")
+    }
+}

@@ -1,0 +1,128 @@
+//! From a crate of crates.io to a workspace with images, by the commands that a person would type.
+
+use super::table::Program;
+use crate::checkout::{assemble, repository};
+use crate::cold::Cold;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crate's sources with Crateyard's files beside them, in a git repository.
+pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
+    let workspace = unpack(program, &download(program)?, place)?;
+    let said = init(&workspace, &crateyard(place)?)?;
+    declare(program, &workspace)?;
+    let cold = Cold::new(place, workspace);
+    if !program.declared.is_empty() || said.contains("assemble lock") {
+        run(&cold.workspace, &assemble(), &["lock"])?;
+    }
+    let own = cold.workspace.join("debian.lock");
+    cold.fetch_crateyard()?;
+    cold.fetch(
+        &cold.workspace,
+        &if own.exists() {
+            own
+        } else {
+            repository().join("debian.lock")
+        },
+    )?;
+    track(&cold.workspace)?;
+    cold.lock_flake()?;
+    commit(&cold.workspace)?;
+    Ok(cold)
+}
+
+/// Has Cargo download the `.crate` file, and says where it lies.
+fn download(program: &Program) -> Result<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let cache = home.context("no home directory")?.join("registry/cache");
+    let file = format!("{}-{}.crate", program.name, program.version);
+    let find = || {
+        let registries = fs::read_dir(&cache).ok()?.flatten();
+        let mut files = registries.map(|registry| registry.path().join(&file));
+        files.find(|file| file.exists())
+    };
+    if find().is_none() {
+        let version = format!("{}@{}", program.name, program.version);
+        // Which downloads it, and nothing that it depends on.
+        let info = ["info", "--quiet", "--registry", "crates-io", &version];
+        run(&std::env::temp_dir(), "cargo", &info)?;
+    }
+    find().with_context(|| format!("{file} is not in {}", cache.display()))
+}
+
+/// The lock that the crate holds pins what its authors built it with; where there is none `assemble init` makes one.
+fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
+    let name = format!("{}-{}", program.name, program.version);
+    let parent = place.join("sources");
+    let workspace = parent.join(&name);
+    if workspace.exists() {
+        fs::remove_dir_all(&workspace)?;
+    }
+    fs::create_dir_all(&parent)?;
+    let file = file.to_string_lossy();
+    run(&parent, "tar", &["-xzf", &file, "--no-same-owner"])?;
+    run(
+        &workspace,
+        "git",
+        &["init", "--quiet", "--initial-branch=main"],
+    )?;
+    Ok(workspace)
+}
+
+/// A clone of what is committed of Crateyard: the same for the whole run, whatever is edited.
+fn crateyard(place: &Path) -> Result<PathBuf> {
+    let clone = place.join("crateyard");
+    if clone.exists() {
+        fs::remove_dir_all(&clone)?;
+    }
+    let (from, to) = (repository(), clone.to_string_lossy());
+    run(
+        place,
+        "git",
+        &["clone", "--quiet", &from.to_string_lossy(), &to],
+    )?;
+    Ok(clone)
+}
+
+fn init(workspace: &Path, crateyard: &Path) -> Result<String> {
+    let url = format!("git+file://{}", crateyard.display());
+    run(workspace, &assemble(), &["init", "--crateyard", &url])
+}
+
+fn declare(program: &Program, workspace: &Path) -> Result<()> {
+    let path = workspace.join("images.toml");
+    let text = fs::read_to_string(&path)?;
+    Ok(fs::write(&path, format!("{text}\n{}", program.declared))?)
+}
+
+/// Nix sees what git knows.
+fn track(workspace: &Path) -> Result<()> {
+    run(workspace, "git", &["add", "--all", "--force"]).map(drop)
+}
+
+fn commit(workspace: &Path) -> Result<()> {
+    track(workspace)?;
+    let name = "user.name=programs";
+    let identity = ["-c", name, "-c", "user.email=programs@localhost"];
+    let commit = ["commit", "--quiet", "--message", "From crates.io"];
+    run(workspace, "git", &[identity, commit].concat()).map(drop)
+}
+
+fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<String> {
+    let output = duct::cmd(program, arguments)
+        .dir(directory)
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()
+        .with_context(|| format!("cannot start {program}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{program} {} failed:\n{said}",
+        arguments.join(" ")
+    );
+    Ok(said)
+}

@@ -1,0 +1,43 @@
+//! The programs that are built: `tests/programs.toml`.
+
+use crate::checkout::repository;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::fs;
+
+/// A program of crates.io.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Program {
+    /// The package.
+    pub name: String,
+    /// Its version: the newest that the default toolchain compiles.
+    pub version: String,
+    /// What it was chosen for.
+    pub made_of: String,
+    /// The binary that is run; its image has the same name.
+    pub binary: String,
+    /// What is added to the `images.toml` that `assemble init` writes.
+    #[serde(default)]
+    pub declared: String,
+    /// What it is run with.
+    pub arguments: Vec<String>,
+    /// What it reads.
+    #[serde(default)]
+    pub input: String,
+    /// What it must print, among other things.
+    pub prints: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    program: Vec<Program>,
+}
+
+/// All programs, in the table's order.
+pub fn read() -> Result<Vec<Program>> {
+    let path = repository().join("tests/programs.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
+    let table: Table = toml::from_str(&text).with_context(|| format!("in {path:?}"))?;
+    Ok(table.program)
+}
