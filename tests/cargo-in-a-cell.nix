@@ -8,7 +8,8 @@
   binaries,
   # Whether nothing is compiled, and `unit-graph` says what would be.
   graphOnly ? false,
-  # Whether the whole target directory is kept, below `target`, and not the programs alone.
+  # Whether the whole target directory is kept, below `target`, and not the programs alone; and in `log`
+  # how each process was called.
   keepTarget ? false,
   system ? "x86_64-linux",
   # A source file, relative to the workspace: the build is done again with a line added to it, and
@@ -75,8 +76,10 @@ parts.cell {
           exit
         fi
         cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-          --message-format json-render-diagnostics --target-dir /cargo/target $timings $selection > /cargo/messages
+          --message-format json-render-diagnostics --target-dir /cargo/target $timings $verbose $selection > /cargo/messages 2> /cargo/log \
+          || { cat /cargo/log >&2; exit 1; }
         mkdir "$out"
+        cp /cargo/log "$out/log"
         cp /cargo/messages "$out/messages"
         for program in $programs; do
           cp "/cargo/target/x86_64-unknown-linux-gnu/release/$program" "$out/"
@@ -107,6 +110,7 @@ parts.cell {
   ];
   attributes = {
     inherit graphOnly keepTarget;
+    verbose = if keepTarget then "-vv" else "";
     timings = if edited == null then "" else "--timings";
     programs = map (binary: binary.bin) binaries;
     selection = map ({ package, bin }: "--package ${package} --bin ${bin}") binaries;

@@ -12,6 +12,7 @@ mod checks;
 mod driver;
 mod engine;
 mod explain;
+mod fidelity;
 mod flake;
 mod images;
 mod init;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .chain(driver::trials())
         .chain(explain::trials())
         .chain(workspaces::trials())
+        .chain(fidelity::trials())
         .chain(toolchains::trials())
         .chain(platforms::trials())
         .chain(checks::trials())
