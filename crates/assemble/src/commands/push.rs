@@ -98,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         mount_from: args.mount_from.clone(),
         dry_run: args.dry_run,
     };
-    let reports = registry::run(async {
+    let reports = registry::run_on_this_thread(async {
         let mut reports = Vec::new();
         // One after the other: what the first sent the second can mount.
         for job in &jobs {
