@@ -14,7 +14,7 @@ use crate::attach::{self, AttachArgs};
 use crate::connection::{ConnectionArgs, bytes, parse_size};
 use crate::history;
 use crate::nix::Nix;
-use crate::place;
+use crate::{place, text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,17 +111,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             display.end();
             let report = result.with_context(context)?;
             if !args.json {
-                print!("{}", describe(&report, begin));
+                text::print(&describe(&report, begin))?;
             }
             reports.push(report);
         }
         Ok::<_, anyhow::Error>(reports)
     })?;
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&serde_json::json!({ "images": reports }))?
-        );
+        text::print_json(&serde_json::json!({ "images": reports }))?;
     }
     Ok(())
 }
@@ -185,12 +182,22 @@ impl Destination {
 
 /// Images by their paths as they are; images by their names are built.
 fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
-    let (paths, mut names): (Vec<&String>, Vec<&String>) =
-        args.images.iter().partition(|image| is_path(image));
-    let all;
+    let workspace = Path::new(".");
+    let described = place::described(workspace)?;
+    let (paths, mut names): (Vec<&String>, Vec<&String>) = args
+        .images
+        .iter()
+        .partition(|image| is_path(image, &described));
+    if let Some(unknown) = names.iter().find(|name| !described.contains(name)) {
+        bail!(place::no_image(unknown, &described, workspace));
+    }
     if args.images.is_empty() {
-        all = described_images()?;
-        names = all.iter().collect();
+        names = described.iter().collect();
+    }
+    if paths.is_empty() && names.is_empty() {
+        bail!(
+            "no images.toml here describes an image\n  try: name a layout or archive by its path"
+        );
     }
     let mut jobs = Vec::new();
     for path in paths {
@@ -218,24 +225,14 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
     Ok(jobs)
 }
 
-/// A directory counts only if it is a layout: it may just bear an image's name.
-fn is_path(image: &str) -> bool {
+/// A directory that bears an image's name counts only if it is a layout.
+fn is_path(image: &str, described: &[String]) -> bool {
     let path = Path::new(image);
     image.contains('/')
         || image.ends_with(".tar")
         || path.is_file()
         || path.join("oci-layout").is_file()
-}
-
-/// The images that the workspace describes.
-fn described_images() -> anyhow::Result<Vec<String>> {
-    let images = place::described(Path::new("."))?;
-    if images.is_empty() {
-        bail!(
-            "no images.toml here describes an image\n  try: name a layout or archive by its path"
-        );
-    }
-    Ok(images)
+        || path.is_dir() && !described.iter().any(|name| name == image)
 }
 
 /// Builds images through Nix and gives the paths of their layouts, in the same order.
