@@ -101,9 +101,13 @@ impl Place {
         if looks_like_reference(argument) {
             return Ok(Place::Registry(argument.parse()?));
         }
-        let example = argument.trim_start_matches(['.', '/']);
+        if argument.starts_with(['.', '/']) {
+            bail!(
+                "{argument:?} is no image: there is no such file or directory\n  try: the path of a layout or archive"
+            );
+        }
         bail!(
-            "{}, or a full reference such as registry.example/{example}:v1",
+            "{}, or a full reference such as registry.example/{argument}:v1",
             no_image(argument, &known, workspace)
         );
     }
