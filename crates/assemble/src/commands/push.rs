@@ -188,7 +188,12 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
         .images
         .iter()
         .partition(|image| is_path(image, &described));
-    if let Some(unknown) = names.iter().find(|name| !described.contains(name)) {
+    // A flake may keep its description elsewhere, and may be above: then Nix knows the names.
+    let may_know = described.is_empty() && is_in_flake()?;
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !may_know && !described.contains(name))
+    {
         bail!(place::no_image(unknown, &described, workspace));
     }
     if args.images.is_empty() {
@@ -233,6 +238,14 @@ fn is_path(image: &str, described: &[String]) -> bool {
         || path.is_file()
         || path.join("oci-layout").is_file()
         || path.is_dir() && !described.iter().any(|name| name == image)
+}
+
+/// Whether this directory or one above it has a flake.
+fn is_in_flake() -> anyhow::Result<bool> {
+    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    Ok(here
+        .ancestors()
+        .any(|directory| directory.join("flake.nix").is_file()))
 }
 
 /// Builds images through Nix and gives the paths of their layouts, in the same order.
