@@ -64,12 +64,11 @@ fn called_as_by_cargo() -> Result<()> {
     Ok(())
 }
 
-/// The processes in the log of `cargo build -vv`, whose lines are words of a shell.
+/// The processes in the log of `cargo build -vv`, which has them as words of a shell.
 fn called(log: &str) -> Result<Vec<Called>> {
-    let lines = log.lines().filter_map(|line| {
-        let line = line.trim_start().strip_prefix("Running `")?;
-        line.strip_suffix('`')
-    });
+    // A description may have more than one line.
+    let lines = log.split(" Running `").skip(1);
+    let lines = lines.filter_map(|rest| rest.split("`\n").next());
     let mut called = Vec::new();
     for line in lines {
         let print = format!("printf '%s\\0' {line}");

@@ -83,10 +83,22 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", describe(&error));
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// An error and its causes, without those that an error's own text quotes already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut description = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !description.contains(&cause) {
+            description += ": ";
+            description += &cause;
+        }
+    }
+    description
 }
 
 /// What shells give to a program that an interrupt has ended.
@@ -102,4 +114,24 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         _ => cause.downcast_ref().map(registry::Error::exit_code),
     };
     error.chain().find_map(of_registry).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = std::path::Path::new("/nonexistent");
+        let error = registry::source::open(missing)
+            .map(drop)
+            .context("cannot push");
+        let description = describe(&error.unwrap_err());
+        assert_eq!(
+            description,
+            "cannot push: cannot open /nonexistent: No such file or directory (os error 2)"
+        );
+    }
 }

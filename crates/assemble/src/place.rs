@@ -100,14 +100,14 @@ impl Place {
         if looks_like_reference(argument) {
             return Ok(Place::Registry(argument.parse()?));
         }
-        let names = match known.is_empty() {
-            true => format!("{} has no images.toml", workspace.display()),
-            false => format!("images.toml describes {}", known.join(", ")),
-        };
+        if argument.starts_with(['.', '/']) {
+            bail!(
+                "{argument:?} is no image: there is no such file or directory\n  try: the path of a layout or archive"
+            );
+        }
         bail!(
-            "{argument:?} is no image: there is no such file or directory, and {names}\n  \
-             try: the path of a layout or archive, or a full reference such as registry.example/{}:v1",
-            argument.trim_start_matches(['.', '/'])
+            "{}, or a full reference such as registry.example/{argument}:v1",
+            no_image(argument, &known, workspace)
         );
     }
 
@@ -162,6 +162,18 @@ impl Place {
             _directory: Some(directory),
         })
     }
+}
+
+/// Says that an argument is neither a path nor one of the images that the workspace describes, and what to try.
+pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
+    let names = match known.is_empty() {
+        true => format!("{} has no images.toml", workspace.display()),
+        false => format!("images.toml describes {}", known.join(", ")),
+    };
+    format!(
+        "{argument:?} is no image: there is no such file or directory, and {names}\n  \
+         try: the path of a layout or archive"
+    )
 }
 
 /// A layout on this machine.

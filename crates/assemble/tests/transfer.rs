@@ -113,6 +113,28 @@ fn push_says_what_it_did_to_people_and_to_programs() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    need!("closed standard output", "docker-registry");
+    let registry = Registry::start();
+    let home = tempfile::tempdir().unwrap();
+    let layout = Layout::with_image(3, &[1000]);
+    let target = registry.reference("app:v1").to_string();
+    for more in [&[][..], &["--json"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
+            .args(["push", layout.path().to_str().unwrap(), "--to", &target])
+            .args(more)
+            .env("HOME", home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn every_failure_has_its_code_and_says_what_to_try() {
     need!("exit codes", "docker-registry");
     let registry = Registry::start();
@@ -130,7 +152,7 @@ fn every_failure_has_its_code_and_says_what_to_try() {
     let wrong = proxy
         .reference(&format!("app@sha256:{}", "0".repeat(64)))
         .to_string();
-    let cases: [(i32, &[&str], &str); 8] = [
+    let cases: [(i32, &[&str], &str); 10] = [
         (2, &["push", path, "--to", "UPPER/Case"], "UPPER"),
         (2, &["pull", "https://r.example/app", "out"], "https://"),
         (3, &["push", not_a_layout, "--to", &good], "oci-layout"),
@@ -143,6 +165,8 @@ fn every_failure_has_its_code_and_says_what_to_try() {
         ),
         (7, &["push", path, "--to", &closed], "HEAD http://"),
         (1, &["push", "./missing", "--to", &good], "missing"),
+        (1, &["push", "missing", "--to", &good], "has no images.toml"),
+        (3, &["push", ".", "--to", &good], "oci-layout"),
     ];
     for (code, arguments, part) in cases {
         let (_, error) = expect(code, home, arguments);
@@ -151,6 +175,10 @@ fn every_failure_has_its_code_and_says_what_to_try() {
             assert!(error.contains("\n  try: "), "{arguments:?}: {error}");
         }
     }
+    assert!(
+        !home.join("out").exists(),
+        "a failed pull leaves nothing behind"
+    );
     let answer = |status| Fault::Answer {
         status,
         headers: Vec::new(),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::runtime::Builder;
+
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::memory::Memory;
@@ -212,10 +214,20 @@ impl Client {
 /// When the operating system gives no thread or no event queue.
 pub fn run<F: Future>(future: F) -> F::Output {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build();
+    run_on(Builder::new_multi_thread().worker_threads(threads), future)
+}
+
+/// Like [`run`], on the caller's thread alone. It is ready a millisecond sooner, and enough for a future that mostly waits
+/// for a registry, as a push does.
+///
+/// # Panics
+/// When the operating system gives no event queue.
+pub fn run_on_this_thread<F: Future>(future: F) -> F::Output {
+    run_on(&mut Builder::new_current_thread(), future)
+}
+
+fn run_on<F: Future>(builder: &mut Builder, future: F) -> F::Output {
+    let runtime = builder.enable_all().build();
     let runtime = runtime.expect("threads and an event queue for network connections");
     let output = runtime.block_on(future);
     // What is left are idle connections; nobody has to wait for their end.

@@ -40,7 +40,7 @@ mod upload;
 mod wire;
 
 pub use artifact::Artifact;
-pub use client::{Client, Environment, Options, Timeouts, run};
+pub use client::{Client, Environment, Options, Timeouts, run, run_on_this_thread};
 pub use content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform, media_type};
 pub use credentials::Credentials;
 pub use digest::{Digest, Hasher};

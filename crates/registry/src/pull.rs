@@ -89,6 +89,7 @@ pub async fn pull(
         None => root,
     };
     let manifests = fetch_tree(&repository, &root).await?;
+    layout.create()?;
     let blobs: Vec<Descriptor> = Tree::blobs(&manifests)
         .into_iter()
         .filter(|blob| !blob.is_foreign())
@@ -433,7 +434,7 @@ struct Destination {
 }
 
 impl Destination {
-    /// Makes the directory, or accepts one that is empty or a layout.
+    /// Accepts a directory that is not there yet, is empty, or is a layout.
     fn open(path: &Path) -> Result<Destination, Error> {
         let is_layout = path.join("oci-layout").is_file();
         let is_begun = path.join("blobs").is_dir();
@@ -455,11 +456,15 @@ impl Destination {
                 });
             }
         }
-        let directory = blobs.join("sha256");
-        std::fs::create_dir_all(&directory).map_err(Error::io("create", directory))?;
         Ok(Destination {
             path: path.to_owned(),
         })
+    }
+
+    /// Makes the directory. Not before the image is known to exist: a wrong name leaves nothing behind.
+    fn create(&self) -> Result<(), Error> {
+        let directory = self.path.join("blobs/sha256");
+        std::fs::create_dir_all(&directory).map_err(Error::io("create", directory))
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {

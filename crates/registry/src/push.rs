@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::content::{Descriptor, Manifest};
@@ -24,6 +26,9 @@ use crate::wire::Counters;
 
 /// How many questions (HEAD requests) are asked at the same time.
 const QUESTIONS: usize = 8;
+/// How long all other requests wait for the upload of the largest new blob to be opened: a registry nearby is then
+/// busy with nothing else, and for one far away this is no time.
+const HEAD_START: Duration = Duration::from_millis(5);
 /// How many repositories are tried as the source of one blob's mount.
 const MAX_MOUNT_SOURCES: usize = 3;
 
@@ -163,6 +168,7 @@ pub async fn push(
         options,
         tree: &tree,
         known,
+        head_start: HeadStart::new(),
     };
     let mut report = push.run(tags).await?;
     let count = Count::of(repository.transport().counters());
@@ -236,6 +242,31 @@ struct Push<'a> {
     options: &'a Options,
     tree: &'a Tree,
     known: Known,
+    head_start: HeadStart,
+}
+
+/// Lets the requests for one blob go before all others: its upload is what a push waits for in the end.
+struct HeadStart {
+    is_over: watch::Sender<bool>,
+}
+
+impl HeadStart {
+    fn new() -> HeadStart {
+        HeadStart {
+            is_over: watch::Sender::new(false),
+        }
+    }
+
+    /// Lets the others go.
+    fn end(&self) {
+        self.is_over.send_replace(true);
+    }
+
+    /// Waits until the others may go, or long enough.
+    async fn wait(&self) {
+        let mut watcher = self.is_over.subscribe();
+        let _ = timeout(HEAD_START, watcher.wait_for(|is_over| *is_over)).await;
+    }
 }
 
 /// What the registry lacks.
@@ -279,7 +310,11 @@ impl<'a> Push<'a> {
         let image = Tree::blobs(&self.tree.manifests);
         let (missing, mut blobs) = if self.expects_change(&tags) {
             // Blobs are asked for, and sent, while the registry still says what its tags name.
-            let (missing, blobs) = try_join(self.find_missing(&tags), self.bring(image)).await?;
+            let missing = async {
+                self.head_start.wait().await;
+                self.find_missing(&tags).await
+            };
+            let (blobs, missing) = try_join(self.bring(image), missing).await?;
             (missing, blobs)
         } else {
             let missing = self.find_missing(&tags).await?;
@@ -454,9 +489,20 @@ impl<'a> Push<'a> {
                 bytes,
             });
         }
-        let senders = Semaphore::new(self.options.jobs.max(1));
-        let mut transfers = stream::iter(wanted)
-            .map(|blob| self.bring_one(blob, &senders))
+        if wanted
+            .first()
+            .is_none_or(|first| !self.is_new(&first.digest))
+        {
+            self.head_start.end();
+        }
+        let senders = &Semaphore::new(self.options.jobs.max(1));
+        let mut transfers = stream::iter(wanted.into_iter().enumerate())
+            .map(|(place, blob)| async move {
+                if place > 0 {
+                    self.head_start.wait().await;
+                }
+                self.bring_one(blob, senders).await
+            })
             .buffer_unordered(QUESTIONS.max(self.options.jobs))
             .try_filter_map(|transfer| async move { Ok(transfer) })
             .try_collect::<Vec<Transfer>>()
@@ -474,7 +520,8 @@ impl<'a> Push<'a> {
         let session = if self.is_new(&blob.digest) {
             // Most likely it is not there: an upload is opened while the registry looks.
             let ask = self.repository.has_blob(&blob.digest);
-            let (is_there, session) = try_join(ask, self.repository.begin_upload()).await?;
+            let (session, is_there) = try_join(self.repository.begin_upload(), ask).await?;
+            self.head_start.end();
             if is_there {
                 self.repository.cancel_upload(&session).await;
                 self.tell_existing(&blob);

@@ -5,6 +5,8 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::proxy::{Proxy, count, received};
 use common::{Home, Layout, Registry, check_whole, run};
@@ -147,6 +149,47 @@ fn what_this_machine_remembers_saves_waiting_and_is_never_believed() {
         assert!(report.unchanged && report.bytes_sent == 0, "{report:?}");
         assert_eq!(check_whole(&client, &target).await, Some(moved.digest));
     });
+}
+
+#[test]
+fn the_largest_new_blob_goes_before_all_else() {
+    need!("head start", "docker-registry");
+    const DELAY: Duration = Duration::from_millis(2);
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let arrivals: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
+    let log = arrivals.clone();
+    proxy.rule(move |head| {
+        let request = format!("{} {}", head.method(), head.path());
+        log.lock().unwrap().push((Instant::now(), request));
+        None
+    });
+    let client = Home::new().client();
+    let target = proxy.reference("team/app:v1");
+    let push = |layout: &Layout| {
+        run(push::push(&client, layout.source(), &target, &options())).unwrap();
+    };
+    push(&Layout::with_image(40, &[1000]));
+    proxy.delay(DELAY);
+    // A busy machine may use up the head start before the first request is out: once in five times will do.
+    let went_first = (41..46).any(|seed| {
+        let layout = Layout::with_image(seed, &[100_000]);
+        arrivals.lock().unwrap().clear();
+        push(&layout);
+        let arrivals = arrivals.lock().unwrap();
+        let is_about_layer = |request: &str| {
+            request.starts_with("POST ")
+                || request.rsplit_once('/').is_some_and(|(_, digest)| {
+                    let file = layout.blob_path(digest);
+                    std::fs::metadata(file).is_ok_and(|file| file.len() == 100_000)
+                })
+        };
+        arrivals[..2]
+            .iter()
+            .all(|(_, request)| is_about_layer(request))
+            && arrivals[2].0 - arrivals[0].0 >= DELAY
+    });
+    assert!(went_first, "{:?}", arrivals.lock().unwrap());
 }
 
 #[test]

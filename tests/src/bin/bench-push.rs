@@ -6,7 +6,7 @@
 //! manifest are new), *unchanged*. Every run gets a registry of its own; the tools take turns. Shown
 //! are medians, and of one more run through a relay the requests and the bytes that were sent. With a
 //! DISTANCE in milliseconds all runs go through the relay, and what is sent arrives that much later, in
-//! both directions: no registry that matters is on the same machine.
+//! both directions: no registry that matters is on the same machine. The registry stores in `TMPDIR`.
 //! Wanted on PATH: docker-registry, and of skopeo, crane and oras those that are to be compared;
 //! `ASSEMBLE` names the command line (`target/release/assemble`).
 

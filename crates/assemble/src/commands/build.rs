@@ -5,6 +5,7 @@ use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
 use crate::nix::{Nix, driven};
 use crate::place::physical;
+use crate::text;
 use anyhow::{Context, Result, bail};
 use description::Description;
 use drive::schedule::Order;
@@ -123,11 +124,10 @@ pub fn run(args: Args) -> Result<()> {
         crate::history::remember(&args.workspace, name, &place);
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&lines)?);
+        text::print_json(&lines)
     } else {
-        print(&lines);
+        text::print(&describe(&lines))
     }
-    Ok(())
 }
 
 /// Builds images by Nix with the machine's settings, and returns where each lies.
@@ -238,17 +238,19 @@ fn line(name: &str, path: &Path, layout: &Layout, image: &Image) -> Result<Line>
     })
 }
 
-fn print(lines: &[Line]) {
+/// A line an image.
+fn describe(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
-    for line in lines {
-        println!(
-            "{:width$}  {}  {}  {:>9}  {} layers  {}",
+    let describe = |line: &Line| {
+        format!(
+            "{:width$}  {}  {}  {:>9}  {} layers  {}\n",
             line.name,
             line.platform,
             line.digest,
             HumanBytes(line.size).to_string(),
             line.layers,
             line.path.display(),
-        );
-    }
+        )
+    };
+    lines.iter().map(describe).collect()
 }

@@ -17,6 +17,7 @@ use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
 use self::store::Store;
 use super::lock::parse_mirror;
+use crate::text;
 
 mod crates;
 pub mod debs;
@@ -239,13 +240,13 @@ fn warn_of(missing: &[Missing]) {
 
 fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     if args.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        text::print_json(report)?;
     } else {
         for (name, counts) in [("crates", &report.crates), ("packages", &report.packages)] {
-            println!(
-                "{name:<9} {:>5}  added {:>4}  present {:>4}",
+            text::print(&format!(
+                "{name:<9} {:>5}  added {:>4}  present {:>4}\n",
                 counts.total, counts.added, counts.present
-            );
+            ))?;
         }
     }
     warn_of(&report.missing);
@@ -259,11 +260,11 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         );
     }
     if !report.git.is_empty() && !args.json {
-        println!(
-            "git       {:>5}  {}",
+        text::print(&format!(
+            "git       {:>5}  {}\n",
             report.git.len(),
             report.git.join(", ")
-        );
+        ))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use registry::Reference;
 use registry::pull::Options;
 
 use crate::connection::{ConnectionArgs, bytes};
+use crate::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,17 +63,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let report =
         result.with_context(|| format!("cannot pull into {}", args.destination.display()))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
+        return text::print_json(&report);
     }
-    println!("{}@{}", reference.without_version(), report.digest);
-    println!(
-        "  received {} ({} blobs), {} were there; {} requests, {} retries",
+    text::print(&format!(
+        "{}@{}\n  received {} ({} blobs), {} were there; {} requests, {} retries\n",
+        reference.without_version(),
+        report.digest,
         bytes(report.bytes_received),
         report.fetched,
         report.existing,
         report.requests,
         report.retries
-    );
-    Ok(())
+    ))
 }

@@ -13,7 +13,7 @@ use signing::SecretKey;
 use crate::attach::{self, AttachArgs};
 use crate::commands::build::build_by_nix;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::place;
+use crate::{place, text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         mount_from: args.mount_from.clone(),
         dry_run: args.dry_run,
     };
-    let reports = registry::run(async {
+    let reports = registry::run_on_this_thread(async {
         let mut reports = Vec::new();
         // One after the other: what the first sent the second can mount.
         for job in &jobs {
@@ -110,17 +110,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             display.end();
             let report = result.with_context(context)?;
             if !args.json {
-                print!("{}", describe(&report, begin));
+                text::print(&describe(&report, begin))?;
             }
             reports.push(report);
         }
         Ok::<_, anyhow::Error>(reports)
     })?;
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&serde_json::json!({ "images": reports }))?
-        );
+        text::print_json(&serde_json::json!({ "images": reports }))?;
     }
     Ok(())
 }
@@ -184,12 +181,27 @@ impl Destination {
 
 /// Images by their paths as they are; images by their names are built.
 fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
-    let (paths, mut names): (Vec<&String>, Vec<&String>) =
-        args.images.iter().partition(|image| is_path(image));
-    let all;
+    let workspace = Path::new(".");
+    let described = place::described(workspace)?;
+    let (paths, mut names): (Vec<&String>, Vec<&String>) = args
+        .images
+        .iter()
+        .partition(|image| is_path(image, &described));
+    // A flake may keep its description elsewhere, and may be above: then Nix knows the names.
+    let may_know = described.is_empty() && is_in_flake()?;
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !may_know && !described.contains(name))
+    {
+        bail!(place::no_image(unknown, &described, workspace));
+    }
     if args.images.is_empty() {
-        all = described_images()?;
-        names = all.iter().collect();
+        names = described.iter().collect();
+    }
+    if paths.is_empty() && names.is_empty() {
+        bail!(
+            "no images.toml here describes an image\n  try: name a layout or archive by its path"
+        );
     }
     let mut jobs = Vec::new();
     for path in paths {
@@ -217,24 +229,22 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
     Ok(jobs)
 }
 
-/// A directory counts only if it is a layout: it may just bear an image's name.
-fn is_path(image: &str) -> bool {
+/// A directory that bears an image's name counts only if it is a layout.
+fn is_path(image: &str, described: &[String]) -> bool {
     let path = Path::new(image);
     image.contains('/')
         || image.ends_with(".tar")
         || path.is_file()
         || path.join("oci-layout").is_file()
+        || path.is_dir() && !described.iter().any(|name| name == image)
 }
 
-/// The images that the workspace describes.
-fn described_images() -> anyhow::Result<Vec<String>> {
-    let images = place::described(Path::new("."))?;
-    if images.is_empty() {
-        bail!(
-            "no images.toml here describes an image\n  try: name a layout or archive by its path"
-        );
-    }
-    Ok(images)
+/// Whether this directory or one above it has a flake.
+fn is_in_flake() -> anyhow::Result<bool> {
+    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    Ok(here
+        .ancestors()
+        .any(|directory| directory.join("flake.nix").is_file()))
 }
 
 /// Builds images through Nix and gives the paths of their layouts, in the same order.
