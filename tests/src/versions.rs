@@ -4,8 +4,9 @@
 //! Nix of another release evaluates a clean clone, takes from the cache what it needs, and builds
 //! a part of it again in its own sandbox: every layer and image, what evaluation imports, the
 //! bootstrap, and a few units of each kind. What it has built once is written down beside it and not built again.
+//! Then the driver has it build one image that was deleted.
 
-use crate::checkout::{Checkout, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
 use crate::release::{Release, cache};
 use crate::trial::failed;
@@ -84,7 +85,11 @@ fn same_digests(suite: &str, release: &Release) -> Result<()> {
     let other = Other {
         release,
         settings: settings(&handed),
-        directories: vec![checkout.path().to_owned(), handed.directory.clone()],
+        directories: vec![
+            checkout.path().to_owned(),
+            handed.directory.clone(),
+            PathBuf::from(assemble()).with_file_name(""),
+        ],
     };
     let (version, _) = other.run(&["nix", "--version"])?;
 
@@ -107,6 +112,7 @@ fn same_digests(suite: &str, release: &Release) -> Result<()> {
         "{suite}: the images have other manifests: {digests:?}"
     );
     ensure!(differing.is_empty(), "{suite}: these differ: {differing:?}");
+    other.drive(checkout.path(), "gateway", &machine.images["gateway-image"])?;
     println!(
         "{}: {} units, {} images and {} imports are the same derivations ({evaluated} s); \
          {} built again are the same bytes ({} of them now, {rebuilt} s)",
@@ -241,6 +247,28 @@ impl Other<'_> {
             &nix::in_flake(directory, expression),
         ])?;
         serde_json::from_str(&text).context("nix eval printed something else than expected")
+    }
+
+    /// Deletes an image and has `assemble build` build it: the driver speaks to this Nix too.
+    fn drive(&self, checkout: &Path, name: &str, image: &Derivation) -> Result<()> {
+        let script = format!(
+            "set -eu; cd $(mktemp -d); cp -r {checkout}/. .; \
+             nix-store --delete --ignore-liveness $(nix-store --query --referrers-closure {image}) >&2; \
+             NIX_CONFIG='{settings}' exec {assemble} build {name} --json --events -",
+            checkout = checkout.display(),
+            image = image.output,
+            settings = nix::SETTINGS,
+            assemble = assemble(),
+        );
+        let (printed, said) = self.run(&["sh", "-c", &script])?;
+        let images: serde_json::Value = serde_json::from_str(&printed)?;
+        ensure!(
+            images[0]["path"] == image.output,
+            "another image: {printed}"
+        );
+        let finished = format!("\"event\":\"finished\",\"name\":\"{name}-image\"");
+        ensure!(said.contains(&finished), "it was not built:\n{said}");
+        Ok(())
     }
 
     /// Builds derivations again whose outputs are known, and gives the outputs whose content is
