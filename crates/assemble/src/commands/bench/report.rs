@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::HumanBytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observe::Seen;
 use super::scenario::Scenario;
@@ -17,7 +17,7 @@ use crate::engine::Engine;
 mod picture;
 
 /// What came of one scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "lowercase")]
 pub enum Verdict {
     /// What was built is what should be.
@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 /// One scenario with one engine.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// What built.
@@ -47,18 +47,59 @@ pub struct Row {
     pub seen: Option<Seen>,
 }
 
-/// All rows.
-#[derive(Default, Serialize)]
+/// All rows, of one machine.
+#[derive(Serialize, Deserialize)]
 pub struct Report {
+    /// How many things the machine does at once.
+    cores: usize,
     rows: Vec<Row>,
 }
+
+impl Default for Report {
+    fn default() -> Report {
+        Report {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// What can be added to.
+const JSON: &str = "bench.json";
 
 /// More packages than that are counted, not named.
 const NAMED: usize = 4;
 
 impl Report {
-    /// Adds a row.
+    /// What an earlier run has written to a directory; nothing where none has.
+    ///
+    /// # Errors
+    /// When it can't be read, or comes from another machine.
+    pub fn read(directory: &Path) -> Result<Report> {
+        let path = directory.join(JSON);
+        let empty = Report::default();
+        if !path.exists() {
+            return Ok(empty);
+        }
+        let text = fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let report: Report = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no result of this version", path.display()))?;
+        if report.cores != empty.cores {
+            bail!(
+                "{} was measured on {} cores, and here are {}: times would not compare",
+                path.display(),
+                report.cores,
+                empty.cores
+            );
+        }
+        Ok(report)
+    }
+
+    /// Adds a row, in place of that of the same scenario and engine.
     pub fn add(&mut self, row: Row) {
+        let is_same = |other: &Row| (other.scenario, other.engine) == (row.scenario, row.engine);
+        self.rows.retain(|other| !is_same(other));
         self.rows.push(row);
         self.rows.sort_by_key(|row| (row.scenario, row.engine));
     }
@@ -80,8 +121,8 @@ impl Report {
         for (name, text) in [
             ("bench.tsv", self.tsv()),
             ("bench.md", self.markdown()),
-            ("bench.json", json),
-            ("bench.svg", picture::draw(&self.rows)),
+            (JSON, json),
+            ("bench.svg", picture::draw(&self.rows, self.cores)),
         ] {
             let path = directory.join(name);
             let write = || -> std::io::Result<()> {
