@@ -27,11 +27,18 @@ fn entries(image: &Image) -> impl Iterator<Item = &Entry> {
     })
 }
 
+/// The directories that are not 0755 where nobody declares them and something lies below: as in `crates/image`, `layer/tree.rs`.
+const SPECIAL_DIRECTORIES: [(&str, &str); 3] =
+    [("/root", "0700"), ("/tmp", "1777"), ("/var/tmp", "1777")];
+
 /// Directories, links and charts, which no instruction of a Dockerfile makes, by the directory that they are in. Each of those is
 /// copied for itself: of one tree, the directories on the way would take the place of those that the image has, with other modes.
-fn staged(image: &Image) -> BTreeMap<&str, Vec<&Entry>> {
-    let mut staged: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries(image) {
+fn staged(image: &Image) -> BTreeMap<String, Vec<Entry>> {
+    let mut staged: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in special_directories(image)
+        .into_iter()
+        .chain(entries(image).cloned())
+    {
         let directory = match &entry.content {
             Content::Chart { .. } if entry.path.ends_with('/') => entry.path.trim_end_matches('/'),
             Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
@@ -39,9 +46,30 @@ fn staged(image: &Image) -> BTreeMap<&str, Vec<&Entry>> {
             }
             _ => continue,
         };
+        let directory = directory.to_owned();
         staged.entry(directory).or_default().push(entry);
     }
     staged
+}
+
+/// Those of them that an image implies.
+fn special_directories(image: &Image) -> Vec<Entry> {
+    let is_implied = |directory: &str| {
+        let mut below = entries(image).filter_map(|entry| entry.path.strip_prefix(directory));
+        let is_declared = entries(image).any(|entry| entry.path == directory);
+        !is_declared && below.any(|rest| rest.starts_with('/'))
+    };
+    let implied = SPECIAL_DIRECTORIES
+        .iter()
+        .filter(|(directory, _)| is_implied(directory));
+    let entry = |(path, mode): &(&str, &str)| Entry {
+        path: (*path).to_owned(),
+        content: Content::Directory,
+        mode: Some((*mode).to_owned()),
+        uid: 0,
+        gid: 0,
+    };
+    implied.map(entry).collect()
 }
 
 /// Where the things of one directory are put together.
