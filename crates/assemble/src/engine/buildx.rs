@@ -205,11 +205,10 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
 /// # Errors
 /// Then, and when it does not answer.
 pub fn check_fresh(engine: &str) -> Result<()> {
-    let output = Command::new("docker")
-        .args(["buildx", "du"])
-        .env("DOCKER_HOST", engine)
-        .output()
-        .context("cannot start docker")?;
+    let mut command = Command::new("docker");
+    use_engine(&mut command, engine);
+    let output = command.args(["buildx", "du"]).output();
+    let output = output.context("cannot start docker")?;
     if !output.status.success() {
         let said = last_line(&output.stderr);
         bail!("the engine {engine} does not answer: {said}");
@@ -220,6 +219,14 @@ pub fn check_fresh(engine: &str) -> Result<()> {
         Some("0B") | None => Ok(()),
         Some(size) => bail!("the engine {engine} is not fresh: its build cache has {size}"),
     }
+}
+
+/// Makes a command talk to an engine, whatever the environment names besides.
+fn use_engine(command: &mut Command, engine: &str) {
+    command
+        .env("DOCKER_HOST", engine)
+        .env_remove("DOCKER_CONTEXT")
+        .env_remove("BUILDX_BUILDER");
 }
 
 /// How bake is called.
@@ -240,7 +247,8 @@ impl Bake<'_> {
             Output::Shown | Output::Read => return,
             Output::Write(directory) => directory,
             Output::Fresh { cache, engine } => {
-                command.arg("--set=*.cache-to=").env("DOCKER_HOST", engine);
+                command.arg("--set=*.cache-to=");
+                use_engine(command, engine);
                 cache
             }
         };
