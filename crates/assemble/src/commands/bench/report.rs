@@ -120,7 +120,7 @@ impl Report {
         let json = serde_json::to_string_pretty(self)? + "\n";
         for (name, text) in [
             ("bench.tsv", self.tsv()),
-            ("bench.md", self.markdown()),
+            ("bench.md", self.page()),
             (JSON, json),
             ("bench.svg", picture::draw(&self.rows, self.cores)),
         ] {
@@ -174,6 +174,18 @@ impl Report {
             text.push('\n');
         }
         text
+    }
+
+    /// The picture and the table, as a page.
+    fn page(&self) -> String {
+        format!(
+            "# What is built again after a change\n\n\
+             ![Time to build all images after a change](bench.svg)\n\n\
+             Written by `assemble bench`, on a machine with {} cores. Bytes are those of blobs that no image had before; of a fresh runner, \
+             what came from the cache.\n\n{}",
+            self.cores,
+            self.markdown()
+        )
     }
 
     /// A table.
