@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -126,7 +127,9 @@ impl Report {
         ] {
             let path = directory.join(name);
             let write = || -> std::io::Result<()> {
-                let mut file = tempfile::NamedTempFile::new_in(directory)?;
+                let mut file = tempfile::Builder::new()
+                    .permissions(fs::Permissions::from_mode(0o644))
+                    .tempfile_in(directory)?;
                 file.write_all(text.as_bytes())?;
                 file.as_file().sync_all()?;
                 file.persist(&path)?;

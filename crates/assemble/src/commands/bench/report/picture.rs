@@ -23,11 +23,12 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-seri
 .ground { fill: #ffffff; stroke: #d1d9e0 } .band { fill: #f6f8fa }
 .title { font-size: 17px; font-weight: 600 }
 .small { font-size: 11.5px; fill: #59636e }
+.value { font-size: 11.5px; fill: #59636e; stroke: #ffffff; stroke-width: 3px; paint-order: stroke }
 .grid { stroke: #d1d9e0 }
 .nix { fill: #0969da } .buildx { fill: #d4700b } .cargo { fill: #8c959f }
 .fail { font-size: 11.5px; fill: #cf222e; font-weight: 600 }
 @media (prefers-color-scheme: dark) {
-text { fill: #f0f6fc } .small { fill: #9198a1 } .grid { stroke: #3d444d }
+text { fill: #f0f6fc } .small { fill: #9198a1 } .value { fill: #9198a1; stroke: #0d1117 } .grid { stroke: #3d444d }
 .ground { fill: #0d1117; stroke: #3d444d } .band { fill: #151b23 }
 .nix { fill: #4493f8 } .buildx { fill: #f0883e } .cargo { fill: #768390 } .fail { fill: #ff7b72 }
 }";
@@ -148,7 +149,7 @@ fn bar(row: &Row, y: f64, scale: &Scale) -> String {
     let length = scale.length(seen.wall.as_secs_f64());
     let (class, failed) = match row.verdict {
         Verdict::Fail(_) => ("fail", ", FAIL"),
-        _ => ("small", ""),
+        _ => ("value", ""),
     };
     let units = match seen.units {
         0 => "nothing".to_owned(),
