@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -125,17 +123,7 @@ impl Report {
             (JSON, json),
             ("bench.svg", picture::draw(&self.rows, self.cores)),
         ] {
-            let path = directory.join(name);
-            let write = || -> std::io::Result<()> {
-                let mut file = tempfile::Builder::new()
-                    .permissions(fs::Permissions::from_mode(0o644))
-                    .tempfile_in(directory)?;
-                file.write_all(text.as_bytes())?;
-                file.as_file().sync_all()?;
-                file.persist(&path)?;
-                Ok(())
-            };
-            write().with_context(|| format!("cannot write {}", path.display()))?;
+            crate::commands::report::write(&directory.join(name), &text)?;
         }
         Ok(())
     }
