@@ -26,6 +26,9 @@ struct Transfer {
 
 #[derive(Deserialize)]
 struct Log {
+    /// The step that wrote it. What several write at once comes in pieces, which end anywhere.
+    #[serde(default)]
+    vertex: String,
     /// In base 64.
     data: String,
 }
@@ -42,6 +45,7 @@ pub struct Said {
 /// Reads the output of buildx. What is no status is the text of an error.
 pub fn read(output: &[u8]) -> Said {
     let mut said = Said::default();
+    let mut steps: BTreeMap<String, String> = BTreeMap::new();
     for line in String::from_utf8_lossy(output).lines() {
         let Ok(status) = serde_json::from_str::<Status>(line) else {
             said.log.push_str(line);
@@ -50,7 +54,8 @@ pub fn read(output: &[u8]) -> Said {
         };
         for piece in status.logs {
             let bytes = STANDARD.decode(piece.data).unwrap_or_default();
-            said.log.push_str(&String::from_utf8_lossy(&bytes));
+            let log = steps.entry(piece.vertex).or_default();
+            log.push_str(&String::from_utf8_lossy(&bytes));
         }
         let blobs = status.statuses.into_iter();
         for blob in blobs.filter(|status| status.id.starts_with("sha256:")) {
@@ -58,6 +63,9 @@ pub fn read(output: &[u8]) -> Said {
             *bytes = blob.current.max(*bytes);
         }
     }
+    let mut log: String = steps.into_values().map(|log| log + "\n").collect();
+    log.push_str(&said.log);
+    said.log = log;
     said
 }
 
@@ -100,19 +108,18 @@ mod tests {
 
     #[test]
     fn names_come_from_logs() {
-        let line = |text: &str| {
-            format!(
-                "{{\"logs\":[{{\"data\":\"{}\"}}]}}\n",
-                STANDARD.encode(text)
-            )
+        let line = |step: &str, text: &str| {
+            let data = STANDARD.encode(text);
+            format!("{{\"logs\":[{{\"vertex\":\"{step}\",\"data\":\"{data}\"}}]}}\n")
         };
         let output = format!(
-            "{}{}ERROR: it failed\n",
-            line("   Compiling serde v1.0.1\n   Comp"),
-            line("iling gateway v0.1.0 (/workspace)\n")
-        );
+            "{}{}{}ERROR: it failed\n",
+            line("a", "   Compiling serde v1.0.1\n   Comp"),
+            line("b", "   Compiling "),
+            line("a", "iling gateway v0.1.0 (/workspace)\n")
+        ) + &line("b", "supervisor v0.1.0\n");
         let said = read(output.as_bytes());
-        assert_eq!(said.compiled(), ["serde", "gateway"]);
+        assert_eq!(said.compiled(), ["serde", "gateway", "supervisor"]);
         assert!(said.log.ends_with("ERROR: it failed\n"), "{}", said.log);
     }
 }
