@@ -250,10 +250,10 @@ target "supervisor" {
 
 target "gateway-archive" {
   inherits = ["gateway"]
-  output   = ["type=oci,dest=${BUNDLE}/gateway.tar,rewrite-timestamp=true"]
+  output   = ["type=oci,dest=${BUNDLE}/gateway.tar,compression=gzip,compression-level=6,force-compression=true,rewrite-timestamp=true"]
 }
 
 target "supervisor-archive" {
   inherits = ["supervisor"]
-  output   = ["type=oci,dest=${BUNDLE}/supervisor.tar,rewrite-timestamp=true"]
+  output   = ["type=oci,dest=${BUNDLE}/supervisor.tar,compression=gzip,compression-level=6,force-compression=true,rewrite-timestamp=true"]
 }

@@ -1,12 +1,13 @@
-# A container engine for the time of the tests. Sourced by tests/run.
-#   start_engine   sets DOCKER_HOST, and ENGINE_NETWORK to the network namespace that a registry must be in for the engine
-#                  to reach it; fails, and says why, where none can run
-#   stop_engine    ends what start_engine has started
+# Container engines for the time of the tests. Sourced by tests/run.
+#   start_engine         sets DOCKER_HOST, and ENGINE_NETWORK to the network namespace that a registry must be in for the engine
+#                        to reach it; fails, and says why, where none can run
+#   start_fresh_engine   sets FRESH_ENGINE to one more, which has built nothing
+#   stop_engines         ends what was started
 
 # The suite whose engine and buildx have what the Docker way needs: named contexts, `--check`, OCI output.
 ENGINE_SUITE=forky
-engine_directory=
-engine_process=
+engine_directories=()
+engine_processes=()
 
 # An engine that runs already is somebody's: it is used as it is, and left as it was.
 start_engine() {
@@ -15,7 +16,14 @@ start_engine() {
         echo "tests: no engine: none answers, and only root can start one" >&2
         return 1
     fi
-    install_engine && run_engine
+    install_engine && run_engine || return 1
+    export DOCKER_HOST=$engine_host ENGINE_NETWORK=/proc/${engine_processes[-1]}/ns/net
+}
+
+# What a test is the first to use, and the only one.
+start_fresh_engine() {
+    [ "$(id -u)" -eq 0 ] && install_engine && run_engine || return 1
+    export FRESH_ENGINE=$engine_host
 }
 
 has_engine() {
@@ -57,35 +65,35 @@ SOURCES
 }
 
 # Everything of it lies in one directory and lives in namespaces of its own: processes, mounts, network. So it meets no other
-# engine, bridge or firewall, and ends as a whole, even where the tests are killed.
+# engine, bridge or firewall, and ends as a whole, even where the tests are killed. Sets engine_host.
 run_engine() {
-    engine_directory=$(mktemp -d)
-    local at=$engine_directory
+    local at
+    at=$(mktemp -d)
+    engine_host=unix://$at/socket
     echo '{"features": {"containerd-snapshotter": true}}' >"$at/daemon.json"
     setpriv --pdeathsig KILL unshare --fork --kill-child --pid --mount-proc --net --mount --propagation slave \
         sh -c 'mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && ip link set lo up && exec "$@"' sh \
         dockerd --config-file "$at/daemon.json" --data-root "$at/data" --exec-root "$at/exec" --pidfile "$at/pid" \
         --host "unix://$at/socket" >"$at/log" 2>&1 &
-    engine_process=$!
-    local attempt
+    local process=$! attempt
+    engine_directories+=("$at")
+    engine_processes+=("$process")
     for attempt in $(seq 150); do
-        if DOCKER_HOST=unix://$at/socket docker info >/dev/null 2>&1; then
-            export DOCKER_HOST=unix://$at/socket ENGINE_NETWORK=/proc/$engine_process/ns/net
-            return 0
-        fi
-        kill -0 "$engine_process" 2>/dev/null || break
+        DOCKER_HOST=$engine_host docker info >/dev/null 2>&1 && return 0
+        kill -0 "$process" 2>/dev/null || break
         sleep 0.2
     done
     echo "tests: no engine: dockerd does not start here: $(grep -v level=info "$at/log" | tail -n 1)" >&2
-    stop_engine
     return 1
 }
 
-stop_engine() {
-    [ -n "$engine_directory" ] || return 0
-    kill -KILL "$engine_process" 2>/dev/null
-    wait "$engine_process" 2>/dev/null
+stop_engines() {
+    [ ${#engine_directories[@]} -gt 0 ] || return 0
+    kill -KILL "${engine_processes[@]}" 2>/dev/null
+    wait "${engine_processes[@]}" 2>/dev/null
     # The namespaces' mounts are gone a moment after the last process.
-    rm -rf --one-file-system "$engine_directory" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$engine_directory"; }
-    engine_directory=
+    rm -rf --one-file-system "${engine_directories[@]}" 2>/dev/null \
+        || { sleep 1; rm -rf --one-file-system "${engine_directories[@]}"; }
+    engine_directories=()
+    engine_processes=()
 }

@@ -26,6 +26,12 @@ pub fn trials() -> Vec<Trial> {
         };
         eprintln!("SKIPPED: ways::both_ways_give_the_same_programs: {lack}");
     }
+    let fresh = fresh_engine();
+    if fresh.is_none() {
+        eprintln!(
+            "SKIPPED: ways::a_fresh_runner_with_a_cache_compiles_nothing: FRESH_ENGINE names no engine"
+        );
+    }
     vec![
         trial(
             "ways::both_ways_give_the_same_programs".to_owned(),
@@ -36,7 +42,17 @@ pub fn trials() -> Vec<Trial> {
             "ways::cargo_builds_what_the_bench_expects".to_owned(),
             bench_of_cargo,
         ),
+        trial(
+            "ways::a_fresh_runner_with_a_cache_compiles_nothing".to_owned(),
+            fresh_runner,
+        )
+        .with_ignored_flag(!can_build || fresh.is_none()),
     ]
+}
+
+/// An engine that has built nothing, which tests/run starts.
+fn fresh_engine() -> Option<String> {
+    std::env::var("FRESH_ENGINE").ok()
 }
 
 /// The workspace that the tests of the Dockerfile build, as a repository with a flake.
@@ -69,6 +85,12 @@ fn run(workspace: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("assemble {} failed", arguments.join(" ")))
 }
 
+/// What the Docker way begins with, as tests/run has made it.
+fn layout(name: &str) -> Result<String> {
+    let path = repository().join(".crateyard/layouts").join(name);
+    Ok(format!("oci-layout://{}", path.canonicalize()?.display()))
+}
+
 /// With the same toolchain, base and flags the programs have the same bytes, through Nix and through buildx.
 fn same_programs() -> Result<()> {
     let workspace = workspace()?;
@@ -80,10 +102,6 @@ fn same_programs() -> Result<()> {
         .stdout_null()
         .stderr_null()
         .run()?;
-    let layout = |name: &str| -> Result<String> {
-        let path = repository().join(".crateyard/layouts").join(name);
-        Ok(format!("oci-layout://{}", path.canonicalize()?.display()))
-    };
     let said = duct::cmd!(assemble(), "compare", "--json")
         .dir(root)
         .env("VENDOR", &vendor)
@@ -102,13 +120,14 @@ fn same_programs() -> Result<()> {
             "{name}: {programs:?} in {}",
             image["sections"]
         );
-        // What an engine says of an image that stands on nothing.
+        // What an engine says of an image that stands on nothing, and of one with a command.
         let config = image["difference"]["config"]
             .as_array()
             .context("no configuration")?;
         let other = config
             .iter()
-            .filter(|change| change["name"] != "config.WorkingDir");
+            .filter(|change| change["name"] != "config.WorkingDir")
+            .filter(|change| change["name"] != "config.ArgsEscaped");
         ensure!(other.count() == 0, "{name}: {config:?}");
         let files = image["difference"]["files"]
             .as_array()
@@ -126,31 +145,79 @@ fn same_programs() -> Result<()> {
 /// The bench itself: scenarios, edits, verdicts, and what it writes.
 fn bench_of_cargo() -> Result<()> {
     let workspace = workspace()?;
-    let out = workspace.path().join(".crateyard/bench");
-    let out_name = out.to_string_lossy();
     let scenarios = "cold,nothing,first-service,shared-code,file,tag,variant,workspace-version";
-    run(
-        workspace.path(),
+    let rows = bench(
+        &workspace,
+        &["--engines", "cargo", "--scenarios", scenarios],
+    )?;
+    ensure!(rows.len() == 8, "{} rows", rows.len());
+    let compiled = &rows[2]["seen"]["packages"];
+    ensure!(*compiled == serde_json::json!(["gateway"]), "{compiled}");
+    // Another run adds to what is there, and takes the place of what is the same.
+    let rows = bench(
+        &workspace,
         &[
-            "bench",
             "--engines",
             "cargo",
             "--scenarios",
-            scenarios,
-            "--out",
-            &out_name,
+            "nothing,unrelated-file",
+            "--add",
         ],
     )?;
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(out.join("bench.json"))?)?;
-    let rows = report["rows"].as_array().context("no rows")?;
-    ensure!(rows.len() == 8, "{} rows", rows.len());
-    for row in rows {
-        ensure!(row["verdict"] == "pass", "{row}");
+    ensure!(rows.len() == 9, "{} rows", rows.len());
+    Ok(())
+}
+
+/// What others have built is taken from their cache, by Nix and by an engine, and nothing else comes over the line.
+fn fresh_runner() -> Result<()> {
+    let workspace = workspace()?;
+    let engine = fresh_engine().context("FRESH_ENGINE is not set")?;
+    let scenarios = "second-service,fresh-runner";
+    let rows = bench(
+        &workspace,
+        &[
+            "--engines",
+            "nix,buildx",
+            "--scenarios",
+            scenarios,
+            "--fresh-engine",
+            &engine,
+        ],
+    )?;
+    ensure!(rows.len() == 4, "{} rows", rows.len());
+    // The programs, and the packages below them: not the toolchain of 268 MiB, nor what was compiled on the way.
+    const MOST: u64 = 32 << 20;
+    for row in &rows[2..] {
+        let bytes = row["seen"]["bytes"].as_u64().context("no bytes")?;
+        ensure!(
+            row["scenario"] == "fresh-runner" && (1..MOST).contains(&bytes),
+            "{row}"
+        );
     }
-    let compiled = &rows[2]["seen"]["packages"];
-    ensure!(*compiled == serde_json::json!(["gateway"]), "{compiled}");
+    Ok(())
+}
+
+/// Runs it, and returns the rows, all of which must have passed.
+fn bench(workspace: &TempDir, arguments: &[&str]) -> Result<Vec<Value>> {
+    let out = workspace.path().join(".crateyard/bench");
+    duct::cmd(
+        assemble(),
+        ["bench", "--out", &out.to_string_lossy()]
+            .iter()
+            .chain(arguments),
+    )
+    .dir(workspace.path())
+    .env_remove("CARGO_TARGET_DIR")
+    .env("TOOLCHAIN", layout("builder-image").unwrap_or_default())
+    .env("BASE", layout("base-image").unwrap_or_default())
+    .stdout_null()
+    .run()?;
     for name in ["bench.tsv", "bench.md", "bench.svg"] {
         ensure!(out.join(name).is_file(), "{name} is missing");
     }
-    Ok(())
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(out.join("bench.json"))?)?;
+    let rows = report["rows"].as_array().context("no rows")?;
+    let failed = rows.iter().find(|row| row["verdict"] != "pass");
+    ensure!(failed.is_none(), "{failed:?}");
+    Ok(rows.clone())
 }

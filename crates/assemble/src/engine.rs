@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use description::dockerfile::{Resolved, resolve};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub mod buildx;
 pub mod cargo;
@@ -16,7 +16,18 @@ mod parents;
 
 /// What builds.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    ValueEnum,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -58,6 +69,8 @@ pub struct Built {
     pub paths: Vec<PathBuf>,
     /// The package of each unit that was compiled, where the engine says it.
     pub compiled: Vec<String>,
+    /// Bytes of blobs that came from caches, layouts and registries, where the engine says it.
+    pub fetched: u64,
 }
 
 /// Builds images without Nix.

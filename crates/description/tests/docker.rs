@@ -434,6 +434,23 @@ fn an_image_is_what_the_description_says() {
     assert!(accounts.contains("app:x:10001:10001:"), "{accounts}");
 }
 
+/// A program where the engine is: the tests' own engine has a network of its own, and tells which.
+fn where_the_engine_is(program: &str) -> Command {
+    let Ok(network) = std::env::var("ENGINE_NETWORK") else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={network}")).arg(program);
+    command
+}
+
+fn free_port() -> Result<u16, String> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| format!("there is no free port: {error}"))
+}
+
 /// A registry that the engine reaches; ended when it is dropped.
 struct Registry {
     process: Child,
@@ -445,11 +462,7 @@ impl Registry {
     /// A registry where the engine is: the tests' own engine has a network of its own, and tells which.
     fn start() -> Result<Registry, String> {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .map_err(|error| format!("there is no free port: {error}"))?
-            .port();
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("127.0.0.1:{}", free_port()?);
         let config = directory.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\n\
@@ -457,17 +470,7 @@ impl Registry {
             directory.path().display()
         );
         fs::write(&config, text).unwrap();
-        let mut command = match std::env::var("ENGINE_NETWORK") {
-            Ok(network) => {
-                let mut command = Command::new("nsenter");
-                command
-                    .arg(format!("--net={network}"))
-                    .arg("docker-registry");
-                command
-            }
-            Err(_) => Command::new("docker-registry"),
-        };
-        let process = command
+        let process = where_the_engine_is("docker-registry")
             .arg("serve")
             .arg(config)
             .stdout(Stdio::null())
@@ -580,47 +583,201 @@ fn every_target_passes_the_engines_own_checks() {
             outcome.log
         );
     }
+}
+
+/// What bake would do, with these variables.
+fn bake_plan(build: &Build, variables: &[(&str, &str)]) -> serde_json::Value {
     // An exporter wants the directory of its archives to be there.
     fs::create_dir_all(build.path().join(".crateyard/bundle")).unwrap();
     let output = Command::new("docker")
-        .args([
-            "buildx",
-            "bake",
-            "--print",
-            "default",
-            "outputs",
-            "archives",
-            "builder",
-            "dependencies",
-        ])
-        .envs([
-            ("CACHE", "registry"),
-            ("CACHE_AT", "registry.example.org/cache"),
-            ("CACHE_SCOPE", "pr-7"),
-        ])
-        .env("RECIPE", "0123")
+        .args(["buildx", "bake", "--print"])
+        .args(["default", "outputs", "archives", "builder", "dependencies"])
+        .envs(variables.iter().copied())
         .current_dir(build.path())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text_of(&output));
-    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let gateway = &plan["target"]["gateway"];
-    assert_eq!(gateway["tags"], serde_json::json!(["gateway:0.1.0"]));
-    let scope = |owner: &str, target: &str| {
-        format!("registry.example.org/cache:{owner}-{target}-linux-amd64-0123")
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn caches_are_for_an_owner_a_target_a_platform_and_a_recipe() {
+    let test = "caches_are_for_an_owner_a_target_a_platform_and_a_recipe";
+    let Some(build) = build_or_skip(test) else {
+        return;
     };
-    assert_eq!(gateway["cache-to"][0]["ref"], scope("pr-7", "gateway"));
-    let read: Vec<&str> = gateway["cache-from"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|from| from["ref"].as_str())
-        .collect();
-    let wanted = [
-        scope("pr-7", "gateway"),
-        scope("main", "gateway"),
-        scope("pr-7", "dependencies"),
-        scope("main", "dependencies"),
-    ];
-    assert_eq!(read, wanted);
+    let scope = |owner: &str, target: &str| format!("{owner}-{target}-linux-amd64-0123");
+    for (kind, field, before) in [
+        ("registry", "ref", "registry.example.org/cache:"),
+        ("gha", "scope", ""),
+    ] {
+        let plan = bake_plan(
+            &build,
+            &[
+                ("CACHE", kind),
+                ("CACHE_AT", "registry.example.org/cache"),
+                ("CACHE_SCOPE", "pr-7"),
+                ("RECIPE", "0123"),
+            ],
+        );
+        let gateway = &plan["target"]["gateway"];
+        assert_eq!(gateway["tags"], serde_json::json!(["gateway:0.1.0"]));
+        let named = |direction: &str| -> Vec<(String, String)> {
+            let caches = gateway[direction].as_array().unwrap().iter();
+            let text = |cache: &serde_json::Value, field: &str| {
+                cache[field].as_str().unwrap_or_default().to_owned()
+            };
+            caches
+                .map(|cache| (text(cache, "type"), text(cache, field)))
+                .collect()
+        };
+        let wanted = |owner: &str, target: &str| {
+            (kind.to_owned(), format!("{before}{}", scope(owner, target)))
+        };
+        assert_eq!(named("cache-to"), [wanted("pr-7", "gateway")]);
+        assert_eq!(gateway["cache-to"][0]["mode"], "max");
+        let read = [
+            wanted("pr-7", "gateway"),
+            wanted("main", "gateway"),
+            wanted("pr-7", "dependencies"),
+            wanted("main", "dependencies"),
+        ];
+        assert_eq!(named("cache-from"), read);
+    }
+}
+
+#[test]
+fn codegen_units_reach_dependencies_and_members() {
+    let Some(build) = build_or_skip("codegen_units_reach_dependencies_and_members") else {
+        return;
+    };
+    build.append(".cargo/config.toml", "\n[term]\nverbose = true\n");
+    let outcome = build.docker(&[
+        "--target=gateway-output",
+        "--output=type=cacheonly",
+        "--build-arg=CODEGEN_UNITS=1",
+    ]);
+    assert!(outcome.success, "{}", outcome.log);
+    for package in ["itoa", "fleet", "gateway"] {
+        let name = format!("--crate-name {package} ");
+        let mut calls = outcome.log.lines().filter(|line| line.contains(&name));
+        assert!(
+            calls.all(|call| call.contains("codegen-units=1 ")),
+            "{package}: {}",
+            outcome.log
+        );
+        assert!(outcome.log.contains(&name), "{package}: {}", outcome.log);
+    }
+}
+
+/// A directory of repositories that git serves where the engine is; ended when it is dropped.
+struct Repositories {
+    process: Child,
+    address: String,
+}
+
+impl Repositories {
+    fn serve(directory: &Path) -> Result<Repositories, String> {
+        let port = free_port()?;
+        // Not through `git`, which would be ended alone.
+        let programs = Command::new("git").arg("--exec-path").output();
+        let programs = programs.map_err(|error| format!("there is no git: {error}"))?;
+        let daemon = format!("{}/git-daemon", text_of(&programs).trim());
+        let process = where_the_engine_is(&daemon)
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", directory.display()))
+            .spawn()
+            .map_err(|error| format!("there is no {daemon}: {error}"))?;
+        let served = Repositories {
+            process,
+            address: format!("git://127.0.0.1:{port}"),
+        };
+        let answers = || {
+            let listed = where_the_engine_is("git")
+                .arg("ls-remote")
+                .arg(format!("{}/workspace", served.address))
+                .output();
+            listed.is_ok_and(|output| output.status.success())
+        };
+        for _ in 0..50 {
+            if answers() {
+                return Ok(served);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Err("git serves nothing".to_owned())
+    }
+}
+
+impl Drop for Repositories {
+    fn drop(&mut self) {
+        // One that has ended by itself is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What is in the directory and not in the revision gets into nothing.
+#[test]
+fn a_revision_is_built_in_place_of_the_directory() {
+    let test = "a_revision_is_built_in_place_of_the_directory";
+    let Some(build) = build_or_skip(test) else {
+        return;
+    };
+    let bare = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "commit",
+            "--quiet",
+            "--message=t",
+        ],
+        &[
+            "clone",
+            "--quiet",
+            "--bare",
+            ".",
+            &bare.path().join("workspace").to_string_lossy(),
+        ],
+    ] {
+        let status = Command::new("git")
+            .args(arguments)
+            .current_dir(build.path())
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "{arguments:?}");
+    }
+    let repositories = match Repositories::serve(bare.path()) {
+        Ok(repositories) => repositories,
+        Err(reason) => return fixture::skipped(test, &reason),
+    };
+    build.append(
+        "crates/gateway/src/main.rs",
+        "compile_error!(\"the directory is built\");\n",
+    );
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new("docker")
+        .args(["buildx", "bake", "--progress=plain", "gateway-output"])
+        .arg(format!(
+            "--set=*.output=type=local,dest={}",
+            out.path().display()
+        ))
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+        .env(
+            "CONTEXT",
+            format!("{}/workspace#main", repositories.address),
+        )
+        .env("TOOLCHAIN", &build.toolchain)
+        .env("VENDOR", build.vendor.path())
+        .current_dir(build.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    let said = Command::new(out.path().join("gateway")).output().unwrap();
+    assert_eq!(text_of(&said), "hello gateway 42 marked syntax 0.1.0\n");
 }

@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   assemble bench --out bench --leaf httpdate@1.0.2
   assemble bench --engines nix,cargo --scenarios cold,nothing
+  assemble bench --engines buildx --add --fresh-engine unix:///run/fresh.sock
 
 Writes bench.tsv, bench.md, bench.json and bench.svg. Exit codes: 0, or 1 where something was built that should not have been, or
 was not that should have been; 1 also for errors.";
@@ -56,13 +57,17 @@ pub struct Args {
     #[arg(long, value_name = "FLAKE")]
     crateyard: Option<String>,
 
-    /// Empty the engine's build cache, which a fresh runner needs; without it that scenario is skipped for buildx
-    #[arg(long)]
-    prune: bool,
+    /// An engine that has built nothing, as in DOCKER_HOST; without one the fresh runner is skipped for buildx
+    #[arg(long, value_name = "HOST")]
+    fresh_engine: Option<String>,
 
     /// Where the results are written
     #[arg(long, value_name = "DIR", default_value = "bench")]
     out: PathBuf,
+
+    /// Add to the results that are there; those of the same scenario and engine are replaced
+    #[arg(long)]
+    add: bool,
 }
 
 /// Runs the command.
@@ -74,12 +79,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
         true => Scenario::all().collect(),
         false => args.scenarios.iter().copied().collect(),
     };
-    let mut report = Report::default();
+    let mut report = match args.add {
+        true => Report::read(&args.out)?,
+        false => Report::default(),
+    };
     for engine in &args.engines {
         measure(*engine, &scenarios, &args, &mut report)
             .with_context(|| format!("the engine {}", engine.name()))?;
     }
-    report.write(&args.out)?;
     print!("{}", report.markdown());
     eprintln!(
         "written to {}: bench.tsv, bench.md, bench.json, bench.svg",
@@ -99,7 +106,12 @@ fn measure(
 ) -> Result<()> {
     let trial = Trial::new(&args.workspace, engine, args.crateyard.as_deref())?;
     let mut subject = Subject::of(trial.root(), args.leaf.as_deref())?;
-    let mut runner = Runner::new(engine, &trial, args.debian_lock.as_deref(), args.prune)?;
+    let mut runner = Runner::new(
+        engine,
+        &trial,
+        args.debian_lock.as_deref(),
+        args.fresh_engine.as_deref(),
+    )?;
     eprintln!("{}: getting ready", engine.name());
     runner.prepare(&subject)?;
     if !scenarios.contains(&Scenario::Cold) {
@@ -109,6 +121,7 @@ fn measure(
     for scenario in scenarios {
         if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
             report.add(Row::skipped(engine, *scenario, reason));
+            report.write(&args.out)?;
             continue;
         }
         eprintln!("{}: {}", engine.name(), scenario.title());
@@ -128,6 +141,7 @@ fn measure(
             expected_images: expected.images_text(),
             seen: Some(seen),
         });
+        report.write(&args.out)?;
     }
     Ok(())
 }

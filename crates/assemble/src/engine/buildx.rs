@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use description::dockerfile::{self, Resolved};
 use description::normal::Description;
 
+use self::progress::Said;
 use super::images::references;
 use super::kept::Kept;
 use super::packages::Packages;
@@ -30,8 +31,13 @@ pub enum Output<'a> {
     Read,
     /// As `Read`; the caches of all targets are written to the directory.
     Write(&'a Path),
-    /// As `Read`; the caches in the directory are used.
-    ReadFrom(&'a Path),
+    /// As `Read`, by another engine, named as in `DOCKER_HOST`; the caches in the directory are used.
+    Fresh {
+        /// Where the caches are.
+        cache: &'a Path,
+        /// The engine.
+        engine: &'a str,
+    },
 }
 
 /// Builds images.
@@ -57,12 +63,8 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
         bundle: &bundle,
         output,
     };
-    let mut compiled = Vec::new();
-    let archives = archives(&resolved.description, request.images);
-    if !archives.is_empty() {
-        compiled.extend(bake.run(&archives)?);
-    }
-    compiled.extend(bake.run(request.images)?);
+    let mut said = bake.targets(&archives(&resolved.description, request.images))?;
+    said.extend(bake.targets(request.images)?);
     let paths = request.images.iter().map(|name| {
         let image = &resolved.description.images[name];
         let from = destination.path().join(name);
@@ -76,7 +78,8 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     });
     Ok(Built {
         paths: paths.collect::<Result<_>>()?,
-        compiled,
+        compiled: said.iter().flat_map(Said::compiled).collect(),
+        fetched: progress::fetched(&said),
     })
 }
 
@@ -197,22 +200,33 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Empties the engine's build cache.
+/// Ends where the engine, named as in `DOCKER_HOST`, keeps anything of a build.
 ///
 /// # Errors
-/// When the engine refuses.
-pub fn prune() -> Result<()> {
-    let output = Command::new("docker")
-        .args(["buildx", "prune", "--all", "--force"])
-        .output()
-        .context("cannot start docker")?;
+/// Then, and when it does not answer.
+pub fn check_fresh(engine: &str) -> Result<()> {
+    let mut command = Command::new("docker");
+    use_engine(&mut command, engine);
+    let output = command.args(["buildx", "du"]).output();
+    let output = output.context("cannot start docker")?;
     if !output.status.success() {
-        bail!(
-            "`docker buildx prune` failed: {}",
-            last_line(&output.stderr)
-        );
+        let said = last_line(&output.stderr);
+        bail!("the engine {engine} does not answer: {said}");
     }
-    Ok(())
+    let said = String::from_utf8_lossy(&output.stdout);
+    let total = said.lines().find_map(|line| line.strip_prefix("Total:"));
+    match total.map(str::trim) {
+        Some("0B") | None => Ok(()),
+        Some(size) => bail!("the engine {engine} is not fresh: its build cache has {size}"),
+    }
+}
+
+/// Makes a command talk to an engine, whatever the environment names besides.
+fn use_engine(command: &mut Command, engine: &str) {
+    command
+        .env("DOCKER_HOST", engine)
+        .env_remove("DOCKER_CONTEXT")
+        .env_remove("BUILDX_BUILDER");
 }
 
 /// How bake is called.
@@ -232,16 +246,37 @@ impl Bake<'_> {
         let directory = match self.output {
             Output::Shown | Output::Read => return,
             Output::Write(directory) => directory,
-            Output::ReadFrom(directory) => {
+            Output::Fresh { cache, engine } => {
                 command.arg("--set=*.cache-to=");
-                directory
+                use_engine(command, engine);
+                cache
             }
         };
         command.env("CACHE", "local").env("CACHE_AT", directory);
     }
 
-    /// Builds targets, and returns the packages that were compiled, as far as the output is read.
-    fn run(&self, targets: &[String]) -> Result<Vec<String>> {
+    /// Whether caches from outside the engine take part.
+    fn has_cache(&self) -> bool {
+        match self.output {
+            Output::Shown | Output::Read => {
+                std::env::var_os("CACHE").is_some_and(|kind| !kind.is_empty())
+            }
+            Output::Write(_) | Output::Fresh { .. } => true,
+        }
+    }
+
+    /// Builds targets: at once, or one after another where there are caches from outside. Of those, targets with common stages that are built
+    /// at once miss some, and compile again what each of them finds alone (<https://github.com/docker/buildx/issues/3878>).
+    fn targets(&self, targets: &[String]) -> Result<Vec<Said>> {
+        let at_once = match self.has_cache() {
+            true => 1,
+            false => targets.len().max(1),
+        };
+        targets.chunks(at_once).map(|some| self.run(some)).collect()
+    }
+
+    /// Builds targets at once, and returns what was said, as far as it is read.
+    fn run(&self, targets: &[String]) -> Result<Said> {
         let mut command = Command::new("docker");
         command
             .args(["buildx", "bake", "--file", dockerfile::BAKE])
@@ -268,7 +303,7 @@ impl Bake<'_> {
                 if !status.success() {
                     bail!("`docker buildx bake` failed: {status}; it says why above");
                 }
-                Ok(Vec::new())
+                Ok(Said::default())
             }
             _ => {
                 self.use_cache(&mut command);
@@ -284,7 +319,7 @@ impl Bake<'_> {
                         said.log
                     );
                 }
-                Ok(said.compiled())
+                Ok(said)
             }
         }
     }

@@ -49,6 +49,7 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
     Ok(Built {
         paths,
         compiled: compiled.packages,
+        fetched: 0,
     })
 }
 

@@ -191,11 +191,14 @@ pub(super) fn file(description: &Description) -> String {
     for image in description.images.values() {
         out += &image_target(image, &platforms);
     }
-    for image in bundled(description) {
+    let archived = bundled(description).into_iter();
+    for image in archived.filter_map(|name| description.images.get(name)) {
+        let Image { name, .. } = image;
         let _ = write!(
             out,
-            "\ntarget \"{image}-archive\" {{\n  inherits = [\"{image}\"]\n  output   = [\"type=oci,dest=${{BUNDLE}}/{},rewrite-timestamp=true\"]\n}}\n",
-            archive(image)
+            "\ntarget \"{name}-archive\" {{\n  inherits = [\"{name}\"]\n  output   = [\"type=oci,dest=${{BUNDLE}}/{},{},rewrite-timestamp=true\"]\n}}\n",
+            archive(name),
+            compression(image),
         );
     }
     out
@@ -293,6 +296,17 @@ target "{name}" {{
     )
 }
 
+/// An exporter's options for the layers of an image: all of them, also those of its base.
+fn compression(image: &Image) -> String {
+    let level = image.compression.level;
+    let level = level.map_or(String::new(), |level| format!(",compression-level={level}"));
+    let algorithm = match image.compression.algorithm.as_str() {
+        "none" => "uncompressed",
+        other => other,
+    };
+    format!("compression={algorithm}{level},force-compression=true")
+}
+
 fn image_target(image: &Image, all_platforms: &str) -> String {
     let Image { name, .. } = image;
     let platforms = hcl_list(image.platforms.iter().map(ToString::to_string));
@@ -306,14 +320,7 @@ fn image_target(image: &Image, all_platforms: &str) -> String {
         })
         .collect();
     let contexts = contexts(image);
-    let level = image
-        .compression
-        .level
-        .map_or(String::new(), |level| format!(",compression-level={level}"));
-    let algorithm = match image.compression.algorithm.as_str() {
-        "none" => "uncompressed",
-        other => other,
-    };
+    let compression = compression(image);
     format!(
         r#"
 target "{name}" {{
@@ -322,7 +329,7 @@ target "{name}" {{
 {contexts}  args       = {{ VERSION = version({main}) }}
   platforms  = platforms({platforms})
   tags       = [{}]
-  output     = [output("{name}", "compression={algorithm}{level},force-compression=true")]
+  output     = [output("{name}", "{compression}")]
   cache-from = concat(read("{name}", platforms({platforms})), read("dependencies", platforms({all_platforms})))
   cache-to   = write("{name}", platforms({platforms}))
 }}

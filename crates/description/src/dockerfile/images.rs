@@ -1,5 +1,6 @@
 //! The stages that are images.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::text::{docker_word, exec_form, heredoc, shell_word};
@@ -10,6 +11,10 @@ use crate::sources::{Found, Sources};
 
 /// A stage for each image, and one before it where something in it needs a shell to make.
 pub(super) fn stages(description: &Description, sources: &Sources) -> String {
+    let staging = |image: &Image| match staged(image).is_empty() {
+        true => String::new(),
+        false => staging(image),
+    };
     let stage = |image: &Image| staging(image) + &stage(image, sources);
     let stages: Vec<String> = description.images.values().map(stage).collect();
     stages.join("\n")
@@ -22,22 +27,79 @@ fn entries(image: &Image) -> impl Iterator<Item = &Entry> {
     })
 }
 
-/// Directories, links and charts, which no instruction of a Dockerfile makes, as a tree to copy.
-fn staging(image: &Image) -> String {
-    let commands: Vec<String> = entries(image).filter_map(staged).collect();
-    if commands.is_empty() {
-        return String::new();
+/// The directories that are not 0755 where nobody declares them and something lies below: as in `crates/image`, `layer/tree.rs`.
+const SPECIAL_DIRECTORIES: [(&str, &str); 3] =
+    [("/root", "0700"), ("/tmp", "1777"), ("/var/tmp", "1777")];
+
+/// Directories, links and charts, which no instruction of a Dockerfile makes, by the directory that they are in. Each of those is
+/// copied for itself: of one tree, the directories on the way would take the place of those that the image has, with other modes.
+fn staged(image: &Image) -> BTreeMap<String, Vec<Entry>> {
+    let mut staged: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in special_directories(image)
+        .into_iter()
+        .chain(entries(image).cloned())
+    {
+        let directory = match &entry.content {
+            Content::Chart { .. } if entry.path.ends_with('/') => entry.path.trim_end_matches('/'),
+            Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
+                entry.path.rsplit_once('/').map_or("", |(parent, _)| parent)
+            }
+            _ => continue,
+        };
+        let directory = directory.to_owned();
+        staged.entry(directory).or_default().push(entry);
     }
-    let mounts: String = entries(image)
+    staged
+}
+
+/// Those of them that an image implies.
+fn special_directories(image: &Image) -> Vec<Entry> {
+    let is_implied = |directory: &str| {
+        let mut below = entries(image).filter_map(|entry| entry.path.strip_prefix(directory));
+        let is_declared = entries(image).any(|entry| entry.path == directory);
+        !is_declared && below.any(|rest| rest.starts_with('/'))
+    };
+    let implied = SPECIAL_DIRECTORIES
+        .iter()
+        .filter(|(directory, _)| is_implied(directory));
+    let entry = |(path, mode): &(&str, &str)| Entry {
+        path: (*path).to_owned(),
+        content: Content::Directory,
+        mode: Some((*mode).to_owned()),
+        uid: 0,
+        gid: 0,
+    };
+    implied.map(entry).collect()
+}
+
+/// Where the things of one directory are put together.
+fn staging_directory(number: usize) -> String {
+    format!("/files/{}", number + 1)
+}
+
+/// The stage that makes what is copied so.
+fn staging(image: &Image) -> String {
+    let mut script = String::from("set -eu\n");
+    for (number, entries) in staged(image).values().enumerate() {
+        let directory = staging_directory(number);
+        let _ = writeln!(script, "mkdir -p {directory}");
+        let commands = entries
+            .iter()
+            .map(|entry| command(entry, &directory) + "\n");
+        script.extend(commands);
+    }
+    let charts: BTreeSet<&String> = entries(image)
         .filter_map(|entry| match &entry.content {
-            Content::Chart { source } => Some(format!(
-                "--mount=type=bind,source={source},target={} ",
-                chart_mount(source)
-            )),
+            Content::Chart { source } => Some(source),
             _ => None,
         })
         .collect();
-    let (script, end) = heredoc(&format!("set -eu\n{}\n", commands.join("\n")));
+    let mount = |source: &&String| {
+        let target = chart_mount(source);
+        format!("--mount=type=bind,source={source},target={target} ")
+    };
+    let mounts: String = charts.iter().map(mount).collect();
+    let (script, end) = heredoc(&script);
     format!(
         "FROM toolchain AS {}-files\nRUN {mounts}<<'{end}'\n{script}\n",
         image.name
@@ -48,52 +110,49 @@ fn chart_mount(source: &str) -> String {
     format!("/charts/{source}")
 }
 
-fn staged(entry: &Entry) -> Option<String> {
-    let to = shell_word(&format!("/files{}", entry.path));
+/// Makes a thing in the directory where it is put.
+fn command(entry: &Entry, directory: &str) -> String {
+    let name = entry.path.rsplit('/').next().unwrap_or_default();
+    let to = shell_word(&format!("{directory}/{name}"));
     match &entry.content {
         Content::Directory => {
             let mode = entry.mode.as_deref().unwrap_or("0755");
-            let parent = format!("mkdir -p \"$(dirname {to})\"");
-            Some(format!(
-                "{parent}\ninstall -d -m {mode} -o {} -g {} {to}",
-                entry.uid, entry.gid
-            ))
+            let (uid, gid) = (entry.uid, entry.gid);
+            format!("install -d -m {mode} -o {uid} -g {gid} {to}")
         }
-        Content::Symlink { target } => Some(format!(
-            "mkdir -p \"$(dirname {to})\"\nln -s {} {to}",
-            shell_word(target)
-        )),
-        Content::Chart { source } => Some(package_chart(source, &entry.path)),
-        _ => None,
+        Content::Symlink { target } => format!("ln -s {} {to}", shell_word(target)),
+        Content::Chart { source } if name.is_empty() => {
+            package_chart(source, &format!("{directory}/\"$name-$version.tgz\""))
+        }
+        Content::Chart { source } => package_chart(source, &to),
+        _ => String::new(),
     }
 }
 
 /// As `helm package`, but with the same bytes every time: `Chart.yaml` first, then all files by path.
-fn package_chart(source: &str, path: &str) -> String {
-    let mount = shell_word(&chart_mount(source));
-    let to = match path.ends_with('/') {
-        true => format!(
-            "{}\"$name-$version.tgz\"",
-            shell_word(&format!("/files{path}"))
-        ),
-        false => shell_word(&format!("/files{path}")),
-    };
+fn package_chart(source: &str, to: &str) -> String {
     format!(
         r#"cd {mount}
 field() {{ sed -n "s/^$1:[[:space:]]*[\"']\{{0,1\}}\([^\"'[:space:]]*\).*/\1/p" Chart.yaml; }}
 name=$(field name) version=$(field version)
-mkdir -p "$(dirname {to})"
 {{ echo Chart.yaml; find . -type f ! -path ./Chart.yaml | sed 's,^\./,,' | LC_ALL=C sort; }} |
   tar -c --format=ustar --no-recursion --files-from=- --transform="s,^,$name/," --mtime=@0 \
     --owner=0 --group=0 --numeric-owner --mode=0644 |
-  gzip -n > {to}"#
+  gzip -n > {to}"#,
+        mount = shell_word(&chart_mount(source)),
     )
 }
 
 fn stage(image: &Image, sources: &Sources) -> String {
     let mut out = format!("FROM {} AS {}\n", base(image), image.name);
-    if !staging(image).is_empty() {
-        let _ = writeln!(out, "COPY --from={}-files /files/ /", image.name);
+    for (number, directory) in staged(image).keys().enumerate() {
+        let from_to = [staging_directory(number), directory.to_string()].map(|path| path + "/");
+        let _ = writeln!(
+            out,
+            "COPY --from={}-files {}",
+            image.name,
+            exec_form(&from_to)
+        );
     }
     for entry in entries(image) {
         out += &copy(entry, sources);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use description::dockerfile;
 use image::layout::Layout;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::scenario::{Scenario, Subject};
@@ -18,7 +18,7 @@ use crate::engine::{Engine, Request, buildx, cargo};
 mod nix;
 
 /// What one build did.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seen {
     /// Packages of which something was compiled.
@@ -30,12 +30,24 @@ pub struct Seen {
     /// Bytes of blobs that no build before had: what a push would send. On a fresh runner, what came from the cache, where it is known.
     pub bytes: Option<u64>,
     /// From the command to its end, in seconds.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub wall: Duration,
 }
 
-fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((time.as_secs_f64() * 1000.0).round() / 1000.0)
+/// A time in seconds, to the millisecond.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((time.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Builds with one engine, and remembers what it has built.
@@ -43,7 +55,8 @@ pub struct Runner<'a> {
     engine: Engine,
     trial: &'a Trial,
     debian_lock: PathBuf,
-    prune: bool,
+    /// An engine that has built nothing, for buildx.
+    fresh_engine: Option<&'a str>,
     /// Image to digest.
     digests: BTreeMap<String, String>,
     blobs: BTreeSet<String>,
@@ -70,10 +83,13 @@ impl<'a> Runner<'a> {
         engine: Engine,
         trial: &'a Trial,
         debian_lock: Option<&Path>,
-        prune: bool,
+        fresh_engine: Option<&'a str>,
     ) -> Result<Runner<'a>> {
         match engine {
-            Engine::Buildx => buildx::check_buildx()?,
+            Engine::Buildx => {
+                buildx::check_buildx()?;
+                fresh_engine.map(buildx::check_fresh).transpose()?;
+            }
             Engine::Nix => nix::check()?,
             Engine::Cargo => {}
         }
@@ -90,7 +106,7 @@ impl<'a> Runner<'a> {
             engine,
             trial,
             debian_lock,
-            prune,
+            fresh_engine,
             digests: BTreeMap::new(),
             blobs: BTreeSet::new(),
             vendor: cache.path().join("vendor"),
@@ -101,8 +117,8 @@ impl<'a> Runner<'a> {
     /// Why a scenario can't be run with this engine.
     pub fn lacks(&self, scenario: Scenario) -> Option<String> {
         let is_fresh = scenario == Scenario::FreshRunner;
-        (is_fresh && self.engine == Engine::Buildx && !self.prune)
-            .then(|| "only --prune may empty the engine's cache".to_owned())
+        (is_fresh && self.engine == Engine::Buildx && self.fresh_engine.is_none())
+            .then(|| "--fresh-engine names none".to_owned())
     }
 
     /// Brings what is no part of the workspace: the toolchain, Crateyard's own tools, sources.
@@ -243,20 +259,21 @@ impl<'a> Runner<'a> {
     fn build_with_buildx(&self, scenario: Scenario, names: &[String]) -> Result<Done> {
         self.generate()?;
         let cache = &self.cache.path().join("cache");
-        let mut output = buildx::Output::Read;
-        if scenario == Scenario::FreshRunner {
-            // What main's last run has left.
-            buildx::build(&self.request(names), buildx::Output::Write(cache))?;
-            buildx::prune()?;
-            output = buildx::Output::ReadFrom(cache);
-        }
+        let output = match (scenario, self.fresh_engine) {
+            (Scenario::FreshRunner, Some(engine)) => {
+                // What main's last run has left.
+                buildx::build(&self.request(names), buildx::Output::Write(cache))?;
+                buildx::Output::Fresh { cache, engine }
+            }
+            _ => buildx::Output::Read,
+        };
         let start = Instant::now();
         let built = buildx::build(&self.request(names), output)?;
         Ok(Done {
             wall: start.elapsed(),
             paths: built.paths,
             compiled: built.compiled,
-            fetched: None,
+            fetched: Some(built.fetched),
         })
     }
 }

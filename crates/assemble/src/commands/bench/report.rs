@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::HumanBytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observe::Seen;
 use super::scenario::Scenario;
@@ -17,7 +16,7 @@ use crate::engine::Engine;
 mod picture;
 
 /// What came of one scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "lowercase")]
 pub enum Verdict {
     /// What was built is what should be.
@@ -29,7 +28,7 @@ pub enum Verdict {
 }
 
 /// One scenario with one engine.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// What built.
@@ -47,18 +46,59 @@ pub struct Row {
     pub seen: Option<Seen>,
 }
 
-/// All rows.
-#[derive(Default, Serialize)]
+/// All rows, of one machine.
+#[derive(Serialize, Deserialize)]
 pub struct Report {
+    /// How many things the machine does at once.
+    cores: usize,
     rows: Vec<Row>,
 }
+
+impl Default for Report {
+    fn default() -> Report {
+        Report {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// What can be added to.
+const JSON: &str = "bench.json";
 
 /// More packages than that are counted, not named.
 const NAMED: usize = 4;
 
 impl Report {
-    /// Adds a row.
+    /// What an earlier run has written to a directory; nothing where none has.
+    ///
+    /// # Errors
+    /// When it can't be read, or comes from another machine.
+    pub fn read(directory: &Path) -> Result<Report> {
+        let path = directory.join(JSON);
+        let empty = Report::default();
+        if !path.exists() {
+            return Ok(empty);
+        }
+        let text = fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let report: Report = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no result of this version", path.display()))?;
+        if report.cores != empty.cores {
+            bail!(
+                "{} was measured on {} cores, and here are {}: times would not compare",
+                path.display(),
+                report.cores,
+                empty.cores
+            );
+        }
+        Ok(report)
+    }
+
+    /// Adds a row, in place of that of the same scenario and engine.
     pub fn add(&mut self, row: Row) {
+        let is_same = |other: &Row| (other.scenario, other.engine) == (row.scenario, row.engine);
+        self.rows.retain(|other| !is_same(other));
         self.rows.push(row);
         self.rows.sort_by_key(|row| (row.scenario, row.engine));
     }
@@ -79,19 +119,11 @@ impl Report {
         let json = serde_json::to_string_pretty(self)? + "\n";
         for (name, text) in [
             ("bench.tsv", self.tsv()),
-            ("bench.md", self.markdown()),
-            ("bench.json", json),
-            ("bench.svg", picture::draw(&self.rows)),
+            ("bench.md", self.page()),
+            (JSON, json),
+            ("bench.svg", picture::draw(&self.rows, self.cores)),
         ] {
-            let path = directory.join(name);
-            let write = || -> std::io::Result<()> {
-                let mut file = tempfile::NamedTempFile::new_in(directory)?;
-                file.write_all(text.as_bytes())?;
-                file.as_file().sync_all()?;
-                file.persist(&path)?;
-                Ok(())
-            };
-            write().with_context(|| format!("cannot write {}", path.display()))?;
+            crate::commands::report::write(&directory.join(name), &text)?;
         }
         Ok(())
     }
@@ -133,6 +165,18 @@ impl Report {
             text.push('\n');
         }
         text
+    }
+
+    /// The picture and the table, as a page.
+    fn page(&self) -> String {
+        format!(
+            "# What is built again after a change\n\n\
+             ![Time to build all images after a change](bench.svg)\n\n\
+             Written by `assemble bench`, on a machine with {} cores. Bytes are those of blobs that no image had before; of a fresh runner, \
+             what came from the cache.\n\n{}",
+            self.cores,
+            self.markdown()
+        )
     }
 
     /// A table.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use description::dockerfile::{Resolved, resolve};
 use description::normal::{Content, Description, Image, LayerContent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observe::Seen;
 use super::report::Verdict;
@@ -16,7 +16,9 @@ use super::trial::Trial;
 use crate::engine::Engine;
 
 /// A step, in the order in which they are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Nothing of the workspace was ever compiled; the toolchain is there

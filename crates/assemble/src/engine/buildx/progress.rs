@@ -2,6 +2,8 @@
 //!
 //! <https://docs.docker.com/reference/cli/docker/buildx/build/#progress>
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -10,35 +12,70 @@ use serde::Deserialize;
 struct Status {
     #[serde(default)]
     logs: Vec<Log>,
+    #[serde(default)]
+    statuses: Vec<Transfer>,
+}
+
+/// How far something is; of a blob that is brought from outside, named by its digest, in bytes.
+#[derive(Deserialize)]
+struct Transfer {
+    id: String,
+    #[serde(default)]
+    current: u64,
 }
 
 #[derive(Deserialize)]
 struct Log {
+    /// The step that wrote it. What several write at once comes in pieces, which end anywhere.
+    #[serde(default)]
+    vertex: String,
     /// In base 64.
     data: String,
 }
 
 /// What the engine said.
+#[derive(Default)]
 pub struct Said {
     /// What all steps wrote, and what buildx itself did.
     pub log: String,
+    /// Digest of each blob that came from a cache, a layout or a registry, and its bytes.
+    pub blobs: BTreeMap<String, u64>,
 }
 
 /// Reads the output of buildx. What is no status is the text of an error.
 pub fn read(output: &[u8]) -> Said {
-    let mut log = String::new();
+    let mut said = Said::default();
+    let mut steps: BTreeMap<String, String> = BTreeMap::new();
     for line in String::from_utf8_lossy(output).lines() {
         let Ok(status) = serde_json::from_str::<Status>(line) else {
-            log.push_str(line);
-            log.push('\n');
+            said.log.push_str(line);
+            said.log.push('\n');
             continue;
         };
         for piece in status.logs {
             let bytes = STANDARD.decode(piece.data).unwrap_or_default();
+            let log = steps.entry(piece.vertex).or_default();
             log.push_str(&String::from_utf8_lossy(&bytes));
         }
+        let blobs = status.statuses.into_iter();
+        for blob in blobs.filter(|status| status.id.starts_with("sha256:")) {
+            let bytes = said.blobs.entry(blob.id).or_default();
+            *bytes = blob.current.max(*bytes);
+        }
     }
-    Said { log }
+    let mut log: String = steps.into_values().map(|log| log + "\n").collect();
+    log.push_str(&said.log);
+    said.log = log;
+    said
+}
+
+/// Bytes of the blobs that came in some calls of one engine: each once.
+pub fn fetched(said: &[Said]) -> u64 {
+    let blobs: BTreeMap<&String, u64> = said
+        .iter()
+        .flat_map(|one| one.blobs.iter().map(|(digest, bytes)| (digest, *bytes)))
+        .collect();
+    blobs.values().sum()
 }
 
 impl Said {
@@ -57,20 +94,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn blobs_are_counted_once() {
+        let status = |id: &str, current: u64| {
+            format!("{{\"statuses\":[{{\"id\":\"{id}\",\"current\":{current},\"total\":9}}]}}\n")
+        };
+        let one =
+            status("sha256:aa", 3) + &status("sha256:aa", 7) + &status("transferring vendor:", 5);
+        let other =
+            status("sha256:aa", 7) + &status("sha256:bb", 2) + &status("extracting sha256:bb", 4);
+        let said = [read(one.as_bytes()), read(other.as_bytes())];
+        assert_eq!(fetched(&said), 9);
+    }
+
+    #[test]
     fn names_come_from_logs() {
-        let line = |text: &str| {
-            format!(
-                "{{\"logs\":[{{\"data\":\"{}\"}}]}}\n",
-                STANDARD.encode(text)
-            )
+        let line = |step: &str, text: &str| {
+            let data = STANDARD.encode(text);
+            format!("{{\"logs\":[{{\"vertex\":\"{step}\",\"data\":\"{data}\"}}]}}\n")
         };
         let output = format!(
-            "{}{}ERROR: it failed\n",
-            line("   Compiling serde v1.0.1\n   Comp"),
-            line("iling gateway v0.1.0 (/workspace)\n")
-        );
+            "{}{}{}ERROR: it failed\n",
+            line("a", "   Compiling serde v1.0.1\n   Comp"),
+            line("b", "   Compiling "),
+            line("a", "iling gateway v0.1.0 (/workspace)\n")
+        ) + &line("b", "supervisor v0.1.0\n");
         let said = read(output.as_bytes());
-        assert_eq!(said.compiled(), ["serde", "gateway"]);
+        assert_eq!(said.compiled(), ["serde", "gateway", "supervisor"]);
         assert!(said.log.ends_with("ERROR: it failed\n"), "{}", said.log);
     }
 }

@@ -255,5 +255,5 @@ target "supervisor" {
 
 target "gateway-archive" {
   inherits = ["gateway"]
-  output   = ["type=oci,dest=${BUNDLE}/gateway.tar,rewrite-timestamp=true"]
+  output   = ["type=oci,dest=${BUNDLE}/gateway.tar,compression=gzip,compression-level=6,force-compression=true,rewrite-timestamp=true"]
 }

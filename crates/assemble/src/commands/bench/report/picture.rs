@@ -8,73 +8,50 @@ use crate::commands::bench::scenario::Scenario;
 use crate::engine::Engine;
 
 const LEFT: f64 = 250.0;
-const BAR: f64 = 13.0;
+const BAR: f64 = 14.0;
 const GAP: f64 = 14.0;
-const TOP: f64 = 56.0;
-const WIDTH: f64 = 560.0;
+const TOP: f64 = 82.0;
+const WIDTH: f64 = 470.0;
+/// What stands behind the longest bar.
+const RIGHT: f64 = 190.0;
 /// The scale begins here, in seconds.
 const SHORTEST: f64 = 0.1;
 
-/// Light and dark, as the reader's screen is.
+/// Light and dark, as the reader's screen is. The ground is drawn: a viewer may show either behind the picture.
 const STYLE: &str = "\
-text { font: 13px system-ui, sans-serif; fill: #1f2328 }
-.title { font-size: 15px; font-weight: 600 }
-.small { font-size: 11px; fill: #59636e }
+text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328 }
+.ground { fill: #ffffff; stroke: #d1d9e0 } .band { fill: #f6f8fa }
+.title { font-size: 17px; font-weight: 600 }
+.small { font-size: 11.5px; fill: #59636e }
+.value { font-size: 11.5px; fill: #59636e; stroke: #ffffff; stroke-width: 3px; paint-order: stroke }
 .grid { stroke: #d1d9e0 }
-.nix { fill: #0a63c9 } .buildx { fill: #d1670f } .cargo { fill: #7a828a }
-.fail { fill: #cf222e; font-weight: 600 }
+.nix { fill: #0969da } .buildx { fill: #d4700b } .cargo { fill: #8c959f }
+.fail { font-size: 11.5px; fill: #cf222e; font-weight: 600 }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .small { fill: #9198a1 } .grid { stroke: #3d444d }
-.nix { fill: #4c9aff } .buildx { fill: #f0923e } .cargo { fill: #9198a1 } .fail { fill: #ff7b72 }
+text { fill: #f0f6fc } .small { fill: #9198a1 } .value { fill: #9198a1; stroke: #0d1117 } .grid { stroke: #3d444d }
+.ground { fill: #0d1117; stroke: #3d444d } .band { fill: #151b23 }
+.nix { fill: #4493f8 } .buildx { fill: #f0883e } .cargo { fill: #768390 } .fail { fill: #ff7b72 }
 }";
 
-/// Draws the rows.
-pub fn draw(rows: &[Row]) -> String {
+/// Draws the rows, measured on a machine with so many cores.
+pub fn draw(rows: &[Row], cores: usize) -> String {
     let scenarios: BTreeSet<Scenario> = rows.iter().map(|row| row.scenario).collect();
     let engines: BTreeSet<Engine> = rows.iter().map(|row| row.engine).collect();
+    let scale = Scale::of(rows);
     let group = engines.len() as f64 * BAR + GAP;
-    let height = TOP + scenarios.len() as f64 * group + 28.0;
-    let times = rows.iter().filter_map(|row| row.seen.as_ref());
-    let longest = times
-        .map(|seen| seen.wall.as_secs_f64())
-        .fold(10.0, f64::max);
-    let length = |seconds: f64| {
-        let share = (seconds.max(SHORTEST) / SHORTEST).ln() / (longest / SHORTEST).ln();
-        (share * WIDTH).max(2.0)
-    };
-    let total = LEFT + WIDTH + 190.0;
-    // A string takes all that is written to it.
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {total:.0} {height:.0}\" width=\"{total:.0}\" height=\"{height:.0}\" \
-         role=\"img\" aria-label=\"Time to build all images after a change\">\n<style>\n{STYLE}\n</style>\n\
-         <text class=\"title\" x=\"12\" y=\"22\">Time to build all images after a change</text>\n"
-    );
-    let mut at = LEFT;
-    for engine in &engines {
-        let name = engine.name();
+    let bottom = TOP + scenarios.len() as f64 * group;
+    let mut svg = heading(LEFT + WIDTH + RIGHT, bottom + 34.0, cores);
+    svg += &legend(&engines);
+    for place in (0..scenarios.len()).step_by(2) {
+        let top = TOP + place as f64 * group;
+        let width = LEFT + WIDTH + RIGHT - 2.0;
+        // A string takes all that is written to it.
         let _ = writeln!(
             svg,
-            "<rect class=\"{name}\" x=\"{at:.0}\" y=\"32\" width=\"11\" height=\"11\" rx=\"2\"/><text class=\"small\" x=\"{:.0}\" y=\"42\">{name}</text>",
-            at + 16.0
-        );
-        at += 70.0;
-    }
-    for seconds in [1.0, 10.0, 60.0, 600.0, 3600.0] {
-        if seconds > longest {
-            break;
-        }
-        let x = LEFT + length(seconds);
-        let label = match seconds {
-            seconds if seconds >= 60.0 => format!("{:.0} min", seconds / 60.0),
-            seconds => format!("{seconds:.0} s"),
-        };
-        let _ = writeln!(
-            svg,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.0}\"/><text class=\"small\" x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>",
-            height - 24.0,
-            height - 9.0
+            "<rect class=\"band\" x=\"1\" y=\"{top:.0}\" width=\"{width:.0}\" height=\"{group:.0}\"/>"
         );
     }
+    svg += &scale.lines(bottom);
     for (place, scenario) in scenarios.iter().enumerate() {
         let top = TOP + place as f64 * group + GAP / 2.0;
         let middle = top + (group - GAP) / 2.0 + 4.0;
@@ -85,47 +62,106 @@ pub fn draw(rows: &[Row]) -> String {
             scenario.title()
         );
         for (line, engine) in engines.iter().enumerate() {
-            let row = rows
-                .iter()
-                .find(|row| row.scenario == *scenario && row.engine == *engine);
-            let y = top + line as f64 * BAR;
-            if let Some(row) = row {
-                svg += &bar(row, y, &length);
+            let of_both = |row: &&Row| row.scenario == *scenario && row.engine == *engine;
+            if let Some(row) = rows.iter().find(of_both) {
+                svg += &bar(row, top + line as f64 * BAR, &scale);
             }
         }
     }
     svg + "</svg>\n"
 }
 
-fn bar(row: &Row, y: f64, length: &dyn Fn(f64) -> f64) -> String {
+fn heading(width: f64, height: f64, cores: usize) -> String {
+    const TITLE: &str = "Time to build all images after a change";
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" role=\"img\" aria-label=\"{TITLE}\">\n<style>\n{STYLE}\n</style>\n\
+         <rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"{:.0}\" height=\"{:.0}\" rx=\"6\"/>\n\
+         <text class=\"title\" x=\"16\" y=\"30\">{TITLE}</text>\n\
+         <text class=\"small\" x=\"16\" y=\"50\">and what was compiled for it; {cores} cores, logarithmic scale</text>\n",
+        width - 1.0,
+        height - 1.0,
+    )
+}
+
+fn legend(engines: &BTreeSet<Engine>) -> String {
+    let entry = |(place, engine): (usize, &Engine)| {
+        let (name, at) = (engine.name(), LEFT + place as f64 * 70.0);
+        format!(
+            "<rect class=\"{name}\" x=\"{at:.0}\" y=\"60\" width=\"11\" height=\"11\" rx=\"2\"/>\
+             <text class=\"small\" x=\"{:.0}\" y=\"70\">{name}</text>\n",
+            at + 16.0
+        )
+    };
+    engines.iter().enumerate().map(entry).collect()
+}
+
+/// From times to lengths.
+struct Scale {
+    longest: f64,
+}
+
+impl Scale {
+    fn of(rows: &[Row]) -> Scale {
+        let seen = rows.iter().filter_map(|row| row.seen.as_ref());
+        let times = seen.map(|seen| seen.wall.as_secs_f64());
+        Scale {
+            longest: times.fold(10.0, f64::max),
+        }
+    }
+
+    fn length(&self, seconds: f64) -> f64 {
+        let share = (seconds.max(SHORTEST) / SHORTEST).ln() / (self.longest / SHORTEST).ln();
+        (share * WIDTH).max(2.0)
+    }
+
+    /// Where round times are.
+    fn lines(&self, bottom: f64) -> String {
+        let times = [
+            (1.0, "1 s"),
+            (10.0, "10 s"),
+            (60.0, "1 min"),
+            (600.0, "10 min"),
+            (3600.0, "1 h"),
+        ];
+        let known = times.iter().filter(|(seconds, _)| *seconds <= self.longest);
+        let line = |(seconds, label): &(f64, &str)| {
+            let x = LEFT + self.length(*seconds);
+            format!(
+                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.0}\" y2=\"{bottom:.0}\"/>\
+                 <text class=\"small\" x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>\n",
+                bottom + 20.0
+            )
+        };
+        known.map(line).collect()
+    }
+}
+
+fn bar(row: &Row, y: f64, scale: &Scale) -> String {
     let text = y + BAR - 3.5;
     let Some(seen) = &row.seen else {
         return format!(
             "<text class=\"small\" x=\"{:.0}\" y=\"{text:.1}\">{}: skipped</text>\n",
-            LEFT + 4.0,
+            LEFT + 6.0,
             row.engine.name()
         );
     };
-    let width = length(seen.wall.as_secs_f64());
-    let class = match row.verdict {
-        Verdict::Fail(_) => "fail",
-        _ => "small",
-    };
-    let failed = match row.verdict {
-        Verdict::Fail(_) => ", FAIL",
-        _ => "",
+    let length = scale.length(seen.wall.as_secs_f64());
+    let (class, failed) = match row.verdict {
+        Verdict::Fail(_) => ("fail", ", FAIL"),
+        _ => ("value", ""),
     };
     let units = match seen.units {
-        0 => "nothing compiled".to_owned(),
+        0 => "nothing".to_owned(),
         1 => "1 unit".to_owned(),
         units => format!("{units} units"),
     };
     format!(
-        "<rect class=\"{}\" x=\"{LEFT:.0}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{:.0}\" rx=\"2\"/>\
+        "<rect class=\"{}\" x=\"{LEFT:.0}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{:.0}\" rx=\"2\"/>\
          <text class=\"{class}\" x=\"{:.1}\" y=\"{text:.1}\">{}, {units}{failed}</text>\n",
         row.engine.name(),
         BAR - 2.0,
-        LEFT + width + 6.0,
+        LEFT + length + 6.0,
         show_time(seen.wall),
     )
 }
