@@ -216,6 +216,7 @@ fn examine(
     outcome: &mut Outcome,
     step: &mut Step,
 ) -> Result<()> {
+    (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
     *step = Step::Cargo;
     // Where Cargo has built, what it ran is known; else what it would run.
     let (known, file) = if outcome.cold_cargo.is_empty() {
