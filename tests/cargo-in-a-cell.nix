@@ -28,15 +28,18 @@ let
   # What units of single crates see beside the toolchain, Cargo sees as a whole.
   native =
     if builtins.pathExists debianLock then
-      builtins.filter (set: builtins.match "crates\\..*" set != null) (
+      builtins.filter (set: crateOf set != null) (
         builtins.attrNames (builtins.fromJSON (builtins.readFile debianLock)).sets
       )
     else
       [ ];
+  # The crate of the set `crates.NAME`; null for other sets.
+  crateOf = set: builtins.match "crates\\.(.*)" set;
+  # As units have them: ../nix/images.nix.
   nativeRoot =
     set:
     parts.rootFileSystem {
-      name = "native";
+      name = "native-${builtins.head (crateOf set)}";
       packages = debian.packagesOf set;
     };
 in

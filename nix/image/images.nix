@@ -30,12 +30,35 @@ let
     if isBase item then
       [ ]
     else
-      builtins.concatMap (other: provider.packagesOf other.set) others;
+      builtins.concatMap (other: (packagesByLayer image.layers provider).${other.name}) others;
+
+  # Name of each layer with packages to these. What several sets have, as libraries of two crates may, the
+  # first of them gives.
+  packagesByLayer =
+    layers: provider:
+    let
+      step =
+        { given, byLayer }:
+        item:
+        let
+          own = builtins.filter (package: !(builtins.elem package given)) (provider.packagesOf item.set);
+        in
+        {
+          given = given ++ own;
+          byLayer = byLayer // {
+            ${item.name} = own;
+          };
+        };
+    in
+    (builtins.foldl' step {
+      given = [ ];
+      byLayer = { };
+    } (builtins.filter isPackages layers)).byLayer;
 
   packagesSpec =
     image: provider: item:
     let
-      packages = provider.packagesOf item.set;
+      packages = (packagesByLayer image.layers provider).${item.name};
     in
     [
       {
@@ -80,8 +103,8 @@ let
       };
     };
 
-  # The described layers, and above those with packages one with the libraries that the binaries need,
-  # if they need any. Over somebody else's base there is no telling which are there.
+  # The described layers, and above those with packages the libraries that the binaries need, a layer for
+  # each crate that binds some. Over somebody else's base there is no telling which are there.
   layersOf =
     image: platform:
     let
@@ -97,11 +120,13 @@ let
         kind = "packages";
         inherit set;
       }) (import ../unique.nix sets);
+      byLayer = packagesByLayer (packages ++ libraries) provider;
+      needed = builtins.filter (item: byLayer.${item.name} != [ ]) libraries;
     in
     if packages == [ ] then
       image.layers
     else
-      packages ++ libraries ++ builtins.filter (item: !(isPackages item)) image.layers;
+      packages ++ needed ++ builtins.filter (item: !(isPackages item)) image.layers;
 
   baseOf =
     image:

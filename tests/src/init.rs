@@ -35,6 +35,11 @@ pub fn trials() -> Vec<Trial> {
             &[],
             loaded_while_compiling,
         ),
+        test(
+            "libraries_that_two_crates_need_are_given_once",
+            runs,
+            shared_libraries,
+        ),
         test("what_is_not_locked_is_named", &[], not_locked),
         test(
             "a_library_that_is_missing_is_refused",
@@ -226,6 +231,21 @@ fn loaded_while_compiling() -> Result<()> {
     let program = program(copy.path(), "notes")?;
     let said = duct::cmd!(program).read()?;
     ensure!(said == "3.40.1 3.40.1", "the program says {said:?}");
+    Ok(())
+}
+
+/// Two crates that a program is linked from have the same packages, as those that bind MariaDB and PostgreSQL both have
+/// OpenSSL.
+fn shared_libraries() -> Result<()> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let path = copy.path().join("debian.lock");
+    let mut lock: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    lock["sets"]["libraries.bitflags"] = lock["sets"]["libraries.libsqlite3-sys"].clone();
+    fs::write(&path, lock.to_string())?;
+    let image = nix::build(&attribute(copy.path(), "images.notes"))?;
+    let said = run(&image, &["hello"], "")?;
+    ensure!(said.contains("- hello"), "it says\n{said}");
     Ok(())
 }
 

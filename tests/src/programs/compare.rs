@@ -171,9 +171,13 @@ fn executed(text: &str) -> Result<Vec<String>> {
     Ok(units)
 }
 
-/// `SOURCE#NAME@VERSION`, or `path+file:///DIRECTORY/NAME#VERSION`, gives `NAME VERSION`.
+/// `SOURCE#NAME@VERSION`, or `path+file:///DIRECTORY/NAME#VERSION`, gives `NAME VERSION`. The unit graph
+/// of Cargo 1.85 has `NAME VERSION (SOURCE)`.
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 fn package(id: &str) -> String {
+    if let Some((package, _)) = id.split_once(" (") {
+        return package.to_owned();
+    }
     let (source, fragment) = id.rsplit_once('#').unwrap_or((id, ""));
     match fragment.split_once('@') {
         Some((name, version)) => format!("{name} {version}"),
@@ -213,7 +217,7 @@ mod tests {
     #[test]
     fn reads_a_unit_graph() {
         let text = r#"{"version":1,"units":[
-            {"pkg_id":"r#a@1.0.0","target":{"kind":["proc-macro"]},"mode":"build","features":["b","a"]},
+            {"pkg_id":"a 1.0.0 (registry+https://r/i)","target":{"kind":["proc-macro"]},"mode":"build","features":["b","a"]},
             {"pkg_id":"r#a@1.0.0","target":{"kind":["custom-build"]},"mode":"run-custom-build","features":[]}
         ],"roots":[0]}"#;
         assert_eq!(graph(text).unwrap(), ["a 1.0.0 macro [a b]", "a 1.0.0 run"]);

@@ -44,9 +44,9 @@ struct Args {
     /// The directory for sources, store and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/programs")]
     place: PathBuf,
-    /// Do one half alone
-    #[arg(long, value_name = "HALF", value_enum)]
-    only: Option<Half>,
+    /// Do a part alone
+    #[arg(long, value_name = "PART", value_enum)]
+    only: Option<Part>,
     /// Write the outcomes of all programs that are kept as a page
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -56,8 +56,10 @@ struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Half {
-    /// Units and features beside Cargo's unit graph; the program is run
+enum Part {
+    /// Units and features beside Cargo's unit graph; nothing is built
+    Units,
+    /// The same; then the program is built by units and run
     Counts,
     /// Cold builds of both sorts, timed
     Cold,
@@ -167,11 +169,14 @@ fn go(
     cold.prepare()?;
     let plan = cold.plan()?;
     outcome.packages = locked_packages(&cold.workspace)?;
-    if args.only != Some(Half::Counts) {
+    if matches!(args.only, None | Some(Part::Cold)) {
         time(program, &cold, &plan, args.repetitions, outcome, step)?;
     }
-    if args.only != Some(Half::Cold) {
-        examine(program, &cold, &plan, outcome, step)?;
+    if args.only != Some(Part::Cold) {
+        compare(&cold, &plan, outcome, step)?;
+    }
+    if matches!(args.only, None | Some(Part::Counts)) {
+        run(program, &cold, &plan, outcome, step)?;
     }
     Ok(())
 }
@@ -208,16 +213,10 @@ fn time(
     Ok(())
 }
 
-/// Units, bytes, and the program itself.
-fn examine(
-    program: &Program,
-    cold: &Cold,
-    plan: &Plan,
-    outcome: &mut Outcome,
-    step: &mut Step,
-) -> Result<()> {
+/// Units and features beside Cargo's: where Cargo has built, beside what it ran, else beside what it would run.
+fn compare(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> Result<()> {
+    (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
     *step = Step::Cargo;
-    // Where Cargo has built, what it ran is known; else what it would run.
     let (known, file) = if outcome.cold_cargo.is_empty() {
         (Known::UnitGraph, cold.unit_graph(plan)?.join("unit-graph"))
     } else {
@@ -225,11 +224,22 @@ fn examine(
     };
     *step = Step::Compare;
     outcome.compared = Some(compare::compare(plan, &file, known)?);
+    Ok(())
+}
+
+/// Builds what is not there, compares the program's bytes where Cargo has built it, and runs it.
+fn run(
+    program: &Program,
+    cold: &Cold,
+    plan: &Plan,
+    outcome: &mut Outcome,
+    step: &mut Step,
+) -> Result<()> {
     *step = Step::Build;
     say(program, "assemble build");
     cold.assemble(&program.name)?;
     let images = cold.images()?;
-    if known == Known::Build {
+    if !outcome.cold_cargo.is_empty() {
         *step = Step::Compare;
         let ours = fs::read(program_of(program, cold, plan)?)?;
         let cargos = cold.made_by_cargo(plan)?.join(&program.binary);

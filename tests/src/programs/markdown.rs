@@ -95,9 +95,16 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = String::new();
     for (program, outcome) in programs {
         let Some(outcome) = outcome else {
-            let _ = writeln!(text, "- {}: not built yet", program.name);
+            let _ = writeln!(text, "- {}: not looked at yet", program.name);
             continue;
         };
+        if outcome.failure.is_none() && !outcome.runs {
+            let _ = writeln!(
+                text,
+                "- {}: planned and compared, not built yet",
+                program.name
+            );
+        }
         if let Some(failure) = &outcome.failure {
             let _ = writeln!(
                 text,

@@ -110,7 +110,7 @@ fn file(program: &Program, place: &Path) -> PathBuf {
 }
 
 impl Failure {
-    /// The first line that says what is wrong.
+    /// The first line that calls itself an error, else the last one.
     pub fn summary(&self) -> &str {
         let lines = || self.said.lines().map(str::trim).filter(|l| !l.is_empty());
         let error = lines().find(|line| line.to_lowercase().starts_with("error"));
