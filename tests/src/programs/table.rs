@@ -11,7 +11,7 @@ use std::fs;
 pub struct Program {
     /// The package.
     pub name: String,
-    /// Its version: the newest that the default toolchain compiles.
+    /// Its version: one that the default toolchain compiles.
     pub version: String,
     /// What it was chosen for.
     pub made_of: String,
