@@ -26,11 +26,12 @@ let
     image: item: provider:
     let
       others = builtins.filter (other: isPackages other && other.name != item.name) image.layers;
+      byLayer = packagesByLayer image.layers provider;
     in
     if isBase item then
       [ ]
     else
-      builtins.concatMap (other: (packagesByLayer image.layers provider).${other.name}) others;
+      builtins.concatMap (other: byLayer.${other.name}) others;
 
   # Name of each layer with packages to these. What several sets have, as libraries of two crates may, the
   # first of them gives.

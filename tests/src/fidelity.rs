@@ -1,9 +1,7 @@
 //! How rustc and build scripts are called: by Cargo, and by the plan's units (docs/fidelity.md).
 
-use crate::checkout::repository;
-use crate::nix;
 use crate::trial::trial;
-use crate::workspaces::{attribute, build, ledger};
+use crate::workspaces::{build, ledger, ledger_by_cargo};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use plan::{Plan, Planned};
@@ -30,16 +28,9 @@ struct Called {
 
 fn called_as_by_cargo() -> Result<()> {
     let workspace = ledger()?;
-    let cargos = nix::build(&format!(
-        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
-        repository().display(),
-        workspace.display()
-    ))?;
+    let cargos = ledger_by_cargo(&workspace)?;
     let mut called = called(&fs::read_to_string(cargos.join("log"))?)?;
-    let plan = build(&workspace, "plan")
-        .with_context(|| attribute(&workspace, "plan"))?
-        .join("plan.json");
+    let plan = build(&workspace, "plan")?.join("plan.json");
     let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
     ensure!(
         called.len() == plan.units.len(),

@@ -3,7 +3,7 @@
 use crate::checkout::repository;
 use crate::nix;
 use crate::trial::trial;
-use crate::workspaces::ledger;
+use crate::workspaces::{binary_of, ledger};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::fs;
@@ -71,16 +71,11 @@ fn nixpkgs_compiles() -> Result<()> {
 /// Builds the workspace `ledger` with one more argument of `mkImages`, and runs its program.
 fn ledger_compiles(argument: &str, version: &str) -> Result<()> {
     let workspace = ledger()?;
-    let program = nix::build(&nix::in_flake(
-        &repository(),
-        &format!(
-            "let inherit (flake.lib.mkImages {{ src = {}; {argument}; }}) units; \
-             in units.${{builtins.head (builtins.filter \
-             (key: builtins.match \"ledger-.*-bin-ledger-.*\" key != null) (builtins.attrNames units))}}",
-            workspace.display()
-        ),
-    ))?;
-    let program = program.join("bin/ledger");
+    let made = format!(
+        "(flake.lib.mkImages {{ src = {}; {argument}; }}).units",
+        workspace.display()
+    );
+    let program = binary_of(&nix::in_flake(&repository(), &made), "ledger")?;
     let bytes = fs::read(&program)?;
     let stamp = format!("rustc version {version}");
     ensure!(

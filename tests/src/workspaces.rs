@@ -60,12 +60,26 @@ fn build_fails(workspace: &Path) -> Result<String> {
     ])
 }
 
+/// What plain Cargo makes of the workspace `ledger` in a cell: its target directory, and a log of its calls.
+pub fn ledger_by_cargo(workspace: &Path) -> Result<PathBuf> {
+    nix::build(&format!(
+        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
+         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
+        repository().display(),
+        workspace.display()
+    ))
+}
+
 /// The binary of a package that has the package's name.
 pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
+    binary_of(&attribute(workspace, "units"), package)
+}
+
+/// The same among the units that an expression gives.
+pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
     let expression = format!(
-        "let units = {}; in units.${{builtins.head (builtins.filter \
-         (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}",
-        attribute(workspace, "units")
+        "let units = {units}; in units.${{builtins.head (builtins.filter \
+         (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}"
     );
     let out = nix::build(&expression)?;
     Ok(out.join("bin").join(package))
@@ -115,12 +129,7 @@ fn ledger_builds() -> Result<()> {
 /// Cargo's build leaves at the same place, libraries, metadata, macros, objects of C and the program.
 fn units_are_cargos() -> Result<()> {
     let workspace = ledger()?;
-    let cargos = nix::build(&format!(
-        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
-        repository().display(),
-        workspace.display()
-    ))?;
+    let cargos = ledger_by_cargo(&workspace)?;
     let program = binary(&workspace, "ledger")?;
     ensure!(
         fs::read(&program)? == fs::read(cargos.join("ledger"))?,

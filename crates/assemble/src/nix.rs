@@ -131,18 +131,22 @@ pub fn is_named(path: &Path, name: &str) -> bool {
     file.and_then(|file| file.get(STORE_HASH..)) == Some(name)
 }
 
-fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
-    let what = args[0].to_string_lossy().into_owned();
-    let output = duct::cmd(&config.nix, args)
-        .env("NIX_CONFIG", &config.text)
+/// A call of Nix that ends when this process does. Its output is captured; failing is no error.
+fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
+    duct::cmd(nix, args)
+        .env("NIX_CONFIG", settings)
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
             drive::process::end_with_parent(command);
             Ok(())
         })
-        .run()
-        .context("cannot start nix")?;
+}
+
+fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
+    let what = args[0].to_string_lossy().into_owned();
+    let output = call(&config.nix, &config.text, args);
+    let output = output.run().context("cannot start nix")?;
     if !output.status.success() {
         bail!("nix {what} failed: {}", output.status);
     }

@@ -84,14 +84,8 @@ impl Evaluation {
     /// # Errors
     /// When Nix can't be started.
     pub fn attributes(&self, attributes: &[String], building: Building) -> Result<Evaluated> {
-        let command = duct::cmd(&self.nix, self.arguments(attributes, building))
-            .env("NIX_CONFIG", &self.config)
-            .stdout_capture()
-            .unchecked()
-            .before_spawn(|command| {
-                drive::process::end_with_parent(command);
-                Ok(())
-            });
+        let arguments = self.arguments(attributes, building);
+        let command = super::call(&self.nix, &self.config, arguments);
         // What Nix builds by itself it tells by itself.
         let command = match building {
             Building::Refused => command.stderr_capture(),
