@@ -2,20 +2,34 @@
 
 use crate::checkout::repository;
 use crate::nix;
-use crate::trial::trial;
+use crate::trial::failed;
 use crate::workspaces::{binary_of, ledger};
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::Trial;
+use libtest_mimic::{Completion, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name, run| trial(format!("toolchains::{name}"), run);
     vec![
         test("a_release_channel_compiles", channel_compiles),
         test("the_compiler_of_nixpkgs_compiles", nixpkgs_compiles),
     ]
+}
+
+/// A test that takes the machine's toolchain apart.
+fn test(name: &str, run: fn(&Toolchain) -> Result<()>) -> Trial {
+    let name = format!("toolchains::{name}");
+    Trial::ignorable_test(name.clone(), move || {
+        let toolchain = Toolchain::of_machine().map_err(|error| failed(&error))?;
+        let Some(toolchain) = toolchain else {
+            let why = "the machine's rustc did not come from a release channel (rustup)";
+            println!("SKIPPED: {name}: {why}");
+            return Ok(Completion::ignored_with(why));
+        };
+        run(&toolchain).map_err(|error| failed(&error))?;
+        Ok(Completion::Completed)
+    })
 }
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
@@ -31,14 +45,7 @@ const COMPONENTS: [(&str, &str); 5] = [
 
 /// The Rust project's own server is out of reach for a test, so the machine's toolchain, which came from
 /// there, is packed again as that server has it.
-fn channel_compiles() -> Result<()> {
-    let name = "toolchains::a_release_channel_compiles";
-    let Some(toolchain) = Toolchain::of_machine()? else {
-        eprintln!(
-            "SKIPPED: {name}: the machine's rustc did not come from a release channel (rustup)"
-        );
-        return Ok(());
-    };
+fn channel_compiles(toolchain: &Toolchain) -> Result<()> {
     ledger_compiles(
         &format!("channel = {}", toolchain.channel()?.display()),
         &toolchain.version,
@@ -47,14 +54,7 @@ fn channel_compiles() -> Result<()> {
 
 /// nixpkgs is out of reach too. What stands in for it has the same attributes, and behind them a compiler
 /// that lies in the store as nixpkgs' does, with a sysroot of its own.
-fn nixpkgs_compiles() -> Result<()> {
-    let name = "toolchains::the_compiler_of_nixpkgs_compiles";
-    let Some(toolchain) = Toolchain::of_machine()? else {
-        eprintln!(
-            "SKIPPED: {name}: the machine's rustc did not come from a release channel (rustup)"
-        );
-        return Ok(());
-    };
+fn nixpkgs_compiles(toolchain: &Toolchain) -> Result<()> {
     let packages = format!(
         "nixpkgs.legacyPackages.x86_64-linux = let \
            parts = flake.lib.partsFor \"x86_64-linux\"; \
