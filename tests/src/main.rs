@@ -22,6 +22,7 @@ mod precision;
 mod release;
 mod reproducible;
 mod toolchains;
+mod tree;
 mod trial;
 mod versions;
 mod ways;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(flake::trials())
         .chain(images::trials())
         .chain(driver::trials())
+        .chain(tree::trials())
         .chain(explain::trials())
         .chain(workspaces::trials())
         .chain(fidelity::trials())

@@ -6,6 +6,7 @@ pub mod driven;
 mod evaluation;
 mod links;
 mod progress;
+mod tree;
 
 use anyhow::{Context, Result, bail};
 pub use config::Config;

@@ -93,6 +93,18 @@ impl Closure {
     /// # Errors
     /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
     pub fn read(store: &Store, roots: &[String]) -> Result<Self> {
+        Self::read_with(store, roots, &HashMap::new())
+    }
+
+    /// The same, where some are known: path to what the file says.
+    ///
+    /// # Errors
+    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    pub fn read_with(
+        store: &Store,
+        roots: &[String],
+        read_before: &HashMap<String, Derivation>,
+    ) -> Result<Self> {
         let mut closure = Self::default();
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut pending: Vec<String> = roots.to_vec();
@@ -100,7 +112,10 @@ impl Closure {
             if known.contains_key(&path) {
                 continue;
             }
-            let derivation = read(store, &path)?;
+            let derivation = match read_before.get(&path) {
+                Some(derivation) => derivation.clone(),
+                None => read(store, &path)?,
+            };
             pending.extend(derivation.input_derivations.keys().cloned());
             known.insert(path.clone(), closure.nodes.len());
             closure.nodes.push(Node {
@@ -120,6 +135,19 @@ impl Closure {
     /// All output paths.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().flat_map(Node::outputs)
+    }
+
+    /// Whether a derivation says something in its arguments, its variables or its sources' names.
+    pub fn says(&self, text: &str) -> bool {
+        self.nodes.iter().any(|node| {
+            let said = &node.derivation;
+            let texts = said
+                .args
+                .iter()
+                .chain(said.env.values())
+                .chain(&said.input_sources);
+            texts.into_iter().any(|said| said.contains(text))
+        })
     }
 
     /// The nodes that must be built (or fetched) so that the roots' outputs are there: those of

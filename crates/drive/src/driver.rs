@@ -6,7 +6,7 @@ mod sharing;
 
 pub use sharing::Sharing;
 
-use crate::closure::{Closure, Node};
+use crate::closure::{self, Closure, Node};
 use crate::durations::Durations;
 use crate::event::Event;
 use crate::kind;
@@ -16,6 +16,7 @@ use crate::schedule::{Graph, Order, Queue};
 use crate::serve::{Built, Launch, Server};
 use crate::tasks;
 use crate::{Error, Result};
+use derivation::Derivation;
 use pool::{Job, Message, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,6 +115,10 @@ pub struct Driver {
     /// Knows what is in the store, and keeps that safe from garbage collection while it lives.
     keeper: Server,
     is_greeted: bool,
+    /// What has been asked for and is in the store. It stays there: the keeper sees to that.
+    valid: BTreeSet<String>,
+    /// Derivations that have been read: the path of the `.drv` file to what it says, which never changes.
+    read: HashMap<String, Derivation>,
     pool: Pool,
 }
 
@@ -124,15 +129,46 @@ impl Driver {
     /// # Errors
     /// When Nix can't be started.
     pub fn start(settings: Settings) -> Result<Self> {
-        let keeper = settings.launch.start(1, 1)?;
+        let keeper = settings.launch.on_disk().start(1, 1)?;
         let mut pool = Pool::new(&settings.launch);
         pool.idle(settings.share_of_one())?;
         Ok(Self {
             settings,
             keeper,
             is_greeted: false,
+            valid: BTreeSet::new(),
+            read: HashMap::new(),
             pool,
         })
+    }
+
+    /// Looks at `.drv` files that are likely to be needed, while the caller evaluates: those of the
+    /// last build. Files that are gone are no error.
+    ///
+    /// # Errors
+    /// When Nix does not answer.
+    pub fn expect<'a>(&mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        for path in paths {
+            if let Ok(derivation) = closure::read(&self.settings.launch.store, path) {
+                self.read.insert(path.to_owned(), derivation);
+            }
+        }
+        let read = std::mem::take(&mut self.read);
+        let outputs = read
+            .values()
+            .flat_map(|derivation| derivation.outputs.values());
+        let outputs = outputs.map(|output| output.path.as_str());
+        let asked = self.ask(read.keys().map(String::as_str).chain(outputs));
+        self.read = read;
+        asked
+    }
+
+    /// Reads the `.drv` files that `roots` are made of.
+    ///
+    /// # Errors
+    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    pub fn closure(&self, roots: &[String]) -> Result<Closure> {
+        Closure::read_with(&self.settings.launch.store, roots, &self.read)
     }
 
     /// How it builds.
@@ -140,16 +176,15 @@ impl Driver {
         &self.settings
     }
 
-    /// Builds the outputs of `.drv` files.
+    /// Builds the outputs of a closure's roots.
     ///
     /// # Errors
     /// When Nix can't be run or the build is interrupted; this driver is then of no more use. A
     /// derivation that fails is no error: the report has it.
-    pub fn build(&mut self, roots: &[String], context: &mut Context) -> Result<Report> {
-        let closure = Closure::read(&self.settings.launch.store, roots)?;
-        let mut missing = self.missing(&closure)?;
+    pub fn build(&mut self, closure: &Closure, context: &mut Context) -> Result<Report> {
+        let mut missing = self.missing(closure)?;
         let mut report = Report {
-            outputs: outputs_of_roots(&closure),
+            outputs: outputs_of_roots(closure),
             ..Report::default()
         };
         if missing.is_empty() {
@@ -157,25 +192,37 @@ impl Driver {
         }
         report.derivations = closure.by_name();
         if self.settings.has_caches {
-            report.fetched = caches::fetch(&self.settings, roots, context)?;
-            missing = self.missing(&closure)?;
+            let roots = closure
+                .roots
+                .iter()
+                .map(|&root| closure.nodes[root].path.clone());
+            report.fetched = caches::fetch(&self.settings, &roots.collect::<Vec<_>>(), context)?;
+            missing = self.missing(closure)?;
         }
         let fetched = report.fetched.len();
-        let build = Build::new(&self.settings, &mut self.pool, &closure, &missing, context)?;
+        let build = Build::new(&self.settings, &mut self.pool, closure, &missing, context)?;
         report.units = build.run(context, fetched)?;
         Ok(report)
     }
 
     /// What of a closure must be built.
     fn missing(&mut self, closure: &Closure) -> Result<BTreeSet<usize>> {
+        let derivations = closure.nodes.iter().map(|node| node.path.as_str());
+        self.ask(closure.outputs().chain(derivations))?;
+        Ok(closure.missing(&self.valid))
+    }
+
+    /// Learns which of some paths are in the store.
+    fn ask<'a>(&mut self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
         if !self.is_greeted {
             self.keeper.greet()?;
             self.is_greeted = true;
         }
-        let derivations = closure.nodes.iter().map(|node| node.path.as_str());
-        let paths = closure.outputs().chain(derivations);
-        let valid = self.keeper.valid_paths(paths, false, &mut |_| {})?;
-        Ok(closure.missing(&valid))
+        let unknown = paths.filter(|path| !self.valid.contains(*path));
+        let unknown: Vec<&str> = unknown.collect();
+        let found = self.keeper.valid_paths(unknown, false, &mut |_| {})?;
+        self.valid.extend(found);
+        Ok(())
     }
 }
 

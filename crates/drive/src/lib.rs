@@ -19,6 +19,7 @@ pub mod process;
 pub mod reason;
 pub mod record;
 pub mod schedule;
+pub mod scratch;
 pub mod serve;
 pub mod simulate;
 pub mod tasks;

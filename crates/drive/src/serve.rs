@@ -8,7 +8,7 @@
 //! have not changed since, from Nix 2.8 to 2.34.
 
 use crate::closure::{Recipe, Store};
-use crate::{Error, Result, process};
+use crate::{Error, Result, process, scratch};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -47,15 +47,34 @@ pub struct Launch {
     /// Whether processes work on the store themselves. A daemon that stands between builds only what
     /// it can read in the store, unless it trusts who asks.
     pub is_direct: bool,
+    /// How large the builders' directories may become in memory, in bytes; none for the disk ([`scratch`]).
+    pub memory: Option<u64>,
+    /// Whether Nix has a setting for where builders work.
+    pub has_build_dir: bool,
 }
 
 impl Launch {
+    /// The same, with builders that work on the disk.
+    pub fn on_disk(&self) -> Self {
+        Self {
+            memory: None,
+            ..self.clone()
+        }
+    }
+
     /// Starts a process that builds one derivation at a time and gives it `cores` cores. Call it
     /// from a thread that lives as long as the process is wanted.
     ///
     /// # Errors
     /// When it can't be started.
     pub fn start(&self, cores: usize, downloads: usize) -> Result<Server> {
+        match self.try_to_start(cores, downloads) {
+            Err(_) if self.memory.is_some() => self.on_disk().try_to_start(cores, downloads),
+            started => started,
+        }
+    }
+
+    fn try_to_start(&self, cores: usize, downloads: usize) -> Result<Server> {
         let mut command = Command::new(&self.program);
         command.args(["--serve", "--write", "--log-format", "internal-json"]);
         if let Some(uri) = &self.store.uri {
@@ -69,6 +88,9 @@ impl Launch {
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped());
         command.stderr(Stdio::piped());
+        if let Some(size) = self.memory {
+            scratch::use_memory(&mut command, size, self.has_build_dir);
+        }
         process::end_with_parent(&mut command);
         process::shield_from_terminal(&mut command);
         let start = |source| Error::Start {

@@ -1,6 +1,6 @@
 //! The driver on a real Nix, in a store of its own.
 
-use drive::closure::Store;
+use drive::closure::{Closure, Store};
 use drive::driver::{Context, Driver, Report, Settings, Sharing};
 use drive::durations::Durations;
 use drive::event::Event;
@@ -122,8 +122,10 @@ impl Place {
             interrupted: &AtomicBool::new(false),
             observe: &mut |event| events.push(event.clone()),
         };
-        let result = Driver::start(settings.clone())
-            .and_then(|mut driver| driver.build(&[root.to_owned()], &mut context));
+        let result = Driver::start(settings.clone()).and_then(|mut driver| {
+            let closure = Closure::read(&settings.launch.store, &[root.to_owned()])?;
+            driver.build(&closure, &mut context)
+        });
         (result, events)
     }
 }
@@ -324,8 +326,9 @@ fn an_interrupt_leaves_no_builder_and_no_lock() {
     let settings = place.settings();
     std::thread::scope(|scope| {
         let build = scope.spawn(|| {
+            let closure = Closure::read(&settings.launch.store, std::slice::from_ref(&endless))?;
             Driver::start(settings)?.build(
-                std::slice::from_ref(&endless),
+                &closure,
                 &mut Context {
                     beginning: Instant::now(),
                     durations: &mut Durations::default(),

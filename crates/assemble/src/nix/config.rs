@@ -17,8 +17,11 @@ max-jobs = auto
 /// unit costs a request each, and a wait where it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
 
-/// Where Nix keeps what it knows of the store.
+/// Where that is unless the environment says otherwise.
 const STATE: &str = "/nix/var/nix";
+
+/// The setting for where builders work, from Nix 2.23 on.
+const BUILD_DIR: &str = "build-dir";
 
 /// Where Nix is, and how it is set.
 #[derive(Clone, Debug)]
@@ -85,12 +88,24 @@ impl Config {
     /// does it, or another machine.
     pub fn is_direct(&self, store: Option<&str>) -> bool {
         match store.unwrap_or_else(|| self.get("store")) {
-            "auto" => {
-                let state = std::env::var_os("NIX_STATE_DIR").unwrap_or_else(|| STATE.into());
-                rustix::fs::access(state.as_os_str(), Access::READ_OK | Access::WRITE_OK).is_ok()
-            }
+            "auto" => rustix::fs::access(self.state(), Access::READ_OK | Access::WRITE_OK).is_ok(),
             store => store == "local" || store.starts_with('/'),
         }
+    }
+
+    /// Whether Nix has a setting for where builders work.
+    pub fn knows_build_dir(&self) -> bool {
+        self.settings.contains_key(BUILD_DIR)
+    }
+
+    /// Whether somebody has said where builders work.
+    pub fn has_build_dir(&self) -> bool {
+        !self.get(BUILD_DIR).is_empty()
+    }
+
+    /// Where Nix keeps what it knows of the machine's own store.
+    pub fn state(&self) -> PathBuf {
+        std::env::var_os("NIX_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from)
     }
 
     /// A setting that is a number; none where it is 0, which is Nix's word for "all".

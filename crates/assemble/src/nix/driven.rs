@@ -4,16 +4,18 @@
 use super::Nix;
 use super::arguments::Arguments;
 use super::config::Config;
-use super::evaluation::{Building, Evaluated, Evaluation};
+use super::evaluation::{Building, Evaluated, Evaluation, Files};
 use super::links;
 use super::progress::Progress;
+use super::tree::{self, Tree};
 use anyhow::{Result, anyhow, bail};
-use drive::closure::Store;
+use drive::closure::{Closure, Store};
 use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
 use drive::event::Event;
 use drive::record::{self, Image, Outcome, Record, Span};
 use drive::schedule::Order;
+use drive::scratch;
 use drive::serve::Launch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,9 +56,17 @@ impl Request<'_> {
     /// # Errors
     /// When Nix is not installed, evaluation fails, a build fails, or it is interrupted.
     pub fn build(&self) -> Result<Vec<PathBuf>> {
-        let config = self.nix.config()?;
+        let (config, tree) = std::thread::scope(|scope| {
+            let tree = scope.spawn(|| Tree::update(Path::new(self.flake), self.links));
+            (self.nix.config(), tree.join())
+        });
+        let config = config?;
         match self.arguments(&config) {
-            Ok(arguments) => Session::new(self, config, arguments)?.run(),
+            // Where there is no tree, Nix says what is wrong with the repository.
+            Ok(arguments) => {
+                let tree = tree.ok().and_then(Result::ok).flatten();
+                Session::new(self, config, arguments, tree)?.run()
+            }
             Err(why) => {
                 eprintln!("note: `nix build` builds in its own order: {why}");
                 let mut nix = self.nix.clone();
@@ -93,17 +103,26 @@ struct Session<'a> {
     config: Config,
     driver: Driver,
     evaluation: Evaluation,
+    /// Where the changed files lie.
+    tree: Option<Tree>,
     progress: Progress,
     interrupted: Arc<AtomicBool>,
     beginning: Instant,
     durations: Durations,
     /// The record of the last build.
     previous: Record,
+    /// The `.drv` files of that build, until they have been looked at.
+    expected: Vec<String>,
     record: Record,
 }
 
 impl<'a> Session<'a> {
-    fn new(request: &'a Request, mut config: Config, arguments: Arguments) -> Result<Self> {
+    fn new(
+        request: &'a Request,
+        mut config: Config,
+        arguments: Arguments,
+        tree: Option<Tree>,
+    ) -> Result<Self> {
         for (name, value) in &arguments.options {
             config.set(name, value);
         }
@@ -114,6 +133,7 @@ impl<'a> Session<'a> {
         let durations = durations::default_path().map(|path| Durations::read(&path));
         // A record of another version is as good as none.
         let previous = Record::read(&request.links.join(RECORD)).ok().flatten();
+        let previous = previous.unwrap_or_default();
         let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
             progress: Progress::new(request.events)?,
@@ -125,11 +145,13 @@ impl<'a> Session<'a> {
             request,
             evaluation: Evaluation::new(&config, request.flake, &driver.settings().launch),
             driver,
+            tree,
             config,
             interrupted,
             beginning: Instant::now(),
             durations: durations.transpose()?.unwrap_or_default(),
-            previous: previous.unwrap_or_default(),
+            expected: previous.derivations.values().flatten().cloned().collect(),
+            previous,
         })
     }
 
@@ -142,8 +164,8 @@ impl<'a> Session<'a> {
     }
 
     fn evaluate_and_build(&mut self) -> Result<Vec<PathBuf>> {
-        let derivations = self.evaluate()?;
-        let report = self.drive(&derivations)?;
+        let closure = self.evaluate()?;
+        let report = self.drive(&closure)?;
         let outputs = report.outputs.iter().map(|outputs| outputs.first());
         let paths: Vec<PathBuf> = outputs.flatten().map(PathBuf::from).collect();
         let images = self.request.attributes.iter().zip(&paths);
@@ -156,21 +178,50 @@ impl<'a> Session<'a> {
         Ok(paths)
     }
 
-    /// The `.drv` files of the attributes. What evaluation needs built is driven too.
-    fn evaluate(&mut self) -> Result<Vec<String>> {
+    /// What the attributes are made of.
+    fn evaluate(&mut self) -> Result<Closure> {
+        if let Some(closure) = self.evaluate_tree()? {
+            return Ok(closure);
+        }
+        let derivations = self.evaluate_flake()?;
+        tree::remember(Path::new(self.request.flake), self.request.links)?;
+        self.closure(&derivations)
+    }
+
+    /// The same, read where the changed files lie. None where Nix has to copy them first; what goes wrong
+    /// on the way goes wrong there again, and is told.
+    fn evaluate_tree(&mut self) -> Result<Option<Closure>> {
+        let Some(tree) = self.tree.take() else {
+            return Ok(None);
+        };
         let attributes = self.request.attributes;
-        match self.evaluated(|evaluation| evaluation.images(attributes))? {
+        let evaluated = |evaluation: &Evaluation| evaluation.images(Files::Tree(&tree), attributes);
+        let Evaluated::Done(derivations) = self.evaluated(evaluated)? else {
+            return Ok(None);
+        };
+        let closure = self.closure(&derivations)?;
+        Ok((!closure.says(Tree::NAME)).then_some(closure))
+    }
+
+    /// The `.drv` files of the attributes. What evaluation needs built is driven too.
+    fn evaluate_flake(&mut self) -> Result<Vec<String>> {
+        let attributes = self.request.attributes;
+        let images = |evaluation: &Evaluation| evaluation.images(Files::Flake, attributes);
+        match self.evaluated(images)? {
             Evaluated::Done(derivations) => return Ok(derivations),
             Evaluated::WantsBuilds => {
                 self.drive_stages()?;
-                let again = self.evaluated(|evaluation| evaluation.images(attributes))?;
+                let again = self.evaluated(images)?;
                 if let Evaluated::Done(derivations) = again {
                     return Ok(derivations);
                 }
             }
             Evaluated::Failed => {}
         }
-        match self.evaluated(|evaluation| evaluation.attributes(attributes, Building::Allowed))? {
+        let whole = |evaluation: &Evaluation| {
+            evaluation.attributes(Files::Flake, attributes, Building::Allowed)
+        };
+        match self.evaluated(whole)? {
             Evaluated::Done(derivations) => Ok(derivations),
             Evaluated::WantsBuilds | Evaluated::Failed => bail!("evaluation failed"),
         }
@@ -180,30 +231,43 @@ impl<'a> Session<'a> {
     fn drive_stages(&mut self) -> Result<()> {
         for stage in STAGES {
             let stage = [stage.to_owned()];
-            match self.evaluated(|evaluation| evaluation.attributes(&stage, Building::Refused))? {
-                Evaluated::Done(derivations) => self.drive(&derivations)?,
+            let stage = |evaluation: &Evaluation| {
+                evaluation.attributes(Files::Flake, &stage, Building::Refused)
+            };
+            match self.evaluated(stage)? {
+                Evaluated::Done(derivations) => self.drive(&self.closure(&derivations)?)?,
                 Evaluated::WantsBuilds | Evaluated::Failed => break,
             };
         }
         Ok(())
     }
 
-    /// Evaluates, and notes how long it took.
+    /// Evaluates, and notes how long it took. Meanwhile the driver looks at what the last build was made of.
     fn evaluated(
         &mut self,
         evaluate: impl FnOnce(&Evaluation) -> Result<Evaluated>,
     ) -> Result<Evaluated> {
         self.progress.phase("evaluating");
         let start = self.now();
-        let evaluated = evaluate(&self.evaluation)?;
+        let (driver, evaluation) = (&mut self.driver, &self.evaluation);
+        let expected = std::mem::take(&mut self.expected);
+        let evaluated = std::thread::scope(|scope| {
+            // What goes wrong in it goes wrong again in the build, and is told there.
+            scope.spawn(move || driver.expect(expected.iter().map(String::as_str)));
+            evaluate(evaluation)
+        })?;
         self.stop_if_interrupted()?;
         let end = self.now();
         self.record.evaluations.push(Span { start, end });
         Ok(evaluated)
     }
 
+    fn closure(&self, derivations: &[String]) -> Result<Closure> {
+        Ok(self.driver.closure(derivations)?)
+    }
+
     /// Builds what is missing of some derivations.
-    fn drive(&mut self, derivations: &[String]) -> Result<Report> {
+    fn drive(&mut self, closure: &Closure) -> Result<Report> {
         let progress = &mut self.progress;
         let mut context = driver::Context {
             beginning: self.beginning,
@@ -212,7 +276,7 @@ impl<'a> Session<'a> {
             interrupted: &self.interrupted,
             observe: &mut |event| progress.show(event),
         };
-        let report = self.driver.build(derivations, &mut context)?;
+        let report = self.driver.build(closure, &mut context)?;
         self.record.units.extend(report.units.iter().cloned());
         self.record.fetched.extend(report.fetched.iter().cloned());
         for (name, paths) in &report.derivations {
@@ -289,6 +353,10 @@ impl<'a> Session<'a> {
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let given = config.number("cores").filter(|&given| given != cores);
+    let jobs = config.number("max-jobs").unwrap_or(cores);
+    let is_direct = config.is_direct(request.nix.store.as_deref());
+    // What is kept of a failed build must not be gone with Nix.
+    let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
     Settings {
         launch: Launch {
             program: config.nix_store(),
@@ -298,9 +366,11 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
             config: config.text.clone(),
             arguments: arguments.for_nix(),
             keep_failed: arguments.keep_failed,
-            is_direct: config.is_direct(request.nix.store.as_deref()),
+            is_direct,
+            memory: scratch::size(jobs).filter(|_| can_be_in_memory),
+            has_build_dir: config.knows_build_dir(),
         },
-        jobs: config.number("max-jobs").unwrap_or(cores),
+        jobs,
         cores,
         sharing: given.map_or(Sharing::Even, Sharing::Fixed),
         order: request.order,

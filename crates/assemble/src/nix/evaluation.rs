@@ -1,6 +1,7 @@
 //! Attributes of a flake, evaluated to `.drv` files.
 
 use super::config::Config;
+use super::tree::Tree;
 use anyhow::{Context as _, Result};
 use drive::closure::{self, name_of};
 use drive::serve::Launch;
@@ -9,6 +10,12 @@ use std::path::PathBuf;
 
 /// The derivation that all images are inputs of (nix/lib.nix).
 const ALL: &str = "images";
+
+/// Calls a flake whose files lie in a directory.
+const CALL_FLAKE: &str = include_str!("call-flake.nix");
+
+/// Where inputs of a flake come from. Each is locked: by its hash.
+const INPUTS: &str = "file:/// path:/ https:// http:// git+file:/// git+https:// git+ssh:// github: gitlab: sourcehut:";
 
 /// Whether evaluation may build what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +34,15 @@ pub enum Evaluated {
     WantsBuilds,
     /// It failed otherwise.
     Failed,
+}
+
+/// Where a flake's files are read.
+#[derive(Clone, Copy)]
+pub enum Files<'a> {
+    /// In the store, to which Nix copies them.
+    Flake,
+    /// In a directory.
+    Tree(&'a Tree),
 }
 
 /// How a flake is evaluated.
@@ -53,20 +69,20 @@ impl Evaluation {
     ///
     /// # Errors
     /// When Nix can't be started.
-    pub fn images(&self, attributes: &[String]) -> Result<Evaluated> {
+    pub fn images(&self, files: Files<'_>, attributes: &[String]) -> Result<Evaluated> {
         if attributes.len() > 1 {
-            match self.together(attributes)? {
+            match self.together(files, attributes)? {
                 Evaluated::Failed => {}
                 evaluated => return Ok(evaluated),
             }
         }
-        self.attributes(attributes, Building::Refused)
+        self.attributes(files, attributes, Building::Refused)
     }
 
     /// The images' `.drv` files by way of the one derivation that they are all inputs of: Nix evaluates a
     /// flake anew for each thing that it is asked for.
-    fn together(&self, attributes: &[String]) -> Result<Evaluated> {
-        let all = match self.attributes(&[ALL.to_owned()], Building::Refused)? {
+    fn together(&self, files: Files<'_>, attributes: &[String]) -> Result<Evaluated> {
+        let all = match self.attributes(files, &[ALL.to_owned()], Building::Refused)? {
             Evaluated::Done(all) => all,
             other => return Ok(other),
         };
@@ -83,8 +99,13 @@ impl Evaluation {
     ///
     /// # Errors
     /// When Nix can't be started.
-    pub fn attributes(&self, attributes: &[String], building: Building) -> Result<Evaluated> {
-        let arguments = self.arguments(attributes, building);
+    pub fn attributes(
+        &self,
+        files: Files<'_>,
+        attributes: &[String],
+        building: Building,
+    ) -> Result<Evaluated> {
+        let arguments = self.arguments(files, attributes, building);
         let command = super::call(&self.nix, &self.config, arguments);
         // What Nix builds by itself it tells by itself.
         let command = match building {
@@ -96,7 +117,7 @@ impl Evaluation {
         if output.status.success() {
             eprint!("{said}");
             let printed = String::from_utf8(output.stdout)?;
-            return self.in_order(attributes, printed.lines().collect());
+            return self.in_order(files, attributes, printed.lines().collect());
         }
         // It names the setting that forbids the build. What else is wrong it says when it may build.
         let is_refused = building == Building::Refused && said.contains("max-jobs");
@@ -106,7 +127,12 @@ impl Evaluation {
         })
     }
 
-    fn arguments(&self, attributes: &[String], building: Building) -> Vec<OsString> {
+    fn arguments(
+        &self,
+        files: Files<'_>,
+        attributes: &[String],
+        building: Building,
+    ) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
         if let Some(store) = &self.launch.store.uri {
             args.extend(["--store".into(), store.into()]);
@@ -115,15 +141,28 @@ impl Evaluation {
         if building == Building::Refused {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
         }
-        let flake = &self.flake;
         let attributes = attributes.iter();
-        args.extend(attributes.map(|name| OsString::from(format!("{flake}#{name}"))));
+        match files {
+            Files::Flake => {
+                let flake = &self.flake;
+                args.extend(attributes.map(|name| OsString::from(format!("{flake}#{name}"))));
+            }
+            Files::Tree(tree) => {
+                args.extend(in_tree(tree));
+                args.extend(attributes.map(OsString::from));
+            }
+        }
         args
     }
 
     /// Nix prints paths in an order of its own. A derivation has the name of its attribute; where
     /// that does not tell, each is asked for alone.
-    fn in_order(&self, attributes: &[String], printed: Vec<&str>) -> Result<Evaluated> {
+    fn in_order(
+        &self,
+        files: Files<'_>,
+        attributes: &[String],
+        printed: Vec<&str>,
+    ) -> Result<Evaluated> {
         if let ([_], [path]) = (attributes, printed.as_slice()) {
             return Ok(Evaluated::Done(vec![(*path).to_owned()]));
         }
@@ -140,11 +179,43 @@ impl Evaluation {
         }
         let mut paths = Vec::new();
         for attribute in attributes {
-            match self.attributes(std::slice::from_ref(attribute), Building::Allowed)? {
+            match self.attributes(files, std::slice::from_ref(attribute), Building::Allowed)? {
                 Evaluated::Done(path) => paths.extend(path),
                 other => return Ok(other),
             }
         }
         Ok(Evaluated::Done(paths))
+    }
+}
+
+/// What has Nix find attributes in a tree. As with a flake, no other file of the machine can be read.
+fn in_tree(tree: &Tree) -> Vec<OsString> {
+    let top = tree.top.to_string_lossy();
+    let call = format!(
+        "({CALL_FLAKE}) {{ tree = {}; below = {}; }}",
+        text(&top),
+        text(&tree.below)
+    );
+    let options = ["restrict-eval", "true", "--option", "allowed-uris", INPUTS];
+    let mut args: Vec<OsString> = vec!["--impure".into(), "--option".into()];
+    args.extend(options.map(OsString::from));
+    args.extend(["-I".into(), format!("tree={top}").into()]);
+    args.extend(["--expr".into(), call.into()]);
+    args
+}
+
+/// A text as Nix writes it.
+fn text(value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_quoted_for_nix() {
+        assert_eq!(text(r#"a\"${b}"#), r#""a\\\"\${b}""#);
     }
 }

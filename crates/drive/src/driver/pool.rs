@@ -7,6 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Downloads wait for a network, not for cores.
+const DOWNLOADS: usize = 16;
+/// How the system says that a file system is full (`ENOSPC`).
+const NO_ROOM: &str = "No space left on device";
+
 /// What a process is to do.
 pub enum Job {
     /// Build a derivation.
@@ -66,13 +71,16 @@ impl Pool {
         if let Some(found) = self.workers.iter().position(fits) {
             return Ok(found);
         }
-        let downloads = 16;
-        let server = self.launch.start(cores, downloads)?;
+        let server = self.launch.start(cores, DOWNLOADS)?;
+        let reserve = Reserve {
+            launch: self.launch.memory.map(|_| self.launch.on_disk()),
+            cores,
+        };
         let (jobs, work) = channel();
         let messages = self.sender.clone();
         let index = self.workers.len();
         let pid = server.pid();
-        let thread = std::thread::spawn(move || serve(server, index, &work, &messages));
+        let thread = std::thread::spawn(move || serve(server, &reserve, index, &work, &messages));
         self.workers.push(Worker {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -120,8 +128,35 @@ impl Drop for Pool {
     }
 }
 
+/// How to build what needs more room than there is in memory.
+struct Reserve {
+    launch: Option<Launch>,
+    cores: usize,
+}
+
+impl Reserve {
+    /// Builds on the disk what failed in memory for want of room; otherwise it stays as it ended.
+    fn take_over(&self, recipe: &Recipe, ended: Ended) -> Ended {
+        let is_full = matches!(ended.built, Built::Failed { .. }) && ended.log.contains(NO_ROOM);
+        let Some(launch) = self.launch.as_ref().filter(|_| is_full) else {
+            return ended;
+        };
+        let started = launch.start(self.cores, DOWNLOADS);
+        match started.and_then(|mut server| server.greet().map(|()| server)) {
+            Ok(mut server) => build(&mut server, recipe),
+            Err(error) => failed(error.to_string(), String::new()),
+        }
+    }
+}
+
 /// Talks to one process until there are no more jobs.
-fn serve(mut server: Server, worker: usize, jobs: &Receiver<Job>, messages: &Sender<Message>) {
+fn serve(
+    mut server: Server,
+    reserve: &Reserve,
+    worker: usize,
+    jobs: &Receiver<Job>,
+    messages: &Sender<Message>,
+) {
     let mut greeted = None;
     for job in jobs {
         let ready = greeted.get_or_insert_with(|| server.greet().map_err(|e| e.to_string()));
@@ -132,7 +167,7 @@ fn serve(mut server: Server, worker: usize, jobs: &Receiver<Job>, messages: &Sen
             },
             (Job::Build(recipe), Ok(())) => Message::Built {
                 worker,
-                result: build(&mut server, &recipe),
+                result: reserve.take_over(&recipe, build(&mut server, &recipe)),
             },
             (Job::Fetch { paths }, _) => Message::Fetched {
                 result: fetch(&mut server, &paths, messages),

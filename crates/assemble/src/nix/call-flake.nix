@@ -1,0 +1,70 @@
+# Calls a flake whose files lie in a directory, as Nix calls one whose files it has copied into the store.
+#
+# Gives: the outputs that commands find by name for this system, packages before legacyPackages.
+# What only the copy in the store would tell is an error here: its hash, its time.
+{
+  # The directory: a string. What evaluation makes of it must not stay in a derivation.
+  tree,
+  # Where the flake lies below it: "" or "/DIRECTORY".
+  below,
+}:
+let
+  place = tree + below;
+  file = place + "/flake.lock";
+  lock =
+    if builtins.pathExists file then
+      builtins.fromJSON (builtins.readFile file)
+    else
+      {
+        root = "root";
+        nodes.root = { };
+      };
+
+  # An input is the name of a node, or what to follow from the root.
+  nameOf = input: if builtins.isList input then followed lock.root input else input;
+  followed =
+    name: path:
+    if path == [ ] then
+      name
+    else
+      followed (nameOf lock.nodes.${name}.inputs.${builtins.head path}) (builtins.tail path);
+
+  unknown = what: throw "a flake that is not in the store has no ${what}";
+  # Nix counts a changed repository as one without a revision.
+  ownSource = {
+    outPath = tree;
+    narHash = unknown "narHash";
+    lastModified = unknown "lastModified";
+    lastModifiedDate = unknown "lastModifiedDate";
+    dirtyRev = unknown "dirtyRev";
+    dirtyShortRev = unknown "dirtyShortRev";
+    submodules = false;
+  };
+
+  call =
+    name: node:
+    let
+      isRoot = name == lock.root;
+      source = if isRoot then ownSource else builtins.fetchTree node.locked;
+      directory = if isRoot then below else under (node.locked.dir or "");
+      outPath = source + directory;
+      flake = import (outPath + "/flake.nix");
+      inputs = builtins.mapAttrs (_: input: called.${nameOf input}) (node.inputs or { });
+      outputs = flake.outputs (inputs // { self = result; });
+      result =
+        outputs
+        // source
+        // {
+          inherit outPath inputs outputs;
+          sourceInfo = source;
+          _type = "flake";
+        };
+    in
+    if node.flake or true then result else source;
+  under = directory: if directory == "" then "" else "/${directory}";
+  called = builtins.mapAttrs call lock.nodes;
+
+  flake = called.${lock.root};
+  ofSystem = outputs: outputs.${builtins.currentSystem} or { };
+in
+ofSystem (flake.legacyPackages or { }) // ofSystem (flake.packages or { })
