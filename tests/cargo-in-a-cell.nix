@@ -1,5 +1,6 @@
 # Plain `cargo build` in a cell with the default toolchain, at the paths that units see: what units
-# make must have the same bytes. The output has the programs, and in `messages` what Cargo says of each unit.
+# make must have the same bytes. The output has the programs, in `messages` what Cargo says of each unit, and in
+# `timings.html` how long each took.
 {
   # This flake.
   crateyard,
@@ -13,7 +14,7 @@
   keepTarget ? false,
   system ? "x86_64-linux",
   # A source file, relative to the workspace: the build is done again with a line added to it, and
-  # `edit-milliseconds` says how long that took, and `timings.html` how long each unit of the first.
+  # `edit-milliseconds` says how long that took.
   edited ? null,
 }:
 let
@@ -79,11 +80,12 @@ parts.cell {
           exit
         fi
         cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-          --message-format json-render-diagnostics --target-dir /cargo/target $timings $verbose $selection > /cargo/messages 2> /cargo/log \
+          --message-format json-render-diagnostics --target-dir /cargo/target --timings $verbose $selection > /cargo/messages 2> /cargo/log \
           || { cat /cargo/log >&2; exit 1; }
         mkdir "$out"
         cp /cargo/log "$out/log"
         cp /cargo/messages "$out/messages"
+        cp /cargo/target/cargo-timings/cargo-timing.html "$out/timings.html"
         for program in $programs; do
           cp "/cargo/target/x86_64-unknown-linux-gnu/release/$program" "$out/"
         done
@@ -96,7 +98,6 @@ parts.cell {
           ""
         else
           ''
-            cp /cargo/target/cargo-timings/cargo-timing.html "$out/timings.html"
             echo '// edited' >> "/workspace/${edited}"
             begin=$(date +%s%N)
             cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
@@ -114,7 +115,6 @@ parts.cell {
   attributes = {
     inherit graphOnly keepTarget;
     verbose = if keepTarget then "-vv" else "";
-    timings = if edited == null then "" else "--timings";
     programs = map (binary: binary.bin) binaries;
     selection = map ({ package, bin }: "--package ${package} --bin ${bin}") binaries;
     src = builtins.path {
