@@ -17,7 +17,7 @@ use unit::{Action, TargetKind};
 const CORES: [usize; 5] = [2, 4, 8, 16, 64];
 
 /// One simulated machine; times in seconds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Simulated {
     /// The machine's cores.

@@ -18,6 +18,8 @@ mod markdown;
 #[path = "../nix.rs"]
 mod nix;
 mod outcome;
+#[path = "../bench/simulated.rs"]
+mod simulated;
 mod sources;
 mod table;
 
@@ -63,7 +65,12 @@ enum Part {
     Counts,
     /// Cold builds of both sorts, timed
     Cold,
+    /// What both would take on other machines; Cargo builds where it has not
+    Simulated,
 }
+
+/// What Nix costs for a unit, in seconds (docs/performance.md).
+const OVERHEAD: f64 = 0.03;
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
@@ -172,8 +179,15 @@ fn go(
     if matches!(args.only, None | Some(Part::Cold)) {
         time(program, &cold, &plan, args.repetitions, outcome, step)?;
     }
-    if args.only != Some(Part::Cold) {
+    if !matches!(args.only, Some(Part::Cold | Part::Simulated)) {
         compare(&cold, &plan, outcome, step)?;
+    }
+    if matches!(args.only, None | Some(Part::Simulated)) {
+        *step = Step::Cargo;
+        let report = cold.made_by_cargo(&plan)?.join("timings.html");
+        *step = Step::Compare;
+        let report = fs::read_to_string(report)?;
+        outcome.simulated = simulated::simulated(&plan, &report, OVERHEAD)?;
     }
     if matches!(args.only, None | Some(Part::Counts)) {
         run(program, &cold, &plan, outcome, step)?;

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 /// The page. A program without outcome is shown as such.
 pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = include_str!("head.md").to_owned();
-    text += "\n| program | made of | units | Cargo's | features | bytes | runs | cargo | units, cold | ratio |\n";
-    text += "|---|---|---|---|---|---|---|---|---|---|\n";
+    text += "\n| program | made of | units | Cargo's | features | bytes | runs | cargo | units, cold | ratio | on 4 cores | on 8 |\n";
+    text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
     for (program, outcome) in programs {
         text += &row(program, outcome.as_ref());
     }
@@ -27,8 +27,10 @@ fn row(program: &Program, outcome: Option<&Outcome>) -> String {
     let compared = outcome.compared.as_ref();
     let seconds = |values: &[f64]| match values {
         [] => dash(),
-        _ => format!("{:.1} s", median(values)),
+        [one] => format!("{one:.1} s"),
+        several => format!("{:.1} s (of {})", median(several), several.len()),
     };
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"));
     let cells = [
         format!("{} {}", program.name, program.version),
         program.made_of.clone(),
@@ -52,9 +54,9 @@ fn row(program: &Program, outcome: Option<&Outcome>) -> String {
         },
         seconds(&outcome.cold_cargo),
         seconds(&outcome.cold),
-        outcome
-            .ratio()
-            .map_or_else(dash, |ratio| format!("{ratio:.2}")),
+        ratio(outcome.ratio()),
+        ratio(outcome.simulated_ratio(4)),
+        ratio(outcome.simulated_ratio(8)),
     ];
     format!("| {} |\n", cells.join(" | "))
 }
@@ -72,7 +74,6 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
         .count();
     let ratios: Vec<f64> = outcomes.iter().filter_map(|o| o.ratio()).collect();
     let within = |limit: f64| ratios.iter().filter(|ratio| **ratio <= limit).count();
-    let repetitions = outcomes.iter().map(|o| o.cold.len()).filter(|n| *n > 0);
     let mut text = format!(
         "\n{good} of {} are built, run and have Cargo's units and features; {same} are Cargo's bytes.",
         programs.len()
@@ -80,13 +81,25 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
     if !ratios.is_empty() {
         let _ = write!(
             text,
-            " Of {} that were timed {} took at most 1.05 times as long as Cargo, {} at most 1.15 ({} cores, medians of {} or more).",
+            " Of {} that were timed {} took at most 1.05 times as long as Cargo, {} at most 1.15 ({} cores).",
             ratios.len(),
             within(1.05),
             within(1.15),
             outcomes.iter().map(|o| o.cores).max().unwrap_or(0),
-            repetitions.min().unwrap_or(0),
         );
+    }
+    for cores in [4, 8] {
+        let simulated = outcomes.iter().filter_map(|o| o.simulated_ratio(cores));
+        let ratios: Vec<f64> = simulated.collect();
+        let within = ratios.iter().filter(|ratio| **ratio <= 1.0).count();
+        if !ratios.is_empty() {
+            let _ = write!(
+                text,
+                " Simulated on {cores} cores: {within} of {} at most 1.00, median {:.2}.",
+                ratios.len(),
+                median(&ratios),
+            );
+        }
     }
     text + "\n"
 }

@@ -1,6 +1,7 @@
 //! What became of a program, kept as a file so that one table can be made of many runs.
 
 use super::compare::Compared;
+use super::simulated::Simulated;
 use super::table::Program;
 use crate::cold::median;
 use anyhow::{Context, Result};
@@ -30,6 +31,9 @@ pub struct Outcome {
     pub cold: Vec<f64>,
     /// Seconds of `cargo build --release`, cold, until the programs are there.
     pub cold_cargo: Vec<f64>,
+    /// What both would take on other machines.
+    #[serde(default)]
+    pub simulated: Vec<Simulated>,
     /// The cores that both had.
     pub cores: usize,
 }
@@ -96,6 +100,13 @@ impl Outcome {
     pub fn ratio(&self) -> Option<f64> {
         let measured = !self.cold.is_empty() && !self.cold_cargo.is_empty();
         measured.then(|| median(&self.cold) / median(&self.cold_cargo))
+    }
+
+    /// The same on a simulated machine.
+    pub fn simulated_ratio(&self, cores: usize) -> Option<f64> {
+        let mut machines = self.simulated.iter();
+        let machine = machines.find(|machine| machine.cores == cores)?;
+        Some(machine.driven / machine.cargo)
     }
 
     /// Whether it is built, runs, and has Cargo's units.
