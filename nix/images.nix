@@ -154,7 +154,7 @@ let
       packages = debian.packagesOf set;
     };
 
-  make = import ./image/make.nix { inherit (parts) cell runtime imageProgram; };
+  inherit (parts) make;
   images =
     import ./image/images.nix { inherit make; }
       {

@@ -52,7 +52,11 @@ let
       "unit"
     ];
   };
-  workspace = import ./cargo/workspace.nix { inherit cell planner runner links; };
+  make = import ./image/make.nix {
+    inherit cell runtime;
+    imageProgram = program tools "image";
+  };
+  workspace = import ./cargo/workspace.nix { inherit cell planner runner links make; };
 
   # Crateyard's own programs, by units as any other workspace's.
   own = workspace {
@@ -128,6 +132,7 @@ in
     planner
     tree
     workspace
+    make
     own
     seedFor
     ;

@@ -1,4 +1,4 @@
-# The programs of a package's tests as an archive that runs on a machine without Rust.
+# The programs of a package's tests as archives: one that runs on a machine without Rust, and one for nextest.
 {
   cell,
   # The workspace: a path, its parsed manifests by directory, and which of them are members.
@@ -9,6 +9,8 @@
   tested,
   # Root file systems with sh, tar and xz.
   toolchain,
+  # An archive that nextest runs: ./nextest.nix.
+  nextest,
 }:
 let
   isIn = directory: package: package.origin.kind == "path" && package.origin.path == directory;
@@ -78,6 +80,10 @@ let
         attributes = {
           package = name;
           directory = "workspace/${directory}";
+          nextest = nextest {
+            inherit name directory;
+            runs = runsOf directory;
+          };
           source =
             import ./source.nix
               {

@@ -30,5 +30,6 @@ printf 'exit $failed\n' >> tests/run
 chmod 755 tests/run
 
 mkdir "$out"
+cp "$nextest/blob" "$out/$package-tests.tar.zst"
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1 --mode=u+rw,go=rX -cf - . \
     | xz -6 --threads=1 > "$out/$package-tests.tar.xz"

@@ -6,6 +6,10 @@
   cell,
   # A directory of links: parts.nix.
   links,
+  # What the `image` program makes: ../image/make.nix.
+  make,
+  # What Cargo says of the workspace and all that it depends on: metadata.json.
+  metadata,
   # The plan and the units of one call of Cargo: ./workspace.nix.
   planned,
   # The workspace: a path, its parsed manifests by directory, and which of them are members.
@@ -90,6 +94,9 @@ in
     clippy = linted.units;
     doc = documented.units;
   };
-  # The tests' programs, as an archive: package name to derivation.
-  archives = import ./archive.nix { inherit cell root packages members tested toolchain; };
+  # The tests' programs, as archives: package name to derivation.
+  archives = import ./archive.nix {
+    inherit cell root packages members tested toolchain;
+    nextest = import ./nextest.nix { inherit make metadata tested; };
+  };
 }

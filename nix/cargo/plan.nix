@@ -1,5 +1,6 @@
 # The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan).
-# Without arguments: which packages and targets the workspace has.
+# Without arguments: which packages and targets the workspace has. For the subcommand `metadata`: what Cargo says of
+# the workspace and all that it depends on.
 { cell, planner }:
 {
   # The workspace: a path, its parsed manifests by directory, and its lock (./lock.nix).
@@ -24,7 +25,13 @@ let
   ) directories;
 in
 cell {
-  name = if args == [ ] then "targets" else "plan";
+  name =
+    if args == [ ] then
+      "targets"
+    else if args == [ "metadata" ] then
+      "metadata"
+    else
+      "plan";
   roots = toolchain;
   program = "${planner}/bin/plan";
   writable = [

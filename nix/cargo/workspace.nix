@@ -1,6 +1,13 @@
 # A workspace as plans and units: what Cargo would build for a selection of its packages, and how it
 # would check them.
-{ cell, planner, runner, links }:
+{
+  cell,
+  planner,
+  runner,
+  links,
+  # What the `image` program makes: ../image/make.nix.
+  make,
+}:
 {
   # The workspace: ./tree.nix.
   tree,
@@ -94,6 +101,7 @@ in
     inherit
       cell
       links
+      make
       planned
       root
       packages
@@ -101,5 +109,9 @@ in
       toolchain
       lints
       ;
+    metadata = planOf {
+      inherit root packages lock toolchain;
+      args = [ "metadata" ];
+    };
   };
 }

@@ -53,8 +53,23 @@ pub fn record(request: &Request) -> Result<Vec<Record>> {
 /// # Errors
 /// When a manifest is malformed; Cargo has then said so.
 pub fn metadata() -> Result<serde_json::Value> {
+    metadata_with(&["--no-deps"])
+}
+
+/// Asks Cargo for the workspace's packages and all that they depend on.
+///
+/// # Errors
+/// When Cargo fails; it has then said why on standard error.
+pub fn metadata_of_all(request: &Request) -> Result<serde_json::Value> {
+    fs::create_dir_all(HOME).with_context(|| format!("cannot create {HOME}"))?;
+    fs::write(CONFIG, stage::replacements(&request.packages)?)?;
+    metadata_with(&["--locked", "--config", CONFIG])
+}
+
+fn metadata_with(arguments: &[&str]) -> Result<serde_json::Value> {
     let output = command()
-        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .args(["metadata", "--format-version=1", "--offline"])
+        .args(arguments)
         .env("PATH", "/usr/bin")
         .stderr(Stdio::inherit())
         .output()

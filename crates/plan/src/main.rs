@@ -11,7 +11,8 @@ usage: plan
 Records what Cargo would do. The environment says for what:
   requestPath  file with the request (JSON)
   manifests    the workspace's manifests, lock and configuration
-  out          the directory for plan.json, or for targets.json where the request asks for nothing";
+  out          the directory for plan.json; for targets.json where the request asks for nothing, for metadata.json
+               where it asks for Cargo's metadata";
 
 fn main() -> ExitCode {
     let done = match std::env::var_os(DIRECTORY) {
@@ -41,6 +42,9 @@ fn make_plan() -> Result<()> {
         return write(&out.join("targets.json"), &targets);
     }
     stage::packages(&request)?;
+    if request.args == ["metadata"] {
+        return write(&out.join("metadata.json"), &cargo::metadata_of_all(&request)?);
+    }
     let records = cargo::record(&request)?;
     let plan = graph::plan(&records, &request.packages)?;
     write(&out.join("plan.json"), &plan)
