@@ -31,7 +31,22 @@ pub fn trials() -> Vec<Trial> {
             "test_programs_run_on_a_machine_without_rust",
             programs_run_elsewhere,
         ),
+        test(
+            "the_archive_for_nextest_holds_what_it_names",
+            nextest_archive,
+        ),
+        nextest_runs(),
     ]
+}
+
+/// nextest is no package of Debian: `cargo install cargo-nextest` has it.
+fn nextest_runs() -> Trial {
+    let title = "checks::nextest_runs_the_archive";
+    let missing = which::which("cargo-nextest").is_err();
+    if missing {
+        println!("SKIPPED: {title}: cargo-nextest is not installed");
+    }
+    trial(title.to_owned(), run_by_nextest).with_ignored_flag(missing)
 }
 
 fn ledger_is_checked() -> Result<()> {
@@ -187,6 +202,70 @@ fn programs_run_elsewhere() -> Result<()> {
     ensure!(
         said.contains("the_program_runs ... ok"),
         "the tests say\n{said}"
+    );
+    Ok(())
+}
+
+fn nextest_archive() -> Result<()> {
+    let archive = nix::build(&attribute(&ledger()?, "tests.ledger"))?;
+    let archive = archive.join("ledger-tests.tar.zst");
+    let place = tempfile::tempdir()?;
+    duct::cmd!("tar", "--zstd", "-xf", archive, "-C", place.path()).run()?;
+    let read = |name: &str| -> Result<serde_json::Value> {
+        let text = fs::read(place.path().join("target/nextest").join(name))?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    let (binaries, cargo) = (
+        read("binaries-metadata.json")?,
+        read("cargo-metadata.json")?,
+    );
+    let packages = cargo["packages"].as_array().context("no packages")?;
+    let ids: BTreeSet<&str> = packages.iter().filter_map(|p| p["id"].as_str()).collect();
+    let tests = binaries["rust-binaries"].as_object().context("no tests")?;
+    let names: Vec<&str> = tests.keys().map(String::as_str).collect();
+    ensure!(
+        names == ["ledger::bin/ledger", "ledger::program"],
+        "tests: {names:?}"
+    );
+    for (name, test) in tests {
+        let path = test["binary-path"].as_str().context("no path")?;
+        let inner = path.strip_prefix("/cargo/").context("another directory")?;
+        let file = place.path().join(inner);
+        ensure!(file.is_file(), "{name} is not at {inner}");
+        let package = test["package-id"].as_str().context("no package")?;
+        ensure!(ids.contains(package), "Cargo knows no {package}");
+    }
+    let started = &binaries["rust-build-meta"]["non-test-binaries"];
+    let started = started.as_object().context("no programs")?;
+    let program = started.values().flat_map(|list| list.as_array()).flatten();
+    let paths: Vec<&str> = program.filter_map(|program| program["path"].as_str()).collect();
+    ensure!(!paths.is_empty(), "the test's program is not told");
+    for path in paths {
+        let file = place.path().join("target").join(path);
+        ensure!(file.is_file(), "{path} is not there");
+    }
+    Ok(())
+}
+
+fn run_by_nextest() -> Result<()> {
+    let workspace = ledger()?;
+    let archive = nix::build(&attribute(&workspace, "tests.ledger"))?;
+    let said = duct::cmd!(
+        "cargo-nextest",
+        "nextest",
+        "run",
+        "--archive-file",
+        archive.join("ledger-tests.tar.zst"),
+        "--workspace-remap",
+        "."
+    )
+    .dir(&workspace)
+    .stderr_to_stdout()
+    .read()
+    .context("nextest fails")?;
+    ensure!(
+        said.contains("the_program_runs") && said.contains("0 skipped"),
+        "nextest says\n{said}"
     );
     Ok(())
 }
