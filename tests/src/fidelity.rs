@@ -1,7 +1,7 @@
 //! How rustc and build scripts are called: by Cargo, and by the plan's units (docs/fidelity.md).
 
 use crate::trial::trial;
-use crate::workspaces::{build, ledger, ledger_by_cargo};
+use crate::workspaces::{build, by_cargo, locked};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use plan::{Plan, Planned};
@@ -15,6 +15,11 @@ pub fn trials() -> Vec<Trial> {
     vec![test("units_are_called_as_by_cargo", called_as_by_cargo)]
 }
 
+fn called_as_by_cargo() -> Result<()> {
+    compare("ledger")?;
+    compare("torture")
+}
+
 /// What Cargo gives and units do not, or later: the table of docs/fidelity.md.
 const LEFT_OUT: [&str; 3] = ["CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH", "NUM_JOBS"];
 /// What a build script adds to the arguments of its package and of those above it.
@@ -26,9 +31,9 @@ struct Called {
     words: Vec<String>,
 }
 
-fn called_as_by_cargo() -> Result<()> {
-    let workspace = ledger()?;
-    let cargos = ledger_by_cargo(&workspace)?;
+fn compare(name: &str) -> Result<()> {
+    let workspace = locked(name)?;
+    let cargos = by_cargo(&workspace, name)?;
     let mut called = called(&fs::read_to_string(cargos.join("log"))?)?;
     let plan = build(&workspace, "plan")?.join("plan.json");
     let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
@@ -51,7 +56,7 @@ fn called_as_by_cargo() -> Result<()> {
                 .map(|difference| format!("{key}: {difference}")),
         );
     }
-    ensure!(differing.is_empty(), "{}", differing.join("\n"));
+    ensure!(differing.is_empty(), "{name}: {}", differing.join("\n"));
     Ok(())
 }
 

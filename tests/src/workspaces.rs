@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
     let test = |name, run| trial(format!("workspaces::{name}"), run);
     vec![
         test("an_unrelated_workspace_builds_and_runs", ledger_builds),
+        test("all_that_manifests_know_comes_through", torture_builds),
         test(
             "every_unit_is_byte_for_byte_what_cargo_builds",
             units_are_cargos,
@@ -60,11 +61,12 @@ fn build_fails(workspace: &Path) -> Result<String> {
     ])
 }
 
-/// What plain Cargo makes of the workspace `ledger` in a cell: its target directory, and a log of its calls.
-pub fn ledger_by_cargo(workspace: &Path) -> Result<PathBuf> {
+/// What plain Cargo makes in a cell of the program of a workspace that has the workspace's name: its target directory,
+/// and a log of its calls.
+pub fn by_cargo(workspace: &Path, name: &str) -> Result<PathBuf> {
     nix::build(&format!(
         "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         binaries = [ {{ package = \"ledger\"; bin = \"ledger\"; }} ]; keepTarget = true; }}",
+         binaries = [ {{ package = \"{name}\"; bin = \"{name}\"; }} ]; keepTarget = true; }}",
         repository().display(),
         workspace.display()
     ))
@@ -87,7 +89,12 @@ pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
 
 /// The workspace `ledger`, with what its locks pin.
 pub fn ledger() -> Result<PathBuf> {
-    let workspace = repository().join("tests/workspaces/ledger");
+    locked("ledger")
+}
+
+/// A workspace of `tests/workspaces`, with what its locks pin.
+pub fn locked(name: &str) -> Result<PathBuf> {
+    let workspace = repository().join("tests/workspaces").join(name);
     fetch(&workspace, &repository().join("debian.lock"))?;
     Ok(workspace)
 }
@@ -125,15 +132,43 @@ fn ledger_builds() -> Result<()> {
     Ok(())
 }
 
+/// What the program of the workspace `torture` prints when all of its features came through.
+const TORTURE: &str = "\
+version 2.7.1-rc.1+build.5 rc.1
+authors A <a@localhost>:B
+lines 2
+env plain forced
+told host true target false made 9
+cfg true true
+split host false target true
+lamp 60 60 W, warm white true
+new LOUD
+shared 3 archive 4
+unix true old 251
+macro 22
+asserted true";
+
+fn torture_builds() -> Result<()> {
+    let program = binary(&locked("torture")?, "torture")?;
+    let said = duct::cmd!(&program).read()?;
+    ensure!(said == TORTURE, "the program says\n{said}");
+    Ok(())
+}
+
+fn units_are_cargos() -> Result<()> {
+    compare_with_cargo("ledger")?;
+    compare_with_cargo("torture")
+}
+
 /// Plain Cargo in a cell with the same toolchain, at the same paths: every file that a unit keeps has the bytes that
 /// Cargo's build leaves at the same place, libraries, metadata, macros, objects of C and the program.
-fn units_are_cargos() -> Result<()> {
-    let workspace = ledger()?;
-    let cargos = ledger_by_cargo(&workspace)?;
-    let program = binary(&workspace, "ledger")?;
+fn compare_with_cargo(name: &str) -> Result<()> {
+    let workspace = locked(name)?;
+    let cargos = by_cargo(&workspace, name)?;
+    let program = binary(&workspace, name)?;
     ensure!(
-        fs::read(&program)? == fs::read(cargos.join("ledger"))?,
-        "{} and {}/ledger differ",
+        fs::read(&program)? == fs::read(cargos.join(name))?,
+        "{} and {}/{name} differ",
         program.display(),
         cargos.display()
     );
@@ -165,7 +200,7 @@ fn units_are_cargos() -> Result<()> {
         differing.is_empty(),
         "{compared} compared, these differ: {differing:?}"
     );
-    println!("{compared} files of {} units are Cargo's", units.len());
+    println!("{name}: {compared} files of {} units are Cargo's", units.len());
     Ok(())
 }
 

@@ -1,0 +1,4 @@
+#[unsafe(no_mangle)]
+pub extern "C" fn archived() -> u8 {
+    4
+}

@@ -1,0 +1,3 @@
+pub fn told() -> String {
+    split::features()
+}

@@ -1,0 +1,3 @@
+unsafe extern "C" {
+    pub fn lamp_light() -> i32;
+}

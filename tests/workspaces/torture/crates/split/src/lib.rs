@@ -1,0 +1,3 @@
+pub fn features() -> String {
+    format!("host {} target {}", cfg!(feature = "host"), cfg!(feature = "target"))
+}

@@ -1,0 +1,1 @@
+pub const UNIX: bool = cfg!(unix);

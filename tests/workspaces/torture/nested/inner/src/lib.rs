@@ -1,0 +1,1 @@
+pub const INNER: &str = "inner";
