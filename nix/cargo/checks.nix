@@ -97,6 +97,6 @@ in
   # The tests' programs, as archives: package name to derivation.
   archives = import ./archive.nix {
     inherit cell root packages members tested toolchain;
-    nextest = import ./nextest.nix { inherit make metadata tested; };
+    nextest = import ./nextest.nix { inherit cell toolchain make metadata tested; };
   };
 }

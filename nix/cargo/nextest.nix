@@ -3,6 +3,9 @@
 #
 # It is made as a layer is: what it holds decides about its bytes, and nothing else.
 {
+  cell,
+  # Root file systems with perl.
+  toolchain,
   # What the `image` program makes: ../image/make.nix.
   make,
   # What Cargo says of the workspace and all that it depends on: metadata.json.
@@ -72,7 +75,7 @@ let
     map (path: {
       name = inTarget path;
       value = {
-        inherit (unitOf planned path).action.target name;
+        inherit ((unitOf planned path).action.target) name;
         kind = "bin-exe";
         path = inTarget path;
       };
@@ -95,6 +98,16 @@ let
       ]
   ) runs;
   scripts = builtins.listToAttrs written;
+  # The variables that it has told, which nextest looks for beside that directory.
+  outputOf =
+    script:
+    cell {
+      name = "${name}-build-script-output";
+      roots = toolchain;
+      program = "/usr/bin/perl";
+      args = [ "${./script-output.pl}" ];
+      attributes.directives = "${scripts.${script}}/directives.json";
+    };
 
   binaries = {
     rust-build-meta = {
@@ -120,6 +133,13 @@ let
     rust-binaries = builtins.listToAttrs (map testOf runs);
   };
 
+  # The empty directories that tests may use.
+  scratch = import ../unique.nix (
+    builtins.concatMap (
+      { unit, ... }: if unit.action.scratch or null == null then [ ] else [ "/target/${inTarget unit.action.scratch}" ]
+    ) runs
+  );
+
   fileAt = to: from: {
     kind = "file";
     inherit to from;
@@ -139,7 +159,7 @@ make {
   command = "layer";
   spec = {
     comment = "tests of ${name}";
-    compression = "zstd";
+    compression.algorithm = "zstd";
     sources = [
       (fileAt "/target/nextest/cargo-metadata.json" "${metadata}/metadata.json")
       {
@@ -149,6 +169,13 @@ make {
       }
     ]
     ++ map (to: fileAt to programs.${to}) (builtins.attrNames programs)
+    ++ map (to: {
+      kind = "directory";
+      inherit to;
+    }) scratch
+    ++ map (
+      script: fileAt "/target/${inTarget (builtins.dirOf script)}/output" "${outputOf script}"
+    ) (builtins.attrNames scripts)
     ++ map (script: {
       kind = "tree";
       to = "/target/${inTarget script}";
