@@ -103,6 +103,7 @@ pub fn locked(name: &str) -> Result<PathBuf> {
 pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
     duct::cmd!(assemble(), "fetch", "--lock", lock)
         .dir(workspace)
+        .full_env(nix::with_submodules_of_files())
         .stdout_null()
         .run()?;
     Ok(())
@@ -356,24 +357,20 @@ fn git_dependency() -> Result<()> {
     fs::write(inside.join("Cargo.toml"), manifest)?;
     fs::write(
         inside.join("src/lib.rs"),
-        "pub fn greet() -> String { format!(\"from git {}\", itoa::Buffer::new().format(3)) }\n",
+        "pub fn greet() -> String {\n    let above = include_str!(\"../../../above.txt\");\n    \
+         let below = include_str!(\"../below/below.txt\");\n    \
+         format!(\"from git {}, {above}, {below}\", itoa::Buffer::new().format(3))\n}\n",
     )?;
-    for arguments in [
-        &["init", "--quiet", "--initial-branch=main"][..],
-        &["add", "--all"],
-        &[
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@example",
-            "commit",
-            "--quiet",
-            "-m",
-            "one",
-        ],
-    ] {
-        duct::cmd("git", arguments).dir(repository.path()).run()?;
-    }
+    fs::write(repository.path().join("above.txt"), "a file above the package")?;
+    let below = tempfile::tempdir()?;
+    fs::write(below.path().join("below.txt"), "a submodule below it")?;
+    commit_all(below.path())?;
+    duct::cmd!("git", "init", "--quiet", "--initial-branch=main").dir(repository.path()).run()?;
+    duct::cmd!("git", "submodule", "--quiet", "add", below.path(), "crates/greeting/below")
+        .dir(repository.path())
+        .full_env(nix::with_submodules_of_files())
+        .run()?;
+    commit_all(repository.path())?;
     let workspace = small(
         "polite",
         "fn main() { print!(\"{}\", greeting::greet()); }",
@@ -393,6 +390,23 @@ fn git_dependency() -> Result<()> {
         &crate::checkout::repository().join("debian.lock"),
     )?;
     let said = duct::cmd!(binary(workspace.path(), "polite")?).read()?;
-    ensure!(said == "from git 3", "the program says {said:?}");
+    ensure!(
+        said == "from git 3, a file above the package, a submodule below it",
+        "the program says {said:?}"
+    );
+    Ok(())
+}
+
+/// Makes a directory a repository, if it is none, and commits what it holds.
+fn commit_all(directory: &Path) -> Result<()> {
+    let who = ["-c", "user.name=t", "-c", "user.email=t@example"];
+    let commit = [&who[..], &["commit", "--quiet", "-m", "one"]].concat();
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &commit,
+    ] {
+        duct::cmd("git", arguments).dir(directory).run()?;
+    }
     Ok(())
 }
