@@ -87,36 +87,14 @@ let
     }";
   filesOf =
     { package, unit, ... }:
-    let
-      inherit (package) origin;
-    in
-    if origin.kind == "git" && origin.path != "" then
-      [ (restOfCheckout package unit) ]
     # Any other package is there as a whole.
-    else if origin.kind != "path" then
+    if package.origin.kind != "path" then
       [ ]
     else
       map place (
         extraFiles.${package.name} or [ ]
         ++ (if isLint unit then lintSettings else [ ])
       );
-  # Cargo has the whole repository, and a package may read what lies above it. Its commit is part of the package's
-  # identity: nothing is built again for that.
-  restOfCheckout =
-    { name, version, origin }:
-    { sourceDir, ... }:
-    let
-      checkout = lock.files."${name} ${version} ${origin.source}";
-      relative = import ./relative.nix { directory = checkout; };
-      length = builtins.stringLength sourceDir - builtins.stringLength origin.path - 1;
-    in
-    "${builtins.substring 0 length sourceDir}=${
-      builtins.path {
-        name = "checkout";
-        path = checkout;
-        filter = path: _: relative path != origin.path;
-      }
-    }";
   # Where clippy looks for its settings above a package.
   lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
     "clippy.toml"
