@@ -32,6 +32,11 @@ pub fn trials() -> Vec<Trial> {
         test("a_compiler_error_reaches_the_person", compiler_error),
         test("a_lock_that_does_not_match_is_refused", stale_lock),
         test("a_git_dependency_builds", git_dependency),
+        test("what_probes_leave_behind_is_no_output", probing),
+        test(
+            "a_declared_file_is_part_of_its_crate_alone",
+            declared_file,
+        ),
     ]
 }
 
@@ -394,6 +399,72 @@ fn git_dependency() -> Result<()> {
         "the program says {said:?}"
     );
     Ok(())
+}
+
+/// autocfg names the files of its probes at random.
+fn probing() -> Result<()> {
+    let workspace = small("probing", MAIN, "")?;
+    let manifest = workspace.path().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, text + "num-traits = \"=0.2.19\"\n")?;
+    duct::cmd!("cargo", "generate-lockfile", "--quiet")
+        .dir(workspace.path())
+        .run()?;
+    fetch(workspace.path(), &repository().join("debian.lock"))?;
+    let run = one_unit(workspace.path(), "num-traits-.*-build-script-run-.*")?;
+    let out = nix::build(&run)?;
+    ensure!(
+        fs::read_dir(out.join("files"))?.next().is_none(),
+        "{} holds files",
+        out.display()
+    );
+    nix::nix(&["build", "--impure", "--no-link", "--rebuild", "--expr", &run])?;
+    Ok(())
+}
+
+/// The one unit whose key matches.
+fn one_unit(workspace: &Path, pattern: &str) -> Result<String> {
+    Ok(format!(
+        "let units = {}; in units.${{builtins.head (builtins.filter (key: builtins.match \"{pattern}\" key != null) \
+         (builtins.attrNames units))}}",
+        attribute(workspace, "units")
+    ))
+}
+
+fn declared_file() -> Result<()> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", locked("torture")?, copy.path()).run()?;
+    let write = |name: &str, text: &str| fs::write(copy.path().join(name), text);
+    let description = fs::read_to_string(copy.path().join("images.toml"))?;
+    let declaration = "\n[crates.middle]\nfiles = [\"terms.txt\"]\n";
+    write("images.toml", &(description + declaration))?;
+    write("terms.txt", "one")?;
+    write("others.txt", "one")?;
+    let before = derivations(copy.path())?;
+    write("others.txt", "two")?;
+    ensure!(before == derivations(copy.path())?, "a file that nobody declares is read");
+    write("terms.txt", "two")?;
+    let after = derivations(copy.path())?;
+    let changed = |key: &&String| after[*key] != before[*key];
+    let mut changed: Vec<&str> = before.keys().filter(changed).map(|key| without_hash(key)).collect();
+    changed.sort_unstable();
+    ensure!(
+        changed == ["middle-0.3.0", "old-0.1.0", "torture-2.7.1-rc.1+build.5-bin-torture"],
+        "these are built again: {changed:?}"
+    );
+    Ok(())
+}
+
+/// Each unit's derivation by its key.
+fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
+    let units = attribute(workspace, "units");
+    let expression = format!("builtins.mapAttrs (_: unit: unit.drvPath) {units}");
+    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn without_hash(key: &str) -> &str {
+    key.rsplit_once('-').map_or(key, |(name, _)| name)
 }
 
 /// Makes a directory a repository, if it is none, and commits what it holds.

@@ -24,6 +24,13 @@ pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
              [crates.{package}]\n    files = [{declared:?}]\n"
         ));
     }
+    if let Some(library) = unlinked(said) {
+        return Some(format!(
+            "{package} is linked to a library {library} that is not there. Add the Debian package that has lib{library}.so \
+             for the crate that binds it, in images.toml, and run `assemble lock`:\n\n    \
+             [crates.{library}-sys]\n    packages = [\"lib{library}-dev\"]\n"
+        ));
+    }
     let wanted = match PROGRAMS.iter().find(|(words, _)| said.contains(words)) {
         Some((_, program)) => vec![(*program).to_owned()],
         None => request.wants.clone(),
@@ -46,6 +53,14 @@ pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
 fn library(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("The system library `")?;
     rest.split_once('`').map(|(library, _)| library)
+}
+
+/// The library that the linker did not find.
+fn unlinked(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("cannot find -l")?;
+    rest.split([':', ' ', '\n'])
+        .next()
+        .filter(|name| !name.is_empty())
 }
 
 /// The file that rustc could not read for `include_str!` and the like.
@@ -144,6 +159,14 @@ mod tests {
         let hint = hint(&request, said).unwrap();
         assert!(hint.contains("foo.pc"), "{hint}");
         assert!(hint.contains("[crates.foo-sys]"), "{hint}");
+    }
+
+    #[test]
+    fn a_library_that_is_not_linked_is_named() {
+        let request = request("app", "/workspace/app", &[]);
+        let said = "/usr/bin/ld: cannot find -lfrob: No such file or directory";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains(r#"packages = ["libfrob-dev"]"#), "{hint}");
     }
 
     #[test]
