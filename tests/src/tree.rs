@@ -54,7 +54,6 @@ impl Service {
         duct::cmd!("git", "init", "--quiet")
             .dir(service.path())
             .run()?;
-        fs::write(service.path().join(".gitignore"), ".crateyard\n")?;
         service.track()?;
         let flake = format!("git+file://{}", service.path().display());
         nix::nix(&["flake", "lock", &flake])?;

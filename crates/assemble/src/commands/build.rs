@@ -172,8 +172,7 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let links = request.workspace.join(LINKS);
-    std::fs::create_dir_all(&links)
-        .with_context(|| format!("cannot create {}", links.display()))?;
+    make_links(&links).with_context(|| format!("cannot create {}", links.display()))?;
     let driven = driven::Request {
         nix,
         flake: &flake,
@@ -184,6 +183,16 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
         events: way.events,
     };
     driven.build()
+}
+
+/// Makes the directory, which git is not to track.
+fn make_links(links: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(links)?;
+    let ignored = links.join(".gitignore");
+    match ignored.exists() {
+        true => Ok(()),
+        false => std::fs::write(ignored, "*\n"),
+    }
 }
 
 /// The images that are asked for; without any, all that images.toml describes.
