@@ -126,6 +126,12 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
     paths.collect()
 }
 
+/// A text as a string of the Nix language.
+pub fn string(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
 /// Whether a store path, or one that is built like it, has this name behind its hash.
 pub fn is_named(path: &Path, name: &str) -> bool {
     let file = path.file_name().and_then(|file| file.to_str());
@@ -157,6 +163,11 @@ fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_in_a_string_is_evaluated() {
+        assert_eq!(string("a\"${b}\\"), "\"a\\\"\\${b}\\\\\"");
+    }
 
     #[test]
     fn outputs_are_told_apart_by_name() {

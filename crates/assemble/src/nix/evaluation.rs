@@ -193,8 +193,8 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
     let top = tree.top.to_string_lossy();
     let call = format!(
         "({CALL_FLAKE}) {{ tree = {}; below = {}; }}",
-        text(&top),
-        text(&tree.below)
+        super::string(&top),
+        super::string(&tree.below)
     );
     let options = ["restrict-eval", "true", "--option", "allowed-uris", INPUTS];
     let mut args: Vec<OsString> = vec!["--impure".into(), "--option".into()];
@@ -202,20 +202,4 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
     args.extend(["-I".into(), format!("tree={top}").into()]);
     args.extend(["--expr".into(), call.into()]);
     args
-}
-
-/// A text as Nix writes it.
-fn text(value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{}\"", escaped.replace("${", "\\${"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_quoted_for_nix() {
-        assert_eq!(text(r#"a\"${b}"#), r#""a\\\"\${b}""#);
-    }
 }

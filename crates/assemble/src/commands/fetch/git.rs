@@ -3,6 +3,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::nix;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 /// # Errors
 /// When the source is malformed, or git can't fetch it.
 pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
-    let arguments = nix_string(&arguments(source)?.to_string());
+    let arguments = nix::string(&arguments(source)?.to_string());
     let expression = format!("(builtins.fetchGit (builtins.fromJSON {arguments})).outPath");
     evaluate(&["--impure", "--expr", &expression], store).map(|_| ())
 }
@@ -60,12 +61,6 @@ fn arguments(source: &str) -> Result<serde_json::Value> {
     Ok(arguments)
 }
 
-/// A text as a string of the Nix language.
-fn nix_string(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{}\"", escaped.replace("${", "\\${"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,10 +75,5 @@ mod tests {
         assert_eq!(of("")["allRefs"], true);
         assert_eq!(of("?rev=0123456")["rev"], commit);
         assert!(arguments("registry+https://index.example").is_err());
-    }
-
-    #[test]
-    fn nothing_in_a_string_is_evaluated() {
-        assert_eq!(nix_string("a\"${b}\\"), "\"a\\\"\\${b}\\\\\"");
     }
 }
