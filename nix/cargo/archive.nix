@@ -91,7 +91,7 @@ let
                 directories = builtins.attrNames packages;
               }
               {
-                inherit directory manifest;
+                inherit directory;
                 withTests = true;
               };
           tests = builtins.concatStringsSep "\n" (builtins.concatMap described (runsOf directory)) + "\n";

@@ -22,7 +22,7 @@ let
     inherit root;
     directories = builtins.attrNames packages;
   } {
-    inherit directory manifest;
+    inherit directory;
     withTests = true;
   };
   settings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [

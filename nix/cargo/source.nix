@@ -1,8 +1,8 @@
 # The source of one package of the workspace: what its units see.
 #
 # Left out are packages inside it and, unless they are wanted, tests, benches, examples and
-# documents. The root's own package is taken by what it names, since all of the repository lies in
-# its directory.
+# documents. The root's own package has all of the repository in its directory: of that, what is there for git, Nix,
+# engines and readers is left out, too.
 {
   # The workspace: a path.
   root,
@@ -10,9 +10,8 @@
   directories,
 }:
 {
-  # The package's directory and its parsed manifest.
+  # The package's directory.
   directory,
-  manifest,
   # Whether tests, benches, examples and documents are wanted too.
   withTests ? false,
 }:
@@ -32,19 +31,11 @@ let
     ".git"
   ];
   isDocument = inner: builtins.match "[^/]*\\.md|LICEN[CS]E[^/]*|CHANGELOG[^/]*" inner != null;
-  named =
-    map (target: topOf (target.path or "src")) (
-      [ (manifest.lib or { }) ]
-      ++ manifest.bin or [ ]
-      ++ (if withTests then manifest.test or [ ] ++ manifest.example or [ ] else [ ])
-    )
-    ++ (if builtins.isString (manifest.package.build or null) then [ (topOf manifest.package.build) ] else [ ])
-    ++ [
-      "src"
-      "build.rs"
-      "Cargo.toml"
-    ]
-    ++ (if withTests then testFolders else [ ]);
+  # Of the repository's root, not of a package.
+  isBeside =
+    top:
+    builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
+    != null;
   isWanted =
     inner:
     let
@@ -54,7 +45,7 @@ let
     && !(builtins.elem top never)
     && (withTests || !(builtins.elem top testFolders))
     && (withTests || !(isDocument inner))
-    && (directory != "" || builtins.elem top named || isDocument inner);
+    && (directory != "" || !(isBeside top));
 in
 builtins.path {
   name = "source";

@@ -40,11 +40,11 @@ let
   data = builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile "${plan}/plan.json"));
   directories = builtins.attrNames packages;
   sourceOf = import ./source.nix { inherit root directories; };
-  sources = builtins.mapAttrs (directory: manifest: sourceOf { inherit directory manifest; }) packages;
+  sources = builtins.mapAttrs (directory: _: sourceOf { inherit directory; }) packages;
   testSources = builtins.mapAttrs (
-    directory: manifest:
+    directory: _:
     sourceOf {
-      inherit directory manifest;
+      inherit directory;
       withTests = true;
     }
   ) packages;

@@ -310,21 +310,21 @@ fn nothing_outside() -> Result<()> {
 }
 
 fn undeclared_file() -> Result<()> {
-    let main = "fn main() { print!(\"{}\", include_str!(\"../notes/a.txt\")); }";
+    let main = "fn main() { print!(\"{}\", include_str!(\"../docs/a.txt\")); }";
     let workspace = small("careless", main, "")?;
-    fs::create_dir(workspace.path().join("notes"))?;
-    fs::write(workspace.path().join("notes/a.txt"), "a")?;
+    fs::create_dir(workspace.path().join("docs"))?;
+    fs::write(workspace.path().join("docs/a.txt"), "a")?;
     let said = build_fails(workspace.path())?;
     ensure!(said.contains("[crates.careless]"), "Nix says\n{said}");
     ensure!(
-        said.contains("files = [\"notes/a.txt\"]"),
+        said.contains("files = [\"docs/a.txt\"]"),
         "Nix says\n{said}"
     );
     let description = workspace.path().join("images.toml");
     let old = fs::read_to_string(&description)?;
     fs::write(
         &description,
-        old + "\n[crates.careless]\nfiles = [\"notes/a.txt\"]\n",
+        old + "\n[crates.careless]\nfiles = [\"docs/a.txt\"]\n",
     )?;
     build(workspace.path(), "all").context("the cure that the error names does not help")?;
     Ok(())
