@@ -183,6 +183,59 @@ fn a_build_goes_on_where_nix_stopped() {
     assert_eq!(started(&events), ["right", "top"]);
 }
 
+/// Both write more than a megabyte to where they work, and say what file system that is.
+const ROOMY: &str = r#"{
+    roomy = make "roomy" ''
+        /usr/bin/head -c 4000000 /dev/zero > file || exit 1
+        /usr/bin/stat --file-system --format %T . > $out
+    '' [ ];
+}"#;
+
+/// A place whose builders work in `bytes` of memory; none where that can't be had.
+fn in_memory(test: &str, bytes: u64) -> Option<(Place, Settings)> {
+    let place = Place::new(test)?;
+    // SAFETY: it only asks.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("SKIPPED: {test}: only root can mount");
+        return None;
+    }
+    let mut settings = place.settings();
+    settings.launch.memory = Some(bytes);
+    Some((place, settings))
+}
+
+fn names_in(directory: &str) -> BTreeSet<std::ffi::OsString> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn builders_work_in_memory_that_nobody_else_sees() {
+    let test = "builders_work_in_memory_that_nobody_else_sees";
+    let Some((place, settings)) = in_memory(test, 1 << 30) else {
+        return;
+    };
+    let before = names_in("/dev/shm");
+    let roomy = place.instantiate(ROOMY, "roomy").unwrap();
+    let (result, _) = place.build(&settings, &roomy);
+    let report = result.unwrap();
+    assert!(report.is_complete());
+    let out = settings.launch.store.physical(&report.outputs[0][0]);
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "tmpfs\n");
+    assert_eq!(names_in("/dev/shm"), before);
+}
+
+#[test]
+fn a_build_that_runs_out_of_memory_is_done_on_the_disk() {
+    let test = "a_build_that_runs_out_of_memory_is_done_on_the_disk";
+    let Some((place, settings)) = in_memory(test, 1 << 20) else {
+        return;
+    };
+    let roomy = place.instantiate(ROOMY, "roomy").unwrap();
+    let (result, events) = place.build(&settings, &roomy);
+    assert!(result.unwrap().is_complete(), "{events:?}");
+}
+
 /// `bad` fails with 40 coloured lines; `above` needs it; `good` and `end` do not.
 const FAILING: &str = r#"{
     bad = make "bad" ''
