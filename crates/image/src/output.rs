@@ -4,6 +4,8 @@
 //! the disk and renamed. Whatever stops the program in between, a full disk or a kill, nothing
 //! stands under the final name. What a killed run left under a temporary name is removed by the
 //! next one for the same name; a lock tells it from what a run under way has.
+//!
+//! What a derivation makes is Nix's to synchronize: it is not there before Nix has registered it.
 
 use std::fs::{self, File};
 use std::io;
@@ -174,7 +176,15 @@ impl OutputFile {
 /// # Errors
 /// When the disk is full or failing.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
+    if is_in_store(path) {
+        return Ok(());
+    }
     file.sync_all().map_err(Error::io("cannot write", path))
+}
+
+/// Whether a path lies in the store in which a derivation's builder runs.
+fn is_in_store(path: &Path) -> bool {
+    std::env::var_os("NIX_STORE").is_some_and(|store| path.starts_with(store))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
