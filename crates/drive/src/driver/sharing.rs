@@ -5,15 +5,11 @@
 
 use serde::Serialize;
 
-/// A build keeps its share to its end, when there may be fewer beside it: so more threads are allowed than there are
-/// cores. Two builds on two cores end 14 % sooner with two threads each than with one (docs/performance.md).
-const TWICE: usize = 2;
-
 /// How the machine's cores are shared between builds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
-    /// Evenly between what builds and what could, each core twice; all for a build that the end waits for.
+    /// Evenly between what builds and what could; all for a build that the end waits for.
     #[default]
     Even,
     /// This many for each, as `nix build --cores` has it.
@@ -45,7 +41,7 @@ impl Moment {
             Sharing::Even if self.end_waits() => self.cores,
             Sharing::Even => {
                 let together = (self.running + 1 + self.ready).min(self.jobs).max(1);
-                power_of_two(self.cores * TWICE / together).min(self.cores)
+                power_of_two(self.cores / together)
             }
         }
     }
@@ -81,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_gets_two_threads_and_the_last_gets_all() {
+    fn one_of_many_gets_one_core_and_the_last_gets_all() {
         assert_eq!(share(0, 0, 1.0), 16);
-        assert_eq!(share(1, 0, 1.0), 16);
-        assert_eq!(share(2, 2, 1.0), 4);
-        assert_eq!(share(10, 20, 1.0), 2);
+        assert_eq!(share(1, 0, 1.0), 8);
+        assert_eq!(share(2, 2, 1.0), 2);
+        assert_eq!(share(10, 20, 1.0), 1);
         assert_eq!(share(10, 20, 11.0), 16);
     }
 }
