@@ -238,7 +238,9 @@ fn nextest_archive() -> Result<()> {
     let started = &binaries["rust-build-meta"]["non-test-binaries"];
     let started = started.as_object().context("no programs")?;
     let program = started.values().flat_map(|list| list.as_array()).flatten();
-    let paths: Vec<&str> = program.filter_map(|program| program["path"].as_str()).collect();
+    let paths: Vec<&str> = program
+        .filter_map(|program| program["path"].as_str())
+        .collect();
     ensure!(!paths.is_empty(), "the test's program is not told");
     for path in paths {
         let file = place.path().join("target").join(path);

@@ -33,10 +33,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_lock_that_does_not_match_is_refused", stale_lock),
         test("a_git_dependency_builds", git_dependency),
         test("what_probes_leave_behind_is_no_output", probing),
-        test(
-            "a_declared_file_is_part_of_its_crate_alone",
-            declared_file,
-        ),
+        test("a_declared_file_is_part_of_its_crate_alone", declared_file),
     ]
 }
 
@@ -206,7 +203,10 @@ fn compare_with_cargo(name: &str) -> Result<()> {
         differing.is_empty(),
         "{compared} compared, these differ: {differing:?}"
     );
-    println!("{name}: {compared} files of {} units are Cargo's", units.len());
+    println!(
+        "{name}: {compared} files of {} units are Cargo's",
+        units.len()
+    );
     Ok(())
 }
 
@@ -368,12 +368,21 @@ fn git_dependency() -> Result<()> {
     let below = tempfile::tempdir()?;
     fs::write(below.path().join("below.txt"), "a submodule below it")?;
     commit_all(below.path())?;
-    duct::cmd!("git", "init", "--quiet", "--initial-branch=main").dir(repository.path()).run()?;
-    let url = format!("file://{}", below.path().display());
-    duct::cmd!("git", "submodule", "--quiet", "add", url, "crates/greeting/below")
+    duct::cmd!("git", "init", "--quiet", "--initial-branch=main")
         .dir(repository.path())
-        .full_env(nix::with_submodules_of_files())
         .run()?;
+    let url = format!("file://{}", below.path().display());
+    duct::cmd!(
+        "git",
+        "submodule",
+        "--quiet",
+        "add",
+        url,
+        "crates/greeting/below"
+    )
+    .dir(repository.path())
+    .full_env(nix::with_submodules_of_files())
+    .run()?;
     commit_all(repository.path())?;
     let workspace = small(
         "polite",
@@ -418,7 +427,14 @@ fn probing() -> Result<()> {
         "{} holds files",
         out.display()
     );
-    nix::nix(&["build", "--impure", "--no-link", "--rebuild", "--expr", &run])?;
+    nix::nix(&[
+        "build",
+        "--impure",
+        "--no-link",
+        "--rebuild",
+        "--expr",
+        &run,
+    ])?;
     Ok(())
 }
 
@@ -442,14 +458,26 @@ fn declared_file() -> Result<()> {
     write("others.txt", "one")?;
     let before = derivations(copy.path())?;
     write("others.txt", "two")?;
-    ensure!(before == derivations(copy.path())?, "a file that nobody declares is read");
+    ensure!(
+        before == derivations(copy.path())?,
+        "a file that nobody declares is read"
+    );
     write("terms.txt", "two")?;
     let after = derivations(copy.path())?;
     let changed = |key: &&String| after[*key] != before[*key];
-    let mut changed: Vec<&str> = before.keys().filter(changed).map(|key| without_hash(key)).collect();
+    let mut changed: Vec<&str> = before
+        .keys()
+        .filter(changed)
+        .map(|key| without_hash(key))
+        .collect();
     changed.sort_unstable();
     ensure!(
-        changed == ["middle-0.3.0", "old-0.1.0", "torture-2.7.1-rc.1+build.5-bin-torture"],
+        changed
+            == [
+                "middle-0.3.0",
+                "old-0.1.0",
+                "torture-2.7.1-rc.1+build.5-bin-torture"
+            ],
         "these are built again: {changed:?}"
     );
     Ok(())

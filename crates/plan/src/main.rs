@@ -43,7 +43,10 @@ fn make_plan() -> Result<()> {
     }
     stage::packages(&request)?;
     if request.args == ["metadata"] {
-        return write(&out.join("metadata.json"), &cargo::metadata_of_all(&request)?);
+        return write(
+            &out.join("metadata.json"),
+            &cargo::metadata_of_all(&request)?,
+        );
     }
     let records = cargo::record(&request)?;
     let plan = graph::plan(&records, &request.packages)?;
