@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// What every call needs, whatever the machine's nix.conf says. Without caches: what is tested is
@@ -15,22 +14,18 @@ substituters =
 warn-dirty = false
 ";
 
-/// The environment in which git takes submodules from directories, as it does not by default.
-pub fn with_submodules_of_files() -> Vec<(OsString, OsString)> {
-    let settings = [
-        ("GIT_CONFIG_COUNT", "1"),
-        ("GIT_CONFIG_KEY_0", "protocol.file.allow"),
-        ("GIT_CONFIG_VALUE_0", "always"),
-    ];
-    let settings = settings.map(|(name, value)| (name.into(), value.into()));
-    std::env::vars_os().chain(settings).collect()
+/// A command that lets git take submodules from directories, as it does not by default.
+pub fn with_submodules_of_files(command: duct::Expression) -> duct::Expression {
+    command
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "protocol.file.allow")
+        .env("GIT_CONFIG_VALUE_0", "always")
 }
 
 /// Runs Nix and returns what it prints.
 pub fn nix(arguments: &[&str]) -> Result<String> {
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    duct::cmd("nix", arguments)
-        .full_env(with_submodules_of_files())
+    with_submodules_of_files(duct::cmd("nix", arguments))
         .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
         .read()
         .with_context(|| format!("nix {} failed", arguments.join(" ")))

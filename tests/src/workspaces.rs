@@ -103,9 +103,8 @@ pub fn locked(name: &str) -> Result<PathBuf> {
 
 /// Brings into the store what the workspace's lock and a lock of Debian packages pin.
 pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
-    duct::cmd!(assemble(), "fetch", "--lock", lock)
+    nix::with_submodules_of_files(duct::cmd!(assemble(), "fetch", "--lock", lock))
         .dir(workspace)
-        .full_env(nix::with_submodules_of_files())
         .stdout_null()
         .run()?;
     Ok(())
@@ -372,17 +371,15 @@ fn git_dependency() -> Result<()> {
         .dir(repository.path())
         .run()?;
     let url = format!("file://{}", below.path().display());
-    duct::cmd!(
+    let add = duct::cmd!(
         "git",
         "submodule",
         "--quiet",
         "add",
         url,
         "crates/greeting/below"
-    )
-    .dir(repository.path())
-    .full_env(nix::with_submodules_of_files())
-    .run()?;
+    );
+    nix::with_submodules_of_files(add.dir(repository.path())).run()?;
     commit_all(repository.path())?;
     let workspace = small(
         "polite",
@@ -450,19 +447,21 @@ fn one_unit(workspace: &Path, pattern: &str) -> String {
 fn declared_file() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", locked("torture")?, copy.path()).run()?;
+    // What the root's own package does not see.
+    fs::create_dir(copy.path().join("docs"))?;
     let write = |name: &str, text: &str| fs::write(copy.path().join(name), text);
     let description = fs::read_to_string(copy.path().join("images.toml"))?;
-    let declaration = "\n[crates.middle]\nfiles = [\"../../terms.txt\"]\n";
+    let declaration = "\n[crates.middle]\nfiles = [\"../../docs/terms.txt\"]\n";
     write("images.toml", &(description + declaration))?;
-    write("terms.txt", "one")?;
-    write("others.txt", "one")?;
+    write("docs/terms.txt", "one")?;
+    write("docs/others.txt", "one")?;
     let before = derivations(copy.path())?;
-    write("others.txt", "two")?;
+    write("docs/others.txt", "two")?;
     ensure!(
         before == derivations(copy.path())?,
         "a file that nobody declares is read"
     );
-    write("terms.txt", "two")?;
+    write("docs/terms.txt", "two")?;
     let after = derivations(copy.path())?;
     let changed = |key: &&String| after[*key] != before[*key];
     let mut changed: Vec<&str> = before
