@@ -88,18 +88,23 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a process is that of a unit: the file names that Cargo makes up are the same.
+/// Whether a process is that of a unit: the crate's name and the file names that Cargo makes up are the same. A
+/// library of C has no such names.
 fn is_call_of(called: &Called, planned: &Planned) -> bool {
     match &planned.unit.action {
-        Action::Compile { args, .. } => args
-            .iter()
-            .filter(|arg| arg.starts_with("extra-filename="))
-            .all(|arg| called.words.contains(arg) && called.words.len() > 1),
+        Action::Compile { args, .. } => {
+            args.get(..2) == called.words.get(1..3) && made_up(args) == made_up(&called.words)
+        }
         _ => {
             let package = called.env.get("CARGO_PKG_NAME") == Some(&planned.package.name);
             package && called.words.len() == 1
         }
     }
+}
+
+fn made_up(words: &[String]) -> Option<&String> {
+    let mut words = words.iter();
+    words.find(|word| word.starts_with("extra-filename="))
 }
 
 fn differences(plan: &Plan, planned: &Planned, called: &Called) -> Vec<String> {
