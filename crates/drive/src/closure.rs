@@ -145,7 +145,8 @@ impl Closure {
                 .args
                 .iter()
                 .chain(said.env.values())
-                .chain(&said.input_sources);
+                .chain(&said.input_sources)
+                .chain([&said.builder]);
             texts.into_iter().any(|said| said.contains(text))
         })
     }
