@@ -81,12 +81,17 @@ pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
 
 /// The same among the units that an expression gives.
 pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
-    let expression = format!(
-        "let units = {units}; in units.${{builtins.head (builtins.filter \
-         (key: builtins.match \"{package}-.*-bin-{package}-.*\" key != null) (builtins.attrNames units))}}"
-    );
+    let expression = one_unit(units, &format!("{package}-.*-bin-{package}-.*"));
     let out = nix::build(&expression)?;
     Ok(out.join("bin").join(package))
+}
+
+/// The one unit whose key matches, among those that an expression gives.
+fn one_unit(units: &str, pattern: &str) -> String {
+    format!(
+        "let units = {units}; in units.${{builtins.head (builtins.filter \
+         (key: builtins.match \"{pattern}\" key != null) (builtins.attrNames units))}}"
+    )
 }
 
 /// The workspace `ledger`, with what its locks pin.
@@ -238,10 +243,7 @@ fn units_are_shared() -> Result<()> {
     )?;
     let unit = |workspace: &TempDir| -> Result<String> {
         let units = attribute(workspace.path(), "units");
-        let expression = format!(
-            "let units = {units}; in (units.${{builtins.head (builtins.filter \
-             (key: builtins.match \"itoa-.*\" key != null) (builtins.attrNames units))}}).drvPath"
-        );
+        let expression = format!("({}).drvPath", one_unit(&units, "itoa-.*"));
         nix::nix(&["eval", "--impure", "--raw", "--expr", &expression])
     };
     let (first, second) = (unit(&one)?, unit(&two)?);
@@ -417,7 +419,8 @@ fn probing() -> Result<()> {
         .dir(workspace.path())
         .run()?;
     fetch(workspace.path(), &repository().join("debian.lock"))?;
-    let run = one_unit(workspace.path(), "num-traits-.*-build-script-run-.*");
+    let units = attribute(workspace.path(), "units");
+    let run = one_unit(&units, "num-traits-.*-build-script-run-.*");
     let out = nix::build(&run)?;
     ensure!(
         fs::read_dir(out.join("files"))?.next().is_none(),
@@ -433,15 +436,6 @@ fn probing() -> Result<()> {
         &run,
     ])?;
     Ok(())
-}
-
-/// The one unit whose key matches.
-fn one_unit(workspace: &Path, pattern: &str) -> String {
-    format!(
-        "let units = {}; in units.${{builtins.head (builtins.filter (key: builtins.match \"{pattern}\" key != null) \
-         (builtins.attrNames units))}}",
-        attribute(workspace, "units")
-    )
 }
 
 fn declared_file() -> Result<()> {

@@ -17,7 +17,7 @@ max-jobs = auto
 /// unit costs a request each, and a wait where it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
 
-/// Where that is unless the environment says otherwise.
+/// Where Nix keeps what it knows of the machine's own store, unless the environment says otherwise.
 const STATE: &str = "/nix/var/nix";
 
 /// The setting for where builders work, from Nix 2.23 on.

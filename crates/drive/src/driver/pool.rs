@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Downloads wait for a network, not for cores.
+/// Downloads at once in one process of Nix.
 const DOWNLOADS: usize = 16;
 /// How the system says that a file system is full (`ENOSPC`).
 const NO_ROOM: &str = "No space left on device";
