@@ -6,10 +6,11 @@ mod sharing;
 
 pub use sharing::Sharing;
 
-use crate::closure::{self, Closure, Node};
+use crate::closure::{self, Closure, Node, Recipe};
 use crate::durations::Durations;
 use crate::event::Event;
 use crate::kind;
+use crate::pipelining::{self, Choice, Taken};
 use crate::reason::Reasons;
 use crate::record::{Entry, Fetch, Outcome, Span};
 use crate::schedule::{Graph, Order, Queue};
@@ -200,7 +201,12 @@ impl Driver {
             missing = self.missing(closure)?;
         }
         let fetched = report.fetched.len();
-        let build = Build::new(&self.settings, &mut self.pool, closure, &missing, context)?;
+        let stored = Stored {
+            closure,
+            missing: &missing,
+            valid: &self.valid,
+        };
+        let build = Build::new(&self.settings, &mut self.pool, stored, context)?;
         report.units = build.run(context, fetched)?;
         Ok(report)
     }
@@ -240,12 +246,49 @@ struct Running {
     since: Instant,
 }
 
+/// What is to be built, and what is there.
+struct Stored<'a> {
+    closure: &'a Closure,
+    missing: &'a BTreeSet<usize>,
+    valid: &'a BTreeSet<String>,
+}
+
+impl Stored<'_> {
+    fn has(&self, node: usize) -> bool {
+        let mut outputs = self.closure.nodes[node].outputs();
+        outputs.all(|path| self.valid.contains(path))
+    }
+
+    /// All that is missing as tasks, and which of them are taken from others' outputs: task to node.
+    fn tasks(&self, settings: &Settings, context: &Context) -> Result<Taken> {
+        let launch = &settings.launch;
+        let graph = tasks::graph(&launch.store, self.closure, self.missing, context.durations)?;
+        if !launch.is_direct {
+            return Ok(Taken {
+                graph,
+                from: BTreeMap::new(),
+            });
+        }
+        let libraries = pipelining::libraries(self.closure, self.missing);
+        let choice = Choice {
+            graph: &graph,
+            chosen: self.missing,
+            libraries: &libraries,
+            order: settings.order,
+            jobs: settings.jobs,
+        };
+        choice.make(|node| self.has(node))
+    }
+}
+
 struct Build<'a> {
     settings: &'a Settings,
     closure: &'a Closure,
     graph: Graph,
     /// Of each task: the derivation, and the names of its outputs.
     tasks: Vec<&'a Node>,
+    /// Metadata that is taken from a library: task to the library's node.
+    taken: BTreeMap<usize, usize>,
     queue: Queue,
     pool: &'a mut Pool,
     /// Worker to what it builds.
@@ -264,13 +307,14 @@ impl<'a> Build<'a> {
     fn new(
         settings: &'a Settings,
         pool: &'a mut Pool,
-        closure: &'a Closure,
-        missing: &BTreeSet<usize>,
+        stored: Stored<'a>,
         context: &Context,
     ) -> Result<Self> {
         let store = &settings.launch.store;
-        let nodes: Vec<_> = missing.iter().map(|&node| &closure.nodes[node]).collect();
-        let graph = tasks::graph(store, closure, missing, context.durations)?;
+        let closure = stored.closure;
+        let missing = stored.missing.iter();
+        let nodes: Vec<_> = missing.map(|&node| &closure.nodes[node]).collect();
+        let Taken { graph, from } = stored.tasks(settings, context)?;
         let reasons = Reasons {
             store,
             closure,
@@ -286,6 +330,7 @@ impl<'a> Build<'a> {
             closure,
             graph,
             tasks: nodes,
+            taken: from,
             running: HashMap::new(),
             done: 0,
             entries: Vec::new(),
@@ -339,7 +384,7 @@ impl<'a> Build<'a> {
         let cores = self.cores_for(task, building);
         let slot = self.free_slot(task);
         let worker = self.pool.idle(cores)?;
-        let recipe = self.closure.recipe(self.tasks[task]);
+        let recipe = self.recipe(task);
         self.pool.give(worker, Job::Build(recipe.into()));
         let running = Running {
             task,
@@ -350,6 +395,14 @@ impl<'a> Build<'a> {
         self.running.insert(worker, running);
         self.tell_start(entry, slot, cores, context);
         Ok(true)
+    }
+
+    fn recipe(&self, task: usize) -> Recipe {
+        let mut recipe = self.closure.recipe(self.tasks[task]);
+        if let Some(&library) = self.taken.get(&task) {
+            pipelining::take_from(&mut recipe, &self.closure.nodes[library]);
+        }
+        recipe
     }
 
     fn tell_start(&mut self, mut entry: Entry, slot: usize, cores: usize, context: &mut Context) {
@@ -420,8 +473,8 @@ impl<'a> Build<'a> {
         match result.built {
             Built::Done => {
                 entry.outcome = Outcome::Built;
-                // How long a download takes says nothing about the next.
-                if !self.tasks[task].derivation.is_fixed() {
+                // How long a download takes says nothing about the next, nor taking metadata about making it.
+                if !self.tasks[task].derivation.is_fixed() && !self.taken.contains_key(&task) {
                     context.durations.remember(&name, seconds, entry.expected);
                 }
                 self.queue.finish(&self.graph, task);

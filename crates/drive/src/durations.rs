@@ -168,16 +168,16 @@ fn state(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
+/// What a unit's name has after the version, as far as other versions have the same.
+const SUFFIXES: [&str; 3] = ["-build-script", "-metadata", "-bin-"];
+
 /// What stands before and after the version in a unit's name: `ring-0.17.14-build-script-run`
 /// gives `ring-` and `-build-script-run`.
 fn without_version(name: &str) -> Option<(&str, &str)> {
     let mut starts = name.match_indices('-').map(|(dash, _)| dash + 1);
     let start = starts.rfind(|&start| is_version(&name[start..]))?;
     let rest = &name[start..];
-    let end = rest.find("-build-script").or_else(|| {
-        let dash = rest.find('-')?;
-        rest[dash + 1..].starts_with("bin").then_some(dash)
-    });
+    let end = SUFFIXES.iter().filter_map(|suffix| rest.find(suffix)).min();
     Some((&name[..start], end.map_or("", |end| &rest[end..])))
 }
 
@@ -201,6 +201,8 @@ mod tests {
             ("serde_json-1.0.1", 9.0),
             ("ring-0.17.1", 1.0),
             ("ring-0.17.1-build-script-run", 5.0),
+            ("ring-0.17.1-metadata", 0.5),
+            ("gateway-0.1.0-bin-gateway", 7.0),
         ] {
             durations.seconds.insert(name.into(), seconds);
         }
@@ -210,6 +212,9 @@ mod tests {
             durations.seconds("ring-0.17.14-build-script-run"),
             Some(5.0)
         );
+        assert_eq!(durations.seconds("ring-0.17.14-metadata"), Some(0.5));
+        let program = durations.seconds("gateway-0.2.0-rc.1-bin-gateway");
+        assert_eq!(program, Some(7.0));
         assert_eq!(durations.seconds("tokio-1.0.0"), None);
         assert_eq!(durations.seconds("layer-gateway"), None);
     }

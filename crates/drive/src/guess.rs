@@ -21,6 +21,8 @@ const RUST_EXPONENT: f64 = 0.75;
 /// Whatever is larger is generated: bindings.
 const MOST_OF_RUST: f64 = 12.0;
 const PER_C_MEGABYTE: f64 = 1.2;
+/// When metadata is there, of the time until code is: of those libraries that have a unit for it.
+pub(crate) const UNTIL_METADATA: f64 = 0.3;
 
 /// Seconds that a node may take.
 pub fn seconds(store: &Store, node: &Node) -> f64 {
@@ -36,8 +38,13 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     match unit.action {
         Action::RunBuildScript { .. } => LEAST + sizes().c_seconds(),
         Action::RunTest { .. } => OTHER,
-        Action::Compile { target, .. } => match target.kind {
+        Action::Compile {
+            target,
+            metadata_only,
+            ..
+        } => match target.kind {
             TargetKind::BuildScript => LINKING,
+            TargetKind::Lib if metadata_only => LEAST + UNTIL_METADATA * sizes().rust_seconds(),
             TargetKind::Lib | TargetKind::ProcMacro => LEAST + sizes().rust_seconds(),
             _ => LINKING + sizes().rust_seconds(),
         },

@@ -3,7 +3,7 @@
 use derivation::Derivation;
 use unit::{Action, TargetKind, Unit};
 
-/// The kind of a unit's target, `build-script-run`, `download` or `other`.
+/// The kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
 pub fn of_derivation(derivation: &Derivation) -> &'static str {
     if derivation.is_fixed() {
         return "download";
@@ -11,12 +11,18 @@ pub fn of_derivation(derivation: &Derivation) -> &'static str {
     unit_of(derivation).map_or("other", |unit| of_action(&unit.action))
 }
 
-/// The kind of a unit's target, or `build-script-run`.
+/// The kind of a unit's target, `metadata` or `build-script-run`.
 pub fn of_action(action: &Action) -> &'static str {
-    let Action::Compile { target, .. } = action else {
+    let Action::Compile {
+        target,
+        metadata_only,
+        ..
+    } = action
+    else {
         return "build-script-run";
     };
     match target.kind {
+        TargetKind::Lib if *metadata_only => "metadata",
         TargetKind::Lib => "lib",
         TargetKind::ProcMacro => "proc-macro",
         TargetKind::Cdylib => "cdylib",

@@ -15,6 +15,7 @@ mod error;
 pub mod event;
 pub mod guess;
 pub mod kind;
+pub mod pipelining;
 pub mod process;
 pub mod reason;
 pub mod record;

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::closure::{Closure, Node, Store};
 use crate::durations::Durations;
 use crate::guess;
+use crate::pipelining;
 use crate::schedule::{Graph, Task};
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,10 +29,17 @@ pub fn graph(
     let task = |node: &Node| Task {
         name: node.name().to_owned(),
         inputs: inputs(node),
-        seconds: durations
-            .seconds(node.name())
+        seconds: known(node.name(), durations)
             .unwrap_or_else(|| guess::seconds(store, node) * durations.scale()),
     };
     let nodes = chosen.iter().map(|&node| &closure.nodes[node]);
     Graph::new(nodes.map(task).collect())
+}
+
+/// What is remembered. Where metadata is always taken from the library, it was never made: that tells about the library.
+fn known(name: &str, durations: &Durations) -> Option<f64> {
+    durations.seconds(name).or_else(|| {
+        let library = name.strip_suffix(pipelining::METADATA)?;
+        Some(guess::UNTIL_METADATA * durations.seconds(library)?)
+    })
 }

@@ -150,6 +150,93 @@ const DIAMOND: &str = r#"{
     top = make "top" "echo top > $out" [ left right ];
 }"#;
 
+/// A library with a unit for its metadata, which `above` needs, and a program. In truth, both ways to the metadata
+/// give the same bytes.
+fn pipelined() -> String {
+    let unit = |metadata_only: bool| {
+        let action = serde_json::json!({
+            "kind": "compile",
+            "program": "rustc",
+            "args": ["--crate-name", "low"],
+            "outDir": "/target/deps",
+            "target": { "kind": "lib", "name": "low" },
+            "buildScript": null,
+            "native": [],
+            "takesLinkLibs": true,
+            "metadataOnly": metadata_only,
+        });
+        let unit = serde_json::json!({
+            "version": unit::FORMAT,
+            "name": "low",
+            "sourceDir": "/low",
+            "cwd": "/",
+            "env": {},
+            "action": action,
+        });
+        format!("''{unit}''")
+    };
+    format!(
+        r#"{{
+            unitOf = name: unit: script: derivation {{
+                inherit name unit;
+                source = "/low.crate";
+                inputs = [ ];
+                system = builtins.currentSystem;
+                builder = "/bin/sh";
+                args = [ "-c" script ];
+            }};
+            metadata = unitOf "low-1.0.0-metadata" {} ''
+                if test -n "$whole"; then read -r it < "$whole"; echo "taken from $it" > $out; else echo made > $out; fi
+            '';
+            low = unitOf "low-1.0.0" {} "echo low > $out";
+            above = make "above" "read -r it < $inputs; echo above $it > $out" [ metadata ];
+            program = make "program" "set -- $inputs; read -r it < $1; echo $it > $out" [ above low ];
+        }}"#,
+        unit(true),
+        unit(false),
+    )
+}
+
+#[test]
+fn metadata_is_taken_from_the_library_where_no_core_is_free() {
+    let Some(place) = Place::new("metadata_is_taken_from_the_library_where_no_core_is_free") else {
+        return;
+    };
+    let program = place.instantiate(&pipelined(), "program").unwrap();
+    let mut settings = place.settings();
+    settings.jobs = 1;
+    let (result, events) = place.build(&settings, &program);
+    let report = result.unwrap();
+    assert!(report.is_complete());
+    assert_eq!(
+        started(&events),
+        ["low-1.0.0", "low-1.0.0-metadata", "above", "program"]
+    );
+    let output = settings.launch.store.physical(&report.outputs[0][0]);
+    let text = std::fs::read_to_string(output).unwrap();
+    assert_eq!(text, "above taken from low\n");
+}
+
+#[test]
+fn metadata_is_made_where_cores_are_free_and_where_nix_trusts_nobody() {
+    let test = "metadata_is_made_where_cores_are_free_and_where_nix_trusts_nobody";
+    for (jobs, is_direct) in [(4, true), (1, false)] {
+        let Some(place) = Place::new(test) else {
+            return;
+        };
+        let program = place.instantiate(&pipelined(), "program").unwrap();
+        let mut settings = place.settings();
+        settings.jobs = jobs;
+        settings.launch.is_direct = is_direct;
+        let (result, events) = place.build(&settings, &program);
+        let report = result.unwrap();
+        assert_eq!(started(&events)[0], "low-1.0.0-metadata");
+        let output = settings.launch.store.physical(&report.outputs[0][0]);
+        let text = std::fs::read_to_string(output).unwrap();
+        assert_eq!(text, "above made\n");
+    }
+}
+
 #[test]
 fn what_is_missing_is_built_once_and_in_order() {
     let Some(place) = Place::new("what_is_missing_is_built_once_and_in_order") else {

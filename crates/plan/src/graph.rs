@@ -195,6 +195,7 @@ impl<'a> Graph<'a> {
                 .map(|&i| self.nodes[i].out_dir.clone())
                 .collect(),
             takes_link_libs: is_library || !has_library,
+            metadata_only: false,
         })
     }
 

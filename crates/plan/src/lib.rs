@@ -8,6 +8,7 @@
 pub mod cargo;
 pub mod graph;
 pub mod inherit;
+pub mod pipelining;
 pub mod record;
 pub mod recorder;
 pub mod stage;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use plan::record::DIRECTORY;
-use plan::{FORMAT, Request, cargo, graph, recorder, stage, targets};
+use plan::{FORMAT, Request, cargo, graph, pipelining, recorder, stage, targets};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,7 +49,8 @@ fn make_plan() -> Result<()> {
         );
     }
     let records = cargo::record(&request)?;
-    let plan = graph::plan(&records, &request.packages)?;
+    let mut plan = graph::plan(&records, &request.packages)?;
+    pipelining::pipeline(&mut plan);
     write(&out.join("plan.json"), &plan)
 }
 

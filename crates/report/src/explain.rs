@@ -209,6 +209,7 @@ pub(crate) mod tests {
                     build_script: None,
                     native: Vec::new(),
                     takes_link_libs: false,
+                    metadata_only: false,
                 },
             },
             package: Package {

@@ -65,7 +65,8 @@ impl Closure {
             std::fs::create_dir_all(place)
                 .with_context(|| format!("cannot create {}", place.display()))?;
             for name in files::names(&stored)? {
-                files::link(&stored.join(&name), &place.join(&name))?;
+                // A library's metadata may be there twice: in its own output and beside the code.
+                files::link_once(&stored.join(&name), &place.join(&name))?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Runs rustc with Cargo's arguments and what the build scripts below have said.
 
 use crate::closure::Closure;
-use crate::output::Output;
+use crate::output::{Output, keep_metadata};
 use crate::run::Request;
 use crate::{
     Action, Product, Target, TargetKind, Unit, diagnostics, environment, files, hints, source,
@@ -23,6 +23,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         args,
         out_dir,
         target,
+        metadata_only,
         ..
     } = &unit.action
     else {
@@ -36,17 +37,27 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
-    let said = match child.stderr.take() {
-        Some(stream) => diagnostics::show(stream, std::io::stderr())?,
-        None => String::new(),
-    };
+    let stream = child.stderr.take().context("rustc has no standard error")?;
+    let said = diagnostics::show(stream, std::io::stderr(), *metadata_only)?;
+    if said.is_metadata_there {
+        // The rest would be code.
+        child.kill()?;
+        child.wait()?;
+        return keep_metadata(Path::new(out_dir), &output.files());
+    }
     let status = child.wait()?;
     drop(tokens);
     if !status.success() {
-        if let Some(hint) = hints::hint(request, &said) {
+        if let Some(hint) = hints::hint(request, &said.text) {
             eprintln!("help: {hint}");
         }
         bail!("{program} failed for {}: {status}", unit.name);
+    }
+    if *metadata_only {
+        bail!(
+            "{program} has not said where the metadata of {} is",
+            unit.name
+        );
     }
     let out_dir = Path::new(out_dir);
     match unit.product() {

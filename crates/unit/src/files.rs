@@ -17,6 +17,14 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Like [`link`]; what is there already stays.
+pub(crate) fn link_once(target: &Path, place: &Path) -> Result<()> {
+    if place.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    link(target, place)
+}
+
 pub(crate) fn link(target: &Path, place: &Path) -> Result<()> {
     std::os::unix::fs::symlink(target, place)
         .with_context(|| format!("cannot link {} to {}", place.display(), target.display()))

@@ -119,6 +119,7 @@ mod tests {
             },
         };
         Request {
+            whole: None,
             unit,
             source: "/".into(),
             inputs: Vec::new(),

@@ -70,6 +70,10 @@ pub enum Action {
         /// Whether `-l` flags of the package's own build script go to this target
         /// (to the library if the package has one, else to each of its binaries).
         takes_link_libs: bool,
+        /// Whether the unit ends when the library's metadata is there. The arguments are those of the whole
+        /// library: the metadata has the same bytes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        metadata_only: bool,
     },
     /// Runs a compiled build script.
     RunBuildScript {
@@ -171,10 +175,6 @@ impl Unit {
                 _ => Product::Verdict,
             };
         };
-        let writes_code = args
-            .iter()
-            .filter_map(|arg| arg.strip_prefix("--emit="))
-            .any(|kinds| kinds.split(',').any(|kind| kind == "link"));
         match target.kind {
             _ if program == "rustdoc" && target.test => Product::Verdict,
             _ if program == "rustdoc" => Product::Documentation,
@@ -186,8 +186,15 @@ impl Unit {
             {
                 Product::Files
             }
-            _ if writes_code => Product::Program,
+            _ if writes_code(args) => Product::Program,
             _ => Product::Verdict,
         }
     }
+}
+
+/// Whether rustc's arguments ask for code, and not for metadata or diagnostics alone.
+pub fn writes_code(args: &[String]) -> bool {
+    args.iter()
+        .filter_map(|arg| arg.strip_prefix("--emit="))
+        .any(|kinds| kinds.split(',').any(|kind| kind == "link"))
 }

@@ -12,6 +12,7 @@ Builds one unit. The environment says what:
   inputs    outputs of the units that this one depends on, separated by spaces
   extras    PATH=SOURCE lines: files beside the source, programs that a test starts (optional)
   wants     Debian packages that the package is known to need, separated by spaces (optional)
+  whole     the library's output, which a unit for metadata takes that from (optional)
   out       where the output goes";
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn build() -> Result<()> {
             .collect(),
         extras: extras(&std::env::var("extras").unwrap_or_default())?,
         wants: words("wants"),
+        whole: std::env::var_os("whole").map(PathBuf::from),
         out: PathBuf::from(variable("out")?),
         cores: cores(),
     };

@@ -11,9 +11,13 @@
 
 use crate::closure::Closure;
 use crate::{Action, FORMAT, Product, TargetKind, Unit, files};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+const PLACEMENT: &str = "unit.json";
+const CLOSURE: &str = "closure";
+const FILES: &str = "files";
 
 /// `unit.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +46,39 @@ enum Reach {
     BuildScriptRuns,
     /// Nothing: a program or a plugin that is complete in itself.
     Nothing,
+}
+
+/// Makes the output of a metadata unit from that of the library: the same without code.
+///
+/// # Errors
+/// When it is no library's output, or a file can't be copied.
+pub fn take_metadata(whole: &Path, root: &Path) -> Result<()> {
+    std::fs::create_dir_all(root)?;
+    for name in [PLACEMENT, CLOSURE] {
+        std::fs::copy(whole.join(name), root.join(name))?;
+    }
+    keep_metadata(&whole.join(FILES), &root.join(FILES))
+}
+
+/// Copies the metadata that lies in one directory to another.
+///
+/// # Errors
+/// When there is none, or a file can't be copied.
+pub(crate) fn keep_metadata(from: &Path, into: &Path) -> Result<()> {
+    std::fs::create_dir_all(into)?;
+    let mut kept = 0;
+    for name in files::names(from)? {
+        let file = from.join(&name);
+        // In a directory where libraries are looked for, those of others are links.
+        let is_own = std::fs::symlink_metadata(&file)?.is_file();
+        if is_own && file.extension() == Some("rmeta".as_ref()) {
+            std::fs::copy(&file, into.join(&name))
+                .with_context(|| format!("cannot keep {}", file.display()))?;
+            kept += 1;
+        }
+    }
+    ensure!(kept > 0, "there is no metadata in {}", from.display());
+    Ok(())
 }
 
 /// None where no unit uses the output.
@@ -76,7 +113,7 @@ impl Output {
                 out_dir: unit.out_dir().unwrap_or_default().to_owned(),
                 is_build_script_run: matches!(unit.action, Action::RunBuildScript { .. }),
             };
-            files::write_json(&root.join("unit.json"), &placement)?;
+            files::write_json(&root.join(PLACEMENT), &placement)?;
         }
         Ok(output)
     }
@@ -88,7 +125,7 @@ impl Output {
 
     /// Where the files for other units go.
     pub fn files(&self) -> PathBuf {
-        self.root.join("files")
+        self.root.join(FILES)
     }
 
     /// Where a program goes.
@@ -118,7 +155,7 @@ impl Output {
         };
         let lines = paths.iter().map(|path| format!("{}\n", path.display()));
         let text: String = lines.collect();
-        let path = self.root.join("closure");
+        let path = self.root.join(CLOSURE);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 }

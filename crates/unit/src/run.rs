@@ -1,6 +1,8 @@
 //! Runs one unit inside a cell: source in place, dependencies in place, the program, its output.
 
-use crate::{Action, Unit, closure::Closure, compile, output::Output, script, source, test};
+use crate::{
+    Action, Unit, closure::Closure, compile, output, output::Output, script, source, test,
+};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -20,6 +22,9 @@ pub struct Request {
     pub out: PathBuf,
     /// The Debian packages that the package is known to need: what a failure is explained by.
     pub wants: Vec<String>,
+    /// The output of the whole library, if a unit for its metadata is to take that from there. The output has the same
+    /// bytes as if it was made.
+    pub whole: Option<PathBuf>,
     /// How many jobs the unit may run at once. Never changes a byte of the output.
     pub cores: usize,
 }
@@ -31,6 +36,15 @@ pub struct Request {
 /// program itself has to say has then been written to standard error.
 pub fn run(request: &Request) -> Result<()> {
     let unit = &request.unit;
+    if let Some(whole) = &request.whole {
+        return output::take_metadata(whole, &request.out).with_context(|| {
+            format!(
+                "cannot take the metadata of {} from {}",
+                unit.name,
+                whole.display()
+            )
+        });
+    }
     source::place(&request.source, unit.source_dir.as_ref())
         .with_context(|| format!("cannot unpack {}", request.source.display()))?;
     for (path, from) in &request.extras {

@@ -1,14 +1,15 @@
 //! What Cargo and the driver would make of the same units on machines with other numbers of cores.
 //!
 //! Both get the durations that Cargo itself has measured (`cargo build --timings`), each unit one core.
-//! Cargo starts a unit once the metadata of its libraries is there (pipelining) and prefers the one that
-//! most others wait for; the driver waits for whole libraries, goes by the longest path, and pays Nix
-//! for each unit.
+//! Cargo starts a library once the metadata of those below it is there, whatever is linked once all code below it is
+//! there, and prefers the unit that most others wait for. The driver goes by the longest path and pays Nix for each
+//! unit; where a library has a unit for its metadata, that takes as long as Cargo says, or is taken from the library.
 
 use anyhow::{Context, Result, ensure};
+use drive::pipelining::Choice;
 use drive::schedule::{Graph, Order, Task};
 use drive::simulate::simulate;
-use plan::{Package, Plan, Planned};
+use plan::{Package, Plan, Planned, pipelining};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use unit::{Action, TargetKind};
@@ -26,7 +27,7 @@ pub struct Simulated {
     pub cargo: f64,
     /// The driver.
     pub driven: f64,
-    /// The same units in Nix's order.
+    /// All units in Nix's order.
     pub by_name: f64,
 }
 
@@ -42,9 +43,15 @@ struct Timing {
     rmeta_time: Option<f64>,
 }
 
+impl Timing {
+    /// When metadata was there: at the end, if it was not wanted.
+    fn metadata(&self) -> f64 {
+        self.rmeta_time.unwrap_or(self.duration)
+    }
+}
+
 /// A unit that is run by Cargo.
 struct Unit {
-    name: String,
     inputs: Vec<Input>,
     seconds: f64,
     /// When those can start that need its metadata alone.
@@ -63,50 +70,131 @@ struct Input {
 /// # Errors
 /// When the report can't be read, or lacks a unit.
 pub fn simulated(plan: &Plan, report: &str, overhead: f64) -> Result<Vec<Simulated>> {
-    let units = units(plan, report)?;
-    let tasks = units.iter().map(|unit| Task {
-        name: unit.name.clone(),
-        inputs: unit.inputs.iter().map(|input| input.unit).collect(),
-        seconds: unit.seconds + overhead,
-    });
-    let graph = Graph::new(tasks.collect())?;
-    let machines = CORES.into_iter().map(|cores| Simulated {
-        cores,
-        cargo: by_cargo(&units, cores),
-        driven: simulate(&graph, Order::LongestPath, cores).seconds,
-        by_name: simulate(&graph, Order::Name, cores).seconds,
-    });
-    Ok(machines.collect())
+    let timings = timings_of(plan, report)?;
+    let units = cargos(plan, &timings);
+    let driver = Driver::new(plan, &timings, overhead)?;
+    let machine = |cores| {
+        Ok(Simulated {
+            cores,
+            cargo: by_cargo(&units, cores),
+            driven: driver.seconds(cores)?,
+            by_name: simulate(&driver.graph, Order::Name, cores).seconds,
+        })
+    };
+    CORES.into_iter().map(machine).collect()
 }
 
-fn units(plan: &Plan, report: &str) -> Result<Vec<Unit>> {
+/// The units as the driver has them.
+struct Driver {
+    graph: Graph,
+    /// Of metadata units, the libraries.
+    libraries: BTreeMap<usize, usize>,
+}
+
+impl Driver {
+    fn new(plan: &Plan, timings: &BTreeMap<&String, Timing>, overhead: f64) -> Result<Self> {
+        let index: BTreeMap<&String, usize> = plan.units.keys().zip(0..).collect();
+        let mut tasks = Vec::new();
+        let mut libraries = BTreeMap::new();
+        for (key, planned) in &plan.units {
+            let library = pipelining::library_of(key, planned);
+            let seconds = match &library {
+                Some(library) => timings[library].metadata(),
+                None => timings[key].duration,
+            };
+            libraries.extend(library.map(|library| (tasks.len(), index[&library])));
+            tasks.push(Task {
+                name: key.clone(),
+                inputs: planned.dependencies.iter().map(|key| index[key]).collect(),
+                seconds: seconds + overhead,
+            });
+        }
+        Ok(Self {
+            graph: Graph::new(tasks)?,
+            libraries,
+        })
+    }
+
+    fn seconds(&self, cores: usize) -> Result<f64> {
+        let order = Order::LongestPath;
+        let choice = Choice {
+            graph: &self.graph,
+            chosen: &(0..self.graph.tasks().len()).collect(),
+            libraries: &self.libraries,
+            order,
+            jobs: cores,
+        };
+        let taken = choice.make(|_| false)?;
+        Ok(simulate(&taken.graph, order, cores).seconds)
+    }
+}
+
+/// The units as Cargo has them: those for metadata alone are none of its own.
+fn cargos(plan: &Plan, timings: &BTreeMap<&String, Timing>) -> Vec<Unit> {
+    let index: BTreeMap<&String, usize> = timings.keys().copied().zip(0..).collect();
+    let unit = |key: &&String| {
+        let planned = &plan.units[*key];
+        let inputs = inputs_of(plan, planned).into_iter();
+        Unit {
+            inputs: inputs
+                .map(|(key, whole)| Input {
+                    unit: index[&key],
+                    whole,
+                })
+                .collect(),
+            seconds: timings[*key].duration,
+            metadata: timings[*key].metadata(),
+        }
+    };
+    timings.keys().map(unit).collect()
+}
+
+/// Key to whether the whole of it is needed. What is linked waits for all code below it, which Cargo adds itself:
+/// <https://github.com/rust-lang/cargo/blob/0.86.0/src/cargo/core/compiler/job_queue/mod.rs> (`enqueue`).
+fn inputs_of(plan: &Plan, planned: &Planned) -> BTreeMap<String, bool> {
+    let mut inputs = BTreeMap::new();
+    let links = pipelining::takes_whole_libraries(planned);
+    let mut pending: Vec<&String> = planned.dependencies.iter().collect();
+    while let Some(key) = pending.pop() {
+        let below = &plan.units[key];
+        let library = pipelining::library_of(key, below);
+        let whole = links || !takes_metadata(planned, key);
+        let seen = inputs.insert(library.unwrap_or_else(|| key.clone()), whole);
+        if links && seen.is_none() && pipelining::is_library(below) {
+            pending.extend(&below.dependencies);
+        }
+    }
+    inputs
+}
+
+/// What Cargo's report has of each unit.
+fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, Timing>> {
     let mut timings: BTreeMap<(String, String, String), Vec<Timing>> = BTreeMap::new();
     for timing in timings_in(report)? {
         let kind = kind_in_report(&timing.target).to_owned();
         let key = (timing.name.clone(), timing.version.clone(), kind);
         timings.entry(key).or_default().push(timing);
     }
-    let index: BTreeMap<&String, usize> = plan.units.keys().zip(0..).collect();
-    let mut units = Vec::new();
-    for (key, planned) in &plan.units {
+    for same in timings.values_mut() {
+        same.sort_by(|a, b| a.duration.total_cmp(&b.duration));
+    }
+    let mut found = BTreeMap::new();
+    let units = plan.units.iter();
+    let mut units: Vec<_> = units
+        .filter(|(key, planned)| pipelining::library_of(key, planned).is_none())
+        .collect();
+    // The report does not tell a library for the machine from the same for the target; that one is optimized, and takes
+    // longer.
+    units.sort_by_key(|(_, planned)| !pipelining::is_optimized(planned));
+    for (key, planned) in units {
         let Package { name, version, .. } = &planned.package;
-        let timing = timings.get_mut(&(name.clone(), version.clone(), kind_of(planned)));
-        // A library for the machine and for the target are told apart by nothing in the report.
-        let timing = timing
+        let timing = timings
+            .get_mut(&(name.clone(), version.clone(), kind_of(planned)))
             .and_then(Vec::pop)
             .with_context(|| format!("Cargo's report has no {key}"))?;
-        let inputs = planned.dependencies.iter().map(|input| Input {
-            unit: index[input],
-            whole: !takes_metadata(planned, input),
-        });
-        units.push(Unit {
-            name: key.clone(),
-            inputs: inputs.collect(),
-            seconds: timing.duration,
-            metadata: timing.rmeta_time.unwrap_or(timing.duration),
-        });
+        found.insert(key, timing);
     }
-    Ok(units)
+    Ok(found)
 }
 
 /// The list in the report's script.

@@ -1,7 +1,7 @@
 //! Whether units are Cargo's: how many, of which packages, with which features.
 
 use anyhow::{Context, Result};
-use plan::{Plan, Planned};
+use plan::{Plan, Planned, pipelining};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,12 @@ pub enum Known {
 pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let ours: Vec<String> = plan.units.values().map(describe).collect();
+    // Cargo has metadata and code from one call.
+    let units = plan.units.iter();
+    let ours: Vec<String> = units
+        .filter(|(key, planned)| pipelining::library_of(key, planned).is_none())
+        .map(|(_, planned)| describe(planned))
+        .collect();
     let theirs = match known_from {
         Known::Build => executed(&text)?,
         Known::UnitGraph => graph(&text)?,

@@ -69,8 +69,8 @@ enum Part {
     Simulated,
 }
 
-/// What Nix costs for a unit, in seconds (docs/performance.md).
-const OVERHEAD: f64 = 0.03;
+/// What Nix costs for a derivation in a cell, in seconds (docs/performance.md).
+const OVERHEAD: f64 = 0.02;
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();

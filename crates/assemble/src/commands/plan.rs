@@ -7,12 +7,14 @@ use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
 use drive::closure::{Closure, Store};
 use drive::durations::{self, Durations};
+use drive::pipelining::{self, Choice, Libraries};
 use drive::schedule::{Graph, Order};
 use drive::simulate::{self, Gain};
 use drive::tasks;
 use report::explain::{Explained, explain};
 use report::{dot, page};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// How many crates are named that are worth attacking, and how many are tried.
@@ -188,7 +190,8 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     // Sources are there before a build begins.
     let nodes = closure.nodes.iter().enumerate();
     let chosen = nodes.filter(|(_, node)| !node.derivation.is_fixed());
-    let chosen = chosen.map(|(index, _)| index).collect();
+    let chosen: BTreeSet<usize> = chosen.map(|(index, _)| index).collect();
+    let libraries = pipelining::libraries(&closure, &chosen);
     let graph = tasks::graph(&store, &closure, &chosen, durations)?;
     let names = graph.tasks().iter().map(|task| task.name.as_str());
     let forecast = Forecast {
@@ -201,8 +204,8 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
         machines: args
             .cores
             .iter()
-            .map(|&cores| machine(&graph, cores.into()))
-            .collect(),
+            .map(|&cores| machine(&graph, &chosen, &libraries, cores.into()))
+            .collect::<Result<_>>()?,
     };
     match args.json {
         true => print_json(&forecast),
@@ -210,18 +213,31 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     }
 }
 
-fn machine(graph: &Graph, cores: usize) -> Machine {
-    let seconds = |order| simulate::simulate(graph, order, cores).seconds;
-    let mut attack = simulate::worth_attacking(graph, cores, CANDIDATES);
+/// A driver makes or takes metadata as the machine has cores; plain Nix makes it.
+fn machine(
+    graph: &Graph,
+    chosen: &BTreeSet<usize>,
+    libraries: &Libraries,
+    cores: usize,
+) -> Result<Machine> {
+    let choice = Choice {
+        graph,
+        chosen,
+        libraries,
+        order: Order::LongestPath,
+        jobs: cores,
+    };
+    let driven = choice.make(|_| false)?.graph;
+    let mut attack = simulate::worth_attacking(&driven, cores, CANDIDATES);
     attack.retain(|gain| gain.gain > 0.0);
     attack.truncate(GAINS);
-    Machine {
+    Ok(Machine {
         cores,
-        by_name: seconds(Order::Name),
-        longest_path_first: seconds(Order::LongestPath),
-        bound: simulate::bound(graph, cores),
+        by_name: simulate::simulate(graph, Order::Name, cores).seconds,
+        longest_path_first: simulate::simulate(&driven, Order::LongestPath, cores).seconds,
+        bound: simulate::bound(&driven, cores),
         attack,
-    }
+    })
 }
 
 fn forecast_text(forecast: &Forecast) -> String {

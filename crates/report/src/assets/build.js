@@ -18,7 +18,7 @@ facts([
 
 function timeline() {
   section("Timeline", "A row for each build that runs at once. Outlined: the critical path, which the end waited for.");
-  legend([...["lib", "proc-macro", "build-script", "build-script-run", "bin", "other", "download"]
+  legend([...["lib", "metadata", "proc-macro", "build-script", "build-script-run", "bin", "other", "download"]
     .filter(kind => kind === "other" || ran.some(unit => unit.kind === kind))
     .map(kind => [color(kind), kind]), ["var(--evaluation)", "evaluation"], ["var(--failed)", "failed"]]);
   const rows = ["Nix", ...(record.fetched.length ? ["caches"] : [])];

@@ -37,7 +37,7 @@ function bytes(value) {
   while (value >= 1024 && unit < 3) { value /= 1024; unit++; }
   return `${unit ? value.toFixed(1) : value} ${units[unit]}`;
 }
-const color = kind => `var(--${["lib", "proc-macro", "build-script", "build-script-run", "bin", "download"]
+const color = kind => `var(--${["lib", "metadata", "proc-macro", "build-script", "build-script-run", "bin", "download"]
   .includes(kind) ? kind : "other"})`;
 
 const tip = make("div", { class: "tip" });
