@@ -68,13 +68,9 @@ let
     in
     if origin.kind == "path" then
       (if isTest unit then testSources else sources).${origin.path}
-    else if origin.kind == "registry" then
-      lock.files."${package.name} ${package.version} ${origin.source}"
     else
-      builtins.path {
-        name = "source";
-        path = lock.files."${package.name} ${package.version} ${origin.source}" + "/${origin.path}";
-      };
+      # A `.crate` file, or a whole repository.
+      lock.files."${package.name} ${package.version} ${origin.source}";
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (filesOf planned ++ programsOf planned);
   place =

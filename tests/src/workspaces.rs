@@ -350,7 +350,7 @@ fn stale_lock() -> Result<()> {
 }
 
 /// A package in a subdirectory of a repository, pinned by the lock. It inherits from the workspace that
-/// it lies in.
+/// it lies in, and reads what lies beside it there: a file, and one through a link.
 fn git_dependency() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let inside = repository.path().join("crates/greeting");
@@ -364,8 +364,12 @@ fn git_dependency() -> Result<()> {
     fs::write(
         inside.join("src/lib.rs"),
         "pub fn greet() -> String {\n    let below = include_str!(\"../below/below.txt\");\n    \
-         format!(\"from git {}, {below}\", itoa::Buffer::new().format(3))\n}\n",
+         let beside = concat!(include_str!(\"../../../README\"), include_str!(\"../LICENSE\"));\n    \
+         format!(\"from git {}, {below}, {beside}\", itoa::Buffer::new().format(3))\n}\n",
     )?;
+    fs::write(repository.path().join("README"), "a readme")?;
+    fs::write(repository.path().join("LICENSE"), " and a license")?;
+    std::os::unix::fs::symlink("../../LICENSE", inside.join("LICENSE"))?;
     let below = tempfile::tempdir()?;
     fs::write(below.path().join("below.txt"), "a submodule below it")?;
     commit_all(below.path())?;
@@ -403,7 +407,7 @@ fn git_dependency() -> Result<()> {
     )?;
     let said = duct::cmd!(binary(workspace.path(), "polite")?).read()?;
     ensure!(
-        said == "from git 3, a submodule below it",
+        said == "from git 3, a submodule below it, a readme and a license",
         "the program says {said:?}"
     );
     Ok(())

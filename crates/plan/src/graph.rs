@@ -135,18 +135,19 @@ impl<'a> Graph<'a> {
             .collect();
         dependencies.sort();
         dependencies.dedup();
-        let unit = Unit {
-            version: unit::FORMAT,
-            name: node.name()?,
-            source_dir: dir.clone(),
-            cwd: node.record.cwd.clone(),
-            env: node.env(),
-            action: self.action(node)?,
-        };
         let package = Package {
             name: node.var("CARGO_PKG_NAME")?.to_owned(),
             version: node.var("CARGO_PKG_VERSION")?.to_owned(),
             origin: stage::origin(&dir, packages)?,
+        };
+        let unit = Unit {
+            version: unit::FORMAT,
+            name: node.name()?,
+            source_dir: dir,
+            path_in_source: package.origin.path_in_source(),
+            cwd: node.record.cwd.clone(),
+            env: node.env(),
+            action: self.action(node)?,
         };
         Ok(Planned {
             unit,

@@ -127,6 +127,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// Where the package lies in its source; none where it is the whole of it.
+    pub fn path_in_source(&self) -> Option<String> {
+        match self {
+            Self::Git { path, .. } if !path.is_empty() => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// A program (or C library) at the end of the graph.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -18,6 +18,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
         version: unit::FORMAT,
         name: format!("{name}-1.0.0"),
         source_dir: format!("/cargo/registry/{name}-1.0.0"),
+        path_in_source: None,
         cwd: "/".into(),
         env: BTreeMap::new(),
         action: Action::Compile {

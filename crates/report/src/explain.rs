@@ -195,6 +195,7 @@ pub(crate) mod tests {
                 version: 1,
                 name: format!("{name}-1.0.0"),
                 source_dir: String::new(),
+                path_in_source: None,
                 cwd: String::new(),
                 env: BTreeMap::new(),
                 action: Action::Compile {

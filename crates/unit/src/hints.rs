@@ -107,6 +107,7 @@ mod tests {
 
     fn request(package: &str, source_dir: &str, wants: &[&str]) -> Request {
         let unit = Unit {
+            path_in_source: None,
             version: crate::FORMAT,
             name: package.into(),
             source_dir: source_dir.into(),

@@ -35,6 +35,10 @@ pub struct Unit {
     pub name: String,
     /// The directory of the package inside the cell, for example `/cargo/registry/serde-1.0.219`.
     pub source_dir: String,
+    /// Where the package lies in its source, if that is a repository in which it is not alone: a relative path. The unit
+    /// sees the whole repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_in_source: Option<String>,
     /// The working directory inside the cell.
     pub cwd: String,
     /// Environment variables that Cargo sets for this unit.

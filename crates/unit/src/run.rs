@@ -45,8 +45,7 @@ pub fn run(request: &Request) -> Result<()> {
             )
         });
     }
-    source::place(&request.source, unit.source_dir.as_ref())
-        .with_context(|| format!("cannot unpack {}", request.source.display()))?;
+    place_source(request).with_context(|| format!("cannot unpack {}", request.source.display()))?;
     for (path, from) in &request.extras {
         source::place_tree(from, path)
             .with_context(|| format!("cannot place {}", path.display()))?;
@@ -66,4 +65,12 @@ pub fn run(request: &Request) -> Result<()> {
         output.write_closure(&closure)?;
     }
     Ok(())
+}
+
+fn place_source(request: &Request) -> Result<()> {
+    let place = request.unit.source_dir.as_ref();
+    match &request.unit.path_in_source {
+        None => source::place(&request.source, place),
+        Some(path) => source::place_within(&request.source, path.as_ref(), place),
+    }
 }

@@ -19,6 +19,23 @@ pub fn place(source: &Path, place: &Path) -> Result<()> {
     }
 }
 
+/// Where the repository of a package lies in a cell.
+const REPOSITORY: &str = "/cargo/repository";
+
+/// Places a repository, and at `place` a link to the package that lies at `path` in it: as in Cargo's own checkout, a
+/// package may read what lies beside it.
+///
+/// # Errors
+/// When something can't be read or written.
+pub fn place_within(source: &Path, path: &Path, place: &Path) -> Result<()> {
+    let repository = Path::new(REPOSITORY);
+    place_tree(source, repository)?;
+    if let Some(parent) = place.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    files::link(&repository.join(path), place)
+}
+
 /// Copies a file or a directory to `place`. A copy, not a link: a build script that asks for the
 /// real path of its directory must not learn a store path.
 ///
