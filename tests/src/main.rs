@@ -19,8 +19,10 @@ mod init;
 mod nix;
 mod platforms;
 mod precision;
+mod registries;
 mod release;
 mod reproducible;
+mod served;
 mod toolchains;
 mod tree;
 mod trial;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         .chain(tree::trials())
         .chain(explain::trials())
         .chain(workspaces::trials())
+        .chain(registries::trials())
         .chain(fidelity::trials())
         .chain(toolchains::trials())
         .chain(platforms::trials())

@@ -132,7 +132,8 @@ impl Queue {
     /// A queue in which the tasks without inputs are ready.
     pub fn new(graph: &Graph, order: Order) -> Self {
         let mut names: Vec<usize> = (0..graph.tasks.len()).collect();
-        names.sort_by(|&a, &b| graph.tasks[a].name.cmp(&graph.tasks[b].name));
+        // Nix compares the names of `.drv` files: "a-metadata" goes before "a".
+        names.sort_by_cached_key(|&task| format!("{}.drv", graph.tasks[task].name));
         let mut place = vec![0; names.len()];
         for (name, &task) in names.iter().enumerate() {
             place[task] = name;
@@ -216,6 +217,7 @@ mod tests {
             task("long", 2.0, &[]),
             task("end", 9.0, &[0]),
             task("also", 2.0, &[]),
+            task("also-metadata", 1.5, &[]),
         ])
         .unwrap();
         assert_eq!(graph.longest_path(), 10.0);
@@ -228,8 +230,10 @@ mod tests {
             }
             names
         };
-        assert_eq!(drain(Order::LongestPath), ["short", "end", "also", "long"]);
-        assert_eq!(drain(Order::Name), ["also", "long", "short", "end"]);
+        let by_path = ["short", "end", "also", "long", "also-metadata"];
+        assert_eq!(drain(Order::LongestPath), by_path);
+        let by_name = ["also-metadata", "also", "long", "short", "end"];
+        assert_eq!(drain(Order::Name), by_name);
     }
 
     #[test]

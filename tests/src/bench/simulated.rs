@@ -104,7 +104,7 @@ impl Driver {
             };
             libraries.extend(library.map(|library| (tasks.len(), index[&library])));
             tasks.push(Task {
-                name: key.clone(),
+                name: planned.unit.name.clone(),
                 inputs: planned.dependencies.iter().map(|key| index[key]).collect(),
                 seconds: seconds + overhead,
             });

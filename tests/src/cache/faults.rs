@@ -3,34 +3,15 @@
 use super::parts::{Key, Main, Runner, free_port};
 use super::scopes::{Target, archive, forged, main_without, write};
 use crate::checkout::repository;
+use crate::served::{Fault, serve};
 use ::cache::{NarInfo, SecretKey};
 use anyhow::{Result, ensure};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a server that stalls says nothing: longer than anybody waits.
-const FOREVER: Duration = Duration::from_secs(120);
 /// How long a build may take that has such a server before it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What is wrong with a server.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// Every answer has this status.
-    Status(u16),
-    /// Archives have this status, the rest is well.
-    ArchiveStatus(u16),
-    /// No answer at all.
-    Stall,
-    /// Archives begin and never end.
-    ArchiveStall,
-    /// Archives end too early.
-    ArchiveCut,
-}
 
 pub fn all() -> Result<()> {
     let main = Main::pushed()?;
@@ -62,10 +43,10 @@ pub fn all() -> Result<()> {
         Fault::ArchiveStall,
         Fault::Stall,
     ] {
-        let url = serve(&good, fault)?;
+        let url = serve(&good, Some(fault))?;
         case.check(&format!("{fault:?}"), &url)?;
     }
-    let registry = serve(&good, Fault::Stall)?.replace("http://", "oci://");
+    let registry = serve(&good, Some(Fault::Stall))?.replace("http://", "oci://");
     case.check("a registry that stalls", &format!("{registry}/cache:main"))?;
     case.check(
         "nobody listens",
@@ -161,73 +142,4 @@ impl Case<'_> {
         }
         Ok(())
     }
-}
-
-/// Serves a directory with a fault, as long as the test runs.
-fn serve(directory: &Path, fault: Fault) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let directory: Arc<Path> = directory.into();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let directory = directory.clone();
-            std::thread::spawn(move || answer(connection, &directory, fault));
-        }
-    });
-    Ok(url)
-}
-
-/// One request a connection. The other side may leave at any time.
-fn answer(mut connection: TcpStream, directory: &Path, fault: Fault) -> Option<()> {
-    let mut reader = BufReader::new(connection.try_clone().ok()?);
-    let mut request = String::new();
-    reader.read_line(&mut request).ok()?;
-    let mut header = String::new();
-    while reader.read_line(&mut header).ok()? > 2 {
-        header.clear();
-    }
-    let path = request
-        .split(' ')
-        .nth(1)?
-        .trim_start_matches('/')
-        .to_owned();
-    let is_archive = path.starts_with("nar/");
-    let status = match fault {
-        Fault::Stall => {
-            std::thread::sleep(FOREVER);
-            return None;
-        }
-        Fault::Status(status) => Some(status),
-        Fault::ArchiveStatus(status) if is_archive => Some(status),
-        _ => None,
-    };
-    if let Some(status) = status {
-        let _ = write!(
-            connection,
-            "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        return None;
-    }
-    let Ok(bytes) = fs::read(directory.join(&path)) else {
-        let _ = write!(
-            connection,
-            "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        return None;
-    };
-    let length = bytes.len();
-    write!(
-        connection,
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let sent = match fault {
-        Fault::ArchiveCut | Fault::ArchiveStall if is_archive => length / 2,
-        _ => length,
-    };
-    connection.write_all(&bytes[..sent]).ok()?;
-    if is_archive && matches!(fault, Fault::ArchiveStall) {
-        std::thread::sleep(FOREVER);
-    }
-    Some(())
 }
