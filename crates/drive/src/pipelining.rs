@@ -12,6 +12,7 @@ use crate::closure::{Closure, Node, Recipe};
 use crate::kind::unit_of;
 use crate::schedule::{Graph, Order, Task};
 use crate::simulate::simulate;
+use derivation::Derivation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use unit::Action;
 
@@ -45,16 +46,35 @@ pub fn libraries(closure: &Closure, chosen: &BTreeSet<usize>) -> Libraries {
     found.collect()
 }
 
-/// What a library's two units have in common: the directory and the arguments for rustc, source and inputs.
-type Identity = (String, Vec<String>, String, String);
+/// What a library's two units have in common: all but their names and that one ends with the metadata.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    builder: String,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    unit: String,
+}
 
 fn identity(node: &Node) -> Option<Identity> {
-    let env = &node.derivation.env;
-    let Action::Compile { args, out_dir, .. } = unit_of(&node.derivation)?.action else {
+    let mut unit = unit_of(&node.derivation)?;
+    let Action::Compile { metadata_only, .. } = &mut unit.action else {
         return None;
     };
-    let (source, inputs) = (env.get("source")?, env.get("inputs")?);
-    Some((out_dir, args, source.clone(), inputs.clone()))
+    *metadata_only = false;
+    unit.name.clear();
+    let Derivation {
+        builder, args, env, ..
+    } = &node.derivation;
+    let mut env = env.clone();
+    for differing in ["name", "out", "unit"] {
+        env.remove(differing);
+    }
+    Some(Identity {
+        builder: builder.clone(),
+        args: args.clone(),
+        env,
+        unit: serde_json::to_string(&unit).ok()?,
+    })
 }
 
 /// What is to be built, of which some metadata may be taken.
@@ -86,49 +106,60 @@ impl Choice<'_> {
     /// When a task waits for itself.
     pub fn make(&self, is_there: impl Fn(usize) -> bool) -> Result<Taken> {
         let task_of: HashMap<usize, usize> = self.chosen.iter().copied().zip(0..).collect();
-        let mut taken = BTreeMap::new();
-        let mut candidates = BTreeMap::new();
+        let mut candidates = Candidates::default();
         for (metadata, library) in self.libraries {
             let task = task_of[metadata];
-            match task_of.get(library) {
-                Some(&whole) => _ = candidates.insert(task, (whole, *library)),
-                None if is_there(*library) => _ = taken.insert(task, *library),
-                None => {}
+            if let Some(&whole) = task_of.get(library) {
+                candidates.to_build.insert(task, (whole, *library));
+            } else if is_there(*library) {
+                candidates.there.insert(task, *library);
             }
         }
-        // From a library that is there, it costs next to nothing.
-        let there: Vec<usize> = taken.keys().copied().collect();
-        let inputs_of_taken = |waiting: &BTreeSet<usize>| {
-            let there = there.iter().map(|&task| (task, Vec::new()));
-            let waiting = waiting
-                .iter()
-                .map(|&task| (task, vec![candidates[&task].0]));
-            there.chain(waiting).collect::<Vec<_>>()
-        };
-        let rewired = |waiting: &BTreeSet<usize>| self.rewired(inputs_of_taken(waiting));
-        let seconds = |waiting: &BTreeSet<usize>| {
-            Ok(simulate(&rewired(waiting)?, self.order, self.jobs).seconds)
-        };
-        let all: BTreeSet<usize> = candidates.keys().copied().collect();
-        let few = improved(all.clone(), &all, &seconds)?;
-        let many = improved(BTreeSet::new(), &all, &seconds)?;
-        let (_, waiting) = if few.0 <= many.0 { few } else { many };
-        taken.extend(waiting.iter().map(|&task| (task, candidates[&task].1)));
+        let waiting = self.best(&candidates)?;
+        let from = waiting
+            .iter()
+            .map(|task| (*task, candidates.to_build[task].1));
         Ok(Taken {
-            graph: rewired(&waiting)?,
-            from: taken,
+            graph: self.rewired(&candidates, &waiting)?,
+            from: from.chain(candidates.there).collect(),
         })
     }
 
-    /// The tasks with other inputs for those that take metadata.
-    fn rewired(&self, taken: Vec<(usize, Vec<usize>)>) -> Result<Graph> {
+    /// The tasks that should wait for libraries that are to be built: the better of what is found when all of them do at
+    /// first, and when none does.
+    fn best(&self, candidates: &Candidates) -> Result<BTreeSet<usize>> {
+        let seconds = |waiting: &BTreeSet<usize>| {
+            let graph = self.rewired(candidates, waiting)?;
+            Ok(simulate(&graph, self.order, self.jobs).seconds)
+        };
+        let all: BTreeSet<usize> = candidates.to_build.keys().copied().collect();
+        let (few, from_all) = improved(all.clone(), &all, &seconds)?;
+        let (many, from_none) = improved(BTreeSet::new(), &all, &seconds)?;
+        Ok(if few <= many { from_all } else { from_none })
+    }
+
+    /// The tasks, of which some wait for their libraries. What takes from a library that is there waits for nothing.
+    fn rewired(&self, candidates: &Candidates, waiting: &BTreeSet<usize>) -> Result<Graph> {
         let mut tasks: Vec<Task> = self.graph.tasks().to_vec();
-        for (task, inputs) in taken {
-            tasks[task].inputs = inputs;
+        for &task in waiting {
+            tasks[task].inputs = vec![candidates.to_build[&task].0];
+            tasks[task].seconds = TAKING;
+        }
+        for &task in candidates.there.keys() {
+            tasks[task].inputs.clear();
             tasks[task].seconds = TAKING;
         }
         Graph::new(tasks)
     }
+}
+
+/// Metadata tasks that can take.
+#[derive(Default)]
+struct Candidates {
+    /// From a library that is a task: that, and its node.
+    to_build: BTreeMap<usize, (usize, usize)>,
+    /// From a library that is there: its node.
+    there: BTreeMap<usize, usize>,
 }
 
 /// Moves tasks in and out of a set, one after another, as long as that makes it faster. Gives the seconds, too.

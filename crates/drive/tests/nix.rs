@@ -177,18 +177,20 @@ fn pipelined() -> String {
     };
     format!(
         r#"{{
-            unitOf = name: unit: script: derivation {{
+            unitOf = name: unit: derivation {{
                 inherit name unit;
                 source = "/low.crate";
                 inputs = [ ];
                 system = builtins.currentSystem;
                 builder = "/bin/sh";
-                args = [ "-c" script ];
+                args = [ "-c" ''
+                    case $name in *-metadata) it=made ;; *) it=low ;; esac
+                    if test -n "$whole"; then read -r from < "$whole"; it="taken from $from"; fi
+                    echo "$it" > $out
+                '' ];
             }};
-            metadata = unitOf "low-1.0.0-metadata" {} ''
-                if test -n "$whole"; then read -r it < "$whole"; echo "taken from $it" > $out; else echo made > $out; fi
-            '';
-            low = unitOf "low-1.0.0" {} "echo low > $out";
+            metadata = unitOf "low-1.0.0-metadata" {};
+            low = unitOf "low-1.0.0" {};
             above = make "above" "read -r it < $inputs; echo above $it > $out" [ metadata ];
             program = make "program" "set -- $inputs; read -r it < $1; echo $it > $out" [ above low ];
         }}"#,
