@@ -15,7 +15,6 @@ mod compiler;
 mod nix;
 #[path = "bench/overhead.rs"]
 mod overhead;
-#[path = "bench/simulated.rs"]
 mod simulated;
 
 use anyhow::{Result, ensure};

@@ -18,7 +18,7 @@ mod markdown;
 #[path = "../nix.rs"]
 mod nix;
 mod outcome;
-#[path = "../bench/simulated.rs"]
+#[path = "../simulated.rs"]
 mod simulated;
 mod sources;
 mod table;
