@@ -1,6 +1,7 @@
 //! Text for people: what images say about themselves is not trusted with the terminal.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
@@ -57,6 +58,14 @@ pub fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }
+}
+
+/// The same for a line.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_line(line: impl Display) -> Result<()> {
+    print(&format!("{line}\n"))
 }
 
 /// Prints a document as indented JSON.

@@ -1,5 +1,6 @@
 //! `assemble dockerfile`: the description as a Dockerfile, a bake file and an ignore file.
 
+use crate::text::print_line;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +37,7 @@ pub fn run(args: Args) -> Result<()> {
             drifted.push(difference(name, there.as_deref(), &text));
         } else {
             write(&path, &text).with_context(|| format!("can't write `{}`", path.display()))?;
-            println!("wrote {}", path.display());
+            print_line(format!("wrote {}", path.display()))?;
         }
     }
     if !drifted.is_empty() {

@@ -1,5 +1,6 @@
 //! `assemble init`: a flake and a first description for a workspace.
 
+use crate::text::print_line;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -41,15 +42,15 @@ pub fn run(args: Args) -> Result<()> {
         ("images.toml", guess.text.clone()),
     ] {
         if create(&args.workspace.join(name), &text)? {
-            println!("wrote {name}");
+            print_line(format!("wrote {name}"))?;
             written.push(name);
         } else {
-            println!("kept  {name}, which is there");
+            print_line(format!("kept  {name}, which is there"))?;
         }
     }
     lock_crates(&args.workspace)?;
     for reason in &guess.reasons {
-        println!("      {reason}");
+        print_line(format!("      {reason}"))?;
     }
     print_next(&args.workspace, &guess, &written)
 }
@@ -115,8 +116,7 @@ fn lock_crates(workspace: &Path) -> Result<()> {
         .dir(workspace)
         .run()
         .context("`cargo generate-lockfile` failed")?;
-    println!("wrote Cargo.lock");
-    Ok(())
+    print_line("wrote Cargo.lock")
 }
 
 fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
@@ -124,15 +124,18 @@ fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
         fs::read_to_string(workspace.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let needed = description::needed(&description::locked_packages(&lock)?);
     for (name, packages) in &needed {
-        println!("      {name} is compiled with {}", packages.join(" and "));
+        print_line(format!(
+            "      {name} is compiled with {}",
+            packages.join(" and ")
+        ))?;
     }
-    println!("next:");
+    print_line("next:")?;
     if !needed.is_empty() {
-        println!("  assemble lock");
+        print_line("  assemble lock")?;
     }
     // Of a repository Nix sees what git knows.
     if workspace.join(".git").exists() && !written.is_empty() {
-        println!(
+        print_line(format!(
             "  git add Cargo.lock {}{}",
             written.join(" "),
             if needed.is_empty() {
@@ -140,8 +143,7 @@ fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
             } else {
                 " debian.lock"
             }
-        );
+        ))?;
     }
-    println!("  nix build .#{}-image", guess.images[0]);
-    Ok(())
+    print_line(format!("  nix build .#{}-image", guess.images[0]))
 }

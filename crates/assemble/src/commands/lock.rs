@@ -1,5 +1,6 @@
 //! `assemble lock`: resolves the sets of Debian packages that `images.toml` names into `debian.lock`.
 
+use crate::text::print_line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -78,8 +79,7 @@ pub fn run(args: Args) -> Result<()> {
     } else if old != text {
         lock.save(&args.lock)?;
     }
-    report(&args, &lock, old == text);
-    Ok(())
+    report(&args, &lock, old == text)
 }
 
 fn read_description(path: &Path) -> Result<Description> {
@@ -212,7 +212,7 @@ fn first_difference(old: &str, new: &str) -> String {
     })
 }
 
-fn report(args: &Args, lock: &Lock, unchanged: bool) {
+fn report(args: &Args, lock: &Lock, unchanged: bool) -> Result<()> {
     for (name, set) in &lock.sets {
         for (architecture, keys) in set {
             let bytes: u64 = keys
@@ -220,11 +220,11 @@ fn report(args: &Args, lock: &Lock, unchanged: bool) {
                 .filter_map(|key| lock.packages.get(key))
                 .map(|p| p.size)
                 .sum();
-            println!(
+            print_line(format!(
                 "{name:<16} {architecture:<8} {:>4} packages {:>8.1} MB",
                 keys.len(),
                 bytes as f64 / 1e6
-            );
+            ))?;
         }
     }
     let state = if unchanged {
@@ -232,5 +232,5 @@ fn report(args: &Args, lock: &Lock, unchanged: bool) {
     } else {
         "written"
     };
-    println!("{} {state}", args.lock.display());
+    print_line(format!("{} {state}", args.lock.display()))
 }

@@ -9,7 +9,7 @@ use cache::{Address, Collected, Directory, Retention};
 
 use super::{parse_age, parse_name};
 use crate::connection::{ConnectionArgs, bytes};
-use crate::text::{count, print_json};
+use crate::text::{count, print_json, print_line};
 
 /// Gives up old builds, and what no build needs any more
 #[derive(clap::Args)]
@@ -62,8 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.json {
         return print_json(&collected);
     }
-    print(&collected, args.dry_run);
-    Ok(())
+    print(&collected, args.dry_run)
 }
 
 fn directory(directory: &PackDirectory, retention: &Retention) -> Result<Collected> {
@@ -80,12 +79,12 @@ fn directory(directory: &PackDirectory, retention: &Retention) -> Result<Collect
     Ok(collected)
 }
 
-fn print(collected: &Collected, is_dry: bool) {
+fn print(collected: &Collected, is_dry: bool) -> Result<()> {
     let verb = if is_dry { "would give up" } else { "gave up" };
-    println!(
+    print_line(format!(
         "{verb} {}, {}, {}",
         count(collected.builds.len(), "build"),
         count(collected.paths, "path"),
         bytes(collected.bytes)
-    );
+    ))
 }

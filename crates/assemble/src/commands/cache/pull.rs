@@ -9,7 +9,7 @@ use cache::{Address, Directory, StorePath};
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
 use crate::connection::ConnectionArgs;
-use crate::text::count;
+use crate::text::{count, print_line};
 
 /// Brings packages from caches into the store, and builds nothing
 #[derive(clap::Args)]
@@ -66,8 +66,10 @@ pub fn run(args: Args) -> Result<()> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    println!("{} of the build {name}", count(paths.len(), "path"));
-    Ok(())
+    print_line(format!(
+        "{} of the build {name}",
+        count(paths.len(), "path")
+    ))
 }
 
 fn find_build(args: &Args, name: &str) -> Result<BTreeSet<StorePath>> {

@@ -18,7 +18,7 @@ use super::{Work, WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
 use crate::connection::{ConnectionArgs, bytes, parse_size};
 use crate::nix::Nix;
-use crate::text::{count, print_json};
+use crate::text::{count, print_json, print_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,10 +106,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     match args.json {
         true => print_json(&report),
-        false => {
-            print(&report, &args);
-            Ok(())
-        }
+        false => print(&report, &args),
     }
 }
 
@@ -130,17 +127,17 @@ fn wanted(work: &Work, args: &Args) -> BTreeSet<StorePath> {
     wanted
 }
 
-fn print(report: &Report, args: &Args) {
+fn print(report: &Report, args: &Args) -> Result<()> {
     let sent = match report.bytes {
         0 => String::new(),
         size => format!(", {}", bytes(size)),
     };
-    println!(
+    print_line(format!(
         "{} in {}, {} sent{sent}",
         count(report.paths, "path"),
         args.to,
         report.sent
-    );
+    ))
 }
 
 fn build(work: &WorkArgs, nix: &Nix) -> Result<()> {

@@ -5,6 +5,7 @@ use cache::serve::Server;
 
 use crate::caches::{CacheArgs, open_packs};
 use crate::connection::ConnectionArgs;
+use crate::text::print_line;
 
 /// Serves packs to the Nix of this machine, as a binary cache over HTTP
 ///
@@ -38,7 +39,7 @@ pub fn run(args: Args) -> Result<()> {
             );
         }
         let server = Server::bind(caches, args.port).await?;
-        println!("{}", server.url());
+        print_line(server.url())?;
         Ok(server.run().await?)
     })
 }
