@@ -3,7 +3,7 @@
 //! A library is compiled against the *metadata* of those below it; their code is needed when something is linked.
 //! rustc writes metadata long before code, and Cargo starts dependents at that moment:
 //! <https://doc.rust-lang.org/rustc/command-line-arguments.html#--emit-specifies-the-types-of-output-files-to-generate>.
-//! The outputs of a derivation are there all at once, when it ends. So the libraries of [`PIPELINED`] have two units: one
+//! The outputs of a derivation are there all at once, when it ends. So the libraries of `PIPELINED` have two units: one
 //! that ends when metadata is there, and the whole one. Libraries depend on the first, what links depends on both.
 //!
 //! The way to the metadata is then gone twice. That pays only where the code takes far longer, and where much waits for
