@@ -52,6 +52,7 @@ fn second_store() -> Result<()> {
         .stdout_null()
         .run()?;
 
+    // In the second store Nix makes the metadata units; in the first, the driver may have taken them from the libraries.
     let flake = format!("git+file://{}", repository().display());
     let all = format!("{flake}#images");
     nix::nix(&["build", "--no-link", &all])?;
