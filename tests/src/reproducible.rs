@@ -52,7 +52,6 @@ fn second_store() -> Result<()> {
         .stdout_null()
         .run()?;
 
-    // In the second store Nix makes the metadata units; in the first, the driver may have taken them from the libraries.
     let flake = format!("git+file://{}", repository().display());
     let all = format!("{flake}#images");
     nix::nix(&["build", "--no-link", &all])?;
@@ -71,6 +70,7 @@ fn second_store() -> Result<()> {
         &repository(),
         "builtins.mapAttrs (_: unit: unit.outPath) flake.legacyPackages.x86_64-linux.units",
     )?;
+    metadata_is_what_libraries_hold(Path::new(&second), &units)?;
     let images: BTreeMap<String, String> = nix::evaluate(
         &repository(),
         "builtins.mapAttrs (_: image: image.outPath) flake.packages.x86_64-linux",
@@ -104,5 +104,42 @@ fn second_store() -> Result<()> {
         paths.len()
     );
     println!("{} outputs have the same bytes in both stores", paths.len());
+    Ok(())
+}
+
+/// In the second store Nix itself has made the metadata units. The driver may take them from the libraries instead: the
+/// same without code.
+fn metadata_is_what_libraries_hold(store: &Path, units: &BTreeMap<String, String>) -> Result<()> {
+    let physical = |path: &String| store.join(path.trim_start_matches('/'));
+    let metadata = units.iter().filter(|(key, _)| key.contains("-metadata-"));
+    let mut compared = 0;
+    for (key, path) in metadata {
+        let library = units.get(&key.replacen("-metadata-", "-", 1));
+        let library = physical(library.with_context(|| format!("{key} has no library"))?);
+        let made = physical(path);
+        let files = std::fs::read_dir(made.join("files"))?;
+        let mut names = vec!["unit.json".into(), "closure".into()];
+        for file in files {
+            let name = Path::new("files").join(file?.file_name());
+            ensure!(
+                name.extension() == Some("rmeta".as_ref()),
+                "{key}: {name:?}"
+            );
+            names.push(name);
+        }
+        ensure!(names.len() == 3, "{key} has {names:?}");
+        for name in names {
+            let (one, other) = (made.join(&name), library.join(&name));
+            ensure!(
+                std::fs::read(&one)? == std::fs::read(&other)?,
+                "{} is not {}",
+                one.display(),
+                other.display()
+            );
+        }
+        compared += 1;
+    }
+    ensure!(compared > 10, "only {compared} metadata units");
+    println!("{compared} metadata units hold what their libraries hold");
     Ok(())
 }
