@@ -37,11 +37,7 @@ fn compare(name: &str) -> Result<()> {
     let mut called = called(&fs::read_to_string(cargos.join("log"))?)?;
     let plan = build(&workspace, "plan")?.join("plan.json");
     let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
-    // Cargo has metadata and code from one call.
-    let units = plan.units.iter();
-    let units: Vec<_> = units
-        .filter(|(key, planned)| pipelining::library_of(key, planned).is_none())
-        .collect();
+    let units: Vec<_> = pipelining::cargos(&plan).collect();
     ensure!(
         called.len() == units.len(),
         "Cargo started {} processes, the plan has {} units",

@@ -152,19 +152,17 @@ fn cargos(plan: &Plan, timings: &BTreeMap<&String, Timing>) -> Vec<Unit> {
 /// Key to whether the whole of it is needed. What is linked waits for all code below it, which Cargo adds itself:
 /// <https://github.com/rust-lang/cargo/blob/0.86.0/src/cargo/core/compiler/job_queue/mod.rs> (`enqueue`).
 fn inputs_of(plan: &Plan, planned: &Planned) -> BTreeMap<String, bool> {
-    let mut inputs = BTreeMap::new();
     let links = pipelining::takes_whole_libraries(planned);
-    let mut pending: Vec<&String> = planned.dependencies.iter().collect();
-    while let Some(key) = pending.pop() {
-        let below = &plan.units[key];
-        let library = pipelining::library_of(key, below);
-        let whole = links || !takes_metadata(planned, key);
-        let seen = inputs.insert(library.unwrap_or_else(|| key.clone()), whole);
-        if links && seen.is_none() && pipelining::is_library(below) {
-            pending.extend(&below.dependencies);
-        }
+    let mut below: BTreeSet<String> = planned.dependencies.iter().cloned().collect();
+    if links {
+        below.extend(pipelining::libraries_below(plan, planned));
     }
-    inputs
+    let inputs = below.into_iter().map(|key| {
+        let whole = links || !takes_metadata(planned, &key);
+        let library = pipelining::library_of(&key, &plan.units[&key]);
+        (library.unwrap_or(key), whole)
+    });
+    inputs.collect()
 }
 
 /// What Cargo's report has of each unit.
@@ -179,10 +177,7 @@ fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, T
         same.sort_by(|a, b| a.duration.total_cmp(&b.duration));
     }
     let mut found = BTreeMap::new();
-    let units = plan.units.iter();
-    let mut units: Vec<_> = units
-        .filter(|(key, planned)| pipelining::library_of(key, planned).is_none())
-        .collect();
+    let mut units: Vec<_> = pipelining::cargos(plan).collect();
     // The report does not tell a library for the machine from the same for the target; that one is optimized, and takes
     // longer.
     units.sort_by_key(|(_, planned)| !pipelining::is_optimized(planned));

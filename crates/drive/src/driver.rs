@@ -10,7 +10,7 @@ use crate::closure::{self, Closure, Node, Recipe};
 use crate::durations::Durations;
 use crate::event::Event;
 use crate::kind;
-use crate::pipelining::{self, Choice, Taken};
+use crate::pipelining::{self, Choice, Libraries, Taken};
 use crate::reason::Reasons;
 use crate::record::{Entry, Fetch, Outcome, Span};
 use crate::schedule::{Graph, Order, Queue};
@@ -263,13 +263,11 @@ impl Stored<'_> {
     fn tasks(&self, settings: &Settings, context: &Context) -> Result<Taken> {
         let launch = &settings.launch;
         let graph = tasks::graph(&launch.store, self.closure, self.missing, context.durations)?;
-        if !launch.is_direct {
-            return Ok(Taken {
-                graph,
-                from: BTreeMap::new(),
-            });
-        }
-        let libraries = pipelining::libraries(self.closure, self.missing);
+        // Others may not add an input.
+        let libraries = match launch.is_direct {
+            true => pipelining::libraries(self.closure, self.missing),
+            false => Libraries::new(),
+        };
         let choice = Choice {
             graph: &graph,
             chosen: self.missing,

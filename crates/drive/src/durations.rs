@@ -3,7 +3,7 @@
 //! A name outlives an edit, so what was measured before it tells about the time after it. Kept in
 //! one JSON file below `$XDG_STATE_HOME`; never in a store.
 
-use crate::{Error, Result};
+use crate::{Error, Result, pipelining};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -169,7 +169,7 @@ fn state(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// What a unit's name has after the version, as far as other versions have the same.
-const SUFFIXES: [&str; 3] = ["-build-script", "-metadata", "-bin-"];
+const SUFFIXES: [&str; 3] = ["-build-script", pipelining::METADATA, "-bin-"];
 
 /// What stands before and after the version in a unit's name: `ring-0.17.14-build-script-run`
 /// gives `ring-` and `-build-script-run`.

@@ -133,6 +133,9 @@ impl Choice<'_> {
             Ok(simulate(&graph, self.order, self.jobs).seconds)
         };
         let all: BTreeSet<usize> = candidates.to_build.keys().copied().collect();
+        if all.is_empty() {
+            return Ok(all);
+        }
         let (few, from_all) = improved(all.clone(), &all, &seconds)?;
         let (many, from_none) = improved(BTreeSet::new(), &all, &seconds)?;
         Ok(if few <= many { from_all } else { from_none })

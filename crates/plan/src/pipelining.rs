@@ -112,33 +112,42 @@ pub fn takes_whole_libraries(planned: &Planned) -> bool {
     args.iter().any(|arg| arg.ends_with(".rlib"))
 }
 
+/// The units that are calls of Cargo's own: it has metadata and code of a library from one call.
+pub fn cargos(plan: &Plan) -> impl Iterator<Item = (&String, &Planned)> {
+    let units = plan.units.iter();
+    units.filter(|(key, planned)| library_of(key, planned).is_none())
+}
+
 /// For each unit that links: the pipelined libraries among all that it links.
 fn linked_below(
     plan: &Plan,
     pipelined: &BTreeMap<String, String>,
 ) -> BTreeMap<String, BTreeSet<String>> {
-    let links = plan
-        .units
-        .iter()
-        .filter(|(_, planned)| takes_whole_libraries(planned));
+    let links = plan.units.iter();
     links
+        .filter(|(_, planned)| takes_whole_libraries(planned))
         .map(|(key, planned)| {
-            let mut seen = BTreeSet::new();
-            let mut pending: Vec<&String> = planned.dependencies.iter().collect();
-            while let Some(key) = pending.pop() {
-                let below = &plan.units[key];
-                if is_library(below) && seen.insert(key.clone()) {
-                    pending.extend(&below.dependencies);
-                }
-            }
-            seen.retain(|key| pipelined.contains_key(key));
-            (key.clone(), seen)
+            let mut libraries = libraries_below(plan, planned);
+            libraries.retain(|key| pipelined.contains_key(key));
+            (key.clone(), libraries)
         })
         .collect()
 }
 
-/// Whether it is a library of Rust's.
-pub fn is_library(planned: &Planned) -> bool {
+/// Keys of all libraries below a unit that are linked with it: those of macros and build scripts are not.
+pub fn libraries_below(plan: &Plan, planned: &Planned) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let mut pending: Vec<&String> = planned.dependencies.iter().collect();
+    while let Some(key) = pending.pop() {
+        let below = &plan.units[key];
+        if is_library(below) && seen.insert(key.clone()) {
+            pending.extend(&below.dependencies);
+        }
+    }
+    seen
+}
+
+fn is_library(planned: &Planned) -> bool {
     matches!(&planned.unit.action, Action::Compile { target, .. } if target.kind == TargetKind::Lib)
 }
 

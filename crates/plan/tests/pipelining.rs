@@ -2,7 +2,8 @@
 
 use plan::{FORMAT, Origin, Package, Plan, Planned, pipelining};
 use std::collections::BTreeMap;
-use unit::{Action, Target, TargetKind, Unit};
+use unit::TargetKind::{self, Bin, Lib, ProcMacro};
+use unit::{Action, Target, Unit};
 
 /// A unit of a package of a registry, with libraries that it is given: what rustc is told, such as `libtokio-1.rlib`.
 fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (String, Planned) {
@@ -61,9 +62,13 @@ fn pipelined(units: Vec<(String, Planned)>) -> Plan {
     plan
 }
 
+/// What a unit waits for.
+fn below(plan: &Plan, key: &str) -> String {
+    plan.units[key].dependencies.join(" ")
+}
+
 #[test]
 fn libraries_wait_for_metadata_and_what_links_waits_for_all_code_below() {
-    use TargetKind::{Bin, Lib, ProcMacro};
     let plan = pipelined(vec![
         planned("tokio", Lib, 3, &[]),
         planned("small", Lib, 3, &[("tokio-1.0.0-3", "libtokio.rmeta")]),
@@ -71,7 +76,7 @@ fn libraries_wait_for_metadata_and_what_links_waits_for_all_code_below() {
         planned("app", Bin, 3, &[("middle-1.0.0-3", "libmiddle.rlib")]),
         planned("macro", ProcMacro, 3, &[("tokio-1.0.0-3", "libtokio.rlib")]),
     ]);
-    let below = |key: &str| plan.units[key].dependencies.join(" ");
+    let below = |key: &str| below(&plan, key);
     assert_eq!(plan.units.len(), 6);
     assert_eq!(below("small-1.0.0-3"), "tokio-1.0.0-metadata-3");
     assert_eq!(below("middle-1.0.0-3"), "small-1.0.0-3");
@@ -95,13 +100,12 @@ fn libraries_wait_for_metadata_and_what_links_waits_for_all_code_below() {
 
 #[test]
 fn a_pipelined_library_waits_for_metadata_itself() {
-    use TargetKind::{Bin, Lib};
     let plan = pipelined(vec![
         planned("tokio", Lib, 3, &[]),
         planned("hyper", Lib, 3, &[("tokio-1.0.0-3", "libtokio.rmeta")]),
         planned("app", Bin, 3, &[("hyper-1.0.0-3", "libhyper.rlib")]),
     ]);
-    let below = |key: &str| plan.units[key].dependencies.join(" ");
+    let below = |key: &str| below(&plan, key);
     assert_eq!(below("hyper-1.0.0-3"), "tokio-1.0.0-metadata-3");
     assert_eq!(below("app-1.0.0-3"), "hyper-1.0.0-3 tokio-1.0.0-3");
     // Nothing is compiled against hyper but the program, which is linked.
@@ -110,7 +114,6 @@ fn a_pipelined_library_waits_for_metadata_itself() {
 
 #[test]
 fn what_has_little_code_to_wait_for_is_not_pipelined() {
-    use TargetKind::Lib;
     let mut of_workspace = planned("tokio", Lib, 2, &[]);
     of_workspace.1.package.origin = Origin::Path {
         path: "crates/tokio".into(),

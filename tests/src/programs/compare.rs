@@ -36,12 +36,8 @@ pub enum Known {
 pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    // Cargo has metadata and code from one call.
-    let units = plan.units.iter();
-    let ours: Vec<String> = units
-        .filter(|(key, planned)| pipelining::library_of(key, planned).is_none())
-        .map(|(_, planned)| describe(planned))
-        .collect();
+    let units = pipelining::cargos(plan);
+    let ours: Vec<String> = units.map(|(_, planned)| describe(planned)).collect();
     let theirs = match known_from {
         Known::Build => executed(&text)?,
         Known::UnitGraph => graph(&text)?,
