@@ -70,6 +70,7 @@ let
     inherit description;
     targets = packagesAndTargets;
     lock = src + "/Cargo.lock";
+    pinned = debian.crates;
   };
   resolved = builtins.fromJSON (
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
@@ -128,6 +129,12 @@ let
       inherit (built) plan program;
       inherit (packages) packagesOf;
       libraries = librariesOf built packages;
+      # Another platform's are not among what compiles here.
+      compilerLibraries =
+        if isNative target then
+          debian.select resolved.toolchain.set (import ./image/compiler-libraries.nix)
+        else
+          [ ];
       inputsOf = import ./image/inputs.nix {
         root = src;
         description = resolved;

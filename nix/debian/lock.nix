@@ -24,6 +24,8 @@ let
       inherit (data.packages.${key}) version sha256;
     };
   has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
+  nameOf = key: builtins.head (builtins.match "([^:]*):.*" key);
+  namedIn = set: names: builtins.filter (key: builtins.elem (nameOf key) names) data.sets.${set}.${architecture};
   packagesOf =
     set:
     if has set then
@@ -51,6 +53,24 @@ assert
       fallback.entriesOf set
     else
       [ ];
+  # Those of a set that have one of these names: { file, entry } each, as above.
+  select =
+    set: names:
+    if has set then
+      map (key: {
+        file = known.${key};
+        entry = entryOf key;
+      }) (namedIn set names)
+    else
+      fallback.select set names;
   # Whether this lock itself has a set.
   inherit has;
+  # The crates that it has packages for.
+  crates = builtins.concatMap (
+    set:
+    let
+      name = builtins.match "crates\\.(.*)" set;
+    in
+    if name == null then [ ] else name
+  ) (builtins.attrNames data.sets);
 }

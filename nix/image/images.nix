@@ -8,8 +8,9 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, program, libraries, inputsOf }: where packages and binaries of that
-  # platform come from, the sets with the libraries that a binary is linked to, and what all is made of (./inputs.nix).
+  # Platform (such as "linux/amd64") to { packagesOf, program, libraries, compilerLibraries, inputsOf }: where packages and
+  # binaries of that platform come from, the sets with the libraries that a binary is linked to, the packages with libraries
+  # of the compiler (../debian/lock.nix, `select`), and what all is made of (./inputs.nix).
   platforms,
 }:
 let
@@ -56,19 +57,17 @@ let
       byLayer = { };
     } (builtins.filter isPackages layers)).byLayer;
 
+  packagesSource = packages: alsoInstalled: {
+    kind = "debian";
+    inherit packages alsoInstalled;
+    exclude = import ./unneeded.nix;
+  };
   packagesSpec =
     image: provider: item:
     let
       packages = (packagesByLayer image.layers provider).${item.name};
     in
-    [
-      {
-        kind = "debian";
-        inherit packages;
-        exclude = import ./unneeded.nix;
-        alsoInstalled = packagesBelow image item provider;
-      }
-    ]
+    [ (packagesSource packages (packagesBelow image item provider)) ]
     ++ (
       if isBase item then
         [
@@ -92,15 +91,26 @@ let
         image = name: layoutOf description.images.${name} platform;
       };
     in
+    makeLayer image {
+      inherit (item) name;
+      # Where a path of the store shows, something of the machine that built it got in.
+      forbidden = if isPackages item then [ ] else [ "/nix/store/" ];
+      sources = if isPackages item then packagesSpec image provider item else map entry item.entries;
+    };
+  makeLayer =
+    image:
+    {
+      name,
+      forbidden ? [ ],
+      sources,
+    }:
     make {
-      name = "layer-${item.name}";
+      name = "layer-${name}";
       command = "layer";
       spec = {
-        comment = item.name;
+        comment = name;
         inherit (image) compression;
-        # Where a path of the store shows, something of the machine that built it got in.
-        forbidden = if isPackages item then [ ] else [ "/nix/store/" ];
-        sources = if isPackages item then packagesSpec image provider item else map entry item.entries;
+        inherit forbidden sources;
       };
     };
 
@@ -129,6 +139,32 @@ let
     else
       packages ++ needed ++ builtins.filter (item: !(isPackages item)) image.layers;
 
+  # The layer with the compiler's libraries that no other layer has. Which of its own a program is linked to shows when it is
+  # linked: the image takes the layer where one of its programs turns out to be.
+  compilerLayers =
+    image: platform:
+    let
+      provider = providerOf platform;
+      given = builtins.concatLists (builtins.attrValues (packagesByLayer image.layers provider));
+      isMissing = package: !(builtins.elem package.file given);
+      missing = builtins.filter isMissing provider.compilerLibraries;
+      layer = makeLayer image {
+        name = "libraries.compiler";
+        sources = [ (packagesSource (map (package: package.file) missing) given) ];
+      };
+    in
+    # Without packages an image stands on somebody else's base, or is to be copied from.
+    if given == [ ] || missing == [ ] then
+      [ ]
+    else
+      [
+        {
+          path = layer;
+          onlyIfLinked = true;
+          packages = map (package: package.entry // { role = "image"; }) missing;
+        }
+      ];
+
   baseOf =
     image:
     if image.base.kind == "layout" then
@@ -153,7 +189,10 @@ let
         inherit (image) name config;
         references = map (tag: "${image.name}:${tag}") image.tags;
         inherit platform;
-        layers = map (layerOf whole platform) whole.layers;
+        layers =
+          map (layerOf whole platform) (builtins.filter isPackages whole.layers)
+          ++ compilerLayers whole platform
+          ++ map (layerOf whole platform) (builtins.filter (item: !(isPackages item)) whole.layers);
         inputs = (providerOf platform).inputsOf {
           image = whole;
           layoutOf = name: layoutOf description.images.${name} platform;

@@ -13,6 +13,8 @@
   targets,
   # Cargo.lock: a path. It says which crates are known to need packages of Debian.
   lock,
+  # The names of the crates that debian.lock has packages for.
+  pinned,
 }:
 cell {
   name = "description";
@@ -34,6 +36,8 @@ cell {
       name = "Cargo.lock";
       path = lock;
     })
+    "--pinned"
+    (builtins.concatStringsSep " " pinned)
     "--out"
     (placeholder "out")
   ];

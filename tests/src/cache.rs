@@ -7,7 +7,7 @@ mod scopes;
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix::name_of;
-use crate::trial::trial;
+use crate::trial::trial_with;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use parts::{Bucket, Images, Key, Main, Nginx, Registry, Runner, whole};
@@ -17,14 +17,7 @@ use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name: &str, tools: &[&str], run: fn() -> Result<()>| {
-        let missing = tools.iter().find(|tool| which::which(tool).is_err());
-        let title = format!("cache::{name}");
-        if let Some(tool) = missing {
-            println!("SKIPPED: {title}: {tool} is not installed");
-        }
-        trial(title, run).with_ignored_flag(missing.is_some())
-    };
+    let test = |name: &str, tools: &[&str], run| trial_with(format!("cache::{name}"), tools, run);
     vec![
         test(
             "a_cold_runner_builds_nothing_over_http",

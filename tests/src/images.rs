@@ -2,7 +2,7 @@
 
 use crate::checkout::{assemble, repository};
 use crate::engine::{Container, unpack};
-use crate::trial::trial;
+use crate::trial::trial_with;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde::Deserialize;
@@ -12,14 +12,7 @@ use std::time::Duration;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name: &str, tools: &[&str], run: fn() -> Result<()>| {
-        let missing = tools.iter().find(|tool| which::which(tool).is_err());
-        let title = format!("images::{name}");
-        if let Some(tool) = missing {
-            println!("SKIPPED: {title}: {tool} is not installed");
-        }
-        trial(title, run).with_ignored_flag(missing.is_some())
-    };
+    let test = |name: &str, tools: &[&str], run| trial_with(format!("images::{name}"), tools, run);
     vec![
         test(
             "are_small_and_hold_no_store_path",

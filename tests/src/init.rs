@@ -1,10 +1,10 @@
 //! From a workspace to a running image without editing, and the templates.
 
 use crate::checkout::{assemble, repository};
-use crate::engine::{Container, run};
+use crate::engine::Container;
 use crate::nix;
-use crate::trial::trial;
-use crate::workspaces::{attribute, binary as program, fetch};
+use crate::trial::trial_with;
+use crate::workspaces::{attribute, fetch};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::fs;
@@ -14,14 +14,7 @@ use tempfile::TempDir;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = |name: &str, tools: &[&str], run: fn() -> Result<()>| {
-        let missing = tools.iter().find(|tool| which::which(tool).is_err());
-        let title = format!("init::{name}");
-        if let Some(tool) = missing {
-            println!("SKIPPED: {title}: {tool} is not installed");
-        }
-        trial(title, run).with_ignored_flag(missing.is_some())
-    };
+    let test = |name: &str, tools: &[&str], run| trial_with(format!("init::{name}"), tools, run);
     let runs = &["umoci", "runc"];
     vec![
         test("makes_a_service_that_runs", runs, service_runs),
@@ -29,23 +22,6 @@ pub fn trials() -> Vec<Trial> {
         test("says_what_sources_name", &[], says_what_it_guessed),
         test("refuses_a_workspace_without_binary", &[], no_binary),
         test("writes_the_templates", &[], templates),
-        test("native_libraries_come_from_debian", runs, notes_run),
-        test(
-            "build_scripts_and_macros_load_native_libraries",
-            &[],
-            loaded_while_compiling,
-        ),
-        test(
-            "libraries_that_two_crates_need_are_given_once",
-            runs,
-            shared_libraries,
-        ),
-        test("what_is_not_locked_is_named", &[], not_locked),
-        test(
-            "a_library_that_is_missing_is_refused",
-            &[],
-            library_is_missing,
-        ),
     ]
 }
 
@@ -62,7 +38,8 @@ fn bare(template: &str) -> Result<TempDir> {
     Ok(copy)
 }
 
-fn init(workspace: &Path, arguments: &[&str]) -> Result<String> {
+/// What `assemble init` prints.
+pub fn init(workspace: &Path, arguments: &[&str]) -> Result<String> {
     let mut all = vec!["init"];
     all.extend(arguments);
     let said = duct::cmd(assemble(), all).dir(workspace).stderr_to_stdout();
@@ -163,126 +140,5 @@ fn templates() -> Result<()> {
             );
         }
     }
-    Ok(())
-}
-
-fn notes() -> Result<PathBuf> {
-    let workspace = repository().join("nix/templates/c-dependencies");
-    duct::cmd!(assemble(), "fetch")
-        .dir(&workspace)
-        .stdout_null()
-        .run()?;
-    Ok(workspace)
-}
-
-/// A crate is compiled against Debian's SQLite, and the image has its library.
-fn notes_run() -> Result<()> {
-    let image = nix::build(&attribute(&notes()?, "images.notes"))?;
-    let said = run(&image, &["hello"], "")?;
-    ensure!(said == "SQLite 3.40.1\n- hello\n", "it says\n{said}");
-    Ok(())
-}
-
-/// A build script and a macro that call SQLite: both are linked to Debian's library, and load it when they run, the macro
-/// into rustc while it compiles a library.
-fn loaded_while_compiling() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
-    let write = |name: &str, text: &str| -> Result<()> {
-        let path = copy.path().join(name);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        Ok(fs::write(path, text)?)
-    };
-    let rusqlite = "rusqlite = { version = \"0.32\", default-features = false }\n";
-    let package = |name: &str| {
-        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n")
-    };
-    write(
-        "Cargo.toml",
-        &format!(
-            "{}[dependencies]\nstamp.path = \"stamp\"\n\n[build-dependencies]\n{rusqlite}",
-            package("notes")
-        ),
-    )?;
-    write(
-        "stamp/Cargo.toml",
-        &format!(
-            "{}[lib]\nproc-macro = true\n\n[dependencies]\n{rusqlite}",
-            package("stamp")
-        ),
-    )?;
-    write(
-        "stamp/src/lib.rs",
-        "#[proc_macro]\npub fn version(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
-         format!(\"{:?}\", rusqlite::version()).parse().unwrap()\n}\n",
-    )?;
-    write(
-        "build.rs",
-        "fn main() {\n    println!(\"cargo::rustc-env=SCRIPT={}\", rusqlite::version());\n}\n",
-    )?;
-    write("src/lib.rs", "pub const MACRO: &str = stamp::version!();\n")?;
-    write(
-        "src/main.rs",
-        "fn main() {\n    println!(\"{} {}\", env!(\"SCRIPT\"), notes::MACRO);\n}\n",
-    )?;
-    duct::cmd!("cargo", "update", "--quiet", "--workspace", "--offline")
-        .dir(copy.path())
-        .run()?;
-    let program = program(copy.path(), "notes")?;
-    let said = duct::cmd!(program).read()?;
-    ensure!(said == "3.40.1 3.40.1", "the program says {said:?}");
-    Ok(())
-}
-
-/// Two crates that a program is linked from have the same packages, as those that bind MariaDB and PostgreSQL both have
-/// OpenSSL.
-fn shared_libraries() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
-    let path = copy.path().join("debian.lock");
-    let mut lock: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-    lock["sets"]["libraries.bitflags"] = lock["sets"]["libraries.libsqlite3-sys"].clone();
-    fs::write(&path, lock.to_string())?;
-    let image = nix::build(&attribute(copy.path(), "images.notes"))?;
-    let said = run(&image, &["hello"], "")?;
-    ensure!(said.contains("- hello"), "it says\n{said}");
-    Ok(())
-}
-
-/// A crate that is known to need packages which no lock pins.
-fn not_locked() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
-    fs::remove_file(copy.path().join("debian.lock"))?;
-    let image = attribute(copy.path(), "images.notes");
-    let said = nix::nix_fails(&["build", "--impure", "--no-link", "--expr", &image])?;
-    ensure!(
-        said.contains("\"crates.libsqlite3-sys\""),
-        "Nix says\n{said}"
-    );
-    ensure!(said.contains("assemble lock"), "Nix says\n{said}");
-    Ok(())
-}
-
-/// Without the lock's word on libraries the image would not start, and is not made.
-fn library_is_missing() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
-    let path = copy.path().join("debian.lock");
-    let lock = fs::read_to_string(&path)?;
-    fs::write(
-        &path,
-        lock.replace("libraries.libsqlite3-sys", "libraries.other"),
-    )?;
-    let image = attribute(copy.path(), "images.notes");
-    let said = nix::nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", &image])?;
-    ensure!(
-        said.contains("linked to libsqlite3.so.0"),
-        "Nix says\n{said}"
-    );
-    ensure!(
-        said.contains("it is called libsqlite3-0"),
-        "Nix says\n{said}"
-    );
     Ok(())
 }

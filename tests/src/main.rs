@@ -16,6 +16,7 @@ mod fidelity;
 mod flake;
 mod images;
 mod init;
+mod native;
 mod nix;
 mod platforms;
 mod precision;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         .chain(platforms::trials())
         .chain(checks::trials())
         .chain(init::trials())
+        .chain(native::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())

@@ -1,7 +1,7 @@
 //! One image for two platforms, compiled on one machine: each program runs on its own kind.
 
 use crate::engine::unpack;
-use crate::trial::trial;
+use crate::trial::trial_with;
 use crate::workspaces::{attribute, build, fetch};
 use crate::{checkout::repository, nix};
 use anyhow::{Result, bail, ensure};
@@ -11,14 +11,8 @@ use std::path::{Path, PathBuf};
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let test = |name: &str, run| {
-        let title = format!("platforms::{name}");
-        let missing = ["skopeo", "umoci", "qemu-aarch64-static"]
-            .into_iter()
-            .find(|tool| which::which(tool).is_err());
-        if let Some(tool) = missing {
-            println!("SKIPPED: {title}: {tool} is not installed");
-        }
-        trial(title, run).with_ignored_flag(missing.is_some())
+        let tools = ["skopeo", "umoci", "qemu-aarch64-static"];
+        trial_with(format!("platforms::{name}"), &tools, run)
     };
     vec![
         test("an_index_has_a_program_for_each", both_run),

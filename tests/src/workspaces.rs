@@ -33,6 +33,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_lock_that_does_not_match_is_refused", stale_lock),
         test("a_git_dependency_builds", git_dependency),
         test("what_probes_leave_behind_is_no_output", probing),
+        test("cmake_gives_the_same_bytes_again", cmake),
         test("a_declared_file_is_part_of_its_crate_alone", declared_file),
     ]
 }
@@ -431,15 +432,42 @@ fn probing() -> Result<()> {
         "{} holds files",
         out.display()
     );
-    nix::nix(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "--rebuild",
-        "--expr",
-        &run,
-    ])?;
-    Ok(())
+    build_again(&run)
+}
+
+/// Has Nix build once more what it has built, and compare.
+fn build_again(expression: &str) -> Result<()> {
+    let again = ["build", "--impure", "--no-link", "--rebuild", "--expr"];
+    nix::nix(&[&again[..], &[expression]].concat()).map(drop)
+}
+
+/// CMake's logs have names that are drawn by lot.
+fn cmake() -> Result<()> {
+    let script = "fn main() {\n    \
+        let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
+        let here = std::env::current_dir().unwrap();\n    \
+        let run = |arguments: &[&str]| {\n        \
+            let done = std::process::Command::new(\"cmake\").args(arguments).current_dir(&out).status();\n        \
+            assert!(done.unwrap().success());\n    \
+        };\n    \
+        run(&[here.join(\"c\").to_str().unwrap()]);\n    \
+        run(&[\"--build\", \".\", \"--parallel\"]);\n    \
+        println!(\"cargo::rustc-link-search=native={out}\");\n    \
+        println!(\"cargo::rustc-link-lib=static=answer\");\n}\n";
+    let main = "unsafe extern \"C\" {\n    fn answer() -> i32;\n}\n\nfn main() {\n    print!(\"{}\", unsafe { answer() });\n}\n";
+    let workspace = small("made", main, script)?;
+    let write = |name: &str, text: &str| fs::write(workspace.path().join("c").join(name), text);
+    fs::create_dir(workspace.path().join("c"))?;
+    write(
+        "CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.10)\nproject(answer C)\ninclude(CheckIncludeFile)\n\
+         check_include_file(nothere.h HAVE_NOTHERE)\nadd_library(answer STATIC answer.c)\n",
+    )?;
+    write("answer.c", "int answer(void) { return 42; }\n")?;
+    let said = duct::cmd!(binary(workspace.path(), "made")?).read()?;
+    ensure!(said == "42", "the program says {said:?}");
+    let units = attribute(workspace.path(), "units");
+    build_again(&one_unit(&units, "made-.*-build-script-run-.*"))
 }
 
 fn declared_file() -> Result<()> {

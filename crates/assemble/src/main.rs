@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod engine;
 mod history;
+mod native;
 mod nix;
 mod place;
 mod remote;

@@ -23,7 +23,7 @@ mod value;
 mod workspace;
 
 pub use model::*;
-pub use native::needed;
+pub use native::{needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
 pub use sources::Sources;
 pub use targets::{Package, Target, Targets, TargetsError};

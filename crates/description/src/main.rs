@@ -10,7 +10,7 @@ use description::{Description, Sources, Targets, Workspace, locked_packages, nam
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
@@ -18,6 +18,8 @@ usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source
     --name         what FILE is called in messages
     --source-list  the workspace's files, one path a line: sources that are not among them are errors
     --lock         the workspace's Cargo.lock: crates that are not in it are errors
+    --pinned       the crates that debian.lock has packages for, with spaces between: those of them that could compile a library's own
+                   copy take Debian's
     --out          where to write; `-` is standard output
   check        say all that is wrong with FILE; its sources are looked for beside it, or under DIR
 
@@ -51,7 +53,14 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.first().map(String::as_str) {
         Some("normalize") => normalize(&Arguments::parse(
             &arguments[1..],
-            &["--targets", "--name", "--source-list", "--lock", "--out"],
+            &[
+                "--targets",
+                "--name",
+                "--source-list",
+                "--lock",
+                "--pinned",
+                "--out",
+            ],
         )?),
         Some("check") => check(&Arguments::parse(&arguments[1..], &["--root"])?),
         Some("help" | "--help" | "-h") => {
@@ -120,7 +129,9 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
         let packages = locked_packages(&read(Path::new(lock))?)
             .map_err(|error| bad_data(format!("{lock}: error: {error}")))?;
         workspace.locked = Some(names_of(&packages));
-        description = description.with_known_crates(&packages);
+        let pinned = arguments.option("--pinned").unwrap_or_default();
+        let is_pinned = |name: &str| pinned.split(' ').any(|pinned| pinned == name);
+        description = description.with_known_crates(&packages, is_pinned);
     }
     let normal = description
         .normalize(&workspace)

@@ -1,8 +1,9 @@
 //! What crates that bind C libraries need from Debian: `native.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use crate::model::{Crate, Description};
@@ -18,7 +19,7 @@ struct Table {
     optional: BTreeMap<String, Native>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Native {
     packages: Vec<String>,
@@ -26,29 +27,110 @@ struct Native {
 }
 
 /// The crates of a `Cargo.lock` that can't be compiled without packages of Debian, and those packages.
-pub fn needed(locked: &[LockedPackage]) -> BTreeMap<String, Vec<String>> {
+///
+/// `takes` is asked about each crate of [`undecided`]: whether it takes Debian's library.
+pub fn needed(
+    locked: &[LockedPackage],
+    takes: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Vec<String>> {
+    let wanting = known_among(locked).filter_map(|(package, native)| {
+        let wants = !native.is_vendored_by_one_of(&package.dependencies) || takes(&package.name);
+        wants.then(|| (package.name.clone(), native.packages))
+    });
+    wanting.collect()
+}
+
+/// The crates of a `Cargo.lock` that compile their own copy of a library if a feature is on, and may have it on. The lock
+/// names the dependencies of features that are off, too.
+pub fn undecided(locked: &[LockedPackage]) -> BTreeSet<String> {
+    let vendoring = known_among(locked)
+        .filter(|(package, native)| native.is_vendored_by_one_of(&package.dependencies));
+    vendoring.map(|(package, _)| package.name.clone()).collect()
+}
+
+fn known_among(locked: &[LockedPackage]) -> impl Iterator<Item = (&LockedPackage, Native)> {
     // The table is part of this program; a test reads it.
     let table: Option<Table> = toml::from_str(TABLE).ok();
     let known = table.map(|table| table.needed).unwrap_or_default();
-    let needs = |package: &LockedPackage| {
-        let native = known.get(&package.name)?;
-        let vendors = |name: &String| {
-            let mut names = package.dependencies.iter();
-            names.any(|d| d.split(' ').next() == Some(name))
-        };
-        if native.vendored_by.as_ref().is_some_and(vendors) {
-            return None;
-        }
-        Some((package.name.clone(), native.packages.clone()))
-    };
-    locked.iter().filter_map(needs).collect()
+    locked
+        .iter()
+        .filter_map(move |package| Some((package, known.get(&package.name)?.clone())))
+}
+
+impl Native {
+    fn is_vendored_by_one_of(&self, dependencies: &[String]) -> bool {
+        let mut names = dependencies.iter().filter_map(|d| d.split(' ').next());
+        names.any(|name| self.vendored_by.as_deref() == Some(name))
+    }
+}
+
+/// What is read of `cargo metadata --format-version 1`.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<NamedPackage>,
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct NamedPackage {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    dependencies: Vec<String>,
+}
+
+/// The packages of a lock as `cargo metadata` has them: with the dependencies of the features that are on, and no others.
+///
+/// # Errors
+/// Where the text is not of `cargo metadata`'s form.
+pub fn resolved_packages(metadata: &str) -> Result<Vec<LockedPackage>, serde_json::Error> {
+    let metadata: Metadata = serde_json::from_str(metadata)?;
+    let packages = metadata.packages.into_iter();
+    let names: BTreeMap<String, String> = packages.map(|p| (p.id, p.name)).collect();
+    let named = |id: &String| names.get(id).cloned();
+    let nodes = metadata.resolve.nodes.iter().filter_map(|node| {
+        Some(LockedPackage {
+            name: named(&node.id)?,
+            dependencies: node.dependencies.iter().filter_map(named).collect(),
+        })
+    });
+    Ok(nodes.collect())
+}
+
+/// The crates for which a `debian.lock` pins packages.
+///
+/// # Errors
+/// Where the text is not JSON of that form.
+pub fn pinned(debian_lock: &str) -> Result<BTreeSet<String>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Lock {
+        sets: BTreeMap<String, IgnoredAny>,
+    }
+    let lock: Lock = serde_json::from_str(debian_lock)?;
+    let names = lock.sets.keys();
+    let crates = names.filter_map(|name| name.strip_prefix("crates."));
+    Ok(crates.map(str::to_owned).collect())
 }
 
 impl Description {
     /// The description with what crates of the lock are known to need, where it says nothing of their packages.
+    /// `takes` is as for [`needed`].
     #[must_use]
-    pub fn with_known_crates(mut self, locked: &[LockedPackage]) -> Description {
-        for (name, packages) in needed(locked) {
+    pub fn with_known_crates(
+        mut self,
+        locked: &[LockedPackage],
+        takes: impl Fn(&str) -> bool,
+    ) -> Description {
+        for (name, packages) in needed(locked, takes) {
             let described = self.crates.iter_mut().find(|c| *c.name.get_ref() == name);
             match described {
                 Some(described) if described.packages.is_empty() => described.packages = packages,
@@ -61,6 +143,12 @@ impl Description {
             }
         }
         self
+    }
+
+    /// Whether it says itself which packages a crate is compiled with.
+    pub fn has_packages_of(&self, name: &str) -> bool {
+        let mut crates = self.crates.iter();
+        crates.any(|c| c.name.get_ref() == name && !c.packages.is_empty())
     }
 }
 
@@ -77,13 +165,45 @@ mod tests {
 
     #[test]
     fn what_compiles_its_own_copy_needs_nothing() {
-        let found = needed(&[
+        let lock = [
             locked("openssl-sys", &["libc", "pkg-config"]),
             locked("libsqlite3-sys", &["cc", "pkg-config"]),
             locked("serde", &[]),
-        ]);
+        ];
         let expected = [("openssl-sys".to_string(), vec!["libssl-dev".to_string()])];
-        assert_eq!(found, expected.into());
+        assert_eq!(needed(&lock, |_| false), expected.into());
+        assert_eq!(undecided(&lock), ["libsqlite3-sys".to_string()].into());
+    }
+
+    #[test]
+    fn what_could_compile_its_own_copy_and_does_not_needs_debians() {
+        let lock = [
+            locked("pq-sys", &["pq-src", "vcpkg"]),
+            locked("libsqlite3-sys", &["cc 1.2.0", "pkg-config"]),
+        ];
+        let needed = needed(&lock, |name| name == "pq-sys");
+        assert_eq!(needed.into_keys().collect::<Vec<_>>(), ["pq-sys"]);
+    }
+
+    #[test]
+    fn metadata_has_the_dependencies_of_features_that_are_on() {
+        let metadata = r#"{
+            "packages": [{"id": "path+file:///w#0.1.0", "name": "w"}, {"id": "registry#pq-sys@0.7.0", "name": "pq-sys"}],
+            "resolve": {"nodes": [
+                {"id": "path+file:///w#0.1.0", "dependencies": ["registry#pq-sys@0.7.0"]},
+                {"id": "registry#pq-sys@0.7.0", "dependencies": []}
+            ]}
+        }"#;
+        let packages = resolved_packages(metadata).unwrap();
+        assert_eq!(packages[0].dependencies, ["pq-sys"]);
+        assert!(undecided(&packages).is_empty());
+    }
+
+    #[test]
+    fn a_lock_pins_crates() {
+        let lock =
+            r#"{"version": 1, "sets": {"base": {}, "crates.pq-sys": {}, "libraries.pq-sys": {}}}"#;
+        assert_eq!(pinned(lock).unwrap(), ["pq-sys".to_string()].into());
     }
 
     #[test]
@@ -91,8 +211,10 @@ mod tests {
         let text =
             "version = 1\n[crates.openssl-sys]\npackages = [\"libssl-dev\", \"perl\"]\n[images]\n";
         let description = Description::parse(text, "images.toml").unwrap();
-        let known =
-            description.with_known_crates(&[locked("openssl-sys", &[]), locked("pq-sys", &[])]);
+        let known = description
+            .with_known_crates(&[locked("openssl-sys", &[]), locked("pq-sys", &[])], |_| {
+                false
+            });
         let packages: Vec<_> = known.crates.iter().map(|c| c.packages.join(" ")).collect();
         assert_eq!(packages, ["libssl-dev perl", "libpq-dev"]);
     }

@@ -447,6 +447,7 @@ impl<'a> Build<'a> {
         let others = self.queue.ready_tasks().filter(|&t| !self.is_download(t));
         sharing::Moment {
             cores: self.settings.cores,
+            is_script: kind::is_script_run(&self.tasks[task].derivation),
             jobs: self.settings.jobs,
             running: building,
             ready: others.count(),

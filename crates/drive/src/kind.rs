@@ -11,6 +11,12 @@ pub fn of_derivation(derivation: &Derivation) -> &'static str {
     unit_of(derivation).map_or("other", |unit| of_action(&unit.action))
 }
 
+/// Whether it is a unit that runs a build script.
+pub fn is_script_run(derivation: &Derivation) -> bool {
+    let unit = unit_of(derivation);
+    unit.is_some_and(|unit| matches!(unit.action, Action::RunBuildScript { .. }))
+}
+
 /// The kind of a unit's target, `metadata` or `build-script-run`.
 pub fn of_action(action: &Action) -> &'static str {
     let Action::Compile {

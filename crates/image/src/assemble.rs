@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::oci::{self, Descriptor, ImageConfig, Index, LayoutMarker, Manifest, media_type};
 use crate::output::{self, OutputDir};
 use crate::reference::Reference;
-use crate::spec::{self, ConfigSpec, ImageSpec, LayerEntries, LayerRecord};
+use crate::spec::{self, ConfigSpec, DetailedLayer, ImageSpec, LayerEntries, LayerRecord};
 use crate::{Error, Result};
 
 /// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
@@ -30,7 +30,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
         .as_deref()
         .map(|path| Base::open(path, spec))
         .transpose()?;
-    let layers = read_layers(spec)?;
+    let layers = linked_layers(base.as_ref(), read_layers(spec)?)?;
     let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
     check_programs(&spec.config, &paths)?;
@@ -50,7 +50,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     }
     for layer in &layers {
         let descriptor = layer.descriptor();
-        writer.copy_file(&layer.directory.join(layer::BLOB), &descriptor)?;
+        writer.copy_file(&layer.reference.path.join(layer::BLOB), &descriptor)?;
         descriptors.push(descriptor);
     }
     let manifest = Manifest {
@@ -72,10 +72,34 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
             layers: &named_layers(&layers),
             base: base.as_ref().map(|base| &base.descriptor),
         };
-        attestation::write(&writer.output, &subject, inputs)?;
+        let mut inputs = inputs.clone();
+        let packages = layers.iter().flat_map(|layer| &layer.reference.packages);
+        inputs.packages.extend(packages.cloned());
+        attestation::write(&writer.output, &subject, &inputs)?;
     }
     writer.finish(&named(&descriptor, &references))?;
     Ok(descriptor)
+}
+
+/// Without the layers that are there for their libraries alone and have none that is wanted.
+fn linked_layers(base: Option<&Base>, layers: Vec<Layer>) -> Result<Vec<Layer>> {
+    let is_firm = |layer: &&Layer| !layer.reference.only_if_linked;
+    if layers.iter().all(|layer| is_firm(&layer)) {
+        return Ok(layers);
+    }
+    let firm = || layers.iter().filter(is_firm);
+    let paths = check::layers(base, firm())?;
+    let missing: Vec<&str> = firm()
+        .flat_map(|layer| paths.missing_libraries(layer))
+        .map(|(_, library)| library)
+        .collect();
+    let has_one = |layer: &Layer| missing.iter().any(|library| layer.has_file_named(library));
+    let is_taken = |layer: &Layer| is_firm(&layer) || has_one(layer);
+    let taken: Vec<bool> = layers.iter().map(is_taken).collect();
+    let all = layers.into_iter().zip(taken);
+    Ok(all
+        .filter_map(|(layer, taken)| taken.then_some(layer))
+        .collect())
 }
 
 /// What each layer is, with its descriptor.
@@ -100,10 +124,9 @@ fn check_programs(config: &ConfigSpec, paths: &check::Paths) -> Result<()> {
 
 /// A layer that `image layer` made.
 struct Layer {
-    directory: std::path::PathBuf,
+    reference: DetailedLayer,
     record: LayerRecord,
     entries: LayerEntries,
-    may_override: bool,
 }
 
 impl Layer {
@@ -116,9 +139,16 @@ impl Layer {
         !self.record.debian_packages.is_empty()
     }
 
+    /// Whether it holds a file of that name, wherever.
+    fn has_file_named(&self, name: &str) -> bool {
+        let suffix = format!("/{name}");
+        let mut entries = self.entries.entries.iter();
+        entries.any(|entry| entry.path.ends_with(&suffix))
+    }
+
     /// How messages name it.
     fn title(&self) -> String {
-        let name = self.directory.file_name().unwrap_or_default();
+        let name = self.reference.path.file_name().unwrap_or_default();
         match self.record.comment.as_str() {
             "" => format!("layer {}", name.to_string_lossy()),
             comment => format!("layer {comment:?}"),
@@ -128,12 +158,11 @@ impl Layer {
 
 fn read_layers(spec: &ImageSpec) -> Result<Vec<Layer>> {
     let read = |reference: &spec::LayerReference| {
-        let directory = reference.path().to_owned();
+        let reference = reference.detailed();
         Ok(Layer {
-            record: spec::read(&directory.join(layer::RECORD))?,
-            entries: spec::read(&directory.join(layer::ENTRIES))?,
-            may_override: reference.may_override(),
-            directory,
+            record: spec::read(&reference.path.join(layer::RECORD))?,
+            entries: spec::read(&reference.path.join(layer::ENTRIES))?,
+            reference,
         })
     };
     spec.layers.iter().map(read).collect()

@@ -516,7 +516,7 @@ pub enum LayerReference {
     Detailed(DetailedLayer),
 }
 
-/// A layer of an image that may override files of those below.
+/// A layer of an image with how it relates to the others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DetailedLayer {
@@ -525,22 +525,26 @@ pub struct DetailedLayer {
     /// Whether its files may replace those of lower layers.
     #[serde(default)]
     pub may_override: bool,
+    /// Whether it is there for its libraries alone: it is left out where no program of the other layers is linked to
+    /// one that only this layer has.
+    #[serde(default)]
+    pub only_if_linked: bool,
+    /// What it adds to the image's [`InputsSpec::packages`] where it is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackageInput>,
 }
 
 impl LayerReference {
-    /// The directory.
-    pub fn path(&self) -> &Path {
+    /// All that can be said, with what holds where it is not.
+    pub fn detailed(&self) -> DetailedLayer {
         match self {
-            LayerReference::Path(path) => path,
-            LayerReference::Detailed(layer) => &layer.path,
-        }
-    }
-
-    /// Whether its files may replace those of lower layers.
-    pub fn may_override(&self) -> bool {
-        match self {
-            LayerReference::Path(_) => false,
-            LayerReference::Detailed(layer) => layer.may_override,
+            LayerReference::Path(path) => DetailedLayer {
+                path: path.clone(),
+                may_override: false,
+                only_if_linked: false,
+                packages: Vec::new(),
+            },
+            LayerReference::Detailed(layer) => layer.clone(),
         }
     }
 }

@@ -162,6 +162,79 @@ fn a_base_comes_first_and_is_completed() {
     assert!(error.contains("linux/arm64"), "{error}");
 }
 
+/// A package of libraries, empty as they are.
+fn libraries(directory: &Path, name: &str, files: &[&str]) -> PathBuf {
+    let mut package = Package::new(name, "1");
+    package
+        .directory("./usr/", 0o755)
+        .directory("./usr/lib/", 0o755);
+    for file in files {
+        package.file(&format!("./usr/lib/{file}"), 0o644, b"");
+    }
+    package.write(&directory.join(format!("{name}.deb")))
+}
+
+#[test]
+fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
+    let directory = tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let firm = libraries(
+        directory.path(),
+        "firm",
+        &["libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2"],
+    );
+    let debian = |packages: &[&PathBuf], below: &[&PathBuf]| json!([{"kind": "debian", "packages": packages, "alsoInstalled": below}]);
+    make_layer(debian(&[&firm], &[]), "none", &place("firm"), 1);
+    for (name, file) in [("libc6", "libc.so.6"), ("libother1", "libother.so.1")] {
+        let package = libraries(directory.path(), name, &[file]);
+        make_layer(debian(&[&package], &[&firm]), "none", &place(name), 1);
+    }
+    // This test is a program that is linked to libc.so.6.
+    let own = std::env::current_exe().unwrap();
+    make_layer(
+        json!([{"kind": "file", "from": own, "to": "/usr/bin/own", "mode": "0755"}]),
+        "none",
+        &place("own"),
+        1,
+    );
+    let optional = |name: &str| {
+        let package = json!({"role": "image", "name": name, "architecture": "amd64", "version": "1", "sha256": "00"});
+        json!({"path": place(name), "onlyIfLinked": true, "packages": [package]})
+    };
+    let all = json!([
+        place("firm"),
+        optional("libother1"),
+        optional("libc6"),
+        place("own")
+    ]);
+    let inputs = json!({"description": {}, "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"}});
+    let out = place("image");
+    let spec = image_spec(&[], json!({"layers": all, "inputs": inputs}));
+    image::assemble::make(&spec, &out).unwrap();
+    let (manifest, _) = parts(&Layout::open(&out).unwrap());
+    let digest = |name: &str| {
+        let text = fs::read_to_string(place(name).join("layer.json")).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        record["digest"].as_str().unwrap().to_owned()
+    };
+    let layers: Vec<String> = manifest
+        .layers
+        .iter()
+        .map(|l| l.digest.to_string())
+        .collect();
+    assert_eq!(layers, [digest("firm"), digest("libc6"), digest("own")]);
+    let bill = fs::read_to_string(out.join("attestations/linux-amd64/sbom.spdx.json")).unwrap();
+    assert!(bill.contains("\"name\":\"libc6\""), "{bill}");
+    assert!(!bill.contains("\"name\":\"libother1\""), "{bill}");
+
+    // The same layers without the program.
+    let out = place("without");
+    let all = json!([place("firm"), optional("libother1"), optional("libc6")]);
+    image::assemble::make(&image_spec(&[], json!({"layers": all})), &out).unwrap();
+    let (manifest, _) = parts(&Layout::open(&out).unwrap());
+    assert_eq!(manifest.layers.len(), 1);
+}
+
 #[test]
 fn layers_that_clash_are_refused_unless_meant() {
     let directory = tempdir().unwrap();

@@ -12,6 +12,7 @@ pub mod directives;
 mod environment;
 mod files;
 mod hints;
+mod leftovers;
 pub mod output;
 pub mod run;
 pub mod script;

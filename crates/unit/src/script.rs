@@ -4,9 +4,8 @@ use crate::closure::Closure;
 use crate::directives::Directives;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, environment, files, hints, source};
+use crate::{Action, environment, files, hints, leftovers, source};
 use anyhow::{Context, Result, bail};
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -54,33 +53,8 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     }
     files::write_json(&output.directives(), &directives)?;
     let out_dir = Path::new(out_dir);
-    remove_probes(out_dir)?;
+    leftovers::remove(out_dir)?;
     source::place_tree(out_dir, &output.files())
-}
-
-/// Removes what autocfg's probes leave behind, `autocfg_HASH_NUMBER.ll` with a hash of nothing but chance since 1.2:
-/// nobody reads it, and no two builds would be the same.
-fn remove_probes(out_dir: &Path) -> Result<()> {
-    for name in files::names(out_dir)? {
-        if name.to_str().is_some_and(is_probe) {
-            let path = out_dir.join(&name);
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_probe(name: &str) -> bool {
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    let parts = stem
-        .strip_prefix("autocfg_")
-        .and_then(|rest| rest.split_once('_'));
-    parts.is_some_and(|(hash, number)| {
-        hash.len() == 16
-            && hash.chars().all(|c| c.is_ascii_hexdigit())
-            && !number.is_empty()
-            && number.chars().all(|c| c.is_ascii_digit())
-    })
 }
 
 /// Both streams of a child, read side by side so that neither blocks it.
@@ -116,27 +90,4 @@ fn envify(name: &str) -> String {
 fn package(unit: &crate::Unit) -> String {
     let get = |name: &str| unit.env.get(name).map_or("?", String::as_str);
     format!("{} {}", get("CARGO_PKG_NAME"), get("CARGO_PKG_VERSION"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_probes_leave_behind_is_not_kept() {
-        let out_dir = tempfile::tempdir().unwrap();
-        let kept = ["autocfg_notes.txt", "autocfg_0dcb653fd8455e9d", "made.rs"];
-        let dropped = [
-            "autocfg_0dcb653fd8455e9d_0.ll",
-            "autocfg_1781948f0b050d65_12",
-        ];
-        for name in kept.iter().chain(&dropped) {
-            fs::write(out_dir.path().join(name), "").unwrap();
-        }
-        remove_probes(out_dir.path()).unwrap();
-        let left = files::names(out_dir.path()).unwrap();
-        let mut kept = kept.to_vec();
-        kept.sort_unstable();
-        assert_eq!(left, kept);
-    }
 }

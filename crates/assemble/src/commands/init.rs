@@ -1,5 +1,7 @@
 //! `assemble init`: a flake and a first description for a workspace.
 
+use super::lock::read_description;
+use crate::native;
 use crate::text::print_line;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -120,9 +122,8 @@ fn lock_crates(workspace: &Path) -> Result<()> {
 }
 
 fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
-    let lock =
-        fs::read_to_string(workspace.join("Cargo.lock")).context("cannot read Cargo.lock")?;
-    let needed = description::needed(&description::locked_packages(&lock)?);
+    let description = read_description(&workspace.join("images.toml"))?;
+    let needed = native::needed(&description, &workspace.join("Cargo.lock"))?;
     for (name, packages) in &needed {
         print_line(format!(
             "      {name} is compiled with {}",

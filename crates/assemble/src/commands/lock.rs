@@ -1,5 +1,6 @@
 //! `assemble lock`: resolves the sets of Debian packages that `images.toml` names into `debian.lock`.
 
+use crate::native;
 use crate::text::print_line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use debian::apt::{self, IndexOptions, Mirrors};
 use debian::lock::{Lock, Suite};
 use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
-use description::{Description, LockedPackage};
+use description::Description;
 
 /// The archive publishes the files before and the snapshot archive holds them some time after the date that the
 /// release file carries.
@@ -56,7 +57,7 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let description = read_description(&args.images)?.with_known_crates(&crates(&args.cargo_lock)?);
+    let description = native::with_known_crates(read_description(&args.images)?, &args.cargo_lock)?;
     let suites: Vec<Suite> = description
         .debian
         .suites
@@ -82,20 +83,14 @@ pub fn run(args: Args) -> Result<()> {
     report(&args, &lock, old == text)
 }
 
-fn read_description(path: &Path) -> Result<Description> {
+/// Reads an `images.toml`.
+///
+/// # Errors
+/// Where it can't be read, or something is wrong with it.
+pub fn read_description(path: &Path) -> Result<Description> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Description::parse(&text, &path.display().to_string())?)
-}
-
-/// The packages of `Cargo.lock`; none where there is no such file.
-fn crates(path: &Path) -> Result<Vec<LockedPackage>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    description::locked_packages(&text).with_context(|| format!("{} is malformed", path.display()))
 }
 
 fn suite(name: &str) -> Suite {

@@ -1,5 +1,6 @@
 //! The files of a workspace on disk.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::Command;
 use std::{fs, str};
 
 use super::{Files, Project, ProjectError, generate};
-use crate::{Description, Problems, Sources, Workspace, locked_packages, names_of, normal};
+use crate::{Description, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned};
 
 /// Why the files of a workspace can't be generated.
 #[derive(Debug)]
@@ -81,7 +82,8 @@ pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
     workspace.sources = Sources::Disk(root.to_path_buf());
     if let Ok(packages) = locked_packages(&lock) {
         workspace.locked = Some(names_of(&packages));
-        description = description.with_known_crates(&packages);
+        let pinned = pinned_crates(root)?;
+        description = description.with_known_crates(&packages, |name| pinned.contains(name));
     }
     let description = description
         .normalize(&workspace)
@@ -91,6 +93,16 @@ pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
         project,
         sources: workspace.sources,
     })
+}
+
+/// The crates for which the workspace's debian.lock has packages; none where there is no such file.
+fn pinned_crates(root: &Path) -> Result<BTreeSet<String>, WorkspaceError> {
+    let path = root.join("debian.lock");
+    if !path.exists() {
+        return Ok(BTreeSet::new());
+    }
+    let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    pinned(&read(&path)?).map_err(|error| WorkspaceError::Read(path, malformed(error)))
 }
 
 fn project(root: &Path, lock: &str) -> Result<Project, WorkspaceError> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
-    /// Evenly between what builds and what could; all for a build that the end waits for.
+    /// Evenly between what builds and what could; all for a build that the end waits for, and for build scripts.
     #[default]
     Even,
     /// This many for each, as `nix build --cores` has it.
@@ -20,6 +20,8 @@ pub enum Sharing {
 pub(super) struct Moment {
     /// The machine's cores.
     pub cores: usize,
+    /// Whether the build is the run of a build script.
+    pub is_script: bool,
     /// Builds at once.
     pub jobs: usize,
     /// How many build, this one not counted.
@@ -38,7 +40,9 @@ impl Moment {
     pub fn share(&self, sharing: Sharing) -> usize {
         match sharing {
             Sharing::Fixed(cores) => cores.max(1),
-            Sharing::Even if self.end_waits() => self.cores,
+            // Most use one core whatever they are told. One that calls `make -j` may take a minute, and would keep to one
+            // core when the others have long gone; Cargo tells scripts of all cores, too.
+            Sharing::Even if self.is_script || self.end_waits() => self.cores,
             Sharing::Even => {
                 let together = (self.running + 1 + self.ready).min(self.jobs).max(1);
                 power_of_two(self.cores / together)
@@ -64,16 +68,20 @@ fn power_of_two(number: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn share(running: usize, ready: usize, path: f64) -> usize {
-        let moment = Moment {
+    fn moment(running: usize, ready: usize, path: f64) -> Moment {
+        Moment {
             cores: 16,
+            is_script: false,
             jobs: 16,
             running,
             ready,
             path,
             work: 160.0,
-        };
-        moment.share(Sharing::Even)
+        }
+    }
+
+    fn share(running: usize, ready: usize, path: f64) -> usize {
+        moment(running, ready, path).share(Sharing::Even)
     }
 
     #[test]
@@ -83,5 +91,15 @@ mod tests {
         assert_eq!(share(2, 2, 1.0), 2);
         assert_eq!(share(10, 20, 1.0), 1);
         assert_eq!(share(10, 20, 11.0), 16);
+    }
+
+    #[test]
+    fn a_build_script_hears_of_all_cores() {
+        let crowded = Moment {
+            is_script: true,
+            ..moment(10, 20, 1.0)
+        };
+        assert_eq!(crowded.share(Sharing::Even), 16);
+        assert_eq!(crowded.share(Sharing::Fixed(2)), 2);
     }
 }

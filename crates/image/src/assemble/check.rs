@@ -21,7 +21,10 @@ struct Below {
 pub(super) struct Paths(BTreeMap<String, Below>);
 
 /// Checks the layers against each other and returns their paths.
-pub(super) fn layers(base: Option<&Base>, layers: &[Layer]) -> Result<Paths> {
+pub(super) fn layers<'a>(
+    base: Option<&Base>,
+    layers: impl IntoIterator<Item = &'a Layer>,
+) -> Result<Paths> {
     let (mut below, mut installed) = match base {
         Some(base) => from_base(base)?,
         None => Default::default(),
@@ -66,22 +69,31 @@ impl Paths {
         }
     }
 
-    /// Checks that the libraries which a layer's programs are linked to are in the image. Where the
-    /// loader looks is the image's affair: a file of the name anywhere will do.
+    /// Checks that the libraries which a layer's programs are linked to are in the image.
     pub(super) fn check_libraries(&self, layer: &Layer) -> Result<()> {
-        for entry in &layer.entries.entries {
-            for library in &entry.libraries {
-                let suffix = format!("/{library}");
-                if !self.0.keys().any(|path| path.ends_with(&suffix)) {
-                    let problem = format!(
-                        "/{} is linked to {library}, which is in no layer",
-                        entry.path
-                    );
-                    return Err(Error::spec(layer.title(), problem, remedy(library)));
-                }
+        match self.missing_libraries(layer).next() {
+            None => Ok(()),
+            Some((program, library)) => {
+                let problem = format!("/{program} is linked to {library}, which is in no layer");
+                Err(Error::spec(layer.title(), problem, remedy(library)))
             }
         }
-        Ok(())
+    }
+
+    /// The libraries which a layer's programs are linked to and that are not there, each behind the program's path. Where
+    /// the loader looks is the image's affair: a file of the name anywhere will do.
+    pub(super) fn missing_libraries<'a>(
+        &'a self,
+        layer: &'a Layer,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let linked = layer.entries.entries.iter().flat_map(|entry| {
+            let libraries = entry.libraries.iter();
+            libraries.map(|library| (entry.path.as_str(), library.as_str()))
+        });
+        linked.filter(|(_, library)| {
+            let suffix = format!("/{library}");
+            !self.0.keys().any(|path| path.ends_with(&suffix))
+        })
     }
 
     /// What stands at a path when links are followed.
@@ -175,7 +187,7 @@ fn check_media_type(layer: &Layer) -> Result<()> {
         return Ok(());
     }
     Err(Error::damaged(
-        layer.directory.display().to_string(),
+        layer.reference.path.display().to_string(),
         format!(
             "{:?} is not the media type of a layer",
             layer.record.media_type
@@ -186,7 +198,7 @@ fn check_media_type(layer: &Layer) -> Result<()> {
 /// A status file takes the place of that below: what it does not list is no longer found.
 fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()> {
     let record = &layer.record;
-    if record.debian_packages.is_empty() || layer.may_override {
+    if record.debian_packages.is_empty() || layer.reference.may_override {
         return Ok(());
     }
     let listed: BTreeSet<_> = record
@@ -211,7 +223,7 @@ fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> 
     let Some(lower) = below.get(&entry.path) else {
         return Ok(());
     };
-    if layer.may_override || entry.supersedes {
+    if layer.reference.may_override || entry.supersedes {
         return Ok(());
     }
     match (lower.kind, entry.kind) {

@@ -1,0 +1,114 @@
+//! What the crates of a workspace are known to need of Debian. Whether some do is a question of features, which Cargo
+//! answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use description::{Description, LockedPackage};
+
+/// The packages of `Cargo.lock`; none where there is no such file.
+///
+/// # Errors
+/// Where it can't be read, or is no lock.
+pub fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
+    if !cargo_lock.exists() {
+        return Ok(Vec::new());
+    }
+    let context = || format!("cannot read {}", cargo_lock.display());
+    let text = std::fs::read_to_string(cargo_lock).with_context(context)?;
+    description::locked_packages(&text)
+        .with_context(|| format!("{} is malformed", cargo_lock.display()))
+}
+
+/// The description with what the crates of a `Cargo.lock` are known to need.
+///
+/// # Errors
+/// As [`locked`], and where Cargo is asked and fails.
+pub fn with_known_crates(description: Description, cargo_lock: &Path) -> Result<Description> {
+    let locked = locked(cargo_lock)?;
+    let takers = takers(&description, &locked, cargo_lock)?;
+    Ok(description.with_known_crates(&locked, |name| takers.contains(name)))
+}
+
+/// The crates of a `Cargo.lock` that are known to need packages of Debian, and those packages.
+///
+/// # Errors
+/// As [`with_known_crates`].
+pub fn needed(
+    description: &Description,
+    cargo_lock: &Path,
+) -> Result<BTreeMap<String, Vec<String>>> {
+    let locked = locked(cargo_lock)?;
+    let takers = takers(description, &locked, cargo_lock)?;
+    Ok(description::needed(&locked, |name| takers.contains(name)))
+}
+
+/// Of the crates that could compile their own copy of a library, those that do not. Cargo is asked only where there are such
+/// crates and the description does not say what they are compiled with.
+fn takers(
+    description: &Description,
+    locked: &[LockedPackage],
+    cargo_lock: &Path,
+) -> Result<BTreeSet<String>> {
+    let mut open = description::undecided(locked);
+    open.retain(|name| !description.has_packages_of(name));
+    if open.is_empty() {
+        return Ok(open);
+    }
+    let names: Vec<&str> = open.iter().map(String::as_str).collect();
+    let resolved = resolved(description, cargo_lock).with_context(|| {
+        format!(
+            "only features tell whether {} is compiled with Debian's library or its own: [crates.NAME] in images.toml can say it, \
+             `packages = [\"libNAME-dev\"]`",
+            names.join(", ")
+        )
+    })?;
+    let vendoring = description::undecided(&resolved);
+    // What Cargo does not build at all needs nothing.
+    let built: BTreeSet<&str> = resolved
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    open.retain(|name| built.contains(name.as_str()) && !vendoring.contains(name));
+    Ok(open)
+}
+
+/// The workspace's packages and their dependencies with the description's features. Cargo downloads the crates that it has not yet.
+fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
+    let directory = match cargo_lock.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let features = description.build.features.join(",");
+    let mut arguments = vec![
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--filter-platform",
+        &target,
+    ];
+    if !features.is_empty() {
+        arguments.extend(["--features", &features]);
+    }
+    if description.build.all_features {
+        arguments.push("--all-features");
+    }
+    if description.build.no_default_features {
+        arguments.push("--no-default-features");
+    }
+    let output = duct::cmd("cargo", &arguments)
+        .dir(directory)
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .run()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`cargo metadata` failed: {}", said.trim_end());
+    }
+    description::resolved_packages(&String::from_utf8(output.stdout)?)
+        .context("the output of `cargo metadata` is not understood")
+}
