@@ -4,7 +4,7 @@ use crate::checkout::{assemble, repository};
 use crate::nix;
 use anyhow::{Context, Result, anyhow, ensure};
 use plan::Plan;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -160,6 +160,17 @@ impl Cold {
         let mut delete = vec!["--store", &self.store, "--delete", "--ignore-liveness"];
         delete.extend(referrers.lines());
         nix_store(&delete).map(drop)
+    }
+
+    /// The outputs of all units, layers and images that are there, with the hashes of their content.
+    pub fn hashes(&self) -> Result<BTreeMap<String, String>> {
+        let derivations = self.counted()?;
+        let mut query = vec!["--store", &self.store, "-q", "--outputs"];
+        query.extend(derivations.iter().map(String::as_str));
+        let outputs = nix_store(&query)?;
+        let there = outputs.lines().filter(|path| self.physical(path).exists());
+        let there: BTreeSet<String> = there.map(str::to_owned).collect();
+        nix::hashes(&self.store, &Vec::from_iter(there))
     }
 
     /// The `.drv` files of all units, layers and images.

@@ -1,7 +1,9 @@
 //! Asks Nix.
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What every call needs, whatever the machine's nix.conf says. Without caches: what is tested is
@@ -82,6 +84,24 @@ pub fn evaluate<T: DeserializeOwned>(directory: &Path, expression: &str) -> Resu
         &in_flake(directory, expression),
     ])?;
     serde_json::from_str(&text).context("nix eval printed something else than expected")
+}
+
+#[derive(Deserialize)]
+struct Info {
+    path: String,
+    #[serde(rename = "narHash")]
+    nar_hash: Option<String>,
+}
+
+/// Store path to hash of its content, for those that a store has.
+pub fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut arguments = vec!["path-info", "--json", "--store", store];
+    arguments.extend(paths.iter().map(String::as_str));
+    let infos: Vec<Info> = serde_json::from_str(&nix(&arguments)?)?;
+    Ok(infos
+        .into_iter()
+        .filter_map(|info| Some((info.path, info.nar_hash?)))
+        .collect())
 }
 
 /// An expression in which `flake` is the flake of a directory.

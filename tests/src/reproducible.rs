@@ -5,7 +5,6 @@ use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,24 +23,6 @@ fn store() -> Result<PathBuf> {
     }
     let home = std::env::var_os("HOME").context("HOME is not set")?;
     Ok(Path::new(&home).join(".cache/crateyard/second-store"))
-}
-
-#[derive(Deserialize)]
-struct Info {
-    path: String,
-    #[serde(rename = "narHash")]
-    nar_hash: Option<String>,
-}
-
-/// Store path to hash of its content, for those that a store has.
-fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
-    let mut arguments = vec!["path-info", "--json", "--store", store];
-    arguments.extend(paths.iter().map(String::as_str));
-    let infos: Vec<Info> = serde_json::from_str(&nix::nix(&arguments)?)?;
-    Ok(infos
-        .into_iter()
-        .filter_map(|info| Some((info.path, info.nar_hash?)))
-        .collect())
 }
 
 fn second_store() -> Result<()> {
@@ -85,8 +66,8 @@ fn second_store() -> Result<()> {
         .collect();
     ensure!(paths.len() > 200, "only {} outputs to compare", paths.len());
 
-    let first = hashes("auto", &paths)?;
-    let again = hashes(&second, &paths)?;
+    let first = nix::hashes("auto", &paths)?;
+    let again = nix::hashes(&second, &paths)?;
     ensure!(
         first.len() == paths.len(),
         "{} of {} are in the store",

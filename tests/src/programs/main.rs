@@ -27,8 +27,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use cold::Cold;
 use compare::Known;
-use outcome::{Failure, Outcome, Step};
+use outcome::{Again, Failure, Outcome, Step};
 use plan::Plan;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Part {
     Cold,
     /// What both would take on other machines; Cargo builds where it has not
     Simulated,
+    /// All units built again in another directory and another store, with one core for each; the bytes compared
+    Again,
 }
 
 /// What Nix costs for a derivation in a cell, in seconds (docs/performance.md).
@@ -134,6 +137,10 @@ fn verdict(outcome: &Outcome) -> String {
         ));
         words.extend(compared.differing.iter().cloned());
     }
+    if let Some(again) = &outcome.again {
+        words.push(format!("built again: {} outputs", again.outputs));
+        words.extend(again.differing.iter().map(|name| format!("{name} differs")));
+    }
     if outcome.same_bytes == Some(false) {
         words.push("other bytes than Cargo's".to_owned());
     }
@@ -148,7 +155,10 @@ fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
     let known = Outcome::load(program, place)?;
     let mut outcome = match args.only {
         Some(_) => known.unwrap_or_else(|| Outcome::new(program)),
-        None => Outcome::new(program),
+        None => Outcome {
+            again: known.and_then(|known| known.again),
+            ..Outcome::new(program)
+        },
     };
     outcome.failure = None;
     outcome.cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -179,7 +189,7 @@ fn go(
     if matches!(args.only, None | Some(Part::Cold)) {
         time(program, &cold, &plan, args.repetitions, outcome, step)?;
     }
-    if !matches!(args.only, Some(Part::Cold | Part::Simulated)) {
+    if matches!(args.only, None | Some(Part::Units | Part::Counts)) {
         compare(&cold, &plan, outcome, step)?;
     }
     if matches!(args.only, None | Some(Part::Simulated)) {
@@ -192,7 +202,38 @@ fn go(
     if matches!(args.only, None | Some(Part::Counts)) {
         run(program, &cold, &plan, outcome, step)?;
     }
+    if matches!(args.only, Some(Part::Again)) {
+        *step = Step::Again;
+        outcome.again = Some(again(program, &cold, place)?);
+    }
     Ok(())
+}
+
+/// Builds all units once more, by plain Nix: from sources in another directory, in another store, with one core for each.
+fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
+    say(program, "assemble build");
+    cold.assemble(&program.name)?;
+    let second = place.join("again");
+    fs::create_dir_all(&second)?;
+    let second = sources::prepare(program, &second)?;
+    second.prepare()?;
+    second.forget()?;
+    say(program, "nix build in another store");
+    second.nix(
+        &["build", "--no-link", "--option", "cores", "1"],
+        &["images"],
+    )?;
+    let (first, second) = (cold.hashes()?, second.hashes()?);
+    let paths: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let differing = paths
+        .iter()
+        .filter(|path| first.get(**path) != second.get(**path));
+    Ok(Again {
+        outputs: paths.len(),
+        differing: differing
+            .map(|path| nix::name_of(path).to_owned())
+            .collect(),
+    })
 }
 
 /// Both sorts of cold build, the first of them changing from one repetition to the next.

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 /// The page. A program without outcome is shown as such.
 pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = include_str!("head.md").to_owned();
-    text += "\n| program | made of | units | Cargo's | features | bytes | runs | cargo | units, cold | ratio | on 4 cores | on 8 |\n";
-    text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    text += "\n| program | made of | units | Cargo's | features | bytes | again | runs | cargo | units, cold | ratio | on 4 cores | on 8 |\n";
+    text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
     for (program, outcome) in programs {
         text += &row(program, outcome.as_ref());
     }
@@ -47,6 +47,13 @@ fn row(program: &Program, outcome: Option<&Outcome>) -> String {
             true => "equal".to_owned(),
             false => "**differ**".to_owned(),
         }),
+        outcome
+            .again
+            .as_ref()
+            .map_or_else(dash, |again| match again.differing.len() {
+                0 => format!("{} equal", again.outputs),
+                count => format!("**{count} of {} differ**", again.outputs),
+            }),
         match (&outcome.failure, outcome.runs) {
             (Some(failure), _) => format!("**FAILED: {}**", step(failure)),
             (None, true) => "yes".to_owned(),
@@ -125,6 +132,13 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
                 program.name,
                 step(failure),
                 failure.summary().replace('`', "'")
+            );
+        }
+        for name in outcome.again.iter().flat_map(|again| &again.differing) {
+            let _ = writeln!(
+                text,
+                "- {}: `{name}` differs when it is built again",
+                program.name
             );
         }
         for unit in outcome.compared.iter().flat_map(|c| &c.differing) {

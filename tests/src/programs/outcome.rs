@@ -25,6 +25,9 @@ pub struct Outcome {
     pub compared: Option<Compared>,
     /// Whether its bytes are those of Cargo's program.
     pub same_bytes: Option<bool>,
+    /// What was built twice.
+    #[serde(default)]
+    pub again: Option<Again>,
     /// Whether it printed what it must.
     pub runs: bool,
     /// Seconds of `assemble build`, cold, until the images are written: one for each repetition.
@@ -36,6 +39,16 @@ pub struct Outcome {
     pub simulated: Vec<Simulated>,
     /// The cores that both had.
     pub cores: usize,
+}
+
+/// Units, layers and images built a second time: in another directory and another store, with one core for each build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Again {
+    /// How many outputs both builds have.
+    pub outputs: usize,
+    /// The names of those that differ, or that one build alone has.
+    pub differing: Vec<String>,
 }
 
 /// A step that failed.
@@ -62,6 +75,8 @@ pub enum Step {
     Cargo,
     /// Comparing the units.
     Compare,
+    /// Building all once more elsewhere.
+    Again,
     /// Running the program in its image.
     Run,
 }
@@ -112,7 +127,11 @@ impl Outcome {
     /// Whether it is built, runs, and has Cargo's units.
     pub fn is_good(&self) -> bool {
         let same = |compared: &Compared| compared.differing.is_empty();
-        self.failure.is_none() && self.runs && self.compared.as_ref().is_some_and(same)
+        let again = self.again.as_ref();
+        self.failure.is_none()
+            && self.runs
+            && self.compared.as_ref().is_some_and(same)
+            && again.is_none_or(|again| again.differing.is_empty())
     }
 }
 
