@@ -114,16 +114,20 @@ let
       };
     };
 
+  binariesOf =
+    image:
+    builtins.filter (entry: entry.type == "binary") (
+      builtins.concatMap (item: item.entries or [ ]) image.layers
+    );
+
   # The described layers, and above those with packages the libraries that the binaries need, a layer for
   # each crate that binds some. Over somebody else's base there is no telling which are there.
   layersOf =
     image: platform:
     let
       provider = providerOf platform;
-      isBinary = entry: entry.type == "binary";
-      entries = builtins.concatMap (item: item.entries or [ ]) image.layers;
       sets = builtins.concatMap (entry: provider.libraries { inherit (entry) package bin; }) (
-        builtins.filter isBinary entries
+        binariesOf image
       );
       packages = builtins.filter isPackages image.layers;
       libraries = map (set: {
@@ -139,8 +143,8 @@ let
     else
       packages ++ needed ++ builtins.filter (item: !(isPackages item)) image.layers;
 
-  # The layer with the compiler's libraries that no other layer has. Which of its own a program is linked to shows when it is
-  # linked: the image takes the layer where one of its programs turns out to be.
+  # The layer with the compiler's libraries that no other layer has. Whether a program is linked to one of them shows when it
+  # is linked, so the image is given the layer in any case, and takes it where one of its programs is.
   compilerLayers =
     image: platform:
     let
@@ -154,7 +158,7 @@ let
       };
     in
     # Without packages an image stands on somebody else's base, or is to be copied from.
-    if given == [ ] || missing == [ ] then
+    if given == [ ] || missing == [ ] || binariesOf image == [ ] then
       [ ]
     else
       [
