@@ -21,6 +21,8 @@ const RUST_EXPONENT: f64 = 0.75;
 /// Whatever is larger is generated: bindings.
 const MOST_OF_RUST: f64 = 12.0;
 const PER_C_MEGABYTE: f64 = 1.2;
+/// A script that Autoconf has made: hundreds of small programs compiled, one after another.
+const CONFIGURE: f64 = 20.0;
 /// When metadata is there, of the time until code is: of those libraries that have a unit for it.
 pub(crate) const UNTIL_METADATA: f64 = 0.3;
 
@@ -51,13 +53,15 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     }
 }
 
-/// Bytes of source, by language. Tests, benches and examples do not count.
+/// Bytes of source, by language, and what else tells of time. Tests, benches and examples do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Rust.
     pub rust: u64,
     /// C, C++ and assembler.
     pub c: u64,
+    /// Whether Autoconf's script is there.
+    pub has_configure: bool,
 }
 
 impl Sizes {
@@ -78,7 +82,8 @@ impl Sizes {
     }
 
     fn c_seconds(self) -> f64 {
-        PER_C_MEGABYTE * self.c as f64 / 1e6
+        let configure = if self.has_configure { CONFIGURE } else { 0.0 };
+        configure + PER_C_MEGABYTE * self.c as f64 / 1e6
     }
 
     fn add(&mut self, name: &Path, bytes: u64) {
@@ -89,6 +94,7 @@ impl Sizes {
         {
             return;
         }
+        self.has_configure |= name.file_name() == Some("configure".as_ref());
         match name.extension().and_then(|e| e.to_str()) {
             Some("rs") => self.rust += bytes,
             Some("c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm") => self.c += bytes,
@@ -130,7 +136,14 @@ mod tests {
         fs::write(directory.path().join("src/lib.rs"), "12345").unwrap();
         fs::write(directory.path().join("a.c"), "123").unwrap();
         fs::write(directory.path().join("README.md"), "1").unwrap();
-        assert_eq!(Sizes::of(directory.path()), Sizes { rust: 5, c: 3 });
+        let counted = Sizes {
+            rust: 5,
+            c: 3,
+            has_configure: false,
+        };
+        assert_eq!(Sizes::of(directory.path()), counted);
+        fs::write(directory.path().join("configure"), "").unwrap();
+        assert!(Sizes::of(directory.path()).c_seconds() > CONFIGURE);
         assert_eq!(Sizes::of(Path::new("/nonexistent")), Sizes::default());
     }
 }

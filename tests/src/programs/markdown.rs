@@ -16,7 +16,6 @@ pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     }
     text += &summary(programs);
     text += &failures(programs);
-    text += &declarations(programs);
     text
 }
 
@@ -149,20 +148,6 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
         true => text,
         false => format!(
             "\n## What failed, and what differs\n`-` is a unit that Cargo alone has, `+` one that Cargo has not.\n\n{text}"
-        ),
-    }
-}
-
-fn declarations(programs: &[(Program, Option<Outcome>)]) -> String {
-    let declared = programs.iter().filter(|(p, _)| !p.declared.is_empty());
-    let texts: Vec<String> = declared
-        .map(|(p, _)| format!("{}:\n\n```toml\n{}\n```\n", p.name, p.declared.trim()))
-        .collect();
-    match texts.is_empty() {
-        true => String::new(),
-        false => format!(
-            "\n## What was added to images.toml by hand\n{}",
-            texts.join("\n")
         ),
     }
 }

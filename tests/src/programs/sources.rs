@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     let said = init(&workspace, &crateyard(place)?)?;
-    declare(program, &workspace)?;
     let cold = Cold::new(place, workspace);
-    if !program.declared.is_empty() || said.contains("assemble lock") {
+    if said.contains("assemble lock") {
         run(&cold.workspace, &assemble(), &["lock"])?;
     }
     let own = cold.workspace.join("debian.lock");
@@ -89,12 +88,6 @@ fn crateyard(place: &Path) -> Result<PathBuf> {
 fn init(workspace: &Path, crateyard: &Path) -> Result<String> {
     let url = format!("git+file://{}", crateyard.display());
     run(workspace, &assemble(), &["init", "--crateyard", &url])
-}
-
-fn declare(program: &Program, workspace: &Path) -> Result<()> {
-    let path = workspace.join("images.toml");
-    let text = fs::read_to_string(&path)?;
-    Ok(fs::write(&path, format!("{text}\n{}", program.declared))?)
 }
 
 /// Nix sees what git knows.

@@ -17,9 +17,6 @@ pub struct Program {
     pub made_of: String,
     /// The binary that is run; its image has the same name.
     pub binary: String,
-    /// What is added to the `images.toml` that `assemble init` writes.
-    #[serde(default)]
-    pub declared: String,
     /// What it is run with.
     pub arguments: Vec<String>,
     /// What it reads.
