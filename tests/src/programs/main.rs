@@ -29,7 +29,6 @@ use cold::Cold;
 use compare::Known;
 use outcome::{Again, Failure, Outcome, Step};
 use plan::Plan;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -155,10 +154,7 @@ fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
     let known = Outcome::load(program, place)?;
     let mut outcome = match args.only {
         Some(_) => known.unwrap_or_else(|| Outcome::new(program)),
-        None => Outcome {
-            again: known.and_then(|known| known.again),
-            ..Outcome::new(program)
-        },
+        None => Outcome::new(program),
     };
     outcome.failure = None;
     outcome.cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -204,7 +200,7 @@ fn go(
     }
     if matches!(args.only, Some(Part::Again)) {
         *step = Step::Again;
-        outcome.again = Some(again(program, &cold, place)?);
+        outcome.add_again(again(program, &cold, place)?);
     }
     Ok(())
 }
@@ -223,20 +219,10 @@ fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
         &["build", "--no-link", "--option", "cores", "1"],
         &["images"],
     )?;
-    let (first, second) = (cold.hashes()?, second.hashes()?);
-    let paths: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
-    let differing = paths
-        .iter()
-        .filter(|path| first.get(**path) != second.get(**path));
-    Ok(Again {
-        outputs: paths.len(),
-        differing: differing
-            .map(|path| nix::name_of(path).to_owned())
-            .collect(),
-    })
+    Ok(Again::compare(&cold.hashes()?, &second.hashes()?, true))
 }
 
-/// Both sorts of cold build, the first of them changing from one repetition to the next.
+/// Both sorts of cold build, the first of them changing from one repetition to the next. Of ours the bytes are compared, too.
 fn time(
     program: &Program,
     cold: &Cold,
@@ -252,6 +238,7 @@ fn time(
         outcome.cold_cargo.push(cold.cargo(plan, None)?.cold);
         Ok(())
     };
+    let mut first = None;
     for repetition in 0..repetitions {
         if repetition % 2 == 1 {
             cargo(outcome, step)?;
@@ -261,6 +248,11 @@ fn time(
         cold.forget_durations(&program.name)?;
         say(program, "assemble build, cold");
         outcome.cold.push(cold.assemble(&program.name)?);
+        let hashes = cold.hashes()?;
+        match &first {
+            None => first = Some(hashes),
+            Some(first) => outcome.add_again(Again::compare(first, &hashes, false)),
+        }
         if repetition % 2 == 0 {
             cargo(outcome, step)?;
         }

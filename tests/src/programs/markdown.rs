@@ -50,6 +50,7 @@ fn row(program: &Program, outcome: Option<&Outcome>) -> String {
             .again
             .as_ref()
             .map_or_else(dash, |again| match again.differing.len() {
+                0 if again.elsewhere => format!("{} equal, elsewhere", again.outputs),
                 0 => format!("{} equal", again.outputs),
                 count => format!("**{count} of {} differ**", again.outputs),
             }),

@@ -4,8 +4,10 @@ use super::compare::Compared;
 use super::simulated::Simulated;
 use super::table::Program;
 use crate::cold::median;
+use crate::nix::name_of;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,14 +43,36 @@ pub struct Outcome {
     pub cores: usize,
 }
 
-/// Units, layers and images built a second time: in another directory and another store, with one core for each build.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Units, layers and images built more than once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Again {
-    /// How many outputs both builds have.
+    /// Whether once in another directory and another store, with one core for each build; else at the same place, where the
+    /// driver gives out cores by what happens to be ready.
+    pub elsewhere: bool,
+    /// How many outputs the builds have.
     pub outputs: usize,
-    /// The names of those that differ, or that one build alone has.
-    pub differing: Vec<String>,
+    /// The names of those that differ, or that not every build has.
+    pub differing: BTreeSet<String>,
+}
+
+impl Again {
+    /// Compares two builds: path to hash.
+    pub fn compare(
+        one: &BTreeMap<String, String>,
+        other: &BTreeMap<String, String>,
+        elsewhere: bool,
+    ) -> Self {
+        let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+        let differing = paths
+            .iter()
+            .filter(|path| one.get(**path) != other.get(**path));
+        Self {
+            elsewhere,
+            outputs: paths.len(),
+            differing: differing.map(|path| name_of(path).to_owned()).collect(),
+        }
+    }
 }
 
 /// A step that failed.
@@ -109,6 +133,15 @@ impl Outcome {
         let new = path.with_extension("new");
         fs::write(&new, serde_json::to_string_pretty(self)?)?;
         Ok(fs::rename(new, path)?)
+    }
+
+    /// Adds a comparison of two builds to what is known of others.
+    pub fn add_again(&mut self, mut again: Again) {
+        if let Some(known) = self.again.take() {
+            again.elsewhere |= known.elsewhere;
+            again.differing.extend(known.differing);
+        }
+        self.again = Some(again);
     }
 
     /// How many times as long as Cargo a cold build takes: medians; none before it was measured.
