@@ -11,7 +11,7 @@ use description::{Description, LockedPackage};
 ///
 /// # Errors
 /// Where it can't be read, or is no lock.
-pub fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
+fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     if !cargo_lock.exists() {
         return Ok(Vec::new());
     }
