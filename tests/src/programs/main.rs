@@ -209,6 +209,8 @@ fn go(
 fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     say(program, "assemble build");
     cold.assemble(&program.name)?;
+    // Which `assemble build` needs no derivation for.
+    cold.nix(&["build", "--no-link"], &["images"])?;
     let second = place.join("again");
     fs::create_dir_all(&second)?;
     let second = sources::prepare(program, &second)?;

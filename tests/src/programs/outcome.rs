@@ -135,9 +135,10 @@ impl Outcome {
         Ok(fs::rename(new, path)?)
     }
 
-    /// Adds a comparison of two builds to what is known of others.
+    /// Adds a comparison of two builds to what is known of others. A second one elsewhere takes the place of the first.
     pub fn add_again(&mut self, mut again: Again) {
-        if let Some(known) = self.again.take() {
+        let known = self.again.take();
+        if let Some(known) = known.filter(|known| !(known.elsewhere && again.elsewhere)) {
             again.elsewhere |= known.elsewhere;
             again.differing.extend(known.differing);
         }
