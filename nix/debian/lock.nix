@@ -24,8 +24,6 @@ let
       inherit (data.packages.${key}) version sha256;
     };
   has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
-  nameOf = key: builtins.head (builtins.match "([^:]*):.*" key);
-  namedIn = set: names: builtins.filter (key: builtins.elem (nameOf key) names) data.sets.${set}.${architecture};
   packagesOf =
     set:
     if has set then
@@ -60,7 +58,7 @@ assert
       map (key: {
         file = known.${key};
         entry = entryOf key;
-      }) (namedIn set names)
+      }) (builtins.filter (key: builtins.elem (entryOf key).name names) data.sets.${set}.${architecture})
     else
       fallback.select set names;
   # Whether this lock itself has a set.

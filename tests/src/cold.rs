@@ -141,11 +141,8 @@ impl Cold {
     /// Deletes the outputs of all units, layers and images. Plan, toolchain and Crateyard's own
     /// programs stay.
     pub fn forget(&self) -> Result<()> {
-        let derivations = self.counted()?;
-        let mut query = vec!["--store", &self.store, "-q", "--outputs"];
-        query.extend(derivations.iter().map(String::as_str));
-        let outputs = nix_store(&query)?;
-        self.delete(outputs.lines())
+        let outputs = self.outputs()?;
+        self.delete(outputs.iter().map(String::as_str))
     }
 
     /// Deletes paths and all that refers to them.
@@ -164,13 +161,17 @@ impl Cold {
 
     /// The outputs of all units, layers and images that are there, with the hashes of their content.
     pub fn hashes(&self) -> Result<BTreeMap<String, String>> {
+        let mut there = self.outputs()?;
+        there.retain(|path| self.physical(path).exists());
+        nix::hashes(&self.store, &Vec::from_iter(there))
+    }
+
+    /// The outputs of all units, layers and images, there or not.
+    fn outputs(&self) -> Result<BTreeSet<String>> {
         let derivations = self.counted()?;
         let mut query = vec!["--store", &self.store, "-q", "--outputs"];
         query.extend(derivations.iter().map(String::as_str));
-        let outputs = nix_store(&query)?;
-        let there = outputs.lines().filter(|path| self.physical(path).exists());
-        let there: BTreeSet<String> = there.map(str::to_owned).collect();
-        nix::hashes(&self.store, &Vec::from_iter(there))
+        Ok(nix_store(&query)?.lines().map(str::to_owned).collect())
     }
 
     /// The `.drv` files of all units, layers and images.

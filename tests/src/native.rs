@@ -1,11 +1,11 @@
 //! C and C++ libraries: what crates compile against, and what images hold of it.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::repository;
 use crate::engine::run;
 use crate::init::init;
 use crate::nix;
 use crate::trial::trial_with;
-use crate::workspaces::{attribute, binary as program, small};
+use crate::workspaces::{attribute, binary as program, fetch, small};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -41,10 +41,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn notes() -> Result<PathBuf> {
     let workspace = repository().join("nix/templates/c-dependencies");
-    duct::cmd!(assemble(), "fetch")
-        .dir(&workspace)
-        .stdout_null()
-        .run()?;
+    fetch(&workspace, &workspace.join("debian.lock"))?;
     Ok(workspace)
 }
 
@@ -173,10 +170,7 @@ fn features_decide() -> Result<()> {
         .run()?;
     let lock = fs::read_to_string(copy.path().join("Cargo.lock"))?;
     ensure!(lock.contains("name = \"cc\""), "the lock is\n{lock}");
-    duct::cmd!(assemble(), "fetch")
-        .dir(copy.path())
-        .stdout_null()
-        .run()?;
+    fetch(copy.path(), &copy.path().join("debian.lock"))?;
     let takes = "libsqlite3-sys is compiled with libsqlite3-dev";
     let said = init(copy.path(), &[])?;
     ensure!(said.contains(takes), "assemble init says\n{said}");

@@ -82,13 +82,7 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     };
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let features = description.build.features.join(",");
-    let mut arguments = vec![
-        "metadata",
-        "--format-version=1",
-        "--locked",
-        "--filter-platform",
-        &target,
-    ];
+    let mut arguments = vec!["--locked", "--filter-platform", &target];
     if !features.is_empty() {
         arguments.extend(["--features", &features]);
     }
@@ -98,17 +92,30 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     if description.build.no_default_features {
         arguments.push("--no-default-features");
     }
-    let output = duct::cmd("cargo", &arguments)
+    description::resolved_packages(&metadata(directory, &arguments)?)
+        .context("the output of `cargo metadata` is not understood")
+}
+
+/// What `cargo metadata` says of the workspace in a directory.
+///
+/// # Errors
+/// When Cargo can't be started, or fails; what it said is in the error.
+pub fn metadata(directory: &Path, arguments: &[&str]) -> Result<String> {
+    let arguments = [&["metadata", "--format-version=1"], arguments].concat();
+    let output = duct::cmd("cargo", arguments)
         .dir(directory)
         .stdout_capture()
         .stderr_capture()
         .unchecked()
         .run()
-        .context("cannot start cargo")?;
+        .with_context(|| format!("cannot start cargo in {}", directory.display()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`cargo metadata` failed: {}", said.trim_end());
+        bail!(
+            "`cargo metadata` failed in {}: {}",
+            directory.display(),
+            said.trim_end()
+        );
     }
-    description::resolved_packages(&String::from_utf8(output.stdout)?)
-        .context("the output of `cargo metadata` is not understood")
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -30,8 +30,11 @@ pub struct Args {
 /// Where the workspace has no binary, Cargo can't read it, or a file can't be written. A file that is there is
 /// never touched.
 pub fn run(args: Args) -> Result<()> {
-    let guess = guess::guess(&metadata(&args.workspace)?)
-        .context("the output of `cargo metadata` is not understood")?;
+    let guess = guess::guess(&native::metadata(
+        &args.workspace,
+        &["--no-deps", "--offline"],
+    )?)
+    .context("the output of `cargo metadata` is not understood")?;
     if guess.images.is_empty() {
         bail!(
             "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a [[bin]])",
@@ -55,31 +58,6 @@ pub fn run(args: Args) -> Result<()> {
         print_line(format!("      {reason}"))?;
     }
     print_next(&args.workspace, &guess, &written)
-}
-
-fn metadata(workspace: &Path) -> Result<String> {
-    let output = duct::cmd!(
-        "cargo",
-        "metadata",
-        "--no-deps",
-        "--format-version=1",
-        "--offline"
-    )
-    .dir(workspace)
-    .stdout_capture()
-    .stderr_capture()
-    .unchecked()
-    .run()
-    .with_context(|| format!("cannot start cargo in {}", workspace.display()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`cargo metadata` failed in {}: {}",
-            workspace.display(),
-            said.trim_end()
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn flake(crateyard: &str) -> String {
