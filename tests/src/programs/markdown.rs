@@ -1,7 +1,7 @@
 //! The outcomes as `docs/programs.md`.
 
 use super::compare::Known;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Again, Failure, Outcome};
 use super::table::Program;
 use crate::cold::median;
 use std::fmt::Write as _;
@@ -95,6 +95,7 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
             outcomes.iter().map(|o| o.cores).max().unwrap_or(0),
         );
     }
+    text += &built_again(&outcomes);
     for cores in [4, 8] {
         let simulated = outcomes.iter().filter_map(|o| o.simulated_ratio(cores));
         let ratios: Vec<f64> = simulated.collect();
@@ -109,6 +110,21 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
         }
     }
     text + "\n"
+}
+
+/// What builds that were made more than once have in common.
+fn built_again(outcomes: &[&Outcome]) -> String {
+    let again: Vec<&Again> = outcomes.iter().filter_map(|o| o.again.as_ref()).collect();
+    if again.is_empty() {
+        return String::new();
+    }
+    let elsewhere = again.iter().filter(|again| again.elsewhere).count();
+    let outputs: usize = again.iter().map(|again| again.outputs).sum();
+    let differing: usize = again.iter().map(|again| again.differing.len()).sum();
+    format!(
+        " {} were built more than once, {elsewhere} of them elsewhere: of {outputs} outputs {differing} differ.",
+        again.len()
+    )
 }
 
 fn failures(programs: &[(Program, Option<Outcome>)]) -> String {

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(value_name = "DIRECTORY")]
     destination: PathBuf,
 
-    /// Only the image for this platform: OS/ARCHITECTURE[/VARIANT]
+    /// Only the image for this platform: OS/ARCHITECTURE, or OS/ARCHITECTURE/VARIANT
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
 

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// Where to: REGISTRY/REPOSITORY[:TAG]
+    /// Where to: REGISTRY/REPOSITORY, or REGISTRY/REPOSITORY:TAG
     ///
     /// Several images, or a REPOSITORY that ends in a slash, go to REPOSITORY/NAME each.
     #[arg(long, value_name = "REFERENCE")]
