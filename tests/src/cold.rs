@@ -138,6 +138,15 @@ impl Cold {
         nix_store(&realise).map(drop)
     }
 
+    /// Builds by plain Nix, with more options for it, what is missing of all units, layers and images.
+    pub fn complete(&self, options: &[&str]) -> Result<()> {
+        let derivations = self.counted()?;
+        let mut realise = vec!["--store", &self.store, "--realise"];
+        realise.extend(options);
+        realise.extend(derivations.iter().map(String::as_str));
+        nix_store(&realise).map(drop)
+    }
+
     /// Deletes the outputs of all units, layers and images. Plan, toolchain and Crateyard's own
     /// programs stay.
     pub fn forget(&self) -> Result<()> {
@@ -279,6 +288,7 @@ impl Cold {
 /// Runs `nix-store`.
 pub fn nix_store(arguments: &[&str]) -> Result<String> {
     duct::cmd("nix-store", arguments)
+        .env("NIX_CONFIG", nix::configuration())
         .stderr_null()
         .read()
         .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))

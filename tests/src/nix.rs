@@ -16,6 +16,12 @@ substituters =
 warn-dirty = false
 ";
 
+/// Those settings, and what the environment adds.
+pub fn configuration() -> String {
+    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    format!("{SETTINGS}{own}")
+}
+
 /// A command that lets git take submodules from directories, as it does not by default.
 pub fn with_submodules_of_files(command: duct::Expression) -> duct::Expression {
     command
@@ -26,18 +32,16 @@ pub fn with_submodules_of_files(command: duct::Expression) -> duct::Expression {
 
 /// Runs Nix and returns what it prints.
 pub fn nix(arguments: &[&str]) -> Result<String> {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
     with_submodules_of_files(duct::cmd("nix", arguments))
-        .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
+        .env("NIX_CONFIG", configuration())
         .read()
         .with_context(|| format!("nix {} failed", arguments.join(" ")))
 }
 
 /// Runs Nix, which is to fail, and returns what it says.
 pub fn nix_fails(arguments: &[&str]) -> Result<String> {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
     let output = duct::cmd("nix", arguments)
-        .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
+        .env("NIX_CONFIG", configuration())
         .stderr_to_stdout()
         .stdout_capture()
         .unchecked()
