@@ -68,13 +68,12 @@ fn expression(unique: u32) -> String {
 }
 
 fn build(store: &str, derivations: &[String]) -> Result<Vec<f64>> {
-    let own = std::env::var("NIX_CONFIG").unwrap_or_default();
     let launch = Launch {
         program: "nix-store".into(),
         store: Store {
             uri: Some(store.to_owned()),
         },
-        config: format!("{}{own}", nix::SETTINGS),
+        config: nix::configuration(),
         is_direct: true,
         ..Launch::default()
     };
