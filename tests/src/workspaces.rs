@@ -34,6 +34,10 @@ pub fn trials() -> Vec<Trial> {
         test("a_git_dependency_builds", git_dependency),
         test("what_probes_leave_behind_is_no_output", probing),
         test("cmake_gives_the_same_bytes_again", cmake),
+        test(
+            "a_script_lists_directories_in_the_same_order_everywhere",
+            listed,
+        ),
         test("a_declared_file_is_part_of_its_crate_alone", declared_file),
     ]
 }
@@ -468,6 +472,29 @@ fn cmake() -> Result<()> {
     ensure!(said == "42", "the program says {said:?}");
     let units = attribute(workspace.path(), "units");
     build_again(&one_unit(&units, "made-.*-build-script-run-.*"))
+}
+
+/// On disks directories have the order of hashes; the script's package lies in memory, where it is that of names, or its reverse.
+fn listed() -> Result<()> {
+    let script = "fn main() {\n    \
+        let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
+        let files = std::fs::read_dir(\"data\").unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());\n    \
+        std::fs::write(out + \"/list\", files.collect::<Vec<_>>().join(\" \")).unwrap();\n}\n";
+    let main = "fn main() {\n    print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/list\")));\n}\n";
+    let workspace = small("lists", main, script)?;
+    let data = workspace.path().join("data");
+    fs::create_dir(&data)?;
+    let sorted: Vec<String> = (100..160).map(|number| number.to_string()).collect();
+    for name in &sorted {
+        fs::write(data.join(name), "")?;
+    }
+    let reversed: Vec<String> = sorted.iter().rev().cloned().collect();
+    let said = duct::cmd!(binary(workspace.path(), "lists")?).read()?;
+    ensure!(
+        said == sorted.join(" ") || said == reversed.join(" "),
+        "the script found {said}"
+    );
+    Ok(())
 }
 
 fn declared_file() -> Result<()> {

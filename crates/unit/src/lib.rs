@@ -13,6 +13,7 @@ mod environment;
 mod files;
 mod hints;
 mod leftovers;
+pub mod memory;
 pub mod output;
 pub mod run;
 pub mod script;

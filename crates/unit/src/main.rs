@@ -43,6 +43,9 @@ fn build() -> Result<()> {
         out: PathBuf::from(variable("out")?),
         cores: cores(),
     };
+    if request.whole.is_none() {
+        unit::memory::mount(&unit::source::PLACES)?;
+    }
     unit::run::run(&request)
 }
 

@@ -19,6 +19,9 @@ pub fn place(source: &Path, place: &Path) -> Result<()> {
     }
 }
 
+/// Below what sources lie in a cell: the workspace's, those of registries, those of repositories.
+pub const PLACES: [&str; 3] = ["/workspace", "/cargo/registry", REPOSITORY];
+
 /// Where the repository of a package lies in a cell.
 const REPOSITORY: &str = "/cargo/repository";
 
