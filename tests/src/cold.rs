@@ -133,17 +133,22 @@ impl Cold {
             let inputs = derivation.input_derivations.into_keys();
             needed.extend(inputs.filter(|input| !doomed.contains(input)));
         }
-        let mut realise = vec!["--store", &self.store, "--realise"];
-        realise.extend(needed.iter().map(String::as_str));
-        nix_store(&realise).map(drop)
+        self.realise(&[], needed.iter())
     }
 
     /// Builds by plain Nix, with more options for it, what is missing of all units, layers and images.
     pub fn complete(&self, options: &[&str]) -> Result<()> {
-        let derivations = self.counted()?;
+        self.realise(options, self.counted()?.iter())
+    }
+
+    fn realise<'a>(
+        &'a self,
+        options: &[&'a str],
+        derivations: impl Iterator<Item = &'a String>,
+    ) -> Result<()> {
         let mut realise = vec!["--store", &self.store, "--realise"];
         realise.extend(options);
-        realise.extend(derivations.iter().map(String::as_str));
+        realise.extend(derivations.map(String::as_str));
         nix_store(&realise).map(drop)
     }
 
