@@ -12,7 +12,7 @@ mod graph;
 mod hash;
 mod http;
 mod key;
-mod nar;
+pub mod nar;
 mod narinfo;
 pub mod packs;
 mod path;

@@ -12,7 +12,7 @@
 pub mod apt;
 pub mod control;
 pub mod deb;
-mod file;
+pub mod file;
 pub mod index;
 pub mod lock;
 pub mod relation;

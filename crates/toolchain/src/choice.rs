@@ -1,0 +1,163 @@
+//! Which release a workspace is built with, and why.
+
+use std::path::Path;
+
+use crate::channel::{Channel, numbers};
+use crate::error::{Error, Result};
+use crate::file::ToolchainFile;
+
+/// The release that Crateyard itself is built with, and every workspace that asks for no other. `toolchain.lock` at
+/// Crateyard's root pins it.
+pub const DEFAULT: &str = "1.95.0";
+
+/// A package of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The oldest release that it compiles with, as its manifest says (`rust-version`).
+    pub rust_version: Option<String>,
+}
+
+/// A release, and why it is that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The release's channel.
+    pub channel: Channel,
+    /// Components beyond those that compile, such as `rust-analyzer`.
+    pub components: Vec<String>,
+    /// Targets beyond the platform that builds.
+    pub targets: Vec<String>,
+    /// Why, as half a sentence: "rust-toolchain.toml says so".
+    pub reason: String,
+    /// Whether Crateyard's own pin of [`DEFAULT`] is enough, so that the workspace needs no `toolchain.lock`.
+    pub is_default: bool,
+}
+
+/// Chooses a release for a workspace: what `images.toml` says (`release`), else `rust-toolchain.toml`, else Crateyard's
+/// own, unless a member wants a newer one.
+///
+/// # Errors
+/// When a toolchain file can't be used, or a version is malformed.
+pub fn choose(workspace: &Path, release: Option<&str>, members: &[Member]) -> Result<Choice> {
+    let file = ToolchainFile::of(workspace)?;
+    let name = |file: &ToolchainFile| {
+        let name = file.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let asked = match (release, &file) {
+        (Some(release), _) => Some((release.parse()?, "images.toml says so".to_owned())),
+        (None, Some(file)) => {
+            let channel = file.channel.clone();
+            channel.map(|channel| (channel, format!("{} says so", name(file))))
+        }
+        (None, None) => None,
+    };
+    let is_asked = asked.is_some();
+    let (channel, reason) = match asked {
+        Some(asked) => asked,
+        None => by_rust_version(members)?,
+    };
+    let (components, targets) =
+        file.map_or_else(Default::default, |file| (file.components, file.targets));
+    Ok(Choice {
+        is_default: !is_asked
+            && channel == Channel::Release(DEFAULT.to_owned())
+            && components.is_empty()
+            && targets.is_empty(),
+        channel,
+        components,
+        targets,
+        reason,
+    })
+}
+
+/// Crateyard's own release, or the one that the most demanding member names.
+fn by_rust_version(members: &[Member]) -> Result<(Channel, String)> {
+    let mut highest: Option<(&Member, &str, (u32, u32, u32))> = None;
+    for member in members {
+        let Some(version) = &member.rust_version else {
+            continue;
+        };
+        let parsed = numbers(version).ok_or_else(|| {
+            Error::Channel(format!(
+                "{}: rust-version `{version}` is no version",
+                member.name
+            ))
+        })?;
+        if highest.is_none_or(|(.., known)| parsed > known) {
+            highest = Some((member, version, parsed));
+        }
+    }
+    let default = Channel::Release(DEFAULT.to_owned());
+    let (major, minor, patch) = numbers(DEFAULT).unwrap_or_default();
+    Ok(match highest {
+        None => (
+            default,
+            "nothing in the workspace asks for another".to_owned(),
+        ),
+        Some((member, version, parsed)) if parsed <= (major, minor, patch) => {
+            (default, format!("{} wants at least {version}", member.name))
+        }
+        Some((member, version, parsed)) => {
+            let channel = Channel::Release(format!("{}.{}.{}", parsed.0, parsed.1, parsed.2));
+            (channel, format!("{} wants at least {version}", member.name))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, version: &str) -> Member {
+        Member {
+            name: name.to_owned(),
+            rust_version: Some(version.to_owned()),
+        }
+    }
+
+    fn chosen(workspace: &Path, release: Option<&str>, members: &[Member]) -> (String, String) {
+        let choice = choose(workspace, release, members).unwrap();
+        (choice.channel.to_string(), choice.reason)
+    }
+
+    #[test]
+    fn what_is_said_most_clearly_wins() {
+        let workspace = tempfile::tempdir().unwrap();
+        let members = [member("old", "1.70"), member("new", "1.99")];
+        let (channel, reason) = chosen(workspace.path(), None, &members);
+        assert_eq!(channel, "1.99.0");
+        assert_eq!(reason, "new wants at least 1.99");
+        let file = workspace.path().join("rust-toolchain.toml");
+        std::fs::write(&file, "[toolchain]\nchannel = \"1.96.1\"\n").unwrap();
+        let (channel, reason) = chosen(workspace.path(), None, &members);
+        assert_eq!(
+            (channel.as_str(), reason.as_str()),
+            ("1.96.1", "rust-toolchain.toml says so")
+        );
+        let (channel, reason) = chosen(workspace.path(), Some("1.97.0"), &members);
+        assert_eq!(
+            (channel.as_str(), reason.as_str()),
+            ("1.97.0", "images.toml says so")
+        );
+    }
+
+    #[test]
+    fn without_a_wish_it_is_crateyards_own() {
+        let workspace = tempfile::tempdir().unwrap();
+        let choice = choose(workspace.path(), None, &[member("a", "1.85")]).unwrap();
+        assert_eq!(choice.channel.to_string(), DEFAULT);
+        assert!(choice.is_default);
+        // Targets and components alone keep the release, and want a pin.
+        let file = workspace.path().join("rust-toolchain.toml");
+        std::fs::write(
+            &file,
+            "[toolchain]\ntargets = [\"wasm32-unknown-unknown\"]\n",
+        )
+        .unwrap();
+        let choice = choose(workspace.path(), None, &[]).unwrap();
+        assert_eq!(choice.channel.to_string(), DEFAULT);
+        assert!(!choice.is_default);
+    }
+}

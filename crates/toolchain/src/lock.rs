@@ -1,0 +1,275 @@
+//! `toolchain.lock`: the components of one release, each pinned by the hash of its archive and, where the program that
+//! wrote the lock had them, of its files.
+//!
+//! It is a file beside `debian.lock` and no part of it: `debian.lock` is resolved anew whenever the archive has updates,
+//! a release only when the workspace asks for another one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::choice::Choice;
+use crate::error::{Error, Result, io};
+use crate::manifest::{ANY, Manifest};
+
+/// The form that is written and read.
+pub const VERSION: u32 = 1;
+
+/// The file's name.
+pub const FILE: &str = "toolchain.lock";
+
+/// Components that every build has.
+pub const COMPILING: [&str; 4] = ["cargo", "clippy", "rustc", "rustfmt"];
+
+/// Rust's standard library, by the platform that programs are for.
+pub const STD: &str = "rust-std";
+
+/// Platforms that build, as rustc names them.
+pub const HOSTS: [&str; 2] = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"];
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The channel that was asked for, in rustup's words.
+    pub channel: String,
+    /// The compiler's version: `1.95.0`, `1.97.0-nightly`.
+    pub release: String,
+    /// The day on which the channel had it: `2026-04-16`.
+    pub date: String,
+    /// Targets beyond the platforms that build, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Component → platform ([`ANY`] for all) → what pins it.
+    pub components: BTreeMap<String, BTreeMap<String, Pin>>,
+}
+
+/// What pins a component for a platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The archive's path below the distribution server's address.
+    pub archive: String,
+    /// The archive's SHA-256, lower-case hexadecimal.
+    pub sha256: String,
+    /// The SHA-256 of the component's files as a Nix archive. Without it the component comes from its archive alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+}
+
+/// A component for a platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Component<'l> {
+    /// Its name, without `-preview`.
+    pub name: &'l str,
+    /// The platform, as rustc names it, or [`ANY`].
+    pub platform: &'l str,
+    /// What pins it.
+    pub pin: &'l Pin,
+}
+
+impl Lock {
+    /// Pins what a choice asks for, by the hashes of the archives. Those of files are to follow ([`Lock::pins`]).
+    ///
+    /// # Errors
+    /// When the release lacks something.
+    pub fn new(choice: &Choice, manifest: &Manifest) -> Result<Self> {
+        let mut targets = choice.targets.clone();
+        targets.retain(|target| !HOSTS.contains(&target.as_str()));
+        targets.sort();
+        targets.dedup();
+        let mut components: BTreeMap<String, BTreeMap<String, Pin>> = BTreeMap::new();
+        let mut pin = |component: &str, platform: &str| -> Result<()> {
+            let platform = manifest.platform_of(component, platform)?;
+            let archive = manifest.archive(component, platform)?;
+            let pin = Pin {
+                archive: archive.path,
+                sha256: archive.sha256,
+                files: None,
+            };
+            let pins = components.entry(short(component).to_owned()).or_default();
+            pins.insert(platform.to_owned(), pin);
+            Ok(())
+        };
+        for host in HOSTS {
+            let asked = choice.components.iter().map(String::as_str);
+            for component in COMPILING.into_iter().chain([STD]).chain(asked) {
+                pin(component, host)?;
+            }
+        }
+        for target in &targets {
+            pin(STD, target)?;
+        }
+        Ok(Self {
+            version: VERSION,
+            channel: choice.channel.to_string(),
+            release: manifest.release()?.to_owned(),
+            date: manifest.date.clone(),
+            targets,
+            components,
+        })
+    }
+
+    /// Reads and checks a lock.
+    ///
+    /// # Errors
+    /// When it can't be read or is malformed; the message has the line.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(io(path))?;
+        let wrong = |line: usize, reason: String| Error::File {
+            path: path.to_owned(),
+            line,
+            reason,
+        };
+        let lock: Self =
+            serde_json::from_str(&text).map_err(|error| wrong(error.line(), error.to_string()))?;
+        if lock.version != VERSION {
+            let reason = format!("version {}, but this program reads {VERSION}", lock.version);
+            return Err(wrong(1, reason));
+        }
+        let fault = lock.components().find_map(|component| {
+            let hashes = [Some(&component.pin.sha256), component.pin.files.as_ref()];
+            hashes
+                .into_iter()
+                .flatten()
+                .find(|hash| !is_sha256(hash))
+                .cloned()
+        });
+        match fault {
+            Some(hash) => {
+                let line = text.lines().position(|line| line.contains(&hash));
+                let reason = format!("`{hash}` is no SHA-256 in lower-case hexadecimal");
+                Err(wrong(line.map_or(1, |line| line + 1), reason))
+            }
+            None => Ok(lock),
+        }
+    }
+
+    /// Writes the lock, whole or not at all.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
+    }
+
+    /// The lock's text, one component a line: the same lock always gives the same bytes.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{{\n  \"version\": {},", self.version);
+        for (name, value) in [
+            ("channel", &self.channel),
+            ("release", &self.release),
+            ("date", &self.date),
+        ] {
+            let _ = writeln!(out, "  \"{name}\": {},", json(value));
+        }
+        if !self.targets.is_empty() {
+            let _ = writeln!(out, "  \"targets\": {},", json(&self.targets));
+        }
+        let components = self.components.iter().map(|(name, pins)| {
+            let pins: Vec<String> = pins
+                .iter()
+                .map(|(platform, pin)| format!("      {}: {}", json(platform), json(pin)))
+                .collect();
+            format!("    {}: {{\n{}\n    }}", json(name), pins.join(",\n"))
+        });
+        let components: Vec<String> = components.collect();
+        let _ = writeln!(
+            out,
+            "  \"components\": {{\n{}\n  }}\n}}",
+            components.join(",\n")
+        );
+        out
+    }
+
+    /// All components, sorted.
+    pub fn components(&self) -> impl Iterator<Item = Component<'_>> {
+        self.components.iter().flat_map(|(name, pins)| {
+            pins.iter().map(move |(platform, pin)| Component {
+                name,
+                platform,
+                pin,
+            })
+        })
+    }
+
+    /// The components that a platform builds with: its own, and what is the same for all. Standard libraries are those of
+    /// the platform and of [`Lock::targets`].
+    pub fn for_host(&self, host: &str) -> impl Iterator<Item = Component<'_>> {
+        self.components().filter(move |component| {
+            component.platform == host
+                || component.platform == ANY
+                || component.name == STD && self.targets.iter().any(|it| it == component.platform)
+        })
+    }
+
+    /// The pins, for writing hashes of files.
+    pub fn pins(&mut self) -> impl Iterator<Item = (&str, &str, &mut Pin)> {
+        self.components.iter_mut().flat_map(|(name, pins)| {
+            let pins = pins.iter_mut();
+            pins.map(move |(platform, pin)| (name.as_str(), platform.as_str(), pin))
+        })
+    }
+
+    /// Takes over the hashes of files from an older lock, where the archive is the same.
+    pub fn keep_files_of(&mut self, older: &Self) {
+        for (name, platform, pin) in self.pins() {
+            let known = older
+                .components
+                .get(name)
+                .and_then(|pins| pins.get(platform));
+            if let Some(known) = known.filter(|known| known.sha256 == pin.sha256) {
+                pin.files.clone_from(&known.files);
+            }
+        }
+    }
+
+    /// The name that a component has in the Nix store: `rustc-1.95.0-x86_64-unknown-linux-gnu`. A night's build has its
+    /// date in it.
+    pub fn store_name(&self, component: Component<'_>) -> String {
+        let release = match self.release.contains('-') {
+            true => format!("{}-{}", self.release, self.date),
+            false => self.release.clone(),
+        };
+        match component.platform {
+            ANY => format!("{}-{release}", component.name),
+            platform => format!("{}-{release}-{platform}", component.name),
+        }
+    }
+}
+
+/// One value as JSON on one line, with a blank after each colon and comma.
+fn json<T: Serialize>(value: &T) -> String {
+    // Strings, and objects and lists of them: nothing that JSON cannot hold.
+    spaced(&serde_json::to_value(value).unwrap_or_default())
+}
+
+fn spaced(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries = entries.map(|(key, value)| format!("{}: {}", json(key), spaced(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        serde_json::Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(spaced).collect();
+            format!("[{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A component's name without `-preview`.
+pub fn short(component: &str) -> &str {
+    component.strip_suffix("-preview").unwrap_or(component)
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,171 @@
+//! Toolchains that rustup has installed: their files are those of the components' archives, and rustup keeps the
+//! channel's manifest with the hashes of those beside them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::channel::Channel;
+use crate::component::{Files, parse_list};
+use crate::error::{Error, Result, io};
+use crate::lock::{Component, Lock, STD};
+use crate::manifest::{ANY, Manifest};
+
+/// rustup's copy of the channel's manifest.
+const MANIFEST: &str = "lib/rustlib/multirust-channel-manifest.toml";
+
+/// A toolchain that rustup has installed.
+pub struct Installed {
+    root: PathBuf,
+    /// The manifest of the channel that it was installed from.
+    pub manifest: Manifest,
+}
+
+impl Installed {
+    /// The machine's toolchains, sorted by name; none where rustup has installed none. What was not installed from a
+    /// channel, such as a linked directory, is left out.
+    pub fn all() -> Vec<Self> {
+        toolchains().map_or_else(Vec::new, |directory| Self::all_in(&directory))
+    }
+
+    /// The toolchains in a directory, as [`Installed::all`].
+    pub fn all_in(directory: &Path) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(directory) else {
+            return Vec::new();
+        };
+        let mut roots: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        roots.sort();
+        roots.into_iter().filter_map(Self::at).collect()
+    }
+
+    fn at(root: PathBuf) -> Option<Self> {
+        let path = root.join(MANIFEST);
+        let text = fs::read_to_string(&path).ok()?;
+        let manifest = Manifest::parse(&text, &path.to_string_lossy()).ok()?;
+        Some(Self { root, manifest })
+    }
+
+    /// The first toolchain that is a release of a channel. For `stable`, `beta` and `nightly` that is the one of this name:
+    /// what developers here compile with.
+    pub fn of_channel(all: Vec<Self>, channel: &Channel) -> Option<Self> {
+        let named = format!("{channel}-");
+        all.into_iter().find(|installed| {
+            let is_named = channel.is_fixed()
+                || matches!(channel, Channel::Release(_))
+                || installed.name().starts_with(&named);
+            let release = installed.manifest.release();
+            is_named
+                && release.is_ok_and(|release| channel.includes(release, &installed.manifest.date))
+        })
+    }
+
+    /// The toolchains that have the release of a lock: the same archives, by their hashes.
+    pub fn of_lock<'a>(all: &'a [Self], lock: &Lock) -> Option<&'a Self> {
+        all.iter().find(|installed| {
+            lock.components()
+                .filter(|component| component.name == "rustc")
+                .all(|component| {
+                    let archive = installed.manifest.archive("rustc", component.platform);
+                    archive.is_ok_and(|archive| archive.sha256 == component.pin.sha256)
+                })
+        })
+    }
+
+    /// Its name, as rustup's commands take it.
+    pub fn name(&self) -> String {
+        let name = self.root.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether it has a component.
+    pub fn has(&self, component: Component<'_>) -> bool {
+        self.list_path(component).is_file()
+    }
+
+    /// The files of a component, under the name that they have in the store.
+    ///
+    /// # Errors
+    /// When it is not installed, or a file of it is missing.
+    pub fn files(&self, component: Component<'_>, store_name: &str) -> Result<Files> {
+        let path = self.list_path(component);
+        let list = match fs::read_to_string(&path) {
+            Ok(list) => list,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(self.lacks(component));
+            }
+            Err(error) => return Err(io(&path)(error)),
+        };
+        let list = parse_list(&list).map_err(|reason| Error::File {
+            path,
+            line: 1,
+            reason,
+        })?;
+        Files::linked(store_name, &self.root, &list, &self.scratch())
+    }
+
+    /// The files of a component, which must be those that the lock pins.
+    ///
+    /// # Errors
+    /// As [`Installed::files`], and when they were altered.
+    pub fn checked(&self, component: Component<'_>, store_name: &str) -> Result<Files> {
+        let files = self.files(component, store_name)?;
+        let Some(expected) = &component.pin.files else {
+            return Ok(files);
+        };
+        let found = files.sha256()?;
+        match found == *expected {
+            true => Ok(files),
+            false => Err(Error::Altered {
+                toolchain: self.root.clone(),
+                name: self.name(),
+                component: component.name.to_owned(),
+                found,
+                expected: expected.clone(),
+            }),
+        }
+    }
+
+    /// That a component is not installed, and how to add it.
+    pub fn lacks(&self, component: Component<'_>) -> Error {
+        let is_target = component.name == STD && !self.name().ends_with(component.platform);
+        match is_target {
+            true => Error::NoTarget {
+                toolchain: self.root.clone(),
+                name: self.name(),
+                target: component.platform.to_owned(),
+            },
+            false => Error::NotInstalled {
+                toolchain: self.root.clone(),
+                name: self.name(),
+                component: component.name.to_owned(),
+            },
+        }
+    }
+
+    /// rustup's directory for temporary files: on the same file system, and rustup clears it.
+    fn scratch(&self) -> PathBuf {
+        self.root.join("../../tmp")
+    }
+
+    /// rustup's list of a component's files.
+    fn list_path(&self, component: Component<'_>) -> PathBuf {
+        let listed = self.manifest.listed(component.name);
+        let file = match component.platform {
+            ANY => format!("manifest-{listed}"),
+            platform => format!("manifest-{listed}-{platform}"),
+        };
+        self.root.join("lib/rustlib").join(file)
+    }
+}
+
+/// Where rustup has its toolchains: below `RUSTUP_HOME`, else `~/.rustup`.
+fn toolchains() -> Option<PathBuf> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = given("RUSTUP_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(given("HOME")?).join(".rustup")));
+    Some(home?.join("toolchains"))
+}
