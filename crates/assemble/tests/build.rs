@@ -154,6 +154,7 @@ fn a_failure_is_shown_whole_and_recorded() {
     let output = workspace.command(&["--events", "events"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("1 to build, "), "{said}");
     assert!(
         said.contains("line 1.\n") && said.contains("line 40.\n"),
         "{said}"

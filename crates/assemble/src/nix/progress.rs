@@ -1,5 +1,11 @@
-//! Shows a build to people (one line on a terminal) and to programs (JSON lines).
+//! Shows a build to people and to programs.
+//!
+//! A terminal gets one line that changes in place, a log gets a line now and then, and programs get
+//! JSON lines.
 
+mod log;
+
+use self::log::Log;
 use anyhow::{Context, Result};
 use drive::event::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,20 +20,23 @@ const NAMES: usize = 3;
 /// Where events go.
 pub struct Progress {
     bar: ProgressBar,
+    /// Standard error is a file or a pipe, and takes no JSON lines.
+    log: Option<Log>,
     events: Option<Box<dyn Write>>,
     /// The last number of ended builds that programs were told.
     told: Option<usize>,
 }
 
 impl Progress {
-    /// Shows progress if standard error is a terminal; `events`, if given, gets JSON lines, `-` being
-    /// standard error itself.
+    /// Shows progress on standard error: in place on a terminal, else as a log. `events`, if given,
+    /// gets JSON lines. If it is `-`, standard error gets them and nothing else.
     ///
     /// # Errors
     /// When the file can't be made.
     pub fn new(events: Option<&Path>) -> Result<Self> {
         let to_stderr = events == Some(Path::new("-"));
-        let bar = match stderr().is_terminal() && !to_stderr {
+        let is_terminal = stderr().is_terminal();
+        let bar = match is_terminal && !to_stderr {
             true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
         };
@@ -36,6 +45,7 @@ impl Progress {
         }
         Ok(Self {
             bar,
+            log: (!is_terminal && !to_stderr).then(Log::new),
             events: match events {
                 None => None,
                 Some(_) if to_stderr => Some(Box::new(stderr())),
@@ -57,6 +67,10 @@ impl Progress {
     /// Shows an event.
     pub fn show(&mut self, event: &Event) {
         self.tell(event);
+        if let Some(log) = &mut self.log {
+            log.show(event);
+            return;
+        }
         match event {
             Event::Fetched { path, from, .. } => {
                 let name = drive::closure::name_of(path);
