@@ -1,17 +1,15 @@
 //! Credentials as docker and podman keep them.
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod config;
+mod helper;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use std::path::{Path, PathBuf};
 
 use crate::client::Environment;
 use crate::error::Error;
 use crate::reference::Reference;
+pub(crate) use config::Config;
+pub(crate) use helper::Helpers;
 
 /// What a registry is shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,49 +40,73 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// docker's `config.json`, and podman's `auth.json`, which is the same with longer keys.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Config {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: Option<String>,
+/// What a search for credentials came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The credentials, if there are any.
+    pub credentials: Option<Credentials>,
+    /// Why there may be some that could not be had.
+    pub complaint: Option<Complaint>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-struct Entry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
+/// What is wrong with a place that should hold credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// The helper.
+    pub place: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
-/// What a credential helper answers.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    secret: String,
+impl From<Credentials> for Found {
+    fn from(credentials: Credentials) -> Found {
+        Found {
+            credentials: Some(credentials),
+            complaint: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.place, self.reason)
+    }
+}
+
+impl From<Complaint> for Error {
+    fn from(complaint: Complaint) -> Error {
+        Error::Credentials {
+            place: complaint.place,
+            reason: complaint.reason,
+            remedy: complaint.remedy,
+        }
+    }
 }
 
 /// Finds the credentials for `target`: the first file of [`files`] that knows its registry decides.
+///
+/// # Errors
+/// When a file can't be read. A helper that fails is a complaint: who reads public images needs no credentials.
 pub(crate) fn find(
     environment: &Environment,
     target: &Reference,
-) -> Result<Option<Credentials>, Error> {
+    helpers: &mut Helpers,
+) -> Result<Found, Error> {
+    let mut complaint = None;
     for path in files(environment) {
         let Some(config) = read(&path)? else { continue };
-        if let Some(found) = find_in(&config, &path, environment, target)? {
-            return Ok(Some(found));
+        let found = find_in(&config, &path, environment, target, helpers)?;
+        if found.credentials.is_some() {
+            return Ok(found);
         }
+        complaint = complaint.or(found.complaint);
     }
-    Ok(None)
+    Ok(Found {
+        credentials: None,
+        complaint,
+    })
 }
 
 /// `REGISTRY_AUTH_FILE` says so and is therefore the only one; else docker's file, then podman's.
@@ -111,17 +133,13 @@ fn read(path: &Path) -> Result<Option<Config>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    if text.trim().is_empty() {
-        return Ok(Some(Config::default()));
-    }
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|error| Error::Credentials {
-            place: path.display().to_string(),
-            reason: error.to_string(),
-            remedy: "repair the file, or name another by DOCKER_CONFIG or REGISTRY_AUTH_FILE"
-                .to_owned(),
-        })
+    let config = Config::parse(&text);
+    config.map(Some).map_err(|error| Error::Credentials {
+        place: path.display().to_string(),
+        reason: error.to_string(),
+        remedy: "repair the file, or name another by DOCKER_CONFIG or REGISTRY_AUTH_FILE"
+            .to_owned(),
+    })
 }
 
 /// docker's order: the registry's own helper, else the store for all, else what the file itself holds.
@@ -130,34 +148,44 @@ fn find_in(
     path: &Path,
     environment: &Environment,
     target: &Reference,
-) -> Result<Option<Credentials>, Error> {
+    helpers: &mut Helpers,
+) -> Result<Found, Error> {
     let keys = keys(target);
-    if let Some(helper) = keys.iter().find_map(|key| config.cred_helpers.get(key)) {
-        return ask_helper(helper, environment, target);
+    if let Some(helper) = config.helper(&keys) {
+        return Ok(found(helpers.ask(helper, environment, target)));
     }
-    if let Some(store) = config
-        .creds_store
-        .as_deref()
-        .filter(|store| !store.is_empty())
-    {
-        if let Some(found) = ask_helper(store, environment, target)? {
-            return Ok(Some(found));
-        }
+    let stored = config
+        .store()
+        .map(|store| found(helpers.ask(store, environment, target)));
+    let stored = stored.unwrap_or_default();
+    if stored.credentials.is_some() {
+        return Ok(stored);
     }
-    let entry = keys.iter().find_map(|key| {
-        config
-            .auths
-            .iter()
-            .find(|(name, entry)| normalize(name) == *key && !entry.is_empty())
-    });
-    let Some((name, entry)) = entry else {
-        return Ok(None);
+    let Some((name, entry)) = config.entry(&keys) else {
+        return Ok(stored);
     };
-    decode(entry).map_err(|reason| Error::Credentials {
+    let decoded = entry.decode().map_err(|reason| Error::Credentials {
         place: format!("{}: auths: {name:?}", path.display()),
         reason,
-        remedy: format!("docker login {}", target.registry()),
+        remedy: format!("docker login {} writes it anew", target.registry()),
+    })?;
+    Ok(Found {
+        credentials: decoded,
+        complaint: stored.complaint,
     })
+}
+
+fn found(answer: helper::Answer) -> Found {
+    match answer {
+        Ok(credentials) => Found {
+            credentials,
+            complaint: None,
+        },
+        Err(complaint) => Found {
+            credentials: None,
+            complaint: Some(complaint),
+        },
+    }
 }
 
 /// The keys under which a target's credentials may be kept, the most particular first: podman keeps them for
@@ -175,123 +203,16 @@ fn keys(target: &Reference) -> Vec<String> {
     keys
 }
 
-/// `registry.example` of `https://registry.example/v1/`: the forms that docker has written over the years.
-fn normalize(key: &str) -> &str {
-    let key = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    let key = key.trim_end_matches('/');
-    key.strip_suffix("/v1")
-        .or_else(|| key.strip_suffix("/v2"))
-        .unwrap_or(key)
-}
-
-impl Entry {
-    fn is_empty(&self) -> bool {
-        [
-            &self.auth,
-            &self.username,
-            &self.identitytoken,
-            &self.registrytoken,
-        ]
-        .into_iter()
-        .all(|field| field.as_deref().unwrap_or_default().is_empty())
-    }
-}
-
-fn decode(entry: &Entry) -> Result<Option<Credentials>, String> {
-    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    if let Some(token) = given(&entry.registrytoken) {
-        return Ok(Some(Credentials::RegistryToken(token)));
-    }
-    if let Some(token) = given(&entry.identitytoken) {
-        return Ok(Some(Credentials::IdentityToken(token)));
-    }
-    if let Some(auth) = given(&entry.auth) {
-        let bytes = STANDARD
-            .decode(auth.trim())
-            .map_err(|error| format!("auth is not base64: {error}"))?;
-        let text = String::from_utf8(bytes).map_err(|_| "auth is not UTF-8".to_owned())?;
-        let (username, password) = text
-            .split_once(':')
-            .ok_or_else(|| "auth is not USERNAME:PASSWORD in base64".to_owned())?;
-        let password = password.trim_end_matches('\0');
-        return Ok(Some(Credentials::Password {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        }));
-    }
-    let password = given(&entry.password).unwrap_or_default();
-    Ok(given(&entry.username).map(|username| Credentials::Password { username, password }))
-}
-
-/// Runs `docker-credential-NAME get`; see [the protocol](https://github.com/docker/docker-credential-helpers).
-fn ask_helper(
-    name: &str,
-    environment: &Environment,
-    target: &Reference,
-) -> Result<Option<Credentials>, Error> {
-    let program = format!("docker-credential-{name}");
-    let failed = |reason: String| Error::Credentials {
-        place: program.clone(),
-        reason,
-        remedy: format!("docker login {}, or install {program}", target.registry()),
-    };
-    let server = if target.registry() == "docker.io" {
-        "https://index.docker.io/v1/"
-    } else {
-        target.registry()
-    };
-    let output =
-        run_helper(&program, environment, server).map_err(|error| failed(error.to_string()))?;
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() {
-        if said.contains("credentials not found") {
-            return Ok(None);
-        }
-        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(failed(format!("{}: {said} {complaint}", output.status)));
-    }
-    let answer: Answer =
-        serde_json::from_str(&said).map_err(|error| failed(format!("bad answer: {error}")))?;
-    if answer.username.is_empty() && answer.secret.is_empty() {
-        return Ok(None);
-    }
-    if answer.username == "<token>" {
-        return Ok(Some(Credentials::IdentityToken(answer.secret)));
-    }
-    Ok(Some(Credentials::Password {
-        username: answer.username,
-        password: answer.secret,
-    }))
-}
-
-fn run_helper(
-    program: &str,
-    environment: &Environment,
-    server: &str,
-) -> std::io::Result<std::process::Output> {
-    let mut command = Command::new(program);
-    command
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if let Some(path) = &environment.path {
-        command.env("PATH", path);
-    }
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that answers without reading closes its end early; its answer is what counts.
-        let _ = writeln!(stdin, "{server}");
-    }
-    child.wait_with_output()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    fn find(environment: &Environment, target: &Reference) -> Result<Option<Credentials>, Error> {
+        let found = super::find(environment, target, &mut Helpers::default())?;
+        Ok(found.credentials)
+    }
 
     fn find_with(config: &str, target: &str) -> Result<Option<Credentials>, Error> {
         let directory = tempfile::tempdir().unwrap();
@@ -418,7 +339,12 @@ mod tests {
             assert_eq!(find("r.example/a").unwrap(), password("u", "s"));
             assert_eq!(find("t.example/a").unwrap(), Some(Credentials::IdentityToken("s".into())));
             assert_eq!(find("n.example/a").unwrap(), None);
-            assert!(find("bad.example/a").unwrap_err().to_string().contains("docker-credential-mine"));
+            assert_eq!(find("bad.example/a").unwrap(), None);
+            let bad = "bad.example/a".parse().unwrap();
+            let complaint = super::find(&environment, &bad, &mut Helpers::default());
+            let complaint = complaint.unwrap().complaint.unwrap();
+            assert_eq!(complaint.place, "docker-credential-mine");
+            assert!(complaint.reason.contains("oops"), "{complaint}");
         }
         let environment = Environment {
             docker_config: Some(directory.path().to_owned()),
@@ -426,7 +352,7 @@ mod tests {
             ..Environment::default()
         };
         assert_eq!(
-            super::find(&environment, &"f.example/a".parse().unwrap()).unwrap(),
+            find(&environment, &"f.example/a".parse().unwrap()).unwrap(),
             password("file", "x")
         );
     }
@@ -463,5 +389,48 @@ mod tests {
         write("named.json", "named");
         environment.registry_auth_file = Some(root.join("named.json"));
         assert_eq!(find(&environment, &target).unwrap(), password("named", "x"));
+    }
+
+    #[test]
+    fn base64_that_was_wrapped_is_joined() {
+        let long = format!("ann:{}", "x".repeat(120));
+        let mut wrapped = String::new();
+        for line in STANDARD.encode(&long).as_bytes().chunks(76) {
+            wrapped += &format!("{}\r\n", std::str::from_utf8(line).unwrap());
+        }
+        let config = serde_json::json!({"auths": {"r.example": {"auth": wrapped}}}).to_string();
+        let found = find_with(&config, "r.example/a").unwrap();
+        assert_eq!(found, password("ann", &"x".repeat(120)));
+    }
+
+    #[test]
+    fn a_missing_helper_is_no_error_before_credentials_are_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = STANDARD.encode("file:x");
+        let config = format!(
+            r#"{{"credsStore":"not-there","credHelpers":{{"h.example":"gone"}},"auths":{{"f.example":{{"auth":"{auth}"}}}}}}"#
+        );
+        std::fs::write(directory.path().join("config.json"), config).unwrap();
+        let environment = Environment {
+            docker_config: Some(directory.path().to_owned()),
+            path: Some("/usr/bin".into()),
+            ..Environment::default()
+        };
+        let mut helpers = Helpers::default();
+        let mut find = |target: &str| {
+            super::find(&environment, &target.parse().unwrap(), &mut helpers).unwrap()
+        };
+        for (target, helper) in [("r.example/a", "not-there"), ("h.example/a", "gone")] {
+            let found = find(target);
+            assert_eq!(found.credentials, None);
+            let error = Error::from(found.complaint.unwrap()).to_string();
+            let program = format!("docker-credential-{helper}");
+            assert!(
+                error.contains("not installed") && error.contains(&program),
+                "{error}"
+            );
+            assert!(!error.contains("docker login"), "{error}");
+        }
+        assert_eq!(find("f.example/a").credentials, password("file", "x"));
     }
 }

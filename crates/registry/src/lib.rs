@@ -25,17 +25,21 @@ mod content;
 mod credentials;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod hostile;
 mod memory;
 pub mod progress;
 pub mod pull;
 pub mod push;
 mod reference;
+mod refusal;
 mod repository;
 mod retry;
 pub mod source;
 mod tls;
 mod transport;
 mod tree;
+mod trust;
 mod upload;
 mod wire;
 

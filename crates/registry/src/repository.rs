@@ -375,11 +375,11 @@ impl Repository {
         }))
     }
 
-    /// An upload's address that was remembered.
+    /// An upload's address that was remembered; none where it is not one that the registry may name.
     pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
         let url = Url::parse(location).ok()?;
         Some(Session {
-            location: url,
+            location: self.transport.resolve(&url, location).ok()?,
             offset: 0,
             chunk_minimum: 0,
         })
@@ -431,6 +431,7 @@ impl Repository {
                 self.reference.repository(),
                 self.actions
             )],
+            repository: self.reference.clone(),
             reference: self.name(version),
         }
     }
@@ -462,7 +463,10 @@ impl Repository {
             match reply.status() {
                 StatusCode::NOT_FOUND => return Ok(None),
                 status if !status.is_success() => {
-                    return Err(self.transport.refusal(&call.reference, reply).await);
+                    return Err(self
+                        .transport
+                        .refusal(&self.reference, &call.reference, reply)
+                        .await);
                 }
                 _ => {}
             }
@@ -479,7 +483,8 @@ impl Repository {
     }
 
     pub(crate) async fn refusal(&self, version: Option<&Version>, reply: Reply) -> Error {
-        self.transport.refusal(&self.name(version), reply).await
+        let name = self.name(version);
+        self.transport.refusal(&self.reference, &name, reply).await
     }
 
     pub(crate) fn contradiction(&self, reply: &Reply, detail: String) -> Error {

@@ -11,9 +11,11 @@ use crate::auth::Auth;
 use crate::client::Options;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::{Event, Progress, RetryNotice};
-use crate::reference::{Reference, host_without_port, is_loopback};
+use crate::reference::Reference;
+use crate::refusal::Refusal;
 use crate::retry::{Retry, asked_wait, is_transient};
 use crate::tls::Certificates;
+use crate::trust::{Purpose, Trust};
 use crate::wire::{Counters, Outgoing, Payload, Reply, Trouble, Wire, server_message};
 
 const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
@@ -33,6 +35,8 @@ pub(crate) struct Call {
     pub weight: u64,
     /// What the token has to allow.
     pub scopes: Vec<String>,
+    /// The repository that is asked, whose credentials are shown.
+    pub repository: Reference,
     /// The image or repository that errors name.
     pub reference: String,
 }
@@ -61,7 +65,7 @@ pub(crate) struct Transport {
     wire: Wire,
     auth: Auth,
     retry: Retry,
-    plain_http: bool,
+    trust: Trust,
     scheme: AtomicU8,
     /// When the registry wants to hear from us again: a `Retry-After` concerns all requests, not just one.
     gate: Mutex<Option<Instant>>,
@@ -90,12 +94,13 @@ impl Transport {
             (false, _) => Scheme::Https,
         };
         let wire = Wire::new(target, options, certificates, progress)?;
+        let trust = Trust::new(target, options);
         Ok(Transport {
             target: target.without_version(),
             wire,
-            auth: Auth::new(target, options),
+            auth: Auth::new(options, trust),
             retry: options.retry.clone(),
-            plain_http: options.plain_http || target.is_loopback(),
+            trust,
             scheme: AtomicU8::new(scheme as u8),
             gate: Mutex::new(None),
             limits: Limits {
@@ -166,7 +171,7 @@ impl Transport {
             // Other hosts (storage behind a redirect) are not shown what was meant for this one.
             let is_own = self.is_own(&url);
             let authorization = if is_own {
-                self.auth.header(&self.wire, &call.scopes).await?
+                self.authorization(call).await?
             } else {
                 None
             };
@@ -186,20 +191,29 @@ impl Transport {
             {
                 return Ok(reply);
             }
-            if !self
-                .auth
-                .learn(reply.headers(), &call.scopes, authorization.as_ref())
-                .await
-            {
-                return Ok(reply);
+            let learned = self.auth.learn(
+                &reply,
+                &call.repository,
+                &call.scopes,
+                authorization.as_ref(),
+            );
+            match learned.await {
+                Ok(true) => {}
+                Ok(false) => return Ok(reply),
+                Err(reason) => return Err(untrusted(call, &reply, &reason)),
             }
             // Nothing to show: asking again would get the same answer.
-            if self.auth.header(&self.wire, &call.scopes).await?.is_none() {
+            if self.authorization(call).await?.is_none() {
                 return Ok(reply);
             }
             let _ = reply.response_bytes(MAX_ERROR_BODY).await;
             challenges += 1;
         }
+    }
+
+    async fn authorization(&self, call: &Call) -> Result<Option<HeaderValue>, Trouble> {
+        let header = self.auth.header(&self.wire, &call.repository, &call.scopes);
+        header.await
     }
 
     /// A server that expects TLS answers 400 to plain HTTP. Nothing else answers so to the first request, which only
@@ -240,31 +254,11 @@ impl Transport {
     }
 
     /// The URL that `location`, of an answer from `base`, means.
+    ///
+    /// # Errors
+    /// Says why it is not followed.
     pub fn resolve(&self, base: &Url, location: &str) -> Result<Url, String> {
-        let mut url = base
-            .join(location)
-            .map_err(|error| format!("Location {location:?}: {error}"))?;
-        // Registries behind a proxy that ends TLS often do not know it, and name themselves in plain HTTP.
-        let is_same_host = url.host_str() == base.host_str();
-        if is_same_host && base.scheme() == "https" && url.scheme() == "http" {
-            let port = if url.port() == Some(80) {
-                None
-            } else {
-                url.port()
-            };
-            let _ = (url.set_scheme("https"), url.set_port(port.or(base.port())));
-        }
-        let host = host_without_port(url.host_str().unwrap_or_default()).to_owned();
-        let may_use = url.scheme() == "https"
-            || url.scheme() == "http" && (self.plain_http || is_loopback(&host));
-        if may_use {
-            Ok(url)
-        } else {
-            Err(format!(
-                "Location {location:?} leads to {}: not followed",
-                url.scheme()
-            ))
-        }
+        self.trust.follow(Purpose::Location, base, location)
     }
 
     async fn pass_gate(&self) {
@@ -283,42 +277,29 @@ impl Transport {
         }
     }
 
-    /// The error for an answer that says no.
-    pub async fn refusal(&self, reference: &str, reply: Reply) -> Error {
+    /// The error for an answer of `repository` that says no.
+    pub async fn refusal(&self, repository: &Reference, reference: &str, reply: Reply) -> Error {
         let (status, request) = (reply.status(), reply.request.clone());
+        let is_own = self.is_own(&reply.url);
         let said = reply
             .response_bytes(MAX_ERROR_BODY)
             .await
             .unwrap_or_default();
-        let host = self.target.registry();
-        let (kind, remedy) = match status.as_u16() {
-            401 | 403 if self.auth.has_credentials().await => (
-                Kind::Denied,
-                format!(
-                    "check that the account may do this; docker login {host} to use another one"
-                ),
-            ),
-            401 | 403 => (
-                Kind::Denied,
-                format!("docker login {host}, or --username with --password-stdin"),
-            ),
-            404 => (
-                Kind::NotFound,
-                "check the name; some registries want a repository to be created first".to_owned(),
-            ),
-            413 => (
-                Kind::Refused,
-                "raise the size limit of the registry or the proxy in front of it".to_owned(),
-            ),
-            300..=399 => (
-                Kind::Contradiction,
-                "name the registry by the address that it redirects to".to_owned(),
-            ),
-            _ => (
-                Kind::Refused,
-                "read what the registry says; its log may say more".to_owned(),
-            ),
+        let standing = self.auth.standing(repository).await;
+        let refusal = Refusal {
+            repository,
+            status,
+            body: &said,
+            is_write: is_write(&request),
+            is_own,
+            standing: &standing,
         };
+        let (kind, remedy) = refusal.judge();
+        // Credentials that could not be had are the likelier reason.
+        match standing.found.complaint {
+            Some(complaint) if kind == Kind::Denied && is_own => return complaint.into(),
+            _ => {}
+        }
         let detail = format!("{status}{}", server_message(&said));
         Failure {
             reference: reference.to_owned(),
@@ -329,6 +310,23 @@ impl Transport {
         }
         .into()
     }
+}
+
+/// Whether a request, by its description, was to change something.
+fn is_write(request: &str) -> bool {
+    !request.starts_with("GET ") && !request.starts_with("HEAD ")
+}
+
+/// The error for a registry that leads where it must not.
+fn untrusted(call: &Call, reply: &Reply, reason: &str) -> Trouble {
+    let failure = Failure {
+        reference: call.reference.clone(),
+        request: reply.request.clone(),
+        kind: Kind::Contradiction,
+        detail: format!("{}: {reason}", reply.status()),
+        remedy: "tell who runs the registry; credentials were not sent".to_owned(),
+    };
+    Trouble::Fatal(failure.into())
 }
 
 /// Counts the failures of one piece of work, and waits between them.
@@ -354,11 +352,7 @@ impl Attempts<'_> {
         let wait = match asked {
             Some(asked) if asked > retry.longest_asked => {
                 let detail = format!("{cause}; asks to come back in {} s", asked.as_secs());
-                return Err(self.give_up(
-                    request,
-                    detail,
-                    "push again then; what was sent is kept",
-                ));
+                return Err(self.give_up(request, detail, "try again then"));
             }
             // Some jitter after it, lest all come at the same moment.
             Some(asked) => asked + retry.wait(1).mul_f64(fastrand::f64() / 2.0),
@@ -366,7 +360,7 @@ impl Attempts<'_> {
         };
         if self.failed >= retry.attempts {
             let detail = format!("{cause} (gave up after {} attempts)", self.failed);
-            return Err(self.give_up(request, detail, "try again later; what was sent is kept"));
+            return Err(self.give_up(request, detail, "try again later"));
         }
         if asked.is_some() {
             if let Ok(mut gate) = self.transport.gate.lock() {
@@ -396,7 +390,13 @@ impl Attempts<'_> {
     }
 
     fn give_up(&self, request: String, detail: String, remedy: &str) -> Error {
-        let (reference, remedy) = (self.reference.to_owned(), remedy.to_owned());
+        let kept = if is_write(&request) {
+            "sent"
+        } else {
+            "fetched"
+        };
+        let reference = self.reference.to_owned();
+        let remedy = format!("{remedy}; what was {kept} is kept");
         Failure {
             reference,
             request,

@@ -1,0 +1,156 @@
+//! What an answer that says no means, and what whoever asked can do about it.
+
+use reqwest::StatusCode;
+
+use crate::auth::Standing;
+use crate::error::Kind;
+use crate::reference::Reference;
+
+/// An answer that says no.
+pub(crate) struct Refusal<'a> {
+    /// The repository that was asked for something.
+    pub repository: &'a Reference,
+    pub status: StatusCode,
+    /// The answer's body.
+    pub body: &'a [u8],
+    /// Whether something was to be written.
+    pub is_write: bool,
+    /// Whether the registry itself answers, and not a storage that it leads to.
+    pub is_own: bool,
+    /// What it was shown.
+    pub standing: &'a Standing,
+}
+
+impl Refusal<'_> {
+    /// Which sort of failure it is, and what to do next.
+    pub fn judge(&self) -> (Kind, String) {
+        match self.status.as_u16() {
+            401 | 403 => (Kind::Denied, self.denied()),
+            _ if self.is_about_a_fixed_tag() => (
+                Kind::Refused,
+                "choose another tag: the registry keeps this one as it is, unless its settings are changed"
+                    .to_owned(),
+            ),
+            404 if self.is_write => (
+                Kind::NotFound,
+                "check the name; some registries want a repository to be created first".to_owned(),
+            ),
+            404 => (
+                Kind::NotFound,
+                "check repository and tag; the registry may also hide what needs a login".to_owned(),
+            ),
+            405 if self.is_write => (
+                Kind::Refused,
+                "name another registry: this one is for reading alone (a mirror or cache)".to_owned(),
+            ),
+            413 => (
+                Kind::Refused,
+                "raise the size limit of the registry or the proxy in front of it".to_owned(),
+            ),
+            300..=399 => (
+                Kind::Contradiction,
+                "name the registry by the address that it redirects to".to_owned(),
+            ),
+            _ => (
+                Kind::Refused,
+                "read what the registry says; its log may say more".to_owned(),
+            ),
+        }
+    }
+
+    /// `docker login` is the remedy where a login is what is missing, and nowhere else.
+    fn denied(&self) -> String {
+        let (repository, host) = (self.repository, self.repository.registry());
+        let action = if self.is_write {
+            "push to"
+        } else {
+            "pull from"
+        };
+        let has_credentials = self.standing.found.credentials.is_some();
+        match (self.is_own, has_credentials, self.status) {
+            (false, ..) => {
+                "try again; where it stays so, the storage refuses what the registry leads to"
+                    .to_owned()
+            }
+            (_, true, StatusCode::UNAUTHORIZED) => format!(
+                "check the account's name and password, and that it may {action} {repository}; \
+                 docker login {host} replaces them"
+            ),
+            (_, true, _) => format!("check that the account may {action} {repository}"),
+            (_, false, _) if self.standing.was_asked => {
+                format!("docker login {host}, or --username with --password-stdin")
+            }
+            (_, false, StatusCode::UNAUTHORIZED) => {
+                "tell who runs the registry: it asks for a login in no way that is known here (Basic, Bearer)"
+                    .to_owned()
+            }
+            _ => format!(
+                "check the name and the registry's rules: it lets nobody {action} {repository} from here, \
+                 and asks for no login"
+            ),
+        }
+    }
+
+    /// Whether a tag can't be moved. Registries have different words for it, and no code of their own.
+    fn is_about_a_fixed_tag(&self) -> bool {
+        let text = String::from_utf8_lossy(self.body).to_ascii_lowercase();
+        let is_status = matches!(self.status.as_u16(), 400 | 403 | 405 | 409 | 412);
+        self.is_write && is_status && (text.contains("immutable") || text.contains("tag_invalid"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{Credentials, Found};
+
+    fn remedy(status: u16, body: &str, is_write: bool, standing: &Standing) -> String {
+        let refusal = Refusal {
+            repository: &"r.example/a".parse().unwrap(),
+            status: StatusCode::from_u16(status).unwrap(),
+            body: body.as_bytes(),
+            is_write,
+            is_own: true,
+            standing,
+        };
+        refusal.judge().1
+    }
+
+    #[test]
+    fn a_login_is_advised_where_one_is_missing() {
+        let never_asked = Standing::default();
+        let asked = Standing {
+            was_asked: true,
+            ..Standing::default()
+        };
+        let shown = Standing {
+            was_asked: true,
+            found: Found::from(Credentials::RegistryToken("t".to_owned())),
+        };
+        let advises = |status, standing| {
+            remedy(status, "", true, standing).contains("docker login r.example")
+        };
+        assert!(advises(401, &asked) && advises(403, &asked) && advises(401, &shown));
+        assert!(
+            !advises(403, &shown) && !advises(403, &never_asked) && !advises(401, &never_asked)
+        );
+        for status in [400, 404, 405, 413, 302, 409] {
+            assert!(!advises(status, &asked), "{status}");
+        }
+    }
+
+    #[test]
+    fn other_refusals_have_remedies_of_their_own() {
+        let says = |status, body: &str, is_write, part: &str| {
+            let text = remedy(status, body, is_write, &Standing::default());
+            assert!(text.contains(part), "{status}: {text}");
+        };
+        let fixed = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
+        says(400, fixed, true, "another tag");
+        says(412, "configured as immutable", true, "another tag");
+        says(404, "", true, "created first");
+        says(404, "", false, "check repository and tag");
+        says(405, "", true, "for reading alone");
+        says(422, "", true, "its log");
+    }
+}
