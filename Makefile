@@ -5,7 +5,7 @@
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 ASSEMBLE = $(TARGET)/release/assemble
 
-.PHONY: images test assemble setup
+.PHONY: images test assemble setup book
 
 images: assemble
 	@$(ASSEMBLE) fetch
@@ -19,3 +19,8 @@ assemble: setup
 
 setup:
 	@./nix/setup.sh
+
+# The documentation as HTML, in target/book.
+book: setup
+	@command -v mdbook >/dev/null || cargo install --quiet --locked mdbook
+	@mdbook build
