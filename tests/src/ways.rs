@@ -59,7 +59,7 @@ fn fresh_engine() -> Option<String> {
 fn workspace() -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
     let root = directory.path();
-    let from = repository().join("crates/description/tests/dockerfile/workspace");
+    let from = repository().join("crates/dockerfile/tests/dockerfile/workspace");
     duct::cmd!("cp", "-r", format!("{}/.", from.display()), root).run()?;
     duct::cmd!("cp", repository().join("debian.lock"), root).run()?;
     std::fs::write(

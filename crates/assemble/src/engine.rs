@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cargo::Cargo;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use description::dockerfile::{Resolved, resolve};
+use dockerfile::Resolved;
 use serde::{Deserialize, Serialize};
 
 pub mod buildx;
@@ -84,6 +85,24 @@ pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
         Engine::Cargo => cargo::build(request)?,
     };
     Ok(built.paths)
+}
+
+/// Reads a workspace and its description.
+///
+/// # Errors
+/// Where one of them is wrong, or Cargo fails.
+pub fn resolve(root: &Path) -> Result<Resolved> {
+    let metadata = Cargo::of(root).metadata(&dockerfile::METADATA)?;
+    Ok(dockerfile::resolve(root, &metadata)?)
+}
+
+/// The files that `assemble dockerfile` generates for a workspace.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn generated(root: &Path) -> Result<dockerfile::Files> {
+    let metadata = Cargo::of(root).metadata(&dockerfile::METADATA)?;
+    Ok(dockerfile::for_workspace(root, &metadata)?)
 }
 
 impl Request<'_> {

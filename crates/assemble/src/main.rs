@@ -2,6 +2,7 @@
 
 mod attach;
 mod caches;
+mod cargo;
 mod commands;
 mod connection;
 mod engine;

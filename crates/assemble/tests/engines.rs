@@ -13,7 +13,7 @@ use tempfile::TempDir;
 fn workspace() -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_tree(
-        &repository().join("crates/description/tests/dockerfile/workspace"),
+        &repository().join("crates/dockerfile/tests/dockerfile/workspace"),
         copy.path(),
     );
     fs::copy(

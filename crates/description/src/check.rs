@@ -7,7 +7,7 @@ use crate::model::*;
 use crate::parse::built_in_users;
 use crate::problem::{Problem, Source, quoted_list, suggestion};
 use crate::sources::{Found, Sources};
-use crate::value;
+use crate::value::{self, last_part};
 
 /// All problems that show without the workspace's packages and files.
 pub(crate) fn references(description: &Description) -> Vec<Problem> {
@@ -16,6 +16,7 @@ pub(crate) fn references(description: &Description) -> Vec<Problem> {
     check_sets(description, &mut problems);
     check_user_numbers(description, &mut problems);
     for image in description.images.values() {
+        check_name(description, image, &mut problems);
         check_base(description, image, &mut problems);
         check_users(description, image, &mut problems);
         check_platforms(description, image, &mut problems);
@@ -109,6 +110,37 @@ fn check_user_numbers(description: &Description, problems: &mut Vec<Problem>) {
                     .help("give each its own `uid`"),
             );
         }
+    }
+}
+
+/// Names that Crateyard gives to things of its own where it gives those of images.
+const RESERVED: [(&str, &str); 3] = [
+    (
+        "base",
+        "`nix build .#base-image` is what Dockerfile.images begins images with",
+    ),
+    (
+        "builder",
+        "`nix build .#builder-image` is what Dockerfile.images compiles with",
+    ),
+    (
+        "default",
+        "`docker buildx bake` builds the group of that name, all images, where none is asked for",
+    ),
+];
+
+/// Whether an image can't have that name because Crateyard gives it to something of its own.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|(reserved, _)| *reserved == name)
+}
+
+fn check_name(description: &Description, image: &Image, problems: &mut Vec<Problem>) {
+    let name = image.name.get_ref();
+    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
+        let message = format!("an image can't be named `{name}`");
+        let problem = description.source.problem(image.name.span(), message);
+        let help = format!("give it another name, for instance `app-{name}`");
+        problems.push(problem.note(*why).help(help));
     }
 }
 
@@ -506,11 +538,6 @@ fn check_merged_usr(source: &Source, claims: &[Claim], problems: &mut Vec<Proble
 fn is_under(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory)
         .is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// The last part of a path.
-pub(crate) fn last_part(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 impl File {

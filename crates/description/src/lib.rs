@@ -7,8 +7,6 @@
 mod check;
 mod defaults;
 mod dialect;
-pub mod dockerfile;
-pub mod guess;
 mod model;
 mod native;
 pub mod normal;
@@ -22,10 +20,11 @@ mod targets;
 mod value;
 mod workspace;
 
+pub use check::is_reserved;
 pub use model::*;
 pub use native::{needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
-pub use sources::Sources;
+pub use sources::{Found, Sources};
 pub use targets::{Package, Target, Targets, TargetsError};
-pub use value::Platform;
+pub use value::{Platform, image_name, join_within, last_part};
 pub use workspace::{LockedPackage, Workspace, locked_packages, names_of};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use port::Port;
 pub use toml::Spanned;
 
 use crate::problem::Source;
@@ -130,7 +131,7 @@ pub struct ImageFields {
     pub entrypoint: Option<Vec<String>>,
     pub command: Option<Vec<String>>,
     pub environment: Option<BTreeMap<String, String>>,
-    pub ports: Option<Vec<String>>,
+    pub ports: Option<Vec<Port>>,
     pub volumes: Option<Vec<String>>,
     pub labels: Option<BTreeMap<String, String>>,
     pub stop_signal: Option<String>,

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::{check_paths, claims, last_part};
+use port::Port;
+
+use crate::check::{check_paths, claims};
 use crate::defaults::cross_set;
 use crate::model::*;
 use crate::normal;
 use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::{Found, Sources};
 use crate::targets::{Package, Targets};
-use crate::value::{Platform, join_within};
+use crate::value::{Platform, join_within, last_part};
 use crate::workspace::Workspace;
 
 /// Where an image finds programs, unless it says otherwise; Debian's own default.
@@ -26,7 +28,11 @@ impl Description {
             targets, sources, ..
         } = workspace;
         let mut problems = self.missing_sources(sources);
-        self.check_crates(workspace, &mut problems);
+        if let Some(locked) = &workspace.locked {
+            let members = targets.packages.iter().map(|package| package.name.clone());
+            let known = locked.iter().cloned().chain(members).collect();
+            problems.extend(self.unknown_crates(&known));
+        }
         let crates = self.normal_crates(targets, sources, &mut problems);
         let binaries = self.all_binaries(targets, &mut problems);
         let default_bin = |binary: &Binary| {
@@ -205,26 +211,27 @@ impl Description {
             .collect()
     }
 
+    /// Checks that every table of a crate is about one of `known`, the packages of `Cargo.lock`.
+    ///
+    /// # Errors
+    /// Names the tables that are not, with their places.
+    pub fn check_crates(&self, known: &BTreeSet<String>) -> Result<(), Problems> {
+        Problems::or(self.unknown_crates(known), ())
+    }
+
     /// Tables of crates that nothing is built from: they would be without effect, and that without a word.
-    fn check_crates(&self, workspace: &Workspace, problems: &mut Vec<Problem>) {
-        let Some(locked) = &workspace.locked else {
-            return;
-        };
-        let known = |name: &str| locked.contains(name) || workspace.targets.package(name).is_some();
-        for each in self
-            .crates
-            .iter()
-            .filter(|each| !known(each.name.get_ref()))
-        {
-            let name = each.name.get_ref();
-            let message = format!("no crate `{name}` is built here");
-            let near = nearest(name, locked.iter().map(String::as_str));
-            let help = match near {
+    fn unknown_crates(&self, known: &BTreeSet<String>) -> Vec<Problem> {
+        let tables = self.crates.iter().map(|each| &each.name);
+        let unknown = tables.filter(|name| !known.contains(name.get_ref()));
+        let problem = |name: &Spanned<String>| {
+            let message = format!("no crate `{}` is built here", name.get_ref());
+            let help = match nearest(name.get_ref(), known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "drop this table; Cargo.lock has no package of that name".to_string(),
             };
-            problems.push(self.source.problem(each.name.span(), message).help(help));
-        }
+            self.source.problem(name.span(), message).help(help)
+        };
+        unknown.map(problem).collect()
     }
 
     fn normal_crates(
@@ -707,7 +714,7 @@ impl Normalizer<'_> {
         let fields = &self.image.fields;
         normal::Config {
             user: self.user(base),
-            exposed_ports: sorted_ports(fields.ports.as_deref().unwrap_or_default()),
+            exposed_ports: self.ports(),
             env: self.environment(base),
             entrypoint: self.entrypoint(base),
             cmd: fields.command.clone(),
@@ -717,6 +724,12 @@ impl Normalizer<'_> {
             stop_signal: fields.stop_signal.clone(),
             healthcheck: fields.health_check.as_ref().map(normal_healthcheck),
         }
+    }
+
+    /// By number, each once.
+    fn ports(&self) -> Vec<String> {
+        let ports: BTreeSet<&Port> = self.image.fields.ports.iter().flatten().collect();
+        ports.into_iter().map(ToString::to_string).collect()
     }
 
     fn user(&self, base: &Base) -> Option<String> {
@@ -809,17 +822,6 @@ fn normal_base(base: Base) -> normal::Base {
         Base::Layout { path, digest } => normal::Base::Layout { path, digest },
         Base::Reference { reference, digest } => normal::Base::Reference { reference, digest },
     }
-}
-
-/// By number, then by protocol.
-fn sorted_ports(ports: &[String]) -> Vec<String> {
-    let key = |port: &String| {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, ""));
-        (number.parse::<u16>().unwrap_or(0), protocol.to_string())
-    };
-    let keyed: BTreeMap<(u16, String), &String> =
-        ports.iter().map(|port| (key(port), port)).collect();
-    keyed.into_values().cloned().collect()
 }
 
 fn normal_healthcheck(check: &HealthCheck) -> normal::Healthcheck {

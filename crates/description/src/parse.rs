@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use port::Port;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -620,7 +621,7 @@ fn read_map(
     Some(plain.collect())
 }
 
-fn read_ports(image: &Fields) -> Option<Vec<String>> {
+fn read_ports(image: &Fields) -> Option<Vec<Port>> {
     let elements = image.elements("ports", "an array of integers or strings")?;
     let place = format!("an element of {}", image.place_of("ports"));
     let read = |element: &Spanned<DeValue>| {
@@ -628,7 +629,11 @@ fn read_ports(image: &Fields) -> Option<Vec<String>> {
             DeValue::Integer(digits) => Spanned::new(element.span(), digits.to_string()),
             _ => image.reader.string(element, &place)?,
         };
-        accept(image.reader, &text, value::port(text.get_ref()))
+        let verdict = text
+            .get_ref()
+            .parse()
+            .map_err(|wrong: port::Wrong| wrong.to_string());
+        accept(image.reader, &text, verdict)
     };
     Some(elements.into_iter().filter_map(read).collect())
 }

@@ -267,9 +267,10 @@ pub(crate) fn quoted_list<S: AsRef<str>>(names: &[S]) -> String {
     quoted.join(", ")
 }
 
-/// Whether one is the other with something more at the end (`env` and `environment`).
+/// Whether one is the other with something more at an end (`env` and `environment`, `seccomp-sys` and `libseccomp-sys`).
 fn is_extension(wrong: &str, name: &str) -> bool {
-    wrong.len() >= 3 && name.len() >= 3 && (name.starts_with(wrong) || wrong.starts_with(name))
+    let extends = |long: &str, short: &str| long.starts_with(short) || long.ends_with(short);
+    wrong.len() >= 3 && name.len() >= 3 && (extends(name, wrong) || extends(wrong, name))
 }
 
 /// Levenshtein's distance, where case and the choice of `-` or `_` cost nothing.
@@ -322,6 +323,7 @@ mod tests {
         assert_eq!(nearest("binarys", known), Some("binaries"));
         assert_eq!(nearest("health_check", known), Some("health-check"));
         assert_eq!(nearest("env", known), Some("environment"));
+        assert_eq!(nearest("check", known), Some("health-check"));
         assert_eq!(nearest("colour", known), None);
     }
 }

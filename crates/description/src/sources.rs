@@ -19,11 +19,14 @@ pub enum Sources {
 
 /// What stands at a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
+    /// Nobody knows: see [`Sources::Unknown`].
     Unknown,
+    /// Nothing.
     Nothing,
+    /// A file.
     File,
-    /// With the paths of all files under it, relative to it.
+    /// A directory, with the paths of all files under it, relative to it.
     Directory(Vec<String>),
 }
 
@@ -39,7 +42,7 @@ impl Sources {
     }
 
     /// What stands at `path`.
-    pub(crate) fn find(&self, path: &str) -> Found {
+    pub fn find(&self, path: &str) -> Found {
         match self {
             Sources::Unknown => Found::Unknown,
             Sources::Listed(files) => find_listed(files, path),

@@ -191,20 +191,6 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A port with its protocol, in OCI's form: `8080/tcp`.
-pub(crate) fn port(text: &str) -> Result<String, String> {
-    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let number: u16 = number
-        .parse()
-        .ok()
-        .filter(|number| *number > 0 && !text.starts_with('+'))
-        .ok_or("is not a port; ports go from 1 to 65535")?;
-    if !["tcp", "udp", "sctp"].contains(&protocol) {
-        return Err("has no protocol that OCI knows; there are tcp, udp, sctp".to_string());
-    }
-    Ok(format!("{number}/{protocol}"))
-}
-
 /// A mode in octal digits, in its four-digit form: `0644`.
 pub(crate) fn mode(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
@@ -256,7 +242,7 @@ pub(crate) fn workspace_path(text: &str) -> Result<String, String> {
 }
 
 /// `relative` from `directory`, both of the workspace; nothing where the way leads out of it.
-pub(crate) fn join_within(directory: &str, relative: &str) -> Option<String> {
+pub fn join_within(directory: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in directory.split('/').chain(relative.split('/')) {
         match part {
@@ -268,6 +254,11 @@ pub(crate) fn join_within(directory: &str, relative: &str) -> Option<String> {
         }
     }
     Some(parts.join("/"))
+}
+
+/// The last part of a path.
+pub fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// A signal that stops a container.
@@ -314,7 +305,7 @@ pub(crate) fn digest(text: &str) -> Result<(), String> {
 }
 
 /// The name of an image: one path component of a repository, and an attribute of a flake.
-pub(crate) fn image_name(text: &str) -> Result<(), String> {
+pub fn image_name(text: &str) -> Result<(), String> {
     let allowed = text
         .chars()
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
@@ -426,15 +417,6 @@ mod tests {
         assert_eq!(duration("0s"), Ok(0));
         for wrong in ["", "10", "s", "-1s", "1d", "9999999999999h", "1 s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn ports() {
-        assert_eq!(port("8080"), Ok("8080/tcp".to_string()));
-        assert_eq!(port("9090/udp"), Ok("9090/udp".to_string()));
-        for wrong in ["0", "65536", "", "80/http", "-1", "+80", "80/"] {
-            assert!(port(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -19,7 +19,7 @@ use self::sections::Section;
 use super::build::build_images;
 use super::diff::describe;
 use crate::connection::bytes;
-use crate::engine::{Engine, Request};
+use crate::engine::{self, Engine, Request};
 use crate::place::described;
 use crate::text::{clean, count, print, print_json, table};
 
@@ -105,7 +105,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         images: &names,
         vendor: None,
     };
-    let resolved = description::dockerfile::resolve(&args.workspace)?;
+    let resolved = engine::resolve(&args.workspace)?;
     let before = build_images(one, &request)?;
     let after = build_images(other, &request)?;
     let mut found = Vec::new();

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use description::dockerfile;
 
 /// Writes Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
 #[derive(clap::Args)]
@@ -25,7 +24,7 @@ pub struct Args {
 /// # Errors
 /// Where the workspace or its description is wrong, a file can't be written, or, with `--check`, one has drifted.
 pub fn run(args: Args) -> Result<()> {
-    let files = dockerfile::for_workspace(&args.workspace)?;
+    let files = crate::engine::generated(&args.workspace)?;
     let mut drifted = Vec::new();
     for (name, text) in files {
         let path = args.workspace.join(name);

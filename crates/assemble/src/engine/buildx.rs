@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use description::dockerfile::{self, Resolved};
 use description::normal::Description;
+use dockerfile::Resolved;
 
 use self::progress::Said;
 use super::images::references;

@@ -93,16 +93,14 @@ fn joined(base: Option<Set>, own: BTreeSet<String>) -> Set {
 
 fn ports(spec: &ConfigSpec) -> Result<BTreeSet<String>> {
     let port = |(at, text): (usize, &String)| {
-        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let known = matches!(protocol, "tcp" | "udp" | "sctp");
-        match number.parse::<u16>() {
-            Ok(number) if number > 0 && known => Ok(format!("{number}/{protocol}")),
-            _ => Err(Error::spec(
+        let port = text.parse::<port::Port>();
+        port.map(|port| port.to_string()).map_err(|wrong| {
+            Error::spec(
                 format!("config.exposedPorts[{at}]"),
-                format!("{text:?} is not a port"),
-                "write a number from 1 to 65535, optionally with /tcp, /udp or /sctp",
-            )),
-        }
+                format!("{text:?} {wrong}"),
+                "write a number, optionally with /tcp, /udp or /sctp",
+            )
+        })
     };
     spec.exposed_ports.iter().enumerate().map(port).collect()
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use description::dockerfile;
 use image::layout::Layout;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -208,7 +207,7 @@ impl<'a> Runner<'a> {
         let vendor = self.vendor.display().to_string();
         let arguments = ["vendor", "--quiet", "--locked", "--versioned-dirs", &vendor];
         self.trial.run("cargo", &arguments)?;
-        for (name, text) in dockerfile::for_workspace(self.trial.root())? {
+        for (name, text) in crate::engine::generated(self.trial.root())? {
             let path = self.trial.root().join(name);
             if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
                 fs::write(path, text)?;

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use description::dockerfile::{Resolved, resolve};
 use description::normal::{Content, Description, Image, LayerContent};
+use dockerfile::Resolved;
 use serde::{Deserialize, Serialize};
 
 use super::observe::Seen;
 use super::report::Verdict;
 use super::trial::Trial;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 
 /// A step, in the order in which they are taken.
 #[derive(
@@ -302,7 +302,7 @@ impl Subject {
     /// # Errors
     /// When it or its description is wrong.
     pub fn of(root: &Path, leaf: Option<&str>) -> Result<Subject> {
-        let resolved = resolve(root)?;
+        let resolved = engine::resolve(root)?;
         let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
         let versions = packages(&lock)?;
         let leaf = leaf.map(name_and_version).transpose()?;

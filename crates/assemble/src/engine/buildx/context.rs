@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use description::dockerfile;
 
 /// Brings the directory up to date with what git knows of the workspace. Says whether git knows it at all.
 ///

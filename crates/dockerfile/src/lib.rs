@@ -23,10 +23,10 @@ mod project;
 mod text;
 mod workspace;
 
-use crate::normal::Description;
-use crate::sources::Sources;
+use description::Sources;
+use description::normal::{self, Description};
 pub use project::{Project, ProjectError};
-pub use workspace::{Resolved, WorkspaceError, for_workspace, resolve};
+pub use workspace::{METADATA, Resolved, WorkspaceError, for_workspace, resolve};
 
 /// The name of the Dockerfile.
 pub const DOCKERFILE: &str = "Dockerfile.images";
@@ -62,7 +62,7 @@ pub fn generate(description: &Description, project: &Project, sources: &Sources)
 }
 
 /// The stage, target and context name of a binary: its own where that says which package it is of.
-fn binary_name(binary: &crate::normal::Binary) -> String {
+fn binary_name(binary: &normal::Binary) -> String {
     let name = match binary.package == binary.bin {
         true => binary.bin.clone(),
         false => format!("{}-{}", binary.package, binary.bin),
@@ -71,8 +71,8 @@ fn binary_name(binary: &crate::normal::Binary) -> String {
 }
 
 /// The named context that an image of Debian packages begins with: `base-image` where it has no packages of its own.
-fn base_context(image: &crate::normal::Image) -> Option<String> {
-    use crate::normal::LayerContent::Packages;
+fn base_context(image: &normal::Image) -> Option<String> {
+    use normal::LayerContent::Packages;
     let sets: Vec<&String> = image
         .layers
         .iter()

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
-use crate::targets::{Package, Target, Targets};
+use description::{Package, Target, Targets};
 
 /// A workspace.
 #[derive(Clone, Debug)]
@@ -300,7 +300,7 @@ fn patches(manifest: &str) -> Result<BTreeSet<String>, ProjectError> {
         .flatten()
         .flat_map(|source| values(&source));
     let path = |package: DeValue| Some(package.get("path")?.get_ref().as_str()?.to_string());
-    let clean = |path: String| crate::value::join_within("", &path);
+    let clean = |path: String| description::join_within("", &path);
     Ok(packages.filter_map(path).filter_map(clean).collect())
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::images::{archive, bundled};
 use super::text::{hcl_list, hcl_string};
 use super::{DOCKERFILE, base_context, binary_name};
-use crate::normal::{Base, Description, Image};
+use description::normal::{Base, Description, Image};
 
 /// What people may set. The defaults are for a build on one machine.
 const VARIABLES: &str = r#"variable "CONTEXT" {

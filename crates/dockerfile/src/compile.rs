@@ -7,8 +7,8 @@ use super::images::bundled;
 use super::project::{Member, Project};
 use super::text::{heredoc, shell_word};
 use super::{base_context, binary_name};
-use crate::normal::{Binary, Description};
-use crate::value::Platform;
+use description::Platform;
+use description::normal::{Binary, Description};
 
 const MANIFEST_AWK: &str = include_str!("manifest.awk");
 const LOCK_AWK: &str = include_str!("lock.awk");

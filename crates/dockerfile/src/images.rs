@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use super::text::{docker_word, exec_form, heredoc, shell_word};
 use super::{base_context, binary_name};
-use crate::check::last_part;
-use crate::normal::{Base, Config, Content, Description, Entry, Healthcheck, Image, LayerContent};
-use crate::sources::{Found, Sources};
+use description::normal::{
+    Base, Config, Content, Description, Entry, Healthcheck, Image, LayerContent,
+};
+use description::{Found, Sources, last_part};
 
 /// A stage for each image, and one before it where something in it needs a shell to make.
 pub(super) fn stages(description: &Description, sources: &Sources) -> String {

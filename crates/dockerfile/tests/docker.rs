@@ -9,7 +9,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use description::dockerfile::{DOCKERFILE, for_workspace};
+use dockerfile::DOCKERFILE;
+use fixture::for_workspace;
 use tempfile::TempDir;
 
 mod fixture;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::compile::member_sources;
 use super::images::copied;
 use super::project::Project;
-use crate::normal::Description;
+use description::normal::Description;
 
 /// In a member's directory, what its programs are not compiled from.
 const NOT_COMPILED: &[&str] = &[

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{fs, str};
 
 use super::{Files, Project, ProjectError, generate};
-use crate::{Description, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned};
+use description::{
+    Description, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned,
+};
+
+/// The arguments of `cargo metadata`.
+pub const METADATA: [&str; 2] = ["--no-deps", "--offline"];
 
 /// Why the files of a workspace can't be generated.
 #[derive(Debug)]
 pub enum WorkspaceError {
     /// A file can't be read.
     Read(PathBuf, io::Error),
-    /// Cargo can't be run, or has failed; what it said.
-    Cargo(String),
     /// The description is wrong.
     Description(Problems),
     /// The workspace is.
@@ -33,7 +35,6 @@ impl fmt::Display for WorkspaceError {
                     false => Ok(()),
                 }
             }
-            WorkspaceError::Cargo(said) => write!(f, "`cargo metadata` failed: {said}"),
             WorkspaceError::Description(problems) => problems.fmt(f),
             WorkspaceError::Project(error) => error.fmt(f),
         }
@@ -57,27 +58,27 @@ pub struct Resolved {
 ///
 /// # Errors
 /// As [`resolve`].
-pub fn for_workspace(root: &Path) -> Result<Files, WorkspaceError> {
+pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceError> {
     let Resolved {
         description,
         project,
         sources,
-    } = resolve(root)?;
+    } = resolve(root, metadata)?;
     Ok(generate(&description, &project, &sources))
 }
 
 /// Reads the workspace at `root`, whose description is `images.toml` there.
 ///
-/// Runs `cargo metadata --no-deps`, which needs neither the network nor anything compiled.
+/// `metadata` is what `cargo metadata` prints with [`METADATA`]. That needs neither the network nor anything compiled.
 ///
 /// # Errors
-/// Where the workspace or its description is wrong, or Cargo can't be run.
-pub fn resolve(root: &Path) -> Result<Resolved, WorkspaceError> {
+/// Where the workspace or its description is wrong.
+pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> {
     let text = read(&root.join("images.toml"))?;
     let mut description =
         Description::parse(&text, "images.toml").map_err(WorkspaceError::Description)?;
     let lock = read(&root.join("Cargo.lock"))?;
-    let project = project(root, &lock)?;
+    let project = project(root, &lock, metadata)?;
     let mut workspace = Workspace::new(project.targets().clone());
     workspace.sources = Sources::Disk(root.to_path_buf());
     if let Ok(packages) = locked_packages(&lock) {
@@ -105,26 +106,11 @@ fn pinned_crates(root: &Path) -> Result<BTreeSet<String>, WorkspaceError> {
     pinned(&read(&path)?).map_err(|error| WorkspaceError::Read(path, malformed(error)))
 }
 
-fn project(root: &Path, lock: &str) -> Result<Project, WorkspaceError> {
+fn project(root: &Path, lock: &str, metadata: &str) -> Result<Project, WorkspaceError> {
     let manifest = read(&root.join("Cargo.toml"))?;
     let names = [".cargo/config.toml", ".cargo/config"];
     let configuration = names.into_iter().find(|name| root.join(name).is_file());
-    Project::new(&metadata(root)?, &manifest, lock, configuration).map_err(WorkspaceError::Project)
-}
-
-fn metadata(root: &Path) -> Result<String, WorkspaceError> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
-        .current_dir(root)
-        .output()
-        .map_err(|error| WorkspaceError::Cargo(error.to_string()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(WorkspaceError::Cargo(said.trim_end().to_string()));
-    }
-    let text = str::from_utf8(&output.stdout);
-    text.map(str::to_string)
-        .map_err(|error| WorkspaceError::Cargo(error.to_string()))
+    Project::new(metadata, &manifest, lock, configuration).map_err(WorkspaceError::Project)
 }
 
 fn read(path: &Path) -> Result<String, WorkspaceError> {

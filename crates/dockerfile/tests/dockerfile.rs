@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use description::dockerfile::{BAKE, for_workspace};
+use dockerfile::BAKE;
+use fixture::for_workspace;
 
 mod fixture;
 
@@ -35,6 +36,9 @@ fn the_files_are_as_expected() {
 fn our_own_files_have_not_drifted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (name, text) in for_workspace(&root).unwrap() {
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(root.join(name), &text).unwrap();
+        }
         let there = fs::read_to_string(root.join(name)).unwrap_or_default();
         assert!(
             there == text,
@@ -110,7 +114,7 @@ fn a_wrong_description_is_told_as_everywhere() {
 /// The scripts of the stage `recipe` run in whatever image people name: with every awk there is, the same comes out.
 #[test]
 fn the_recipe_is_the_same_with_every_awk() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dockerfile");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let expected = fs::read_to_string(directory().join("tricky.expected.toml")).unwrap();
     let lock = fs::read_to_string(directory().join("workspace/Cargo.lock")).unwrap();
     let mut tried = 0;

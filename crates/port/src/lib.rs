@@ -1,0 +1,108 @@
+//! A port that an image exposes.
+//!
+//! `images.toml`, the specification of an image and `EXPOSE` of a Dockerfile write ports alike, and all of them are read here.
+//! <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties>
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The protocols that engines know.
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+
+/// A port with its protocol. Ports are in the order of their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// From 1 to 65535.
+    number: u16,
+    protocol: &'static str,
+}
+
+/// Why a text is no port. Reads on from the text: "`0` is not a port; …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The number is none, or none that a port can have.
+    Number,
+    /// The protocol is not known.
+    Protocol,
+}
+
+impl Port {
+    /// The port of that number for TCP; none for 0.
+    pub fn tcp(number: u16) -> Option<Port> {
+        let protocol = PROTOCOLS[0];
+        (number > 0).then_some(Port { number, protocol })
+    }
+
+    /// Its number.
+    pub fn number(self) -> u16 {
+        self.number
+    }
+
+    /// Whether it is one for TCP, which need not be said.
+    pub fn is_tcp(self) -> bool {
+        self.protocol == PROTOCOLS[0]
+    }
+}
+
+impl FromStr for Port {
+    type Err = Wrong;
+
+    /// Reads `8080`, which is for TCP, or `8080/udp`.
+    fn from_str(text: &str) -> Result<Port, Wrong> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, PROTOCOLS[0]));
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|number| *number > 0 && digits);
+        let protocol = PROTOCOLS.into_iter().find(|known| *known == protocol);
+        Ok(Port {
+            number: number.ok_or(Wrong::Number)?,
+            protocol: protocol.ok_or(Wrong::Protocol)?,
+        })
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.protocol)
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Number => f.write_str("is not a port; ports go from 1 to 65535"),
+            Wrong::Protocol => write!(
+                f,
+                "has no protocol that OCI knows; there are {}",
+                PROTOCOLS.join(", ")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_a_number_with_a_protocol() {
+        let read = |text: &str| text.parse::<Port>().map(|port| port.to_string());
+        assert_eq!(read("8080"), Ok("8080/tcp".to_string()));
+        assert_eq!(read("9090/udp"), Ok("9090/udp".to_string()));
+        for wrong in ["0", "65536", "", "-1", "+80", " 80", "80-90", "/tcp"] {
+            assert_eq!(read(wrong), Err(Wrong::Number), "{wrong:?}");
+        }
+        for wrong in ["80/http", "80/", "80/TCP"] {
+            assert_eq!(read(wrong), Err(Wrong::Protocol), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_sorted_by_number() {
+        let mut ports = ["8080", "443/udp", "443"].map(|text| text.parse::<Port>().unwrap());
+        ports.sort();
+        let written = ports.map(|port| port.to_string());
+        assert_eq!(written, ["443/tcp", "443/udp", "8080/tcp"]);
+    }
+}
