@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use crate::cargo::Cargo;
+use anyhow::{Context, Result};
 use description::{Description, LockedPackage};
 
 /// The packages of `Cargo.lock`; none where there is no such file.
@@ -19,6 +20,18 @@ fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     let text = std::fs::read_to_string(cargo_lock).with_context(context)?;
     description::locked_packages(&text)
         .with_context(|| format!("{} is malformed", cargo_lock.display()))
+}
+
+/// Checks that the crates that a description has tables for are in a `Cargo.lock`: to resolve packages for others would be in
+/// vain, and nobody would be told why theirs does not find them.
+///
+/// # Errors
+/// As [`locked`], and where one is not there.
+pub fn check_crates(description: &Description, cargo_lock: &Path) -> Result<()> {
+    if cargo_lock.exists() {
+        description.check_crates(&description::names_of(&locked(cargo_lock)?))?;
+    }
+    Ok(())
 }
 
 /// The description with what the crates of a `Cargo.lock` are known to need.
@@ -92,30 +105,6 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     if description.build.no_default_features {
         arguments.push("--no-default-features");
     }
-    description::resolved_packages(&metadata(directory, &arguments)?)
+    description::resolved_packages(&Cargo::of(directory).metadata(&arguments)?)
         .context("the output of `cargo metadata` is not understood")
-}
-
-/// What `cargo metadata` says of the workspace in a directory.
-///
-/// # Errors
-/// When Cargo can't be started, or fails; what it said is in the error.
-pub fn metadata(directory: &Path, arguments: &[&str]) -> Result<String> {
-    let arguments = [&["metadata", "--format-version=1"], arguments].concat();
-    let output = duct::cmd("cargo", arguments)
-        .dir(directory)
-        .stdout_capture()
-        .stderr_capture()
-        .unchecked()
-        .run()
-        .with_context(|| format!("cannot start cargo in {}", directory.display()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`cargo metadata` failed in {}: {}",
-            directory.display(),
-            said.trim_end()
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }

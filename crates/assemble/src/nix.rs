@@ -6,6 +6,7 @@ pub mod driven;
 mod evaluation;
 mod links;
 mod progress;
+pub mod said;
 mod tree;
 
 use anyhow::{Context, Result, bail};

@@ -141,9 +141,7 @@ impl Case {
 fn cargo_lock() -> String {
     format!(
         "version = 4\n\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"thing\"\n\
-         version = \"1.0.0+x\"\nsource = \"registry+https://registry.example/index\"\nchecksum = \"{}\"\n\n\
-         [[package]]\nname = \"forked\"\nversion = \"0.2.0\"\n\
-         source = \"git+https://git.example/forked#0123456789012345678901234567890123456789\"\n",
+         version = \"1.0.0+x\"\nsource = \"registry+https://registry.example/index\"\nchecksum = \"{}\"\n",
         sha256(CRATE)
     )
 }
@@ -161,7 +159,6 @@ fn what_the_locks_pin_is_added_once() {
     let report = case.report(&case.archive.mirror(), &[]);
     assert_eq!(counts(&report, "crates"), (1, 0, 1));
     assert_eq!(counts(&report, "packages"), (3, 0, 3));
-    assert_eq!(report["git"], serde_json::json!(["forked 0.2.0"]));
     assert_eq!(
         case.stored(),
         [
@@ -176,6 +173,36 @@ fn what_the_locks_pin_is_added_once() {
     let report = case.report("file:///nowhere", &[]);
     assert_eq!(counts(&report, "crates"), (1, 1, 0));
     assert_eq!(counts(&report, "packages"), (3, 3, 0));
+}
+
+/// The rest is there all the same, and the report tells of both.
+#[test]
+fn a_repository_that_git_cannot_fetch_is_a_failure() {
+    let Some(case) = Case::new("a_repository_that_git_cannot_fetch_is_a_failure") else {
+        return;
+    };
+    let gone = case.path().join("gone");
+    let forked = format!(
+        "\n[[package]]\nname = \"forked\"\nversion = \"0.2.0\"\n\
+         source = \"git+file://{}#0123456789012345678901234567890123456789\"\n",
+        gone.display()
+    );
+    fs::write(case.path().join("Cargo.lock"), cargo_lock() + &forked).expect("a lock");
+    let output = case.fetch(&case.archive.mirror(), &["--json"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected = [
+        "git can't fetch forked 0.2.0, which Cargo.lock pins",
+        "gone",
+    ];
+    for text in expected {
+        assert!(error.contains(text), "no {text:?} in {error}");
+    }
+    assert!(!error.contains("--show-trace"), "{error}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(counts(&report, "crates"), (1, 0, 1));
+    assert_eq!(report["git"], serde_json::json!(["forked 0.2.0"]));
+    assert_eq!(report["missing"][0]["file"], "forked 0.2.0");
 }
 
 #[test]

@@ -196,6 +196,33 @@ fn what_cannot_be_resolved_is_told_and_the_lock_kept() {
     assert_eq!(case.text(), before);
 }
 
+/// Packages for a crate that is not there would be resolved in vain.
+#[test]
+fn a_crate_that_is_not_locked_is_refused() {
+    let Some(case) = Case::new("a_crate_that_is_not_locked_is_refused") else {
+        return;
+    };
+    let lock = "version = 4\n\n[[package]]\nname = \"libseccomp-sys\"\nversion = \"0.3.0\"\n";
+    fs::write(case.path().join("Cargo.lock"), lock).expect("a lock");
+    case.describe(&format!(
+        "{IMAGES}\n[crates.seccomp-sys]\npackages = [\"lib\"]\n"
+    ));
+    let error = error_of(&case.lock(&[]));
+    for text in [
+        "no crate `seccomp-sys` is built here",
+        "images.toml:20:9",
+        "did you mean `libseccomp-sys`?",
+    ] {
+        assert!(error.contains(text), "no {text:?} in {error}");
+    }
+    assert!(!case.path().join("debian.lock").exists());
+    case.describe(&format!(
+        "{IMAGES}\n[crates.libseccomp-sys]\npackages = [\"lib\"]\n"
+    ));
+    assert!(case.lock(&[]).status.success());
+    assert!(case.text().contains("crates.libseccomp-sys"));
+}
+
 #[test]
 fn a_mirror_must_be_an_archive_and_an_address() {
     let Some(case) = Case::new("a_mirror_must_be_an_archive_and_an_address") else {

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use debian::lock::Lock;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -112,8 +112,18 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     report.packages.added -= report.missing.len();
     let failed = fetch_git(&pinned.git, args.store.as_deref());
+    let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
-    print(&args, &report, &lock)
+    print(&args, &report, &lock)?;
+    // A package that is missing here Nix gets from the snapshot archive. A repository is nowhere else.
+    ensure!(
+        unfetched.is_empty(),
+        "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or take the dependency from elsewhere \
+         in Cargo.toml",
+        unfetched.join(", "),
+        args.cargo_lock.display()
+    );
+    Ok(())
 }
 
 /// A workspace without a lock of its own builds with Crateyard's, which its flake knows.

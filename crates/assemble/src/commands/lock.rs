@@ -57,7 +57,9 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let description = native::with_known_crates(read_description(&args.images)?, &args.cargo_lock)?;
+    let described = read_description(&args.images)?;
+    native::check_crates(&described, &args.cargo_lock)?;
+    let description = native::with_known_crates(described, &args.cargo_lock)?;
     let suites: Vec<Suite> = description
         .debian
         .suites

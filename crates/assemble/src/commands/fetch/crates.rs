@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+
+use crate::cargo::Cargo;
 
 use super::store::{Store, sha256_of};
 
@@ -89,10 +91,9 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
         _ => Path::new("."),
     };
     // In the workspace's directory, because that is where cargo looks for its configuration.
-    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut child = Cargo::of(directory)
+        .command()
         .args(["fetch", "--locked", "--color", "never"])
-        .current_dir(directory)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

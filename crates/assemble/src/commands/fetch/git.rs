@@ -38,8 +38,10 @@ pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
         .context("nix cannot be started; install Nix first: apt-get install nix-bin")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        bail!("{}", last.unwrap_or("nix failed").trim());
+        match nix::said::cause(&said) {
+            cause if cause.is_empty() => bail!("nix eval failed: {}", output.status),
+            cause => bail!("{cause}"),
+        }
     }
     Ok(String::from_utf8(output.stdout)?)
 }
