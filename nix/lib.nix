@@ -181,11 +181,27 @@ let
       );
       legacyPackages = each legacyPackagesOf;
     };
+
+  # The outputs of a flake that has others, too: these, and what `mkFlake` makes of the same arguments. What
+  # both have, such as the package `default`, stays theirs.
+  addImages =
+    arguments: outputs:
+    let
+      made = mkFlake arguments;
+      add =
+        name:
+        let
+          theirs = outputs.${name} or { };
+        in
+        theirs // builtins.mapAttrs (system: own: own // (theirs.${system} or { })) made.${name};
+    in
+    outputs // builtins.mapAttrs (name: _: add name) made;
 in
 {
   inherit
     mkImages
     mkFlake
+    addImages
     packagesOf
     checksOf
     legacyPackagesOf

@@ -21,6 +21,18 @@ pub fn trials() -> Vec<Trial> {
         test("keeps_what_is_there", &[], keeps_files),
         test("says_what_sources_name", &[], says_what_it_guessed),
         test("refuses_a_workspace_without_binary", &[], no_binary),
+        test("adds_images_to_a_flake_that_is_there", &[], other_flake),
+        test(
+            "knows_where_git_ends_and_what_it_ignores",
+            &[],
+            in_a_repository,
+        ),
+        test(
+            "reads_a_workspace_whose_toolchain_is_missing",
+            &["rustup"],
+            no_toolchain,
+        ),
+        test("names_the_root_to_a_member", &[], in_a_member),
         test("writes_the_templates", &[], templates),
     ]
 }
@@ -51,7 +63,7 @@ fn service_runs() -> Result<()> {
     let url = format!("git+file://{}", repository().display());
     let said = init(workspace.path(), &["--crateyard", &url])?;
     ensure!(
-        said.contains("nix build .#service-image"),
+        said.ends_with("assemble fetch\n  assemble build service"),
         "it says\n{said}"
     );
     fetch(workspace.path(), &repository().join("debian.lock"))?;
@@ -122,6 +134,126 @@ fn no_binary() -> Result<()> {
         .err()
         .context("it did not fail")?;
     ensure!(!workspace.path().join("flake.nix").exists(), "{error:#}");
+    Ok(())
+}
+
+/// Of a flake with other outputs nothing is lost, and the printed lines are what it lacks.
+fn other_flake() -> Result<()> {
+    let workspace = bare("service")?;
+    let file = workspace.path().join("flake.nix");
+    let theirs = "{ packages.x86_64-linux = { default = 1; tool = 2; }; other = 3; }";
+    let before = format!("{{ outputs = {{ self }}: {theirs}; }}\n");
+    fs::write(&file, &before)?;
+    let url = format!("git+file://{}", repository().display());
+    let said = init(workspace.path(), &["--crateyard", &url])?;
+    ensure!(
+        fs::read_to_string(&file)? == before,
+        "flake.nix was changed"
+    );
+    let input = format!("inputs.crateyard.url = \"{url}\";");
+    for line in [
+        &input,
+        "crateyard.lib.addImages { src = ./.; } ( … );",
+        "# add the lines above",
+    ] {
+        ensure!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    fs::write(
+        &file,
+        format!(
+            "{{\n  {input}\n  outputs = {{ self, crateyard, ... }}:\n  crateyard.lib.addImages {{ src = ./.; }} ( {theirs} );\n}}\n"
+        ),
+    )?;
+    let expression = format!(
+        "let o = builtins.getFlake \"path:{}\"; p = o.packages.x86_64-linux; in {{ names = builtins.attrNames p; inherit (p) default; inherit (o) other; }}",
+        workspace.path().display()
+    );
+    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
+    let found: serde_json::Value = serde_json::from_str(&text)?;
+    let packages = found["names"].as_array().context("no packages")?;
+    for name in ["tool", "service-image", "evaluation"] {
+        ensure!(packages.contains(&name.into()), "no {name} in {text}");
+    }
+    ensure!(
+        found["default"] == 1 && found["other"] == 3,
+        "lost some of {text}"
+    );
+    let again = init(workspace.path(), &[])?;
+    ensure!(
+        again.contains("which has images already"),
+        "it says\n{again}"
+    );
+    Ok(())
+}
+
+/// A workspace below the top of its repository, which ignores locks.
+fn in_a_repository() -> Result<()> {
+    let workspace = bare("service")?;
+    let top = tempfile::tempdir()?;
+    let below = top.path().join("services/web");
+    fs::create_dir_all(&below)?;
+    duct::cmd!("cp", "-rT", workspace.path(), &below).run()?;
+    fs::write(top.path().join(".gitignore"), "target\nCargo.lock\n")?;
+    fs::write(
+        top.path().join(".gitmodules"),
+        "[submodule \"x\"]\n\tpath = vendor/x\n\turl = ../x\n",
+    )?;
+    duct::cmd!("git", "init", "--quiet").dir(top.path()).run()?;
+    duct::cmd!("git", "add", "--all").dir(top.path()).run()?;
+    let url = format!("git+file://{}", repository().display());
+    let said = init(&below, &["--crateyard", &url])?;
+    for text in [
+        "git ignores Cargo.lock (../../.gitignore:2:Cargo.lock)",
+        "Nix leaves submodules out (vendor/x)",
+        "\n  git add flake.nix images.toml\n  git add --force Cargo.lock\n",
+    ] {
+        ensure!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    for line in said.lines().filter_map(|line| line.strip_prefix("  git ")) {
+        duct::cmd("git", line.split(' ')).dir(&below).run()?;
+    }
+    // What Nix sees of it is the workspace, with its lock.
+    let expression = "images: images.service-image.drvPath";
+    let flake = format!("git+file://{}?dir=services/web", top.path().display());
+    fetch(&below, &repository().join("debian.lock"))?;
+    let path = nix::nix(&[
+        "eval",
+        "--raw",
+        &format!("{flake}#packages.x86_64-linux"),
+        "--apply",
+        expression,
+    ])?;
+    ensure!(path.ends_with("-service-image.drv"), "it is {path}");
+    Ok(())
+}
+
+fn no_toolchain() -> Result<()> {
+    let workspace = bare("service")?;
+    let file = "[toolchain]\nchannel = \"1.99.7\"\n";
+    fs::write(workspace.path().join("rust-toolchain.toml"), file)?;
+    let said = init(workspace.path(), &[])?;
+    for text in [
+        "rust-toolchain.toml names the toolchain 1.99.7, which rustup has not installed",
+        "the compiler is Rust 1.99.7: rust-toolchain.toml says so",
+        "assemble lock\n",
+    ] {
+        ensure!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    Ok(())
+}
+
+fn in_a_member() -> Result<()> {
+    let workspace = bare("services")?;
+    let member = workspace.path().join("greeter");
+    let output = duct::cmd!(assemble(), "init").dir(&member).stderr_capture();
+    let output = output.unchecked().run()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "it did not fail");
+    ensure!(
+        said.contains("assemble init --workspace"),
+        "it says\n{said}"
+    );
+    ensure!(!member.join("images.toml").exists(), "it wrote images.toml");
     Ok(())
 }
 

@@ -3,5 +3,5 @@
 
   inputs.crateyard.url = "github:crateyard/crateyard";
 
-  outputs = { self, crateyard }: crateyard.lib.mkFlake { src = self; };
+  outputs = { self, crateyard }: crateyard.lib.mkFlake { src = ./.; };
 }

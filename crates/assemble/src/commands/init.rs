@@ -1,6 +1,11 @@
 //! `assemble init`: a flake and a first description for a workspace.
 
+mod flake;
+mod git;
+
+use self::git::Repository;
 use super::lock::read_description;
+use crate::cargo::Cargo;
 use crate::native;
 use crate::text::print_line;
 use std::fs::{self, OpenOptions};
@@ -8,10 +13,19 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use description::guess::{self, Guess};
+use guess::Guess;
+use toolchain::{Choice, Member};
 
 /// Where Crateyard is, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
+
+const MALFORMED: &str = "the output of `cargo metadata` is not understood";
+
+const FLAKE: &str = "flake.nix";
+const IMAGES: &str = "images.toml";
+const CARGO_LOCK: &str = "Cargo.lock";
+const TOOLCHAIN_LOCK: &str = "toolchain.lock";
+const DEBIAN_LOCK: &str = "debian.lock";
 
 /// Writes flake.nix and images.toml for a workspace, and says what it guessed
 #[derive(clap::Args)]
@@ -30,41 +44,195 @@ pub struct Args {
 /// Where the workspace has no binary, Cargo can't read it, or a file can't be written. A file that is there is
 /// never touched.
 pub fn run(args: Args) -> Result<()> {
-    let guess = guess::guess(&native::metadata(
-        &args.workspace,
-        &["--no-deps", "--offline"],
-    )?)
-    .context("the output of `cargo metadata` is not understood")?;
+    let cargo = Cargo::of(&args.workspace);
+    let metadata = cargo.metadata(&["--no-deps", "--offline"])?;
+    let guess = guess(&metadata, &args.workspace)?;
+    let choice = choose(&metadata, &args.workspace)?;
+    let workspace = Workspace {
+        choice: &choice,
+        repository: Repository::of(&args.workspace),
+        args: &args,
+        guess: &guess,
+    };
+    let has_flake = workspace.write_flake()?;
+    workspace.write_images()?;
+    workspace.lock_crates(&cargo)?;
+    for reason in cargo.note().iter().chain(&guess.reasons) {
+        print_line(format!("      {reason}"))?;
+    }
+    workspace.print_git_notes()?;
+    workspace.print_next(has_flake)
+}
+
+/// # Errors
+/// Where the directory is not the root of the workspace, or that has no program.
+fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
+    let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
+    let root = json["workspace_root"].as_str().context(MALFORMED)?;
+    let is_root = directory.canonicalize().ok() == Path::new(root).canonicalize().ok();
+    if !is_root {
+        bail!(
+            "{} is a member of the workspace in {root}, which has one images.toml for all: assemble init --workspace {root}",
+            directory.display()
+        );
+    }
+    let guess = guess::guess(metadata).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
             "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a [[bin]])",
-            args.workspace.display()
+            directory.display()
         );
     }
-    let mut written = Vec::new();
-    for (name, text) in [
-        ("flake.nix", flake(&args.crateyard)),
-        ("images.toml", guess.text.clone()),
-    ] {
-        if create(&args.workspace.join(name), &text)? {
-            print_line(format!("wrote {name}"))?;
-            written.push(name);
-        } else {
-            print_line(format!("kept  {name}, which is there"))?;
-        }
-    }
-    lock_crates(&args.workspace)?;
-    for reason in &guess.reasons {
-        print_line(format!("      {reason}"))?;
-    }
-    print_next(&args.workspace, &guess, &written)
+    Ok(guess)
 }
 
-fn flake(crateyard: &str) -> String {
-    format!(
-        "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \"{crateyard}\";\n\n  \
-         outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n"
-    )
+/// The compiler for the workspace.
+fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
+    let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
+    let packages = json["packages"].as_array().into_iter().flatten();
+    let member = |package: &serde_json::Value| Member {
+        name: package["name"].as_str().unwrap_or_default().to_owned(),
+        rust_version: package["rust_version"].as_str().map(str::to_owned),
+    };
+    let members: Vec<Member> = packages.map(member).collect();
+    Ok(toolchain::choose(directory, None, &members)?)
+}
+
+/// What `assemble init` works on.
+struct Workspace<'a> {
+    choice: &'a Choice,
+    args: &'a Args,
+    guess: &'a Guess,
+    repository: Option<Repository>,
+}
+
+impl Workspace<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.args.workspace.join(name)
+    }
+
+    /// Whether there is a flake with images now. Another one is kept, and the lines to add are printed.
+    fn write_flake(&self) -> Result<bool> {
+        let path = self.path(FLAKE);
+        if create(&path, &flake::whole(&self.args.crateyard))? {
+            print_line(format!("wrote {FLAKE}"))?;
+            return Ok(true);
+        }
+        let context = || format!("cannot read {}", path.display());
+        if flake::is_complete(&fs::read_to_string(&path).with_context(context)?) {
+            print_line(format!("kept  {FLAKE}, which has images already"))?;
+            return Ok(true);
+        }
+        print_line(format!(
+            "kept  {FLAKE}, which is there. These lines add the images:"
+        ))?;
+        for line in flake::lines_to_add(&self.args.crateyard) {
+            print_line(format!("        {line}"))?;
+        }
+        Ok(false)
+    }
+
+    fn write_images(&self) -> Result<()> {
+        match create(&self.path(IMAGES), &self.guess.text)? {
+            true => print_line(format!("wrote {IMAGES}")),
+            false => print_line(format!("kept  {IMAGES}, which is there")),
+        }
+    }
+
+    /// Without a lock nothing is pinned.
+    fn lock_crates(&self, cargo: &Cargo) -> Result<()> {
+        if self.path(CARGO_LOCK).exists() {
+            return Ok(());
+        }
+        cargo.read(&["generate-lockfile", "--quiet"])?;
+        print_line(format!("wrote {CARGO_LOCK}"))
+    }
+
+    /// What Nix does not see of the repository.
+    fn print_git_notes(&self) -> Result<()> {
+        let Some(repository) = &self.repository else {
+            return Ok(());
+        };
+        for name in [CARGO_LOCK, FLAKE, IMAGES] {
+            let line = repository.ignoring_line(name);
+            if let Some(line) = line.filter(|_| !repository.tracks(name)) {
+                print_line(format!(
+                    "      git ignores {name} ({line}), and Nix sees what git tracks: `git add --force` below tracks it"
+                ))?;
+            }
+        }
+        let submodules = repository.submodules();
+        if !submodules.is_empty() {
+            print_line(format!(
+                "      Nix leaves submodules out ({}). Where the build needs them: inputs.self.submodules = true; in {FLAKE} \
+                 (Nix 2.27 or newer), or nix build 'git+file://{}?submodules=1#NAME-image'",
+                submodules.join(", "),
+                repository.top.display()
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn print_next(&self, has_flake: bool) -> Result<()> {
+        let description = read_description(&self.path(IMAGES))?;
+        let needed = native::needed(&description, &self.path(CARGO_LOCK))?;
+        for (name, packages) in &needed {
+            print_line(format!(
+                "      {name} is compiled with {}",
+                packages.join(" and ")
+            ))?;
+        }
+        if !self.choice.is_default {
+            let Choice {
+                channel, reason, ..
+            } = self.choice;
+            print_line(format!("      the compiler is Rust {channel}: {reason}"))?;
+        }
+        print_line("next:")?;
+        if self.args.workspace != Path::new(".") {
+            print_line(format!("  cd {}", self.args.workspace.display()))?;
+        }
+        if !has_flake {
+            print_line(format!("  # add the lines above to {FLAKE}"))?;
+        }
+        let mut files = vec![CARGO_LOCK, FLAKE, IMAGES];
+        if !needed.is_empty() || !self.choice.is_default {
+            print_line("  assemble lock")?;
+            files.push(DEBIAN_LOCK);
+        }
+        if !self.choice.is_default {
+            files.push(TOOLCHAIN_LOCK);
+        }
+        self.print_git_add(&files)?;
+        print_line("  assemble fetch")?;
+        let images: Vec<&String> = description.images.keys().collect();
+        // An images.toml that was kept may have other images.
+        let main = self
+            .guess
+            .main
+            .as_ref()
+            .filter(|main| images.contains(main));
+        let image = main.or(images.first().copied());
+        print_line(match image {
+            Some(image) => format!("  assemble build {image}"),
+            None => "  assemble build".to_owned(),
+        })
+    }
+
+    fn print_git_add(&self, files: &[&str]) -> Result<()> {
+        let Some(repository) = &self.repository else {
+            return Ok(());
+        };
+        let untracked = files.iter().filter(|name| !repository.tracks(name));
+        let (ignored, others): (Vec<&str>, Vec<&str>) =
+            untracked.partition(|name| repository.ignoring_line(name).is_some());
+        for (option, files) in [("", others), (" --force", ignored)] {
+            if !files.is_empty() {
+                print_line(format!("  git add{option} {}", files.join(" ")))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Writes a file that is not there; false where it is.
@@ -85,44 +253,4 @@ fn create(path: &Path, text: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error).with_context(context),
     }
-}
-
-/// Without a lock nothing is pinned.
-fn lock_crates(workspace: &Path) -> Result<()> {
-    if workspace.join("Cargo.lock").exists() {
-        return Ok(());
-    }
-    duct::cmd!("cargo", "generate-lockfile", "--quiet")
-        .dir(workspace)
-        .run()
-        .context("`cargo generate-lockfile` failed")?;
-    print_line("wrote Cargo.lock")
-}
-
-fn print_next(workspace: &Path, guess: &Guess, written: &[&str]) -> Result<()> {
-    let description = read_description(&workspace.join("images.toml"))?;
-    let needed = native::needed(&description, &workspace.join("Cargo.lock"))?;
-    for (name, packages) in &needed {
-        print_line(format!(
-            "      {name} is compiled with {}",
-            packages.join(" and ")
-        ))?;
-    }
-    print_line("next:")?;
-    if !needed.is_empty() {
-        print_line("  assemble lock")?;
-    }
-    // Of a repository Nix sees what git knows.
-    if workspace.join(".git").exists() && !written.is_empty() {
-        print_line(format!(
-            "  git add Cargo.lock {}{}",
-            written.join(" "),
-            if needed.is_empty() {
-                ""
-            } else {
-                " debian.lock"
-            }
-        ))?;
-    }
-    print_line(format!("  nix build .#{}-image", guess.images[0]))
 }

@@ -1,0 +1,253 @@
+//! The Dockerfiles of a workspace: which programs they ship, and which ports they expose.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use port::Port;
+
+use crate::tree::{self, Kind};
+
+/// How far below the workspace's root they are looked for.
+const DEPTH: usize = 4;
+
+/// Directories and names of Dockerfiles that make no release: what developers and tests use.
+const OTHERS: [&str; 8] = [
+    "test",
+    "bench",
+    "example",
+    "dev",
+    "ci",
+    "fuzz",
+    "build-env",
+    "cross",
+];
+
+/// What `assemble dockerfile` generates.
+const OURS: &str = "Dockerfile.images";
+
+/// A Dockerfile.
+#[derive(Debug)]
+pub struct Dockerfile {
+    /// Relative to the workspace.
+    pub path: String,
+    /// Names of programs and packages in it.
+    names: BTreeSet<String>,
+    /// What it exposes, sorted.
+    pub ports: Vec<Port>,
+}
+
+impl Dockerfile {
+    /// Whether it puts a program into an image.
+    pub fn holds(&self, package: &str, bin: &str) -> bool {
+        self.names.contains(bin) || self.names.contains(&format!("--package {package}"))
+    }
+}
+
+/// All Dockerfiles of a workspace.
+pub fn below(root: &Path) -> Vec<Dockerfile> {
+    let mut found = Vec::new();
+    let mut pending = vec![(root.to_path_buf(), 0)];
+    while let Some((directory, depth)) = pending.pop() {
+        for entry in tree::entries(&directory) {
+            let relative = tree::relative(&entry.path, root);
+            match entry.kind {
+                Kind::Directory if depth < DEPTH && !tree::is_foreign(&entry.path) => {
+                    pending.push((entry.path, depth + 1));
+                }
+                Kind::File if is_named(&relative) && !is_other(&relative) => {
+                    let text = fs::read_to_string(&entry.path).unwrap_or_default();
+                    found.push(read(relative, &text));
+                }
+                _ => {}
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn is_named(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ignores = name.ends_with(".dockerignore");
+    let lower = name.to_lowercase();
+    let named = ["dockerfile", "containerfile"].iter().any(|kind| {
+        lower == *kind
+            || lower.starts_with(&format!("{kind}."))
+            || lower.ends_with(&format!(".{kind}"))
+    });
+    named && !ignores && name != OURS
+}
+
+fn is_other(path: &str) -> bool {
+    let lower = path.to_lowercase();
+    let mut words = lower.split(['/', '.', '-', '_']);
+    words.any(|word| {
+        OTHERS
+            .iter()
+            .any(|other| word == *other || word.strip_suffix('s') == Some(other))
+            || ["benchmark", "benchmarks", "testing", "devcontainer"].contains(&word)
+    })
+}
+
+/// Reads what the instructions name.
+fn read(path: String, text: &str) -> Dockerfile {
+    let mut file = Dockerfile {
+        path,
+        names: BTreeSet::new(),
+        ports: Vec::new(),
+    };
+    let mut variables = BTreeMap::new();
+    let mut ports = BTreeSet::new();
+    for instruction in instructions(text) {
+        let words = words(&instruction, &variables);
+        let Some((kind, arguments)) = words.split_first() else {
+            continue;
+        };
+        match kind.to_uppercase().as_str() {
+            "ARG" | "ENV" => set(&mut variables, arguments),
+            "EXPOSE" => ports.extend(arguments.iter().filter_map(|it| it.parse::<Port>().ok())),
+            "ENTRYPOINT" | "CMD" => {
+                let program = arguments.first().into_iter();
+                file.names.extend(program.map(|word| last(word).to_owned()));
+            }
+            _ => file.names.extend(named(arguments)),
+        }
+    }
+    file.ports = ports.into_iter().collect();
+    file
+}
+
+/// The instructions without comments, each on one line.
+fn instructions(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut all: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in lines {
+        let (content, goes_on) = match line.strip_suffix('\\') {
+            Some(content) => (content, true),
+            None => (line, false),
+        };
+        match all.last_mut().filter(|_| open) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(content);
+            }
+            None => all.push(content.to_owned()),
+        }
+        open = goes_on;
+    }
+    all
+}
+
+fn words(instruction: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
+    let separators = |c: char| c.is_whitespace() || "\"'[],;&|()".contains(c);
+    let words = instruction
+        .split(separators)
+        .filter(|word| !word.is_empty());
+    words.map(|word| replaced(word, variables)).collect()
+}
+
+/// A word with the variables that have a value: `${PORT}`, `${PORT:-80}`, `$PORT`.
+fn replaced(word: &str, variables: &BTreeMap<String, String>) -> String {
+    let Some((before, rest)) = word.split_once('$') else {
+        return word.to_owned();
+    };
+    let (name, default, after) = match rest.strip_prefix('{').and_then(|it| it.split_once('}')) {
+        Some((inside, after)) => {
+            let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
+            (name, default, after)
+        }
+        None => {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+            (name, "", after)
+        }
+    };
+    let value = variables.get(name).map_or(default, String::as_str);
+    format!("{before}{value}{}", replaced(after, variables))
+}
+
+/// `NAME=VALUE …`, or `NAME VALUE`.
+fn set(variables: &mut BTreeMap<String, String>, arguments: &[String]) {
+    if let [name, value] = arguments {
+        if !name.contains('=') && !value.contains('=') {
+            variables.insert(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+/// What commands and paths name: `--bin NAME`, `--package NAME`, `…/release/NAME`, `/usr/local/bin/NAME`.
+fn named(arguments: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut words = arguments
+        .iter()
+        .flat_map(|word| match word.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => vec![option, value],
+            _ => vec![word.as_str()],
+        });
+    while let Some(word) = words.next() {
+        match word {
+            "--bin" => found.extend(words.next().map(str::to_owned)),
+            "-p" | "--package" => found.extend(words.next().map(|it| format!("--package {it}"))),
+            path if path.contains("/release/") || path.contains("/bin/") => {
+                found.push(last(path).to_owned());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_name_programs_and_ports() {
+        let text = "FROM rust AS build\nARG PORT=8080\nENV METRICS_PORT 9100\n# EXPOSE 1\nRUN cargo build --release \\\n  --bin=api \
+                    -p worker && strip target/release/api\nFROM debian\nCOPY --from=build /w/target/release/api /usr/local/bin/\n\
+                    EXPOSE $PORT/tcp ${METRICS_PORT} ${UDP:-53}/udp 443\nENTRYPOINT [\"/usr/local/bin/api\", \"serve\"]\n";
+        let file = read("Dockerfile".to_owned(), text);
+        assert!(file.holds("anything", "api"));
+        assert!(file.holds("worker", "anything"));
+        assert!(!file.holds("serve", "serve"));
+        let ports: Vec<String> = file.ports.iter().map(ToString::to_string).collect();
+        assert_eq!(ports, ["53/udp", "443/tcp", "8080/tcp", "9100/tcp"]);
+    }
+
+    #[test]
+    fn names_tell_releases_from_the_rest() {
+        for path in [
+            "Dockerfile",
+            "docker/Dockerfile.alpine",
+            "api.Dockerfile",
+            "Containerfile",
+        ] {
+            assert!(is_named(path) && !is_other(path), "{path}");
+        }
+        for path in [
+            "Dockerfile.images",
+            "Dockerfile.dockerignore",
+            "Dockerfile.rs.bak/x",
+        ] {
+            assert!(!is_named(path), "{path}");
+        }
+        for path in [
+            "tests/Dockerfile",
+            "Dockerfile.dev",
+            ".ci/Dockerfile",
+            "docker/Dockerfile-test.dockerfile",
+        ] {
+            assert!(is_other(path), "{path}");
+        }
+    }
+}

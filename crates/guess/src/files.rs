@@ -1,0 +1,125 @@
+//! Files outside of a package that its sources name.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::metadata::Package;
+use crate::sources::Source;
+
+/// What a package's sources name, or lead to by a link, outside of what its units see: relative to the package, none of
+/// them inside another.
+pub fn outside(
+    package: &Package,
+    root: &Path,
+    sources: &[Source],
+    reasons: &mut Vec<String>,
+) -> BTreeSet<String> {
+    let directory = package.directory();
+    let mut named: Vec<(PathBuf, String)> = Vec::new();
+    for source in sources {
+        if let Some(path) = source.target.as_ref().and_then(|it| linked(it, &directory)) {
+            let why = format!("the link {} leads to", source.path.display());
+            named.push((path, why));
+        }
+        for path in source.named_paths().iter().filter_map(|path| simple(path)) {
+            let why = format!("its {} names", source.path.display());
+            // A link inside the package may lead out of it.
+            let place = directory.join(&path);
+            if place.is_symlink() {
+                let target = place.canonicalize().ok();
+                let target = target.and_then(|target| linked(&target, &directory));
+                named.extend(target.map(|target| (target, why.clone())));
+            }
+            if is_wanted(&path, source) {
+                named.push((path, why));
+            }
+        }
+    }
+    let is_there = |path: &Path| {
+        let place = simple(&directory.join(path));
+        place.is_some_and(|place| {
+            let is_own = path.starts_with("..") && place.starts_with(&directory);
+            place.exists() && place.starts_with(root) && !is_own && !directory.starts_with(&place)
+        })
+    };
+    named.retain(|(path, _)| is_there(path));
+    let mut files = BTreeSet::new();
+    for (path, why) in &named {
+        let is_covered = named
+            .iter()
+            .any(|(other, _)| path != other && path.starts_with(other));
+        let written = path.to_string_lossy().into_owned();
+        if !is_covered && files.insert(written.clone()) {
+            reasons.push(format!(
+                "the package {} sees {written}, which {why}",
+                package.name
+            ));
+        }
+    }
+    files
+}
+
+/// Paths that lead out, and documents beside the manifest, which no unit sees unasked.
+fn is_wanted(path: &Path, source: &Source) -> bool {
+    let is_document = path.extension().is_some_and(|extension| extension == "md");
+    let is_beside = path.components().count() == 1 && is_document;
+    path.starts_with("..") || (is_beside && !source.is_aside())
+}
+
+/// Where a link leads, relative to the package; none where that is inside it.
+fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
+    let directory = directory.canonicalize().ok()?;
+    if target.starts_with(&directory) {
+        return None;
+    }
+    let mut up = PathBuf::new();
+    let mut above = directory.as_path();
+    while !target.starts_with(above) {
+        up.push("..");
+        above = above.parent()?;
+    }
+    Some(up.join(target.strip_prefix(above).ok()?))
+}
+
+impl Source {
+    /// Paths that the file names and that may lie outside of the package, relative to the package.
+    fn named_paths(&self) -> Vec<PathBuf> {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let mut named = Vec::new();
+        for include in ["include_str!(\"", "include_bytes!(\"", "include!(\""] {
+            let after = self.text.split(include).skip(1);
+            named.extend(after.filter_map(literal).map(|path| directory.join(path)));
+        }
+        if self.path == Path::new("build.rs") {
+            // A build script runs in the package's directory.
+            let after = self.text.split("\"../").skip(1);
+            let literals = after.filter_map(literal);
+            named.extend(literals.map(|path| Path::new("..").join(path)));
+        }
+        named
+    }
+}
+
+/// What stands before the quote that ends a literal.
+fn literal(rest: &str) -> Option<&str> {
+    rest.split_once('"').map(|(literal, _)| literal)
+}
+
+/// A path without `.` and with `..` only at its beginning; none where it leaves the root of all.
+fn simple(path: &Path) -> Option<PathBuf> {
+    let mut simple = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match simple.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    simple.pop();
+                }
+                Some(Component::RootDir) => return None,
+                _ => simple.push(".."),
+            },
+            part => simple.push(part),
+        }
+    }
+    Some(simple)
+}

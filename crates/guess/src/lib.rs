@@ -1,0 +1,120 @@
+//! A first `images.toml` for a workspace: an image for each program that is shipped, and what its files give away.
+//!
+//! Every guess has a reason, and what was left out is said too: whoever reads it knows in a minute what to correct.
+
+mod charts;
+mod dockerfiles;
+mod files;
+mod image;
+mod metadata;
+mod names;
+mod ports;
+mod shipped;
+mod sources;
+mod text;
+mod tree;
+
+use std::collections::BTreeMap;
+
+use dockerfiles::Dockerfile;
+use image::Image;
+use metadata::Metadata;
+
+/// A first description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// The text of `images.toml`.
+    pub text: String,
+    /// The names of its images.
+    pub images: Vec<String>,
+    /// The image that people mean where they name none.
+    pub main: Option<String>,
+    /// What was guessed, and from what; for people.
+    pub reasons: Vec<String>,
+}
+
+/// What `cargo metadata --no-deps` says of a workspace, and its files, as a description.
+///
+/// # Errors
+/// Where the metadata is not of its form.
+pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
+    let metadata: Metadata = serde_json::from_str(metadata)?;
+    let root = metadata.workspace_root.clone();
+    let mut reasons = Vec::new();
+    let dockerfiles = dockerfiles::below(&root);
+    let shipped = shipped::select(&metadata, &dockerfiles);
+    let mut images = names::images(&shipped.programs);
+    let directories: Vec<_> = metadata.packages.iter().map(|p| p.directory()).collect();
+    let mut crates = BTreeMap::new();
+    for package in &metadata.packages {
+        let sources = sources::of(package, &directories);
+        let own = images
+            .iter_mut()
+            .filter(|image| image.package.id == package.id);
+        for image in own {
+            reasons.push(format!("image {}: {}", image.name, image.why));
+            image.ports = ports_of(image, &dockerfiles, &sources, &mut reasons);
+        }
+        // What is in no image is not built, and its files do not matter.
+        let needed = shipped.closure.contains(&package.id);
+        let files = match needed {
+            true => files::outside(package, &root, &sources, &mut reasons),
+            false => Default::default(),
+        };
+        if !files.is_empty() {
+            crates.insert(package.name.clone(), files);
+        }
+    }
+    charts::assign(&mut images, charts::below(&root), &mut reasons);
+    reasons.extend(
+        shipped
+            .left_out
+            .iter()
+            .map(|left| format!("no image for {left}")),
+    );
+    Ok(Guess {
+        text: text::images_toml(&images, &crates, &shipped.left_out),
+        main: names::main(&images, &root).map(|image| image.name.clone()),
+        images: images.into_iter().map(|image| image.name).collect(),
+        reasons,
+    })
+}
+
+/// Those that its Dockerfile exposes, or those of its sources.
+fn ports_of(
+    image: &Image<'_>,
+    dockerfiles: &[Dockerfile],
+    sources: &[sources::Source],
+    reasons: &mut Vec<String>,
+) -> Vec<port::Port> {
+    let own = dockerfiles
+        .iter()
+        .find(|file| file.holds(&image.package.name, image.bin));
+    if let Some(file) = own.filter(|file| !file.ports.is_empty()) {
+        reasons.push(format!(
+            "image {}: {}, which {} exposes",
+            image.name,
+            text::ports(&file.ports),
+            file.path
+        ));
+        return file.ports.clone();
+    }
+    match ports::of(image.package, image.bin, sources) {
+        ports::Found::One(port, place) => {
+            reasons.push(format!(
+                "image {}: port {port}, which {place} names",
+                image.name
+            ));
+            port::Port::tcp(port).into_iter().collect()
+        }
+        ports::Found::Several(places) => {
+            reasons.push(format!(
+                "image {}: no port, for its sources name several ({}): add `ports`",
+                image.name,
+                places.join(", ")
+            ));
+            Vec::new()
+        }
+        ports::Found::None => Vec::new(),
+    }
+}

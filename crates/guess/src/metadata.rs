@@ -1,0 +1,116 @@
+//! What is read of `cargo metadata --no-deps --format-version 1`.
+//!
+//! <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub struct Metadata {
+    pub packages: Vec<Package>,
+    pub workspace_members: Vec<String>,
+    /// Cargo has it from 1.71 on.
+    pub workspace_default_members: Option<Vec<String>>,
+    pub workspace_root: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Package {
+    pub id: String,
+    pub name: String,
+    pub manifest_path: PathBuf,
+    pub targets: Vec<Target>,
+    pub default_run: Option<String>,
+    pub repository: Option<String>,
+    /// The registries that it may go to; an empty list for none.
+    pub publish: Option<Vec<String>>,
+    #[serde(default)]
+    pub features: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    pub kind: Vec<String>,
+    pub name: String,
+    pub src_path: PathBuf,
+    #[serde(default, rename = "required-features")]
+    pub required_features: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Dependency {
+    pub name: String,
+    pub kind: Option<String>,
+    #[serde(default)]
+    pub optional: bool,
+    /// The platforms that have it; none for all.
+    pub target: Option<String>,
+    pub path: Option<PathBuf>,
+}
+
+impl Package {
+    pub fn directory(&self) -> PathBuf {
+        let directory = self.manifest_path.parent();
+        directory.unwrap_or(Path::new("/")).to_path_buf()
+    }
+
+    pub fn binaries(&self) -> impl Iterator<Item = &Target> {
+        let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
+        self.targets.iter().filter(is_binary)
+    }
+
+    /// Whether it can go to a registry.
+    pub fn is_published(&self) -> bool {
+        self.publish
+            .as_ref()
+            .is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// Features that a target requires and that are not on by default.
+    pub fn missing_features<'t>(&self, target: &'t Target) -> Vec<&'t str> {
+        let on = self.default_features();
+        let required = target.required_features.iter().map(String::as_str);
+        required.filter(|feature| !on.contains(feature)).collect()
+    }
+
+    fn default_features(&self) -> BTreeSet<&str> {
+        let mut on = BTreeSet::new();
+        let mut pending = vec!["default"];
+        while let Some(feature) = pending.pop() {
+            if let (true, Some(more)) = (on.insert(feature), self.features.get(feature)) {
+                pending.extend(more.iter().map(String::as_str));
+            }
+        }
+        on
+    }
+}
+
+impl Metadata {
+    /// The members that `cargo build` builds at the workspace's root, where these are not all.
+    pub fn default_members(&self) -> Option<BTreeSet<&str>> {
+        let default = self.workspace_default_members.as_ref()?;
+        let default: BTreeSet<&str> = default.iter().map(String::as_str).collect();
+        (default.len() < self.workspace_members.len()).then_some(default)
+    }
+
+    /// These packages and the members that they are compiled with.
+    pub fn closure<'m>(&'m self, packages: impl Iterator<Item = &'m Package>) -> BTreeSet<String> {
+        let mut pending: Vec<&Package> = packages.collect();
+        let mut reached = BTreeSet::new();
+        while let Some(package) = pending.pop() {
+            if !reached.insert(package.id.clone()) {
+                continue;
+            }
+            let compiled = package.dependencies.iter();
+            let compiled = compiled.filter(|dependency| dependency.kind.as_deref() != Some("dev"));
+            for path in compiled.filter_map(|dependency| dependency.path.as_ref()) {
+                pending.extend(self.packages.iter().filter(|p| p.directory() == *path));
+            }
+        }
+        reached
+    }
+}

@@ -1,0 +1,266 @@
+//! The port that a program listens on unless it is told another.
+
+use std::collections::BTreeMap;
+
+use crate::metadata::Package;
+use crate::sources::Source;
+
+/// What the sources say.
+pub enum Found {
+    None,
+    /// A port, and the place that names it.
+    One(u16, String),
+    /// The places that name different ones.
+    Several(Vec<String>),
+}
+
+/// In words near a port, what it is that is no service of the program to its users.
+const ASIDE: [&str; 14] = [
+    "metric",
+    "prometheus",
+    "admin",
+    "debug",
+    "pprof",
+    "test",
+    "example",
+    "upstream",
+    "connect",
+    "postgres",
+    "redis",
+    "mysql",
+    "smtp",
+    "database",
+];
+
+/// How good a place is: the default of an option before an address to listen on before a name with `port` in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Option,
+    Address,
+    Name,
+}
+
+/// The port of a binary.
+pub fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
+    let mut best: BTreeMap<Rank, BTreeMap<u16, String>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| is_of(package, bin, source)) {
+        let lines = program_lines(&source.text);
+        for (index, (number, _)) in lines.iter().enumerate() {
+            if let Some((rank, port)) = port_at(&lines, index) {
+                let place = format!("{}:{number}", source.path.display());
+                best.entry(rank).or_default().entry(port).or_insert(place);
+            }
+        }
+    }
+    let Some(ports) = best.into_values().next() else {
+        return Found::None;
+    };
+    let mut ports: Vec<(u16, String)> = ports.into_iter().collect();
+    match ports.len() {
+        1 => ports
+            .pop()
+            .map_or(Found::None, |(port, place)| Found::One(port, place)),
+        _ => Found::Several(
+            ports
+                .into_iter()
+                .map(|(port, place)| format!("{port} in {place}"))
+                .collect(),
+        ),
+    }
+}
+
+/// Whether a source may be of that binary, and is of the program itself.
+fn is_of(package: &Package, bin: &str, source: &Source) -> bool {
+    let path = package.directory().join(&source.path);
+    let others = package.binaries().filter(|target| target.name != bin);
+    let mut others = others.map(|target| match target.src_path.ends_with("main.rs") {
+        true => target
+            .src_path
+            .parent()
+            .unwrap_or(&target.src_path)
+            .to_path_buf(),
+        false => target.src_path.clone(),
+    });
+    let src = package.directory().join("src");
+    let is_other = others.any(|other| path == other || (other != src && path.starts_with(&other)));
+    let words = source.path.to_string_lossy().to_lowercase();
+    !is_other && !source.is_aside() && !ASIDE.iter().any(|word| words.contains(word))
+}
+
+/// The lines of a source that are compiled into a program, with their numbers: no comments, no tests.
+fn program_lines(text: &str) -> Vec<(usize, &str)> {
+    let mut lines = Vec::new();
+    let mut all = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()));
+    while let Some((number, line)) = all.next() {
+        if line.starts_with("#[cfg(test)]")
+            || line.starts_with("#[test]")
+            || line.ends_with("::test]")
+        {
+            skip_item(line, &mut all);
+        } else if !line.is_empty() && !line.starts_with("//") {
+            lines.push((number, line));
+        }
+    }
+    lines
+}
+
+/// Skips what an attribute is of: up to its closing brace, or its semicolon.
+fn skip_item<'t>(first: &'t str, lines: &mut impl Iterator<Item = (usize, &'t str)>) {
+    let mut depth = 0_usize;
+    let after = first.split_once(']').map_or("", |(_, rest)| rest);
+    let rest = lines.map(|(_, line)| line);
+    for line in std::iter::once(after).chain(rest) {
+        let opens = line.matches('{').count();
+        depth = (depth + opens).saturating_sub(line.matches('}').count());
+        let is_attribute = line.is_empty() || line.starts_with("#[");
+        if depth == 0 && !is_attribute && (opens > 0 || line.ends_with([';', '}', ','])) {
+            return;
+        }
+    }
+}
+
+fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
+    let (_, line) = lines[index];
+    let around = |before: usize, after: usize| {
+        let first = index.saturating_sub(before);
+        let last = (index + after + 1).min(lines.len());
+        lines[first..last]
+            .iter()
+            .map(|(_, line)| line.to_lowercase())
+            .collect::<Vec<_>>()
+    };
+    let is_aside = || {
+        let near = around(1, 0).concat();
+        ASIDE.iter().any(|word| near.contains(word))
+    };
+    if line.contains("default_value") || line.contains("unwrap_or") {
+        let value = line
+            .split_once("default_value")
+            .or_else(|| line.split_once("unwrap_or"))?
+            .1;
+        let is_port = || around(2, 2).iter().any(|line| has_word(line, "port"));
+        let port = address(value).or_else(|| number(value).filter(|_| is_port()));
+        return Some((Rank::Option, port.filter(|_| !is_aside())?));
+    }
+    if let Some(port) = address(line) {
+        return (!is_aside() && !is_loopback(line)).then_some((Rank::Address, port));
+    }
+    let (name, value) = line.split_once(" = ").or_else(|| line.split_once(": "))?;
+    let is_port = has_word(&name.to_lowercase(), "port") && !name.contains(['(', '"']);
+    let value = value.trim_end_matches([';', ',']);
+    let port = value
+        .parse()
+        .ok()
+        .filter(|port| *port > 0 && is_port && !is_aside())?;
+    Some((Rank::Name, port))
+}
+
+fn is_loopback(line: &str) -> bool {
+    ["127.0.0.1", "[::1]", "localhost", "LOCALHOST"]
+        .iter()
+        .any(|address| line.contains(address))
+}
+
+/// The port behind an address to listen on: `0.0.0.0:80`, `[::]:80`, `127.0.0.1:80`, `([0, 0, 0, 0], 80)`, `UNSPECIFIED, 80`.
+fn address(text: &str) -> Option<u16> {
+    const BEFORE: [&str; 8] = [
+        "0.0.0.0:",
+        "[::]:",
+        "127.0.0.1:",
+        "[::1]:",
+        "localhost:",
+        "[0, 0, 0, 0], ",
+        "UNSPECIFIED, ",
+        "UNSPECIFIED), ",
+    ];
+    BEFORE.iter().find_map(|before| {
+        let (_, rest) = text.split_once(before)?;
+        digits(rest)
+    })
+}
+
+/// The first number in a text that is no part of a name or of another number.
+fn number(text: &str) -> Option<u16> {
+    let is_word = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let mut words = text.split(|c: char| !is_word(c));
+    words.find_map(|word| word.parse().ok().filter(|port| *port > 0))
+}
+
+fn digits(text: &str) -> Option<u16> {
+    let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().filter(|port| *port > 0)
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|found| found == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Option<(Rank, u16)> {
+        let lines = program_lines(text);
+        (0..lines.len()).find_map(|index| port_at(&lines, index))
+    }
+
+    #[test]
+    fn programs_name_their_port_in_many_ways() {
+        for (text, expected) in [
+            ("bind(\"0.0.0.0:8080\")", (Rank::Address, 8080)),
+            ("let a = \"[::]:81\";", (Rank::Address, 81)),
+            (
+                "SocketAddr::from(([0, 0, 0, 0], 3000))",
+                (Rank::Address, 3000),
+            ),
+            (
+                "SocketAddr::new(Ipv4Addr::UNSPECIFIED, 82)",
+                (Rank::Address, 82),
+            ),
+            (
+                "#[arg(long, default_value = \"8083\")]\npub port: u16,",
+                (Rank::Option, 8083),
+            ),
+            (
+                "#[arg(short, default_value_t = 84)]\nport: u16,",
+                (Rank::Option, 84),
+            ),
+            (
+                ".arg(\n Arg::new(\"port\")\n .default_value(\"5000\")",
+                (Rank::Option, 5000),
+            ),
+            (
+                "#[clap(default_value = \"127.0.0.1:86\")]\nlisten: SocketAddr,",
+                (Rank::Option, 86),
+            ),
+            (
+                "let port = var(\"PORT\").unwrap_or(\"87\".into());",
+                (Rank::Option, 87),
+            ),
+            ("const DEFAULT_PORT: u16 = 88;", (Rank::Name, 88)),
+        ] {
+            assert_eq!(found(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_tests_and_metrics_listen_on_is_no_port_of_the_program() {
+        for text in [
+            "// bind(\"0.0.0.0:8080\")",
+            "let metrics = \"0.0.0.0:9100\";",
+            "#[cfg(test)]\nmod tests {\n    fn f() { bind(\"0.0.0.0:1\"); }\n}",
+            "#[tokio::test]\nasync fn serves() {\n    bind(\"0.0.0.0:1\");\n}",
+            "connect(\"127.0.0.1:5432\")",
+            "#[arg(default_value = \"30\")]\ntimeout: u64,",
+            "bind(\"0.0.0.0:0\")",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+        let after = "#[cfg(test)]\nmod tests;\nfn main() { bind(\"0.0.0.0:7000\") }";
+        assert_eq!(found(after), Some((Rank::Address, 7000)));
+    }
+}

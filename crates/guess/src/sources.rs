@@ -1,0 +1,71 @@
+//! The Rust files of a package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::metadata::Package;
+use crate::tree::{self, Kind};
+
+/// A source file of a package.
+pub struct Source {
+    /// Relative to the package.
+    pub path: PathBuf,
+    pub text: String,
+    /// Where it lies, if a link leads there: the file itself, without links.
+    pub target: Option<PathBuf>,
+}
+
+/// What is only compiled for tests, or only shows how.
+const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
+
+/// The Rust files of a package, without those of packages inside it, and every link.
+pub fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
+    let directory = package.directory();
+    let mut found = Vec::new();
+    let mut pending = vec![directory.clone()];
+    while let Some(next) = pending.pop() {
+        for entry in tree::entries(&next) {
+            let is_source = entry.path.extension().is_some_and(|it| it == "rs");
+            match entry.kind {
+                Kind::Directory if !skipped(&entry.path, packages) => pending.push(entry.path),
+                Kind::Directory => {}
+                Kind::Link => found.push(Source::linked(&entry.path, &directory, is_source)),
+                Kind::File if is_source => found.push(Source::read(&entry.path, &directory)),
+                Kind::File => {}
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn skipped(directory: &Path, packages: &[PathBuf]) -> bool {
+    tree::is_foreign(directory) || packages.iter().any(|package| package == directory)
+}
+
+impl Source {
+    fn read(path: &Path, directory: &Path) -> Source {
+        Source {
+            path: path.strip_prefix(directory).unwrap_or(path).to_path_buf(),
+            // What is no text has no paths in it.
+            text: fs::read_to_string(path).unwrap_or_default(),
+            target: None,
+        }
+    }
+
+    fn linked(path: &Path, directory: &Path, is_source: bool) -> Source {
+        let mut source = Source::read(path, directory);
+        if !is_source {
+            source.text.clear();
+        }
+        source.target = path.canonicalize().ok();
+        source
+    }
+
+    /// Whether no program is compiled from it.
+    pub fn is_aside(&self) -> bool {
+        ASIDE
+            .iter()
+            .any(|directory| self.path.starts_with(directory))
+    }
+}

@@ -1,0 +1,104 @@
+//! The text of `images.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use port::Port;
+
+use crate::image::Image;
+use crate::shipped::LeftOut;
+
+/// The whole file.
+pub fn images_toml(
+    images: &[Image<'_>],
+    crates: &BTreeMap<String, BTreeSet<String>>,
+    left_out: &[LeftOut],
+) -> String {
+    let mut text = "# What the images hold. Every field: \
+                    https://github.com/crateyard/crateyard/blob/main/docs/images-toml.md\nversion = 1\n"
+        .to_string();
+    // Writing to a string does not fail.
+    for image in images {
+        let _ = write!(
+            text,
+            "\n[images.{}]\nbinaries = [{}]\n",
+            image.name,
+            string(&image.binary())
+        );
+        if !image.ports.is_empty() {
+            let ports: Vec<String> = image.ports.iter().map(port).collect();
+            let _ = writeln!(text, "ports = [{}]", ports.join(", "));
+        }
+        text += &charts(&image.charts);
+    }
+    for (name, files) in crates {
+        let files: Vec<String> = files.iter().map(|file| string(file)).collect();
+        let _ = write!(
+            text,
+            "\n[crates.{}]\nfiles = [{}]\n",
+            key(name),
+            files.join(", ")
+        );
+    }
+    if !left_out.is_empty() {
+        text += "\n# No images for:\n";
+        for left in left_out {
+            let _ = writeln!(text, "#   {left}");
+        }
+    }
+    text
+}
+
+fn charts(charts: &[String]) -> String {
+    let chart = |chart: &String| {
+        let source = string(chart);
+        format!("{{ source = {source}, path = \"/usr/share/charts/\" }}")
+    };
+    let charts: Vec<String> = charts.iter().map(chart).collect();
+    match charts.as_slice() {
+        [] => String::new(),
+        [only] => format!("charts = [{only}]\n"),
+        several => format!("charts = [\n  {},\n]\n", several.join(",\n  ")),
+    }
+}
+
+/// A port as people write it.
+fn port(port: &Port) -> String {
+    match port.is_tcp() {
+        true => port.number().to_string(),
+        false => format!("\"{port}\""),
+    }
+}
+
+/// Ports in a sentence.
+pub fn ports(ports: &[Port]) -> String {
+    let written: Vec<String> = ports.iter().map(|it| port(it).replace('"', "")).collect();
+    match written.as_slice() {
+        [only] => format!("port {only}"),
+        several => format!("ports {}", several.join(", ")),
+    }
+}
+
+/// A string of TOML on one line.
+fn string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// A key of TOML: bare where it can be.
+fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !name.is_empty() && name.chars().all(bare) {
+        true => name.to_owned(),
+        false => string(name),
+    }
+}

@@ -1,0 +1,315 @@
+//! What is guessed for workspaces of a few files, as Cargo tells of them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use description::Description;
+use guess::Guess;
+use tempfile::TempDir;
+
+const MAIN: &str = "fn main() {}\n";
+
+/// A workspace with these files, in a directory of this name.
+struct Workspace {
+    directory: TempDir,
+    name: &'static str,
+}
+
+impl Workspace {
+    fn new(name: &'static str, files: &[(&str, &str)]) -> Workspace {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace { directory, name };
+        for (path, text) in files {
+            workspace.write(path, text);
+        }
+        workspace
+    }
+
+    fn root(&self) -> std::path::PathBuf {
+        self.directory.path().join(self.name)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A package with a program.
+    fn program(self, directory: &str, more: &str) -> Workspace {
+        self.package(directory, more);
+        self.write(&format!("{directory}/src/main.rs"), MAIN);
+        self
+    }
+
+    fn package(&self, directory: &str, more: &str) {
+        let name = Path::new(directory).file_name().unwrap().to_string_lossy();
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n{more}"
+        );
+        self.write(&format!("{directory}/Cargo.toml"), &manifest);
+    }
+
+    /// What is guessed. It is valid, whatever it is.
+    fn guess(&self) -> Guess {
+        let output = Command::new("cargo")
+            .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+            .current_dir(self.root())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let guess = guess::guess(&String::from_utf8(output.stdout).unwrap()).unwrap();
+        let described = Description::parse(&guess.text, "images.toml");
+        let described = described.unwrap_or_else(|problems| panic!("{problems}\n{}", guess.text));
+        let names: Vec<&String> = described.images.keys().collect();
+        let guessed: Vec<&String> = guess.images.iter().collect();
+        assert_eq!(names, guessed, "{}", guess.text);
+        guess
+    }
+}
+
+const VIRTUAL: (&str, &str) = (
+    "Cargo.toml",
+    "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\n",
+);
+
+fn assert_holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn names_are_valid_and_given_once() {
+    let bin = |name: &str| format!("[[bin]]\nname = \"{name}\"\npath = \"src/main.rs\"\n");
+    let guess = Workspace::new("shop", &[VIRTUAL])
+        .program("crates/orders", &bin("daemon"))
+        .program("crates/stock", &bin("daemon"))
+        .program("crates/scale", "")
+        .program("crates/weights", &bin("Scale"))
+        .program("crates/base", "")
+        .program("crates/unit_", "")
+        .guess();
+    let expected = [
+        "base-app",
+        "orders-daemon",
+        "scale",
+        "stock-daemon",
+        "unit",
+        "weights-scale",
+    ];
+    assert_eq!(guess.images, expected);
+}
+
+#[test]
+fn what_needs_features_has_no_image_and_is_named() {
+    let features = "[features]\ndefault = [\"fast\"]\nfast = []\nwide = []\n[[bin]]\nname = \"plain\"\npath = \"src/main.rs\"\n\
+                    [[bin]]\nname = \"quick\"\npath = \"src/main.rs\"\nrequired-features = [\"fast\"]\n\
+                    [[bin]]\nname = \"broad\"\npath = \"src/main.rs\"\nrequired-features = [\"wide\"]\n";
+    let guess = Workspace::new("w", &[VIRTUAL])
+        .program("crates/plain", features)
+        .guess();
+    assert_eq!(guess.images, ["plain", "quick"]);
+    assert_holds(
+        &guess.text,
+        &["#   plain/broad: needs `features = [\"wide\"]`"],
+    );
+}
+
+#[test]
+fn tools_get_no_image() {
+    let web = "[dependencies]\nweb-sys = \"0.3\"\n";
+    let members = VIRTUAL
+        .1
+        .replace("*\"]", "*\", \"examples/*\", \"tools/*\"]");
+    let guess = Workspace::new("w", &[("Cargo.toml", &members)])
+        .program("crates/server", "")
+        .program("crates/xtask", "")
+        .program("crates/fuzz", "")
+        .program("examples/chat", "")
+        .program("tools/release", "")
+        .program("crates/page", web)
+        .program("crates/api-codegen", "")
+        .program("crates/load-bench", "")
+        .program("crates/inner", "publish = false\n")
+        .guess();
+    assert_eq!(guess.images, ["server"]);
+    assert_holds(
+        &guess.text,
+        &[
+            "xtask",
+            "fuzzer",
+            "example",
+            "release",
+            "WebAssembly",
+            "codegen",
+            "bench",
+            "publish",
+        ],
+    );
+}
+
+#[test]
+fn a_workspace_of_tools_ships_them() {
+    let guess = Workspace::new("w", &[VIRTUAL])
+        .program("crates/xtask", "publish = false\n")
+        .guess();
+    assert_eq!(guess.images, ["xtask"]);
+}
+
+#[test]
+fn cargos_default_members_are_shipped() {
+    let workspace = "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\ndefault-members = [\"crates/one\"]\n";
+    let guess = Workspace::new("w", &[("Cargo.toml", workspace)])
+        .program("crates/one", "")
+        .program("crates/two", "")
+        .guess();
+    assert_eq!(guess.images, ["one"]);
+}
+
+#[test]
+fn a_dockerfile_says_what_is_shipped_and_exposed() {
+    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\n\
+                      COPY --from=build /w/target/release/two /usr/bin/two\nENV PORT=7000\nEXPOSE $PORT 53/udp\n";
+    let guess = Workspace::new(
+        "w",
+        &[
+            VIRTUAL,
+            ("docker/Dockerfile", dockerfile),
+            ("tests/Dockerfile", "FROM x\nCMD [\"one\"]\n"),
+        ],
+    )
+    .program("crates/one", "")
+    .program("crates/two", "publish = false\n")
+    .guess();
+    assert_eq!(guess.images, ["two"]);
+    assert_holds(&guess.text, &["ports = [\"53/udp\", 7000]"]);
+}
+
+#[test]
+fn ports_are_the_programs_own() {
+    let workspace = Workspace::new("w", &[VIRTUAL])
+        .program("crates/first", "")
+        .program("crates/second", "")
+        .program("crates/third", "");
+    let listen = |address: &str| format!("fn main() {{ let at = \"{address}\"; }}\n");
+    workspace.write("crates/first/src/main.rs", &listen("0.0.0.0:8081"));
+    workspace.write("crates/first/src/metrics.rs", &listen("0.0.0.0:9100"));
+    workspace.write("crates/first/tests/serve.rs", &listen("0.0.0.0:1"));
+    workspace.write(
+        "crates/second/src/main.rs",
+        &(listen("0.0.0.0:1") + &listen("[::]:2")),
+    );
+    let guess = workspace.guess();
+    assert_holds(
+        &guess.text,
+        &["[images.first]\nbinaries = [\"first\"]\nports = [8081]\n"],
+    );
+    assert_eq!(guess.text.matches("ports").count(), 1, "{}", guess.text);
+    let reasons = guess.reasons.join("\n");
+    assert_holds(
+        &reasons,
+        &["image second: no port, for its sources name several"],
+    );
+}
+
+#[test]
+fn an_image_takes_the_charts_of_its_name() {
+    let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 0.1.0\n");
+    let one = chart("one");
+    let other = chart("other");
+    let files = [
+        VIRTUAL,
+        ("deploy/one/Chart.yaml", one.as_str()),
+        ("deploy/x/Chart.yaml", &other),
+    ];
+    let alone = Workspace::new("w", &files)
+        .program("crates/one", "")
+        .guess();
+    assert_holds(
+        &alone.text,
+        &[
+            "{ source = \"deploy/one\", path",
+            "{ source = \"deploy/x\", path",
+        ],
+    );
+    let two = Workspace::new("w", &files)
+        .program("crates/one", "")
+        .program("crates/two", "")
+        .guess();
+    assert_eq!(two.text.matches("source =").count(), 1, "{}", two.text);
+}
+
+#[test]
+fn links_are_not_walked() {
+    let workspace = Workspace::new("w", &[VIRTUAL]).program("crates/one", "");
+    for directory in [
+        "ui/node_modules/a",
+        "ui/b",
+        "crates/one/src/c",
+        "crates/one/d",
+    ] {
+        let directory = workspace.root().join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        symlink(workspace.root(), directory.join("up")).unwrap();
+        symlink(".", directory.join("here")).unwrap();
+    }
+    let beginning = Instant::now();
+    assert_eq!(workspace.guess().images, ["one"]);
+    assert!(beginning.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn files_outside_are_named_once_and_never_the_whole_workspace() {
+    let workspace = Workspace::new(
+        "w",
+        &[
+            VIRTUAL,
+            ("proto/a.proto", ""),
+            ("proto/b.proto", ""),
+            ("TEXT", "text"),
+            ("\"odd\" $x.md", ""),
+        ],
+    )
+    .program("crates/one", "");
+    let main = "const A: &str = include_str!(\"../../../proto/a.proto\");\nconst T: &str = include_str!(\"TEXT\");\n";
+    workspace.write("crates/one/src/main.rs", &format!("{main}{MAIN}"));
+    let build = "fn main() { read(\"../../proto\"); read(\"../..\"); read(\"../../crates\"); read(\"../one/src\"); }\n";
+    workspace.write("crates/one/build.rs", build);
+    symlink(
+        "../../../TEXT",
+        workspace.root().join("crates/one/src/TEXT"),
+    )
+    .unwrap();
+    let guess = workspace.guess();
+    assert_holds(
+        &guess.text,
+        &["[crates.one]\nfiles = [\"../../TEXT\", \"../../proto\"]\n"],
+    );
+}
+
+#[test]
+fn people_mean_the_program_named_like_the_repository() {
+    let named = Workspace::new("Shop-rs", &[VIRTUAL])
+        .program("crates/admin", "")
+        .program("crates/shop", "");
+    assert_eq!(named.guess().main.as_deref(), Some("shop"));
+
+    let run = Workspace::new("w", &[VIRTUAL])
+        .program("crates/a", "")
+        .program("crates/z", "default-run = \"z\"\n");
+    assert_eq!(run.guess().main.as_deref(), Some("z"));
+
+    let serving = Workspace::new("w", &[VIRTUAL])
+        .program("crates/a", "")
+        .program("crates/z", "");
+    serving.write(
+        "crates/z/src/main.rs",
+        "fn main() { bind(\"0.0.0.0:80\") }\n",
+    );
+    assert_eq!(serving.guess().main.as_deref(), Some("z"));
+}
