@@ -99,11 +99,16 @@ impl Repository {
             self.contradiction_of(format!("GET manifests/{version}"), detail)
         })?;
         let request = format!("GET blobs/{}", layer.digest);
+        let size = usize::try_from(layer.size).unwrap_or(usize::MAX);
+        if size > MAX_DOCUMENT {
+            let detail = format!("a document of more than {MAX_DOCUMENT} bytes");
+            return Err(self.contradiction_of(request, detail));
+        }
         let mut download = self.blob(&layer.digest, 0).await?;
         let mut document = BytesMut::new();
         while let Some(piece) = download.chunk().await? {
-            if document.len() + piece.len() > MAX_DOCUMENT {
-                let detail = format!("a document of more than {MAX_DOCUMENT} bytes");
+            if document.len() + piece.len() > size {
+                let detail = format!("sent more than the {size} bytes of its descriptor");
                 return Err(self.contradiction_of(request, detail));
             }
             document.extend_from_slice(&piece);

@@ -18,6 +18,7 @@
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 mod artifact;
+mod attempts;
 mod auth;
 mod body;
 mod client;

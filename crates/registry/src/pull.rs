@@ -1,27 +1,27 @@
 //! Pulling an image into an OCI layout, every digest verified.
 
+mod destination;
+mod partial;
+mod unnamed;
+
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::content::{Descriptor, Manifest, media_type};
-use crate::digest::{Digest, Hasher};
+use crate::content::{Descriptor, Manifest};
+use crate::digest::Digest;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::{Arrival, Event};
 use crate::reference::{Reference, Version};
 use crate::repository::Repository;
 use crate::tree::{MAX_DEPTH, MAX_MANIFESTS, MAX_TOTAL_SIZE, Tree};
 use crate::wire::Trouble;
-
-const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
+use destination::Destination;
+use partial::Partial;
 
 /// How an image is pulled.
 #[derive(Clone, Debug)]
@@ -62,10 +62,21 @@ pub struct Report {
     pub retries: u64,
 }
 
+/// An image that was fetched, and that the layout does not name yet.
+pub struct Fetched {
+    layout: Destination,
+    root: Manifest,
+    blobs: Vec<Descriptor>,
+    name: Option<String>,
+    report: Report,
+}
+
 /// Pulls the image that `reference` names into the OCI layout at `destination`, which is made where there is none.
 ///
-/// Nothing appears in the layout under its digest before it was verified; `index.json` changes last. An interrupted
-/// pull goes on where it stopped. The same digest pulled into an empty layout gives the same bytes.
+/// Nothing appears in the layout under its digest before it was verified; `index.json` changes last. A pull that is
+/// killed leaves whole blobs and nothing else; one that fails leaves what it has received, and the next one goes on
+/// there. Pulls into one layout at the same time do not disturb each other. The same digest pulled into an empty
+/// layout gives the same bytes.
 ///
 /// # Errors
 /// When the registry refuses, sends something else than its digest says, stays unreachable, or `destination` is not
@@ -76,6 +87,21 @@ pub async fn pull(
     destination: &Path,
     options: &Options,
 ) -> Result<Report, Error> {
+    fetch(client, reference, destination, options)
+        .await?
+        .finish()
+}
+
+/// As [`pull`], but leaves `index.json` alone, so that the image can be looked at before [`Fetched::finish`].
+///
+/// # Errors
+/// Those of [`pull`].
+pub async fn fetch(
+    client: &Client,
+    reference: &Reference,
+    destination: &Path,
+    options: &Options,
+) -> Result<Fetched, Error> {
     let repository = client.repository(reference)?;
     let layout = Destination::open(destination)?;
     let counters = repository.transport().counters();
@@ -89,11 +115,12 @@ pub async fn pull(
         None => root,
     };
     let manifests = fetch_tree(&repository, &root).await?;
-    layout.create()?;
     let blobs: Vec<Descriptor> = Tree::blobs(&manifests)
         .into_iter()
         .filter(|blob| !blob.is_foreign())
         .collect();
+    layout.create()?;
+    layout.tidy(&blobs);
     client.progress().event(Event::Start {
         blobs: blobs.len(),
         bytes: blobs.iter().map(|blob| blob.size).sum(),
@@ -109,17 +136,9 @@ pub async fn pull(
         .try_collect()
         .await?;
     for manifest in &manifests {
-        layout.write(&layout.blob_path(&manifest.digest), &manifest.bytes)?;
+        layout.add(manifest)?;
     }
-    layout.finish(
-        &root,
-        reference
-            .digest()
-            .is_none()
-            .then(|| reference.version().to_string())
-            .as_deref(),
-    )?;
-    Ok(Report {
+    let report = Report {
         reference: reference.to_string(),
         digest: root.digest.clone(),
         media_type: root.media_type.clone(),
@@ -128,7 +147,38 @@ pub async fn pull(
         bytes_received: received.iter().flatten().sum(),
         requests: counters.requests.load(Ordering::Relaxed) - requests,
         retries: counters.retries.load(Ordering::Relaxed) - retries,
+    };
+    let name = reference.version().to_string();
+    let all = manifests.iter().map(Manifest::descriptor);
+    Ok(Fetched {
+        layout,
+        root,
+        blobs: all.chain(blobs).collect(),
+        name: reference.digest().is_none().then_some(name),
+        report,
     })
+}
+
+impl Fetched {
+    /// Points to the image.
+    pub fn root(&self) -> Descriptor {
+        self.root.descriptor()
+    }
+
+    /// Names the image in the layout's index.
+    ///
+    /// # Errors
+    /// When the index can't be written, or somebody has removed what was fetched.
+    pub fn finish(self) -> Result<Report, Error> {
+        let (root, name) = (&self.root, self.name.as_deref());
+        self.layout.finish(root, name, &self.blobs)?;
+        Ok(self.report)
+    }
+
+    /// Removes what was fetched, where the layout holds no other image.
+    pub fn discard(self) {
+        self.layout.discard(&self.blobs);
+    }
 }
 
 async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Manifest, Error> {
@@ -264,22 +314,23 @@ impl Pull<'_> {
             });
             return Ok(None);
         }
-        let mut partial = Partial::open(self.layout.partial_path(digest), digest)?;
+        let directory = self.layout.blob_directory(digest)?;
+        let mut partial = Partial::open(directory, digest, descriptor.size)?;
         let was_resumed = partial.length > 0;
         let mut received = self.receive(descriptor, &mut partial).await?;
-        let mut actual = partial.hasher.clone().finish();
+        let mut actual = partial.actual();
         if actual != *digest && was_resumed {
             // What an earlier run left was spoiled.
             partial.restart()?;
             received += self.receive(descriptor, &mut partial).await?;
-            actual = partial.hasher.clone().finish();
+            actual = partial.actual();
         }
         if actual != *digest {
-            let _ = std::fs::remove_file(&partial.path);
+            partial.discard();
             let detail = format!("sent bytes with the digest {actual}");
             return Err(self.contradiction(digest, detail));
         }
-        partial.finish(&self.layout.blob_path(digest))?;
+        partial.finish(|| self.layout.has(descriptor))?;
         progress.event(Event::Done {
             digest,
             how: Arrival::Transferred,
@@ -293,9 +344,6 @@ impl Pull<'_> {
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
         let mut received = 0;
-        if partial.length > descriptor.size {
-            partial.restart()?;
-        }
         while partial.length < descriptor.size {
             let before = partial.length;
             let event = Event::Blob {
@@ -314,7 +362,7 @@ impl Pull<'_> {
                     Ok(Some(piece)) => {
                         received += piece.len() as u64;
                         if partial.length + piece.len() as u64 > descriptor.size {
-                            let _ = std::fs::remove_file(&partial.path);
+                            partial.restart()?;
                             let detail = format!(
                                 "sent more than the {} bytes of its descriptor",
                                 descriptor.size
@@ -355,208 +403,5 @@ impl Pull<'_> {
                 .to_owned(),
         }
         .into()
-    }
-}
-
-/// A blob that is being written.
-struct Partial {
-    file: File,
-    path: PathBuf,
-    length: u64,
-    hasher: Hasher,
-    empty: Hasher,
-}
-
-impl Partial {
-    /// Goes on with what an earlier run left at `path`.
-    fn open(path: PathBuf, digest: &Digest) -> Result<Partial, Error> {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW);
-        let mut file = options.open(&path).map_err(Error::io("open", &path))?;
-        let empty = digest.hasher();
-        let mut hasher = empty.clone();
-        let mut length = 0;
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let count = file.read(&mut buffer).map_err(Error::io("read", &path))?;
-            if count == 0 {
-                return Ok(Partial {
-                    file,
-                    path,
-                    length,
-                    hasher,
-                    empty,
-                });
-            }
-            hasher.update(&buffer[..count]);
-            length += count as u64;
-        }
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", &self.path))?;
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn restart(&mut self) -> Result<(), Error> {
-        self.file
-            .set_len(0)
-            .map_err(Error::io("truncate", &self.path))?;
-        self.file
-            .seek(SeekFrom::Start(0))
-            .map_err(Error::io("rewind", &self.path))?;
-        self.hasher = self.empty.clone();
-        self.length = 0;
-        Ok(())
-    }
-
-    /// Gives the verified file its name.
-    fn finish(self, path: &Path) -> Result<(), Error> {
-        self.file
-            .sync_all()
-            .map_err(Error::io("write", &self.path))?;
-        std::fs::rename(&self.path, path).map_err(Error::io("name", path))
-    }
-}
-
-/// The layout that is written.
-struct Destination {
-    path: PathBuf,
-}
-
-impl Destination {
-    /// Accepts a directory that is not there yet, is empty, or is a layout.
-    fn open(path: &Path) -> Result<Destination, Error> {
-        let is_layout = path.join("oci-layout").is_file();
-        let is_begun = path.join("blobs").is_dir();
-        let is_empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-        if !is_layout && !is_begun && !is_empty {
-            return Err(Error::Source {
-                place: path.display().to_string(),
-                reason: "neither empty nor an OCI image layout; nothing was written".to_owned(),
-                remedy: "name a new directory".to_owned(),
-            });
-        }
-        let blobs = path.join("blobs");
-        for directory in [&blobs, &blobs.join("sha256"), &blobs.join("sha512")] {
-            if directory.is_symlink() {
-                return Err(Error::Source {
-                    place: directory.display().to_string(),
-                    reason: "a symbolic link; links are not followed".to_owned(),
-                    remedy: "name a new directory".to_owned(),
-                });
-            }
-        }
-        Ok(Destination {
-            path: path.to_owned(),
-        })
-    }
-
-    /// Makes the directory. Not before the image is known to exist: a wrong name leaves nothing behind.
-    fn create(&self) -> Result<(), Error> {
-        let directory = self.path.join("blobs/sha256");
-        std::fs::create_dir_all(&directory).map_err(Error::io("create", directory))
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.path
-            .join("blobs")
-            .join(digest.algorithm())
-            .join(digest.hex())
-    }
-
-    fn partial_path(&self, digest: &Digest) -> PathBuf {
-        let directory = self.path.join("blobs").join(digest.algorithm());
-        // Where it cannot be made, opening the file says so.
-        let _ = std::fs::create_dir_all(&directory);
-        directory.join(format!(".partial-{}", digest.hex()))
-    }
-
-    /// Whether a blob is there and has its digest; one that has not is removed.
-    fn has(&self, descriptor: &Descriptor) -> Result<bool, Error> {
-        let path = self.blob_path(&descriptor.digest);
-        let Ok(metadata) = std::fs::symlink_metadata(&path) else {
-            return Ok(false);
-        };
-        if metadata.is_file() && metadata.len() == descriptor.size {
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let blob = crate::source::Blob::new(std::sync::Arc::new(file), 0, metadata.len());
-            if blob
-                .digest(&descriptor.digest)
-                .map_err(Error::io("read", &path))?
-                == descriptor.digest
-            {
-                return Ok(true);
-            }
-        }
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        Ok(false)
-    }
-
-    /// Names the image in `index.json`, beside others that the layout holds.
-    fn finish(&self, root: &Manifest, name: Option<&str>) -> Result<(), Error> {
-        let path = self.path.join("index.json");
-        let mut images = self.listed(&path)?;
-        let is_replaced = |image: &Value| {
-            let own_name = image["annotations"][REFERENCE_NAME].as_str();
-            own_name == name
-                && (name.is_some() || image["digest"].as_str() == Some(root.digest.as_str()))
-        };
-        images.retain(|image| !is_replaced(image));
-        let mut descriptor = json!({
-            "mediaType": root.media_type, "digest": root.digest, "size": root.bytes.len(),
-        });
-        if let Some(name) = name {
-            descriptor["annotations"] = json!({ REFERENCE_NAME: name });
-        }
-        images.push(descriptor);
-        self.write(
-            &self.path.join("oci-layout"),
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
-        )?;
-        let index =
-            json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": images });
-        self.write(&path, index.to_string().as_bytes())
-    }
-
-    fn listed(&self, path: &Path) -> Result<Vec<Value>, Error> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("read", path)(error)),
-        };
-        let index: Value = serde_json::from_slice(&bytes).map_err(|error| Error::Source {
-            place: path.display().to_string(),
-            reason: format!("not JSON: {error}"),
-            remedy: "name a new directory".to_owned(),
-        })?;
-        Ok(index["manifests"].as_array().cloned().unwrap_or_default())
-    }
-
-    /// Writes a small file, whole or not at all.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        use std::os::unix::fs::PermissionsExt;
-        let write = || -> std::io::Result<()> {
-            let directory = path.parent().unwrap_or(path);
-            std::fs::create_dir_all(directory)?;
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .permissions(std::fs::Permissions::from_mode(0o644))
-                .tempfile_in(directory)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(Error::io("write", path))
     }
 }

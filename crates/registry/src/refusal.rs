@@ -6,6 +6,11 @@ use crate::auth::Standing;
 use crate::error::Kind;
 use crate::reference::Reference;
 
+/// Codes of the specification for a manifest that names what the repository lacks.
+///
+/// See [the list](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
+const LACKS_BLOBS: [&str; 2] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
+
 /// An answer that says no.
 pub(crate) struct Refusal<'a> {
     /// The repository that was asked for something.
@@ -99,6 +104,22 @@ impl Refusal<'_> {
     }
 }
 
+/// Whether the body of an answer says that a manifest names blobs which are not there (yet).
+pub(crate) fn lacks_blobs(status: StatusCode, body: &[u8]) -> bool {
+    let codes = codes(body);
+    matches!(status.as_u16(), 400 | 404)
+        && codes.iter().any(|it| LACKS_BLOBS.contains(&it.as_str()))
+}
+
+fn codes(body: &[u8]) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let errors = value["errors"].as_array();
+    let codes = errors.into_iter().flatten();
+    codes
+        .filter_map(|error| error["code"].as_str().map(str::to_owned))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +173,25 @@ mod tests {
         says(404, "", false, "check repository and tag");
         says(405, "", true, "for reading alone");
         says(422, "", true, "its log");
+    }
+
+    #[test]
+    fn what_a_manifest_lacks_is_known_by_its_code() {
+        let body = |code: &str| format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
+        for (status, code, expected) in [
+            (404, "MANIFEST_BLOB_UNKNOWN", true),
+            (400, "BLOB_UNKNOWN", true),
+            (404, "NAME_UNKNOWN", false),
+            (400, "MANIFEST_INVALID", false),
+            (403, "BLOB_UNKNOWN", false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                lacks_blobs(status, body(code).as_bytes()),
+                expected,
+                "{code}"
+            );
+        }
+        assert!(!lacks_blobs(StatusCode::NOT_FOUND, b"<html>"));
     }
 }

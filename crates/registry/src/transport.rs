@@ -7,10 +7,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
+use crate::attempts::Attempts;
 use crate::auth::Auth;
 use crate::client::Options;
 use crate::error::{Error, Failure, Kind};
-use crate::progress::{Event, Progress, RetryNotice};
+use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::refusal::Refusal;
 use crate::retry::{Retry, asked_wait, is_transient};
@@ -23,6 +24,8 @@ const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// How often one request may be answered by 401 and be sent again with something better.
 const MAX_CHALLENGES: usize = 2;
+/// How often a registry may answer a question by 500 before it is left without an answer.
+const MAX_FAILED_QUESTIONS: u32 = 3;
 
 /// A request to a registry.
 #[derive(Clone)]
@@ -77,6 +80,8 @@ pub(crate) struct Transport {
 pub(crate) struct Limits {
     /// Whether it refuses uploads in chunks.
     pub refuses_chunks: AtomicBool,
+    /// Whether it refuses to say by HEAD which manifests it has.
+    pub refuses_head: AtomicBool,
     /// The largest chunk it takes, in bytes.
     pub largest_chunk: AtomicU64,
 }
@@ -105,6 +110,7 @@ impl Transport {
             gate: Mutex::new(None),
             limits: Limits {
                 refuses_chunks: AtomicBool::new(false),
+                refuses_head: AtomicBool::new(false),
                 largest_chunk: AtomicU64::new(u64::MAX),
             },
         })
@@ -126,6 +132,31 @@ impl Transport {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) => attempts.pause(trouble).await?,
             }
+        }
+    }
+
+    /// Sends a question that can go without an answer: where the registry fails over it a few times, `Err` says how.
+    pub async fn ask(&self, call: &Call) -> Result<Result<Reply, String>, Error> {
+        let mut attempts = self.attempts(&call.reference);
+        let patience = MAX_FAILED_QUESTIONS.min(self.retry.attempts);
+        let mut failed = 0;
+        loop {
+            let trouble = match self.send_once(call).await {
+                Ok(reply) => return Ok(Ok(reply)),
+                Err(trouble) => trouble,
+            };
+            if let Trouble::Transient {
+                cause,
+                status: Some(StatusCode::INTERNAL_SERVER_ERROR),
+                ..
+            } = &trouble
+            {
+                failed += 1;
+                if failed >= patience {
+                    return Ok(Err(cause.clone()));
+                }
+            }
+            attempts.pause(trouble).await?;
         }
     }
 
@@ -159,6 +190,7 @@ impl Transport {
             request,
             cause,
             asked,
+            status: Some(status),
         })
     }
 
@@ -268,28 +300,43 @@ impl Transport {
         }
     }
 
+    /// All requests wait until then.
+    pub fn close_gate(&self, until: Instant) {
+        if let Ok(mut gate) = self.gate.lock() {
+            *gate = Some(gate.map_or(until, |gate| gate.max(until)));
+        }
+    }
+
     /// Begins to count failures of a piece of work on `reference`.
     pub fn attempts<'a>(&'a self, reference: &'a str) -> Attempts<'a> {
-        Attempts {
-            transport: self,
-            reference,
-            failed: 0,
-        }
+        Attempts::new(self, &self.retry, reference)
     }
 
     /// The error for an answer of `repository` that says no.
     pub async fn refusal(&self, repository: &Reference, reference: &str, reply: Reply) -> Error {
-        let (status, request) = (reply.status(), reply.request.clone());
-        let is_own = self.is_own(&reply.url);
-        let said = reply
-            .response_bytes(MAX_ERROR_BODY)
+        let (status, request, url) = (reply.status(), reply.request.clone(), reply.url.clone());
+        let said = reply.response_bytes(MAX_ERROR_BODY).await;
+        let said = said.unwrap_or_default();
+        self.refusal_of(repository, reference, request, &url, status, &said)
             .await
-            .unwrap_or_default();
+    }
+
+    /// The error for an answer that was read.
+    pub async fn refusal_of(
+        &self,
+        repository: &Reference,
+        reference: &str,
+        request: String,
+        url: &Url,
+        status: StatusCode,
+        said: &[u8],
+    ) -> Error {
+        let is_own = self.is_own(url);
         let standing = self.auth.standing(repository).await;
         let refusal = Refusal {
             repository,
             status,
-            body: &said,
+            body: said,
             is_write: is_write(&request),
             is_own,
             standing: &standing,
@@ -300,7 +347,7 @@ impl Transport {
             Some(complaint) if kind == Kind::Denied && is_own => return complaint.into(),
             _ => {}
         }
-        let detail = format!("{status}{}", server_message(&said));
+        let detail = format!("{status}{}", server_message(said));
         Failure {
             reference: reference.to_owned(),
             request,
@@ -313,7 +360,7 @@ impl Transport {
 }
 
 /// Whether a request, by its description, was to change something.
-fn is_write(request: &str) -> bool {
+pub(crate) fn is_write(request: &str) -> bool {
     !request.starts_with("GET ") && !request.starts_with("HEAD ")
 }
 
@@ -327,83 +374,4 @@ fn untrusted(call: &Call, reply: &Reply, reason: &str) -> Trouble {
         remedy: "tell who runs the registry; credentials were not sent".to_owned(),
     };
     Trouble::Fatal(failure.into())
-}
-
-/// Counts the failures of one piece of work, and waits between them.
-pub(crate) struct Attempts<'a> {
-    transport: &'a Transport,
-    reference: &'a str,
-    failed: u32,
-}
-
-impl Attempts<'_> {
-    /// Waits until it is worth to try again, and says so; fails where it is not, or was tried often enough.
-    pub async fn pause(&mut self, trouble: Trouble) -> Result<(), Error> {
-        let (request, cause, asked) = match trouble {
-            Trouble::Fatal(error) => return Err(error),
-            Trouble::Transient {
-                request,
-                cause,
-                asked,
-            } => (request, cause, asked),
-        };
-        self.failed += 1;
-        let retry = &self.transport.retry;
-        let wait = match asked {
-            Some(asked) if asked > retry.longest_asked => {
-                let detail = format!("{cause}; asks to come back in {} s", asked.as_secs());
-                return Err(self.give_up(request, detail, "try again then"));
-            }
-            // Some jitter after it, lest all come at the same moment.
-            Some(asked) => asked + retry.wait(1).mul_f64(fastrand::f64() / 2.0),
-            None => retry.wait(self.failed),
-        };
-        if self.failed >= retry.attempts {
-            let detail = format!("{cause} (gave up after {} attempts)", self.failed);
-            return Err(self.give_up(request, detail, "try again later"));
-        }
-        if asked.is_some() {
-            if let Ok(mut gate) = self.transport.gate.lock() {
-                let until = Instant::now() + wait;
-                *gate = Some(gate.map_or(until, |gate| gate.max(until)));
-            }
-        }
-        self.transport
-            .counters()
-            .retries
-            .fetch_add(1, Ordering::Relaxed);
-        self.transport.progress().event(Event::Retry(RetryNotice {
-            request: &request,
-            cause: &cause,
-            wait,
-            asked: asked.is_some(),
-            attempt: self.failed,
-            attempts: retry.attempts,
-        }));
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
-    /// Progress was made: earlier failures do not count any more.
-    pub fn succeed(&mut self) {
-        self.failed = 0;
-    }
-
-    fn give_up(&self, request: String, detail: String, remedy: &str) -> Error {
-        let kept = if is_write(&request) {
-            "sent"
-        } else {
-            "fetched"
-        };
-        let reference = self.reference.to_owned();
-        let remedy = format!("{remedy}; what was {kept} is kept");
-        Failure {
-            reference,
-            request,
-            kind: Kind::Unreachable,
-            detail,
-            remedy,
-        }
-        .into()
-    }
 }

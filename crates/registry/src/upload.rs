@@ -272,11 +272,7 @@ impl Upload<'_> {
         let status = reply.status();
         let said = reply.response_bytes(64 * 1024).await.unwrap_or_default();
         let cause = format!("{status}{}", server_message(&said));
-        Setback::Lost(Trouble::Transient {
-            request,
-            cause,
-            asked: None,
-        })
+        Setback::Lost(Trouble::transient(&request, cause))
     }
 
     async fn too_large(&self, session: &Session, length: u64, reply: Reply) -> Setback {

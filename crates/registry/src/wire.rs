@@ -42,6 +42,8 @@ pub(crate) enum Trouble {
         request: String,
         cause: String,
         asked: Option<Duration>,
+        /// What was answered, if anything was.
+        status: Option<StatusCode>,
     },
     /// It may not.
     Fatal(Error),
@@ -53,6 +55,7 @@ impl Trouble {
             request: request.to_owned(),
             cause,
             asked: None,
+            status: None,
         }
     }
 }
@@ -174,6 +177,7 @@ impl Wire {
                 request,
                 cause: reply.status().to_string(),
                 asked,
+                status: None,
             });
         }
         Ok(reply)
@@ -303,6 +307,7 @@ impl Wire {
                 request,
                 cause: detail,
                 asked: None,
+                status: None,
             };
         }
         let reference = reference.to_owned();

@@ -257,6 +257,22 @@ impl Layout {
         layout
     }
 
+    /// A layout with one image that can be unpacked: its layer is an archive with a file of this size.
+    pub fn with_sound_image(seed: u64, size: usize) -> Layout {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        let content = noise(seed, size);
+        builder
+            .append_data(&mut header, "file", content.as_slice())
+            .unwrap();
+        let mut layout = Layout::new();
+        let image = layout.image(&[builder.into_inner().unwrap()], "amd64");
+        layout.list(image);
+        layout
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -74,6 +74,12 @@ pub enum Fault {
         status: &'static str,
         headers: Vec<(&'static str, String)>,
     },
+    /// The proxy answers by itself, after reading the body, with an error as the specification writes it.
+    Say {
+        status: &'static str,
+        code: &'static str,
+        message: &'static str,
+    },
     /// The proxy answers by itself at once and closes, with the body still on its way.
     AnswerEarly {
         status: &'static str,
@@ -310,6 +316,19 @@ fn handle(
         Some(Fault::Answer { status, headers }) => {
             state.record(entry, status.split(' ').next().unwrap_or_default());
             answer(reader.get_mut(), status, headers)?;
+            return Ok(true);
+        }
+        Some(Fault::Say {
+            status,
+            code,
+            message,
+        }) => {
+            state.record(entry, status.split(' ').next().unwrap_or_default());
+            let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+            let length = body.len();
+            let body = if head.method() == "HEAD" { "" } else { &body };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            reader.get_mut().write_all(answer.as_bytes())?;
             return Ok(true);
         }
         Some(Fault::Reset { .. }) => {

@@ -1,4 +1,5 @@
 //! A server that answers by a script, over plain HTTP or TLS: what no real registry can be made to answer.
+#![allow(dead_code)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,12 +28,16 @@ impl Seen {
 }
 
 /// An answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    before_piece: Option<Arc<dyn Fn(usize) + Send + Sync>>,
 }
+
+/// How much of a body is sent at once.
+pub const PIECE: usize = 16 * 1024;
 
 impl Answer {
     pub fn new(status: u16) -> Answer {
@@ -49,6 +54,14 @@ impl Answer {
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Answer {
         self.body = body.into();
+        self
+    }
+}
+
+impl Answer {
+    /// Calls this before each piece of the body, with the number of bytes that went before.
+    pub fn before_piece(mut self, call: impl Fn(usize) + Send + Sync + 'static) -> Answer {
+        self.before_piece = Some(Arc::new(call));
         self
     }
 }
@@ -131,7 +144,13 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, script: &Script) ->
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"\r\n")?;
     if request.method != "HEAD" {
-        stream.write_all(&answer.body)?;
+        for (at, piece) in answer.body.chunks(PIECE).enumerate() {
+            if let Some(call) = &answer.before_piece {
+                call(at * PIECE);
+            }
+            stream.write_all(piece)?;
+            stream.flush()?;
+        }
     }
     stream.flush()
 }

@@ -1,0 +1,108 @@
+//! Counting the failures of a piece of work, and waiting between them.
+
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use crate::error::{Error, Failure, Kind};
+use crate::progress::{Event, RetryNotice};
+use crate::retry::Retry;
+use crate::transport::{Transport, is_write};
+use crate::wire::Trouble;
+
+/// Counts the failures of one piece of work, and waits between them.
+pub(crate) struct Attempts<'a> {
+    transport: &'a Transport,
+    retry: &'a Retry,
+    reference: &'a str,
+    failed: u32,
+}
+
+impl<'a> Attempts<'a> {
+    pub fn new(transport: &'a Transport, retry: &'a Retry, reference: &'a str) -> Attempts<'a> {
+        Attempts {
+            transport,
+            retry,
+            reference,
+            failed: 0,
+        }
+    }
+
+    /// Waits until it is worth to try again, and says so; fails where it is not, or was tried often enough.
+    pub async fn pause(&mut self, trouble: Trouble) -> Result<(), Error> {
+        let (request, cause, asked) = match trouble {
+            Trouble::Fatal(error) => return Err(error),
+            Trouble::Transient {
+                request,
+                cause,
+                asked,
+                ..
+            } => (request, cause, asked),
+        };
+        self.failed += 1;
+        let retry = self.retry;
+        let wait = match asked {
+            Some(asked) if asked > retry.longest_asked => {
+                let detail = format!("{cause}; asks to come back in {} s", asked.as_secs());
+                return Err(self.failure(request, detail, "try again then"));
+            }
+            // Some jitter after it, lest all come at the same moment.
+            Some(asked) => asked + retry.wait(1).mul_f64(fastrand::f64() / 2.0),
+            None => retry.wait(self.failed),
+        };
+        if self.failed >= retry.attempts {
+            let detail = format!("{cause} (gave up after {} attempts)", self.failed);
+            return Err(self.failure(request, detail, "try again later"));
+        }
+        if asked.is_some() {
+            self.transport.close_gate(Instant::now() + wait);
+        }
+        self.transport
+            .counters()
+            .retries
+            .fetch_add(1, Ordering::Relaxed);
+        self.transport.progress().event(Event::Retry(RetryNotice {
+            request: &request,
+            cause: &cause,
+            wait,
+            asked: asked.is_some(),
+            attempt: self.failed,
+            attempts: retry.attempts,
+        }));
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Progress was made: earlier failures do not count any more.
+    pub fn succeed(&mut self) {
+        self.failed = 0;
+    }
+
+    /// The error for a failure after which nothing is tried again.
+    pub fn give_up(&self, trouble: Trouble) -> Error {
+        match trouble {
+            Trouble::Fatal(error) => error,
+            Trouble::Transient { request, cause, .. } => {
+                self.failure(request, cause, "try again later")
+            }
+        }
+    }
+
+    fn failure(&self, request: String, detail: String, remedy: &str) -> Error {
+        let kept = if is_write(&request) {
+            "sent"
+        } else {
+            "fetched"
+        };
+        let reference = self.reference.to_owned();
+        let remedy = format!("{remedy}; what was {kept} is kept");
+        Failure {
+            reference,
+            request,
+            kind: Kind::Unreachable,
+            detail,
+            remedy,
+        }
+        .into()
+    }
+}

@@ -1,0 +1,234 @@
+//! The layout that a pull writes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::unnamed::{PREFIX, Unnamed, lock, remove_abandoned};
+use crate::content::{Descriptor, Manifest, media_type};
+use crate::digest::Digest;
+use crate::error::Error;
+
+const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The layout that is written.
+pub(super) struct Destination {
+    path: PathBuf,
+}
+
+impl Destination {
+    /// Accepts a directory that is not there yet, is empty, or is a layout.
+    pub fn open(path: &Path) -> Result<Destination, Error> {
+        let is_layout = path.join("oci-layout").is_file();
+        let is_begun = path.join("blobs").is_dir();
+        let is_empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+        if !is_layout && !is_begun && !is_empty {
+            return Err(Error::Source {
+                place: path.display().to_string(),
+                reason: "neither empty nor an OCI image layout; nothing was written".to_owned(),
+                remedy: "name a new directory".to_owned(),
+            });
+        }
+        let blobs = path.join("blobs");
+        for directory in [&blobs, &blobs.join("sha256"), &blobs.join("sha512")] {
+            if directory.is_symlink() {
+                return Err(Error::Source {
+                    place: directory.display().to_string(),
+                    reason: "a symbolic link; links are not followed".to_owned(),
+                    remedy: "name a new directory".to_owned(),
+                });
+            }
+        }
+        Ok(Destination {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Makes the directory. Not before the image is known to exist: a wrong name leaves nothing behind.
+    pub fn create(&self) -> Result<(), Error> {
+        let directory = self.path.join("blobs/sha256");
+        std::fs::create_dir_all(&directory).map_err(Error::io("create", directory))
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path
+            .join("blobs")
+            .join(digest.algorithm())
+            .join(digest.hex())
+    }
+
+    /// The directory of a digest's algorithm, which is made where there is none.
+    pub fn blob_directory(&self, digest: &Digest) -> Result<PathBuf, Error> {
+        let directory = self.path.join("blobs").join(digest.algorithm());
+        std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Removes what earlier pulls left and none can use: files that are not whole, but for those of `wanted` blobs.
+    pub fn tidy(&self, wanted: &[Descriptor]) {
+        let is_wanted = |hex: &str| wanted.iter().any(|blob| blob.digest.hex() == hex);
+        let blobs = self.path.join("blobs");
+        for directory in [
+            self.path.clone(),
+            blobs.join("sha256"),
+            blobs.join("sha512"),
+        ] {
+            let entries = std::fs::read_dir(directory).into_iter().flatten();
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                let is_left = name
+                    .strip_prefix(".partial-")
+                    .is_some_and(|hex| !is_wanted(hex));
+                if name.starts_with(PREFIX) || is_left {
+                    remove_abandoned(&entry.path());
+                }
+            }
+        }
+    }
+
+    /// Whether a blob is there and has its digest; one that has not is removed.
+    ///
+    /// # Errors
+    /// When it is there and has another size than `descriptor` says: no other image loses it by that.
+    pub fn has(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        let path = self.blob_path(&descriptor.digest);
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else {
+            return Ok(false);
+        };
+        if metadata.is_file() {
+            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            let blob = crate::source::Blob::new(std::sync::Arc::new(file), 0, metadata.len());
+            let actual = blob.digest(&descriptor.digest);
+            let is_right = actual.map_err(Error::io("read", &path))? == descriptor.digest;
+            if is_right && metadata.len() == descriptor.size {
+                return Ok(true);
+            }
+            if is_right {
+                return Err(Error::Source {
+                    place: path.display().to_string(),
+                    reason: format!(
+                        "is there with {} bytes, and the image that is pulled says {}",
+                        metadata.len(),
+                        descriptor.size
+                    ),
+                    remedy: "leave this image alone: it is wrong".to_owned(),
+                });
+            }
+        }
+        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        Ok(false)
+    }
+
+    /// Adds a verified manifest, unless it is there.
+    pub fn add(&self, manifest: &Manifest) -> Result<(), Error> {
+        if self.has(&manifest.descriptor())? {
+            return Ok(());
+        }
+        let directory = self.blob_directory(&manifest.digest)?;
+        let path = self.blob_path(&manifest.digest);
+        let write = || -> std::io::Result<()> {
+            let mut file = Unnamed::create(&directory)?;
+            file.append(&manifest.bytes)?;
+            file.name(&path).map(drop)
+        };
+        write().map_err(Error::io("write", &path))
+    }
+
+    /// Keeps other pulls from changing the index, or from removing blobs, as long as the answer is kept.
+    fn lock(&self) -> Result<File, Error> {
+        let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        lock(&file, libc::LOCK_EX).map_err(Error::io("lock", &self.path))?;
+        Ok(file)
+    }
+
+    /// Names the image in `index.json`, beside others that the layout holds. All `blobs` have to be there.
+    pub fn finish(
+        &self,
+        root: &Manifest,
+        name: Option<&str>,
+        blobs: &[Descriptor],
+    ) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        for blob in blobs {
+            let path = self.blob_path(&blob.digest);
+            std::fs::symlink_metadata(&path).map_err(Error::io("find", path))?;
+        }
+        let path = self.path.join("index.json");
+        let mut images = self.listed(&path)?;
+        let is_replaced = |image: &Value| {
+            let own_name = image["annotations"][REFERENCE_NAME].as_str();
+            own_name == name
+                && (name.is_some() || image["digest"].as_str() == Some(root.digest.as_str()))
+        };
+        images.retain(|image| !is_replaced(image));
+        let mut descriptor = json!({
+            "mediaType": root.media_type, "digest": root.digest, "size": root.bytes.len(),
+        });
+        if let Some(name) = name {
+            descriptor["annotations"] = json!({ REFERENCE_NAME: name });
+        }
+        images.push(descriptor);
+        self.write(
+            &self.path.join("oci-layout"),
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        )?;
+        let index =
+            json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": images });
+        self.write(&path, index.to_string().as_bytes())
+    }
+
+    /// Removes `blobs`, where the layout holds no image at all.
+    pub fn discard(&self, blobs: &[Descriptor]) {
+        let Ok(_lock) = self.lock() else { return };
+        if self.path.join("index.json").exists() {
+            return;
+        }
+        for blob in blobs {
+            let _ = std::fs::remove_file(self.blob_path(&blob.digest));
+        }
+        // Directories go if they are empty.
+        let own = self.path.join("blobs");
+        for directory in [
+            own.join("sha256"),
+            own.join("sha512"),
+            own,
+            self.path.clone(),
+        ] {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+
+    fn listed(&self, path: &Path) -> Result<Vec<Value>, Error> {
+        let is_file = std::fs::symlink_metadata(path).map(|it| it.is_file());
+        if is_file.is_ok_and(|is_file| !is_file) {
+            return Err(Error::Source {
+                place: path.display().to_string(),
+                reason: "no plain file".to_owned(),
+                remedy: "name a new directory".to_owned(),
+            });
+        }
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let index: Value = serde_json::from_slice(&bytes).map_err(|error| Error::Source {
+            place: path.display().to_string(),
+            reason: format!("not JSON: {error}"),
+            remedy: "name a new directory".to_owned(),
+        })?;
+        Ok(index["manifests"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Writes a small file of the layout's own, whole or not at all.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let write = || -> std::io::Result<()> {
+            let mut file = Unnamed::create(&self.path)?;
+            file.append(bytes)?;
+            file.replace(path)
+        };
+        write().map_err(Error::io("write", path))
+    }
+}

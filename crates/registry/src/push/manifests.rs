@@ -1,0 +1,126 @@
+//! Storing manifests, listing referrers, and setting tags.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::Push;
+use super::missing::Missing;
+use crate::content::{Descriptor, Manifest};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::reference::Version;
+use crate::repository::{Put, ReferrersKeeper};
+
+/// How often a registry may say that it lacks what it was sent, before it is sent all of that again.
+const PATIENCE: u32 = 2;
+
+/// Referrers that their subjects' lists lack, by their subjects. Each list is written once: its tag may be one that the
+/// registry does not let move.
+#[derive(Default)]
+struct Unlisted {
+    by_subject: BTreeMap<Digest, Vec<Descriptor>>,
+}
+
+impl Unlisted {
+    /// Remembers a manifest that is stored, unless the registry lists it by itself.
+    fn note(&mut self, manifest: &Manifest, is_listed: bool, missing: &Missing<'_>) {
+        let keeper = missing.unlisted.get(&manifest.digest);
+        if let (Some(subject), Some(ReferrersKeeper::Tag), false) =
+            (&manifest.subject, keeper, is_listed)
+        {
+            let listed = self.by_subject.entry(subject.digest.clone());
+            listed.or_default().push(manifest.descriptor());
+        }
+    }
+}
+
+impl Push<'_> {
+    /// Manifests, then the indexes above them, then what refers to them, then the lists of that, then the tags.
+    pub(super) async fn send_manifests(&self, missing: &Missing<'_>) -> Result<(), Error> {
+        let root = &self.tree.root;
+        let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = missing
+            .manifests
+            .iter()
+            .copied()
+            .filter(|it| it.digest != root.digest)
+            .partition(|it| it.is_index());
+        let mut unlisted = Unlisted::default();
+        let stored: Vec<(&Manifest, bool)> = stream::iter(images)
+            .map(|manifest| async move {
+                let is_listed = self.put_by_digest(manifest).await?;
+                Ok::<_, Error>((manifest, is_listed))
+            })
+            .buffer_unordered(self.options.jobs.max(1))
+            .try_collect()
+            .await?;
+        for (manifest, is_listed) in stored {
+            unlisted.note(manifest, is_listed, missing);
+        }
+        // Children come before their parents in this order.
+        for index in indexes {
+            unlisted.note(index, self.put_by_digest(index).await?, missing);
+        }
+        // With a single tag and no referrers the request that sets the tag stores the manifest too.
+        let is_lone =
+            missing.tags.len() == 1 && missing.attached.is_empty() && root.subject.is_none();
+        let is_missing = missing.manifests.iter().any(|it| it.digest == root.digest);
+        let is_listed = match is_missing && !is_lone {
+            true => self.put_by_digest(root).await?,
+            false => false,
+        };
+        unlisted.note(root, is_listed, missing);
+        for manifest in &missing.attached {
+            unlisted.note(manifest, self.put_by_digest(manifest).await?, missing);
+        }
+        for (subject, referrers) in &unlisted.by_subject {
+            self.repository.add_referrers(subject, referrers).await?;
+        }
+        for tag in &missing.tags {
+            self.put(&Version::Tag(tag.clone()), root).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_by_digest(&self, manifest: &Manifest) -> Result<bool, Error> {
+        self.put(&Version::Digest(manifest.digest.clone()), manifest)
+            .await
+    }
+
+    /// Stores a manifest, and says whether the registry lists it as a referrer. A registry may not see yet what it has
+    /// taken, or have lost what it had when it was asked: then this waits, asks again, and sends again.
+    async fn put(&self, version: &Version, manifest: &Manifest) -> Result<bool, Error> {
+        let reference = self.repository.reference().to_string();
+        let mut attempts = self.repository.transport().attempts(&reference);
+        let mut failed = 0;
+        loop {
+            match self.repository.put_manifest(version, manifest).await? {
+                Put::Stored { is_listed } => return Ok(is_listed),
+                Put::Lacks(trouble) => attempts.pause(trouble).await?,
+            }
+            failed += 1;
+            self.send_again(manifest, failed == PATIENCE + 1).await?;
+        }
+    }
+
+    /// Sends what a manifest names and the repository lacks, or all of it where the repository is not to be believed.
+    async fn send_again(&self, manifest: &Manifest, all: bool) -> Result<(), Error> {
+        for blob in &manifest.blobs {
+            let is_here = self.source.blob(&blob.digest)?.is_some();
+            if is_here && (all || !self.repository.has_blob(&blob.digest).await?) {
+                self.upload(blob, None).await?;
+            }
+        }
+        for child in &manifest.manifests {
+            let known = self.tree.manifests.iter().chain(&self.tree.attached);
+            let Some(child) = known.into_iter().find(|it| it.digest == child.digest) else {
+                continue;
+            };
+            let version = Version::Digest(child.digest.clone());
+            if all || self.repository.resolve(&version).await?.is_none() {
+                Box::pin(self.put(&version, child)).await?;
+            }
+        }
+        Ok(())
+    }
+}

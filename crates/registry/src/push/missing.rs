@@ -1,0 +1,124 @@
+//! What a registry lacks of an image.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{Push, QUESTIONS};
+use crate::content::Manifest;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::reference::Version;
+use crate::repository::ReferrersKeeper;
+
+/// What the registry lacks.
+pub(super) struct Missing<'a> {
+    /// Tags that name something else, or nothing.
+    pub tags: Vec<String>,
+    /// Manifests of the image, children first.
+    pub manifests: Vec<&'a Manifest>,
+    /// Manifests that refer to it, and those below them.
+    pub attached: Vec<&'a Manifest>,
+    /// Digests of manifests that their subject's list of referrers lacks, and who keeps those lists.
+    pub unlisted: BTreeMap<Digest, ReferrersKeeper>,
+    /// Whether the registry lacks the referrers API.
+    pub lacks_referrers: bool,
+}
+
+impl<'a> Push<'a> {
+    /// Asks for the tags first: where they name the image already, it is there as a whole and no more is asked.
+    pub(super) async fn find_missing(&self, tags: &[String]) -> Result<Missing<'a>, Error> {
+        let (tree, repository) = (self.tree, self.repository);
+        let root = &tree.root.digest;
+        let stale = stream::iter(tags.iter().cloned())
+            .map(|tag| async move {
+                let resolved = repository.resolve(&Version::Tag(tag.clone())).await?;
+                Ok::<_, Error>((
+                    tag,
+                    resolved.is_none_or(|resolved| resolved.digest != *root),
+                ))
+            })
+            .buffered(QUESTIONS)
+            .try_filter_map(|(tag, is_stale)| async move { Ok(is_stale.then_some(tag)) })
+            .try_collect::<Vec<String>>()
+            .await?;
+        let is_current = stale.is_empty() && !tags.is_empty();
+        let manifests = match &tree.manifests[..] {
+            _ if is_current => Vec::new(),
+            // Setting the tag sends a lone manifest anyway: asking for it would only take time.
+            [only] if !tags.is_empty() => vec![only],
+            all => self.lacking(all).await?,
+        };
+        let (unlisted, lacks_referrers) = self.find_unlisted(is_current).await?;
+        let is_listed = |manifest: &Manifest| {
+            manifest.subject.is_some() && !unlisted.contains_key(&manifest.digest)
+        };
+        // Without a referrer that the registry lacks, nothing below the referrers can be missing.
+        let is_complete = tree
+            .attached
+            .iter()
+            .all(|manifest| manifest.subject.is_none() || is_listed(manifest));
+        let attached = if is_complete {
+            Vec::new()
+        } else {
+            tree.attached
+                .iter()
+                .filter(|manifest| !is_listed(manifest))
+                .collect()
+        };
+        Ok(Missing {
+            tags: stale,
+            manifests,
+            attached,
+            unlisted,
+            lacks_referrers,
+        })
+    }
+
+    /// Those of `manifests` that the repository does not have.
+    async fn lacking<'m>(&self, manifests: &'m [Manifest]) -> Result<Vec<&'m Manifest>, Error> {
+        stream::iter(manifests)
+            .map(|manifest| async move {
+                let version = Version::Digest(manifest.digest.clone());
+                let is_there = self.repository.resolve(&version).await?.is_some();
+                Ok::<_, Error>((!is_there).then_some(manifest))
+            })
+            .buffered(QUESTIONS)
+            .try_filter_map(|manifest| async move { Ok(manifest) })
+            .try_collect()
+            .await
+    }
+
+    /// Referrers that their subjects' lists lack. A tag that is current vouches for the image, not for its referrers.
+    /// Says too whether the registry lacks the referrers API, as far as known.
+    async fn find_unlisted(
+        &self,
+        is_current: bool,
+    ) -> Result<(BTreeMap<Digest, ReferrersKeeper>, bool), Error> {
+        let tree = self.tree;
+        let image: &[Manifest] = if is_current { &[] } else { &tree.manifests };
+        let mut referrers: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
+        for manifest in image.iter().chain(&tree.attached) {
+            if let Some(subject) = &manifest.subject {
+                referrers
+                    .entry(&subject.digest)
+                    .or_default()
+                    .push(&manifest.digest);
+            }
+        }
+        let mut lacks_api = self.known.lacks_referrers;
+        let mut unlisted = BTreeMap::new();
+        for (subject, digests) in referrers {
+            let (listed, keeper) = self.repository.referrers(subject, lacks_api).await?;
+            lacks_api = keeper == ReferrersKeeper::Tag;
+            let is_listed = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
+            unlisted.extend(
+                digests
+                    .into_iter()
+                    .filter(|digest| !is_listed(digest))
+                    .map(|d| (d.clone(), keeper)),
+            );
+        }
+        Ok((unlisted, lacks_api))
+    }
+}

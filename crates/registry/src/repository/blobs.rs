@@ -1,0 +1,136 @@
+//! Blobs: whether they are there, and what they hold.
+
+use bytes::Bytes;
+use reqwest::header::RANGE;
+use reqwest::{Method, StatusCode};
+
+use super::{MAX_REDIRECTS, Repository, header};
+use crate::digest::Digest;
+use crate::error::{Error, Failure, Kind};
+use crate::progress::Event;
+use crate::transport::{Call, Target};
+use crate::wire::Reply;
+
+/// A blob on its way here.
+pub struct Download {
+    reply: Reply,
+    reference: String,
+    /// Where in the blob the first byte belongs: 0 where the registry does not send parts.
+    pub offset: u64,
+}
+
+impl Repository {
+    /// Whether the repository has a blob, by a HEAD request. A registry that fails to tell is taken to have lost it: one
+    /// that was killed while it stored a blob may answer 500 until the blob is sent again.
+    ///
+    /// # Errors
+    /// When the registry refuses or cannot be reached.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let mut call = self.call(Method::HEAD, &format!("blobs/{digest}"), None);
+        for _ in 0..=MAX_REDIRECTS {
+            let reply = match self.transport.ask(&call).await? {
+                Ok(reply) => reply,
+                Err(cause) => {
+                    let message = format!("{}: {cause}: taken for missing", call.describe());
+                    let progress = self.transport.progress();
+                    progress.event(Event::Notice { message: &message });
+                    return Ok(false);
+                }
+            };
+            match reply.status() {
+                status if status.is_success() => return Ok(true),
+                StatusCode::NOT_FOUND => return Ok(false),
+                status if status.is_redirection() && reply.header("location").is_some() => {
+                    call.target = Target::Url(self.location(&reply)?);
+                }
+                _ => return Err(self.refusal(None, reply).await),
+            }
+        }
+        Err(self.contradiction_of(
+            call.describe(),
+            format!("more than {MAX_REDIRECTS} redirects"),
+        ))
+    }
+
+    /// Opens a blob for reading from byte `offset` on. Its bytes are not verified here.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or has no such blob.
+    pub async fn blob(&self, digest: &Digest, offset: u64) -> Result<Download, Error> {
+        let mut call = self.call(Method::GET, &format!("blobs/{digest}"), None);
+        if offset > 0 {
+            call.headers
+                .insert(RANGE, header(&format!("bytes={offset}-")));
+        }
+        self.download(call, offset).await
+    }
+
+    /// Opens `length` bytes of a blob from byte `offset` on. A registry that sends no parts sends the whole blob:
+    /// [`Download::offset`] says so.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or has no such blob.
+    pub async fn blob_part(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: u64,
+    ) -> Result<Download, Error> {
+        let mut call = self.call(Method::GET, &format!("blobs/{digest}"), None);
+        let last = offset + length.max(1) - 1;
+        call.headers
+            .insert(RANGE, header(&format!("bytes={offset}-{last}")));
+        self.download(call, offset).await
+    }
+
+    async fn download(&self, call: Call, offset: u64) -> Result<Download, Error> {
+        let reply = self.follow(call).await?;
+        if !reply.status().is_success() {
+            return Err(self.refusal(None, reply).await);
+        }
+        let is_part = reply.status() == StatusCode::PARTIAL_CONTENT;
+        let begins = reply.header("content-range").and_then(|range| {
+            range
+                .strip_prefix("bytes ")?
+                .split('-')
+                .next()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+        let offset = if is_part { begins.unwrap_or(offset) } else { 0 };
+        Ok(Download {
+            reply,
+            reference: self.reference.to_string(),
+            offset,
+        })
+    }
+}
+
+impl Download {
+    /// The next piece, `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks or stalls; what came before is good.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.piece().await.map_err(|detail| {
+            let (reference, request) = (self.reference.clone(), self.reply.request.clone());
+            Failure {
+                reference,
+                request,
+                kind: Kind::Unreachable,
+                detail,
+                remedy: "try again".to_owned(),
+            }
+            .into()
+        })
+    }
+
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, String> {
+        self.reply.chunk().await
+    }
+
+    pub(crate) fn request(&self) -> &str {
+        &self.reply.request
+    }
+}

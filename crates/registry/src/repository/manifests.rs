@@ -1,0 +1,157 @@
+//! Manifests and indexes: what a tag names, what they hold, and storing them.
+
+use std::sync::atomic::Ordering;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
+
+use super::{CONTENT_DIGEST, Repository, header};
+use crate::content::{Manifest, media_type};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::reference::Version;
+use crate::refusal::lacks_blobs;
+use crate::transport::Call;
+use crate::wire::{Payload, Reply, Trouble, server_message};
+
+const SUBJECT: &str = "oci-subject";
+/// How much of a refusal is read, in bytes.
+const MAX_REFUSAL: usize = 64 * 1024;
+
+/// What a registry says of a manifest without sending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The manifest's digest.
+    pub digest: Digest,
+}
+
+/// How a registry answers a manifest.
+pub(crate) enum Put {
+    /// It has it, and may list it as a referrer of its subject.
+    Stored { is_listed: bool },
+    /// It lacks a blob or manifest that this one names, or does not see it yet.
+    Lacks(Trouble),
+}
+
+impl Repository {
+    /// The manifest's digest, by a HEAD request, or by GET where the registry refuses HEAD.
+    ///
+    /// # Errors
+    /// When the registry refuses or cannot be reached.
+    pub async fn resolve(&self, version: &Version) -> Result<Option<Resolved>, Error> {
+        let refuses_head = &self.transport.limits.refuses_head;
+        if refuses_head.load(Ordering::Relaxed) {
+            return self.resolve_by_get(version).await;
+        }
+        let call = self.manifest_call(Method::HEAD, version);
+        let reply = self.transport.send(&call).await?;
+        match reply.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            // Some registries and mirrors forbid HEAD, or say so of what is not there. GET tells.
+            StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {
+                let resolved = self.resolve_by_get(version).await?;
+                refuses_head.store(true, Ordering::Relaxed);
+                Ok(resolved)
+            }
+            status if !status.is_success() => Err(self.refusal(Some(version), reply).await),
+            _ => self.resolve_by_header(version, reply).await,
+        }
+    }
+
+    async fn resolve_by_header(
+        &self,
+        version: &Version,
+        reply: Reply,
+    ) -> Result<Option<Resolved>, Error> {
+        match (reply.header(CONTENT_DIGEST), version) {
+            (Some(text), _) => {
+                let digest = text
+                    .parse()
+                    .map_err(|error: Error| self.contradiction(&reply, error.to_string()))?;
+                Ok(Some(Resolved { digest }))
+            }
+            (None, Version::Digest(digest)) => Ok(Some(Resolved {
+                digest: digest.clone(),
+            })),
+            // The header is optional; the bytes themselves tell.
+            (None, Version::Tag(_)) => self.resolve_by_get(version).await,
+        }
+    }
+
+    async fn resolve_by_get(&self, version: &Version) -> Result<Option<Resolved>, Error> {
+        let manifest = self.manifest(version).await?;
+        Ok(manifest.map(|it| Resolved { digest: it.digest }))
+    }
+
+    /// The manifest or index, with its digest verified.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or sends something else than was asked for.
+    pub async fn manifest(&self, version: &Version) -> Result<Option<Manifest>, Error> {
+        let call = self.manifest_call(Method::GET, version);
+        let Some(small) = self.get_small(&call).await? else {
+            return Ok(None);
+        };
+        let wrong = |detail: String| self.contradiction_of(small.request.clone(), detail);
+        let expected = match version {
+            Version::Digest(digest) => Some(digest.clone()),
+            Version::Tag(_) => small
+                .announced
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
+        };
+        let bytes = small.bytes.clone();
+        let digest = expected.unwrap_or_else(|| Digest::of(&bytes));
+        if !digest.matches(&bytes) {
+            let actual = Digest::of(&bytes);
+            return Err(wrong(format!(
+                "sent bytes with the digest {actual}, not {digest}"
+            )));
+        }
+        let manifest = Manifest::parse(bytes, digest, small.media_type.as_deref());
+        manifest.map(Some).map_err(wrong)
+    }
+
+    /// Stores a manifest under `version`, and says whether the registry lists it as a referrer of its subject.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, or stores it under another digest.
+    pub(crate) async fn put_manifest(
+        &self,
+        version: &Version,
+        manifest: &Manifest,
+    ) -> Result<Put, Error> {
+        let mut call = self.manifest_call(Method::PUT, version);
+        call.headers
+            .insert(CONTENT_TYPE, header(&manifest.media_type));
+        call.payload = Payload::Bytes(manifest.bytes.clone());
+        let reply = self.transport.send(&call).await?;
+        if reply.status().is_success() {
+            self.check_digest(&reply, &manifest.digest)?;
+            let is_listed = reply.header(SUBJECT).is_some();
+            return Ok(Put::Stored { is_listed });
+        }
+        let (status, request, url) = (reply.status(), reply.request.clone(), reply.url.clone());
+        let body = reply.response_bytes(MAX_REFUSAL).await.unwrap_or_default();
+        if lacks_blobs(status, &body) {
+            let cause = format!("{status}{}", server_message(&body));
+            return Ok(Put::Lacks(Trouble::transient(&request, cause)));
+        }
+        let name = self.name(Some(version));
+        let refusal =
+            self.transport
+                .refusal_of(&self.reference, &name, request, &url, status, &body);
+        Err(refusal.await)
+    }
+
+    fn manifest_call(&self, method: Method, version: &Version) -> Call {
+        let is_put = method == Method::PUT;
+        let call = self.call(method, &format!("manifests/{version}"), Some(version));
+        match is_put {
+            true => call,
+            false => call.accept(&media_type::ALL),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Lists of referrers: the documents and signatures that name an image as their subject.
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+
+use super::{Put, Repository, Small};
+use crate::content::{Descriptor, Manifest, media_type};
+use crate::digest::Digest;
+use crate::error::{Error, Kind};
+use crate::reference::Version;
+use crate::transport::Target;
+use crate::tree::MAX_TOTAL_SIZE;
+
+/// How many pages of a list are read.
+const MAX_PAGES: usize = 1_000;
+
+/// Who has the list of an image's referrers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferrersKeeper {
+    /// The registry (referrers API).
+    Registry,
+    /// A tag that clients maintain.
+    Tag,
+}
+
+impl Repository {
+    /// The referrers of `subject` and who keeps the list. `skip_api` saves a request where the registry is known to
+    /// lack the API.
+    ///
+    /// # Errors
+    /// When the registry refuses or cannot be reached.
+    pub async fn referrers(
+        &self,
+        subject: &Digest,
+        skip_api: bool,
+    ) -> Result<(Vec<Descriptor>, ReferrersKeeper), Error> {
+        if !skip_api {
+            if let Some(listed) = self.pages(subject).await? {
+                return Ok((listed, ReferrersKeeper::Registry));
+            }
+        }
+        let index = self.manifest(&Version::Tag(referrers_tag(subject))).await?;
+        Ok((
+            index.map(|index| index.manifests).unwrap_or_default(),
+            ReferrersKeeper::Tag,
+        ))
+    }
+
+    /// The list that the registry keeps, from all its pages; none where it keeps none.
+    async fn pages(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, Error> {
+        let path = format!("referrers/{subject}");
+        let mut call = self
+            .call(Method::GET, &path, None)
+            .accept(&[media_type::INDEX]);
+        // The specification wants 404 where there is no such list; others are seen too.
+        let absent = [
+            StatusCode::NOT_FOUND,
+            StatusCode::BAD_REQUEST,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::NOT_IMPLEMENTED,
+        ];
+        let (mut listed, mut size) = (Vec::new(), 0);
+        for _ in 0..MAX_PAGES {
+            let Ok(page) = self.get_small_unless(&call, &absent).await? else {
+                return Ok(None);
+            };
+            size += page.bytes.len() as u64;
+            if size > MAX_TOTAL_SIZE {
+                break;
+            }
+            let next = self.next_page(&page)?;
+            listed.extend(self.read_page(page)?);
+            match next {
+                Some(next) => call.target = next,
+                None => return Ok(Some(listed)),
+            }
+        }
+        let detail = format!(
+            "the list of referrers has more than {MAX_PAGES} pages or {MAX_TOTAL_SIZE} bytes"
+        );
+        Err(self.contradiction_of(call.describe(), detail))
+    }
+
+    fn read_page(&self, page: Small) -> Result<Vec<Descriptor>, Error> {
+        let digest = Digest::of(&page.bytes);
+        let index = Manifest::parse(page.bytes, digest, Some(media_type::INDEX));
+        let index = index.map_err(|reason| self.contradiction_of(page.request, reason))?;
+        Ok(index.manifests)
+    }
+
+    /// Where the next page is, by `Link: <URL>; rel="next"`.
+    fn next_page(&self, page: &Small) -> Result<Option<Target>, Error> {
+        let Some(link) = &page.link else {
+            return Ok(None);
+        };
+        let target = link
+            .split_once('<')
+            .and_then(|(_, rest)| rest.split_once('>'));
+        let Some((target, _)) = target.filter(|(_, rest)| rest.contains("next")) else {
+            return Ok(None);
+        };
+        let url = self.transport.resolve(&page.url, target);
+        let url = url.map_err(|reason| self.contradiction_of(page.request.clone(), reason))?;
+        Ok(Some(Target::Url(url)))
+    }
+
+    /// Adds `referrers` to the list that clients maintain under a tag, for registries without the referrers API. All at
+    /// once: where tags can't be moved, the list is written once and never again.
+    ///
+    /// # Errors
+    /// When the registry refuses or cannot be reached.
+    pub async fn add_referrers(
+        &self,
+        subject: &Digest,
+        referrers: &[Descriptor],
+    ) -> Result<(), Error> {
+        let (mut listed, _) = self.referrers(subject, true).await?;
+        let before = listed.len();
+        for referrer in referrers {
+            if !listed.iter().any(|known| known.digest == referrer.digest) {
+                listed.push(referrer.clone());
+            }
+        }
+        if listed.len() == before {
+            return Ok(());
+        }
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::INDEX,
+            "manifests": listed,
+        });
+        let bytes = Bytes::from(index.to_string());
+        let digest = Digest::of(&bytes);
+        let index = Manifest::parse(bytes, digest, Some(media_type::INDEX))
+            .map_err(|reason| self.contradiction_of("referrers index".to_owned(), reason))?;
+        let tag = referrers_tag(subject);
+        let put = self.put_manifest(&Version::Tag(tag.clone()), &index).await;
+        match put.map_err(|error| fixed(error, &tag, before))? {
+            Put::Stored { .. } => Ok(()),
+            Put::Lacks(trouble) => {
+                let name = self.reference.to_string();
+                // Their manifests are there: this answer has another reason, and does not get better.
+                Err(self.transport.attempts(&name).give_up(trouble))
+            }
+        }
+    }
+}
+
+/// Says what it means where the tag of a list can't be moved.
+fn fixed(error: Error, tag: &str, before: usize) -> Error {
+    match error {
+        Error::Request(mut failure) if failure.kind == Kind::Refused && before > 0 => {
+            failure.remedy = format!(
+                "let the tag {tag} be moved: it is the list of what refers to the image, which this registry has no \
+                 other place for; what was to be added is stored, and can be listed by the same command then"
+            );
+            Error::Request(failure)
+        }
+        other => other,
+    }
+}
+
+/// The tag under which clients list the referrers of `subject`.
+///
+/// See [the specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
+fn referrers_tag(subject: &Digest) -> String {
+    let hex = subject.hex();
+    format!("{}-{}", subject.algorithm(), &hex[..hex.len().min(64)])
+}

@@ -1,0 +1,147 @@
+//! Uploads and mounts: how a blob gets into a repository, one request each. [`crate::upload`] makes one of them.
+
+use reqwest::{Method, StatusCode, Url};
+
+use super::Repository;
+use crate::digest::Digest;
+use crate::error::{Error, Kind};
+use crate::transport::Target;
+use crate::wire::Reply;
+
+const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
+
+/// An upload that the registry has opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub location: Url,
+    /// How many bytes the registry has.
+    pub offset: u64,
+    /// The smallest chunk it takes, except for the last one.
+    pub chunk_minimum: u64,
+}
+
+/// How a registry answers the wish to mount a blob.
+pub(crate) enum Mount {
+    Done,
+    /// It does not, but opened an upload.
+    Opened(Session),
+    Declined,
+}
+
+impl Repository {
+    /// Opens an upload.
+    pub(crate) async fn begin_upload(&self) -> Result<Session, Error> {
+        let call = self.call(Method::POST, "blobs/uploads/", None);
+        let reply = self.transport.send(&call).await?;
+        if reply.status() != StatusCode::ACCEPTED {
+            return Err(self.refusal(None, reply).await);
+        }
+        self.session(&reply)
+    }
+
+    /// Asks the registry to take `digest` over from `from`, another of its repositories.
+    pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, Error> {
+        let mut call = self.call(
+            Method::POST,
+            &format!("blobs/uploads/?mount={digest}&from={from}"),
+            None,
+        );
+        // A token has to allow reading there too.
+        call.scopes.push(format!("repository:{from}:pull"));
+        let reply = match self.transport.ask(&call).await {
+            Ok(Ok(reply)) => reply,
+            // It can't read the blob there.
+            Ok(Err(_)) => return Ok(Mount::Declined),
+            // Whoever may not read there may still upload here.
+            Err(Error::Request(failure)) if failure.kind == Kind::Denied => {
+                return Ok(Mount::Declined);
+            }
+            Err(error) => return Err(error),
+        };
+        match reply.status() {
+            StatusCode::CREATED => {
+                self.check_digest(&reply, digest)?;
+                Ok(Mount::Done)
+            }
+            StatusCode::ACCEPTED => Ok(Mount::Opened(self.session(&reply)?)),
+            _ => Ok(Mount::Declined),
+        }
+    }
+
+    /// Closes an upload that is not wanted any more. Whether the registry agrees does not matter.
+    pub(crate) async fn cancel_upload(&self, session: &Session) {
+        let mut call = self.call(Method::DELETE, "", None);
+        call.target = Target::Url(session.location.clone());
+        let _ = self.transport.send_once(&call).await;
+    }
+
+    /// How far an upload got; `None` where the registry does not know it (any more).
+    pub(crate) async fn upload_status(&self, session: &Session) -> Result<Option<Session>, Error> {
+        let mut call = self.call(Method::GET, "", None);
+        call.target = Target::Url(session.location.clone());
+        let reply = self.transport.send(&call).await?;
+        if !reply.status().is_success() {
+            return Ok(None);
+        }
+        let Some(end) = reply.header("range").and_then(parse_range) else {
+            return Ok(None);
+        };
+        // Registries write "0-0" for nothing as well as for one byte; no chunk is as short as that.
+        let offset = if end <= 1 { 0 } else { end };
+        let location = match reply.header("location") {
+            Some(_) => self.location(&reply)?,
+            None => session.location.clone(),
+        };
+        Ok(Some(Session {
+            location,
+            offset,
+            chunk_minimum: session.chunk_minimum,
+        }))
+    }
+
+    /// An upload's address that was remembered; none where it is not one that the registry may name.
+    pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
+        let url = Url::parse(location).ok()?;
+        Some(Session {
+            location: self.transport.resolve(&url, location).ok()?,
+            offset: 0,
+            chunk_minimum: 0,
+        })
+    }
+
+    fn session(&self, reply: &Reply) -> Result<Session, Error> {
+        let chunk_minimum = reply
+            .header(CHUNK_MINIMUM)
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0);
+        Ok(Session {
+            location: self.location(reply)?,
+            offset: 0,
+            chunk_minimum,
+        })
+    }
+}
+
+/// The number of bytes that `0-99`, or the older `bytes=0-99`, stands for.
+pub(crate) fn parse_range(text: &str) -> Option<u64> {
+    let (first, last) = text.trim().trim_start_matches("bytes=").split_once('-')?;
+    if first.trim() != "0" {
+        return None;
+    }
+    last.trim().parse::<u64>().ok()?.checked_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_count_from_zero() {
+        assert_eq!(parse_range("0-0"), Some(1));
+        assert_eq!(parse_range("0-99"), Some(100));
+        assert_eq!(parse_range("bytes=0-99"), Some(100));
+        for odd in ["", "-", "5-9", "0-", "0-x", "0-18446744073709551615"] {
+            assert_eq!(parse_range(odd), None, "{odd}");
+        }
+    }
+}

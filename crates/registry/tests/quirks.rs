@@ -1,0 +1,318 @@
+//! What registries answer that the specification does not foresee, each seen in public reports.
+#![allow(missing_docs)]
+
+mod common;
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::proxy::{Fault, Proxy, count};
+use common::{Home, Layout, Registry, check_whole, run};
+use registry::source::Attached;
+use registry::{Artifact, Digest, Error, Version, pull, push};
+use scripted::{Answer, Scripted};
+use serde_json::json;
+
+/// A registry behind a proxy, and a client.
+struct Scene {
+    registry: Registry,
+    proxy: Proxy,
+    home: Home,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let registry = Registry::start();
+        Scene {
+            proxy: Proxy::start(registry.address),
+            registry,
+            home: Home::new(),
+        }
+    }
+
+    fn push(&self, layout: &Layout) -> Result<push::Report, Error> {
+        let target = self.proxy.reference("app:v1");
+        let options = push::Options::default();
+        run(push::push(
+            &self.home.client(),
+            layout.source(),
+            &target,
+            &options,
+        ))
+    }
+
+    /// Whether what was pushed is whole, asked of the registry itself.
+    fn check(&self, report: &push::Report) {
+        let target = self.registry.reference("app:v1");
+        let found = run(check_whole(&Home::new().client(), &target));
+        assert_eq!(found.as_ref(), Some(&report.digest));
+    }
+
+    fn pull(&self) -> Result<pull::Report, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let source = self.proxy.reference("app:v1");
+        run(pull::pull(
+            &self.home.client(),
+            &source,
+            &path,
+            &pull::Options::default(),
+        ))
+    }
+
+    /// Where the registry keeps what the repository has.
+    fn store(&self) -> PathBuf {
+        let root = self.registry.directory.path();
+        root.join("store/docker/registry/v2/repositories/app")
+    }
+
+    fn link(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.store().join("_layers/sha256").join(hex).join("link")
+    }
+}
+
+#[test]
+fn manifests_are_asked_for_by_get_where_head_is_refused() {
+    need!("HEAD", "docker-registry");
+    for status in [
+        "403 Forbidden",
+        "405 Method Not Allowed",
+        "501 Not Implemented",
+    ] {
+        let scene = Scene::new();
+        scene.proxy.rule(move |head| {
+            let is_head = head.method() == "HEAD" && head.path().contains("/manifests/");
+            let headers = Vec::new();
+            is_head.then_some(Fault::Answer { status, headers })
+        });
+        let layout = Layout::with_image(1, &[1000]);
+        let report = scene.push(&layout).unwrap();
+        scene.check(&report);
+        assert!(scene.push(&layout).unwrap().unchanged, "{status}");
+        let changed = Layout::with_image(2, &[1000]);
+        let report = scene.push(&changed).unwrap();
+        scene.check(&report);
+        assert_eq!(scene.pull().unwrap().digest, report.digest, "{status}");
+    }
+}
+
+#[test]
+fn a_refusal_of_head_and_get_is_one() {
+    need!("HEAD and GET", "docker-registry");
+    let scene = Scene::new();
+    scene.proxy.rule(|head| {
+        head.path().contains("/manifests/").then_some(Fault::Say {
+            status: "403 Forbidden",
+            code: "DENIED",
+            message: "not for you",
+        })
+    });
+    let error = scene.push(&Layout::with_image(1, &[1000])).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert!(error.to_string().contains("GET http"), "{error}");
+}
+
+#[test]
+fn a_blob_that_a_registry_fails_over_is_sent_again() {
+    need!("lost blobs", "docker-registry");
+    let scene = Scene::new();
+    let layout = Layout::with_image(3, &[5000, 4000]);
+    let report = scene.push(&layout).unwrap();
+    // As a registry is left that was killed while it wrote: it answers 500 until the blob comes again.
+    let victim = report.transfers[0].digest.to_string();
+    std::fs::write(scene.link(&victim), "").unwrap();
+    let repositories = scene.store();
+    std::fs::remove_dir_all(repositories.join("_manifests")).unwrap();
+    let client = Home::new().client();
+    let repository = client.repository(&scene.registry.reference("app")).unwrap();
+    let digest: Digest = victim.parse().unwrap();
+    assert!(!run(repository.has_blob(&digest)).unwrap());
+    scene.proxy.take();
+    let again = scene.push(&layout).unwrap();
+    let entries = scene.proxy.take();
+    let failed = entries.iter().filter(|entry| entry.status == 500).count();
+    assert!(
+        (1..=3).contains(&failed),
+        "it was asked a few times: {entries:?}"
+    );
+    assert_eq!(again.blobs.uploaded, 1, "{again:?}");
+    assert!(!scene.home.told.notices.lock().unwrap().is_empty());
+    scene.check(&again);
+}
+
+#[test]
+fn a_manifest_whose_blobs_are_not_seen_yet_is_sent_again() {
+    need!("eventual consistency", "docker-registry");
+    for times in [1, 2, 4] {
+        let scene = Scene::new();
+        scene.proxy.fail(
+            "PUT",
+            "/manifests/",
+            times,
+            Fault::Say {
+                status: "404 Not Found",
+                code: "MANIFEST_BLOB_UNKNOWN",
+                message: "blob unknown to registry",
+            },
+        );
+        let layout = Layout::with_image(4, &[3000, 2000]);
+        let report = scene.push(&layout).unwrap();
+        scene.check(&report);
+        assert_eq!(
+            report.retries, times as u64,
+            "{:?}",
+            scene.home.told.retries
+        );
+        let sent = count(&scene.proxy.take(), "POST", "/uploads/");
+        // After the third time it is not believed any more that the blobs are there: all are sent again, once.
+        let expected = if times < 3 { 3 } else { 6 };
+        assert_eq!(sent, expected, "refused {times} times");
+    }
+    // For good: an error, after a bounded number of tries.
+    let scene = Scene::new();
+    let say = Fault::Say {
+        status: "400 Bad Request",
+        code: "BLOB_UNKNOWN",
+        message: "never heard of it",
+    };
+    scene.proxy.fail("PUT", "/manifests/", 99, say);
+    let error = scene.push(&Layout::with_image(4, &[3000])).unwrap_err();
+    assert_eq!(error.exit_code(), 7, "{error}");
+    assert!(error.to_string().contains("never heard of it"), "{error}");
+}
+
+#[test]
+fn a_blob_that_is_collected_before_the_manifest_comes_is_sent_again() {
+    need!("collected blobs", "docker-registry");
+    let scene = Scene::new();
+    let layout = Layout::with_image(5, &[3000, 2000]);
+    let report = scene.push(&layout).unwrap();
+    let victim = report.transfers[1].digest.to_string();
+    std::fs::remove_dir_all(scene.store().join("_manifests")).unwrap();
+    let link = scene.link(&victim);
+    let mut is_first = true;
+    scene.proxy.rule(move |head| {
+        if head.method() == "PUT" && head.path().contains("/manifests/") && is_first {
+            is_first = false;
+            std::fs::remove_dir_all(link.parent().unwrap()).unwrap();
+        }
+        // The registry itself says what it lacks.
+        None
+    });
+    let again = scene.push(&layout).unwrap();
+    assert_eq!(again.retries, 1);
+    scene.check(&again);
+}
+
+#[test]
+fn where_tags_cannot_move_referrers_are_listed_at_once() {
+    need!("immutable tags", "docker-registry");
+    let scene = Scene::new();
+    let mut tags = BTreeSet::new();
+    scene.proxy.rule(move |head| {
+        let tag = head
+            .path()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let is_put = head.method() == "PUT" && head.path().contains("/manifests/");
+        let is_again = is_put && !tag.contains("sha256:") && !tags.insert(tag);
+        is_again.then_some(Fault::Say {
+            status: "400 Bad Request",
+            code: "TAG_INVALID",
+            message: "the tag already exists and is immutable",
+        })
+    });
+    // An image with three documents about it.
+    let mut layout = Layout::new();
+    let image = layout.image(&[vec![1; 1000]], "amd64");
+    for text in ["one", "two", "three"] {
+        let artifact = layout.artifact(&image, "application/spdx+json", text.as_bytes());
+        layout.list(artifact);
+    }
+    layout.list_as(image, "app");
+    let push = |source: Arc<dyn registry::Source>, target: &str| {
+        let target = scene.proxy.reference(target);
+        let options = push::Options::default();
+        run(push::push(&scene.home.client(), source, &target, &options))
+    };
+    let report = push(layout.source(), "app:v1").unwrap();
+    let client = Home::new().client();
+    let repository = client.repository(&scene.registry.reference("app")).unwrap();
+    let listed = run(repository.referrers(&report.digest, false)).unwrap().0;
+    assert_eq!(listed.len(), 3);
+    assert!(push(layout.source(), "app:v1").unwrap().unchanged);
+
+    // One more later can't be listed: the error says which tag has to move.
+    let version = Version::Digest(report.digest.clone());
+    let subject = run(repository.manifest(&version)).unwrap().unwrap();
+    let artifact = Artifact {
+        subject: subject.plain_descriptor(),
+        artifact_type: "text/plain".to_owned(),
+        media_type: "text/plain".to_owned(),
+        document: "late".into(),
+        annotations: Default::default(),
+    };
+    let source = Arc::new(Attached::alone(&artifact).unwrap());
+    let error = push(source, &format!("app@{}", artifact.digest())).unwrap_err();
+    assert_eq!(error.exit_code(), 6, "{error}");
+    let tag = format!("let the tag sha256-{} be moved", report.digest.hex());
+    assert!(error.to_string().contains(&tag), "{error}");
+    // An image under a tag that is taken: another tag.
+    let error = push(Layout::with_image(6, &[10]).source(), "app:v1").unwrap_err();
+    assert_eq!(error.exit_code(), 6, "{error}");
+    assert!(error.to_string().contains("choose another tag"), "{error}");
+}
+
+#[test]
+fn lists_of_referrers_have_pages() {
+    let entry = |number: usize| {
+        json!({
+            "mediaType": registry::media_type::MANIFEST, "size": 2,
+            "digest": Digest::of(number.to_string().as_bytes()),
+        })
+    };
+    for is_endless in [false, true] {
+        let registry = Scripted::start(move |seen| {
+            let page = seen.path.rsplit_once("page=").map_or("0", |(_, page)| page);
+            let page: usize = page.parse().unwrap();
+            let index = json!({
+                "schemaVersion": 2, "mediaType": registry::media_type::INDEX, "manifests": [entry(page)],
+            });
+            let path = seen.path.split('?').next().unwrap();
+            let next = format!("<{path}?page={}>; rel=\"next\"", page + 1);
+            let answer = Answer::new(200)
+                .header("Content-Type", registry::media_type::INDEX)
+                .body(index.to_string());
+            match is_endless || page < 4 {
+                true => answer.header("Link", next),
+                false => answer,
+            }
+        });
+        let client = Home::new().client();
+        let repository = registry.repository(&client, "app");
+        let listed = run(repository.referrers(&Digest::of(b""), false));
+        match is_endless {
+            false => assert_eq!(listed.unwrap().0.len(), 5),
+            true => assert_eq!(listed.unwrap_err().exit_code(), 8),
+        }
+    }
+    // Registries without such lists say so in different ways.
+    for status in [400, 404, 405, 501] {
+        let registry = Scripted::start(move |seen| match seen.path.contains("/referrers/") {
+            true => Answer::new(status),
+            false => Answer::new(404),
+        });
+        let client = Home::new().client();
+        let repository = registry.repository(&client, "app");
+        // A first answer of 400 would mean that it wants TLS.
+        assert!(!run(repository.has_blob(&Digest::of(b""))).unwrap());
+        let (listed, _) = run(repository.referrers(&Digest::of(b""), false)).unwrap();
+        assert!(listed.is_empty(), "{status}");
+    }
+}
