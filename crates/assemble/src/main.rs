@@ -11,6 +11,7 @@ mod native;
 mod nix;
 mod place;
 mod remote;
+mod signature;
 mod text;
 
 use std::process::ExitCode;

@@ -322,16 +322,16 @@ impl Opened {
         artifact_type: &str,
         is_it: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let found = match self {
+        match self {
             Opened::Layout(layout) => {
                 let found = attestation::read(layout, &selected.config.platform, name)?;
-                found.into_iter().collect()
+                Ok(found.filter(|bytes| is_it(bytes)))
             }
             Opened::Remote(remote) => {
-                remote.documents(&selected.image.descriptor.digest, artifact_type)?
+                let digest = &selected.image.descriptor.digest;
+                Ok(remote.document(digest, artifact_type, is_it)?)
             }
-        };
-        Ok(found.into_iter().find(|bytes| is_it(bytes)))
+        }
     }
 
     /// Replaces an error that only says that a registry stopped sending by the registry's own.

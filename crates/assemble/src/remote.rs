@@ -13,8 +13,10 @@ use registry::{Client, Digest, Error, Failure, Kind, Manifest, Reference, Reposi
 const PIECES_AHEAD: usize = 16;
 /// The type of artifacts that name none.
 const NO_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// How many documents of one type about one image are looked into.
-const MAX_REFERRERS: usize = 20;
+/// How many documents about one image are looked into, and how many bytes they may have together: anybody who may
+/// write to a repository can add to an image's list.
+const MAX_DOCUMENTS: usize = 2_000;
+const MAX_DOCUMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// How often a broken download goes on where it stopped.
 const RESUMPTIONS: usize = 5;
 
@@ -89,29 +91,68 @@ impl Remote {
         &self.reference
     }
 
-    /// The documents of a type that refer to an image.
+    /// The first document of a type that refers to an image and `is_it`. Those that can't be read are passed over.
     ///
     /// # Errors
     /// When the registry refuses or cannot be reached.
-    pub fn documents(
+    pub fn document(
         &self,
         subject: &image::digest::Digest,
         artifact_type: &str,
-    ) -> Result<Vec<Vec<u8>>, Error> {
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut found = None;
+        self.search_documents(subject, artifact_type, |_, document| {
+            found = document.ok().filter(|bytes| is_it(bytes));
+            found.is_some()
+        })?;
+        Ok(found)
+    }
+
+    /// Hands the documents of a type that refer to an image to `look`, one after the other with the digest of its
+    /// manifest, or with the reason why it can't be had, until `look` says that it has seen enough.
+    ///
+    /// # Errors
+    /// When the registry refuses to list them, or can't be reached for one and `look` wanted more than it got.
+    pub fn search_documents(
+        &self,
+        subject: &image::digest::Digest,
+        artifact_type: &str,
+        mut look: impl FnMut(&str, Result<Vec<u8>, String>) -> bool,
+    ) -> Result<(), Error> {
         let subject: Digest = subject.to_string().parse()?;
         registry::run(async {
             let repository = self.client.repository(&self.reference)?;
-            let (referrers, _) = repository.referrers(&subject, false).await?;
-            // Some clients list what they attach without saying what it is.
-            let wanted = |it: &&registry::Descriptor| {
-                let own = it.artifact_type.as_deref();
-                own == Some(artifact_type) || own.is_none_or(|own| own == NO_TYPE)
-            };
-            let mut documents = Vec::new();
-            for referrer in referrers.iter().filter(wanted).take(MAX_REFERRERS) {
-                documents.push(repository.document(referrer).await?.to_vec());
+            let (listed, _) = repository.referrers(&subject, false).await?;
+            let mut unreachable = None;
+            let mut bytes_left = MAX_DOCUMENT_BYTES;
+            let listed = in_order(listed, artifact_type);
+            if listed.len() > MAX_DOCUMENTS {
+                let reason = format!(
+                    "names {} documents; {MAX_DOCUMENTS} are looked into",
+                    listed.len()
+                );
+                look("the list of referrers", Err(reason));
             }
-            Ok(documents)
+            for referrer in listed.into_iter().take(MAX_DOCUMENTS) {
+                let document = match repository.document(&referrer).await {
+                    Ok(document) => Ok(document.to_vec()),
+                    Err(error) if is_about_the_image(&error) => Err(error.to_string()),
+                    Err(error) => {
+                        unreachable.get_or_insert(error);
+                        continue;
+                    }
+                };
+                let length = document.as_ref().map_or(0, Vec::len) as u64;
+                if look(referrer.digest.as_str(), document) {
+                    return Ok(());
+                }
+                bytes_left = bytes_left.saturating_sub(length);
+                if bytes_left == 0 {
+                    break;
+                }
+            }
+            unreachable.map_or(Ok(()), Err)
         })
     }
 
@@ -192,6 +233,19 @@ fn is_about_the_image(error: &Error) -> bool {
 
 fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
     failure.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Referrers that may be of a type: those that say so first, then those that do not say what they are, as some clients
+/// list what they attach.
+fn in_order(listed: Vec<registry::Descriptor>, artifact_type: &str) -> Vec<registry::Descriptor> {
+    let says_so = |it: &registry::Descriptor| it.artifact_type.as_deref() == Some(artifact_type);
+    let (mut first, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(says_so);
+    let is_silent = |it: &registry::Descriptor| {
+        let own = it.artifact_type.as_deref();
+        own.is_none_or(|own| own == NO_TYPE)
+    };
+    first.extend(rest.into_iter().filter(is_silent));
+    first
 }
 
 async fn root(client: &Client, reference: &Reference) -> Result<(Repository, Manifest), Error> {

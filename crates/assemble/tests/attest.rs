@@ -6,8 +6,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use common::Registry;
+use registry::source::Attached;
+use registry::{Artifact, Client, Digest, Environment, Options, Reference, push};
 use serde_json::{Value, json};
 
 /// An ECDSA P-256 key pair that guards nothing: `openssl ecparam -name prime256v1 -genkey`.
@@ -198,6 +201,81 @@ fn what_is_signed_is_verified_with_that_key_only() {
             .fails(&["verify", &image, "--public-key", "key.pub"])
             .contains("registries")
     );
+}
+
+#[test]
+fn strangers_referrers_neither_help_nor_harm() {
+    need!("crowded", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let image = place.image("image", "1", "1.0.1");
+    let reference = registry.reference("app:v1");
+    let target = reference.to_string();
+    place.assemble(&["push", &image, "--to", &target]);
+    for number in 0..24 {
+        stranger(&reference, &format!(r#"{{"number":{number}}}"#));
+    }
+    // One whose document is gone, one whose document is huge.
+    let gone = Digest::of(stranger(&reference, "gone").as_bytes());
+    let store = registry
+        .directory
+        .path()
+        .join("store/docker/registry/v2/repositories/app");
+    std::fs::remove_dir_all(store.join("_layers/sha256").join(gone.hex())).unwrap();
+    stranger(&reference, &"x".repeat(17 << 20));
+
+    let verify = ["verify", target.as_str(), "--public-key", "key.pub"];
+    let said = place.fails(&verify);
+    assert!(said.contains("NOT SIGNED by this key"), "{said}");
+    place.assemble(&["sign", &target, "--sign-key", "key"]);
+    let said = place.assemble(&verify);
+    let digest = digest_in_registry(&reference);
+    let named = format!("{}@{digest}\n", reference.without_version());
+    assert!(said.contains(&named), "it says which digest: {said}");
+    assert!(said.contains("signed by this key"), "{said}");
+    assert!(
+        said.contains("passed over: sha256:") && said.contains(" more\n"),
+        "{said}"
+    );
+    let json = place.assemble(&["verify", &target, "--public-key", "key.pub", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["digest"], digest.as_str());
+    assert_eq!(json["reference"], reference.without_version().to_string());
+    assert_eq!(
+        (&json["sound"], &json["signed"]),
+        (&json!(true), &json!(true))
+    );
+}
+
+/// Attaches to an image what calls itself a signature, and gives its document.
+fn stranger(reference: &Reference, document: &str) -> String {
+    let client = Client::new(Options::new(Environment::default()));
+    registry::run(async {
+        let repository = client.repository(reference).unwrap();
+        let image = repository.manifest(&reference.version()).await.unwrap();
+        let artifact = Artifact {
+            subject: image.unwrap().plain_descriptor(),
+            artifact_type: signing::BUNDLE_TYPE.to_owned(),
+            media_type: signing::BUNDLE_TYPE.to_owned(),
+            document: document.to_owned().into(),
+            annotations: Default::default(),
+        };
+        let source = Attached::alone(&artifact).unwrap();
+        let target = reference.with_digest(&artifact.digest());
+        let options = push::Options::default();
+        push::push(&client, Arc::new(source), &target, &options)
+            .await
+            .unwrap();
+    });
+    document.to_owned()
+}
+
+fn digest_in_registry(reference: &Reference) -> String {
+    let client = Client::new(Options::new(Environment::default()));
+    let manifest = registry::run(async {
+        let repository = client.repository(reference).unwrap();
+        repository.manifest(&reference.version()).await.unwrap()
+    });
+    manifest.unwrap().digest.to_string()
 }
 
 #[test]

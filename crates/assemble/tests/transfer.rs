@@ -244,7 +244,7 @@ fn passwords_come_from_standard_input() {
         json!({}),
         json!({"htpasswd": {"realm": "test", "path": htpasswd}}),
     );
-    let layout = Layout::with_image(4, &[1000]);
+    let layout = Layout::with_sound_image(4, 1000);
     let target = registry.reference("app:v1").to_string();
     let path = layout.path().to_str().unwrap();
     let home = directory.path();
@@ -282,6 +282,46 @@ fn passwords_come_from_standard_input() {
     assert!(home.join("out/index.json").is_file());
     let again = expect(0, home, &["pull", &target, "out", "--json"]).0;
     assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["fetched"], 0);
+}
+
+#[test]
+fn pull_refuses_what_verify_does_not_call_sound() {
+    need!("unsound", "docker-registry");
+    let registry = Registry::start();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    // The digests are right; the layer is no archive.
+    let layout = Layout::with_image(5, &[3000]);
+    let path = layout.path().to_str().unwrap();
+    let bad = registry.reference("bad:v1").to_string();
+    expect(0, home, &["push", path, "--to", &bad]);
+    let verified = assemble(home, &["verify", &bad], "");
+    assert_eq!(verified.status.code(), Some(1));
+    let (_, error) = expect(3, home, &["pull", &bad, "out"]);
+    assert!(
+        error.contains("not sound") && error.contains("try: assemble verify"),
+        "{error}"
+    );
+    assert!(!home.join("out").exists(), "nothing is left");
+    // Into a layout that holds an image, it changes nothing.
+    let sound = Layout::with_sound_image(6, 3000);
+    let good = registry.reference("good:v1").to_string();
+    expect(
+        0,
+        home,
+        &["push", sound.path().to_str().unwrap(), "--to", &good],
+    );
+    expect(0, home, &["pull", &good, "out"]);
+    let index = std::fs::read(home.join("out/index.json")).unwrap();
+    expect(3, home, &["pull", &bad, "out"]);
+    assert_eq!(std::fs::read(home.join("out/index.json")).unwrap(), index);
+    expect(0, home, &["verify", "./out"]);
+    // An image for another machine than was asked for.
+    expect(
+        3,
+        home,
+        &["pull", &good, "other", "--platform", "linux/arm64"],
+    );
 }
 
 /// As in build.rs: the machine's shell is the builder.

@@ -1,20 +1,28 @@
 //! `assemble pull`: fetches an image into an OCI layout.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use registry::Reference;
-use registry::pull::Options;
+use image::layout::Blobs;
+use image::oci::{Descriptor, Platform};
+use image::verify::{Limits, Severity, verify_blobs};
+use registry::pull::{Fetched, Options};
+use registry::{Error, Reference};
 
 use crate::connection::{ConnectionArgs, bytes};
-use crate::text;
+use crate::text::{self, clean, count};
+
+/// How many of an unsound image's errors are said.
+const SHOWN: usize = 5;
 
 const EXAMPLES: &str = "\
 Examples:
   assemble pull registry.example/team/base@sha256:… base
   assemble pull debian:12 base --platform linux/amd64
 
-The exit codes are those of push.";
+An image that `assemble verify` would not call sound is refused. The exit codes are those of push.";
 
 /// Fetch an image into an OCI layout, with every digest verified
 #[derive(clap::Args, Debug)]
@@ -30,7 +38,7 @@ pub struct Args {
 
     /// Only the image for this platform: OS/ARCHITECTURE, or OS/ARCHITECTURE/VARIANT
     #[arg(long, value_name = "PLATFORM")]
-    platform: Option<String>,
+    platform: Option<Platform>,
 
     /// Print what was fetched as JSON
     #[arg(long)]
@@ -49,19 +57,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let reference: Reference = args.reference.parse()?;
     let (client, display) = args.connection.client()?;
     let options = Options {
-        platform: args.platform,
+        platform: args.platform.as_ref().map(Platform::to_string),
         jobs: args.jobs,
     };
     display.begin(&reference.to_string());
-    let result = registry::run(registry::pull::pull(
+    let fetched = registry::run(registry::pull::fetch(
         &client,
         &reference,
         &args.destination,
         &options,
     ));
     display.end();
-    let report =
-        result.with_context(|| format!("cannot pull into {}", args.destination.display()))?;
+    let place = || format!("cannot pull into {}", args.destination.display());
+    let fetched = fetched.with_context(place)?;
+    if let Err(error) = check(&fetched, &args.destination, args.platform, &reference) {
+        fetched.discard();
+        return Err(error);
+    }
+    let report = fetched.finish().with_context(place)?;
     if args.json {
         return text::print_json(&report);
     }
@@ -75,4 +88,64 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         report.requests,
         report.retries
     ))
+}
+
+/// Whether the image is sound, before the layout names it.
+fn check(
+    fetched: &Fetched,
+    layout: &Path,
+    platform: Option<Platform>,
+    reference: &Reference,
+) -> anyhow::Result<()> {
+    let root = fetched.root();
+    let digest = root.digest.to_string().parse()?;
+    let mut root = Descriptor::new(root.media_type, digest, root.size);
+    root.platform = platform;
+    let blobs = Unlisted {
+        layout,
+        title: reference.to_string(),
+    };
+    let report = verify_blobs(&blobs, &root, Limits::default());
+    if report.is_sound() {
+        return Ok(());
+    }
+    let errors = report.findings.iter();
+    let errors = errors.filter(|finding| finding.severity == Severity::Error);
+    let lines: Vec<String> = errors
+        .take(SHOWN)
+        .map(|it| format!("\n  {}: {}", clean(&it.subject), clean(&it.problem)))
+        .collect();
+    let number = count(report.count(Severity::Error), "error");
+    let error = Error::Source {
+        place: format!("{}@{}", reference.without_version(), root.digest),
+        reason: format!("not sound, and not pulled: {number}{}", lines.concat()),
+        remedy: format!(
+            "assemble verify {reference}, which lists all of them; push the image anew"
+        ),
+    };
+    Err(error.into())
+}
+
+/// The blobs of a layout whose index does not name them yet.
+struct Unlisted<'a> {
+    layout: &'a Path,
+    title: String,
+}
+
+impl Blobs for Unlisted<'_> {
+    fn open_blob(&self, descriptor: &Descriptor) -> image::Result<Box<dyn Read + Send + '_>> {
+        let path = self.layout.join(descriptor.digest.blob_path());
+        match File::open(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => Err(image::Error::NotFound {
+                what: format!("blob {}", descriptor.digest),
+                place: self.title(),
+                hint: format!(": {error}"),
+            }),
+        }
+    }
+
+    fn title(&self) -> String {
+        self.title.clone()
+    }
 }

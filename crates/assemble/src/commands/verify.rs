@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use image::verify::{Limits, Report, Severity, verify, verify_blobs};
 use serde::Serialize;
-use signing::{BUNDLE_TYPE, Bundle, IMAGE_PREDICATE, PublicKey};
+use signing::PublicKey;
 
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs};
-use crate::remote::Remote;
+use crate::signature::{self, Search};
 use crate::text::{clean, count, print, print_json, table};
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,9 @@ Examples:
 
 Exit codes: 0 the image is sound (and signed), 1 it is not or there is no such image; those of push where a registry
 can't be asked.";
+
+/// How many referrers that can't be read are said.
+const SHOWN: usize = 5;
 
 /// Check every digest, size, diff id, media type and path of an image
 #[derive(clap::Args)]
@@ -48,8 +51,16 @@ pub struct Args {
 #[derive(Serialize)]
 struct Verdict<'a> {
     sound: bool,
+    /// What was verified, where it is in a registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<bool>,
+    /// What stood in for a signature and was none.
+    #[serde(rename = "unusable", skip_serializing_if = "Option::is_none")]
+    unusable: Option<&'a [String]>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -61,7 +72,8 @@ struct Verdict<'a> {
 pub fn run(args: Args) -> Result<ExitCode> {
     let limits = Limits::default();
     let key = args.public_key.as_deref().map(public_key).transpose()?;
-    let mut signed = None;
+    let mut search: Option<Search> = None;
+    let mut verified = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {
         // What is wrong with opening it is a finding too.
         Place::Path(path) if key.is_some() => bail!(
@@ -75,26 +87,34 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 Opened::Remote(remote) => verify_blobs(remote, &remote.root(), limits),
                 Opened::Layout(layout) => image::verify::verify_layout(layout, limits),
             };
-            if let (Opened::Remote(remote), Some(key)) = (&opened, &key) {
-                signed = Some(is_signed(remote, key)?);
+            if let Opened::Remote(remote) = &opened {
+                let digest = remote.root().digest.to_string();
+                verified = Some((remote.reference().without_version().to_string(), digest));
+                if let Some(key) = &key {
+                    search = Some(signature::search(remote, key)?);
+                }
             }
             opened.checked(Ok(report))?
         }
     };
     let sound = report.is_sound();
+    let signed = search.as_ref().map(|search| search.is_signed);
     if args.json {
         print_json(&Verdict {
             sound,
+            reference: verified.as_ref().map(|(reference, _)| reference.clone()),
+            digest: verified.as_ref().map(|(_, digest)| digest.clone()),
             signed,
+            unusable: search.as_ref().map(|search| &search.unusable[..]),
             report: &report,
         })?;
     } else {
-        let signature = match signed {
-            None => "",
-            Some(true) => "signed by this key\n",
-            Some(false) => "NOT SIGNED by this key\n",
-        };
-        print(&(describe(&report) + signature))?;
+        let mut text = describe(&report);
+        if let Some((reference, digest)) = &verified {
+            text += &format!("{reference}@{digest}\n");
+        }
+        text += &search.as_ref().map(describe_signature).unwrap_or_default();
+        print(&text)?;
     }
     Ok(match sound && signed != Some(false) {
         true => ExitCode::SUCCESS,
@@ -102,22 +122,26 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
+fn describe_signature(search: &Search) -> String {
+    let verdict = match search.is_signed {
+        true => "this digest is signed by this key\n",
+        false => "this digest is NOT SIGNED by this key\n",
+    };
+    let passed = search.unusable.iter().take(SHOWN);
+    let mut text: String = passed
+        .map(|reason| format!("passed over: {}\n", clean(reason)))
+        .collect();
+    if search.unusable.len() > SHOWN {
+        text += &format!("passed over: {} more\n", search.unusable.len() - SHOWN);
+    }
+    text += verdict;
+    text
+}
+
 fn public_key(path: &Path) -> Result<PublicKey> {
     let pem = std::fs::read_to_string(path);
     let pem = pem.with_context(|| format!("cannot read the key {}", path.display()))?;
     PublicKey::from_pem(&pem).with_context(|| format!("{}", path.display()))
-}
-
-/// Whether the registry has a signature of the image by `key`.
-fn is_signed(remote: &Remote, key: &PublicKey) -> Result<bool> {
-    let digest = remote.root().digest;
-    let bundles = remote.documents(&digest, BUNDLE_TYPE)?;
-    let statements = bundles.iter().filter_map(|bytes| {
-        let bundle = Bundle::parse(bytes).ok()?;
-        bundle.verify(key, &digest.to_string()).ok()
-    });
-    let mut types = statements.map(|statement| statement["predicateType"] == IMAGE_PREDICATE);
-    Ok(types.any(|is_signature| is_signature))
 }
 
 fn describe(report: &Report) -> String {
