@@ -2,17 +2,25 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "common/moments.rs"]
+mod moments;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use common::proxy::{Proxy, received};
+use common::proxy::{Head, Proxy, received};
 use common::{Home, Layout, Registry, check_whole, run};
+use moments::{Moments, kill};
 use registry::{Client, Digest, Environment, Options, Reference, Retry, push};
 use serde_json::Value;
 
-const MOMENTS: usize = 50;
+const MOMENTS: usize = 100;
+/// How long one of the tests goes on, on a slow machine with fewer moments.
+const TIME: Duration = Duration::from_secs(90);
 const CHUNK: u64 = 64 * 1024;
 
 fn options() -> push::Options {
@@ -118,45 +126,61 @@ async fn lacking(client: &Client, target: &Reference, blobs: &[(Digest, u64)]) -
     bytes
 }
 
+/// Whether a request carries bytes of a blob.
+fn is_upload(head: &Head) -> bool {
+    matches!(head.method(), "PATCH" | "PUT") && head.path().contains("/uploads/")
+}
+
+/// How many requests a push of this image makes, for one that has all to send.
+fn requests(layout: &Layout, registry: &Registry) -> usize {
+    let proxy = Proxy::start(registry.address);
+    let (target, client) = (proxy.reference("whole:v1"), Home::new().client());
+    run(push::push(&client, layout.source(), &target, &options())).unwrap();
+    proxy.take().len()
+}
+
 #[test]
 fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
     need!("kill the pusher", "docker-registry");
     let registry = Registry::start();
     let proxy = Proxy::start(registry.address);
-    proxy.delay(Duration::from_millis(3));
     let (old, new) = images();
     let (old_digest, _) = content(&old);
     let (new_digest, blobs) = content(&new);
     let observer = Home::new().client();
-
-    let begin = Instant::now();
-    let whole_home = Home::new();
-    assert!(
-        start_pusher(new.path(), &proxy.reference("whole:v1"), &whole_home, CHUNK)
-            .wait()
-            .unwrap()
-            .success()
-    );
-    // The machine may be slower now than later: what comes too late tells the next ones to come earlier.
-    let mut latest = begin.elapsed().mul_f64(1.1);
-
-    let (mut kept_old, mut became_new, mut resumed) = (0, 0, 0);
-    for moment in 0..MOMENTS {
+    let count = requests(&new, &registry);
+    let mut moments = Moments::new("killed pushers", MOMENTS, TIME);
+    let (mut within, mut kept_old, mut became_new, mut resumed) = (0, 0, 0, 0);
+    let mut moment = 0;
+    while moments.next() {
+        moment += 1;
         let target = proxy.reference(&format!("app{moment}:v1"));
         let direct = registry.reference(&format!("app{moment}:v1"));
         run(push::push(&observer, old.source(), &direct, &options())).unwrap();
         let home = Home::new();
+        // The pusher is killed when one of its requests comes by, or a little later.
+        let (at, delay) = (moments.random.usize(..count), moments.random.u64(..3000));
+        let (victim, hit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (shared, shared_hit) = (victim.clone(), hit.clone());
+        let mut seen = 0;
+        proxy.rule(move |head| {
+            if seen == at {
+                shared_hit.store(usize::from(is_upload(head)), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_micros(delay));
+                kill(shared.load(Ordering::SeqCst));
+            }
+            seen += 1;
+            None
+        });
         let mut child = start_pusher(new.path(), &target, &home, CHUNK);
-        std::thread::sleep(latest.mul_f64(fastrand::f64()));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        victim.store(child.id(), Ordering::SeqCst);
+        let is_killed = !child.wait().unwrap().success();
+        proxy.heal();
+        within += usize::from(is_killed) * hit.load(Ordering::SeqCst);
         let found = run(check_whole(&observer, &direct)).expect("the tag is there");
         assert!(found == old_digest || found == new_digest, "{found}");
         kept_old += usize::from(found == old_digest);
         became_new += usize::from(found == new_digest);
-        if found == new_digest {
-            latest = latest.mul_f64(0.95);
-        }
 
         // What the killed one had under way comes to its end at the proxy.
         proxy.settle();
@@ -183,7 +207,8 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
     eprintln!(
         "killed: {kept_old} times before the tag moved, {became_new} after; {resumed} bytes resumed"
     );
-    assert!(kept_old > 0, "no moment was early enough");
+    moments.require(within, "an upload");
+    moments.require(kept_old, "a push before its tag moved");
     assert!(resumed > 0, "no upload was resumed");
 }
 
@@ -191,23 +216,20 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
 fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
     need!("kill the registry", "docker-registry");
     let mut registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
     let (old, new) = images();
     let (old_digest, _) = content(&old);
     let (new_digest, blobs) = content(&new);
     let observer = Home::new().client();
-    let begin = Instant::now();
-    run(push::push(
-        &Home::new().client(),
-        new.source(),
-        &registry.reference("whole:v1"),
-        &options(),
-    ))
-    .unwrap();
-    let whole_time = begin.elapsed();
-    let (mut survived, mut failed) = (0, 0);
-    for moment in 0..MOMENTS {
-        let target = registry.reference(&format!("app{moment}:v1"));
-        run(push::push(&observer, old.source(), &target, &options())).unwrap();
+    let count = requests(&new, &registry);
+    let mut moments = Moments::new("killed registries", MOMENTS, TIME);
+    let (mut within, mut survived, mut failed) = (0, 0, 0);
+    let mut moment = 0;
+    while moments.next() {
+        moment += 1;
+        let target = proxy.reference(&format!("app{moment}:v1"));
+        let direct = registry.reference(&format!("app{moment}:v1"));
+        run(push::push(&observer, old.source(), &direct, &options())).unwrap();
         let mut home = Home::new();
         // Half of the pushers wait long enough for the registry to come back, half do not.
         home.options.retry = Retry {
@@ -215,15 +237,30 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
             first_wait: Duration::from_millis(50),
             ..home.options.retry
         };
+        let (at, delay) = (moments.random.usize(..count), moments.random.u64(..2000));
+        let (signal, signals) = mpsc::channel();
+        let mut seen = 0;
+        proxy.rule(move |head| {
+            if seen == at {
+                let _ = signal.send(is_upload(head));
+            }
+            seen += 1;
+            None
+        });
         let (client, source) = (home.client(), new.source());
         let pusher = {
             let target = target.clone();
             std::thread::spawn(move || run(push::push(&client, source, &target, &options())))
         };
-        std::thread::sleep(whole_time.mul_f64(fastrand::f64() * 1.1));
+        // The push may come to its end with fewer requests than were counted.
+        let hit = signals
+            .recv_timeout(Duration::from_secs(5))
+            .unwrap_or(false);
+        std::thread::sleep(Duration::from_micros(delay));
         registry.kill();
         std::thread::sleep(Duration::from_millis(20));
         registry.restart();
+        within += usize::from(hit);
         match pusher.join().unwrap() {
             Ok(_) => survived += 1,
             Err(error) => {
@@ -231,9 +268,10 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
                 failed += 1;
             }
         }
-        let found = run(check_whole(&observer, &target)).expect("the tag is there");
+        proxy.heal();
+        let found = run(check_whole(&observer, &direct)).expect("the tag is there");
         assert!(found == old_digest || found == new_digest, "{found}");
-        let missing = run(lacking(&observer, &target, &blobs));
+        let missing = run(lacking(&observer, &direct, &blobs));
         let report = run(push::push(
             &home.client(),
             new.source(),
@@ -246,12 +284,13 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
             "moment {moment}: {missing} were missing: {report:?}"
         );
         assert_eq!(
-            run(check_whole(&observer, &target)).as_ref(),
+            run(check_whole(&observer, &direct)).as_ref(),
             Some(&new_digest)
         );
     }
     eprintln!("the registry was killed: {survived} pushes went on, {failed} gave up");
-    assert!(survived > 0, "no push survived a restart");
+    moments.require(within, "an upload");
+    moments.require(survived, "a push that survives a restart");
 }
 
 #[test]
