@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_oci::{Descriptor, Layout, media_type};
 use image::attestation::{self, PROVENANCE, SBOM, provenance, spdx};
-use image::layout::Layout;
-use image::oci::media_type;
-use registry::{Artifact, Descriptor};
+use registry::Artifact;
 use serde_json::Value;
 use signing::{BUNDLE_TYPE, Bundle, SecretKey};
 
@@ -96,7 +95,7 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
             continue;
         }
         let config = layout.config(&manifest)?;
-        let subject = to_registry(&image.descriptor)?;
+        let subject = image.descriptor.plain();
         let digest = &image.descriptor.digest;
         let read = |name| attestation::read(layout, &config.platform, name);
         if let Some(bytes) = read(SBOM)? {
@@ -130,25 +129,12 @@ fn distinct(layout: &Layout) -> Vec<Descriptor> {
         .manifests
         .iter()
         .filter(|it| !it.is_attestation());
-    for descriptor in all.filter_map(|it| to_registry(it).ok()) {
+    for descriptor in all.map(Descriptor::plain) {
         if !found.iter().any(|known| known.digest == descriptor.digest) {
             found.push(descriptor);
         }
     }
     found
-}
-
-/// A descriptor with the required fields: equal text, two types.
-fn to_registry(descriptor: &image::oci::Descriptor) -> Result<Descriptor> {
-    Ok(Descriptor {
-        media_type: descriptor.media_type.clone(),
-        digest: descriptor.digest.to_string().parse()?,
-        size: descriptor.size,
-        urls: Vec::new(),
-        annotations: Default::default(),
-        platform: None,
-        artifact_type: None,
-    })
 }
 
 fn plain(

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use crateyard_oci::Digest;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use registry::progress::{Event, Progress};
-use registry::{Client, ClientCertificate, Credentials, Digest, Options};
+use registry::{Client, ClientCertificate, Credentials, Options};
 
 /// Options of a connection to a registry.
 #[derive(clap::Args, Debug)]

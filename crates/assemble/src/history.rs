@@ -6,9 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use crateyard_oci::{Layout, Platform, media_type};
 use image::attestation::{self, PROVENANCE};
-use image::layout::Layout;
-use image::oci::{Platform, media_type};
 
 use crate::commands::build::LINKS;
 
@@ -63,7 +62,7 @@ pub fn before(
         .find(|known| known != current)
 }
 
-fn platform_of(layout: &Layout, image: &image::layout::Image) -> Result<Option<Platform>> {
+fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<Platform>> {
     if image.is_attestation() {
         return Ok(None);
     }

@@ -104,6 +104,8 @@ fn describe(error: &anyhow::Error) -> String {
     description
 }
 
+/// What docs/push.md gives to a reference that is none.
+const BAD_REFERENCE: u8 = 2;
 /// What shells give to a program that an interrupt has ended.
 const INTERRUPTED: u8 = 130;
 
@@ -114,6 +116,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     let of_registry = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(cache::Error::Registry(inner)) => Some(inner.exit_code()),
+        _ if cause.is::<crateyard_oci::ParseReferenceError>() => Some(BAD_REFERENCE),
         _ => cause.downcast_ref().map(registry::Error::exit_code),
     };
     error.chain().find_map(of_registry).unwrap_or(1)
@@ -128,7 +131,7 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let missing = std::path::Path::new("/nonexistent");
-        let error = registry::source::open(missing)
+        let error = registry::Source::open(missing)
             .map(drop)
             .context("cannot push");
         let description = describe(&error.unwrap_err());

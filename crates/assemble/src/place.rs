@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use crateyard_oci::{
+    Blobs, Budget, Image, ImageConfig, Index, Layout, Manifest, Platform, Reference, choose,
+    images, media_type, read_document,
+};
 use description::Description;
 use image::attestation::provenance::Statement;
 use image::attestation::{self, PROVENANCE, SBOM, spdx};
-use image::layout::{Blobs, Image, Layout, read_document};
-use image::oci::{ImageConfig, Index, Manifest, Platform, media_type};
 use image::packages::Crate;
-use registry::Reference;
 use tempfile::TempDir;
 
 use crate::attach;
@@ -19,9 +21,6 @@ use crate::commands::build::{LINKS, build_by_nix};
 use crate::connection::ConnectionArgs;
 use crate::nix::is_named;
 use crate::remote::Remote;
-
-/// How deep indexes of a registry may be nested.
-const INDEX_DEPTH: usize = 4;
 
 /// Options that say where images are.
 #[derive(clap::Args, Debug)]
@@ -116,11 +115,19 @@ impl Place {
     /// # Errors
     /// When it is damaged or can't be reached.
     pub fn open(self, connection: &ConnectionArgs) -> Result<Opened> {
+        self.open_within(connection, Arc::default())
+    }
+
+    /// As [`Place::open`], with a budget that several images share.
+    ///
+    /// # Errors
+    /// When it is damaged or can't be reached.
+    pub fn open_within(self, connection: &ConnectionArgs, budget: Arc<Budget>) -> Result<Opened> {
         Ok(match self {
-            Place::Path(path) => Opened::Layout(Layout::open(&path)?),
+            Place::Path(path) => Opened::Layout(Layout::open_within(&path, budget)?),
             Place::Registry(reference) => {
                 let (client, _) = connection.client()?;
-                Opened::Remote(Remote::open(client, reference)?)
+                Opened::Remote(Remote::open(client, reference, budget)?)
             }
         })
     }
@@ -148,7 +155,7 @@ impl Place {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let (client, display) = connection.client()?;
         let options = registry::pull::Options {
-            platform: platform.map(Platform::to_string),
+            platform: platform.cloned(),
             ..Default::default()
         };
         display.begin(&reference.to_string());
@@ -220,7 +227,14 @@ impl Opened {
     pub fn images(&self) -> Result<Vec<Image>> {
         let mut images = match self {
             Opened::Layout(layout) => layout.images()?,
-            Opened::Remote(remote) => self.checked(remote_images(remote))?,
+            Opened::Remote(remote) => {
+                let index = Index::new(vec![remote.root()]);
+                let mut images = self.checked(images(remote, &index))?;
+                for image in &mut images {
+                    image.names = vec![remote.reference().to_string()];
+                }
+                images
+            }
         };
         images.retain(|image| !image.is_attestation());
         Ok(images)
@@ -233,7 +247,7 @@ impl Opened {
     pub fn select(&self, name: Option<&str>, platform: Option<&Platform>) -> Result<Selected> {
         let image = match self {
             Opened::Layout(layout) => layout.image(name, platform)?,
-            Opened::Remote(remote) => one_of(self.images()?, platform, &remote.title())?,
+            Opened::Remote(remote) => choose(&self.images()?, &remote.title(), None, platform)?,
         };
         let selected = self.documents(image)?;
         let has = &selected.config.platform;
@@ -338,59 +352,16 @@ impl Opened {
     ///
     /// # Errors
     /// The registry's, or the one of `result`.
-    pub fn checked<T>(&self, result: image::Result<T>) -> Result<T> {
+    pub fn checked<T, E>(&self, result: Result<T, E>) -> Result<T>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
         if let Opened::Remote(remote) = self {
             if let Some(failure) = remote.take_failure() {
                 return Err(failure.into());
             }
         }
         Ok(result?)
-    }
-}
-
-fn remote_images(remote: &Remote) -> image::Result<Vec<Image>> {
-    let mut images = Vec::new();
-    let mut level = vec![remote.root()];
-    for _ in 0..=INDEX_DEPTH {
-        let mut next = Vec::new();
-        for descriptor in level {
-            if media_type::is_index(&descriptor.media_type) {
-                let index: Index = read_document(remote, &descriptor)?;
-                next.extend(index.manifests);
-            } else {
-                images.push(Image {
-                    platform: descriptor.platform.clone(),
-                    names: vec![remote.reference().to_string()],
-                    descriptor,
-                });
-            }
-        }
-        level = next;
-    }
-    Ok(images)
-}
-
-fn one_of(images: Vec<Image>, platform: Option<&Platform>, title: &str) -> Result<Image> {
-    let fits = |image: &Image| match (&image.platform, platform) {
-        (Some(has), Some(wanted)) => has.satisfies(wanted),
-        _ => true,
-    };
-    let platforms: Vec<String> = images
-        .iter()
-        .filter_map(|image| Some(image.platform.as_ref()?.to_string()))
-        .collect();
-    let mut fitting: Vec<Image> = images.into_iter().filter(fits).collect();
-    match (fitting.pop(), fitting.is_empty(), platform) {
-        (Some(image), true, _) => Ok(image),
-        (None, _, Some(wanted)) => bail!(
-            "{title} has no image for {wanted}; it has {}",
-            platforms.join(", ")
-        ),
-        (None, ..) => bail!("{title} has no images"),
-        _ => bail!(
-            "{title} has several images: {}\n  try: --platform with one of them",
-            platforms.join(", ")
-        ),
     }
 }
 

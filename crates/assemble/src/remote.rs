@@ -5,9 +5,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use image::layout::Blobs;
-use image::oci::{Descriptor, media_type};
-use registry::{Client, Digest, Error, Failure, Kind, Manifest, Reference, Repository, Version};
+use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version};
+use registry::{Client, Error, Failure, Kind, Repository};
 
 /// How many pieces of a blob wait for their reader: what is fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
@@ -29,7 +28,8 @@ type Piece = Result<Vec<u8>, Error>;
 pub struct Remote {
     client: Client,
     reference: Reference,
-    root: Manifest,
+    root: Document,
+    budget: Arc<Budget>,
     requests: mpsc::Sender<Request>,
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -46,7 +46,11 @@ impl Remote {
     ///
     /// # Errors
     /// When the registry refuses, cannot be reached, or has no such image.
-    pub fn open(client: Client, reference: Reference) -> Result<Remote, Error> {
+    pub fn open(
+        client: Client,
+        reference: Reference,
+        budget: Arc<Budget>,
+    ) -> Result<Remote, Error> {
         let (requests, queue) = mpsc::channel::<Request>();
         let (answer, opened) = mpsc::sync_channel(1);
         let wanted = reference.clone();
@@ -73,6 +77,7 @@ impl Remote {
             client: own,
             reference,
             root,
+            budget,
             requests,
             failure: Arc::default(),
         })
@@ -80,10 +85,7 @@ impl Remote {
 
     /// Points to the manifest or index that the reference names.
     pub fn root(&self) -> Descriptor {
-        let root = &self.root;
-        // Equal text, two types: one crate checks images, the other speaks to registries.
-        let digest = image::digest::Digest::of(&root.bytes);
-        Descriptor::new(&root.media_type, digest, root.bytes.len() as u64)
+        self.root.plain_descriptor()
     }
 
     /// The reference it was opened by.
@@ -97,7 +99,7 @@ impl Remote {
     /// When the registry refuses or cannot be reached.
     pub fn document(
         &self,
-        subject: &image::digest::Digest,
+        subject: &Digest,
         artifact_type: &str,
         is_it: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>, Error> {
@@ -116,14 +118,13 @@ impl Remote {
     /// When the registry refuses to list them, or can't be reached for one and `look` wanted more than it got.
     pub fn search_documents(
         &self,
-        subject: &image::digest::Digest,
+        subject: &Digest,
         artifact_type: &str,
         mut look: impl FnMut(&str, Result<Vec<u8>, String>) -> bool,
     ) -> Result<(), Error> {
-        let subject: Digest = subject.to_string().parse()?;
         registry::run(async {
             let repository = self.client.repository(&self.reference)?;
-            let (listed, _) = repository.referrers(&subject, false).await?;
+            let (listed, _) = repository.referrers(subject, false).await?;
             let mut unreachable = None;
             let mut bytes_left = MAX_DOCUMENT_BYTES;
             let listed = in_order(listed, artifact_type);
@@ -164,21 +165,22 @@ impl Remote {
 }
 
 impl Blobs for Remote {
-    fn open_blob(&self, descriptor: &Descriptor) -> image::Result<Box<dyn Read + Send + '_>> {
-        let text = descriptor.digest.to_string();
-        if text == self.root.digest.to_string() {
+    fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> crateyard_oci::Result<Box<dyn Read + Send + '_>> {
+        if descriptor.digest == self.root.digest {
             return Ok(Box::new(&self.root.bytes[..]));
         }
-        let not_found = || image::Error::NotFound {
-            what: format!("blob {text}"),
+        let not_found = || crateyard_oci::Error::NotFound {
+            what: format!("blob {}", descriptor.digest),
             place: self.title(),
             hint: String::new(),
         };
-        let media_type = &descriptor.media_type;
         let (pieces, receiver) = mpsc::sync_channel(PIECES_AHEAD);
         let request = Request {
-            digest: text.parse().map_err(|_| not_found())?,
-            is_manifest: media_type::is_index(media_type) || media_type::is_manifest(media_type),
+            digest: descriptor.digest.clone(),
+            is_manifest: descriptor.is_manifest_or_index(),
             pieces,
         };
         self.requests.send(request).map_err(|_| not_found())?;
@@ -191,6 +193,10 @@ impl Blobs for Remote {
 
     fn title(&self) -> String {
         self.reference.to_string()
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 }
 
@@ -237,10 +243,10 @@ fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
 
 /// Referrers that may be of a type: those that say so first, then those that do not say what they are, as some clients
 /// list what they attach.
-fn in_order(listed: Vec<registry::Descriptor>, artifact_type: &str) -> Vec<registry::Descriptor> {
-    let says_so = |it: &registry::Descriptor| it.artifact_type.as_deref() == Some(artifact_type);
+fn in_order(listed: Vec<Descriptor>, artifact_type: &str) -> Vec<Descriptor> {
+    let says_so = |it: &Descriptor| it.artifact_type.as_deref() == Some(artifact_type);
     let (mut first, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(says_so);
-    let is_silent = |it: &registry::Descriptor| {
+    let is_silent = |it: &Descriptor| {
         let own = it.artifact_type.as_deref();
         own.is_none_or(|own| own == NO_TYPE)
     };
@@ -248,7 +254,7 @@ fn in_order(listed: Vec<registry::Descriptor>, artifact_type: &str) -> Vec<regis
     first
 }
 
-async fn root(client: &Client, reference: &Reference) -> Result<(Repository, Manifest), Error> {
+async fn root(client: &Client, reference: &Reference) -> Result<(Repository, Document), Error> {
     let repository = client.repository(reference)?;
     let root = repository.manifest(&reference.version()).await?;
     let root = root.ok_or_else(|| gone(reference, "the image"))?;

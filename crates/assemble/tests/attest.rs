@@ -6,11 +6,10 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use common::Registry;
-use registry::source::Attached;
-use registry::{Artifact, Client, Digest, Environment, Options, Reference, push};
+use crateyard_oci::{Digest, Reference};
+use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
 
 /// An ECDSA P-256 key pair that guards nothing: `openssl ecparam -name prime256v1 -genkey`.
@@ -259,10 +258,10 @@ fn stranger(reference: &Reference, document: &str) -> String {
             document: document.to_owned().into(),
             annotations: Default::default(),
         };
-        let source = Attached::alone(&artifact).unwrap();
+        let source = Source::artifact(&artifact);
         let target = reference.with_digest(&artifact.digest());
         let options = push::Options::default();
-        push::push(&client, Arc::new(source), &target, &options)
+        push::push(&client, source, &target, &options)
             .await
             .unwrap();
     });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use registry::Reference;
+use crateyard_oci::Reference;
 
 use crate::error::Error;
 

@@ -69,6 +69,18 @@ impl Error {
     }
 }
 
+impl From<crateyard_oci::Error> for Error {
+    fn from(error: crateyard_oci::Error) -> Error {
+        registry::Error::from(error).into()
+    }
+}
+
+impl From<crateyard_oci::ParseReferenceError> for Error {
+    fn from(error: crateyard_oci::ParseReferenceError) -> Error {
+        registry::Error::from(error).into()
+    }
+}
+
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Error {
         Error::Registry(Box::new(error))

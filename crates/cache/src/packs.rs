@@ -13,7 +13,8 @@ mod write;
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use registry::{Client, Reference, Repository};
+use crateyard_oci::Reference;
+use registry::{Client, Repository};
 
 pub use gc::{Collected, Retention};
 pub use index::{Build, Entry, Index, Pack};
@@ -65,7 +66,7 @@ pub struct Archive {
 
 enum ArchiveSource {
     Local {
-        blob: registry::source::Blob,
+        blob: crateyard_oci::Stored,
         position: u64,
     },
     Remote {
@@ -103,7 +104,11 @@ impl Packs {
                 reason: format!("is no cache but {:?}", manifest.artifact_type),
             });
         }
-        let bytes = fetch_small(&repository, &manifest.blobs[0].digest).await?;
+        let config = manifest.blobs.first().ok_or_else(|| Error::Damaged {
+            place: place.clone(),
+            reason: "is an index and no cache".to_owned(),
+        })?;
+        let bytes = fetch_small(&repository, &config.digest).await?;
         let index = Index::parse(&bytes, &place)?;
         Packs::new(place, index, Blobs::Registry(repository)).map(Some)
     }
@@ -150,7 +155,7 @@ impl Packs {
     ///
     /// # Errors
     /// When it can't be asked.
-    pub async fn lost(&self) -> Result<BTreeSet<registry::Digest>> {
+    pub async fn lost(&self) -> Result<BTreeSet<crateyard_oci::Digest>> {
         let mut lost = BTreeSet::new();
         for pack in &self.index.packs {
             let is_there = match &self.blobs {
@@ -260,7 +265,7 @@ async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Resu
 }
 
 /// A blob that has to fit into memory, with its digest verified.
-async fn fetch_small(repository: &Repository, digest: &registry::Digest) -> Result<Vec<u8>> {
+async fn fetch_small(repository: &Repository, digest: &crateyard_oci::Digest) -> Result<Vec<u8>> {
     let mut download = repository.blob(digest, 0).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = download.chunk().await? {

@@ -231,5 +231,7 @@ fn damaged_packs_are_said() {
 }
 
 fn cache_digest(index: &Index) -> String {
-    registry::Digest::of(&index.to_bytes()).hex().to_owned()
+    crateyard_oci::Digest::of(&index.to_bytes())
+        .hex()
+        .to_owned()
 }

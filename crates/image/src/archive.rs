@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use crateyard_oci::{
+    Blobs, Descriptor, Digest, ImageName, Index, Layout, LayoutMarker, Manifest, Platform,
+    digest::HashingReader,
+    media_type,
+    tar::{self, Kind},
+    to_bytes, walk,
+};
 use serde::Serialize;
 
-use crate::assemble::named;
-use crate::digest::{Digest, HashingReader};
-use crate::layout::{Blobs, Layout};
-use crate::oci::{self, Descriptor, Index, LayoutMarker, Manifest, Platform, media_type};
 use crate::output::OutputFile;
-use crate::reference::Reference;
 pub use crate::spec::ArchiveFormat;
-use crate::tar::{self, Kind};
 use crate::{Error, Result};
 
 /// What of a layout goes into an archive, and how.
@@ -25,7 +26,7 @@ pub struct Selection {
     /// The format.
     pub format: ArchiveFormat,
     /// The names that the image gets in the archive; without any it keeps those it has.
-    pub references: Vec<Reference>,
+    pub references: Vec<ImageName>,
     /// The one platform to take, of a layout that has several.
     pub platform: Option<Platform>,
     /// The time of the archive's entries, in seconds since 1970.
@@ -53,14 +54,17 @@ pub fn write(layout: &Layout, selection: &Selection, out: &mut dyn Write) -> Res
     let roots = roots(layout, selection)?;
     let mut blobs = BTreeMap::new();
     for root in &roots {
-        reach(layout, root, &mut blobs)?;
+        walk(layout, root, &mut |found| {
+            blobs.insert(found.digest.blob_path(), found.clone());
+            Ok::<(), Error>(())
+        })?;
     }
     let mut documents = BTreeMap::new();
-    documents.insert("index.json", oci::to_bytes(&Index::new(roots.clone()))?);
-    documents.insert("oci-layout", oci::to_bytes(&LayoutMarker::current())?);
+    documents.insert("index.json", to_bytes(&Index::new(roots.clone()))?);
+    documents.insert("oci-layout", to_bytes(&LayoutMarker::current())?);
     if selection.format == ArchiveFormat::Docker {
         let images = docker_images(layout, &roots, selection)?;
-        documents.insert("manifest.json", oci::to_bytes(&images)?);
+        documents.insert("manifest.json", to_bytes(&images)?);
     }
     let mut writer = Archive {
         tar: tar::Writer::new(out),
@@ -95,7 +99,7 @@ fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
     let mut digests: Vec<&Digest> = all.iter().map(|root| &root.digest).collect();
     digests.dedup();
     match (&digests[..], all.first()) {
-        ([_], Some(root)) => Ok(named(root, &selection.references)),
+        ([_], Some(root)) => Ok(root.named(&selection.references)),
         _ => Err(Error::spec(
             layout.title(),
             format!(
@@ -105,30 +109,6 @@ fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
             "choose one by platform, or save without a name",
         )),
     }
-}
-
-/// Collects a descriptor with all that it leads to.
-fn reach(
-    layout: &Layout,
-    descriptor: &Descriptor,
-    blobs: &mut BTreeMap<String, Descriptor>,
-) -> Result<()> {
-    let path = descriptor.digest.blob_path();
-    if blobs.insert(path, descriptor.clone()).is_some() {
-        return Ok(());
-    }
-    if media_type::is_index(&descriptor.media_type) {
-        let index: Index = layout.document(descriptor)?;
-        for manifest in &index.manifests {
-            reach(layout, manifest, blobs)?;
-        }
-    } else if media_type::is_manifest(&descriptor.media_type) {
-        let manifest = layout.manifest(descriptor)?;
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            blobs.insert(blob.digest.blob_path(), blob.clone());
-        }
-    }
-    Ok(())
 }
 
 /// One image in docker's `manifest.json`.
@@ -170,7 +150,7 @@ fn docker_image(manifest: &Manifest, names: &[String], selection: &Selection) ->
     let own = || {
         names
             .iter()
-            .filter_map(|name| name.parse::<Reference>().ok())
+            .filter_map(|name| name.parse::<ImageName>().ok())
     };
     let tags: Vec<String> = if selection.references.is_empty() {
         own().map(|reference| reference.familiar()).collect()
@@ -178,7 +158,7 @@ fn docker_image(manifest: &Manifest, names: &[String], selection: &Selection) ->
         selection
             .references
             .iter()
-            .map(Reference::familiar)
+            .map(ImageName::familiar)
             .collect()
     };
     DockerImage {
@@ -209,7 +189,7 @@ impl Archive<'_> {
                 directory = algorithm;
             }
             let blob = layout.blob(descriptor)?;
-            let mut blob = HashingReader::new(blob, descriptor.digest.algorithm());
+            let mut blob = HashingReader::new(blob.reader(), descriptor.digest.algorithm());
             self.file(path, descriptor.size, &mut blob)?;
             let (_, digest, _) = blob.finish();
             if digest != descriptor.digest {

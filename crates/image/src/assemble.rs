@@ -3,18 +3,18 @@
 mod check;
 mod config;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use crateyard_oci::{
+    Algorithm, Descriptor, Digest, ImageConfig, ImageName, Index, Layout, LayoutMarker, Manifest,
+    digest::HashingReader, media_type,
+};
+
 use crate::attestation;
-use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::layer;
-use crate::layout::Layout;
-use crate::oci::{self, Descriptor, ImageConfig, Index, LayoutMarker, Manifest, media_type};
 use crate::output::{self, OutputDir};
-use crate::reference::Reference;
 use crate::spec::{self, ConfigSpec, DetailedLayer, ImageSpec, LayerEntries, LayerRecord};
 use crate::{Error, Result};
 
@@ -53,15 +53,9 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
         writer.copy_file(&layer.reference.path.join(layer::BLOB), &descriptor)?;
         descriptors.push(descriptor);
     }
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(media_type::MANIFEST.to_owned()),
-        artifact_type: None,
-        config: writer.add_json(media_type::CONFIG, &config)?,
-        layers: descriptors,
-        subject: None,
-        annotations: Some(spec.annotations.clone()),
-    };
+    let config = writer.add_json(media_type::CONFIG, &config)?;
+    let mut manifest = Manifest::new(config, descriptors);
+    manifest.annotations = spec.annotations.clone();
     let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
     descriptor.platform = Some(spec.platform.clone());
     if let Some(inputs) = &spec.inputs {
@@ -77,7 +71,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
         inputs.packages.extend(packages.cloned());
         attestation::write(&writer.output, &subject, &inputs)?;
     }
-    writer.finish(&named(&descriptor, &references))?;
+    writer.finish(&descriptor.named(&references))?;
     Ok(descriptor)
 }
 
@@ -218,7 +212,7 @@ fn own_dialect(layer: &Descriptor) -> Descriptor {
     }
 }
 
-pub(crate) fn parse_references(references: &[String]) -> Result<Vec<Reference>> {
+pub(crate) fn parse_references(references: &[String]) -> Result<Vec<ImageName>> {
     let parse = |(number, text): (usize, &String)| {
         text.parse().map_err(|error| {
             let at = format!("references[{number}]");
@@ -226,22 +220,6 @@ pub(crate) fn parse_references(references: &[String]) -> Result<Vec<Reference>> 
         })
     };
     references.iter().enumerate().map(parse).collect()
-}
-
-/// The descriptors of a layout's index: one for each name, or one without a name.
-pub(crate) fn named(descriptor: &Descriptor, references: &[Reference]) -> Vec<Descriptor> {
-    if references.is_empty() {
-        return vec![descriptor.clone()];
-    }
-    let with_name = |reference: &Reference| {
-        let mut named = descriptor.clone();
-        let annotations = named.annotations.get_or_insert_with(BTreeMap::new);
-        let mut put = |key: &str, value: String| annotations.insert(key.to_owned(), value);
-        put(oci::annotation::REF_NAME, reference.tag().to_owned());
-        put(oci::annotation::CONTAINERD_NAME, reference.to_string());
-        named
-    };
-    references.iter().map(with_name).collect()
 }
 
 /// A layout in the making.
@@ -266,7 +244,7 @@ impl LayoutWriter {
         media_type: &str,
         document: &T,
     ) -> Result<Descriptor> {
-        let bytes = oci::to_bytes(document)?;
+        let bytes = crateyard_oci::to_bytes(document)?;
         let digest = Digest::of(&bytes);
         self.output.write(&digest.blob_path(), &bytes)?;
         Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
@@ -275,7 +253,7 @@ impl LayoutWriter {
     /// Adds a blob of another layout, unless it is there already, and checks it on the way.
     pub(crate) fn copy(&mut self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         let blob = layout.blob(descriptor)?;
-        self.copy_from(blob, descriptor, &descriptor.digest.to_string())
+        self.copy_from(blob.reader(), descriptor, &descriptor.digest.to_string())
     }
 
     /// Adds a file as a blob and checks it on the way.
@@ -312,9 +290,9 @@ impl LayoutWriter {
 
     /// Writes the index and the marker, and gives the layout its name.
     pub(crate) fn finish(self, manifests: &[Descriptor]) -> Result<()> {
-        let index = oci::to_bytes(&Index::new(manifests.to_vec()))?;
+        let index = crateyard_oci::to_bytes(&Index::new(manifests.to_vec()))?;
         self.output.write("index.json", &index)?;
-        let marker = oci::to_bytes(&LayoutMarker::current())?;
+        let marker = crateyard_oci::to_bytes(&LayoutMarker::current())?;
         self.output.finish("oci-layout", &marker)
     }
 }

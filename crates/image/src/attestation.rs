@@ -12,8 +12,8 @@ pub mod spdx;
 
 use std::fs;
 
-use crate::layout::Layout;
-use crate::oci::{self, Descriptor, Platform};
+use crateyard_oci::{Descriptor, Layout, Platform};
+
 use crate::output::OutputDir;
 use crate::spec::InputsSpec;
 use crate::{Error, Result};
@@ -46,11 +46,11 @@ pub(crate) fn write(output: &OutputDir, subject: &Subject<'_>, inputs: &InputsSp
     fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
     let nested = nested(inputs)?;
     let sbom = spdx::document(subject, inputs, &nested);
-    output.write(&format!("{place}/{SBOM}"), &oci::to_bytes(&sbom)?)?;
+    output.write(&format!("{place}/{SBOM}"), &crateyard_oci::to_bytes(&sbom)?)?;
     let provenance = provenance::statement(subject, inputs, &nested)?;
     output.write(
         &format!("{place}/{PROVENANCE}"),
-        &oci::to_bytes(&provenance)?,
+        &crateyard_oci::to_bytes(&provenance)?,
     )
 }
 
@@ -75,8 +75,12 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
 pub fn read(layout: &Layout, platform: &Platform, name: &str) -> Result<Option<Vec<u8>>> {
     let path = format!("{}/{name}", directory(platform));
     match layout.extra_file(&path) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        result => result,
+        Err(crateyard_oci::Error::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        result => Ok(result?),
     }
 }
 

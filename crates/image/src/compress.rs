@@ -14,9 +14,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use crateyard_oci::media_type;
 use serde::{Deserialize, Serialize};
-
-use crate::oci::media_type;
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -440,7 +439,7 @@ mod tests {
                 }
                 let mut back = Vec::new();
                 let media_type = algorithm.layer_media_type();
-                crate::decompress::layer(media_type, &one[..])
+                crateyard_oci::layer::decompress(media_type, &one[..])
                     .unwrap()
                     .read_to_end(&mut back)
                     .unwrap();

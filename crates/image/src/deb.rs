@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::tar;
 use debian::deb::DebError;
 
 use crate::spec::DebianPackage;
-use crate::tar;
 use crate::{Error, Result};
 
 /// An opened package: its control files are read, its data is read by [`Deb::data`].

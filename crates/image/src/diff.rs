@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_oci::{Blobs, Descriptor, Digest, ImageConfig, Manifest};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::digest::Digest;
 use crate::files::{File, Listing, Options};
-use crate::layout::Blobs;
-use crate::oci::{Descriptor, ImageConfig, Manifest};
 use crate::packages;
 
 /// One of the two images.

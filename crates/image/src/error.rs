@@ -1,30 +1,15 @@
 //! The error type of the crate.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What can go wrong when an image is made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused something.
-    #[error("{doing} {}: {source}{}", path.display(), remedy_for(source))]
-    Io {
-        /// What was being done, such as `cannot read`.
-        doing: &'static str,
-        /// The file or directory it was done to.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// A JSON document is not what it should be.
-    #[error("{what} is not a valid document: {source}")]
-    Json {
-        /// The file or blob.
-        what: String,
-        /// What the parser says, with line and column.
-        source: serde_json::Error,
-    },
+    /// A file can't be read or written, or what was read is damaged.
+    #[error(transparent)]
+    Oci(#[from] crateyard_oci::Error),
     /// A specification asks for something that can't be done.
     #[error("{at}: {problem}; {remedy}")]
     Spec {
@@ -47,53 +32,20 @@ pub enum Error {
         /// A further way out where there is one; starts with a comma.
         remedy: String,
     },
-    /// A file or blob that was read is damaged or hostile.
-    #[error("{what} is damaged: {problem}")]
-    Damaged {
-        /// The file, blob or entry.
-        what: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The input is valid but needs something that this program does not do.
-    #[error("{what}: {problem}")]
-    Unsupported {
-        /// The file, blob or entry.
-        what: String,
-        /// What can't be handled and what to do instead.
-        problem: String,
-    },
-    /// Something that was asked for by name is not there.
-    #[error("{what} is not in {place}{hint}")]
-    NotFound {
-        /// What was looked for.
-        what: String,
-        /// Where it was looked for.
-        place: String,
-        /// What is there instead, or what to do; starts with a separator.
-        hint: String,
-    },
 }
 
 /// A result, with the crate's [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Makes a function that turns an [`io::Error`] into [`Error::Io`], for `map_err`.
+    /// Makes a function that turns an [`io::Error`] into an error that names the file, for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
-        let path = path.to_owned();
-        move |source| Error::Io {
-            doing,
-            path,
-            source,
-        }
+        let wrap = crateyard_oci::Error::io(doing, path);
+        move |source| wrap(source).into()
     }
 
     pub(crate) fn damaged(what: impl Into<String>, problem: impl Into<String>) -> Error {
-        Error::Damaged {
-            what: what.into(),
-            problem: problem.into(),
-        }
+        crateyard_oci::Error::damaged(what, problem).into()
     }
 
     pub(crate) fn spec(
@@ -106,13 +58,5 @@ impl Error {
             problem: problem.into(),
             remedy: remedy.into(),
         }
-    }
-}
-
-fn remedy_for(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull => " (free some space there and run it again)",
-        io::ErrorKind::PermissionDenied => " (the user that runs this needs access)",
-        _ => "",
     }
 }

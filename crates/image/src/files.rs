@@ -9,26 +9,29 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use base64::Engine as _;
+use crateyard_oci::{
+    Algorithm, Blobs, Descriptor, Digest, Hasher, Manifest,
+    digest::VerifyingReader,
+    limits::Bounded,
+    tar::{self, Kind},
+};
 use serde::{Serialize, Serializer};
 
-use crate::decompress;
-use crate::digest::{Algorithm, Digest, Hasher, VerifyingReader};
-use crate::layout::Blobs;
-use crate::oci::{Descriptor, Manifest};
 use crate::packages::{self, Crate};
 use crate::spec::Mode;
-use crate::tar::{self, Kind};
 use crate::{Error, Result};
 
 pub(crate) use merge::Name;
 use merge::{LayerView, Merged};
 
-/// The memory that a listing may take, for paths and what is known of them, in bytes.
-const MEMORY: u64 = 512 << 20;
-/// What an entry takes besides its texts.
-const ENTRY_MEMORY: u64 = 256;
-/// The most that the files kept for [`packages`] may hold together.
-const KEPT: u64 = 128 << 20;
+/// What an entry takes in memory besides its texts.
+pub(crate) const ENTRY: u64 = 400;
+/// What [`packages`] makes of each byte of the files that are kept for it.
+const KEPT_COST: u64 = 4;
+/// The largest file of dpkg's that is read: a few thousand packages have a tenth of it.
+const DATA_BASE: u64 = 32 << 20;
+/// What a crate takes in memory.
+const CRATE: u64 = 150;
 /// How many links are followed to find a file.
 const LINKS: usize = 40;
 
@@ -136,15 +139,13 @@ fn base_64<S: Serializer>(
 pub struct Listing {
     merged: Merged,
     problems: Vec<String>,
-    memory: u64,
-    kept_size: u64,
 }
 
 impl Listing {
     /// Reads all layers of an image, each checked against its digest.
     ///
     /// # Errors
-    /// When a layer is missing or damaged, or there are more files than fit the memory allowed.
+    /// When a layer is missing or damaged, or there is more than the budget of `blobs` allows.
     pub fn read(blobs: &dyn Blobs, manifest: &Manifest, options: &Options) -> Result<Listing> {
         let mut listing = Listing::default();
         for (number, layer) in manifest.layers.iter().enumerate() {
@@ -244,10 +245,9 @@ impl Listing {
     ) -> Result<u64> {
         let (name, file) = self.resolve(path)?;
         if !matches!(file.kind, FileKind::File | FileKind::HardLink) {
-            return Err(Error::Unsupported {
-                what: format!("/{name}"),
-                problem: "it is not a regular file".to_owned(),
-            });
+            let what = format!("/{name}");
+            let problem = "it is not a regular file".to_owned();
+            return Err(crateyard_oci::Error::Unsupported { what, problem }.into());
         }
         let (layer, entry) = file.content;
         let layer = manifest.layers.get(layer);
@@ -283,67 +283,18 @@ impl Listing {
             let Some(kind) = FileKind::of(entry.kind) else {
                 continue;
             };
-            self.charge(&entry, &name, layer)?;
+            stream.keep(blobs, texts(&entry, &name) + ENTRY)?;
             let mut file = new_file(&entry, kind, number, ordinal);
             if let Name::Path(path) = &name {
-                self.look_inside(path, &mut file, &mut stream.reader, options, &mut view)
-                    .map_err(|error| stream_damaged(&stream.what, error))?;
+                let paid = look_inside(path, &mut file, &mut stream.reader, options, &mut view);
+                let paid = paid.map_err(|error| stream_damaged(&stream.what, error))?;
+                stream.keep(blobs, paid)?;
             }
             view.add(name, file);
         }
         stream.finish()?;
-        self.merged.apply(view);
-        Ok(())
-    }
-
-    /// Reads the content of a file as far as somebody wants to know.
-    fn look_inside(
-        &mut self,
-        path: &str,
-        file: &mut File,
-        content: &mut dyn Read,
-        options: &Options,
-        view: &mut LayerView,
-    ) -> io::Result<()> {
-        if file.kind != FileKind::File {
-            return Ok(());
-        }
-        let keep = packages::is_data_base(path) && self.kept_size.saturating_add(file.size) <= KEPT;
-        let executable = options.crates && file.mode & 0o111 != 0;
-        let mut hasher = options.hash.then(|| Hasher::new(Algorithm::Sha256));
-        let mut tee = Tee {
-            inner: content,
-            hasher: hasher.as_mut(),
-        };
-        if keep {
-            let mut bytes = Vec::new();
-            tee.read_to_end(&mut bytes)?;
-            self.kept_size += bytes.len() as u64;
-            view.kept.insert(path.to_owned(), bytes);
-        } else if executable {
-            if let Some(crates) = packages::crates_of_executable(&mut tee)? {
-                view.crates.insert(path.to_owned(), crates);
-            }
-        }
-        if options.hash {
-            io::copy(&mut tee, &mut io::sink())?;
-        }
-        file.digest = hasher.map(Hasher::finish);
-        Ok(())
-    }
-
-    fn charge(&mut self, entry: &tar::Entry, name: &Name, layer: &Descriptor) -> Result<()> {
-        let xattrs = entry.xattrs.iter();
-        let xattrs: usize = xattrs.map(|(key, value)| key.len() + value.len()).sum();
-        let texts = name.len() + entry.link.len() + xattrs;
-        self.memory += texts as u64 + ENTRY_MEMORY;
-        if self.memory <= MEMORY {
-            return Ok(());
-        }
-        Err(Error::Unsupported {
-            what: format!("layer {}", layer.digest),
-            problem: "the image has too many files to list".to_owned(),
-        })
+        let keep = |bytes| blobs.budget().keep("the list of files", bytes);
+        Ok(self.merged.apply(view, &keep)?)
     }
 
     fn note(&mut self, problem: String) {
@@ -353,17 +304,65 @@ impl Listing {
     }
 }
 
+/// Reads the content of a file as far as somebody wants to know, and says how much memory that took.
+fn look_inside(
+    path: &str,
+    file: &mut File,
+    content: &mut dyn Read,
+    options: &Options,
+    view: &mut LayerView,
+) -> io::Result<u64> {
+    if file.kind != FileKind::File {
+        return Ok(0);
+    }
+    let mut paid = 0;
+    let mut hasher = options.hash.then(|| Hasher::new(Algorithm::Sha256));
+    let mut tee = Tee {
+        inner: content,
+        hasher: hasher.as_mut(),
+    };
+    if packages::is_data_base(path) && file.size <= DATA_BASE {
+        let mut bytes = Vec::new();
+        tee.read_to_end(&mut bytes)?;
+        paid += bytes.len() as u64 * KEPT_COST;
+        view.kept.insert(path.to_owned(), bytes);
+    } else if options.crates && file.mode & 0o111 != 0 {
+        if let Some(crates) = packages::crates_of_executable(&mut tee)? {
+            paid += crates.len() as u64 * CRATE;
+            view.crates.insert(path.to_owned(), crates);
+        }
+    }
+    if options.hash {
+        io::copy(&mut tee, &mut io::sink())?;
+    }
+    file.digest = hasher.map(Hasher::finish);
+    Ok(paid)
+}
+
+/// The bytes of an entry's texts.
+fn texts(entry: &tar::Entry, name: &Name) -> u64 {
+    (name.len() + entry.link.len()) as u64 + size_of_xattrs(&entry.xattrs)
+}
+
+pub(crate) fn size_of_xattrs(xattrs: &BTreeMap<String, Vec<u8>>) -> u64 {
+    let sizes = xattrs
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 100);
+    sizes.sum::<usize>() as u64
+}
+
 enum Step<'a> {
     Found(&'a str, &'a File),
     Elsewhere(String),
 }
 
 fn not_found(path: &str, hint: &str) -> Error {
-    Error::NotFound {
+    let not_found = crateyard_oci::Error::NotFound {
         what: format!("/{}", path.trim_start_matches('/')),
         place: "the image".to_owned(),
         hint: hint.to_owned(),
-    }
+    };
+    not_found.into()
 }
 
 fn new_file(entry: &tar::Entry, kind: FileKind, layer: usize, ordinal: usize) -> File {
@@ -404,30 +403,32 @@ impl Read for Tee<'_> {
 }
 
 /// The entries of one layer.
-pub(crate) struct LayerStream<'a> {
-    pub(crate) what: String,
-    pub(crate) reader: tar::Reader<Box<dyn Read + Send + 'a>>,
+struct LayerStream<'a> {
+    what: String,
+    reader: tar::Reader<Bounded<Box<dyn Read + Send + 'a>>>,
 }
 
 impl<'a> LayerStream<'a> {
-    pub(crate) fn open(blobs: &'a dyn Blobs, layer: &Descriptor) -> Result<LayerStream<'a>> {
-        let what = format!("layer {} of {}", layer.digest, blobs.title());
-        let blob = VerifyingReader::new(blobs.open_blob(layer)?, layer);
-        let tar = decompress::layer(&layer.media_type, blob);
-        let tar = tar.map_err(|error| stream_damaged(&what, error))?;
+    fn open(blobs: &'a dyn Blobs, layer: &Descriptor) -> Result<LayerStream<'a>> {
+        let tar =
+            crateyard_oci::layer::open(blobs, layer, |blob| VerifyingReader::new(blob, layer))?;
         Ok(LayerStream {
-            reader: tar::Reader::new(tar),
-            what,
+            reader: tar::Reader::within(tar, blobs.budget()),
+            what: format!("layer {} of {}", layer.digest, blobs.title()),
         })
     }
 
-    pub(crate) fn next_entry(&mut self) -> Result<Option<tar::Entry>> {
+    fn keep(&self, blobs: &dyn Blobs, bytes: u64) -> Result<()> {
+        Ok(blobs.budget().keep(&self.what, bytes)?)
+    }
+
+    fn next_entry(&mut self) -> Result<Option<tar::Entry>> {
         let entry = self.reader.next_entry();
         entry.map_err(|error| Error::damaged(&self.what, error.to_string()))
     }
 
     /// Reads what follows the archive, so that the digest of the whole blob is checked.
-    pub(crate) fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
         rest.map(drop)
             .map_err(|error| stream_damaged(&self.what, error))

@@ -20,18 +20,14 @@ use std::path::Path;
 
 use crate::archive::{self, Selection};
 use crate::compress::Compressor;
-use crate::digest::HashingWriter;
-use crate::layout::Layout;
-use crate::oci;
 use crate::output::{self, OutputDir};
-use crate::reference::Reference;
 use crate::spec::{
     DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerRecord, LayerSpec, Source,
     Version,
 };
-use crate::tar;
 use crate::{Error, Result};
 
+use crateyard_oci::{ImageName, Layout, digest::HashingWriter, tar};
 use forbidden::Forbidden;
 use spool::Spool;
 use tree::Tree;
@@ -62,8 +58,8 @@ pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord>
         version: Version,
         entries: gathered.tree.records(),
     };
-    output.write(ENTRIES, &oci::to_bytes(&entries)?)?;
-    output.finish(RECORD, &oci::to_bytes(&record)?)?;
+    output.write(ENTRIES, &crateyard_oci::to_bytes(&entries)?)?;
+    output.finish(RECORD, &crateyard_oci::to_bytes(&record)?)?;
     Ok(record)
 }
 
@@ -122,7 +118,7 @@ fn add_image_archive(
     epoch: u64,
     spool: &mut Spool,
 ) -> Result<()> {
-    let reference: Reference = source.reference.parse().map_err(|error| {
+    let reference: ImageName = source.reference.parse().map_err(|error| {
         Error::spec(
             format!("{at}.reference"),
             format!("{error}"),
@@ -165,11 +161,7 @@ fn write(
     for (path, node) in gathered.tree.nodes() {
         let header = node.header(path, spec.epoch);
         forbidden.check_link(path, header.link)?;
-        let failed = |source| Error::Io {
-            doing: "cannot add",
-            path: Path::new("/").join(path),
-            source,
-        };
+        let failed = Error::io("cannot add", &Path::new("/").join(path));
         let mut content = forbidden.watch(node.reader(spool)?);
         let appended = writer.append(&header, &mut content);
         forbidden.check_content(path, &content)?;

@@ -1,4 +1,4 @@
-//! OCI images as data: layers, config, manifest, index, layout.
+//! Making and verifying OCI images. What an image is, is said by `crateyard-oci`.
 //!
 //! The crate has two halves.
 //!
@@ -10,10 +10,9 @@
 //! it names, never on the clock, the machine, the order of directory listings or the number of
 //! cores.
 //!
-//! *Reading* images, whoever wrote them: [`layout`] opens layout directories, OCI archives and
-//! docker archives; [`verify`] checks every byte of one, [`files`] lists and reads the files in it,
-//! [`packages`] the Debian packages and crates, [`diff`] compares two. They are written for hostile
-//! input: bounded memory, no path taken from the input is ever opened, no symbolic link is followed.
+//! *Examining* images, whoever wrote them: [`verify`] checks every byte of one, [`files`] lists and
+//! reads the files in it, [`packages`] the Debian packages and crates, [`diff`] compares two. They draw
+//! on the budget of what they read ([`crateyard_oci::limits`]), so hostile input ends them early.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -21,22 +20,15 @@ pub mod assemble;
 pub mod attestation;
 pub mod compress;
 pub mod deb;
-pub mod decompress;
 pub mod diff;
-pub mod digest;
 mod error;
 pub mod files;
 pub mod import;
 pub mod layer;
-pub mod layout;
 pub mod multi;
-pub mod oci;
 pub mod output;
 pub mod packages;
-pub mod reference;
-mod section;
 pub mod spec;
-pub mod tar;
 mod time;
 pub mod verify;
 

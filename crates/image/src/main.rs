@@ -5,10 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use crateyard_oci::{ImageName, Layout, Platform};
 use image::archive::{self, ArchiveFormat, Selection};
-use image::layout::Layout;
-use image::oci::Platform;
-use image::reference::Reference;
 use image::{assemble, compress, layer, multi, spec};
 
 /// Makes layers, OCI images, multi-platform indexes and image archives: the same bytes on every
@@ -59,7 +57,7 @@ enum Command {
         format: Format,
         /// The name the image gets, such as gateway:0.1.0; may be repeated
         #[arg(long = "reference", value_name = "NAME:TAG")]
-        references: Vec<Reference>,
+        references: Vec<ImageName>,
         /// The platform to take, of a layout that has several
         #[arg(long, value_name = "OS/ARCHITECTURE")]
         platform: Option<Platform>,

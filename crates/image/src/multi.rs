@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::assemble::{LayoutWriter, named, parse_references};
+use crateyard_oci::{Descriptor, Index, Layout, media_type};
+
+use crate::assemble::{LayoutWriter, parse_references};
 use crate::attestation;
-use crate::layout::Layout;
-use crate::oci::{Descriptor, Index, media_type};
 use crate::spec::IndexSpec;
 use crate::{Error, Result};
 
@@ -30,9 +30,9 @@ pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
     manifests.sort_by(|one, other| one.platform.cmp(&other.platform));
     refuse_equal_platforms(&manifests)?;
     let mut index = Index::new(manifests);
-    index.annotations = Some(spec.annotations.clone());
+    index.annotations = spec.annotations.clone();
     let descriptor = writer.add_json(media_type::INDEX, &index)?;
-    writer.finish(&named(&descriptor, &references))?;
+    writer.finish(&descriptor.named(&references))?;
     Ok(descriptor)
 }
 
@@ -42,13 +42,12 @@ fn add_layout(writer: &mut LayoutWriter, path: &Path) -> Result<Descriptor> {
     let image = layout.image(None, None)?;
     let manifest = layout.manifest(&image.descriptor)?;
     let config = layout.config(&manifest)?;
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
+    for blob in manifest.blobs() {
         writer.copy(&layout, blob)?;
     }
     writer.copy(&layout, &image.descriptor)?;
     attestation::copy(&writer.output, &layout, &config.platform)?;
-    let descriptor = image.descriptor;
-    let mut plain = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
+    let mut plain = image.descriptor.plain();
     plain.platform = Some(config.platform);
     Ok(plain)
 }

@@ -11,12 +11,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::{Digest, Platform};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::compress::Compression;
-use crate::digest::Digest;
-use crate::oci::Platform;
 use crate::{Error, Result};
 
 pub use inputs::{
@@ -57,9 +56,9 @@ pub fn locate(argument: &str) -> Result<PathBuf> {
 /// When the file can't be read, is not what the type says, or has another version.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
-        what: path.display().to_string(),
-        source,
+    serde_json::from_slice(&bytes).map_err(|source| {
+        let what = path.display().to_string();
+        crateyard_oci::Error::Json { what, source }.into()
     })
 }
 

@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use crateyard_oci::{Blobs, Descriptor, Digest, Index, Layout};
 use serde::Serialize;
 
-use crate::digest::Digest;
-use crate::layout::{Blobs, Layout};
-use crate::oci::{Descriptor, Index};
-use crate::{Error, Result};
+use crate::Result;
 
 /// The most findings that are kept.
 const FINDINGS: usize = 1_000;
+
+/// The longest message of a finding, in bytes.
+const MESSAGE: usize = 1_000;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -95,38 +96,30 @@ impl Report {
         }
         self.findings.push(Finding {
             severity,
-            subject: subject.to_owned(),
-            problem: problem.into(),
+            subject: shortened(subject.to_owned()),
+            problem: shortened(problem.into()),
         });
     }
 }
 
-/// How much a layer may grow when it is uncompressed, against bombs.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How many times its size. gzip reaches 1,032; zstd has no bound.
-    pub growth: u64,
-    /// How many bytes every layer may have, however small it is.
-    pub always: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            growth: 2_000,
-            always: 4 << 30,
-        }
+/// A message without most of a long text that it quotes.
+fn shortened(mut text: String) -> String {
+    if text.len() > MESSAGE {
+        let end = (0..=MESSAGE).rev().find(|&end| text.is_char_boundary(end));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
     }
+    text
 }
 
 /// Checks a layout directory, OCI archive or docker archive.
 ///
 /// # Errors
 /// Only when the path can't be opened at all. Everything else is a finding.
-pub fn verify(path: &Path, limits: Limits) -> Result<Report> {
+pub fn verify(path: &Path) -> Result<Report> {
     match Layout::open(path) {
-        Ok(layout) => Ok(verify_layout(&layout, limits)),
-        Err(error @ Error::Io { .. }) if !path.exists() => Err(error),
+        Ok(layout) => Ok(verify_layout(&layout)),
+        Err(error @ crateyard_oci::Error::Io { .. }) if !path.exists() => Err(error.into()),
         Err(error) => {
             let mut report = Report::default();
             report.add(
@@ -140,16 +133,16 @@ pub fn verify(path: &Path, limits: Limits) -> Result<Report> {
 }
 
 /// Checks an opened layout: what its index leads to, and what lies about besides.
-pub fn verify_layout(layout: &Layout, limits: Limits) -> Report {
-    let mut check = Check::new(layout, limits);
+pub fn verify_layout(layout: &Layout) -> Report {
+    let mut check = Check::new(layout);
     check.index("index.json", layout.index(), 0);
     check.unreferenced_blobs(layout);
     check.report
 }
 
 /// Checks what one descriptor leads to, for instance in a registry.
-pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor, limits: Limits) -> Report {
-    let mut check = Check::new(blobs, limits);
+pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor) -> Report {
+    let mut check = Check::new(blobs);
     check.index(&blobs.title(), &Index::new(vec![root.clone()]), 0);
     check.report
 }
@@ -157,7 +150,6 @@ pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor, limits: Limits) -> Rep
 /// A check under way.
 struct Check<'a> {
     blobs: &'a dyn Blobs,
-    limits: Limits,
     report: Report,
     /// Blobs that were hashed, and whether they are what their digest says.
     hashed: BTreeMap<Digest, bool>,
@@ -168,10 +160,9 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(blobs: &'a dyn Blobs, limits: Limits) -> Check<'a> {
+    fn new(blobs: &'a dyn Blobs) -> Check<'a> {
         Check {
             blobs,
-            limits,
             report: Report::default(),
             hashed: BTreeMap::new(),
             visited: BTreeSet::new(),

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use common::*;
+use crateyard_oci::Layout;
 use image::attestation::provenance::{Kind, Statement, compare};
 use image::attestation::{self, PROVENANCE, SBOM, spdx};
-use image::layout::Layout;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -91,7 +91,7 @@ fn the_index_names_the_image_alone_and_the_documents_name_the_image() {
     let sbom: spdx::Document = serde_json::from_slice(&sbom).unwrap();
     assert!(sbom.is_about(digest));
     assert!(Statement::parse(&provenance).unwrap().is_about(digest));
-    let report = image::verify::verify_layout(&layout, image::verify::Limits::default());
+    let report = image::verify::verify_layout(&layout);
     assert!(report.is_sound(), "{report:?}");
 }
 

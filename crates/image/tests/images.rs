@@ -7,8 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::*;
-use image::layout::Layout;
-use image::oci::{ImageConfig, Manifest, media_type};
+use crateyard_oci::{ImageConfig, Layout, Manifest, media_type};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -65,11 +64,7 @@ fn the_configuration_says_what_was_asked() {
     assert_eq!(manifest.layers.len(), 2);
     let index = layout.index();
     assert_eq!(index.manifests[0].ref_name(), Some("1.0"));
-    assert!(
-        image::verify::verify_layout(&layout, Default::default())
-            .findings
-            .is_empty()
-    );
+    assert!(image::verify::verify_layout(&layout).findings.is_empty());
 }
 
 #[test]
@@ -143,11 +138,7 @@ fn a_base_comes_first_and_is_completed() {
     );
     assert_eq!(execution.labels.unwrap()["a"], "c");
     assert!(execution.healthcheck.is_some());
-    assert!(
-        image::verify::verify_layout(&derived, Default::default())
-            .findings
-            .is_empty()
-    );
+    assert!(image::verify::verify_layout(&derived).findings.is_empty());
 
     // What is in the base counts as a lower layer.
     let clash = text_layer(directory.path(), "clash", "/srv/hello", "other");
@@ -440,11 +431,7 @@ fn platforms_join_to_an_index() {
             .to_string()
             .contains("choose one")
     );
-    assert!(
-        image::verify::verify_layout(&layout, Default::default())
-            .findings
-            .is_empty()
-    );
+    assert!(image::verify::verify_layout(&layout).findings.is_empty());
     layouts.rotate_left(1);
     let again = directory.path().join("again");
     assert_eq!(
@@ -487,12 +474,7 @@ fn archives_are_layouts_too() {
                 digest
             );
         }
-        assert!(
-            image::verify::verify(&path, Default::default())
-                .unwrap()
-                .findings
-                .is_empty()
-        );
+        assert!(image::verify::verify(&path).unwrap().findings.is_empty());
         // From the archive again, the same bytes.
         let again = directory.path().join("again.tar");
         image::archive::save(&opened, &selection(&["other:2", "another:3"]), &again).unwrap();

@@ -228,7 +228,7 @@ fn long_odd_and_extended_things_come_back() {
         }
     }
     // Our own reader agrees.
-    let mut reader = image::tar::Reader::new(&tar[..]);
+    let mut reader = crateyard_oci::tar::Reader::new(&tar[..]);
     let mut owned = None;
     while let Some(entry) = reader.next_entry().unwrap() {
         if entry.path == b"owned" {
@@ -437,18 +437,14 @@ fn an_image_inside_an_image_is_the_archive() {
         .unpack(&unpacked)
         .unwrap();
     for name in ["oci.tar", "docker.tar"] {
-        let inner = image::layout::Layout::open(&unpacked.join("images").join(name)).unwrap();
+        let inner = crateyard_oci::Layout::open(&unpacked.join("images").join(name)).unwrap();
         let image = inner.image(Some("demo:9"), None).unwrap();
         assert_eq!(image.names, ["docker.io/library/demo:9", "9"]);
         assert_eq!(
             image.descriptor.digest,
             layout.image(None, None).unwrap().descriptor.digest
         );
-        assert!(
-            image::verify::verify_layout(&inner, Default::default())
-                .findings
-                .is_empty()
-        );
+        assert!(image::verify::verify_layout(&inner).findings.is_empty());
     }
 }
 
@@ -559,9 +555,9 @@ fn random_path(random: &mut Random, number: usize) -> String {
 #[test]
 fn sizes_over_8_gib_stand_in_records() {
     let size = 9_u64 << 30;
-    let header = image::tar::Header {
+    let header = crateyard_oci::tar::Header {
         path: "big",
-        kind: image::tar::Kind::File,
+        kind: crateyard_oci::tar::Kind::File,
         mode: 0o644,
         uid: 0,
         gid: 0,
@@ -572,7 +568,7 @@ fn sizes_over_8_gib_stand_in_records() {
     };
     let mut bytes = Vec::new();
     // The content is missing, which is an error; the header is there by then.
-    let error = image::tar::Writer::new(&mut bytes)
+    let error = crateyard_oci::tar::Writer::new(&mut bytes)
         .append(&header, &mut std::io::empty())
         .unwrap_err();
     assert!(
@@ -581,7 +577,7 @@ fn sizes_over_8_gib_stand_in_records() {
             .contains("has 0 bytes where 9663676416 were expected"),
         "{error}"
     );
-    let entry = image::tar::Reader::new(&bytes[..])
+    let entry = crateyard_oci::tar::Reader::new(&bytes[..])
         .next_entry()
         .unwrap()
         .unwrap();
@@ -591,5 +587,8 @@ fn sizes_over_8_gib_stand_in_records() {
         archive.entries().unwrap().next().unwrap().unwrap().size(),
         size
     );
-    assert_eq!(image::tar::entry_length(&header), bytes.len() as u64 + size);
+    assert_eq!(
+        crateyard_oci::tar::entry_length(&header),
+        bytes.len() as u64 + size
+    );
 }

@@ -11,11 +11,8 @@ use std::process::Command;
 
 use common::*;
 use image::diff::{self, Side};
-use image::digest::Digest;
 use image::files::{FileKind, Listing, Options};
-use image::layout::{Kind, Layout};
-use image::oci::{ImageConfig, Manifest};
-use image::verify::{Limits, Severity, verify};
+use image::verify::{Severity, verify, verify_layout};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -82,6 +79,8 @@ fn raw_tar(entries: &[Raw<'_>]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+use crateyard_oci::layout::Kind;
+use crateyard_oci::{Budget, Digest, ImageConfig, Layout, Limits, Manifest};
 use tar::EntryType::{Directory, Link, Regular, Symlink};
 
 #[test]
@@ -177,11 +176,7 @@ fn upper_layers_delete_replace_and_link() {
     assert_eq!(read("d").unwrap(), "other d");
     assert_eq!(read("up").unwrap(), "2");
     assert!(read("loop").unwrap_err().to_string().contains("circles"));
-    assert!(
-        verify(directory.path(), Limits::default())
-            .unwrap()
-            .is_sound()
-    );
+    assert!(verify(directory.path()).unwrap().is_sound());
 }
 
 #[test]
@@ -375,7 +370,7 @@ fn hostile_layers_get_a_verdict() {
     ] {
         let directory = tempdir().unwrap();
         foreign_image(directory.path(), &[raw_tar(&entries)]);
-        let report = verify(directory.path(), Limits::default()).unwrap();
+        let report = verify(directory.path()).unwrap();
         let found = report.findings.iter().any(|finding| {
             finding.severity == severity
                 && format!("{} {}", finding.subject, finding.problem).contains(says)
@@ -426,7 +421,7 @@ fn damage_of_every_kind_is_found() {
         ("digest", flip(&image)),
         ("bytes and should have", cut(&layer)),
         (
-            "cannot open",
+            "is not in",
             Box::new(|root| fs::remove_file(root.join(&layer)).unwrap()),
         ),
         (
@@ -470,7 +465,7 @@ fn damage_of_every_kind_is_found() {
         let copy = directory.path().join("copy");
         run(Command::new("cp").arg("-r").arg(&good).arg(&copy));
         damage(&copy);
-        let report = verify(&copy, Limits::default()).unwrap();
+        let report = verify(&copy).unwrap();
         assert!(!report.is_sound());
         let found = report
             .findings
@@ -479,7 +474,7 @@ fn damage_of_every_kind_is_found() {
         assert!(found, "{says}: {:?}", report.findings);
         fs::remove_dir_all(&copy).unwrap();
     }
-    assert!(verify(&directory.path().join("missing"), Limits::default()).is_err());
+    assert!(verify(&directory.path().join("missing")).is_err());
 }
 
 #[test]
@@ -506,7 +501,7 @@ fn wrong_claims_are_found_though_all_digests_are_right() {
         let directory = tempdir().unwrap();
         foreign_image(directory.path(), &[raw_tar(&[("a", Regular, "", b"x")])]);
         rewrite(directory.path(), claim);
-        let report = verify(directory.path(), Limits::default()).unwrap();
+        let report = verify(directory.path()).unwrap();
         let found = report
             .findings
             .iter()
@@ -559,10 +554,12 @@ fn a_bomb_is_stopped() {
         manifest["layers"][0] = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "digest": digest, "size": bomb.len()});
     });
     let limits = Limits {
-        always: 4 << 20,
+        read: 4 << 20,
         growth: 1_000,
+        ..Limits::default()
     };
-    let report = verify(directory.path(), limits).unwrap();
+    let report =
+        verify_layout(&Layout::open_within(directory.path(), Budget::new(limits)).unwrap());
     let found = report
         .findings
         .iter()
@@ -597,7 +594,7 @@ fn archives_that_docker_once_wrote_are_images() {
         "docker.io/library/old:1"
     );
     assert_eq!(parts(&layout).0.layers.len(), 3);
-    let report = verify(&path, Limits::default()).unwrap();
+    let report = verify(&path).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     let paths: Vec<String> = list(&layout, &Options::default())
         .files()

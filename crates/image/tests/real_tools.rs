@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::*;
+use crateyard_oci::Layout;
 use image::archive::{ArchiveFormat, Selection, save};
 use image::files::{Listing, Options};
-use image::layout::Layout;
 use image::verify::verify;
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -37,7 +37,7 @@ fn digest(layout: &Layout) -> String {
 }
 
 fn assert_sound(path: &Path) {
-    let report = verify(path, Default::default()).unwrap();
+    let report = verify(path).unwrap();
     assert!(
         report.is_sound(),
         "{}: {:?}",
@@ -73,7 +73,7 @@ fn skopeo_keeps_every_digest() {
         run(Command::new("skopeo").args(["copy", "--preserve-digests", &source, &target]));
         let manifest = fs::read(directory.path().join("copied/manifest.json")).unwrap();
         assert_eq!(
-            image::digest::Digest::of(&manifest).to_string(),
+            crateyard_oci::digest::Digest::of(&manifest).to_string(),
             digest(&layout)
         );
         fs::remove_dir_all(directory.path().join("copied")).unwrap();
@@ -570,8 +570,9 @@ fn documents_fit_the_schemas() {
     );
     let both = directory.path().join("index");
     let index = image::multi::make(&spec.unwrap(), &both).unwrap();
-    let blob =
-        |root: &Path, descriptor: &image::oci::Descriptor| root.join(descriptor.digest.blob_path());
+    let blob = |root: &Path, descriptor: &crateyard_oci::Descriptor| {
+        root.join(descriptor.digest.blob_path())
+    };
     let documents = [
         ("image-index-schema.json", layout.path().join("index.json")),
         ("image-index-schema.json", blob(&both, &index)),

@@ -6,16 +6,12 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use serde::Serialize;
+use crateyard_oci::{Descriptor, Digest, Document, Manifest, Version, media_type, to_bytes};
 
-use crate::content::{Descriptor, Manifest, media_type};
-use crate::digest::Digest;
 use crate::error::Error;
-use crate::reference::Version;
 use crate::repository::Repository;
 
 /// The config of an artifact that needs none.
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
 /// How large a document is that is read, in bytes.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
@@ -35,20 +31,6 @@ pub struct Artifact {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The manifest's form: fields in the specification's order, so that equal artifacts have equal bytes.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Form<'a> {
-    schema_version: u32,
-    media_type: &'a str,
-    artifact_type: &'a str,
-    config: Descriptor,
-    layers: [Descriptor; 1],
-    subject: &'a Descriptor,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
-}
-
 impl Artifact {
     /// The digest of its manifest.
     pub fn digest(&self) -> Digest {
@@ -58,30 +40,16 @@ impl Artifact {
     /// Its manifest's bytes, and the blobs that this names.
     pub(crate) fn parts(&self) -> (Bytes, [Bytes; 2]) {
         let empty = Bytes::from_static(EMPTY);
-        let form = Form {
-            schema_version: 2,
-            media_type: media_type::MANIFEST,
-            artifact_type: &self.artifact_type,
-            config: describe(EMPTY_TYPE, &empty),
-            layers: [describe(&self.media_type, &self.document)],
-            subject: &self.subject,
-            annotations: &self.annotations,
+        let config = Descriptor::of(media_type::EMPTY, &empty);
+        let document = Descriptor::of(&self.media_type, &self.document);
+        let manifest = Manifest {
+            artifact_type: Some(self.artifact_type.clone()),
+            subject: Some(self.subject.clone()),
+            annotations: self.annotations.clone(),
+            ..Manifest::new(config, vec![document])
         };
-        let manifest = serde_json::to_vec(&form).expect("text and numbers can be written as JSON");
+        let manifest = to_bytes(&manifest).expect("text and numbers can be written as JSON");
         (manifest.into(), [empty, self.document.clone()])
-    }
-}
-
-/// A descriptor of `bytes`.
-pub(crate) fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        urls: Vec::new(),
-        annotations: BTreeMap::new(),
-        platform: None,
-        artifact_type: None,
     }
 }
 
@@ -122,6 +90,6 @@ impl Repository {
 }
 
 /// The first blob after the config.
-fn first_layer(manifest: &Manifest) -> Option<&Descriptor> {
+fn first_layer(manifest: &Document) -> Option<&Descriptor> {
     manifest.blobs.get(1)
 }

@@ -6,13 +6,13 @@ mod token;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crateyard_oci::Reference;
 use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
 
 use crate::client::{Environment, Options};
 use crate::credentials::{Credentials, Found, Helpers, find};
 use crate::progress::Event;
-use crate::reference::Reference;
 use crate::trust::Trust;
 use crate::wire::{Reply, Trouble, Wire};
 use challenge::{Challenge, choose};

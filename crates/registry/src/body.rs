@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use crateyard_oci::{Digest, Stored};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use crate::digest::Digest;
 use crate::progress::{Event, Progress};
-use crate::source::Blob;
 
 /// How much is read and handed to the connection at once.
 const PIECE: u64 = 256 * 1024;
@@ -22,7 +21,7 @@ const PIECES_AHEAD: usize = 2;
 /// A part of a blob that is to be sent.
 #[derive(Clone)]
 pub(crate) struct Part {
-    pub blob: Blob,
+    pub blob: Stored,
     pub digest: Digest,
     pub offset: u64,
     pub length: u64,
@@ -92,7 +91,7 @@ impl PartBody {
     }
 }
 
-fn piece(blob: &Blob, offset: u64, length: u64) -> io::Result<Bytes> {
+fn piece(blob: &Stored, offset: u64, length: u64) -> io::Result<Bytes> {
     let mut piece = vec![0; length as usize];
     blob.read_exact_at(&mut piece, offset)?;
     Ok(Bytes::from(piece))

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crateyard_oci::Reference;
 use tokio::runtime::Builder;
 
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::progress::{Progress, Silent};
-use crate::reference::Reference;
 use crate::repository::Repository;
 use crate::retry::Retry;
 use crate::tls::ClientCertificate;

@@ -5,9 +5,10 @@ mod helper;
 
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::Reference;
+
 use crate::client::Environment;
 use crate::error::Error;
-use crate::reference::Reference;
 pub(crate) use config::Config;
 pub(crate) use helper::Helpers;
 

@@ -7,24 +7,16 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A reference that does not follow docker's grammar.
-    #[error(
-        "invalid reference {text:?}: {reason}\n  try: REGISTRY/REPOSITORY, then :TAG or @sha256:… where wanted"
-    )]
-    Reference {
-        /// The reference as given.
-        text: String,
-        /// Which rule it breaks.
-        reason: String,
-    },
+    #[error(transparent)]
+    Reference(#[from] crateyard_oci::ParseReferenceError),
 
-    /// Text that is no digest of a known algorithm.
-    #[error(
-        "invalid digest {text:?}: expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits"
-    )]
-    Digest {
-        /// The text as given.
-        text: String,
-    },
+    /// Text that is no digest of a known hash function.
+    #[error(transparent)]
+    Digest(#[from] crateyard_oci::ParseDigestError),
+
+    /// The image on disk can't be read, or reading it would take too much.
+    #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
+    Oci(#[from] crateyard_oci::Error),
 
     /// The image on disk is not what it should be.
     #[error("{place}: {reason}\n  try: {remedy}")]
@@ -108,8 +100,9 @@ impl Error {
     /// The exit code of a command line that fails with this error; see docs/push.md.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Reference { .. } | Error::Configuration { .. } => 2,
-            Error::Source { .. } | Error::Digest { .. } => 3,
+            Error::Reference(_) | Error::Configuration { .. } => 2,
+            Error::Oci(crateyard_oci::Error::Io { .. }) => 1,
+            Error::Source { .. } | Error::Oci(_) | Error::Digest(_) => 3,
             Error::Credentials { .. } => 4,
             Error::Request(failure) => match failure.kind {
                 Kind::Denied => 4,
@@ -138,5 +131,23 @@ impl Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         Error::Request(Box::new(failure))
+    }
+}
+
+/// What to do about an image that can't be read.
+fn remedy(error: &crateyard_oci::Error) -> &'static str {
+    use crateyard_oci::Error as Oci;
+    match error {
+        Oci::Damaged { .. } | Oci::Json { .. } | Oci::NotFound { .. } => {
+            "\n  try: write the layout again; it is damaged"
+        }
+        Oci::Unsupported { .. } => {
+            "\n  try: an OCI image layout (a directory with oci-layout, index.json and blobs/), or an \
+             uncompressed OCI or docker archive"
+        }
+        Oci::Limit { .. } => {
+            "\n  try: look at what the image holds; no sound image needs that much"
+        }
+        _ => "",
     }
 }

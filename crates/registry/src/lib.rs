@@ -1,14 +1,15 @@
 //! A client for OCI registries: pushes what is missing, and resumes.
 //!
 //! The registry's side is the [OCI distribution specification][spec]; the image's side is a [`Source`]: an OCI
-//! image layout in a directory or in an archive, whichever tool wrote it.
+//! image layout in a directory or in an archive, or a docker archive, whichever tool wrote it.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), registry::Error> {
-//! use registry::{Client, Options, Reference, push};
+//! use crateyard_oci::Reference;
+//! use registry::{Client, Options, Source, push};
 //!
 //! let client = Client::new(Options::from_environment());
-//! let source = registry::source::open("result".as_ref())?;
+//! let source = Source::open("result".as_ref())?;
 //! let target: Reference = "registry.example/team/gateway:v1".parse()?;
 //! let report = push::push(&client, source, &target, &push::Options::default()).await?;
 //! println!("{} is {}", target, report.digest);
@@ -22,9 +23,7 @@ mod attempts;
 mod auth;
 mod body;
 mod client;
-mod content;
 mod credentials;
-mod digest;
 mod error;
 #[doc(hidden)]
 pub mod hostile;
@@ -32,11 +31,10 @@ mod memory;
 pub mod progress;
 pub mod pull;
 pub mod push;
-mod reference;
 mod refusal;
 mod repository;
 mod retry;
-pub mod source;
+mod source;
 mod tls;
 mod transport;
 mod tree;
@@ -46,12 +44,9 @@ mod wire;
 
 pub use artifact::Artifact;
 pub use client::{Client, Environment, Options, Timeouts, run, run_on_this_thread};
-pub use content::{Descriptor, MAX_MANIFEST_SIZE, Manifest, Platform, media_type};
 pub use credentials::Credentials;
-pub use digest::{Digest, Hasher};
 pub use error::{Error, Failure, Kind};
 pub use progress::Progress;
-pub use reference::{Reference, Version};
 pub use repository::{Download, Repository};
 pub use retry::Retry;
 pub use source::Source;

@@ -6,10 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
-
-use crate::digest::Digest;
-use crate::reference::Reference;
 
 /// How many blobs are remembered of a registry, and in how many repositories each.
 const MAX_BLOBS: usize = 20_000;

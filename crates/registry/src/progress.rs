@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::digest::Digest;
+use crateyard_oci::Digest;
 
 /// Is told what happens, from several threads. All methods do nothing by default.
 pub trait Progress: Send + Sync {

@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crateyard_oci::{
+    Budget, Descriptor, Digest, Document, Platform, Reference, Version, media_type,
+};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::content::{Descriptor, Manifest};
-use crate::digest::Digest;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::{Arrival, Event};
-use crate::reference::{Reference, Version};
 use crate::repository::Repository;
-use crate::tree::{MAX_DEPTH, MAX_MANIFESTS, MAX_TOTAL_SIZE, Tree};
+use crate::tree::Tree;
 use crate::wire::Trouble;
 use destination::Destination;
 use partial::Partial;
@@ -26,8 +26,8 @@ use partial::Partial;
 /// How an image is pulled.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only the image for this platform of an index, as `OS/ARCHITECTURE[/VARIANT]`; else the index with all of them.
-    pub platform: Option<String>,
+    /// Only the image that does best for this platform, of an index; else the index with all of them.
+    pub platform: Option<Platform>,
     /// How many blobs are fetched at the same time.
     pub jobs: usize,
 }
@@ -65,7 +65,7 @@ pub struct Report {
 /// An image that was fetched, and that the layout does not name yet.
 pub struct Fetched {
     layout: Destination,
-    root: Manifest,
+    root: Document,
     blobs: Vec<Descriptor>,
     name: Option<String>,
     report: Report,
@@ -110,11 +110,12 @@ pub async fn fetch(
         counters.retries.load(Ordering::Relaxed),
     );
     let root = fetch_manifest(&repository, &reference.version()).await?;
+    let budget = Budget::default();
     let root = match &options.platform {
-        Some(platform) => choose_platform(&repository, root, platform).await?,
+        Some(platform) => choose_platform(&repository, &budget, root, platform).await?,
         None => root,
     };
-    let manifests = fetch_tree(&repository, &root).await?;
+    let manifests = fetch_tree(&repository, &budget, &root).await?;
     let blobs: Vec<Descriptor> = Tree::blobs(&manifests)
         .into_iter()
         .filter(|blob| !blob.is_foreign())
@@ -149,7 +150,7 @@ pub async fn fetch(
         retries: counters.retries.load(Ordering::Relaxed) - retries,
     };
     let name = reference.version().to_string();
-    let all = manifests.iter().map(Manifest::descriptor);
+    let all = manifests.iter().map(Document::descriptor);
     Ok(Fetched {
         layout,
         root,
@@ -181,7 +182,7 @@ impl Fetched {
     }
 }
 
-async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Manifest, Error> {
+async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Document, Error> {
     repository.manifest(version).await?.ok_or_else(|| {
         let reference = match version {
             Version::Tag(tag) => format!("{}:{tag}", repository.reference()),
@@ -202,91 +203,113 @@ async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Ma
     })
 }
 
+/// Fetches a manifest or an index that an index names, after the budget has paid for it.
+async fn fetch_child(
+    repository: &Repository,
+    budget: &Budget,
+    descriptor: &Descriptor,
+) -> Result<Document, Error> {
+    let what = format!("{}@{}", repository.reference(), descriptor.digest);
+    budget.document(&what, descriptor.size, 0)?;
+    let version = Version::Digest(descriptor.digest.clone());
+    let document = fetch_manifest(repository, &version).await?;
+    budget.entries(&what, document.manifests.len() as u64)?;
+    if document.bytes.len() as u64 == descriptor.size {
+        return Ok(document);
+    }
+    let (size, expected) = (document.bytes.len(), descriptor.size);
+    let problem = format!("it has {size} bytes, its descriptor says {expected}");
+    Err(crateyard_oci::Error::damaged(what, problem).into())
+}
+
+/// The manifest that does best for a platform, or the index where an index says that all in it is for that
+/// platform.
 async fn choose_platform(
     repository: &Repository,
-    root: Manifest,
-    wanted: &str,
-) -> Result<Manifest, Error> {
+    budget: &Budget,
+    root: Document,
+    wanted: &Platform,
+) -> Result<Document, Error> {
     if !root.is_index() {
         return Ok(root);
     }
-    let matches = |descriptor: &&Descriptor| {
-        descriptor.platform.as_ref().is_some_and(|platform| {
-            let name = platform.to_string();
-            name == wanted
-                || name
-                    .strip_prefix(wanted)
-                    .is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
-    match root.manifests.iter().find(matches) {
-        Some(found) => fetch_manifest(repository, &Version::Digest(found.digest.clone())).await,
-        None => {
-            let there: BTreeSet<String> = root
-                .manifests
-                .iter()
-                .filter_map(|it| Some(it.platform.as_ref()?.to_string()))
-                .collect();
-            let there = there.into_iter().collect::<Vec<_>>().join(", ");
-            Err(Failure {
-                reference: format!("{}@{}", repository.reference(), root.digest),
-                request: format!(
-                    "GET /v2/{}/manifests/{}",
-                    repository.reference().repository(),
-                    root.digest
-                ),
-                kind: Kind::NotFound,
-                detail: format!("has no image for the platform {wanted:?}"),
-                remedy: format!("choose one of: {there}"),
+    let title = format!("{}@{}", repository.reference(), root.digest);
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut level = root.manifests;
+    let mut depth = 0;
+    while !level.is_empty() {
+        budget.depth(&title, depth)?;
+        let mut below = Vec::new();
+        for descriptor in level {
+            if descriptor.is_attestation() || !seen.insert(descriptor.digest.clone()) {
+                continue;
             }
-            .into())
+            if descriptor.platform.is_some() {
+                found.push(descriptor);
+            } else if media_type::is_index(&descriptor.media_type) {
+                below.extend(
+                    fetch_child(repository, budget, &descriptor)
+                        .await?
+                        .manifests,
+                );
+            }
         }
+        level = below;
+        depth += 1;
     }
+    // As docker does, the first of several that do equally well.
+    let best = wanted.best_of(&found, |it| it.platform.as_ref());
+    if let Some(best) = best.first() {
+        return fetch_child(repository, budget, best).await;
+    }
+    let platforms = found.iter().filter_map(|it| it.platform.as_ref());
+    let there: BTreeSet<String> = platforms.map(Platform::to_string).collect();
+    let there: Vec<String> = there.into_iter().take(20).collect();
+    Err(Failure {
+        reference: title,
+        request: format!(
+            "GET /v2/{}/manifests/{}",
+            repository.reference().repository(),
+            root.digest
+        ),
+        kind: Kind::NotFound,
+        detail: format!("has no image for the platform \"{wanted}\""),
+        remedy: format!("choose one of: {}", there.join(", ")),
+    }
+    .into())
 }
 
-/// The manifest and everything that it points to, children first.
-async fn fetch_tree(repository: &Repository, root: &Manifest) -> Result<Vec<Manifest>, Error> {
+/// The manifest and everything that it points to, each once.
+async fn fetch_tree(
+    repository: &Repository,
+    budget: &Budget,
+    root: &Document,
+) -> Result<Vec<Document>, Error> {
+    let title = format!("{}@{}", repository.reference(), root.digest);
     let mut found = vec![root.clone()];
     let mut seen = BTreeSet::from([root.digest.clone()]);
     let mut level: Vec<Descriptor> = root.manifests.clone();
-    let mut size = root.bytes.len() as u64;
-    for _ in 0..MAX_DEPTH {
+    let mut depth = 1;
+    loop {
         level.retain(|descriptor| {
-            descriptor.is_manifest() && seen.insert(descriptor.digest.clone())
+            descriptor.is_manifest_or_index() && seen.insert(descriptor.digest.clone())
         });
-        let fetched: Vec<Manifest> = stream::iter(std::mem::take(&mut level))
-            .map(|descriptor| async move {
-                fetch_manifest(repository, &Version::Digest(descriptor.digest)).await
-            })
-            .buffered(4)
-            .try_collect()
-            .await?;
-        size += fetched
-            .iter()
-            .map(|manifest| manifest.bytes.len() as u64)
-            .sum::<u64>();
-        level.extend(
-            fetched
-                .iter()
-                .flat_map(|manifest| manifest.manifests.iter().cloned()),
-        );
-        found.extend(fetched);
         if level.is_empty() {
             found.reverse();
             return Ok(found);
         }
-        if seen.len() > MAX_MANIFESTS || size > MAX_TOTAL_SIZE {
-            break;
-        }
+        budget.depth(&title, depth)?;
+        let fetched: Vec<Document> = stream::iter(std::mem::take(&mut level))
+            .map(|descriptor| async move { fetch_child(repository, budget, &descriptor).await })
+            .buffered(4)
+            .try_collect()
+            .await?;
+        let children = fetched.iter().flat_map(|manifest| &manifest.manifests);
+        level.extend(children.cloned());
+        found.extend(fetched);
+        depth += 1;
     }
-    Err(Failure {
-        reference: format!("{}@{}", repository.reference(), root.digest),
-        request: "GET manifests".to_owned(),
-        kind: Kind::Contradiction,
-        detail: format!("indexes nested deeper than {MAX_DEPTH}, or more than {MAX_TOTAL_SIZE} bytes of manifests"),
-        remedy: "pull a single platform with --platform".to_owned(),
-    }
-    .into())
 }
 
 /// One pull while it runs.

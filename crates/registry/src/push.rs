@@ -7,12 +7,12 @@ mod report;
 
 use std::sync::Arc;
 
+use crateyard_oci::Reference;
 use futures_util::future::try_join;
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::memory::Known;
-use crate::reference::Reference;
 use crate::repository::Repository;
 use crate::source::Source;
 use crate::tree::Tree;
@@ -62,19 +62,19 @@ impl Default for Options {
 /// When the source is damaged, the registry refuses, or it stays unreachable after all retries.
 pub async fn push(
     client: &Client,
-    source: Arc<dyn Source>,
+    source: Arc<Source>,
     target: &Reference,
     options: &Options,
 ) -> Result<Report, Error> {
-    let tree = Tree::read(&*source, options.name.as_deref())?;
+    let tree = Tree::read(&source, options.name.as_deref())?;
     let tags = tags(target, options)?;
-    check_target(&*source, &tree, target)?;
+    check_target(&source, &tree, target)?;
     let repository = client.repository(target)?.for_push();
     let known = client.memory().known(target);
     let begin = Count::now(&repository);
     let mut push = Push {
         client,
-        source: &*source,
+        source: &source,
         repository: &repository,
         options,
         tree: &tree,
@@ -105,7 +105,7 @@ fn tags(target: &Reference, options: &Options) -> Result<Vec<String>, Error> {
     Ok(tags)
 }
 
-fn check_target(source: &dyn Source, tree: &Tree, target: &Reference) -> Result<(), Error> {
+fn check_target(source: &Source, tree: &Tree, target: &Reference) -> Result<(), Error> {
     match target.digest() {
         Some(digest) if *digest != tree.root.digest => Err(Error::Source {
             place: source.place(),
@@ -122,7 +122,7 @@ fn check_target(source: &dyn Source, tree: &Tree, target: &Reference) -> Result<
 /// One push while it runs.
 struct Push<'a> {
     client: &'a Client,
-    source: &'a dyn Source,
+    source: &'a Source,
     repository: &'a Repository,
     options: &'a Options,
     tree: &'a Tree,

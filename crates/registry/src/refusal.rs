@@ -1,10 +1,10 @@
 //! What an answer that says no means, and what whoever asked can do about it.
 
+use crateyard_oci::Reference;
 use reqwest::StatusCode;
 
 use crate::auth::Standing;
 use crate::error::Kind;
-use crate::reference::Reference;
 
 /// Codes of the specification for a manifest that names what the repository lacks.
 ///

@@ -8,13 +8,11 @@ mod uploads;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crateyard_oci::{Digest, Limits, Reference, Version};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
-use crate::content::MAX_MANIFEST_SIZE;
-use crate::digest::Digest;
 use crate::error::{Error, Failure, Kind};
-use crate::reference::{Reference, Version};
 use crate::transport::{Call, Target, Transport};
 use crate::wire::{Payload, Reply, Trouble, describe};
 
@@ -170,7 +168,10 @@ impl Repository {
                 link: header("link"),
                 bytes: Bytes::new(),
             };
-            match reply.response_bytes(MAX_MANIFEST_SIZE as usize).await {
+            match reply
+                .response_bytes(Limits::default().document as usize)
+                .await
+            {
                 Ok(bytes) => {
                     small.bytes = bytes;
                     return Ok(Ok(small));

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crateyard_oci::Reference;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::client::{Environment, Options};
 use crate::error::Error;
-use crate::reference::Reference;
 
 /// A certificate that this client shows, and its key; both are PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crateyard_oci::{ParseReferenceError, Reference};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
@@ -12,7 +13,6 @@ use crate::auth::Auth;
 use crate::client::Options;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::Progress;
-use crate::reference::Reference;
 use crate::refusal::Refusal;
 use crate::retry::{Retry, asked_wait, is_transient};
 use crate::tls::Certificates;
@@ -272,9 +272,8 @@ impl Transport {
                 let is_https = self.scheme.load(Ordering::Relaxed) == Scheme::Https as u8;
                 let scheme = if is_https { "https" } else { "http" };
                 let text = format!("{scheme}://{}{path}", self.target.endpoint());
-                Url::parse(&text).map_err(|error| Error::Reference {
-                    text: reference.to_owned(),
-                    reason: error.to_string(),
+                Url::parse(&text).map_err(|error| {
+                    Error::from(ParseReferenceError::new(reference, error.to_string()))
                 })
             }
         }

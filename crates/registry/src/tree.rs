@@ -2,42 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::content::{Descriptor, Manifest};
-use crate::digest::Digest;
+use crateyard_oci::{Blobs, Descriptor, Digest, Document};
+
 use crate::error::Error;
-use crate::source::{self, Source};
-
-/// How deep indexes may be nested, how many manifests an image may have, and how large they may be together, in
-/// bytes: hostile layouts end here.
-pub(crate) const MAX_DEPTH: usize = 8;
-pub(crate) const MAX_MANIFESTS: usize = 10_000;
-pub(crate) const MAX_TOTAL_SIZE: u64 = 16 * 1024 * 1024;
-
-const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::source::Source;
 
 /// An image of a source with everything below it.
 pub(crate) struct Tree {
     /// The image itself: a manifest or an index.
-    pub root: Manifest,
+    pub root: Document,
     /// All manifests and indexes of the image, each after those it points to; the root comes last.
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<Document>,
     /// The manifests in the source that refer to one of `manifests` (signatures, SBOMs, provenance), with what they
     /// point to, in the same order.
-    pub attached: Vec<Manifest>,
+    pub attached: Vec<Document>,
 }
 
 impl Tree {
     /// Reads the image named `name` of `source`, or its only one.
-    pub fn read(source: &dyn Source, name: Option<&str>) -> Result<Tree, Error> {
-        let index = read_index(source)?;
+    pub fn read(source: &Source, name: Option<&str>) -> Result<Tree, Error> {
         let mut walk = Walk {
             source,
-            size_left: MAX_TOTAL_SIZE,
             seen: BTreeSet::new(),
             manifests: Vec::new(),
         };
-        let attached = walk.read_attached(&index)?;
-        let root = select(source, &index, &attached, name)?;
+        let attached = walk.read_attached()?;
+        let root = select(source, &attached, name)?;
         walk.visit(&root, 0)?;
         let manifests = std::mem::take(&mut walk.manifests);
         for referrer in referrers_of(&manifests, attached) {
@@ -55,7 +45,7 @@ impl Tree {
     }
 
     /// The blobs of `manifests`, each once, in order of their digests.
-    pub fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Vec<Descriptor> {
+    pub fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Document>) -> Vec<Descriptor> {
         let blobs = manifests.into_iter().flat_map(|manifest| &manifest.blobs);
         let unique: BTreeMap<&Digest, &Descriptor> =
             blobs.map(|blob| (&blob.digest, blob)).collect();
@@ -63,38 +53,15 @@ impl Tree {
     }
 }
 
-fn read_index(source: &dyn Source) -> Result<Manifest, Error> {
-    let bytes = source.index()?;
-    let digest = Digest::of(&bytes);
-    let damaged = |reason| Error::Source {
-        place: format!("{}: index.json", source.place()),
-        reason,
-        remedy: "write the layout again; it is damaged".to_owned(),
-    };
-    let index = Manifest::parse(bytes, digest, Some(crate::media_type::INDEX)).map_err(damaged)?;
-    if index.manifests.len() > MAX_MANIFESTS {
-        return Err(damaged(format!(
-            "{} manifests; at most {MAX_MANIFESTS} are read",
-            index.manifests.len()
-        )));
-    }
-    Ok(index)
-}
-
 /// The descriptor named `name`, or the only one that is no referrer.
-fn select(
-    source: &dyn Source,
-    index: &Manifest,
-    attached: &[Manifest],
-    name: Option<&str>,
-) -> Result<Descriptor, Error> {
+fn select(source: &Source, attached: &[Document], name: Option<&str>) -> Result<Descriptor, Error> {
+    let index = source.index();
     let is_image = |descriptor: &&Descriptor| {
-        descriptor.is_manifest()
+        descriptor.is_manifest_or_index()
             && !attached
                 .iter()
                 .any(|manifest| manifest.digest == descriptor.digest)
     };
-    let name_of = |descriptor: &Descriptor| descriptor.annotations.get(REFERENCE_NAME).cloned();
     let mut found: Vec<&Descriptor> = match name {
         Some(name) => index
             .manifests
@@ -121,7 +88,7 @@ fn select(
     let names: BTreeSet<String> = index
         .manifests
         .iter()
-        .map(|image| name_of(image).unwrap_or_else(|| image.digest.to_string()))
+        .map(|image| image.ref_name().unwrap_or(image.digest.as_str()).to_owned())
         .collect();
     let reason = match (name, found.len()) {
         (Some(name), 0) => format!("no image is named {name:?}"),
@@ -140,35 +107,32 @@ fn select(
 }
 
 fn is_named(descriptor: &Descriptor, name: &str) -> bool {
-    descriptor
-        .annotations
-        .get(REFERENCE_NAME)
-        .is_some_and(|own| own == name)
-        || descriptor.digest.as_str() == name
+    descriptor.ref_name() == Some(name) || descriptor.digest.as_str() == name
 }
 
 struct Walk<'a> {
-    source: &'a dyn Source,
-    size_left: u64,
+    source: &'a Source,
     seen: BTreeSet<Digest>,
-    manifests: Vec<Manifest>,
+    manifests: Vec<Document>,
 }
 
 impl Walk<'_> {
     /// The manifests of `index.json` that have a subject.
-    fn read_attached(&mut self, index: &Manifest) -> Result<Vec<Manifest>, Error> {
+    fn read_attached(&mut self) -> Result<Vec<Document>, Error> {
         let mut attached = Vec::new();
         let mut seen = BTreeSet::new();
-        for descriptor in index
+        for descriptor in self
+            .source
+            .index()
             .manifests
             .iter()
-            .filter(|descriptor| descriptor.is_manifest())
+            .filter(|descriptor| descriptor.is_manifest_or_index())
         {
             // A layout may list what it does not hold; only what is selected has to be there.
             if !seen.insert(&descriptor.digest) || self.source.blob(&descriptor.digest)?.is_none() {
                 continue;
             }
-            let manifest = self.read(descriptor)?;
+            let manifest = self.source.document(descriptor)?;
             if manifest.subject.is_some() {
                 attached.push(manifest);
             }
@@ -176,39 +140,15 @@ impl Walk<'_> {
         Ok(attached)
     }
 
-    fn read(&mut self, descriptor: &Descriptor) -> Result<Manifest, Error> {
-        self.size_left = self.size_left.checked_sub(descriptor.size).ok_or_else(|| {
-            self.too_much(
-                descriptor,
-                format!("more than {MAX_TOTAL_SIZE} bytes of manifests"),
-            )
-        })?;
-        source::manifest(self.source, descriptor)
-    }
-
-    fn too_much(&self, descriptor: &Descriptor, reason: String) -> Error {
-        let place = format!("{}: manifest {}", self.source.place(), descriptor.digest);
-        Error::Source {
-            place,
-            reason,
-            remedy: "push the image's parts one by one".to_owned(),
-        }
-    }
-
     /// Adds what `descriptor` points to, and then it: children come first.
     fn visit(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Error> {
         if !self.seen.insert(descriptor.digest.clone()) {
             return Ok(());
         }
-        if depth > MAX_DEPTH || self.seen.len() > MAX_MANIFESTS {
-            let reason = format!(
-                "indexes nested deeper than {MAX_DEPTH}, or more than {MAX_MANIFESTS} manifests"
-            );
-            return Err(self.too_much(descriptor, reason));
-        }
-        let manifest = self.read(descriptor)?;
+        self.source.budget().depth(&self.source.place(), depth)?;
+        let manifest = self.source.document(descriptor)?;
         for child in &manifest.manifests {
-            if !child.is_manifest() {
+            if !child.is_manifest_or_index() {
                 return Err(Error::Source {
                     place: format!("{}: index {}", self.source.place(), descriptor.digest),
                     reason: format!(
@@ -226,14 +166,14 @@ impl Walk<'_> {
 }
 
 /// Those of `attached` that refer to one of `manifests`, or to such a one: a signature of an SBOM counts too.
-fn referrers_of(manifests: &[Manifest], mut attached: Vec<Manifest>) -> Vec<Manifest> {
+fn referrers_of(manifests: &[Document], mut attached: Vec<Document>) -> Vec<Document> {
     let mut subjects: BTreeSet<Digest> = manifests
         .iter()
         .map(|manifest| manifest.digest.clone())
         .collect();
     let mut referrers = Vec::new();
     loop {
-        let refers = |manifest: &Manifest| {
+        let refers = |manifest: &Document| {
             manifest
                 .subject
                 .as_ref()
@@ -252,6 +192,8 @@ fn referrers_of(manifests: &[Manifest], mut attached: Vec<Manifest>) -> Vec<Mani
 
 #[cfg(test)]
 mod tests {
+    use crateyard_oci::media_type;
+
     use super::*;
 
     /// A layout with two images, an index and a referrer, as an archive and as its files.
@@ -266,7 +208,7 @@ mod tests {
             let size = bytes.len();
             format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
         };
-        let (manifest_type, index_type) = (crate::media_type::MANIFEST, crate::media_type::INDEX);
+        let (manifest_type, index_type) = (media_type::MANIFEST, media_type::INDEX);
         let config = put("application/vnd.oci.image.config.v1+json", "{}");
         let layer = put("application/vnd.oci.image.layer.v1.tar", "layer");
         let base = format!(r#""schemaVersion":2,"config":{config},"layers":[{layer}]"#);
@@ -323,8 +265,8 @@ mod tests {
         let (archive, _) = layout();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), archive).unwrap();
-        let source = source::open(file.path()).unwrap();
-        let tree = Tree::read(&*source, None).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        let tree = Tree::read(&source, None).unwrap();
         assert_eq!((tree.manifests.len(), tree.attached.len()), (3, 1));
         assert!(tree.root.is_index() && tree.manifests[2].digest == tree.root.digest);
         assert_eq!(Tree::blobs(&tree.manifests).len(), 2);
@@ -353,8 +295,8 @@ mod tests {
                 // Digests are made to fit again, so that the mutation reaches what is behind them.
                 write_mutated(&path, &files, &mut random);
             }
-            if let Ok(source) = source::open(&path) {
-                read += usize::from(Tree::read(&*source, None).is_ok());
+            if let Ok(source) = Source::open(&path) {
+                read += usize::from(Tree::read(&source, None).is_ok());
             }
             let _ = std::fs::remove_file(&path);
             let _ = std::fs::remove_dir_all(&path);

@@ -5,10 +5,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crateyard_oci::Reference;
 use reqwest::Url;
 
 use crate::client::Options;
-use crate::reference::Reference;
 
 /// What one registry is trusted with.
 #[derive(Clone, Copy, Debug)]

@@ -4,16 +4,15 @@
 
 use std::sync::atomic::Ordering;
 
+use crateyard_oci::{Digest, Stored};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
 use crate::body::Part;
-use crate::digest::Digest;
 use crate::error::Error;
 use crate::memory::{Begun, Memory};
 use crate::progress::Event;
 use crate::repository::{Repository, Session, parse_range, set_header};
-use crate::source::Blob;
 use crate::transport::{Call, Target};
 use crate::wire::{Payload, Reply, Trouble, server_message};
 
@@ -31,7 +30,7 @@ pub(crate) struct Uploaded {
 pub(crate) struct Upload<'a> {
     pub repository: &'a Repository,
     pub memory: &'a Memory,
-    pub blob: Blob,
+    pub blob: Stored,
     pub digest: &'a Digest,
     /// How much goes into one request, in bytes.
     pub chunk_size: u64,

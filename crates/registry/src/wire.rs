@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use crateyard_oci::Reference;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
@@ -12,7 +13,6 @@ use crate::body::{Activity, Part, PartBody};
 use crate::client::{Options, Timeouts};
 use crate::error::{Error, Failure, Kind};
 use crate::progress::Progress;
-use crate::reference::Reference;
 use crate::retry::{asked_wait, is_transient};
 use crate::tls::{self, Certificates};
 

@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use common::proxy::{Fault, Proxy, count};
 use common::tokens::{REFRESH_TOKEN, TokenServer};
 use common::{Home, Layout, Registry, check_whole, run};
-use registry::{ClientCertificate, Credentials, Error, Kind, Reference, push};
+use crateyard_oci::Reference;
+use registry::{ClientCertificate, Credentials, Error, Kind, push};
 use serde_json::json;
 
 /// What bcrypt makes of "secret".

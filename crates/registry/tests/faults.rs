@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn push_with(&self, options: &push::Options) -> Result<Report, Error> {
-        let source: Arc<dyn Source> = self.layout.source();
+        let source: Arc<Source> = self.layout.source();
         let target = self.proxy.reference("app:v1");
         run(push::push(&self.home.client(), source, &target, options))
     }
@@ -59,7 +59,7 @@ impl Scene {
         (report, entries)
     }
 
-    fn whole(&self) -> Option<registry::Digest> {
+    fn whole(&self) -> Option<crateyard_oci::Digest> {
         run(check_whole(
             &Home::new().client(),
             &self.registry.reference("app:v1"),

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use common::proxy::{Head, Proxy, received};
 use common::{Home, Layout, Registry, check_whole, run};
+use crateyard_oci::{Digest, Reference};
 use moments::{Moments, kill};
-use registry::{Client, Digest, Environment, Options, Reference, Retry, push};
+use registry::{Client, Environment, Options, Retry, push};
 use serde_json::Value;
 
 const MOMENTS: usize = 100;
@@ -40,7 +41,7 @@ fn pusher() {
         ..Environment::default()
     };
     let client = Client::new(Options::new(environment));
-    let source = registry::source::open(Path::new(&variable("PUSHER_LAYOUT"))).unwrap();
+    let source = registry::Source::open(Path::new(&variable("PUSHER_LAYOUT"))).unwrap();
     let target: Reference = variable("PUSHER_TARGET").parse().unwrap();
     let chunk_size = variable("PUSHER_CHUNK").parse().unwrap();
     let options = push::Options {
@@ -90,7 +91,7 @@ fn images() -> (Layout, Layout) {
 
 /// The digest of the only image of a layout, and the sizes of its blobs.
 fn content(layout: &Layout) -> (Digest, Vec<(Digest, u64)>) {
-    let index: Value = serde_json::from_slice(&layout.source().index().unwrap()).unwrap();
+    let index: Value = serde_json::to_value(layout.source().index()).unwrap();
     let digest: Digest = index["manifests"][0]["digest"]
         .as_str()
         .unwrap()
@@ -321,10 +322,10 @@ fn a_large_layer_takes_little_memory() {
     });
     let config = layout.blob("application/vnd.oci.image.config.v1+json", b"{}");
     let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": registry::media_type::MANIFEST, "config": config, "layers": [layer],
+        "schemaVersion": 2, "mediaType": crateyard_oci::media_type::MANIFEST, "config": config, "layers": [layer],
     });
     let manifest = layout.blob(
-        registry::media_type::MANIFEST,
+        crateyard_oci::media_type::MANIFEST,
         manifest.to_string().as_bytes(),
     );
     layout.list(manifest);

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Home, Layout, run};
+use crateyard_oci::{Digest, Reference};
 use moments::{Moments, kill};
-use registry::{Client, Digest, Environment, Options, Reference, pull};
+use registry::{Client, Environment, Options, pull};
 use scripted::{Answer, Scripted, Seen};
 
 const MOMENTS: usize = 100;
@@ -61,9 +62,7 @@ fn contents(layout: &Layout) -> (BTreeMap<String, Vec<u8>>, String) {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         blobs.insert(Digest::of(&bytes).to_string(), bytes);
     }
-    let index: serde_json::Value =
-        serde_json::from_slice(&layout.source().index().unwrap()).unwrap();
-    let root = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let root = layout.source().index().manifests[0].digest.to_string();
     (blobs, root)
 }
 
@@ -74,7 +73,7 @@ fn serve(blobs: &BTreeMap<String, Vec<u8>>, root: &str, seen: &Seen) -> Answer {
     match blobs.get(digest) {
         None => Answer::new(404),
         Some(bytes) if seen.path.contains("/manifests/") => Answer::new(200)
-            .header("Content-Type", registry::media_type::MANIFEST)
+            .header("Content-Type", crateyard_oci::media_type::MANIFEST)
             .body(bytes.clone()),
         Some(bytes) => Answer::new(200).body(bytes.clone()),
     }
@@ -172,7 +171,7 @@ fn pulls_at_the_same_time_lose_no_name() {
         let is_tag = seen.path.contains("/manifests/") && !seen.path.contains("sha256:");
         match is_tag {
             true => Answer::new(200)
-                .header("Content-Type", registry::media_type::MANIFEST)
+                .header("Content-Type", crateyard_oci::media_type::MANIFEST)
                 .body(blobs[&root].clone()),
             false => serve(&blobs, &root, seen),
         }
@@ -252,8 +251,8 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     ))
     .unwrap();
     assert!(faults(&path).is_empty(), "{:?}", faults(&path));
-    let source = registry::source::open(&path).unwrap();
-    assert!(!source.index().unwrap().is_empty());
+    let source = registry::Source::open(&path).unwrap();
+    assert!(!source.index().manifests.is_empty());
 }
 
 #[test]
@@ -308,7 +307,7 @@ fn an_image_that_lies_about_a_size_harms_no_other_one() {
     let text = String::from_utf8(bytes)
         .unwrap()
         .replace("\"size\":1000", "\"size\":999");
-    let media_type = registry::media_type::MANIFEST;
+    let media_type = crateyard_oci::media_type::MANIFEST;
     let lie = layout.blob(media_type, text.as_bytes());
     let mut other = Layout::new();
     for entry in std::fs::read_dir(layout.path().join("blobs/sha256")).unwrap() {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::proxy::{Proxy, count, received};
 use common::{Home, Layout, Registry, check_whole, run};
+use crateyard_oci::{Digest, Version};
 use registry::push::{self, How};
-use registry::{Digest, Version, pull, source};
+use registry::{Source, pull};
 use serde_json::json;
 
 fn options() -> push::Options {
@@ -62,9 +63,7 @@ fn what_was_pushed_is_there_and_an_unchanged_push_asks_once() {
 }
 
 fn manifest_size(layout: &Layout) -> u64 {
-    let index = layout.source().index().unwrap();
-    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
-    index["manifests"][0]["size"].as_u64().unwrap()
+    layout.source().index().manifests[0].size
 }
 
 #[test]
@@ -243,7 +242,7 @@ fn documents_are_attached_to_a_source_that_does_not_have_them() {
             .await
             .unwrap();
         let repository = client.repository(&target).unwrap();
-        let version = registry::Version::Digest(pushed.digest.clone());
+        let version = crateyard_oci::Version::Digest(pushed.digest.clone());
         let subject = repository
             .manifest(&version)
             .await
@@ -258,8 +257,8 @@ fn documents_are_attached_to_a_source_that_does_not_have_them() {
             annotations: Default::default(),
         };
         let both = [artifact.clone(), artifact.clone()];
-        let source = registry::source::Attached::new(layout.source(), &both).unwrap();
-        let report = push::push(&client, std::sync::Arc::new(source), &target, &options())
+        let source = layout.source().attach(&both);
+        let report = push::push(&client, source, &target, &options())
             .await
             .unwrap();
         assert_eq!(
@@ -365,7 +364,7 @@ fn several_tags_an_archive_and_digests() {
     let archive = layout.archive();
     run(async {
         let client = home.client();
-        let source = source::open(archive.path()).unwrap();
+        let source = Source::open(archive.path()).unwrap();
         let tags = push::Options {
             tags: vec!["v1".into(), "v2".into(), "v1".into()],
             ..options()
@@ -444,13 +443,13 @@ fn nested_indexes_with_platforms() {
         pull::pull(&client, &target, &all, &pull::Options::default())
             .await
             .unwrap();
-        let again = push::push(&client, source::open(&all).unwrap(), &target, &options())
+        let again = push::push(&client, Source::open(&all).unwrap(), &target, &options())
             .await
             .unwrap();
         assert!(again.unchanged);
         let one = directory.path().join("one");
         let platform = pull::Options {
-            platform: Some("linux/arm64".into()),
+            platform: Some("linux/arm64".parse().unwrap()),
             ..pull::Options::default()
         };
         let by_digest = target.with_digest(&digest);
@@ -459,7 +458,7 @@ fn nested_indexes_with_platforms() {
             .unwrap();
         assert_eq!(report.fetched, 3);
         let none = pull::Options {
-            platform: Some("linux/s390x".into()),
+            platform: Some("linux/s390x".parse().unwrap()),
             ..pull::Options::default()
         };
         let error = pull::pull(&client, &target, &directory.path().join("none"), &none)
@@ -617,8 +616,7 @@ fn damaged_layouts_are_found_before_a_tag_moves() {
                 assert!(error.to_string().contains("try: "), "{error}");
             }
             let layout = Layout::with_image(200 + number as u64, &[1000]);
-            let index: serde_json::Value =
-                serde_json::from_slice(&layout.source().index().unwrap()).unwrap();
+            let index: serde_json::Value = serde_json::to_value(layout.source().index()).unwrap();
             damage(&layout.blob_path(index["manifests"][0]["digest"].as_str().unwrap()));
             let error = push::push(&client, layout.source(), &target, &options())
                 .await
@@ -913,7 +911,7 @@ fn layouts_of_other_tools_can_be_pushed() {
     run(async {
         let client = home.client();
         for name in pushes {
-            let source = source::open(&path(name)).unwrap();
+            let source = Source::open(&path(name)).unwrap();
             let target = registry.reference(&format!("{}:v1", name.replace('.', "-")));
             let report = push::push(&client, source, &target, &options())
                 .await
@@ -939,7 +937,7 @@ fn foreign_layers_stay_where_they_are() {
     let mut foreign = layout.blob(media_type, b"elsewhere");
     std::fs::remove_file(layout.blob_path(foreign["digest"].as_str().unwrap())).unwrap();
     foreign["urls"] = json!(["https://elsewhere.example/layer"]);
-    let docker = registry::media_type::DOCKER_MANIFEST;
+    let docker = crateyard_oci::media_type::DOCKER_MANIFEST;
     let mut config = config;
     config["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
     let manifest =

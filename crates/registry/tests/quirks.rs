@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use common::proxy::{Fault, Proxy, count};
 use common::{Home, Layout, Registry, check_whole, run};
-use registry::source::Attached;
-use registry::{Artifact, Digest, Error, Version, pull, push};
+use crateyard_oci::{Digest, Version};
+use registry::{Artifact, Error, pull, push};
 use scripted::{Answer, Scripted};
 use serde_json::json;
 
@@ -236,7 +236,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
         layout.list(artifact);
     }
     layout.list_as(image, "app");
-    let push = |source: Arc<dyn registry::Source>, target: &str| {
+    let push = |source: Arc<registry::Source>, target: &str| {
         let target = scene.proxy.reference(target);
         let options = push::Options::default();
         run(push::push(&scene.home.client(), source, &target, &options))
@@ -258,7 +258,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
         document: "late".into(),
         annotations: Default::default(),
     };
-    let source = Arc::new(Attached::alone(&artifact).unwrap());
+    let source = registry::Source::artifact(&artifact);
     let error = push(source, &format!("app@{}", artifact.digest())).unwrap_err();
     assert_eq!(error.exit_code(), 6, "{error}");
     let tag = format!("let the tag sha256-{} be moved", report.digest.hex());
@@ -273,7 +273,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
 fn lists_of_referrers_have_pages() {
     let entry = |number: usize| {
         json!({
-            "mediaType": registry::media_type::MANIFEST, "size": 2,
+            "mediaType": crateyard_oci::media_type::MANIFEST, "size": 2,
             "digest": Digest::of(number.to_string().as_bytes()),
         })
     };
@@ -282,12 +282,12 @@ fn lists_of_referrers_have_pages() {
             let page = seen.path.rsplit_once("page=").map_or("0", |(_, page)| page);
             let page: usize = page.parse().unwrap();
             let index = json!({
-                "schemaVersion": 2, "mediaType": registry::media_type::INDEX, "manifests": [entry(page)],
+                "schemaVersion": 2, "mediaType": crateyard_oci::media_type::INDEX, "manifests": [entry(page)],
             });
             let path = seen.path.split('?').next().unwrap();
             let next = format!("<{path}?page={}>; rel=\"next\"", page + 1);
             let answer = Answer::new(200)
-                .header("Content-Type", registry::media_type::INDEX)
+                .header("Content-Type", crateyard_oci::media_type::INDEX)
                 .body(index.to_string());
             match is_endless || page < 4 {
                 true => answer.header("Link", next),

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::{Home, Layout, run};
-use registry::{Credentials, Digest, Error, Kind, Version, pull, push};
+use crateyard_oci::{Digest, Version};
+use registry::{Credentials, Error, Kind, pull, push};
 use scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use serde_json::json;
 

@@ -45,7 +45,9 @@ pub fn run(args: Args) -> Result<()> {
     let copied = listing.copy_content(opened.blobs(), manifest, &args.path, &mut out);
     match copied {
         // A reader that has seen enough, such as head.
-        Err(image::Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+        Err(image::Error::Oci(crateyard_oci::Error::Io { source, .. }))
+            if source.kind() == ErrorKind::BrokenPipe =>
+        {
             return Ok(());
         }
         copied => opened.checked(copied)?,

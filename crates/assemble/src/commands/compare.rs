@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_oci::{ImageConfig, Layout, Manifest};
 use description::normal::{Content, Image, LayerContent};
 use flate2::read::GzDecoder;
 use image::diff::{FileChange, ImageDiff, Side, compare};
 use image::files::{Listing, Options};
-use image::layout::Layout;
-use image::oci::{ImageConfig, Manifest};
 use image::packages::Crate;
 use serde::Serialize;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
+use crateyard_oci::{Budget, Digest, Platform};
 use image::diff::{Change, FileChange, ImageDiff, LayerChange, Side, compare};
-use image::digest::Digest;
-use image::oci::Platform;
 use image::packages::Crate;
 
 use crate::commands::ls::mode;
@@ -63,9 +63,11 @@ pub struct Args {
 /// # Errors
 /// When an image can't be found or read.
 pub fn run(args: Args) -> Result<ExitCode> {
+    // What both need together is bounded.
+    let budget: Arc<Budget> = Arc::default();
     let open = |argument: &str, name: &Option<String>| -> Result<(Opened, Selected)> {
         let place = Place::find(argument, &args.place.workspace)?;
-        let opened = place.open(&args.place.connection)?;
+        let opened = place.open_within(&args.place.connection, Arc::clone(&budget))?;
         let selected = opened.select(name.as_deref(), args.platform.as_ref())?;
         Ok((opened, selected))
     };
@@ -82,7 +84,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             side(&before, &old, &old_crates),
             side(&after, &new, &new_crates),
         );
-        before.checked(Ok(()))?;
+        before.checked(Ok::<_, image::Error>(()))?;
         difference = after.checked(compared)?;
     }
     if args.json {

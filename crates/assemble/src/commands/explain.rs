@@ -101,7 +101,7 @@ pub fn run(args: Args) -> Result<()> {
 /// An image's own account of its inputs.
 struct Account {
     statement: Statement,
-    platform: image::oci::Platform,
+    platform: crateyard_oci::Platform,
     bytes: Vec<u8>,
 }
 

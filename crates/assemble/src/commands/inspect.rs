@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use crateyard_oci::{Descriptor, ImageConfig};
 use image::files::{Listing, Options};
-use image::oci::{Descriptor, ImageConfig};
 use image::packages::{self, Crate, DebianPackage};
 use serde::Serialize;
 
@@ -142,7 +142,7 @@ fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<S
         size: image.descriptor.size + manifest.config.size + layer_size,
         layers: layers(&manifest.layers, &config),
         config,
-        annotations: manifest.annotations.unwrap_or_default(),
+        annotations: manifest.annotations,
         contents,
     })
 }

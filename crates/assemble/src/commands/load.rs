@@ -6,10 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use crateyard_oci::{ImageName, Layout, Platform};
 use image::archive::{self, ArchiveFormat, Selection};
-use image::layout::Layout;
-use image::oci::Platform;
-use image::reference::Reference;
 use serde::Serialize;
 
 use crate::commands::save::own_references;
@@ -46,7 +44,7 @@ pub struct Args {
 
     /// A name that the image gets instead of its own; may be repeated
     #[arg(long = "reference", value_name = "NAME:TAG")]
-    references: Vec<Reference>,
+    references: Vec<ImageName>,
 
     /// The platform to take, of an image that has several [default: this machine's]
     #[arg(long, value_name = "OS/ARCHITECTURE")]
@@ -156,7 +154,7 @@ pub fn run(args: Args) -> Result<()> {
         references: selection
             .references
             .iter()
-            .map(Reference::familiar)
+            .map(ImageName::familiar)
             .collect(),
     };
     if args.json {
@@ -186,7 +184,7 @@ fn this_platform() -> Platform {
         architecture: architecture.to_owned(),
         os: "linux".to_owned(),
         os_version: None,
-        os_features: None,
+        os_features: Vec::new(),
         variant: None,
     }
 }
@@ -231,7 +229,7 @@ fn write(layout: &Layout, selection: &Selection, engine: &mut Child) -> Result<(
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_broken = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
     match error.downcast_ref::<image::Error>() {
-        Some(image::Error::Io { source, .. }) => is_broken(source),
+        Some(image::Error::Oci(crateyard_oci::Error::Io { source, .. })) => is_broken(source),
         _ => error
             .downcast_ref::<std::io::Error>()
             .is_some_and(is_broken),

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use image::layout::Blobs;
-use image::oci::{Descriptor, Platform};
-use image::verify::{Limits, Severity, verify_blobs};
+use crateyard_oci::{Blobs, Budget, Descriptor, Platform, Reference};
+use image::verify::{Severity, verify_blobs};
+use registry::Error;
 use registry::pull::{Fetched, Options};
-use registry::{Error, Reference};
 
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::{self, clean, count};
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let reference: Reference = args.reference.parse()?;
     let (client, display) = args.connection.client()?;
     let options = Options {
-        platform: args.platform.as_ref().map(Platform::to_string),
+        platform: args.platform.clone(),
         jobs: args.jobs,
     };
     display.begin(&reference.to_string());
@@ -97,15 +97,14 @@ fn check(
     platform: Option<Platform>,
     reference: &Reference,
 ) -> anyhow::Result<()> {
-    let root = fetched.root();
-    let digest = root.digest.to_string().parse()?;
-    let mut root = Descriptor::new(root.media_type, digest, root.size);
+    let mut root = fetched.root().plain();
     root.platform = platform;
     let blobs = Unlisted {
         layout,
         title: reference.to_string(),
+        budget: Arc::default(),
     };
-    let report = verify_blobs(&blobs, &root, Limits::default());
+    let report = verify_blobs(&blobs, &root);
     if report.is_sound() {
         return Ok(());
     }
@@ -130,14 +129,18 @@ fn check(
 struct Unlisted<'a> {
     layout: &'a Path,
     title: String,
+    budget: Arc<Budget>,
 }
 
 impl Blobs for Unlisted<'_> {
-    fn open_blob(&self, descriptor: &Descriptor) -> image::Result<Box<dyn Read + Send + '_>> {
+    fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> crateyard_oci::Result<Box<dyn Read + Send + '_>> {
         let path = self.layout.join(descriptor.digest.blob_path());
         match File::open(path) {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) => Err(image::Error::NotFound {
+            Err(error) => Err(crateyard_oci::Error::NotFound {
                 what: format!("blob {}", descriptor.digest),
                 place: self.title(),
                 hint: format!(": {error}"),
@@ -147,5 +150,9 @@ impl Blobs for Unlisted<'_> {
 
     fn title(&self) -> String {
         self.title.clone()
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 }

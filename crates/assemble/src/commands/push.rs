@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use crateyard_oci::Reference;
+use registry::Source;
 use registry::push::{How, Options, Report};
-use registry::source::Attached;
-use registry::{Reference, Source};
 use signing::SecretKey;
 
 use crate::attach::{self, AttachArgs};
@@ -123,13 +123,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The image at `path` with all that is to be attached to it.
-fn source(path: &Path, attest: bool, key: Option<&SecretKey>) -> anyhow::Result<Arc<dyn Source>> {
-    let source = registry::source::open(path)?;
+fn source(path: &Path, attest: bool, key: Option<&SecretKey>) -> anyhow::Result<Arc<Source>> {
+    let source = Source::open(path)?;
     if !attest && key.is_none() {
         return Ok(source);
     }
     let artifacts = attach::artifacts(path, attest, key)?;
-    Ok(Arc::new(Attached::new(source, &artifacts)?))
+    Ok(source.attach(&artifacts))
 }
 
 /// What `--to` means.

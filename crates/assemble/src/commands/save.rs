@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use crateyard_oci::{ImageName, Layout, Platform};
 use image::archive::{self, ArchiveFormat, Selection};
-use image::layout::Layout;
-use image::oci::Platform;
-use image::reference::Reference;
 use serde::Serialize;
 
 use crate::connection::bytes;
@@ -41,7 +39,7 @@ pub struct Args {
 
     /// A name that the image gets instead of its own; may be repeated
     #[arg(long = "reference", value_name = "NAME:TAG")]
-    references: Vec<Reference>,
+    references: Vec<ImageName>,
 
     /// The platform to take, of an image that has several
     #[arg(long, value_name = "OS/ARCHITECTURE")]
@@ -140,7 +138,7 @@ fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
 ///
 /// # Errors
 /// When an index is damaged.
-pub fn own_references(local: &LocalLayout) -> Result<Vec<Reference>> {
+pub fn own_references(local: &LocalLayout) -> Result<Vec<ImageName>> {
     if let Some(fetched) = &local.reference {
         let name = fetched.without_version().to_string();
         let tag = fetched
@@ -155,7 +153,7 @@ pub fn own_references(local: &LocalLayout) -> Result<Vec<Reference>> {
         return Ok(Vec::new());
     };
     let full = image.names.iter().filter(|name| name.contains([':', '/']));
-    let mut references: Vec<Reference> = full.filter_map(|name| name.parse().ok()).collect();
+    let mut references: Vec<ImageName> = full.filter_map(|name| name.parse().ok()).collect();
     references.sort();
     references.dedup();
     Ok(references)

@@ -1,11 +1,10 @@
 //! `assemble sign`: signs an image that is in a registry.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use registry::source::Attached;
-use registry::{Failure, Kind, Reference, push};
+use crateyard_oci::Reference;
+use registry::{Failure, Kind, Source, push};
 
 use crate::attach;
 use crate::connection::ConnectionArgs;
@@ -49,10 +48,10 @@ pub fn run(args: Args) -> Result<()> {
         let subject = manifest.map(|manifest| manifest.plain_descriptor());
         let subject = subject.ok_or_else(|| not_there(&reference))?;
         let artifact = attach::signature(&subject, &key);
-        let source = Attached::alone(&artifact)?;
+        let source = Source::artifact(&artifact);
         let target = reference.with_digest(&artifact.digest());
         let options = push::Options::default();
-        let report = push::push(&client, Arc::new(source), &target, &options).await?;
+        let report = push::push(&client, source, &target, &options).await?;
         Ok::<_, registry::Error>((subject.digest, report))
     })
     .with_context(|| format!("cannot sign {reference}"))?;

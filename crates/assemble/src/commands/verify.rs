@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use image::verify::{Limits, Report, Severity, verify, verify_blobs};
+use image::verify::{Report, Severity, verify, verify_blobs};
 use serde::Serialize;
 use signing::PublicKey;
 
@@ -70,7 +70,6 @@ struct Verdict<'a> {
 /// # Errors
 /// When the image can't be found, or a registry can't be asked.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let limits = Limits::default();
     let key = args.public_key.as_deref().map(public_key).transpose()?;
     let mut search: Option<Search> = None;
     let mut verified = None;
@@ -80,12 +79,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
             "{} is a layout, and signatures are kept in registries\n  try: the reference that it was pushed to",
             path.display()
         ),
-        Place::Path(path) => verify(&path, limits)?,
+        Place::Path(path) => verify(&path)?,
         place @ Place::Registry(_) => {
             let opened = place.open(&args.place.connection)?;
             let report = match &opened {
-                Opened::Remote(remote) => verify_blobs(remote, &remote.root(), limits),
-                Opened::Layout(layout) => image::verify::verify_layout(layout, limits),
+                Opened::Remote(remote) => verify_blobs(remote, &remote.root()),
+                Opened::Layout(layout) => image::verify::verify_layout(layout),
             };
             if let Opened::Remote(remote) = &opened {
                 let digest = remote.root().digest.to_string();
@@ -94,7 +93,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                     search = Some(signature::search(remote, key)?);
                 }
             }
-            opened.checked(Ok(report))?
+            opened.checked(Ok::<_, image::Error>(report))?
         }
     };
     let sound = report.is_sound();

@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_oci::{Digest, digest::HashingWriter};
 use description::Platform;
 use description::normal::{Base, Binary, Content, Description, Entry, Image, Layer, LayerContent};
-use image::digest::{Digest, HashingWriter};
 use image::spec::{
     ArchiveFormat, CaCertificatesSource, ChartSource, DebianSource, DirectorySource, FileSource,
     ImageArchiveSource, ImageSpec, LayerReference, LayerSpec, Mode, Source, SymlinkSource,

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use image::digest::Digest;
-use image::oci::Descriptor;
+use crateyard_oci::{Descriptor, Digest};
 use image::spec::LayerSpec;
 
 use super::Engine;

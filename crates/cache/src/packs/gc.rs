@@ -89,7 +89,7 @@ impl Packs {
 impl Index {
     /// Adds packs, and a build by its name in place of an older one.
     pub fn add(&mut self, packs: Vec<Pack>, name: &str, build: super::Build) {
-        let known: HashSet<registry::Digest> =
+        let known: HashSet<crateyard_oci::Digest> =
             self.packs.iter().map(|pack| pack.digest.clone()).collect();
         let new = packs
             .into_iter()

@@ -28,7 +28,7 @@ pub struct Index {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pack {
     /// Digest of the archive.
-    pub digest: registry::Digest,
+    pub digest: crateyard_oci::Digest,
     /// Its size in bytes.
     pub size: u64,
     /// The paths in it that are still wanted.

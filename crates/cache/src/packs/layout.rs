@@ -4,14 +4,13 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use registry::source::{Blob, Layout, Source};
-use registry::{Digest, Manifest, media_type};
+use crateyard_oci::{Digest, Document, Layout, Stored, media_type};
 use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::file::replace;
 use crate::packs::index::Index;
-use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, PACK_TYPE};
+use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, MAX_INDEX, PACK_TYPE};
 
 /// A directory of packs.
 #[derive(Clone, Debug)]
@@ -68,8 +67,7 @@ impl PackDirectory {
             return Ok(None);
         }
         let layout = Layout::open(&self.path)?;
-        let top = self.manifest(layout.index()?, media_type::INDEX)?;
-        let [artifact] = &top.manifests[..] else {
+        let [artifact] = &layout.index().manifests[..] else {
             return Err(self.damaged("does not hold exactly one cache".to_owned()));
         };
         let bytes = self.small(&layout, &artifact.digest)?;
@@ -77,7 +75,9 @@ impl PackDirectory {
         if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
             return Err(self.damaged(format!("is no cache but {:?}", manifest.artifact_type)));
         }
-        let config = self.small(&layout, &manifest.blobs[0].digest)?;
+        let config = manifest.blobs.first();
+        let config = config.ok_or_else(|| self.damaged("is an index and no cache".to_owned()))?;
+        let config = self.small(&layout, &config.digest)?;
         Index::parse(&config, &self.path.display().to_string()).map(Some)
     }
 
@@ -123,7 +123,7 @@ impl PackDirectory {
             return Ok(0);
         };
         let layout = Layout::open(&self.path)?;
-        let top = self.manifest(layout.index()?, media_type::INDEX)?;
+        let top = layout.index();
         let mut wanted: Vec<String> = vec![Digest::of(&index.to_bytes()).hex().to_owned()];
         wanted.extend(top.manifests.iter().map(|it| it.digest.hex().to_owned()));
         wanted.extend(index.packs.iter().map(|it| it.digest.hex().to_owned()));
@@ -146,13 +146,17 @@ impl PackDirectory {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn pack(&self, digest: &Digest) -> Result<Option<Blob>> {
-        Ok(Layout::open(&self.path)?.blob(digest)?)
+    pub fn pack(&self, digest: &Digest) -> Result<Option<Stored>> {
+        Ok(Layout::open(&self.path)?.stored(digest)?)
     }
 
     fn small(&self, layout: &Layout, digest: &Digest) -> Result<Vec<u8>> {
         let missing = || self.damaged(format!("lacks the blob {digest}"));
-        let blob = layout.blob(digest)?.ok_or_else(missing)?;
+        let blob = layout.stored(digest)?.ok_or_else(missing)?;
+        if blob.size() > MAX_INDEX as u64 {
+            let reason = format!("has a document {digest} of {} bytes", blob.size());
+            return Err(self.damaged(reason));
+        }
         let mut bytes = vec![0; blob.size() as usize];
         blob.read_exact_at(&mut bytes, 0)
             .map_err(Error::io("read", &self.path))?;
@@ -162,9 +166,9 @@ impl PackDirectory {
         Ok(bytes)
     }
 
-    fn manifest(&self, bytes: bytes::Bytes, media_type: &str) -> Result<Manifest> {
+    fn manifest(&self, bytes: bytes::Bytes, media_type: &str) -> Result<Document> {
         let digest = Digest::of(&bytes);
-        Manifest::parse(bytes, digest, Some(media_type)).map_err(|reason| self.damaged(reason))
+        Document::parse(bytes, digest, Some(media_type)).map_err(|reason| self.damaged(reason))
     }
 
     fn write_blob(&self, bytes: &[u8]) -> Result<Digest> {

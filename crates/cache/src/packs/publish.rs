@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crateyard_oci::Reference;
 use registry::push::{Options, Report};
-use registry::{Client, Reference};
+use registry::{Client, Source};
 
 use crate::error::Result;
 use crate::packs::layout::PackDirectory;
@@ -19,6 +20,6 @@ pub async fn publish(
     target: &Reference,
 ) -> Result<Report> {
     let path: &Path = directory.path();
-    let source = registry::source::open(path)?;
+    let source = Source::open(path)?;
     Ok(registry::push::push(client, source, target, &Options::default()).await?)
 }

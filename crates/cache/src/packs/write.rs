@@ -6,9 +6,9 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::tar::{self, Header, Kind, Writer, entry_length};
+use crateyard_oci::{Digest, Hasher};
 use image::compress::{Algorithm, Compression, Compressor, default_threads};
-use image::tar::{Header, Kind, Writer, entry_length};
-use registry::{Digest, Hasher};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
@@ -238,7 +238,7 @@ impl Open {
         let end = self.file(&info.url, size, archive)?;
         self.entries.push(Entry {
             narinfo: text.to_owned(),
-            offset: end - size.next_multiple_of(image::tar::BLOCK as u64),
+            offset: end - size.next_multiple_of(tar::BLOCK as u64),
         });
         Ok(())
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_oci::media_type;
+
 use super::{Base, Layer};
 use crate::files::{self, Listing};
-use crate::oci::media_type;
 use crate::packages;
 use crate::spec::{DebianPackage, EntryKind, EntryRecord};
 use crate::{Error, Result};

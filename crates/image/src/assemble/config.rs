@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Base, Layer};
-use crate::oci::{
+use crateyard_oci::{
     EmptyObject, ExecutionConfig, Healthcheck, History, ImageConfig, RootFs, annotation,
 };
+
+use super::{Base, Layer};
 use crate::spec::{ConfigSpec, HealthcheckSpec, ImageSpec};
 use crate::time::rfc3339;
 use crate::{Error, Result};

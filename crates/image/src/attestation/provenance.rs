@@ -9,13 +9,12 @@ mod difference;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_oci::{Descriptor, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Subject, purl, sources};
 use crate::Result;
-use crate::digest::Digest;
-use crate::oci::Descriptor;
 use crate::spec::{BuildInputs, InputsSpec, PackageRole, UnitInput};
 
 pub use difference::{Difference, Kind, compare};

@@ -1,6 +1,7 @@
 //! Package URLs, by which scanners recognize packages: <https://github.com/package-url/purl-spec>.
 
-use crate::digest::Digest;
+use crateyard_oci::Digest;
+
 use crate::spec::{PackageInput, UnitInput};
 
 /// Where crates come from unless something else is said.

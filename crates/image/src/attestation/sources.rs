@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::digest::{Algorithm, Digest, Hasher};
+use crateyard_oci::{Algorithm, Digest, Hasher};
+
 use crate::spec::SourceInput;
 use crate::{Error, Result};
 

@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_oci::{Descriptor, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::{Subject, purl};
-use crate::digest::Digest;
-use crate::oci::Descriptor;
 use crate::packages::Crate;
 use crate::spec::{InputsSpec, PackageInput, PackageRole, ProgramInput, UnitInput};
 use crate::time;

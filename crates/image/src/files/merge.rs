@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{File, FileKind};
+use super::{File, FileKind, size_of_xattrs};
 use crate::packages::Crate;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names that start so belong to the storage driver that wrote the layer.
 const RESERVED: &[u8] = b".wh..wh.";
+
+/// The most parts of a path: each costs a look-up for each entry.
+const PARTS: usize = 256;
 
 /// What the path of an entry means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,12 @@ impl Name {
                 }
                 _ => components.push(component),
             }
+        }
+        if components.len() > PARTS {
+            return Err(format!(
+                "the path {:?} has more than {PARTS} parts",
+                shown()
+            ));
         }
         let Some((&last, parents)) = components.split_last() else {
             return Ok(Name::Root);
@@ -107,32 +116,83 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Puts a layer over the files so far.
-    pub(super) fn apply(&mut self, view: LayerView) {
+    /// Puts a layer over the files so far. `keep` pays for what hard links take.
+    pub(super) fn apply(
+        &mut self,
+        mut view: LayerView,
+        keep: &dyn Fn(u64) -> crateyard_oci::Result<()>,
+    ) -> crateyard_oci::Result<()> {
         for path in &view.gone {
-            self.remove(path);
-            self.remove_below(path);
+            let path = self.real(path);
+            self.remove(&path);
+            self.remove_below(&path);
         }
         for path in &view.emptied {
-            self.remove_below(path);
+            let inside = self.real(&format!("{path}/x"));
+            self.remove_below(inside.strip_suffix("/x").unwrap_or_default());
         }
         let mut links = Vec::new();
-        for (path, file) in view.files {
+        for (listed, mut file) in view.files {
+            let path = self.real(&listed);
             if file.kind != FileKind::Directory {
                 // Nothing can be below it any more.
                 self.remove_below(&path);
             }
             if file.kind == FileKind::HardLink {
+                file.target = file.target.map(|target| self.real(&target));
                 links.push(path.clone());
             }
             self.remove(&path);
+            if let Some(bytes) = view.kept.remove(&listed) {
+                self.kept.insert(path.clone(), bytes);
+            }
+            if let Some(crates) = view.crates.remove(&listed) {
+                self.crates.insert(path.clone(), crates);
+            }
             self.files.insert(path, file);
         }
-        self.kept.extend(view.kept);
-        self.crates.extend(view.crates);
         for path in links {
-            self.settle_hard_link(&path);
+            self.settle_hard_link(&path, keep)?;
         }
+        Ok(())
+    }
+
+    /// Where a path really is: a directory in it may be a link of a layer below, through which old tools
+    /// packed files. Links that lead nowhere, or in circles, stay what they are.
+    fn real(&self, path: &str) -> String {
+        let mut so_far = String::new();
+        let mut rest: Vec<&str> = path.rsplit('/').collect();
+        let mut followed = 0;
+        while let Some(part) = rest.pop() {
+            let parent = so_far.len();
+            match part {
+                "" | "." => continue,
+                ".." => {
+                    so_far.truncate(so_far.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                _ => {}
+            }
+            if !so_far.is_empty() {
+                so_far.push('/');
+            }
+            so_far.push_str(part);
+            if rest.is_empty() {
+                return so_far;
+            }
+            let link = self.files.get(&so_far);
+            let link = link.filter(|file| file.kind == FileKind::Symlink);
+            let Some(target) = link.and_then(|file| file.target.as_deref()) else {
+                continue;
+            };
+            followed += 1;
+            if followed > super::LINKS {
+                return path.to_owned();
+            }
+            so_far.truncate(if target.starts_with('/') { 0 } else { parent });
+            rest.extend(target.rsplit('/'));
+        }
+        path.to_owned()
     }
 
     fn remove(&mut self, path: &str) {
@@ -142,7 +202,10 @@ impl Merged {
     }
 
     fn remove_below(&mut self, path: &str) {
-        let prefix = format!("{path}/");
+        let prefix = match path {
+            "" => String::new(),
+            _ => format!("{path}/"),
+        };
         let below = |(name, _): (&String, &File)| name.starts_with(&prefix).then(|| name.clone());
         while let Some(name) = self.files.range(prefix.clone()..).next().and_then(below) {
             self.remove(&name);
@@ -150,11 +213,17 @@ impl Merged {
     }
 
     /// A hard link has the attributes and content of the file that it names.
-    fn settle_hard_link(&mut self, path: &str) {
+    fn settle_hard_link(
+        &mut self,
+        path: &str,
+        keep: &dyn Fn(u64) -> crateyard_oci::Result<()>,
+    ) -> crateyard_oci::Result<()> {
         let target = self.files.get(path).and_then(|link| link.target.as_ref());
-        let Some(target) = target.and_then(|target| self.files.get(target)).cloned() else {
-            return;
+        let Some(target) = target.and_then(|target| self.files.get(target)) else {
+            return Ok(());
         };
+        keep(size_of_xattrs(&target.xattrs))?;
+        let target = target.clone();
         if let Some(link) = self.files.get_mut(path) {
             link.size = target.size;
             link.mode = target.mode;
@@ -164,5 +233,6 @@ impl Merged {
             link.digest = target.digest;
             link.content = target.content;
         }
+        Ok(())
     }
 }

@@ -7,11 +7,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::tar;
+
 use super::plain::file_node;
 use super::tree::{Content, Tree, image_path};
 use crate::compress::{Compression, Compressor};
 use crate::spec::ChartSource;
-use crate::tar;
 use crate::{Error, Result};
 
 const CHART_FILE: &str = "Chart.yaml";

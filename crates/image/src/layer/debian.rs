@@ -9,15 +9,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crateyard_oci::{digest::hex, tar};
 use md5::Digest as _;
 
 use super::plain::file_node;
 use super::spool::Spool;
 use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
 use crate::deb::{Deb, field};
-use crate::digest::hex;
 use crate::spec::{CaCertificatesSource, DebianPackage, DebianSource};
-use crate::tar;
 use crate::{Error, Result};
 
 /// The directories of the root that are links into `/usr`, and whether they are made even when no

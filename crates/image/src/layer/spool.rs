@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 
+use crateyard_oci::Section;
+
 use super::tree::Content;
-use crate::section::Section;
 use crate::{Error, Result};
 
 /// An anonymous file in the system's directory for temporary files; it vanishes with the process.

@@ -8,10 +8,11 @@ use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crateyard_oci::tar;
+
 use super::elf;
 use super::spool::Spool;
 use crate::spec::{EntryKind, EntryRecord, Mode};
-use crate::tar;
 use crate::{Error, Result};
 
 /// The directories whose mode is not 0755 wherever they are, when nobody declares them.

@@ -3,15 +3,12 @@
 use std::io::{self, Read};
 
 use base64::Engine as _;
+use crateyard_oci::{
+    Descriptor, ImageConfig, Index, Manifest, Platform, digest::VerifyingReader, media_type,
+    read_document,
+};
 
 use super::{Check, Severity};
-use crate::digest::VerifyingReader;
-use crate::layout;
-use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media_type};
-
-/// How deep indexes may be nested, and how many manifests are looked into.
-const INDEX_DEPTH: usize = 4;
-const MANIFESTS: usize = 10_000;
 
 impl Check<'_> {
     pub(super) fn index(&mut self, subject: &str, index: &Index, depth: usize) {
@@ -51,19 +48,16 @@ impl Check<'_> {
         if !self.blob(&own, descriptor) || !self.visited.insert(descriptor.digest.clone()) {
             return;
         }
-        if depth >= INDEX_DEPTH || self.visited.len() > MANIFESTS {
-            return self.error(
-                &own,
-                "indexes are nested too deeply or name too many manifests",
-            );
-        }
         if index {
-            match layout::read_document::<Index>(self.blobs, descriptor) {
+            if let Err(error) = self.blobs.budget().depth(&own, depth + 1) {
+                return self.error(&own, error.to_string());
+            }
+            match read_document::<Index>(self.blobs, descriptor) {
                 Ok(nested) => self.index(&own, &nested, depth + 1),
                 Err(error) => self.error(&own, error.to_string()),
             }
         } else {
-            match layout::read_document::<Manifest>(self.blobs, descriptor) {
+            match read_document::<Manifest>(self.blobs, descriptor) {
                 Ok(manifest) => self.manifest(&own, descriptor, &manifest),
                 Err(error) => self.error(&own, error.to_string()),
             }
@@ -103,7 +97,7 @@ impl Check<'_> {
         if !sound {
             return;
         }
-        match layout::read_document::<ImageConfig>(self.blobs, &manifest.config) {
+        match read_document::<ImageConfig>(self.blobs, &manifest.config) {
             Ok(document) => {
                 self.config(&config, descriptor, &document);
                 self.compare_diff_ids(&config, &document, manifest, &diff_ids);
@@ -121,7 +115,7 @@ impl Check<'_> {
             self.error(subject, problem);
         }
         let wanted = descriptor.platform.as_ref();
-        if let Some(wanted) = wanted.filter(|wanted| !config.platform.satisfies(wanted)) {
+        if let Some(wanted) = wanted.filter(|wanted| !is_for(&config.platform, wanted)) {
             let problem = format!(
                 "it is for {:?}, the index says {:?}",
                 config.platform.to_string(),
@@ -129,7 +123,7 @@ impl Check<'_> {
             );
             self.error(subject, problem);
         }
-        let with_layer = |step: &&crate::oci::History| step.empty_layer != Some(true);
+        let with_layer = |step: &&crateyard_oci::History| step.empty_layer != Some(true);
         let steps = config.history.iter().filter(with_layer).count();
         let layers = config.rootfs.diff_ids.len();
         if !config.history.is_empty() && steps != layers {
@@ -156,7 +150,7 @@ impl Check<'_> {
         subject: &str,
         config: &ImageConfig,
         manifest: &Manifest,
-        diff_ids: &[Option<crate::digest::Digest>],
+        diff_ids: &[Option<crateyard_oci::digest::Digest>],
     ) {
         let listed = &config.rootfs.diff_ids;
         if listed.len() != manifest.layers.len() {
@@ -233,4 +227,9 @@ pub(super) fn title(descriptor: &Descriptor) -> String {
         _ => "blob",
     };
     format!("{what} {}", descriptor.digest)
+}
+
+/// Whether an image for `own` may be announced as one for `announced`.
+fn is_for(own: &Platform, announced: &Platform) -> bool {
+    own.agrees_with(announced) || own.satisfies(announced)
 }

@@ -1,16 +1,20 @@
 //! Checking a layer: its compression, its diff id, and every entry of its tar stream.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
+use std::sync::Arc;
+
+use crateyard_oci::{
+    Algorithm, Budget, Descriptor, Digest,
+    digest::HashingReader,
+    media_type,
+    tar::{self, Entry, Kind},
+};
 
 use super::documents::title;
 use super::{Check, Severity};
-use crate::decompress;
-use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::files::Name;
-use crate::oci::{Descriptor, media_type};
-use crate::tar::{self, Entry, Kind};
 
 /// How many paths of a layer are remembered, to find those that are given twice.
 const PATHS: usize = 2_000_000;
@@ -38,33 +42,21 @@ impl Check<'_> {
     }
 
     fn read_layer(&mut self, subject: &str, layer: &Descriptor) -> Option<Digest> {
-        let opened = self.blobs.open_blob(layer);
-        let blob = match opened {
-            Ok(blob) => blob,
-            Err(error) => {
-                self.error(subject, error.to_string());
-                return None;
-            }
-        };
-        let tar = match decompress::layer(&layer.media_type, blob) {
+        let tar = match crateyard_oci::layer::open(self.blobs, layer, |blob| blob) {
             Ok(tar) => tar,
             Err(error) => {
                 self.error(subject, error.to_string());
                 return None;
             }
         };
-        let limit = layer
-            .size
-            .saturating_mul(self.limits.growth)
-            .max(self.limits.always);
-        let mut hashing = HashingReader::new(tar.take(limit), Algorithm::Sha256);
+        let mut hashing = HashingReader::new(tar, Algorithm::Sha256);
         let mut entries = Entries {
             subject,
             paths: HashMap::new(),
             state: RandomState::new(),
             findings: Vec::new(),
         };
-        let count = entries.read(&mut hashing);
+        let count = entries.read(&mut hashing, self.blobs.budget());
         let rest = io::copy(&mut hashing, &mut io::sink());
         for (severity, subject, problem) in entries.findings {
             self.report.add(severity, &subject, problem);
@@ -74,13 +66,7 @@ impl Check<'_> {
             self.error(subject, format!("it can't be uncompressed: {error}"));
             return None;
         }
-        let (_, diff_id, length) = hashing.finish();
-        if length == limit {
-            let problem = format!("it grows to more than {limit} bytes when uncompressed");
-            self.error(subject, problem);
-            return None;
-        }
-        Some(diff_id)
+        Some(hashing.finish().1)
     }
 }
 
@@ -95,8 +81,8 @@ struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    fn read(&mut self, stream: &mut dyn Read) -> u64 {
-        let mut reader = tar::Reader::new(stream);
+    fn read(&mut self, stream: &mut dyn Read, budget: &Arc<Budget>) -> u64 {
+        let mut reader = tar::Reader::within(stream, budget);
         let mut count = 0;
         loop {
             match reader.next_entry() {
@@ -157,21 +143,10 @@ impl Entries<'_> {
     }
 
     fn path(&mut self, path: &str, entry: &Entry, subject: &str) {
-        for (slash, _) in path.match_indices('/') {
-            let parent = self.known(&path[..slash]);
-            if parent.is_some_and(|kind| kind != Kind::Directory) {
-                let problem = format!(
-                    "it lies below {:?}, which the same layer makes no directory",
-                    shown(&path.as_bytes()[..slash])
-                );
-                self.find(Severity::Error, subject.to_owned(), problem);
-                break;
-            }
-        }
+        let key = self.check_parents(path, subject);
         if entry.kind == Kind::HardLink {
             self.hard_link(entry, subject);
         }
-        let key = self.state.hash_one(path);
         if self.paths.len() >= PATHS && !self.paths.contains_key(&key) {
             return;
         }
@@ -215,8 +190,32 @@ impl Entries<'_> {
         }
     }
 
+    /// Looks for a parent that is no directory, and gives the key of the path itself.
+    fn check_parents(&mut self, path: &str, subject: &str) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        let (mut end, mut is_sound) = (0, true);
+        for part in path.split('/') {
+            if end > 0 {
+                let parent = self.paths.get(&hasher.clone().finish());
+                if is_sound && parent.is_some_and(|kind| *kind != Kind::Directory) {
+                    is_sound = false;
+                    let problem = format!(
+                        "it lies below {:?}, which the same layer makes no directory",
+                        shown(&path.as_bytes()[..end - 1])
+                    );
+                    self.find(Severity::Error, subject.to_owned(), problem);
+                }
+            }
+            end += part.len() + 1;
+            add_part(&mut hasher, part);
+        }
+        hasher.finish()
+    }
+
     fn known(&self, path: &str) -> Option<Kind> {
-        self.paths.get(&self.state.hash_one(path)).copied()
+        let mut hasher = self.state.build_hasher();
+        path.split('/').for_each(|part| add_part(&mut hasher, part));
+        self.paths.get(&hasher.finish()).copied()
     }
 
     fn entry_title(&self, path: &[u8]) -> String {
@@ -233,4 +232,10 @@ impl Entries<'_> {
 /// A name from the input, cut to a length that fits a message.
 fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned()
+}
+
+/// Adds a part of a path to its hash, so that all parents of a path are hashed in one go.
+fn add_part(hasher: &mut impl Hasher, part: &str) {
+    hasher.write(part.as_bytes());
+    hasher.write_u8(b'/');
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use image::layout::Layout;
+use crateyard_oci::Layout;
 use image::spec::{ImageSpec, LayerRecord, LayerSpec};
 use serde_json::{Value, json};
 
@@ -178,7 +178,7 @@ pub fn make_layer(sources: Value, algorithm: &str, out: &Path, threads: usize) -
 pub fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     let blob = std::fs::File::open(out.join("blob")).unwrap();
     let mut bytes = Vec::new();
-    let mut reader = image::decompress::layer(&record.media_type, blob).unwrap();
+    let mut reader = crateyard_oci::layer::decompress(&record.media_type, blob).unwrap();
     std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
     bytes
 }

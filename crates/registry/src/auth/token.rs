@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crateyard_oci::Reference;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Deserializer};
@@ -14,7 +15,6 @@ use serde_json::Value;
 
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Kind};
-use crate::reference::Reference;
 use crate::wire::{Outgoing, Payload, Trouble, Wire, server_message};
 
 const CLIENT_ID: &str = "crateyard";

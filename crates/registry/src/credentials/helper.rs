@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use crateyard_oci::Reference;
 use serde::Deserialize;
 
 use super::{Complaint, Credentials};
 use crate::client::Environment;
-use crate::reference::Reference;
 
 /// What a credential helper answers.
 #[derive(Deserialize)]

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crateyard_oci::{Descriptor, Digest, Document, media_type};
 use serde_json::{Value, json};
 
 use super::unnamed::{PREFIX, Unnamed, lock, remove_abandoned};
-use crate::content::{Descriptor, Manifest, media_type};
-use crate::digest::Digest;
 use crate::error::Error;
 
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
@@ -54,13 +53,13 @@ impl Destination {
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path
             .join("blobs")
-            .join(digest.algorithm())
+            .join(digest.algorithm().name())
             .join(digest.hex())
     }
 
     /// The directory of a digest's algorithm, which is made where there is none.
     pub fn blob_directory(&self, digest: &Digest) -> Result<PathBuf, Error> {
-        let directory = self.path.join("blobs").join(digest.algorithm());
+        let directory = self.path.join("blobs").join(digest.algorithm().name());
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         Ok(directory)
     }
@@ -99,7 +98,7 @@ impl Destination {
         };
         if metadata.is_file() {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let blob = crate::source::Blob::new(std::sync::Arc::new(file), 0, metadata.len());
+            let blob = crateyard_oci::Stored::part(std::sync::Arc::new(file), 0, metadata.len());
             let actual = blob.digest(&descriptor.digest);
             let is_right = actual.map_err(Error::io("read", &path))? == descriptor.digest;
             if is_right && metadata.len() == descriptor.size {
@@ -122,7 +121,7 @@ impl Destination {
     }
 
     /// Adds a verified manifest, unless it is there.
-    pub fn add(&self, manifest: &Manifest) -> Result<(), Error> {
+    pub fn add(&self, manifest: &Document) -> Result<(), Error> {
         if self.has(&manifest.descriptor())? {
             return Ok(());
         }
@@ -146,7 +145,7 @@ impl Destination {
     /// Names the image in `index.json`, beside others that the layout holds. All `blobs` have to be there.
     pub fn finish(
         &self,
-        root: &Manifest,
+        root: &Document,
         name: Option<&str>,
         blobs: &[Descriptor],
     ) -> Result<(), Error> {

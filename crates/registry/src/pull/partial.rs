@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use crateyard_oci::{Digest, Hasher};
+
 use super::unnamed::{Unnamed, take};
-use crate::digest::{Digest, Hasher};
 use crate::error::Error;
 
 /// A blob that is being received, into a file that is this pull's alone.

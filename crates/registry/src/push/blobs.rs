@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crateyard_oci::{Descriptor, Digest};
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::{How, Push, QUESTIONS, Report, Transfer};
-use crate::content::Descriptor;
-use crate::digest::Digest;
 use crate::error::Error;
 use crate::progress::{Arrival, Event};
 use crate::repository::{Mount, Session};

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crateyard_oci::{Descriptor, Digest, Document, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Push;
 use super::missing::Missing;
-use crate::content::{Descriptor, Manifest};
-use crate::digest::Digest;
 use crate::error::Error;
-use crate::reference::Version;
 use crate::repository::{Put, ReferrersKeeper};
 
 /// How often a registry may say that it lacks what it was sent, before it is sent all of that again.
@@ -24,7 +22,7 @@ struct Unlisted {
 
 impl Unlisted {
     /// Remembers a manifest that is stored, unless the registry lists it by itself.
-    fn note(&mut self, manifest: &Manifest, is_listed: bool, missing: &Missing<'_>) {
+    fn note(&mut self, manifest: &Document, is_listed: bool, missing: &Missing<'_>) {
         let keeper = missing.unlisted.get(&manifest.digest);
         if let (Some(subject), Some(ReferrersKeeper::Tag), false) =
             (&manifest.subject, keeper, is_listed)
@@ -39,14 +37,14 @@ impl Push<'_> {
     /// Manifests, then the indexes above them, then what refers to them, then the lists of that, then the tags.
     pub(super) async fn send_manifests(&self, missing: &Missing<'_>) -> Result<(), Error> {
         let root = &self.tree.root;
-        let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = missing
+        let (indexes, images): (Vec<&Document>, Vec<&Document>) = missing
             .manifests
             .iter()
             .copied()
             .filter(|it| it.digest != root.digest)
             .partition(|it| it.is_index());
         let mut unlisted = Unlisted::default();
-        let stored: Vec<(&Manifest, bool)> = stream::iter(images)
+        let stored: Vec<(&Document, bool)> = stream::iter(images)
             .map(|manifest| async move {
                 let is_listed = self.put_by_digest(manifest).await?;
                 Ok::<_, Error>((manifest, is_listed))
@@ -82,14 +80,14 @@ impl Push<'_> {
         Ok(())
     }
 
-    async fn put_by_digest(&self, manifest: &Manifest) -> Result<bool, Error> {
+    async fn put_by_digest(&self, manifest: &Document) -> Result<bool, Error> {
         self.put(&Version::Digest(manifest.digest.clone()), manifest)
             .await
     }
 
     /// Stores a manifest, and says whether the registry lists it as a referrer. A registry may not see yet what it has
     /// taken, or have lost what it had when it was asked: then this waits, asks again, and sends again.
-    async fn put(&self, version: &Version, manifest: &Manifest) -> Result<bool, Error> {
+    async fn put(&self, version: &Version, manifest: &Document) -> Result<bool, Error> {
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
         let mut failed = 0;
@@ -104,7 +102,7 @@ impl Push<'_> {
     }
 
     /// Sends what a manifest names and the repository lacks, or all of it where the repository is not to be believed.
-    async fn send_again(&self, manifest: &Manifest, all: bool) -> Result<(), Error> {
+    async fn send_again(&self, manifest: &Document, all: bool) -> Result<(), Error> {
         for blob in &manifest.blobs {
             let is_here = self.source.blob(&blob.digest)?.is_some();
             if is_here && (all || !self.repository.has_blob(&blob.digest).await?) {

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crateyard_oci::{Digest, Document, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Push, QUESTIONS};
-use crate::content::Manifest;
-use crate::digest::Digest;
 use crate::error::Error;
-use crate::reference::Version;
 use crate::repository::ReferrersKeeper;
 
 /// What the registry lacks.
@@ -16,9 +14,9 @@ pub(super) struct Missing<'a> {
     /// Tags that name something else, or nothing.
     pub tags: Vec<String>,
     /// Manifests of the image, children first.
-    pub manifests: Vec<&'a Manifest>,
+    pub manifests: Vec<&'a Document>,
     /// Manifests that refer to it, and those below them.
-    pub attached: Vec<&'a Manifest>,
+    pub attached: Vec<&'a Document>,
     /// Digests of manifests that their subject's list of referrers lacks, and who keeps those lists.
     pub unlisted: BTreeMap<Digest, ReferrersKeeper>,
     /// Whether the registry lacks the referrers API.
@@ -50,7 +48,7 @@ impl<'a> Push<'a> {
             all => self.lacking(all).await?,
         };
         let (unlisted, lacks_referrers) = self.find_unlisted(is_current).await?;
-        let is_listed = |manifest: &Manifest| {
+        let is_listed = |manifest: &Document| {
             manifest.subject.is_some() && !unlisted.contains_key(&manifest.digest)
         };
         // Without a referrer that the registry lacks, nothing below the referrers can be missing.
@@ -76,7 +74,7 @@ impl<'a> Push<'a> {
     }
 
     /// Those of `manifests` that the repository does not have.
-    async fn lacking<'m>(&self, manifests: &'m [Manifest]) -> Result<Vec<&'m Manifest>, Error> {
+    async fn lacking<'m>(&self, manifests: &'m [Document]) -> Result<Vec<&'m Document>, Error> {
         stream::iter(manifests)
             .map(|manifest| async move {
                 let version = Version::Digest(manifest.digest.clone());
@@ -96,7 +94,7 @@ impl<'a> Push<'a> {
         is_current: bool,
     ) -> Result<(BTreeMap<Digest, ReferrersKeeper>, bool), Error> {
         let tree = self.tree;
-        let image: &[Manifest] = if is_current { &[] } else { &tree.manifests };
+        let image: &[Document] = if is_current { &[] } else { &tree.manifests };
         let mut referrers: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
         for manifest in image.iter().chain(&tree.attached) {
             if let Some(subject) = &manifest.subject {

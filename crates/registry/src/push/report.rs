@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use crateyard_oci::Digest;
 use serde::Serialize;
 
 use super::Push;
-use crate::digest::Digest;
 use crate::repository::Repository;
 
 /// What a push came to.

@@ -1,11 +1,11 @@
 //! Blobs: whether they are there, and what they hold.
 
 use bytes::Bytes;
+use crateyard_oci::Digest;
 use reqwest::header::RANGE;
 use reqwest::{Method, StatusCode};
 
 use super::{MAX_REDIRECTS, Repository, header};
-use crate::digest::Digest;
 use crate::error::{Error, Failure, Kind};
 use crate::progress::Event;
 use crate::transport::{Call, Target};

@@ -2,14 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use crateyard_oci::{Digest, Document, ParseDigestError, Version, media_type};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 
 use super::{CONTENT_DIGEST, Repository, header};
-use crate::content::{Manifest, media_type};
-use crate::digest::Digest;
 use crate::error::Error;
-use crate::reference::Version;
 use crate::refusal::lacks_blobs;
 use crate::transport::Call;
 use crate::wire::{Payload, Reply, Trouble, server_message};
@@ -67,9 +65,9 @@ impl Repository {
     ) -> Result<Option<Resolved>, Error> {
         match (reply.header(CONTENT_DIGEST), version) {
             (Some(text), _) => {
-                let digest = text
-                    .parse()
-                    .map_err(|error: Error| self.contradiction(&reply, error.to_string()))?;
+                let digest = text.parse().map_err(|error: ParseDigestError| {
+                    self.contradiction(&reply, error.to_string())
+                })?;
                 Ok(Some(Resolved { digest }))
             }
             (None, Version::Digest(digest)) => Ok(Some(Resolved {
@@ -89,7 +87,7 @@ impl Repository {
     ///
     /// # Errors
     /// When the registry refuses, cannot be reached, or sends something else than was asked for.
-    pub async fn manifest(&self, version: &Version) -> Result<Option<Manifest>, Error> {
+    pub async fn manifest(&self, version: &Version) -> Result<Option<Document>, Error> {
         let call = self.manifest_call(Method::GET, version);
         let Some(small) = self.get_small(&call).await? else {
             return Ok(None);
@@ -110,7 +108,7 @@ impl Repository {
                 "sent bytes with the digest {actual}, not {digest}"
             )));
         }
-        let manifest = Manifest::parse(bytes, digest, small.media_type.as_deref());
+        let manifest = Document::parse(bytes, digest, small.media_type.as_deref());
         manifest.map(Some).map_err(wrong)
     }
 
@@ -121,7 +119,7 @@ impl Repository {
     pub(crate) async fn put_manifest(
         &self,
         version: &Version,
-        manifest: &Manifest,
+        manifest: &Document,
     ) -> Result<Put, Error> {
         let mut call = self.manifest_call(Method::PUT, version);
         call.headers
@@ -151,7 +149,7 @@ impl Repository {
         let call = self.call(method, &format!("manifests/{version}"), Some(version));
         match is_put {
             true => call,
-            false => call.accept(&media_type::ALL),
+            false => call.accept(&media_type::MANIFESTS),
         }
     }
 }

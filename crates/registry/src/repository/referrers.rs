@@ -1,15 +1,12 @@
 //! Lists of referrers: the documents and signatures that name an image as their subject.
 
 use bytes::Bytes;
+use crateyard_oci::{Budget, Descriptor, Digest, Document, Version, media_type};
 use reqwest::{Method, StatusCode};
 
 use super::{Put, Repository, Small};
-use crate::content::{Descriptor, Manifest, media_type};
-use crate::digest::Digest;
 use crate::error::{Error, Kind};
-use crate::reference::Version;
 use crate::transport::Target;
-use crate::tree::MAX_TOTAL_SIZE;
 
 /// How many pages of a list are read.
 const MAX_PAGES: usize = 1_000;
@@ -59,15 +56,13 @@ impl Repository {
             StatusCode::METHOD_NOT_ALLOWED,
             StatusCode::NOT_IMPLEMENTED,
         ];
-        let (mut listed, mut size) = (Vec::new(), 0);
+        let budget = Budget::default();
+        let mut listed = Vec::new();
         for _ in 0..MAX_PAGES {
             let Ok(page) = self.get_small_unless(&call, &absent).await? else {
                 return Ok(None);
             };
-            size += page.bytes.len() as u64;
-            if size > MAX_TOTAL_SIZE {
-                break;
-            }
+            budget.document(&call.describe(), page.bytes.len() as u64, 0)?;
             let next = self.next_page(&page)?;
             listed.extend(self.read_page(page)?);
             match next {
@@ -75,15 +70,13 @@ impl Repository {
                 None => return Ok(Some(listed)),
             }
         }
-        let detail = format!(
-            "the list of referrers has more than {MAX_PAGES} pages or {MAX_TOTAL_SIZE} bytes"
-        );
+        let detail = format!("the list of referrers has more than {MAX_PAGES} pages");
         Err(self.contradiction_of(call.describe(), detail))
     }
 
     fn read_page(&self, page: Small) -> Result<Vec<Descriptor>, Error> {
         let digest = Digest::of(&page.bytes);
-        let index = Manifest::parse(page.bytes, digest, Some(media_type::INDEX));
+        let index = Document::parse(page.bytes, digest, Some(media_type::INDEX));
         let index = index.map_err(|reason| self.contradiction_of(page.request, reason))?;
         Ok(index.manifests)
     }
@@ -131,7 +124,7 @@ impl Repository {
         });
         let bytes = Bytes::from(index.to_string());
         let digest = Digest::of(&bytes);
-        let index = Manifest::parse(bytes, digest, Some(media_type::INDEX))
+        let index = Document::parse(bytes, digest, Some(media_type::INDEX))
             .map_err(|reason| self.contradiction_of("referrers index".to_owned(), reason))?;
         let tag = referrers_tag(subject);
         let put = self.put_manifest(&Version::Tag(tag.clone()), &index).await;

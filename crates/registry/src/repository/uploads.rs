@@ -1,9 +1,9 @@
 //! Uploads and mounts: how a blob gets into a repository, one request each. [`crate::upload`] makes one of them.
 
+use crateyard_oci::Digest;
 use reqwest::{Method, StatusCode, Url};
 
 use super::Repository;
-use crate::digest::Digest;
 use crate::error::{Error, Kind};
 use crate::transport::Target;
 use crate::wire::Reply;

@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crateyard_oci::{Digest, Reference};
 use registry::progress::{Event, Progress};
-use registry::{Client, Digest, Environment, Options, Reference, Retry, Timeouts};
+use registry::{Client, Environment, Options, Retry, Timeouts};
 use serde_json::{Value, json};
 
 /// Says that a test did not run, and why.
@@ -277,8 +278,8 @@ impl Layout {
         self.directory.path()
     }
 
-    pub fn source(&self) -> Arc<dyn registry::Source> {
-        registry::source::open(self.path()).unwrap()
+    pub fn source(&self) -> Arc<registry::Source> {
+        registry::Source::open(self.path()).unwrap()
     }
 
     /// The sizes of all blobs and manifests together.
@@ -315,7 +316,7 @@ impl Layout {
             "application/vnd.oci.image.config.v1+json",
             config.to_string().as_bytes(),
         );
-        let media_type = registry::media_type::MANIFEST;
+        let media_type = crateyard_oci::media_type::MANIFEST;
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
         let mut descriptor = self.blob(media_type, manifest.to_string().as_bytes());
         descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
@@ -324,7 +325,7 @@ impl Layout {
 
     /// Adds an index and gives a descriptor of it.
     pub fn index(&mut self, manifests: &[Value]) -> Value {
-        let media_type = registry::media_type::INDEX;
+        let media_type = crateyard_oci::media_type::INDEX;
         let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
         self.blob(media_type, index.to_string().as_bytes())
     }
@@ -335,7 +336,7 @@ impl Layout {
         let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
         let mut subject = subject.clone();
         subject.as_object_mut().unwrap().remove("platform");
-        let media_type = registry::media_type::MANIFEST;
+        let media_type = crateyard_oci::media_type::MANIFEST;
         let manifest = json!({
             "schemaVersion": 2, "mediaType": media_type, "artifactType": artifact_type,
             "config": config, "layers": [layer], "subject": subject,
@@ -392,7 +393,7 @@ pub async fn check_whole(client: &Client, reference: &Reference) -> Option<Diges
             );
         }
         for child in &manifest.manifests {
-            let version = registry::Version::Digest(child.digest.clone());
+            let version = crateyard_oci::Version::Digest(child.digest.clone());
             waiting.push(
                 repository
                     .manifest(&version)

@@ -203,7 +203,7 @@ impl Proxy {
         std::mem::take(&mut *self.state.entries.lock().unwrap())
     }
 
-    pub fn reference(&self, name: &str) -> registry::Reference {
+    pub fn reference(&self, name: &str) -> crateyard_oci::Reference {
         format!("{}/{name}", self.address).parse().unwrap()
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use image::layout::Layout;
+use crateyard_oci::Layout;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 

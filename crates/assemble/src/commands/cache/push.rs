@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use cache::status::ask;
 use cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
+use crateyard_oci::Reference;
 use indicatif::{ProgressBar, ProgressStyle};
-use registry::{Client, Reference};
+use registry::Client;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -299,7 +300,7 @@ impl Push<'_> {
         &self,
         there: Option<&Packs>,
         directory: &PackDirectory,
-        lost: &BTreeSet<registry::Digest>,
+        lost: &BTreeSet<crateyard_oci::Digest>,
     ) -> Result<Report> {
         let mut index = there.map(|packs| packs.index().clone()).unwrap_or_default();
         index.packs.retain(|pack| !lost.contains(&pack.digest));

@@ -1,8 +1,8 @@
-//! Readers of compressed layers and package members.
+//! Compression formats, and readers of what is compressed.
 
 use std::io::{self, BufReader, Read};
 
-use crate::oci::media_type;
+use crate::media_type;
 
 /// The largest zstd window that is accepted, as a power of two: 128 MiB, zstd's own bound for
 /// streams. It bounds the memory that a hostile stream can ask for.
@@ -68,19 +68,4 @@ impl Format {
             Format::None => Box::new(input),
         })
     }
-}
-
-/// Reads the uncompressed tar of a layer.
-///
-/// # Errors
-/// When the media type is not a layer's.
-pub fn layer<'a>(
-    media_type: &str,
-    blob: impl Read + Send + 'a,
-) -> io::Result<Box<dyn Read + Send + 'a>> {
-    let format = Format::of_layer(media_type).ok_or_else(|| {
-        let problem = format!("{media_type:?} is not the media type of a layer");
-        io::Error::new(io::ErrorKind::Unsupported, problem)
-    })?;
-    format.reader(blob)
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::digest::Digest;
-use crate::error::Error;
+use crate::Digest;
 
 const DOCKER_HUB: &str = "docker.io";
+const DEFAULT_NAMESPACE: &str = "library/";
+const DEFAULT_TAG: &str = "latest";
 const MAX_REPOSITORY_LENGTH: usize = 255;
 const MAX_TAG_LENGTH: usize = 128;
 
@@ -17,6 +18,17 @@ const MAX_TAG_LENGTH: usize = 128;
 /// is not `localhost` belongs to the repository, and the registry is then `docker.io`, where repositories of one part
 /// are under `library/`. No other registry has defaults.
 ///
+/// ```
+/// use crateyard_oci::Reference;
+///
+/// let reference: Reference = "localhost:5000/team/app:v1".parse()?;
+/// assert_eq!(reference.registry(), "localhost:5000");
+/// assert_eq!(reference.repository(), "team/app");
+/// assert_eq!("debian".parse::<Reference>()?.to_string(), "docker.io/library/debian");
+/// assert!("host_name.example/app".parse::<Reference>().is_err());
+/// # Ok::<(), crateyard_oci::ParseReferenceError>(())
+/// ```
+///
 /// [reference]: https://pkg.go.dev/github.com/distribution/reference
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
@@ -24,6 +36,90 @@ pub struct Reference {
     repository: String,
     tag: Option<String>,
     digest: Option<Digest>,
+}
+
+/// A text that is not a reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid reference {text:?}: {reason}\n  try: {remedy}")]
+pub struct ParseReferenceError {
+    text: String,
+    reason: String,
+    remedy: &'static str,
+}
+
+impl ParseReferenceError {
+    /// Says which rule a text breaks.
+    pub fn new(text: &str, reason: impl Into<String>) -> ParseReferenceError {
+        ParseReferenceError {
+            text: text.to_owned(),
+            reason: reason.into(),
+            remedy: "REGISTRY/REPOSITORY, then :TAG or @sha256:… where wanted",
+        }
+    }
+}
+
+/// A name that an image gets, such as `gateway:0.1.0`: a [`Reference`] with a tag and without a digest.
+/// No tag means `latest`.
+///
+/// ```
+/// use crateyard_oci::ImageName;
+///
+/// let name: ImageName = "gateway".parse()?;
+/// assert_eq!(name.to_string(), "docker.io/library/gateway:latest");
+/// assert_eq!(name.familiar(), "gateway:latest");
+/// # Ok::<(), crateyard_oci::ParseReferenceError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageName {
+    repository: Reference,
+    tag: String,
+}
+
+impl ImageName {
+    /// The tag.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The short form that `docker images` shows.
+    pub fn familiar(&self) -> String {
+        let full = self.to_string();
+        let Some(short) = full.strip_prefix("docker.io/") else {
+            return full;
+        };
+        let short = short.strip_prefix(DEFAULT_NAMESPACE).unwrap_or(short);
+        short.to_owned()
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<ImageName, ParseReferenceError> {
+        let fail = |reason: &str| ParseReferenceError {
+            remedy: "NAME:TAG, such as gateway:0.1.0 or registry.example/team/gateway:0.1.0",
+            ..ParseReferenceError::new(text, reason)
+        };
+        if text.contains('@') {
+            return Err(fail(
+                "a digest can't be chosen, it follows from the content",
+            ));
+        }
+        let reference: Reference = text
+            .parse()
+            .map_err(|error: ParseReferenceError| fail(&error.reason))?;
+        Ok(ImageName {
+            repository: reference.without_version(),
+            tag: reference.tag.unwrap_or_else(|| DEFAULT_TAG.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for ImageName {
+    /// The full form that containerd and Kubernetes use, such as `docker.io/library/gateway:0.1.0`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.repository, self.tag)
+    }
 }
 
 /// Which manifest of a repository is meant.
@@ -70,7 +166,7 @@ impl Reference {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => Version::Digest(digest.clone()),
             (None, Some(tag)) => Version::Tag(tag.clone()),
-            (None, None) => Version::Tag("latest".to_owned()),
+            (None, None) => Version::Tag(DEFAULT_TAG.to_owned()),
         }
     }
 
@@ -87,11 +183,8 @@ impl Reference {
     ///
     /// # Errors
     /// When `tag` is not a tag.
-    pub fn with_tag(&self, tag: &str) -> Result<Reference, Error> {
-        check_tag(tag).map_err(|reason| Error::Reference {
-            text: tag.to_owned(),
-            reason,
-        })?;
+    pub fn with_tag(&self, tag: &str) -> Result<Reference, ParseReferenceError> {
+        check_tag(tag).map_err(|reason| ParseReferenceError::new(tag, reason))?;
         Ok(Reference {
             tag: Some(tag.to_owned()),
             digest: None,
@@ -112,11 +205,9 @@ impl Reference {
     ///
     /// # Errors
     /// When `repository` is not a repository's name.
-    pub fn sibling(&self, repository: &str) -> Result<Reference, Error> {
-        check_repository(repository).map_err(|reason| Error::Reference {
-            text: repository.to_owned(),
-            reason,
-        })?;
+    pub fn sibling(&self, repository: &str) -> Result<Reference, ParseReferenceError> {
+        check_repository(repository)
+            .map_err(|reason| ParseReferenceError::new(repository, reason))?;
         let registry = self.registry.clone();
         Ok(Reference {
             registry,
@@ -127,7 +218,7 @@ impl Reference {
     }
 
     /// The host that speaks the protocol: docker.io's is another one than its name says.
-    pub(crate) fn endpoint(&self) -> &str {
+    pub fn endpoint(&self) -> &str {
         if self.registry == DOCKER_HUB {
             "registry-1.docker.io"
         } else {
@@ -142,7 +233,7 @@ impl Reference {
 }
 
 /// Whether `host` (no port; an IPv6 address with or without brackets) is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
         || address
@@ -151,7 +242,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 }
 
 /// `localhost` of `localhost:5000`, `[::1]` of `[::1]:5000`.
-pub(crate) fn host_without_port(host: &str) -> &str {
+pub fn host_without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -159,13 +250,10 @@ pub(crate) fn host_without_port(host: &str) -> &str {
 }
 
 impl FromStr for Reference {
-    type Err = Error;
+    type Err = ParseReferenceError;
 
-    fn from_str(text: &str) -> Result<Reference, Error> {
-        parse(text).map_err(|reason| Error::Reference {
-            text: text.to_owned(),
-            reason,
-        })
+    fn from_str(text: &str) -> Result<Reference, ParseReferenceError> {
+        parse(text).map_err(|reason| ParseReferenceError::new(text, reason))
     }
 }
 
@@ -221,7 +309,10 @@ fn split_registry(name: &str) -> (String, String) {
         registry
     };
     if registry == DOCKER_HUB && !repository.contains('/') {
-        return (registry.to_owned(), format!("library/{repository}"));
+        return (
+            registry.to_owned(),
+            format!("{DEFAULT_NAMESPACE}{repository}"),
+        );
     }
     (registry.to_owned(), repository)
 }
@@ -355,6 +446,46 @@ mod tests {
                 full,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn names_have_a_tag_and_no_digest() {
+        for (text, full, familiar) in [
+            (
+                "gateway:0.1.0",
+                "docker.io/library/gateway:0.1.0",
+                "gateway:0.1.0",
+            ),
+            (
+                "team/gateway:1",
+                "docker.io/team/gateway:1",
+                "team/gateway:1",
+            ),
+            (
+                "localhost:5000/a/b",
+                "localhost:5000/a/b:latest",
+                "localhost:5000/a/b:latest",
+            ),
+            ("ghcr.io/a/b:v1", "ghcr.io/a/b:v1", "ghcr.io/a/b:v1"),
+        ] {
+            let name: ImageName = text.parse().unwrap();
+            assert_eq!(
+                (name.to_string(), name.familiar()),
+                (full.into(), familiar.into())
+            );
+        }
+        for bad in [
+            "",
+            "A",
+            "a:",
+            "a:b c",
+            "a/../b",
+            "a//b",
+            "a:.b",
+            &format!("a@{}", digest()),
+        ] {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 /// The prefix of the keys that hold extended attributes.
 pub(super) const XATTR_PREFIX: &str = "SCHILY.xattr.";
+/// The same as bsdtar writes them, in base 64.
+pub(super) const BASE64_XATTR_PREFIX: &str = "LIBARCHIVE.xattr.";
 
 /// Appends one record.
 pub(super) fn push_record(records: &mut Vec<u8>, key: &str, value: &[u8]) {

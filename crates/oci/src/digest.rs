@@ -35,16 +35,28 @@ impl Algorithm {
     }
 }
 
-/// A content digest such as `sha256:6c3c…`. A value of this type is well-formed: the hash is
-/// lower-case hexadecimal digits and nothing else, so it is safe as a file name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest {
-    algorithm: Algorithm,
-    hex: String,
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
+/// A content digest such as `sha256:6c3c…`. A value of this type is well-formed: the hash is
+/// lower-case hexadecimal digits and nothing else, so it is safe as a file name and in a URL.
+///
+/// ```
+/// use crateyard_oci::Digest;
+///
+/// let digest = Digest::of(b"");
+/// assert!(digest.as_str().starts_with("sha256:e3b0c442"));
+/// assert!(digest.matches(b""));
+/// assert!("sha256:../../etc/passwd".parse::<Digest>().is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(Box<str>);
+
 /// A text that is not a digest this crate can check.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a digest: it must be sha256: and 64, or sha512: and 128 lower-case hexadecimal digits"
 )]
@@ -58,24 +70,49 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The digest of some bytes by this digest's hash function.
+    pub fn of_same_kind(&self, bytes: &[u8]) -> Digest {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// Whether `bytes` have this digest.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        self.of_same_kind(bytes) == *self
+    }
+
+    /// A hasher of this digest's hash function.
+    pub fn hasher(&self) -> Hasher {
+        Hasher::new(self.algorithm())
+    }
+
     /// The hash function.
     pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        match self.0.starts_with("sha512") {
+            true => Algorithm::Sha512,
+            false => Algorithm::Sha256,
+        }
+    }
+
+    /// The digest as it is written, `sha256:6c3c…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The hash in lower-case hexadecimal digits.
     pub fn hex(&self) -> &str {
-        &self.hex
+        &self.0[self.algorithm().name().len() + 1..]
     }
 
     /// The first twelve digits of the hash: enough for people to tell blobs apart.
     pub fn short(&self) -> &str {
-        &self.hex[..12]
+        &self.hex()[..12]
     }
 
     /// The path of the blob in an OCI image layout, such as `blobs/sha256/6c3c…`.
     pub fn blob_path(&self) -> String {
-        format!("blobs/{}/{}", self.algorithm.name(), self.hex)
+        format!("blobs/{}/{}", self.algorithm().name(), self.hex())
     }
 }
 
@@ -93,16 +130,13 @@ impl FromStr for Digest {
         if hex.len() != algorithm.hex_length() || !hex.bytes().all(hexadecimal) {
             return Err(bad());
         }
-        Ok(Digest {
-            algorithm,
-            hex: hex.to_owned(),
-        })
+        Ok(Digest(text.into()))
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.hex)
+        f.pad(&self.0)
     }
 }
 
@@ -126,10 +160,10 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Computes a [`Digest`] over bytes that come piece by piece.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Hasher(State);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum State {
     Sha256(sha2::Sha256),
     Sha512(Box<sha2::Sha512>),
@@ -158,15 +192,12 @@ impl Hasher {
             State::Sha256(state) => (Algorithm::Sha256, hex(&state.finalize())),
             State::Sha512(state) => (Algorithm::Sha512, hex(&state.finalize())),
         };
-        Digest {
-            algorithm,
-            hex: hash,
-        }
+        Digest(format!("{}:{hash}", algorithm.name()).into())
     }
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
     bytes
@@ -258,7 +289,7 @@ pub struct VerifyingReader<R> {
 
 impl<R: Read> VerifyingReader<R> {
     /// Wraps the reader of a blob.
-    pub fn new(inner: R, descriptor: &crate::oci::Descriptor) -> VerifyingReader<R> {
+    pub fn new(inner: R, descriptor: &crate::Descriptor) -> VerifyingReader<R> {
         VerifyingReader {
             inner,
             hasher: Some(Hasher::new(descriptor.digest.algorithm())),

@@ -1,95 +1,16 @@
-//! Descriptors, manifests and indexes, as far as moving them needs.
+//! Manifests and indexes with the bytes that their digest covers.
 
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use serde::Deserialize;
 
-use serde::{Deserialize, Serialize};
-
-use crate::digest::Digest;
-
-/// The largest manifest or index that is read, in bytes: what the distribution specification obliges registries to take.
-pub const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
-
-/// Media types by the names that the specifications give them.
-pub mod media_type {
-    /// OCI image index.
-    pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-    /// OCI image manifest.
-    pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-    /// Docker's manifest list.
-    pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// Docker's image manifest, schema 2.
-    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-    /// What is asked for when a manifest is fetched: all that can be handled.
-    pub const ALL: [&str; 4] = [INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
-}
-
-/// What points to content: its type, digest and size.
-///
-/// See the [specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    /// The content's media type.
-    pub media_type: String,
-    /// The content's digest.
-    pub digest: Digest,
-    /// The content's size in bytes.
-    pub size: u64,
-    /// Other places that have the content (foreign layers).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub urls: Vec<String>,
-    /// Free-form notes, such as `org.opencontainers.image.ref.name`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// The machine that an image is for, in an index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// What an artifact is, in an index of referrers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-}
-
-impl Descriptor {
-    /// Whether it points to a manifest or an index rather than to a blob.
-    pub fn is_manifest(&self) -> bool {
-        media_type::ALL.contains(&self.media_type.as_str())
-    }
-
-    /// Whether its content is by its type not to be pushed (foreign base layers).
-    pub fn is_foreign(&self) -> bool {
-        self.media_type.contains(".foreign.") || self.media_type.contains(".nondistributable.")
-    }
-}
-
-/// The machine that an image is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// `amd64`, `arm64`, …
-    pub architecture: String,
-    /// `linux`, …
-    pub os: String,
-    /// `v8`, …
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// What this crate does not interpret (`os.version`, `os.features`).
-    #[serde(flatten)]
-    pub rest: BTreeMap<String, serde_json::Value>,
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .as_ref()
-            .map_or(Ok(()), |variant| write!(formatter, "/{variant}"))
-    }
-}
+use crate::json::{self, null_as_default};
+use crate::{Annotations, Descriptor, Digest, Limits, media_type};
 
 /// A manifest or an index: its bytes, which are never rewritten, and what they point to.
 #[derive(Clone, Debug)]
-pub struct Manifest {
+pub struct Document {
     /// The bytes, exactly as stored.
-    pub bytes: bytes::Bytes,
+    pub bytes: Bytes,
     /// Their media type.
     pub media_type: String,
     /// Their digest.
@@ -103,32 +24,40 @@ pub struct Manifest {
     /// What an artifact is: its `artifactType`, else the type of its config.
     pub artifact_type: Option<String>,
     /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
-    schema_version: u32,
+    schema_version: u64,
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
-    annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    annotations: Annotations,
 }
 
-impl Manifest {
+impl Document {
     /// Reads a manifest or an index. `expected_type` is what its descriptor or the registry calls it.
     ///
     /// # Errors
     /// Says what is wrong where the bytes are neither, or call themselves something else than `expected_type`.
     pub fn parse(
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         digest: Digest,
         expected_type: Option<&str>,
-    ) -> Result<Manifest, String> {
+    ) -> Result<Document, String> {
+        let limits = Limits::default();
+        if bytes.len() as u64 > limits.document || json::values(&bytes) > limits.values {
+            return Err(format!(
+                "larger than {} bytes, or more than {} values",
+                limits.document, limits.values
+            ));
+        }
         let raw: Raw = serde_json::from_slice(&bytes)
             .map_err(|error| format!("no manifest and no index: {error}"))?;
         if raw.schema_version != 2 {
@@ -138,7 +67,7 @@ impl Manifest {
             ));
         }
         let media_type = decide_type(&raw, expected_type)?;
-        let is_index = media_type == media_type::INDEX || media_type == media_type::DOCKER_LIST;
+        let is_index = media_type::is_index(&media_type);
         if is_index && (raw.config.is_some() || raw.layers.is_some()) {
             return Err("an index has no config and no layers".to_owned());
         }
@@ -148,7 +77,7 @@ impl Manifest {
         let artifact_type = raw
             .artifact_type
             .or_else(|| raw.config.as_ref().map(|config| config.media_type.clone()));
-        Ok(Manifest {
+        Ok(Document {
             bytes,
             media_type,
             digest,
@@ -160,41 +89,37 @@ impl Manifest {
                 .collect(),
             subject: raw.subject,
             artifact_type,
-            annotations: raw.annotations.unwrap_or_default(),
+            annotations: raw.annotations,
         })
     }
 
     /// Whether it points to manifests rather than to blobs.
     pub fn is_index(&self) -> bool {
-        self.media_type == media_type::INDEX || self.media_type == media_type::DOCKER_LIST
+        media_type::is_index(&self.media_type)
     }
 
     /// A descriptor of it with nothing but what is required, as a subject is named.
     pub fn plain_descriptor(&self) -> Descriptor {
-        Descriptor {
-            annotations: BTreeMap::new(),
-            artifact_type: None,
-            ..self.descriptor()
-        }
+        Descriptor::new(
+            &self.media_type,
+            self.digest.clone(),
+            self.bytes.len() as u64,
+        )
     }
 
     /// A descriptor of it, as an index of referrers holds it.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
-            media_type: self.media_type.clone(),
-            digest: self.digest.clone(),
-            size: self.bytes.len() as u64,
-            urls: Vec::new(),
             annotations: self.annotations.clone(),
-            platform: None,
             artifact_type: self.artifact_type.clone(),
+            ..self.plain_descriptor()
         }
     }
 }
 
 /// What it calls itself must be what it was announced as: a type that two readers see differently is an attack.
 fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
-    let expected = expected.filter(|expected| media_type::ALL.contains(expected));
+    let expected = expected.filter(|expected| media_type::is_manifest_or_index(expected));
     let media_type = match (raw.media_type.as_deref(), expected) {
         (Some(own), Some(expected)) if own != expected => {
             return Err(format!(
@@ -206,7 +131,7 @@ fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
         (None, None) if raw.manifests.is_some() => media_type::INDEX,
         (None, None) => media_type::MANIFEST,
     };
-    if !media_type::ALL.contains(&media_type) {
+    if !media_type::is_manifest_or_index(media_type) {
         return Err(format!(
             "{media_type:?} is no manifest or index that is supported"
         ));
@@ -218,10 +143,10 @@ fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str, expected: Option<&str>) -> Result<Manifest, String> {
-        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+    fn parse(text: &str, expected: Option<&str>) -> Result<Document, String> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
         let digest = Digest::of(&bytes);
-        Manifest::parse(bytes, digest, expected)
+        Document::parse(bytes, digest, expected)
     }
 
     #[test]

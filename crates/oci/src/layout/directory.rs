@@ -1,15 +1,15 @@
 //! A layout as a directory.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::DOCUMENT_LIMIT;
-use crate::digest::Digest;
-use crate::{Error, Result};
+use crate::limits::refuse_hole;
+use crate::{Budget, Digest, Error, Result, Stored};
 
 /// An opened directory. Everything below it is opened step by step and without following links, so
 /// that nothing leads out of it.
@@ -20,50 +20,51 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The path itself may be a link: `result` of `nix build` is one.
-    pub(super) fn open(path: &Path) -> Result<Directory> {
-        let root = File::open(path).map_err(Error::io("cannot open", path))?;
-        Ok(Directory {
+    /// The path itself may have been a link: `result` of `nix build` is one.
+    pub(super) fn new(path: &Path, root: File) -> Directory {
+        Directory {
             path: path.to_owned(),
             root: root.into(),
-        })
+        }
     }
 
     /// The content of a document of the layout itself.
-    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, name: &str, budget: &Budget) -> Result<Vec<u8>> {
         let path = self.path.join(name);
+        let most = budget.limits().document;
         let mut bytes = Vec::new();
-        let mut file = self.open_file(name)?.take(DOCUMENT_LIMIT + 1);
+        let mut file = self.open_file(name)?.take(most + 1);
         file.read_to_end(&mut bytes)
             .map_err(Error::io("cannot read", &path))?;
-        if bytes.len() as u64 > DOCUMENT_LIMIT {
-            let problem = format!("it has more than {DOCUMENT_LIMIT} bytes");
-            return Err(Error::damaged(path.display().to_string(), problem));
-        }
+        budget.document_size(&path.display().to_string(), bytes.len() as u64)?;
         Ok(bytes)
     }
 
-    pub(super) fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
-        Ok(Box::new(self.open_file(&digest.blob_path())?))
-    }
-
-    pub(super) fn blob_size(&self, digest: &Digest) -> Result<u64> {
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Option<Stored>> {
         let name = digest.blob_path();
-        let file = self.open_file(&name)?;
+        let file = match self.open_file(&name) {
+            Ok(file) => file,
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let path = self.path.join(name);
         let metadata = file.metadata();
-        let metadata = metadata.map_err(Error::io("cannot look at", &self.path.join(name)))?;
-        Ok(metadata.len())
+        let metadata = metadata.map_err(Error::io("cannot look at", &path))?;
+        refuse_hole(&path.display().to_string(), &metadata)?;
+        Ok(Some(Stored::part(Arc::new(file), 0, metadata.len())))
     }
 
     /// All names below `blobs`, two levels deep as they are meant to be.
-    pub(super) fn blob_paths(&self) -> Result<Vec<String>> {
+    pub(super) fn blob_paths(&self, budget: &Budget) -> Result<Vec<String>> {
         let blobs = self.open_directory("blobs")?;
         let mut paths = Vec::new();
-        for algorithm in self.names(&blobs, "blobs")? {
+        for algorithm in self.names(&blobs, "blobs", budget)? {
             let below = format!("blobs/{algorithm}");
             match self.open_directory(&below) {
                 Ok(directory) => {
-                    let names = self.names(&directory, &below)?;
+                    let names = self.names(&directory, &below, budget)?;
                     paths.extend(names.into_iter().map(|name| format!("{below}/{name}")));
                 }
                 Err(_) => paths.push(below),
@@ -73,7 +74,8 @@ impl Directory {
         Ok(paths)
     }
 
-    fn names(&self, directory: &OwnedFd, name: &str) -> Result<Vec<String>> {
+    fn names(&self, directory: &OwnedFd, name: &str, budget: &Budget) -> Result<Vec<String>> {
+        let what = self.path.join(name).display().to_string();
         let failed = |error: rustix::io::Errno| {
             Error::io("cannot list", &self.path.join(name))(error.into())
         };
@@ -82,6 +84,8 @@ impl Directory {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy();
             if name != "." && name != ".." {
+                budget.entries(&what, 1)?;
+                budget.keep(&what, 2 * name.len() as u64 + 100)?;
                 names.push(name.into_owned());
             }
         }

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::DOCUMENT_LIMIT;
-use crate::decompress::Format;
-use crate::section::Section;
+use crate::compression::Format;
+use crate::limits::refuse_hole;
+use crate::stored::Section;
 use crate::tar::{self, Kind};
-use crate::{Error, Result};
+use crate::{Budget, Error, Result, Stored};
 
-/// The most entries that an archive may have: a layout has a few dozen.
-const ENTRY_LIMIT: usize = 100_000;
-/// The longest name that is remembered.
-const NAME_LIMIT: usize = 1024;
+/// What an entry takes in memory besides its name.
+const ENTRY: u64 = 200;
 
 #[derive(Debug)]
 pub(super) struct Tarball {
@@ -36,27 +34,25 @@ pub(super) enum Place {
 }
 
 impl Tarball {
-    pub(super) fn open(path: &Path) -> Result<Tarball> {
-        let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
-        refuse_compressed(path, &mut file)?;
-        let length = file
-            .metadata()
-            .map_err(Error::io("cannot look at", path))?
-            .len();
+    pub(super) fn open(path: &Path, file: File, budget: &Arc<Budget>) -> Result<Tarball> {
+        let metadata = file.metadata().map_err(Error::io("cannot look at", path))?;
+        refuse_hole(&path.display().to_string(), &metadata)?;
+        refuse_compressed(path, &file)?;
+        let length = metadata.len();
         let mut tarball = Tarball {
             path: path.to_owned(),
             file: Arc::new(file),
             entries: BTreeMap::new(),
         };
-        tarball.walk(length)?;
+        tarball.walk(length, budget)?;
         Ok(tarball)
     }
 
-    fn walk(&mut self, length: u64) -> Result<()> {
+    fn walk(&mut self, length: u64, budget: &Arc<Budget>) -> Result<()> {
         let what = self.path.display().to_string();
         let damaged = |problem: String| Error::damaged(&what, problem);
         let file = Section::new(Arc::clone(&self.file), 0, length);
-        let mut reader = tar::Reader::new(file);
+        let mut reader = tar::Reader::within(file, budget);
         loop {
             let entry = reader
                 .next_entry()
@@ -83,9 +79,8 @@ impl Tarball {
                 }
                 _ => continue,
             };
-            if name.len() > NAME_LIMIT || self.entries.len() >= ENTRY_LIMIT {
-                return Err(damaged("it has too many or too long names".to_owned()));
-            }
+            let texts = name.len() + entry.link.len();
+            budget.keep(&what, texts as u64 + ENTRY)?;
             let previous = self.entries.insert(name.clone(), place);
             if previous.is_some_and(|previous| self.entries.get(&name) != Some(&previous)) {
                 return Err(damaged(format!("it has two entries named {name}")));
@@ -109,60 +104,47 @@ impl Tarball {
             .collect()
     }
 
-    pub(super) fn size(&self, name: &str) -> Result<u64> {
-        self.place(name).map(|(_, size)| size)
-    }
-
-    pub(super) fn open_entry(&self, name: &str) -> Result<Box<dyn Read + Send>> {
-        let (offset, size) = self.place(name)?;
-        Ok(Box::new(self.section(offset, size)))
-    }
-
-    pub(super) fn section(&self, offset: u64, size: u64) -> Section<Arc<File>> {
-        Section::new(Arc::clone(&self.file), offset, size)
-    }
-
     /// The content of a document.
-    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let (offset, size) = self.place(name)?;
-        let what = format!("{name} of {}", self.path.display());
-        if size > DOCUMENT_LIMIT {
-            return Err(Error::damaged(
-                what,
-                format!("it has more than {DOCUMENT_LIMIT} bytes"),
-            ));
-        }
+    pub(super) fn read(&self, name: &str, budget: &Budget) -> Result<Vec<u8>> {
+        let content = self.find(name)?;
+        budget.document_size(
+            &format!("{name} of {}", self.path.display()),
+            content.size(),
+        )?;
         let mut bytes = Vec::new();
-        self.section(offset, size)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("cannot read", &self.path))?;
+        let read = content.reader().read_to_end(&mut bytes);
+        read.map_err(Error::io("cannot read", &self.path))?;
         Ok(bytes)
     }
 
-    /// Offset and size of an entry, through one link at most.
-    pub(super) fn place(&self, name: &str) -> Result<(u64, u64)> {
-        let missing = || Error::NotFound {
+    /// The content of an entry.
+    pub(super) fn find(&self, name: &str) -> Result<Stored> {
+        self.entry(name).ok_or_else(|| Error::NotFound {
             what: name.to_owned(),
             place: self.path.display().to_string(),
             hint: String::new(),
+        })
+    }
+
+    /// The content of an entry, through one link at most, if it is there.
+    pub(super) fn entry(&self, name: &str) -> Option<Stored> {
+        let place = match self.entries.get(name)? {
+            Place::Link(target) => self.entries.get(target)?,
+            place => place,
         };
-        let content = |name: &str| match self.entries.get(name) {
-            Some(Place::Content { offset, size }) => Some((*offset, *size)),
-            _ => None,
-        };
-        match self.entries.get(name) {
-            Some(Place::Link(target)) => content(target).ok_or_else(missing),
-            _ => content(name).ok_or_else(missing),
+        match *place {
+            Place::Content { offset, size } => {
+                Some(Stored::part(Arc::clone(&self.file), offset, size))
+            }
+            Place::Link(_) => None,
         }
     }
 }
 
-fn refuse_compressed(path: &Path, file: &mut File) -> Result<()> {
+fn refuse_compressed(path: &Path, file: &File) -> Result<()> {
     let mut start = Vec::new();
-    let read = file.by_ref().take(6).read_to_end(&mut start);
+    let read = Section::new(file, 0, 6).read_to_end(&mut start);
     read.map_err(Error::io("cannot read", path))?;
-    file.seek(SeekFrom::Start(0))
-        .map_err(Error::io("cannot read", path))?;
     let tool = match Format::of_bytes(&start) {
         Format::None => return Ok(()),
         Format::Gzip => "gunzip",

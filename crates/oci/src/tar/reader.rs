@@ -2,26 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
-use super::pax::{XATTR_PREFIX, parse_records};
+use base64::Engine as _;
+
+use super::pax::{BASE64_XATTR_PREFIX, XATTR_PREFIX, parse_records};
 use super::{BLOCK, Kind, padding};
-use crate::section::Section;
-
-/// What a tar stream may ask of the reader's memory.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The most that the extended headers (PAX records, GNU long names) of one entry may hold, in
-    /// bytes.
-    pub extended_header: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            extended_header: 1 << 20,
-        }
-    }
-}
+use crate::Budget;
+use crate::limits::{EXTENDED_HEADER, PATH, XATTR};
+use crate::stored::Section;
 
 /// What is wrong with a tar stream.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +58,17 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,
-    limits: Limits,
+    budget: Option<Arc<Budget>>,
     /// Bytes taken from `inner`.
     position: u64,
     /// Content bytes of the current entry that were not read yet, and the padding after them.
     remaining: u64,
     padding: u64,
-    global: Overrides,
     ended: bool,
     marked: bool,
 }
 
-/// What extended headers say about the next entry, or about all that follow.
+/// What extended headers say about the next entry.
 #[derive(Debug, Clone, Default)]
 struct Overrides {
     path: Option<Vec<u8>>,
@@ -94,22 +82,24 @@ struct Overrides {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads a stream with the default limits.
+    /// Reads a stream of any number of entries.
     pub fn new(inner: R) -> Reader<R> {
-        Reader::with_limits(inner, Limits::default())
-    }
-
-    /// Reads a stream.
-    pub fn with_limits(inner: R, limits: Limits) -> Reader<R> {
         Reader {
             inner,
-            limits,
+            budget: None,
             position: 0,
             remaining: 0,
             padding: 0,
-            global: Overrides::default(),
             ended: false,
             marked: false,
+        }
+    }
+
+    /// Reads a stream whose entries `budget` pays for.
+    pub fn within(inner: R, budget: &Arc<Budget>) -> Reader<R> {
+        Reader {
+            budget: Some(Arc::clone(budget)),
+            ..Reader::new(inner)
         }
     }
 
@@ -128,8 +118,8 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// When the stream is malformed, cut off, or beyond the limits.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
-        let mut overrides = self.global.clone();
-        let mut allowance = self.limits.extended_header;
+        let mut overrides = Overrides::default();
+        let mut allowance = EXTENDED_HEADER;
         loop {
             self.skip_content()?;
             let offset = self.position;
@@ -148,14 +138,9 @@ impl<R: Read> Reader<R> {
                     let records = self.extended(size, &mut allowance, offset)?;
                     apply_pax(&mut overrides, &records).map_err(fail)?;
                 }
-                b'g' => {
-                    let records = self.extended(size, &mut allowance, offset)?;
-                    let mut global = std::mem::take(&mut self.global);
-                    apply_pax(&mut global, &records).map_err(fail)?;
-                    apply_pax(&mut overrides, &records).map_err(fail)?;
-                    global.xattrs.clear();
-                    self.global = global;
-                }
+                // A header for all entries that follow: the reader that docker and containerd use
+                // gives it no meaning either.
+                b'g' => drop(self.extended(size, &mut allowance, offset)?),
                 b'L' => {
                     overrides.path =
                         Some(until_nul(&self.extended(size, &mut allowance, offset)?).to_vec())
@@ -192,6 +177,22 @@ impl<R: Read> Reader<R> {
         if path.is_empty() {
             path = b".".to_vec();
         }
+        let link = overrides
+            .link
+            .unwrap_or_else(|| until_nul(&block[157..257]).to_vec());
+        for (what, name) in [("path", &path), ("link target", &link)] {
+            if name.len() > PATH {
+                let length = name.len();
+                return Err(fail(&format!(
+                    "the {what} has {length} bytes; Linux opens at most {PATH}"
+                )));
+            }
+        }
+        if let Some(budget) = &self.budget {
+            budget
+                .entries("the tar stream", 1)
+                .map_err(|error| fail(&error.to_string()))?;
+        }
         let size = overrides.size.unwrap_or(size);
         let has_content = matches!(kind, Kind::File | Kind::Other(_)) || old_directory;
         let size = if has_content { size } else { 0 };
@@ -206,9 +207,7 @@ impl<R: Read> Reader<R> {
                 .mtime
                 .map_or_else(|| field(136..148, "time"), Ok)?,
             size,
-            link: overrides
-                .link
-                .unwrap_or_else(|| until_nul(&block[157..257]).to_vec()),
+            link,
             xattrs: overrides.xattrs,
             device: (
                 number(&block[329..337]).unwrap_or(0),
@@ -252,8 +251,7 @@ impl<R: Read> Reader<R> {
             return Err(TarError {
                 offset,
                 problem: format!(
-                    "the entry's extended headers hold more than the {} bytes allowed",
-                    self.limits.extended_header
+                    "the entry's extended headers hold more than the {EXTENDED_HEADER} bytes allowed"
                 ),
                 source: None,
             });
@@ -433,12 +431,36 @@ fn apply_record(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(
         "mtime" => overrides.mtime = Some(seconds(value).ok_or("the time is not a number")?),
         key if key.starts_with("GNU.sparse.") => overrides.sparse = true,
         key => {
-            if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-                overrides.xattrs.insert(name.to_owned(), value.to_vec());
+            let xattr = match key.strip_prefix(XATTR_PREFIX) {
+                Some(name) => Some((name, value.to_vec())),
+                None => key
+                    .strip_prefix(BASE64_XATTR_PREFIX)
+                    .map(|name| (name, from_base64(value))),
+            };
+            let Some((name, value)) = xattr else {
+                return Ok(());
+            };
+            if value.len() > XATTR {
+                return Err(
+                    "an extended attribute is larger than the 65,536 bytes that Linux allows",
+                );
+            }
+            // libarchive writes both forms; the plain one counts.
+            let is_plain = key.starts_with(XATTR_PREFIX);
+            if is_plain || !overrides.xattrs.contains_key(name) {
+                overrides.xattrs.insert(name.to_owned(), value);
             }
         }
     }
     Ok(())
+}
+
+/// Base 64 as libarchive writes it: without padding. What is no base 64 is taken as it is.
+fn from_base64(value: &[u8]) -> Vec<u8> {
+    let text = value.strip_suffix(b"=").unwrap_or(value);
+    let text = text.strip_suffix(b"=").unwrap_or(text);
+    let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(text);
+    decoded.unwrap_or_else(|_| value.to_vec())
 }
 
 fn decimal(value: &[u8]) -> Option<u64> {

@@ -7,7 +7,7 @@ mod pax;
 mod reader;
 mod writer;
 
-pub use reader::{Entry, Limits, Reader, TarError};
+pub use reader::{Entry, Reader, TarError};
 pub use writer::{Header, Writer, end_length, entry_length};
 
 /// The size of a header, and what content is padded to.

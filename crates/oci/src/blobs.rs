@@ -1,0 +1,60 @@
+//! Where blobs are read.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::{Budget, Descriptor, Error, Result, json};
+
+/// Something that has blobs: a layout or an archive here, a repository of a registry elsewhere.
+pub trait Blobs {
+    /// Opens a blob. The bytes are as they come; who needs them checked checks them.
+    ///
+    /// # Errors
+    /// When the blob is not there, has another size or can't be read.
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>>;
+
+    /// What it is, for messages: a path or a reference.
+    fn title(&self) -> String;
+
+    /// What its readers draw from.
+    fn budget(&self) -> &Arc<Budget>;
+}
+
+/// Reads a document up to its limit and against its digest.
+///
+/// # Errors
+/// When it is missing, damaged, too large or not of the type.
+pub fn read_document<T: DeserializeOwned>(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<T> {
+    let bytes = read_document_bytes(blobs, descriptor)?;
+    json::parse(blobs.budget(), &title(blobs, descriptor), &bytes)
+}
+
+/// The bytes that [`read_document`] reads.
+///
+/// # Errors
+/// When it is missing, damaged or too large.
+pub fn read_document_bytes(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    let what = title(blobs, descriptor);
+    blobs.budget().document_size(&what, descriptor.size)?;
+    let mut bytes = Vec::new();
+    let mut reader = blobs.open_blob(descriptor)?.take(descriptor.size + 1);
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::damaged(&what, error.to_string()))?;
+    if bytes.len() as u64 != descriptor.size {
+        let problem = format!("it has not the {} bytes of its descriptor", descriptor.size);
+        return Err(Error::damaged(what, problem));
+    }
+    let digest = descriptor.digest.of_same_kind(&bytes);
+    if digest != descriptor.digest {
+        let problem = format!("its content has the digest {digest}");
+        return Err(Error::damaged(what, problem));
+    }
+    Ok(bytes)
+}
+
+fn title(blobs: &dyn Blobs, descriptor: &Descriptor) -> String {
+    format!("blob {} of {}", descriptor.digest, blobs.title())
+}

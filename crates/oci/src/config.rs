@@ -1,0 +1,185 @@
+//! The image configuration: how a container of the image is run, and what its layers are.
+//!
+//! The types are this crate's own because their JSON is hashed: fields come in a fixed order, maps are
+//! sorted, and the health check that docker and podman read has a place. Unknown fields of foreign
+//! documents are ignored, as the specification demands.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::null_as_default;
+use crate::{Annotations, Digest, Platform};
+
+/// An image configuration: <https://github.com/opencontainers/image-spec/blob/main/config.md>.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// When the image was made, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Operating system and architecture.
+    #[serde(flatten)]
+    pub platform: Platform,
+    /// How a container of the image is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ExecutionConfig>,
+    /// The layers, as they are when uncompressed.
+    pub rootfs: RootFs,
+    /// How each layer came about.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub history: Vec<History>,
+}
+
+/// The layers of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The digest of each layer's uncompressed tar, lowest first.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub diff_ids: Vec<Digest>,
+}
+
+/// One step in the making of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// When, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// The command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// A remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether the step made no layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_layer: Option<bool>,
+}
+
+/// How a container is run. Every field may be absent or, in docker's documents, null.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecutionConfig {
+    /// User name or number, optionally with `:` and a group.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub user: Option<String>,
+    /// Ports such as `8080/tcp`.
+    #[serde(skip_serializing_if = "is_none_or_empty_map")]
+    pub exposed_ports: Option<BTreeMap<String, EmptyObject>>,
+    /// `NAME=value`, in order.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub env: Option<Vec<String>>,
+    /// The program and its first arguments.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The arguments that the caller may replace.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub cmd: Option<Vec<String>>,
+    /// Paths that are mounted from outside.
+    #[serde(skip_serializing_if = "is_none_or_empty_map")]
+    pub volumes: Option<BTreeMap<String, EmptyObject>>,
+    /// The directory to start in.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub working_dir: Option<String>,
+    /// Labels.
+    #[serde(skip_serializing_if = "is_none_or_empty_map")]
+    pub labels: Option<Annotations>,
+    /// The signal that stops the container: `SIGTERM`.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub stop_signal: Option<String>,
+    /// Windows only: the command is one escaped text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args_escaped: Option<bool>,
+    /// How docker and podman find out whether the container works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// The shell for the shell form of commands.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub shell: Option<Vec<String>>,
+    /// What docker runs when another image is built upon this one.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub on_build: Option<Vec<String>>,
+}
+
+/// `{}`, which the configuration has where a set is meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmptyObject {}
+
+/// Docker's health check. Durations are nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `["CMD", program, …]`, `["CMD-SHELL", command]` or `["NONE"]`.
+    #[serde(skip_serializing_if = "is_none_or_empty")]
+    pub test: Option<Vec<String>>,
+    /// Time between two checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<u64>,
+    /// Time after which a check has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// Time in which failures do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<u64>,
+    /// Time between two checks in the start period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<u64>,
+    /// How many failures in a row make it unhealthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u64>,
+}
+
+trait Emptiness {
+    fn has_nothing(&self) -> bool;
+}
+
+impl Emptiness for String {
+    fn has_nothing(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<T> Emptiness for Vec<T> {
+    fn has_nothing(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+fn is_none_or_empty<T: Emptiness>(value: &Option<T>) -> bool {
+    value.as_ref().is_none_or(T::has_nothing)
+}
+
+fn is_none_or_empty_map<V>(value: &Option<BTreeMap<String, V>>) -> bool {
+    value.as_ref().is_none_or(BTreeMap::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::to_bytes;
+
+    #[test]
+    fn a_configuration_keeps_its_order_and_reads_nulls() {
+        let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":["a"],
+            "Labels":{"z":"1","a":"2"},"Healthcheck":{"Test":["CMD","x"],"Interval":5}},
+            "rootfs":{"type":"layers","diff_ids":null},"history":null,"docker_version":"1"}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let written = String::from_utf8(to_bytes(&config).unwrap()).unwrap();
+        assert_eq!(
+            written,
+            r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["a"],"Labels":{"a":"2","z":"1"},"Healthcheck":{"Test":["CMD","x"],"Interval":5}},"rootfs":{"type":"layers","diff_ids":[]}}"#
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! A docker archive shown as a layout: its `manifest.json` names a configuration and layers by
+//! file name; the manifest and index that an OCI layout would have are made up here.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::tarball::Tarball;
+use crate::compression::Format;
+use crate::json::{parse, to_bytes};
+use crate::{
+    Budget, Descriptor, Digest, Error, ImageConfig, ImageName, Index, Manifest, Result, Stored,
+    media_type,
+};
+
+/// One image in `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// The archive with the documents that were made up for it.
+#[derive(Debug)]
+pub(super) struct DockerArchive {
+    tarball: Tarball,
+    budget: Arc<Budget>,
+    manifests: Vec<Descriptor>,
+    blobs: BTreeMap<Digest, Stored>,
+    /// The digests of compressed layers by their place in the archive: each is hashed once, whatever
+    /// names it has.
+    hashed: BTreeMap<u64, Digest>,
+}
+
+impl DockerArchive {
+    pub(super) fn new(tarball: Tarball, budget: &Arc<Budget>) -> Result<DockerArchive> {
+        let what = format!("manifest.json of {}", tarball.path().display());
+        let bytes = tarball.read("manifest.json", budget)?;
+        let images: Vec<DockerImage> = parse(budget, &what, &bytes)?;
+        let mut archive = DockerArchive {
+            tarball,
+            budget: Arc::clone(budget),
+            manifests: Vec::new(),
+            blobs: BTreeMap::new(),
+            hashed: BTreeMap::new(),
+        };
+        for image in &images {
+            archive.add_image(image)?;
+        }
+        Ok(archive)
+    }
+
+    pub(super) fn index(&self) -> Index {
+        Index::new(self.manifests.clone())
+    }
+
+    pub(super) fn blob(&self, digest: &Digest) -> Option<Stored> {
+        self.blobs.get(digest).cloned()
+    }
+
+    fn add_image(&mut self, image: &DockerImage) -> Result<()> {
+        let bytes = self.tarball.read(&image.config, &self.budget)?;
+        let what = format!("{} of {}", image.config, self.tarball.path().display());
+        let config: ImageConfig = parse(&self.budget, &what, &bytes)?;
+        let names = image.layers.as_deref().unwrap_or_default();
+        let diff_ids = &config.rootfs.diff_ids;
+        if names.len() != diff_ids.len() {
+            let problem = format!(
+                "it names {} layers where manifest.json has {}",
+                diff_ids.len(),
+                names.len()
+            );
+            return Err(Error::damaged(what, problem));
+        }
+        let mut layers = Vec::new();
+        for (name, diff_id) in names.iter().zip(diff_ids) {
+            layers.push(self.add_layer(name, diff_id)?);
+        }
+        let manifest = Manifest::new(self.make_up(media_type::CONFIG, bytes)?, layers);
+        let mut descriptor = self.make_up(media_type::MANIFEST, to_bytes(&manifest)?)?;
+        descriptor.platform = Some(config.platform);
+        let tags = image.repo_tags.iter().flatten();
+        let names: Vec<ImageName> = tags.filter_map(|tag| tag.parse().ok()).collect();
+        for named in descriptor.named(&names) {
+            self.budget.keep(&what, 1000)?;
+            self.manifests.push(named);
+        }
+        Ok(())
+    }
+
+    /// A layer that is not compressed has its diff id for a digest; who verifies the image finds out
+    /// whether that is true. One that is compressed must be hashed.
+    fn add_layer(&mut self, name: &str, diff_id: &Digest) -> Result<Descriptor> {
+        let content = self.tarball.find(name)?;
+        let failed = |error: std::io::Error| {
+            let what = format!("{name} of {}", self.tarball.path().display());
+            Error::damaged(what, error.to_string())
+        };
+        let mut start = Vec::new();
+        let head = content.reader().take(6).read_to_end(&mut start);
+        head.map_err(failed)?;
+        let media_type = match Format::of_bytes(&start) {
+            Format::Gzip => media_type::LAYER_GZIP,
+            Format::Zstd => media_type::LAYER_ZSTD,
+            Format::Xz | Format::None => media_type::LAYER,
+        };
+        let digest = match self.hashed.get(&content.start()) {
+            _ if media_type == media_type::LAYER => diff_id.clone(),
+            Some(known) => known.clone(),
+            None => content.digest(&Digest::of(b"")).map_err(failed)?,
+        };
+        self.budget.keep(name, 1000)?;
+        if media_type != media_type::LAYER {
+            self.hashed.insert(content.start(), digest.clone());
+        }
+        let size = content.size();
+        self.blobs.insert(digest.clone(), content);
+        Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    fn make_up(&mut self, media_type: &str, bytes: Vec<u8>) -> Result<Descriptor> {
+        let descriptor = Descriptor::of(media_type, &bytes);
+        self.budget
+            .keep("manifest.json", bytes.len() as u64 + 1000)?;
+        let stored = Stored::bytes(bytes.into());
+        self.blobs.insert(descriptor.digest.clone(), stored);
+        Ok(descriptor)
+    }
+}

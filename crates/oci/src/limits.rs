@@ -1,0 +1,292 @@
+//! The limits of all that is read, in one unit of account.
+//!
+//! Whoever reads an image draws from a [`Budget`]: documents, entries, bytes read and bytes kept. What a
+//! command opens has one budget, however many readers work on it, so a hostile image ends a command
+//! early, with an error that says what there is too much of.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Descriptor, Digest, Error, Result};
+
+/// How much reading one image may take. All sizes are in bytes.
+///
+/// ```
+/// use crateyard_oci::{Budget, Limits};
+///
+/// let budget = Budget::new(Limits { entries: 2, ..Limits::default() });
+/// assert!(budget.entries("layer sha256:…", 2).is_ok());
+/// assert!(budget.entries("layer sha256:…", 1).is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The size of one document (index, manifest, configuration): what the distribution specification
+    /// obliges registries to take.
+    pub document: u64,
+    /// The JSON values of one document.
+    pub values: u64,
+    /// How many documents are read.
+    pub documents: u64,
+    /// How deep indexes may be nested.
+    pub depth: usize,
+    /// How many entries indexes, manifests, archives and layers have together.
+    pub entries: u64,
+    /// The uncompressed bytes of all layers together, whatever their size.
+    pub read: u64,
+    /// The uncompressed bytes that each byte of a layer adds to `read`. gzip reaches 1,032; zstd has no
+    /// bound.
+    pub growth: u64,
+    /// The memory for documents, paths, attributes and kept content.
+    pub kept: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            document: 4 << 20,
+            values: 200_000,
+            documents: 10_000,
+            depth: 8,
+            entries: 4_000_000,
+            read: 1 << 30,
+            growth: 2_000,
+            kept: 144 << 20,
+        }
+    }
+}
+
+/// The longest path or link target: what Linux can open (`PATH_MAX`).
+pub const PATH: usize = 4096;
+/// The largest extended attribute that Linux can hold (`XATTR_SIZE_MAX`).
+pub const XATTR: usize = 64 << 10;
+/// The most that the extended headers (PAX records, GNU long names) of one tar entry may hold.
+pub const EXTENDED_HEADER: u64 = 1 << 20;
+/// A file of this size with next to nothing on the disk is a hole, not an image.
+const SPARSE: u64 = 16 << 30;
+/// What a parsed document takes for each of its bytes.
+const DOCUMENT_COST: u64 = 4;
+
+/// What is left of [`Limits`]. Readers share it, also across threads.
+#[derive(Debug)]
+pub struct Budget {
+    limits: Limits,
+    documents: AtomicU64,
+    entries: AtomicU64,
+    read: AtomicU64,
+    kept: AtomicU64,
+    layers: Mutex<BTreeSet<Digest>>,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        let limits = Limits::default();
+        Budget {
+            documents: AtomicU64::new(limits.documents),
+            entries: AtomicU64::new(limits.entries),
+            read: AtomicU64::new(limits.read),
+            kept: AtomicU64::new(limits.kept),
+            layers: Mutex::default(),
+            limits,
+        }
+    }
+}
+
+impl Budget {
+    /// A budget of its own for one image, or for several that are read together.
+    pub fn new(limits: Limits) -> Arc<Budget> {
+        Arc::new(Budget {
+            documents: AtomicU64::new(limits.documents),
+            entries: AtomicU64::new(limits.entries),
+            read: AtomicU64::new(limits.read),
+            kept: AtomicU64::new(limits.kept),
+            limits,
+            ..Budget::default()
+        })
+    }
+
+    /// What it began with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Pays for a document before it is parsed: `size` bytes with `values` JSON values.
+    ///
+    /// # Errors
+    /// When it is too large, or there were too many.
+    pub fn document(&self, what: &str, size: u64, values: u64) -> Result<()> {
+        self.document_size(what, size)?;
+        if values > self.limits.values {
+            let problem = format!("it has more than {} values", self.limits.values);
+            return Err(too_much(what, problem));
+        }
+        take(&self.documents, 1).ok_or_else(|| {
+            let most = self.limits.documents;
+            too_much(what, format!("the image has more than {most} documents"))
+        })?;
+        self.entries(what, values)?;
+        self.keep(what, size.saturating_mul(DOCUMENT_COST))
+    }
+
+    /// Refuses a document by its size, before it is fetched.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn document_size(&self, what: &str, size: u64) -> Result<()> {
+        if size <= self.limits.document {
+            return Ok(());
+        }
+        let most = self.limits.document;
+        let problem = format!("it has {size} bytes, more than the {most} of a document");
+        Err(too_much(what, problem))
+    }
+
+    /// Refuses indexes that are nested too deeply. `depth` is 0 for what the outermost index names.
+    ///
+    /// # Errors
+    /// When they are.
+    pub fn depth(&self, what: &str, depth: usize) -> Result<()> {
+        if depth <= self.limits.depth {
+            return Ok(());
+        }
+        let most = self.limits.depth;
+        Err(too_much(
+            what,
+            format!("indexes are nested more than {most} deep"),
+        ))
+    }
+
+    /// Pays for entries: descriptors of an index, files of an archive or a layer.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub fn entries(&self, what: &str, count: u64) -> Result<()> {
+        take(&self.entries, count).ok_or_else(|| {
+            let most = self.limits.entries;
+            too_much(what, format!("the image has more than {most} entries"))
+        })
+    }
+
+    /// Pays for memory that is kept until the command ends.
+    ///
+    /// # Errors
+    /// When too much is kept.
+    pub fn keep(&self, what: &str, bytes: u64) -> Result<()> {
+        take(&self.kept, bytes).ok_or_else(|| {
+            let most = self.limits.kept >> 20;
+            let problem =
+                format!("documents and lists of files need more than {most} MiB of memory");
+            too_much(what, problem)
+        })
+    }
+
+    /// Whether `bytes` more could be kept.
+    pub fn can_keep(&self, bytes: u64) -> bool {
+        self.kept.load(Ordering::Relaxed) >= bytes
+    }
+
+    /// Bounds what comes out of a layer's decompressor. A layer adds to what may be read once, however
+    /// often it is listed.
+    pub fn layer<R: Read>(self: &Arc<Budget>, layer: &Descriptor, uncompressed: R) -> Bounded<R> {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if layers.insert(layer.digest.clone()) {
+            let more = layer.size.saturating_mul(self.limits.growth);
+            let add = |left: u64| Some(left.saturating_add(more));
+            // The closure never refuses.
+            let _ = self
+                .read
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
+        Bounded {
+            inner: uncompressed,
+            budget: Arc::clone(self),
+        }
+    }
+}
+
+/// Refuses a file that claims to be large and has next to nothing on the disk: reading it would take
+/// hours, and no image looks like that.
+///
+/// # Errors
+/// When it is such a file.
+pub(crate) fn refuse_hole(what: &str, metadata: &std::fs::Metadata) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let (size, stored) = (metadata.len(), metadata.blocks().saturating_mul(512));
+    if size < SPARSE || stored >= size / 64 {
+        return Ok(());
+    }
+    let problem =
+        format!("it is a sparse file of {size} bytes with {stored} on the disk, which is no image");
+    Err(too_much(what, problem))
+}
+
+fn take(left: &AtomicU64, amount: u64) -> Option<()> {
+    let subtract = |left: u64| left.checked_sub(amount);
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract)
+        .ok()
+        .map(drop)
+}
+
+fn too_much(what: &str, problem: String) -> Error {
+    Error::Limit {
+        what: what.to_owned(),
+        problem,
+    }
+}
+
+/// Passes uncompressed bytes on until the budget has no more.
+#[derive(Debug)]
+pub struct Bounded<R> {
+    inner: R,
+    budget: Arc<Budget>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if take(&self.budget.read, read as u64).is_some() {
+            return Ok(read);
+        }
+        let Limits { growth, read, .. } = self.budget.limits;
+        let problem = format!(
+            "it grows too much when uncompressed: layers may have {growth} times their size and {read} bytes"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_adds_to_what_may_be_read_once() {
+        let limits = Limits {
+            read: 10,
+            growth: 2,
+            ..Limits::default()
+        };
+        let budget = Budget::new(limits);
+        let layer = Descriptor::of("x", b"12345");
+        let zeros = || io::repeat(0).take(20);
+        assert!(io::copy(&mut budget.layer(&layer, zeros()), &mut io::sink()).is_ok());
+        let again = io::copy(&mut budget.layer(&layer, zeros()), &mut io::sink());
+        assert!(again.unwrap_err().to_string().contains("2 times"));
+    }
+
+    #[test]
+    fn each_kind_is_counted_for_itself() {
+        let budget = Budget::new(Limits {
+            documents: 1,
+            kept: 100,
+            ..Limits::default()
+        });
+        assert!(budget.document("a", 10, 3).is_ok());
+        let second = budget.document("b", 10, 3).unwrap_err().to_string();
+        assert_eq!(second, "b: the image has more than 1 documents");
+        assert!(budget.can_keep(60) && budget.keep("c", 61).is_err());
+        assert!(budget.document_size("d", (4 << 20) + 1).is_err());
+        assert!(budget.depth("e", 9).is_err());
+    }
+}
