@@ -76,21 +76,21 @@ let
     builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
   );
 
-  inherit (resolved.build) features targets;
+  inherit (resolved.build) calls targets;
   isNative = target: target.architecture == host.architecture;
 
   lints = parts.rootFileSystem {
     name = "lints";
     packages = debian.packagesOf "lints";
   };
-  # The workspace, compiled for one platform.
+  # The workspace, compiled for one platform in one way (crates/description: `normal::Settings`).
   workspaceFor =
-    target:
+    target: settings:
     parts.workspace {
       inherit tree toolchain;
       # Another compiler comes with its own.
       lints = if rust == null then [ lints ] else [ ];
-      target = target.rust;
+      target = settings.target or target.rust;
       cross =
         if isNative target then
           null
@@ -102,11 +102,16 @@ let
               packages = debian.packagesOf target.cross;
             };
           };
-      inherit (resolved.build) profile;
+      inherit (settings) profile;
       cargoArgs =
-        (if features == [ ] then [ ] else [ "--features" (builtins.concatStringsSep "," features) ])
-        ++ (if resolved.build.allFeatures then [ "--all-features" ] else [ ])
-        ++ (if resolved.build.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
+        (
+          if settings.features == [ ] then
+            [ ]
+          else
+            [ "--features" (builtins.concatStringsSep "," settings.features) ]
+        )
+        ++ (if settings.allFeatures then [ "--all-features" ] else [ ])
+        ++ (if settings.noDefaultFeatures then [ "--no-default-features" ] else [ ]);
       native = builtins.listToAttrs (
         map (name: {
           inherit name;
@@ -115,18 +120,43 @@ let
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
     };
-  # The workspace and its binaries for the platform that builds.
-  workspace = workspaceFor { inherit (host) architecture rust; };
-  build = workspace.build resolved.build.binaries;
+  # Name of each call of Cargo to what it builds for a platform. A call for a target of its own is for that platform alone.
+  buildsFor =
+    target:
+    builtins.mapAttrs (_: call: (workspaceFor target call.settings).build call.binaries) (
+      import ./select.nix (
+        call: !(call.settings ? target) || machineOf call.settings.target == machineOf target.rust
+      ) calls
+    );
+  machineOf = rust: builtins.head (builtins.split "-" rust);
+  # For the platform that builds.
+  native = { inherit (host) architecture rust; };
+  builds = buildsFor native;
+  # The plans of all calls: the plan itself where there is one.
+  plansOf =
+    builds:
+    let
+      plans = builtins.mapAttrs (_: build: build.plan) builds;
+      names = builtins.attrNames plans;
+    in
+    if builtins.length names == 1 then
+      plans.${builtins.head names}
+    else
+      parts.links {
+        name = "plans";
+        entries = plans;
+      };
   # What images of one platform are made of (./image/images.nix).
   platformFor =
     target:
     let
-      built = if isNative target then build else (workspaceFor target).build resolved.build.binaries;
+      built = if isNative target then builds else buildsFor target;
       packages = if isNative target then debian else debianFor target.architecture;
     in
     {
-      inherit (built) plan program;
+      plan = plansOf built;
+      # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
+      program = entry: built.${entry.call}.program { inherit (entry) package bin; };
       inherit (packages) packagesOf;
       libraries = librariesOf built packages;
       # Another platform's are not among what compiles here.
@@ -139,7 +169,8 @@ let
         root = src;
         description = resolved;
         target = target.rust;
-        build = built;
+        builds = built;
+        inherit (tree) lock;
         debian = packages;
         hostDebian = debian;
         toolchainSets = [ resolved.toolchain.set ] ++ (if isNative target then [ ] else [ target.cross ]);
@@ -152,8 +183,10 @@ let
   platforms = builtins.mapAttrs (_: platformFor) targets;
   # The sets with the libraries of Debian that a binary is linked to.
   librariesOf =
-    build: debian: binary:
-    builtins.filter debian.has (map (name: "libraries.${name}") (build.linked binary));
+    builds: debian: entry:
+    builtins.filter debian.has (
+      map (name: "libraries.${name}") (builds.${entry.call}.linked { inherit (entry) package bin; })
+    );
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -176,7 +209,9 @@ in
     inherit debian;
     inherit (host) architecture;
   };
-  inherit (build) units plan;
+  # Of all calls; keys tell the units of one from those of another.
+  units = builtins.foldl' (all: build: all // build.units) { } (builtins.attrValues builds);
+  plan = plansOf builds;
   # What evaluation builds and reads (import from derivation), in the order in which it needs them. A binary cache
   # that has the images but not this makes a cold machine fetch the toolchain and plan again.
   evaluation =
@@ -184,7 +219,7 @@ in
       stages = {
         tools = parts.toolsPlan;
         description = normalized;
-        inherit (build) plan;
+        plan = plansOf builds;
       };
       crossPlans = builtins.listToAttrs (
         map (name: {
@@ -200,7 +235,7 @@ in
         entries = stages // crossPlans;
       };
     };
-  inherit (workspace) checks;
+  inherit (workspaceFor native resolved.build.settings) checks;
   targets = packagesAndTargets;
   description = normalized;
 }

@@ -2,7 +2,7 @@
 {
   # The workspace: a path.
   root,
-  # { package, bin } to the output that holds bin/NAME.
+  # An entry with a binary to the output that holds bin/NAME.
   program,
   # Name of an image to its layout.
   image,
@@ -55,7 +55,7 @@ let
     };
     binary = common // {
       kind = "file";
-      from = "${program { inherit (entry) package bin; }}/bin/${entry.bin}";
+      from = "${program entry}/bin/${entry.bin}";
     };
     chart = {
       kind = "chart";

@@ -126,9 +126,7 @@ let
     image: platform:
     let
       provider = providerOf platform;
-      sets = builtins.concatMap (entry: provider.libraries { inherit (entry) package bin; }) (
-        binariesOf image
-      );
+      sets = builtins.concatMap provider.libraries (binariesOf image);
       packages = builtins.filter isPackages image.layers;
       libraries = map (set: {
         name = set;

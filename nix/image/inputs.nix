@@ -8,8 +8,10 @@
   description,
   # The platform that programs are for, as rustc names it.
   target,
-  # What built the workspace's binaries: ../cargo/workspace.nix, `build`.
-  build,
+  # Name of each call of Cargo to what built its binaries: ../cargo/workspace.nix, `build`.
+  builds,
+  # The workspace's lock: ../cargo/lock.nix.
+  lock,
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
@@ -23,8 +25,26 @@ let
     map (package: {
       name = "${package.name} ${package.version} ${package.source}";
       value = package.checksum or null;
-    }) build.lock.outside
+    }) lock.outside
   );
+in
+{
+  # The image's entry in the description.
+  image,
+  # Name of an image to its layout.
+  layoutOf,
+}:
+let
+  calls = import ../unique.nix (map (entry: entry.call) (ofType "binary"));
+  # What the image's calls built, as one.
+  build = {
+    planned = builtins.foldl' (all: call: all // builds.${call}.planned) { } calls;
+    units = builtins.foldl' (all: call: all // builds.${call}.units) { } calls;
+  };
+  # How Cargo was asked: all of an image's calls have the same settings, but for features that single binaries require.
+  settings =
+    if calls == [ ] then description.build.settings else description.build.calls.${builtins.head calls}.settings;
+
   checksumOf =
     package:
     if package.origin.kind == "registry" then
@@ -116,14 +136,6 @@ let
   entriesOf =
     role: lock: sets:
     map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
-in
-{
-  # The image's entry in the description.
-  image,
-  # Name of an image to its layout.
-  layoutOf,
-}:
-let
   entries = builtins.concatMap (layer: layer.entries or [ ]) image.layers;
   ofType = type: builtins.filter (entry: entry.type == type) entries;
   keyOf =
@@ -131,7 +143,7 @@ let
     (builtins.head (
       builtins.filter (
         program: program.package == entry.package && program.name == entry.bin && program.kind == "bin"
-      ) build.programs
+      ) builds.${entry.call}.programs
     )).unit;
   programs = map (entry: {
     inherit (entry) path package bin;
@@ -151,13 +163,13 @@ in
 {
   description = image;
   build = {
-    inherit (description.build)
+    inherit (settings)
       profile
       features
       allFeatures
       noDefaultFeatures
       ;
-    inherit target;
+    target = settings.target or target;
   };
   tools = builtins.mapAttrs (
     _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")

@@ -94,17 +94,9 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
         _ => Path::new("."),
     };
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let features = description.build.features.join(",");
+    let features = description.metadata_arguments();
     let mut arguments = vec!["--locked", "--filter-platform", &target];
-    if !features.is_empty() {
-        arguments.extend(["--features", &features]);
-    }
-    if description.build.all_features {
-        arguments.push("--all-features");
-    }
-    if description.build.no_default_features {
-        arguments.push("--no-default-features");
-    }
+    arguments.extend(features.iter().map(String::as_str));
     description::resolved_packages(&Cargo::of(directory).metadata(&arguments)?)
         .context("the output of `cargo metadata` is not understood")
 }

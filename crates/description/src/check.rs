@@ -20,6 +20,7 @@ pub(crate) fn references(description: &Description) -> Vec<Problem> {
         check_base(description, image, &mut problems);
         check_users(description, image, &mut problems);
         check_platforms(description, image, &mut problems);
+        check_target(description, image, &mut problems);
         check_bundled(description, image, &mut problems);
         let claims = claims(image, &|_| None, &Sources::Unknown);
         check_paths(&description.source, image, claims, &mut problems);
@@ -242,6 +243,29 @@ fn check_platforms(description: &Description, image: &Image, problems: &mut Vec<
                 "add \"{architecture}\" to `architectures` in [debian], then run `assemble lock`"
             )));
         }
+    }
+}
+
+/// A target is for one platform, and an image for another could not run its programs.
+fn check_target(description: &Description, image: &Image, problems: &mut Vec<Problem>) {
+    let build = image.fields.build.as_ref();
+    let Some(target) = build.and_then(|build| build.target.as_ref()) else {
+        return;
+    };
+    let (name, platform) = target.get_ref();
+    let others = description.platforms(image).into_iter();
+    let others: Vec<String> = others
+        .filter(|it| it != platform)
+        .map(|it| it.to_string())
+        .collect();
+    if !others.is_empty() {
+        let message = format!(
+            "the target `{name}` is for {platform}, and the image `{}` for {} too",
+            image.name.get_ref(),
+            quoted_list(&others)
+        );
+        let problem = description.source.problem(target.span(), message);
+        problems.push(problem.help(format!("write `platforms = [\"{platform}\"]`")));
     }
 }
 

@@ -4,6 +4,7 @@
 //! the workspace knows (its packages, its files) and gives the [`normal::Description`] that builders read, in which
 //! nothing is left to decide.
 
+mod calls;
 mod check;
 mod defaults;
 mod dialect;

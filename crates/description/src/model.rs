@@ -68,6 +68,31 @@ pub struct Build {
     pub no_default_features: bool,
 }
 
+/// `build` of an image: what is said there takes the place of what `[build]` says.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // Each is the key of that name, which docs/images-toml.md explains.
+pub struct BuildFields {
+    pub profile: Option<String>,
+    pub features: Option<Vec<String>>,
+    pub all_features: Option<bool>,
+    pub no_default_features: Option<bool>,
+    /// The target as rustc names it, which is for this platform.
+    pub target: Option<Spanned<(String, Platform)>>,
+}
+
+impl BuildFields {
+    /// These fields over those of the image that a variant is of.
+    fn over(self, under: BuildFields) -> BuildFields {
+        BuildFields {
+            profile: self.profile.or(under.profile),
+            features: self.features.or(under.features),
+            all_features: self.all_features.or(under.all_features),
+            no_default_features: self.no_default_features.or(under.no_default_features),
+            target: self.target.or(under.target),
+        }
+    }
+}
+
 /// `[toolchain]`.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
@@ -120,6 +145,7 @@ pub struct Image {
 pub struct ImageFields {
     pub base: Option<Spanned<Base>>,
     pub binaries: Option<Vec<Binary>>,
+    pub build: Option<BuildFields>,
     pub packages: Option<Vec<String>>,
     pub files: Option<Vec<File>>,
     pub directories: Option<Vec<Directory>>,
@@ -148,6 +174,10 @@ impl ImageFields {
         ImageFields {
             base: self.base.or(under.base),
             binaries: self.binaries.or(under.binaries),
+            build: match (self.build, under.build) {
+                (Some(own), Some(under)) => Some(own.over(under)),
+                (own, under) => own.or(under),
+            },
             packages: self.packages.or(under.packages),
             files: self.files.or(under.files),
             directories: self.directories.or(under.directories),

@@ -68,20 +68,42 @@ pub struct Set {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Build {
-    /// Cargo's profile.
-    pub profile: String,
     /// Whether `Cargo.lock` must be up to date.
     pub locked: bool,
+    /// What holds where an image says nothing, and for checks.
+    pub settings: Settings,
+    /// The calls that compile the binaries of all images, by name.
+    pub calls: BTreeMap<String, Call>,
+    /// What is compiled for: the platforms of all images, by name.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// How Cargo is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// Cargo's profile.
+    pub profile: String,
     /// Features of the selected packages, sorted.
     pub features: Vec<String>,
     /// All features of the selected packages.
     pub all_features: bool,
     /// Whether default features are off.
     pub no_default_features: bool,
-    /// The binaries that images hold, sorted, each once.
+    /// The target as rustc names it, where it is not the platform's own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+}
+
+/// One call of Cargo, for all images with the same settings, so that features are the same for all of them. No two of its
+/// packages have a binary of a name that it asks for: Cargo would put both at one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Call {
+    /// Those of the images, and the features that the binaries require.
+    pub settings: Settings,
+    /// Sorted, each once.
     pub binaries: Vec<Binary>,
-    /// What they are compiled for: the platforms of all images, by name.
-    pub targets: BTreeMap<String, Target>,
 }
 
 /// What the tools call a platform.
@@ -99,18 +121,57 @@ pub struct Target {
 }
 
 impl Build {
-    /// The words after `cargo build` that choose profile, features, packages and binaries: all binaries of all images at once, so
-    /// that features are the same everywhere.
-    pub fn cargo_arguments(&self) -> Vec<String> {
-        let mut words = vec!["--profile".to_string(), self.profile.clone()];
-        if !self.features.is_empty() {
-            words.extend(["--features".to_string(), self.features.join(",")]);
+    /// The binaries that images hold, sorted, each once.
+    pub fn binaries(&self) -> Vec<&Binary> {
+        let mut binaries: Vec<&Binary> = self.calls.values().flat_map(|it| &it.binaries).collect();
+        binaries.sort();
+        binaries
+    }
+}
+
+impl Settings {
+    /// A name for them, in letters, digits and `-`: `release`, `release-postgres`. Others may have the same.
+    pub fn name(&self) -> String {
+        let flags = [
+            (self.all_features, "all-features"),
+            (self.no_default_features, "no-default-features"),
+        ];
+        let flags = flags.into_iter().filter(|(is_on, _)| *is_on);
+        let words = std::iter::once(self.profile.as_str())
+            .chain(self.features.iter().map(String::as_str))
+            .chain(flags.map(|(_, name)| name))
+            .chain(self.target.as_deref());
+        let name: Vec<&str> = words.collect();
+        let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        name.join("-").chars().map(allowed).collect()
+    }
+
+    /// The directory below the target directory that Cargo gives the profile.
+    pub fn profile_directory(&self) -> &str {
+        match self.profile.as_str() {
+            "dev" | "test" => "debug",
+            "bench" => "release",
+            other => other,
         }
-        if self.all_features {
+    }
+}
+
+impl Call {
+    /// The words after `cargo build` that choose profile, features, target, packages and binaries.
+    pub fn cargo_arguments(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let mut words = vec!["--profile".to_string(), settings.profile.clone()];
+        if !settings.features.is_empty() {
+            words.extend(["--features".to_string(), settings.features.join(",")]);
+        }
+        if settings.all_features {
             words.push("--all-features".to_string());
         }
-        if self.no_default_features {
+        if settings.no_default_features {
             words.push("--no-default-features".to_string());
+        }
+        if let Some(target) = &settings.target {
+            words.extend(["--target".to_string(), target.clone()]);
         }
         let packages: BTreeSet<&String> = self.binaries.iter().map(|one| &one.package).collect();
         let bins: BTreeSet<&String> = self.binaries.iter().map(|one| &one.bin).collect();
@@ -124,15 +185,6 @@ impl Build {
         words.extend(options("--bin", bins));
         words
     }
-
-    /// The directory below the target directory that Cargo gives the profile.
-    pub fn profile_directory(&self) -> &str {
-        match self.profile.as_str() {
-            "dev" | "test" => "debug",
-            "bench" => "release",
-            other => other,
-        }
-    }
 }
 
 /// A binary of the workspace.
@@ -143,6 +195,8 @@ pub struct Binary {
     pub package: String,
     /// Binary target.
     pub bin: String,
+    /// The call of Cargo that compiles it, in [`Build::calls`].
+    pub call: String,
 }
 
 /// The compiler.

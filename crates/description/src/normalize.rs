@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use port::Port;
 
+use crate::calls;
 use crate::check::{check_paths, claims};
 use crate::defaults::cross_set;
 use crate::model::*;
@@ -34,7 +35,8 @@ impl Description {
             problems.extend(self.unknown_crates(&known));
         }
         let crates = self.normal_crates(targets, sources, &mut problems);
-        let binaries = self.all_binaries(targets, &mut problems);
+        let mut binaries = self.all_binaries(targets, &mut problems);
+        let calls = calls::assign(self, targets, &mut binaries);
         let default_bin = |binary: &Binary| {
             let package = targets.package(binary.package.get_ref())?;
             package.default_binary().map(str::to_string)
@@ -57,7 +59,7 @@ impl Description {
         let normal = normal::Description {
             version: 1,
             debian: self.normal_debian(),
-            build: self.normal_build(&binaries),
+            build: self.normal_build(calls),
             toolchain: normal::Toolchain {
                 provider: self.toolchain.provider.clone(),
                 set: self.toolchain.set.get_ref().clone(),
@@ -159,11 +161,15 @@ impl Description {
 
     /// For which platforms an image is built.
     pub fn platforms(&self, image: &Image) -> Vec<Platform> {
+        let build = image.fields.build.as_ref();
+        let target = build.and_then(|build| build.target.as_ref());
+        let target = target.map(|target| target.get_ref().1.clone());
         match &image.fields.platforms {
             Some(platforms) => platforms
                 .iter()
                 .map(|platform| platform.get_ref().clone())
                 .collect(),
+            None if target.is_some() => target.into_iter().collect(),
             None => self
                 .debian
                 .architectures
@@ -181,20 +187,58 @@ impl Description {
         }
     }
 
-    fn normal_build(&self, binaries: &BTreeMap<String, Vec<PlacedBinary>>) -> normal::Build {
-        let binaries: BTreeSet<normal::Binary> = binaries
-            .values()
-            .flatten()
-            .map(|placed| placed.binary.clone())
-            .collect();
+    fn normal_build(&self, calls: BTreeMap<String, normal::Call>) -> normal::Build {
         normal::Build {
-            profile: self.build.profile.clone(),
             locked: self.build.locked,
-            features: sorted(&self.build.features),
-            all_features: self.build.all_features,
-            no_default_features: self.build.no_default_features,
-            binaries: binaries.into_iter().collect(),
+            settings: self.settings(&BuildFields::default()),
+            calls,
             targets: self.targets(),
+        }
+    }
+
+    /// The words after `cargo metadata` that turn on the features of all images.
+    pub fn metadata_arguments(&self) -> Vec<String> {
+        let none = BuildFields::default();
+        let images = self
+            .images
+            .values()
+            .filter_map(|image| image.fields.build.as_ref());
+        let settings = images.chain([&none]).map(|fields| self.settings(fields));
+        let settings: Vec<normal::Settings> = settings.collect();
+        let features: BTreeSet<&str> = settings
+            .iter()
+            .flat_map(|it| it.features.iter().map(String::as_str))
+            .collect();
+        let mut words = Vec::new();
+        if !features.is_empty() {
+            let features: Vec<&str> = features.into_iter().collect();
+            words.extend(["--features".to_string(), features.join(",")]);
+        }
+        if settings.iter().any(|it| it.all_features) {
+            words.push("--all-features".to_string());
+        }
+        if settings.iter().all(|it| it.no_default_features) {
+            words.push("--no-default-features".to_string());
+        }
+        words
+    }
+
+    /// What Cargo is asked for where `fields` say nothing else.
+    pub(crate) fn settings(&self, fields: &BuildFields) -> normal::Settings {
+        let Build {
+            profile,
+            features,
+            all_features,
+            no_default_features,
+            ..
+        } = &self.build;
+        let target = fields.target.as_ref().map(|target| &target.get_ref().0);
+        normal::Settings {
+            profile: fields.profile.as_ref().unwrap_or(profile).clone(),
+            features: sorted(fields.features.as_ref().unwrap_or(features)),
+            all_features: fields.all_features.unwrap_or(*all_features),
+            no_default_features: fields.no_default_features.unwrap_or(*no_default_features),
+            target: target.cloned(),
         }
     }
 
@@ -336,6 +380,7 @@ impl Description {
             binary: normal::Binary {
                 package: name.clone(),
                 bin: bin.to_string(),
+                call: String::new(),
             },
             path: path.unwrap_or_else(|| format!("/usr/bin/{bin}")),
         })
@@ -466,8 +511,9 @@ fn sorted(names: &[String]) -> Vec<String> {
 }
 
 /// A binary and its path in an image.
-struct PlacedBinary {
-    binary: normal::Binary,
+pub(crate) struct PlacedBinary {
+    /// Its call is known when all binaries of all images are: [`calls::assign`].
+    pub(crate) binary: normal::Binary,
     path: String,
 }
 

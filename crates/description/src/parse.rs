@@ -327,6 +327,7 @@ fn read_image_fields(fields: &Fields) -> ImageFields {
     ImageFields {
         base: read_base(fields),
         binaries: read_binaries(fields),
+        build: read_image_build(fields),
         packages: packages(fields, "packages"),
         files: tables(fields, "files", &schema::FILE, read_file),
         directories: tables(fields, "directories", &schema::DIRECTORY, read_directory),
@@ -469,6 +470,23 @@ fn read_binary(fields: &Fields) -> Option<Binary> {
         package: package?,
         bin,
         path,
+    })
+}
+
+fn read_image_build(image: &Fields) -> Option<BuildFields> {
+    let value = image.value("build")?;
+    let place = image.place_of("build");
+    let fields = image.reader.table(value, &schema::IMAGE_BUILD, &place)?;
+    let target = fields.string("target").and_then(|text| {
+        let platform = accept(fields.reader, &text, value::rust_target(text.get_ref()))?;
+        Some(Spanned::new(text.span(), (text.into_inner(), platform)))
+    });
+    Some(BuildFields {
+        profile: fields.string("profile").map(Spanned::into_inner),
+        features: fields.strings("features").map(plain),
+        all_features: fields.boolean("all-features"),
+        no_default_features: fields.boolean("no-default-features"),
+        target,
     })
 }
 

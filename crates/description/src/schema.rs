@@ -47,6 +47,7 @@ pub static TABLES: &[&Table] = &[
     &IMAGE,
     &BASE,
     &BINARY,
+    &IMAGE_BUILD,
     &FILE,
     &DIRECTORY,
     &LINK,
@@ -158,6 +159,7 @@ pub static VARIANT: Table = Table {
 const IMAGE_FIELDS: &[Field] = &[
     field("base", "string or table", "the set `base`"),
     field("binaries", "array of strings or tables", "`[]`"),
+    field("build", "table", "`[build]`"),
     field("packages", "array of strings", "`[]`"),
     field("files", "array of tables", "`[]`"),
     field("directories", "array of tables", "`[]`"),
@@ -202,6 +204,18 @@ pub static BINARY: Table = Table {
         field("package", "string", "required"),
         field("bin", "string", "the package's only binary"),
         field("path", "string", "`/usr/bin/BIN`"),
+    ],
+};
+
+/// What Cargo is asked for, for the binaries of an image.
+pub static IMAGE_BUILD: Table = Table {
+    path: "images.NAME.build",
+    fields: &[
+        field("profile", "string", "that of `[build]`"),
+        field("features", "array of strings", "those of `[build]`"),
+        field("all-features", "boolean", "as in `[build]`"),
+        field("no-default-features", "boolean", "as in `[build]`"),
+        field("target", "string", "that of the platform"),
     ],
 };
 

@@ -47,6 +47,9 @@ pub struct Target {
     pub kind: Vec<String>,
     /// Name.
     pub name: String,
+    /// Features without which it is not built.
+    #[serde(default)]
+    pub required_features: Vec<String>,
 }
 
 /// Why a `targets.json` can't be used.
@@ -105,6 +108,13 @@ impl Package {
             .iter()
             .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
             .map(|target| target.name.as_str())
+    }
+
+    /// Features that a binary requires.
+    pub fn required_features(&self, bin: &str) -> &[String] {
+        let mut targets = self.targets.iter();
+        let target = targets.find(|it| it.name == bin && it.kind.iter().any(|kind| kind == "bin"));
+        target.map_or(&[], |target| &target.required_features)
     }
 
     /// The binary that is meant where none is named: the one named like the package, or the only one.

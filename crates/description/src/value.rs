@@ -147,6 +147,22 @@ pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     })
 }
 
+/// The platform of a target as rustc names it: with GNU's C library, or with musl.
+pub(crate) fn rust_target(text: &str) -> Result<Platform, String> {
+    let gnu = text.replacen("-linux-musl", "-linux-gnu", 1);
+    let machine = MACHINES.iter().find(|machine| machine.rust == gnu);
+    machine.map_or_else(
+        || {
+            let names: Vec<&str> = MACHINES.iter().map(|machine| machine.rust).collect();
+            let names = names.join(", ");
+            Err(format!(
+                "is no target that images run on; there are {names}, and each with `musl` for `gnu`"
+            ))
+        },
+        |machine| platform(machine.platform),
+    )
+}
+
 /// Whether Debian has an architecture of that name that an image can run on.
 pub(crate) fn debian_architecture(text: &str) -> Result<(), String> {
     if MACHINES.iter().any(|machine| machine.debian == text) {

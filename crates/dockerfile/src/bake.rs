@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::images::{archive, bundled};
+use super::images::{archive, bundled, lines_of};
+use super::names::Names;
 use super::text::{hcl_list, hcl_string};
-use super::{DOCKERFILE, base_context, binary_name};
+use super::{DOCKERFILE, base_context};
 use description::normal::{Base, Description, Image};
 
 /// What people may set. The defaults are for a build on one machine.
@@ -161,27 +162,22 @@ function "output" {
 "#;
 
 /// The whole file.
-pub(super) fn file(description: &Description) -> String {
+pub(super) fn file(description: &Description, names: &Names) -> String {
     let mut out = String::from(VARIABLES);
     let images: Vec<&str> = description.images.keys().map(String::as_str).collect();
-    let binaries = &description.build.binaries;
-    let outputs: Vec<String> = binaries
-        .iter()
-        .map(|binary| format!("{}-output", binary_name(binary)))
-        .collect();
-    let archives: Vec<String> = bundled(description)
-        .iter()
-        .map(|image| format!("{image}-archive"))
-        .collect();
+    let binaries = description.build.binaries().into_iter();
+    let outputs: Vec<String> = binaries.map(|binary| names.output(binary)).collect();
+    let archives = bundled(description).into_iter();
+    let archives: Vec<String> = archives.map(|image| names.archive(image)).collect();
     out += &group("default", &images);
-    out += &group("outputs", &outputs);
+    out += &group(names.own("outputs"), &outputs);
     if !archives.is_empty() {
-        out += &group("archives", &archives);
+        out += &group(names.own("archives"), &archives);
     }
     out += &common();
     let platforms = all_platforms(description);
-    out += &stage_target("dependencies", &platforms);
-    out += &stage_target("builder", &platforms);
+    out += &stage_target(names.own("dependencies"), &platforms);
+    out += &stage_target(names.own("builder"), &platforms);
     for output in &outputs {
         let _ = write!(
             out,
@@ -189,14 +185,15 @@ pub(super) fn file(description: &Description) -> String {
         );
     }
     for image in description.images.values() {
-        out += &image_target(image, &platforms);
+        out += &image_target(image, &platforms, names);
     }
     let archived = bundled(description).into_iter();
     for image in archived.filter_map(|name| description.images.get(name)) {
         let Image { name, .. } = image;
         let _ = write!(
             out,
-            "\ntarget \"{name}-archive\" {{\n  inherits = [\"{name}\"]\n  output   = [\"type=oci,dest=${{BUNDLE}}/{},{},rewrite-timestamp=true\"]\n}}\n",
+            "\ntarget \"{}\" {{\n  inherits = [\"{name}\"]\n  output   = [\"type=oci,dest=${{BUNDLE}}/{},{},rewrite-timestamp=true\"]\n}}\n",
+            names.archive(name),
             archive(name),
             compression(image),
         );
@@ -307,7 +304,7 @@ fn compression(image: &Image) -> String {
     format!("compression={algorithm}{level},force-compression=true")
 }
 
-fn image_target(image: &Image, all_platforms: &str) -> String {
+fn image_target(image: &Image, all_platforms: &str, names: &Names) -> String {
     let Image { name, .. } = image;
     let platforms = hcl_list(image.platforms.iter().map(ToString::to_string));
     let main = image.tags.first().map_or("latest", String::as_str);
@@ -321,16 +318,21 @@ fn image_target(image: &Image, all_platforms: &str) -> String {
         .collect();
     let contexts = contexts(image);
     let compression = compression(image);
+    let (stage, dependencies) = (names.image(name), names.own("dependencies"));
+    let lines = lines_of(&image.config).into_iter();
+    let lines: String = lines
+        .map(|(argument, value)| format!(", {argument} = {}", hcl_string(value)))
+        .collect();
     format!(
         r#"
 target "{name}" {{
   inherits   = ["_common"]
-  target     = "{name}"
-{contexts}  args       = {{ VERSION = version({main}) }}
+  target     = "{stage}"
+{contexts}  args       = {{ VERSION = version({main}){lines} }}
   platforms  = platforms({platforms})
   tags       = [{}]
   output     = [output("{name}", "{compression}")]
-  cache-from = concat(read("{name}", platforms({platforms})), read("dependencies", platforms({all_platforms})))
+  cache-from = concat(read("{name}", platforms({platforms})), read("{dependencies}", platforms({all_platforms})))
   cache-to   = write("{name}", platforms({platforms}))
 }}
 "#,

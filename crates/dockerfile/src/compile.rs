@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use super::base_context;
 use super::images::bundled;
+use super::names::Names;
 use super::project::{Member, Project};
-use super::text::{heredoc, shell_word};
-use super::{base_context, binary_name};
+use super::text::{copy_words, heredoc, shell_word};
 use description::Platform;
 use description::normal::{Binary, Description};
 
@@ -18,21 +19,26 @@ const RUN: &str =
     "RUN --network=none --mount=type=bind,from=vendor,target=/cargo/registry /cargo/build";
 
 /// All stages from the toolchain to the single programs.
-pub(super) fn stages(description: &Description, project: &Project) -> String {
-    let packages = Packages::of(description, project);
+pub(super) fn stages(description: &Description, project: &Project, names: &Names) -> String {
+    let compiler = Compiler {
+        packages: Packages::of(description, project),
+        description,
+        project,
+        names,
+    };
     let mut out = format!("{}ARG BUILDER_IMAGE\n\n", contexts(description));
-    out += &toolchain(description, project);
-    out += &recipe(project);
-    out += &vendor(description);
-    out += &dependencies();
-    out += &shared(&packages, description, project);
-    for (package, binaries) in &packages.binaries {
-        out += &build(package, binaries, &packages, description, project);
+    out += &toolchain(description, project, names);
+    out += &recipe(project, names);
+    out += &vendor(description, names);
+    out += &compiler.dependencies();
+    out += &compiler.shared();
+    for (package, binaries) in &compiler.packages.binaries {
+        out += &compiler.build(package, binaries);
     }
-    for binary in &description.build.binaries {
-        out += &program(binary);
+    for binary in description.build.binaries() {
+        out += &program(binary, names);
     }
-    out + &builder(&packages)
+    out + &compiler.builder()
 }
 
 /// What the file wants from outside, for those who call it without the bake file.
@@ -70,7 +76,7 @@ struct Packages<'d> {
 impl<'d> Packages<'d> {
     fn of(description: &'d Description, project: &Project) -> Packages<'d> {
         let mut binaries: BTreeMap<&str, Vec<&Binary>> = BTreeMap::new();
-        for binary in &description.build.binaries {
+        for binary in description.build.binaries() {
             binaries.entry(&binary.package).or_default().push(binary);
         }
         let mut closures = binaries.keys().map(|package| project.closure(package));
@@ -88,7 +94,7 @@ impl<'d> Packages<'d> {
     }
 }
 
-fn toolchain(description: &Description, project: &Project) -> String {
+fn toolchain(description: &Description, project: &Project, names: &Names) -> String {
     let platforms: BTreeSet<&Platform> = description
         .images
         .values()
@@ -114,7 +120,8 @@ fn toolchain(description: &Description, project: &Project) -> String {
     let (sources, end) = heredoc(&source_replacement(project));
     let _ = write!(
         out,
-        "FROM {base} AS toolchain\nENV CARGO_HOME=/cargo/home \\\n{triple}    CARGO_INCREMENTAL=0 \\\n    CARGO_TARGET_DIR=/cargo/target\nWORKDIR /workspace\n"
+        "FROM {base} AS {}\nENV CARGO_HOME=/cargo/home \\\n{triple}    CARGO_INCREMENTAL=0 \\\n    CARGO_TARGET_DIR=/cargo/target\nWORKDIR /workspace\n",
+        names.own("toolchain")
     );
     let _ = write!(out, "COPY <<'{end}' /cargo/sources.toml\n{sources}");
     let (script, end) = heredoc(&build_script(description));
@@ -123,7 +130,7 @@ fn toolchain(description: &Description, project: &Project) -> String {
 }
 
 /// `toolchain-arm64`; a variant that is its architecture's only one is not in `TARGETVARIANT`.
-fn stage_of(platform: &Platform) -> String {
+pub(super) fn stage_of(platform: &Platform) -> String {
     let variant = platform.variant.as_deref().unwrap_or("");
     format!("toolchain-{}{variant}", platform.architecture)
 }
@@ -180,43 +187,61 @@ fn percent_decoded(text: &str) -> String {
 
 fn build_script(description: &Description) -> String {
     let build = &description.build;
-    let profile = build.profile.to_uppercase().replace('-', "_");
-    let cargo = build.cargo_arguments();
-    let words: Vec<String> = cargo.iter().map(|word| shell_word(word)).collect();
+    let calls: String = build
+        .calls
+        .iter()
+        .map(|(name, call)| {
+            let profile = call.settings.profile.to_uppercase().replace('-', "_");
+            let words = call.cargo_arguments();
+            let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
+            format!(
+                "    {name})\n      profile={profile}\n      set -- {} ;;\n",
+                words.join(" ")
+            )
+        })
+        .collect();
     format!(
         r#"#!/bin/sh
-# The one command that compiles: always for all programs, so that features are the same everywhere. Members that the stage
-# has not copied are empty. Those named as arguments have just been copied: what was made of their empty selves is forgotten,
-# for Cargo goes by times, and a source is older than that.
+# The one command that compiles: /cargo/build CALLS MEMBERS. Each call is always for all of its programs, so that features are the
+# same everywhere. Members that the stage has not copied are empty. Those named as arguments have just been copied: what was made
+# of their empty selves is forgotten, for Cargo goes by times, and a source is older than that.
 set -eu
 locked={}
+calls=$1
+shift
 for member in "$@"; do
   locked=
   rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$member"-???????????????? \
     "$CARGO_TARGET_DIR"/*/*/.fingerprint/"$member"-????????????????
 done
-if [ -n "${{CODEGEN_UNITS:-}}" ]; then
-  export CARGO_PROFILE_{profile}_CODEGEN_UNITS="$CODEGEN_UNITS"
-fi
-exec cargo build $locked --offline --config /cargo/sources.toml \
-  {}
+for call in $calls; do
+  case $call in
+{calls}  esac
+  if [ -n "${{CODEGEN_UNITS:-}}" ]; then
+    export "CARGO_PROFILE_${{profile}}_CODEGEN_UNITS=$CODEGEN_UNITS"
+  fi
+  cargo build $locked --offline --config /cargo/sources.toml "$@"
+done
 "#,
         if build.locked { "--locked" } else { "" },
-        words.join(" ")
     )
 }
 
 /// The manifests without what can't change a dependency, and empty targets.
-fn recipe(project: &Project) -> String {
-    let mut out = String::from(
-        "FROM toolchain AS recipe\nWORKDIR /manifests\nCOPY Cargo.toml Cargo.lock ./\n",
+fn recipe(project: &Project, names: &Names) -> String {
+    let mut out = format!(
+        "FROM {} AS {}\nWORKDIR /manifests\nCOPY Cargo.toml Cargo.lock ./\n",
+        names.own("toolchain"),
+        names.own("recipe")
     );
     for member in project
         .members
         .values()
         .filter(|member| !member.directory.is_empty())
     {
-        let _ = writeln!(out, "COPY {0}/Cargo.toml {0}/", member.directory);
+        let manifest = format!("{}/Cargo.toml", member.directory);
+        let words = copy_words(&[&manifest], &format!("{}/", member.directory));
+        let _ = writeln!(out, "COPY {words}");
     }
     let (manifest, end) = heredoc(MANIFEST_AWK);
     let _ = write!(out, "COPY <<'{end}' /manifest.awk\n{manifest}");
@@ -225,10 +250,12 @@ fn recipe(project: &Project) -> String {
     let (script, end) = heredoc(&recipe_script(project));
     let _ = write!(out, "RUN <<'{end}'\n{script}");
     if let Some(configuration) = &project.configuration {
-        let _ = writeln!(out, "COPY {configuration} /recipe/{configuration}");
+        let words = copy_words(&[configuration], &format!("/recipe/{configuration}"));
+        let _ = writeln!(out, "COPY {words}");
     }
     for patch in &project.patches {
-        let _ = writeln!(out, "COPY {patch} /recipe/{patch}");
+        let words = copy_words(&[patch], &format!("/recipe/{patch}"));
+        let _ = writeln!(out, "COPY {words}");
     }
     out + "\n"
 }
@@ -246,7 +273,7 @@ fn recipe_script(project: &Project) -> String {
     };
     format!(
         r#"set -eu
-find . -name Cargo.toml | while read -r manifest; do
+find . -name Cargo.toml | while IFS= read -r manifest; do
   mkdir -p "/recipe/${{manifest%/*}}"
   awk -f /manifest.awk "$manifest" > "/recipe/$manifest"
 done
@@ -269,15 +296,17 @@ empty 'fn main() {{}}' {}
 }
 
 /// The only stage that needs the network, and the only one that sees the machine's secrets: none of them stays.
-fn vendor(description: &Description) -> String {
+fn vendor(description: &Description, names: &Names) -> String {
     let locked = if description.build.locked {
         " --locked"
     } else {
         ""
     };
+    let [toolchain, recipe, sources] =
+        ["toolchain", "recipe", "vendor-sources"].map(|name| names.own(name));
     format!(
-        r#"FROM toolchain AS vendor-sources
-COPY --from=recipe /recipe ./
+        r#"FROM {toolchain} AS {sources}
+COPY --from={recipe} /recipe ./
 RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     --mount=type=secret,id=cargo-config,target=/cargo/home/config.toml \
     --mount=type=secret,id=cargo-credentials,target=/cargo/home/credentials.toml \
@@ -285,90 +314,132 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     mkdir /vendor; cargo vendor{locked} --versioned-dirs /vendor > /dev/null
 
 FROM scratch AS vendor
-COPY --from=vendor-sources /vendor /
+COPY --from={sources} /vendor /
 
 "#
     )
 }
 
-fn dependencies() -> String {
-    format!(
-        "FROM toolchain AS dependencies\nARG CODEGEN_UNITS\nCOPY --from=recipe /recipe ./\n{RUN}\n\n"
-    )
+/// The stages that call Cargo.
+struct Compiler<'d> {
+    packages: Packages<'d>,
+    description: &'d Description,
+    project: &'d Project,
+    names: &'d Names,
 }
 
-fn shared(packages: &Packages, description: &Description, project: &Project) -> String {
-    if packages.shared.is_empty() {
-        return String::new();
+impl Compiler<'_> {
+    fn dependencies(&self) -> String {
+        let [toolchain, recipe, dependencies] =
+            ["toolchain", "recipe", "dependencies"].map(|name| self.names.own(name));
+        let calls = self.all_calls();
+        format!(
+            "FROM {toolchain} AS {dependencies}\nARG CODEGEN_UNITS\nCOPY --from={recipe} /recipe ./\n{RUN} {calls}\n\n"
+        )
     }
-    let compiled = compiled(&packages.shared, description, project);
-    format!("FROM dependencies AS shared\nCOPY Cargo.toml ./\n{compiled}\n\n")
-}
 
-/// The programs of one package: first the members that only it needs, so that an edit in the package leaves them.
-fn build(
-    package: &str,
-    binaries: &[&Binary],
-    packages: &Packages,
-    description: &Description,
-    project: &Project,
-) -> String {
-    let (base, manifest) = match packages.shared.is_empty() {
-        true => ("dependencies", "COPY Cargo.toml ./\n"),
-        false => ("shared", ""),
-    };
-    let itself = BTreeSet::from([package.to_string()]);
-    let needed = &(&project.closure(package) - &packages.shared) - &itself;
-    let first = match needed.is_empty() {
-        true => String::new(),
-        false => compiled(&needed, description, project) + "\n",
-    };
-    let itself = compiled(&itself, description, project);
-    let directory = description.build.profile_directory();
-    let installs: String = binaries
-        .iter()
-        .map(|binary| {
-            let from = format!(
-                "$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/{directory}/{}",
-                binary.bin
-            );
-            format!(
-                " \\\n && install -D \"{from}\" /out/{}",
-                binary_name(binary)
-            )
-        })
-        .collect();
-    let stage = package.to_lowercase();
-    format!("FROM {base} AS {stage}-build\n{manifest}{first}{itself}{installs}\n\n")
-}
+    /// The names of all calls as one word of a shell.
+    fn all_calls(&self) -> String {
+        let calls: Vec<&str> = self
+            .description
+            .build
+            .calls
+            .keys()
+            .map(String::as_str)
+            .collect();
+        words_of(&calls)
+    }
 
-/// The instructions that copy and compile members. The last is left open.
-fn compiled(members: &BTreeSet<String>, description: &Description, project: &Project) -> String {
-    let copies = copies(members, description, project);
-    let names: Vec<&str> = members.iter().map(String::as_str).collect();
-    format!("{copies}{RUN} {}", names.join(" "))
-}
-
-/// The sources of members, and the files that are declared beside them.
-fn copies(members: &BTreeSet<String>, description: &Description, project: &Project) -> String {
-    let mut out = String::new();
-    for (name, member) in members
-        .iter()
-        .filter_map(|name| project.members.get_key_value(name))
-    {
-        for path in member_sources(member) {
-            let _ = writeln!(out, "COPY {path} {path}");
+    fn shared(&self) -> String {
+        if self.packages.shared.is_empty() {
+            return String::new();
         }
-        for file in description
-            .crates
-            .get(name)
+        let [dependencies, shared] = ["dependencies", "shared"].map(|name| self.names.own(name));
+        let compiled = self.compiled(&self.packages.shared, &self.all_calls());
+        format!("FROM {dependencies} AS {shared}\nCOPY Cargo.toml ./\n{compiled}\n\n")
+    }
+
+    /// The programs of one package: first the members that only it needs, so that an edit in the package leaves them.
+    fn build(&self, package: &str, binaries: &[&Binary]) -> String {
+        let (base, manifest) = match self.packages.shared.is_empty() {
+            true => (self.names.own("dependencies"), "COPY Cargo.toml ./\n"),
+            false => (self.names.own("shared"), ""),
+        };
+        let calls: BTreeSet<&str> = binaries.iter().map(|binary| binary.call.as_str()).collect();
+        let calls: Vec<&str> = calls.into_iter().collect();
+        let itself = BTreeSet::from([package.to_string()]);
+        let needed = &(&self.project.closure(package) - &self.packages.shared) - &itself;
+        let first = match needed.is_empty() {
+            true => String::new(),
+            false => self.compiled(&needed, &words_of(&calls)) + "\n",
+        };
+        let copies = self.copies(&itself);
+        // Each call puts its programs where the one before may have had others of the same name.
+        let runs: Vec<String> = calls
             .iter()
-            .flat_map(|declared| &declared.files)
-        {
-            let _ = writeln!(out, "COPY {file} {file}");
-        }
+            .map(|call| {
+                let installs: String = binaries
+                    .iter()
+                    .filter(|binary| binary.call == *call)
+                    .map(|binary| self.install(binary))
+                    .collect();
+                format!("{RUN} {call} {package}{installs}")
+            })
+            .collect();
+        let stage = self.names.build(package);
+        format!(
+            "FROM {base} AS {stage}\n{manifest}{first}{copies}{}\n\n",
+            runs.join("\n")
+        )
     }
-    out
+
+    fn install(&self, binary: &Binary) -> String {
+        let settings = &self.description.build.calls[&binary.call].settings;
+        let target = settings.target.as_deref().unwrap_or("$CARGO_BUILD_TARGET");
+        let directory = settings.profile_directory();
+        format!(
+            " \\\n && install -D \"$CARGO_TARGET_DIR/{target}/{directory}/{}\" /out/{}",
+            binary.bin,
+            self.names.program(binary)
+        )
+    }
+
+    /// The instructions that copy and compile members. The last is left open.
+    fn compiled(&self, members: &BTreeSet<String>, calls: &str) -> String {
+        let copies = self.copies(members);
+        let names: Vec<&str> = members.iter().map(String::as_str).collect();
+        format!("{copies}{RUN} {calls} {}", names.join(" "))
+    }
+
+    /// The sources of members, and the files that are declared beside them.
+    fn copies(&self, members: &BTreeSet<String>) -> String {
+        let mut out = String::new();
+        let known = members
+            .iter()
+            .filter_map(|name| self.project.members.get_key_value(name));
+        for (name, member) in known {
+            let declared = self.description.crates.get(name).into_iter();
+            let declared = declared.flat_map(|declared| declared.files.iter().cloned());
+            for path in member_sources(member).into_iter().chain(declared) {
+                let _ = writeln!(out, "COPY {}", copy_words(&[&path], &path));
+            }
+        }
+        out
+    }
+
+    fn builder(&self) -> String {
+        let packages = self.packages.binaries.keys();
+        let copies: String = packages
+            .map(|package| format!("COPY --from={} /out/ /out/\n", self.names.build(package)))
+            .collect();
+        let [toolchain, builder] = ["toolchain", "builder"].map(|name| self.names.own(name));
+        format!("FROM {toolchain} AS {builder}\n{copies}\n")
+    }
+}
+
+/// Names of calls as one word of a shell.
+fn words_of(calls: &[&str]) -> String {
+    shell_word(&calls.join(" "))
 }
 
 /// What is copied of a member: its directory, of which the ignore file leaves what it compiles; of the root's own package, in
@@ -382,20 +453,12 @@ pub(super) fn member_sources(member: &Member) -> BTreeSet<String> {
     tops.collect()
 }
 
-fn program(binary: &Binary) -> String {
-    let name = binary_name(binary);
-    let build = format!("{}-build", binary.package.to_lowercase());
+fn program(binary: &Binary, names: &Names) -> String {
+    let name = names.program(binary);
+    let (from, output) = (names.binary(binary), names.output(binary));
+    let build = names.build(&binary.package);
     format!(
-        "FROM ${{BUILDER_IMAGE:-{build}}} AS {name}-binary\nRUN [\"test\", \"-x\", \"/out/{name}\"]\n\n\
-         FROM scratch AS {name}-output\nCOPY --from={name}-binary /out/{name} /{name}\n\n"
+        "FROM ${{BUILDER_IMAGE:-{build}}} AS {from}\nRUN [\"test\", \"-x\", \"/out/{name}\"]\n\n\
+         FROM scratch AS {output}\nCOPY --from={from} /out/{name} /{name}\n\n"
     )
-}
-
-fn builder(packages: &Packages) -> String {
-    let copies: String = packages
-        .binaries
-        .keys()
-        .map(|package| format!("COPY --from={}-build /out/ /out/\n", package.to_lowercase()))
-        .collect();
-    format!("FROM toolchain AS builder\n{copies}\n")
 }

@@ -19,7 +19,7 @@ const NOT_COMPILED: &[&str] = &[
 pub(super) fn file(description: &Description, project: &Project) -> String {
     let mut out = String::from("*\n!Cargo.toml\n!Cargo.lock\n");
     let mut allow = |path: &str| {
-        let _ = writeln!(out, "!{path}");
+        let _ = writeln!(out, "!{}", pattern(path));
     };
     project.configuration.iter().for_each(|path| allow(path));
     project.patches.iter().for_each(|path| allow(path));
@@ -32,8 +32,8 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
     }
     let needed: BTreeSet<String> = description
         .build
-        .binaries
-        .iter()
+        .binaries()
+        .into_iter()
         .flat_map(|binary| project.closure(&binary.package))
         .collect();
     let members: Vec<_> = needed
@@ -45,8 +45,8 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
         .flat_map(|member| member_sources(member))
         .for_each(|path| allow(&path));
     for member in members.iter().filter(|member| !member.directory.is_empty()) {
-        for pattern in NOT_COMPILED {
-            let _ = writeln!(out, "{}/{pattern}", member.directory);
+        for not_compiled in NOT_COMPILED {
+            let _ = writeln!(out, "{}/{not_compiled}", pattern(&member.directory));
         }
     }
     // Last, so that a README that is declared is there although READMEs are not.
@@ -59,7 +59,19 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
         .map(String::as_str)
         .collect();
     for path in declared.into_iter().chain(copied(description)) {
-        let _ = writeln!(out, "!{path}");
+        let _ = writeln!(out, "!{}", pattern(path));
     }
     out
+}
+
+/// A path as a pattern that fits nothing else.
+fn pattern(path: &str) -> String {
+    let mut pattern = String::new();
+    for c in path.chars() {
+        if "*?[\\".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }

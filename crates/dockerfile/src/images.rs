@@ -3,20 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::text::{docker_word, exec_form, heredoc, shell_word};
-use super::{base_context, binary_name};
+use super::base_context;
+use super::names::Names;
+use super::text::{
+    copy_words, docker_word, exec_form, has_lines, heredoc, is_plain, paths_form, shell_word,
+    volumes_form,
+};
 use description::normal::{
     Base, Config, Content, Description, Entry, Healthcheck, Image, LayerContent,
 };
 use description::{Found, Sources, last_part};
 
 /// A stage for each image, and one before it where something in it needs a shell to make.
-pub(super) fn stages(description: &Description, sources: &Sources) -> String {
+pub(super) fn stages(description: &Description, sources: &Sources, names: &Names) -> String {
     let staging = |image: &Image| match staged(image).is_empty() {
         true => String::new(),
-        false => staging(image),
+        false => staging(image, names),
     };
-    let stage = |image: &Image| staging(image) + &stage(image, sources);
+    let stage = |image: &Image| staging(image) + &stage(image, sources, names);
     let stages: Vec<String> = description.images.values().map(stage).collect();
     stages.join("\n")
 }
@@ -79,42 +83,56 @@ fn staging_directory(number: usize) -> String {
 }
 
 /// The stage that makes what is copied so.
-fn staging(image: &Image) -> String {
+fn staging(image: &Image, names: &Names) -> String {
+    let charts = charts(image);
     let mut script = String::from("set -eu\n");
     for (number, entries) in staged(image).values().enumerate() {
         let directory = staging_directory(number);
         let _ = writeln!(script, "mkdir -p {directory}");
         let commands = entries
             .iter()
-            .map(|entry| command(entry, &directory) + "\n");
+            .map(|entry| command(entry, &directory, &charts) + "\n");
         script.extend(commands);
     }
-    let charts: BTreeSet<&String> = entries(image)
-        .filter_map(|entry| match &entry.content {
-            Content::Chart { source } => Some(source),
-            _ => None,
+    let copies: String = charts
+        .iter()
+        .enumerate()
+        .map(|(number, chart)| {
+            let to = chart_directory(number) + "/";
+            format!("COPY {}\n", copy_words(&[chart], &to))
         })
         .collect();
-    let mount = |source: &&String| {
-        let target = chart_mount(source);
-        format!("--mount=type=bind,source={source},target={target} ")
-    };
-    let mounts: String = charts.iter().map(mount).collect();
     let (script, end) = heredoc(&script);
     format!(
-        "FROM toolchain AS {}-files\nRUN {mounts}<<'{end}'\n{script}\n",
-        image.name
+        "FROM {} AS {}\n{copies}RUN <<'{end}'\n{script}\n",
+        names.own("toolchain"),
+        names.files(&image.name)
     )
 }
 
-fn chart_mount(source: &str) -> String {
-    format!("/charts/{source}")
+/// The charts of an image, each once.
+fn charts(image: &Image) -> Vec<&str> {
+    let charts = entries(image).filter_map(|entry| match &entry.content {
+        Content::Chart { source } => Some(source.as_str()),
+        _ => None,
+    });
+    let charts: BTreeSet<&str> = charts.collect();
+    charts.into_iter().collect()
+}
+
+/// Where the files of a chart are while it is packaged.
+fn chart_directory(number: usize) -> String {
+    format!("/charts/{}", number + 1)
 }
 
 /// Makes a thing in the directory where it is put.
-fn command(entry: &Entry, directory: &str) -> String {
+fn command(entry: &Entry, directory: &str, charts: &[&str]) -> String {
     let name = entry.path.rsplit('/').next().unwrap_or_default();
     let to = shell_word(&format!("{directory}/{name}"));
+    let place = |source: &str| {
+        let number = charts.iter().position(|chart| *chart == source);
+        chart_directory(number.unwrap_or_default())
+    };
     match &entry.content {
         Content::Directory => {
             let mode = entry.mode.as_deref().unwrap_or("0755");
@@ -122,41 +140,37 @@ fn command(entry: &Entry, directory: &str) -> String {
             format!("install -d -m {mode} -o {uid} -g {gid} {to}")
         }
         Content::Symlink { target } => format!("ln -s {} {to}", shell_word(target)),
-        Content::Chart { source } if name.is_empty() => {
-            package_chart(source, &format!("{directory}/\"$name-$version.tgz\""))
-        }
-        Content::Chart { source } => package_chart(source, &to),
+        Content::Chart { source } if name.is_empty() => package_chart(
+            &place(source),
+            &format!("{directory}/\"$name-$version.tgz\""),
+        ),
+        Content::Chart { source } => package_chart(&place(source), &to),
         _ => String::new(),
     }
 }
 
 /// As `helm package`, but with the same bytes every time: `Chart.yaml` first, then all files by path.
-fn package_chart(source: &str, to: &str) -> String {
+fn package_chart(place: &str, to: &str) -> String {
     format!(
-        r#"cd {mount}
+        r#"cd {place}
 field() {{ sed -n "s/^$1:[[:space:]]*[\"']\{{0,1\}}\([^\"'[:space:]]*\).*/\1/p" Chart.yaml; }}
 name=$(field name) version=$(field version)
 {{ echo Chart.yaml; find . -type f ! -path ./Chart.yaml | sed 's,^\./,,' | LC_ALL=C sort; }} |
   tar -c --format=ustar --no-recursion --files-from=- --transform="s,^,$name/," --mtime=@0 \
     --owner=0 --group=0 --numeric-owner --mode=0644 |
-  gzip -n > {to}"#,
-        mount = shell_word(&chart_mount(source)),
+  gzip -n > {to}"#
     )
 }
 
-fn stage(image: &Image, sources: &Sources) -> String {
-    let mut out = format!("FROM {} AS {}\n", base(image), image.name);
+fn stage(image: &Image, sources: &Sources, names: &Names) -> String {
+    let mut out = format!("FROM {} AS {}\n", base(image), names.image(&image.name));
     for (number, directory) in staged(image).keys().enumerate() {
-        let from_to = [staging_directory(number), directory.to_string()].map(|path| path + "/");
-        let _ = writeln!(
-            out,
-            "COPY --from={}-files {}",
-            image.name,
-            exec_form(&from_to)
-        );
+        let [from, to] = [staging_directory(number), directory.to_string()].map(|path| path + "/");
+        let paths = paths_form(&[&from], &to);
+        let _ = writeln!(out, "COPY --from={} {paths}", names.files(&image.name));
     }
-    for entry in entries(image) {
-        out += &copy(entry, sources);
+    for (number, entry) in entries(image).enumerate() {
+        out += &copy(entry, number, sources, names);
     }
     out + &config(&image.config, image.tags.first().map_or("", String::as_str))
 }
@@ -169,7 +183,7 @@ fn base(image: &Image) -> String {
     }
 }
 
-fn copy(entry: &Entry, sources: &Sources) -> String {
+fn copy(entry: &Entry, number: usize, sources: &Sources, names: &Names) -> String {
     let to = &entry.path;
     let owner = match (entry.uid, entry.gid) {
         (0, 0) => String::new(),
@@ -179,22 +193,32 @@ fn copy(entry: &Entry, sources: &Sources) -> String {
     let instruction = match &entry.content {
         Content::Text { text } => {
             let (text, end) = heredoc(text);
-            return format!("COPY {owner}--chmod={mode} <<'{end}' {to}\n{text}");
+            // A heredoc has no exec form; a variable is one word, whatever is in it.
+            let (variable, to) = match is_plain(to) {
+                true => (String::new(), to.clone()),
+                false => (
+                    format!("ARG TO_{number}={}\n", docker_word(to)),
+                    format!("${{TO_{number}}}"),
+                ),
+            };
+            return format!("{variable}COPY {owner}--chmod={mode} <<'{end}' {to}\n{text}");
         }
         Content::Source { source } => {
             let directory = matches!(sources.find(source), Found::Directory(_));
             let mode = source_mode(entry.mode.as_deref(), directory);
-            format!(
-                "{owner}--chmod={mode} {}",
-                exec_form(&[source.clone(), to.clone()])
-            )
+            format!("{owner}--chmod={mode} {}", paths_form(&[source], to))
         }
         Content::Binary(binary) => {
-            let name = binary_name(binary);
-            format!("--from={name}-binary {owner}--chmod={mode} /out/{name} {to}")
+            let from = format!("/out/{}", names.program(binary));
+            let words = copy_words(&[&from], to);
+            format!(
+                "--from={} {owner}--chmod={mode} {words}",
+                names.binary(binary)
+            )
         }
         Content::Image { image, .. } => {
-            format!("--from=bundle {owner}--chmod={mode} /{image}.tar {to}")
+            let words = copy_words(&[&format!("/{image}.tar")], to);
+            format!("--from=bundle {owner}--chmod={mode} {words}")
         }
         Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
             return String::new();
@@ -247,15 +271,18 @@ fn letters(octal: &str, directory: bool) -> String {
 
 fn config(config: &Config, version: &str) -> String {
     let mut out = String::new();
-    for variable in &config.env {
-        let _ = writeln!(
-            out,
-            "ENV {}={}",
-            variable.name,
-            docker_word(&variable.value)
-        );
+    for (argument, _) in lines_of(config) {
+        let _ = writeln!(out, "ARG {argument}");
+    }
+    for (number, variable) in config.env.iter().enumerate() {
+        let value = word_or_argument(&variable.value, &lines_argument("ENV", number));
+        let _ = writeln!(out, "ENV {}={value}", label_name(&variable.name));
     }
     if let Some(directory) = &config.working_dir {
+        let directory = match is_plain(directory) {
+            true => directory.clone(),
+            false => docker_word(directory),
+        };
         let _ = writeln!(out, "WORKDIR {directory}");
     }
     if let Some(user) = &config.user {
@@ -265,7 +292,7 @@ fn config(config: &Config, version: &str) -> String {
         let _ = writeln!(out, "EXPOSE {}", config.exposed_ports.join(" "));
     }
     if !config.volumes.is_empty() {
-        let _ = writeln!(out, "VOLUME {}", exec_form(&config.volumes));
+        let _ = writeln!(out, "VOLUME {}", volumes_form(&config.volumes));
     }
     if let Some(signal) = &config.stop_signal {
         let _ = writeln!(out, "STOPSIGNAL {signal}");
@@ -282,6 +309,31 @@ fn config(config: &Config, version: &str) -> String {
     out + &labels(config, version)
 }
 
+/// Values of several lines, which no instruction can hold: the names of the arguments that bring them, and the values. The bake file
+/// gives them.
+pub(super) fn lines_of(config: &Config) -> Vec<(String, &str)> {
+    let env = config.env.iter().map(|variable| variable.value.as_str());
+    let env = env
+        .enumerate()
+        .map(|(number, value)| (lines_argument("ENV", number), value));
+    let labels = config.labels.values().map(String::as_str).enumerate();
+    let labels = labels.map(|(number, value)| (lines_argument("LABEL", number), value));
+    env.chain(labels)
+        .filter(|(_, value)| has_lines(value))
+        .collect()
+}
+
+fn lines_argument(kind: &str, number: usize) -> String {
+    format!("LINES_{kind}_{}", number + 1)
+}
+
+fn word_or_argument(value: &str, argument: &str) -> String {
+    match has_lines(value) {
+        true => format!("\"${{{argument}}}\""),
+        false => docker_word(value),
+    }
+}
+
 /// Last, and the version in an argument: a new version is nothing but a new configuration.
 fn labels(config: &Config, version: &str) -> String {
     if config.labels.is_empty() {
@@ -290,11 +342,15 @@ fn labels(config: &Config, version: &str) -> String {
     let labels: Vec<String> = config
         .labels
         .iter()
-        .map(|(name, value)| match name.as_str() {
+        .enumerate()
+        .map(|(number, (name, value))| match name.as_str() {
             "org.opencontainers.image.version" if value == version => {
                 format!("{name}=\"${{VERSION}}\"")
             }
-            _ => format!("{}={}", label_name(name), docker_word(value)),
+            _ => {
+                let value = word_or_argument(value, &lines_argument("LABEL", number));
+                format!("{}={value}", label_name(name))
+            }
         })
         .collect();
     format!("ARG VERSION\nLABEL {}\n", labels.join(" \\\n      "))

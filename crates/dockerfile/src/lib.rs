@@ -19,12 +19,16 @@ mod bake;
 mod compile;
 mod ignore;
 mod images;
+mod names;
 mod project;
 mod text;
 mod workspace;
 
+use std::collections::BTreeSet;
+
 use description::Sources;
 use description::normal::{self, Description};
+use names::Names;
 pub use project::{Project, ProjectError};
 pub use workspace::{METADATA, Resolved, WorkspaceError, for_workspace, resolve};
 
@@ -46,14 +50,18 @@ pub type Files = [(&'static str, String); 3];
 /// They depend on the description and on the workspace's shape (members, targets, path dependencies, sources of the lock),
 /// not on any version: a version bump generates the same Dockerfile.
 pub fn generate(description: &Description, project: &Project, sources: &Sources) -> Files {
+    let names = Names::of(description);
     let dockerfile = format!(
         "{GENERATED}\n{}{}",
-        compile::stages(description, project),
-        images::stages(description, sources)
+        compile::stages(description, project, &names),
+        images::stages(description, sources, &names)
     );
     [
         (DOCKERFILE, dockerfile),
-        (BAKE, format!("{GENERATED}\n{}", bake::file(description))),
+        (
+            BAKE,
+            format!("{GENERATED}\n{}", bake::file(description, &names)),
+        ),
         (
             IGNORE,
             format!("{GENERATED}\n{}", ignore::file(description, project)),
@@ -61,13 +69,17 @@ pub fn generate(description: &Description, project: &Project, sources: &Sources)
     ]
 }
 
-/// The stage, target and context name of a binary: its own where that says which package it is of.
-fn binary_name(binary: &normal::Binary) -> String {
-    let name = match binary.package == binary.bin {
-        true => binary.bin.clone(),
-        false => format!("{}-{}", binary.package, binary.bin),
-    };
-    name.to_lowercase()
+/// The target of the bake file that makes the archive of an image for another one to hold.
+pub fn archive_target(description: &Description, image: &str) -> String {
+    Names::of(description).archive(image)
+}
+
+/// All named contexts that the generated files may be given.
+fn contexts_of(description: &Description) -> BTreeSet<String> {
+    let images = description.images.values();
+    let own = images.map(|image| format!("{}-base-image", image.name));
+    let common = ["builder-image", "base-image", "vendor", "bundle"].map(str::to_owned);
+    common.into_iter().chain(own).collect()
 }
 
 /// The named context that an image of Debian packages begins with: `base-image` where it has no packages of its own.

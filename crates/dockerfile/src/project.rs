@@ -113,6 +113,8 @@ struct MetadataTarget {
     kind: Vec<String>,
     name: String,
     src_path: String,
+    #[serde(default, rename = "required-features")]
+    required_features: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -266,6 +268,7 @@ fn listed(package: MetadataPackage, relative: &dyn Fn(&str) -> String) -> Packag
     let targets = package.targets.into_iter().map(|target| Target {
         kind: target.kind,
         name: target.name,
+        required_features: target.required_features,
     });
     Package {
         name: package.name,

@@ -6,6 +6,53 @@ pub(super) fn exec_form(words: &[String]) -> String {
     serde_json::to_string(words).unwrap_or_default()
 }
 
+/// A JSON array of a `COPY`. That replaces variables, takes quotes away and, in sources, looks for patterns even there.
+/// <https://docs.docker.com/reference/dockerfile/#copy>
+pub(super) fn paths_form(sources: &[&str], destination: &str) -> String {
+    let sources = sources.iter().map(|source| escaped(source, "*?["));
+    let all: Vec<String> = sources.chain([escaped(destination, "")]).collect();
+    exec_form(&all)
+}
+
+/// A JSON array of paths for `VOLUME`, which replaces variables and takes quotes away, too.
+pub(super) fn volumes_form(paths: &[String]) -> String {
+    let all: Vec<String> = paths.iter().map(|path| escaped(path, "")).collect();
+    exec_form(&all)
+}
+
+/// A path in which nothing is replaced, and nothing of `patterns` is one.
+fn escaped(path: &str, patterns: &str) -> String {
+    let mut escaped = String::new();
+    for c in path.chars() {
+        match c {
+            '"' | '\'' | '\\' | '$' => escaped.extend(['\\', c]),
+            c if patterns.contains(c) => escaped.extend(['[', c, ']']),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Sources and destination of `COPY`: plain words where they can be, which people read more easily.
+pub(super) fn copy_words(sources: &[&str], destination: &str) -> String {
+    let mut all = sources.iter().chain([&destination]);
+    match all.all(|path| is_plain(path)) {
+        true => format!("{} {destination}", sources.join(" ")),
+        false => paths_form(sources, destination),
+    }
+}
+
+/// Whether a path is one word that the engine takes as it is.
+pub(super) fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "_-./+@,:~%=".contains(c);
+    !path.is_empty() && path.chars().all(plain)
+}
+
+/// Whether a text can't stand on a line of a Dockerfile.
+pub(super) fn has_lines(text: &str) -> bool {
+    text.contains(['\n', '\r'])
+}
+
 /// A double-quoted word of a Dockerfile, in which nothing is replaced.
 pub(super) fn docker_word(text: &str) -> String {
     let mut quoted = String::from("\"");
@@ -30,6 +77,8 @@ pub(super) fn shell_word(text: &str) -> String {
 /// A string of HCL, in which nothing is replaced.
 pub(super) fn hcl_string(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
+    // HCL knows fewer escapes than JSON.
+    let quoted = quoted.replace("\\b", "\\u0008").replace("\\f", "\\u000c");
     quoted.replace("${", "$${").replace("%{", "%%{")
 }
 
@@ -65,6 +114,12 @@ mod tests {
     #[test]
     fn words_survive_their_quotes() {
         assert_eq!(docker_word(r#"a "b" $c \"#), r#""a \"b\" \$c \\""#);
+        assert_eq!(copy_words(&["a", "b/c"], "/d/"), "a b/c /d/");
+        assert_eq!(
+            copy_words(&["my crates/$x [1]"], "/d e/"),
+            r#"["my crates/\\$x [[]1]","/d e/"]"#
+        );
+        assert_eq!(volumes_form(&["/it's".into()]), r#"["/it\\'s"]"#);
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("a/b-c"), "a/b-c");
         assert_eq!(hcl_string("${A} %{B}"), "\"$${A} %%{B}\"");

@@ -43,6 +43,8 @@ pub struct Target {
     pub kind: Vec<String>,
     /// The name.
     pub name: String,
+    /// Features without which Cargo does not build it.
+    pub required_features: Vec<String>,
 }
 
 /// Takes what is needed from `cargo metadata`.
@@ -80,6 +82,7 @@ fn package(json: &serde_json::Value) -> Result<Package> {
             .map(|target| Target {
                 kind: strings(&target["kind"]),
                 name: target["name"].as_str().unwrap_or_default().to_owned(),
+                required_features: strings(&target["required-features"]),
             })
             .collect(),
     })

@@ -171,7 +171,7 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
         .flat_map(|image| &image.images)
         .collect();
     held.into_iter()
-        .map(|image| format!("{image}-archive"))
+        .map(|image| dockerfile::archive_target(description, image))
         .collect()
 }
 

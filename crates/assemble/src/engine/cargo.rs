@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use description::Platform;
-use description::normal::{Binary, Build};
+use description::normal::{Binary, Build, Call};
 use serde::Deserialize;
 
 use super::images::Images;
@@ -27,8 +27,8 @@ const WHY: &str = "compiled by the cargo of one machine";
 pub fn build(request: &Request<'_>) -> Result<Built> {
     let (workspace, resolved) = request.resolve()?;
     let platform = this_platform()?;
-    let compiled = compile(&workspace, &resolved.description.build)?;
     let kept = Kept::of(&workspace)?;
+    let compiled = compile(&workspace, &resolved.description.build, &kept)?;
     let mut images = Images {
         root: &workspace,
         description: &resolved.description,
@@ -90,40 +90,71 @@ struct Target {
     kind: Vec<String>,
 }
 
-fn compile(workspace: &Path, build: &Build) -> Result<Compiled> {
-    let mut command = Command::new("cargo");
-    command
-        .arg("build")
-        .args(build.locked.then_some("--locked"))
-        .arg("--message-format=json-render-diagnostics")
-        .args(build.cargo_arguments())
-        .current_dir(workspace)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut cargo = command
-        .spawn()
-        .context("cannot start cargo, which this engine needs")?;
+/// Every call of the description, one after the other.
+fn compile(workspace: &Path, build: &Build, kept: &Kept) -> Result<Compiled> {
     let mut compiled = Compiled {
         binaries: BTreeMap::new(),
         packages: Vec::new(),
     };
-    if let Some(output) = cargo.stdout.take() {
-        for line in BufReader::new(output).lines() {
-            // What is not JSON comes from a build script's child and is nobody's message.
-            if let Ok(message) = serde_json::from_str::<Message>(&line?) {
-                compiled.add(message);
-            }
+    for (name, call) in &build.calls {
+        compiled.call(workspace, build.locked, name, call)?;
+        if build.calls.len() > 1 {
+            // The next call may put another program of that name at its place.
+            let directory = kept.directory("programs")?.join(name);
+            compiled.keep(name, &directory)?;
         }
-    }
-    let status = cargo.wait()?;
-    if !status.success() {
-        bail!("cargo build failed: {status}");
     }
     Ok(compiled)
 }
 
 impl Compiled {
-    fn add(&mut self, message: Message) {
+    fn call(&mut self, workspace: &Path, locked: bool, name: &str, call: &Call) -> Result<()> {
+        let mut command = Command::new("cargo");
+        command
+            .arg("build")
+            .args(locked.then_some("--locked"))
+            .arg("--message-format=json-render-diagnostics")
+            .args(call.cargo_arguments())
+            .current_dir(workspace)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut cargo = command
+            .spawn()
+            .context("cannot start cargo, which this engine needs")?;
+        if let Some(output) = cargo.stdout.take() {
+            for line in BufReader::new(output).lines() {
+                // What is not JSON comes from a build script's child and is nobody's message.
+                if let Ok(message) = serde_json::from_str::<Message>(&line?) {
+                    self.add(message, name);
+                }
+            }
+        }
+        let status = cargo.wait()?;
+        if !status.success() {
+            bail!("cargo build failed: {status}");
+        }
+        Ok(())
+    }
+
+    /// Copies the programs of a call to a directory of its own.
+    fn keep(&mut self, call: &str, directory: &Path) -> Result<()> {
+        let own = self
+            .binaries
+            .iter_mut()
+            .filter(|(binary, _)| binary.call == call);
+        for (binary, path) in own {
+            let directory = directory.join(&binary.package);
+            let to = directory.join(&binary.bin);
+            let copied =
+                std::fs::create_dir_all(&directory).and_then(|()| std::fs::copy(&*path, &to));
+            copied
+                .with_context(|| format!("cannot copy {} to {}", path.display(), to.display()))?;
+            *path = to;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, message: Message, call: &str) {
         let (true, Some(target)) = (message.reason == "compiler-artifact", message.target) else {
             return;
         };
@@ -135,6 +166,7 @@ impl Compiled {
             let binary = Binary {
                 package: package.to_owned(),
                 bin: target.name,
+                call: call.to_owned(),
             };
             self.binaries.insert(binary, path);
         }

@@ -306,7 +306,7 @@ impl Subject {
         let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
         let versions = packages(&lock)?;
         let leaf = leaf.map(name_and_version).transpose()?;
-        let binaries = &resolved.description.build.binaries;
+        let binaries = resolved.description.build.binaries();
         let mut services: Vec<String> = binaries.iter().map(|one| one.package.clone()).collect();
         services.dedup();
         // Of three, the first is often the one that holds the others.
@@ -432,7 +432,7 @@ impl Subject {
 
     /// The members that the images' programs are made of.
     fn compiled_members(&self) -> BTreeSet<String> {
-        let binaries = self.resolved.description.build.binaries.iter();
+        let binaries = self.resolved.description.build.binaries().into_iter();
         binaries
             .flat_map(|binary| self.resolved.project.closure(&binary.package))
             .collect()

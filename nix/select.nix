@@ -1,0 +1,8 @@
+# The attributes of a set whose values a predicate holds for.
+predicate: set:
+builtins.listToAttrs (
+  map (name: {
+    inherit name;
+    value = set.${name};
+  }) (builtins.filter (name: predicate set.${name}) (builtins.attrNames set))
+)
