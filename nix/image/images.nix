@@ -97,6 +97,14 @@ let
       forbidden = if isPackages item then [ ] else [ "/nix/store/" ];
       sources = if isPackages item then packagesSpec image provider item else map entry item.entries;
     };
+  # A layer, and what of it takes the place of files of the base.
+  replacing =
+    image: platform: item:
+    let
+      replaces = map (entry: entry.path) (builtins.filter (entry: entry.replace or false) item.entries);
+      path = layerOf image platform item;
+    in
+    if replaces == [ ] then path else { inherit path replaces; };
   makeLayer =
     image:
     {
@@ -194,7 +202,7 @@ let
         layers =
           map (layerOf whole platform) (builtins.filter isPackages whole.layers)
           ++ compilerLayers whole platform
-          ++ map (layerOf whole platform) (builtins.filter (item: !(isPackages item)) whole.layers);
+          ++ map (replacing whole platform) (builtins.filter (item: !(isPackages item)) whole.layers);
         inputs = (providerOf platform).inputsOf {
           image = whole;
           layoutOf = name: layoutOf description.images.${name} platform;

@@ -252,6 +252,8 @@ pub struct Binary {
     pub bin: Option<Spanned<String>>,
     /// Path in the image; where not given, `/usr/bin/BIN`.
     pub path: Option<Spanned<String>>,
+    /// Whether it takes the place of a file of the base.
+    pub replace: bool,
 }
 
 /// Where a file's content comes from.
@@ -274,6 +276,8 @@ pub struct File {
     pub mode: Option<String>,
     /// Who owns it.
     pub owner: Owner,
+    /// Whether it takes the place of a file of the base.
+    pub replace: bool,
 }
 
 /// Owner as written.
@@ -303,6 +307,8 @@ pub struct Link {
     pub path: Spanned<String>,
     /// What it points at.
     pub target: String,
+    /// Whether it takes the place of a file of the base.
+    pub replace: bool,
 }
 
 /// A Helm chart, packaged.

@@ -323,6 +323,9 @@ pub struct Entry {
     pub uid: u32,
     /// Number of the group.
     pub gid: u32,
+    /// Whether it takes the place of a file of the base.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub replace: bool,
 }
 
 /// What an entry is.

@@ -383,6 +383,7 @@ impl Description {
                 call: String::new(),
             },
             path: path.unwrap_or_else(|| format!("/usr/bin/{bin}")),
+            replace: binary.replace,
         })
     }
 
@@ -515,6 +516,7 @@ pub(crate) struct PlacedBinary {
     /// Its call is known when all binaries of all images are: [`calls::assign`].
     pub(crate) binary: normal::Binary,
     path: String,
+    replace: bool,
 }
 
 /// Normalizes one image.
@@ -623,7 +625,10 @@ impl Normalizer<'_> {
         }
         for placed in self.binaries {
             let content = normal::Content::Binary(placed.binary.clone());
-            let entry = root_entry(&placed.path, content, Some("0755"));
+            let entry = normal::Entry {
+                replace: placed.replace,
+                ..root_entry(&placed.path, content, Some("0755"))
+            };
             files(format!("binary-{}", last_part(&placed.path)), vec![entry]);
         }
         layers
@@ -692,7 +697,10 @@ impl Normalizer<'_> {
                     (normal::Content::Text { text: text.clone() }, Some(mode))
                 }
             };
-            self.owned(file.destination(), content, mode, &file.owner)
+            normal::Entry {
+                replace: file.replace,
+                ..self.owned(file.destination(), content, mode, &file.owner)
+            }
         });
         let directories = fields.directories.iter().flatten().map(|directory| {
             let path = directory.path.get_ref().clone();
@@ -701,11 +709,11 @@ impl Normalizer<'_> {
         });
         let links = fields.links.iter().flatten().map(|link| {
             let target = link.target.clone();
-            root_entry(
-                link.path.get_ref(),
-                normal::Content::Symlink { target },
-                None,
-            )
+            let content = normal::Content::Symlink { target };
+            normal::Entry {
+                replace: link.replace,
+                ..root_entry(link.path.get_ref(), content, None)
+            }
         });
         files.chain(directories).chain(links).collect()
     }
@@ -726,6 +734,7 @@ impl Normalizer<'_> {
             mode,
             uid,
             gid: account(&owner.group).map_or(own_gid, |(_, gid)| gid),
+            replace: false,
         }
     }
 
@@ -859,6 +868,7 @@ fn root_entry(path: &str, content: normal::Content, mode: Option<&str>) -> norma
         mode: mode.map(str::to_string),
         uid: 0,
         gid: 0,
+        replace: false,
     }
 }
 

@@ -457,6 +457,7 @@ fn short_binary(text: &str, span: Range<usize>) -> Binary {
         package: Spanned::new(span.clone(), package.to_string()),
         bin: bin.map(|bin| Spanned::new(span, bin.to_string())),
         path: None,
+        replace: false,
     }
 }
 
@@ -470,6 +471,7 @@ fn read_binary(fields: &Fields) -> Option<Binary> {
         package: package?,
         bin,
         path,
+        replace: read_replace(fields),
     })
 }
 
@@ -521,6 +523,7 @@ fn read_file(fields: &Fields) -> Option<File> {
         content,
         mode,
         owner,
+        replace: read_replace(fields),
     })
 }
 
@@ -565,6 +568,10 @@ fn read_owner(fields: &Fields) -> Owner {
     }
 }
 
+fn read_replace(fields: &Fields) -> bool {
+    fields.boolean("replace").unwrap_or(false)
+}
+
 fn read_mode(fields: &Fields) -> Option<String> {
     let value = fields.value("mode")?;
     if let DeValue::Integer(digits) = value.get_ref() {
@@ -593,6 +600,7 @@ fn read_link(fields: &Fields) -> Option<Link> {
     Some(Link {
         path: path?,
         target: target?.into_inner(),
+        replace: read_replace(fields),
     })
 }
 

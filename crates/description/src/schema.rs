@@ -204,6 +204,7 @@ pub static BINARY: Table = Table {
         field("package", "string", "required"),
         field("bin", "string", "the package's only binary"),
         field("path", "string", "`/usr/bin/BIN`"),
+        field("replace", "boolean", "`false`"),
     ],
 };
 
@@ -233,6 +234,7 @@ pub static FILE: Table = Table {
         ),
         field("user", "string", "`\"root\"`"),
         field("group", "string", "the user's own"),
+        field("replace", "boolean", "`false`"),
     ],
 };
 
@@ -253,6 +255,7 @@ pub static LINK: Table = Table {
     fields: &[
         field("path", "string", "required"),
         field("target", "string", "required"),
+        field("replace", "boolean", "`false`"),
     ],
 };
 

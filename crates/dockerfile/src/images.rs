@@ -73,6 +73,7 @@ fn special_directories(image: &Image) -> Vec<Entry> {
         mode: Some((*mode).to_owned()),
         uid: 0,
         gid: 0,
+        replace: false,
     };
     implied.map(entry).collect()
 }

@@ -524,6 +524,9 @@ pub struct DetailedLayer {
     /// Whether its files may replace those of lower layers.
     #[serde(default)]
     pub may_override: bool,
+    /// Paths, each with all below it, whose files replace those of lower layers. Each must be in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
     /// Whether it is there for its libraries alone: it is left out where no program of the other layers is linked to
     /// one that only this layer has.
     #[serde(default)]
@@ -540,6 +543,7 @@ impl LayerReference {
             LayerReference::Path(path) => DetailedLayer {
                 path: path.clone(),
                 may_override: false,
+                replaces: Vec::new(),
                 only_if_linked: false,
                 packages: Vec::new(),
             },

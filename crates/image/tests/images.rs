@@ -234,11 +234,31 @@ fn layers_that_clash_are_refused_unless_meant() {
     let out = directory.path().join("image");
     let error = failure(&[&one, &two], json!({}), &out);
     assert!(
-        error.contains("/etc/x is given twice") && error.contains("mayOverride"),
+        error.contains("/etc/x is given twice") && error.contains("replace = true"),
         "{error}"
     );
     let meant = json!({"layers": [one, {"path": two, "mayOverride": true}]});
     image::assemble::make(&image_spec(&[], meant), &out).unwrap();
+
+    // So it can be said of single files, where there is something to replace.
+    let said = |path: &str| json!({"layers": [one, {"path": two, "replaces": [path]}]});
+    let out = directory.path().join("replaced");
+    image::assemble::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
+    let (manifest, _) = parts(&Layout::open(&out).unwrap());
+    assert_eq!(manifest.layers.len(), 2);
+    for path in ["/etc/y", "/et"] {
+        let spec = image_spec(&[], said(path));
+        let error = image::assemble::make(&spec, &directory.path().join("none")).unwrap_err();
+        assert!(
+            error.to_string().contains("/etc/x is given twice"),
+            "{error}"
+        );
+    }
+    let three = text_layer(directory.path(), "three", "/etc/three", "3");
+    let vain = json!({"layers": [one, {"path": three, "replaces": ["/etc/three"]}]});
+    let vain = image::assemble::make(&image_spec(&[], vain), &directory.path().join("vain"));
+    let error = vain.unwrap_err().to_string();
+    assert!(error.contains("/etc/three replaces nothing"), "{error}");
 
     // Something below /bin would hide the link that /bin is.
     let (base, _) = packages(directory.path());

@@ -9,9 +9,9 @@ use crateyard_oci::{Digest, digest::HashingWriter};
 use description::Platform;
 use description::normal::{Base, Binary, Content, Description, Entry, Image, Layer, LayerContent};
 use image::spec::{
-    ArchiveFormat, CaCertificatesSource, ChartSource, DebianSource, DirectorySource, FileSource,
-    ImageArchiveSource, ImageSpec, LayerReference, LayerSpec, Mode, Source, SymlinkSource,
-    TextSource, TreeSource, Version,
+    ArchiveFormat, CaCertificatesSource, ChartSource, DebianSource, DetailedLayer, DirectorySource,
+    FileSource, ImageArchiveSource, ImageSpec, LayerReference, LayerSpec, Mode, Source,
+    SymlinkSource, TextSource, TreeSource, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,7 +79,11 @@ impl Images<'_> {
     fn spec(&self, image: &Image) -> Result<ImageSpec> {
         let layers = image.layers.iter().map(|layer| {
             let spec = self.layer(image, layer)?;
-            Ok(LayerReference::Path(self.kept.layer(&layer.name, &spec)?))
+            let path = self.kept.layer(&layer.name, &spec)?;
+            Ok(LayerReference::Detailed(DetailedLayer {
+                replaces: replaced(layer),
+                ..LayerReference::Path(path).detailed()
+            }))
         });
         let mut config = image.config.clone();
         config
@@ -215,6 +219,15 @@ impl Images<'_> {
             }),
         })
     }
+}
+
+/// What a layer has that takes the place of files of the base.
+fn replaced(layer: &Layer) -> Vec<String> {
+    let LayerContent::Files { entries } = &layer.content else {
+        return Vec::new();
+    };
+    let replaced = entries.iter().filter(|entry| entry.replace);
+    replaced.map(|entry| entry.path.clone()).collect()
 }
 
 /// The names of an image: itself with each of its tags.

@@ -36,6 +36,7 @@ pub(super) fn layers<'a>(
         for entry in &layer.entries.entries {
             check_entry(layer, entry, &below)?;
         }
+        check_replaced(layer, &below)?;
         for entry in &layer.entries.entries {
             below.insert(entry.path.clone(), seen(layer, entry));
         }
@@ -220,11 +221,43 @@ fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()
     }
 }
 
+/// Whether a file takes the place of a lower one because that is said. A directory keeps its place: what is in it would vanish.
+fn is_replaced(layer: &Layer, entry: &EntryRecord, lower: &Below) -> bool {
+    let mut replaces = layer.reference.replaces.iter();
+    let is_said = replaces.any(|path| is_at(&entry.path, path));
+    is_said && entry.kind != EntryKind::Directory && lower.kind != EntryKind::Directory
+}
+
+/// Whether a path of a layer is another, absolute one, or lies below it.
+fn is_at(path: &str, said: &str) -> bool {
+    let rest = path.strip_prefix(said.trim_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What is said to be replaced is there: a word too many would let the next base be replaced unseen.
+fn check_replaced(layer: &Layer, below: &Lower) -> Result<()> {
+    for said in &layer.reference.replaces {
+        let mut entries = layer.entries.entries.iter();
+        let replaces = |entry: &EntryRecord| {
+            let lower = below.get(&entry.path);
+            is_at(&entry.path, said) && lower.is_some_and(|it| is_replaced(layer, entry, it))
+        };
+        if !entries.any(replaces) {
+            return Err(Error::spec(
+                layer.title(),
+                format!("{said} replaces nothing: no layer below has a file there"),
+                "drop `replace = true` in images.toml, `replaces` of the layer",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> {
     let Some(lower) = below.get(&entry.path) else {
         return Ok(());
     };
-    if layer.reference.may_override || entry.supersedes {
+    if layer.reference.may_override || entry.supersedes || is_replaced(layer, entry, lower) {
         return Ok(());
     }
     match (lower.kind, entry.kind) {
@@ -245,7 +278,7 @@ fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> 
             path: entry.path.clone(),
             first: lower.from.clone(),
             second: format!("{} of {}", entry.origin, layer.title()),
-            remedy: ", or let the upper layer override (mayOverride)".to_owned(),
+            remedy: ", or say that it is meant: `replace = true` in images.toml, `replaces` of the layer".to_owned(),
         }),
     }
 }
