@@ -164,6 +164,8 @@ fn other_flake() -> Result<()> {
             "{{\n  {input}\n  outputs = {{ self, crateyard, ... }}:\n  crateyard.lib.addImages {{ src = ./.; }} ( {theirs} );\n}}\n"
         ),
     )?;
+    let flake = format!("path:{}", workspace.path().display());
+    nix::nix(&["flake", "lock", &flake])?;
     let expression = format!(
         "let o = builtins.getFlake \"path:{}\"; p = o.packages.x86_64-linux; in {{ names = builtins.attrNames p; inherit (p) default; inherit (o) other; }}",
         workspace.path().display()
@@ -203,11 +205,29 @@ fn in_a_repository() -> Result<()> {
     let url = format!("git+file://{}", repository().display());
     let said = init(&below, &["--crateyard", &url])?;
     for text in [
-        "git ignores Cargo.lock (../../.gitignore:2:Cargo.lock)",
+        "git ignores Cargo.lock (.gitignore:2:Cargo.lock)",
         "Nix leaves submodules out (vendor/x)",
         "\n  git add flake.nix images.toml\n  git add --force Cargo.lock\n",
     ] {
         ensure!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    let lock = repository().join("debian.lock");
+    for (untracked, cure) in [
+        ("flake.nix", "git add flake.nix"),
+        ("Cargo.lock", "git add --force Cargo.lock"),
+    ] {
+        let build = duct::cmd!(assemble(), "build", "service")
+            .dir(&below)
+            .stderr_capture();
+        let output = build.unchecked().run()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            !output.status.success() && error.contains(cure),
+            "without {untracked}:\n{error}"
+        );
+        duct::cmd!("git", "add", "flake.nix", "images.toml")
+            .dir(&below)
+            .run()?;
     }
     for line in said.lines().filter_map(|line| line.strip_prefix("  git ")) {
         duct::cmd("git", line.split(' ')).dir(&below).run()?;
@@ -215,7 +235,7 @@ fn in_a_repository() -> Result<()> {
     // What Nix sees of it is the workspace, with its lock.
     let expression = "images: images.service-image.drvPath";
     let flake = format!("git+file://{}?dir=services/web", top.path().display());
-    fetch(&below, &repository().join("debian.lock"))?;
+    fetch(&below, &lock)?;
     let path = nix::nix(&[
         "eval",
         "--raw",
@@ -231,7 +251,13 @@ fn no_toolchain() -> Result<()> {
     let workspace = bare("service")?;
     let file = "[toolchain]\nchannel = \"1.99.7\"\n";
     fs::write(workspace.path().join("rust-toolchain.toml"), file)?;
-    let said = init(workspace.path(), &[])?;
+    // Not what rustup told whoever runs these tests.
+    let said = duct::cmd!(assemble(), "init")
+        .dir(workspace.path())
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .stderr_to_stdout()
+        .read()?;
     for text in [
         "rust-toolchain.toml names the toolchain 1.99.7, which rustup has not installed",
         "the compiler is Rust 1.99.7: rust-toolchain.toml says so",

@@ -6,6 +6,7 @@ mod cargo;
 mod commands;
 mod connection;
 mod engine;
+mod git;
 mod history;
 mod native;
 mod nix;

@@ -168,6 +168,7 @@ struct Way<'a> {
 }
 
 fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
+    crate::git::check(request.workspace)?;
     let flake = request.workspace.to_string_lossy();
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();

@@ -137,6 +137,7 @@ fn lock_path(lock: &Path) -> Result<PathBuf> {
     } else {
         workspace
     };
+    crate::git::check(flake)?;
     git::evaluate(&[&format!("{}#debianLock", flake.display())], None)
         .map(PathBuf::from)
         .context("the flake does not tell which debian.lock it uses")

@@ -1,11 +1,10 @@
 //! `assemble init`: a flake and a first description for a workspace.
 
 mod flake;
-mod git;
 
-use self::git::Repository;
 use super::lock::read_description;
 use crate::cargo::Cargo;
+use crate::git::Repository;
 use crate::native;
 use crate::text::print_line;
 use std::fs::{self, OpenOptions};

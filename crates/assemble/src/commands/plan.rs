@@ -80,6 +80,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
+    crate::git::check(&args.workspace)?;
     let flake = args.workspace.to_string_lossy();
     let built = nix.build(&flake, &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
@@ -181,6 +182,7 @@ struct Forecast {
 fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let images = wanted(&args.workspace, &[])?;
     let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
+    crate::git::check(&args.workspace)?;
     let flake = args.workspace.to_string_lossy();
     let roots = nix.derivations(&flake, &attributes)?;
     let store = Store {
