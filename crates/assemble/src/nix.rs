@@ -127,6 +127,28 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
     paths.collect()
 }
 
+/// The reference of the flake in a directory. Nix takes it for a path, and never for a name in a registry of flakes,
+/// which it would look up online.
+///
+/// # Errors
+/// When it is no directory, or its path is none that a reference can hold.
+pub fn flake_at(directory: &Path) -> Result<String> {
+    let shown = directory.display();
+    if !directory.is_dir() {
+        bail!("{shown} is no directory\n  try: the directory with flake.nix and images.toml");
+    }
+    let text = directory.to_str().filter(|text| !text.contains(['#', '?']));
+    let text = text.with_context(|| {
+        format!("Nix can't be told of {shown}\n  try: a path in UTF-8 without '#' and '?'")
+    })?;
+    let is_path = text.starts_with(['/', '.']);
+    Ok(if is_path {
+        text.to_owned()
+    } else {
+        format!("./{text}")
+    })
+}
+
 /// A text as a string of the Nix language.
 pub fn string(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -168,6 +190,23 @@ mod tests {
     #[test]
     fn nothing_in_a_string_is_evaluated() {
         assert_eq!(string("a\"${b}\\"), "\"a\\\"\\${b}\\\\\"");
+    }
+
+    #[test]
+    fn a_workspace_is_a_directory_and_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert_eq!(flake_at(path).unwrap(), path.to_str().unwrap());
+        // Tests run in the directory of their package.
+        assert_eq!(flake_at(Path::new("src")).unwrap(), "./src");
+        assert_eq!(flake_at(Path::new("src/nix")).unwrap(), "./src/nix");
+        assert_eq!(flake_at(Path::new(".")).unwrap(), ".");
+        let error = flake_at(Path::new("nixpkgs")).unwrap_err().to_string();
+        assert!(error.contains("no directory"), "{error}");
+        for odd in ["a#b", "a?b"] {
+            std::fs::create_dir(path.join(odd)).unwrap();
+            assert!(flake_at(&path.join(odd)).is_err(), "{odd}");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Remote {
             for referrer in listed.into_iter().take(MAX_DOCUMENTS) {
                 let document = match repository.document(&referrer).await {
                     Ok(document) => Ok(document.to_vec()),
-                    Err(error) if is_about_the_image(&error) => Err(error.to_string()),
+                    Err(error) if is_about_the_image(&error) => Err(first_line(&error)),
                     Err(error) => {
                         unreachable.get_or_insert(error);
                         continue;
@@ -239,6 +239,12 @@ fn is_about_the_image(error: &Error) -> bool {
 
 fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
     failure.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is wrong, without what to try: nobody here can do anything about it.
+fn first_line(error: &Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Referrers that may be of a type: those that say so first, then those that do not say what they are, as some clients

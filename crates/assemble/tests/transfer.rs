@@ -7,9 +7,14 @@ mod common;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "../../registry/tests/common/moments.rs"]
+mod moments;
 
 use common::proxy::{Fault, Proxy};
 use common::{Layout, Registry};
+use moments::{Moments, kill};
 use serde_json::{Value, json};
 
 const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
@@ -285,6 +290,50 @@ fn passwords_come_from_standard_input() {
 }
 
 #[test]
+fn a_killed_save_leaves_a_whole_archive_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
+    let layout = Layout::with_sound_image(7, 8_000_000);
+    let path = layout.path().to_str().unwrap();
+    let arguments = ["save", path, "--out", "image.tar"];
+    let begin = Instant::now();
+    expect(0, home, &arguments);
+    let whole_time = begin.elapsed();
+    let archive = home.join("image.tar");
+    let size = std::fs::metadata(&archive).unwrap().len();
+    std::fs::remove_file(&archive).unwrap();
+    let mut moments = Moments::new("killed saves", 100, Duration::from_secs(60));
+    let mut within = 0;
+    while moments.next() {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
+            .args(arguments)
+            .current_dir(home)
+            .env("HOME", home)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole_time.mul_f64(moments.random.f64()));
+        kill(child.id());
+        child.wait().unwrap();
+        // Whatever has the archive's name is all of it.
+        if let Ok(file) = std::fs::metadata(&archive) {
+            assert_eq!(file.len(), size);
+            expect(0, home, &["verify", "image.tar"]);
+            std::fs::remove_file(&archive).unwrap();
+        }
+        let begun = std::fs::read_dir(home).unwrap().flatten().filter(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            name.starts_with('.') && name.contains("image.tar")
+        });
+        for entry in begun {
+            within += usize::from(entry.metadata().is_ok_and(|file| file.len() > 0));
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    moments.require(within, "an archive that was being written");
+}
+
+#[test]
 fn pull_refuses_what_verify_does_not_call_sound() {
     need!("unsound", "docker-registry");
     let registry = Registry::start();
@@ -340,7 +389,8 @@ fn images_of_a_flake_are_built_first() {
     );
     let registry = Registry::start();
     let directory = tempfile::tempdir().unwrap();
-    let home = directory.path();
+    let home = &directory.path().join("nixpkgs");
+    std::fs::create_dir(home).unwrap();
     // A name of its own in the machine's store, where nothing of an earlier run is to be found.
     let made = format!("made {}", home.display());
     let image = |image: &str| {
@@ -396,4 +446,19 @@ fn images_of_a_flake_are_built_first() {
             "{image} was not built"
         );
     }
+    // A directory that bears the name of a flake in Nix's online registry.
+    let build = |workspace: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+        command.args(["build", "a", "--workspace", workspace]);
+        command.current_dir(directory.path()).env("HOME", home);
+        command.env("NIX_CONFIG", NIX_SETTINGS).output().unwrap()
+    };
+    let output = build("nixpkgs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = build("templates");
+    let error = text(&output.stderr);
+    assert!(
+        !output.status.success() && error.contains("cannot read templates/images.toml"),
+        "{error}"
+    );
 }

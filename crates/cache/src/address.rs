@@ -54,7 +54,12 @@ impl FromStr for Address {
             };
         }
         if let Some(path) = text.strip_prefix(FILE) {
-            return Ok(Address::Directory(path.into()));
+            if !path.starts_with(['/', '.']) {
+                return Err(wrong(format!(
+                    "{FILE} is followed by a path: {FILE}/PATH, or {FILE}./PATH for one from here"
+                )));
+            }
+            return directory(path).map_err(|error| wrong(error.to_string()));
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             return Ok(Address::Http(text.trim_end_matches('/').to_owned()));
@@ -63,12 +68,17 @@ impl FromStr for Address {
             return Ok(Address::Nix(text.to_owned()));
         }
         match text.starts_with(['/', '.']) {
-            true => Ok(Address::Directory(text.into())),
+            true => directory(text).map_err(|error| wrong(error.to_string())),
             false => Err(wrong(format!(
                 "expected a path, {FILE}PATH, http(s)://…, s3://…, {PACKS}PATH or {REGISTRY}REGISTRY/REPOSITORY:TAG"
             ))),
         }
     }
+}
+
+/// A directory by its whole path: Nix takes what follows `file://` for one, whatever it begins with.
+fn directory(path: &str) -> std::io::Result<Address> {
+    std::path::absolute(path).map(Address::Directory)
 }
 
 impl fmt::Display for Address {
@@ -78,6 +88,32 @@ impl fmt::Display for Address {
             Address::Packs(path) => write!(f, "{PACKS}{}", path.display()),
             Address::Registry(reference) => write!(f, "{REGISTRY}{reference}"),
             Address::Http(url) | Address::Nix(url) => f.write_str(url),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_named_by_its_whole_path() {
+        let here = std::env::current_dir().unwrap();
+        let parse = |text: &str| text.parse::<Address>().map(|it| it.to_string());
+        for text in ["file://./cache", "./cache", "file://././cache"] {
+            let expected = format!("file://{}/cache", here.display());
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
+        }
+        for text in ["file:///srv/cache", "/srv/cache"] {
+            assert_eq!(parse(text).unwrap(), "file:///srv/cache", "{text}");
+        }
+        for text in [
+            "file://cache",
+            "file://localhost/srv/cache",
+            "file://",
+            "cache",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -124,7 +124,7 @@ pub async fn fetch(
     layout.tidy(&blobs);
     client.progress().event(Event::Start {
         blobs: blobs.len(),
-        bytes: blobs.iter().map(|blob| blob.size).sum(),
+        bytes: Tree::total_size(&blobs),
     });
     let pull = Pull {
         client,

@@ -23,6 +23,7 @@ pub use report::{Blobs, How, Manifests, Report, Transfer};
 
 /// How many questions (HEAD requests) are asked at the same time.
 const QUESTIONS: usize = 8;
+
 /// How an image is pushed.
 #[derive(Clone, Debug)]
 pub struct Options {

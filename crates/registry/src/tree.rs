@@ -44,6 +44,12 @@ impl Tree {
         })
     }
 
+    /// How many bytes blobs have together, by what their descriptors say: whoever wrote these may have lied.
+    pub fn total_size(blobs: &[Descriptor]) -> u64 {
+        let sizes = blobs.iter().map(|blob| blob.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// The blobs of `manifests`, each once, in order of their digests.
     pub fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Document>) -> Vec<Descriptor> {
         let blobs = manifests.into_iter().flat_map(|manifest| &manifest.blobs);

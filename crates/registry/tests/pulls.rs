@@ -324,3 +324,30 @@ fn an_image_that_lies_about_a_size_harms_no_other_one() {
         "all is there still"
     );
 }
+
+#[test]
+fn sizes_that_no_number_holds_are_no_panic() {
+    let layout = Layout::with_image(6, &[1000, 2000]);
+    let (mut blobs, root) = contents(&layout);
+    let huge = |size: &str| (size.to_owned(), format!("\"size\":{}", u64::MAX));
+    let mut text = String::from_utf8(blobs.remove(&root).unwrap()).unwrap();
+    for (from, to) in [huge("\"size\":1000"), huge("\"size\":2000")] {
+        text = text.replace(&from, &to);
+    }
+    let root = Digest::of(text.as_bytes()).to_string();
+    blobs.insert(root.clone(), text.into_bytes());
+    let registry = Scripted::start(move |seen| serve(&blobs, &root, seen));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("layout");
+    let mut home = Home::new();
+    home.options.retry.attempts = 2;
+    let reference = registry.reference("app:v1");
+    let pulled = run(pull::pull(
+        &home.client(),
+        &reference,
+        &path,
+        &pull::Options::default(),
+    ));
+    assert!(pulled.is_err());
+    assert!(!path.join("index.json").exists());
+}

@@ -3,7 +3,7 @@
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
-use crate::nix::{Nix, driven};
+use crate::nix::{Nix, driven, flake_at};
 use crate::place::physical;
 use crate::text;
 use anyhow::{Context, Result, bail};
@@ -169,7 +169,7 @@ struct Way<'a> {
 
 fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     crate::git::check(request.workspace)?;
-    let flake = request.workspace.to_string_lossy();
+    let flake = flake_at(request.workspace)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let links = request.workspace.join(LINKS);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use cache::{Graph, Store, StorePath};
 
 use crate::caches::Substituters;
-use crate::nix::Nix;
+use crate::nix::{Nix, flake_at};
 
 mod gc;
 mod pull;
@@ -77,16 +77,18 @@ impl WorkArgs {
         }
     }
 
-    fn installables(&self) -> impl Iterator<Item = String> {
-        let flake = self.workspace.to_string_lossy().into_owned();
-        let packages = self.packages.clone().into_iter();
-        packages.map(move |package| format!("{flake}#{package}"))
+    fn installables(&self) -> Result<Vec<String>> {
+        let flake = flake_at(&self.workspace)?;
+        let packages = self.packages.iter();
+        Ok(packages
+            .map(|package| format!("{flake}#{package}"))
+            .collect())
     }
 
     /// Evaluates the packages. What evaluation reads is fetched or built for that.
     fn evaluate(&self, nix: &Nix) -> Result<Work> {
         let mut goals = Vec::new();
-        for installable in self.installables() {
+        for installable in self.installables()? {
             let mut args = vec!["eval".into(), "--raw".into()];
             if let Some(store) = &self.store {
                 args.extend(["--store".into(), store.into()]);

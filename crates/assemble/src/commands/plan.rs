@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
     crate::git::check(&args.workspace)?;
-    let flake = args.workspace.to_string_lossy();
+    let flake = crate::nix::flake_at(&args.workspace)?;
     let built = nix.build(&flake, &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
     let path = crate::place::physical(&built.join("plan.json"), args.store.as_deref());
@@ -183,7 +183,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let images = wanted(&args.workspace, &[])?;
     let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
     crate::git::check(&args.workspace)?;
-    let flake = args.workspace.to_string_lossy();
+    let flake = crate::nix::flake_at(&args.workspace)?;
     let roots = nix.derivations(&flake, &attributes)?;
     let store = Store {
         uri: args.store.clone(),

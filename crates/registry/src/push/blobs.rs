@@ -77,19 +77,19 @@ impl Brought {
             .filter(|blob| !sent.contains(&blob.digest) && !blob.is_foreign());
         for blob in existing {
             report.blobs.existing += 1;
-            report.bytes_saved += blob.size;
+            report.bytes_saved = report.bytes_saved.saturating_add(blob.size);
         }
         for transfer in &transfers {
-            report.bytes_saved += transfer.resumed;
+            report.bytes_saved = report.bytes_saved.saturating_add(transfer.resumed);
             match transfer.how {
                 How::Mounted => {
                     report.blobs.mounted += 1;
-                    report.bytes_saved += transfer.size;
+                    report.bytes_saved = report.bytes_saved.saturating_add(transfer.size);
                 }
                 _ => report.blobs.uploaded += 1,
             }
             if dry_run {
-                report.bytes_sent += transfer.size;
+                report.bytes_sent = report.bytes_sent.saturating_add(transfer.size);
             }
         }
         report.blobs.foreign = self.foreign;
@@ -117,7 +117,7 @@ impl Push<'_> {
             (is_known, u64::MAX - blob.size, blob.digest.clone())
         });
         if !wanted.is_empty() && !self.options.dry_run {
-            let bytes = wanted.iter().map(|blob| blob.size).sum();
+            let bytes = Tree::total_size(&wanted);
             self.client.progress().event(Event::Start {
                 blobs: wanted.len(),
                 bytes,

@@ -148,7 +148,7 @@ fn build(work: &WorkArgs, nix: &Nix) -> Result<()> {
             .iter()
             .flat_map(|it| ["--store".into(), it.into()]),
     );
-    command.extend(work.installables().map(Into::into));
+    command.extend(work.installables()?.into_iter().map(Into::into));
     nix.read(command)?;
     Ok(())
 }
