@@ -35,9 +35,16 @@ pub struct Dockerfile {
     names: BTreeSet<String>,
     /// What it exposes, sorted.
     pub ports: Vec<Port>,
+    /// The program that it starts, if it says so.
+    started: Option<String>,
 }
 
 impl Dockerfile {
+    /// Whether it starts a program, as far as is known.
+    pub fn starts(&self, bin: &str) -> bool {
+        self.started.as_deref().is_none_or(|started| started == bin)
+    }
+
     /// Whether it puts a program into an image.
     pub fn holds(&self, package: &str, bin: &str) -> bool {
         self.names.contains(bin) || self.names.contains(&format!("--package {package}"))
@@ -96,6 +103,7 @@ fn read(path: String, text: &str) -> Dockerfile {
         path,
         names: BTreeSet::new(),
         ports: Vec::new(),
+        started: None,
     };
     let mut variables = BTreeMap::new();
     let mut ports = BTreeSet::new();
@@ -108,8 +116,12 @@ fn read(path: String, text: &str) -> Dockerfile {
             "ARG" | "ENV" => set(&mut variables, arguments),
             "EXPOSE" => ports.extend(arguments.iter().filter_map(|it| it.parse::<Port>().ok())),
             "ENTRYPOINT" | "CMD" => {
-                let program = arguments.first().into_iter();
-                file.names.extend(program.map(|word| last(word).to_owned()));
+                let program = arguments.first().map(|word| last(word).to_owned());
+                file.names.extend(program.clone());
+                // Arguments of an ENTRYPOINT that CMD gives are no program.
+                if kind.eq_ignore_ascii_case("entrypoint") || file.started.is_none() {
+                    file.started = program;
+                }
             }
             _ => file.names.extend(named(arguments)),
         }

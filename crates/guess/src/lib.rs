@@ -44,6 +44,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
     let dockerfiles = dockerfiles::below(&root);
     let shipped = shipped::select(&metadata, &dockerfiles);
     let mut images = names::images(&shipped.programs);
+    let main = names::main(&images, &root).map(|image| image.name.clone());
     let directories: Vec<_> = metadata.packages.iter().map(|p| p.directory()).collect();
     let mut crates = BTreeMap::new();
     for package in &metadata.packages {
@@ -53,7 +54,8 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
             .filter(|image| image.package.id == package.id);
         for image in own {
             reasons.push(format!("image {}: {}", image.name, image.why));
-            image.ports = ports_of(image, &dockerfiles, &sources, &mut reasons);
+            let is_main = main.as_ref() == Some(&image.name);
+            image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }
         // What is in no image is not built, and its files do not matter.
         let needed = shipped.closure.contains(&package.id);
@@ -83,6 +85,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
 /// Those that its Dockerfile exposes, or those of its sources.
 fn ports_of(
     image: &Image<'_>,
+    is_main: bool,
     dockerfiles: &[Dockerfile],
     sources: &[sources::Source],
     reasons: &mut Vec<String>,
@@ -90,6 +93,11 @@ fn ports_of(
     let own = dockerfiles
         .iter()
         .find(|file| file.holds(&image.package.name, image.bin));
+    // Of several programs in one Dockerfile, the one that it starts listens. A script may start the main one.
+    let listens = |file: &&Dockerfile| is_main || file.starts(image.bin);
+    if own.is_some_and(|file| !listens(&file)) {
+        return Vec::new();
+    }
     if let Some(file) = own.filter(|file| !file.ports.is_empty()) {
         reasons.push(format!(
             "image {}: {}, which {} exposes",

@@ -136,12 +136,25 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
         let near = around(1, 0).concat();
         ASIDE.iter().any(|word| near.contains(word))
     };
+    if let Some(port) = line.parse().ok().filter(|port| *port > 0) {
+        // All that a function such as `default_port` does.
+        let function = lines[..index].last().map_or("", |(_, line)| line);
+        let is_default = function.starts_with("fn ") && function.ends_with("-> u16 {");
+        let is_port = is_default && has_word(&function.replace("fn ", "").to_lowercase(), "port");
+        return (is_port && !is_aside()).then_some((Rank::Name, port));
+    }
     if line.contains("default_value") || line.contains("unwrap_or") {
         let value = line
             .split_once("default_value")
             .or_else(|| line.split_once("unwrap_or"))?
             .1;
-        let is_port = || around(2, 2).iter().any(|line| has_word(line, "port"));
+        // An option's name stands on lines around it, a variable's before its default.
+        let lines = if line.contains("default_value") { 2 } else { 0 };
+        let is_port = || {
+            around(lines, lines)
+                .iter()
+                .any(|line| has_word(line, "port"))
+        };
         let port = address(value).or_else(|| number(value).filter(|_| is_port()));
         return Some((Rank::Option, port.filter(|_| !is_aside())?));
     }
@@ -242,6 +255,10 @@ mod tests {
                 (Rank::Option, 87),
             ),
             ("const DEFAULT_PORT: u16 = 88;", (Rank::Name, 88)),
+            (
+                "fn default_port() -> u16 {\n    5000\n}",
+                (Rank::Name, 5000),
+            ),
         ] {
             assert_eq!(found(text), Some(expected), "{text}");
         }
@@ -257,6 +274,8 @@ mod tests {
             "connect(\"127.0.0.1:5432\")",
             "#[arg(default_value = \"30\")]\ntimeout: u64,",
             "bind(\"0.0.0.0:0\")",
+            "fn f(port: u16) {\n    let sockets = given.unwrap_or(1);",
+            "fn default_depth() -> u16 {\n    5000\n}",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

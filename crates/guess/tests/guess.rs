@@ -190,6 +190,20 @@ fn a_dockerfile_says_what_is_shipped_and_exposed() {
     assert_holds(&guess.text, &["ports = [\"53/udp\", 7000]"]);
 }
 
+/// A script starts the one that people mean.
+#[test]
+fn of_several_programs_in_a_dockerfile_one_listens() {
+    let dockerfile = "FROM debian\nCOPY target/release/shop target/release/reset /bin/\nEXPOSE 80\n\
+                      ENTRYPOINT [\"/entrypoint.sh\"]\nCMD [\"run\"]\n";
+    let guess = Workspace::new("shop", &[VIRTUAL, ("Dockerfile", dockerfile)])
+        .program("crates/shop", "")
+        .program("crates/reset", "")
+        .guess();
+    assert_eq!(guess.images, ["reset", "shop"]);
+    assert_holds(&guess.text, &["binaries = [\"shop\"]\nports = [80]\n"]);
+    assert_eq!(guess.text.matches("ports").count(), 1, "{}", guess.text);
+}
+
 #[test]
 fn ports_are_the_programs_own() {
     let workspace = Workspace::new("w", &[VIRTUAL])

@@ -174,7 +174,16 @@ impl Workspace<'_> {
 
     fn print_next(&self, has_flake: bool) -> Result<()> {
         let description = read_description(&self.path(IMAGES))?;
-        let needed = native::needed(&description, &self.path(CARGO_LOCK))?;
+        // `assemble lock` asks again, and fails where Cargo can't be asked.
+        let (needed, unknown) = match native::needed(&description, &self.path(CARGO_LOCK)) {
+            Ok(needed) => (needed, None),
+            Err(error) => (Default::default(), Some(error)),
+        };
+        if let Some(error) = &unknown {
+            print_line(format!(
+                "      which packages of Debian are needed is not known yet: {error:#}"
+            ))?;
+        }
         for (name, packages) in &needed {
             print_line(format!(
                 "      {name} is compiled with {}",
@@ -195,7 +204,7 @@ impl Workspace<'_> {
             print_line(format!("  # add the lines above to {FLAKE}"))?;
         }
         let mut files = vec![CARGO_LOCK, FLAKE, IMAGES];
-        if !needed.is_empty() || !self.choice.is_default {
+        if !needed.is_empty() || unknown.is_some() || !self.choice.is_default {
             print_line("  assemble lock")?;
             files.push(DEBIAN_LOCK);
         }
