@@ -1,10 +1,10 @@
 //! What every unit of a plan is, and why it is there.
 
 use drive::kind;
-use plan::{Origin, Plan, Planned};
+use plan::{Origin, Plan, Planned, Program};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use unit::Action;
+use unit::{Action, TargetKind};
 
 /// A unit in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,10 +82,18 @@ fn dependents(plan: &Plan) -> Keys<'_> {
     users
 }
 
+/// What the plan is for. A crate that others link may be a C library too; it is no program for that.
+fn programs(plan: &Plan) -> impl Iterator<Item = &Program> {
+    let units = plan.units.values();
+    let linked: BTreeSet<&String> = units.flat_map(|planned| &planned.dependencies).collect();
+    let programs = plan.programs.iter();
+    programs.filter(move |it| it.kind == TargetKind::Bin || !linked.contains(&it.unit))
+}
+
 /// Unit to the names of the programs above it.
 fn programs_by_unit(plan: &Plan) -> Keys<'_> {
     let mut reach: Keys = BTreeMap::new();
-    for program in &plan.programs {
+    for program in programs(plan) {
         let mut pending = vec![program.unit.as_str()];
         while let Some(key) = pending.pop() {
             if !reach.entry(key).or_default().insert(&program.name) {
@@ -101,7 +109,7 @@ fn programs_by_unit(plan: &Plan) -> Keys<'_> {
 
 /// The shortest way up to a program.
 fn because(plan: &Plan, dependents: &Keys, key: &str) -> Vec<String> {
-    let wanted: BTreeSet<&str> = plan.programs.iter().map(|p| p.unit.as_str()).collect();
+    let wanted: BTreeSet<&str> = programs(plan).map(|it| it.unit.as_str()).collect();
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut pending = VecDeque::from([key]);
     while let Some(current) = pending.pop_front() {
@@ -185,8 +193,8 @@ fn profile(planned: &Planned) -> Vec<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use plan::{Package, Program};
-    use unit::{Target, TargetKind, Unit};
+    use plan::Package;
+    use unit::{Target, Unit};
 
     fn planned(name: &str, kind: TargetKind, args: &[&str], dependencies: &[&str]) -> Planned {
         let text = |list: &[&str]| list.iter().map(|&t| t.to_owned()).collect();
@@ -250,6 +258,29 @@ pub(crate) mod tests {
             units: units.map(|(key, unit)| (key.to_owned(), unit)).into(),
             programs: vec![program("a"), program("b")],
         }
+    }
+
+    #[test]
+    fn a_c_library_that_is_linked_is_no_program() {
+        let mut plan = plan();
+        for name in ["lib", "alone"] {
+            let library = planned(name, TargetKind::Cdylib, &[], &[]);
+            plan.units.entry(name.to_owned()).or_insert(library);
+            plan.programs.push(Program {
+                package: name.into(),
+                kind: TargetKind::Cdylib,
+                name: name.into(),
+                unit: name.into(),
+            });
+        }
+        let all = explain(&plan, |_| None);
+        let programs: BTreeSet<&String> = all.iter().flat_map(|unit| &unit.programs).collect();
+        assert_eq!(
+            programs.into_iter().collect::<Vec<_>>(),
+            ["a", "alone", "b"]
+        );
+        let library = all.iter().find(|unit| unit.key == "lib").unwrap();
+        assert_eq!(library.because, ["a-1.0.0"]);
     }
 
     #[test]
