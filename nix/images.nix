@@ -158,6 +158,8 @@ let
       # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
       program = entry: built.${entry.call}.program { inherit (entry) package bin; };
       inherit (packages) packagesOf;
+      # The same to the crates that it is linked from.
+      crates = entry: import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
       libraries = librariesOf built packages;
       # Another platform's are not among what compiles here.
       compilerLibraries =

@@ -6,6 +6,7 @@
 #   planned   key to what the plan says of it (crates/plan: `Planned`)
 #   program   { package, bin } to the derivation that holds bin/NAME
 #   linked    { package, bin } to the names of the packages that it is linked from
+#   uses      key to the keys of the libraries that the unit names itself (./uses.nix)
 { cell, runner }:
 {
   # The plan's derivation (./plan.nix).
@@ -195,6 +196,8 @@ in
   inherit units;
   planned = data.units;
   inherit (data) programs;
+  uses = import ./uses.nix { planned = data.units; };
+  inherit keyOf;
   # The output of a program's unit: holds bin/NAME.
   program = binary: units.${keyOf binary};
   linked = binary: builtins.attrNames linkedBelow.${keyOf binary};

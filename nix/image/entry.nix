@@ -4,6 +4,8 @@
   root,
   # An entry with a binary to the output that holds bin/NAME.
   program,
+  # An entry with a binary to the crates that it carries a list of (./crates.nix), or null for no list.
+  crates,
   # Name of an image to its layout.
   image,
 }:
@@ -56,7 +58,8 @@ let
     binary = common // {
       kind = "file";
       from = "${program entry}/bin/${entry.bin}";
-    };
+    }
+    // (if crates == null then { } else { crates = crates entry; });
     chart = {
       kind = "chart";
       to = entry.path;

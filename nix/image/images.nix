@@ -8,8 +8,8 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, program, libraries, compilerLibraries, inputsOf }: where packages and
-  # binaries of that platform come from, the sets with the libraries that a binary is linked to, the packages with libraries
+  # Platform (such as "linux/amd64") to { packagesOf, program, crates, libraries, compilerLibraries, inputsOf }: where packages
+  # and binaries of that platform come from, the crates of a binary (./crates.nix), the sets with the libraries that a binary is linked to, the packages with libraries
   # of the compiler (../debian/lock.nix, `select`), and what all is made of (./inputs.nix).
   platforms,
 }:
@@ -88,6 +88,7 @@ let
       entry = import ./entry.nix {
         inherit root;
         inherit (provider) program;
+        crates = if description.build.crateList or true then provider.crates else null;
         image = name: layoutOf description.images.${name} platform;
       };
     in

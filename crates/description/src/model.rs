@@ -66,6 +66,8 @@ pub struct Build {
     pub all_features: bool,
     /// Whether default features are off.
     pub no_default_features: bool,
+    /// Whether programs in images carry the list of their crates.
+    pub crate_list: bool,
 }
 
 /// `build` of an image: what is said there takes the place of what `[build]` says.

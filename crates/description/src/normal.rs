@@ -70,6 +70,9 @@ pub struct Set {
 pub struct Build {
     /// Whether `Cargo.lock` must be up to date.
     pub locked: bool,
+    /// Whether programs in images carry the list of their crates, as `cargo auditable` writes it.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub crate_list: bool,
     /// What holds where an image says nothing, and for checks.
     pub settings: Settings,
     /// The calls that compile the binaries of all images, by name.
@@ -104,6 +107,10 @@ pub struct Call {
     pub settings: Settings,
     /// Sorted, each once.
     pub binaries: Vec<Binary>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What the tools call a platform.

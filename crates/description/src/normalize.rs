@@ -192,6 +192,7 @@ impl Description {
             locked: self.build.locked,
             settings: self.settings(&BuildFields::default()),
             calls,
+            crate_list: self.build.crate_list,
             targets: self.targets(),
         }
     }

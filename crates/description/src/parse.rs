@@ -147,6 +147,7 @@ fn read_build(top: &Fields) -> Build {
         features: plain(features.unwrap_or_default()),
         all_features: flag("all-features").unwrap_or(false),
         no_default_features: flag("no-default-features").unwrap_or(false),
+        crate_list: flag("crate-list").unwrap_or(true),
     }
 }
 

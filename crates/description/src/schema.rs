@@ -111,6 +111,7 @@ pub static BUILD: Table = Table {
         field("features", "array of strings", "`[]`"),
         field("all-features", "boolean", "`false`"),
         field("no-default-features", "boolean", "`false`"),
+        field("crate-list", "boolean", "`true`"),
     ],
 };
 

@@ -93,6 +93,17 @@ pub fn default_threads() -> usize {
     allotted.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
+/// `bytes` as one zlib stream: the same on every processor, as for layers.
+pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut deflate = zlib_rs::Deflate::new(9, true, 15);
+    // What can't be compressed grows by 5 bytes a stored block; header and checksum have 6.
+    let mut packed = vec![0; bytes.len() + bytes.len() / 1000 + 1024];
+    let end = deflate.compress(bytes, &mut packed, zlib_rs::DeflateFlush::Finish);
+    debug_assert!(matches!(end, Ok(zlib_rs::Status::StreamEnd)));
+    packed.truncate(deflate.total_out() as usize);
+    packed
+}
+
 /// The blocks that are compressed on their own. zstd's are larger because its frames share nothing.
 const GZIP_BLOCK: usize = 1 << 20;
 const ZSTD_BLOCK: usize = 4 << 20;

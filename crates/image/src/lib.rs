@@ -18,6 +18,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod attestation;
+pub mod auditable;
 pub mod compress;
 pub mod deb;
 pub mod diff;

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::auditable::{CrateList, ListedCrate};
 use crate::files::Listing;
 pub use crate::spec::DebianPackage;
 
@@ -120,30 +121,14 @@ pub(crate) fn crates_of_executable(content: &mut dyn Read) -> io::Result<Option<
     Ok(parse_dependency_list(&json))
 }
 
-/// The part of [the section's format](https://github.com/rust-secure-code/cargo-auditable) that
-/// says what there is.
-#[derive(Deserialize)]
-struct DependencyList {
-    packages: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    version: String,
-    /// `build` for what only ran at build time; absent for what is in the program.
-    #[serde(default)]
-    kind: Option<String>,
-}
-
 fn parse_dependency_list(json: &[u8]) -> Option<Vec<Crate>> {
-    let list: DependencyList = serde_json::from_slice(json).ok()?;
-    let in_program = |dependency: &Dependency| dependency.kind.as_deref() != Some("build");
+    let list: CrateList = serde_json::from_slice(json).ok()?;
+    let in_program = |listed: &ListedCrate| listed.kind.as_deref() != Some("build");
     let crates: BTreeSet<Crate> = list
         .packages
         .into_iter()
         .filter(in_program)
-        .map(|Dependency { name, version, .. }| Crate { name, version })
+        .map(|ListedCrate { name, version, .. }| Crate { name, version })
         .collect();
     Some(crates.into_iter().collect())
 }

@@ -213,6 +213,35 @@ pub struct FileSource {
     /// Extended attributes, in base 64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
+    /// The crates that the file, a program, is linked from: it gets a list of them ([`crate::auditable`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crates: Option<LinkedCrates>,
+}
+
+/// The crates that a program is linked from, by their units' keys in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkedCrates {
+    /// The program's own unit.
+    pub root: String,
+    /// All units that are in it, its own among them.
+    pub units: BTreeMap<String, LinkedCrate>,
+}
+
+/// A unit that a program is linked from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkedCrate {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its source as `Cargo.lock` has it; empty for packages of the workspace.
+    #[serde(default)]
+    pub source: String,
+    /// The keys of the libraries that it names itself.
+    #[serde(default)]
+    pub uses: Vec<String>,
 }
 
 /// A directory from outside. Directories get mode 0755, files 0755 or 0644 as they may be executed

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crateyard_oci::{ImageConfig, Layout, Manifest};
 use description::normal::{Content, Image, LayerContent};
 use flate2::read::GzDecoder;
+use image::auditable::is_same_program;
 use image::diff::{FileChange, ImageDiff, Side, compare};
 use image::files::{Listing, Options};
 use image::packages::Crate;
@@ -194,6 +195,9 @@ fn look(image: &Image, [one, other]: &[Opened; 2]) -> Result<Compared> {
     for file in difference.files.iter().filter(|file| is_rewritten(file)) {
         let before = one.content(&listings[0], &file.path)?;
         let after = other.content(&listings[1], &file.path)?;
+        if let Some(equal) = compared.programs.get_mut(&format!("/{}", file.path)) {
+            *equal = is_same_program(&before, &after);
+        }
         if let Some(sections) = sections::differing(&before, &after) {
             compared.sections.insert(file.path.clone(), sections);
         } else if file.differs == ["content"]

@@ -9,7 +9,10 @@ use std::rc::Rc;
 use base64::Engine as _;
 
 use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
-use crate::spec::{DirectorySource, FileSource, SymlinkSource, TextSource, TreeSource};
+use crate::auditable::Patch;
+use crate::spec::{
+    DirectorySource, FileSource, LinkedCrates, SymlinkSource, TextSource, TreeSource,
+};
 use crate::{Error, Result};
 
 pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result<()> {
@@ -22,15 +25,43 @@ pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result
             "use kind \"tree\" for a directory",
         ));
     }
-    let content = Content::File {
-        path: source.from.clone(),
-        length: metadata.len(),
+    let content = match &source.crates {
+        Some(crates) => program(at, source, crates)?,
+        None => Content::File {
+            path: source.from.clone(),
+            length: metadata.len(),
+        },
     };
     let mode = source.mode.map_or(plain_mode(&metadata), |mode| mode.0);
     let origin = format!("{at} (file {})", shown(&source.from));
     let mut node = file_node(content, mode, source.uid, source.gid, &origin);
     node.xattrs = decode_xattrs(at, &source.xattrs)?;
     tree.insert(to, node)
+}
+
+/// A program that gets the list of its crates.
+fn program(at: &str, source: &FileSource, crates: &LinkedCrates) -> Result<Content> {
+    let path = &source.from;
+    let bytes = fs::read(path).map_err(Error::io("cannot read", path))?;
+    let length = bytes.len() as u64;
+    let patch = Patch::new(&bytes, crates).map_err(|problem| {
+        Error::spec(
+            format!("{at}.crates"),
+            format!("{} can't carry a list of crates: {problem}", path.display()),
+            "leave the list out: images.NAME.crate-list = false in images.toml",
+        )
+    })?;
+    Ok(match patch {
+        Some(patch) => Content::Patched {
+            path: path.clone(),
+            length: length + patch.tail.len() as u64,
+            patch: patch.into(),
+        },
+        None => Content::File {
+            path: path.clone(),
+            length,
+        },
+    })
 }
 
 pub(super) fn add_tree(tree: &mut Tree, at: &str, source: &TreeSource) -> Result<()> {

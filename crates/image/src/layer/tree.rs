@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crateyard_oci::tar;
 
 use super::elf;
 use super::spool::Spool;
+use crate::auditable::{HEADER, Patch};
 use crate::spec::{EntryKind, EntryRecord, Mode};
 use crate::{Error, Result};
 
@@ -61,6 +62,8 @@ pub(super) enum Body {
 pub(super) enum Content {
     Bytes(Vec<u8>),
     File { path: PathBuf, length: u64 },
+    /// A program with the list of its crates.
+    Patched { path: PathBuf, length: u64, patch: Rc<Patch> },
     Spooled { offset: u64, length: u64 },
 }
 
@@ -93,7 +96,11 @@ impl Node {
     fn length(&self) -> u64 {
         match &self.body {
             Body::File(Content::Bytes(bytes)) => bytes.len() as u64,
-            Body::File(Content::File { length, .. } | Content::Spooled { length, .. }) => *length,
+            Body::File(
+                Content::File { length, .. }
+                | Content::Patched { length, .. }
+                | Content::Spooled { length, .. },
+            ) => *length,
             _ => 0,
         }
     }
@@ -105,9 +112,10 @@ impl Node {
             Body::File(Content::Spooled { offset, length }) => {
                 Box::new(BufReader::new(spool.section(*offset, *length)))
             }
-            Body::File(Content::File { path, .. }) => {
-                let file = File::open(path).map_err(Error::io("cannot open", path))?;
-                Box::new(BufReader::with_capacity(256 << 10, file))
+            Body::File(Content::File { path, .. }) => Box::new(open(path, 0)?),
+            Body::File(Content::Patched { path, patch, .. }) => {
+                let rest = open(path, HEADER as u64)?;
+                Box::new(patch.header.chain(rest).chain(&patch.tail[..]))
             }
             _ => Box::new(io::empty()),
         })
@@ -120,6 +128,14 @@ impl Node {
     fn attributes(&self) -> (u32, u32, u32) {
         (self.mode, self.uid, self.gid)
     }
+}
+
+/// A file from an offset on.
+fn open(path: &Path, offset: u64) -> Result<impl Read + use<>> {
+    let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
+    file.seek(SeekFrom::Start(offset))
+        .map_err(Error::io("cannot read", path))?;
+    Ok(BufReader::with_capacity(256 << 10, file))
 }
 
 /// All nodes by path, without leading slash.
@@ -273,7 +289,10 @@ fn record(path: &str, node: &Node) -> EntryRecord {
 /// for another place than this image, and packages name their dependencies.
 fn libraries(node: &Node) -> Vec<String> {
     match (&node.body, node.standing) {
-        (Body::File(Content::File { path, .. }), Standing::Declared) => elf::libraries(path),
+        (
+            Body::File(Content::File { path, .. } | Content::Patched { path, .. }),
+            Standing::Declared,
+        ) => elf::libraries(path),
         _ => Vec::new(),
     }
 }

@@ -6,7 +6,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-const SECTION: &[u8] = b".dep-v0";
+use crate::auditable::SECTION;
+
 /// Executables above this size are not looked into.
 const FILE_LIMIT: u64 = 1 << 30;
 /// The most that the section may hold, packed and unpacked.
@@ -29,7 +30,7 @@ pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u
         Some(elf) => elf,
         None => return Ok(None),
     };
-    let Some(packed) = elf.section(SECTION)? else {
+    let Some(packed) = elf.section(SECTION.as_bytes())? else {
         return Ok(None);
     };
     let mut json = Vec::new();
