@@ -40,6 +40,7 @@ let
   build = {
     planned = builtins.foldl' (all: call: all // builds.${call}.planned) { } calls;
     units = builtins.foldl' (all: call: all // builds.${call}.units) { } calls;
+    uses = builtins.foldl' (all: call: all // builds.${call}.uses) { } calls;
   };
   # How Cargo was asked: all of an image's calls have the same settings, but for features that single binaries require.
   settings =
@@ -63,23 +64,46 @@ let
   # Names that Cargo computes from all of the rest.
   isComputed = option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
   unit =
-    planned:
+    key: planned:
     let
-      args = planned.unit.action.args or [ ];
+      inherit (planned.unit) action env;
+      args = action.args or [ ];
+      forTarget = builtins.elem "--target" args;
+      # What compiles for the image and has a build script may link what that has made.
+      scripts = builtins.filter (below: build.planned.${below}.unit.action.kind == "run-build-script") planned.dependencies;
+      script =
+        if forTarget && action.buildScript or null != null && scripts != [ ] then
+          { buildOutput = build.units.${builtins.head scripts}; }
+        else
+          { };
+      # A licence that only a file says.
+      licenseFile =
+        if forTarget && env.CARGO_PKG_LICENSE or "" == "" && env.CARGO_PKG_LICENSE_FILE or "" != "" then
+          {
+            licenseFile = env.CARGO_PKG_LICENSE_FILE;
+            licenseSource = build.units.${key}.source;
+          }
+        else
+          { };
     in
-    {
+    script
+    // licenseFile
+    // {
       package = planned.package.name;
       inherit (planned.package) version;
       origin = planned.package.origin.path or "";
       source = planned.package.origin.source or "";
       checksum = checksumOf planned.package;
-      license = planned.unit.env.CARGO_PKG_LICENSE or "";
-      kind = planned.unit.action.target.kind or planned.unit.action.kind;
-      forTarget = builtins.elem "--target" args;
+      license = env.CARGO_PKG_LICENSE or "";
+      authors = env.CARGO_PKG_AUTHORS or "";
+      repository = env.CARGO_PKG_REPOSITORY or "";
+      kind = action.target.kind or action.kind;
+      inherit forTarget;
+      uses = build.uses.${key};
       options = builtins.filter (option: !(isComputed option)) (valuesOf "-C" args);
       settings = valuesOf "--cfg" args;
     };
-  described = builtins.mapAttrs (_: unit) build.planned;
+  described = builtins.mapAttrs unit build.planned;
 
   # Keys of all units below a program's.
   below =
@@ -138,17 +162,17 @@ let
     map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
   entries = builtins.concatMap (layer: layer.entries or [ ]) image.layers;
   ofType = type: builtins.filter (entry: entry.type == type) entries;
-  keyOf =
+  programs = map (
     entry:
-    (builtins.head (
-      builtins.filter (
-        program: program.package == entry.package && program.name == entry.bin && program.kind == "bin"
-      ) builds.${entry.call}.programs
-    )).unit;
-  programs = map (entry: {
-    inherit (entry) path package bin;
-    units = below (keyOf entry);
-  }) (ofType "binary");
+    let
+      unit = builds.${entry.call}.keyOf { inherit (entry) package bin; };
+    in
+    {
+      inherit (entry) path package bin;
+      inherit unit;
+      units = below unit;
+    }
+  ) (ofType "binary");
   keys = import ../unique.nix (builtins.concatMap (program: program.units) programs);
   sources = sourcesOf keys;
   nativeSets = builtins.concatMap (

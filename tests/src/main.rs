@@ -27,6 +27,7 @@ mod served;
 mod toolchains;
 mod tree;
 mod trial;
+mod trust;
 mod versions;
 mod ways;
 mod workflows;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(flake::trials())
         .chain(images::trials())
+        .chain(trust::trials())
         .chain(driver::trials())
         .chain(tree::trials())
         .chain(explain::trials())

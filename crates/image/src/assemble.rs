@@ -13,9 +13,14 @@ use crateyard_oci::{
 };
 
 use crate::attestation;
+use crate::files::{Listing, Options};
 use crate::layer;
 use crate::output::{self, OutputDir};
-use crate::spec::{self, ConfigSpec, DetailedLayer, ImageSpec, LayerEntries, LayerRecord};
+use crate::packages;
+use crate::spec::{
+    self, ConfigSpec, DetailedLayer, EntryRecord, ImageSpec, InputsSpec, LayerEntries,
+    LayerPackages, LayerRecord, PackageDetails,
+};
 use crate::{Error, Result};
 
 /// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
@@ -59,17 +64,15 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
     descriptor.platform = Some(spec.platform.clone());
     if let Some(inputs) = &spec.inputs {
-        let subject = attestation::Subject {
-            name: &spec.name,
-            platform: &spec.platform,
+        let image = Assembled {
+            spec,
+            references: &references,
+            config: &config,
+            layers: &layers,
+            base: base.as_ref(),
             manifest: &descriptor,
-            layers: &named_layers(&layers),
-            base: base.as_ref().map(|base| &base.descriptor),
         };
-        let mut inputs = inputs.clone();
-        let packages = layers.iter().flat_map(|layer| &layer.reference.packages);
-        inputs.packages.extend(packages.cloned());
-        attestation::write(&writer.output, &subject, &inputs)?;
+        image.write_documents(&writer.output, inputs)?;
     }
     writer.finish(&descriptor.named(&references))?;
     Ok(descriptor)
@@ -100,6 +103,65 @@ fn linked_layers(base: Option<&Base>, layers: Vec<Layer>) -> Result<Vec<Layer>> 
 fn named_layers(layers: &[Layer]) -> Vec<(String, Descriptor)> {
     let named = |layer: &Layer| (layer.record.comment.clone(), layer.descriptor());
     layers.iter().map(named).collect()
+}
+
+/// A finished image with what it was put together from.
+struct Assembled<'a> {
+    spec: &'a ImageSpec,
+    references: &'a [Reference],
+    config: &'a ImageConfig,
+    layers: &'a [Layer],
+    base: Option<&'a Base>,
+    manifest: &'a Descriptor,
+}
+
+impl Assembled<'_> {
+    /// Writes down what it is made of.
+    fn write_documents(&self, output: &OutputDir, inputs: &InputsSpec) -> Result<()> {
+        let config = self.config.config.as_ref();
+        let labels = config.and_then(|it| it.labels.clone()).unwrap_or_default();
+        let base = self.base.map(Base::facts);
+        let subject = attestation::Subject {
+            name: &self.spec.name,
+            version: self.references.first().map(Reference::tag),
+            labels: &labels,
+            platform: &self.spec.platform,
+            manifest: self.manifest,
+            layers: &named_layers(self.layers),
+            packages: &read_packages(self.layers)?,
+            programs: &programs(self.layers),
+            base: base.as_ref(),
+        };
+        let mut inputs = inputs.clone();
+        let packages = self
+            .layers
+            .iter()
+            .flat_map(|layer| &layer.reference.packages);
+        inputs.packages.extend(packages.cloned());
+        attestation::write(output, &subject, &inputs)
+    }
+}
+
+/// What the Debian packages of the layers say of themselves.
+fn read_packages(layers: &[Layer]) -> Result<Vec<PackageDetails>> {
+    let mut all = Vec::new();
+    for layer in layers {
+        let path = layer.reference.path.join(layer::PACKAGES);
+        // Layers of an earlier version have none.
+        if path.exists() {
+            all.extend(spec::read::<LayerPackages>(&path)?.packages);
+        }
+    }
+    Ok(all)
+}
+
+/// What programs say of themselves, by path without leading slash.
+fn programs(layers: &[Layer]) -> BTreeMap<String, EntryRecord> {
+    let entries = layers.iter().flat_map(|layer| &layer.entries.entries);
+    entries
+        .filter(|entry| entry.digest.is_some())
+        .map(|entry| (entry.path.clone(), entry.clone()))
+        .collect()
 }
 
 /// Checks that the programs which the specification names are in the image.
@@ -166,8 +228,10 @@ fn read_layers(spec: &ImageSpec) -> Result<Vec<Layer>> {
 struct Base {
     layout: Layout,
     descriptor: Descriptor,
+    names: Vec<String>,
     manifest: Manifest,
     config: ImageConfig,
+    listing: Listing,
 }
 
 impl Base {
@@ -189,12 +253,32 @@ impl Base {
                 "use a base for that platform",
             ));
         }
+        let options = Options {
+            crates: true,
+            licenses: true,
+            ..Options::default()
+        };
+        let listing = Listing::read(&layout, &manifest, &options)?;
         Ok(Base {
+            listing,
             layout,
             descriptor: image.descriptor,
+            names: image.names,
             manifest,
             config,
         })
+    }
+}
+
+impl Base {
+    /// What the bill of materials says of it.
+    fn facts(&self) -> attestation::BaseFacts<'_> {
+        attestation::BaseFacts {
+            manifest: &self.descriptor,
+            names: &self.names,
+            packages: packages::details(&self.listing),
+            crates: self.listing.crates(),
+        }
     }
 }
 

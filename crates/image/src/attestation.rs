@@ -1,52 +1,96 @@
-//! What an image is made of, written down beside it: a bill of materials ([`spdx`]) and a provenance
-//! ([`provenance`]) for each image, as plain JSON files in the layout's directory.
+//! What an image is made of, written down beside it: a bill of materials in two forms ([`spdx`], [`cyclonedx`]) and a
+//! provenance ([`provenance`]) for each image, as plain JSON files in the layout's directory.
 //!
 //! They stand beside the image and not in it, so that its digest depends on what runs and on nothing
 //! else, and not in `index.json` either, where tools that expect one image would find three. A push
 //! makes them referrers of the image. Their bytes depend on the image and its inputs alone.
 
+mod bom;
+pub mod cyclonedx;
 pub mod provenance;
 mod purl;
 mod sources;
 pub mod spdx;
 
+use std::collections::BTreeMap;
 use std::fs;
 
-use crateyard_oci::{Descriptor, Layout, Platform};
+use crateyard_oci::{Descriptor, Digest, Layout, Platform};
 
 use crate::output::OutputDir;
-use crate::spec::InputsSpec;
+use crate::packages::Crate;
+use crate::spec::{EntryRecord, InputsSpec, PackageDetails};
 use crate::{Error, Result};
+use bom::Bom;
 
 /// The directory in a layout that has one directory a platform.
 pub const DIRECTORY: &str = "attestations";
-/// The bill of materials.
+/// The bill of materials as SPDX has it.
 pub const SBOM: &str = "sbom.spdx.json";
+/// The bill of materials as CycloneDX has it.
+pub const SBOM_CYCLONEDX: &str = "sbom.cdx.json";
 /// The provenance.
 pub const PROVENANCE: &str = "provenance.json";
+/// All documents.
+pub const DOCUMENTS: [&str; 3] = [SBOM, SBOM_CYCLONEDX, PROVENANCE];
 
 /// An image about which something is to be said.
 pub(crate) struct Subject<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Its main tag.
+    pub version: Option<&'a str>,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
     /// What it runs on.
     pub platform: &'a Platform,
     /// Its manifest.
     pub manifest: &'a Descriptor,
     /// What its layers are, with their descriptors.
     pub layers: &'a [(String, Descriptor)],
-    /// The manifest of the image that it stands on.
-    pub base: Option<&'a Descriptor>,
+    /// What the Debian packages of its layers say of themselves.
+    pub packages: &'a [PackageDetails],
+    /// What its programs say of themselves, by path without leading slash.
+    pub programs: &'a BTreeMap<String, EntryRecord>,
+    /// The image that it stands on.
+    pub base: Option<&'a BaseFacts<'a>>,
 }
 
-/// Writes both documents.
+/// An image that another stands on.
+pub(crate) struct BaseFacts<'a> {
+    /// Its manifest.
+    pub manifest: &'a Descriptor,
+    /// What it is called in its layout.
+    pub names: &'a [String],
+    /// The Debian packages that its dpkg knows.
+    pub packages: Vec<PackageDetails>,
+    /// The crates of those of its programs that carry a list of them, by path.
+    pub crates: &'a BTreeMap<String, Vec<Crate>>,
+}
+
+/// An image that the image holds.
+struct Nested {
+    name: String,
+    version: Option<String>,
+    manifest: Descriptor,
+    /// Its bill of materials, where it has one: address and digest.
+    sbom: Option<(String, Digest)>,
+}
+
+/// Writes the documents.
 pub(crate) fn write(output: &OutputDir, subject: &Subject<'_>, inputs: &InputsSpec) -> Result<()> {
     let place = directory(subject.platform);
     let path = output.path().join(&place);
     fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
-    let nested = nested(inputs)?;
-    let sbom = spdx::document(subject, inputs, &nested);
+    let nested = nested(inputs, subject.platform)?;
+    let bom = Bom::new(subject, inputs, &nested)?;
+    let sbom = spdx::document(&bom);
     output.write(&format!("{place}/{SBOM}"), &crateyard_oci::to_bytes(&sbom)?)?;
+    let sbom = cyclonedx::document(&bom);
+    output.write(
+        &format!("{place}/{SBOM_CYCLONEDX}"),
+        &crateyard_oci::to_bytes(&sbom)?,
+    )?;
     let provenance = provenance::statement(subject, inputs, &nested)?;
     output.write(
         &format!("{place}/{PROVENANCE}"),
@@ -56,7 +100,7 @@ pub(crate) fn write(output: &OutputDir, subject: &Subject<'_>, inputs: &InputsSp
 
 /// Copies the documents of another layout's only image, if there are any.
 pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> Result<()> {
-    for name in [SBOM, PROVENANCE] {
+    for name in DOCUMENTS {
         if let Some(bytes) = read(layout, platform, name)? {
             let place = directory(platform);
             let path = output.path().join(&place);
@@ -89,8 +133,8 @@ fn directory(platform: &Platform) -> String {
     format!("{DIRECTORY}/{}", platform.to_string().replace('/', "-"))
 }
 
-/// The names and manifests of the images that the image holds.
-fn nested(inputs: &InputsSpec) -> Result<Vec<(String, Descriptor)>> {
+/// The images that the image holds.
+fn nested(inputs: &InputsSpec, platform: &Platform) -> Result<Vec<Nested>> {
     let mut images = Vec::new();
     for nested in &inputs.images {
         let layout = Layout::open(&nested.layout)?;
@@ -98,9 +142,24 @@ fn nested(inputs: &InputsSpec) -> Result<Vec<(String, Descriptor)>> {
         let descriptor = index.ok_or_else(|| {
             Error::damaged(nested.layout.display().to_string(), "it has no image")
         })?;
-        images.push((nested.name.clone(), descriptor.clone()));
+        images.push(Nested {
+            name: nested.name.clone(),
+            version: descriptor.ref_name().map(str::to_owned),
+            manifest: descriptor.clone(),
+            sbom: sbom_of(&layout, platform)?,
+        });
     }
-    images.sort_by(|one, other| one.0.cmp(&other.0));
-    images.dedup_by(|one, other| one.0 == other.0);
+    images.sort_by(|one, other| one.name.cmp(&other.name));
+    images.dedup_by(|one, other| one.name == other.name);
     Ok(images)
+}
+
+fn sbom_of(layout: &Layout, platform: &Platform) -> Result<Option<(String, Digest)>> {
+    let Some(bytes) = read(layout, platform, SBOM)? else {
+        return Ok(None);
+    };
+    let document: std::result::Result<spdx::Document, _> = serde_json::from_slice(&bytes);
+    Ok(document
+        .ok()
+        .map(|it| (it.document_namespace, Digest::of(&bytes))))
 }

@@ -141,21 +141,36 @@ impl Patch {
         let mut header: [u8; HEADER] = elf[..HEADER].try_into().map_err(|_| "it is cut off")?;
         put(&mut header, 0x28, &table_at.to_le_bytes());
         put(&mut header, 0x3a, &(ENTRY as u16).to_le_bytes());
-        put(&mut header, 0x3c, &(sections.entries.len() as u16).to_le_bytes());
-        put(&mut header, 0x3e, &(sections.names_index as u16).to_le_bytes());
+        put(
+            &mut header,
+            0x3c,
+            &(sections.entries.len() as u16).to_le_bytes(),
+        );
+        put(
+            &mut header,
+            0x3e,
+            &(sections.names_index as u16).to_le_bytes(),
+        );
         Ok(Some(Patch { header, tail }))
     }
 
     /// The program with its list.
     pub fn apply(&self, elf: &[u8]) -> Vec<u8> {
-        [&self.header, elf.get(HEADER..).unwrap_or_default(), &self.tail].concat()
+        [
+            &self.header,
+            elf.get(HEADER..).unwrap_or_default(),
+            &self.tail,
+        ]
+        .concat()
     }
 }
 
 /// Whether two programs are the same but for the list that one of them carries.
 pub fn is_same_program(one: &[u8], other: &[u8]) -> bool {
     let carries = |with: &[u8], without: &[u8]| {
-        let content = Sections::read(with).ok().and_then(|it| it.content(with, SECTION));
+        let content = Sections::read(with)
+            .ok()
+            .and_then(|it| it.content(with, SECTION));
         let patch = content.and_then(|content| Patch::with_section(without, &content).ok()?);
         patch.is_some_and(|patch| patch.apply(without) == with)
     };
@@ -184,7 +199,9 @@ impl Sections {
             return Ok(Sections::none());
         }
         if count == 0 || count + 2 >= MANY_SECTIONS || names_index >= count {
-            return Err(format!("its table of sections has {count} entries, the names in {names_index}"));
+            return Err(format!(
+                "its table of sections has {count} entries, the names in {names_index}"
+            ));
         }
         if number(elf, 0x3a, 2) != Some(ENTRY) {
             return Err("its table of sections has entries of an unusual size".to_owned());
@@ -195,7 +212,8 @@ impl Sections {
             .chunks_exact(ENTRY)
             .filter_map(|entry| entry.try_into().ok())
             .collect();
-        let names = section(elf, &entries[names_index]).ok_or("its names of sections are cut off")?;
+        let names =
+            section(elf, &entries[names_index]).ok_or("its names of sections are cut off")?;
         Ok(Sections {
             names: names.to_vec(),
             entries,
@@ -267,7 +285,10 @@ fn range(bytes: &[u8], start: usize, length: usize) -> Option<&[u8]> {
 /// A little-endian number of `length` bytes.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     let bytes = range(bytes, at, length)?;
-    let value = bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let value = bytes
+        .iter()
+        .rev()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     usize::try_from(value).ok()
 }
 
@@ -326,7 +347,11 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_refused() {
-        for bytes in [&b"#!/bin/sh"[..], b"\x7fELF", &[b"\x7fELF\x01\x01", &[0_u8; 94][..]].concat()] {
+        for bytes in [
+            &b"#!/bin/sh"[..],
+            b"\x7fELF",
+            &[b"\x7fELF\x01\x01", &[0_u8; 94][..]].concat(),
+        ] {
             Patch::new(bytes, &crates()).unwrap_err();
         }
         let mut elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();

@@ -104,6 +104,7 @@ pub fn compare(before: Side<'_>, after: Side<'_>) -> Result<ImageDiff> {
     let options = Options {
         hash: true,
         crates: true,
+        ..Options::default()
     };
     let one = Listing::read(before.blobs, before.manifest, &options)?;
     let other = Listing::read(after.blobs, after.manifest, &options)?;

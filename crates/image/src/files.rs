@@ -42,6 +42,8 @@ pub struct Options {
     pub hash: bool,
     /// Look for the crates that executables were built from.
     pub crates: bool,
+    /// Keep what says the licences of Debian packages.
+    pub licenses: bool,
 }
 
 /// What a file is.
@@ -321,7 +323,8 @@ fn look_inside(
         inner: content,
         hasher: hasher.as_mut(),
     };
-    if packages::is_data_base(path) && file.size <= DATA_BASE {
+    let wanted = packages::is_data_base(path) || options.licenses && packages::is_copyright(path);
+    if wanted && file.size <= DATA_BASE {
         let mut bytes = Vec::new();
         tee.read_to_end(&mut bytes)?;
         paid += bytes.len() as u64 * KEPT_COST;

@@ -7,6 +7,7 @@
 
 mod chart;
 mod debian;
+mod documents;
 mod elf;
 mod forbidden;
 mod plain;
@@ -22,8 +23,8 @@ use crate::archive::{self, Selection};
 use crate::compress::Compressor;
 use crate::output::{self, OutputDir};
 use crate::spec::{
-    DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerRecord, LayerSpec, Source,
-    Version,
+    DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerPackages, LayerRecord,
+    LayerSpec, PackageDetails, Source, Version,
 };
 use crate::{Error, Result};
 
@@ -38,6 +39,8 @@ pub const BLOB: &str = "blob";
 pub const RECORD: &str = "layer.json";
 /// The file with the [`LayerEntries`].
 pub const ENTRIES: &str = "entries.json";
+/// The file with the [`LayerPackages`].
+pub const PACKAGES: &str = "packages.json";
 
 /// Patterns of files of Debian packages that nothing in an image reads, as a JSON list for [`DebianSource::exclude`]. Nix reads the
 /// same list.
@@ -56,9 +59,14 @@ pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord>
     let record = write(spec, &gathered, &spool, &output, threads)?;
     let entries = LayerEntries {
         version: Version,
-        entries: gathered.tree.records(),
+        entries: gathered.tree.records(&spool)?,
     };
     output.write(ENTRIES, &crateyard_oci::to_bytes(&entries)?)?;
+    let details = LayerPackages {
+        version: Version,
+        packages: gathered.details,
+    };
+    output.write(PACKAGES, &crateyard_oci::to_bytes(&details)?)?;
     output.finish(RECORD, &crateyard_oci::to_bytes(&record)?)?;
     Ok(record)
 }
@@ -66,7 +74,7 @@ pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord>
 /// All that goes into a layer.
 struct Gathered {
     tree: Tree,
-    packages: Vec<DebianPackage>,
+    details: Vec<PackageDetails>,
     also_installed: Vec<DebianPackage>,
 }
 
@@ -90,11 +98,11 @@ fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
             Source::Users(source) => users::add(&mut tree, &at, source)?,
         }
     }
-    let (packages, also_installed) = add_debian(&mut tree, &debian, spool)?;
+    let (details, also_installed) = add_debian(&mut tree, &debian, spool)?;
     tree.complete()?;
     Ok(Gathered {
         tree,
-        packages,
+        details,
         also_installed,
     })
 }
@@ -104,7 +112,7 @@ fn add_debian(
     tree: &mut Tree,
     sources: &[(String, &DebianSource)],
     spool: &mut Spool,
-) -> Result<(Vec<DebianPackage>, Vec<DebianPackage>)> {
+) -> Result<(Vec<PackageDetails>, Vec<DebianPackage>)> {
     if sources.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -183,7 +191,11 @@ fn write(
         uncompressed_size,
         comment: spec.comment.clone(),
         entries: gathered.tree.nodes().len() as u64,
-        debian_packages: gathered.packages.clone(),
+        debian_packages: gathered
+            .details
+            .iter()
+            .map(|details| details.package.clone())
+            .collect(),
         also_installed: gathered.also_installed.clone(),
     })
 }

@@ -26,6 +26,7 @@ mod error;
 pub mod files;
 pub mod import;
 pub mod layer;
+pub mod license;
 pub mod multi;
 pub mod output;
 pub mod packages;

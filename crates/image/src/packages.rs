@@ -10,12 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::auditable::{CrateList, ListedCrate};
 use crate::files::Listing;
+use crate::license::License;
 pub use crate::spec::DebianPackage;
+use crate::spec::PackageDetails;
 
 const STATUS: &str = "var/lib/dpkg/status";
 /// Where images without dpkg keep one paragraph a package.
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d/";
 const INFO: &str = "var/lib/dpkg/info/";
+const DOCUMENTS: &str = "usr/share/doc/";
+const COPYRIGHT: &str = "/copyright";
 /// The directories that are links into `/usr`; lists of packages name paths without knowing that.
 const MERGED: [&str; 6] = ["bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/"];
 
@@ -52,6 +56,39 @@ pub fn installed(listing: &Listing) -> Result<Vec<DebianPackage>> {
         }
     }
     Ok(packages.into_iter().collect())
+}
+
+/// What the installed packages say of themselves, their licences too where [`Options::licenses`] asked for them.
+///
+/// [`Options::licenses`]: crate::files::Options::licenses
+pub(crate) fn details(listing: &Listing) -> Vec<PackageDetails> {
+    let mut all = BTreeMap::new();
+    for (path, bytes) in listing.kept() {
+        if *path != STATUS && !path.starts_with(STATUS_DIRECTORY) || path.ends_with(".md5sums") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(bytes);
+        for paragraph in text.split("\n\n") {
+            if let Some(package) = parse_paragraph(paragraph, path == STATUS) {
+                let mut details = PackageDetails::new(package.clone(), paragraph);
+                details.license = copyright(listing, &package.name);
+                all.insert(package, details);
+            }
+        }
+    }
+    all.into_values().collect()
+}
+
+fn copyright(listing: &Listing, package: &str) -> Option<License> {
+    let path = format!("{DOCUMENTS}{package}{COPYRIGHT}");
+    let (path, _) = listing.resolve(&path).ok()?;
+    let text = String::from_utf8_lossy(listing.kept().get(path)?);
+    Some(License::of_debian(package, &text))
+}
+
+/// Whether [`Listing`] must keep the content of a file for licences.
+pub(crate) fn is_copyright(path: &str) -> bool {
+    path.starts_with(DOCUMENTS) && path.ends_with(COPYRIGHT)
 }
 
 fn parse_paragraph(paragraph: &str, with_state: bool) -> Option<DebianPackage> {

@@ -5,6 +5,7 @@
 //! [`LayerEntries`] (`entries.json`). All are JSON objects with `"version": 1`; unknown fields are
 //! errors. Paths in the image are absolute (`/usr/bin/gateway`).
 
+mod details;
 mod inputs;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::compress::Compression;
 use crate::{Error, Result};
 
+pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
     BuildInputs, InputsSpec, NestedImage, PackageInput, PackageRole, ProgramInput, SourceInput,
     UnitInput,
@@ -472,6 +474,12 @@ pub struct EntryRecord {
     /// The libraries that a program says it is linked to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<String>,
+    /// The compilers that a program says it was made by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compilers: Vec<String>,
+    /// The digest of a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// Which source gave it.
     pub origin: String,
     /// Whether it is a directory that nobody asked for, only something below it.

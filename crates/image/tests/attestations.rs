@@ -13,6 +13,9 @@ use image::attestation::{self, PROVENANCE, SBOM, spdx};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
+const COPYRIGHT: &str = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
+    Files: *\nCopyright: Debian\nLicense: GPL-2+\n";
+
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 fn unit(package: &str, version: &str, more: Value) -> Value {
@@ -29,7 +32,10 @@ fn unit(package: &str, version: &str, more: Value) -> Value {
 
 /// What an image with one program of three crates is made of.
 fn inputs(workspace: &Path) -> Value {
-    let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": []});
+    let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": [],
+        "uses": ["serde"], "repository": "https://github.com/example/app"});
+    let serde =
+        json!({"uses": ["core"], "authors": "Erick Tryzelaar <erick@example.org>:David Tolnay"});
     let macros = json!({"kind": "proc-macro", "forTarget": false});
     json!({
         "description": {"name": "demo", "config": {"user": "app"}},
@@ -41,10 +47,12 @@ fn inputs(workspace: &Path) -> Value {
         ],
         "units": {
             "app": unit("app", "0.1.0", own),
-            "serde": unit("serde", "1.0.1", json!({})),
+            "serde": unit("serde", "1.0.1", serde),
+            "core": unit("serde_core", "1.0.1", json!({"license": ""})),
             "macros": unit("macros", "2.0.0", macros),
         },
-        "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "units": ["app", "serde", "macros"]}],
+        "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app",
+            "units": ["app", "serde", "core", "macros"]}],
         "sources": [{"path": "crates/app", "from": workspace}],
     })
 }
@@ -60,12 +68,28 @@ fn workspace(directory: &Path) -> std::path::PathBuf {
 fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u8>) {
     let layer = directory.join("one.layer");
     if !layer.exists() {
-        make_layer(
-            json!([{"kind": "text", "to": "/usr/bin/app", "text": "x"}]),
-            "gzip",
-            &layer,
-            1,
+        let mut package = Package::new("base-files", "12.4+deb12u1");
+        package.file(
+            "./usr/share/doc/base-files/copyright",
+            0o644,
+            COPYRIGHT.as_bytes(),
         );
+        let deb = package.write(&directory.join("base-files.deb"));
+        // A program is asked for by itself.
+        let program =
+            json!({"kind": "file", "from": std::env::current_exe().unwrap(), "to": "/usr/bin/app"});
+        let packages =
+            json!({"kind": "debian", "packages": [deb], "exclude": ["usr/share/doc/**"]});
+        let libraries = [
+            "libc.so.6",
+            "libgcc_s.so.1",
+            "libm.so.6",
+            "ld-linux-x86-64.so.2",
+        ];
+        let library = |name| json!({"kind": "text", "to": format!("/usr/lib/{name}"), "text": ""});
+        let mut sources = vec![packages, program];
+        sources.extend(libraries.map(library));
+        make_layer(json!(sources), "gzip", &layer, 1);
     }
     let spec = image_spec(&[&layer], json!({"inputs": inputs}));
     let out = directory.join(name);
@@ -121,7 +145,7 @@ fn the_bill_of_materials_says_which_crates_are_in_which_program() {
         .collect();
     assert_eq!(
         names,
-        [("serde", "1.0.1")],
+        [("serde", "1.0.1"), ("serde_core", "1.0.1")],
         "what only ran at build time is not in it"
     );
     let text = String::from_utf8(bytes).unwrap();
@@ -133,9 +157,117 @@ fn the_bill_of_materials_says_which_crates_are_in_which_program() {
     }
     assert!(
         !text.contains("rustc-web"),
-        "the toolchain is not in the image"
+        "a compiler that made nothing of it is not in it"
     );
     assert!(text.contains("MIT OR Apache-2.0"));
+}
+
+/// The package of that name.
+fn package<'a>(sbom: &'a spdx::Document, name: &str) -> &'a spdx::Package {
+    let mut packages = sbom.packages.iter();
+    packages.find(|it| it.name == name).unwrap()
+}
+
+#[test]
+fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
+    let directory = tempdir().unwrap();
+    let inputs = inputs(&workspace(directory.path()));
+    let (layout, bytes, _) = make(directory.path(), "a", &inputs);
+    let sbom: spdx::Document = serde_json::from_slice(&bytes).unwrap();
+    let supplier = |name: &str| package(&sbom, name).supplier.clone().unwrap();
+    assert_eq!(
+        supplier("serde"),
+        "Person: Erick Tryzelaar (erick@example.org)"
+    );
+    assert_eq!(supplier("serde_core"), "Organization: crates.io");
+    assert_eq!(supplier("demo"), "Organization: example");
+    assert_eq!(
+        supplier("base-files"),
+        "Organization: Nobody (nobody@example.org)"
+    );
+    assert_eq!(
+        package(&sbom, "base-files").license_declared,
+        "GPL-2.0-or-later"
+    );
+    let related = |one: &str, how: &str, other: &str| {
+        let (one, other) = (&package(&sbom, one).spdx_id, &package(&sbom, other).spdx_id);
+        let mut all = sbom.relationships.iter();
+        all.any(|it| {
+            it.spdx_element_id == *one
+                && it.relationship_type == how
+                && it.related_spdx_element == *other
+        })
+    };
+    assert!(related("app", "DEPENDS_ON", "serde") && related("serde", "DEPENDS_ON", "serde_core"));
+    assert!(!related("app", "DEPENDS_ON", "serde_core"), "not directly");
+    assert!(related("demo", "CONTAINS", "app") && related("app", "STATIC_LINK", "rust-std"));
+    assert!(related("rustc", "BUILD_TOOL_OF", "app"));
+    let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    let digest = image::digest::Digest::of(&program);
+    assert_eq!(
+        package(&sbom, "app").checksums[0].checksum_value,
+        digest.hex()
+    );
+    assert_eq!(package(&sbom, "demo").version_info.as_deref(), Some("1.0"));
+    let platform = "linux/amd64".parse().unwrap();
+    let other = attestation::read(&layout, &platform, attestation::SBOM_CYCLONEDX);
+    let other: Value = serde_json::from_slice(&other.unwrap().unwrap()).unwrap();
+    let names = |list: &Value| -> Vec<String> {
+        let names = list.as_array().unwrap().iter();
+        names
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut all = names(&other["components"]);
+    all.extend(names(&other["formulation"][0]["components"]));
+    all.push("demo".to_owned());
+    all.sort();
+    let mut same: Vec<String> = sbom.packages.iter().map(|it| it.name.clone()).collect();
+    same.sort();
+    assert_eq!(all, same, "both forms are of one model");
+}
+
+#[test]
+fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
+    let directory = tempdir().unwrap();
+    let mut package = Package::new("libc6", "2.36-9");
+    package.file(
+        "./usr/share/doc/libc6/copyright",
+        0o644,
+        b"All of it is free.",
+    );
+    let deb = package.write(&directory.path().join("libc6.deb"));
+    let layer = directory.path().join("base.layer");
+    make_layer(
+        json!([{"kind": "debian", "packages": [deb]}]),
+        "gzip",
+        &layer,
+        1,
+    );
+    let base = directory.path().join("base");
+    image::assemble::make(&image_spec(&[&layer], json!({})), &base).unwrap();
+    let mut inputs = inputs(&workspace(directory.path()));
+    inputs["packages"] = json!([]);
+    inputs["programs"] = json!([]);
+    let own = directory.path().join("own.layer");
+    make_layer(
+        json!([{"kind": "text", "to": "/app", "text": "x"}]),
+        "gzip",
+        &own,
+        1,
+    );
+    let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
+    let out = directory.path().join("out");
+    image::assemble::make(&spec, &out).unwrap();
+    let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
+    let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
+    let libc = self::package(&sbom, "libc6");
+    assert_eq!(libc.version_info.as_deref(), Some("2.36-9"));
+    assert_eq!(libc.license_declared, "LicenseRef-libc6");
+    assert_eq!(
+        sbom.has_extracted_licensing_infos[0].extracted_text,
+        "All of it is free."
+    );
 }
 
 #[test]

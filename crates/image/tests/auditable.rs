@@ -93,7 +93,9 @@ fn check(compiler: &str, runner: &[&str], variants: &[(&str, &[&str])]) {
         fs::set_permissions(&again, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(behaviour(runner, &program), ("7 hello\n".into(), Some(3)));
         assert_eq!(behaviour(runner, &again), ("7 hello\n".into(), Some(3)));
-        let sections = run(Command::new("readelf").args(["--wide", "--sections"]).arg(&again));
+        let sections = run(Command::new("readelf")
+            .args(["--wide", "--sections"])
+            .arg(&again));
         let sections = String::from_utf8(sections.stdout).unwrap();
         assert!(sections.contains(SECTION), "{sections}");
     }
@@ -125,6 +127,7 @@ fn programs_for_arm_run_as_before() {
     if !tools.iter().all(|tool| has_tool(test, tool)) {
         return;
     }
-    let variants: [(&str, &[&str]); 2] = [("static", &["-static"]), ("stripped", &["-static", "-s"])];
+    let variants: [(&str, &[&str]); 2] =
+        [("static", &["-static"]), ("stripped", &["-static", "-s"])];
     check(tools[0], &[tools[1]], &variants);
 }

@@ -299,6 +299,7 @@ fn crates_are_read_from_executables() {
         &Options {
             crates: true,
             hash: true,
+            ..Options::default()
         },
     );
     assert_eq!(listing.crates().keys().collect::<Vec<_>>(), ["auditable"]);

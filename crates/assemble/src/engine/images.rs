@@ -169,6 +169,7 @@ impl Images<'_> {
                 uid,
                 gid,
                 xattrs: BTreeMap::new(),
+                crates: None,
             })
         };
         Ok(match &entry.content {

@@ -27,7 +27,7 @@ pub(super) fn layers<'a>(
     layers: impl IntoIterator<Item = &'a Layer>,
 ) -> Result<Paths> {
     let (mut below, mut installed) = match base {
-        Some(base) => from_base(base)?,
+        Some(base) => from_base(&base.listing)?,
         None => Default::default(),
     };
     for layer in layers {
@@ -155,9 +155,8 @@ fn reversed_components(path: &str) -> Vec<String> {
 
 type Lower = BTreeMap<String, Below>;
 
-fn from_base(base: &Base) -> Result<(Lower, BTreeSet<DebianPackage>)> {
-    let listing = Listing::read(&base.layout, &base.manifest, &files::Options::default())?;
-    let installed = packages::installed(&listing)?.into_iter().collect();
+fn from_base(listing: &Listing) -> Result<(Lower, BTreeSet<DebianPackage>)> {
+    let installed = packages::installed(listing)?.into_iter().collect();
     let paths = listing.files().map(|(path, file)| {
         let kind = match file.kind {
             files::FileKind::Directory => EntryKind::Directory,

@@ -9,11 +9,11 @@ mod difference;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crateyard_oci::{Descriptor, Digest};
+use crateyard_oci::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Subject, purl, sources};
+use super::{Nested, Subject, purl, sources};
 use crate::Result;
 use crate::spec::{BuildInputs, InputsSpec, PackageRole, UnitInput};
 
@@ -195,7 +195,7 @@ impl Statement {
 pub(super) fn statement(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
-    nested: &[(String, Descriptor)],
+    nested: &[Nested],
 ) -> Result<Statement> {
     let image = Resource::new(Some(subject.name), None, "").digest(&subject.manifest.digest);
     let layers = subject.layers.iter();
@@ -237,7 +237,7 @@ pub(super) fn statement(
 fn dependencies(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
-    nested: &[(String, Descriptor)],
+    nested: &[Nested],
 ) -> Result<Vec<Resource>> {
     let mut all = Vec::new();
     for file in sources::files(&inputs.sources)? {
@@ -267,10 +267,10 @@ fn dependencies(
         Resource::new(None, Some(purl::debian(package, None)), role).sha256(Some(&package.sha256))
     }));
     if let Some(base) = subject.base {
-        all.push(Resource::new(Some("base"), None, "base").digest(&base.digest));
+        all.push(Resource::new(Some("base"), None, "base").digest(&base.manifest.digest));
     }
-    all.extend(nested.iter().map(|(name, image)| {
-        Resource::new(Some(name), None, "nested-image").digest(&image.digest)
+    all.extend(nested.iter().map(|image| {
+        Resource::new(Some(&image.name), None, "nested-image").digest(&image.manifest.digest)
     }));
     Ok(all)
 }

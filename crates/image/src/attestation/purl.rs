@@ -24,16 +24,22 @@ pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
 
 /// A crate.
 pub(super) fn of_crate(unit: &UnitInput) -> String {
-    let plain = format!(
-        "pkg:cargo/{}@{}",
-        encode(&unit.package),
-        encode(&unit.version)
-    );
+    let plain = cargo(&unit.package, &unit.version);
     match unit.source.as_str() {
         "" | CRATES_IO => plain,
         git if git.starts_with("git+") => format!("{plain}?vcs_url={}", encode(git)),
         other => format!("{plain}?repository_url={}", encode(other)),
     }
+}
+
+/// A crate of crates.io.
+pub(super) fn cargo(name: &str, version: &str) -> String {
+    format!("pkg:cargo/{}@{}", encode(name), encode(version))
+}
+
+/// Something that belongs to no ecosystem.
+pub(super) fn generic(name: &str, version: &str) -> String {
+    format!("pkg:generic/{}@{}", encode(name), encode(version))
 }
 
 /// An image.

@@ -1,22 +1,22 @@
 //! The bill of materials: an [SPDX](https://spdx.github.io/spdx-spec/v2.3/) document, version 2.3.
 //!
-//! The image contains Debian packages, programs of the workspace and other images; a program depends
-//! on the crates that were linked into it. What only ran while a program was built (procedural macros,
-//! build scripts) is in the provenance, not here.
+//! The image contains Debian packages, programs of the workspace and other images; a program depends on crates, and
+//! those on others, as they were linked into it. What only ran while a program was built (procedural macros, build
+//! scripts) is in the provenance, not here, but for the compilers (`BUILD_TOOL_OF`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crateyard_oci::{Descriptor, Digest};
+use crateyard_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Subject, purl};
+use super::bom::{Bom, Component, IMAGE, Kind, Party, Relation};
 use crate::packages::Crate;
-use crate::spec::{InputsSpec, PackageInput, PackageRole, ProgramInput, UnitInput};
 use crate::time;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/spdx+json";
 const IMAGE_ID: &str = "SPDXRef-image";
+const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 const UNKNOWN: &str = "NOASSERTION";
 
 /// A bill of materials.
@@ -36,10 +36,38 @@ pub struct Document {
     pub document_namespace: String,
     /// By what it was made.
     pub creation_info: CreationInfo,
+    /// Documents about images that the image holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external_document_refs: Vec<ExternalDocument>,
     /// What there is.
     pub packages: Vec<Package>,
     /// How it hangs together.
     pub relationships: Vec<Relationship>,
+    /// The texts of licences that SPDX has no name for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub has_extracted_licensing_infos: Vec<ExtractedLicense>,
+}
+
+/// Another document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalDocument {
+    /// Its name in this one: `DocumentRef-…`.
+    pub external_document_id: String,
+    /// Its digest.
+    pub checksum: Checksum,
+    /// Its address.
+    pub spdx_document: String,
+}
+
+/// A licence by its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtractedLicense {
+    /// `LicenseRef-…`.
+    pub license_id: String,
+    /// The text.
+    pub extracted_text: String,
 }
 
 /// By what and when a document was made.
@@ -47,8 +75,11 @@ pub struct Document {
 pub struct CreationInfo {
     /// The time: always the same, so that the bytes are.
     pub created: String,
-    /// Programs.
+    /// Who, and by which program.
     pub creators: Vec<String>,
+    /// At which moment of the image's life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// An image, a program, a crate or a Debian package.
@@ -76,6 +107,18 @@ pub struct Package {
     /// Who gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supplier: Option<String>,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub originator: Option<String>,
+    /// Where its project is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub homepage: Option<String>,
+    /// What it was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_info: Option<String>,
+    /// What is to be said besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// Digests of its file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checksums: Vec<Checksum>,
@@ -132,25 +175,33 @@ impl Document {
             .iter()
             .map(|package| (package.spdx_id.as_str(), package))
             .collect();
-        let mut crates: BTreeMap<String, BTreeSet<Crate>> = BTreeMap::new();
+        let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let depends = |it: &&Relationship| it.relationship_type == "DEPENDS_ON";
-        for relationship in self.relationships.iter().filter(depends) {
-            let program = packages.get(relationship.spdx_element_id.as_str());
-            let path = program.and_then(|program| program.package_file_name.as_deref());
-            let package = packages.get(relationship.related_spdx_element.as_str());
-            let (Some(path), Some(package)) = (path, package) else {
-                continue;
-            };
-            let found = Crate {
-                name: package.name.clone(),
-                version: package.version_info.clone().unwrap_or_default(),
-            };
-            crates.entry(path.to_owned()).or_default().insert(found);
+        for it in self.relationships.iter().filter(depends) {
+            let below = needs.entry(&it.spdx_element_id).or_default();
+            below.push(&it.related_spdx_element);
         }
-        let sorted = crates.into_iter();
-        sorted
-            .map(|(path, crates)| (path, crates.into_iter().collect()))
-            .collect()
+        let crates_below = |program: &Package| {
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
+            let mut pending = vec![program.spdx_id.as_str()];
+            while let Some(id) = pending.pop() {
+                let below = needs.get(id).into_iter().flatten();
+                pending.extend(below.filter(|it| seen.insert(it)));
+            }
+            let found = seen.iter().filter_map(|id| packages.get(id));
+            let crates: BTreeSet<Crate> = found
+                .map(|package| Crate {
+                    name: package.name.clone(),
+                    version: package.version_info.clone().unwrap_or_default(),
+                })
+                .collect();
+            crates.into_iter().collect::<Vec<_>>()
+        };
+        let programs = self.packages.iter().filter_map(|package| {
+            let path = package.package_file_name.clone()?;
+            Some((path, crates_below(package)))
+        });
+        programs.filter(|(_, crates)| !crates.is_empty()).collect()
     }
 
     /// Whether it is about the image whose manifest has this digest.
@@ -167,207 +218,163 @@ impl Document {
     }
 }
 
-/// The document about an image.
-pub(super) fn document(
-    subject: &Subject<'_>,
-    inputs: &InputsSpec,
-    nested: &[(String, Descriptor)],
-) -> Document {
-    let mut writer = Writer::default();
-    writer.relate("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE_ID);
-    writer.add(image(IMAGE_ID.to_owned(), subject.name, subject.manifest));
-    writer.add_debian(inputs);
-    for program in &inputs.programs {
-        writer.add_program(program, &inputs.units);
+/// The document of a bill of materials.
+pub(super) fn document(bom: &Bom) -> Document {
+    let image = &bom.components[IMAGE];
+    let mut relationships: BTreeSet<Relationship> = bom
+        .relations
+        .iter()
+        .map(|(from, how, to)| relationship(from, *how, to))
+        .collect();
+    relationships.insert(relate(
+        DOCUMENT_ID.to_owned(),
+        "DESCRIBES",
+        IMAGE_ID.to_owned(),
+    ));
+    let mut documents = Vec::new();
+    for (key, component) in &bom.components {
+        if let Some((address, digest)) = &component.sbom {
+            let id = format!("DocumentRef-{key}");
+            relationships.insert(relate(
+                id_of(key),
+                "DESCRIBED_BY",
+                format!("{id}:{DOCUMENT_ID}"),
+            ));
+            documents.push(ExternalDocument {
+                external_document_id: id,
+                checksum: checksum(digest.hex()),
+                spdx_document: address.clone(),
+            });
+        }
     }
-    for (name, manifest) in nested {
-        let id = id("image", &[name]);
-        writer.relate(IMAGE_ID, "CONTAINS", &id);
-        writer.add(image(id, name, manifest));
-    }
-    if let Some(base) = subject.base {
-        let id = id("image", &["base"]);
-        writer.relate(IMAGE_ID, "DESCENDANT_OF", &id);
-        writer.add(image(id, "base", base));
-    }
-    let digest = &subject.manifest.digest;
+    let author = Some(party(&image.supplier)).filter(|it| it != UNKNOWN);
+    let tool = format!("Tool: crateyard-{}", env!("CARGO_PKG_VERSION"));
+    let texts = bom.license_texts.iter();
     Document {
         spdx_version: "SPDX-2.3".to_owned(),
         data_license: "CC0-1.0".to_owned(),
-        spdx_id: "SPDXRef-DOCUMENT".to_owned(),
-        name: subject.name.to_owned(),
+        spdx_id: DOCUMENT_ID.to_owned(),
+        name: format!("{}-{}", image.name, image.version),
         document_namespace: format!(
             "https://github.com/crateyard/crateyard/spdx/{}/{}",
-            subject.name,
-            digest.hex()
+            image.name,
+            bom.digest.hex()
         ),
         creation_info: CreationInfo {
             created: time::rfc3339(0),
-            creators: vec![format!("Tool: crateyard-{}", env!("CARGO_PKG_VERSION"))],
+            creators: author.into_iter().chain([tool]).collect(),
+            comment: Some(
+                "Made while the image was built, from what it was built from (generation context: build). The time is \
+                 always the same, so that the bytes are."
+                    .to_owned(),
+            ),
         },
-        packages: writer.packages.into_values().collect(),
-        relationships: writer.relationships.into_iter().collect(),
+        external_document_refs: documents,
+        packages: bom.components.iter().map(|(key, it)| package(key, it)).collect(),
+        relationships: relationships.into_iter().collect(),
+        has_extracted_licensing_infos: texts
+            .map(|(id, text)| ExtractedLicense {
+                license_id: id.clone(),
+                extracted_text: text.clone(),
+            })
+            .collect(),
     }
 }
 
-/// A document in the making: everything once, and sorted.
-#[derive(Default)]
-struct Writer {
-    packages: BTreeMap<String, Package>,
-    relationships: BTreeSet<Relationship>,
-}
-
-impl Writer {
-    fn add(&mut self, package: Package) {
-        self.packages.insert(package.spdx_id.clone(), package);
-    }
-
-    fn relate(&mut self, one: &str, how: &str, other: &str) {
-        self.relationships.insert(Relationship {
-            spdx_element_id: one.to_owned(),
-            relationship_type: how.to_owned(),
-            related_spdx_element: other.to_owned(),
-        });
-    }
-
-    fn add_debian(&mut self, inputs: &InputsSpec) {
-        let in_image = |package: &&PackageInput| package.role == PackageRole::Image;
-        let packages = || inputs.packages.iter().filter(in_image);
-        let release = packages()
-            .find(|package| package.name == "base-files")
-            .and_then(release);
-        for package in packages() {
-            let id = id(
-                "deb",
-                &[&package.name, &package.version, &package.architecture],
-            );
-            self.relate(IMAGE_ID, "CONTAINS", &id);
-            self.add(Package {
-                version_info: Some(package.version.clone()),
-                supplier: Some("Organization: Debian".to_owned()),
-                checksums: sha256(Some(&package.sha256)),
-                external_refs: purl_reference(purl::debian(package, release)),
-                ..blank(id, &package.name)
-            });
-        }
-    }
-
-    fn add_program(&mut self, program: &ProgramInput, units: &BTreeMap<String, UnitInput>) {
-        let program_id = id("program", &[&program.path]);
-        let linked = program
-            .units
-            .iter()
-            .filter_map(|key| units.get(key))
-            .filter(|unit| unit.for_target);
-        let own = linked
-            .clone()
-            .find(|unit| unit.package == program.package && unit.kind == "bin");
-        self.relate(IMAGE_ID, "CONTAINS", &program_id);
-        self.add(Package {
-            version_info: own.map(|unit| unit.version.clone()),
-            primary_package_purpose: Some("APPLICATION".to_owned()),
-            package_file_name: Some(program.path.clone()),
-            license_declared: own.map_or(UNKNOWN.to_owned(), license),
-            external_refs: own
-                .map(|unit| purl_reference(purl::of_crate(unit)))
-                .unwrap_or_default(),
-            ..blank(program_id.clone(), &program.bin)
-        });
-        for unit in linked.filter(|unit| unit.kind != "bin") {
-            let id = crate_id(unit);
-            self.relate(&program_id, "DEPENDS_ON", &id);
-            self.add(Package {
-                version_info: Some(unit.version.clone()),
-                primary_package_purpose: Some("LIBRARY".to_owned()),
-                checksums: sha256(unit.checksum.as_deref()),
-                license_declared: license(unit),
-                external_refs: purl_reference(purl::of_crate(unit)),
-                ..blank(id, &unit.package)
-            });
-        }
-    }
-}
-
-/// Debian's number: `base-files` has it in its version, `12.4+deb12u15`.
-fn release(base_files: &PackageInput) -> Option<&str> {
-    let number = base_files.version.split(['.', '+']).next()?;
-    number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then_some(number)
-}
-
-fn image(id: String, name: &str, manifest: &Descriptor) -> Package {
+fn package(key: &str, component: &Component) -> Package {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    let purpose = match component.kind {
+        Kind::Container => "CONTAINER",
+        Kind::Application | Kind::BuildTool => "APPLICATION",
+        Kind::Library => "LIBRARY",
+    };
+    let purl = component
+        .purl
+        .iter()
+        .map(|purl| reference("PACKAGE-MANAGER", "purl", purl));
+    let swhid = component
+        .swhid
+        .iter()
+        .map(|id| reference("PERSISTENT-ID", "swh", id));
     Package {
-        primary_package_purpose: Some("CONTAINER".to_owned()),
-        checksums: sha256(Some(manifest.digest.hex())),
-        external_refs: purl_reference(purl::image(name, &manifest.digest)),
-        ..blank(id, name)
-    }
-}
-
-fn blank(spdx_id: String, name: &str) -> Package {
-    Package {
-        spdx_id,
-        name: name.to_owned(),
+        spdx_id: id_of(key),
+        name: component.name.clone(),
+        version_info: Some(component.version.clone()),
         download_location: UNKNOWN.to_owned(),
-        license_concluded: UNKNOWN.to_owned(),
-        license_declared: UNKNOWN.to_owned(),
+        files_analyzed: false,
+        primary_package_purpose: Some(purpose.to_owned()),
+        package_file_name: component.path.clone(),
+        supplier: Some(party(&component.supplier)),
+        originator: component.authors.first().map(party),
+        homepage: component.homepage.clone(),
+        source_info: component
+            .source
+            .as_ref()
+            .map(|it| format!("built from the source package {it}")),
+        comment: component.comment.clone(),
+        checksums: component
+            .sha256
+            .as_deref()
+            .map(checksum)
+            .into_iter()
+            .collect(),
+        // Nobody has looked into it: what is declared is all there is to conclude from.
+        license_concluded: known(&component.license),
+        license_declared: known(&component.license),
         copyright_text: UNKNOWN.to_owned(),
-        ..Package::default()
+        external_refs: purl.chain(swhid).collect(),
     }
 }
 
-fn crate_id(unit: &UnitInput) -> String {
-    match unit.source.contains("crates.io-index") || unit.source.is_empty() {
-        true => id("crate", &[&unit.package, &unit.version]),
-        // Two registries may have crates of one name.
-        false => {
-            let source = Digest::of(unit.source.as_bytes());
-            id("crate", &[&unit.package, &unit.version, &source.hex()[..8]])
-        }
+fn relationship(from: &str, how: Relation, to: &str) -> Relationship {
+    let (from, to) = (id_of(from), id_of(to));
+    match how {
+        Relation::Contains => relate(from, "CONTAINS", to),
+        Relation::DependsOn => relate(from, "DEPENDS_ON", to),
+        Relation::StaticLink => relate(from, "STATIC_LINK", to),
+        Relation::DescendantOf => relate(from, "DESCENDANT_OF", to),
+        Relation::BuiltBy => relate(to, "BUILD_TOOL_OF", from),
     }
 }
 
-/// Manifests may say `MIT/Apache-2.0`, an old way to write `OR`.
-fn license(unit: &UnitInput) -> String {
-    match unit.license.as_str() {
-        "" => UNKNOWN.to_owned(),
-        text => text.replace(" / ", " OR ").replace('/', " OR "),
+fn relate(from: String, how: &str, to: String) -> Relationship {
+    Relationship {
+        spdx_element_id: from,
+        relationship_type: how.to_owned(),
+        related_spdx_element: to,
     }
 }
 
-fn sha256(hex: Option<&str>) -> Vec<Checksum> {
-    let checksum = |hex: &str| Checksum {
+fn party(party: &Party) -> String {
+    if party.name.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    let kind = if party.is_person {
+        "Person"
+    } else {
+        "Organization"
+    };
+    match &party.address {
+        Some(address) => format!("{kind}: {} ({address})", party.name),
+        None => format!("{kind}: {}", party.name),
+    }
+}
+
+fn id_of(key: &str) -> String {
+    format!("SPDXRef-{key}")
+}
+
+fn checksum(hex: &str) -> Checksum {
+    Checksum {
         algorithm: "SHA256".to_owned(),
         checksum_value: hex.to_owned(),
-    };
-    hex.map(checksum).into_iter().collect()
+    }
 }
 
-fn purl_reference(purl: String) -> Vec<ExternalRef> {
-    vec![ExternalRef {
-        reference_category: "PACKAGE-MANAGER".to_owned(),
-        reference_type: "purl".to_owned(),
-        reference_locator: purl,
-    }]
-}
-
-/// A name of letters, digits, dots and dashes.
-fn id(kind: &str, parts: &[&str]) -> String {
-    let text: String = parts.join("-");
-    let allowed = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '.' {
-            c
-        } else {
-            '-'
-        }
-    };
-    format!(
-        "SPDXRef-{kind}-{}",
-        text.trim_start_matches('/')
-            .chars()
-            .map(allowed)
-            .collect::<String>()
-    )
+fn reference(category: &str, kind: &str, locator: &str) -> ExternalRef {
+    ExternalRef {
+        reference_category: category.to_owned(),
+        reference_type: kind.to_owned(),
+        reference_locator: locator.to_owned(),
+    }
 }

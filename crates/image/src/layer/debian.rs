@@ -12,11 +12,12 @@ use std::rc::Rc;
 use crateyard_oci::{digest::hex, tar};
 use md5::Digest as _;
 
+use super::documents::Documents;
 use super::plain::file_node;
 use super::spool::Spool;
 use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
 use crate::deb::{Deb, field};
-use crate::spec::{CaCertificatesSource, DebianPackage, DebianSource};
+use crate::spec::{CaCertificatesSource, DebianPackage, DebianSource, PackageDetails};
 use crate::{Error, Result};
 
 /// The directories of the root that are links into `/usr`, and whether they are made even when no
@@ -40,13 +41,17 @@ pub(super) fn add(
     tree: &mut Tree,
     sources: &[(String, &DebianSource)],
     spool: &mut Spool,
-) -> Result<(Vec<DebianPackage>, Vec<DebianPackage>)> {
+) -> Result<(Vec<PackageDetails>, Vec<DebianPackage>)> {
     let (packages, below) = open_all(sources)?;
     let mut status = BTreeMap::new();
+    let mut in_layer = Vec::new();
     for chosen in packages.values() {
         let mut unpack = Unpack::new(chosen, spool);
         unpack.run(tree)?;
-        let summary = unpack.summary;
+        let Unpack {
+            summary, documents, ..
+        } = unpack;
+        in_layer.push(documents.details(&chosen.deb));
         add_info(tree, chosen, &summary)?;
         status.insert(
             chosen.deb.package().clone(),
@@ -69,7 +74,6 @@ pub(super) fn add(
         b"1\n".to_vec(),
         "dpkg's format marker",
     )?;
-    let in_layer = packages.into_keys().collect();
     Ok((in_layer, below.into_keys().collect()))
 }
 
@@ -154,6 +158,7 @@ struct Unpack<'a> {
     spool: &'a mut Spool,
     conffiles: BTreeSet<String>,
     summary: Summary,
+    documents: Documents,
     /// The files of this package by path, and the further names of each.
     files: BTreeMap<String, Node>,
     links: Vec<(String, String)>,
@@ -172,6 +177,7 @@ impl<'a> Unpack<'a> {
                 },
                 ..Summary::default()
             },
+            documents: Documents::new(chosen.deb.package()),
             files: BTreeMap::new(),
             links: Vec::new(),
         }
@@ -195,6 +201,9 @@ impl<'a> Unpack<'a> {
         }
         let path = merged(&listed, entry.kind == tar::Kind::Directory);
         let excluded = self.chosen.filter.excludes(&path);
+        if entry.kind == tar::Kind::Symlink {
+            self.documents.link(&listed, &entry.link);
+        }
         match entry.kind {
             tar::Kind::Directory if !excluded => {
                 tree.insert(path, self.node(entry, Body::Directory)?)
@@ -224,6 +233,10 @@ impl<'a> Unpack<'a> {
         content: &mut dyn Read,
     ) -> Result<()> {
         let conffile = self.conffiles.contains(listed);
+        let content = &mut self
+            .documents
+            .watch(listed, content)
+            .map_err(|error| self.damaged(error))?;
         let mut md5 = Md5Reader::new(content, conffile || self.summary.md5sums.is_some());
         let copied = if excluded {
             // The digests of what is left out are wanted all the same.

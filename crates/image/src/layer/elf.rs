@@ -1,4 +1,4 @@
-//! What a program says it is linked to.
+//! What a program says of itself: what it is linked to, and what compiled it.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,14 +6,29 @@ use std::path::Path;
 
 use object::Endianness;
 use object::elf::{DT_NEEDED, FileHeader64};
-use object::read::elf::{Dyn, FileHeader};
+use object::read::elf::{Dyn, FileHeader, SectionHeader};
 
 const MAGIC: &[u8] = b"\x7fELF";
+/// Where compilers leave their names and versions.
+const COMPILERS: &[u8] = b".comment";
 
-/// The libraries that a 64-bit ELF file needs (`DT_NEEDED`), in its order; none of any other file.
-pub(super) fn libraries(path: &Path) -> Vec<String> {
-    let data = read(path).unwrap_or_default();
-    needed(&data).unwrap_or_default()
+/// A 64-bit ELF file.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    /// The libraries that it needs (`DT_NEEDED`), in its order.
+    pub(super) libraries: Vec<String>,
+    /// What its compilers call themselves, sorted.
+    pub(super) compilers: Vec<String>,
+}
+
+/// What the file at `path` says; `None` for any other file.
+pub(super) fn program(path: &Path) -> Option<Program> {
+    let data = read(path).ok()?;
+    let header = FileHeader64::<Endianness>::parse(&data[..]).ok()?;
+    Some(Program {
+        libraries: needed(header, &data).unwrap_or_default(),
+        compilers: compilers(header, &data).unwrap_or_default(),
+    })
 }
 
 /// The file, if it begins as ELF does.
@@ -27,8 +42,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(data)
 }
 
-fn needed(data: &[u8]) -> object::Result<Vec<String>> {
-    let header = FileHeader64::<Endianness>::parse(data)?;
+fn needed(header: &FileHeader64<Endianness>, data: &[u8]) -> object::Result<Vec<String>> {
     let endian = header.endian()?;
     let sections = header.sections(endian, data)?;
     let Some((entries, link)) = sections.dynamic(endian, data)? else {
@@ -46,19 +60,44 @@ fn needed(data: &[u8]) -> object::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Texts that each end in a zero byte.
+fn compilers(header: &FileHeader64<Endianness>, data: &[u8]) -> object::Result<Vec<String>> {
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
+    let Some((_, section)) = sections.section_by_name(endian, COMPILERS) else {
+        return Ok(Vec::new());
+    };
+    let texts = section.data(endian, data)?.split(|byte| *byte == 0);
+    let mut names: Vec<String> = texts
+        .filter(|text| !text.is_empty())
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_test_is_linked_to_libc() {
-        let own = std::env::current_exe().unwrap();
-        let found = libraries(&own);
-        assert!(found.iter().any(|name| name == "libc.so.6"), "{found:?}");
+    fn this_test_is_linked_to_libc_and_compiled_by_rustc() {
+        let own = program(&std::env::current_exe().unwrap()).unwrap();
+        assert!(
+            own.libraries.iter().any(|name| name == "libc.so.6"),
+            "{own:?}"
+        );
+        assert!(
+            own.compilers
+                .iter()
+                .any(|name| name.starts_with("rustc version ")),
+            "{own:?}"
+        );
     }
 
     #[test]
-    fn a_text_needs_nothing() {
-        assert!(libraries(Path::new("/etc/passwd")).is_empty());
+    fn a_text_is_no_program() {
+        assert!(program(Path::new("/etc/passwd")).is_none());
     }
 }

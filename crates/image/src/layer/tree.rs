@@ -15,6 +15,7 @@ use super::spool::Spool;
 use crate::auditable::{HEADER, Patch};
 use crate::spec::{EntryKind, EntryRecord, Mode};
 use crate::{Error, Result};
+use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
 
 /// The directories whose mode is not 0755 wherever they are, when nobody declares them.
 const SPECIAL_DIRECTORIES: [(&str, u32); 3] =
@@ -61,10 +62,20 @@ pub(super) enum Body {
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Bytes(Vec<u8>),
-    File { path: PathBuf, length: u64 },
+    File {
+        path: PathBuf,
+        length: u64,
+    },
     /// A program with the list of its crates.
-    Patched { path: PathBuf, length: u64, patch: Rc<Patch> },
-    Spooled { offset: u64, length: u64 },
+    Patched {
+        path: PathBuf,
+        length: u64,
+        patch: Rc<Patch>,
+    },
+    Spooled {
+        offset: u64,
+        length: u64,
+    },
 }
 
 static NO_XATTRS: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -187,10 +198,10 @@ impl Tree {
     }
 
     /// The paths for [`super::ENTRIES`].
-    pub(super) fn records(&self) -> Vec<EntryRecord> {
-        self.nodes
-            .iter()
-            .map(|(path, node)| record(path, node))
+    pub(super) fn records(&self, spool: &Spool) -> Result<Vec<EntryRecord>> {
+        let records = self.nodes.iter();
+        records
+            .map(|(path, node)| record(path, node, spool))
             .collect()
     }
 }
@@ -264,36 +275,53 @@ fn not_below(path: &str, node: &Node, parent: &str, above: &Node) -> Error {
     }
 }
 
-fn record(path: &str, node: &Node) -> EntryRecord {
+fn record(path: &str, node: &Node, spool: &Spool) -> Result<EntryRecord> {
     let (kind, target) = match &node.body {
         Body::Directory => (EntryKind::Directory, None),
         Body::File(_) => (EntryKind::File, None),
         Body::Symlink(target) => (EntryKind::Symlink, Some(target.clone())),
         Body::HardLink(target) => (EntryKind::HardLink, Some(target.clone())),
     };
-    EntryRecord {
+    let program = program(node);
+    let digest = match &program {
+        Some(_) => Some(digest(node, spool)?),
+        None => None,
+    };
+    let program = program.unwrap_or_default();
+    Ok(EntryRecord {
         path: path.to_owned(),
         kind,
         mode: Mode(node.mode),
         uid: node.uid,
         gid: node.gid,
         target,
-        libraries: libraries(node),
+        libraries: program.libraries,
+        compilers: program.compilers,
+        digest,
         origin: node.origin.to_string(),
         implied: node.standing == Standing::Implied,
         supersedes: node.supersedes,
-    }
+    })
 }
 
-/// What a program that was asked for by itself is linked to. What lies in a copied directory may be
+/// The digest of a file as the layer has it.
+fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
+    let mut reader = HashingReader::new(node.reader(spool)?, Algorithm::Sha256);
+    io::copy(&mut reader, &mut io::sink())
+        .map_err(Error::io("cannot read", Path::new(&*node.origin)))?;
+    let (_, digest, _) = reader.finish();
+    Ok(digest)
+}
+
+/// What a program that was asked for by itself says of itself. What lies in a copied directory may be
 /// for another place than this image, and packages name their dependencies.
-fn libraries(node: &Node) -> Vec<String> {
+fn program(node: &Node) -> Option<elf::Program> {
     match (&node.body, node.standing) {
         (
             Body::File(Content::File { path, .. } | Content::Patched { path, .. }),
             Standing::Declared,
-        ) => elf::libraries(path),
-        _ => Vec::new(),
+        ) => elf::program(path),
+        _ => None,
     }
 }
 

@@ -110,6 +110,24 @@ pub struct UnitInput {
     /// Configuration (`--cfg`), features among them.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// Who wrote it, as its manifest has it: `NAME <ADDRESS>`, separated by colons; may be empty.
+    #[serde(default)]
+    pub authors: String,
+    /// The address of its repository, as its manifest has it; may be empty.
+    #[serde(default)]
+    pub repository: String,
+    /// The `.crate` file, or the directory, of a package whose licence is in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_source: Option<PathBuf>,
+    /// That file's path in the package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_file: Option<String>,
+    /// The keys of the libraries that it names itself.
+    #[serde(default)]
+    pub uses: Vec<String>,
+    /// What its package's build script left, where it has one (`unit::output`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_output: Option<PathBuf>,
 }
 
 /// A program of the workspace.
@@ -122,6 +140,8 @@ pub struct ProgramInput {
     pub package: String,
     /// Its name as a target.
     pub bin: String,
+    /// The key of its own unit.
+    pub unit: String,
     /// The keys of all units that it was built from.
     pub units: Vec<String>,
 }

@@ -1,0 +1,139 @@
+//! Debian packages: of the image's own layers, and of the image that it stands on.
+
+use std::collections::BTreeMap;
+
+use super::super::{BaseFacts, Subject, purl};
+use super::{Bom, Component, IMAGE, Kind, Party, Relation, key};
+use crate::license::License;
+use crate::spec::{DebianPackage, InputsSpec, PackageDetails, PackageInput, PackageRole};
+
+/// Adds the packages of the image's layers. Returns Debian's number, where it is known.
+pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> Option<String> {
+    let in_image = |package: &&PackageInput| package.role == PackageRole::Image;
+    let packages: Vec<&PackageInput> = inputs.packages.iter().filter(in_image).collect();
+    let base = subject.base.map_or(&[][..], |base| &base.packages);
+    let versions = packages
+        .iter()
+        .map(|package| (&package.name, &package.version))
+        .chain(
+            base.iter()
+                .map(|it| (&it.package.name, &it.package.version)),
+        );
+    let release = versions.filter(|(name, _)| *name == "base-files");
+    let release = release
+        .filter_map(|(_, version)| release_of(version))
+        .next();
+    let details: BTreeMap<&DebianPackage, &PackageDetails> = subject
+        .packages
+        .iter()
+        .map(|it| (&it.package, it))
+        .collect();
+    for package in packages {
+        let own = DebianPackage {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            arch: package.architecture.clone(),
+        };
+        let purl = purl::debian(package, release.as_deref());
+        let found = details.get(&own).copied();
+        add_package(bom, IMAGE, &own, found, purl, Some(package.sha256.clone()));
+    }
+    add_licenses(bom, subject.packages);
+    add_dependencies(bom, subject.packages.iter().chain(base));
+    release
+}
+
+/// Adds the packages of the image that the image stands on.
+pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str>) {
+    let image = key("image", &["base"]);
+    for details in &base.packages {
+        let package = &details.package;
+        let input = PackageInput {
+            role: PackageRole::Image,
+            name: package.name.clone(),
+            architecture: package.arch.clone(),
+            version: package.version.clone(),
+            sha256: String::new(),
+        };
+        let purl = purl::debian(&input, release);
+        // dpkg does not keep the file that it unpacked, so there is no digest of it.
+        if !bom.components.contains_key(&key_of(package)) {
+            add_package(bom, &image, package, Some(details), purl, None);
+        }
+    }
+}
+
+fn add_package(
+    bom: &mut Bom,
+    image: &str,
+    package: &DebianPackage,
+    details: Option<&PackageDetails>,
+    purl: String,
+    sha256: Option<String>,
+) {
+    let maintainer = details.and_then(|it| Party::parse(&it.maintainer));
+    let license = bom.license(details.and_then(|it| it.license.clone()));
+    let component = Component {
+        kind: Kind::Library,
+        name: package.name.clone(),
+        version: package.version.clone(),
+        supplier: maintainer.unwrap_or_else(|| Party::organization("Debian")),
+        license,
+        sha256,
+        purl: Some(purl),
+        source: details.map(|it| format!("{} {}", it.source, it.source_version)),
+        homepage: details.and_then(|it| super::web(Some(&it.homepage))),
+        ..Component::default()
+    };
+    bom.add(image, Relation::Contains, &key_of(package), component);
+}
+
+/// The licences of packages that have another's.
+fn add_licenses(bom: &mut Bom, packages: &[PackageDetails]) {
+    let by_name = |name: &str| packages.iter().find(|it| it.package.name == name);
+    for details in packages.iter().filter(|it| it.license.is_none()) {
+        let mut current = Some(details);
+        let mut found: Option<&License> = None;
+        for _ in 0..8 {
+            let Some(details) = current else { break };
+            found = details.license.as_ref();
+            if found.is_some() {
+                break;
+            }
+            current = details.license_of.as_deref().and_then(by_name);
+        }
+        let license = bom.license(found.cloned());
+        if let Some(component) = bom.components.get_mut(&key_of(&details.package)) {
+            component.license = component.license.take().or(license);
+        }
+    }
+}
+
+/// What depends on what, of what is there.
+fn add_dependencies<'a>(bom: &mut Bom, packages: impl Iterator<Item = &'a PackageDetails> + Clone) {
+    let keys: BTreeMap<&str, String> = packages
+        .clone()
+        .map(|it| (it.package.name.as_str(), key_of(&it.package)))
+        .collect();
+    for details in packages {
+        let own = key_of(&details.package);
+        let there = details
+            .depends
+            .iter()
+            .filter_map(|name| keys.get(name.as_str()));
+        for other in there.filter(|other| **other != own) {
+            bom.relate(&own, Relation::DependsOn, other);
+        }
+    }
+}
+
+fn key_of(package: &DebianPackage) -> String {
+    key("deb", &[&package.name, &package.version, &package.arch])
+}
+
+/// Debian's number: `base-files` has it in its version, `12.4+deb12u15`.
+fn release_of(version: &str) -> Option<String> {
+    let number = version.split(['.', '+']).next()?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number.to_owned())
+}

@@ -1,0 +1,162 @@
+//! Libraries of C and other languages that a crate's build script has made and that are linked into programs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use unit::directives::Directives;
+
+use super::super::purl;
+use super::{Bom, Component, Kind, Party, Relation, key, party, web};
+use crate::spec::UnitInput;
+use crate::{Error, Result};
+use crateyard_oci::Digest;
+
+/// How deep a build script's directory is looked into.
+const DEPTH: usize = 8;
+
+/// Adds the static libraries that the build script of `unit`'s package made and has linked.
+pub(super) fn add(
+    bom: &mut Bom,
+    unit: &UnitInput,
+    crate_key: &str,
+    supplier: &Party,
+    license: Option<String>,
+) -> Result<()> {
+    let Some(output) = &unit.build_output else {
+        return Ok(());
+    };
+    let directives = directives(output)?;
+    let files = output.join("files");
+    for said in &directives.link_libs {
+        let (kind, name) = library(said);
+        let archive = find(&files, &format!("lib{name}.a"), DEPTH);
+        if archive.is_none() && kind != "static" {
+            continue;
+        }
+        let version = version(unit, name, &files, &directives);
+        let component = Component {
+            kind: Kind::Library,
+            name: name.to_owned(),
+            version: version.clone().unwrap_or_else(|| unit.version.clone()),
+            supplier: party::of_crate(unit, supplier),
+            license: license.clone(),
+            sha256: archive.as_deref().map(digest).transpose()?,
+            purl: Some(match &version {
+                Some(version) => purl::generic(name, version),
+                None => purl::of_crate(unit) + "#" + name,
+            }),
+            homepage: web(Some(&unit.repository)),
+            comment: Some(match version {
+                Some(_) => format!(
+                    "Compiled by the build script of the crate {}.",
+                    unit.package
+                ),
+                None => format!(
+                    "Compiled by the build script of the crate {}, whose version stands here: it says none of its own.",
+                    unit.package
+                ),
+            }),
+            ..Component::default()
+        };
+        let own = key("native", &[&unit.package, &unit.version, name]);
+        bom.add(crate_key, Relation::StaticLink, &own, component);
+    }
+    Ok(())
+}
+
+fn directives(output: &Path) -> Result<Directives> {
+    let path = output.join("directives.json");
+    let bytes = fs::read(&path).map_err(Error::io("cannot read", &path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+        what: path.display().to_string(),
+        source,
+    })
+}
+
+/// Kind and name of `[KIND[:MODIFIERS]=]NAME[:RENAMED]`.
+fn library(said: &str) -> (&str, &str) {
+    let (kind, name) = said.split_once('=').unwrap_or(("", said));
+    let kind = kind.split(':').next().unwrap_or(kind);
+    (kind, name.split(':').next().unwrap_or(name))
+}
+
+/// The library's own version: what pkg-config would say, what the build script says, or what the crate's version has
+/// behind its `+`.
+fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) -> Option<String> {
+    let plain = name.strip_prefix("lib").unwrap_or(name);
+    let described = [
+        name.to_owned(),
+        format!("lib{plain}"),
+        unit.package.replace("-sys", ""),
+    ]
+    .iter()
+    .find_map(|name| find(files, &format!("{name}.pc"), DEPTH))
+    .and_then(|path| fs::read_to_string(path).ok());
+    if let Some(text) = described {
+        let version = text.lines().find_map(|line| line.strip_prefix("Version:"));
+        if let Some(version) = version.map(str::trim).filter(|it| !it.is_empty()) {
+            return Some(version.to_owned());
+        }
+    }
+    let said = directives.metadata.iter().find(|(key, _)| key == "version");
+    let said = said
+        .map(|(_, value)| value.as_str())
+        .filter(|it| starts_with_digit(it));
+    said.or_else(|| upstream(&unit.version)).map(str::to_owned)
+}
+
+/// `1.5.7` of `2.0.15+zstd.1.5.7`, `8.11.0` of `0.4.78+curl-8.11.0`.
+fn upstream(version: &str) -> Option<&str> {
+    let (_, metadata) = version.split_once('+')?;
+    let start = metadata.find(|c: char| c.is_ascii_digit())?;
+    Some(&metadata[start..])
+}
+
+fn starts_with_digit(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The first file of that name below a directory, in the order of paths.
+fn find(directory: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    let here = directory.join(name);
+    if here.is_file() {
+        return Some(here);
+    }
+    let entries = fs::read_dir(directory).ok()?;
+    let is_directory = |path: &PathBuf| path.is_dir() && !path.is_symlink();
+    let mut below: Vec<PathBuf> = entries
+        .flatten()
+        .map(|it| it.path())
+        .filter(is_directory)
+        .collect();
+    below.sort();
+    let deeper = depth.checked_sub(1)?;
+    below.iter().find_map(|path| find(path, name, deeper))
+}
+
+fn digest(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(Error::io("cannot read", path))?;
+    Ok(Digest::of(&bytes).hex().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_libraries_stand_behind_the_plus() {
+        for (version, has) in [
+            ("2.0.15+zstd.1.5.7", Some("1.5.7")),
+            ("0.4.78+curl-8.11.0", Some("8.11.0")),
+            ("300.4.1+3.4.0", Some("3.4.0")),
+            ("0.17.14", None),
+        ] {
+            assert_eq!(upstream(version), has);
+        }
+        assert_eq!(
+            library("static:-bundle=ring_core:renamed"),
+            ("static", "ring_core")
+        );
+        assert_eq!(library("z"), ("", "z"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Who wrote or maintains something.
+
+use super::super::Subject;
+use crate::spec::{InputsSpec, UnitInput};
+
+/// A person or an organization; with an empty name, nobody knows who.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Party {
+    pub name: String,
+    pub address: Option<String>,
+    pub is_person: bool,
+}
+
+/// What names of teams have in them.
+const TEAMS: [&str; 11] = [
+    "authors",
+    "community",
+    "contributors",
+    "developers",
+    "foundation",
+    "group",
+    "maintainers",
+    "project",
+    "team",
+    "packagers",
+    "debian ",
+];
+
+impl Party {
+    pub(super) fn organization(name: &str) -> Party {
+        Party {
+            name: name.to_owned(),
+            ..Party::default()
+        }
+    }
+
+    /// Reads `NAME <ADDRESS>`. Debian's teams write from lists; people have names of two words and more.
+    pub(super) fn parse(text: &str) -> Option<Party> {
+        let (name, address) = match text.split_once('<') {
+            Some((name, rest)) => (name, rest.split('>').next()),
+            None => (text, None),
+        };
+        // SPDX puts the address into parentheses.
+        let plain = |text: &str| text.replace(['(', ')', '"', '\n'], " ").trim().to_owned();
+        let address = address.map(plain).filter(|it| it.contains('@'));
+        let name = match plain(name) {
+            name if name.is_empty() => address.clone()?,
+            name => name,
+        };
+        let lower = name.to_lowercase();
+        let is_team = TEAMS.iter().any(|word| lower.contains(word))
+            || address.as_ref().is_some_and(|it| it.contains("@lists."));
+        Some(Party {
+            is_person: !is_team && name.contains(' '),
+            name,
+            address,
+        })
+    }
+}
+
+/// The authors whom a crate names.
+pub(super) fn authors(unit: &UnitInput) -> Vec<Party> {
+    // Cargo separates them by colons, and an address may hold one.
+    let texts = unit.authors.split(':');
+    texts.filter_map(Party::parse).collect()
+}
+
+/// Who gives a crate: its first author, else the owner of its repository, else where it comes from. Packages of the
+/// workspace come from whom the image comes from.
+pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
+    let first = authors(unit).into_iter().next();
+    let found = first.or_else(|| owner(&unit.repository));
+    found.unwrap_or_else(|| match unit.source.as_str() {
+        "" => own.clone(),
+        git if git.starts_with("git+") => {
+            owner(&git[4..]).unwrap_or_else(|| Party::organization(git))
+        }
+        source if source.contains("crates.io-index") => Party::organization("crates.io"),
+        source => Party::organization(source.split_once('+').map_or(source, |(_, url)| url)),
+    })
+}
+
+/// Who gives an image: whom its labels name, else its first program's package.
+pub(super) fn of_image(subject: &Subject<'_>, inputs: &InputsSpec) -> Party {
+    let label = |name: &str| {
+        subject
+            .labels
+            .get(&format!("org.opencontainers.image.{name}"))
+    };
+    let vendor = label("vendor").map(|name| Party::organization(name));
+    let author = || label("authors").and_then(|text| Party::parse(text));
+    let source = || label("source").and_then(|address| owner(address));
+    let program = || {
+        let unit = inputs.units.get(&inputs.programs.first()?.unit)?;
+        Some(of_crate(unit, &Party::default()))
+    };
+    vendor
+        .or_else(author)
+        .or_else(source)
+        .or_else(program)
+        .unwrap_or_default()
+}
+
+/// `https://HOST/OWNER/…`.
+fn owner(repository: &str) -> Option<Party> {
+    let (_, rest) = repository.split_once("://")?;
+    let mut parts = rest.split('/').filter(|part| !part.is_empty());
+    let (host, owner) = (parts.next()?, parts.next());
+    Some(Party::organization(owner.unwrap_or(host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_teams_are_told_apart() {
+        let person = Party::parse("Santiago Vila <sanvila@debian.org>").unwrap();
+        assert!(person.is_person);
+        assert_eq!(person.address.as_deref(), Some("sanvila@debian.org"));
+        for team in [
+            "GNU Libc Maintainers <debian-glibc@lists.debian.org>",
+            "The Rust Project Developers",
+            "dtolnay",
+        ] {
+            assert!(!Party::parse(team).unwrap().is_person, "{team}");
+        }
+        assert_eq!(Party::parse(" "), None);
+        assert_eq!(
+            owner("https://github.com/tokio-rs/tokio").unwrap().name,
+            "tokio-rs"
+        );
+    }
+}
