@@ -4,25 +4,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_oci::{Descriptor, Layout, media_type};
-use image::attestation::{self, PROVENANCE, SBOM, provenance, spdx};
+use image::attestation::{self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx};
 use registry::Artifact;
 use serde_json::Value;
 use signing::{BUNDLE_TYPE, Bundle, SecretKey};
+
+use crate::invocation;
 
 /// The media type of a provenance: an in-toto statement.
 pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
+const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
 
 /// Options of what to attach.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Attachments")]
 pub struct AttachArgs {
-    /// Attach the image's bill of materials (SPDX) and its provenance (SLSA)
+    /// Attach the image's bill of materials (SPDX and CycloneDX) and its provenance (SLSA)
+    ///
+    /// In GitHub Actions and GitLab CI the provenance names workflow, run and commit.
     #[arg(long)]
     pub attest: bool,
 
-    /// Sign the image, and with --attest both documents, with this key (PEM)
+    /// Sign the image, and with --attest all documents, with this key (PEM)
     ///
     /// A key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key.
     #[arg(long, value_name = "FILE")]
@@ -81,7 +86,7 @@ pub fn signature(subject: &Descriptor, key: &SecretKey) -> Artifact {
     signed(subject, &statement, key)
 }
 
-/// The bill of materials and the provenance of each image of a layout.
+/// The bills of materials and the provenance of each image of a layout.
 fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
     for image in layout
@@ -98,20 +103,41 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
         let subject = image.descriptor.plain();
         let digest = &image.descriptor.digest;
         let read = |name| attestation::read(layout, &config.platform, name);
-        if let Some(bytes) = read(SBOM)? {
-            let document: spdx::Document = serde_json::from_slice(&bytes).context(SBOM)?;
-            if document.is_about(digest) {
-                let predicate = serde_json::from_slice(&bytes).context(SBOM)?;
+        let bill = read(SBOM)?;
+        let document = bill
+            .as_deref()
+            .map(serde_json::from_slice::<spdx::Document>);
+        let document = document.transpose().context(SBOM)?;
+        // The other form is of the same image: both are written at once.
+        if document.is_some_and(|it| it.is_about(digest)) {
+            let forms = [
+                (spdx::MEDIA_TYPE, SPDX_PREDICATE, bill),
+                (
+                    cyclonedx::MEDIA_TYPE,
+                    CYCLONEDX_PREDICATE,
+                    read(SBOM_CYCLONEDX)?,
+                ),
+            ];
+            for (media_type, predicate_type, bytes) in forms {
+                let Some(bytes) = bytes else { continue };
+                let predicate = serde_json::from_slice(&bytes).context(media_type)?;
                 let statement =
-                    signing::statement(subject.digest.as_str(), SPDX_PREDICATE, predicate);
-                artifacts.push(plain(&subject, spdx::MEDIA_TYPE, None, bytes));
+                    signing::statement(subject.digest.as_str(), predicate_type, predicate);
+                artifacts.push(plain(&subject, media_type, None, bytes));
                 artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
             }
         }
         if let Some(bytes) = read(PROVENANCE)? {
             let statement = provenance::Statement::parse(&bytes).map_err(anyhow::Error::msg);
-            if statement.context(PROVENANCE)?.is_about(digest) {
-                let statement: Value = serde_json::from_slice(&bytes).context(PROVENANCE)?;
+            let mut statement = statement.context(PROVENANCE)?;
+            if statement.is_about(digest) {
+                if let Some(invocation) =
+                    invocation::of_environment(|name| std::env::var(name).ok())
+                {
+                    statement.invoked_by(&invocation);
+                }
+                let bytes = serde_json::to_vec(&statement)?;
+                let statement = serde_json::to_value(&statement)?;
                 let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
                 artifacts.push(plain(&subject, PROVENANCE_TYPE, predicate, bytes));
                 artifacts.extend(key.map(|key| signed(&subject, &statement, key)));

@@ -8,6 +8,7 @@ mod connection;
 mod engine;
 mod git;
 mod history;
+mod invocation;
 mod native;
 mod nix;
 mod place;

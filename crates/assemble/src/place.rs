@@ -320,12 +320,20 @@ impl Opened {
     /// # Errors
     /// When it can't be read.
     pub fn crates(&self, selected: &Selected) -> Result<BTreeMap<String, Vec<Crate>>> {
+        let sbom = self.sbom(selected)?;
+        Ok(sbom.map(|sbom| sbom.crates()).unwrap_or_default())
+    }
+
+    /// The bill of materials that is beside an image, or that refers to it in a registry.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn sbom(&self, selected: &Selected) -> Result<Option<spdx::Document>> {
         let digest = &selected.image.descriptor.digest;
         let parse = |bytes: &[u8]| serde_json::from_slice::<spdx::Document>(bytes).ok();
         let is_it = |bytes: &[u8]| parse(bytes).is_some_and(|it| it.is_about(digest));
         let found = self.document(selected, SBOM, spdx::MEDIA_TYPE, is_it)?;
-        let sbom = found.and_then(|bytes| parse(&bytes));
-        Ok(sbom.map(|sbom| sbom.crates()).unwrap_or_default())
+        Ok(found.and_then(|bytes| parse(&bytes)))
     }
 
     /// A document about an image, by its name beside a layout, by its type in a registry.

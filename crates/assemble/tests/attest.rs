@@ -49,6 +49,8 @@ impl Place {
             .env("COSIGN_PASSWORD", "secret")
             .env_remove("XDG_CACHE_HOME")
             .env_remove("DOCKER_CONFIG")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITLAB_CI")
             .output()
             .unwrap();
         let text = [output.stdout, output.stderr].concat();
@@ -80,14 +82,18 @@ impl Place {
             "package": "serde", "version": version, "kind": "lib", "forTarget": true,
             "source": "registry+https://github.com/rust-lang/crates.io-index", "checksum": "00",
         });
+        let own = json!({
+            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true, "uses": ["serde"],
+            "repository": "https://github.com/example/app",
+        });
         let spec = json!({
             "version": 1, "name": "app", "references": ["app:1"],
             "platform": {"os": "linux", "architecture": "amd64"}, "layers": [layer],
             "inputs": {
                 "description": {"name": "app"},
                 "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
-                "units": {"serde": unit},
-                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "units": ["serde"]}],
+                "units": {"serde": unit, "app": own},
+                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app", "units": ["serde"]}],
             },
         });
         let out = self.path(name);
@@ -278,6 +284,67 @@ fn digest_in_registry(reference: &Reference) -> String {
 }
 
 #[test]
+fn the_provenance_in_a_registry_names_the_run_and_the_image_does_not_depend_on_it() {
+    need!("attachments", "docker-registry");
+    let (registry, place) = (Registry::start(), Place::new());
+    let image = place.image("image", "1", "1.0.1");
+    let target = registry.reference("app:v1").to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
+        .args(["push", &image, "--to", &target, "--attest"])
+        .env("HOME", place.directory.path())
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_REPOSITORY", "team/shop")
+        .env(
+            "GITHUB_WORKFLOW_REF",
+            "team/shop/.github/workflows/release.yml@refs/tags/v1",
+        )
+        .env("GITHUB_RUN_ID", "77")
+        .env("GITHUB_SHA", "00ff")
+        .env("GITHUB_REF", "refs/tags/v1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = place.assemble(&["inspect", &target, "--documents"]);
+    for part in [
+        "https://github.com/team/shop/.github/workflows/release.yml@refs/tags/v1",
+        "https://github.com/team/shop/actions/runs/77/attempts/1",
+        "00ff of git+https://github.com/team/shop@refs/tags/v1",
+        &digest_of(Path::new(&image)),
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
+fn an_archive_carries_the_documents_and_inspect_shows_them() {
+    let place = Place::new();
+    let image = place.image("image", "1", "1.0.1");
+    for format in ["oci", "docker"] {
+        place.assemble(&[
+            "save",
+            &image,
+            "--format",
+            format,
+            "--reference",
+            "app:1",
+            "--out",
+            "app.tar",
+        ]);
+        let said = place.assemble(&["inspect", "app.tar", "--documents"]);
+        for part in [
+            "serde",
+            "1.0.1",
+            "crates.io",
+            "provenance",
+            "bill of materials",
+        ] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        std::fs::remove_file(place.path("app.tar")).unwrap();
+    }
+}
+
+#[test]
 fn a_push_that_is_repeated_attaches_nothing_twice() {
     need!("attachments", "docker-registry");
     let (registry, place) = (Registry::start(), Place::new());
@@ -295,8 +362,8 @@ fn a_push_that_is_repeated_attaches_nothing_twice() {
     ];
     let first: Value = serde_json::from_str(&place.assemble(&push)).unwrap();
     assert_eq!(
-        first["images"][0]["manifests"]["uploaded"], 6,
-        "the image, two documents, three signatures"
+        first["images"][0]["manifests"]["uploaded"], 8,
+        "the image, three documents, four signatures"
     );
     let again: Value = serde_json::from_str(&place.assemble(&push)).unwrap();
     let again = &again["images"][0];

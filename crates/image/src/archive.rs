@@ -16,6 +16,7 @@ use crateyard_oci::{
 };
 use serde::Serialize;
 
+use crate::attestation;
 use crate::output::OutputFile;
 pub use crate::spec::ArchiveFormat;
 use crate::{Error, Result};
@@ -31,6 +32,9 @@ pub struct Selection {
     pub platform: Option<Platform>,
     /// The time of the archive's entries, in seconds since 1970.
     pub epoch: u64,
+    /// Whether the documents about the images go along ([`crate::attestation`]). In an archive that is part of another
+    /// image they do not: that image's digest would depend on them.
+    pub documents: bool,
 }
 
 /// Writes an archive to a file, which is there whole or not at all.
@@ -70,6 +74,9 @@ pub fn write(layout: &Layout, selection: &Selection, out: &mut dyn Write) -> Res
         tar: tar::Writer::new(out),
         epoch: selection.epoch,
     };
+    if selection.documents {
+        writer.attestations(layout, &roots)?;
+    }
     writer.blobs(layout, &blobs)?;
     for (name, bytes) in &documents {
         writer.file(name, bytes.len() as u64, &mut &bytes[..])?;
@@ -109,6 +116,26 @@ fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
             "choose one by platform, or save without a name",
         )),
     }
+}
+
+/// The platforms of the images that go into the archive.
+fn platforms(layout: &Layout, roots: &[Descriptor]) -> Result<Vec<Platform>> {
+    let mut platforms = Vec::new();
+    for image in layout.images()? {
+        let chosen = |root: &Descriptor| {
+            media_type::is_index(&root.media_type) || root.digest == image.descriptor.digest
+        };
+        if image.is_attestation() || !roots.iter().any(chosen) {
+            continue;
+        }
+        let manifest = layout.manifest(&image.descriptor)?;
+        if media_type::is_config(&manifest.config.media_type) {
+            platforms.push(layout.config(&manifest)?.platform);
+        }
+    }
+    platforms.sort();
+    platforms.dedup();
+    Ok(platforms)
 }
 
 /// One image in docker's `manifest.json`.
@@ -199,6 +226,31 @@ impl Archive<'_> {
                     format!("its content has the digest {digest}"),
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// The documents about the images, where a layout has them.
+    fn attestations(&mut self, layout: &Layout, roots: &[Descriptor]) -> Result<()> {
+        let mut documents = BTreeMap::new();
+        for platform in platforms(layout, roots)? {
+            for name in attestation::DOCUMENTS {
+                if let Some(bytes) = attestation::read(layout, &platform, name)? {
+                    documents.insert(attestation::path(&platform, name), bytes);
+                }
+            }
+        }
+        let mut directory = String::new();
+        for (path, bytes) in &documents {
+            if directory.is_empty() {
+                self.directory(attestation::DIRECTORY)?;
+            }
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if parent != directory {
+                self.directory(parent)?;
+                directory = parent.to_owned();
+            }
+            self.file(path, bytes.len() as u64, &mut &bytes[..])?;
         }
         Ok(())
     }

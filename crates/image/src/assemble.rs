@@ -3,6 +3,7 @@
 mod check;
 mod config;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -58,8 +59,8 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
         writer.copy_file(&layer.reference.path.join(layer::BLOB), &descriptor)?;
         descriptors.push(descriptor);
     }
-    let config = writer.add_json(media_type::CONFIG, &config)?;
-    let mut manifest = Manifest::new(config, descriptors);
+    let described = writer.add_json(media_type::CONFIG, &config)?;
+    let mut manifest = Manifest::new(described, descriptors);
     manifest.annotations = spec.annotations.clone();
     let mut descriptor = writer.add_json(media_type::MANIFEST, &manifest)?;
     descriptor.platform = Some(spec.platform.clone());
@@ -108,7 +109,7 @@ fn named_layers(layers: &[Layer]) -> Vec<(String, Descriptor)> {
 /// A finished image with what it was put together from.
 struct Assembled<'a> {
     spec: &'a ImageSpec,
-    references: &'a [Reference],
+    references: &'a [ImageName],
     config: &'a ImageConfig,
     layers: &'a [Layer],
     base: Option<&'a Base>,
@@ -123,7 +124,7 @@ impl Assembled<'_> {
         let base = self.base.map(Base::facts);
         let subject = attestation::Subject {
             name: &self.spec.name,
-            version: self.references.first().map(Reference::tag),
+            version: self.references.first().map(ImageName::tag),
             labels: &labels,
             platform: &self.spec.platform,
             manifest: self.manifest,

@@ -117,15 +117,13 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
 /// # Errors
 /// When it can't be read.
 pub fn read(layout: &Layout, platform: &Platform, name: &str) -> Result<Option<Vec<u8>>> {
-    let path = format!("{}/{name}", directory(platform));
-    match layout.extra_file(&path) {
-        Err(crateyard_oci::Error::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
-        result => Ok(result?),
-    }
+    let path = path(platform, name);
+    Ok(layout.extra_file(&path)?)
+}
+
+/// Where a document about a platform's image is, relative to the layout.
+pub(crate) fn path(platform: &Platform, name: &str) -> String {
+    format!("{}/{name}", directory(platform))
 }
 
 /// Where the documents of a platform's image are, relative to the layout.

@@ -139,6 +139,7 @@ fn add_image_archive(
         references: vec![reference],
         platform: None,
         epoch,
+        documents: false,
     };
     let content = spool.add(|out| archive::write(&layout, &selection, out))?;
     let path = tree::image_path(&format!("{at}.to"), &source.to)?;

@@ -127,6 +127,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 references,
                 platform,
                 epoch,
+                documents: true,
             };
             archive::save(&Layout::open(&layout)?, &selection, &out)?;
             println!("{}", out.display());

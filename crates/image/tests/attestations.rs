@@ -203,7 +203,7 @@ fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
     assert!(related("demo", "CONTAINS", "app") && related("app", "STATIC_LINK", "rust-std"));
     assert!(related("rustc", "BUILD_TOOL_OF", "app"));
     let program = fs::read(std::env::current_exe().unwrap()).unwrap();
-    let digest = image::digest::Digest::of(&program);
+    let digest = crateyard_oci::Digest::of(&program);
     assert_eq!(
         package(&sbom, "app").checksums[0].checksum_value,
         digest.hex()

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::*;
+use crateyard_oci::Layout;
 use image::auditable::{SECTION, is_same_program};
 use image::files::{Listing, Options};
-use image::layout::Layout;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 

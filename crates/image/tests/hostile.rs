@@ -61,6 +61,7 @@ fn use_all(layout: &Layout) {
         let options = Options {
             hash: true,
             crates: true,
+            ..Options::default()
         };
         let Ok(listing) = Listing::read(layout, &manifest, &options) else {
             continue;
@@ -308,6 +309,7 @@ fn mutated_archives_are_survived() {
             references: vec!["a:1".parse().unwrap()],
             platform: None,
             epoch: 0,
+            documents: true,
         };
         let mut bytes = Vec::new();
         image::archive::write(&layout, &selection, &mut bytes).unwrap();

@@ -483,6 +483,7 @@ fn archives_are_layouts_too() {
                 .collect(),
             platform: None,
             epoch: EPOCH,
+            documents: true,
         };
         let path = directory.path().join("archive.tar");
         image::archive::save(&layout, &selection(&["other:2", "another:3"]), &path).unwrap();

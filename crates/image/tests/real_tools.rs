@@ -23,6 +23,7 @@ fn archive(layout: &Layout, format: ArchiveFormat, path: &Path) {
         references: vec!["demo:1.0".parse().unwrap()],
         platform: None,
         epoch: EPOCH,
+        documents: true,
     };
     save(layout, &selection, path).unwrap();
 }
@@ -121,6 +122,7 @@ fn layouts_of_skopeo_are_read() {
                 &Options {
                     hash: true,
                     crates: false,
+                    ..Options::default()
                 },
             )
             .unwrap();
@@ -386,6 +388,7 @@ fn docker_loads_what_we_save() {
         references: vec![name.parse().unwrap()],
         platform: None,
         epoch: EPOCH,
+        documents: true,
     };
     save(&layout, &selection, &path).unwrap();
     run(Command::new("docker").arg("load").arg("-i").arg(&path));

@@ -99,14 +99,22 @@ impl Layout {
     }
 
     /// The content of a file beside index and blobs, of which the format of layouts knows nothing.
-    /// Archives have none.
+    /// `None` where there is none.
     ///
     /// # Errors
-    /// When there is none, or it can't be read.
+    /// When it can't be read.
     pub fn extra_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match &self.store {
-            Store::Directory(directory) => directory.read(name, &self.budget).map(Some),
-            _ => Ok(None),
+        let read = match &self.store {
+            Store::Directory(directory) => directory.read(name, &self.budget),
+            Store::Tarball(tarball) => tarball.read(name, &self.budget),
+            Store::Docker(_) => return Ok(None),
+        };
+        match read {
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            result => result.map(Some),
         }
     }
 

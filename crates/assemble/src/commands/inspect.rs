@@ -1,5 +1,7 @@
 //! `assemble inspect`: what an image says of itself, its layers, packages and crates.
 
+mod documents;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
@@ -11,11 +13,13 @@ use serde::Serialize;
 use crate::connection::bytes;
 use crate::place::{ChoiceArgs, Opened, Place, PlaceArgs, Selected};
 use crate::text::{clean, count, print, print_json, table};
+use documents::Documents;
 
 const EXAMPLES: &str = "\
 Examples:
   assemble inspect gateway
   assemble inspect ./layout --packages
+  assemble inspect gateway.tar --documents
   assemble inspect registry.example/team/gateway:v1 --platform linux/arm64 --json";
 
 /// Show configuration and layers of an image, and the packages in it
@@ -29,6 +33,10 @@ pub struct Args {
     /// Read the layers too, and list Debian packages and crates
     #[arg(long)]
     packages: bool,
+
+    /// Show the bill of materials and the provenance in full
+    #[arg(long)]
+    documents: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -56,6 +64,8 @@ struct Summary {
     annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     contents: Option<Contents>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<Documents>,
 }
 
 #[derive(Serialize)]
@@ -97,12 +107,15 @@ pub fn run(args: Args) -> Result<()> {
     let opened = Place::find(&args.image, &args.place.workspace)?.open(&args.place.connection)?;
     let mut summaries = Vec::new();
     for selected in wanted(&opened, &args.choice)? {
-        summaries.push(summary(&opened, selected, args.packages)?);
+        summaries.push(summary(&opened, selected, &args)?);
     }
     if args.json {
         return print_json(&summaries);
     }
-    let texts: Vec<String> = summaries.iter().map(describe).collect();
+    let texts: Vec<String> = summaries
+        .iter()
+        .map(|summary| describe(summary, args.documents))
+        .collect();
     print(&texts.join("\n"))
 }
 
@@ -115,8 +128,13 @@ fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
     opened.select_all()
 }
 
-fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<Summary> {
-    let contents = match with_contents {
+fn summary(opened: &Opened, selected: Selected, args: &Args) -> Result<Summary> {
+    // A registry would have to be asked for each.
+    let documents = match args.documents || matches!(opened, Opened::Layout(_)) {
+        true => Some(Documents::read(opened, &selected)?),
+        false => None,
+    };
+    let contents = match args.packages {
         false => None,
         true => {
             let options = Options {
@@ -144,6 +162,7 @@ fn summary(opened: &Opened, selected: Selected, with_contents: bool) -> Result<S
         config,
         annotations: manifest.annotations,
         contents,
+        documents,
     })
 }
 
@@ -193,7 +212,7 @@ fn contents(listing: &Listing, stated: &BTreeMap<String, Vec<Crate>>) -> Result<
     })
 }
 
-fn describe(summary: &Summary) -> String {
+fn describe(summary: &Summary, with_documents: bool) -> String {
     let mut rows = Vec::new();
     let mut say = |name: &str, values: Vec<String>| {
         for (number, value) in values.iter().filter(|value| !value.is_empty()).enumerate() {
@@ -226,11 +245,19 @@ fn describe(summary: &Summary) -> String {
     say("health check", words(health));
     say("labels", pairs(config.labels.unwrap_or_default()));
     say("annotations", pairs(summary.annotations.clone()));
+    let documents = summary.documents.as_ref();
+    say(
+        "documents",
+        documents.map(Documents::summary).unwrap_or_default(),
+    );
     let mut text = table(&rows, "", &[]);
     text += "layers\n";
     text += &table(&layer_rows(&summary.layers), "  ", &[0, 2]);
     if let Some(contents) = &summary.contents {
         text += &describe_contents(contents);
+    }
+    if let Some(documents) = documents.filter(|_| with_documents) {
+        text += &documents.describe();
     }
     text
 }

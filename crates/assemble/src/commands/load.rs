@@ -146,6 +146,8 @@ pub fn run(args: Args) -> Result<()> {
         references,
         platform,
         epoch: 0,
+        // Engines do not keep them.
+        documents: false,
     };
     send(layout, &selection, engine.command(&args))?;
     let loaded = Loaded {

@@ -105,6 +105,7 @@ pub fn run(args: Args) -> Result<()> {
         references,
         platform: args.platform.clone(),
         epoch: 0,
+        documents: true,
     };
     if to_stdout {
         return write_to_stdout(&local.layout, &selection);

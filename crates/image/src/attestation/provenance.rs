@@ -6,6 +6,7 @@
 //! two images differ ([`compare`]).
 
 mod difference;
+mod invocation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +19,13 @@ use crate::Result;
 use crate::spec::{BuildInputs, InputsSpec, PackageRole, UnitInput};
 
 pub use difference::{Difference, Kind, compare};
+pub use invocation::{BuildMetadata, Invocation, Workflow};
 
 /// The type of in-toto statements.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The type of the predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// What the parameters mean: see docs/attestations.md.
+/// What the parameters mean: see docs/trust.md.
 pub const BUILD_TYPE: &str = "https://github.com/crateyard/crateyard/image/v1";
 const BUILDER: &str = "https://github.com/crateyard/crateyard";
 
@@ -76,6 +78,9 @@ pub struct ExternalParameters {
     pub platform: String,
     /// What Cargo was asked to build.
     pub build: BuildInputs,
+    /// What a CI system was asked to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Workflow>,
 }
 
 /// What follows from what was asked for.
@@ -86,6 +91,9 @@ pub struct InternalParameters {
     pub crates: BTreeMap<String, CrateUse>,
     /// The builder's own programs.
     pub tools: BTreeMap<String, String>,
+    /// What a CI system says of the run, by its variables' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How a crate is built.
@@ -106,6 +114,9 @@ pub struct CrateUse {
 pub struct RunDetails {
     /// The builder.
     pub builder: Builder,
+    /// The run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BuildMetadata>,
     /// The layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub byproducts: Vec<Resource>,
@@ -211,10 +222,12 @@ pub(super) fn statement(
                     image: inputs.description.clone(),
                     platform: subject.platform.to_string(),
                     build: inputs.build.clone(),
+                    workflow: None,
                 },
                 internal_parameters: InternalParameters {
                     crates: crates(inputs),
                     tools: inputs.tools.clone(),
+                    environment: BTreeMap::new(),
                 },
                 resolved_dependencies: dependencies(subject, inputs, nested)?,
             },
@@ -223,6 +236,7 @@ pub(super) fn statement(
                     id: BUILDER.to_owned(),
                     version: BTreeMap::from([version]),
                 },
+                metadata: None,
                 byproducts: layers
                     .map(|(name, layer)| {
                         Resource::new(Some(name), None, "layer").digest(&layer.digest)

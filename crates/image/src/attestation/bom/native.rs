@@ -7,7 +7,7 @@ use unit::directives::Directives;
 
 use super::super::purl;
 use super::{Bom, Component, Kind, Party, Relation, key, party, web};
-use crate::spec::UnitInput;
+use crate::spec::{self, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
 
@@ -65,12 +65,7 @@ pub(super) fn add(
 }
 
 fn directives(output: &Path) -> Result<Directives> {
-    let path = output.join("directives.json");
-    let bytes = fs::read(&path).map_err(Error::io("cannot read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
-        what: path.display().to_string(),
-        source,
-    })
+    spec::read(&output.join("directives.json"))
 }
 
 /// Kind and name of `[KIND[:MODIFIERS]=]NAME[:RENAMED]`.
