@@ -28,6 +28,13 @@ impl Source {
     /// # Errors
     /// When it is none of these, or is damaged.
     pub fn open(path: &Path) -> Result<Arc<Source>, Error> {
+        if path.is_dir() && !path.join("oci-layout").exists() {
+            return Err(Error::Source {
+                place: path.display().to_string(),
+                reason: "no OCI image layout: it has no file oci-layout".to_owned(),
+                remedy: "name a directory with oci-layout, index.json and blobs/".to_owned(),
+            });
+        }
         let layout = Layout::open(path)?;
         Ok(Arc::new(Source {
             index: layout.index().clone(),

@@ -52,6 +52,15 @@ fn random() -> Rng {
     Rng::with_seed(seed)
 }
 
+/// Fails where this process has ever had more memory than a reader may take.
+fn check_memory() {
+    const LIMIT: u64 = 256 * 1024;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: u64 = peak.unwrap().replace("kB", "").trim().parse().unwrap();
+    assert!(peak < LIMIT, "{peak} kB");
+}
+
 #[test]
 fn ten_thousand_challenges_do_no_harm() {
     let mut random = random();
@@ -67,6 +76,7 @@ fn ten_thousand_challenges_do_no_harm() {
     // Work grows with the length, not with its square.
     let long = "Bearer realm=\"\\\"\",".repeat(100_000);
     assert_eq!(challenges(&long), 100_000);
+    check_memory();
 }
 
 #[test]
@@ -80,4 +90,5 @@ fn ten_thousand_credential_files_do_no_harm() {
     assert!(found > 100, "the mutations destroy too much: {found}");
     let deep = format!("{{\"auths\":{}", "[".repeat(1_000_000));
     assert!(credentials(&deep, "r.example").is_err());
+    check_memory();
 }
