@@ -212,3 +212,62 @@ fn buildx_leaves_layouts_as_others_do() {
     let (digest, _) = &first["gateway"];
     assert!(text_of(&held).contains(digest), "{digest}");
 }
+
+/// A workspace whose packages have binaries of one name, and one that needs a feature.
+fn servers() -> TempDir {
+    let workspace = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = workspace.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let workspaces = "[workspace]\nresolver = \"2\"\nmembers = [\"orders\", \"stock\"]\n";
+    write("Cargo.toml", workspaces);
+    for name in ["orders", "stock"] {
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nloud = []\n\
+             [[bin]]\nname = \"server\"\npath = \"src/main.rs\"\n\
+             [[bin]]\nname = \"{name}-admin\"\npath = \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
+        );
+        write(&format!("{name}/Cargo.toml"), &manifest);
+        let main = format!("fn main() {{ print!(\"{name} {{}}\", cfg!(feature = \"loud\")) }}\n");
+        write(&format!("{name}/src/main.rs"), &main);
+    }
+    write(
+        "images.toml",
+        "version = 1\n[images.orders]\nbase = \"none\"\nbinaries = [\"orders/server\"]\n\
+         [images.stock]\nbase = \"none\"\nbinaries = [\"stock/server\"]\n\
+         [images.stock.variants.loud]\nbuild = { features = [\"loud\"] }\n\
+         [images.admin]\nbase = \"none\"\nbuild = { profile = \"dev\" }\n\
+         binaries = [{ package = \"orders\", bin = \"orders-admin\", path = \"/usr/bin/server\" }]\n",
+    );
+    let lock = repository().join("debian.lock");
+    fs::copy(lock, workspace.path().join("debian.lock")).unwrap();
+    succeeds(
+        Command::new("cargo")
+            .args(["generate-lockfile", "--offline", "--quiet"])
+            .current_dir(workspace.path()),
+    );
+    workspace
+}
+
+#[test]
+fn each_image_has_its_own_program_of_a_name() {
+    let workspace = servers();
+    let images = build(&mut assemble(workspace.path()), "cargo");
+    for (name, says) in [
+        ("orders", "orders false"),
+        ("stock", "stock false"),
+        ("stock-loud", "stock true"),
+        ("admin", "orders true"),
+    ] {
+        let (_, path) = &images[name];
+        let mut cat = assemble(workspace.path());
+        let program = succeeds(cat.arg("cat").arg(path).arg("/usr/bin/server"));
+        let file = workspace.path().join(format!("{name}-program"));
+        fs::write(&file, program).unwrap();
+        succeeds(Command::new("chmod").arg("755").arg(&file));
+        let said = succeeds(&mut Command::new(&file));
+        assert_eq!(String::from_utf8_lossy(&said), says, "{name}");
+    }
+}
