@@ -1,21 +1,26 @@
 //! A binary cache in a directory, as `nix copy --to file://…` makes it, with named builds beside it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use image::beneath::{self, Entry};
+
 use crate::error::{Error, Result};
-use crate::file::replace;
-use crate::narinfo::NarInfo;
+use crate::narinfo::{self, NarInfo};
 use crate::path::StorePath;
 use crate::retention::{Collected, Retention, reachable};
 
 /// Where named builds are: a file for each, with a path of the store in each line.
 const BUILDS: &str = "builds";
+/// Where archives are.
+const ARCHIVES: &str = "nar";
 const NARINFO: &str = ".narinfo";
+/// The largest list of a build's paths that is read, in bytes: some hundred thousand paths.
+const MAX_BUILD: u64 = 16 << 20;
 
-/// A binary cache in a directory.
+/// A binary cache in a directory. Others may write to it: no link in it is followed.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -39,11 +44,9 @@ impl Directory {
     /// # Errors
     /// When the narinfo can't be read or is malformed.
     pub fn narinfo(&self, hash: &str) -> Result<Option<NarInfo>> {
-        let path = self.path.join(format!("{hash}{NARINFO}"));
-        match fs::read_to_string(&path) {
-            Ok(text) => NarInfo::parse(&text, &path.display().to_string()).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", path)(error)),
+        match self.open()? {
+            Some(directory) => read_info(&directory, hash),
+            None => Ok(None),
         }
     }
 
@@ -52,15 +55,14 @@ impl Directory {
     /// # Errors
     /// When a file that is there can't be touched.
     pub fn touch<'a>(&self, paths: impl IntoIterator<Item = &'a StorePath>) -> Result<()> {
+        let Some(directory) = self.open()? else {
+            return Ok(());
+        };
         for path in paths {
-            let file = self.path.join(format!("{}{NARINFO}", path.hash()));
-            match File::options().append(true).open(&file) {
-                Ok(open) => open
-                    .set_modified(SystemTime::now())
-                    .map_err(Error::io("touch", file))?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("touch", file)(error)),
-            }
+            let name = format!("{}{NARINFO}", path.hash());
+            directory
+                .touch(&name)
+                .map_err(Error::io("touch", self.path.join(name)))?;
         }
         Ok(())
     }
@@ -70,11 +72,10 @@ impl Directory {
     /// # Errors
     /// When the disk is full.
     pub fn name_build(&self, name: &str, paths: &BTreeSet<StorePath>) -> Result<()> {
-        let builds = self.path.join(BUILDS);
-        fs::create_dir_all(&builds).map_err(Error::io("create", &builds))?;
-        let file = builds.join(name);
         let text: String = paths.iter().map(|path| format!("{path}\n")).collect();
-        replace(&file, text.as_bytes())
+        beneath::Directory::create(&self.path)
+            .and_then(|directory| directory.write(Path::new(BUILDS).join(name), text.as_bytes()))
+            .map_err(Error::io("name a build in", &self.path))
     }
 
     /// The paths of a named build; `None` where there is none of that name.
@@ -82,16 +83,19 @@ impl Directory {
     /// # Errors
     /// When it can't be read or is malformed.
     pub fn build(&self, name: &str) -> Result<Option<BTreeSet<StorePath>>> {
-        let file = self.path.join(BUILDS).join(name);
-        match fs::read_to_string(&file) {
-            Ok(text) => text
-                .lines()
-                .map(str::parse)
-                .collect::<Result<_>>()
-                .map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", file)(error)),
-        }
+        let below = Path::new(BUILDS).join(name);
+        let Some(directory) = self.open()? else {
+            return Ok(None);
+        };
+        let failed = Error::io("read", self.path.join(&below));
+        let Some(bytes) = directory.read(below, MAX_BUILD).map_err(failed)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines()
+            .map(str::parse)
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     /// Gives up what the retention does not keep. Narinfos go before archives, so that whoever reads meanwhile finds
@@ -111,42 +115,54 @@ impl Directory {
                 roots.extend(self.build(name)?.unwrap_or_default());
             }
         }
-        let infos = self.infos()?;
+        let Some(directory) = self.open()? else {
+            return Ok(collected);
+        };
+        let infos = self.infos(&directory)?;
         let live = reachable(roots.iter(), |hash| {
             infos.get(hash).map(|(info, _)| info.references.clone())
         });
-        let is_kept = |hash: &str, path: &Path| live.contains(hash) || is_young(path, retention);
         if !retention.dry_run {
-            for name in &collected.builds {
-                remove(&self.path.join(BUILDS).join(name))?;
+            if let Some(builds) = self.below(&directory, BUILDS)? {
+                for name in &collected.builds {
+                    self.remove(&builds, name)?;
+                }
             }
         }
         let mut wanted = HashSet::new();
-        for (hash, (info, path)) in &infos {
-            if is_kept(hash, path) {
+        for (hash, (info, file)) in &infos {
+            if live.contains(hash) || retention.is_young(file.modified) {
                 wanted.insert(info.url.clone());
                 continue;
             }
             collected.paths += 1;
             if !retention.dry_run {
-                remove(path)?;
+                self.remove(&directory, &file.name)?;
             }
         }
-        collected.bytes = self.sweep(&wanted, retention)?;
+        collected.bytes = self.sweep(&directory, &wanted, retention)?;
         Ok(collected)
     }
 
     /// Removes the archives that no narinfo names, and gives their bytes.
-    fn sweep(&self, wanted: &HashSet<String>, retention: &Retention) -> Result<u64> {
+    fn sweep(
+        &self,
+        directory: &beneath::Directory,
+        wanted: &HashSet<String>,
+        retention: &Retention,
+    ) -> Result<u64> {
+        let Some(archives) = self.below(directory, ARCHIVES)? else {
+            return Ok(0);
+        };
         let mut bytes = 0;
-        for path in files(&self.path.join("nar"))? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if wanted.contains(&format!("nar/{name}")) || is_young(&path, retention) {
+        for file in self.files(&archives)? {
+            let url = format!("{ARCHIVES}/{}", file.name.to_string_lossy());
+            if wanted.contains(&url) || retention.is_young(file.modified) {
                 continue;
             }
-            bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            bytes += file.size;
             if !retention.dry_run {
-                remove(&path)?;
+                self.remove(&archives, &file.name)?;
             }
         }
         Ok(bytes)
@@ -154,65 +170,78 @@ impl Directory {
 
     /// Named builds, and when each was pushed.
     fn builds(&self) -> Result<Vec<(String, u64)>> {
-        let mut found = Vec::new();
-        for path in files(&self.path.join(BUILDS))? {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
-            let modified = modified.map_err(Error::io("read", &path))?;
-            let pushed = modified.duration_since(SystemTime::UNIX_EPOCH);
-            // One that is being written has a name of its own.
-            if !name.starts_with('.') {
-                found.push((name, pushed.map_or(0, |time| time.as_secs())));
-            }
-        }
-        Ok(found)
+        let Some(directory) = self.open()? else {
+            return Ok(Vec::new());
+        };
+        let Some(builds) = self.below(&directory, BUILDS)? else {
+            return Ok(Vec::new());
+        };
+        let files = self.files(&builds)?.into_iter();
+        let named = files.map(|file| {
+            let pushed = file.modified.duration_since(SystemTime::UNIX_EPOCH);
+            let name = file.name.to_string_lossy().into_owned();
+            (name, pushed.map_or(0, |time| time.as_secs()))
+        });
+        // One that is being written has a name of its own.
+        Ok(named.filter(|(name, _)| !name.starts_with('.')).collect())
     }
 
-    /// Hash of a path to its narinfo and where that is.
-    fn infos(&self) -> Result<HashMap<String, (NarInfo, PathBuf)>> {
+    /// Hash of a path to its narinfo and the file that has it.
+    fn infos(&self, directory: &beneath::Directory) -> Result<HashMap<String, (NarInfo, Entry)>> {
         let mut infos = HashMap::new();
-        for path in files(&self.path)? {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+        for file in self.files(directory)? {
+            let name = file.name.to_string_lossy().into_owned();
             let Some(hash) = name.strip_suffix(NARINFO) else {
                 continue;
             };
-            if let Some(info) = self.narinfo(hash)? {
-                infos.insert(hash.to_owned(), (info, path));
+            if let Some(info) = read_info(directory, hash)? {
+                infos.insert(hash.to_owned(), (info, file));
             }
         }
         Ok(infos)
     }
+
+    /// None where it does not exist.
+    fn open(&self) -> Result<Option<beneath::Directory>> {
+        match beneath::Directory::open(&self.path) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", &self.path)(error)),
+        }
+    }
+
+    fn below(
+        &self,
+        directory: &beneath::Directory,
+        name: &str,
+    ) -> Result<Option<beneath::Directory>> {
+        directory
+            .directory(name)
+            .map_err(Error::io("open", self.path.join(name)))
+    }
+
+    fn files(&self, directory: &beneath::Directory) -> Result<Vec<Entry>> {
+        let failed = Error::io("read", directory.path());
+        directory.files().map_err(failed)
+    }
+
+    fn remove(
+        &self,
+        directory: &beneath::Directory,
+        name: impl AsRef<std::ffi::OsStr>,
+    ) -> Result<()> {
+        let failed = Error::io("remove", directory.path().join(name.as_ref()));
+        directory.remove_file(name).map_err(failed)
+    }
 }
 
-fn is_young(path: &Path, retention: &Retention) -> bool {
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| retention.is_young(modified))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(Error::io("remove", path))
-}
-
-/// The files of a directory, sorted; none where there is no directory.
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", directory)(error)),
+fn read_info(directory: &beneath::Directory, hash: &str) -> Result<Option<NarInfo>> {
+    let name = format!("{hash}{NARINFO}");
+    let place = directory.path().join(&name);
+    let read = directory.read(&name, narinfo::MAX_SIZE);
+    let Some(bytes) = read.map_err(Error::io("read", &place))? else {
+        return Ok(None);
     };
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
-    Ok(files)
+    let text = String::from_utf8_lossy(&bytes);
+    NarInfo::parse(&text, &place.display().to_string()).map(Some)
 }

@@ -6,7 +6,6 @@
 mod address;
 mod directory;
 mod error;
-mod file;
 mod foreign;
 mod graph;
 mod hash;

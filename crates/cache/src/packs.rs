@@ -11,9 +11,11 @@ mod publish;
 mod write;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Seek, Write};
 
 use bytes::Bytes;
-use crateyard_oci::Reference;
+use crateyard_oci::{Document, Reference};
 use registry::{Client, Repository};
 
 pub use gc::{Collected, Retention};
@@ -98,17 +100,7 @@ impl Packs {
             return Ok(None);
         };
         let place = reference.to_string();
-        if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
-            return Err(Error::Damaged {
-                place,
-                reason: format!("is no cache but {:?}", manifest.artifact_type),
-            });
-        }
-        let config = manifest.blobs.first().ok_or_else(|| Error::Damaged {
-            place: place.clone(),
-            reason: "is an index and no cache".to_owned(),
-        })?;
-        let bytes = fetch_small(&repository, &config.digest).await?;
+        let bytes = fetch_small(&repository, index_of(&manifest, &place)?).await?;
         let index = Index::parse(&bytes, &place)?;
         Packs::new(place, index, Blobs::Registry(repository)).map(Some)
     }
@@ -159,7 +151,7 @@ impl Packs {
         let mut lost = BTreeSet::new();
         for pack in &self.index.packs {
             let is_there = match &self.blobs {
-                Blobs::Directory(directory) => directory.pack(&pack.digest)?.is_some(),
+                Blobs::Directory(directory) => directory.pack(pack)?.is_some(),
                 Blobs::Registry(repository) => repository.has_blob(&pack.digest).await?,
             };
             if !is_there {
@@ -182,9 +174,7 @@ impl Packs {
         let (size, offset) = (info.download_size(), pack.entries[*entry].offset);
         let source = match &self.blobs {
             Blobs::Directory(directory) => ArchiveSource::Local {
-                blob: directory
-                    .pack(&pack.digest)?
-                    .ok_or_else(|| self.lost_pack(pack))?,
+                blob: directory.pack(pack)?.ok_or_else(|| self.lost_pack(pack))?,
                 position: offset,
             },
             Blobs::Registry(repository) => {
@@ -236,16 +226,22 @@ impl Archive {
         Ok(Some(piece))
     }
 
-    /// All of it.
+    /// All of it, in a file without a name.
     ///
     /// # Errors
-    /// When the pack is cut off, or the connection breaks.
-    pub async fn bytes(mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// When the pack is cut off, the connection breaks or the disk is full.
+    pub async fn spool(mut self) -> Result<File> {
+        let failed = |source| Error::Io {
+            action: "write a temporary file in",
+            path: std::env::temp_dir(),
+            source,
+        };
+        let mut file = tempfile::tempfile().map_err(failed)?;
         while let Some(piece) = self.chunk().await? {
-            bytes.extend_from_slice(&piece);
+            file.write_all(&piece).map_err(failed)?;
         }
-        Ok(bytes)
+        file.rewind().map_err(failed)?;
+        Ok(file)
     }
 }
 
@@ -262,6 +258,20 @@ async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Resu
             return Ok(piece.slice(skipped as usize..));
         }
     }
+}
+
+/// The blob with the index of the cache that a manifest is of.
+fn index_of<'m>(manifest: &'m Document, place: &str) -> Result<&'m crateyard_oci::Digest> {
+    let damaged = |reason| Error::Damaged {
+        place: place.to_owned(),
+        reason,
+    };
+    if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
+        let what = &manifest.artifact_type;
+        return Err(damaged(format!("is no cache but {what:?}")));
+    }
+    let config = manifest.blobs.first().map(|blob| &blob.digest);
+    config.ok_or_else(|| damaged("is no cache: its manifest has no config".to_owned()))
 }
 
 /// A blob that has to fit into memory, with its digest verified.

@@ -138,7 +138,9 @@ fn the_same_paths_give_the_same_packs() {
     for path in &parts.paths {
         let info = packs.narinfo(path.hash()).unwrap().clone();
         let archive = registry::run(packs.archive(&info.url)).unwrap().unwrap();
-        let bytes = registry::run(archive.bytes()).unwrap();
+        let mut bytes = Vec::new();
+        let mut spooled = registry::run(archive.spool()).unwrap();
+        std::io::Read::read_to_end(&mut spooled, &mut bytes).unwrap();
         assert_eq!(cache::Hash::of(&bytes), info.file_hash.unwrap());
     }
     assert_eq!(packs.trust(&[]), 3);
@@ -234,4 +236,93 @@ fn cache_digest(index: &Index) -> String {
     crateyard_oci::Digest::of(&index.to_bytes())
         .hex()
         .to_owned()
+}
+
+/// Others may write to a directory that is a cache: what its links lead to is nobody's to remove.
+#[test]
+fn a_collection_follows_no_link_and_empties_no_file() {
+    let scene = tempfile::tempdir().unwrap();
+    let letters = scene.path().join("letters");
+    std::fs::create_dir(&letters).unwrap();
+    let letter = letters.join("letter");
+    std::fs::write(&letter, "mine").unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30);
+    let file = std::fs::File::open(&letter).unwrap();
+    file.set_modified(old).unwrap();
+    let retention = Retention {
+        age: Some(Duration::from_secs(60)),
+        keep: BTreeSet::new(),
+        grace: Duration::ZERO,
+        dry_run: false,
+    };
+    let place = |name: &str, link: &str, target: &Path| {
+        let path = scene.path().join(name);
+        let link = path.join(link);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+        path
+    };
+    for link in ["nar", "builds"] {
+        let path = place(link, link, &letters);
+        let error = cache::Directory::new(&path)
+            .collect(&retention)
+            .unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+    // A link among the files is none of the cache's files.
+    let path = place("inner", "nar/letter", &letter);
+    cache::Directory::new(&path).collect(&retention).unwrap();
+    for (name, link, target) in [
+        ("blobs", "blobs", &letters),
+        ("sha256", "blobs/sha256", &letters),
+        ("lock", ".lock", &letter),
+    ] {
+        let path = place(name, link, target);
+        let error = PackDirectory::new(&path).lock().map(drop).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&letter).unwrap(), "mine");
+    assert_eq!(std::fs::read_dir(&letters).unwrap().count(), 1);
+}
+
+/// An index whose packs are larger than any, or whose archives lie beside their pack, is refused before anything is read.
+#[test]
+fn sizes_that_cannot_be_are_refused() {
+    let narinfo = |size: u64| {
+        format!(
+            "StorePath: /nix/store/{0}-x\nURL: nar/x\nCompression: none\nFileHash: sha256:{1}\nFileSize: {size}\n\
+             NarHash: sha256:{1}\nNarSize: {size}\nReferences: \n",
+            "a".repeat(32),
+            "0".repeat(52)
+        )
+    };
+    let index = |pack: u64, offset: u64, size: u64| {
+        let digest = registry::Digest::of(b"").to_string();
+        let entry = serde_json::json!({ "narinfo": narinfo(size), "offset": offset });
+        let pack = serde_json::json!({ "digest": digest, "size": pack, "entries": [entry] });
+        serde_json::json!({ "version": 1, "packs": [pack], "builds": {} }).to_string()
+    };
+    let paths = |text: String| Index::parse(text.as_bytes(), "here")?.paths();
+    assert_eq!(paths(index(1024, 512, 512)).unwrap().len(), 1);
+    assert!(paths(index(1 << 40, 0, 1 << 40)).is_err());
+    assert!(paths(index(1024, 513, 512)).is_err());
+    assert!(paths(index(1024, u64::MAX, 512)).is_err());
+}
+
+/// A sparse file costs nothing to make, and its size is not what is kept in memory.
+#[test]
+fn a_sparse_blob_is_not_read_into_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path());
+    let lock = packs.lock().unwrap();
+    packs.commit(&Index::default()).unwrap();
+    for blob in std::fs::read_dir(packs.blobs()).unwrap() {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(blob.unwrap().path());
+        file.unwrap().set_len(1 << 40).unwrap();
+    }
+    let error = packs.index().unwrap_err();
+    assert!(error.to_string().contains("1099511627776"), "{error}");
+    drop(lock);
 }

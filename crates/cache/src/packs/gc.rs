@@ -79,8 +79,7 @@ impl Packs {
 
     async fn copy(&self, info: &NarInfo, writer: &mut PackWriter) -> Result<()> {
         if let Some(archive) = self.archive(&info.url).await? {
-            let bytes = archive.bytes().await?;
-            writer.append(info, &mut bytes.as_slice())?;
+            writer.append(info, &mut archive.spool().await?)?;
         }
         Ok(())
     }

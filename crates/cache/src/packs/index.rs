@@ -11,6 +11,9 @@ use crate::path::StorePath;
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
+/// The largest pack that is read, in bytes. A writer closes one at 64 MiB ([`PACK_SIZE`](super::PACK_SIZE)) unless it is
+/// told otherwise, or a single path is larger.
+const MAX_PACK: u64 = 32 << 30;
 
 /// What is in a cache of packs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,12 @@ impl Index {
                 index.version
             )));
         }
+        if let Some(pack) = index.packs.iter().find(|pack| pack.size > MAX_PACK) {
+            return Err(damaged(format!(
+                "the pack {} has {} bytes, at most {MAX_PACK} are read",
+                pack.digest, pack.size
+            )));
+        }
         Ok(index)
     }
 
@@ -124,12 +133,20 @@ impl Index {
     /// The narinfo of each path, with its pack's place in the list and its own.
     ///
     /// # Errors
-    /// When a narinfo is malformed.
+    /// When a narinfo is malformed, or its archive does not lie in the pack.
     pub fn infos(&self, place: &str) -> Result<Vec<(usize, usize, NarInfo)>> {
         let mut found = Vec::new();
         for (pack, content) in self.packs.iter().enumerate() {
             for (entry, each) in content.entries.iter().enumerate() {
-                found.push((pack, entry, NarInfo::parse(&each.narinfo, place)?));
+                let info = NarInfo::parse(&each.narinfo, place)?;
+                let end = each.offset.checked_add(info.download_size());
+                if end.is_none_or(|end| end > content.size) {
+                    return Err(Error::Damaged {
+                        place: place.to_owned(),
+                        reason: format!("{} does not lie in its pack", info.path),
+                    });
+                }
+                found.push((pack, entry, info));
             }
         }
         Ok(found)

@@ -1,18 +1,20 @@
 //! Packs in a directory: an OCI image layout.
 
-use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crateyard_oci::{Digest, Document, Layout, Stored, media_type};
+use image::beneath;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::file::replace;
-use crate::packs::index::Index;
-use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, MAX_INDEX, PACK_TYPE};
+use crate::packs::index::{Index, Pack};
+use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, MAX_INDEX, PACK_TYPE, index_of};
 
-/// A directory of packs.
+/// Where packs, indexes and manifests are, below the directory.
+const BLOBS: &str = "blobs/sha256";
+
+/// A directory of packs. Others may write to it: no link in it is followed.
 #[derive(Clone, Debug)]
 pub struct PackDirectory {
     path: PathBuf,
@@ -38,7 +40,7 @@ impl PackDirectory {
 
     /// Where its blobs are.
     pub fn blobs(&self) -> PathBuf {
-        self.path.join("blobs/sha256")
+        self.path.join(BLOBS)
     }
 
     /// Makes it where it is missing, and waits until nobody else changes it.
@@ -46,16 +48,13 @@ impl PackDirectory {
     /// # Errors
     /// When it can't be written to.
     pub fn lock(&self) -> Result<Lock> {
-        let blobs = self.blobs();
-        fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-        let path = self.path.join(".lock");
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
-        // SAFETY: the descriptor is open as long as `file` is.
-        let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
-        match result {
-            0 => Ok(Lock { _file: file }),
-            _ => Err(Error::io("lock", path)(std::io::Error::last_os_error())),
-        }
+        let open = || {
+            let directory = beneath::Directory::create(&self.path)?;
+            directory.make_directory(BLOBS)?;
+            directory.lock(".lock")
+        };
+        let file = open().map_err(Error::io("lock", &self.path))?;
+        Ok(Lock { _file: file })
     }
 
     /// What it holds; `None` where it holds nothing yet.
@@ -72,13 +71,9 @@ impl PackDirectory {
         };
         let bytes = self.small(&layout, &artifact.digest)?;
         let manifest = self.manifest(bytes.into(), media_type::MANIFEST)?;
-        if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
-            return Err(self.damaged(format!("is no cache but {:?}", manifest.artifact_type)));
-        }
-        let config = manifest.blobs.first();
-        let config = config.ok_or_else(|| self.damaged("is an index and no cache".to_owned()))?;
-        let config = self.small(&layout, &config.digest)?;
-        Index::parse(&config, &self.path.display().to_string()).map(Some)
+        let place = self.path.display().to_string();
+        let config = self.small(&layout, index_of(&manifest, &place)?)?;
+        Index::parse(&config, &place).map(Some)
     }
 
     /// Puts an index in the place of the one that is there. Its packs are there already.
@@ -127,16 +122,18 @@ impl PackDirectory {
         let mut wanted: Vec<String> = vec![Digest::of(&index.to_bytes()).hex().to_owned()];
         wanted.extend(top.manifests.iter().map(|it| it.digest.hex().to_owned()));
         wanted.extend(index.packs.iter().map(|it| it.digest.hex().to_owned()));
-        let blobs = self.blobs();
+        let blobs = self.open()?.directory(BLOBS);
+        let failed = |action| Error::io(action, self.blobs());
+        let Some(blobs) = blobs.map_err(failed("open"))? else {
+            return Ok(0);
+        };
         let mut freed = 0;
-        for entry in fs::read_dir(&blobs)
-            .map_err(Error::io("read", &blobs))?
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !wanted.contains(&name) {
-                freed += entry.metadata().map_or(0, |metadata| metadata.len());
-                fs::remove_file(entry.path()).map_err(Error::io("remove", entry.path()))?;
+        for file in blobs.files().map_err(failed("read"))? {
+            if !wanted.iter().any(|name| *file.name == **name) {
+                freed += file.size;
+                blobs
+                    .remove_file(&file.name)
+                    .map_err(failed("remove a file in"))?;
             }
         }
         Ok(freed)
@@ -145,17 +142,28 @@ impl PackDirectory {
     /// A pack, if it is there.
     ///
     /// # Errors
-    /// When it can't be read.
-    pub fn pack(&self, digest: &Digest) -> Result<Option<Stored>> {
-        Ok(Layout::open(&self.path)?.stored(digest)?)
+    /// When it can't be read, or has another size than the index says.
+    pub fn pack(&self, pack: &Pack) -> Result<Option<Stored>> {
+        let blob = Layout::open(&self.path)?.stored(&pack.digest)?;
+        match blob {
+            Some(blob) if blob.size() != pack.size => Err(self.damaged(format!(
+                "the pack {} has {} bytes, the index says {}",
+                pack.digest,
+                blob.size(),
+                pack.size
+            ))),
+            blob => Ok(blob),
+        }
     }
 
     fn small(&self, layout: &Layout, digest: &Digest) -> Result<Vec<u8>> {
         let missing = || self.damaged(format!("lacks the blob {digest}"));
         let blob = layout.stored(digest)?.ok_or_else(missing)?;
         if blob.size() > MAX_INDEX as u64 {
-            let reason = format!("has a document {digest} of {} bytes", blob.size());
-            return Err(self.damaged(reason));
+            let size = blob.size();
+            return Err(self.damaged(format!(
+                "the blob {digest} has {size} bytes, at most {MAX_INDEX} are read"
+            )));
         }
         let mut bytes = vec![0; blob.size() as usize];
         blob.read_exact_at(&mut bytes, 0)
@@ -179,7 +187,13 @@ impl PackDirectory {
 
     /// Whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        replace(&self.path.join(name), bytes)
+        self.open()?
+            .write(name, bytes)
+            .map_err(Error::io("write", self.path.join(name)))
+    }
+
+    fn open(&self) -> Result<beneath::Directory> {
+        beneath::Directory::open(&self.path).map_err(Error::io("open", &self.path))
     }
 
     fn damaged(&self, reason: String) -> Error {
