@@ -14,6 +14,7 @@ mod engine;
 mod explain;
 mod fidelity;
 mod flake;
+mod hostile;
 mod images;
 mod init;
 mod native;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
         .chain(flake::trials())
+        .chain(hostile::trials())
         .chain(images::trials())
         .chain(trust::trials())
         .chain(driver::trials())

@@ -1,6 +1,7 @@
 //! The ways to build side by side: what `assemble compare` and `assemble bench` say of a small workspace.
 
 use crate::checkout::{assemble, repository};
+use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -74,6 +75,8 @@ fn workspace() -> Result<TempDir> {
     run(root, &["dockerfile"])?;
     duct::cmd!("git", "init", "--quiet").dir(root).run()?;
     duct::cmd!("git", "add", "--all").dir(root).run()?;
+    nix::nix(&["flake", "lock", &format!("git+file://{}", root.display())])?;
+    duct::cmd!("git", "add", "flake.lock").dir(root).run()?;
     Ok(directory)
 }
 

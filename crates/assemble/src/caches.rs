@@ -103,7 +103,7 @@ impl CacheArgs {
         for address in &self.caches {
             match open_one(address, client).await {
                 Ok(Some(cache)) => opened.push(cache),
-                Ok(None) => eprintln!("note: {address} is empty"),
+                Ok(None) => note!("{address} is empty"),
                 Err(error) => without(address, &error),
             }
         }
@@ -142,13 +142,11 @@ pub async fn open_packs(
             Ok(Some(mut packs)) => {
                 let refused = packs.trust(trusted);
                 if refused > 0 {
-                    eprintln!(
-                        "warning: {address}: {refused} paths are signed by no trusted key; left out"
-                    );
+                    warning!("{address}: {refused} paths are signed by no trusted key; left out");
                 }
                 opened.push(packs);
             }
-            Ok(None) => eprintln!("note: {address} is empty"),
+            Ok(None) => note!("{address} is empty"),
             Err(error) => without(address, &error),
         }
     }
@@ -182,5 +180,5 @@ fn without(address: &Address, error: &cache::Error) {
     // The remedy that follows is for those who can't.
     let error = error.to_string();
     let first = error.lines().next().unwrap_or_default();
-    eprintln!("warning: {address}: {first}; going on without it");
+    warning!("{address}: {first}; going on without it");
 }

@@ -2,6 +2,13 @@
 //!
 //! rustup answers for the toolchain that the workspace names, and where that is not installed Cargo does not run at all. To read
 //! manifests any Cargo will do, so then the default toolchain's does.
+//!
+//! The workspace may be somebody else's. Neither a toolchain nor a program that it names by a path is run, unless
+//! the user says that it is trusted ([`TRUST`]).
+
+mod configuration;
+
+use self::configuration::Configuration;
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -12,11 +19,16 @@ use toolchain::file::ToolchainFile;
 /// Says which toolchain rustup is to run, before what the workspace names.
 const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
-/// How Cargo is called in a directory.
+/// The variable that, set to 1, says that Cargo may run what the workspace's own configuration names.
+pub const TRUST: &str = "CRATEYARD_TRUST_WORKSPACE";
+
+/// How Cargo is called for a workspace.
 pub struct Cargo {
     directory: PathBuf,
     /// The toolchain in place of one that is not installed.
     instead: Option<Instead>,
+    /// What is left of the workspace's configuration; `None` where the workspace is trusted.
+    configuration: Option<Configuration>,
 }
 
 /// A toolchain that takes the place of one that is not installed.
@@ -28,26 +40,71 @@ struct Instead {
 
 impl Cargo {
     /// Of a workspace.
-    pub fn of(directory: &Path) -> Self {
+    ///
+    /// # Errors
+    /// When its configuration can't be read.
+    pub fn of(directory: &Path) -> Result<Self> {
         let directory = match directory.as_os_str().is_empty() {
             true => Path::new("."),
             false => directory,
         };
         let is_free = std::env::var_os(TOOLCHAIN).is_none();
         let instead = is_free.then(|| instead(directory)).flatten();
-        let directory = directory.to_owned();
-        Self { directory, instead }
+        let is_trusted = std::env::var_os(TRUST).is_some_and(|value| value == "1");
+        let configuration = (!is_trusted).then(|| Configuration::of(directory));
+        Ok(Self {
+            directory: directory.to_owned(),
+            instead,
+            configuration: configuration.transpose()?,
+        })
     }
 
-    /// A call of it, without input.
-    pub fn command(&self) -> Command {
+    /// A call of it, without input: a subcommand that reads a manifest, and its arguments.
+    ///
+    /// # Errors
+    /// When the workspace's path is not known.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(program);
-        command.current_dir(&self.directory).stdin(Stdio::null());
-        if let Some(instead) = &self.instead {
-            command.env(TOOLCHAIN, &instead.taken);
+        command.stdin(Stdio::null());
+        match &self.configuration {
+            None => {
+                command.args(arguments).current_dir(&self.directory);
+            }
+            Some(configuration) => {
+                if let Some(file) = &configuration.file {
+                    command.arg("--config").arg(file.path());
+                }
+                command.args(arguments).current_dir(&configuration.outside);
+                let manifest = std::path::absolute(&self.directory)?.join("Cargo.toml");
+                command.arg("--manifest-path").arg(manifest);
+            }
         }
-        command
+        if let Some(toolchain) = self.toolchain() {
+            command.env(TOOLCHAIN, toolchain);
+        }
+        Ok(command)
+    }
+
+    /// What rustup is to run: outside the repository it does not see what the workspace names.
+    fn toolchain(&self) -> Option<String> {
+        match &self.instead {
+            Some(instead) => Some(instead.taken.clone()),
+            None if self.configuration.is_some() && std::env::var_os(TOOLCHAIN).is_none() => {
+                named(&self.directory).map(|(_, channel)| channel)
+            }
+            None => None,
+        }
+    }
+
+    /// Says which programs of the workspace's configuration are not run.
+    pub fn warn(&self) {
+        for program in self.configuration.iter().flat_map(|it| &it.refused) {
+            warning!(
+                "{program} names a program, which is not run\n  \
+                 try: your own $CARGO_HOME/config.toml, or {TRUST}=1 if you trust this workspace"
+            );
+        }
     }
 
     /// That another toolchain reads the workspace than it names, where that is so.
@@ -77,7 +134,7 @@ impl Cargo {
     /// When it can't be started, or fails; what it said is in the error.
     pub fn read(&self, arguments: &[&str]) -> Result<String> {
         let place = self.directory.display();
-        let output = self.command().args(arguments).output();
+        let output = self.command(arguments)?.output();
         let output = output.with_context(|| format!("cannot start cargo in {place}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use registry::progress::{Event, Progress};
 use registry::{Client, ClientCertificate, Credentials, Options};
 
+use crate::text;
+
 /// Options of a connection to a registry.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options")]
@@ -151,7 +153,7 @@ impl Display {
     /// Says what the bar is about.
     pub fn begin(&self, what: &str) {
         *self.blobs() = Blobs::default();
-        self.bar.set_message(what.to_owned());
+        self.bar.set_message(text::clean(what).into_owned());
     }
 
     /// Takes the bar away.
@@ -160,7 +162,7 @@ impl Display {
     }
 
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| eprintln!("{}", text::clean(line)));
     }
 
     fn blobs(&self) -> std::sync::MutexGuard<'_, Blobs> {

@@ -92,7 +92,7 @@ pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Where one of them is wrong, or Cargo fails.
 pub fn resolve(root: &Path) -> Result<Resolved> {
-    let metadata = Cargo::of(root).metadata(&dockerfile::METADATA)?;
+    let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
     Ok(dockerfile::resolve(root, &metadata)?)
 }
 
@@ -101,7 +101,7 @@ pub fn resolve(root: &Path) -> Result<Resolved> {
 /// # Errors
 /// As [`resolve`].
 pub fn generated(root: &Path) -> Result<dockerfile::Files> {
-    let metadata = Cargo::of(root).metadata(&dockerfile::METADATA)?;
+    let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
     Ok(dockerfile::for_workspace(root, &metadata)?)
 }
 

@@ -1,7 +1,12 @@
 //! What of a workspace git tracks. Of a repository Nix sees nothing else.
+//!
+//! The repository may be somebody else's: nothing that its configuration names is run.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,6 +15,14 @@ const NEEDED: [(&str, &str); 3] = [
     ("flake.nix", "assemble init"),
     ("images.toml", "assemble init"),
     ("Cargo.lock", "cargo generate-lockfile"),
+];
+
+/// A repository's own configuration can name a program that `git status` runs, and git can be told to leave it.
+const NO_PROGRAMS: [&str; 4] = [
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
 ];
 
 /// Checks that Nix sees what it needs of a workspace. Nix itself would only name a file of its store that is not there.
@@ -87,7 +100,7 @@ impl Repository {
     /// What git prints; none where it fails. Nothing that the repository's configuration names is run.
     fn git(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new("git")
-            .args(["-c", "core.fsmonitor=false"])
+            .args(NO_PROGRAMS)
             .args(arguments)
             .current_dir(&self.workspace)
             .stdin(Stdio::null())
@@ -96,4 +109,48 @@ impl Repository {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         output.status.success().then_some(printed)
     }
+}
+
+/// What git prints in a directory.
+///
+/// # Errors
+/// When git can't be started, or fails: what it said is in the error.
+pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = duct::cmd("git", NO_PROGRAMS.iter().chain(arguments))
+        .dir(directory)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .run()
+        .context("cannot start git")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "git {}: {said}", arguments[0]);
+    Ok(output.stdout)
+}
+
+/// The top of the repository around a directory.
+///
+/// # Errors
+/// When there is none.
+pub fn top(directory: &Path) -> Result<PathBuf> {
+    let top = read(directory, &["rev-parse", "--show-toplevel"])?;
+    Ok(OsString::from_vec(top.trim_ascii_end().to_vec()).into())
+}
+
+/// The tracked files and links, relative to the top; `None` where git keeps other things in it, such as submodules.
+///
+/// # Errors
+/// When git fails.
+pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
+    let listed = read(repository, &["ls-files", "--stage", "-z"])?;
+    let lines = listed
+        .split(|&byte| byte == 0)
+        .filter(|line| !line.is_empty());
+    let path = |line: &[u8]| -> Option<PathBuf> {
+        let tab = line.iter().position(|&byte| byte == b'\t')?;
+        let is_file = line.starts_with(b"100") || line.starts_with(b"120");
+        is_file.then(|| OsString::from_vec(line[tab + 1..].to_vec()).into())
+    };
+    Ok(lines.map(path).collect())
 }

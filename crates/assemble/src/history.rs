@@ -1,18 +1,19 @@
 //! What the last builds of each image were made of, kept in the workspace so that `explain` can tell
 //! what has changed since.
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use crateyard_oci::{Layout, Platform, media_type};
 use image::attestation::{self, PROVENANCE};
+use image::beneath::Directory;
 
-use crate::commands::build::LINKS;
+use crate::state::State;
 
 /// The provenance of the last build.
 const LAST: &str = "last.json";
+/// The largest provenance that is read, in bytes.
+const MAX_PROVENANCE: u64 = 64 << 20;
 /// That of the last one before it that was made of something else.
 const BEFORE: &str = "before.json";
 
@@ -20,7 +21,7 @@ const BEFORE: &str = "before.json";
 /// reason to fail: then there is nothing to compare with later.
 pub fn remember(workspace: &Path, name: &str, layout: &Path) {
     if let Err(error) = try_remember(workspace, name, layout) {
-        eprintln!("note: what {name} is made of is not remembered: {error:#}");
+        note!("what {name} is made of is not remembered: {error:#}");
     }
 }
 
@@ -33,33 +34,47 @@ fn try_remember(workspace: &Path, name: &str, layout: &Path) -> Result<()> {
         let Some(new) = attestation::read(&layout, &platform, PROVENANCE)? else {
             continue;
         };
-        let place = directory(workspace, name, &platform);
-        let last = place.join(LAST);
-        if fs::read(&last).is_ok_and(|known| known == new) {
-            continue;
-        }
-        fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
-        if last.exists() {
-            fs::rename(&last, place.join(BEFORE))
-                .with_context(|| format!("cannot rename {}", last.display()))?;
-        }
-        write(&last, &new).with_context(|| format!("cannot write {}", last.display()))?;
+        let place = State::of(workspace)?.make_directory(below(name, &platform))?;
+        let keep = || keep(&place, &new);
+        keep().with_context(|| format!("cannot write in {}", place.path().display()))?;
     }
     Ok(())
 }
 
+fn keep(place: &Directory, new: &[u8]) -> std::io::Result<()> {
+    let last = place.read(LAST, MAX_PROVENANCE)?;
+    if last.as_deref() == Some(new) {
+        return Ok(());
+    }
+    if last.is_some() {
+        place.rename(LAST, BEFORE)?;
+    }
+    place.write(LAST, new)
+}
+
 /// The newest provenance that differs from `current`.
+///
+/// # Errors
+/// When what is kept can't be read.
 pub fn before(
     workspace: &Path,
     name: &str,
     platform: &Platform,
     current: &[u8],
-) -> Option<Vec<u8>> {
-    let place = directory(workspace, name, platform);
-    [LAST, BEFORE]
-        .into_iter()
-        .filter_map(|file| fs::read(place.join(file)).ok())
-        .find(|known| known != current)
+) -> Result<Option<Vec<u8>>> {
+    let Some(state) = State::find(workspace)? else {
+        return Ok(None);
+    };
+    let Some(place) = state.directory(below(name, platform))? else {
+        return Ok(None);
+    };
+    for file in [LAST, BEFORE] {
+        let known = place.read(file, MAX_PROVENANCE)?;
+        if known.as_deref().is_some_and(|known| known != current) {
+            return Ok(known);
+        }
+    }
+    Ok(None)
 }
 
 fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<Platform>> {
@@ -73,20 +88,8 @@ fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<P
     Ok(Some(layout.config(&manifest)?.platform))
 }
 
-fn directory(workspace: &Path, name: &str, platform: &Platform) -> PathBuf {
+/// Where an image's accounts are, below the state.
+fn below(name: &str, platform: &Platform) -> PathBuf {
     let platform = platform.to_string().replace('/', "-");
-    workspace
-        .join(LINKS)
-        .join("history")
-        .join(name)
-        .join(platform)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = path.parent().context("no directory")?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    ["history", name, &platform].iter().collect()
 }

@@ -1,5 +1,8 @@
 //! Crateyard's command line.
 
+#[macro_use]
+mod text;
+
 mod attach;
 mod caches;
 mod cargo;
@@ -9,12 +12,13 @@ mod engine;
 mod git;
 mod history;
 mod invocation;
+mod mirror;
 mod native;
 mod nix;
 mod place;
 mod remote;
 mod signature;
-mod text;
+mod state;
 
 use std::process::ExitCode;
 
@@ -88,7 +92,7 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", describe(&error));
+            text::say("error", &describe(&error));
             ExitCode::from(exit_code(&error))
         }
     }

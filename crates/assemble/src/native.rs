@@ -97,6 +97,6 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     let features = description.metadata_arguments();
     let mut arguments = vec!["--locked", "--filter-platform", &target];
     arguments.extend(features.iter().map(String::as_str));
-    description::resolved_packages(&Cargo::of(directory).metadata(&arguments)?)
+    description::resolved_packages(&Cargo::of(directory)?.metadata(&arguments)?)
         .context("the output of `cargo metadata` is not understood")
 }

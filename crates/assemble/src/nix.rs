@@ -4,17 +4,29 @@ mod arguments;
 mod config;
 pub mod driven;
 mod evaluation;
+mod inputs;
 mod links;
 mod progress;
 pub mod said;
 mod tree;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;
+use drive::environment;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use tree::may_lock;
+pub use tree::remember_own;
+
+/// Nix fetches no input that flake.lock does not name with its hash: it might be a directory of this machine.
+const LOCKED: &str = "--no-update-lock-file";
+
+/// The argument that keeps Nix to what a workspace's flake.lock names; none where it may write that file.
+pub fn locked(workspace: &Path) -> Option<&'static str> {
+    (!may_lock(workspace)).then_some(LOCKED)
+}
 
 /// The length of the hash and dash that a store path's name starts with.
 pub const STORE_HASH: usize = 33;
@@ -69,7 +81,7 @@ impl Nix {
                 .iter()
                 .map(|name| format!("{flake}#{name}").into()),
         );
-        let text = read(&config, args)?;
+        let text = self.read_with(&config, args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
         in_order(built, attributes)
@@ -80,7 +92,21 @@ impl Nix {
     /// # Errors
     /// When Nix is not installed or fails; it has then shown why.
     pub fn read(&self, args: Vec<OsString>) -> Result<String> {
-        read(&self.config()?, args)
+        self.read_with(&self.config()?, args)
+    }
+
+    /// For a store elsewhere Nix builds nothing by itself (`drive::driver::Driver` does).
+    fn read_with(&self, config: &Config, mut args: Vec<OsString>) -> Result<String> {
+        if self.is_elsewhere() {
+            args.extend(["--option", "max-jobs", "0"].map(OsString::from));
+        }
+        read(config, args)
+    }
+
+    /// Whether it works on another directory than the machine's own store.
+    pub fn is_elsewhere(&self) -> bool {
+        let uri = self.store.clone();
+        drive::closure::Store { uri }.is_elsewhere()
     }
 
     /// The `.drv` files of attributes, in an order of Nix's own. What evaluation reads is built.
@@ -105,6 +131,19 @@ impl Nix {
     pub fn config(&self) -> Result<Config> {
         Config::read(&self.defaults, &self.settings)
     }
+}
+
+/// Says what to do where Nix has refused to go beyond flake.lock.
+///
+/// # Errors
+/// Where it has.
+pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
+    ensure!(
+        !said.contains(LOCKED),
+        "flake.lock does not name each input of flake.nix with its hash, and nothing else is evaluated\n  \
+         try: nix flake lock {flake}, and commit flake.lock"
+    );
+    Ok(())
 }
 
 /// The outputs in the order of the attributes. Nix prints them in an order of its own.
@@ -164,7 +203,7 @@ pub fn is_named(path: &Path, name: &str) -> bool {
 /// A call of Nix that ends when this process does. Its output is captured; failing is no error.
 fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
     duct::cmd(nix, args)
-        .env("NIX_CONFIG", settings)
+        .full_env(environment::with_config(settings))
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
@@ -173,8 +212,9 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
         })
 }
 
-fn read(config: &Config, args: Vec<OsString>) -> Result<String> {
+fn read(config: &Config, mut args: Vec<OsString>) -> Result<String> {
     let what = args[0].to_string_lossy().into_owned();
+    args.insert(1, LOCKED.into());
     let output = call(&config.nix, &config.text, args);
     let output = output.run().context("cannot start nix")?;
     if !output.status.success() {

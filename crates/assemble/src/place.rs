@@ -13,14 +13,16 @@ use crateyard_oci::{
 use description::Description;
 use image::attestation::provenance::Statement;
 use image::attestation::{self, PROVENANCE, SBOM, spdx};
+use image::beneath::modified;
 use image::packages::Crate;
 use tempfile::TempDir;
 
 use crate::attach;
-use crate::commands::build::{LINKS, build_by_nix};
+use crate::commands::build::build_by_nix;
 use crate::connection::ConnectionArgs;
 use crate::nix::is_named;
 use crate::remote::Remote;
+use crate::state::State;
 
 /// Options that say where images are.
 #[derive(clap::Args, Debug)]
@@ -72,13 +74,13 @@ impl Place {
     /// # Errors
     /// When it is none of these, or Nix fails.
     pub fn find_current(argument: &str, workspace: &Path) -> Result<Place> {
-        Self::find_with(argument, workspace, |_, _| None)
+        Self::find_with(argument, workspace, |_, _| Ok(None))
     }
 
     fn find_with(
         argument: &str,
         workspace: &Path,
-        kept: fn(&str, &Path) -> Option<PathBuf>,
+        kept: fn(&str, &Path) -> Result<Option<PathBuf>>,
     ) -> Result<Place> {
         let path = Path::new(argument);
         if path.is_file() || path.join("oci-layout").exists() {
@@ -86,7 +88,7 @@ impl Place {
         }
         let known = described(workspace)?;
         if known.iter().any(|name| name == argument) {
-            let path = match kept(argument, workspace) {
+            let path = match kept(argument, workspace)? {
                 Some(path) => path,
                 None => build(argument, workspace)?,
             };
@@ -390,16 +392,19 @@ pub fn described(workspace: &Path) -> Result<Vec<String>> {
 }
 
 /// Where the last build of an image is: the newest of the links that `assemble build` keeps.
-fn last_build(name: &str, workspace: &Path) -> Option<PathBuf> {
+fn last_build(name: &str, workspace: &Path) -> Result<Option<PathBuf>> {
     let wanted = format!("{name}-image");
-    let entries = std::fs::read_dir(workspace.join(LINKS)).ok()?;
-    let links = entries.flatten().filter_map(|entry| {
-        let target = std::fs::read_link(entry.path()).ok()?;
+    let Some(state) = State::find(workspace)? else {
+        return Ok(None);
+    };
+    let names = state.names()?;
+    let links = names.iter().filter_map(|link| {
+        let target = state.link_target(link)?;
         let is_wanted = is_named(&target, &wanted) && target.exists();
-        let made = entry.metadata().ok()?.modified().ok()?;
+        let made = modified(&state.status(link).ok()??);
         is_wanted.then_some((made, target))
     });
-    links.max().map(|(_, target)| target)
+    Ok(links.max().map(|(_, target)| target))
 }
 
 fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
@@ -444,7 +449,7 @@ mod tests {
     #[test]
     fn the_newest_link_is_the_last_build() {
         let workspace = tempfile::tempdir().unwrap();
-        let links = workspace.path().join(LINKS);
+        let links = workspace.path().join(crate::state::NAME);
         std::fs::create_dir(&links).unwrap();
         let store = |hash: char, name: &str| {
             let hash = String::from(hash).repeat(STORE_HASH - 1);
@@ -461,7 +466,8 @@ mod tests {
         link(&older, "image-1");
         link(&newer, "image");
         link(&store('c', "my-app-image"), "image-2");
-        assert_eq!(last_build("app", workspace.path()), Some(newer));
-        assert_eq!(last_build("other", workspace.path()), None);
+        let last = |name| last_build(name, workspace.path()).unwrap();
+        assert_eq!(last("app"), Some(newer));
+        assert_eq!(last("other"), None);
     }
 }

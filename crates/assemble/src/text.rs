@@ -1,24 +1,25 @@
-//! Text for people: what images say about themselves is not trusted with the terminal.
+//! Text for people. All that is printed goes through here, and is cleaned on the way ([`image::text`]).
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
+pub use image::text::{clean, clean_log};
+use image::text::{clean_json, clean_lines};
 
-/// A text from an image with its control characters escaped, so that it can't move the cursor.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    // The second range turns the direction of writing around.
-    let is_odd =
-        |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.contains(is_odd) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |c: char| match is_odd(c) {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    Cow::Owned(text.chars().map(escape).collect())
+/// Says on standard error what goes wrong and is gone on with.
+macro_rules! warning {
+    ($($argument:tt)*) => { $crate::text::say("warning", &format!($($argument)*)) };
+}
+
+/// Says on standard error what is worth knowing.
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::text::say("note", &format!($($argument)*)) };
+}
+
+/// Writes a message of a kind to standard error.
+pub fn say(kind: &str, message: &str) {
+    eprintln!("{kind}: {}", clean_lines(message));
 }
 
 /// Rows as lines with aligned columns. Those in `right` end, all others begin at the same place.
@@ -53,6 +54,10 @@ pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
 /// # Errors
 /// When standard output can't be written.
 pub fn print(text: &str) -> Result<()> {
+    write(&clean_lines(text))
+}
+
+fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -73,7 +78,8 @@ pub fn print_line(line: impl Display) -> Result<()> {
 /// # Errors
 /// When standard output can't be written.
 pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
-    print(&(serde_json::to_string_pretty(document)? + "\n"))
+    let text = serde_json::to_string_pretty(document)?;
+    write(&(clean_json(&text).into_owned() + "\n"))
 }
 
 /// `+` for what is new, `-` for what is gone, `~` for what is otherwise.
@@ -99,9 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped_and_columns_aligned() {
-        assert_eq!(clean("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
-        assert_eq!(clean("größer"), "größer");
+    fn columns_are_aligned() {
         let rows = [["a", "10", "x"], ["bcd", "9", ""]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows, " ", &[1]), " a    10  x\n bcd   9\n");

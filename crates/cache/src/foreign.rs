@@ -1,8 +1,9 @@
 //! Caches that only Nix can read, such as S3: asked through `nix path-info`.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use drive::environment;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ const BATCH: usize = 500;
 pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> {
     let mut infos = Vec::new();
     for batch in paths.chunks(BATCH) {
-        let mut command = Command::new("nix");
+        let mut command = environment::with_credentials("nix");
         command
             .args(["--extra-experimental-features", "nix-command"])
             .args(["path-info", "--json", "--store", url])

@@ -163,7 +163,8 @@ async fn archive(State(shared): State<Arc<Shared>>, Path(name): Path<String>) ->
             Ok(Some(archive)) => return send(archive, shared.clone()),
             Ok(None) => {}
             Err(error) => {
-                eprintln!("warning: {}: {error}", cache.place());
+                let said = format!("{}: {error}", cache.place());
+                eprintln!("warning: {}", image::text::clean_lines(&said));
                 return StatusCode::BAD_GATEWAY.into_response();
             }
         }

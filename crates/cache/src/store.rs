@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::path::StorePath;
+use drive::environment;
 
 /// How many paths one call of nix-store gets: the command line has to hold them all.
 const BATCH: usize = 1000;
@@ -84,7 +85,7 @@ impl Store {
         let paths: Vec<String> = paths.iter().map(StorePath::to_string).collect();
         let mut lines = Vec::new();
         for batch in paths.chunks(BATCH) {
-            let mut command = Command::new("nix-store");
+            let mut command = environment::nix("nix-store");
             if let Some(url) = &self.url {
                 command.args(["--store", url]);
             }

@@ -297,7 +297,7 @@ fn sizes_that_cannot_be_are_refused() {
         )
     };
     let index = |pack: u64, offset: u64, size: u64| {
-        let digest = registry::Digest::of(b"").to_string();
+        let digest = crateyard_oci::Digest::of(b"").to_string();
         let entry = serde_json::json!({ "narinfo": narinfo(size), "offset": offset });
         let pack = serde_json::json!({ "digest": digest, "size": pack, "entries": [entry] });
         serde_json::json!({ "version": 1, "packs": [pack], "builds": {} }).to_string()

@@ -49,6 +49,10 @@ pub enum AptError {
     Index(#[from] IndexError),
     #[error("{0}: is not UTF-8")]
     NotUtf8(PathBuf),
+    #[error(
+        "{what} {text:?} has a space or a control character, and would say more to apt than that"
+    )]
+    NotAWord { what: &'static str, text: String },
 }
 
 /// The archive that serves a suite: security updates have one of their own.
@@ -430,6 +434,12 @@ impl PrivateApt {
             .keyring
             .canonicalize()
             .map_err(|_| ReleaseError::NoKeyring(options.keyring.to_owned()))?;
+        for (what, text) in [("the mirror", mirror), ("the suite", &suite.name)] {
+            if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                let text = text.to_owned();
+                return Err(AptError::NotAWord { what, text });
+            }
+        }
         let text = format!(
             "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\nSigned-By: {}\nTargets: Packages\n{}",
             suite.name,

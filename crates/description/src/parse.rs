@@ -104,7 +104,7 @@ fn named<T>(
 
 fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
     let fields = reader.table(value, &schema::DEBIAN, "[debian]")?;
-    let suites = fields.strings("suites");
+    let suites = checked(&fields, "suites", value::suite);
     let defaults = Debian::default();
     let architectures = checked(&fields, "architectures", value::debian_architecture);
     let sets = named(
@@ -127,7 +127,7 @@ fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
         },
     );
     let described = Debian {
-        suites: suites.map_or(defaults.suites, plain),
+        suites: suites.unwrap_or(defaults.suites),
         architectures: architectures.unwrap_or(defaults.architectures),
         sets: sets.into_iter().collect(),
     };

@@ -175,6 +175,23 @@ pub(crate) fn debian_architecture(text: &str) -> Result<(), String> {
     ))
 }
 
+/// The name of a suite of Debian's. It becomes a line of apt's sources and a part of an address.
+pub(crate) fn suite(text: &str) -> Result<(), String> {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    match text.split('/').all(is_name) {
+        true => Ok(()),
+        false => Err(
+            "is not the name of a suite; write it as \"bookworm\" or \"bookworm-security\""
+                .to_string(),
+        ),
+    }
+}
+
 /// A duration as `1m30s`, in nanoseconds.
 pub(crate) fn duration(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u64)] = &[
@@ -459,6 +476,32 @@ mod tests {
         assert_eq!(workspace_path("./a/../b/"), Ok("b".to_string()));
         assert!(workspace_path("../b").is_err());
         assert!(workspace_path("/b").is_err());
+    }
+
+    #[test]
+    fn a_suite_is_a_name_and_nothing_else() {
+        for name in [
+            "bookworm",
+            "bookworm-security",
+            "trixie/updates",
+            "stable_1.0",
+        ] {
+            assert_eq!(suite(name), Ok(()), "{name}");
+        }
+        for name in [
+            "",
+            "a b",
+            "a\nTypes: deb",
+            "a\tb",
+            "../a",
+            "a/../b",
+            "/a",
+            "a/",
+            "-o",
+            "a\u{a0}b",
+        ] {
+            assert!(suite(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

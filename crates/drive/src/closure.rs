@@ -14,6 +14,12 @@ pub struct Store {
 }
 
 impl Store {
+    /// Whether it is another directory of this machine than the machine's own store.
+    pub fn is_elsewhere(&self) -> bool {
+        let uri = self.uri.as_deref().unwrap_or_default();
+        uri.starts_with('/') || uri.starts_with('.') || uri.starts_with("local?")
+    }
+
     /// Where a store path lies: a store that is a directory has `/nix/store` below it.
     pub fn physical(&self, path: &str) -> PathBuf {
         match &self.uri {

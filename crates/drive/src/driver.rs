@@ -1,6 +1,7 @@
 //! Builds what is missing.
 
 mod caches;
+mod downloads;
 mod pool;
 mod sharing;
 
@@ -198,6 +199,12 @@ impl Driver {
                 .iter()
                 .map(|&root| closure.nodes[root].path.clone());
             report.fetched = caches::fetch(&self.settings, &roots.collect::<Vec<_>>(), context)?;
+            missing = self.missing(closure)?;
+        }
+        let nodes: Vec<&Node> = missing.iter().map(|&node| &closure.nodes[node]).collect();
+        let downloaded = downloads::fetch(&self.settings, &nodes, context)?;
+        if !downloaded.is_empty() {
+            report.fetched.extend(downloaded);
             missing = self.missing(closure)?;
         }
         let fetched = report.fetched.len();

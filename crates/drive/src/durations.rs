@@ -55,12 +55,18 @@ impl Default for Durations {
 
 /// Where the machine keeps them.
 pub fn default_path() -> Option<PathBuf> {
+    Some(state_directory()?.join("durations.json"))
+}
+
+/// Where Crateyard keeps what it has learnt: `$XDG_STATE_HOME/crateyard`, or `~/.local/state/crateyard`. `None` where
+/// neither variable is an absolute path.
+pub fn state_directory() -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
         path.is_absolute().then_some(path)
     };
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    Some(state?.join("crateyard/durations.json"))
+    Some(state?.join("crateyard"))
 }
 
 impl Durations {

@@ -52,6 +52,14 @@ pub enum Error {
         /// What it wrote on standard error.
         log: String,
     },
+    /// A download for a store elsewhere that failed.
+    #[error("cannot download {name}: {reason}\n  try: assemble fetch, with the same --store")]
+    Download {
+        /// The derivation's name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// A build was asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -11,6 +11,7 @@
 pub mod closure;
 pub mod driver;
 pub mod durations;
+pub mod environment;
 mod error;
 pub mod event;
 pub mod guess;

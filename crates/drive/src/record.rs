@@ -1,12 +1,9 @@
 //! What a build did, kept beside the images so that a report can be written of it.
 
-use crate::durations::write_json;
 use crate::reason::Reason;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The version of the JSON form of [`Record`].
@@ -106,35 +103,22 @@ pub struct Image {
 }
 
 impl Record {
-    /// Reads a record; none where there is none.
+    /// Reads a record; `path` is for messages.
     ///
     /// # Errors
-    /// When there is one and it can't be read.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(Error::State {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| Error::Record {
-                path: path.to_owned(),
-                source,
-            })
+    /// When it is none, or one of another version.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|source| Error::Record {
+            path: path.to_owned(),
+            source,
+        })
     }
 
-    /// Writes the record, atomically.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        write_json(path, self)
+    /// Its bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
     }
 
     /// Marks the chain that the end waited for: what ended last, the input of it that ended last,

@@ -8,13 +8,13 @@
 //! have not changed since, from Nix 2.8 to 2.34.
 
 use crate::closure::{Recipe, Store};
-use crate::{Error, Result, process, scratch};
+use crate::{Error, Result, environment, process, scratch};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 const MAGIC_OF_CLIENT: u64 = 0x390c_9deb;
@@ -62,6 +62,11 @@ impl Launch {
         }
     }
 
+    /// Whether a cache is a bucket, which wants credentials. Builders do not see them: Nix clears their environment.
+    pub(crate) fn has_bucket(&self) -> bool {
+        self.config.contains("s3://")
+    }
+
     /// Starts a process that builds one derivation at a time and gives it `cores` cores. Call it
     /// from a thread that lives as long as the process is wanted.
     ///
@@ -75,7 +80,10 @@ impl Launch {
     }
 
     fn try_to_start(&self, cores: usize, downloads: usize) -> Result<Server> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.has_bucket() {
+            true => environment::with_credentials(&self.program),
+            false => environment::nix(&self.program),
+        };
         command.args(["--serve", "--write", "--log-format", "internal-json"]);
         if let Some(uri) = &self.store.uri {
             command.args(["--store", uri]);

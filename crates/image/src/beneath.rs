@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 /// An open directory.
@@ -113,6 +113,37 @@ impl Directory {
     pub fn write(&self, below: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let (parent, name) = split(below.as_ref())?;
         self.make_directory(parent)?.replace(name, bytes)
+    }
+
+    /// Makes a file that is not there yet, with a mode.
+    ///
+    /// # Errors
+    /// When something stands there.
+    pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let name = one(name.as_ref())?;
+        let file: File = rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())?.into();
+        // Whatever the process's mask says.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        Ok(file)
+    }
+
+    /// Sets the times of a file or of a link itself.
+    ///
+    /// # Errors
+    /// When it is not there, or belongs to somebody else.
+    pub fn set_time(&self, name: impl AsRef<OsStr>, time: Timespec) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        let name = one(name.as_ref())?;
+        Ok(rustix::fs::utimensat(
+            &self.descriptor,
+            name,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Gives a file of it another name in it, in place of what has that name.
@@ -329,14 +360,7 @@ impl Directory {
 
     fn replace(&self, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
         let new = temporary();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o644);
-        let mut file = File::from(rustix::fs::openat(
-            &self.descriptor,
-            new.as_str(),
-            flags,
-            mode,
-        )?);
+        let mut file = self.create_file(&new, 0o644)?;
         let written = file
             .write_all(bytes)
             .and_then(|()| file.sync_all())

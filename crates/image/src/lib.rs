@@ -32,7 +32,8 @@ pub mod multi;
 pub mod output;
 pub mod packages;
 pub mod spec;
-mod time;
+pub mod text;
+pub mod time;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@
 ///
 /// The conversion of days to a date is the proleptic Gregorian calendar counted from 1 March, which
 /// puts the leap day at the end of the year.
-pub(crate) fn rfc3339(epoch: u64) -> String {
+pub fn rfc3339(epoch: u64) -> String {
     let (days, seconds) = (epoch / 86_400, epoch % 86_400);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

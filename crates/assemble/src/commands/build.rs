@@ -5,6 +5,7 @@ use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
 use crate::nix::{Nix, driven, flake_at};
 use crate::place::physical;
+use crate::state::State;
 use crate::text;
 use anyhow::{Context, Result, bail};
 use crateyard_oci::{Image, Layout};
@@ -14,9 +15,6 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// Where links to built images are kept, so that Nix does not collect them as garbage.
-pub const LINKS: &str = ".crateyard";
 
 /// Builds images and prints a line for each
 #[derive(clap::Args)]
@@ -172,28 +170,17 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
     let flake = flake_at(request.workspace)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
-    let links = request.workspace.join(LINKS);
-    make_links(&links).with_context(|| format!("cannot create {}", links.display()))?;
+    let state = State::of(request.workspace)?;
     let driven = driven::Request {
         nix,
         flake: &flake,
         attributes: &attributes,
-        links: &links,
+        state: &state,
         keep_going: way.keep_going,
         order: way.order,
         events: way.events,
     };
     driven.build()
-}
-
-/// Makes the directory, which git is not to track.
-fn make_links(links: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(links)?;
-    let ignored = links.join(".gitignore");
-    match ignored.exists() {
-        true => Ok(()),
-        false => std::fs::write(ignored, "*\n"),
-    }
 }
 
 /// The images that are asked for; without any, all that images.toml describes.

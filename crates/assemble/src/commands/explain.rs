@@ -78,7 +78,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         None if described(workspace)?.contains(&args.image) => {
             let name = &args.image;
-            let before = history::before(workspace, name, &current.platform, &current.bytes);
+            let before = history::before(workspace, name, &current.platform, &current.bytes)?;
             let parse = |bytes: Vec<u8>| Statement::parse(&bytes).ok();
             before
                 .and_then(parse)
@@ -235,8 +235,12 @@ fn row(difference: &Difference) -> Vec<String> {
 fn short(text: &str) -> String {
     let text = clean(text);
     match text.strip_prefix("sha256:") {
-        Some(rest) if rest.len() >= 64 => format!("{}{}", &rest[..12], &rest[64..]),
-        _ => text.into_owned(),
+        // What looks like a digest need not be one: it may have other characters than hexadecimal digits.
+        Some(rest) => match (rest.get(..12), rest.get(64..)) {
+            (Some(first), Some(behind)) => format!("{first}{behind}"),
+            _ => text.into_owned(),
+        },
+        None => text.into_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
 use self::store::Store;
 use super::lock::parse_mirror;
+use crate::nix;
 use crate::text;
 
 mod crates;
@@ -138,7 +139,10 @@ fn lock_path(lock: &Path) -> Result<PathBuf> {
         workspace
     };
     crate::git::check(flake)?;
-    git::evaluate(&[&format!("{}#debianLock", flake.display())], None)
+    let installable = format!("{}#debianLock", flake.display());
+    let mut arguments = vec![installable.as_str()];
+    arguments.extend(nix::locked(flake));
+    git::evaluate(&arguments, None)
         .map(PathBuf::from)
         .context("the flake does not tell which debian.lock it uses")
 }
@@ -243,8 +247,8 @@ fn warn_of(missing: &[Missing]) {
         let more = files.len().saturating_sub(NAMED);
         let named = files[..files.len() - more].join(", ");
         match more {
-            0 => eprintln!("warning: {named}: {reason}"),
-            _ => eprintln!("warning: {named} and {more} more: {reason}"),
+            0 => warning!("{named}: {reason}"),
+            _ => warning!("{named} and {more} more: {reason}"),
         }
     }
 }
@@ -264,8 +268,8 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     let packages = report.missing.iter().filter(|m| m.file.ends_with(".deb"));
     let packages = packages.count();
     if packages > 0 {
-        eprintln!(
-            "note: {packages} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
+        note!(
+            "{packages} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
              versions are pinned by: assemble lock",
             lock.snapshot
         );

@@ -6,6 +6,7 @@ use super::lock::read_description;
 use crate::cargo::Cargo;
 use crate::git::Repository;
 use crate::native;
+use crate::nix;
 use crate::text::print_line;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -43,7 +44,8 @@ pub struct Args {
 /// Where the workspace has no binary, Cargo can't read it, or a file can't be written. A file that is there is
 /// never touched.
 pub fn run(args: Args) -> Result<()> {
-    let cargo = Cargo::of(&args.workspace);
+    let cargo = Cargo::of(&args.workspace)?;
+    cargo.warn();
     let metadata = cargo.metadata(&["--no-deps", "--offline"])?;
     let guess = guess(&metadata, &args.workspace)?;
     let choice = choose(&metadata, &args.workspace)?;
@@ -114,6 +116,7 @@ impl Workspace<'_> {
     fn write_flake(&self) -> Result<bool> {
         let path = self.path(FLAKE);
         if create(&path, &flake::whole(&self.args.crateyard))? {
+            nix::remember_own(&self.args.workspace)?;
             print_line(format!("wrote {FLAKE}"))?;
             return Ok(true);
         }

@@ -78,7 +78,7 @@ pub fn run(args: Args) -> Result<()> {
     let listing = Listing::read(opened.blobs(), &selected.manifest, &options);
     let listing = opened.checked(listing)?;
     for problem in listing.problems() {
-        eprintln!("warning: {}", clean(problem));
+        warning!("{}", clean(problem));
     }
     let owners = packages::owners(&listing);
     let lines = lines(&args, &listing, &owners)?;

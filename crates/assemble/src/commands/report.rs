@@ -1,8 +1,8 @@
 //! `assemble report`: what the last build did, as one HTML file.
 
-use crate::commands::build::LINKS;
-use crate::nix::driven::RECORD;
+use crate::nix::driven;
 use crate::place::physical;
+use crate::state::State;
 use anyhow::{Context, Result};
 use crateyard_oci::Layout;
 use drive::record::{self, Record};
@@ -32,11 +32,15 @@ pub struct Args {
 /// # Errors
 /// When nothing was built yet, or the file can't be written.
 pub fn run(args: Args) -> Result<()> {
-    let path = args.workspace.join(LINKS).join(RECORD);
-    let record = Record::read(&path)?.with_context(|| {
+    let state = State::find(&args.workspace)?;
+    let record: Option<Record> = match state {
+        Some(state) => driven::record(&state)?,
+        None => None,
+    };
+    let record = record.with_context(|| {
         format!(
-            "{} is not there: no build has left a record\n  try: assemble build",
-            path.display()
+            "no build has left a record in {}\n  try: assemble build",
+            args.workspace.display()
         )
     })?;
     if args.json {
@@ -74,7 +78,7 @@ pub fn write(out: &Path, text: &str) -> Result<()> {
 fn layers(image: &record::Image, store: Option<&str>) -> Result<Vec<Image>> {
     let place = physical(Path::new(&image.path), store);
     let Ok(layout) = Layout::open(&place) else {
-        eprintln!("note: {} is no longer there", place.display());
+        note!("{} is no longer there", place.display());
         return Ok(Vec::new());
     };
     let platforms = layout.images()?.into_iter();

@@ -6,26 +6,31 @@
 //! layers/KEY-layer-NAME     layers, keyed by all that decides about them
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use crateyard_oci::{Descriptor, Digest};
+use image::beneath::{Directory, modified};
 use image::spec::LayerSpec;
 
 use super::Engine;
-use crate::commands::build::LINKS;
+use crate::state::State;
 
+/// Where layouts, layers and what the Docker way begins with are.
+const IMAGES: &str = "images";
+const LAYERS: &str = "layers";
+const LAYOUTS: &str = "layouts";
 /// As many digits of a digest as a store path has.
 const DIGITS: usize = 32;
 /// A layer that no build has used for so long goes away.
 const LAYER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The directory `.crateyard` of a workspace.
+/// What a workspace's state holds of engines.
 pub struct Kept {
-    directory: PathBuf,
+    state: State,
 }
 
 impl Kept {
@@ -34,11 +39,13 @@ impl Kept {
     /// # Errors
     /// When it can't be created.
     pub fn of(workspace: &Path) -> Result<Kept> {
-        let directory = workspace.join(LINKS);
-        for name in ["images", "layers", "layouts"] {
-            create(&directory.join(name))?;
+        let kept = Kept {
+            state: State::of(workspace)?,
+        };
+        for name in [IMAGES, LAYERS, LAYOUTS] {
+            kept.open(name)?;
         }
-        Ok(Kept { directory })
+        Ok(kept)
     }
 
     /// A directory of it, created where it is missing.
@@ -46,9 +53,12 @@ impl Kept {
     /// # Errors
     /// When it can't be created.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.directory.join(name);
-        create(&path)?;
-        Ok(path)
+        Ok(self.open(name)?.path().to_owned())
+    }
+
+    fn open(&self, name: &str) -> Result<Directory> {
+        let made = self.state.make_directory(name);
+        made.with_context(|| format!("cannot use {}", self.state.path().join(name).display()))
     }
 
     /// Keeps what `make` writes to the path it is given, under the name of its content.
@@ -60,7 +70,7 @@ impl Kept {
         name: &str,
         make: impl FnOnce(&Path) -> Result<Descriptor>,
     ) -> Result<PathBuf> {
-        let images = self.directory.join("images");
+        let images = self.directory(IMAGES)?;
         let new = tempfile::Builder::new()
             .prefix(".new-")
             .tempdir_in(&images)?;
@@ -83,7 +93,7 @@ impl Kept {
     /// When the file system fails.
     pub fn link(&self, engine: Engine, name: &str, image: &Path) -> Result<()> {
         let link = format!("image-{}-{name}", engine.name());
-        self.replace_link(&self.directory.join(link), image)
+        self.replace_link(&self.state, &link, image)
     }
 
     /// Makes `layouts/NAME` the link to an image: what the Docker way begins with.
@@ -91,32 +101,35 @@ impl Kept {
     /// # Errors
     /// When the file system fails.
     pub fn link_layout(&self, name: &str, image: &Path) -> Result<()> {
-        self.replace_link(&self.directory.join("layouts").join(name), image)
+        self.replace_link(&self.open(LAYOUTS)?, name, image)
     }
 
     /// The link is there all the time, to the old target or to the new one. What no link leads to any more is removed.
-    fn replace_link(&self, link: &Path, target: &Path) -> Result<()> {
-        let before = fs::read_link(link).ok();
-        let mut new = link.as_os_str().to_owned();
-        new.push(format!(".{}", std::process::id()));
-        let new = PathBuf::from(new);
-        symlink(target, &new)
-            .and_then(|()| fs::rename(&new, link))
-            .with_context(|| format!("cannot make the link {}", link.display()))?;
-        let Some(before) = before.filter(|before| self.is_left_over(before)) else {
+    fn replace_link(&self, links: &Directory, name: &str, target: &Path) -> Result<()> {
+        let before = links.link_target(name);
+        links.link(name, target).with_context(|| {
+            format!("cannot make the link {}", links.path().join(name).display())
+        })?;
+        let images = self.open(IMAGES)?;
+        let Some(left) = before.and_then(|before| self.left_over(&images, &before)) else {
             return Ok(());
         };
-        fs::remove_dir_all(&before).with_context(|| format!("cannot remove {}", before.display()))
+        images
+            .remove_all(&left)
+            .with_context(|| format!("cannot remove {}", images.path().join(&left).display()))
     }
 
-    /// Whether it is an image of ours that no link leads to.
-    fn is_left_over(&self, image: &Path) -> bool {
-        let links = [self.directory.clone(), self.directory.join("layouts")];
-        let entries = links.iter().flat_map(fs::read_dir).flatten().flatten();
-        let mut targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
-        image.starts_with(self.directory.join("images"))
-            && image.is_dir()
-            && !targets.any(|target| target == image)
+    /// The name of an image of ours that no link leads to. Only what lies in the directory of images itself is ours.
+    fn left_over(&self, images: &Directory, image: &Path) -> Option<OsString> {
+        let name = image.file_name()?;
+        let links = [self.state.directory("").ok()??, self.open(LAYOUTS).ok()?];
+        let mut targets = links.iter().flat_map(|directory| {
+            let names = directory.names().unwrap_or_default().into_iter();
+            names.filter_map(|name| directory.link_target(name))
+        });
+        let is_ours = image.parent() == Some(images.path()) && images.status(name).ok()?.is_some();
+        let is_left = is_ours && !targets.any(|target| target == image);
+        is_left.then(|| name.to_owned())
     }
 
     /// The directory of the layer that a specification describes: made now, or there since the last time.
@@ -126,8 +139,7 @@ impl Kept {
     pub fn layer(&self, name: &str, spec: &LayerSpec) -> Result<PathBuf> {
         let key = super::images::key_of(spec)?;
         let path = self
-            .directory
-            .join("layers")
+            .directory(LAYERS)?
             .join(format!("{}-layer-{name}", short(&key)));
         if path.join(image::layer::RECORD).exists() {
             // Only how old it looks depends on this.
@@ -141,26 +153,99 @@ impl Kept {
 
     /// Removes layers that were not used for a week.
     pub fn remove_old_layers(&self) {
-        let entries = fs::read_dir(self.directory.join("layers"))
-            .into_iter()
-            .flatten();
-        for entry in entries.flatten() {
-            let age = entry
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .map(|time| time.elapsed().unwrap_or_default());
-            if age.is_ok_and(|age| age > LAYER_AGE) {
+        let Ok(layers) = self.open(LAYERS) else {
+            return;
+        };
+        for name in layers.names().unwrap_or_default() {
+            let status = layers.status(&name).ok().flatten();
+            let age = status.and_then(|status| modified(&status).elapsed().ok());
+            if age.is_some_and(|age| age > LAYER_AGE) {
                 // It is only a cache: what can't be removed stays.
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = layers.remove_all(&name);
             }
         }
     }
 }
 
-fn create(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
-}
-
 fn short(digest: &Digest) -> String {
     digest.hex().chars().take(DIGITS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Scene {
+        directory: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir(directory.path().join("workspace")).unwrap();
+            fs::create_dir(directory.path().join("letters")).unwrap();
+            fs::write(directory.path().join("letters/letter"), "mine").unwrap();
+            Self { directory }
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.directory.path().join(path)
+        }
+
+        fn state(&self, path: &str) -> PathBuf {
+            self.path("workspace/.crateyard").join(path)
+        }
+
+        fn expect_untouched(&self) {
+            assert_eq!(fs::read(self.path("letters/letter")).unwrap(), b"mine");
+        }
+    }
+
+    /// The link to the last image says which image is removed: only one that lies among the images.
+    #[test]
+    fn what_lies_elsewhere_is_not_removed_as_the_image_before() {
+        let scene = Scene::new();
+        let kept = Kept::of(&scene.path("workspace")).unwrap();
+        for target in [
+            scene.path("letters"),
+            scene.state("images/../../../letters"),
+            scene.state("images"),
+            scene.state("images/.."),
+        ] {
+            symlink(&target, scene.state("image-cargo-x")).unwrap();
+            kept.link(Engine::Cargo, "x", &scene.path("new")).unwrap();
+            scene.expect_untouched();
+            assert!(scene.state("images").is_dir());
+            fs::remove_file(scene.state("image-cargo-x")).unwrap();
+        }
+        let image = scene.state("images/0-x-image");
+        fs::create_dir(&image).unwrap();
+        kept.link(Engine::Cargo, "x", &image).unwrap();
+        kept.link(Engine::Cargo, "x", &scene.path("new")).unwrap();
+        assert!(!image.exists());
+    }
+
+    #[test]
+    fn old_layers_go_and_what_they_link_to_stays() {
+        let scene = Scene::new();
+        let kept = Kept::of(&scene.path("workspace")).unwrap();
+        let old = SystemTime::now() - LAYER_AGE * 2;
+        let layer = scene.state("layers/layer");
+        fs::create_dir(&layer).unwrap();
+        symlink(scene.path("letters"), layer.join("link")).unwrap();
+        File::open(&layer).unwrap().set_modified(old).unwrap();
+        File::open(scene.path("letters"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        kept.remove_old_layers();
+        assert!(!layer.exists());
+        scene.expect_untouched();
+        fs::remove_dir(scene.state("layers")).unwrap();
+        symlink(scene.directory.path(), scene.state("layers")).unwrap();
+        kept.remove_old_layers();
+        assert!(kept.directory(LAYERS).is_err());
+        scene.expect_untouched();
+    }
 }

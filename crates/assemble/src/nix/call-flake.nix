@@ -7,18 +7,14 @@
   tree,
   # Where the flake lies below it: "" or "/DIRECTORY".
   below,
+  # The flake's lock, as JSON has it.
+  lock,
+  # Node of the lock to what Nix would tell of its source, `narHash` at least, without `outPath`. They are in the store.
+  sources,
+  # The one address that evaluation may name. Nothing answers there.
+  nowhere,
 }:
 let
-  place = tree + below;
-  file = place + "/flake.lock";
-  lock =
-    if builtins.pathExists file then
-      builtins.fromJSON (builtins.readFile file)
-    else
-      {
-        root = "root";
-        nodes.root = { };
-      };
 
   # An input is the name of a node, or what to follow from the root.
   nameOf = input: if builtins.isList input then followed lock.root input else input;
@@ -28,6 +24,15 @@ let
       name
     else
       followed (nameOf lock.nodes.${name}.inputs.${builtins.head path}) (builtins.tail path);
+
+  # What is in the store under this hash already is given without a download.
+  inStore =
+    source:
+    builtins.fetchTarball {
+      name = "source";
+      url = nowhere;
+      sha256 = source.narHash;
+    };
 
   unknown = what: throw "a flake that is not in the store has no ${what}";
   # Nix counts a changed repository as one without a revision.
@@ -45,7 +50,7 @@ let
     name: node:
     let
       isRoot = name == lock.root;
-      source = if isRoot then ownSource else builtins.fetchTree node.locked;
+      source = if isRoot then ownSource else sources.${name} // { outPath = inStore sources.${name}; };
       directory = if isRoot then below else under (node.locked.dir or "");
       outPath = source + directory;
       flake = import (outPath + "/flake.nix");

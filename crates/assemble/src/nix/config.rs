@@ -1,6 +1,7 @@
 //! Nix's settings on this machine.
 
 use anyhow::{Context, Result};
+use drive::environment;
 use rustix::fs::Access;
 use std::collections::BTreeMap;
 use std::fs;
@@ -126,7 +127,7 @@ impl Config {
 /// All settings, as Nix itself says.
 fn show(nix: &Path, text: &str) -> BTreeMap<String, String> {
     let shown = duct::cmd!(nix, "show-config")
-        .env("NIX_CONFIG", text)
+        .full_env(environment::with_config(text))
         .stderr_null()
         .unchecked()
         .read()

@@ -8,7 +8,8 @@ use super::evaluation::{Building, Evaluated, Evaluation, Files};
 use super::links;
 use super::progress::Progress;
 use super::tree::{self, Tree};
-use anyhow::{Result, anyhow, bail};
+use crate::state::State;
+use anyhow::{Context as _, Result, anyhow, bail};
 use drive::closure::{Closure, Store};
 use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
@@ -22,8 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The file in [`LINKS`](crate::commands::build::LINKS) that says what the last build did.
-pub const RECORD: &str = "build.json";
+/// The file in [`State`] that says what the last build did.
+const RECORD: &str = "build.json";
+/// The largest record that is read, in bytes: a thousand units take about a megabyte.
+const MAX_RECORD: u64 = 256 << 20;
 
 /// What evaluation itself has built, each so that the next can be evaluated (nix/lib.nix).
 const STAGES: [&str; 3] = [
@@ -41,7 +44,7 @@ pub struct Request<'a> {
     /// Its attributes.
     pub attributes: &'a [String],
     /// Where links to the results and the record of the build are kept.
-    pub links: &'a Path,
+    pub state: &'a State,
     /// Whether to go on after a failure with what does not depend on it.
     pub keep_going: bool,
     /// The order in which ready derivations start.
@@ -57,7 +60,7 @@ impl Request<'_> {
     /// When Nix is not installed, evaluation fails, a build fails, or it is interrupted.
     pub fn build(&self) -> Result<Vec<PathBuf>> {
         let (config, tree) = std::thread::scope(|scope| {
-            let tree = scope.spawn(|| Tree::update(Path::new(self.flake), self.links));
+            let tree = scope.spawn(|| Tree::update(Path::new(self.flake)));
             (self.nix.config(), tree.join())
         });
         let config = config?;
@@ -68,7 +71,7 @@ impl Request<'_> {
                 Session::new(self, config, arguments, tree)?.run()
             }
             Err(why) => {
-                eprintln!("note: `nix build` builds in its own order: {why}");
+                note!("`nix build` builds in its own order: {why}");
                 let mut nix = self.nix.clone();
                 if self.keep_going {
                     nix.extra.push("--keep-going".into());
@@ -93,7 +96,8 @@ impl Request<'_> {
     }
 
     fn out_link(&self) -> Option<PathBuf> {
-        self.nix.store.is_none().then(|| self.links.join("image"))
+        let link = self.state.path().join("image");
+        self.nix.store.is_none().then_some(link)
     }
 }
 
@@ -132,8 +136,7 @@ impl<'a> Session<'a> {
         }
         let durations = durations::default_path().map(|path| Durations::read(&path));
         // A record of another version is as good as none.
-        let previous = Record::read(&request.links.join(RECORD)).ok().flatten();
-        let previous = previous.unwrap_or_default();
+        let previous = record(request.state).ok().flatten().unwrap_or_default();
         let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
             progress: Progress::new(request.events)?,
@@ -184,7 +187,7 @@ impl<'a> Session<'a> {
             return Ok(closure);
         }
         let derivations = self.evaluate_flake()?;
-        tree::remember(Path::new(self.request.flake), self.request.links)?;
+        tree::remember(Path::new(self.request.flake))?;
         self.closure(&derivations)
     }
 
@@ -219,7 +222,7 @@ impl<'a> Session<'a> {
             Evaluated::Failed => {}
         }
         let whole = |evaluation: &Evaluation| {
-            evaluation.attributes(Files::Flake, attributes, Building::Allowed)
+            evaluation.attributes(Files::Flake, attributes, evaluation.building())
         };
         match self.evaluated(whole)? {
             Evaluated::Done(derivations) => Ok(derivations),
@@ -294,16 +297,16 @@ impl<'a> Session<'a> {
     /// Keeps what was learnt, also of a build that failed or was interrupted.
     fn remember(&mut self) {
         let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
-        for error in [saved, self.write_record()]
+        for error in [saved.map_err(Into::into), self.write_record()]
             .into_iter()
             .filter_map(Result::err)
         {
-            eprintln!("warning: {:#}", anyhow!(error));
+            warning!("{error:#}");
         }
     }
 
     /// Writes down what was done. Nothing to do leaves the record of the build before.
-    fn write_record(&mut self) -> drive::Result<()> {
+    fn write_record(&mut self) -> Result<()> {
         if self.record.units.is_empty() && self.record.fetched.is_empty() {
             return Ok(());
         }
@@ -325,7 +328,13 @@ impl<'a> Session<'a> {
                 self.record.derivations.entry(name).or_insert(paths);
             }
         }
-        self.record.write(&self.request.links.join(RECORD))
+        let written = self.request.state.write(RECORD, &self.record.to_bytes());
+        written.with_context(|| {
+            format!(
+                "cannot write {}",
+                path_of_record(self.request.state).display()
+            )
+        })
     }
 
     /// Keeps the images from being collected as garbage. A store elsewhere keeps its own links.
@@ -334,8 +343,8 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let links = self.request.attributes.iter().zip(paths);
-        let links = links.map(|(name, path)| (self.request.links.join(name), path.clone()));
-        links::make(&self.config, &links.collect::<Vec<_>>())
+        let links = links.map(|(name, path)| (name.clone(), path.clone()));
+        links::make(&self.config, self.request.state, &links.collect::<Vec<_>>())
     }
 
     fn now(&self) -> f64 {
@@ -348,6 +357,21 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// The record of the last build; `None` where there is none.
+///
+/// # Errors
+/// When it can't be read, or another version wrote it.
+pub fn record(state: &State) -> Result<Option<Record>> {
+    let path = path_of_record(state);
+    let read = state.read(RECORD, MAX_RECORD);
+    let read = read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(read.map(|text| Record::parse(&text, &path)).transpose()?)
+}
+
+fn path_of_record(state: &State) -> PathBuf {
+    state.path().join(RECORD)
 }
 
 fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {

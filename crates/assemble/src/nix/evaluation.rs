@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use drive::closure::{self, name_of};
 use drive::serve::Launch;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The derivation that all images are inputs of (nix/lib.nix).
 const ALL: &str = "images";
@@ -14,8 +14,12 @@ const ALL: &str = "images";
 /// Calls a flake whose files lie in a directory.
 const CALL_FLAKE: &str = include_str!("call-flake.nix");
 
-/// Where inputs of a flake come from. Each is locked: by its hash.
-const INPUTS: &str = "file:/// path:/ https:// http:// git+file:/// git+https:// git+ssh:// github: gitlab: sourcehut:";
+/// The one address that evaluation in a tree may name: what has a hash and is in the store already is "fetched" from
+/// there. The top-level domain is one that never exists (RFC 2606).
+const NOWHERE: &str = "https://inputs.crateyard.invalid/";
+
+/// In a tree Nix evaluates without the features that bring `fetchTree` and `getFlake`: Nix 2.8 does not restrict them.
+const FEATURES: &str = "nix-command";
 
 /// Whether evaluation may build what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum Building {
     Allowed,
     /// It stops there.
     Refused,
+    /// The same, and Nix shows what is wrong. For a store elsewhere, in which only the driver builds.
+    Never,
 }
 
 /// How an evaluation ended.
@@ -110,21 +116,30 @@ impl Evaluation {
         // What Nix builds by itself it tells by itself.
         let command = match building {
             Building::Refused => command.stderr_capture(),
-            Building::Allowed => command,
+            Building::Allowed | Building::Never => command,
         };
         let output = command.run().context("cannot start nix")?;
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
-            eprint!("{said}");
+            eprint!("{}", crate::text::clean_log(&said));
             let printed = String::from_utf8(output.stdout)?;
             return self.in_order(files, attributes, printed.lines().collect());
         }
+        super::expect_locked(&said, &self.flake)?;
         // It names the setting that forbids the build. What else is wrong it says when it may build.
         let is_refused = building == Building::Refused && said.contains("max-jobs");
         Ok(match is_refused {
             true => Evaluated::WantsBuilds,
             false => Evaluated::Failed,
         })
+    }
+
+    /// Whether Nix may build by itself at all.
+    pub fn building(&self) -> Building {
+        match self.launch.store.is_elsewhere() {
+            true => Building::Never,
+            false => Building::Allowed,
+        }
     }
 
     fn arguments(
@@ -138,13 +153,14 @@ impl Evaluation {
             args.extend(["--store".into(), store.into()]);
         }
         args.extend(self.launch.arguments.iter().map(OsString::from));
-        if building == Building::Refused {
+        if building != Building::Allowed {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
         }
         let attributes = attributes.iter();
         match files {
             Files::Flake => {
                 let flake = &self.flake;
+                args.extend(super::locked(Path::new(flake)).map(OsString::from));
                 args.extend(attributes.map(|name| OsString::from(format!("{flake}#{name}"))));
             }
             Files::Tree(tree) => {
@@ -179,7 +195,8 @@ impl Evaluation {
         }
         let mut paths = Vec::new();
         for attribute in attributes {
-            match self.attributes(files, std::slice::from_ref(attribute), Building::Allowed)? {
+            let attribute = std::slice::from_ref(attribute);
+            match self.attributes(files, attribute, self.building())? {
                 Evaluated::Done(path) => paths.extend(path),
                 other => return Ok(other),
             }
@@ -188,17 +205,27 @@ impl Evaluation {
     }
 }
 
-/// What has Nix find attributes in a tree. As with a flake, no other file of the machine can be read.
+/// What has Nix find attributes in a tree. No other file of the machine can be read, nothing is fetched, and of inputs
+/// there are those that flake.lock names with a hash.
 fn in_tree(tree: &Tree) -> Vec<OsString> {
     let top = tree.top.to_string_lossy();
+    let json = |text: &str| format!("(builtins.fromJSON {})", super::string(text));
     let call = format!(
-        "({CALL_FLAKE}) {{ tree = {}; below = {}; }}",
+        "({CALL_FLAKE}) {{ tree = {}; below = {}; lock = {}; sources = {}; nowhere = {}; }}",
         super::string(&top),
-        super::string(&tree.below)
+        super::string(&tree.below),
+        json(&tree.inputs.lock),
+        json(&tree.inputs.sources),
+        super::string(NOWHERE),
     );
-    let options = ["restrict-eval", "true", "--option", "allowed-uris", INPUTS];
-    let mut args: Vec<OsString> = vec!["--impure".into(), "--option".into()];
-    args.extend(options.map(OsString::from));
+    let mut args: Vec<OsString> = vec!["--impure".into()];
+    for (name, value) in [
+        ("restrict-eval", "true"),
+        ("allowed-uris", NOWHERE),
+        ("experimental-features", FEATURES),
+    ] {
+        args.extend(["--option", name, value].map(OsString::from));
+    }
     args.extend(["-I".into(), format!("tree={top}").into()]);
     args.extend(["--expr".into(), call.into()]);
     args

@@ -6,6 +6,7 @@
 mod log;
 
 use self::log::Log;
+use crate::text::{clean, clean_log};
 use anyhow::{Context, Result};
 use drive::event::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -74,19 +75,23 @@ impl Progress {
         match event {
             Event::Fetched { path, from, .. } => {
                 let name = drive::closure::name_of(path);
-                self.bar.set_message(format!("fetched {name} from {from}"));
+                let text = format!("fetched {name} from {from}");
+                self.bar.set_message(clean(&text).into_owned());
             }
             Event::Progress {
                 done,
                 of,
                 running,
                 left,
-            } => self.bar.set_message(line(*done, *of, running, *left)),
+            } => {
+                let text = line(*done, *of, running, *left);
+                self.bar.set_message(clean(&text).into_owned());
+            }
             Event::Failed {
                 name, message, log, ..
             } => self
                 .bar
-                .suspend(|| eprint!("{}", failure(name, message, log))),
+                .suspend(|| eprint!("{}", clean_log(&failure(name, message, log)))),
             _ => {}
         }
     }

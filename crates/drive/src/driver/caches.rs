@@ -5,9 +5,9 @@ use super::{Context, Settings, TICK};
 use crate::event::Event;
 use crate::record::{Fetch, Span};
 use crate::serve::Said;
-use crate::{Error, Result, process};
+use crate::{Error, Result, environment, process};
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Fetches what caches have of that which the roots need. What they turn out not to have is built.
 pub fn fetch(settings: &Settings, roots: &[String], context: &mut Context) -> Result<Vec<Fetch>> {
@@ -56,7 +56,10 @@ fn event(fetch: &Fetch) -> Event {
 /// What Nix itself would fetch: it knows its caches, their order and what it has asked them before.
 fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     let launch = &settings.launch;
-    let mut command = Command::new(&launch.program);
+    let mut command = match launch.has_bucket() {
+        true => environment::with_credentials(&launch.program),
+        false => environment::nix(&launch.program),
+    };
     command.args(["--realise", "--dry-run"]).args(roots);
     if let Some(uri) = &launch.store.uri {
         command.args(["--store", uri]);

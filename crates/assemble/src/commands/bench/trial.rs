@@ -48,9 +48,9 @@ impl Trial {
                 copy(&from, &trial.root().join(name))?;
             }
         }
-        trial.choose_flake(workspace, engine, crateyard)?;
         git(trial.root(), &["init", "--quiet"])?;
         trial.append(".git/info/exclude", "/target\n/.crateyard\n")?;
+        trial.choose_flake(workspace, engine, crateyard)?;
         trial.track()?;
         Ok(trial)
     }
@@ -79,9 +79,13 @@ impl Trial {
         fs::write(self.root().join("flake.nix"), text)?;
         // The lock is of the other flake.
         match fs::remove_file(self.root().join("flake.lock")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
+        git(self.root(), &["add", "flake.nix"])?;
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        self.run("nix", &[&features[..], &["flake", "lock"]].concat())?;
+        Ok(())
     }
 
     /// Nix sees of a repository only what git knows.

@@ -1,10 +1,10 @@
 //! `assemble cache pull`: brings what caches have into the store, and builds nothing.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cache::{Address, Directory, StorePath};
+use drive::environment;
 
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let paths = find_build(&args, name)?;
     let config = nix.config()?;
-    let mut command = Command::new(config.nix_store());
+    let mut command = environment::with_credentials(config.nix_store());
     command.env("NIX_CONFIG", &config.text);
     command.args(args.work.store.iter().flat_map(|it| ["--store", it]));
     command

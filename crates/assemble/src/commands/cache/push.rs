@@ -10,6 +10,7 @@ use cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use cache::status::ask;
 use cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
 use crateyard_oci::Reference;
+use drive::environment;
 use indicatif::{ProgressBar, ProgressStyle};
 use registry::Client;
 use serde::Serialize;
@@ -212,7 +213,7 @@ impl Push<'_> {
             ask(&caches, &self.args.caches.trusted(), self.present).await
         });
         for failure in &known.failures {
-            eprintln!("warning: not asked: {failure}");
+            warning!("not asked: {failure}");
         }
         let is_new = |path: &&StorePath| !known.cached.contains_key(path);
         Ok(self.present.iter().filter(is_new).cloned().collect())
@@ -244,7 +245,7 @@ impl Push<'_> {
         let to =
             format!("{url}{separator}compression=zstd&parallel-compression=true&secret-key={key}");
         let config = nix.config()?;
-        let mut command = Command::new(&config.nix);
+        let mut command = environment::with_credentials(&config.nix);
         command.env("NIX_CONFIG", &config.text).arg("copy");
         command.args(self.args.work.store.iter().flat_map(|it| ["--store", it]));
         command
@@ -280,8 +281,8 @@ impl Push<'_> {
             Ok::<_, cache::Error>((there, lost))
         })?;
         if !lost.is_empty() {
-            eprintln!(
-                "warning: {reference}: the registry has lost {}",
+            warning!(
+                "{reference}: the registry has lost {}",
                 count(lost.len(), "pack")
             );
         }
@@ -309,7 +310,7 @@ impl Push<'_> {
         keys.push(self.key.secret.public());
         let refused = index.retain_signed(&keys)?;
         if refused > 0 {
-            eprintln!("warning: {refused} paths are signed by no trusted key; removed");
+            warning!("{refused} paths are signed by no trusted key; removed");
         }
         let known: BTreeSet<StorePath> = index.paths()?;
         let lacking = self.lacking()?;

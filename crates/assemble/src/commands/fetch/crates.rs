@@ -90,10 +90,10 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // In the workspace's directory, because that is where cargo looks for its configuration.
-    let mut child = Cargo::of(directory)
-        .command()
-        .args(["fetch", "--locked", "--color", "never"])
+    let cargo = Cargo::of(directory)?;
+    cargo.warn();
+    let mut child = cargo
+        .command(&["fetch", "--locked", "--color", "never"])?
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

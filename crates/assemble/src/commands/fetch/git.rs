@@ -1,10 +1,11 @@
 //! The git repositories that `Cargo.lock` pins, as Nix fetches them: with git, and with git's own
 //! configuration and credentials.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::nix;
 use anyhow::{Context, Result, bail};
+use drive::environment;
 use serde_json::json;
 
 /// Has Nix fetch the commit of a source of `Cargo.lock`, as `nix/cargo/git.nix` is going to ask for it.
@@ -22,7 +23,7 @@ pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
 /// # Errors
 /// When Nix is not installed or the evaluation fails.
 pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
-    let mut command = Command::new("nix");
+    let mut command = environment::nix("nix");
     command.args(["eval", "--raw"]).args(arguments);
     if let Some(store) = store {
         command.args(["--store", store]);
@@ -38,6 +39,7 @@ pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
         .context("nix cannot be started; install Nix first: apt-get install nix-bin")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
+        nix::expect_locked(&said, "")?;
         match nix::said::cause(&said) {
             cause if cause.is_empty() => bail!("nix eval failed: {}", output.status),
             cause => bail!("{cause}"),

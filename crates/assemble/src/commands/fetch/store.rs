@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use cache::base32;
+use drive::environment;
 use sha2::{Digest, Sha256};
 
 /// How many paths one call of nix-store gets: the command line has to hold them all.
@@ -89,7 +90,7 @@ impl Store {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("nix-store");
+        let mut command = environment::nix("nix-store");
         if let Some(url) = &self.url {
             command.arg("--store").arg(url);
         }

@@ -1,6 +1,7 @@
 //! A build as a log: where standard error is a file, a pipe or the console of a CI.
 
 use super::{failure, line};
+use crate::text::{clean, clean_log};
 use drive::event::Event;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -52,10 +53,10 @@ impl Log {
                 of,
                 running,
                 left,
-            } if self.is_due() => eprintln!("{}", line(*done, *of, running, *left)),
+            } if self.is_due() => eprintln!("{}", clean(&line(*done, *of, running, *left))),
             Event::Failed {
                 name, message, log, ..
-            } => eprint!("{}", self.markup.failure(name, message, log)),
+            } => eprint!("{}", clean_log(&self.markup.failure(name, message, log))),
             _ => {}
         }
     }

@@ -167,7 +167,7 @@ fn attributes(trial: &Trial, names: &[String]) -> Vec<String> {
 
 fn nix(trial: &Trial) -> Command {
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    let mut command = Command::new("nix");
+    let mut command = drive::environment::nix("nix");
     command
         .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
         .current_dir(trial.root());

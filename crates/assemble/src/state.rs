@@ -1,0 +1,166 @@
+//! What commands keep of a workspace: `.crateyard` in it, and a directory outside that only the user writes to.
+//!
+//! The workspace may be somebody else's. So `.crateyard` is opened without following links, and refused
+//! where git tracks something of it: then the repository's authors would say what it holds. What decides
+//! about deletion, such as the copy that evaluation reads, lies outside.
+
+use std::io::ErrorKind;
+use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use image::beneath::Directory;
+use sha2::{Digest, Sha256};
+
+use crate::git;
+
+/// The directory below a workspace.
+pub const NAME: &str = ".crateyard";
+
+/// Digits of the hash that a workspace's directory outside is called by.
+const DIGITS: usize = 32;
+
+/// `.crateyard` of a workspace, open.
+#[derive(Debug)]
+pub struct State(Directory);
+
+impl State {
+    /// Opens it; it is made where it is missing, with a `.gitignore` so that git leaves it alone.
+    ///
+    /// # Errors
+    /// When git tracks it, when it is a link or no directory, or when it can't be made.
+    pub fn of(workspace: &Path) -> Result<Self> {
+        refuse_tracked(workspace)?;
+        let open = || {
+            let state = Directory::open(workspace)?.make_directory(NAME)?;
+            if state.status(".gitignore")?.is_none() {
+                state.write(".gitignore", b"*\n")?;
+            }
+            Ok(Self(state))
+        };
+        opened(workspace, open())
+    }
+
+    /// Opens it; `None` where there is none.
+    ///
+    /// # Errors
+    /// When git tracks it, or when it is a link or no directory.
+    pub fn find(workspace: &Path) -> Result<Option<Self>> {
+        let find = || {
+            let workspace = match Directory::open(workspace) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                opened => opened?,
+            };
+            Ok(workspace.directory(NAME)?.map(Self))
+        };
+        match opened(workspace, find())? {
+            Some(state) => {
+                refuse_tracked(workspace)?;
+                Ok(Some(state))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+impl Deref for State {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.0
+    }
+}
+
+fn opened<T>(workspace: &Path, result: std::io::Result<T>) -> Result<T> {
+    result.with_context(|| {
+        format!(
+            "cannot use {}: remove it if you did not make it",
+            workspace.join(NAME).display()
+        )
+    })
+}
+
+/// What git tracks comes from whoever may write to the repository.
+fn refuse_tracked(workspace: &Path) -> Result<()> {
+    // Where there is no git or no repository, nothing is tracked.
+    let listed = git::read(workspace, &["ls-files", "-z", "--", NAME]).unwrap_or_default();
+    let Some(first) = listed
+        .split(|&byte| byte == 0)
+        .find(|name| !name.is_empty())
+    else {
+        return Ok(());
+    };
+    bail!(
+        "git tracks {:?}, and {NAME} is where builds of this machine keep their state\n  \
+         try: git rm -r --cached {NAME}, after a look at who added it",
+        String::from_utf8_lossy(first)
+    )
+}
+
+/// The directory for what is known of a workspace and must not lie in it:
+/// `$XDG_STATE_HOME/crateyard/workspaces/HASH`. `None` where the environment names no home.
+///
+/// # Errors
+/// When the workspace does not exist, or the directory can't be made.
+pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
+    let Some(state) = drive::durations::state_directory() else {
+        return Ok(None);
+    };
+    let place = state
+        .join("workspaces")
+        .join(key(&workspace.canonicalize()?));
+    let made = Directory::create(&place);
+    let made = made.with_context(|| format!("cannot create {}", place.display()))?;
+    Ok(Some(made))
+}
+
+fn key(workspace: &Path) -> PathBuf {
+    let mut hash = format!("{:x}", Sha256::digest(workspace.as_os_str().as_bytes()));
+    hash.truncate(DIGITS);
+    hash.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn repository() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        git::read(directory.path(), &["init", "--quiet"]).unwrap();
+        directory
+    }
+
+    #[test]
+    fn what_git_tracks_is_refused() {
+        let repository = repository();
+        let path = repository.path();
+        let state = State::of(path).unwrap();
+        assert_eq!(state.read(".gitignore", 10).unwrap().unwrap(), b"*\n");
+        assert!(State::find(path).unwrap().is_some());
+        state.write("layers/record", b"theirs").unwrap();
+        git::read(path, &["add", "--force", NAME]).unwrap();
+        for error in [State::of(path).unwrap_err(), State::find(path).unwrap_err()] {
+            assert!(error.to_string().contains("git tracks"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_no_state() {
+        let repository = repository();
+        let other = tempfile::tempdir().unwrap();
+        symlink(other.path(), repository.path().join(NAME)).unwrap();
+        assert!(State::of(repository.path()).is_err());
+        assert!(State::find(repository.path()).is_err());
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_workspace_without_state_has_none() {
+        let repository = repository();
+        assert!(State::find(repository.path()).unwrap().is_none());
+        assert!(State::find(&repository.path().join("x")).unwrap().is_none());
+    }
+}

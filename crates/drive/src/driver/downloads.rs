@@ -1,0 +1,102 @@
+//! Downloads into a store elsewhere.
+//!
+//! `builtin:fetchurl` of Nix 2.8 opens its output's logical path, `/nix/store/…`, outside the store that it builds for. Where the
+//! machine's own store has a file there, it is emptied. So that builder never runs for a store elsewhere: what it would fetch
+//! is fetched before by `nix-prefetch-url`, which adds files to a store as any other file is added.
+
+use super::{Context, DOWNLOADS, Settings};
+use crate::closure::Node;
+use crate::event::Event;
+use crate::record::{Fetch, Span};
+use crate::serve::Launch;
+use crate::{Error, Result, environment, process};
+use derivation::Output;
+use std::process::Stdio;
+
+/// The builder that must not run.
+const BUILDER: &str = "builtin:fetchurl";
+
+/// Fetches what of some derivations is a download, if the store is elsewhere.
+///
+/// # Errors
+/// When one can't be downloaded, has another hash, or is more than a plain file.
+pub fn fetch(settings: &Settings, nodes: &[&Node], context: &mut Context) -> Result<Vec<Fetch>> {
+    let launch = &settings.launch;
+    if !launch.store.is_elsewhere() {
+        return Ok(Vec::new());
+    }
+    let is_download = |node: &&&Node| node.derivation.builder == BUILDER;
+    let downloads: Vec<&Node> = nodes.iter().filter(is_download).copied().collect();
+    let mut fetched = Vec::new();
+    for batch in downloads.chunks(DOWNLOADS) {
+        let start = context.now();
+        let results = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for &node in batch {
+                threads.push(scope.spawn(move || prefetch(launch, node)));
+            }
+            let threads = threads.into_iter();
+            threads.map(|thread| thread.join()).collect::<Vec<_>>()
+        });
+        context.stop_if_interrupted()?;
+        let end = context.now();
+        for result in results {
+            // A panic in there has said what it is.
+            let (path, from) = result.map_err(|_| Error::Interrupted)??;
+            (context.observe)(&Event::Fetched {
+                path: path.clone(),
+                from: from.clone(),
+                start,
+                end,
+            });
+            let span = Span { start, end };
+            fetched.push(Fetch { path, from, span });
+        }
+    }
+    Ok(fetched)
+}
+
+/// Gives the path and where it came from.
+fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
+    let failed = |reason: String| Error::Download {
+        name: node.name().to_owned(),
+        reason,
+    };
+    let (output, url) = plain_file(node).ok_or_else(|| {
+        failed(format!(
+            "it is more than a plain file with a SHA-256, and {BUILDER} does not run for a store elsewhere"
+        ))
+    })?;
+    let program = launch.program.with_file_name("nix-prefetch-url");
+    let mut command = environment::nix(&program);
+    if let Some(uri) = &launch.store.uri {
+        command.args(["--store", uri]);
+    }
+    command.args(&launch.arguments);
+    command.args(["--type", "sha256", "--name", node.name(), url, &output.hash]);
+    command.env("NIX_CONFIG", &launch.config);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    process::end_with_parent(&mut command);
+    let run = command.output();
+    let run = run.map_err(|source| Error::Start { program, source })?;
+    if !run.status.success() {
+        let said = String::from_utf8_lossy(&run.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty());
+        let reason = last.unwrap_or("nix-prefetch-url failed").trim();
+        return Err(failed(reason.trim_start_matches("error: ").to_owned()));
+    }
+    Ok((output.path.clone(), url.to_owned()))
+}
+
+/// The one output of a download, and its URL.
+fn plain_file(node: &Node) -> Option<(&Output, &str)> {
+    let derivation = &node.derivation;
+    let mut outputs = derivation.outputs.values();
+    let (output, None) = (outputs.next()?, outputs.next()) else {
+        return None;
+    };
+    let is_set = |name: &str| derivation.env.get(name).is_some_and(|value| value == "1");
+    let is_plain = output.hash_algorithm == "sha256" && !is_set("unpack") && !is_set("executable");
+    let url = derivation.env.get("url").filter(|_| is_plain)?;
+    Some((output, url))
+}

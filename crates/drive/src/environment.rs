@@ -1,0 +1,176 @@
+//! What Nix's processes see of the environment.
+//!
+//! They evaluate and build what somebody else may have written, so they get what is named here and nothing else: no
+//! token and no key. Credentials for caches are an exception of their own ([`with_credentials`]).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Variables that Nix, and git where Nix runs it, need to work as the machine is set up.
+const NAMES: &[&str] = &[
+    // The user and the machine.
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "LOCALE_ARCHIVE",
+    "LOGNAME",
+    "NO_COLOR",
+    "PATH",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+    // Where Nix is and works.
+    "NIX_BIN_DIR",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_DATA_DIR",
+    "NIX_IGNORE_SYMLINK_STORE",
+    "NIX_LOG_DIR",
+    "NIX_REMOTE",
+    "NIX_STATE_DIR",
+    "NIX_STORE_DIR",
+    "NIX_USER_CONF_FILES",
+    // The way to the network.
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NIX_SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "ALL_PROXY",
+    "FTP_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "ftp_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    // git and ssh: files and a socket, whose content stays where it is.
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "NIX_SSHOPTS",
+    "SSH_AUTH_SOCK",
+];
+
+/// The language of messages.
+const LOCALES: &[u8] = b"LC_";
+/// Credentials of buckets.
+const BUCKETS: &[u8] = b"AWS_";
+/// Settings of git that the environment may carry on: others, such as `http.extraHeader`, hold tokens.
+const GIT_SETTINGS: &[&str] = &["protocol.", "safe."];
+
+/// A call of a program of Nix with this environment.
+pub fn nix(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.env_clear().envs(plain());
+    command
+}
+
+/// The same for one that evaluates nothing and reaches a cache in a bucket.
+pub fn with_credentials(program: impl AsRef<Path>) -> Command {
+    let mut command = nix(program);
+    command.envs(std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(BUCKETS)));
+    command
+}
+
+/// The variables, with lines of nix.conf.
+pub fn with_config(config: &str) -> Vec<(OsString, OsString)> {
+    let mut variables = plain();
+    variables.push(("NIX_CONFIG".into(), config.into()));
+    variables
+}
+
+/// The variables.
+fn plain() -> Vec<(OsString, OsString)> {
+    allowed(std::env::vars_os())
+}
+
+fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let all: Vec<(OsString, OsString)> = all.collect();
+    let is_allowed = |name: &OsStr| {
+        NAMES.iter().any(|allowed| name == *allowed) || name.as_bytes().starts_with(LOCALES)
+    };
+    let plain = all.iter().filter(|(name, _)| is_allowed(name)).cloned();
+    plain.chain(git_settings(&all)).collect()
+}
+
+/// `GIT_CONFIG_KEY_0` and so on, numbered anew.
+fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let find = |name: String| {
+        all.iter()
+            .find(|(own, _)| *own == *name)
+            .map(|(_, value)| value)
+    };
+    let count = find("GIT_CONFIG_COUNT".to_owned()).and_then(|count| count.to_str()?.parse().ok());
+    let mut settings = Vec::new();
+    let mut kept = 0;
+    for index in 0..count.unwrap_or(0usize).min(all.len()) {
+        let key = find(format!("GIT_CONFIG_KEY_{index}"));
+        let value = find(format!("GIT_CONFIG_VALUE_{index}"));
+        let (Some(key), Some(value)) = (key, value) else {
+            continue;
+        };
+        let is_allowed = |prefix: &&str| key.as_bytes().starts_with(prefix.as_bytes());
+        if GIT_SETTINGS.iter().any(is_allowed) {
+            settings.push((format!("GIT_CONFIG_KEY_{kept}").into(), key.clone()));
+            settings.push((format!("GIT_CONFIG_VALUE_{kept}").into(), value.clone()));
+            kept += 1;
+        }
+    }
+    if kept > 0 {
+        settings.push(("GIT_CONFIG_COUNT".into(), kept.to_string().into()));
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_handed_on() {
+        let variables = [
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("CRATEYARD_SIGN_KEY", "secret"),
+            ("GITHUB_TOKEN", "secret"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("CARGO_REGISTRY_TOKEN", "secret"),
+            ("GIT_CONFIG_COUNT", "3"),
+            ("GIT_CONFIG_KEY_0", "http.extraHeader"),
+            ("GIT_CONFIG_VALUE_0", "secret"),
+            ("GIT_CONFIG_KEY_1", "protocol.file.allow"),
+            ("GIT_CONFIG_VALUE_1", "always"),
+        ];
+        let found = allowed(
+            variables
+                .map(|(name, value)| (name.into(), value.into()))
+                .into_iter(),
+        );
+        let expected = [
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("GIT_CONFIG_KEY_0", "protocol.file.allow"),
+            ("GIT_CONFIG_VALUE_0", "always"),
+            ("GIT_CONFIG_COUNT", "1"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(name, value)| (name.into(), value.into()))
+        );
+    }
+}

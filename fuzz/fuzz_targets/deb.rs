@@ -1,0 +1,13 @@
+//! Debian packages. Of the content, which may be compressed a thousandfold, a megabyte is read.
+#![no_main]
+
+use debian::deb::Deb;
+use libfuzzer_sys::fuzz_target;
+use std::io::{Cursor, Read};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(deb) = Deb::new(Cursor::new(bytes)) {
+        let _ = deb.required_field("Package");
+        let _ = std::io::copy(&mut deb.into_data().take(1 << 20), &mut std::io::sink());
+    }
+});

@@ -1,0 +1,12 @@
+//! What a cache says of a path: what is read is written and read again as the same.
+#![no_main]
+
+use cache::NarInfo;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(info) = NarInfo::parse(text, "here") {
+        let again = NarInfo::parse(&info.to_string(), "here");
+        assert_eq!(again.ok(), Some(info));
+    }
+});

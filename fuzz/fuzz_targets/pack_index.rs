@@ -1,0 +1,15 @@
+//! The index of a cache that is packs: each path that it gives lies in its pack.
+#![no_main]
+
+use cache::packs::Index;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(index) = Index::parse(bytes, "here") else {
+        return;
+    };
+    for (pack, entry, info) in index.infos("here").unwrap_or_default() {
+        let pack = &index.packs[pack];
+        assert!(pack.entries[entry].offset + info.download_size() <= pack.size);
+    }
+});

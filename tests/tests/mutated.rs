@@ -1,0 +1,211 @@
+//! Whatever bytes a cache or an archive has, its readers read or refuse them: no panic, no abort, bounded memory.
+//!
+//! Each reader gets 10,000 damaged inputs. `MUTATION_SEED=N` repeats a run; the seed is printed.
+
+use std::io::{Cursor, Read};
+
+use cache::NarInfo;
+use cache::packs::Index;
+use debian::deb::Deb;
+use fastrand::Rng;
+
+/// Inputs for each reader.
+const INPUTS: usize = 10_000;
+/// What a reader may keep in memory, in kibibytes, with all that the test itself keeps.
+const MEMORY: u64 = 256 << 10;
+/// What of an archive's content is read.
+const CONTENT: u64 = 1 << 20;
+
+const NARINFO: &str = "StorePath: /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello-2.12\n\
+    URL: nar/0000000000000000000000000000000000000000000000000000.nar.zst\nCompression: zstd\n\
+    FileHash: sha256:0000000000000000000000000000000000000000000000000000\nFileSize: 512\n\
+    NarHash: sha256:0000000000000000000000000000000000000000000000000000\nNarSize: 1024\n\
+    References: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-glibc-2.36 cccccccccccccccccccccccccccccccc-größe\n\
+    Deriver: dddddddddddddddddddddddddddddddd-hello-2.12.drv\nSig: main-1:AAAA\n";
+
+const PACKAGES: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: 2.36-9+deb12u4\nArchitecture: amd64\n\
+    Multi-Arch: same\nPriority: optional\nDepends: libgcc-s1, libcrypt1 (>= 1:4.4.10-10~) | libxcrypt\n\
+    Breaks: nscd (<< 2.36)\nProvides: libc (= 2.36), glibc\nFilename: pool/main/g/glibc/libc6_2.36-9_amd64.deb\n\
+    Size: 2757892\nSHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+    Description: GNU C Library\n Shared libraries.\n .\n More.\n\nPackage: mawk\nVersion: 1.3.4\n\
+    Architecture: all\nFilename: pool/m.deb\nSize: 1\n\
+    SHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n";
+
+/// What is put in somewhere: what the formats are made of, and numbers at their limits.
+const PIECES: [&[u8]; 18] = [
+    b"\n",
+    b"\0",
+    b": ",
+    b" ",
+    b"/",
+    b"..",
+    b"\"",
+    b"{",
+    b"]",
+    b"-1",
+    b"18446744073709551615",
+    b"9223372036854775808",
+    b"sha256:",
+    b"\xff\xfe",
+    b"\xf0\x9f\x98\x80",
+    b"\x1b[2J",
+    b"1e999",
+    b"(>= ~)",
+];
+
+fn index() -> String {
+    let pack = serde_json::json!({
+        "digest": format!("sha256:{}", "0".repeat(64)),
+        "size": 4096,
+        "entries": [{ "narinfo": NARINFO, "offset": 1024 }],
+    });
+    let path = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello-2.12";
+    let builds = serde_json::json!({ "main": { "pushed": 1_700_000_000, "paths": [path] } });
+    serde_json::json!({ "version": 1, "packs": [pack], "builds": builds }).to_string()
+}
+
+/// An `ar` archive with uncompressed parts, as dpkg takes it.
+fn deb() -> Vec<u8> {
+    let mut archive = b"!<arch>\n".to_vec();
+    let control = tar(
+        "./control",
+        b"Package: thing\nVersion: 1\nArchitecture: all\n",
+    );
+    let data = tar("./usr/share/thing/file", &[b'x'; 600]);
+    let parts: [(&str, &[u8]); 3] = [
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &control),
+        ("data.tar", &data),
+    ];
+    for (name, content) in parts {
+        let header = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            0,
+            0,
+            0,
+            "100644",
+            content.len()
+        );
+        archive.extend(header.as_bytes());
+        archive.extend(content);
+        archive.resize(archive.len().next_multiple_of(2), b'\n');
+    }
+    archive
+}
+
+fn tar(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = [0; 512];
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, "0000644\x000000000\x000000000\0");
+    put(
+        124,
+        &format!("{:011o}\x0000000000000\0        0", content.len()),
+    );
+    put(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend(content);
+    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
+    archive
+}
+
+/// Damages bytes in one to four places.
+fn damage(bytes: &mut Vec<u8>, random: &mut Rng) {
+    for _ in 0..random.usize(1..=4) {
+        let at = random.usize(0..=bytes.len());
+        let end = random.usize(at..=bytes.len().min(at + 64));
+        match random.u8(0..6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.u8(0..8),
+            1 if at < bytes.len() => bytes[at] = random.u8(..),
+            2 => bytes.truncate(at),
+            3 => drop(bytes.drain(at..end)),
+            4 => {
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            _ => {
+                let piece = random.choice(PIECES).unwrap_or_default();
+                bytes.splice(at..end, piece.iter().copied());
+            }
+        }
+    }
+}
+
+/// Gives a reader damaged inputs, and how many of them it took.
+fn survives(what: &str, input: &[u8], read: impl Fn(&[u8]) -> bool) {
+    let given = std::env::var("MUTATION_SEED").ok();
+    let seed = given
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("{what}: MUTATION_SEED={seed}");
+    assert!(read(input), "{what}: it refuses what is whole");
+    let mut random = Rng::with_seed(seed);
+    let mut taken = 0;
+    for _ in 0..INPUTS {
+        let mut bytes = input.to_vec();
+        damage(&mut bytes, &mut random);
+        taken += usize::from(read(&bytes));
+    }
+    println!("{what}: {taken} of {INPUTS} were taken");
+    assert!(taken < INPUTS, "{what}: it takes everything");
+    assert!(
+        peak() < MEMORY,
+        "{what}: {} KiB, MUTATION_SEED={seed}",
+        peak()
+    );
+}
+
+/// The most memory that this process has used, in kibibytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("VmHWM in /proc/self/status")
+}
+
+#[test]
+fn narinfos() {
+    survives("a narinfo", NARINFO.as_bytes(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let info = NarInfo::parse(&text, "here");
+        info.is_ok_and(|info| NarInfo::parse(&info.to_string(), "here").is_ok())
+    });
+}
+
+#[test]
+fn indexes_of_packs() {
+    survives("an index of packs", index().as_bytes(), |bytes| {
+        Index::parse(bytes, "here").is_ok_and(|index| index.infos("here").is_ok())
+    });
+}
+
+#[test]
+fn indexes_of_debian() {
+    survives("a Packages file", PACKAGES.as_bytes(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let packages = debian::index::parse(&text, "Packages", 0);
+        packages.is_ok_and(|packages| {
+            let relations = packages
+                .iter()
+                .map(|it| debian::relation::parse_list(&it.depends));
+            relations.filter(Result::is_err).count() == 0
+        })
+    });
+}
+
+#[test]
+fn packages_of_debian() {
+    survives("a package", &deb(), |bytes| {
+        let Ok(deb) = Deb::new(Cursor::new(bytes)) else {
+            return false;
+        };
+        let is_named = deb.required_field("Package").is_ok();
+        let read = deb.into_data().take(CONTENT).read_to_end(&mut Vec::new());
+        is_named && read.is_ok()
+    });
+}
