@@ -71,7 +71,7 @@ impl Scene {
     }
 
     fn commit(&self) -> Result<()> {
-        self.git(&["add", "--all", "--force"])?;
+        self.git(&["add", "--all"])?;
         let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
         self.git(&[&who[..], &["commit", "--quiet", "--message", "all"]].concat())
     }

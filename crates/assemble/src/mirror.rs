@@ -111,25 +111,22 @@ fn remove_others(
 
 /// Whether a file has not changed since it was copied.
 fn is_same(file: &Stat, copy: &Stat) -> bool {
-    let copied = (copy.st_mtime as i64, copy.st_mtime_nsec as i64);
+    let copied = (copy.st_mtime, copy.st_mtime_nsec);
     FileType::from_raw_mode(copy.st_mode) == FileType::from_raw_mode(file.st_mode)
         && copy.st_size == file.st_size
-        && copied == (file.st_ctime as i64, file.st_ctime_nsec as i64)
+        && copied == (file.st_ctime, file.st_ctime_nsec)
 }
 
 fn changed(file: &Stat) -> Timespec {
     Timespec {
-        tv_sec: file.st_ctime as i64,
+        tv_sec: file.st_ctime,
         tv_nsec: file.st_ctime_nsec as _,
     }
 }
 
 /// Whether one more change would give the file another time.
 fn tells(file: &Stat) -> bool {
-    let changed = Duration::new(
-        (file.st_ctime as i64).unsigned_abs(),
-        file.st_ctime_nsec as u32,
-    );
+    let changed = Duration::new(file.st_ctime.unsigned_abs(), file.st_ctime_nsec as u32);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.is_ok_and(|now| now > changed + TELLING)
 }

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use archive::{Archive, NEEDED, Package, absent, skipped};
 
 #[path = "../../debian/tests/common/mod.rs"]
 mod archive;
+#[path = "../../registry/tests/common/moments.rs"]
+mod moments;
 
 const IMAGES: &str = r#"
 version = 1
@@ -92,6 +95,10 @@ impl Case {
     }
 
     fn lock(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("assemble")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
         command.arg("lock").current_dir(self.path());
         command
@@ -101,7 +108,7 @@ impl Case {
             .arg("--keyring")
             .arg(self.archive.keyring())
             .args(arguments);
-        command.output().expect("assemble")
+        command
     }
 
     fn text(&self) -> String {
@@ -230,4 +237,65 @@ fn a_mirror_must_be_an_archive_and_an_address() {
     };
     let error = error_of(&case.lock(&["--mirror", "http://mirror.example/debian"]));
     assert!(error.contains("expected ARCHIVE=URL"), "{error}");
+}
+
+/// Suites become lines of apt's sources.
+#[test]
+fn a_suite_adds_no_line_to_the_sources_of_apt() {
+    let Some(case) = Case::new("a_suite_adds_no_line_to_the_sources_of_apt") else {
+        return;
+    };
+    let hostile =
+        "bookworm\\nTrusted: yes\\n\\nTypes: deb\\nURIs: http://127.0.0.1:9/other\\nSuites: x";
+    case.describe(&IMAGES.replace("\"bookworm\"", &format!("\"{hostile}\"")));
+    let error = error_of(&case.lock(&[]));
+    assert!(error.contains("is not the name of a suite"), "{error}");
+    assert!(
+        !error.contains("127.0.0.1:9/other:"),
+        "apt was asked: {error}"
+    );
+    assert!(!case.path().join("debian.lock").exists());
+}
+
+/// How long locks are killed, on a slow machine fewer times.
+const TIME: Duration = Duration::from_secs(45);
+
+#[test]
+fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
+    let test = "a_killed_lock_leaves_the_old_file_or_the_new_one";
+    let Some(case) = Case::new(test) else {
+        return;
+    };
+    assert!(case.lock(&[]).status.success());
+    let old = case.text();
+    case.describe(&IMAGES.replace("omit = [\"debconf\"]\n", ""));
+    let start = Instant::now();
+    assert!(case.lock(&[]).status.success());
+    let whole = start.elapsed();
+    let new = case.text();
+    assert_ne!(old, new);
+    let mut moments = moments::Moments::new(test, 100, TIME);
+    let mut hits = 0;
+    while moments.next() {
+        fs::write(case.path().join("debian.lock"), &old).expect("a lock");
+        let part = moments.random.f64() * 1.1;
+        let mut child = case
+            .command(&[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("assemble");
+        std::thread::sleep(whole.mul_f64(part));
+        moments::kill(child.id());
+        let status = child.wait().expect("a child");
+        hits += usize::from(!status.success());
+        let text = case.text();
+        assert!(
+            text == old || text == new,
+            "after {part} of {whole:?}: {text}"
+        );
+    }
+    moments.require(hits, "a lock that was being written");
+    assert!(case.lock(&[]).status.success());
+    assert_eq!(case.text(), new);
 }
