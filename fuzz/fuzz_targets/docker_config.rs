@@ -1,0 +1,8 @@
+//! docker's `config.json`: it is read or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = registry::hostile::credentials(text, "r.example");
+});
