@@ -1,4 +1,5 @@
-//! What images say of themselves: read by validators and scanners of others, and compared with Cargo's own word.
+//! What images say of themselves: read by validators and scanners of others, and compared with
+//! Cargo's own word.
 
 use crate::checkout::{assemble, repository};
 use crate::release::cache;
@@ -81,8 +82,8 @@ fn validators() -> Result<PathBuf> {
     Ok(environment.join("bin/python"))
 }
 
-/// The elements of CISA's draft of 2025, for each component: producer, name, version, identifier, hash, licence; and
-/// author, tool, time and context of the document.
+/// The elements of CISA's draft of 2025, for each component: producer, name, version, identifier,
+/// hash, licence; and author, tool, time and context of the document.
 fn elements_are_complete() -> Result<()> {
     for (name, layout) in images()? {
         let sbom: Value =
@@ -106,7 +107,8 @@ fn elements_are_complete() -> Result<()> {
                     .into_iter()
                     .filter(|it| !lists(it)),
             );
-            // The image's own licence is what its labels say; other images have documents of their own.
+            // The image's own licence is what its labels say; other images have documents of their
+            // own.
             missing.retain(|it| {
                 *it != "licenseDeclared" || package["primaryPackagePurpose"] != "CONTAINER"
             });
@@ -172,7 +174,8 @@ fn lists_are_exact() -> Result<()> {
     Ok(())
 }
 
-/// What Cargo links a program from, by its own word: with the features that all programs together ask for.
+/// What Cargo links a program from, by its own word: with the features that all programs together
+/// ask for.
 fn linked(program: &str) -> Result<BTreeSet<String>> {
     let text = duct::cmd!(
         "cargo",

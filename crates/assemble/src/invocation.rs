@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use image::attestation::provenance::{Invocation, Workflow};
 
-/// The run that this process belongs to; `None` outside of CI systems that are known here. `variable` gives the value of a
-/// variable of the environment.
+/// The run that this process belongs to; `None` outside of CI systems that are known here.
+/// `variable` gives the value of a variable of the environment.
 pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Invocation> {
     let environment = Environment(variable);
     if environment.has("GITHUB_ACTIONS") {

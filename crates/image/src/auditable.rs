@@ -1,10 +1,12 @@
-//! The list of crates that a program carries, as [cargo auditable](https://github.com/rust-secure-code/cargo-auditable)
-//! writes it: the section `.dep-v0`, zlib-compressed JSON. `cargo audit bin`, syft, trivy and others read it.
+//! The list of crates that a program carries, as [cargo
+//! auditable](https://github.com/rust-secure-code/cargo-auditable) writes it: the section
+//! `.dep-v0`, zlib-compressed JSON. `cargo audit bin`, syft, trivy and others read it.
 //!
-//! cargo auditable hands the list to the linker. Here the program is what plain Cargo links, so the list is added
-//! afterwards, when the program goes into a layer: [`Patch`] appends it behind the program's last byte, with a table of
-//! sections that names it. Nothing that is loaded moves or changes. That is why this module writes those few bytes
-//! itself: a library that rewrites ELF files (`object::build`) lays out the whole file anew.
+//! cargo auditable hands the list to the linker. Here the program is what plain Cargo links, so the
+//! list is added afterwards, when the program goes into a layer: [`Patch`] appends it behind the
+//! program's last byte, with a table of sections that names it. Nothing that is loaded moves or
+//! changes. That is why this module writes those few bytes itself: a library that rewrites ELF
+//! files (`object::build`) lays out the whole file anew.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +25,8 @@ const ENTRY: usize = 64;
 /// From this number on, the number of sections is kept elsewhere.
 const MANY_SECTIONS: usize = 0xff00;
 
-/// What the section holds: <https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md>.
+/// What the section holds:
+/// <https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrateList {
     /// Sorted by name, version and source.
@@ -105,7 +108,8 @@ fn source(source: &str) -> &'static str {
     }
 }
 
-/// How a program with a list differs from the same program without: another header, and bytes at the end.
+/// How a program with a list differs from the same program without: another header, and bytes at
+/// the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// The file's first [`HEADER`] bytes.

@@ -1,5 +1,5 @@
-//! Licences as [SPDX expressions](https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/), from what crates and
-//! Debian packages say of theirs.
+//! Licences as [SPDX expressions](https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/),
+//! from what crates and Debian packages say of theirs.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub struct License {
 }
 
 impl License {
-    /// The licence of the crate `package`: the expression of its manifest, else the text of the file that it names.
-    /// `None` where it has neither.
+    /// The licence of the crate `package`: the expression of its manifest, else the text of the
+    /// file that it names. `None` where it has neither.
     pub fn of_crate(package: &str, expression: &str, file: Option<&str>) -> Option<License> {
         if expression.is_empty() {
             return file.map(|text| License::by_text(&format!("{package}-file"), text));
@@ -36,9 +36,9 @@ impl License {
         })
     }
 
-    /// The licence of a Debian package, from its copyright file: what the
-    /// [machine-readable form](https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) says of each file, all
-    /// together, else the whole text.
+    /// The licence of a Debian package, from its copyright file: what the [machine-readable
+    /// form](https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) says of each file,
+    /// all together, else the whole text.
     pub fn of_debian(package: &str, copyright: &str) -> License {
         Machine::read(package, copyright)
             .filter(|machine| !machine.names.is_empty())
@@ -55,7 +55,8 @@ impl License {
     }
 }
 
-/// An expression as SPDX writes it, from the ways in which manifests write it; `None` where a name in it is unknown.
+/// An expression as SPDX writes it, from the ways in which manifests write it; `None` where a name
+/// in it is unknown.
 fn canonical(expression: &str) -> Option<String> {
     let canonical = spdx::Expression::canonicalize(expression).ok()?;
     let text = canonical.unwrap_or_else(|| expression.to_owned());

@@ -1,5 +1,5 @@
-//! The model of a bill of materials: what is in an image, who gave it, and how it hangs together. Both forms
-//! ([`super::spdx`], [`super::cyclonedx`]) are written from it.
+//! The model of a bill of materials: what is in an image, who gave it, and how it hangs together.
+//! Both forms ([`super::spdx`], [`super::cyclonedx`]) are written from it.
 
 mod crates;
 mod debian;
@@ -181,7 +181,8 @@ fn image(name: &str, version: String, manifest: &Descriptor, supplier: Party) ->
     }
 }
 
-/// The image's version: its main tag, unless that only says that it is the last one; else that of its first program.
+/// The image's version: its main tag, unless that only says that it is the last one; else that of
+/// its first program.
 fn version(subject: &Subject<'_>, inputs: &InputsSpec) -> String {
     let program = inputs.programs.first();
     let own = program.and_then(|program| inputs.units.get(&program.unit));

@@ -1,4 +1,5 @@
-//! The bill of materials as a [CycloneDX](https://cyclonedx.org/docs/1.6/json/) document, version 1.6.
+//! The bill of materials as a [CycloneDX](https://cyclonedx.org/docs/1.6/json/) document, version
+//! 1.6.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,7 +109,8 @@ fn properties(component: &Component) -> Vec<Value> {
     [path, source].into_iter().filter_map(property).collect()
 }
 
-/// What needs what: SPDX's several words are one here. The tools that built a program are in the formulation.
+/// What needs what: SPDX's several words are one here. The tools that built a program are in the
+/// formulation.
 fn dependencies(bom: &Bom) -> Value {
     let mut needs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let is_part = |key: &str| bom.components[key].kind != Kind::BuildTool;
@@ -153,7 +155,8 @@ fn list(values: Vec<Value>) -> Option<Value> {
     (!values.is_empty()).then_some(Value::Array(values))
 }
 
-/// A number that no other image's document has: from the image's digest, so that it is always the same.
+/// A number that no other image's document has: from the image's digest, so that it is always the
+/// same.
 fn uuid(digest: &Digest) -> String {
     let hex = Digest::of(format!("cyclonedx {digest}").as_bytes())
         .hex()

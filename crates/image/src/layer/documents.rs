@@ -1,4 +1,5 @@
-//! The copyright file of a Debian package on its way into a layer. It is read whether the layer keeps it or not.
+//! The copyright file of a Debian package on its way into a layer. It is read whether the layer
+//! keeps it or not.
 
 use std::io::{self, Read};
 

@@ -133,7 +133,8 @@ fn from_crate_file(source: &Path, unit: &UnitInput, file: &str) -> Result<Option
     Ok(None)
 }
 
-/// The digest of the list of a package's files, as `sha256sum` prints it: there is no one file that has them.
+/// The digest of the list of a package's files, as `sha256sum` prints it: there is no one file that
+/// has them.
 fn digest_of_sources(inputs: &InputsSpec, unit: &UnitInput) -> Result<String> {
     let own: Vec<_> = inputs
         .sources
@@ -148,7 +149,8 @@ fn digest_of_sources(inputs: &InputsSpec, unit: &UnitInput) -> Result<String> {
     Ok(Digest::of(lines.as_bytes()).hex().to_owned())
 }
 
-/// A compiler, by what it calls itself in the programs that it makes; rustc's standard library is in them.
+/// A compiler, by what it calls itself in the programs that it makes; rustc's standard library is
+/// in them.
 fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     let Some((name, version)) = compiler(said) else {
         return;

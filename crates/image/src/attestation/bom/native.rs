@@ -1,4 +1,5 @@
-//! Libraries of C and other languages that a crate's build script has made and that are linked into programs.
+//! Libraries of C and other languages that a crate's build script has made and that are linked into
+//! programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,8 +76,8 @@ fn library(said: &str) -> (&str, &str) {
     (kind, name.split(':').next().unwrap_or(name))
 }
 
-/// The library's own version: what pkg-config would say, what the build script says, or what the crate's version has
-/// behind its `+`.
+/// The library's own version: what pkg-config would say, what the build script says, or what the
+/// crate's version has behind its `+`.
 fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) -> Option<String> {
     let plain = name.strip_prefix("lib").unwrap_or(name);
     let described = [

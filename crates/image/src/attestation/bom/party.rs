@@ -34,7 +34,8 @@ impl Party {
         }
     }
 
-    /// Reads `NAME <ADDRESS>`. Debian's teams write from lists; people have names of two words and more.
+    /// Reads `NAME <ADDRESS>`. Debian's teams write from lists; people have names of two words and
+    /// more.
     pub(super) fn parse(text: &str) -> Option<Party> {
         let (name, address) = match text.split_once('<') {
             Some((name, rest)) => (name, rest.split('>').next()),
@@ -65,8 +66,8 @@ pub(super) fn authors(unit: &UnitInput) -> Vec<Party> {
     texts.filter_map(Party::parse).collect()
 }
 
-/// Who gives a crate: its first author, else the owner of its repository, else where it comes from. Packages of the
-/// workspace come from whom the image comes from.
+/// Who gives a crate: its first author, else the owner of its repository, else where it comes from.
+/// Packages of the workspace come from whom the image comes from.
 pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
     let first = authors(unit).into_iter().next();
     let found = first.or_else(|| owner(&unit.repository));

@@ -1,5 +1,6 @@
-//! Who had an image built and by which run: what a CI system says of itself. A build by Nix knows nothing of it, so the
-//! image's digest and the documents beside it do not depend on it; it joins the provenance when that is attached.
+//! Who had an image built and by which run: what a CI system says of itself. A build by Nix knows
+//! nothing of it, so the image's digest and the documents beside it do not depend on it; it joins
+//! the provenance when that is attached.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ pub struct Invocation {
     pub workflow: Option<Workflow>,
     /// What else the system says of the run, by name.
     pub environment: BTreeMap<String, String>,
-    /// The commit that was checked out: the repository's address with the reference, and the commit's hash.
+    /// The commit that was checked out: the repository's address with the reference, and the
+    /// commit's hash.
     pub commit: Option<(String, String)>,
 }
 
