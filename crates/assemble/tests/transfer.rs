@@ -161,7 +161,11 @@ fn every_failure_has_its_code_and_says_what_to_try() {
         (2, &["push", path, "--to", "UPPER/Case"], "UPPER"),
         (2, &["pull", "https://r.example/app", "out"], "https://"),
         (3, &["push", not_a_layout, "--to", &good], "oci-layout"),
-        (3, &["push", gzip.to_str().unwrap(), "--to", &good], "gzip"),
+        (
+            3,
+            &["push", gzip.to_str().unwrap(), "--to", &good],
+            "gunzip",
+        ),
         (3, &["push", path, "--to", &wrong], "digest"),
         (
             5,
