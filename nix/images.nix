@@ -53,7 +53,7 @@ let
       null;
   toolchain = (if rust == null then [ ] else [ rust ]) ++ [ debianToolchain ];
 
-  # The workspace's manifests and lock. Crateyard's own are read already.
+  # The workspace as Cargo is shown it. Crateyard's own is read already.
   tree =
     if toString src == toString parts.tree.root then
       parts.tree
@@ -72,9 +72,11 @@ let
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
   };
-  resolved = builtins.fromJSON (
-    builtins.unsafeDiscardStringContext (builtins.readFile "${normalized}")
-  );
+  resolved = import ./json.nix {
+    file = "${normalized}";
+    what = "the description";
+    version = 1;
+  };
 
   inherit (resolved.build) calls targets;
   isNative = target: target.architecture == host.architecture;

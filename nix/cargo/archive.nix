@@ -1,10 +1,10 @@
 # The programs of a package's tests as archives: one that runs on a machine without Rust, and one for nextest.
 {
   cell,
-  # The workspace: a path, its parsed manifests by directory, and which of them are members.
-  root,
-  packages,
-  members,
+  # The workspace: ./tree.nix.
+  tree,
+  # Where its packages lie (crates/plan: `Layout`).
+  layout,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,
   # Root file systems with sh, tar and xz.
@@ -63,41 +63,36 @@ let
     ++ [ "line ${oneLine (lineOf planned)}" ];
   # A description of a package may have several lines; no test reads it.
   oneLine = builtins.replaceStrings [ "\n" ] [ " " ];
-  archiveOf =
-    directory:
-    let
-      manifest = packages.${directory};
-      inherit (manifest.package) name;
-    in
-    {
-      inherit name;
-      value = cell {
-        name = "${name}-tests";
-        roots = toolchain;
-        program = "/usr/bin/sh";
-        args = [ "${./archive.sh}" ];
-        writable = [ "/archive" ];
-        attributes = {
-          package = name;
-          directory = "workspace/${directory}";
-          nextest = nextest {
-            inherit name directory;
-            runs = runsOf directory;
-          };
-          source =
-            import ./source.nix
-              {
-                inherit root;
-                directories = builtins.attrNames packages;
-              }
-              {
-                inherit directory;
-                withTests = true;
-              };
-          tests = builtins.concatStringsSep "\n" (builtins.concatMap described (runsOf directory)) + "\n";
-          passAsFile = [ "tests" ];
-        };
-      };
-    };
 in
-builtins.listToAttrs (map archiveOf members)
+# What Cargo says of a member: its name and its directory.
+{ name, directory, ... }:
+cell {
+  name = "${name}-tests";
+  roots = toolchain;
+  program = "/usr/bin/sh";
+  args = [ "${./archive.sh}" ];
+  writable = [ "/archive" ];
+  attributes = {
+    package = name;
+    directory = "workspace/${directory}";
+    nextest = nextest {
+      inherit name directory;
+      runs = runsOf directory;
+    };
+    inherit
+      (import ./source.nix
+        {
+          inherit (tree) root;
+          inherit layout;
+        }
+        {
+          inherit directory;
+          withTests = true;
+        }
+      )
+      source
+      ;
+    tests = builtins.concatStringsSep "\n" (builtins.concatMap described (runsOf directory)) + "\n";
+    passAsFile = [ "tests" ];
+  };
+}

@@ -1,7 +1,8 @@
 # The checks of a workspace's packages as units: tests, clippy, documentation, formatting.
 #
-# Gives: package name to { test, clippy, doc, fmt }, for each member of the workspace. The names are
-# known from the manifests alone; only a derivation waits for a plan.
+# Gives: package name to { test, clippy, doc, fmt }, for each package of the workspace. The names are
+# known from Cargo.lock alone; only a derivation waits for what Cargo says. Of a package that is no member
+# `cargo test --workspace` checks nothing, and so do these.
 {
   cell,
   # A directory of links: parts.nix.
@@ -12,10 +13,10 @@
   metadata,
   # The plan and the units of one call of Cargo: ./workspace.nix.
   planned,
-  # The workspace: a path, its parsed manifests by directory, and which of them are members.
-  root,
-  packages,
-  members,
+  # The workspace: ./tree.nix.
+  tree,
+  # Its packages and targets: a derivation with targets.json.
+  targets,
   # Root file systems: the compiler, and beside it clippy and rustfmt.
   toolchain,
   lints,
@@ -45,14 +46,31 @@ let
     environment.RUSTDOCFLAGS = "-Dwarnings";
   };
 
+  # What Cargo says of the workspace: its members, and where packages lie.
+  said = import ../json.nix {
+    file = "${targets}/targets.json";
+    what = "the list of targets";
+    version = 2;
+  };
+  # Name to what Cargo says of the member.
+  members = builtins.listToAttrs (
+    map (package: {
+      inherit (package) name;
+      value = package // {
+        directory = if package.manifestPath == "Cargo.toml" then "" else builtins.dirOf package.manifestPath;
+      };
+    }) said.packages
+  );
   isTestOf =
-    directory:
+    name:
     { unit, package, ... }:
-    isIn directory package
+    isOf name package
     && (unit.action.kind == "run-test" || isDocTest unit || (unit.action.target.kind or "") == "example");
   isDocTest = unit: isDocumentation unit && (unit.action.target.test or false);
   isDocumentation = unit: (unit.action.program or "") == "rustdoc";
-  isIn = directory: package: package.origin.kind == "path" && package.origin.path == directory;
+  isOf =
+    name: package:
+    package.origin.kind == "path" && members ? ${name} && package.origin.path == members.${name}.directory;
 
   # The units that a condition on the plan's entries holds for, as one derivation of links.
   all =
@@ -66,28 +84,35 @@ let
         }) (builtins.filter (key: condition build.planned.${key}) (builtins.attrNames build.planned))
       );
     };
-  formatted = import ./fmt.nix { inherit cell root packages toolchain lints; };
-  checksOf =
-    directory:
-    let
-      name = packages.${directory}.package.name;
-    in
-    {
+  formatted = import ./fmt.nix {
+    inherit cell tree toolchain lints;
+    inherit (said) layout;
+  };
+  nothing =
+    name:
+    links {
       inherit name;
-      value = {
-        test = all "${name}-test" tested (isTestOf directory);
-        clippy = all "${name}-clippy" linted (
-          { unit, package, ... }: isIn directory package && (unit.action.program or "") == "clippy-driver"
-        );
-        doc = all "${name}-doc" documented (
-          { unit, package, ... }: isIn directory package && isDocumentation unit
-        );
-        fmt = formatted directory;
-      };
+      entries = { };
     };
+  checksOf = name: {
+    test = all "${name}-test" tested (isTestOf name);
+    clippy = all "${name}-clippy" linted (
+      { unit, package, ... }: isOf name package && (unit.action.program or "") == "clippy-driver"
+    );
+    doc = all "${name}-doc" documented ({ unit, package, ... }: isOf name package && isDocumentation unit);
+    fmt = if members ? ${name} then formatted members.${name} else nothing "${name}-fmt";
+  };
+  forEach =
+    function:
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = function name;
+      }) tree.lock.own
+    );
 in
 {
-  packages = builtins.listToAttrs (map checksOf members);
+  packages = forEach checksOf;
   # The units of each call, by key.
   units = {
     test = tested.units;
@@ -95,8 +120,13 @@ in
     doc = documented.units;
   };
   # The tests' programs, as archives: package name to derivation.
-  archives = import ./archive.nix {
-    inherit cell root packages members tested toolchain;
-    nextest = import ./nextest.nix { inherit cell toolchain make metadata tested; };
-  };
+  archives =
+    let
+      archiveOf = import ./archive.nix {
+        inherit cell tree toolchain tested;
+        inherit (said) layout;
+        nextest = import ./nextest.nix { inherit cell toolchain make metadata tested; };
+      };
+    in
+    forEach (name: if members ? ${name} then archiveOf members.${name} else nothing "${name}-tests");
 }

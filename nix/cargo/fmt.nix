@@ -2,29 +2,34 @@
 # no plan.
 {
   cell,
-  # The workspace: a path, and its parsed manifests by directory.
-  root,
-  packages,
+  # The workspace: ./tree.nix.
+  tree,
+  # Where its packages lie (crates/plan: `Layout`).
+  layout,
   # Root file systems: the compiler, and beside it rustfmt.
   toolchain,
   lints,
 }:
-# The package's directory.
-directory:
+# What Cargo says of the package (crates/plan: `Package`), and its directory.
+{
+  name,
+  edition,
+  targets,
+  directory,
+  ...
+}:
 let
-  manifest = packages.${directory};
-  workspace = (builtins.fromTOML (builtins.readFile (root + "/Cargo.toml"))).workspace;
-  own = manifest.package.edition or "2015";
-  edition = if builtins.isString own then own else workspace.package.edition;
+  inherit (tree) root;
   isRust = path: builtins.match ".*\\.rs" path != null;
-  files = builtins.filter isRust (import ./targets.nix { inherit root directory manifest; });
-  source = import ./source.nix {
-    inherit root;
-    directories = builtins.attrNames packages;
-  } {
-    inherit directory;
-    withTests = true;
-  };
+  files = builtins.filter isRust (map (target: target.path) targets);
+  inherit
+    (import ./source.nix { inherit root layout; } {
+      inherit directory;
+      withTests = true;
+    })
+    source
+    beside
+    ;
   settings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
     "rustfmt.toml"
     ".rustfmt.toml"
@@ -37,7 +42,7 @@ let
     };
 in
 cell {
-  name = "${manifest.package.name}-fmt";
+  name = "${name}-fmt";
   roots = toolchain ++ lints;
   program = "/usr/bin/sh";
   args = [
@@ -47,6 +52,10 @@ cell {
       export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8
       mkdir -p "/workspace/$directory"
       cp -R "$source/." "/workspace/$directory"
+      for each in $beside; do
+        mkdir -p "/workspace/$(dirname "''${each%%=*}")"
+        cp -RT "''${each#*=}" "/workspace/''${each%%=*}"
+      done
       for setting in $settings; do
         cp "''${setting#*=}" "/workspace/''${setting%%=*}"
       done
@@ -66,7 +75,10 @@ cell {
       edition
       files
       ;
-    package = manifest.package.name;
+    package = name;
+    # What the package's links and targets lead to is not the package's own: it is there, and not checked
+    # but as a target.
+    beside = map (place: "${place}=${beside.${place}}") (builtins.attrNames beside);
     settings = map (file: "${file}=${content file}") settings;
   };
 }

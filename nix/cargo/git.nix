@@ -1,18 +1,26 @@
 # The checkout of a git repository that Cargo.lock pins.
 {
+  # As the lock has it: git+URL?branch=NAME#COMMIT, with `tag=` or `rev=` or nothing in place of `branch=`.
   source,
   ...
 }:
 let
   parts = builtins.match "git\\+([^?#]*)(\\?[^#]*)?#([0-9a-f]{40})" source;
   query = builtins.elemAt parts 1;
-  branch = if query == null then null else builtins.match "\\?branch=(.*)" query;
-  tag = if query == null then null else builtins.match "\\?tag=(.*)" query;
+  decode = import ./percent.nix;
+  valueOf =
+    key:
+    let
+      found = if query == null then null else builtins.match "\\?${key}=(.*)" query;
+    in
+    if found == null then null else decode (builtins.head found);
+  branch = valueOf "branch";
+  tag = valueOf "tag";
   ref =
     if branch != null then
-      { ref = builtins.head branch; }
+      { ref = branch; }
     else if tag != null then
-      { ref = "refs/tags/${builtins.head tag}"; }
+      { ref = "refs/tags/${tag}"; }
     else
       { allRefs = true; };
 in

@@ -1,36 +1,24 @@
-# What of a workspace decides the plan: manifests, the lock, Cargo's configuration. Nothing else
-# of the workspace reaches the planner, so an edit to a source file does not plan again.
+# What of a workspace decides the plan by its content: every manifest, the lock, Cargo's configuration.
+# Directories and symbolic links are there too, for Cargo follows them.
 {
   # The workspace: a path.
   root,
-  # Directories of its packages.
-  directories,
+  # What is no part of it: ./names.nix.
+  isSkipped,
 }:
 let
   relative = import ./relative.nix { directory = root; };
-  manifests = map (dir: if dir == "" then "Cargo.toml" else "${dir}/Cargo.toml") directories;
-  files = [
-    "Cargo.toml"
-    "Cargo.lock"
-    ".cargo/config.toml"
-    ".cargo/config"
-  ]
-  ++ manifests;
-  wanted = builtins.listToAttrs (
-    map (name: {
-      inherit name;
-      value = true;
-    }) (files ++ builtins.concatMap parentsOf files)
-  );
-  parentsOf =
-    path:
+  isWanted =
+    full:
     let
-      parent = builtins.dirOf path;
+      name = builtins.baseNameOf full;
     in
-    if parent == "." then [ ] else [ parent ] ++ parentsOf parent;
+    name == "Cargo.toml"
+    || name == "Cargo.lock"
+    || builtins.baseNameOf (builtins.dirOf full) == ".cargo" && builtins.match "config|.*\\.toml" name != null;
 in
 builtins.path {
   name = "manifests";
   path = root;
-  filter = path: _: wanted ? ${relative path};
+  filter = full: kind: if kind == "regular" then isWanted full else !(isSkipped (relative full));
 }

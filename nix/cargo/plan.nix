@@ -3,10 +3,8 @@
 # the workspace and all that it depends on.
 { cell, planner }:
 {
-  # The workspace: a path, its parsed manifests by directory, and its lock (./lock.nix).
-  root,
-  packages,
-  lock,
+  # The workspace: ./tree.nix.
+  tree,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # Cargo's subcommand and arguments.
@@ -14,16 +12,6 @@
   # Variables for Cargo.
   environment ? { },
 }:
-let
-  directories = builtins.attrNames packages;
-  stubs = builtins.concatMap (
-    directory:
-    import ./targets.nix {
-      inherit root directory;
-      manifest = packages.${directory};
-    }
-  ) directories;
-in
 cell {
   name =
     if args == [ ] then
@@ -39,13 +27,14 @@ cell {
     "/cargo"
   ];
   attributes = {
-    manifests = import ./manifests.nix { inherit root directories; };
+    inherit (tree) manifests;
+    namesPath = tree.names;
     request = builtins.toJSON {
-      version = 1;
-      inherit args stubs;
+      version = 2;
+      inherit args;
       env = environment;
       # What the workspace has does not depend on what the lock pins.
-      packages = if args == [ ] then [ ] else lock.outside;
+      packages = if args == [ ] then [ ] else tree.lock.outside;
     };
     passAsFile = [ "request" ];
   };

@@ -7,13 +7,18 @@
   directory,
 }:
 let
+  prefix = "${builtins.unsafeDiscardStringContext (toString directory)}/";
+  length = builtins.stringLength prefix;
   escape = builtins.replaceStrings
     [ "\\" "." "+" "*" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" ]
     [ "\\\\" "\\." "\\+" "\\*" "\\?" "\\(" "\\)" "\\[" "\\]" "\\{" "\\}" "\\^" "\\$" "\\|" ];
-  pattern = ".*${escape (builtins.unsafeDiscardStringContext (toString directory))}/(.*)";
+  pattern = ".*${escape prefix}(.*)";
+  # Matching is slow, and there are many files.
+  elsewhere =
+    path:
+    let
+      found = builtins.match pattern path;
+    in
+    if found == null then throw "${path} does not lie in ${toString directory}" else builtins.head found;
 in
-path:
-let
-  found = builtins.match pattern path;
-in
-if found == null then throw "${path} does not lie in ${toString directory}" else builtins.head found
+path: if builtins.substring 0 length path == prefix then builtins.substring length (-1) path else elsewhere path

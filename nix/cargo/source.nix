@@ -3,24 +3,26 @@
 # Left out are packages inside it and, unless they are wanted, tests, benches, examples and
 # documents. The root's own package has all of the repository in its directory: of that, what is there for git, Nix,
 # engines and readers is left out, too.
+#
+# Gives: { source, beside }
+#   source  the directory
+#   beside  what its links and targets lead to: paths relative to the workspace, to what lies there
 {
   # The workspace: a path.
   root,
-  # Directories of all of its packages.
-  directories,
-}:
-{
-  # The package's directory.
-  directory,
-  # Whether tests, benches, examples and documents are wanted too.
-  withTests ? false,
+  # Where its packages lie (crates/plan: `Layout`).
+  layout,
 }:
 let
-  path = if directory == "" then root else root + "/${directory}";
-  relative = import ./relative.nix { directory = path; };
-  join = inner: if directory == "" then inner else "${directory}/${inner}";
-  isPackage = inner: builtins.elem (join inner) directories;
-  topOf = inner: builtins.head (builtins.split "/" inner);
+  # The directories of all packages, without symbolic links.
+  packages = builtins.listToAttrs (
+    map (place: {
+      name = place.source;
+      value = true;
+    }) (builtins.attrValues layout)
+  );
+  at = path: if path == "" then root else root + "/${path}";
+  join = directory: inner: if directory == "" then inner else "${directory}/${inner}";
   testFolders = [
     "tests"
     "benches"
@@ -36,19 +38,56 @@ let
     top:
     builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
     != null;
+in
+{
+  # The package's directory.
+  directory,
+  # Whether tests, benches, examples and documents are wanted too.
+  withTests ? false,
+}:
+let
+  place = layout.${directory} or { source = directory; };
+  path = at place.source;
+  relative = import ./relative.nix { directory = path; };
   isWanted =
     inner:
     let
-      top = topOf inner;
+      top = builtins.head (builtins.split "/" inner);
     in
-    !(isPackage inner)
-    && !(builtins.elem top never)
+    !(builtins.elem top never)
     && (withTests || !(builtins.elem top testFolders))
     && (withTests || !(isDocument inner))
     && (directory != "" || !(isBeside top));
+  # Of something that a package reaches in its own directory: whether it is there in any case.
+  isThere =
+    reached:
+    let
+      inner = if directory == "" then reached.place else builtins.substring (builtins.stringLength directory + 1) (-1) reached.place;
+    in
+    reached.place == join directory inner && reached.source == join place.source inner && isWanted inner && !(isOfAnother inner);
+  # Whether it lies in a package inside this one.
+  isOfAnother =
+    inner: inner != "." && (packages ? ${join place.source inner} || isOfAnother (builtins.dirOf inner));
+  isReached = reached: builtins.any isWanted reached.by && !(isThere reached);
 in
-builtins.path {
-  name = "source";
-  inherit path;
-  filter = full: _: isWanted (relative full);
+{
+  source = builtins.path {
+    name = "source";
+    inherit path;
+    filter =
+      full: _:
+      let
+        inner = relative full;
+      in
+      isWanted inner && !(packages ? ${join place.source inner});
+  };
+  beside = builtins.listToAttrs (
+    map (reached: {
+      name = reached.place;
+      value = builtins.path {
+        name = "beside";
+        path = at reached.source;
+      };
+    }) (builtins.filter isReached (place.reaches or [ ]))
+  );
 }

@@ -1,18 +1,24 @@
-# A workspace as it says of itself: its manifests and its lock, each parsed once. Parsing is what
-# evaluation spends most on, so who needs the same workspace again hands this on.
+# A workspace as it lies on the disk: what Cargo is shown of it. Who needs the same workspace again
+# hands this on, so that it is read once.
 #
-# Gives: { root, manifest, packages, members, lock }
-#   root      the workspace: a path
-#   manifest  of the root, parsed
-#   packages  directory relative to the root ("" for the root itself) to parsed manifest
-#   members   the directories of those that Cargo counts as members: `--workspace` means them
-#   lock      ./lock.nix
+# Gives: { root, manifests, names, lock }
+#   root       the workspace: a path
+#   manifests  ./manifests.nix
+#   names      a file with the paths of all its files (JSON)
+#   lock       ./lock.nix
 {
   # The workspace: a path.
   root,
 }:
+let
+  names = import ./names.nix { inherit root; };
+in
 {
   inherit root;
-  inherit (import ./members.nix { inherit root; }) manifest packages members;
+  manifests = import ./manifests.nix {
+    inherit root;
+    inherit (names) isSkipped;
+  };
+  names = builtins.toFile "names.json" (builtins.toJSON names.files);
   lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
 }

@@ -11,10 +11,8 @@
 {
   # The plan's derivation (./plan.nix).
   plan,
-  # The workspace: a path, its parsed manifests by directory, and its lock.
-  root,
-  packages,
-  lock,
+  # The workspace: ./tree.nix.
+  tree,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
   # What compiles for another platform than the one that builds (./cross.nix), if one is wanted.
@@ -28,6 +26,7 @@
   extraFiles ? { },
 }:
 let
+  inherit (tree) root lock;
   # What crates that bind C libraries need: explains a failure, and decides about nothing.
   table = builtins.fromTOML (builtins.readFile ../../crates/description/src/native.toml);
   known = table.needed // table.optional;
@@ -38,17 +37,23 @@ let
     else
       { };
   # The plan names no store path: a new plan with the same entries gives the same units.
-  data = builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile "${plan}/plan.json"));
-  directories = builtins.attrNames packages;
-  sourceOf = import ./source.nix { inherit root directories; };
-  sources = builtins.mapAttrs (directory: _: sourceOf { inherit directory; }) packages;
+  data = import ../json.nix {
+    file = "${plan}/plan.json";
+    what = "the plan";
+    version = 2;
+  };
+  sourceOf = import ./source.nix {
+    inherit root;
+    inherit (data) layout;
+  };
+  sources = builtins.mapAttrs (directory: _: sourceOf { inherit directory; }) data.layout;
   testSources = builtins.mapAttrs (
     directory: _:
     sourceOf {
       inherit directory;
       withTests = true;
     }
-  ) packages;
+  ) data.layout;
   kindOf = unit: unit.action.target.kind or "";
   isHarness = unit: unit.action.target.test or false;
   # Whether tests, benches, examples and documents are there too.
@@ -68,29 +73,48 @@ let
       inherit (package) origin;
     in
     if origin.kind == "path" then
-      (if isTest unit then testSources else sources).${origin.path}
+      (sourceOfMember unit origin).source
     else
       # A `.crate` file, or a whole repository.
       lock.files."${package.name} ${package.version} ${origin.source}";
+  sourceOfMember =
+    unit: origin:
+    (if isTest unit then testSources else sources).${origin.path}
+      or (throw "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies");
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (filesOf planned ++ programsOf planned);
-  place =
+  # The file or directory of the workspace at a path.
+  content =
     file:
-    "/workspace/${file}=${
-      builtins.path {
-        name = "extra";
-        path = root + "/${file}";
-      }
-    }";
+    builtins.path {
+      name = "extra";
+      path = root + "/${file}";
+    };
   filesOf =
     { package, unit, ... }:
+    let
+      declared = extraFiles.${package.name} or [ ] ++ (if isLint unit then lintSettings else [ ]);
+      all =
+        builtins.listToAttrs (
+          map (file: {
+            name = file;
+            value = content file;
+          }) declared
+        )
+        // (sourceOfMember unit package.origin).beside;
+      isWithin =
+        file:
+        let
+          above = builtins.dirOf file;
+        in
+        above != "." && (all ? ${above} || isWithin above);
+    in
     # Any other package is there as a whole.
     if package.origin.kind != "path" then
       [ ]
     else
-      map place (
-        extraFiles.${package.name} or [ ]
-        ++ (if isLint unit then lintSettings else [ ])
+      map (file: "/workspace/${file}=${all.${file}}") (
+        builtins.filter (file: !(isWithin file)) (builtins.attrNames all)
       );
   # Where clippy looks for its settings above a package.
   lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [

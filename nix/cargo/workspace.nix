@@ -27,12 +27,6 @@
   extraFiles ? { },
 }:
 let
-  inherit (tree)
-    root
-    packages
-    members
-    lock
-    ;
   planOf = import ./plan.nix { inherit cell planner; };
   unitsOf = import ./units.nix { inherit cell runner; };
   each = option: values: builtins.concatMap (value: [ option value ]) values;
@@ -47,7 +41,7 @@ let
     }:
     let
       plan = planOf {
-        inherit root packages lock environment;
+        inherit tree environment;
         toolchain = toolchain ++ (if isLint then lints else [ ]);
         args = [
           (builtins.head args)
@@ -61,13 +55,11 @@ let
         ++ builtins.tail args;
       };
     in
-    { inherit plan lock; }
+    { inherit plan; inherit (tree) lock; }
     // unitsOf {
       inherit
         plan
-        root
-        packages
-        lock
+        tree
         toolchain
         cross
         lints
@@ -75,14 +67,11 @@ let
         extraFiles
         ;
     };
+  targets = planOf { inherit tree toolchain; };
 in
 {
-  # The packages of the workspace: directory to parsed manifest, and which are members; its lock.
-  inherit packages members lock;
   # The workspace's packages and targets, as JSON: targets.json.
-  targets = planOf {
-    inherit root packages lock toolchain;
-  };
+  inherit targets;
   # The plan and the units for some binaries: a list of { package, bin }.
   build =
     binaries:
@@ -103,14 +92,13 @@ in
       links
       make
       planned
-      root
-      packages
-      members
+      tree
+      targets
       toolchain
       lints
       ;
     metadata = planOf {
-      inherit root packages lock toolchain;
+      inherit tree toolchain;
       args = [ "metadata" ];
     };
   };

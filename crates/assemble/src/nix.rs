@@ -12,6 +12,7 @@ mod tree;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;
+use drive::closure::Store;
 use drive::environment;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,6 +31,10 @@ pub fn locked(workspace: &Path) -> Option<&'static str> {
 
 /// The length of the hash and dash that a store path's name starts with.
 pub const STORE_HASH: usize = 33;
+
+/// Git repositories are checked out as Cargo does it: files that git-lfs keeps elsewhere stay pointers.
+/// Else a checkout would depend on whether the machine has git-lfs.
+pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
 
 /// What `nix build --json` says of one installable.
 #[derive(Debug, Deserialize)]
@@ -109,11 +114,28 @@ impl Nix {
         drive::closure::Store { uri }.is_elsewhere()
     }
 
+    /// The `.drv` files of images. What evaluation reads is built. They are asked for by the one
+    /// derivation that has them all: Nix copies and evaluates a changed tree for each attribute anew.
+    ///
+    /// # Errors
+    /// When Nix is not installed or evaluation fails; Nix has then shown why.
+    pub fn images(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+        let all = self.derivations(flake, &[evaluation::ALL.to_owned()])?;
+        let store = Store {
+            uri: self.store.clone(),
+        };
+        let all = all.first().context("nix printed no derivation")?;
+        match evaluation::inputs(&store, all, attributes)? {
+            Some(paths) => Ok(paths),
+            None => self.derivations(flake, attributes),
+        }
+    }
+
     /// The `.drv` files of attributes, in an order of Nix's own. What evaluation reads is built.
     ///
     /// # Errors
     /// When Nix is not installed or evaluation fails; Nix has then shown why.
-    pub fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+    fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
         let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
         if let Some(store) = &self.store {
             args.extend(["--store".into(), store.into()]);
@@ -203,6 +225,7 @@ pub fn is_named(path: &Path, name: &str) -> bool {
 /// A call of Nix that ends when this process does. Its output is captured; failing is no error.
 fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
     duct::cmd(nix, args)
+        .env(AS_CARGO_CHECKS_OUT.0, AS_CARGO_CHECKS_OUT.1)
         .full_env(environment::with_config(settings))
         .stdout_capture()
         .unchecked()

@@ -166,7 +166,7 @@ impl Project {
             patches: patches(manifest)?,
             sources: sources(lock)?,
             targets: Targets {
-                version: 1,
+                version: crate::targets::VERSION,
                 packages,
             },
         })

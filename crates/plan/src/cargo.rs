@@ -1,9 +1,11 @@
 //! Runs Cargo with the recording rustc.
 
 use crate::record::{DIRECTORY, Record};
-use crate::recorder::TOOLS;
-use crate::{Request, TARGET, WORKSPACE, stage};
+use crate::recorder::{COMPILERS, TOOLS};
+use crate::sources::Packages;
+use crate::{TARGET, WORKSPACE};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -15,11 +17,15 @@ const HOME: &str = "/cargo/home";
 const RECORDS: &str = "/cargo/records";
 const CONFIG: &str = "/cargo/sources.toml";
 
-/// Has Cargo carry out the request on the stage, and returns all records.
+/// Has Cargo carry out a request on the stage, and returns all records.
 ///
 /// # Errors
 /// When Cargo fails; it has then said why on standard error.
-pub fn record(request: &Request) -> Result<Vec<Record>> {
+pub fn record(
+    args: &[String],
+    environment: &BTreeMap<String, String>,
+    packages: &Packages,
+) -> Result<Vec<Record>> {
     for dir in [STAND_INS, HOME, RECORDS] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
     }
@@ -27,13 +33,13 @@ pub fn record(request: &Request) -> Result<Vec<Record>> {
     for name in TOOLS {
         symlink(&this, Path::new(STAND_INS).join(name))?;
     }
-    fs::write(CONFIG, stage::replacements(&request.packages)?)?;
+    fs::write(CONFIG, packages.replacements()?)?;
     let mut cargo = command();
     cargo
-        .args(&request.args)
+        .args(args)
         .args(["--offline", "--locked", "--target-dir", TARGET])
         .args(["--config", CONFIG])
-        .envs(&request.env)
+        .envs(environment)
         .env("PATH", format!("{STAND_INS}:/usr/bin"))
         .env(DIRECTORY, RECORDS);
     let output = cargo
@@ -43,7 +49,7 @@ pub fn record(request: &Request) -> Result<Vec<Record>> {
         .context("cannot start cargo")?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("cargo {} failed: {}", request.args.join(" "), output.status);
+        bail!("cargo {} failed: {}", args.join(" "), output.status);
     }
     Record::load_all(Path::new(RECORDS))
 }
@@ -53,17 +59,60 @@ pub fn record(request: &Request) -> Result<Vec<Record>> {
 /// # Errors
 /// When a manifest is malformed; Cargo has then said so.
 pub fn metadata() -> Result<serde_json::Value> {
+    fs::create_dir_all(HOME).with_context(|| format!("cannot create {HOME}"))?;
     metadata_with(&["--no-deps"])
+}
+
+/// Asks Cargo for a package that is no member of the workspace, and for those beside it. None where
+/// Cargo can't tell: if it needs the package, it is going to say so itself.
+pub fn metadata_of(manifest: &Path) -> Option<serde_json::Value> {
+    let output = command()
+        .args(["metadata", "--format-version=1", "--offline", "--no-deps"])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .env("PATH", "/usr/bin")
+        .output()
+        .ok()?;
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+/// The arguments with full package specifications: a dependency may have the name of a member.
+/// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
+pub fn arguments(args: &[String], workspace: &serde_json::Value) -> Vec<String> {
+    let mut full = Vec::with_capacity(args.len());
+    for arg in args {
+        let is_package = full.last().is_some_and(|last| last == "--package");
+        let id = is_package.then(|| id(arg, workspace)).flatten();
+        full.push(id.unwrap_or_else(|| arg.clone()));
+    }
+    full
+}
+
+fn id(name: &str, workspace: &serde_json::Value) -> Option<String> {
+    let mut packages = workspace["packages"].as_array()?.iter();
+    let package = packages.find(|package| package["name"] == name)?;
+    package["id"].as_str().map(str::to_owned)
 }
 
 /// Asks Cargo for the workspace's packages and all that they depend on.
 ///
 /// # Errors
 /// When Cargo fails; it has then said why on standard error.
-pub fn metadata_of_all(request: &Request) -> Result<serde_json::Value> {
-    fs::create_dir_all(HOME).with_context(|| format!("cannot create {HOME}"))?;
-    fs::write(CONFIG, stage::replacements(&request.packages)?)?;
+pub fn metadata_of_all(packages: &Packages) -> Result<serde_json::Value> {
+    fs::write(CONFIG, packages.replacements()?)?;
     metadata_with(&["--locked", "--config", CONFIG])
+}
+
+/// Whether the compiler is a nightly one.
+///
+/// # Errors
+/// When it can't be started.
+pub fn is_nightly() -> Result<bool> {
+    let rustc = format!("{COMPILERS}/rustc");
+    let output = Command::new(&rustc).arg("-V").output();
+    let output = output.with_context(|| format!("cannot start {rustc}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(said.contains("-nightly") || said.contains("-dev"))
 }
 
 fn metadata_with(arguments: &[&str]) -> Result<serde_json::Value> {

@@ -1,8 +1,10 @@
 //! Turns records into units and finds what depends on what.
 
+use crate::layout::Layout;
 use crate::record::Record;
 use crate::recorder::TOOLS;
-use crate::{FORMAT, LockedPackage, Package, Plan, Planned, Program, recorder, stage};
+use crate::sources::Packages;
+use crate::{FORMAT, Origin, Package, Plan, Planned, Program, WORKSPACE, recorder};
 use anyhow::{Context, Result, bail};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +18,7 @@ const DOC_TESTS: &str = "/cargo/target/doc-tests";
 ///
 /// # Errors
 /// When a record can't be understood; the error quotes it.
-pub fn plan(records: &[Record], packages: &[LockedPackage]) -> Result<Plan> {
+pub fn plan(records: &[Record], packages: &Packages) -> Result<Plan> {
     let graph = Graph::new(records)?;
     let mut units = BTreeMap::new();
     let mut programs = Vec::new();
@@ -37,7 +39,17 @@ pub fn plan(records: &[Record], packages: &[LockedPackage]) -> Result<Plan> {
         version,
         units,
         programs,
+        layout: Layout::new(),
     })
+}
+
+/// Where the source of the package in a directory comes from.
+fn origin(directory: &str, packages: &Packages) -> Result<Origin> {
+    if let Ok(inner) = Path::new(directory).strip_prefix(WORKSPACE) {
+        let path = inner.to_string_lossy().into_owned();
+        return Ok(Origin::Path { path });
+    }
+    packages.origin(directory)
 }
 
 fn program(node: &Node, planned: &Planned) -> Option<Program> {
@@ -126,7 +138,7 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    fn planned(&self, node: &Node, packages: &[LockedPackage]) -> Result<Planned> {
+    fn planned(&self, node: &Node, packages: &Packages) -> Result<Planned> {
         let dir = node.package_dir()?.to_owned();
         let mut dependencies: Vec<String> = self
             .dependencies(node)?
@@ -138,7 +150,7 @@ impl<'a> Graph<'a> {
         let package = Package {
             name: node.var("CARGO_PKG_NAME")?.to_owned(),
             version: node.var("CARGO_PKG_VERSION")?.to_owned(),
-            origin: stage::origin(&dir, packages)?,
+            origin: origin(&dir, packages)?,
         };
         let unit = Unit {
             version: unit::FORMAT,

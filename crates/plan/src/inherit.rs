@@ -31,6 +31,21 @@ pub fn manifest(directory: &Path, root: &Path) -> Result<String> {
     Ok(manifest.to_string())
 }
 
+/// The version that a manifest inherits.
+///
+/// # Errors
+/// When no workspace gives one.
+pub fn version(directory: &Path, root: &Path, manifest: &Table) -> Result<String> {
+    let workspace = workspace(directory, root, manifest)?;
+    let given = workspace
+        .get("package")
+        .and_then(|given| given.get("version"));
+    let given = given.and_then(Value::as_str);
+    Ok(given
+        .context("the workspace gives no `package.version` to inherit")?
+        .to_owned())
+}
+
 fn read(directory: &Path) -> Result<String> {
     let path = directory.join("Cargo.toml");
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))

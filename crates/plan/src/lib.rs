@@ -6,11 +6,16 @@
 //! into a [`Plan`].
 
 pub mod cargo;
+pub mod configuration;
+pub mod git;
 pub mod graph;
 pub mod inherit;
+pub mod layout;
+pub mod machine;
 pub mod pipelining;
 pub mod record;
 pub mod recorder;
+pub mod sources;
 pub mod stage;
 pub mod targets;
 
@@ -19,7 +24,7 @@ use std::collections::BTreeMap;
 use unit::Unit;
 
 /// The version of the JSON form of [`Plan`], [`Request`] and [`targets::Targets`].
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The directory of the workspace inside a cell.
 pub const WORKSPACE: &str = "/workspace";
@@ -36,14 +41,13 @@ pub const TARGET: &str = "/cargo/target";
 pub struct Request {
     /// [`FORMAT`].
     pub version: u32,
-    /// Cargo's subcommand and arguments, for example `["build", "--release", "-p", "gateway"]`.
+    /// Cargo's subcommand and arguments, for example `["build", "--release", "--package", "gateway"]`.
+    /// `--package NAME` means the member of that name, whatever else is called so.
     /// With none, only what the workspace could build is wanted ([`targets::Targets`]).
     pub args: Vec<String>,
     /// Variables for Cargo, such as `RUSTC_WORKSPACE_WRAPPER`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Paths, relative to the workspace, of files that may be targets; they are made empty.
-    pub stubs: Vec<String>,
     /// Every package of the lock that does not lie in the workspace.
     pub packages: Vec<LockedPackage>,
 }
@@ -75,6 +79,9 @@ pub struct Plan {
     pub units: BTreeMap<String, Planned>,
     /// The programs that Cargo was asked for.
     pub programs: Vec<Program>,
+    /// Where the workspace's packages lie.
+    #[serde(default)]
+    pub layout: layout::Layout,
 }
 
 /// A unit and what it needs from outside of its entry.

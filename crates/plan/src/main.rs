@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use plan::record::DIRECTORY;
-use plan::{FORMAT, Request, cargo, graph, pipelining, recorder, stage, targets};
+use plan::{
+    FORMAT, Request, WORKSPACE, cargo, configuration, graph, layout, machine, pipelining, recorder,
+    sources, stage, targets,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +13,8 @@ const USAGE: &str = "\
 usage: plan
 Records what Cargo would do. The environment says for what:
   requestPath  file with the request (JSON)
-  manifests    the workspace's manifests, lock and configuration
+  manifests    the workspace's directories with manifests, lock, configuration and links
+  namesPath    file with the paths of all other files of the workspace (JSON)
   out          the directory for plan.json; for targets.json where the request asks for nothing, for metadata.json
                where it asks for Cargo's metadata";
 
@@ -33,45 +37,56 @@ fn main() -> ExitCode {
 }
 
 fn make_plan() -> Result<()> {
-    let request = read_request()?;
+    let request: Request = read(&passed("requestPath")?, "a request for a plan")?;
+    if request.version != FORMAT {
+        bail!(
+            "the request has format {}, this planner knows {FORMAT}: take both from one revision of Crateyard",
+            request.version
+        );
+    }
+    let names: Vec<String> = read(Path::new(&variable("namesPath")?), "a list of files")?;
+    stage::workspace(Path::new(&variable("manifests")?), &names)?;
+    let configuration = configuration::settle(Path::new(WORKSPACE), cargo::is_nightly()?)?;
     let out = PathBuf::from(variable("out")?);
-    stage::workspace(Path::new(&variable("manifests")?), &request.stubs)?;
     std::fs::create_dir_all(&out)?;
+    let workspace = cargo::metadata()?;
+    let layout = layout::layout(&workspace, Path::new(WORKSPACE), cargo::metadata_of)?;
     if request.args.is_empty() {
-        let targets = targets::from_metadata(&cargo::metadata()?)?;
+        let targets = targets::from_metadata(&workspace, layout)?;
         return write(&out.join("targets.json"), &targets);
     }
-    stage::packages(&request)?;
+    let packages = sources::Packages::new(&request.packages)?;
+    stage::packages(&packages)?;
     if request.args == ["metadata"] {
         return write(
             &out.join("metadata.json"),
-            &cargo::metadata_of_all(&request)?,
+            &cargo::metadata_of_all(&packages)?,
         );
     }
-    let records = cargo::record(&request)?;
-    let mut plan = graph::plan(&records, &request.packages)?;
+    let args = cargo::arguments(&request.args, &workspace);
+    let args = configuration.aim(args)?;
+    let records = cargo::record(&args, &request.env, &packages)?;
+    machine::check(&records, &args, &configuration)?;
+    let mut plan = graph::plan(&records, &packages)?;
+    plan.layout = layout;
     pipelining::pipeline(&mut plan);
     write(&out.join("plan.json"), &plan)
 }
 
-fn read_request() -> Result<Request> {
-    let path = PathBuf::from(variable("requestPath")?);
-    // Nix names a file in its own build directory, which the cell shows as /build.
-    let path = match path.file_name() {
-        Some(name) if !path.exists() => Path::new("/build").join(name),
+/// The file that a variable names. Nix names one in its own build directory, which the cell shows as
+/// /build.
+fn passed(name: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(variable(name)?);
+    Ok(match path.file_name() {
+        Some(file) if !path.exists() => Path::new("/build").join(file),
         _ => path,
-    };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the request {}", path.display()))?;
-    let request: Request = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not a request for a plan", path.display()))?;
-    if request.version != FORMAT {
-        bail!(
-            "the request has format {}, this planner knows {FORMAT}",
-            request.version
-        );
-    }
-    Ok(request)
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {what}, {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not {what}", path.display()))
 }
 
 fn variable(name: &str) -> Result<String> {

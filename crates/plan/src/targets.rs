@@ -1,5 +1,6 @@
 //! What the workspace can build, for whoever checks a description of images against it.
 
+use crate::layout::Layout;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ pub struct Targets {
     pub version: u32,
     /// The packages.
     pub packages: Vec<Package>,
+    /// Where they lie, and where packages lie that are no members.
+    #[serde(default)]
+    pub layout: Layout,
 }
 
 /// One package.
@@ -31,6 +35,8 @@ pub struct Package {
     pub authors: Vec<String>,
     /// The manifest, relative to the workspace.
     pub manifest_path: String,
+    /// The edition of its code.
+    pub edition: String,
     /// What it can build.
     pub targets: Vec<Target>,
 }
@@ -45,6 +51,8 @@ pub struct Target {
     pub name: String,
     /// Features without which Cargo does not build it.
     pub required_features: Vec<String>,
+    /// The file, relative to the workspace.
+    pub path: String,
 }
 
 /// Takes what is needed from `cargo metadata`.
@@ -52,20 +60,25 @@ pub struct Target {
 ///
 /// # Errors
 /// When a field is missing.
-pub fn from_metadata(metadata: &serde_json::Value) -> Result<Targets> {
+pub fn from_metadata(metadata: &serde_json::Value, layout: Layout) -> Result<Targets> {
     let list = metadata["packages"]
         .as_array()
         .context("cargo metadata names no packages")?;
     let mut packages = list.iter().map(package).collect::<Result<Vec<_>>>()?;
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     let version = crate::FORMAT;
-    Ok(Targets { version, packages })
+    Ok(Targets {
+        version,
+        packages,
+        layout,
+    })
 }
 
 fn package(json: &serde_json::Value) -> Result<Package> {
     let text = |name: &str| json[name].as_str().map(str::to_owned);
     let manifest = text("manifest_path").context("a package has no manifest")?;
     let root = format!("{}/", crate::WORKSPACE);
+    let inner = |path: &str| path.strip_prefix(&root).unwrap_or(path).to_owned();
     let targets = json["targets"]
         .as_array()
         .context("a package has no targets")?;
@@ -76,13 +89,15 @@ fn package(json: &serde_json::Value) -> Result<Package> {
         description: text("description"),
         repository: text("repository"),
         authors: strings(&json["authors"]),
-        manifest_path: manifest.strip_prefix(&root).unwrap_or(&manifest).to_owned(),
+        manifest_path: inner(&manifest),
+        edition: text("edition").context("a package has no edition")?,
         targets: targets
             .iter()
             .map(|target| Target {
                 kind: strings(&target["kind"]),
                 name: target["name"].as_str().unwrap_or_default().to_owned(),
                 required_features: strings(&target["required-features"]),
+                path: inner(target["src_path"].as_str().unwrap_or_default()),
             })
             .collect(),
     })

@@ -1,6 +1,7 @@
 //! From what Cargo gave its processes to units and what depends on what.
 
 use plan::record::Record;
+use plan::sources::Packages;
 use plan::{LockedPackage, Origin, Plan, graph};
 use std::collections::BTreeMap;
 use unit::{Action, TargetKind};
@@ -119,7 +120,7 @@ fn locked(name: &str, version: &str) -> LockedPackage {
 fn made() -> Plan {
     graph::plan(
         &records(),
-        &[locked("z-sys", "1.2.0"), locked("mac", "2.0.0")],
+        &Packages::new(&[locked("z-sys", "1.2.0"), locked("mac", "2.0.0")]).unwrap(),
     )
     .unwrap()
 }
@@ -220,14 +221,18 @@ fn the_order_of_the_records_does_not_matter() {
     let mut reversed = records();
     reversed.reverse();
     let packages = [locked("z-sys", "1.2.0"), locked("mac", "2.0.0")];
-    let again = graph::plan(&reversed, &packages).unwrap();
+    let again = graph::plan(&reversed, &Packages::new(&packages).unwrap()).unwrap();
     let text = |plan: &Plan| serde_json::to_string(plan).unwrap();
     assert_eq!(text(&again), text(&made()));
 }
 
 #[test]
 fn a_package_that_is_in_no_lock_is_refused() {
-    let error = graph::plan(&records(), &[locked("z-sys", "1.2.0")]).unwrap_err();
+    let error = graph::plan(
+        &records(),
+        &Packages::new(&[locked("z-sys", "1.2.0")]).unwrap(),
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("/cargo/registry/mac-2.0.0"),
         "{error}"
@@ -273,7 +278,7 @@ fn test_records() -> Vec<Record> {
 
 #[test]
 fn a_test_that_runs_is_given_the_programs_that_it_may_start() {
-    let plan = graph::plan(&test_records(), &[]).unwrap();
+    let plan = graph::plan(&test_records(), &Packages::new(&[]).unwrap()).unwrap();
     let names: Vec<&str> = plan.units.values().map(|p| p.unit.name.as_str()).collect();
     assert_eq!(
         names,
@@ -305,7 +310,7 @@ fn a_test_that_runs_is_given_the_programs_that_it_may_start() {
 
 #[test]
 fn a_unit_does_not_tell_whether_it_was_asked_for() {
-    let plan = graph::plan(&test_records(), &[]).unwrap();
+    let plan = graph::plan(&test_records(), &Packages::new(&[]).unwrap()).unwrap();
     let compiled = &plan.units["app-0.1.0-test-end_to_end-3333"].unit;
     assert!(!compiled.env.contains_key("CARGO_PRIMARY_PACKAGE"));
 }
@@ -330,7 +335,7 @@ fn a_lint_is_given_to_clippy_and_a_document_to_rustdoc() {
             "--crate-type lib --crate-name app src/lib.rs -o /cargo/target/doc -C metadata=2222",
         ),
     ];
-    let plan = graph::plan(&records, &[]).unwrap();
+    let plan = graph::plan(&records, &Packages::new(&[]).unwrap()).unwrap();
     let Action::Compile { program, args, .. } = &plan.units["app-0.1.0-clippy-1111"].unit.action
     else {
         panic!("clippy compiles");

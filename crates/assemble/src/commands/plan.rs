@@ -184,7 +184,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
     crate::git::check(&args.workspace)?;
     let flake = crate::nix::flake_at(&args.workspace)?;
-    let roots = nix.derivations(&flake, &attributes)?;
+    let roots = nix.images(&flake, &attributes)?;
     let store = Store {
         uri: args.store.clone(),
     };

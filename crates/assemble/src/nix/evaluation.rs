@@ -3,13 +3,13 @@
 use super::config::Config;
 use super::tree::Tree;
 use anyhow::{Context as _, Result};
-use drive::closure::{self, name_of};
+use drive::closure::{self, Store, name_of};
 use drive::serve::Launch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The derivation that all images are inputs of (nix/lib.nix).
-const ALL: &str = "images";
+pub const ALL: &str = "images";
 
 /// Calls a flake whose files lie in a directory.
 const CALL_FLAKE: &str = include_str!("call-flake.nix");
@@ -92,12 +92,7 @@ impl Evaluation {
             Evaluated::Done(all) => all,
             other => return Ok(other),
         };
-        let all = closure::read(&self.launch.store, &all[0])?;
-        let named = |attribute: &String| {
-            let mut inputs = all.input_derivations.keys();
-            inputs.find(|path| name_of(path) == attribute).cloned()
-        };
-        let paths: Option<Vec<String>> = attributes.iter().map(named).collect();
+        let paths = inputs(&self.launch.store, &all[0], attributes)?;
         Ok(paths.map_or(Evaluated::Failed, Evaluated::Done))
     }
 
@@ -203,6 +198,19 @@ impl Evaluation {
         }
         Ok(Evaluated::Done(paths))
     }
+}
+
+/// The `.drv` files of images among the inputs of the one that has them all; none where one is missing.
+///
+/// # Errors
+/// When that can't be read.
+pub fn inputs(store: &Store, all: &str, images: &[String]) -> Result<Option<Vec<String>>> {
+    let all = closure::read(store, all)?;
+    let named = |image: &String| {
+        let mut inputs = all.input_derivations.keys();
+        inputs.find(|path| name_of(path) == image).cloned()
+    };
+    Ok(images.iter().map(named).collect())
 }
 
 /// What has Nix find attributes in a tree. No other file of the machine can be read, nothing is fetched, and of inputs

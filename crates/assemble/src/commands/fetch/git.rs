@@ -6,6 +6,7 @@ use std::process::Stdio;
 use crate::nix;
 use anyhow::{Context, Result, bail};
 use drive::environment;
+use plan::sources::decode;
 use serde_json::json;
 
 /// Has Nix fetch the commit of a source of `Cargo.lock`, as `nix/cargo/git.nix` is going to ask for it.
@@ -29,7 +30,9 @@ pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
         command.args(["--store", store]);
     }
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let (name, value) = nix::AS_CARGO_CHECKS_OUT;
     let output = command
+        .env(name, value)
         .env(
             "NIX_CONFIG",
             format!("extra-experimental-features = nix-command flakes\n{own}"),
@@ -58,8 +61,8 @@ fn arguments(source: &str) -> Result<serde_json::Value> {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let mut arguments = json!({ "url": url, "rev": commit, "submodules": true });
     match query.split_once('=') {
-        Some(("branch", branch)) => arguments["ref"] = branch.into(),
-        Some(("tag", tag)) => arguments["ref"] = format!("refs/tags/{tag}").into(),
+        Some(("branch", branch)) => arguments["ref"] = decode(branch).into(),
+        Some(("tag", tag)) => arguments["ref"] = format!("refs/tags/{}", decode(tag)).into(),
         _ => arguments["allRefs"] = true.into(),
     }
     Ok(arguments)
@@ -76,6 +79,12 @@ mod tests {
             |query: &str| arguments(&format!("git+https://git.example/a{query}#{commit}")).unwrap();
         assert_eq!(of("?branch=main")["ref"], "main");
         assert_eq!(of("?tag=v1")["ref"], "refs/tags/v1");
+        assert_eq!(of("?branch=feature%2Fslash")["ref"], "feature/slash");
+        assert_eq!(of("?tag=v1%2Bx")["ref"], "refs/tags/v1+x");
+        assert_eq!(
+            of("?branch=refs%2Fpull%2F7%2Fhead")["ref"],
+            "refs/pull/7/head"
+        );
         assert_eq!(of("")["allRefs"], true);
         assert_eq!(of("?rev=0123456")["rev"], commit);
         assert!(arguments("registry+https://index.example").is_err());

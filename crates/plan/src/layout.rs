@@ -1,0 +1,455 @@
+//! Where the workspace's packages lie, and what of the workspace their own files lead to.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Every package of the workspace by its directory, as Cargo names that: relative to the workspace,
+/// empty for its root.
+pub type Layout = BTreeMap<String, Place>;
+
+/// Where one package lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// Its directory without symbolic links, relative to the workspace. What [`Layout`] calls it
+    /// may lead through some.
+    pub source: String,
+    /// What its links and targets lead to outside of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reaches: Vec<Reach>,
+}
+
+/// Something that Cargo or rustc comes to from a package by a link, or as a target that lies where
+/// Cargo would not look for it. It may lie outside the package, or in a part of it that not all of
+/// its units see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reach {
+    /// Where the package looks for it, relative to the workspace.
+    pub place: String,
+    /// Where it is, without symbolic links.
+    pub source: String,
+    /// What leads there, relative to the package: a link, or the directory where Cargo looks for
+    /// targets of the kind.
+    pub by: BTreeSet<String>,
+}
+
+/// The layout of the workspace in `root`, from what `cargo metadata --no-deps` says of its members.
+/// `ask` has Cargo say the same of a package that is no member, by its manifest; none where Cargo
+/// says nothing.
+///
+/// # Errors
+/// When the metadata lacks a field or a directory can't be read.
+pub fn layout(
+    metadata: &Value,
+    root: &Path,
+    ask: impl Fn(&Path) -> Option<Value>,
+) -> Result<Layout> {
+    let packages = packages(metadata, root, ask)?;
+    let real = real_directories(root, packages.keys())?;
+    let sources: BTreeSet<&Path> = real.values().map(PathBuf::as_path).collect();
+    let mut layout = Layout::new();
+    for (directory, package) in &packages {
+        let Some(source) = real.get(directory) else {
+            continue;
+        };
+        let mut search = Search {
+            root,
+            directory,
+            source,
+            others: &sources,
+            found: BTreeMap::new(),
+        };
+        search.links(directory, source, None)?;
+        search.targets(package);
+        let place = Place {
+            source: relative(source, root).unwrap_or_default(),
+            reaches: search.found.into_values().collect(),
+        };
+        layout.insert(relative(directory, root).unwrap_or_default(), place);
+    }
+    Ok(layout)
+}
+
+/// Each package by its directory: the members, and what they reach by `path`.
+fn packages(
+    metadata: &Value,
+    root: &Path,
+    ask: impl Fn(&Path) -> Option<Value>,
+) -> Result<BTreeMap<PathBuf, Value>> {
+    let mut packages = BTreeMap::new();
+    let mut waiting = list(&metadata["packages"]).to_vec();
+    let mut asked = BTreeSet::new();
+    loop {
+        for package in waiting.drain(..) {
+            packages.insert(directory(&package)?, package);
+        }
+        let paths = packages
+            .values()
+            .flat_map(|package| list(&package["dependencies"]));
+        let paths = paths.filter_map(|dependency| dependency["path"].as_str().map(PathBuf::from));
+        let paths = paths.chain(overrides(root)).map(|path| normal(&path));
+        let new: BTreeSet<PathBuf> = paths
+            .filter(|path| path.starts_with(root))
+            .filter(|path| !packages.contains_key(path) && !asked.contains(path))
+            .collect();
+        if new.is_empty() {
+            return Ok(packages);
+        }
+        for path in new {
+            let manifest = path.join("Cargo.toml");
+            if !manifest.is_file() {
+                asked.insert(path);
+                continue;
+            }
+            let said = ask(&manifest);
+            let all = said.map(|said| list(&said["packages"]).to_vec());
+            let own = all.into_iter().flatten();
+            waiting.extend(own.filter(|package| directory(package).is_ok_and(|d| d == path)));
+            // Cargo takes an override that no workspace knows, and says nothing of it by itself.
+            packages.insert(path.clone(), Value::Null);
+            asked.insert(path);
+        }
+    }
+}
+
+/// The directories that take the place of a registry's packages: `[patch]`, `[replace]` and `paths`.
+fn overrides(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for file in ["Cargo.toml", ".cargo/config.toml", ".cargo/config"] {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+        let get = |key: &str| table.get(key).and_then(toml::Value::as_table);
+        let patches = get("patch").into_iter().flat_map(toml::Table::values);
+        let mut all: Vec<&toml::Value> = patches
+            .filter_map(toml::Value::as_table)
+            .flat_map(toml::Table::values)
+            .collect();
+        all.extend(get("replace").into_iter().flat_map(toml::Table::values));
+        let mut paths: Vec<&toml::Value> = all.iter().filter_map(|one| one.get("path")).collect();
+        paths.extend(
+            table
+                .get("paths")
+                .and_then(toml::Value::as_array)
+                .into_iter()
+                .flatten(),
+        );
+        let paths = paths.into_iter().filter_map(toml::Value::as_str);
+        found.extend(paths.map(|path| root.join(path)));
+    }
+    found
+}
+
+fn directory(package: &Value) -> Result<PathBuf> {
+    let manifest = package["manifest_path"].as_str();
+    let manifest = Path::new(manifest.context("a package has no manifest")?);
+    let directory = manifest.parent().context("a manifest has no directory")?;
+    Ok(directory.to_owned())
+}
+
+/// The directories without symbolic links. One outside the workspace is left out.
+fn real_directories<'a>(
+    root: &Path,
+    directories: impl Iterator<Item = &'a PathBuf>,
+) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    let mut real = BTreeMap::new();
+    for directory in directories {
+        let found = fs::canonicalize(directory)
+            .with_context(|| format!("cannot read {}", directory.display()))?;
+        if found.starts_with(root) {
+            real.insert(directory.clone(), found);
+        }
+    }
+    Ok(real)
+}
+
+/// What one package leads to.
+struct Search<'a> {
+    root: &'a Path,
+    /// The package's directory as Cargo names it: the cell has it there.
+    directory: &'a Path,
+    /// The same without symbolic links.
+    source: &'a Path,
+    /// Those of all packages.
+    others: &'a BTreeSet<&'a Path>,
+    /// By place.
+    found: BTreeMap<PathBuf, Reach>,
+}
+
+impl Search<'_> {
+    /// Follows the links below a directory. `place` is where the cell has it, `real` where it is;
+    /// `by` is the link of the package that led to it, if one did.
+    fn links(&mut self, place: &Path, real: &Path, by: Option<&str>) -> Result<()> {
+        let entries =
+            fs::read_dir(real).with_context(|| format!("cannot list {}", real.display()))?;
+        let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            let inner = place.join(entry.file_name());
+            if kind.is_dir() && !self.others.contains(path.as_path()) {
+                self.links(&inner, &path, by)?;
+            } else if kind.is_symlink() {
+                self.link(&inner, &path, by)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, place: &Path, link: &Path, by: Option<&str>) -> Result<()> {
+        let Ok(source) = fs::canonicalize(link) else {
+            return Ok(()); // It leads nowhere, for Cargo too.
+        };
+        let target = fs::read_link(link)?;
+        let at = normal(&place.parent().unwrap_or(self.root).join(target));
+        let is_inside = at.starts_with(self.root) && source.starts_with(self.root);
+        // A link to what holds the package itself would make all of that part of it.
+        if !is_inside || self.source.starts_with(&source) {
+            return Ok(());
+        }
+        let own = match by {
+            Some(by) => by.to_owned(),
+            None => relative(link, self.source).unwrap_or_default(),
+        };
+        let is_new = self.add(&at, &source, &own);
+        if is_new && source.is_dir() && !self.is_own(&source) {
+            self.links(&at, &source, Some(&own))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it lies in this package, and in none inside it.
+    fn is_own(&self, source: &Path) -> bool {
+        let mut above = source.ancestors().take_while(|above| *above != self.source);
+        source.starts_with(self.source) && !above.any(|above| self.others.contains(above))
+    }
+
+    /// The targets that lie where Cargo would not look for them. A program has modules beside it:
+    /// its directory is there, unless that holds the package.
+    fn targets(&mut self, package: &Value) {
+        for target in list(&package["targets"]) {
+            let Some(path) = target["src_path"].as_str() else {
+                continue;
+            };
+            let place = normal(Path::new(path));
+            let Ok(source) = fs::canonicalize(&place) else {
+                continue;
+            };
+            let usual = usual(list(&target["kind"]));
+            let is_usual = place.starts_with(self.directory.join(usual));
+            if is_usual || !place.starts_with(self.root) || !source.starts_with(self.root) {
+                continue;
+            }
+            match (place.parent(), source.parent()) {
+                (Some(around), Some(real)) if !self.source.starts_with(real) => {
+                    self.add(around, real, usual);
+                }
+                _ => {
+                    self.add(&place, &source, usual);
+                }
+            }
+        }
+    }
+
+    /// Whether it is not there already.
+    fn add(&mut self, place: &Path, source: &Path, by: &str) -> bool {
+        let mut known = self.found.iter_mut();
+        if let Some((_, around)) = known.find(|(found, _)| place.starts_with(found)) {
+            around.by.insert(by.to_owned());
+            return false;
+        }
+        let within: Vec<PathBuf> = self.found.keys().cloned().collect();
+        let mut all = BTreeSet::from([by.to_owned()]);
+        for inner in within.iter().filter(|inner| inner.starts_with(place)) {
+            all.extend(self.found.remove(inner).into_iter().flat_map(|r| r.by));
+        }
+        let relative = |path| relative(path, self.root).unwrap_or_default();
+        let reach = Reach {
+            place: relative(place),
+            source: relative(source),
+            by: all,
+        };
+        self.found.insert(place.to_owned(), reach);
+        true
+    }
+}
+
+/// Where Cargo looks for targets of a kind.
+/// <https://doc.rust-lang.org/cargo/guide/project-layout.html>
+fn usual(kinds: &[Value]) -> &'static str {
+    match kinds.first().and_then(Value::as_str) {
+        Some("test") => "tests",
+        Some("bench") => "benches",
+        Some("example") => "examples",
+        Some("custom-build") => "build.rs",
+        _ => "src",
+    }
+}
+
+fn list(json: &Value) -> &[Value] {
+    json.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn relative(path: &Path, to: &Path) -> Option<String> {
+    let inner = path.strip_prefix(to).ok()?;
+    Some(inner.to_string_lossy().into_owned())
+}
+
+/// The path without `.` and `..`, by its words alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A workspace with these files, all empty, and links.
+    fn workspace(files: &[&str], links: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let around = |path: &Path| fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for file in files {
+            around(&root.join(file));
+            fs::write(root.join(file), "").unwrap();
+        }
+        for (link, target) in links {
+            around(&root.join(link));
+            symlink(target, root.join(link)).unwrap();
+        }
+        (directory, root)
+    }
+
+    /// What Cargo says of a package with these targets: kind and file.
+    fn package(root: &Path, directory: &str, targets: &[(&str, &str)]) -> Value {
+        let targets: Vec<Value> = targets
+            .iter()
+            .map(|(kind, path)| {
+                let path = root.join(directory).join(path);
+                serde_json::json!({ "kind": [kind], "src_path": path })
+            })
+            .collect();
+        let manifest = root.join(directory).join("Cargo.toml");
+        serde_json::json!({ "manifest_path": manifest, "targets": targets, "dependencies": [] })
+    }
+
+    fn of(root: &Path, packages: &[Value]) -> Layout {
+        let metadata = serde_json::json!({ "packages": packages });
+        layout(&metadata, root, |_| None).unwrap()
+    }
+
+    /// `PLACE <- SOURCE by BY` of each.
+    fn reaches(place: &Place) -> Vec<String> {
+        let line = |reach: &Reach| {
+            let by: Vec<&str> = reach.by.iter().map(String::as_str).collect();
+            format!("{} <- {} by {}", reach.place, reach.source, by.join(" "))
+        };
+        place.reaches.iter().map(line).collect()
+    }
+
+    #[test]
+    fn links_out_of_a_package_are_followed_to_their_end() {
+        let (_kept, root) = workspace(
+            &["a/Cargo.toml", "a/src/main.rs", "shared/x.rs", "deep/y.rs"],
+            &[
+                ("a/src/x.rs", "../../shared/x.rs"),
+                ("a/data", "../shared"),
+                ("shared/deep", "../deep"),
+                ("a/again.rs", "src/main.rs"),
+                ("a/all", ".."),
+                ("a/nowhere", "../gone"),
+            ],
+        );
+        let found = of(&root, &[package(&root, "a", &[("bin", "src/main.rs")])]);
+        assert_eq!(
+            reaches(&found["a"]),
+            [
+                "a/src/main.rs <- a/src/main.rs by again.rs",
+                "deep <- deep by data",
+                "shared <- shared by data src/x.rs"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_member_that_is_a_link_lies_where_the_link_leads() {
+        let (_kept, root) = workspace(
+            &["stores/one/Cargo.toml", "stores/one/src/lib.rs", "stores/x"],
+            &[("members/one", "../stores/one"), ("stores/one/x", "../x")],
+        );
+        let found = of(&root, &[package(&root, "members/one", &[])]);
+        assert_eq!(found["members/one"].source, "stores/one");
+        assert_eq!(
+            reaches(&found["members/one"]),
+            ["members/x <- stores/x by x"]
+        );
+    }
+
+    #[test]
+    fn a_target_elsewhere_brings_what_lies_beside_it() {
+        let (_kept, root) = workspace(
+            &[
+                "a/Cargo.toml",
+                "shared/bin/main.rs",
+                "build.rs",
+                "a/examples/tool.rs",
+            ],
+            &[],
+        );
+        let targets = [
+            ("bin", "../shared/bin/main.rs"),
+            ("bin", "examples/tool.rs"),
+            ("custom-build", "../build.rs"),
+        ];
+        let found = of(&root, &[package(&root, "a", &targets)]);
+        assert_eq!(
+            reaches(&found["a"]),
+            [
+                "a/examples <- a/examples by src",
+                "build.rs <- build.rs by build.rs",
+                "shared/bin <- shared/bin by src"
+            ]
+        );
+    }
+
+    #[test]
+    fn packages_that_are_no_members_are_found_by_path_and_override() {
+        let (_kept, root) = workspace(
+            &[
+                "vendored/Cargo.toml",
+                "apart/Cargo.toml",
+                ".cargo/config.toml",
+            ],
+            &[],
+        );
+        let config = "[patch.crates-io]\nitoa = { path = \"vendored\" }\n";
+        fs::write(root.join(".cargo/config.toml"), config).unwrap();
+        let mut member = package(&root, "a", &[]);
+        fs::create_dir(root.join("a")).unwrap();
+        member["dependencies"] = serde_json::json!([{ "path": root.join("apart") }]);
+        let metadata = serde_json::json!({ "packages": [member] });
+        let ask = |manifest: &Path| {
+            let directory = manifest.parent().unwrap();
+            let package = package(directory, "", &[]);
+            Some(serde_json::json!({ "packages": [package] }))
+        };
+        let found = layout(&metadata, &root, ask).unwrap();
+        let directories: Vec<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(directories, ["a", "apart", "vendored"]);
+    }
+}

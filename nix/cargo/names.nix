@@ -1,0 +1,44 @@
+# What of a workspace Cargo may look at before it compiles: names. Their content does not matter, so an
+# edit to a source file does not plan again.
+#
+# Gives: { isSkipped, files }
+#   isSkipped  whether a directory or a link, by its path relative to the root, is no part of the
+#              workspace: git's own files, what Cargo has built, links that `nix build` has made
+#   files      the paths of all regular files, relative to the root
+{
+  # The workspace: a path.
+  root,
+}:
+let
+  join = directory: name: if directory == "" then name else "${directory}/${name}";
+  isSkipped =
+    path:
+    let
+      name = builtins.baseNameOf path;
+    in
+    name == ".git"
+    || name == "target" && builtins.pathExists (root + "/${path}/CACHEDIR.TAG")
+    || name == path && builtins.match "result(-.*)?" name != null;
+  filesIn =
+    directory:
+    let
+      entries = builtins.readDir (if directory == "" then root else root + "/${directory}");
+      found =
+        name:
+        let
+          path = join directory name;
+          kind = entries.${name};
+        in
+        if kind == "regular" then
+          [ path ]
+        else if kind == "directory" && !(isSkipped path) then
+          filesIn path
+        else
+          [ ];
+    in
+    builtins.concatMap found (builtins.attrNames entries);
+in
+{
+  inherit isSkipped;
+  files = filesIn "";
+}

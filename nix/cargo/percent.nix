@@ -1,0 +1,44 @@
+# A percent-encoded text as it is meant: since version 4 Cargo.lock writes a branch `a/b` as `a%2Fb`. Nix has no
+# characters beyond ASCII by their codes.
+text:
+let
+  digits = {
+    "0" = 0;
+    "1" = 1;
+    "2" = 2;
+    "3" = 3;
+    "4" = 4;
+    "5" = 5;
+    "6" = 6;
+    "7" = 7;
+    "8" = 8;
+    "9" = 9;
+    A = 10;
+    B = 11;
+    C = 12;
+    D = 13;
+    E = 14;
+    F = 15;
+    a = 10;
+    b = 11;
+    c = 12;
+    d = 13;
+    e = 14;
+    f = 15;
+  };
+  # Of ASCII what is printed, from the blank on.
+  ascii = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+  character =
+    code:
+    if code >= 32 && code < 127 then
+      builtins.substring (code - 32) 1 ascii
+    else
+      throw "\"${text}\" of Cargo.lock has a character in it that no name of a branch or tag can be fetched with; use `rev` for this dependency";
+  decode =
+    part:
+    if builtins.isString part then
+      part
+    else
+      character (digits.${builtins.elemAt part 0} * 16 + digits.${builtins.elemAt part 1});
+in
+builtins.concatStringsSep "" (map decode (builtins.split "%([0-9A-Fa-f])([0-9A-Fa-f])" text))

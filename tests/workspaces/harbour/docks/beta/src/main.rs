@@ -1,0 +1,3 @@
+fn main() {
+    println!("{}, {}", knot::described(), rope::described());
+}

@@ -1,0 +1,4 @@
+fn main() {
+    println!("{} in {}", env!("CARGO_PKG_NAME"), file!());
+}
+

@@ -1,0 +1,3 @@
+pub fn described() -> &'static str {
+    "a rope by an inherited path"
+}

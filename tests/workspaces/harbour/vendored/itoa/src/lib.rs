@@ -1,0 +1,3 @@
+pub fn described() -> &'static str {
+    "patched by the configuration"
+}

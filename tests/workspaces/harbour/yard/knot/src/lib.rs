@@ -1,0 +1,3 @@
+pub fn described() -> &'static str {
+    concat!("a knot ", env!("CARGO_PKG_VERSION"), " of another workspace")
+}
