@@ -21,6 +21,7 @@ mod native;
 mod nix;
 mod platforms;
 mod precision;
+mod reading;
 mod registries;
 mod release;
 mod reproducible;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         .chain(tree::trials())
         .chain(explain::trials())
         .chain(workspaces::trials())
+        .chain(reading::trials())
         .chain(registries::trials())
         .chain(fidelity::trials())
         .chain(toolchains::trials())

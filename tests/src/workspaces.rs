@@ -56,7 +56,7 @@ pub fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
     nix::build(&attribute(workspace, path))
 }
 
-fn build_fails(workspace: &Path) -> Result<String> {
+pub fn build_fails(workspace: &Path) -> Result<String> {
     let expression = attribute(workspace, "all");
     nix::nix_fails(&[
         "build",
@@ -548,7 +548,7 @@ fn without_hash(key: &str) -> &str {
 }
 
 /// Makes a directory a repository, if it is none, and commits what it holds.
-fn commit_all(directory: &Path) -> Result<()> {
+pub fn commit_all(directory: &Path) -> Result<()> {
     let who = ["-c", "user.name=t", "-c", "user.email=t@example"];
     let commit = [&who[..], &["commit", "--quiet", "-m", "one"]].concat();
     for arguments in [
