@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Debian, Set, Spanned};
+use crate::model::{Debian, Set, Spanned, Toolchain};
 use crate::value::Platform;
 
 /// The suite whose files never vanish from the archive.
@@ -106,6 +106,18 @@ impl Debian {
                 architectures: Some(builder.clone()),
                 ..set(cross_packages(&platform))
             });
+        }
+        self
+    }
+
+    /// Adds the packages of `[toolchain]` to its set.
+    pub(crate) fn with_toolchain(mut self, toolchain: &Toolchain) -> Debian {
+        if let Some(set) = self.sets.get_mut(toolchain.set.get_ref()) {
+            for package in &toolchain.packages {
+                if !set.packages.contains(package) {
+                    set.packages.push(package.clone());
+                }
+            }
         }
         self
     }

@@ -26,6 +26,6 @@ pub use model::*;
 pub use native::{needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
 pub use sources::{Found, Sources};
-pub use targets::{Package, Target, Targets, TargetsError};
+pub use targets::{Package, TARGETS_FORMAT, Target, Targets, TargetsError};
 pub use value::{Platform, image_name, join_within, last_part};
 pub use workspace::{LockedPackage, Workspace, locked_packages, names_of};

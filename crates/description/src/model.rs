@@ -102,6 +102,8 @@ pub struct Toolchain {
     pub provider: String,
     /// The set of Debian packages that has it (and the C toolchain in any case).
     pub set: Spanned<String>,
+    /// Debian packages that this set has besides those that it lists itself.
+    pub packages: Vec<String>,
 }
 
 /// `[crates.NAME]`.

@@ -57,7 +57,7 @@ fn read(top: &Fields, source: &Source) -> Description {
         .unwrap_or_default();
     Description {
         source: source.clone(),
-        debian: debian.with_lints(&toolchain.set),
+        debian: debian.with_toolchain(&toolchain).with_lints(&toolchain.set),
         build: read_build(top),
         toolchain,
         crates: named(top, "crates", "crates", read_crate),
@@ -162,6 +162,9 @@ fn read_toolchain(top: &Fields) -> Toolchain {
     Toolchain {
         provider: provider.unwrap_or_else(|| "debian".to_string()),
         set: set.unwrap_or_else(|| Spanned::new(0..0, "toolchain".to_string())),
+        packages: table
+            .as_ref()
+            .map_or_else(Vec::new, |table| packages_or_none(table, "packages")),
     }
 }
 

@@ -121,6 +121,7 @@ pub static TOOLCHAIN: Table = Table {
     fields: &[
         field("provider", "string", "`\"debian\"`"),
         field("set", "string", "`\"toolchain\"`"),
+        field("packages", "array of strings", "`[]`"),
     ],
 };
 

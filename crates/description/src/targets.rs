@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of the form that is read here.
-pub const VERSION: u32 = 2;
+pub const TARGETS_FORMAT: u32 = 2;
 
 /// The packages of a workspace (`targets.json`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Targets {
-    /// Version of this form: [`VERSION`].
+    /// Version of this form: [`TARGETS_FORMAT`].
     pub version: u32,
     /// All members.
     pub packages: Vec<Package>,
@@ -70,7 +70,7 @@ impl std::fmt::Display for TargetsError {
             TargetsError::Form(error) => write!(f, "not a list of targets: {error}"),
             TargetsError::Version(version) => write!(
                 f,
-                "a list of targets of version {version}; this program reads version {VERSION}"
+                "a list of targets of version {version}; this program reads version {TARGETS_FORMAT}"
             ),
         }
     }
@@ -93,7 +93,7 @@ impl Targets {
     pub fn from_json(text: &str) -> Result<Targets, TargetsError> {
         let targets: Targets = serde_json::from_str(text).map_err(TargetsError::Form)?;
         match targets.version {
-            VERSION => Ok(targets),
+            TARGETS_FORMAT => Ok(targets),
             other => Err(TargetsError::Version(other)),
         }
     }

@@ -166,7 +166,7 @@ impl Project {
             patches: patches(manifest)?,
             sources: sources(lock)?,
             targets: Targets {
-                version: crate::targets::VERSION,
+                version: description::TARGETS_FORMAT,
                 packages,
             },
         })
