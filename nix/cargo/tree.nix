@@ -4,7 +4,7 @@
 # Gives: { root, manifests, names, lock }
 #   root       the workspace: a path
 #   manifests  ./manifests.nix
-#   names      a file with the paths of all its files (JSON)
+#   names      a file with the paths of all its files, one a line
 #   lock       ./lock.nix
 {
   # The workspace: a path.
@@ -19,6 +19,7 @@ in
     inherit root;
     inherit (names) isSkipped;
   };
-  names = builtins.toFile "names.json" (builtins.toJSON names.files);
+  # Not as JSON: a name need not be UTF-8.
+  names = builtins.toFile "names" (builtins.concatStringsSep "\n" names.files);
   lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
 }

@@ -14,7 +14,7 @@ usage: plan
 Records what Cargo would do. The environment says for what:
   requestPath  file with the request (JSON)
   manifests    the workspace's directories with manifests, lock, configuration and links
-  namesPath    file with the paths of all other files of the workspace (JSON)
+  namesPath    file with the paths of all files of the workspace, one a line
   out          the directory for plan.json; for targets.json where the request asks for nothing, for metadata.json
                where it asks for Cargo's metadata";
 
@@ -44,7 +44,8 @@ fn make_plan() -> Result<()> {
             request.version
         );
     }
-    let names: Vec<String> = read(Path::new(&variable("namesPath")?), "a list of files")?;
+    let names = variable("namesPath")?;
+    let names = std::fs::read(&names).with_context(|| format!("cannot read {names}"))?;
     stage::workspace(Path::new(&variable("manifests")?), &names)?;
     let configuration = configuration::settle(Path::new(WORKSPACE), cargo::is_nightly()?)?;
     let out = PathBuf::from(variable("out")?);

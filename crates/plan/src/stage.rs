@@ -6,25 +6,27 @@ use crate::sources::{Located, Packages};
 use crate::{LockedPackage, WORKSPACE};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Lays out the workspace: directories, manifests and links as they are, and all other files
-/// without their content.
+/// without their content. `names` has the path of one file a line, relative to the workspace.
 ///
 /// # Errors
 /// When a path leaves the workspace or something can't be written.
-pub fn workspace(manifests: &Path, names: &[String]) -> Result<()> {
+pub fn workspace(manifests: &Path, names: &[u8]) -> Result<()> {
     unit::source::place_tree(manifests, Path::new(WORKSPACE))?;
-    for name in names {
-        let path = Path::new(name);
+    for name in names.split(|&byte| byte == b'\n') {
+        let path = Path::new(OsStr::from_bytes(name));
         if path
             .components()
             .any(|c| !matches!(c, Component::Normal(_)))
         {
-            bail!("the file {name:?} leaves the workspace");
+            bail!("the file {path:?} leaves the workspace");
         }
         write_empty(&Path::new(WORKSPACE).join(path))?;
     }
