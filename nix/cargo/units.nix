@@ -142,12 +142,24 @@ let
     if native ? ${package.name} then { ${package.name} = native.${package.name}; } else { };
   # The packages that a unit's output holds code of. What build scripts and macros are made of stays
   # behind.
-  linkedBelow = builtins.mapAttrs (
-    _: planned:
-    builtins.foldl' (
-      all: key: if isLibrary data.units.${key}.unit then all // linkedBelow.${key} else all
-    ) { ${planned.package.name} = true; } planned.dependencies
-  ) data.units;
+  linkedBelow =
+    key:
+    let
+      toItem = key: { inherit key; };
+      isLinked = key: isLibrary data.units.${key}.unit;
+      closure = builtins.genericClosure {
+        startSet = [ (toItem key) ];
+        operator = item: map toItem (builtins.filter isLinked data.units.${item.key}.dependencies);
+      };
+    in
+    builtins.attrNames (
+      builtins.listToAttrs (
+        map (item: {
+          inherit (data.units.${item.key}.package) name;
+          value = true;
+        }) closure
+      )
+    );
   isLibrary =
     unit:
     builtins.elem (kindOf unit) [
@@ -224,5 +236,5 @@ in
   inherit keyOf;
   # The output of a program's unit: holds bin/NAME.
   program = binary: units.${keyOf binary};
-  linked = binary: builtins.attrNames linkedBelow.${keyOf binary};
+  linked = binary: linkedBelow (keyOf binary);
 }
