@@ -9,6 +9,9 @@ use toml::{Table, Value};
 /// Where Cargo looks for it, relative to the workspace.
 const FILES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
 
+/// The system of the targets that are built where nobody asks for another.
+const USUAL: &str = "unknown-linux-gnu";
+
 /// Keys of `[build]` that say how a machine compiles, and not what. Wrappers such as sccache have
 /// nothing to do in a build whose every unit is cached by Nix.
 const OF_THE_MACHINE: [&str; 9] = [
@@ -104,8 +107,10 @@ impl Configuration {
             return Ok(args);
         };
         let (architecture, system) = args[value].split_once('-').unwrap_or((&args[value], ""));
-        let systems = self.targets.iter().map(|target| system_of(target));
-        if self.targets.is_empty() || systems.into_iter().any(|asked| asked == system) {
+        let mut systems = self.targets.iter().map(|target| system_of(target));
+        // What images.toml asks for by name goes before it.
+        let is_explicit = system != USUAL;
+        if self.targets.is_empty() || is_explicit || systems.any(|asked| asked == system) {
             return Ok(args);
         }
         let same = |target: &&String| target.starts_with(&format!("{architecture}-unknown-linux-"));
