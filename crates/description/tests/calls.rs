@@ -6,7 +6,7 @@ use description::normal::{Call, Content, LayerContent};
 use description::{Description, Targets, Workspace, normal};
 
 /// Packages with their binaries, and the features that these require.
-const TARGETS: &str = r#"{ "version": 1, "packages": [
+const TARGETS: &str = r#"{ "version": 2, "packages": [
     { "name": "orders", "version": "0.1.0", "manifestPath": "orders/Cargo.toml",
       "targets": [{ "kind": ["bin"], "name": "daemon" }] },
     { "name": "stock", "version": "0.1.0", "manifestPath": "stock/Cargo.toml",
