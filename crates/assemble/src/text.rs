@@ -1,7 +1,7 @@
 //! Text for people. All that is printed goes through here, and is cleaned on the way ([`image::text`]).
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 pub use image::text::{clean, clean_log};
@@ -24,29 +24,62 @@ pub fn say(kind: &str, message: &str) {
 
 /// Rows as lines with aligned columns. Those in `right` end, all others begin at the same place.
 pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = indent.to_owned();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            if column > 0 {
-                line.push_str("  ");
-            }
-            line += &match right.contains(&column) {
-                true => format!("{cell:>width$}"),
-                false => format!("{cell:width$}"),
-            };
+    let widths = widths(rows.iter());
+    let lines = rows.iter().map(|row| line(row, &widths, indent, right));
+    lines.collect()
+}
+
+/// Prints rows as [`table`] lays them out, one after the other: an image may have very many files.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_table(rows: impl Iterator<Item = Vec<String>> + Clone, right: &[usize]) -> Result<()> {
+    let widths = widths(rows.clone());
+    print_with(|out| {
+        for row in rows {
+            let line = line(&row, &widths, "", right);
+            out.write_all(clean_lines(&line).as_bytes())?;
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        Ok(())
+    })
+}
+
+fn widths<R: AsRef<[String]>>(rows: impl Iterator<Item = R>) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in rows {
+        let cells = row.as_ref();
+        widths.resize(widths.len().max(cells.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
     }
-    text
+    widths
+}
+
+fn line(row: &[String], widths: &[usize], indent: &str, right: &[usize]) -> String {
+    let mut line = indent.to_owned();
+    for (column, cell) in row.iter().enumerate() {
+        let width = widths[column];
+        if column > 0 {
+            line.push_str("  ");
+        }
+        line += &match right.contains(&column) {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:width$}"),
+        };
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}
+
+/// Prints what `write` writes. A reader that has seen enough, such as `head`, is no error.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
 }
 
 /// Prints to standard output. A reader that has seen enough, such as `head`, is no error.
@@ -58,11 +91,7 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 fn write(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to standard output"),
-    }
+    print_with(|out| out.write_all(text.as_bytes()))
 }
 
 /// The same for a line.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::files::{File, Listing, Options};
+use crate::files::{ENTRY, File, Listing, Options, size_of_xattrs};
 use crate::packages;
 
 /// One of the two images.
@@ -108,7 +108,8 @@ pub fn compare(before: Side<'_>, after: Side<'_>) -> Result<ImageDiff> {
     };
     let one = Listing::read(before.blobs, before.manifest, &options)?;
     let other = Listing::read(after.blobs, after.manifest, &options)?;
-    let (files, files_with_other_time) = files(&one, &other);
+    let keep = |bytes| before.blobs.budget().keep("the difference", bytes);
+    let (files, files_with_other_time) = files(&one, &other, &keep)?;
     Ok(ImageDiff {
         config: config(before.config, after.config),
         layers: layers(before, after, &common),
@@ -223,7 +224,11 @@ fn own_layers<'a>(
     layers.filter(|(layer, _)| !common.contains(&layer.digest))
 }
 
-fn files(one: &Listing, other: &Listing) -> (Vec<FileChange>, usize) {
+fn files(
+    one: &Listing,
+    other: &Listing,
+    keep: &dyn Fn(u64) -> crateyard_oci::Result<()>,
+) -> Result<(Vec<FileChange>, usize)> {
     let (owners_before, owners_after) = (packages::owners(one), packages::owners(other));
     let paths = one.files().chain(other.files()).map(|(path, _)| path);
     let paths: BTreeSet<&str> = paths.collect();
@@ -239,6 +244,12 @@ fn files(one: &Listing, other: &Listing) -> (Vec<FileChange>, usize) {
                 continue;
             }
         }
+        // Both files, and what is shown of them.
+        let xattrs = [old, new]
+            .into_iter()
+            .flatten()
+            .map(|file| size_of_xattrs(&file.xattrs));
+        keep(4 * ENTRY + 2 * path.len() as u64 + xattrs.sum::<u64>())?;
         let owner = owners_after.get(path).or_else(|| owners_before.get(path));
         changes.push(FileChange {
             path: path.to_owned(),
@@ -248,7 +259,7 @@ fn files(one: &Listing, other: &Listing) -> (Vec<FileChange>, usize) {
             differs,
         });
     }
-    (changes, other_time)
+    Ok((changes, other_time))
 }
 
 fn differences(old: &File, new: &File) -> Vec<&'static str> {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use image::files::{File, FileKind, Listing, Options};
 use image::packages;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::place::{ChoiceArgs, Place, PlaceArgs};
-use crate::text::{clean, print, print_json, table};
+use crate::text::{clean, print_json, print_table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,10 +54,16 @@ pub struct Args {
 /// What is printed of one file.
 #[derive(Serialize)]
 struct Line<'a> {
-    path: String,
+    #[serde(serialize_with = "absolute")]
+    path: &'a str,
     #[serde(flatten)]
     file: &'a File,
     package: Option<&'a str>,
+}
+
+/// Listings have paths without their leading slash.
+fn absolute<S: Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("/{path}"))
 }
 
 /// Runs the command.
@@ -85,8 +91,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.json {
         return print_json(&lines);
     }
-    let rows: Vec<Vec<String>> = lines.iter().map(|line| row(line, args.digests)).collect();
-    print(&table(&rows, "", &[2]))
+    print_table(lines.iter().map(|line| row(line, args.digests)), &[2])
 }
 
 fn lines<'a>(
@@ -119,9 +124,9 @@ fn lines<'a>(
     Ok(shown.map(|(path, file)| line(path, file, owners)).collect())
 }
 
-fn line<'a>(path: &str, file: &'a File, owners: &'a BTreeMap<String, String>) -> Line<'a> {
+fn line<'a>(path: &'a str, file: &'a File, owners: &'a BTreeMap<String, String>) -> Line<'a> {
     Line {
-        path: format!("/{path}"),
+        path,
         file,
         package: owners.get(path).map(String::as_str),
     }
@@ -129,7 +134,7 @@ fn line<'a>(path: &str, file: &'a File, owners: &'a BTreeMap<String, String>) ->
 
 fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
     let file = line.file;
-    let mut path = clean(&line.path).into_owned();
+    let mut path = format!("/{}", clean(line.path));
     if let Some(target) = &file.target {
         // Targets of hard links are paths in the image, without leading slash.
         let (arrow, slash) = match file.kind {

@@ -24,6 +24,8 @@ pub(crate) enum Name {
     Whiteout(String),
     /// What lower layers have in the directory is gone.
     Opaque(String),
+    /// What a storage driver (aufs) left in the layer: no file of the image.
+    Leftover,
 }
 
 impl Name {
@@ -47,6 +49,10 @@ impl Name {
                 shown()
             ));
         }
+        let is_leftover = |part: &&[u8]| part.starts_with(RESERVED) && *part != OPAQUE;
+        if components.iter().any(is_leftover) {
+            return Ok(Name::Leftover);
+        }
         let Some((&last, parents)) = components.split_last() else {
             return Ok(Name::Root);
         };
@@ -56,9 +62,6 @@ impl Name {
         let text = |parts: &[&[u8]]| String::from_utf8_lossy(&parts.join(&b'/')).into_owned();
         if last == OPAQUE {
             return Ok(Name::Opaque(text(parents)));
-        }
-        if last.starts_with(RESERVED) {
-            return Err(format!("the path {:?} is of a storage driver", shown()));
         }
         match last.strip_prefix(WHITEOUT) {
             Some(b"" | b"." | b"..") => Err(format!("the path {:?} deletes nothing", shown())),
@@ -76,7 +79,7 @@ impl Name {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Name::Root => 0,
+            Name::Root | Name::Leftover => 0,
             Name::Path(path) | Name::Whiteout(path) | Name::Opaque(path) => path.len(),
         }
     }
@@ -96,7 +99,7 @@ impl LayerView {
     /// Notes one entry; a later one for the same path counts.
     pub(super) fn add(&mut self, name: Name, file: File) {
         match name {
-            Name::Root => {}
+            Name::Root | Name::Leftover => {}
             Name::Whiteout(path) => self.gone.push(path),
             Name::Opaque(path) => self.emptied.push(path),
             Name::Path(path) => {

@@ -137,6 +137,10 @@ impl Entries<'_> {
         }
         match Name::of(&entry.path) {
             Ok(Name::Path(path)) => self.path(&path, entry, &subject),
+            Ok(Name::Leftover) => {
+                let problem = "a storage driver (aufs) left it; no engine unpacks it";
+                find(self, Severity::Note, problem);
+            }
             Ok(_) => {}
             Err(problem) => find(self, Severity::Error, &problem),
         }

@@ -1,0 +1,72 @@
+//! Running the program with a bound on its memory and its time.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The most memory that a command may have in use, in KiB.
+const MEMORY: i64 = 256 << 10;
+/// The most address space, in KiB, so that a failing test does not take the machine along.
+const ADDRESS_SPACE: u64 = 2 << 20;
+const TIME: Duration = Duration::from_secs(120);
+
+/// Runs a command, which may succeed or fail, but must end by itself and with little memory.
+#[expect(clippy::zombie_processes, reason = "`wait` waits, by wait4")]
+pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
+    let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -v \"$0\"; exec \"$@\"",
+            &ADDRESS_SPACE.to_string(),
+        ])
+        .arg(env!("CARGO_BIN_EXE_assemble"))
+        .args(&words)
+        .env("XDG_CACHE_HOME", std::env::temp_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(said.path()).unwrap())
+        .spawn()
+        .unwrap();
+    let (status, peak) = wait(child.id() as i32, &words);
+    let said = String::from_utf8_lossy(&std::fs::read(said.path()).unwrap()).into_owned();
+    assert!(
+        libc::WIFEXITED(status),
+        "{words:?} was ended by a signal: {said}"
+    );
+    assert!(!said.contains("panicked"), "{words:?}: {said}");
+    assert!(peak < MEMORY, "{words:?} took {} MiB", peak >> 10);
+    assert!(said.len() < 1 << 20, "{words:?} said {} bytes", said.len());
+    (libc::WEXITSTATUS(status), said)
+}
+
+/// As [`survives`], for what must fail with an error that says `why`.
+pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) {
+    let (code, said) = survives(arguments);
+    let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+    assert!(code != 0, "{words:?} went well");
+    assert!(said.contains(why), "{words:?}: {said}");
+}
+
+/// The exit status of a process, and the most memory that it had, in KiB.
+fn wait(process: i32, words: &[&str]) -> (i32, i64) {
+    let begin = Instant::now();
+    let mut status = 0;
+    loop {
+        // SAFETY: `rusage` is plain numbers, for which zeros are a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both places live until the call returns, and the process is a child that nobody
+        // else waits for.
+        let waited = unsafe { libc::wait4(process, &mut status, libc::WNOHANG, &mut usage) };
+        if waited == process {
+            return (status, usage.ru_maxrss);
+        }
+        if begin.elapsed() > TIME {
+            // SAFETY: the process is still this one's child.
+            unsafe { libc::kill(process, libc::SIGKILL) };
+            panic!("{words:?} has not ended after {} s", TIME.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,139 @@
+//! Layouts, archives and layers as nobody makes them by accident.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crateyard_oci::{Descriptor, Digest, media_type};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A place for a test's files.
+pub fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A layout directory in the making.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    pub fn new(place: &Path) -> Layout {
+        let root = place.join("layout");
+        fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+        fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        Layout(root)
+    }
+
+    pub fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.0.join(digest.blob_path())
+    }
+
+    pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
+        let descriptor = Descriptor::of(media_type, bytes);
+        fs::write(self.blob_path(&descriptor.digest), bytes).unwrap();
+        descriptor
+    }
+
+    /// An index that names `manifests`.
+    pub fn index_blob(&self, manifests: &[Descriptor]) -> Descriptor {
+        self.blob(media_type::INDEX, index(manifests).to_string().as_bytes())
+    }
+
+    /// An image of one layer, and the layer's digest.
+    pub fn image(&self, layer: &[u8], tar: &[u8]) -> Digest {
+        self.image_of(media_type::LAYER_GZIP, layer, tar)
+    }
+
+    pub fn image_of(&self, media_type: &str, layer: &[u8], tar: &[u8]) -> Digest {
+        let layer = self.blob(media_type, layer);
+        let config = json!({"architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(tar)]}});
+        let config = self.blob(media_type::CONFIG, config.to_string().as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST,
+            "config": config, "layers": [layer]});
+        let manifest = self.blob(media_type::MANIFEST, manifest.to_string().as_bytes());
+        self.finish(&[manifest]);
+        layer.digest
+    }
+
+    pub fn finish(&self, manifests: &[Descriptor]) {
+        fs::write(self.0.join("index.json"), index(manifests).to_string()).unwrap();
+    }
+}
+
+pub fn index(manifests: &[Descriptor]) -> Value {
+    json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests})
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A tar entry with a header of 512 bytes.
+fn entry(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+    header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+pub fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
+    entry(name, tar::EntryType::Regular, "", content)
+}
+
+pub fn hard_link(name: &str, target: &str) -> Vec<u8> {
+    entry(name, tar::EntryType::Link, target, b"")
+}
+
+/// An extended header for the entry that follows.
+pub fn pax(records: &[(String, String)]) -> Vec<u8> {
+    let mut content = Vec::new();
+    for (key, value) in records {
+        let rest = key.len() + value.len() + 3;
+        // The length counts itself.
+        let length = (rest..).find(|length| rest + length.to_string().len() == *length);
+        writeln!(content, "{} {key}={value}", length.unwrap()).unwrap();
+    }
+    entry("pax", tar::EntryType::XHeader, "", &content)
+}
+
+/// Makes the checksum of a changed header right again.
+pub fn fix_checksum(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// A zstd frame of one tar header that claims a file of `size` bytes of zeros, and the zeros, of which each
+/// 128 KiB take four bytes.
+pub fn zstd_of_zeros(size: u64) -> Vec<u8> {
+    let mut header = tar_of("x", b"");
+    header[124] = 0x80;
+    header[125..128].fill(0);
+    header[128..136].copy_from_slice(&size.to_be_bytes());
+    fix_checksum(&mut header[..512]);
+    // A frame with a window of 2 MiB and without a content size; the first block is raw.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+    frame.extend_from_slice(&(512_u32 << 3).to_le_bytes()[..3]);
+    frame.extend_from_slice(&header[..512]);
+    let blocks = size >> 17;
+    for number in 1..=blocks {
+        let last = u32::from(number == blocks);
+        frame.extend_from_slice(&((1_u32 << 17) << 3 | 2 | last).to_le_bytes()[..3]);
+        frame.push(0);
+    }
+    frame
+}
