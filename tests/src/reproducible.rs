@@ -109,6 +109,10 @@ fn metadata_is_what_libraries_hold(store: &Path, units: &BTreeMap<String, String
             names.push(name);
         }
         ensure!(names.len() == 3, "{key} has {names:?}");
+        // What its code points to, if that is anything.
+        if library.join("points.json").exists() {
+            names.push("points.json".into());
+        }
         for name in names {
             let (one, other) = (made.join(&name), library.join(&name));
             ensure!(

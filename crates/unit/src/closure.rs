@@ -1,75 +1,70 @@
 //! The outputs of all units below a unit, and their places inside the cell.
 
 use crate::directives::Directives;
-use crate::files;
-use crate::output::Placement;
+use crate::output::{Placement, Role};
+use crate::points::{self, Points};
+use crate::{Action, Unit, files, source};
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Every output that a unit may use, sorted by path.
+/// An output that a unit may use.
+#[derive(Debug)]
+pub struct Member {
+    /// The output.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub placement: Placement,
+}
+
+/// Every output that a unit may use.
 pub struct Closure {
-    members: BTreeMap<PathBuf, Placement>,
+    /// Sorted by path.
+    members: Vec<Member>,
+    /// What the unit sees beside them.
+    pub(crate) sight: Points,
 }
 
 impl Closure {
-    /// Reads the closure of `inputs`.
+    /// Reads the closure of `inputs`, and what `programs`, outputs with programs that the unit starts,
+    /// point to.
     ///
     /// # Errors
     /// When one of them is not a unit's output.
-    pub fn of(inputs: &[PathBuf]) -> Result<Self> {
-        let mut members = BTreeMap::new();
-        let mut pending: Vec<PathBuf> = inputs.to_vec();
+    pub fn of(unit: &Unit, inputs: &[PathBuf], programs: &[PathBuf]) -> Result<Self> {
+        let mut paths: Vec<PathBuf> = inputs.to_vec();
         // Each output names its whole closure, so one step down is enough.
         for input in inputs {
             let list = input.join("closure");
             let text = std::fs::read_to_string(&list)
                 .with_context(|| format!("{} is not the output of a unit", input.display()))?;
-            pending.extend(text.lines().map(PathBuf::from));
+            paths.extend(text.lines().map(PathBuf::from));
         }
-        pending.sort();
-        pending.dedup();
-        for path in pending {
-            let placement = files::read_json(&path.join("unit.json"))?;
-            members.insert(path, placement);
-        }
-        Ok(Self { members })
+        let members = read_members(paths)?;
+        let sight = points::sight(unit, &members, programs)?;
+        Ok(Self { members, sight })
     }
 
     /// The outputs, sorted.
-    pub fn outputs(&self) -> impl Iterator<Item = &Path> {
-        self.members.keys().map(PathBuf::as_path)
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter()
     }
 
     /// The outputs of build scripts that ran, sorted.
-    pub fn build_script_runs(&self) -> impl Iterator<Item = &Path> {
-        let runs = self.members.iter().filter(|(_, p)| p.is_build_script_run);
-        runs.map(|(path, _)| path.as_path())
+    pub(crate) fn build_script_runs(&self) -> impl Iterator<Item = &Member> {
+        let is_run = |member: &&Member| member.placement.role == Role::BuildScriptRun;
+        self.members.iter().filter(is_run)
     }
 
-    /// Makes the files of every member stand where Cargo would have put them.
+    /// The output of the build script whose `OUT_DIR` is `out_dir`.
     ///
     /// # Errors
-    /// When a link can't be made.
-    pub fn link_into_place(&self) -> Result<()> {
-        for (path, placement) in &self.members {
-            let place = Path::new(&placement.out_dir);
-            let stored = path.join("files");
-            if placement.is_build_script_run {
-                if let Some(parent) = place.parent() {
-                    std::fs::create_dir_all(parent)?;
-                }
-                files::link(&stored, place)?;
-                continue;
-            }
-            std::fs::create_dir_all(place)
-                .with_context(|| format!("cannot create {}", place.display()))?;
-            for name in files::names(&stored)? {
-                // A library's metadata may be there twice: in its own output and beside the code.
-                files::link_once(&stored.join(&name), &place.join(&name))?;
-            }
+    /// When no member is that build script's output.
+    pub(crate) fn build_script_run(&self, out_dir: &str) -> Result<&Path> {
+        let mut runs = self.build_script_runs();
+        match runs.find(|run| run.placement.out_dir == out_dir) {
+            Some(run) => Ok(&run.path),
+            None => bail!("no input of this unit is the build script's output {out_dir:?}"),
         }
-        Ok(())
     }
 
     /// What the build script whose `OUT_DIR` is `out_dir` has said.
@@ -77,11 +72,82 @@ impl Closure {
     /// # Errors
     /// When no member is that build script's output.
     pub fn directives(&self, out_dir: &str) -> Result<Directives> {
-        for (path, placement) in &self.members {
-            if placement.is_build_script_run && placement.out_dir == out_dir {
-                return files::read_json(&path.join("directives.json"));
+        files::read_json(&self.build_script_run(out_dir)?.join("directives.json"))
+    }
+
+    /// Makes the files of every member stand where Cargo would have put them, and what else the unit
+    /// sees.
+    ///
+    /// # Errors
+    /// When a file can't be placed.
+    pub fn place(&self, unit: &Unit) -> Result<()> {
+        let written = own_out_dir(unit).filter(|_| self.runs_code(unit));
+        for member in &self.members {
+            if member.placement.role == Role::BuildScriptRun {
+                let is_written = written == Some(member.placement.out_dir.as_str());
+                place_out_dir(member, is_written)?;
+            } else {
+                link_files(member)?;
             }
         }
-        bail!("no input of this unit is the build script's output {out_dir:?}")
+        for run in read_members(self.sight.out_dirs.iter().cloned().collect())? {
+            if !self.members.iter().any(|member| member.path == run.path) {
+                place_out_dir(&run, false)?;
+            }
+        }
+        for source in &self.sight.sources {
+            source.place()?;
+        }
+        Ok(())
     }
+
+    /// Whether code of packages below runs: a macro, or a test.
+    fn runs_code(&self, unit: &Unit) -> bool {
+        let is_macro = |member: &Member| member.placement.role == Role::Plugin;
+        matches!(unit.action, Action::RunTest { .. }) || self.members.iter().any(is_macro)
+    }
+}
+
+fn read_members(mut paths: Vec<PathBuf>) -> Result<Vec<Member>> {
+    paths.sort();
+    paths.dedup();
+    let read = |path: PathBuf| {
+        let placement = files::read_json(&path.join("unit.json"))?;
+        Ok(Member { path, placement })
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The `OUT_DIR` of the package's own build script, where the unit is no build script's.
+fn own_out_dir(unit: &Unit) -> Option<&str> {
+    match &unit.action {
+        Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
+            build_script.as_deref()
+        }
+        Action::RunBuildScript { .. } => None,
+    }
+}
+
+/// With Cargo, macros and tests can write to `OUT_DIR`; so they are given a copy of their own.
+fn place_out_dir(run: &Member, is_written: bool) -> Result<()> {
+    let place = Path::new(&run.placement.out_dir);
+    let stored = run.path.join("files");
+    if is_written {
+        return source::place_tree(&stored, place);
+    }
+    if let Some(parent) = place.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    files::link_once(&stored, place)
+}
+
+fn link_files(member: &Member) -> Result<()> {
+    let place = Path::new(&member.placement.out_dir);
+    let stored = member.path.join("files");
+    std::fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
+    for name in files::names(&stored)? {
+        // A library's metadata may be there twice: in its own output and beside the code.
+        files::link_once(&stored.join(&name), &place.join(&name))?;
+    }
+    Ok(())
 }

@@ -3,14 +3,13 @@
 use crate::closure::Closure;
 use crate::output::{Output, keep_metadata};
 use crate::run::Request;
-use crate::{
-    Action, Product, Target, TargetKind, Unit, diagnostics, environment, files, hints, source,
-};
+use crate::{Action, Product, Target, TargetKind};
+use crate::{calls, diagnostics, environment, files, hints, points, source};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Compiles the unit and keeps what rustc wrote.
 ///
@@ -30,8 +29,9 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         bail!("the unit {} does not compile", unit.name);
     };
     let mut command = environment::command(program, unit);
-    command.args(args);
-    add_directives(&mut command, unit, closure)?;
+    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
+    command.args(args).args(added.args).envs(added.env);
+    environment::show_revision(&mut command, request)?;
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let tokens = environment::share_cores(&mut command, request.cores)?;
     let mut child = command
@@ -43,6 +43,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
         // The rest would be code.
         child.kill()?;
         child.wait()?;
+        keep_points(request, closure, output)?;
         return keep_metadata(Path::new(out_dir), &output.files());
     }
     let status = child.wait()?;
@@ -59,6 +60,7 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
             unit.name
         );
     }
+    keep_points(request, closure, output)?;
     let out_dir = Path::new(out_dir);
     match unit.product() {
         Product::Files => keep(out_dir, target, args, &output.files()),
@@ -68,65 +70,35 @@ pub fn compile(request: &Request, closure: &Closure, output: &Output) -> Result<
     }
 }
 
-/// Adds what build scripts ask for, in Cargo's order: search paths of all native libraries below,
-/// then each script's libraries and linker arguments, then the cfgs and variables of the
-/// package's own script.
-fn add_directives(command: &mut Command, unit: &Unit, closure: &Closure) -> Result<()> {
+/// Writes down what the unit's code points to, where something may run it.
+fn keep_points(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
+    let unit = &request.unit;
     let Action::Compile {
-        program,
+        args,
+        out_dir,
         target,
-        build_script,
-        native,
-        takes_link_libs,
         ..
     } = &unit.action
     else {
         return Ok(());
     };
-    let links = program != "rustdoc";
-    let scripts = native
-        .iter()
-        .map(|out_dir| Ok((out_dir, closure.directives(out_dir)?)))
-        .collect::<Result<Vec<_>>>()?;
-    if links || target.test {
-        for path in search_paths(scripts.iter().flat_map(|(_, d)| &d.link_search)) {
-            command.arg("-L").arg(path);
-        }
+    let is_plugin = matches!(target.kind, TargetKind::ProcMacro | TargetKind::BuildScript);
+    let is_test = target.test || matches!(target.kind, TargetKind::Test | TargetKind::Bench);
+    let is_kept = match unit.product() {
+        Product::Files => true,
+        Product::Program => is_test,
+        Product::Documentation | Product::Verdict => false,
+    };
+    if !is_kept {
+        return Ok(());
     }
-    for (out_dir, directives) in scripts.iter().filter(|_| links) {
-        let own = build_script.as_ref() == Some(*out_dir);
-        if own && *takes_link_libs {
-            for lib in &directives.link_libs {
-                command.arg("-l").arg(lib);
-            }
-        }
-        for link in &directives.link_args {
-            let reaches = own || link.scope == crate::directives::Scope::Cdylib;
-            if reaches && link.scope.applies_to(target) {
-                command.arg("-C").arg(format!("link-arg={}", link.arg));
-            }
-        }
+    let dep_info =
+        Path::new(out_dir).join(format!("{}{}.d", crate_name(args), extra_filename(args)));
+    let mut points = points::of_crate(&dep_info, &request.own_source(closure)?, closure)?;
+    if is_plugin || is_test {
+        points = points::of_program(points, closure)?;
     }
-    if let Some(out_dir) = build_script {
-        let own = closure.directives(out_dir)?;
-        for cfg in &own.cfgs {
-            command.arg("--cfg").arg(cfg);
-        }
-        for cfg in &own.check_cfgs {
-            command.arg("--check-cfg").arg(cfg);
-        }
-        command.envs(own.env);
-    }
-    Ok(())
-}
-
-/// Cargo puts paths inside its target directory before the system's.
-fn search_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
-    let (inside, outside): (Vec<_>, Vec<_>) = paths.partition(|path| {
-        let path = path.split_once('=').map_or(path.as_str(), |(_, p)| p);
-        path.starts_with("/cargo/target/")
-    });
-    inside.into_iter().chain(outside).collect()
+    points.write(output.root())
 }
 
 /// Moves what rustc wrote to the output. Links in the directory are dependencies.
@@ -165,6 +137,12 @@ fn is_program(target: &Target) -> bool {
 
 fn is_executable(path: &Path) -> Result<bool> {
     Ok(fs::metadata(path)?.mode() & 0o111 != 0)
+}
+
+fn crate_name(args: &[String]) -> &str {
+    let at = args.iter().position(|arg| arg == "--crate-name");
+    at.and_then(|at| args.get(at + 1))
+        .map_or("", String::as_str)
 }
 
 fn extra_filename(args: &[String]) -> &str {

@@ -1,6 +1,7 @@
 //! The environment of rustc and build scripts: Cargo's variables and a bare minimum beside them.
 
-use crate::Unit;
+use crate::run::Request;
+use crate::{Unit, git};
 use anyhow::{Context, Result};
 use std::process::Command;
 
@@ -30,4 +31,14 @@ pub(crate) fn share_cores(command: &mut Command, cores: usize) -> Result<jobserv
         .context("cannot create the pipe that shares the cores")?;
     client.configure(command);
     Ok(client)
+}
+
+/// Lets the command find a `git` that knows the declared revision, if one is declared.
+pub(crate) fn show_revision(command: &mut Command, request: &Request) -> Result<()> {
+    if let Some(revision) = &request.revision {
+        command
+            .env("PATH", format!("{}:/usr/bin", git::DIRECTORY))
+            .env(git::VARIABLE, serde_json::to_string(revision)?);
+    }
+    Ok(())
 }

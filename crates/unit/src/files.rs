@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text =
@@ -30,6 +30,32 @@ pub(crate) fn link(target: &Path, place: &Path) -> Result<()> {
         .with_context(|| format!("cannot link {} to {}", place.display(), target.display()))
 }
 
+/// The lines of a file, as paths; none if there is no such file.
+pub(crate) fn lines(file: &Path) -> Result<Vec<PathBuf>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Where the symbolic links below a directory lead.
+pub(crate) fn links_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for name in names(dir)? {
+        let path = dir.join(name);
+        let kind = std::fs::symlink_metadata(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .file_type();
+        if kind.is_dir() {
+            found.extend(links_below(&path)?);
+        } else if kind.is_symlink() {
+            found.push(std::fs::read_link(&path)?);
+        }
+    }
+    Ok(found)
+}
+
 /// The names in a directory, sorted.
 pub(crate) fn names(dir: &Path) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
@@ -38,4 +64,14 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<OsString>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// The directory that has a directory `folder` in which `file` lies.
+pub(crate) fn parent_of<'a>(file: &'a Path, folder: &str) -> Option<&'a Path> {
+    let parent = file.parent()?;
+    if parent.file_name()? == folder {
+        parent.parent()
+    } else {
+        None
+    }
 }

@@ -1,5 +1,9 @@
 //! What to do about failures that have a known cure.
 
+mod missing;
+mod paths;
+mod words;
+
 use crate::run::Request;
 
 /// What a build script says that misses a program, and the Debian package that has it. Libraries are
@@ -14,89 +18,69 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// What to say beneath the output of a program that failed, if anything is known.
 pub(crate) fn hint(request: &Request, said: &str) -> Option<String> {
-    let unit = &request.unit;
-    let package = unit.env.get("CARGO_PKG_NAME")?;
-    if let Some(file) = unreadable(said) {
-        let declared = relative_to(&unit.source_dir, file);
-        return Some(format!(
-            "{file:?} is not among the files that {package} is built from. \
-             If it is in the repository, declare it in images.toml:\n\n    \
-             [crates.{package}]\n    files = [{declared:?}]\n"
-        ));
+    let failure = Failure::of(request, said)?;
+    failure
+        .network()
+        .or_else(|| failure.revision())
+        .or_else(|| failure.variable())
+        .or_else(|| failure.workspace())
+        .or_else(|| failure.named_files())
+        .or_else(|| failure.unlinked())
+        .or_else(|| failure.debian())
+        .or_else(|| failure.files_in_sources())
+}
+
+/// A program that failed.
+struct Failure<'a> {
+    request: &'a Request,
+    /// The package's name.
+    package: &'a str,
+    /// What the program said.
+    said: &'a str,
+}
+
+impl<'a> Failure<'a> {
+    fn of(request: &'a Request, said: &'a str) -> Option<Self> {
+        let package = request.unit.env.get("CARGO_PKG_NAME")?;
+        Some(Self {
+            request,
+            package,
+            said,
+        })
     }
-    if let Some(library) = unlinked(said) {
-        return Some(format!(
+
+    fn says_any(&self, words: &[&str]) -> bool {
+        words.iter().any(|words| self.said.contains(words))
+    }
+
+    fn unlinked(&self) -> Option<String> {
+        let (package, library) = (self.package, words::unlinked(self.said)?);
+        Some(format!(
             "{package} is linked to a library {library} that is not there. Add the Debian package that has lib{library}.so \
              for the crate that binds it, in images.toml, and run `assemble lock`:\n\n    \
              [crates.{library}-sys]\n    packages = [\"lib{library}-dev\"]\n"
-        ));
+        ))
     }
-    let wanted = match PROGRAMS.iter().find(|(words, _)| said.contains(words)) {
-        Some((_, program)) => vec![(*program).to_owned()],
-        None => request.wants.clone(),
-    };
-    if wanted.is_empty() {
-        return library(said).map(|library| {
-            format!(
-                "{package} looks for the library {library}. Add the Debian package that has {library}.pc in images.toml \
-                 and run `assemble lock`:\n\n    [crates.{package}]\n    packages = [\"…-dev\"]\n"
-            )
-        });
-    }
-    Some(format!(
-        "{package} needs something from Debian. Add it in images.toml and run `assemble lock`:\n\n    \
-         [crates.{package}]\n    packages = {wanted:?}\n"
-    ))
-}
 
-/// The library that pkg-config did not find.
-fn library(said: &str) -> Option<&str> {
-    let (_, rest) = said.split_once("The system library `")?;
-    rest.split_once('`').map(|(library, _)| library)
-}
-
-/// The library that the linker did not find.
-fn unlinked(said: &str) -> Option<&str> {
-    let (_, rest) = said.split_once("cannot find -l")?;
-    rest.split([':', ' ', '\n'])
-        .next()
-        .filter(|name| !name.is_empty())
-}
-
-/// The file that rustc could not read for `include_str!` and the like.
-fn unreadable(said: &str) -> Option<&str> {
-    let (_, rest) = said.split_once("couldn't read `")?;
-    rest.split_once('`').map(|(file, _)| file)
-}
-
-/// `file` as seen from `dir`. Both are paths inside the cell; relative ones start at the workspace.
-fn relative_to(dir: &str, file: &str) -> String {
-    let absolute = if file.starts_with('/') {
-        file.to_owned()
-    } else {
-        format!("/workspace/{file}")
-    };
-    let file = resolve(&absolute);
-    let dir = resolve(dir);
-    let shared = file.iter().zip(&dir).take_while(|(a, b)| a == b).count();
-    let up = dir.len() - shared;
-    let mut parts = vec!["..".to_owned(); up];
-    parts.extend(file[shared..].iter().cloned());
-    parts.join("/")
-}
-
-fn resolve(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part.to_owned()),
+    fn debian(&self) -> Option<String> {
+        let package = self.package;
+        let wanted = match PROGRAMS.iter().find(|(words, _)| self.said.contains(words)) {
+            Some((_, program)) => vec![(*program).to_owned()],
+            None => self.request.wants.clone(),
+        };
+        if wanted.is_empty() {
+            return words::library(self.said).map(|library| {
+                format!(
+                    "{package} looks for the library {library}. Add the Debian package that has {library}.pc in images.toml \
+                     and run `assemble lock`:\n\n    [crates.{package}]\n    packages = [\"…-dev\"]\n"
+                )
+            });
         }
+        Some(format!(
+            "{package} needs something from Debian. Add it in images.toml and run `assemble lock`:\n\n    \
+             [crates.{package}]\n    packages = {wanted:?}\n"
+        ))
     }
-    parts
 }
 
 #[cfg(test)]
@@ -121,6 +105,8 @@ mod tests {
         };
         Request {
             whole: None,
+            skeleton: None,
+            revision: None,
             unit,
             source: "/".into(),
             inputs: Vec::new(),
@@ -137,10 +123,7 @@ mod tests {
         let said = "error: couldn't read `crates/api/src/../../../proto/a.proto`: No such file";
         let hint = hint(&request, said).unwrap();
         assert!(hint.contains("[crates.api]"), "{hint}");
-        assert!(
-            hint.contains(r#"files = ["../../proto/a.proto"]"#),
-            "{hint}"
-        );
+        assert!(hint.contains(r#"files = ["../../proto"]"#), "{hint}");
     }
 
     #[test]
@@ -169,6 +152,88 @@ mod tests {
         let said = "/usr/bin/ld: cannot find -lfrob: No such file or directory";
         let hint = hint(&request, said).unwrap();
         assert!(hint.contains(r#"packages = ["libfrob-dev"]"#), "{hint}");
+    }
+
+    /// A package in a directory of its own, so that nothing of the machine is seen.
+    fn package(build: &str) -> (tempfile::TempDir, Request) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("build.rs"), build).unwrap();
+        let request = request("app", directory.path().to_str().unwrap(), &[]);
+        (directory, request)
+    }
+
+    #[test]
+    fn a_path_that_a_macro_names_is_named_with_the_line_to_add() {
+        let request = request("web", "/workspace/crates/web", &[]);
+        let said = "error: folder '/workspace/crates/web/../../ui/dist' does not exist";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains(r#"files = ["../../ui/dist"]"#), "{hint}");
+    }
+
+    #[test]
+    fn a_relative_path_is_one_from_the_package() {
+        let request = request("web", "/workspace/crates/web", &[]);
+        let said = "no cached query at ../../.sqlx/query-1.json: No such file";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains(r#"files = ["../../.sqlx"]"#), "{hint}");
+    }
+
+    #[test]
+    fn a_crate_of_a_registry_is_given_files_of_the_workspace() {
+        let request = request("v8", "/cargo/registry/v8-1.0.0", &[]);
+        let said = "cannot open /workspace/vendor/v8.a: No such file or directory";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains(r#"files = ["vendor/v8.a"]"#), "{hint}");
+    }
+
+    #[test]
+    fn a_manifest_without_its_workspace_gets_it() {
+        let request = request("app", "/workspace/crates/app", &[]);
+        let said = "error: failed to parse manifest: failed to find a workspace root";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains(r#"files = ["../../Cargo.toml"]"#), "{hint}");
+    }
+
+    #[test]
+    fn who_asks_git_is_told_how_to_declare_it() {
+        let (_directory, request) = package("fn main() { Command::new(\"git\").arg(\"log\"); }");
+        let hint = hint(&request, "Os { code: 2, kind: NotFound }").unwrap();
+        assert!(hint.contains("revision = true"), "{hint}");
+    }
+
+    #[test]
+    fn who_tries_the_network_is_told_what_to_give() {
+        let (_directory, request) = package("let mirror = std::env::var(\"APP_ARCHIVE\");");
+        let said = "curl: (6) Could not resolve host: example.org, https://example.org/a.tar.gz";
+        let hint = hint(&request, said).unwrap();
+        assert!(hint.contains("https://example.org/a.tar.gz"), "{hint}");
+        assert!(hint.contains("environment = { APP_ARCHIVE ="), "{hint}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named() {
+        let request = request("app", "/workspace/app", &[]);
+        let said = "error: environment variable `GIT_SHA` not defined at compile time";
+        let text = hint(&request, said).unwrap();
+        assert!(text.contains("environment = { GIT_SHA = "), "{text}");
+        let (_directory, request) = package("env::var(\"OUT_DIR\"); env::var(\"SITE\").unwrap();");
+        let text = hint(&request, "called unwrap on an `Err` value: NotPresent").unwrap();
+        assert!(text.contains("environment = { SITE = "), "{text}");
+    }
+
+    #[test]
+    fn a_failure_without_a_path_is_explained_by_the_sources() {
+        let (_directory, mut request) = package("fs::read(\"../../proto/a.proto\").unwrap();");
+        // Sources are looked for where the package lies; paths are resolved from there.
+        let said = "called unwrap on an `Err` value: Os { code: 2, kind: NotFound }";
+        request
+            .unit
+            .env
+            .insert("CARGO_PKG_NAME".into(), "api".into());
+        assert!(
+            hint(&request, said).is_none(),
+            "it does not lie in the workspace"
+        );
     }
 
     #[test]

@@ -5,20 +5,25 @@
 //! what the derivation knows besides the package's source and the outputs of the units that it
 //! depends on. [`run`](run::run) carries it out inside a cell.
 
+pub mod calls;
 pub mod closure;
 pub mod compile;
 mod diagnostics;
 pub mod directives;
 mod environment;
 mod files;
+pub mod git;
 mod hints;
 mod leftovers;
 pub mod memory;
 pub mod output;
+pub mod points;
 pub mod run;
 pub mod script;
+pub mod skeleton;
 pub mod source;
 pub mod test;
+mod written;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

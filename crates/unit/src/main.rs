@@ -12,10 +12,15 @@ Builds one unit. The environment says what:
   inputs    outputs of the units that this one depends on, separated by spaces
   extras    PATH=SOURCE lines: files beside the source, programs that a test starts (optional)
   wants     Debian packages that the package is known to need, separated by spaces (optional)
+  skeleton  file with the packages of the workspace, for a unit that asks Cargo for it (JSON, optional)
+  revision  the revision that git knows in the cell (JSON, optional)
   whole     the library's output, which a unit for metadata takes that from (optional)
   out       where the output goes";
 
 fn main() -> ExitCode {
+    if let Some(code) = unit::git::play() {
+        return code;
+    }
     if std::env::args().len() > 1 {
         eprintln!("{USAGE}");
         return ExitCode::from(64);
@@ -39,6 +44,14 @@ fn build() -> Result<()> {
             .collect(),
         extras: extras(&std::env::var("extras").unwrap_or_default())?,
         wants: words("wants"),
+        skeleton: std::env::var("skeletonPath")
+            .ok()
+            .map(|path| unit::skeleton::Skeleton::read(&in_cell(path)))
+            .transpose()?,
+        revision: std::env::var("revision")
+            .ok()
+            .map(|text| serde_json::from_str(&text).context("the revision is malformed"))
+            .transpose()?,
         whole: std::env::var_os("whole").map(PathBuf::from),
         out: PathBuf::from(variable("out")?),
         cores: cores(),

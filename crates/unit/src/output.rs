@@ -4,12 +4,16 @@
 //! build script wrote), `directives.json` (what a build script said), and `closure`, the outputs
 //! of all units that its users need too. Nix finds the store paths in `closure`, so that whoever
 //! depends on a unit has the whole closure at hand without naming it. A procedural macro and a
-//! build script's program are loaded or run, never linked: what they were made of stays behind.
+//! build script's program are loaded or run, never linked: what they were made of stays behind, but
+//! for what their code points to, which `points.json` names ([`crate::points`]). A build script that
+//! wrote to its package's directory leaves `written/` ([`crate::written`]).
 //!
-//! A program (a binary, an example, a test) is an end: its output is `bin/NAME` and nothing that
-//! refers to the store. Documentation is `doc/`; a lint or a test that ran leaves an empty directory.
+//! A program (a binary, an example, a test) is an end: its output is `bin/NAME`, and `points.json`
+//! for one that runs as a test. A binary refers to nothing in the store. Documentation is `doc/`; a
+//! lint or a test that ran leaves an empty directory.
 
-use crate::closure::Closure;
+use crate::closure::{Closure, Member};
+use crate::points::Points;
 use crate::{Action, FORMAT, Product, TargetKind, Unit, files};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -27,8 +31,20 @@ pub struct Placement {
     pub version: u32,
     /// The directory inside a cell where the entries of `files/` belong.
     pub out_dir: String,
-    /// Whether this is a build script's `OUT_DIR` as a whole.
-    pub is_build_script_run: bool,
+    /// What other units do with it.
+    pub role: Role,
+}
+
+/// What other units do with an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// They are linked with it.
+    Library,
+    /// They run its code: a procedural macro, a build script's program.
+    Plugin,
+    /// It is a build script's `OUT_DIR` as a whole.
+    BuildScriptRun,
 }
 
 /// The output of a unit that is being built.
@@ -57,6 +73,7 @@ pub fn take_metadata(whole: &Path, root: &Path) -> Result<()> {
     for name in [PLACEMENT, CLOSURE] {
         std::fs::copy(whole.join(name), root.join(name))?;
     }
+    Points::of(whole)?.write(root)?;
     keep_metadata(&whole.join(FILES), &root.join(FILES))
 }
 
@@ -95,6 +112,17 @@ fn reach(unit: &Unit) -> Option<Reach> {
     })
 }
 
+fn role(unit: &Unit) -> Role {
+    match &unit.action {
+        Action::RunBuildScript { .. } => Role::BuildScriptRun,
+        Action::Compile { target, .. } => match target.kind {
+            TargetKind::ProcMacro | TargetKind::BuildScript => Role::Plugin,
+            _ => Role::Library,
+        },
+        Action::RunTest { .. } => Role::Library,
+    }
+}
+
 impl Output {
     /// Starts the output of `unit` at `root`.
     ///
@@ -111,7 +139,7 @@ impl Output {
             let placement = Placement {
                 version: FORMAT,
                 out_dir: unit.out_dir().unwrap_or_default().to_owned(),
-                is_build_script_run: matches!(unit.action, Action::RunBuildScript { .. }),
+                role: role(unit),
             };
             files::write_json(&root.join(PLACEMENT), &placement)?;
         }
@@ -121,6 +149,11 @@ impl Output {
     /// Whether other units use this output.
     pub fn is_for_units(&self) -> bool {
         self.closure.is_some()
+    }
+
+    /// The output itself.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where the files for other units go.
@@ -147,10 +180,11 @@ impl Output {
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn write_closure(&self, closure: &Closure) -> Result<()> {
+    pub fn write_closure<'a>(&self, closure: &'a Closure) -> Result<()> {
+        let path = |member: &'a Member| member.path.as_path();
         let paths: Vec<&Path> = match self.closure {
-            Some(Reach::All) => closure.outputs().collect(),
-            Some(Reach::BuildScriptRuns) => closure.build_script_runs().collect(),
+            Some(Reach::All) => closure.members().map(path).collect(),
+            Some(Reach::BuildScriptRuns) => closure.build_script_runs().map(path).collect(),
             Some(Reach::Nothing) | None => Vec::new(),
         };
         let lines = paths.iter().map(|path| format!("{}\n", path.display()));

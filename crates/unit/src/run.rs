@@ -1,10 +1,11 @@
 //! Runs one unit inside a cell: source in place, dependencies in place, the program, its output.
 
-use crate::{
-    Action, Unit, closure::Closure, compile, output, output::Output, script, source, test,
-};
+use crate::skeleton::Skeleton;
+use crate::source::{self, Source};
+use crate::{Action, Unit, closure::Closure, compile, output, output::Output, script, test};
+use crate::{files, git, written};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// All that one run needs.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct Request {
     /// Files beside the source, which are declared files outside the package and programs that a
     /// test starts: path inside the cell, and where it comes from.
     pub extras: Vec<(PathBuf, PathBuf)>,
+    /// The workspace around the package, where the unit asks for it.
+    pub skeleton: Option<Skeleton>,
+    /// The revision that the unit's `git` knows, where one is declared.
+    pub revision: Option<git::Revision>,
     /// Where the output goes.
     pub out: PathBuf,
     /// The Debian packages that the package is known to need: what a failure is explained by.
@@ -45,13 +50,8 @@ pub fn run(request: &Request) -> Result<()> {
             )
         });
     }
-    place_source(request).with_context(|| format!("cannot unpack {}", request.source.display()))?;
-    for (path, from) in &request.extras {
-        source::place_tree(from, path)
-            .with_context(|| format!("cannot place {}", path.display()))?;
-    }
-    let closure = Closure::of(&request.inputs)?;
-    closure.link_into_place()?;
+    let closure = Closure::of(unit, &request.inputs, &request.programs())?;
+    place(request, &closure)?;
     if let Some(out_dir) = unit.out_dir() {
         std::fs::create_dir_all(out_dir).with_context(|| format!("cannot create {out_dir}"))?;
     }
@@ -67,10 +67,53 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-fn place_source(request: &Request) -> Result<()> {
-    let place = request.unit.source_dir.as_ref();
-    match &request.unit.path_in_source {
-        None => source::place(&request.source, place),
-        Some(path) => source::place_within(&request.source, path.as_ref(), place),
+/// Puts everything where Cargo would have it. What comes first stays where two have the same path.
+fn place(request: &Request, closure: &Closure) -> Result<()> {
+    request.own_source(closure)?.place()?;
+    for (path, from) in &request.extras {
+        source::place_tree(from, path)
+            .with_context(|| format!("cannot place {}", path.display()))?;
+    }
+    closure.place(&request.unit)?;
+    if let Some(skeleton) = &request.skeleton {
+        skeleton.place(Path::new(source::WORKSPACE))?;
+    }
+    if request.revision.is_some() {
+        git::install()?;
+    }
+    Ok(())
+}
+
+impl Request {
+    /// The unit's own package.
+    ///
+    /// # Errors
+    /// When the output of its build script is not among the inputs.
+    pub(crate) fn own_source(&self, closure: &Closure) -> Result<Source> {
+        let unit = &self.unit;
+        let run = match &unit.action {
+            Action::Compile { build_script, .. } | Action::RunTest { build_script, .. } => {
+                build_script.as_deref()
+            }
+            Action::RunBuildScript { .. } => None,
+        };
+        let run = run.map(|out_dir| closure.build_script_run(out_dir));
+        let written_by = run.transpose()?.filter(|run| written::has_changes(run));
+        Ok(Source {
+            place: unit.source_dir.clone(),
+            from: self.source.clone(),
+            path_in_source: unit.path_in_source.clone(),
+            written_by: written_by.map(Path::to_owned),
+        })
+    }
+
+    /// The outputs of the programs that a test starts: `OUTPUT/bin/NAME`.
+    fn programs(&self) -> Vec<PathBuf> {
+        if !matches!(self.unit.action, Action::RunTest { .. }) {
+            return Vec::new();
+        }
+        let sources = self.extras.iter().map(|(_, from)| from);
+        let outputs = sources.filter_map(|from| files::parent_of(from, "bin"));
+        outputs.map(Path::to_owned).collect()
     }
 }

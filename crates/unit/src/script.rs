@@ -4,7 +4,8 @@ use crate::closure::Closure;
 use crate::directives::Directives;
 use crate::output::Output;
 use crate::run::Request;
-use crate::{Action, environment, files, hints, leftovers, source};
+use crate::written::Snapshot;
+use crate::{Action, calls, environment, files, hints, leftovers, points, source};
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::Path;
@@ -17,23 +18,20 @@ use std::process::{Child, Stdio};
 pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -> Result<()> {
     let unit = &request.unit;
     let Action::RunBuildScript {
-        program,
-        out_dir,
-        metadata,
+        program, out_dir, ..
     } = &unit.action
     else {
         bail!("the unit {} does not run a build script", unit.name);
     };
     let mut command = environment::command(program, unit);
-    for (prefix, from) in metadata {
-        for (key, value) in &closure.directives(from)?.metadata {
-            command.env(format!("{prefix}_{}", envify(key)), value);
-        }
-    }
+    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
+    command.envs(added.env);
+    environment::show_revision(&mut command, request)?;
     command.env("NUM_JOBS", request.cores.to_string());
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let tokens = environment::share_cores(&mut command, request.cores)?;
+    let before = Snapshot::of(Path::new(&unit.source_dir))?;
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start the build script {program}"))?;
@@ -54,6 +52,12 @@ pub fn run_build_script(request: &Request, closure: &Closure, output: &Output) -
     files::write_json(&output.directives(), &directives)?;
     let out_dir = Path::new(out_dir);
     leftovers::remove(out_dir)?;
+    let mut own = request.own_source(closure)?;
+    if before.keep_changes(output.root())? {
+        own.written_by = Some(output.root().to_owned());
+    }
+    let said = serde_json::to_string(&directives)?;
+    points::of_build_script(&said, out_dir, &own, closure)?.write(output.root())?;
     source::place_tree(out_dir, &output.files())
 }
 
@@ -77,14 +81,6 @@ fn read(stream: Option<impl Read>) -> Result<String> {
         stream.read_to_end(&mut bytes)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Cargo's rule for the names of `DEP_*` variables.
-fn envify(name: &str) -> String {
-    name.chars()
-        .flat_map(char::to_uppercase)
-        .map(|c| if c == '-' { '_' } else { c })
-        .collect()
 }
 
 fn package(unit: &crate::Unit) -> String {

@@ -1,46 +1,97 @@
-//! Puts a package's source where Cargo would have it.
+//! Puts packages' sources where Cargo would have them.
 
-use crate::files;
+use crate::{files, written};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
-use std::fs::{self, File};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, Permissions};
 use std::io::BufReader;
-use std::path::{Component, Path};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-/// Places `source`, a `.crate` file or a directory, at `place`.
-///
-/// # Errors
-/// When a `.crate` is damaged or an entry of it would land outside of `place`.
-pub fn place(source: &Path, place: &Path) -> Result<()> {
-    if source.is_dir() {
-        place_tree(source, place)
-    } else {
-        unpack_crate(source, place)
+/// A package's source and its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// The package's directory inside a cell, for example `/cargo/registry/serde-1.0.219`.
+    pub place: String,
+    /// A `.crate` file or a directory.
+    pub from: PathBuf,
+    /// Where the package lies in its source, if that is a repository in which it is not alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_in_source: Option<String>,
+    /// The output of its build script, if that wrote to the package's directory ([`written`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<PathBuf>,
+}
+
+impl Source {
+    /// Places it. What is there already stays.
+    ///
+    /// # Errors
+    /// When the source is damaged, or something can't be written.
+    pub fn place(&self) -> Result<()> {
+        let place = Path::new(&self.place);
+        match &self.path_in_source {
+            None if self.from.is_dir() => place_tree(&self.from, place),
+            None => unpack_crate(&self.from, place),
+            Some(path) => place_within(&self.from, path.as_ref(), place),
+        }
+        .with_context(|| format!("cannot unpack {}", self.from.display()))?;
+        match &self.written_by {
+            Some(run) => written::restore(run, place),
+            None => Ok(()),
+        }
     }
 }
 
+/// Where the workspace lies in a cell.
+pub const WORKSPACE: &str = "/workspace";
+
 /// Below what sources lie in a cell: the workspace's, those of registries, those of repositories.
-pub const PLACES: [&str; 3] = ["/workspace", "/cargo/registry", REPOSITORY];
+pub const PLACES: [&str; 3] = [WORKSPACE, "/cargo/registry", REPOSITORIES];
 
-/// Where the repository of a package lies in a cell.
-const REPOSITORY: &str = "/cargo/repository";
+/// Below what the repositories of packages lie in a cell, numbered in the order in which they are
+/// placed: the unit's own first.
+const REPOSITORIES: &str = "/cargo/repositories";
 
-/// Places a repository, and at `place` a link to the package that lies at `path` in it: as in Cargo's own checkout, a
-/// package may read what lies beside it.
-///
-/// # Errors
-/// When something can't be read or written.
-pub fn place_within(source: &Path, path: &Path, place: &Path) -> Result<()> {
-    let repository = Path::new(REPOSITORY);
-    place_tree(source, repository)?;
+/// Places a repository, and at `place` a link to the package that lies at `path` in it: as in Cargo's
+/// own checkout, a package may read what lies beside it.
+fn place_within(source: &Path, path: &Path, place: &Path) -> Result<()> {
+    let repository = repository(source)?;
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent)?;
     }
-    files::link(&repository.join(path), place)
+    files::link_once(&repository.join(path), place)
 }
 
-/// Copies a file or a directory to `place`. A copy, not a link: a build script that asks for the
-/// real path of its directory must not learn a store path.
+/// Where a repository lies. Two packages of one repository share it.
+fn repository(source: &Path) -> Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let place = Path::new(REPOSITORIES).join(number.to_string());
+        // Which source it is from, beside it and not in it.
+        let origin = place.with_extension("source");
+        match fs::read_to_string(&origin) {
+            Ok(text) if Path::new(&text) == source => return Ok(place),
+            Ok(_) => number += 1,
+            Err(_) => {
+                place_tree(source, &place)?;
+                fs::write(&origin, source.to_string_lossy().as_bytes())?;
+                return Ok(place);
+            }
+        }
+    }
+}
+
+/// The time of all files that are placed: what Cargo gives files in `.crate` archives. No build
+/// sees when it runs, and what is written later is seen to be newer.
+const TIME: Duration = Duration::from_secs(1_153_704_088);
+
+/// Copies a file or a directory to `place`; what is there already stays. A copy, not a link: a build
+/// script that asks for the real path of its directory must not learn a store path. Copies can be
+/// written to, as in a checkout.
 ///
 /// # Errors
 /// When something can't be read or written.
@@ -55,14 +106,28 @@ pub fn place_tree(from: &Path, place: &Path) -> Result<()> {
         }
         return Ok(());
     }
+    if place.symlink_metadata().is_ok() {
+        return Ok(());
+    }
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent)?;
     }
     if kind.is_symlink() {
         return files::link(&fs::read_link(from)?, place);
     }
-    fs::copy(from, place).with_context(|| format!("cannot copy to {}", place.display()))?;
-    Ok(())
+    fs::copy(from, place)
+        .map_err(anyhow::Error::from)
+        .and_then(|_| make_writable(place))
+        .with_context(|| format!("cannot copy to {}", place.display()))
+}
+
+fn make_writable(file: &Path) -> Result<()> {
+    let mode = fs::metadata(file)?.permissions().mode();
+    if mode & 0o200 == 0 {
+        fs::set_permissions(file, Permissions::from_mode(mode | 0o200))?;
+    }
+    let time = SystemTime::UNIX_EPOCH + TIME;
+    Ok(File::options().write(true).open(file)?.set_modified(time)?)
 }
 
 /// A `.crate` is a gzipped tar whose entries all lie in `NAME-VERSION/`.
@@ -89,8 +154,17 @@ fn unpack_crate(archive: &Path, place: &Path) -> Result<()> {
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
+        let is_file = entry.header().entry_type().is_file();
         entry
             .unpack(&target)
+            .map_err(anyhow::Error::from)
+            .and_then(|_| {
+                if is_file {
+                    make_writable(&target)
+                } else {
+                    Ok(())
+                }
+            })
             .with_context(|| format!("cannot unpack {}", path.display()))?;
     }
     Ok(())

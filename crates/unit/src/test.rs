@@ -2,8 +2,9 @@
 
 use crate::closure::Closure;
 use crate::run::Request;
-use crate::{Action, environment};
+use crate::{Action, calls, environment, hints};
 use anyhow::{Context, Result, bail};
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 /// Runs the test as `cargo test` would; what it prints is passed on.
@@ -15,8 +16,8 @@ pub fn run_test(request: &Request, closure: &Closure) -> Result<()> {
     let Action::RunTest {
         program,
         args,
-        build_script,
         scratch,
+        ..
     } = &unit.action
     else {
         bail!("the unit {} does not run a test", unit.name);
@@ -25,18 +26,50 @@ pub fn run_test(request: &Request, closure: &Closure) -> Result<()> {
         std::fs::create_dir_all(scratch).with_context(|| format!("cannot create {scratch}"))?;
     }
     let mut command = environment::command(program, unit);
-    if let Some(out_dir) = build_script {
-        command.envs(closure.directives(out_dir)?.env);
-    }
+    let added = calls::added(unit, |out_dir| closure.directives(out_dir))?;
     command
+        .envs(added.env)
         .args(args)
         .env("RUST_TEST_THREADS", request.cores.to_string())
-        .stdin(Stdio::null());
-    let status = command
-        .status()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    environment::show_revision(&mut command, request)?;
+    let mut child = command
+        .spawn()
         .with_context(|| format!("cannot start the test {program}"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let said = std::thread::scope(|scope| {
+        let errors = scope.spawn(|| pass_on(stderr, std::io::stderr()));
+        let mut said = pass_on(stdout, std::io::stdout())?;
+        let errors = errors.join();
+        said.push_str(&errors.unwrap_or_else(|_| bail!("the reader of errors panicked"))?);
+        anyhow::Ok(said)
+    })?;
+    let status = child.wait()?;
     if !status.success() {
+        if let Some(hint) = hints::hint(request, &said) {
+            eprintln!("help: {hint}");
+        }
         bail!("the test {} failed: {status}", unit.name);
     }
     Ok(())
+}
+
+/// Passes on what comes, and keeps it.
+fn pass_on(stream: Option<impl Read>, mut to: impl Write) -> Result<String> {
+    let mut said = Vec::new();
+    let mut buffer = [0; 8192];
+    if let Some(mut stream) = stream {
+        loop {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            to.write_all(&buffer[..count])?;
+            to.flush()?;
+            said.extend_from_slice(&buffer[..count]);
+        }
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }

@@ -1,0 +1,249 @@
+//! What a unit asks for that a cell has only if `images.toml` declares it.
+
+use super::{Failure, paths, words};
+use crate::Action;
+use crate::source::WORKSPACE;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How programs say that they can't reach the network.
+const NETWORK: [&str; 9] = [
+    "Network is unreachable",
+    "Network unreachable",
+    "Could not resolve host",
+    "failed to lookup address",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "dns error",
+    "unable to resolve host",
+    "error sending request for url",
+];
+
+/// How programs say that a file is not there.
+const NOT_FOUND: [&str; 4] = ["No such file", "NotFound", "not found", "does not exist"];
+
+/// How Cargo says that a member's workspace is not there.
+const NO_WORKSPACE: [&str; 3] = [
+    "failed to find a workspace root",
+    "current package believes it's in a workspace when it's not",
+    "error inheriting",
+];
+
+/// Variables that Cargo sets itself.
+const CARGOS: [&str; 12] = [
+    "DEBUG",
+    "HOME",
+    "HOST",
+    "NUM_JOBS",
+    "OPT_LEVEL",
+    "OUT_DIR",
+    "PATH",
+    "PROFILE",
+    "RUSTC",
+    "RUSTDOC",
+    "TARGET",
+    "TMPDIR",
+];
+
+impl Failure<'_> {
+    /// Files that rustc could not read, and paths in what was said, that are not there.
+    pub(super) fn named_files(&self) -> Option<String> {
+        if !self.says_any(&NOT_FOUND) && !self.said.contains("no cached") {
+            return None;
+        }
+        // rustc names files as seen from the workspace.
+        let unreadable = words::unreadable(self.said).into_iter();
+        let unreadable = unreadable.map(|file| Path::new(WORKSPACE).join(file));
+        let mut files: BTreeSet<PathBuf> = unreadable
+            .filter_map(|file| paths::undeclared(&file))
+            .collect();
+        files.extend(self.undeclared(words::paths(self.said).into_iter()));
+        self.declare_files(files)
+    }
+
+    /// Nothing is named, but the sources name files that are not there.
+    pub(super) fn files_in_sources(&self) -> Option<String> {
+        if !self.says_any(&NOT_FOUND[..2]) {
+            return None;
+        }
+        let sources = self.sources();
+        let named = sources
+            .iter()
+            .flat_map(|source| words::quoted_after(source, &["\"../", "\"./../"]));
+        let named: Vec<String> = named.map(|rest| format!("../{rest}")).collect();
+        self.declare_files(self.undeclared(named.iter().map(String::as_str)))
+    }
+
+    fn undeclared<'b>(&self, named: impl Iterator<Item = &'b str>) -> BTreeSet<PathBuf> {
+        let directory = Path::new(&self.request.unit.source_dir);
+        named
+            .filter_map(|path| paths::undeclared(&directory.join(path)))
+            .collect()
+    }
+
+    fn declare_files(&self, files: BTreeSet<PathBuf>) -> Option<String> {
+        let package = self.package;
+        // Paths of members are seen from the member, those of other packages from the workspace.
+        let directory = Path::new(&self.request.unit.source_dir);
+        let base = if directory.starts_with(WORKSPACE) {
+            directory
+        } else {
+            Path::new(WORKSPACE)
+        };
+        let files: BTreeSet<PathBuf> = files.iter().map(|file| paths::whole(file)).collect();
+        let files: Vec<String> = files
+            .iter()
+            .map(|file| paths::relative(base, file))
+            .collect();
+        let (first, are) = (
+            files.first()?,
+            if files.len() == 1 {
+                "is"
+            } else {
+                "and others are"
+            },
+        );
+        Some(format!(
+            "{first:?} {are} not among the files that {package} is built from. \
+             What is in the repository can be declared in images.toml:\n\n    \
+             [crates.{package}]\n    files = {files:?}\n"
+        ))
+    }
+
+    /// Cargo, which the unit asked, did not find the workspace.
+    pub(super) fn workspace(&self) -> Option<String> {
+        let directory = Path::new(&self.request.unit.source_dir);
+        let is_inner = directory.starts_with(WORKSPACE) && directory != Path::new(WORKSPACE);
+        if self.request.skeleton.is_some() || !is_inner || !self.says_any(&NO_WORKSPACE) {
+            return None;
+        }
+        let package = self.package;
+        let manifest = paths::relative(directory, &Path::new(WORKSPACE).join("Cargo.toml"));
+        Some(format!(
+            "a macro, a build script or a test of {package} asks Cargo for the workspace. \
+             Declare in images.toml that it sees the workspace's manifest:\n\n    \
+             [crates.{package}]\n    files = [{manifest:?}]\n"
+        ))
+    }
+
+    /// It wants to download something.
+    pub(super) fn network(&self) -> Option<String> {
+        if !self.says_any(&NETWORK) {
+            return None;
+        }
+        let package = self.package;
+        let what = words::address(self.said).map_or(String::new(), |url| format!(" for {url}"));
+        let variables = self.variables();
+        let variable = variables.first().map_or("VARIABLE", String::as_str);
+        let among = match variables.len() {
+            0 => "if its build script reads one".to_owned(),
+            _ => format!("its build script reads {}", variables.join(", ")),
+        };
+        let file = Path::new(WORKSPACE).join("vendor/FILE");
+        let directory = Path::new(&self.request.unit.source_dir);
+        let declared = if directory.starts_with(WORKSPACE) {
+            paths::relative(directory, &file)
+        } else {
+            "vendor/FILE".to_owned()
+        };
+        Some(format!(
+            "{package} tries the network{what}, which no unit has. Keep the file in the workspace and say by a variable \
+             where it is ({among}), in images.toml:\n\n    \
+             [crates.{package}]\n    files = [{declared:?}]\n    \
+             environment = {{ {variable} = {file:?} }}\n"
+        ))
+    }
+
+    /// It asks git.
+    pub(super) fn revision(&self) -> Option<String> {
+        if self.request.revision.is_some()
+            || !(self.says_any(&NOT_FOUND) || self.said.contains("git"))
+        {
+            return None;
+        }
+        let calls = |source: &String| source.contains("Command::new(\"git\")");
+        // A compiler runs no code of the crate that it compiles.
+        let is_compiled = matches!(self.request.unit.action, Action::Compile { .. });
+        let says = self.said.contains("execute git") || self.said.contains("run git");
+        if !says && (is_compiled || !self.sources().iter().any(calls)) {
+            return None;
+        }
+        let package = self.package;
+        Some(format!(
+            "{package} asks git for its revision, and a unit sees no repository. Declare in images.toml that it is given the \
+             revision; it is then built again with each commit:\n\n    [crates.{package}]\n    revision = true\n"
+        ))
+    }
+
+    /// It reads a variable that is not set.
+    pub(super) fn variable(&self) -> Option<String> {
+        let name = match words::undefined(self.said) {
+            Some(name) => name.to_owned(),
+            None if self.said.contains("NotPresent") => self.variables().first()?.clone(),
+            None => return None,
+        };
+        let package = self.package;
+        Some(format!(
+            "{package} reads the variable {name}, which is not set. Set it in images.toml:\n\n    \
+             [crates.{package}]\n    environment = {{ {name} = \"…\" }}\n"
+        ))
+    }
+
+    /// The variables that the sources read and that nobody has set.
+    fn variables(&self) -> Vec<String> {
+        let openings = ["env::var(\"", "env::var_os(\"", "var_os(\"", "var(\""];
+        let is_cargos = |name: &str| {
+            ["CARGO", "DEP_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+                || CARGOS.contains(&name)
+                || self.request.unit.env.contains_key(name)
+        };
+        let mut names = Vec::new();
+        for source in self.sources() {
+            for name in words::quoted_after(&source, &openings) {
+                if !is_cargos(name) && !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names
+    }
+
+    /// The sources of what runs: of a build script, or of the crate that is compiled or tested.
+    fn sources(&self) -> Vec<String> {
+        let directory = Path::new(&self.request.unit.source_dir);
+        match self.request.unit.action {
+            Action::RunBuildScript { .. } => {
+                let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
+                let named = words::quoted_after(&manifest, &["build = \""]);
+                let script = named.first().copied().unwrap_or("build.rs");
+                fs::read_to_string(directory.join(script))
+                    .into_iter()
+                    .collect()
+            }
+            _ => {
+                let mut found = Vec::new();
+                for folder in ["src", "tests"] {
+                    collect_sources(&directory.join(folder), &mut found);
+                }
+                found
+            }
+        }
+    }
+}
+
+/// The texts of all Rust files below a directory. What can't be read explains nothing.
+fn collect_sources(directory: &Path, found: &mut Vec<String>) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect_sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(fs::read_to_string(&path));
+        }
+    }
+}
