@@ -61,9 +61,15 @@ pub fn outside(
 
 /// Paths that lead out, and documents beside the manifest, which no unit sees unasked.
 fn is_wanted(path: &Path, source: &Source) -> bool {
-    let is_document = path.extension().is_some_and(|extension| extension == "md");
-    let is_beside = path.components().count() == 1 && is_document;
+    let is_beside = path.components().count() == 1 && is_document(path);
     path.starts_with("..") || (is_beside && !source.is_aside())
+}
+
+/// What units don't see of their package's directory unless it is declared: `nix/cargo/source.nix`.
+fn is_document(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    let names = ["LICENSE", "LICENCE", "CHANGELOG"];
+    name.ends_with(".md") || names.iter().any(|document| name.starts_with(document))
 }
 
 /// Where a link leads, relative to the package; none where that is inside it.
@@ -94,9 +100,41 @@ impl Source {
             // A build script runs in the package's directory.
             let after = self.text.split("\"../").skip(1);
             let literals = after.filter_map(literal);
-            named.extend(literals.map(|path| Path::new("..").join(path)));
+            let paths = literals.map(|path| Path::new("..").join(path));
+            named.extend(paths.map(with_imports));
+        }
+        // Macros and attributes (`migrate!("../x")`, `#[folder = "../x"]`) mean the package's directory.
+        for opening in ["\"../", "\"$CARGO_MANIFEST_DIR/../"] {
+            for (at, _) in self.text.match_indices(opening) {
+                if is_given_to_macro(&self.text[..at]) {
+                    let path = literal(&self.text[at + opening.len()..]);
+                    named.extend(path.map(|path| Path::new("..").join(path)));
+                }
+            }
         }
         named
+    }
+}
+
+/// Whether what follows is a macro's first argument, or the value of an attribute on this line.
+fn is_given_to_macro(before: &str) -> bool {
+    let before = before.trim_end();
+    let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+    let included = ["include_str!(", "include_bytes!(", "include!("];
+    let is_included = included.iter().any(|include| before.ends_with(include));
+    let is_attribute = line.starts_with("#[") && line.ends_with('=');
+    (before.ends_with("!(") && !is_included && !line.starts_with("//")) || is_attribute
+}
+
+/// The directory of a `.proto` file: what it imports lies there, too.
+fn with_imports(path: PathBuf) -> PathBuf {
+    let is_proto = path
+        .extension()
+        .is_some_and(|extension| extension == "proto");
+    let parent = path.parent().filter(|parent| parent.file_name().is_some());
+    match parent {
+        Some(parent) if is_proto => parent.to_owned(),
+        _ => path,
     }
 }
 

@@ -307,6 +307,34 @@ fn files_outside_are_named_once_and_never_the_whole_workspace() {
 }
 
 #[test]
+fn files_that_macros_and_attributes_name_are_seen_from_the_package() {
+    let files = [
+        VIRTUAL,
+        ("ui/dist/app.js", ""),
+        ("sql/1.sql", ""),
+        ("texts/a.txt", ""),
+        ("data/run.txt", ""),
+        ("proto/api.proto", "import \"types.proto\";\n"),
+        ("proto/types.proto", ""),
+    ];
+    let workspace = Workspace::new("w", &files).program("crates/one", "");
+    workspace.write("crates/one/LICENSE", "a licence");
+    let main = "#[derive(Embed)]\n#[folder = \"../../ui/dist\"]\nstruct Assets;\n\
+                static M: Migrator = migrate!(\"../../sql\");\n\
+                static D: Dir = include_dir!(\"$CARGO_MANIFEST_DIR/../../texts\");\n\
+                const L: &str = include_str!(\"../LICENSE\");\n\
+                fn run() { std::fs::read(\"../../data/run.txt\").unwrap(); }\n";
+    workspace.write("crates/one/src/main.rs", &format!("{main}{MAIN}"));
+    let build = "fn main() { compile_protos(\"../../proto/api.proto\"); }\n";
+    workspace.write("crates/one/build.rs", build);
+    let files = "[\"../../proto\", \"../../sql\", \"../../texts\", \"../../ui/dist\", \"LICENSE\"]";
+    assert_holds(
+        &workspace.guess().text,
+        &[&format!("[crates.one]\nfiles = {files}\n")],
+    );
+}
+
+#[test]
 fn people_mean_the_program_named_like_the_repository() {
     let named = Workspace::new("Shop-rs", &[VIRTUAL])
         .program("crates/admin", "")
