@@ -11,6 +11,8 @@
   channel,
   # nixpkgs, whose compiler is wanted: a flake, or null.
   nixpkgs,
+  # The revision that is built: { commit, time, dirty }.
+  revision,
 }:
 let
   # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
@@ -121,6 +123,11 @@ let
         }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+      variables = builtins.mapAttrs (_: crate: crate.environment or { }) resolved.crates;
+      revisioned = builtins.filter (name: resolved.crates.${name}.revision or false) (
+        builtins.attrNames resolved.crates
+      );
+      inherit revision;
     };
   # Name of each call of Cargo to what it builds for a platform. A call for a target of its own is for that platform alone.
   buildsFor =

@@ -56,6 +56,13 @@ let
       # The manifest of a release channel (channel-rust-VERSION.toml), for its compiler instead of
       # Debian's: a path.
       channel ? null,
+      # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds since
+      # 1970. A flake knows its own.
+      revision ? {
+        commit = builtins.substring 0 40 (src.rev or src.dirtyRev or "0000000000000000000000000000000000000000");
+        time = src.lastModified or 0;
+        dirty = !(src ? rev);
+      },
       # nixpkgs, for its compiler instead of Debian's: a flake. Nothing of it is evaluated unless it is given.
       nixpkgs ? null,
       # What Debian packages they and the toolchain are made of: a path.
@@ -65,7 +72,14 @@ let
       build = import ./images.nix {
         host = systems.${system};
         parts = partsFor system;
-        inherit src description debianLock channel nixpkgs;
+        inherit
+          src
+          description
+          debianLock
+          channel
+          nixpkgs
+          revision
+          ;
       };
       lazily =
         name: derivation:

@@ -24,6 +24,12 @@
   native ? { },
   # Package name to paths, relative to the workspace, that its units see besides its source.
   extraFiles ? { },
+  # Package name to variables that its units see besides Cargo's.
+  environment ? { },
+  # Names of packages whose units are told the revision that is built, and that revision:
+  # { commit, time, dirty }.
+  revisioned ? [ ],
+  revision ? null,
 }:
 let
   inherit (tree) root lock;
@@ -83,6 +89,41 @@ let
       or (throw "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies");
   # Files beside the source: "PATH=SOURCE" lines.
   extras = planned: builtins.concatStringsSep "\n" (filesOf planned ++ programsOf planned);
+  # What is there of what a unit's code asks for (crates/plan/src/asks.rs).
+  askedOf =
+    planned:
+    builtins.filter (file: builtins.pathExists (root + "/${file}")) (
+      ((planned.asks or { }).files or [ ]) ++ (if seesWorkspace planned then [ "Cargo.toml" ] else [ ])
+    );
+  # Whether it sees the workspace around its package: its code asks, or the root's manifest is declared.
+  seesWorkspace =
+    { package, ... }@planned:
+    package.origin.kind == "path"
+    && (
+      (planned.asks or { }).workspace or false
+      || builtins.elem "Cargo.toml" (extraFiles.${package.name} or [ ])
+    );
+  # The workspace for those who see it (crates/unit/src/skeleton.rs).
+  skeletonOf =
+    { package, ... }@planned:
+    if !(seesWorkspace planned) then
+      { }
+    else
+      {
+        skeleton = builtins.toJSON {
+          packages = map (member: { inherit (member) path name; }) data.members;
+          targets = builtins.concatMap (
+            member:
+            if member.path == "" || member.path == package.origin.path then member.targets or [ ] else [ ]
+          ) data.members;
+        };
+      };
+  # The revision for those who are told it. What is not committed has none of its own.
+  revisionOf =
+    { package, ... }:
+    if builtins.elem package.name revisioned then { revision = builtins.toJSON revision; } else { };
+  withEnvironment =
+    { package, unit, ... }: unit // { env = unit.env // environment.${package.name} or { }; };
   # The file or directory of the workspace at a path.
   content =
     file:
@@ -91,9 +132,14 @@ let
       path = root + "/${file}";
     };
   filesOf =
-    { package, unit, ... }:
+    { package, unit, ... }@planned:
     let
-      declared = extraFiles.${package.name} or [ ] ++ (if isLint unit then lintSettings else [ ]);
+      isMember = package.origin.kind == "path";
+      # Any other package is there as a whole.
+      declared =
+        extraFiles.${package.name} or [ ]
+        ++ askedOf planned
+        ++ (if isLint unit && isMember then lintSettings else [ ]);
       all =
         builtins.listToAttrs (
           map (file: {
@@ -101,7 +147,7 @@ let
             value = content file;
           }) declared
         )
-        // (sourceOfMember unit package.origin).beside;
+        // (if isMember then (sourceOfMember unit package.origin).beside else { });
       isWithin =
         file:
         let
@@ -109,13 +155,9 @@ let
         in
         above != "." && (all ? ${above} || isWithin above);
     in
-    # Any other package is there as a whole.
-    if package.origin.kind != "path" then
-      [ ]
-    else
-      map (file: "/workspace/${file}=${all.${file}}") (
-        builtins.filter (file: !(isWithin file)) (builtins.attrNames all)
-      );
+    map (file: "/workspace/${file}=${all.${file}}") (
+      builtins.filter (file: !(isWithin file)) (builtins.attrNames all)
+    );
   # Where clippy looks for its settings above a package.
   lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
     "clippy.toml"
@@ -209,13 +251,15 @@ let
         "/cargo"
       ];
       attributes = {
-        unit = builtins.toJSON planned.unit;
-        passAsFile = [ "unit" ];
+        unit = builtins.toJSON (withEnvironment planned);
+        passAsFile = [ "unit" ] ++ builtins.attrNames (skeletonOf planned);
         source = source planned;
         inputs = map (key: units.${key}) planned.dependencies;
         extras = extras planned;
       }
-      // wantsOf planned;
+      // wantsOf planned
+      // skeletonOf planned
+      // revisionOf planned;
     };
   units = builtins.mapAttrs build data.units;
   keyOf =

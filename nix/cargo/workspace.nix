@@ -25,6 +25,10 @@
   cargoArgs ? [ ],
   native ? { },
   extraFiles ? { },
+  # Package name to variables, names of packages that are told the revision, and that: ./units.nix.
+  variables ? { },
+  revisioned ? [ ],
+  revision ? null,
 }:
 let
   planOf = import ./plan.nix { inherit cell planner; };
@@ -65,7 +69,10 @@ let
         lints
         native
         extraFiles
+        revisioned
+        revision
         ;
+      environment = variables;
     };
   targets = planOf { inherit tree toolchain; };
 in

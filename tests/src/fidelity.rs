@@ -1,13 +1,16 @@
 //! How rustc and build scripts are called: by Cargo, and by the plan's units (docs/fidelity.md).
 
 use crate::trial::trial;
-use crate::workspaces::{build, by_cargo, locked};
+use crate::workspaces::{build, by_cargo, locked, outputs};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use plan::{Plan, Planned, pipelining};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use unit::Action;
+use std::path::Path;
+use unit::directives::Directives;
+use unit::{Action, calls};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -16,14 +19,15 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn called_as_by_cargo() -> Result<()> {
-    compare("ledger")?;
-    compare("torture")
+    compare("ledger", "ledger")?;
+    compare("torture", "torture")?;
+    compare("scriptorium", "scribe")
 }
 
-/// What Cargo gives and units do not, or later: the table of docs/fidelity.md.
-const LEFT_OUT: [&str; 3] = ["CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH", "NUM_JOBS"];
-/// What a build script adds to the arguments of its package and of those above it.
-const FROM_SCRIPTS: [&str; 5] = ["--cfg", "--check-cfg", "-C", "-L", "-l"];
+/// What Cargo gives the compiler and units do not: the table of docs/fidelity.md.
+const NOT_FOR_COMPILERS: [&str; 2] = ["CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"];
+/// What build scripts are given when they run, by how many cores there are then.
+const NOT_FOR_SCRIPTS: [&str; 1] = ["NUM_JOBS"];
 
 /// One process that Cargo started.
 struct Called {
@@ -31,12 +35,13 @@ struct Called {
     words: Vec<String>,
 }
 
-fn compare(name: &str) -> Result<()> {
-    let workspace = locked(name)?;
+fn compare(workspace: &str, name: &str) -> Result<()> {
+    let workspace = locked(workspace)?;
     let cargos = by_cargo(&workspace, name)?;
     let mut called = called(&fs::read_to_string(cargos.join("log"))?)?;
     let plan = build(&workspace, "plan")?.join("plan.json");
     let plan: Plan = serde_json::from_slice(&fs::read(plan)?)?;
+    let said = said(outputs(&workspace, name)?.values().map(AsRef::as_ref))?;
     let units: Vec<_> = pipelining::cargos(&plan).collect();
     ensure!(
         called.len() == units.len(),
@@ -51,14 +56,26 @@ fn compare(name: &str) -> Result<()> {
             .position(|called| is_call_of(called, planned))
             .with_context(|| format!("Cargo has started nothing like {key}"))?;
         let call = called.swap_remove(index);
-        differing.extend(
-            differences(&plan, planned, &call)
-                .into_iter()
-                .map(|difference| format!("{key}: {difference}")),
-        );
+        let differences = differences(planned, &said, &call)?.into_iter();
+        differing.extend(differences.map(|difference| format!("{key}: {difference}")));
     }
     ensure!(differing.is_empty(), "{name}: {}", differing.join("\n"));
     Ok(())
+}
+
+/// What each build script has said, by its `OUT_DIR`: as the units' outputs keep it.
+fn said<'a>(outputs: impl Iterator<Item = &'a Path>) -> Result<BTreeMap<String, Directives>> {
+    let mut said = BTreeMap::new();
+    for output in outputs {
+        let directives = output.join("directives.json");
+        if directives.exists() {
+            let entry: Value = serde_json::from_slice(&fs::read(output.join("unit.json"))?)?;
+            let out_dir = entry["outDir"].as_str().context("a run has an outDir")?;
+            let directives = serde_json::from_slice(&fs::read(directives)?)?;
+            said.insert(out_dir.to_owned(), directives);
+        }
+    }
+    Ok(said)
 }
 
 /// The processes in the log of `cargo build -vv`, which has them as words of a shell.
@@ -108,21 +125,38 @@ fn made_up(words: &[String]) -> Option<&String> {
     words.find(|word| word.starts_with("extra-filename="))
 }
 
-fn differences(plan: &Plan, planned: &Planned, called: &Called) -> Vec<String> {
+/// How the unit's call, with what the runner adds to the plan's entry, differs from Cargo's.
+fn differences(
+    planned: &Planned,
+    said: &BTreeMap<String, Directives>,
+    called: &Called,
+) -> Result<Vec<String>> {
+    let unit = &planned.unit;
+    let said = |out_dir: &str| {
+        let directives = said.get(out_dir).cloned();
+        directives.with_context(|| format!("no build script wrote to {out_dir}"))
+    };
+    let added = calls::added(unit, said)?;
     let mut differing = Vec::new();
-    let scripts = planned.dependencies.iter().any(|key| {
-        let action = &plan.units[key].unit.action;
-        matches!(action, Action::RunBuildScript { .. })
-    });
-    if let Action::Compile { args, .. } = &planned.unit.action {
-        differing.extend(added_words(args, &called.words[1..]));
-    }
-    let env = &planned.unit.env;
+    let left_out = match &unit.action {
+        Action::Compile { args, .. } => {
+            let (begin, end) = called.words[1..].split_at(args.len().min(called.words.len() - 1));
+            differing.extend(different_words(args, begin));
+            let (ours, cargos) = (options(&added.args), options(end));
+            if ours != cargos {
+                differing.push(format!("build scripts add {ours:?}, Cargo's {cargos:?}"));
+            }
+            &NOT_FOR_COMPILERS[..]
+        }
+        _ => &NOT_FOR_SCRIPTS[..],
+    };
+    let mut env = unit.env.clone();
+    env.extend(added.env);
     let names: BTreeSet<&String> = env.keys().chain(called.env.keys()).collect();
     for name in names {
         let (ours, cargos) = (env.get(name), called.env.get(name));
         let is_explained = match (ours, cargos) {
-            (None, Some(_)) => LEFT_OUT.contains(&name.as_str()) || scripts,
+            (None, Some(_)) => left_out.contains(&name.as_str()),
             // Cargo's log leaves out the separator.
             (Some(ours), Some(cargos)) => ours.replace('\x1f', "") == cargos.replace('\x1f', ""),
             _ => false,
@@ -131,30 +165,33 @@ fn differences(plan: &Plan, planned: &Planned, called: &Called) -> Vec<String> {
             differing.push(format!("{name} is {ours:?}, Cargo's is {cargos:?}"));
         }
     }
-    differing
+    Ok(differing)
 }
 
-/// Cargo's words must be the unit's in the same order, with nothing between them but what build
-/// scripts add.
-fn added_words(ours: &[String], cargos: &[String]) -> Option<String> {
-    let mut cargos = cargos.iter().peekable();
-    for word in ours {
-        loop {
-            let Some(theirs) = cargos.next() else {
-                return Some(format!("Cargo does not say {word:?}"));
-            };
-            // `cargo -vv` shows the warnings of dependencies, which `cargo` caps.
-            let is_capped = word == "allow" && theirs == "warn";
-            if theirs == word || is_capped {
-                break;
-            }
-            let value = cargos.next();
-            if !FROM_SCRIPTS.contains(&theirs.as_str()) || value.is_none() {
-                return Some(format!("Cargo says {theirs:?} before {word:?}"));
-            }
-        }
+/// The values of each option, in their order. Cargo 1.85 adds what one script says after the other, newer
+/// ones add all search paths first: their order, and that among options, is the version's.
+fn options(words: &[String]) -> BTreeMap<&str, Vec<&str>> {
+    let mut options: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for pair in words.chunks(2) {
+        let value = pair.get(1).map_or("", String::as_str);
+        options.entry(&pair[0]).or_default().push(value);
     }
-    let mut rest = cargos.step_by(2);
-    let other = rest.find(|word| !FROM_SCRIPTS.contains(&word.as_str()))?;
-    Some(format!("Cargo adds {other:?}"))
+    if let Some(paths) = options.get_mut("-L") {
+        paths.sort_unstable();
+    }
+    options
+}
+
+/// The first word that is not Cargo's.
+fn different_words(ours: &[String], cargos: &[String]) -> Option<String> {
+    let last = ours.len().max(cargos.len());
+    (0..last).find_map(|index| {
+        let (word, theirs) = (ours.get(index), cargos.get(index));
+        // `cargo -vv` shows the warnings of dependencies, which `cargo` caps.
+        let is_capped = word.is_some_and(|word| word == "allow")
+            && theirs.is_some_and(|theirs| theirs == "warn")
+            && ours[index - 1] == "--cap-lints";
+        let differs = word != theirs && !is_capped;
+        differs.then(|| format!("word {index} is {word:?}, Cargo's is {theirs:?}"))
+    })
 }

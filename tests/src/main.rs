@@ -21,6 +21,7 @@ mod native;
 mod nix;
 mod platforms;
 mod precision;
+mod reach;
 mod reading;
 mod registries;
 mod release;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         .chain(explain::trials())
         .chain(workspaces::trials())
         .chain(reading::trials())
+        .chain(reach::trials())
         .chain(registries::trials())
         .chain(fidelity::trials())
         .chain(toolchains::trials())

@@ -84,6 +84,14 @@ pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     binary_of(&attribute(workspace, "units"), package)
 }
 
+/// What Nix says where the binary of a package can't be built.
+pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
+    let units = attribute(workspace, "units");
+    let expression = one_unit(&units, &format!("{package}-.*-bin-{package}-.*"));
+    let arguments = ["build", "--impure", "--no-link", "-L", "--expr"];
+    nix::nix_fails(&[&arguments[..], &[&expression]].concat())
+}
+
 /// The same among the units that an expression gives.
 pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
     let expression = one_unit(units, &format!("{package}-.*-bin-{package}-.*"));
@@ -168,14 +176,15 @@ fn torture_builds() -> Result<()> {
 }
 
 fn units_are_cargos() -> Result<()> {
-    compare_with_cargo("ledger")?;
-    compare_with_cargo("torture")
+    compare_with_cargo("ledger", "ledger")?;
+    compare_with_cargo("torture", "torture")?;
+    compare_with_cargo("scriptorium", "scribe")
 }
 
 /// Plain Cargo in a cell with the same toolchain, at the same paths: every file that a unit keeps has the bytes that
 /// Cargo's build leaves at the same place, libraries, metadata, macros, objects of C and the program.
-fn compare_with_cargo(name: &str) -> Result<()> {
-    let workspace = locked(name)?;
+fn compare_with_cargo(workspace: &str, name: &str) -> Result<()> {
+    let workspace = locked(workspace)?;
     let cargos = by_cargo(&workspace, name)?;
     let program = binary(&workspace, name)?;
     ensure!(
@@ -184,16 +193,7 @@ fn compare_with_cargo(name: &str) -> Result<()> {
         program.display(),
         cargos.display()
     );
-    let units: BTreeMap<String, PathBuf> = serde_json::from_str(&nix::nix(&[
-        "eval",
-        "--impure",
-        "--json",
-        "--expr",
-        &format!(
-            "builtins.mapAttrs (_: unit: unit.outPath) {}",
-            attribute(&workspace, "units")
-        ),
-    ])?)?;
+    let units = outputs(&workspace, name)?;
     let mut compared = 0;
     let mut differing = Vec::new();
     for unit in units
@@ -217,6 +217,15 @@ fn compare_with_cargo(name: &str) -> Result<()> {
         units.len()
     );
     Ok(())
+}
+
+/// The outputs of all units that a workspace's program of its name is made of, by key; they are built.
+pub fn outputs(workspace: &Path, name: &str) -> Result<BTreeMap<String, PathBuf>> {
+    binary(workspace, name)?;
+    let units = attribute(workspace, "units");
+    let expression = format!("builtins.mapAttrs (_: unit: unit.outPath) {units}");
+    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// Each file that a unit keeps, and where Cargo's build has it.
@@ -536,14 +545,15 @@ fn declared_file() -> Result<()> {
 }
 
 /// Each unit's derivation by its key.
-fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
+pub fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
     let units = attribute(workspace, "units");
     let expression = format!("builtins.mapAttrs (_: unit: unit.drvPath) {units}");
     let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
     Ok(serde_json::from_str(&text)?)
 }
 
-fn without_hash(key: &str) -> &str {
+/// The name of a unit by its key.
+pub fn without_hash(key: &str) -> &str {
     key.rsplit_once('-').map_or(key, |(name, _)| name)
 }
 

@@ -113,8 +113,13 @@ pub struct Crate {
     pub name: Spanned<String>,
     /// Debian packages present while it compiles.
     pub packages: Vec<String>,
-    /// Files beyond its sources, relative to its directory, as written.
+    /// Files beyond its sources, as written: relative to a member's directory, for other packages to
+    /// the workspace.
     pub files: Vec<Spanned<String>>,
+    /// Variables that its units see beside Cargo's.
+    pub environment: BTreeMap<String, String>,
+    /// Whether its units are told the revision that is built.
+    pub revision: bool,
 }
 
 /// `[users.NAME]`, or an account built in.

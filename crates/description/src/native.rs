@@ -139,6 +139,8 @@ impl Description {
                     name: Spanned::new(0..0, name),
                     packages,
                     files: Vec::new(),
+                    environment: BTreeMap::new(),
+                    revision: false,
                 }),
             }
         }

@@ -223,8 +223,14 @@ pub struct Crate {
     /// The set of Debian packages, where it has any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub set: Option<String>,
-    /// Files and directories: relative to the workspace for a member, to the crate's own root for a dependency.
+    /// Files and directories, relative to the workspace.
     pub files: Vec<String>,
+    /// Variables that its units see beside Cargo's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub environment: BTreeMap<String, String>,
+    /// Whether its units are told the revision that is built.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub revision: bool,
 }
 
 /// An image.

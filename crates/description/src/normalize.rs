@@ -292,9 +292,7 @@ impl Description {
             for file in &each.files {
                 match crate_file(member, file.get_ref()) {
                     Some(path) => {
-                        if member.is_some() {
-                            self.check_source(sources, &path, file, problems);
-                        }
+                        self.check_source(sources, &path, file, problems);
                         files.insert(path);
                     }
                     None => problems.push(self.crate_file_problem(each, member, file)),
@@ -304,6 +302,8 @@ impl Description {
             let normal = normal::Crate {
                 set,
                 files: files.into_iter().collect(),
+                environment: each.environment.clone(),
+                revision: each.revision,
             };
             crates.insert(each.name.get_ref().clone(), normal);
         }
@@ -316,22 +316,19 @@ impl Description {
         member: Option<&Package>,
         file: &Spanned<String>,
     ) -> Problem {
-        let outside = if member.is_some() {
-            "the workspace"
-        } else {
-            "the crate"
-        };
         let message = format!(
-            "`{}` of the crate `{}` leaves {outside}",
+            "`{}` of the crate `{}` leaves the workspace",
             file.get_ref(),
             each.name.get_ref()
         );
-        let problem = self.source.problem(file.span(), message);
-        if member.is_some() {
-            problem.help("the path is relative to the crate's directory; only files of the workspace can be used")
+        let from = if member.is_some() {
+            "the crate's directory"
         } else {
-            problem.note("it is no member of the workspace, so its own files are all there is")
-        }
+            "the workspace: the crate is no member of it"
+        };
+        let help =
+            format!("the path is relative to {from}; only files of the workspace can be used");
+        self.source.problem(file.span(), message).help(help)
     }
 
     /// The binaries of each image, by the image's name, in the order of the description.
@@ -489,7 +486,7 @@ impl Description {
     }
 }
 
-/// Where a crate's file is: in the workspace for a member, in the crate itself for a dependency.
+/// Where a crate's file is in the workspace: named as seen from a member, for other packages as seen from the workspace.
 fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
     if file.starts_with('/') {
         return None;

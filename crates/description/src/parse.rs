@@ -179,6 +179,8 @@ fn read_crate(
         name,
         packages: packages_or_none(&fields, "packages"),
         files: fields.strings("files").unwrap_or_default(),
+        environment: read_map(&fields, "environment", value::crate_variable).unwrap_or_default(),
+        revision: fields.boolean("revision").unwrap_or(false),
     })
 }
 

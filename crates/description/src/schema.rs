@@ -131,6 +131,8 @@ pub static CRATE: Table = Table {
     fields: &[
         field("packages", "array of strings", "`[]`"),
         field("files", "array of strings", "`[]`"),
+        field("environment", "table of strings", "none"),
+        field("revision", "boolean", "`false`"),
     ],
 };
 

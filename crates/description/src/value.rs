@@ -438,6 +438,27 @@ pub(crate) fn variable(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A variable of a crate's units: none that Cargo sets itself.
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>
+pub(crate) fn crate_variable(text: &str) -> Result<(), String> {
+    const CARGOS: [&str; 9] = [
+        "DEBUG",
+        "HOST",
+        "NUM_JOBS",
+        "OPT_LEVEL",
+        "OUT_DIR",
+        "PROFILE",
+        "RUSTC",
+        "RUSTDOC",
+        "TARGET",
+    ];
+    variable(text)?;
+    if CARGOS.contains(&text) || text.starts_with("CARGO_") || text.starts_with("DEP_") {
+        return Err("is a variable that Cargo sets itself".to_string());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

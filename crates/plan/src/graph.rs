@@ -1,5 +1,6 @@
 //! Turns records into units and finds what depends on what.
 
+use crate::asks::Asks;
 use crate::layout::Layout;
 use crate::record::Record;
 use crate::recorder::TOOLS;
@@ -40,6 +41,7 @@ pub fn plan(records: &[Record], packages: &Packages) -> Result<Plan> {
         units,
         programs,
         layout: Layout::new(),
+        members: Vec::new(),
     })
 }
 
@@ -166,6 +168,7 @@ impl<'a> Graph<'a> {
             package,
             dependencies,
             programs: self.programs(node)?,
+            asks: Asks::default(),
         })
     }
 

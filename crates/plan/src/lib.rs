@@ -5,6 +5,7 @@
 //! dependencies are is thus Cargo's own word, with any stable Cargo; [`graph`] turns the records
 //! into a [`Plan`].
 
+pub mod asks;
 pub mod cargo;
 pub mod configuration;
 pub mod git;
@@ -82,6 +83,9 @@ pub struct Plan {
     /// Where the workspace's packages lie.
     #[serde(default)]
     pub layout: layout::Layout,
+    /// The packages of the workspace, sorted by directory.
+    #[serde(default)]
+    pub members: Vec<asks::Member>,
 }
 
 /// A unit and what it needs from outside of its entry.
@@ -97,6 +101,9 @@ pub struct Planned {
     /// The programs that it starts: path inside the cell to the key of the unit that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
+    /// What the code that it runs asks the workspace for.
+    #[serde(default, skip_serializing_if = "asks::Asks::is_empty")]
+    pub asks: asks::Asks,
 }
 
 /// Which package a unit belongs to.

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use plan::record::DIRECTORY;
 use plan::{
-    FORMAT, Request, WORKSPACE, cargo, configuration, graph, layout, machine, pipelining, recorder,
-    sources, stage, targets,
+    FORMAT, Request, WORKSPACE, asks, cargo, configuration, graph, layout, machine, pipelining,
+    recorder, sources, stage, targets,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,6 +70,8 @@ fn make_plan() -> Result<()> {
     machine::check(&records, &args, &configuration)?;
     let mut plan = graph::plan(&records, &packages)?;
     plan.layout = layout;
+    plan.members = asks::members(&workspace)?;
+    asks::ask(&mut plan)?;
     pipelining::pipeline(&mut plan);
     write(&out.join("plan.json"), &plan)
 }

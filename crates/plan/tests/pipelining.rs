@@ -47,6 +47,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
         },
         dependencies: below.iter().map(|(key, _)| (*key).to_owned()).collect(),
         programs: BTreeMap::new(),
+        asks: plan::asks::Asks::default(),
         unit,
     };
     (format!("{name}-1.0.0-{level}"), planned)
@@ -58,6 +59,7 @@ fn pipelined(units: Vec<(String, Planned)>) -> Plan {
         layout: BTreeMap::new(),
         units: units.into_iter().collect(),
         programs: Vec::new(),
+        members: Vec::new(),
     };
     pipelining::pipeline(&mut plan);
     plan

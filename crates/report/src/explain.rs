@@ -230,6 +230,7 @@ pub(crate) mod tests {
             },
             dependencies: text(dependencies),
             programs: BTreeMap::new(),
+            asks: plan::asks::Asks::default(),
         }
     }
 
@@ -258,6 +259,7 @@ pub(crate) mod tests {
             units: units.map(|(key, unit)| (key.to_owned(), unit)).into(),
             programs: vec![program("a"), program("b")],
             layout: BTreeMap::new(),
+            members: Vec::new(),
         }
     }
 

@@ -1,0 +1,278 @@
+//! What well-known crates ask the workspace for while they run: `asks.toml`.
+//!
+//! A unit sees its own package. Some macros, libraries of build scripts and of tests look beyond it:
+//! for the workspace's manifest, for cached queries or snapshots in its root. The plan says for each
+//! unit of the workspace what the code that it runs looks for; Nix adds what is there.
+
+use crate::{Origin, Plan, Planned, WORKSPACE};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use unit::{Action, TargetKind};
+
+const TABLE: &str = include_str!("asks.toml");
+
+/// What a unit's code asks the workspace for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Asks {
+    /// Paths, relative to the workspace, that it looks for. They need not be there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub files: BTreeSet<String>,
+    /// Whether it asks Cargo for the workspace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workspace: bool,
+}
+
+impl Asks {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A package of the workspace, as Cargo sees it when it is asked about the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Member {
+    /// Its directory, relative to the workspace; empty for the root.
+    pub path: String,
+    /// Its name.
+    pub name: String,
+    /// Files, relative to the workspace, that Cargo looks for when it reads the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+}
+
+/// What one crate asks for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(default)]
+    files: Vec<String>,
+    #[serde(default)]
+    workspace: bool,
+}
+
+/// Says of each unit of the workspace what the code that it runs asks for.
+///
+/// # Errors
+/// When the table is malformed; a test reads it.
+pub fn ask(plan: &mut Plan) -> Result<()> {
+    let table: BTreeMap<String, Entry> = toml::from_str(TABLE).context("asks.toml is malformed")?;
+    let mut code = Code::new(plan, &table);
+    let keys: Vec<&String> = plan.units.keys().collect();
+    let mut asking = Vec::new();
+    for key in keys {
+        let Origin::Path { path } = &plan.units[key].package.origin else {
+            continue;
+        };
+        let crates = code.run_by(&plan.units[key]);
+        let asks = asks(path, crates.iter().filter_map(|name| table.get(*name)));
+        if !asks.is_empty() {
+            asking.push((key.clone(), asks));
+        }
+    }
+    for (key, asks) in asking {
+        if let Some(planned) = plan.units.get_mut(&key) {
+            planned.asks = asks;
+        }
+    }
+    Ok(())
+}
+
+fn asks<'a>(directory: &str, entries: impl Iterator<Item = &'a Entry>) -> Asks {
+    let mut asks = Asks::default();
+    for entry in entries {
+        asks.workspace |= entry.workspace;
+        for file in &entry.files {
+            asks.files.insert(file.clone());
+            if !directory.is_empty() {
+                asks.files.insert(format!("{directory}/{file}"));
+            }
+        }
+    }
+    asks
+}
+
+/// Which crates of the table a unit holds code of, or runs.
+struct Code<'a> {
+    plan: &'a Plan,
+    table: &'a BTreeMap<String, Entry>,
+    /// By key: what is linked into it.
+    linked: HashMap<&'a str, BTreeSet<&'a str>>,
+    /// By key: what macros hold that are loaded with it.
+    loaded: HashMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Code<'a> {
+    fn new(plan: &'a Plan, table: &'a BTreeMap<String, Entry>) -> Self {
+        Self {
+            plan,
+            table,
+            linked: HashMap::new(),
+            loaded: HashMap::new(),
+        }
+    }
+
+    fn run_by(&mut self, planned: &'a Planned) -> BTreeSet<&'a str> {
+        let mut crates = BTreeSet::new();
+        match &planned.unit.action {
+            Action::Compile {
+                program, target, ..
+            } => {
+                let runs_libraries = program == "rustdoc" && target.test;
+                for key in &planned.dependencies {
+                    crates.extend(self.loaded_with(key));
+                    if runs_libraries && kind(&self.plan.units[key]) == Some(TargetKind::Lib) {
+                        crates.extend(self.linked_into(key));
+                    }
+                }
+            }
+            Action::RunBuildScript { .. } => {
+                for key in &planned.dependencies {
+                    if kind(&self.plan.units[key]) == Some(TargetKind::BuildScript) {
+                        crates.extend(self.linked_into(key));
+                    }
+                }
+            }
+            Action::RunTest { .. } => {
+                for key in planned.programs.values() {
+                    crates.extend(self.linked_into(key));
+                }
+            }
+        }
+        crates
+    }
+
+    /// The crates of the table that a unit's output holds code of.
+    fn linked_into(&mut self, key: &'a str) -> BTreeSet<&'a str> {
+        if let Some(known) = self.linked.get(key) {
+            return known.clone();
+        }
+        let planned = &self.plan.units[key];
+        let name = planned.package.name.as_str();
+        let own = self.table.contains_key(name).then_some(name);
+        let mut crates: BTreeSet<&str> = own.into_iter().collect();
+        for below in &planned.dependencies {
+            if kind(&self.plan.units[below]) == Some(TargetKind::Lib) {
+                crates.extend(self.linked_into(below));
+            }
+        }
+        self.linked.insert(key, crates.clone());
+        crates
+    }
+
+    /// The crates of the table that macros hold which are loaded where a library, or a macro, is used.
+    fn loaded_with(&mut self, key: &'a str) -> BTreeSet<&'a str> {
+        let planned = &self.plan.units[key];
+        match kind(planned) {
+            Some(TargetKind::ProcMacro) => return self.linked_into(key),
+            Some(TargetKind::Lib) => {}
+            _ => return BTreeSet::new(),
+        }
+        if let Some(known) = self.loaded.get(key) {
+            return known.clone();
+        }
+        let mut crates = BTreeSet::new();
+        for below in &planned.dependencies {
+            crates.extend(self.loaded_with(below));
+        }
+        self.loaded.insert(key, crates.clone());
+        crates
+    }
+}
+
+fn kind(planned: &Planned) -> Option<TargetKind> {
+    match &planned.unit.action {
+        Action::Compile { target, .. } => Some(target.kind),
+        _ => None,
+    }
+}
+
+/// The packages of the workspace, from what `cargo metadata --no-deps` says of them.
+///
+/// # Errors
+/// When the metadata lacks a field or a manifest can't be read.
+pub fn members(metadata: &Value) -> Result<Vec<Member>> {
+    let packages = metadata["packages"].as_array();
+    let packages = packages.context("cargo metadata names no packages")?;
+    let mut members = packages.iter().map(member).collect::<Result<Vec<_>>>()?;
+    members.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(members)
+}
+
+fn member(package: &Value) -> Result<Member> {
+    let text = |name: &str| {
+        package[name]
+            .as_str()
+            .with_context(|| format!("a package has no {name}"))
+    };
+    let manifest = Path::new(text("manifest_path")?);
+    let directory = manifest.parent().unwrap_or(manifest);
+    let inner = |path: &Path| -> Option<String> {
+        let inner = path.strip_prefix(WORKSPACE).ok()?;
+        Some(inner.to_string_lossy().into_owned())
+    };
+    let path = inner(directory).unwrap_or_default();
+    let named = named_targets(manifest)?;
+    let targets = package["targets"].as_array().into_iter().flatten();
+    let is_wanted = |target: &&Value| {
+        let kinds = target["kind"].as_array().into_iter().flatten();
+        let kinds: Vec<&str> = kinds.filter_map(Value::as_str).collect();
+        let name = target["name"].as_str().unwrap_or_default();
+        // Of other packages Cargo sees a manifest that names no targets.
+        let is_code = !kinds
+            .iter()
+            .any(|kind| ["test", "bench", "example", "custom-build"].contains(kind));
+        (path.is_empty() && is_code) || named.contains(name)
+    };
+    let paths = targets
+        .filter(is_wanted)
+        .filter_map(|target| target["src_path"].as_str());
+    let mut targets: Vec<String> = paths.filter_map(|path| inner(Path::new(path))).collect();
+    targets.sort();
+    Ok(Member {
+        name: text("name")?.to_owned(),
+        targets,
+        path,
+    })
+}
+
+/// The names of tests, benchmarks and examples that a manifest has tables for: without their files Cargo
+/// does not read it.
+fn named_targets(manifest: &Path) -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(manifest)
+        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let table: toml::Table =
+        toml::from_str(&text).with_context(|| format!("{} is malformed", manifest.display()))?;
+    let kinds = ["test", "bench", "example"];
+    let targets = kinds.iter().filter_map(|kind| table.get(*kind)?.as_array());
+    let names = targets
+        .flatten()
+        .filter_map(|target| target.get("name")?.as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read() {
+        let table: BTreeMap<String, Entry> = toml::from_str(TABLE).unwrap();
+        assert!(table["sqlx-macros"].workspace);
+        let asked = asks("crates/app", [&table["sqlx-macros"]].into_iter());
+        for file in [".sqlx", "crates/app/.sqlx", "migrations"] {
+            assert!(asked.files.contains(file), "{asked:?}");
+        }
+        assert_eq!(
+            asks("", [&table["proc-macro-crate"]].into_iter())
+                .files
+                .len(),
+            0
+        );
+    }
+}

@@ -1,0 +1,338 @@
+//! What a unit sees beyond its own source, and that its key holds just that.
+
+use crate::checkout::repository;
+use crate::nix;
+use crate::trial::trial;
+use crate::workspaces::{
+    attribute, binary, binary_fails, build, derivations, fetch, locked, small, without_hash,
+};
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let test = |name, run| trial(format!("reach::{name}"), run);
+    vec![
+        test(
+            "code_finds_what_it_points_to_and_writes_as_with_cargo",
+            scriptorium,
+        ),
+        test("who_runs_a_tool_is_built_again_with_it", tool_is_edited),
+        test("known_crates_find_what_they_ask_for", almanac),
+        test(
+            "what_a_known_crate_asks_for_is_in_no_other_key",
+            asked_file_is_edited,
+        ),
+        test(
+            "a_file_that_a_macro_names_is_named_with_its_cure",
+            macro_names_a_file,
+        ),
+        test("a_variable_is_set_for_its_crate_alone", variable),
+        test("a_file_is_given_to_a_crate_of_a_registry", registry_file),
+        test("who_asks_git_is_told_the_revision", revision),
+        test("who_tries_the_network_is_told_what_to_add", network),
+    ]
+}
+
+/// What the program of `scriptorium` prints: generated and rewritten sources, a header and a library
+/// that lie in packages below, tools that packages below ship or make, a macro that writes.
+const SCRIPTORIUM: &str = "\
+generated into src
+fresh
+head 1 tail 2
+shades 5 ink 7
+scribe, by hand
+scribe, stamped
+a seal, by hand, stamped
+chimes 12";
+
+fn scriptorium() -> Result<()> {
+    let workspace = locked("scriptorium")?;
+    let program = binary(&workspace, "scribe")?;
+    let said = duct::cmd!(&program).read()?;
+    ensure!(said == SCRIPTORIUM, "the program says\n{said}");
+    let references =
+        duct::cmd!("nix-store", "--query", "--references", unit_of(&program)?).read()?;
+    ensure!(references.is_empty(), "a binary refers to {references}");
+    build(&workspace, "checks.scribe.test")?;
+    Ok(())
+}
+
+fn unit_of(program: &Path) -> Result<&Path> {
+    let unit = program.parent().and_then(Path::parent);
+    unit.context("a program lies in OUTPUT/bin")
+}
+
+/// A copy of a workspace of `tests/workspaces`, to edit.
+fn copy_of(name: &str) -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", locked(name)?, copy.path()).run()?;
+    Ok(copy)
+}
+
+/// The names of the units that are others after an edit, sorted.
+fn changed(workspace: &Path, edit: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+    let before = derivations(workspace)?;
+    edit()?;
+    let after = derivations(workspace)?;
+    let is_new = |(key, path): &(&String, &String)| before.get(*key) != Some(*path);
+    let new = after.iter().filter(is_new);
+    let mut names: Vec<String> = new.map(|(key, _)| without_hash(key).to_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn append(file: &Path, text: &str) -> Result<()> {
+    let old = fs::read_to_string(file).with_context(|| format!("no {}", file.display()))?;
+    Ok(fs::write(file, old + text)?)
+}
+
+fn tool_is_edited() -> Result<()> {
+    let copy = copy_of("scriptorium")?;
+    let tool = copy.path().join("quill/tools/quill.sh");
+    let found = changed(copy.path(), || append(&tool, "# edited\n"))?;
+    let expected = [
+        "quill-0.1.0",
+        "scribe-0.1.0-bin-scribe",
+        "scribe-0.1.0-build-script",
+        "scribe-0.1.0-build-script-run",
+        "seal-0.1.0",
+    ];
+    ensure!(found == expected, "these are built again: {found:?}");
+    Ok(())
+}
+
+/// `num_enum` asks for its own name through `proc-macro-crate`, `dotenvy_macro` reads a file in the
+/// workspace's root, `insta` looks for snapshots from there.
+fn almanac() -> Result<()> {
+    let workspace = locked("almanac")?;
+    let said = duct::cmd!(binary(&workspace, "app")?).read()?;
+    ensure!(said == "Ok(May) 1912", "the program says {said:?}");
+    build(&workspace, "checks.app.test")?;
+    Ok(())
+}
+
+fn asked_file_is_edited() -> Result<()> {
+    let copy = copy_of("almanac")?;
+    let at = |name: &str| copy.path().join(name);
+    let app = ["app-0.3.0-bin-app"];
+    let found = changed(copy.path(), || append(&at(".env"), "MORE=1\n"))?;
+    ensure!(found == app, "after an edit of .env: {found:?}");
+    let found = changed(copy.path(), || append(&at("Cargo.toml"), "# edited\n"))?;
+    ensure!(
+        found == app,
+        "after an edit of the root's manifest: {found:?}"
+    );
+    let metadata = "\n[package.metadata.edited]\nyes = true\n";
+    let found = changed(copy.path(), || {
+        append(&at("crates/other/Cargo.toml"), metadata)
+    })?;
+    let other = ["other-0.3.0-bin-other"];
+    ensure!(
+        found == other,
+        "after an edit of another's manifest: {found:?}"
+    );
+    Ok(())
+}
+
+/// A workspace of a macro that reads a file above its caller's directory, and a caller.
+fn noted() -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    let write = |file: &str, text: &str| -> Result<()> {
+        let path = directory.path().join(file);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        Ok(fs::write(path, text)?)
+    };
+    write(
+        "Cargo.toml",
+        "[workspace]\nresolver = \"2\"\nmembers = [\"notes\", \"reader\"]\n",
+    )?;
+    let package = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n")
+    };
+    write(
+        "notes/Cargo.toml",
+        &(package("notes") + "[lib]\nproc-macro = true\n"),
+    )?;
+    write(
+        "notes/src/lib.rs",
+        "#[proc_macro]\npub fn notes(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
+         let file = format!(\"{}/../texts/one.txt\", std::env::var(\"CARGO_MANIFEST_DIR\").unwrap());\n    \
+         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!(\"{file}: {error}\"));\n    \
+         format!(\"{text:?}\").parse().unwrap()\n}\n",
+    )?;
+    let dependency = "[dependencies]\nnotes = { path = \"../notes\" }\n";
+    write("reader/Cargo.toml", &(package("reader") + dependency))?;
+    write(
+        "reader/src/main.rs",
+        "fn main() { print!(\"{}\", notes::notes!()); }\n",
+    )?;
+    write("texts/one.txt", "a note")?;
+    write(
+        "images.toml",
+        "version = 1\n\n[images.reader]\nbinaries = [\"reader\"]\n",
+    )?;
+    duct::cmd!("cargo", "generate-lockfile", "--quiet", "--offline")
+        .dir(directory.path())
+        .run()?;
+    Ok(directory)
+}
+
+/// The program of a package can't be built, the error names `cure`, and with that in the description it
+/// is built. Gives what the program says then.
+fn cured_by(workspace: &Path, package: &str, cure: &str) -> Result<String> {
+    let said = binary_fails(workspace, package)?;
+    for line in cure.lines() {
+        ensure!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    append(&workspace.join("images.toml"), &format!("\n{cure}\n"))?;
+    let program = binary(workspace, package);
+    let program = program.context("the cure that the error names does not help")?;
+    Ok(duct::cmd!(program).read()?)
+}
+
+fn macro_names_a_file() -> Result<()> {
+    let workspace = noted()?;
+    let said = cured_by(
+        workspace.path(),
+        "reader",
+        "[crates.reader]\nfiles = [\"../texts/one.txt\"]",
+    )?;
+    ensure!(said == "a note", "the program says {said:?}");
+    Ok(())
+}
+
+fn variable() -> Result<()> {
+    let script = "fn main() { println!(\"cargo::rustc-env=SITE={}\", std::env::var(\"APP_SITE\").unwrap()); }";
+    let workspace = small(
+        "sited",
+        "fn main() { print!(\"{}\", env!(\"SITE\")); }",
+        script,
+    )?;
+    let said = binary_fails(workspace.path(), "sited")?;
+    ensure!(
+        said.contains("environment = { APP_SITE = "),
+        "Nix says\n{said}"
+    );
+    let description = workspace.path().join("images.toml");
+    append(
+        &description,
+        "\n[crates.sited]\nenvironment = { APP_SITE = \"here\" }\n",
+    )?;
+    let said = duct::cmd!(binary(workspace.path(), "sited")?).read()?;
+    ensure!(said == "here", "the program says {said:?}");
+    let found = changed(workspace.path(), || {
+        append(
+            &description,
+            "\n[crates.itoa]\nenvironment = { ITS = \"own\" }\n",
+        )
+    })?;
+    ensure!(
+        found == ["itoa-1.0.15", "sited-0.1.0-bin-sited"],
+        "built again: {found:?}"
+    );
+    Ok(())
+}
+
+fn registry_file() -> Result<()> {
+    let workspace = small(
+        "given",
+        "fn main() { println!(\"{}\", itoa::Buffer::new().format(1)); }",
+        "",
+    )?;
+    let at = |name: &str| workspace.path().join(name);
+    fs::create_dir(at("vendor"))?;
+    for name in ["vendor/given.bin", "vendor/other.bin"] {
+        fs::write(at(name), "one")?;
+    }
+    append(
+        &at("images.toml"),
+        "\n[crates.itoa]\nfiles = [\"vendor/given.bin\"]\n",
+    )?;
+    binary(workspace.path(), "given")?;
+    let found = changed(workspace.path(), || append(&at("vendor/given.bin"), "two"))?;
+    ensure!(
+        found.iter().any(|name| name == "itoa-1.0.15"),
+        "the crate is not built again: {found:?}"
+    );
+    let unshared = derivations(small("plain", "fn main() {}", "")?.path())?;
+    let given = derivations(workspace.path())?;
+    let itoa = |all: &std::collections::BTreeMap<String, String>| {
+        let mut units = all.iter().filter(|(key, _)| key.starts_with("itoa-"));
+        units.next().map(|(_, path)| path.clone())
+    };
+    ensure!(
+        itoa(&unshared) != itoa(&given),
+        "the file is not in the crate's key"
+    );
+    Ok(())
+}
+
+fn revision() -> Result<()> {
+    let script = "fn main() {\n    \
+        let git = std::process::Command::new(\"git\").args([\"rev-parse\", \"HEAD\"]).output().unwrap();\n    \
+        assert!(git.status.success(), \"{git:?}\");\n    \
+        println!(\"cargo::rustc-env=COMMIT={}\", String::from_utf8(git.stdout).unwrap());\n}\n";
+    let workspace = small(
+        "dated",
+        "fn main() { print!(\"{}\", env!(\"COMMIT\")); }",
+        script,
+    )?;
+    let said = cured_by(workspace.path(), "dated", "[crates.dated]\nrevision = true")?;
+    // A directory has no revision.
+    ensure!(said == "0".repeat(40), "the program says {said:?}");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let units = format!(
+        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; \
+         revision = {{ commit = \"{commit}\"; time = 0; dirty = false; }}; }}).units",
+        repository().display(),
+        workspace.path().display()
+    );
+    let said = duct::cmd!(crate::workspaces::binary_of(&units, "dated")?).read()?;
+    ensure!(said == commit, "the program says {said:?}");
+    // Who is not told is not built again.
+    let derivation = |units: &str| -> Result<String> {
+        let expression = format!(
+            "let units = {units}; in map (key: units.${{key}}.drvPath) \
+             (builtins.filter (key: builtins.match \"itoa-.*\" key != null) (builtins.attrNames units))"
+        );
+        nix::nix(&["eval", "--impure", "--json", "--expr", &expression])
+    };
+    ensure!(
+        derivation(&units)? == derivation(&attribute(workspace.path(), "units"))?,
+        "a commit builds other crates again"
+    );
+    Ok(())
+}
+
+fn network() -> Result<()> {
+    let script = "fn main() {\n    let mirror = std::env::var(\"APP_ARCHIVE\").unwrap_or(\"https://localhost/app.bin\".into());\n    \
+        if mirror.starts_with(\"https:\") {\n        \
+            std::net::TcpStream::connect(\"1.1.1.1:443\").unwrap_or_else(|error| panic!(\"{mirror}: {error}\"));\n    }\n    \
+        std::fs::copy(mirror, std::env::var(\"OUT_DIR\").unwrap() + \"/app.bin\").unwrap();\n}\n";
+    let main =
+        "fn main() { print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/app.bin\"))); }";
+    let workspace = small("fetching", main, script)?;
+    let said = binary_fails(workspace.path(), "fetching")?;
+    for text in [
+        "https://localhost/app.bin",
+        "[crates.fetching]",
+        "APP_ARCHIVE =",
+    ] {
+        ensure!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    fs::create_dir(workspace.path().join("vendor"))?;
+    fs::write(workspace.path().join("vendor/FILE"), "kept")?;
+    append(
+        &workspace.path().join("images.toml"),
+        "\n[crates.fetching]\nfiles = [\"vendor/FILE\"]\n\
+         environment = { APP_ARCHIVE = \"/workspace/vendor/FILE\" }\n",
+    )?;
+    fetch(workspace.path(), &repository().join("debian.lock"))?;
+    let said = duct::cmd!(binary(workspace.path(), "fetching")?).read()?;
+    ensure!(said == "kept", "the program says {said:?}");
+    Ok(())
+}

@@ -1,0 +1,2 @@
+#include "ink.h"
+int ink_left(void) { return INK_SHADES + 2; }

@@ -1,0 +1,2 @@
+#define INK_SHADES 5
+int ink_left(void);

@@ -1,0 +1,3 @@
+unsafe extern "C" {
+    pub fn ink_left() -> i32;
+}

@@ -1,0 +1,2 @@
+#include <ink.h>
+int page_shades(void) { return INK_SHADES; }

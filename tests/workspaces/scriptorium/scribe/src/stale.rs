@@ -1,0 +1,1 @@
+pub const SAYS: &str = "stale";

@@ -1,0 +1,1 @@
+compile_error!("the build script has removed this file");
