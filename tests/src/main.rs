@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod cache;
+mod calls;
 mod checkout;
 mod checks;
 mod driver;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         .chain(toolchains::trials())
         .chain(platforms::trials())
         .chain(checks::trials())
+        .chain(calls::trials())
         .chain(init::trials())
         .chain(native::trials())
         .chain(reproducible::trials())

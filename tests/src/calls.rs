@@ -1,0 +1,76 @@
+//! Images whose programs are compiled in ways of their own, through Nix.
+
+use crate::checkout::{assemble, repository};
+use crate::nix;
+use crate::trial::trial;
+use crate::workspaces::{attribute, fetch};
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![trial(
+        "calls::each_image_has_its_own_program_of_a_name".to_owned(),
+        own_programs,
+    )]
+}
+
+const IMAGES: &str = "version = 1
+[images.orders]
+binaries = [\"orders/server\"]
+[images.stock]
+binaries = [\"stock/server\"]
+[images.stock.variants.loud]
+build = { features = [\"loud\"] }
+[images.admin]
+build = { profile = \"dev\" }
+binaries = [{ package = \"orders\", bin = \"orders-admin\", path = \"/usr/bin/server\" }]
+";
+
+/// Two packages with a binary of one name, a binary that requires a feature, a feature for one image.
+fn own_programs() -> Result<()> {
+    let workspace = tempfile::tempdir()?;
+    let root = workspace.path();
+    write(root, "images.toml", IMAGES)?;
+    let members = "[workspace]\nresolver = \"2\"\nmembers = [\"orders\", \"stock\"]\n";
+    write(root, "Cargo.toml", members)?;
+    for name in ["orders", "stock"] {
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nloud = []\n\
+             [[bin]]\nname = \"server\"\npath = \"src/main.rs\"\n\
+             [[bin]]\nname = \"{name}-admin\"\npath = \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
+        );
+        write(root, &format!("{name}/Cargo.toml"), &manifest)?;
+        let main = format!("fn main() {{ print!(\"{name} {{}}\", cfg!(feature = \"loud\")) }}\n");
+        write(root, &format!("{name}/src/main.rs"), &main)?;
+    }
+    duct::cmd!("cargo", "generate-lockfile", "--offline", "--quiet")
+        .dir(root)
+        .run()?;
+    fetch(root, &repository().join("debian.lock"))?;
+    for (image, says) in [
+        ("orders", "orders false"),
+        ("stock", "stock false"),
+        ("stock-loud", "stock true"),
+        ("admin", "orders true"),
+    ] {
+        let layout = nix::build(&attribute(root, &format!("images.{image}")))?;
+        let program = root.join(format!("{image}-program"));
+        duct::cmd!(assemble(), "cat", layout, "/usr/bin/server")
+            .stdout_path(&program)
+            .run()?;
+        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+        let said = duct::cmd!(&program).read()?;
+        ensure!(said == says, "{image} says {said:?}, not {says:?}");
+    }
+    Ok(())
+}
+
+fn write(root: &Path, path: &str, text: &str) -> Result<()> {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+    Ok(fs::write(path, text)?)
+}
