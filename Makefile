@@ -9,7 +9,7 @@ ASSEMBLE = $(TARGET)/release/assemble
 
 images: assemble
 	@$(ASSEMBLE) fetch
-	@$(ASSEMBLE) build
+	@$(ASSEMBLE) build --compiler available
 
 test: assemble
 	@./tests/run

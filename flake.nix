@@ -43,7 +43,7 @@
         system:
         let
           parts = lib.partsFor system;
-          sameBytes = import ./nix/seed/check.nix { inherit system; inherit (parts) toolchain cell; };
+          sameBytes = import ./nix/seed/check.nix { inherit system; inherit (parts) tools cell; };
           seedCheck =
             architecture:
             sameBytes {

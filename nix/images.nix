@@ -7,8 +7,10 @@
   src,
   description,
   debianLock,
-  # The manifest of a release channel whose compiler is wanted: a path, or null for Debian's.
-  channel,
+  # What compiles: "release" or "debian"; a compiler of nixpkgs goes before either.
+  compiler,
+  # The pin of the release: a path.
+  toolchainLock,
   # nixpkgs, whose compiler is wanted: a flake, or null.
   nixpkgs,
   # The revision that is built: { commit, time, dirty }.
@@ -25,35 +27,59 @@ let
     };
   debian = debianFor host.architecture;
   # Of Debian in any case: the linker, the C compiler, what build scripts call.
-  debianToolchain = parts.toolchainOf {
-    packages =
-      let
-        packages = debian.packagesOf resolved.toolchain.set;
-      in
-      if rust == null then packages else builtins.filter (package: !(isRust package)) packages;
-  };
-  isRust = package: builtins.match "(rustc|cargo|libstd-rust|rust-).*" package.name != null;
-  # Another compiler than Debian's: a root file system, or null.
+  debianToolchain =
+    let
+      packages = debian.packagesOf resolved.toolchain.set;
+    in
+    parts.toolchainOf (
+      if rust == null then
+        { inherit packages; }
+      else
+        {
+          name = "tools";
+          packages = builtins.filter (package: !(import ./debian/is-rust.nix package)) packages;
+        }
+    );
+  # Another compiler than Debian's: { roots, lints, entries, std }, or null.
   rust =
-    if channel != null && nixpkgs != null then
-      throw "mkImages is given both a channel and nixpkgs: one of them has the compiler"
-    else if channel != null then
-      import ./toolchain/channel.nix
-        {
-          inherit (parts) cell;
-          tools = [ parts.toolchain ];
-        }
-        {
-          manifest = channel;
-          host = host.rust;
-        }
-    else if nixpkgs != null then
+    if nixpkgs != null then
       import ./toolchain/nixpkgs.nix { inherit (parts) links; } {
         packages = nixpkgs.legacyPackages.${parts.system};
       }
+    else if compiler == "debian" then
+      null
     else
-      null;
-  toolchain = (if rust == null then [ ] else [ rust ]) ++ [ debianToolchain ];
+      import ./toolchain/fits.nix {
+        inherit description;
+        root = src;
+        inherit (tree) packages;
+      } (
+        parts.releaseOf {
+          lock = toolchainLock;
+          host = host.rust;
+        }
+      );
+  # The linker that is asked for in place of the compiler's own.
+  linker =
+    let
+      asked = resolved.toolchain.linker or null;
+    in
+    if asked == null then
+      [ ]
+    else
+      [
+        (import ./toolchain/linker.nix
+          {
+            inherit (parts) rootFileSystem;
+            inherit (host) rust;
+          }
+          {
+            linker = asked;
+            packages = debian.packagesOf "toolchain.linker";
+          }
+        )
+      ];
+  toolchain = linker ++ (if rust == null then [ ] else rust.roots) ++ [ debianToolchain ];
 
   # The workspace as Cargo is shown it. Crateyard's own is read already.
   tree =
@@ -64,7 +90,7 @@ let
   packagesAndTargets =
     (parts.workspace {
       inherit tree;
-      toolchain = [ parts.toolchain ];
+      inherit (parts) toolchain;
       target = host.rust;
     }).targets;
   normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
@@ -92,8 +118,7 @@ let
     target: settings:
     parts.workspace {
       inherit tree toolchain;
-      # Another compiler comes with its own.
-      lints = if rust == null then [ lints ] else [ ];
+      lints = if rust == null then [ lints ] else rust.lints;
       target = settings.target or target.rust;
       cross =
         if isNative target then
@@ -101,10 +126,14 @@ let
         else
           import ./cargo/cross.nix {
             inherit (target) rust gnu;
-            root = parts.rootFileSystem {
-              name = target.cross;
-              packages = debian.packagesOf target.cross;
-            };
+            roots = (if rust == null then [ ] else [ (rust.std target.rust) ]) ++ [
+              (parts.rootFileSystem {
+                name = target.cross;
+                packages = builtins.filter (
+                  package: rust == null || !(import ./debian/is-rust.nix package)
+                ) (debian.packagesOf target.cross);
+              })
+            ];
           };
       inherit (settings) profile;
       cargoArgs =
@@ -184,7 +213,12 @@ let
         inherit (tree) lock;
         debian = packages;
         hostDebian = debian;
-        toolchainSets = [ resolved.toolchain.set ] ++ (if isNative target then [ ] else [ target.cross ]);
+        components = if rust == null then [ ] else rust.entries;
+        toolchainSets = [
+          resolved.toolchain.set
+        ]
+        ++ (if linker == [ ] then [ ] else [ "toolchain.linker" ])
+        ++ (if isNative target then [ ] else [ target.cross ]);
         tools = {
           inherit (parts) runner planner seed;
           image = parts.imageProgram;
@@ -219,6 +253,7 @@ in
   parents = import ./image/parents.nix { inherit make; } {
     inherit debian;
     inherit (host) architecture;
+    components = if rust == null then [ ] else rust.roots ++ rust.lints;
   };
   # Of all calls; keys tell the units of one from those of another.
   units = builtins.foldl' (all: build: all // build.units) { } (builtins.attrValues builds);
@@ -247,6 +282,17 @@ in
       };
     };
   inherit (workspaceFor native resolved.build.settings) checks;
+  # The compiler as one tree, for shells and editors.
+  toolchain =
+    if rust != null && rust ? all then
+      import ./toolchain/tree.nix
+        {
+          inherit (parts) cell;
+          tools = [ parts.tools ];
+        }
+        { release = rust; }
+    else
+      debianToolchain;
   targets = packagesAndTargets;
   description = normalized;
 }

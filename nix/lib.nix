@@ -17,9 +17,34 @@ let
     };
   };
 
-  # The parts that everything is made of, by system: made once, however often they are asked for.
-  parts = builtins.mapAttrs (system: host: import ./parts.nix { inherit crateyard system host; }) systems;
-  partsFor = system: parts.${system};
+  # Crateyard's own pin of a release, and the oldest release that compiles Crateyard's own programs.
+  ownLock = crateyard + "/toolchain.lock";
+  oldest = (builtins.fromTOML (builtins.readFile (crateyard + "/Cargo.toml"))).workspace.package.rust-version;
+  partsOf =
+    toolchainLock: system: host:
+    import ./parts.nix { inherit crateyard system host toolchainLock; };
+  # The parts that everything is made of, by system and compiler: made once, however often they are asked for.
+  parts = builtins.mapAttrs (system: host: {
+    release = partsOf ownLock system host;
+    debian = partsOf null system host;
+  }) systems;
+  partsFor = system: parts.${system}.release;
+  # The parts for a workspace: compiled by its own release, so that no machine needs two, unless that is too old.
+  partsWith =
+    {
+      system,
+      compiler,
+      toolchainLock,
+    }:
+    let
+      inherit (builtins.fromJSON (builtins.readFile toolchainLock)) release;
+    in
+    if compiler == "debian" then
+      parts.${system}.debian
+    else if toString toolchainLock == toString ownLock || builtins.compareVersions release oldest < 0 then
+      parts.${system}.release
+    else
+      partsOf toolchainLock system systems.${system};
 
   # The names of a description's images, variants among them. Known without building anything,
   # as `nix flake show` wants it.
@@ -33,7 +58,8 @@ let
 
   # The images of a workspace, and the checks of its packages.
   #
-  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, debianLock }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, debianLock,
+  #   toolchainLock, debian }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -44,7 +70,10 @@ let
   #   checks       package to { test, clippy, doc, fmt }
   #   tests        package to the programs of its tests, as an archive
   #   checkUnits   { test, clippy, doc }: key to derivation
-  #   debianLock   the lock that it is all made of
+  #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
+  #   debianLock   the lock of the Debian packages that it is all made of
+  #   toolchainLock  the lock of the compiler; "" where that is Debian's
+  #   debian       the same with Debian's compiler, for machines that can't have the release
   mkImages =
     {
       # The workspace: a path.
@@ -53,9 +82,6 @@ let
       system ? "x86_64-linux",
       # What goes into the images: a path.
       description ? src + "/images.toml",
-      # The manifest of a release channel (channel-rust-VERSION.toml), for its compiler instead of
-      # Debian's: a path.
-      channel ? null,
       # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds since
       # 1970. A flake knows its own.
       revision ? {
@@ -63,24 +89,38 @@ let
         time = src.lastModified or 0;
         dirty = !(src ? rev);
       },
-      # nixpkgs, for its compiler instead of Debian's: a flake. Nothing of it is evaluated unless it is given.
+      # What compiles: "release" for the release that toolchain.lock pins, "debian" for Debian's compiler.
+      compiler ? (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
+      # What the release is pinned by: a path.
+      toolchainLock ? if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
+      # nixpkgs, for its compiler instead: a flake. Nothing of it is evaluated unless it is given.
       nixpkgs ? null,
       # What Debian packages they and the toolchain are made of: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
-    }:
+    }@arguments:
     let
+      compilers = [
+        "release"
+        "debian"
+      ];
       build = import ./images.nix {
         host = systems.${system};
-        parts = partsFor system;
+        parts = usedParts;
         inherit
           src
           description
           debianLock
-          channel
+          compiler
+          toolchainLock
           nixpkgs
           revision
           ;
       };
+      usedParts =
+        if builtins.elem compiler compilers then
+          partsWith { inherit system compiler toolchainLock; }
+        else
+          throw "mkImages knows the compilers \"release\" and \"debian\", not \"${compiler}\"";
       lazily =
         name: derivation:
         import ./lazy.nix { inherit name system derivation; };
@@ -109,11 +149,14 @@ let
       tests = builtins.mapAttrs (package: lazily "${package}-tests") build.checks.archives;
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
-      all = (partsFor system).links {
+      toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
+      toolchain = lazily "toolchain" build.toolchain;
+      all = usedParts.links {
         name = "images";
         entries = images;
       };
-    };
+    }
+    // (if compiler == "debian" then { } else { debian = mkImages (arguments // { compiler = "debian"; }); });
 
   # What `mkImages` has made, under the names that `nix build` is given.
   packagesOf =
@@ -128,6 +171,7 @@ let
       images = made.all;
       default = made.all;
       evaluation = made.evaluation.all;
+      inherit (made) toolchain;
       builder-image = made.parents.builder;
       base-image = made.parents.base;
     };
@@ -147,8 +191,12 @@ let
     );
 
   # What `mkImages` has made that `nix build` finds below a name of its own: tests.PACKAGE,
-  # checks.PACKAGE.test, units.KEY.
-  legacyPackagesOf = made: {
+  # checks.PACKAGE.test, units.KEY; and all of it with Debian's compiler: debian.NAME-image.
+  legacyPackagesOf =
+    made:
+    attributesOf made
+    // (if made ? debian then { debian = packagesOf made.debian // attributesOf made.debian; } else { });
+  attributesOf = made: {
     inherit (made)
       units
       plan
@@ -158,6 +206,7 @@ let
       checks
       tests
       debianLock
+      toolchainLock
       ;
   };
 

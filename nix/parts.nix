@@ -6,6 +6,8 @@
   # The system that builds, and what it is called elsewhere: { architecture, rust, platform }.
   system,
   host,
+  # The pin of the release whose compiler is used, ./toolchain/release.nix: a path; null for Debian's compiler.
+  toolchainLock,
 }:
 let
   seed = import ./seed/seed.nix { inherit system; };
@@ -16,7 +18,28 @@ let
     lock = crateyard + "/debian.lock";
     inherit (host) architecture;
   };
-  toolchain = toolchainOf { packages = debian.packagesOf "toolchain"; };
+  packages = debian.packagesOf "toolchain";
+  # Debian's compiler, with linker, C compiler and what build scripts call; and the latter alone.
+  debianToolchain = toolchainOf { inherit packages; };
+  tools = toolchainOf {
+    name = "tools";
+    packages = builtins.filter (package: !(import ./debian/is-rust.nix package)) packages;
+  };
+  releaseOf = import ./toolchain/release.nix {
+    inherit cell;
+    tools = [ tools ];
+  };
+  # The release's compiler, or null.
+  release =
+    if toolchainLock == null then
+      null
+    else
+      releaseOf {
+        lock = toolchainLock;
+        host = host.rust;
+      };
+  # What Crateyard's own programs are compiled with: root file systems.
+  toolchain = if release == null then [ debianToolchain ] else release.roots ++ [ tools ];
   # What a program linked to libc needs to run, and no more.
   runtime = rootFileSystem {
     name = "runtime";
@@ -54,14 +77,13 @@ let
   };
   make = import ./image/make.nix {
     inherit cell runtime;
-    imageProgram = program tools "image";
+    imageProgram = program ownPrograms "image";
   };
   workspace = import ./cargo/workspace.nix { inherit cell planner runner links make; };
 
   # Crateyard's own programs, by units as any other workspace's.
   own = workspace {
-    inherit tree;
-    toolchain = [ toolchain ];
+    inherit tree toolchain;
     target = host.rust;
   };
   programsOf =
@@ -72,11 +94,12 @@ let
         bin = name;
       }) names
     );
-  tools = programsOf [
+  ownPrograms = programsOf [
     "description"
     "image"
   ];
-  # The seed from its source, to compare with the one that is checked in.
+  # The seed from its source, to compare with the one that is checked in: by Debian's compiler, whose packages stay in the
+  # archive for good.
   seedFor =
     target:
     let
@@ -89,7 +112,7 @@ let
     program (
       (workspace {
         inherit tree;
-        toolchain = if isNative then [ toolchain ] else [ toolchain cross ];
+        toolchain = [ debianToolchain ] ++ (if isNative then [ ] else [ cross ]);
         profile = "seed";
         inherit target;
         # A linker alone: the program links no C library and no start files.
@@ -127,6 +150,10 @@ in
     rootFileSystem
     toolchainOf
     toolchain
+    debianToolchain
+    tools
+    release
+    releaseOf
     runtime
     runner
     planner
@@ -137,9 +164,9 @@ in
     seedFor
     ;
   # What evaluation reads to know the units of the programs below.
-  toolsPlan = tools.plan;
-  descriptionProgram = program tools "description";
-  imageProgram = program tools "image";
+  toolsPlan = ownPrograms.plan;
+  descriptionProgram = program ownPrograms "description";
+  imageProgram = program ownPrograms "image";
   assemble = program (programsOf [ "assemble" ]) "assemble";
   inherit links;
 }

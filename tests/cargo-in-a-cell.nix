@@ -46,7 +46,7 @@ let
 in
 parts.cell {
   name = "cargo";
-  roots = [ parts.toolchain ] ++ map nativeRoot native;
+  roots = parts.toolchain ++ map nativeRoot native;
   program = "/usr/bin/sh";
   args = [
     "-c"

@@ -6,6 +6,7 @@
 # unit runner every unit would be built again.
 {
   cell,
+  # Root file systems with Cargo and the compilers.
   toolchain,
   # Crateyard's own workspace: ./tree.nix.
   tree,
@@ -81,7 +82,7 @@ let
 in
 cell {
   name = "bootstrap-${package}";
-  roots = [ toolchain ];
+  roots = toolchain;
   program = "/usr/bin/sh";
   args = [ "${./bootstrap.sh}" ];
   writable = [

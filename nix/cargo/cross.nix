@@ -5,11 +5,11 @@
   rust,
   # What the names of GNU's compilers for it begin with.
   gnu,
-  # A root file system with Rust's standard library for it and those compilers.
-  root,
+  # Root file systems with Rust's standard library for it and those compilers.
+  roots,
 }:
 {
-  inherit root;
+  inherit roots;
   # Units for the platform name it in their arguments or, where they run a build script, in TARGET.
   # All others are for the machine that builds, and the same derivations as in a native build.
   concerns =

@@ -235,7 +235,7 @@ let
       builtins.attrValues (
         if links planned.unit then nativeBelow.${key} else nativeOf planned // nativeOfMacros.${key}
       );
-  crossFor = planned: if cross != null && cross.concerns planned.unit then [ cross.root ] else [ ];
+  crossFor = planned: if cross != null && cross.concerns planned.unit then cross.roots else [ ];
   build =
     key: planned:
     cell {

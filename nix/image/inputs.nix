@@ -15,7 +15,8 @@
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
-  # The sets that compile.
+  # The components of the release that compiles (../toolchain/release.nix), and the sets that compile.
+  components,
   toolchainSets,
   # Name to the store path of each program of Crateyard that has a hand in images.
   tools,
@@ -160,6 +161,8 @@ let
   entriesOf =
     role: lock: sets:
     map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
+  # With a release, Debian's own Rust has no part in it.
+  isUsed = entry: components == [ ] || !(import ../debian/is-rust.nix entry);
   entries = builtins.concatMap (layer: layer.entries or [ ]) image.layers;
   ofType = type: builtins.filter (entry: entry.type == type) entries;
   programs = map (
@@ -199,9 +202,10 @@ in
     _: path: builtins.baseNameOf (builtins.unsafeDiscardStringContext "${path}")
   ) tools;
   packages =
-    (if programs == [ ] then [ ] else entriesOf "toolchain" hostDebian toolchainSets)
+    (if programs == [ ] then [ ] else builtins.filter isUsed (entriesOf "toolchain" hostDebian toolchainSets))
     ++ entriesOf "library" hostDebian nativeSets
     ++ entriesOf "image" debian packageSets;
+  components = if programs == [ ] then [ ] else components;
   units = builtins.listToAttrs (
     map (name: {
       inherit name;

@@ -8,22 +8,30 @@
   debian,
   # Debian's name of the architecture.
   architecture,
+  # The components of the release that compiles: root file systems; without them Debian's compiler does.
+  components,
 }:
 let
   compression = {
     algorithm = "zstd";
     level = 3;
   };
+  isUsed = package: components == [ ] || !(import ../debian/is-rust.nix package);
   packages = set: [
     {
       kind = "debian";
-      packages = debian.packagesOf set;
+      packages = builtins.filter isUsed (debian.packagesOf set);
       exclude = import ./unneeded.nix;
     }
   ];
   certificates = set: {
     kind = "ca-certificates";
     packages = debian.packagesOf set;
+  };
+  tree = component: {
+    kind = "tree";
+    from = "${component}/usr";
+    to = "/usr";
   };
   links = builtins.attrValues (
     builtins.mapAttrs (path: target: {
@@ -65,7 +73,7 @@ let
 in
 {
   # Cargo, rustc, C and C++ compilers, a shell.
-  builder = parent "builder" (packages "toolchain" ++ links);
+  builder = parent "builder" (packages "toolchain" ++ links ++ map tree components);
   # What images begin with.
   base = parent "base" (packages "base" ++ [ (certificates "base") ]);
 }

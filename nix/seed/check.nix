@@ -2,7 +2,7 @@
 {
   system,
   # A root file system with sh and cmp.
-  toolchain,
+  tools,
   cell,
 }:
 {
@@ -14,7 +14,7 @@
 }:
 cell {
   inherit name;
-  roots = [ toolchain ];
+  roots = [ tools ];
   program = "/usr/bin/sh";
   args = [
     "-c"

@@ -17,13 +17,20 @@ let
     clippy-driver = packages.clippy;
     inherit (packages) rustfmt;
   };
+  root = links {
+    name = "rust-nixpkgs";
+    entries = builtins.listToAttrs (
+      map (program: {
+        name = "usr/bin/${program}";
+        value = "${programs.${program}}/bin/${program}";
+      }) (builtins.attrNames programs)
+    );
+  };
 in
-links {
-  name = "rust-nixpkgs";
-  entries = builtins.listToAttrs (
-    map (program: {
-      name = "usr/bin/${program}";
-      value = "${programs.${program}}/bin/${program}";
-    }) (builtins.attrNames programs)
-  );
+{
+  # Root file systems, as ./release.nix has them.
+  roots = [ root ];
+  lints = [ ];
+  entries = [ ];
+  std = target: throw "nixpkgs' compiler comes without a standard library for ${target}";
 }

@@ -280,7 +280,7 @@ fn machine_without_rust() -> Result<TempDir> {
         repository().display()
     );
     let runtime = nix::build(&format!("({parts}).runtime"))?;
-    let toolchain = nix::build(&format!("({parts}).toolchain"))?;
+    let toolchain = nix::build(&format!("({parts}).tools"))?;
     let root = tempfile::tempdir()?;
     let at = |path: &str| root.path().join(path);
     for directory in ["usr/bin", "tmp", "dev"] {

@@ -1,71 +1,82 @@
-//! Other compilers than the default.
+//! What compiles: the release that toolchain.lock pins, Debian's compiler, nixpkgs'.
 
-use crate::checkout::repository;
+use crate::checkout::{assemble, repository};
 use crate::nix;
 use crate::trial::failed;
 use crate::workspaces::{binary_of, ledger};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Completion, Trial};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        test("a_release_channel_compiles", channel_compiles),
+        test("rustups_files_have_the_hashes_of_the_lock", hashes),
+        test("a_release_compiles", release_compiles),
+        test("debians_compiler_compiles", debian_compiles),
         test("the_compiler_of_nixpkgs_compiles", nixpkgs_compiles),
     ]
 }
 
-/// A test that takes the machine's toolchain apart.
-fn test(name: &str, run: fn(&Toolchain) -> Result<()>) -> Trial {
+/// A test that wants the locked release from the machine's rustup.
+fn test(name: &str, run: fn(&Lock) -> Result<()>) -> Trial {
     let name = format!("toolchains::{name}");
     Trial::ignorable_test(name.clone(), move || {
-        let toolchain = Toolchain::of_machine().map_err(|error| failed(&error))?;
-        let Some(toolchain) = toolchain else {
-            let why = "the machine's rustc did not come from a release channel (rustup)";
+        let lock = Lock::read().map_err(|error| failed(&error))?;
+        if !lock.is_installed() {
+            let why = format!("the machine's rustup has no toolchain {}", lock.channel);
             println!("SKIPPED: {name}: {why}");
             return Ok(Completion::ignored_with(why));
-        };
-        run(&toolchain).map_err(|error| failed(&error))?;
+        }
+        run(&lock).map_err(|error| failed(&error))?;
         Ok(Completion::Completed)
     })
 }
 
-const HOST: &str = "x86_64-unknown-linux-gnu";
-
-/// The components that a channel's manifest is asked for, and the names of their archives.
-const COMPONENTS: [(&str, &str); 5] = [
-    ("cargo", "cargo"),
-    ("clippy-preview", "clippy"),
-    ("rust-std", "rust-std"),
-    ("rustc", "rustc"),
-    ("rustfmt-preview", "rustfmt"),
-];
-
-/// The Rust project's own server is out of reach for a test, so the machine's toolchain, which came from
-/// there, is packed again as that server has it.
-fn channel_compiles(toolchain: &Toolchain) -> Result<()> {
-    ledger_compiles(
-        &format!("channel = {}", toolchain.channel()?.display()),
-        &toolchain.version,
-    )
+/// A lock that is made anew from the machine's rustup is the one that is checked in, hashes of files included.
+fn hashes(lock: &Lock) -> Result<()> {
+    let workspace = tempfile::tempdir()?;
+    let at = |name: &str| workspace.path().join(name);
+    fs::write(
+        at("rust-toolchain.toml"),
+        format!("[toolchain]\nchannel = \"{}\"\n", lock.channel),
+    )?;
+    fs::write(
+        at("images.toml"),
+        "version = 1\n[images.a]\nbinaries = [\"a\"]\n",
+    )?;
+    duct::cmd!(assemble(), "lock", "--without-debian")
+        .dir(workspace.path())
+        .stdout_null()
+        .run()?;
+    let made = fs::read_to_string(at("toolchain.lock"))?;
+    ensure!(made == lock.text, "the lock made here is\n{made}");
+    Ok(())
 }
 
-/// nixpkgs is out of reach too. What stands in for it has the same attributes, and behind them a compiler
+fn release_compiles(lock: &Lock) -> Result<()> {
+    ledger_compiles("compiler = \"release\"", &lock.release)
+}
+
+/// The second way to build, for machines that can't have the release.
+fn debian_compiles(_: &Lock) -> Result<()> {
+    ledger_compiles("compiler = \"debian\"", "1.85.0")
+}
+
+/// nixpkgs is out of reach for a test. What stands in for it has the same attributes, and behind them a compiler
 /// that lies in the store as nixpkgs' does, with a sysroot of its own.
-fn nixpkgs_compiles(toolchain: &Toolchain) -> Result<()> {
+fn nixpkgs_compiles(lock: &Lock) -> Result<()> {
     let packages = format!(
         "nixpkgs.legacyPackages.x86_64-linux = let \
            parts = flake.lib.partsFor \"x86_64-linux\"; \
-           rust = import {}/nix/toolchain/channel.nix \
-             {{ inherit (parts) cell; tools = [ parts.toolchain ]; }} {{ manifest = {}; host = \"{HOST}\"; }}; \
+           rust = import {}/nix/toolchain/tree.nix \
+             {{ inherit (parts) cell; tools = [ parts.tools ]; }} {{ inherit (parts) release; }}; \
            usr = \"${{rust}}/usr\"; \
          in {{ rustc.unwrapped = usr; cargo = usr; clippy = usr; rustfmt = usr; }}",
         repository().display(),
-        toolchain.channel()?.display()
     );
-    ledger_compiles(&packages, &toolchain.version)
+    ledger_compiles(&packages, &lock.release)
 }
 
 /// Builds the workspace `ledger` with one more argument of `mkImages`, and runs its program.
@@ -90,120 +101,40 @@ fn ledger_compiles(argument: &str, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// A toolchain as rustup installs it.
-struct Toolchain {
-    root: PathBuf,
-    version: String,
+/// Crateyard's own toolchain.lock.
+struct Lock {
+    text: String,
+    channel: String,
+    release: String,
 }
 
-impl Toolchain {
-    /// None where the machine's rustc is packaged otherwise.
-    fn of_machine() -> Result<Option<Self>> {
-        let root = PathBuf::from(duct::cmd!("rustc", "--print", "sysroot").read()?);
-        let toolchain = Self {
-            version: duct::cmd!("rustc", "--version")
-                .read()?
-                .split(' ')
-                .nth(1)
-                .context("rustc has no version")?
-                .to_owned(),
-            root,
+impl Lock {
+    fn read() -> Result<Self> {
+        let path = repository().join("toolchain.lock");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let json: serde_json::Value = serde_json::from_str(&text)?;
+        let field = |name: &str| {
+            let value = json[name].as_str();
+            value.map(str::to_owned).with_context(|| name.to_owned())
         };
-        let all = COMPONENTS.iter();
-        let mut lists = all.map(|(component, _)| toolchain.list(component));
-        Ok(lists.all(|list| list.is_file()).then_some(toolchain))
+        Ok(Self {
+            channel: field("channel")?,
+            release: field("release")?,
+            text,
+        })
     }
 
-    /// The list of a component's files.
-    fn list(&self, component: &str) -> PathBuf {
-        let rustlib = self.root.join("lib/rustlib");
-        rustlib.join(format!("manifest-{component}-{HOST}"))
-    }
-
-    /// The channel's manifest, whose archives lie beside it and in the store: builders can't read what is
-    /// in somebody's home. They are packed once for each version.
-    fn channel(&self) -> Result<PathBuf> {
-        let home = std::env::var_os("HOME").context("HOME is not set")?;
-        let place = Path::new(&home)
-            .join(".cache/crateyard/channels")
-            .join(&self.version);
-        let manifest = place.join(format!("channel-rust-{}.toml", self.version));
-        if !manifest.is_file() {
-            self.pack_all(&place, &manifest)?;
-        }
-        let mut add = vec!["--add-fixed".into(), "sha256".into()];
-        add.extend(COMPONENTS.map(|(_, name)| self.archive(name, &place).into_os_string()));
-        duct::cmd("nix-store", add).stdout_null().run()?;
-        Ok(manifest)
-    }
-
-    fn pack_all(&self, place: &Path, manifest: &Path) -> Result<()> {
-        fs::create_dir_all(place)?;
-        let mut text = format!("manifest-version = \"2\"\ndate = \"{}\"\n", "2026-01-01");
-        for (component, name) in COMPONENTS {
-            let archive = self.pack(component, name, place)?;
-            let hash = duct::cmd!("sha256sum", &archive).read()?;
-            let hash = hash.split(' ').next().unwrap_or_default();
-            text += &format!(
-                "\n[pkg.{component}]\nversion = \"{} (packed again)\"\n\
-                 [pkg.{component}.target.{HOST}]\navailable = true\nurl = \"file://{}\"\nhash = \"{hash}\"\n",
-                self.version,
-                archive.display()
-            );
-        }
-        let unfinished = manifest.with_extension("part");
-        fs::write(&unfinished, text)?;
-        fs::rename(&unfinished, manifest)?;
-        Ok(())
-    }
-
-    fn archive(&self, name: &str, place: &Path) -> PathBuf {
-        place.join(format!("{name}-{}-{HOST}.tar.gz", self.version))
-    }
-
-    /// An archive as the server has it: NAME/components, NAME/DIRECTORY/manifest.in, NAME/DIRECTORY/FILES.
-    fn pack(&self, component: &str, name: &str, place: &Path) -> Result<PathBuf> {
-        let whole = format!("{name}-{}-{HOST}", self.version);
-        let directory = match component {
-            "rust-std" => format!("rust-std-{HOST}"),
-            component => component.to_owned(),
+    /// Whether rustup has this release, under whatever name.
+    fn is_installed(&self) -> bool {
+        let Some(home) = std::env::var_os("HOME") else {
+            return false;
         };
-        let stage = tempfile::tempdir_in(place)?;
-        let inside = stage.path().join(&whole).join(&directory);
-        fs::create_dir_all(&inside)?;
-        let list = fs::read_to_string(self.list(component))?;
-        fs::write(
-            stage.path().join(&whole).join("components"),
-            format!("{directory}\n"),
-        )?;
-        fs::write(inside.join("manifest.in"), &list)?;
-        let files = list.lines().filter_map(|line| line.strip_prefix("file:"));
-        let files: Vec<&str> = files.filter(|file| !file.starts_with("share/")).collect();
-        for file in files {
-            let target = inside.join(file);
-            if let Some(parent) = target.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::hard_link(self.root.join(file), &target)
-                .or_else(|_| fs::copy(self.root.join(file), &target).map(drop))
-                .with_context(|| format!("{file} of {component}"))?;
-        }
-        let archive = self.archive(name, place);
-        duct::cmd!(
-            "tar",
-            "--sort=name",
-            "--mtime=@0",
-            "--owner=0",
-            "--group=0",
-            "--numeric-owner",
-            "--use-compress-program=gzip -1n",
-            "-C",
-            stage.path(),
-            "-cf",
-            &archive,
-            &whole
-        )
-        .run()?;
-        Ok(archive)
+        let toolchains = Path::new(&home).join(".rustup/toolchains");
+        let entries = fs::read_dir(toolchains).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|root| {
+            let manifest = root.join("lib/rustlib/multirust-channel-manifest.toml");
+            let text = fs::read_to_string(manifest).unwrap_or_default();
+            text.contains(&format!("\nversion = \"{} (", self.release))
+        })
     }
 }

@@ -325,7 +325,7 @@ const UNITS: [(&str, &str); 6] = [
 const OTHERS: [&str; 5] = [
     "bootstrap-unit",
     "bootstrap-plan",
-    "toolchain",
+    "tools",
     "runtime",
     "layer-",
 ];

@@ -20,5 +20,6 @@ pub mod pull;
 pub mod push;
 pub mod report;
 pub mod save;
+pub mod shell;
 pub mod sign;
 pub mod verify;

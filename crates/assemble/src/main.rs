@@ -19,6 +19,7 @@ mod place;
 mod remote;
 mod signature;
 mod state;
+mod toolchains;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ enum Command {
     Cache(commands::cache::Args),
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
+    Shell(commands::shell::Args),
     Completions(commands::completions::Args),
     Man(commands::completions::ManArgs),
 }
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Cache(args) => commands::cache::run(args),
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
+        Command::Shell(args) => commands::shell::run(args),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::completions::run_man(args),
     };

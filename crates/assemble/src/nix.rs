@@ -58,7 +58,7 @@ pub struct Nix {
 
 impl Nix {
     /// Builds attributes of a flake with `nix build`; their store paths come in the order of `attributes`. Where there
-    /// are several, each must be the name of its derivation.
+    /// are several, each must be the name of its derivation. They are those below `prefix`, which is empty or ends in a dot.
     ///
     /// `out_link`, if given, is where Nix keeps links to the results, so that they are not
     /// collected as garbage.
@@ -68,6 +68,7 @@ impl Nix {
     pub fn build(
         &self,
         flake: &str,
+        prefix: &str,
         attributes: &[String],
         out_link: Option<&Path>,
     ) -> Result<Vec<PathBuf>> {
@@ -84,7 +85,7 @@ impl Nix {
         args.extend(
             attributes
                 .iter()
-                .map(|name| format!("{flake}#{name}").into()),
+                .map(|name| format!("{flake}#{prefix}{name}").into()),
         );
         let text = self.read_with(&config, args)?;
         let built: Vec<Built> =

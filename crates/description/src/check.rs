@@ -30,9 +30,9 @@ pub(crate) fn references(description: &Description) -> Vec<Problem> {
 }
 
 fn check_toolchain(description: &Description, problems: &mut Vec<Problem>) {
+    // The linker and the C compiler are in it, whoever provides the compiler.
     let set = &description.toolchain.set;
-    let used = description.toolchain.provider == "debian";
-    if used && !description.debian.sets.contains_key(set.get_ref()) {
+    if !description.debian.sets.contains_key(set.get_ref()) {
         problems.push(missing_set(
             description,
             set.get_ref(),

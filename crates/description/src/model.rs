@@ -98,9 +98,13 @@ impl BuildFields {
 /// `[toolchain]`.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// Who provides the compiler.
+    /// Who provides the compiler: `release` or `debian`.
     pub provider: String,
-    /// The set of Debian packages that has it (and the C toolchain in any case).
+    /// The release that is asked for, in rustup's words; without it `rust-toolchain.toml` and `rust-version` say it.
+    pub release: Option<Spanned<String>>,
+    /// The linker in place of the release's own: `lld` or `mold`.
+    pub linker: Option<String>,
+    /// The set of Debian packages that has the C toolchain, and the compiler where Debian provides it.
     pub set: Spanned<String>,
     /// Debian packages that this set has besides those that it lists itself.
     pub packages: Vec<String>,

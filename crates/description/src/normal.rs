@@ -210,9 +210,15 @@ pub struct Binary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Toolchain {
-    /// `debian`.
+    /// `release` or `debian`.
     pub provider: String,
-    /// The set that has it.
+    /// The release that `images.toml` asks for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub release: Option<String>,
+    /// The linker in place of the release's own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub linker: Option<String>,
+    /// The set that has the C toolchain, and the compiler where Debian provides it.
     pub set: String,
 }
 

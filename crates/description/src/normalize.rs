@@ -62,6 +62,12 @@ impl Description {
             build: self.normal_build(calls),
             toolchain: normal::Toolchain {
                 provider: self.toolchain.provider.clone(),
+                release: self
+                    .toolchain
+                    .release
+                    .as_ref()
+                    .map(|it| it.get_ref().clone()),
+                linker: self.toolchain.linker.clone(),
                 set: self.toolchain.set.get_ref().clone(),
             },
             crates,
@@ -83,8 +89,19 @@ impl Description {
         Problems::or(problems, ())
     }
 
+    /// The targets that images name themselves, as rustc names them, sorted.
+    pub fn own_targets(&self) -> Vec<String> {
+        let builds = self
+            .images
+            .values()
+            .filter_map(|image| image.fields.build.as_ref());
+        let targets = builds.filter_map(|build| build.target.as_ref());
+        let names: Vec<String> = targets.map(|target| target.get_ref().0.clone()).collect();
+        sorted(&names)
+    }
+
     /// All sets of packages that have to be resolved, by name: those of `[debian.sets]`, `images.NAME` for what an image adds,
-    /// `crates.NAME` for what a crate compiles with.
+    /// `crates.NAME` for what a crate compiles with, `toolchain.linker` for a linker that is asked for.
     pub fn package_sets(&self) -> BTreeMap<String, normal::Set> {
         let named = self.debian.sets.iter().map(|(name, set)| {
             let normal = normal::Set {
@@ -98,6 +115,15 @@ impl Description {
                 ..self.set_beyond(&set.packages, set.beyond.as_ref().map(Spanned::get_ref))
             };
             (name.clone(), normal)
+        });
+        let of_linker = self.toolchain.linker.iter().map(|linker| {
+            let toolchain = self.toolchain.set.get_ref();
+            let mut set = self.set_beyond(std::slice::from_ref(linker), Some(toolchain));
+            // Only the architecture that builds links.
+            if let Some(builder) = self.debian.architectures.first() {
+                set.architectures = vec![builder.clone()];
+            }
+            (LINKER_SET.to_owned(), set)
         });
         let of_images = self.images.values().filter_map(|image| {
             let packages = image
@@ -136,7 +162,11 @@ impl Description {
                 }
                 (crate_set(each.name.get_ref()), set)
             });
-        named.chain(of_images).chain(of_crates).collect()
+        named
+            .chain(of_linker)
+            .chain(of_images)
+            .chain(of_crates)
+            .collect()
     }
 
     fn set_beyond(&self, packages: &[String], beyond: Option<&String>) -> normal::Set {
@@ -493,6 +523,9 @@ fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
     }
     join_within(member.map_or("", Package::directory), file)
 }
+
+/// The name of the set with the linker that is asked for.
+const LINKER_SET: &str = "toolchain.linker";
 
 /// The name of the set of what an image adds to its base.
 fn image_set(image: &str) -> String {

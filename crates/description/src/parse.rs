@@ -157,10 +157,16 @@ fn read_toolchain(top: &Fields) -> Toolchain {
         .and_then(|value| top.reader.table(value, &schema::TOOLCHAIN, "[toolchain]"));
     let provider = table
         .as_ref()
-        .and_then(|table| choice(table, "provider", &["debian"]));
+        .and_then(|table| choice(table, "provider", &["release", "debian"]));
+    let linker = table
+        .as_ref()
+        .and_then(|table| choice(table, "linker", &["lld", "mold"]));
+    let release = table.as_ref().and_then(|table| table.string("release"));
     let set = table.as_ref().and_then(|table| table.string("set"));
     Toolchain {
-        provider: provider.unwrap_or_else(|| "debian".to_string()),
+        provider: provider.unwrap_or_else(|| "release".to_string()),
+        release,
+        linker,
         set: set.unwrap_or_else(|| Spanned::new(0..0, "toolchain".to_string())),
         packages: table
             .as_ref()

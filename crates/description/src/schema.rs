@@ -119,7 +119,13 @@ pub static BUILD: Table = Table {
 pub static TOOLCHAIN: Table = Table {
     path: "toolchain",
     fields: &[
-        field("provider", "string", "`\"debian\"`"),
+        field("provider", "string", "`\"release\"`"),
+        field(
+            "release",
+            "string",
+            "what `rust-toolchain.toml` or `rust-version` ask for",
+        ),
+        field("linker", "string", "the release's own"),
         field("set", "string", "`\"toolchain\"`"),
         field("packages", "array of strings", "`[]`"),
     ],

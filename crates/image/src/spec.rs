@@ -21,8 +21,8 @@ use crate::{Error, Result};
 
 pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
-    BuildInputs, InputsSpec, NestedImage, PackageInput, PackageRole, ProgramInput, SourceInput,
-    UnitInput,
+    BuildInputs, ComponentInput, InputsSpec, NestedImage, PackageInput, PackageRole, ProgramInput,
+    SourceInput, UnitInput,
 };
 
 /// The version of all specifications and records.

@@ -20,8 +20,11 @@ pub const VERSION: u32 = 1;
 /// The file's name.
 pub const FILE: &str = "toolchain.lock";
 
-/// Components that every build has.
-pub const COMPILING: [&str; 4] = ["cargo", "clippy", "rustc", "rustfmt"];
+/// Components that compile, beside the standard library.
+pub const COMPILING: [&str; 2] = ["cargo", "rustc"];
+
+/// Components that check.
+pub const CHECKING: [&str; 2] = ["clippy", "rustfmt"];
 
 /// Rust's standard library, by the platform that programs are for.
 pub const STD: &str = "rust-std";
@@ -97,7 +100,8 @@ impl Lock {
         };
         for host in HOSTS {
             let asked = choice.components.iter().map(String::as_str);
-            for component in COMPILING.into_iter().chain([STD]).chain(asked) {
+            let always = COMPILING.into_iter().chain(CHECKING).chain([STD]);
+            for component in always.chain(asked) {
                 pin(component, host)?;
             }
         }

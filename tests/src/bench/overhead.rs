@@ -59,7 +59,7 @@ fn expression(unique: u32) -> String {
             }});
             cell = each (name: parts.cell {{
                 name = "cell-${{name}}";
-                roots = [ parts.toolchain ];
+                roots = parts.toolchain;
                 program = "/usr/bin/mkdir";
                 args = [ (placeholder "out") ];
             }});

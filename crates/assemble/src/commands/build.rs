@@ -1,5 +1,6 @@
 //! `assemble build`: builds images and says where they lie.
 
+use super::fetch::{self, release, store::Store};
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
@@ -31,6 +32,9 @@ pub struct Args {
     /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
+    /// What compiles, where Nix builds
+    #[arg(long, value_enum, default_value_t)]
+    compiler: Compiler,
     /// Another store than the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
@@ -53,6 +57,44 @@ pub struct Args {
     /// More arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
+}
+
+/// What compiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compiler {
+    /// What the description says: the release that toolchain.lock pins, or Debian's compiler
+    #[default]
+    Described,
+    /// Debian's
+    Debian,
+    /// The description's if `assemble fetch` could have it, else Debian's
+    Available,
+}
+
+impl Compiler {
+    /// What goes before the names of attributes: a flake has all of them with Debian's compiler below `debian`.
+    fn prefix(self, workspace: &Path, store: Option<&str>) -> Result<&'static str> {
+        let is_debian = match self {
+            Self::Described => false,
+            Self::Debian => true,
+            Self::Available => lacks_release(workspace, store)?,
+        };
+        Ok(if is_debian { "debian." } else { "" })
+    }
+}
+
+/// Whether the workspace's release is not to be had; that is said.
+fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
+    let lock = fetch::lock_path(&workspace.join(toolchain::lock::FILE), "toolchainLock")?;
+    let store = Store::new(store.map(str::to_owned));
+    if !lock.exists() || release::is_there(&lock, &store)? {
+        return Ok(false);
+    }
+    let release = toolchain::Lock::load(&lock)?.release;
+    eprintln!(
+        "note: Rust {release} is not in {store}; Debian's compiler builds (the attributes debian.NAME-image), and digests differ"
+    );
+    Ok(true)
 }
 
 /// Which of the ready derivations starts next.
@@ -107,6 +149,9 @@ pub fn run(args: Args) -> Result<()> {
                 ..substituters.nix()
             };
             let way = Way {
+                prefix: args
+                    .compiler
+                    .prefix(&args.workspace, args.store.as_deref())?,
                 keep_going: args.keep_going,
                 order: args.order.into(),
                 events: args.events.as_deref(),
@@ -160,6 +205,8 @@ pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf
 /// In what way Nix is driven.
 #[derive(Default)]
 struct Way<'a> {
+    /// What goes before the names of attributes.
+    prefix: &'static str,
     keep_going: bool,
     order: Order,
     events: Option<&'a Path>,
@@ -175,6 +222,7 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
         nix,
         flake: &flake,
         attributes: &attributes,
+        prefix: way.prefix,
         state: &state,
         keep_going: way.keep_going,
         order: way.order,

@@ -244,6 +244,21 @@ fn short(text: &str) -> String {
     }
 }
 
+/// The release that compiles, if it is one of the Rust project's, and how many packages come to it.
+fn toolchain(resources: &[&Resource]) -> String {
+    let uris = || resources.iter().filter_map(|it| it.uri.as_deref());
+    let packages = count(
+        uris().filter(|uri| uri.starts_with("pkg:deb/")).count(),
+        "Debian package",
+    );
+    let release = uris().find_map(|uri| uri.strip_prefix("pkg:generic/rustc@"));
+    let release = release.and_then(|rest| rest.split('?').next());
+    match release {
+        Some(release) => format!("Rust {}, {packages}", clean(release)),
+        None => packages,
+    }
+}
+
 /// The inputs by their sorts, each in a line.
 fn describe_inputs(statement: &Statement) -> String {
     let definition = &statement.predicate.build_definition;
@@ -276,10 +291,7 @@ fn describe_inputs(statement: &Statement) -> String {
             "crates".to_owned(),
             format!("{} ({in_programs} in programs)", crates.len()),
         ],
-        vec![
-            "toolchain".to_owned(),
-            count(role("toolchain").len(), "Debian package"),
-        ],
+        vec!["toolchain".to_owned(), toolchain(&role("toolchain"))],
         vec![
             "native libraries".to_owned(),
             count(role("library").len(), "Debian package"),

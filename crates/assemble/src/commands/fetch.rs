@@ -1,4 +1,5 @@
-//! `assemble fetch`: what `Cargo.lock` and `debian.lock` pin goes into the Nix store, downloaded by cargo and apt.
+//! `assemble fetch`: what `Cargo.lock`, `debian.lock` and `toolchain.lock` pin goes into the Nix store, downloaded by cargo and
+//! apt, or taken from the machine's rustup.
 //!
 //! The builds would download the same files by themselves from the permanent public addresses. A store path of a file
 //! with a known hash does not depend on where the file came from, so what lies there already is never downloaded.
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
+use self::release::Release;
 use self::store::Store;
 use super::lock::parse_mirror;
 use crate::nix;
@@ -23,9 +25,10 @@ use crate::text;
 mod crates;
 pub mod debs;
 mod git;
+pub mod release;
 pub mod store;
 
-/// Downloads through cargo and apt what the locks pin, into the Nix store
+/// Brings what the locks pin into the Nix store, through cargo, apt and rustup
 #[derive(clap::Args)]
 pub struct Args {
     /// The lock of the Debian packages
@@ -34,6 +37,9 @@ pub struct Args {
     /// The lock of the crates
     #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
     cargo_lock: PathBuf,
+    /// The lock of the compiler
+    #[arg(long, value_name = "FILE", default_value = toolchain::lock::FILE)]
+    toolchain_lock: PathBuf,
     /// Only these sets of packages, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     sets: Vec<String>,
@@ -56,6 +62,8 @@ pub struct Args {
 struct Report {
     crates: Counts,
     packages: Counts,
+    /// The release that compiles; none where the compiler is Debian's.
+    toolchain: Option<Release>,
     /// Files that were not to be had, each with the reason.
     missing: Vec<Missing>,
     /// Packages from git repositories.
@@ -79,7 +87,7 @@ struct Missing {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
-    let lock = Lock::load(&lock_path(&args.lock)?)
+    let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
     let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
     let pinned = crates::read(&args.cargo_lock, &store)?;
@@ -112,6 +120,10 @@ pub fn run(args: Args) -> Result<()> {
         packages
     })?;
     report.packages.added -= report.missing.len();
+    report.toolchain = match lock_path(&args.toolchain_lock, "toolchainLock")? {
+        lock if lock.exists() => Some(release::fetch(&lock, &store)?),
+        _ => None,
+    };
     let failed = fetch_git(&pinned.git, args.store.as_deref());
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
@@ -128,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// A workspace without a lock of its own builds with Crateyard's, which its flake knows.
-fn lock_path(lock: &Path) -> Result<PathBuf> {
+pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
     let workspace = lock.parent().unwrap_or(Path::new(""));
     if lock.exists() || !workspace.join("flake.nix").exists() {
         return Ok(lock.to_owned());
@@ -139,12 +151,12 @@ fn lock_path(lock: &Path) -> Result<PathBuf> {
         workspace
     };
     crate::git::check(flake)?;
-    let installable = format!("{}#debianLock", flake.display());
+    let installable = format!("{}#{attribute}", flake.display());
     let mut arguments = vec![installable.as_str()];
     arguments.extend(nix::locked(flake));
     git::evaluate(&arguments, None)
         .map(PathBuf::from)
-        .context("the flake does not tell which debian.lock it uses")
+        .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))
 }
 
 fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {
@@ -262,6 +274,14 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
                 "{name:<9} {:>5}  added {:>4}  present {:>4}\n",
                 counts.total, counts.added, counts.present
             ))?;
+        }
+    }
+    if let Some(release) = &report.toolchain {
+        if !args.json {
+            text::print(&format!("{}\n", release.describe()))?;
+        }
+        for (name, reason) in &release.missing {
+            eprintln!("warning: {name}: {reason}");
         }
     }
     warn_of(&report.missing);

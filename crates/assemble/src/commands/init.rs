@@ -8,13 +8,14 @@ use crate::git::Repository;
 use crate::native;
 use crate::nix;
 use crate::text::print_line;
+use crate::toolchains;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use guess::Guess;
-use toolchain::{Choice, Member};
+use toolchain::Choice;
 
 /// Where Crateyard is, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
@@ -89,13 +90,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
 
 /// The compiler for the workspace.
 fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
-    let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
-    let packages = json["packages"].as_array().into_iter().flatten();
-    let member = |package: &serde_json::Value| Member {
-        name: package["name"].as_str().unwrap_or_default().to_owned(),
-        rust_version: package["rust_version"].as_str().map(str::to_owned),
-    };
-    let members: Vec<Member> = packages.map(member).collect();
+    let members = toolchains::members_in(metadata);
     Ok(toolchain::choose(directory, None, &members)?)
 }
 

@@ -1,4 +1,7 @@
-//! `assemble lock`: resolves the sets of Debian packages that `images.toml` names into `debian.lock`.
+//! `assemble lock`: resolves the sets of Debian packages that `images.toml` names into `debian.lock`, and pins the release
+//! of the Rust project that compiles in `toolchain.lock`.
+
+mod release;
 
 use crate::native;
 use crate::text::print_line;
@@ -19,7 +22,7 @@ const HOURS_TO_SNAPSHOT: i64 = 24;
 /// The set that images stand on by default.
 const BASE: &str = "base";
 
-/// Resolves the sets of Debian packages in images.toml and pins them in debian.lock
+/// Pins the Debian packages that images.toml names in debian.lock, and the compiler in toolchain.lock
 #[derive(clap::Args)]
 pub struct Args {
     /// The description of the images
@@ -40,6 +43,12 @@ pub struct Args {
     /// Where to download an archive from, instead of where the machine's apt does
     #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
     mirror: Vec<(String, String)>,
+    /// Leave toolchain.lock as it is
+    #[arg(long)]
+    without_toolchain: bool,
+    /// Leave debian.lock as it is
+    #[arg(long, conflicts_with = "without_toolchain")]
+    without_debian: bool,
     /// Accept indexes whose time has run out
     #[arg(long)]
     allow_stale: bool,
@@ -58,6 +67,16 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let described = read_description(&args.images)?;
+    let workspace = match args.images.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !args.without_toolchain {
+        release::pin(workspace, &described, args.check)?;
+    }
+    if args.without_debian {
+        return Ok(());
+    }
     native::check_crates(&described, &args.cargo_lock)?;
     let description = native::with_known_crates(described, &args.cargo_lock)?;
     let suites: Vec<Suite> = description

@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<()> {
 fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
     crate::git::check(&args.workspace)?;
     let flake = crate::nix::flake_at(&args.workspace)?;
-    let built = nix.build(&flake, &["plan".to_owned()], None)?;
+    let built = nix.build(&flake, "", &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
     let path = crate::place::physical(&built.join("plan.json"), args.store.as_deref());
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -43,6 +43,8 @@ pub struct Request<'a> {
     pub flake: &'a str,
     /// Its attributes.
     pub attributes: &'a [String],
+    /// What goes before their names: empty, or a name and a dot.
+    pub prefix: &'static str,
     /// Where links to the results and the record of the build are kept.
     pub state: &'a State,
     /// Whether to go on after a failure with what does not depend on it.
@@ -76,7 +78,12 @@ impl Request<'_> {
                 if self.keep_going {
                     nix.extra.push("--keep-going".into());
                 }
-                nix.build(self.flake, self.attributes, self.out_link().as_deref())
+                nix.build(
+                    self.flake,
+                    self.prefix,
+                    self.attributes,
+                    self.out_link().as_deref(),
+                )
             }
         }
     }
@@ -146,7 +153,12 @@ impl<'a> Session<'a> {
                 ..Record::default()
             },
             request,
-            evaluation: Evaluation::new(&config, request.flake, &driver.settings().launch),
+            evaluation: Evaluation::new(
+                &config,
+                request.flake,
+                request.prefix,
+                &driver.settings().launch,
+            ),
             driver,
             tree,
             config,

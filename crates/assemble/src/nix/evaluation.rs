@@ -57,16 +57,20 @@ pub struct Evaluation {
     /// The value of `NIX_CONFIG`.
     config: String,
     flake: String,
+    /// What goes before the names of attributes.
+    prefix: &'static str,
     launch: Launch,
 }
 
 impl Evaluation {
-    /// Of a flake, with the store and the arguments that Nix is started with otherwise.
-    pub fn new(config: &Config, flake: &str, launch: &Launch) -> Self {
+    /// Of a flake, with the store and the arguments that Nix is started with otherwise. Attributes are those below `prefix`,
+    /// which is empty or ends in a dot.
+    pub fn new(config: &Config, flake: &str, prefix: &'static str, launch: &Launch) -> Self {
         Self {
             nix: config.nix.clone(),
             config: config.text.clone(),
             flake: flake.to_owned(),
+            prefix,
             launch: launch.clone(),
         }
     }
@@ -151,7 +155,8 @@ impl Evaluation {
         if building != Building::Allowed {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
         }
-        let attributes = attributes.iter();
+        let prefix = self.prefix;
+        let attributes = attributes.iter().map(|name| format!("{prefix}{name}"));
         match files {
             Files::Flake => {
                 let flake = &self.flake;

@@ -247,7 +247,7 @@ pub(super) fn statement(
     })
 }
 
-/// Files, crates, packages and images, in this order, each sorted.
+/// Files, crates, components of the compiler, packages and images, in this order, each sorted.
 fn dependencies(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
@@ -268,6 +268,12 @@ fn dependencies(
         outside.map(|unit| (purl::of_crate(unit), unit)).collect();
     all.extend(crates.into_iter().map(|(purl, unit)| {
         Resource::new(None, Some(purl), "crate").sha256(unit.checksum.as_deref())
+    }));
+    let mut components = inputs.components.clone();
+    components.sort();
+    all.extend(components.iter().map(|component| {
+        Resource::new(None, Some(purl::component(component)), "toolchain")
+            .sha256(Some(&component.sha256))
     }));
     let mut packages = inputs.packages.clone();
     packages.sort();

@@ -2,7 +2,7 @@
 
 use crateyard_oci::Digest;
 
-use crate::spec::{PackageInput, UnitInput};
+use crate::spec::{ComponentInput, PackageInput, UnitInput};
 
 /// Where crates come from unless something else is said.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -40,6 +40,20 @@ pub(super) fn cargo(name: &str, version: &str) -> String {
 /// Something that belongs to no ecosystem.
 pub(super) fn generic(name: &str, version: &str) -> String {
     format!("pkg:generic/{}@{}", encode(name), encode(version))
+}
+
+/// Where the Rust project publishes its releases. A component may have come from elsewhere, and has this content.
+const DISTRIBUTION_SERVER: &str = "https://static.rust-lang.org";
+
+/// A component of a release of the Rust project.
+pub(super) fn component(component: &ComponentInput) -> String {
+    let url = format!("{DISTRIBUTION_SERVER}/{}", component.archive);
+    format!(
+        "pkg:generic/{}@{}?download_url={}",
+        encode(&component.name),
+        encode(&component.release),
+        encode(&url)
+    )
 }
 
 /// An image.

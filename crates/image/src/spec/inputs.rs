@@ -19,6 +19,9 @@ pub struct InputsSpec {
     /// Debian packages.
     #[serde(default)]
     pub packages: Vec<PackageInput>,
+    /// Components of the release of the Rust project that compiled; none where the compiler is Debian's.
+    #[serde(default)]
+    pub components: Vec<ComponentInput>,
     /// The units of the programs, by their keys in the plan.
     #[serde(default)]
     pub units: BTreeMap<String, UnitInput>,
@@ -65,6 +68,22 @@ pub struct PackageInput {
     /// Its version.
     pub version: String,
     /// The SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A component of a release of the Rust project.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ComponentInput {
+    /// Its name: `rustc`, `rust-std`.
+    pub name: String,
+    /// The compiler's version.
+    pub release: String,
+    /// The platform, as rustc names it; empty where it is the same for all.
+    pub platform: String,
+    /// The path of its archive below the address of a distribution server.
+    pub archive: String,
+    /// The SHA-256 of the archive, in hexadecimal.
     pub sha256: String,
 }
 

@@ -38,6 +38,58 @@ impl Store {
         format!("{}/{digest}-{name}", self.directory)
     }
 
+    /// The path that a tree of this name has in the store; `sha256` is that of the tree as a Nix archive.
+    ///
+    /// As [`Store::path_of`], for a recursive fixed output.
+    pub fn path_of_tree(&self, name: &str, sha256: &str) -> String {
+        let fingerprint = format!("source:sha256:{sha256}:{}:{name}", self.directory);
+        let digest = base32(&fold(&Sha256::digest(fingerprint)));
+        format!("{}/{digest}-{name}", self.directory)
+    }
+
+    /// Adds a tree under its own name and checks that it gets the path that was expected for it.
+    pub fn add_tree(&self, tree: &Path, expected: &str) -> Result<()> {
+        let mut command = self.command();
+        command
+            .args(["--recursive", "--add-fixed", "sha256"])
+            .arg(tree);
+        let output = run(&mut command)?;
+        let added = String::from_utf8_lossy(&output.stdout);
+        if added.trim() != expected {
+            bail!(
+                "{} was added as {}, expected {expected}",
+                tree.display(),
+                added.trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a binary cache of the machine's settings has given a path.
+    pub fn substitute(&self, path: &str) -> bool {
+        let mut command = self.command();
+        command.args(["--quiet", "--realise", path]);
+        run(&mut command).is_ok()
+    }
+
+    /// Downloads a file with Nix, and gives where it lies.
+    ///
+    /// # Errors
+    /// What Nix says when it can't be had.
+    pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
+        let mut command = Command::new("nix-prefetch-url");
+        if let Some(url) = &self.url {
+            command.arg("--store").arg(url);
+        }
+        command.args(["--option", "download-attempts", "2"]);
+        command.args(["--option", "connect-timeout", "10"]);
+        command.args(["--print-path", "--name", name, url]);
+        let output = run(&mut command)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let path = said.lines().nth(1).context("Nix names no path")?;
+        Ok(crate::place::physical(Path::new(path), self.url.as_deref()))
+    }
+
     /// Those of the paths that are not in the store.
     pub fn missing<'p>(
         &self,
@@ -108,14 +160,15 @@ impl fmt::Display for Store {
 }
 
 fn run(command: &mut Command) -> Result<Output> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .context("nix-store cannot be started; install Nix first: apt-get install nix-bin")?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| {
+        let program = command.get_program().to_string_lossy().into_owned();
+        format!("{program} cannot be started; install Nix first: apt-get install nix-bin")
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
+        let program = command.get_program().to_string_lossy().into_owned();
         bail!(
-            "nix-store failed: {}",
+            "{program} failed: {}",
             said.trim().trim_start_matches("error: ")
         );
     }
@@ -182,12 +235,25 @@ mod tests {
         ),
     ];
 
-    #[test]
-    fn paths_are_those_that_nix_computes() {
-        let store = Store {
+    fn store() -> Store {
+        Store {
             url: None,
             directory: "/nix/store".to_owned(),
-        };
+        }
+    }
+
+    /// What `nix-store --print-fixed-path --recursive sha256 HASH a` of Nix 2.8 says.
+    #[test]
+    fn paths_of_trees_are_those_that_nix_computes() {
+        assert_eq!(
+            store().path_of_tree("a", &"0".repeat(64)),
+            "/nix/store/pkprgjg3irwr8bbfp4rfjvd1qbqpbpa4-a"
+        );
+    }
+
+    #[test]
+    fn paths_are_those_that_nix_computes() {
+        let store = store();
         for (name, sha256, path) in KNOWN {
             assert_eq!(store.path_of(name, sha256), *path);
         }

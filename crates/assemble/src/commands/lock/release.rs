@@ -1,0 +1,123 @@
+//! The release of the Rust project that a workspace is built with, pinned in `toolchain.lock`.
+
+use crate::commands::fetch::store::Store;
+use crate::text::print_line;
+use crate::toolchains::{self, Server};
+use anyhow::{Result, bail};
+use description::Description;
+use std::path::{Path, PathBuf};
+use toolchain::lock::{Component, FILE, Lock, Pin};
+use toolchain::rustup::Installed;
+
+/// Pins the release that the workspace in a directory asks for, or says that it needs no pin of its own.
+///
+/// # Errors
+/// When it asks for a release that is not to be had, and, where nothing is to be written (`check`), when the file is not
+/// what would be written.
+pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<()> {
+    if description.toolchain.provider != "release" {
+        return Ok(());
+    }
+    let path = match workspace == Path::new(".") {
+        true => PathBuf::from(FILE),
+        false => workspace.join(FILE),
+    };
+    let mut choice = toolchains::choice(workspace, description)?;
+    let own_targets = description.own_targets();
+    choice.is_default &= own_targets.is_empty();
+    choice.targets.extend(own_targets);
+    if choice.is_default && !path.exists() {
+        return print_line(format!(
+            "Rust {}: {}; Crateyard's own {FILE} pins it",
+            choice.channel, choice.reason
+        ));
+    }
+    let older = path.exists().then(|| Lock::load(&path)).transpose()?;
+    let store = Store::new(None);
+    let mut server = Server::new(&store);
+    let (manifest, from) = toolchains::manifest(&choice.channel, &mut server)?;
+    let mut lock = Lock::new(&choice, &manifest)?;
+    if let Some(older) = &older {
+        lock.keep_files_of(older);
+    }
+    let lacking = add_files(&mut lock, &mut server)?;
+    let is_same = older.as_ref() == Some(&lock);
+    if check && !is_same {
+        bail!(
+            "{} is not what the workspace asks for today; write it with: assemble lock",
+            path.display()
+        );
+    }
+    if !is_same {
+        lock.save(&path)?;
+    }
+    print_line(format!(
+        "Rust {} ({}): {}; the manifest is from {from}",
+        lock.release, lock.date, choice.reason
+    ))?;
+    for (name, reason) in lacking {
+        eprintln!(
+            "note: {name} is pinned by its archive alone, for its files were not to be had: {reason}"
+        );
+    }
+    let state = if is_same { "is up to date" } else { "written" };
+    print_line(format!("{} {state}", path.display()))
+}
+
+/// Adds the hashes of the files that this machine builds with, where no older lock has them: rustup's files, or those of
+/// the archive. Gives what was not to be had, with the reason.
+fn add_files(lock: &mut Lock, server: &mut Server<'_>) -> Result<Vec<(String, String)>> {
+    let all = Installed::all();
+    let installed = Installed::of_lock(&all, lock);
+    let host = toolchains::host();
+    let wanted = lock.for_host(&host);
+    let wanted: Vec<(String, String)> = wanted
+        .filter(|component| component.pin.files.is_none())
+        .map(|component| (component.name.to_owned(), component.platform.to_owned()))
+        .collect();
+    let mut lacking = Vec::new();
+    for (name, platform) in wanted {
+        let Some(pin) = lock
+            .components
+            .get(&name)
+            .and_then(|pins| pins.get(&platform))
+        else {
+            continue;
+        };
+        let component = Component {
+            name: &name,
+            platform: &platform,
+            pin,
+        };
+        match hash(lock, component, installed, server) {
+            Ok(hash) => set_files(lock, &name, &platform, hash),
+            Err(error) => lacking.push((lock.store_name(component), format!("{error:#}"))),
+        }
+    }
+    Ok(lacking)
+}
+
+fn set_files(lock: &mut Lock, name: &str, platform: &str, hash: String) {
+    let pin: Option<&mut Pin> = lock
+        .components
+        .get_mut(name)
+        .and_then(|pins| pins.get_mut(platform));
+    if let Some(pin) = pin {
+        pin.files = Some(hash);
+    }
+}
+
+/// The hash of a component's files. rustup's are preferred: they are there.
+fn hash(
+    lock: &Lock,
+    component: Component<'_>,
+    installed: Option<&Installed>,
+    server: &mut Server<'_>,
+) -> Result<String> {
+    let name = lock.store_name(component);
+    if let Some(installed) = installed.filter(|installed| installed.has(component)) {
+        return Ok(installed.files(component, &name)?.sha256()?);
+    }
+    let archive = server.archive(component)?;
+    Ok(toolchains::checked(lock, component, &archive)?.sha256()?)
+}

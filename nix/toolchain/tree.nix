@@ -1,0 +1,28 @@
+# A release's components as one tree, for programs that run outside of cells: rustc finds its libraries beside itself,
+# behind all links. Real files, for that reason.
+{
+  cell,
+  # Root file systems with sh and cp.
+  tools,
+}:
+{
+  # ./release.nix, applied to a lock.
+  release,
+}:
+cell {
+  name = "toolchain";
+  roots = tools;
+  program = "/usr/bin/sh";
+  args = [
+    "-euc"
+    ''
+      export PATH=/usr/bin
+      mkdir "$out"
+      for component in $components; do
+        cp -R "$component/." "$out"
+        chmod -R u+w "$out"
+      done
+    ''
+  ];
+  attributes.components = release.all;
+}
