@@ -52,7 +52,6 @@ let
       import ./toolchain/fits.nix {
         inherit description;
         root = src;
-        inherit (tree) packages;
       } (
         parts.releaseOf {
           lock = toolchainLock;

@@ -3,8 +3,6 @@
   # images.toml, and the workspace: paths.
   description,
   root,
-  # The workspace's parsed manifests by directory.
-  packages,
 }:
 # ./release.nix, applied to a lock.
 release:
@@ -29,28 +27,23 @@ let
       }
     else
       null;
-  # Packages that a release is too old for. Members may inherit what the root says.
-  shared = (builtins.fromTOML (builtins.readFile (root + "/Cargo.toml"))).workspace.package.rust-version or "0";
-  versionOf =
-    package:
-    let
-      own = package.package.rust-version or "0";
-    in
-    if builtins.isString own then own else shared;
-  isTooOld = package: builtins.compareVersions release.release (versionOf package) < 0;
-  demanding = builtins.filter isTooOld (builtins.filter (package: package ? package) (builtins.attrValues packages));
+  # What the root manifest wants at least, for its package or for all members. It is no business of Nix to parse
+  # manifests, and Cargo says the same of members when it plans.
+  wanted = builtins.concatLists (
+    builtins.filter builtins.isList (
+      builtins.split "rust-version *= *\"([0-9.]+)\"" (builtins.readFile (root + "/Cargo.toml"))
+    )
+  );
+  tooNew = builtins.filter (version: builtins.compareVersions release.release version < 0) wanted;
 in
 if asked != null && asked.channel != release.channel then
   throw ''
     ${asked.by} asks for Rust ${asked.channel}, and toolchain.lock pins ${release.channel}: run `assemble lock`.
     A workspace without a toolchain.lock has Crateyard's own.
   ''
-else if asked == null && demanding != [ ] then
-  let
-    package = builtins.head demanding;
-  in
+else if asked == null && tooNew != [ ] then
   throw ''
-    ${package.package.name} wants Rust ${versionOf package}, and toolchain.lock pins ${release.release}: run `assemble lock`.
+    Cargo.toml wants Rust ${builtins.head tooNew}, and toolchain.lock pins ${release.release}: run `assemble lock`.
     A workspace without a toolchain.lock has Crateyard's own.
   ''
 else
