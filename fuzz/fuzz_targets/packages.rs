@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     for package in debian::index::parse(text, "Packages", 0).unwrap_or_default() {
-        let _ = debian::relation::parse_list(&package.depends);
+        let _ = debian::relation::parse_groups(&package.depends);
         let _ = debian::relation::parse_list(&package.conflicts);
     }
 });

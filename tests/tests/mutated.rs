@@ -20,8 +20,9 @@ const NARINFO: &str = "StorePath: /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-he
     URL: nar/0000000000000000000000000000000000000000000000000000.nar.zst\nCompression: zstd\n\
     FileHash: sha256:0000000000000000000000000000000000000000000000000000\nFileSize: 512\n\
     NarHash: sha256:0000000000000000000000000000000000000000000000000000\nNarSize: 1024\n\
-    References: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-glibc-2.36 cccccccccccccccccccccccccccccccc-größe\n\
-    Deriver: dddddddddddddddddddddddddddddddd-hello-2.12.drv\nSig: main-1:AAAA\n";
+    References: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-glibc-2.36 cccccccccccccccccccccccccccccccc-size\n\
+    Deriver: dddddddddddddddddddddddddddddddd-hello-2.12.drv\nSig: main-1:\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
 
 const PACKAGES: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: 2.36-9+deb12u4\nArchitecture: amd64\n\
     Multi-Arch: same\nPriority: optional\nDepends: libgcc-s1, libcrypt1 (>= 1:4.4.10-10~) | libxcrypt\n\
@@ -192,7 +193,7 @@ fn indexes_of_debian() {
         packages.is_ok_and(|packages| {
             let relations = packages
                 .iter()
-                .map(|it| debian::relation::parse_list(&it.depends));
+                .map(|it| debian::relation::parse_groups(&it.depends));
             relations.filter(Result::is_err).count() == 0
         })
     });
