@@ -6,7 +6,7 @@
 //! depends on a unit has the whole closure at hand without naming it. A procedural macro and a
 //! build script's program are loaded or run, never linked: what they were made of stays behind, but
 //! for what their code points to, which `points.json` names ([`crate::points`]). A build script that
-//! wrote to its package's directory leaves `written/` ([`crate::written`]).
+//! wrote to its package's directory leaves `written/` (`written.rs`).
 //!
 //! A program (a binary, an example, a test) is an end: its output is `bin/NAME`, and `points.json`
 //! for one that runs as a test. A binary refers to nothing in the store. Documentation is `doc/`; a

@@ -21,7 +21,7 @@ pub struct Source {
     /// Where the package lies in its source, if that is a repository in which it is not alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_in_source: Option<String>,
-    /// The output of its build script, if that wrote to the package's directory ([`written`]).
+    /// The output of its build script, if that wrote to the package's directory (`written.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_by: Option<PathBuf>,
 }

@@ -120,10 +120,7 @@ pub fn run(args: Args) -> Result<()> {
         packages
     })?;
     report.packages.added -= report.missing.len();
-    report.toolchain = match lock_path(&args.toolchain_lock, "toolchainLock")? {
-        lock if lock.exists() => Some(release::fetch(&lock, &store)?),
-        _ => None,
-    };
+    report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
     let failed = fetch_git(&pinned.git, args.store.as_deref());
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
@@ -137,6 +134,22 @@ pub fn run(args: Args) -> Result<()> {
         args.cargo_lock.display()
     );
     Ok(())
+}
+
+/// The compiler that the workspace builds with. Where the flake does not name its lock, Nix has to
+/// download the compiler by itself, and a note says why.
+fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
+    match lock_path(lock, "toolchainLock") {
+        Ok(lock) if lock.exists() => release::fetch(&lock, store).map(Some),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            text::say(
+                "note",
+                &format!("the compiler is not fetched, since {error:#}"),
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// A workspace without a lock of its own builds with Crateyard's, which its flake knows.

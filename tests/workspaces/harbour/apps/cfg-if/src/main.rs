@@ -7,5 +7,9 @@ the_registrys::cfg_if! {
 }
 
 fn main() {
-    println!("{} {} on {SYSTEM}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    println!(
+        "{} {} on {SYSTEM}",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION")
+    );
 }

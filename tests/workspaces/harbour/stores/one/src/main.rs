@@ -1,4 +1,3 @@
 fn main() {
     println!("{} in {}", env!("CARGO_PKG_NAME"), file!());
 }
-

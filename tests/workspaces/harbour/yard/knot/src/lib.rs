@@ -1,3 +1,7 @@
 pub fn described() -> &'static str {
-    concat!("a knot ", env!("CARGO_PKG_VERSION"), " of another workspace")
+    concat!(
+        "a knot ",
+        env!("CARGO_PKG_VERSION"),
+        " of another workspace"
+    )
 }
