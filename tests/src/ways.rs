@@ -137,9 +137,12 @@ fn same_programs() -> Result<()> {
             .context("no files")?;
         // Both are compressed by others, and one holds the other's layers.
         let packed = |path: &str| path.ends_with(".tgz") || path.ends_with(".tar");
+        // Nix's programs carry the list of their crates, which the comparison of programs leaves out.
+        let listed =
+            |path: &str| programs.contains_key(&format!("/{}", path.trim_start_matches('/')));
         for file in files {
             let path = file["path"].as_str().unwrap_or_default();
-            ensure!(packed(path), "{name}: {file}");
+            ensure!(packed(path) || listed(path), "{name}: {file}");
         }
     }
     Ok(())
