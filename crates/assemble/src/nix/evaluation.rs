@@ -114,8 +114,8 @@ impl Evaluation {
         let command = super::call(&self.nix, &self.config, arguments);
         // What Nix builds by itself it tells by itself.
         let command = match building {
-            Building::Refused => command.stderr_capture(),
-            Building::Allowed | Building::Never => command,
+            Building::Refused | Building::Never => command.stderr_capture(),
+            Building::Allowed => command,
         };
         let output = command.run().context("cannot start nix")?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -125,6 +125,9 @@ impl Evaluation {
             return self.in_order(files, attributes, printed.lines().collect());
         }
         super::expect_locked(&said, &self.flake)?;
+        if building == Building::Never {
+            eprint!("{}", crate::text::clean_log(&said));
+        }
         // It names the setting that forbids the build. What else is wrong it says when it may build.
         let is_refused = building == Building::Refused && said.contains("max-jobs");
         Ok(match is_refused {

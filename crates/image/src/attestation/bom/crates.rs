@@ -170,7 +170,9 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
         name: name.to_owned(),
         version: version.to_owned(),
         supplier: Party::organization(if package.is_some() { "Debian" } else { maker }),
-        sha256: package.map(|package| package.sha256.clone()),
+        sha256: package
+            .map(|package| package.sha256.clone())
+            .or_else(|| component_hash(inputs, name)),
         purl: Some(package.map_or_else(
             || purl::generic(name, version),
             |package| purl::debian(package, None),
@@ -194,7 +196,9 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
             name: "rust-std".to_owned(),
             version: version.to_owned(),
             supplier: Party::organization("The Rust Project"),
-            sha256: library.map(|library| library.sha256.clone()),
+            sha256: library
+                .map(|library| library.sha256.clone())
+                .or_else(|| component_hash(inputs, "rust-std")),
             purl: Some(purl::generic("rust-std", version)),
             license: Some("MIT OR Apache-2.0".to_owned()),
             comment: Some("Rust's standard library, which programs are linked from.".to_owned()),
@@ -207,6 +211,14 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
             component,
         );
     }
+}
+
+/// The hash of a component of the release that compiled, for the image's platform if it has its own.
+fn component_hash(inputs: &InputsSpec, name: &str) -> Option<String> {
+    let named = || inputs.components.iter().filter(|each| each.name == name);
+    let own = named().find(|each| each.platform == inputs.build.target);
+    own.or_else(|| named().next())
+        .map(|component| component.sha256.clone())
 }
 
 fn known_license(compiler: &str) -> Option<String> {
