@@ -49,8 +49,12 @@ pub fn clean_json(text: &str) -> Cow<'_, str> {
 
 /// All of them are below U+10000.
 fn is_odd(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || c.is_control()
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    // Two more characters end a line.
+    turns || matches!(c, '\u{2028}' | '\u{2029}') || c.is_control()
 }
 
 fn escape(text: &str, is_odd: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -78,6 +82,7 @@ mod tests {
     #[test]
     fn what_moves_the_cursor_or_turns_writing_around_is_escaped() {
         assert_eq!(clean("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+        assert_eq!(clean("1–2 “…” ‐ é"), "1–2 “…” ‐ é");
         assert_eq!(clean("\u{202e}gpj.exe\u{9b}"), "\\u{202e}gpj.exe\\u{9b}");
         assert_eq!(clean("größer 猫"), "größer 猫");
         assert_eq!(clean_lines("a\n\tb\r\u{7}"), "a\n\tb\\r\\u{7}");
