@@ -85,8 +85,9 @@ fn nothing_built(runner: &Runner, said: &str) -> Result<()> {
     let unpacked: Vec<String> = runner
         .paths()?
         .into_iter()
+        .filter(|path| !path.ends_with(".drv"))
         .filter(|path| {
-            path.ends_with(".crate") || path.ends_with("-tools") || path.contains("-rustc-")
+            path.ends_with(".crate") || path.ends_with("-tools") || path.contains("-rustc-1.")
         })
         .collect();
     ensure!(unpacked.is_empty(), "not needed: {unpacked:?}");

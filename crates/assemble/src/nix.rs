@@ -81,13 +81,15 @@ impl Nix {
         if let Some(store) = &self.store {
             args.extend(["--store".into(), store.into()]);
         }
+        // Before the user's own arguments: `--max-jobs` among them is their decision.
+        self.forbid_builds_elsewhere(&mut args);
         args.extend(self.extra.iter().cloned());
         args.extend(
             attributes
                 .iter()
                 .map(|name| format!("{flake}#{prefix}{name}").into()),
         );
-        let text = self.read_with(&config, args)?;
+        let text = read(&config, args)?;
         let built: Vec<Built> =
             serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
         in_order(built, attributes)
@@ -97,16 +99,16 @@ impl Nix {
     ///
     /// # Errors
     /// When Nix is not installed or fails; it has then shown why.
-    pub fn read(&self, args: Vec<OsString>) -> Result<String> {
-        self.read_with(&self.config()?, args)
+    pub fn read(&self, mut args: Vec<OsString>) -> Result<String> {
+        self.forbid_builds_elsewhere(&mut args);
+        read(&self.config()?, args)
     }
 
     /// For a store elsewhere Nix builds nothing by itself (`drive::driver::Driver` does).
-    fn read_with(&self, config: &Config, mut args: Vec<OsString>) -> Result<String> {
+    fn forbid_builds_elsewhere(&self, args: &mut Vec<OsString>) {
         if self.is_elsewhere() {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
         }
-        read(config, args)
     }
 
     /// Whether it works on another directory than the machine's own store.

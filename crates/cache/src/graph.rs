@@ -13,8 +13,8 @@ pub struct Derivation {
     pub outputs: BTreeMap<String, StorePath>,
     /// Derivations whose outputs it needs.
     pub inputs: BTreeMap<StorePath, Vec<String>>,
-    /// Whether its output is known by its content: a download.
-    pub is_fixed: bool,
+    /// Whether Nix downloads it.
+    pub is_download: bool,
     /// The platform that it builds on; `builtin` for what Nix does itself.
     pub system: String,
 }
@@ -47,12 +47,12 @@ impl Graph {
 
     /// The outputs of everything but downloads, each with its derivation.
     pub fn built_outputs(&self) -> BTreeMap<StorePath, &StorePath> {
-        self.outputs(|derivation| !derivation.is_fixed)
+        self.outputs(|derivation| !derivation.is_download)
     }
 
     /// The outputs of downloads.
     pub fn downloads(&self) -> BTreeSet<StorePath> {
-        self.outputs(|derivation| derivation.is_fixed)
+        self.outputs(|derivation| derivation.is_download)
             .into_keys()
             .collect()
     }
@@ -86,7 +86,7 @@ impl Derivation {
         let outputs = read.outputs.iter();
         let inputs = read.input_derivations.iter();
         Ok(Derivation {
-            is_fixed: read.is_fixed(),
+            is_download: read.is_download(),
             outputs: outputs
                 .map(|(name, output)| Ok((name.clone(), path(&output.path)?)))
                 .collect::<std::result::Result<_, usize>>()?,
@@ -111,9 +111,11 @@ mod tests {
         assert_eq!(derivation.outputs["out"].name(), "ab");
         assert_eq!(derivation.inputs.len(), 1);
         assert_eq!(derivation.system, "x86_64-linux");
-        assert!(!derivation.is_fixed);
+        assert!(!derivation.is_download);
         let fixed = text.replacen(r#""","")]"#, r#""sha256","00")]"#, 1);
-        assert!(Derivation::parse(fixed.as_bytes()).unwrap().is_fixed);
+        assert!(!Derivation::parse(fixed.as_bytes()).unwrap().is_download);
+        let download = fixed.replacen("x86_64-linux", "builtin", 1);
+        assert!(Derivation::parse(download.as_bytes()).unwrap().is_download);
     }
 
     #[test]

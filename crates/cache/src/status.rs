@@ -169,7 +169,7 @@ impl Walk<'_> {
             for output in absent {
                 self.fetch(output);
             }
-        } else if derivation.is_fixed {
+        } else if derivation.is_download {
             self.forecast.downloaded.extend(absent.into_iter().cloned());
         } else {
             self.forecast.built.insert(path.clone());

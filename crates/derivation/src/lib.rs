@@ -34,9 +34,10 @@ pub struct Output {
 }
 
 impl Derivation {
-    /// Whether the content is known beforehand, as that of a download is.
-    pub fn is_fixed(&self) -> bool {
-        self.outputs.values().any(|output| !output.hash.is_empty())
+    /// Whether Nix itself downloads a file whose hash is known. A derivation that builds something with
+    /// a known hash, such as a component of a compiler, is no download.
+    pub fn is_download(&self) -> bool {
+        self.system == "builtin" && self.outputs.values().any(|output| !output.hash.is_empty())
     }
 }
 
@@ -188,7 +189,9 @@ mod tests {
     fn a_derivation_is_read_with_all_its_parts() {
         let derivation = parse(TEXT.as_bytes()).unwrap();
         assert_eq!(derivation.outputs["dev"].path, "/nix/store/b-x-dev");
-        assert!(derivation.is_fixed());
+        assert!(!derivation.is_download());
+        let by_nix = TEXT.replace("x86_64-linux", "builtin");
+        assert!(parse(by_nix.as_bytes()).unwrap().is_download());
         assert_eq!(
             derivation.input_derivations["/nix/store/c-y.drv"],
             ["out", "dev"]

@@ -378,7 +378,7 @@ impl<'a> Build<'a> {
         let tasks = &self.tasks;
         let next = self
             .queue
-            .take(|task| match tasks[task].derivation.is_fixed() {
+            .take(|task| match tasks[task].derivation.is_download() {
                 true => has_room_to_download,
                 false => has_room,
             });
@@ -432,7 +432,7 @@ impl<'a> Build<'a> {
     }
 
     fn is_download(&self, task: usize) -> bool {
-        self.tasks[task].derivation.is_fixed()
+        self.tasks[task].derivation.is_download()
     }
 
     /// Downloads have slots of their own, after those that build.
@@ -480,7 +480,7 @@ impl<'a> Build<'a> {
             Built::Done => {
                 entry.outcome = Outcome::Built;
                 // How long a download takes says nothing about the next, nor taking metadata about making it.
-                if !self.tasks[task].derivation.is_fixed() && !self.taken.contains_key(&task) {
+                if !self.tasks[task].derivation.is_download() && !self.taken.contains_key(&task) {
                     context.durations.remember(&name, seconds, entry.expected);
                 }
                 self.queue.finish(&self.graph, task);

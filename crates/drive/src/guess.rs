@@ -29,7 +29,7 @@ pub(crate) const UNTIL_METADATA: f64 = 0.3;
 /// Seconds that a node may take.
 pub fn seconds(store: &Store, node: &Node) -> f64 {
     let derivation = &node.derivation;
-    if derivation.is_fixed() {
+    if derivation.is_download() {
         return LEAST;
     }
     let Some(unit) = unit_of(derivation) else {

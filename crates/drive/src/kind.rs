@@ -5,7 +5,7 @@ use unit::{Action, TargetKind, Unit};
 
 /// The kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
 pub fn of_derivation(derivation: &Derivation) -> &'static str {
-    if derivation.is_fixed() {
+    if derivation.is_download() {
         return "download";
     }
     unit_of(derivation).map_or("other", |unit| of_action(&unit.action))

@@ -237,7 +237,8 @@ impl Runner {
         ];
         arguments.extend(names);
         arguments.extend(caches.iter().map(String::as_str));
-        arguments.extend(["--", "--builders", "", "-L"]);
+        // Nix builds in a store elsewhere only if it is told to.
+        arguments.extend(["--", "--builders", "", "-L", "--max-jobs", "2"]);
         arguments.extend(nix);
         let (text, said) = self.assemble(&arguments)?;
         Ok((Images(serde_json::from_str(&text)?), said))

@@ -191,7 +191,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let closure = Closure::read(&store, &roots)?;
     // Sources are there before a build begins.
     let nodes = closure.nodes.iter().enumerate();
-    let chosen = nodes.filter(|(_, node)| !node.derivation.is_fixed());
+    let chosen = nodes.filter(|(_, node)| !node.derivation.is_download());
     let chosen: BTreeSet<usize> = chosen.map(|(index, _)| index).collect();
     let libraries = pipelining::libraries(&closure, &chosen);
     let graph = tasks::graph(&store, &closure, &chosen, durations)?;
