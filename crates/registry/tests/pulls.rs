@@ -4,8 +4,6 @@
 mod common;
 #[path = "common/moments.rs"]
 mod moments;
-#[path = "common/scripted.rs"]
-mod scripted;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::scripted::{Answer, Scripted, Seen};
 use common::{Home, Layout, run};
 use crateyard_oci::{Digest, Reference};
 use moments::{Moments, kill};
 use registry::{Client, Environment, Options, pull};
-use scripted::{Answer, Scripted, Seen};
 
 const MOMENTS: usize = 100;
 
@@ -212,7 +210,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     let registry = Scripted::start(move |seen| {
         let (victim, limit, sent) = (shared.clone(), shared_limit.clone(), shared_sent.clone());
         serve(&blobs, &root, seen).before_piece(move |_| {
-            let before = sent.fetch_add(scripted::PIECE, Ordering::SeqCst);
+            let before = sent.fetch_add(common::scripted::PIECE, Ordering::SeqCst);
             if before >= limit.load(Ordering::SeqCst) {
                 kill(victim.load(Ordering::SeqCst));
             }

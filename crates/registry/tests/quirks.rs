@@ -2,18 +2,16 @@
 #![allow(missing_docs)]
 
 mod common;
-#[path = "common/scripted.rs"]
-mod scripted;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::proxy::{Fault, Proxy, count};
+use common::scripted::{Answer, Scripted};
 use common::{Home, Layout, Registry, check_whole, run};
 use crateyard_oci::{Digest, Version};
 use registry::{Artifact, Error, pull, push};
-use scripted::{Answer, Scripted};
 use serde_json::json;
 
 /// A registry behind a proxy, and a client.

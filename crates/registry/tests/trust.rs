@@ -2,18 +2,16 @@
 #![allow(missing_docs)]
 
 mod common;
-#[path = "common/scripted.rs"]
-mod scripted;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use common::{Home, Layout, run};
 use crateyard_oci::{Digest, Version};
 use registry::{Credentials, Error, Kind, pull, push};
-use scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use serde_json::json;
 
 fn password() -> Option<Credentials> {

@@ -2,6 +2,8 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod proxy;
+mod request;
+pub mod scripted;
 pub mod tokens;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! A server that answers by a script, over plain HTTP or TLS: what no real registry can be made to answer.
 #![allow(dead_code)]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,22 +11,8 @@ use registry::Client;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A request.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
-    /// Path and query.
-    pub path: String,
-    pub authorization: Option<String>,
-    pub body: Vec<u8>,
-}
-
-impl Seen {
-    /// Whether it has this method and this in its path.
-    pub fn is(&self, method: &str, part: &str) -> bool {
-        self.method == method && self.path.contains(part)
-    }
-}
+pub use super::request::Seen;
+use super::request::read;
 
 /// An answer.
 #[derive(Clone, Default)]
@@ -154,34 +140,6 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, script: &Script) ->
         }
     }
     stream.flush()
-}
-
-fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split(' ').map(str::to_owned);
-    let (method, path) = (words.next(), words.next());
-    let (mut authorization, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim().to_owned()),
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
-    }
-    let mut body = Vec::new();
-    reader.take(length).read_to_end(&mut body)?;
-    Ok(Seen {
-        method: method.unwrap_or_default(),
-        path: path.ok_or(io::ErrorKind::UnexpectedEof)?,
-        authorization,
-        body,
-    })
 }
 
 /// An address of this machine that is not a loopback one: a registry there is one elsewhere, by its name. None where

@@ -1,6 +1,6 @@
 //! A token server for docker-registry: checks names and passwords, signs what is allowed.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
+
+use super::request;
 
 pub const SERVICE: &str = "registry under test";
 pub const ISSUER: &str = "token server under test";
@@ -95,29 +97,10 @@ fn serve(
     hidden: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let (mut authorization, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim().to_owned()),
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
-    }
-    let mut body = String::new();
-    reader.by_ref().take(length).read_to_string(&mut body)?;
-    let method = first.split(' ').next().unwrap_or_default().to_owned();
-    let query = first
-        .split(' ')
-        .nth(1)
-        .and_then(|path| path.split_once('?'))
-        .map_or("", |(_, query)| query);
+    let request = request::read(&mut reader)?;
+    let (method, authorization) = (request.method, request.authorization);
+    let body = String::from_utf8(request.body).map_err(std::io::Error::other)?;
+    let query = request.path.split_once('?').map_or("", |(_, query)| query);
     let fields = parse(if method == "POST" { &body } else { query });
     let scopes: Vec<String> = fields
         .iter()
