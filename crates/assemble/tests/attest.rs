@@ -1,14 +1,12 @@
 //! Documents and signatures that go with an image, and what they say of it afterwards.
 #![allow(missing_docs)]
 
-#[path = "../../registry/tests/common/mod.rs"]
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Registry;
 use crateyard_oci::{Digest, Reference};
+use crateyard_testing::Registry;
+use crateyard_testing::need;
 use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
 
@@ -107,7 +105,7 @@ fn has(program: &str) -> bool {
         std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
     });
     if !found {
-        common::skip("attachments", &format!("{program} is not installed"));
+        crateyard_testing::skip("attachments", &format!("{program} is not installed"));
     }
     found
 }

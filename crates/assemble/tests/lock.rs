@@ -9,8 +9,6 @@ use archive::{Archive, NEEDED, Package, absent, skipped};
 
 #[path = "../../debian/tests/common/mod.rs"]
 mod archive;
-#[path = "../../registry/tests/common/moments.rs"]
-mod moments;
 
 const IMAGES: &str = r#"
 version = 1
@@ -274,9 +272,9 @@ fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
     let whole = start.elapsed();
     let new = case.text();
     assert_ne!(old, new);
-    let mut moments = moments::Moments::new(test, 100, TIME);
+    let mut moments = crateyard_testing::moments::Moments::new(test, 100, TIME);
     let mut hits = 0;
-    while moments.next() {
+    while moments.another() {
         fs::write(case.path().join("debian.lock"), &old).expect("a lock");
         let part = moments.random.f64() * 1.1;
         let mut child = case
@@ -286,7 +284,7 @@ fn a_killed_lock_leaves_the_old_file_or_the_new_one() {
             .spawn()
             .expect("assemble");
         std::thread::sleep(whole.mul_f64(part));
-        moments::kill(child.id());
+        crateyard_testing::moments::kill(child.id());
         let status = child.wait().expect("a child");
         hits += usize::from(!status.success());
         let text = case.text();

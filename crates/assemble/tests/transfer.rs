@@ -1,20 +1,15 @@
 //! `assemble push` and `assemble pull` as people run them.
 #![allow(missing_docs)]
 
-#[path = "../../registry/tests/common/mod.rs"]
-mod common;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "../../registry/tests/common/moments.rs"]
-mod moments;
-
-use common::proxy::{Fault, Proxy};
-use common::{Layout, Registry};
-use moments::{Moments, kill};
+use crateyard_testing::moments::{Moments, kill};
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Fault, Proxy};
+use crateyard_testing::{Layout, Registry};
 use serde_json::{Value, json};
 
 const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
@@ -149,7 +144,7 @@ fn every_failure_has_its_code_and_says_what_to_try() {
     let layout = Layout::with_image(2, &[1000]);
     let path = layout.path().to_str().unwrap();
     let good = proxy.reference("app:v1").to_string();
-    let closed = format!("{}/app:v1", common::free_address());
+    let closed = format!("{}/app:v1", crateyard_testing::free_address());
     let empty = tempfile::tempdir().unwrap();
     let not_a_layout = empty.path().to_str().unwrap();
     let gzip = home.join("image.tar");
@@ -205,7 +200,8 @@ fn every_failure_has_its_code_and_says_what_to_try() {
         );
         proxy.heal();
     }
-    let change: fn(&mut common::proxy::Head) = |head| head.set("Docker-Content-Digest", "sha256:0");
+    let change: fn(&mut crateyard_testing::proxy::Head) =
+        |head| head.set("Docker-Content-Digest", "sha256:0");
     proxy.fail("PUT", "/manifests/", 1, Fault::Rewrite(change));
     expect(8, home, &["push", path, "--to", &good]);
     // clap's own code for wrong usage is 2 as well.
@@ -308,7 +304,7 @@ fn a_killed_save_leaves_a_whole_archive_or_none() {
     std::fs::remove_file(&archive).unwrap();
     let mut moments = Moments::new("killed saves", 100, Duration::from_secs(60));
     let mut within = 0;
-    while moments.next() {
+    while moments.another() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
             .args(arguments)
             .current_dir(home)
@@ -424,7 +420,7 @@ fn images_of_a_flake_are_built_first() {
         .env("NIX_CONFIG", NIX_SETTINGS)
         .output();
     if !trial.is_ok_and(|trial| trial.status.success()) {
-        common::skip("images_of_a_flake_are_built_first", "Nix can't build here");
+        crateyard_testing::skip("images_of_a_flake_are_built_first", "Nix can't build here");
         return;
     }
     let output = Command::new(env!("CARGO_BIN_EXE_assemble"))

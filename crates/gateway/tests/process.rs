@@ -156,5 +156,5 @@ fn write_certificate(certificate: &Path, key: &Path) {
     let names = vec!["127.0.0.1".to_owned()];
     let signed = rcgen::generate_simple_self_signed(names).unwrap();
     std::fs::write(certificate, signed.cert.pem()).unwrap();
-    std::fs::write(key, signed.key_pair.serialize_pem()).unwrap();
+    std::fs::write(key, signed.signing_key.serialize_pem()).unwrap();
 }

@@ -1,16 +1,15 @@
 //! Basic and token authentication, TLS and client certificates, against the real registry.
 #![allow(missing_docs)]
 
-mod common;
-
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::proxy::{Fault, Proxy, count};
-use common::tokens::{REFRESH_TOKEN, TokenServer};
-use common::{Home, Layout, Registry, check_whole, run};
 use crateyard_oci::Reference;
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Fault, Proxy, count};
+use crateyard_testing::tokens::{REFRESH_TOKEN, TokenServer};
+use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::{ClientCertificate, Credentials, Error, Kind, push};
 use serde_json::json;
 
@@ -301,7 +300,7 @@ fn plain_http_is_for_this_machine_or_for_those_who_ask() {
         .to_owned();
     let target = format!("{hostname}:{}/app:v1", registry.address.port()).parse::<Reference>();
     let Ok(target) = target else {
-        common::skip("plain http", "this machine's name is no host name");
+        crateyard_testing::skip("plain http", "this machine's name is no host name");
         return;
     };
     use std::net::ToSocketAddrs;
@@ -310,7 +309,7 @@ fn plain_http_is_for_this_machine_or_for_those_who_ask() {
         .to_socket_addrs()
         .is_ok_and(|mut found| found.any(|it| it == registry.address))
     {
-        common::skip(
+        crateyard_testing::skip(
             "plain http",
             "this machine's name does not lead to 127.0.0.1",
         );

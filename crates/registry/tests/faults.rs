@@ -1,14 +1,13 @@
 //! Registries on bad days: a proxy in front of the real one does what no local registry does.
 #![allow(missing_docs)]
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::proxy::{Entry, Fault, Proxy, count, received};
-use common::{Home, Layout, Registry, check_whole, run};
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Entry, Fault, Proxy, count, received};
+use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::push::{self, Report};
 use registry::{Error, Kind, Source, pull};
 
@@ -240,7 +239,8 @@ fn a_small_limit_on_requests_makes_chunks_smaller() {
 fn the_least_chunk_that_a_registry_names_is_respected() {
     need!("chunk minimum", "docker-registry");
     let scene = Scene::new();
-    let name = |head: &mut common::proxy::Head| head.set("OCI-Chunk-Min-Length", "131072");
+    let name =
+        |head: &mut crateyard_testing::proxy::Head| head.set("OCI-Chunk-Min-Length", "131072");
     scene
         .proxy
         .fail("POST", "/uploads/", 99, Fault::Rewrite(name));
@@ -256,7 +256,7 @@ fn the_least_chunk_that_a_registry_names_is_respected() {
 #[test]
 fn odd_answers_to_chunks_are_understood() {
     need!("odd answers", "docker-registry");
-    let changes: [fn(&mut common::proxy::Head); 4] = [
+    let changes: [fn(&mut crateyard_testing::proxy::Head); 4] = [
         |head| head.set_status("201"),
         |head| head.remove("range"),
         |head| {
@@ -483,7 +483,7 @@ fn a_stalled_connection_is_given_up_and_tried_again() {
 #[test]
 fn a_registry_that_stores_something_else_is_not_believed() {
     need!("wrong digest", "docker-registry");
-    let wrong: fn(&mut common::proxy::Head) = |head| {
+    let wrong: fn(&mut crateyard_testing::proxy::Head) = |head| {
         head.set(
             "Docker-Content-Digest",
             &format!("sha256:{}", "0".repeat(64)),
@@ -515,7 +515,7 @@ fn redirects_to_plain_http_elsewhere_are_not_followed() {
         let scene = Scene::new();
         static LOCATION: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
         *LOCATION.lock().unwrap() = location.to_owned();
-        let change: fn(&mut common::proxy::Head) =
+        let change: fn(&mut crateyard_testing::proxy::Head) =
             |head| head.set("location", &LOCATION.lock().unwrap());
         scene
             .proxy

@@ -1,10 +1,6 @@
 //! Killing the pusher or the registry at random moments; and how much memory a push takes.
 #![allow(missing_docs)]
 
-mod common;
-#[path = "common/moments.rs"]
-mod moments;
-
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,10 +8,11 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::proxy::{Head, Proxy, received};
-use common::{Home, Layout, Registry, check_whole, run};
 use crateyard_oci::{Digest, Reference};
-use moments::{Moments, kill};
+use crateyard_testing::moments::{Moments, kill};
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Head, Proxy, received};
+use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::{Client, Environment, Options, Retry, push};
 use serde_json::Value;
 
@@ -77,11 +74,15 @@ fn start_pusher(layout: &Path, target: &Reference, home: &Home, chunk: u64) -> C
 
 /// Two images that share a layer; the second is what is pushed over the first.
 fn images() -> (Layout, Layout) {
-    let shared = common::noise(1, 200_000);
+    let shared = crateyard_testing::noise(1, 200_000);
     let make = |seeds: &[u64]| {
         let mut layout = Layout::new();
         let mut layers = vec![shared.clone()];
-        layers.extend(seeds.iter().map(|seed| common::noise(*seed, 350_000)));
+        layers.extend(
+            seeds
+                .iter()
+                .map(|seed| crateyard_testing::noise(*seed, 350_000)),
+        );
         let image = layout.image(&layers, "amd64");
         layout.list(image);
         layout
@@ -153,7 +154,7 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
     let mut moments = Moments::new("killed pushers", MOMENTS, TIME);
     let (mut within, mut kept_old, mut became_new, mut resumed) = (0, 0, 0, 0);
     let mut moment = 0;
-    while moments.next() {
+    while moments.another() {
         moment += 1;
         let target = proxy.reference(&format!("app{moment}:v1"));
         let direct = registry.reference(&format!("app{moment}:v1"));
@@ -226,7 +227,7 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
     let mut moments = Moments::new("killed registries", MOMENTS, TIME);
     let (mut within, mut survived, mut failed) = (0, 0, 0);
     let mut moment = 0;
-    while moments.next() {
+    while moments.another() {
         moment += 1;
         let target = proxy.reference(&format!("app{moment}:v1"));
         let direct = registry.reference(&format!("app{moment}:v1"));
@@ -302,7 +303,7 @@ fn a_large_layer_takes_little_memory() {
     let registry = Registry::start();
     let free = free_space(registry.directory.path());
     if free < 3 * size {
-        common::skip(
+        crateyard_testing::skip(
             "memory",
             &format!("{free} bytes of disk are free, {} are needed", 3 * size),
         );

@@ -1,10 +1,6 @@
 //! Pulls into one layout at the same time, and pulls that are killed.
 #![allow(missing_docs)]
 
-mod common;
-#[path = "common/moments.rs"]
-mod moments;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::scripted::{Answer, Scripted, Seen};
-use common::{Home, Layout, run};
 use crateyard_oci::{Digest, Reference};
-use moments::{Moments, kill};
+use crateyard_testing::moments::{Moments, kill};
+use crateyard_testing::scripted::{Answer, Scripted, Seen};
+use crateyard_testing::{Home, Layout, run};
 use registry::{Client, Environment, Options, pull};
 
 const MOMENTS: usize = 100;
@@ -210,7 +206,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     let registry = Scripted::start(move |seen| {
         let (victim, limit, sent) = (shared.clone(), shared_limit.clone(), shared_sent.clone());
         serve(&blobs, &root, seen).before_piece(move |_| {
-            let before = sent.fetch_add(common::scripted::PIECE, Ordering::SeqCst);
+            let before = sent.fetch_add(crateyard_testing::scripted::PIECE, Ordering::SeqCst);
             if before >= limit.load(Ordering::SeqCst) {
                 kill(victim.load(Ordering::SeqCst));
             }
@@ -222,7 +218,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let mut moments = Moments::new("killed pulls", MOMENTS, Duration::from_secs(60));
     let (mut within, mut round) = (0, 0);
-    while moments.next() {
+    while moments.another() {
         // Five in a row go on in the same layout.
         let path = directory.path().join(format!("layout{}", round / 5));
         round += 1;

@@ -1,16 +1,15 @@
 //! Pushing to, and pulling from, a real registry; read back by other tools.
 #![allow(missing_docs)]
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::proxy::{Proxy, count, received};
-use common::{Home, Layout, Registry, check_whole, run};
 use crateyard_oci::{Digest, Version};
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Proxy, count, received};
+use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::push::{self, How};
 use registry::{Source, pull};
 use serde_json::json;
@@ -73,12 +72,14 @@ fn an_edit_sends_only_the_layer_and_the_config() {
     let proxy = Proxy::start(registry.address);
     let home = Home::new();
     let mut first = Layout::new();
-    let layers: Vec<Vec<u8>> = (0..6).map(|seed| common::noise(seed, 100_000)).collect();
+    let layers: Vec<Vec<u8>> = (0..6)
+        .map(|seed| crateyard_testing::noise(seed, 100_000))
+        .collect();
     let image = first.image(&layers, "amd64");
     first.list(image);
     let mut second = Layout::new();
     let mut edited = layers.clone();
-    edited[5] = common::noise(99, 50_000);
+    edited[5] = crateyard_testing::noise(99, 50_000);
     let image = second.image(&edited, "amd64");
     second.list(image.clone());
     let target = proxy.reference("app:v1");
@@ -111,10 +112,13 @@ fn what_this_machine_remembers_saves_waiting_and_is_never_believed() {
     let proxy = Proxy::start(registry.address);
     let home = Home::new();
     let target = proxy.reference("team/app:v1");
-    let shared = common::noise(20, 50_000);
+    let shared = crateyard_testing::noise(20, 50_000);
     let image = |seed: u64| {
         let mut layout = Layout::new();
-        let image = layout.image(&[shared.clone(), common::noise(seed, 50_000)], "amd64");
+        let image = layout.image(
+            &[shared.clone(), crateyard_testing::noise(seed, 50_000)],
+            "amd64",
+        );
         layout.list(image);
         layout
     };
@@ -406,9 +410,12 @@ fn nested_indexes_with_platforms() {
     let registry = Registry::start();
     let home = Home::new();
     let mut layout = Layout::new();
-    let shared = common::noise(7, 80_000);
-    let amd64 = layout.image(&[shared.clone(), common::noise(8, 10_000)], "amd64");
-    let arm64 = layout.image(&[shared, common::noise(9, 10_000)], "arm64");
+    let shared = crateyard_testing::noise(7, 80_000);
+    let amd64 = layout.image(
+        &[shared.clone(), crateyard_testing::noise(8, 10_000)],
+        "amd64",
+    );
+    let arm64 = layout.image(&[shared, crateyard_testing::noise(9, 10_000)], "arm64");
     let inner = layout.index(std::slice::from_ref(&amd64));
     let outer = layout.index(&[inner, arm64]);
     layout.list_as(outer.clone(), "multi");
@@ -478,7 +485,7 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
     let proxy = Proxy::start(registry.address);
     let home = Home::new();
     let mut layout = Layout::new();
-    let image = layout.image(&[common::noise(1, 1000)], "amd64");
+    let image = layout.image(&[crateyard_testing::noise(1, 1000)], "amd64");
     let sbom = layout.artifact(&image, "application/spdx+json", b"an sbom");
     let signature = layout.artifact(&sbom, "application/x-signature", b"of the sbom");
     for descriptor in [&image, &sbom, &signature] {
@@ -529,7 +536,9 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
     let other = proxy.reference("kept:v1");
     proxy.rule(|head| {
         (head.method() == "PUT" && head.path().contains("/manifests/")).then_some(
-            common::proxy::Fault::Rewrite(|head| head.set("OCI-Subject", "sha256:of the subject")),
+            crateyard_testing::proxy::Fault::Rewrite(|head| {
+                head.set("OCI-Subject", "sha256:of the subject")
+            }),
         )
     });
     run(async {
@@ -607,7 +616,7 @@ fn damaged_layouts_are_found_before_a_tag_moves() {
             for (at, size) in [(0, 200_000), (1, 1000)] {
                 let seed = 100 + 2 * number as u64 + at;
                 let layout = Layout::with_image(seed, &[200_000, 1000]);
-                let blob = common::noise(seed * 1000 + at, size);
+                let blob = crateyard_testing::noise(seed * 1000 + at, size);
                 damage(&layout.blob_path(Digest::of(&blob).as_str()));
                 let error = push::push(&client, layout.source(), &target, &options())
                     .await
@@ -659,7 +668,7 @@ fn a_pull_verifies_and_is_the_same_each_time() {
         assert_eq!(listings[0], listings[1]);
         let path = directory.path().join("one");
         // A spoiled blob is fetched again, and only it.
-        let blob = layout.blob_path(Digest::of(&common::noise(6000, 100_000)).as_str());
+        let blob = layout.blob_path(Digest::of(&crateyard_testing::noise(6000, 100_000)).as_str());
         std::fs::write(
             path.join("blobs/sha256").join(blob.file_name().unwrap()),
             "spoiled",
@@ -759,7 +768,7 @@ fn other_tools_read_what_was_pushed() {
     let reference = registry.reference("app:v1").to_string();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    if common::has("skopeo") {
+    if crateyard_testing::has("skopeo") {
         let remote = format!("docker://{reference}");
         let told = tool("skopeo", &["inspect", "--tls-verify=false", &remote]);
         assert!(told.contains(digest.as_str()));
@@ -774,7 +783,7 @@ fn other_tools_read_what_was_pushed() {
                 &local,
             ],
         );
-        if common::has("umoci") {
+        if crateyard_testing::has("umoci") {
             let remote = format!("docker://{}", registry.reference("real:v1"));
             let local = format!("oci:{}:v1", path("umoci"));
             tool(
@@ -797,12 +806,12 @@ fn other_tools_read_what_was_pushed() {
                 b"hello"
             );
         } else {
-            common::skip("readers: umoci", "umoci is not installed");
+            crateyard_testing::skip("readers: umoci", "umoci is not installed");
         }
     } else {
-        common::skip("readers: skopeo", "skopeo is not installed");
+        crateyard_testing::skip("readers: skopeo", "skopeo is not installed");
     }
-    if common::has("oras") {
+    if crateyard_testing::has("oras") {
         let told = tool(
             "oras",
             &[
@@ -826,7 +835,7 @@ fn other_tools_read_what_was_pushed() {
             ],
         );
     } else {
-        common::skip("readers: oras", "oras is not installed");
+        crateyard_testing::skip("readers: oras", "oras is not installed");
     }
     if is_registry_tool_crane() {
         assert_eq!(
@@ -840,7 +849,7 @@ fn other_tools_read_what_was_pushed() {
             &["validate", "--insecure", "--fast", "--remote", &real],
         );
     } else {
-        common::skip(
+        crateyard_testing::skip(
             "readers: crane",
             "go-containerregistry's crane is not installed",
         );
@@ -849,7 +858,7 @@ fn other_tools_read_what_was_pushed() {
 
 /// Other programs have that name too.
 fn is_registry_tool_crane() -> bool {
-    common::has("crane")
+    crateyard_testing::has("crane")
         && Command::new("crane")
             .arg("--help")
             .output()
@@ -873,7 +882,7 @@ fn layouts_of_other_tools_can_be_pushed() {
         tool("skopeo", &["copy", &from, &to]);
         pushes.push(name);
     }
-    if common::has("umoci") {
+    if crateyard_testing::has("umoci") {
         tool(
             "umoci",
             &["init", "--layout", path("umoci").to_str().unwrap()],
@@ -884,9 +893,9 @@ fn layouts_of_other_tools_can_be_pushed() {
         );
         pushes.push("umoci");
     } else {
-        common::skip("writers: umoci", "umoci is not installed");
+        crateyard_testing::skip("writers: umoci", "umoci is not installed");
     }
-    if common::has("buildah") {
+    if crateyard_testing::has("buildah") {
         let storage = path("storage").display().to_string();
         let root = [
             "--root",
@@ -906,7 +915,7 @@ fn layouts_of_other_tools_can_be_pushed() {
         buildah(&["push", &image, &to]);
         pushes.push("buildah");
     } else {
-        common::skip("writers: buildah", "buildah is not installed");
+        crateyard_testing::skip("writers: buildah", "buildah is not installed");
     }
     run(async {
         let client = home.client();

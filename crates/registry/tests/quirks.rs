@@ -1,16 +1,15 @@
 //! What registries answer that the specification does not foresee, each seen in public reports.
 #![allow(missing_docs)]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::proxy::{Fault, Proxy, count};
-use common::scripted::{Answer, Scripted};
-use common::{Home, Layout, Registry, check_whole, run};
 use crateyard_oci::{Digest, Version};
+use crateyard_testing::need;
+use crateyard_testing::proxy::{Fault, Proxy, count};
+use crateyard_testing::scripted::{Answer, Scripted};
+use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::{Artifact, Error, pull, push};
 use serde_json::json;
 

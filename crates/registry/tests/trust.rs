@@ -1,16 +1,14 @@
 //! Registries that would have their clients reach, or show to others, what is none of their business.
 #![allow(missing_docs)]
 
-mod common;
-
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::scripted::{Answer, Scripted, Seen, certify, elsewhere};
-use common::{Home, Layout, run};
 use crateyard_oci::{Digest, Version};
+use crateyard_testing::scripted::{Answer, Scripted, Seen, certify, elsewhere};
+use crateyard_testing::{Home, Layout, run};
 use registry::{Credentials, Error, Kind, pull, push};
 use serde_json::json;
 
@@ -60,7 +58,7 @@ fn lure(name: &str, seen: &Seen, victim: &str) -> Answer {
 #[test]
 fn a_registry_elsewhere_reaches_nothing_on_this_machine() {
     let Some(address) = elsewhere() else {
-        common::skip("loopback", "this machine has no address but its own");
+        crateyard_testing::skip("loopback", "this machine has no address but its own");
         return;
     };
     let layout = Layout::with_image(1, &[3000]);
@@ -300,7 +298,7 @@ fn a_login_is_advised_only_where_it_helps() {
 #[test]
 fn a_pull_says_where_it_was_not_led() {
     let Some(address) = elsewhere() else {
-        common::skip("loopback pull", "this machine has no address but its own");
+        crateyard_testing::skip("loopback pull", "this machine has no address but its own");
         return;
     };
     let registry = Scripted::start_at(address, None, |_| {

@@ -1,6 +1,7 @@
 //! What the tests share: a real registry, layouts to push, and a client for them.
-#![allow(dead_code, missing_docs)]
+#![allow(missing_docs, clippy::new_without_default)]
 
+pub mod moments;
 pub mod proxy;
 mod request;
 pub mod scripted;
@@ -33,8 +34,8 @@ pub fn has(program: &str) -> bool {
 #[macro_export]
 macro_rules! need {
     ($test:literal, $($program:literal),+) => {
-        $(if !common::has($program) {
-            common::skip($test, concat!($program, " is not installed"));
+        $(if !$crate::has($program) {
+            $crate::skip($test, concat!($program, " is not installed"));
             return;
         })+
     };

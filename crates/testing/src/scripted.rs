@@ -1,5 +1,4 @@
 //! A server that answers by a script, over plain HTTP or TLS: what no real registry can be made to answer.
-#![allow(dead_code)]
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -27,7 +27,7 @@ impl Moments {
     }
 
     /// Whether there is another moment.
-    pub fn next(&mut self) -> bool {
+    pub fn another(&mut self) -> bool {
         if self.left > 0 && Instant::now() > self.end {
             eprintln!("the time is up: {} moments are left out", self.left);
             self.left = 0;
