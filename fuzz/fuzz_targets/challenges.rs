@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    assert!(registry::hostile::challenges(text) <= text.len());
+    assert!(registry::fuzzing::challenges(text) <= text.len());
 });

@@ -314,8 +314,9 @@ fn gone(reference: &Reference, what: &str) -> Error {
         request: format!("GET /v2/{}/manifests", reference.repository()),
         kind: Kind::NotFound,
         detail: format!("{what} is not there"),
-        remedy: "check repository and tag; the registry may also hide what needs a login"
-            .to_owned(),
+        remedy:
+            "check the repository and the tag; the registry may also hide images that need a login"
+                .to_owned(),
     }
     .into()
 }

@@ -1,7 +1,8 @@
-//! Artifacts: documents about an image (a bill of materials, a provenance, a signature) as manifests that
-//! name the image as their subject.
+//! Artifacts: documents about an image (a bill of materials, a provenance, a signature) as
+//! manifests that name the image as their subject.
 //!
-//! See the [specification](https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage).
+//! See the
+//! [specification](https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::repository::Repository;
 
 /// The config of an artifact that needs none.
 const EMPTY: &[u8] = b"{}";
-/// How large a document is that is read, in bytes.
+/// The size limit of a document that is read, in bytes.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// A document about an image.
@@ -21,13 +22,13 @@ const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 pub struct Artifact {
     /// The manifest that it is about.
     pub subject: Descriptor,
-    /// What it is, for those that list referrers.
+    /// The kind of document, which lists of referrers show.
     pub artifact_type: String,
     /// The document's media type.
     pub media_type: String,
     /// The document.
     pub document: Bytes,
-    /// Notes, which lists of referrers show too.
+    /// Annotations, which lists of referrers show too.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -37,7 +38,7 @@ impl Artifact {
         Digest::of(&self.parts().0)
     }
 
-    /// Its manifest's bytes, and the blobs that this names.
+    /// The bytes of its manifest, and the blobs that the manifest names.
     pub(crate) fn parts(&self) -> (Bytes, [Bytes; 2]) {
         let empty = Bytes::from_static(EMPTY);
         let config = Descriptor::of(media_type::EMPTY, &empty);
@@ -54,7 +55,7 @@ impl Artifact {
 }
 
 impl Repository {
-    /// The document of an artifact that a list of referrers names: the first layer of its manifest, verified.
+    /// Fetches and verifies the document of an artifact: the first layer of its manifest.
     ///
     /// # Errors
     /// When the registry refuses, cannot be reached, has no such artifact, or sends other bytes.

@@ -1,4 +1,4 @@
-//! Counting the failures of a piece of work, and waiting between them.
+//! Retries: counts the failures of a piece of work, and waits between attempts.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use crate::retry::Retry;
 use crate::transport::{Transport, is_write};
 use crate::wire::Trouble;
 
-/// Counts the failures of one piece of work, and waits between them.
+/// Counts the failures of one piece of work, and waits between attempts.
 pub(crate) struct Attempts<'a> {
     transport: &'a Transport,
     retry: &'a Retry,
@@ -19,7 +19,11 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(transport: &'a Transport, retry: &'a Retry, reference: &'a str) -> Attempts<'a> {
+    pub(crate) fn new(
+        transport: &'a Transport,
+        retry: &'a Retry,
+        reference: &'a str,
+    ) -> Attempts<'a> {
         Attempts {
             transport,
             retry,
@@ -28,8 +32,9 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits until it is worth to try again, and says so; fails where it is not, or was tried often enough.
-    pub async fn pause(&mut self, trouble: Trouble) -> Result<(), Error> {
+    /// Reports the failure and waits until the next attempt. Fails if another attempt cannot help,
+    /// or if all attempts are used up.
+    pub(crate) async fn pause(&mut self, trouble: Trouble) -> Result<(), Error> {
         let (request, cause, asked) = match trouble {
             Trouble::Fatal(error) => return Err(error),
             Trouble::Transient {
@@ -43,10 +48,10 @@ impl<'a> Attempts<'a> {
         let retry = self.retry;
         let wait = match asked {
             Some(asked) if asked > retry.longest_asked => {
-                let detail = format!("{cause}; asks to come back in {} s", asked.as_secs());
+                let detail = format!("{cause}; the registry asks to wait {} s", asked.as_secs());
                 return Err(self.failure(request, detail, "try again then"));
             }
-            // Some jitter after it, lest all come at the same moment.
+            // Add jitter, so that clients do not all come back at the same moment.
             Some(asked) => asked + retry.wait(1).mul_f64(fastrand::f64() / 2.0),
             None => retry.wait(self.failed),
         };
@@ -73,13 +78,13 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
-    /// Progress was made: earlier failures do not count any more.
-    pub fn succeed(&mut self) {
+    /// Forgets earlier failures, because the work has made progress.
+    pub(crate) fn succeed(&mut self) {
         self.failed = 0;
     }
 
-    /// The error for a failure after which nothing is tried again.
-    pub fn give_up(&self, trouble: Trouble) -> Error {
+    /// The error for a failure that is not retried.
+    pub(crate) fn give_up(&self, trouble: Trouble) -> Error {
         match trouble {
             Trouble::Fatal(error) => error,
             Trouble::Transient { request, cause, .. } => {

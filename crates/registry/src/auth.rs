@@ -1,4 +1,5 @@
-//! Authentication: what a registry asks for, and what was got to show it, for each of its repositories apart.
+//! Authentication: the challenges of a registry and the tokens that answer them. Each repository
+//! has its own credentials and tokens.
 
 pub(crate) mod challenge;
 mod token;
@@ -12,66 +13,68 @@ use tokio::sync::Mutex;
 
 use crate::client::{Environment, Options};
 use crate::credentials::{Credentials, Found, Helpers, find};
+use crate::locations::LocationPolicy;
 use crate::progress::Event;
-use crate::trust::Trust;
 use crate::wire::{Reply, Trouble, Wire};
 use challenge::{Challenge, choose};
 use token::{Token, Wish, basic, bearer};
 
-/// What a registry's requests are authenticated with.
+/// Authenticates the requests to one registry.
 pub(crate) struct Auth {
     given: Option<Credentials>,
     environment: Environment,
-    trust: Trust,
+    policy: LocationPolicy,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the registry asked for last: repositories that it has not asked for yet are taken to be like it.
+    /// The registry's latest challenge. It also stands for repositories that have sent none yet.
     challenge: Option<Challenge>,
-    /// By the repository's name. Repositories of one registry may have different owners, and share nothing.
+    /// Accounts by repository name. Repositories of one registry may have different owners, so they
+    /// share nothing.
     accounts: BTreeMap<String, Account>,
     helpers: Helpers,
 }
 
-/// What one repository's requests are authenticated with.
+/// The credentials and tokens of one repository.
 #[derive(Default)]
 struct Account {
     challenge: Option<Challenge>,
-    /// The credentials, once they were searched.
+    /// The result of the search for credentials, once it was made.
     found: Option<Found>,
-    /// By what they allow.
+    /// Tokens by the scopes that they allow.
     tokens: BTreeMap<Vec<String>, Token>,
 }
 
-/// What an error about a repository has to know of its authentication.
+/// The state of a repository's authentication, for error messages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
-    /// Whether the registry asked for authentication in a way that is known here.
+    /// Whether the registry sent a challenge that this crate knows.
     pub was_asked: bool,
-    /// What was found to show; known once the registry has asked.
+    /// The credentials that were found. The search begins with the registry's first challenge.
     pub found: Found,
 }
 
 impl Auth {
-    pub fn new(options: &Options, trust: Trust) -> Auth {
+    pub(crate) fn new(options: &Options, policy: LocationPolicy) -> Auth {
         Auth {
             given: options.credentials.clone(),
             environment: options.environment.clone(),
-            trust,
+            policy,
             state: Mutex::default(),
         }
     }
 
-    /// The header for a request to `repository` that needs `scopes`; none before the registry has asked.
-    pub async fn header(
+    /// The header for a request to `repository` that needs `scopes`, or `None` before the
+    /// registry's first challenge.
+    pub(crate) async fn header(
         &self,
         wire: &Wire,
         repository: &Reference,
         scopes: &[String],
     ) -> Result<Option<HeaderValue>, Trouble> {
-        // Held while a token is fetched, so that it is fetched once.
+        // The lock is held while a token is fetched, so that each token is fetched only once.
         let mut state = self.state.lock().await;
         let State {
             challenge,
@@ -91,19 +94,19 @@ impl Auth {
         account.answer(wire, repository, &challenge, scopes).await
     }
 
-    /// Learns from a 401 answer to a request to `repository`. Says whether it is worth to ask again: not if what was
-    /// `used` is all there is.
+    /// Learns the challenge of a 401 answer to a request to `repository`. Returns whether to send
+    /// the request again: not if there is nothing better than the header that was `used`.
     ///
     /// # Errors
-    /// Says why the token server that the answer names is not asked.
-    pub async fn learn(
+    /// Says why this crate does not ask the token server that the answer names.
+    pub(crate) async fn learn(
         &self,
         reply: &Reply,
         repository: &Reference,
         scopes: &[String],
         used: Option<&HeaderValue>,
     ) -> Result<bool, String> {
-        let Some(challenge) = choose(reply.headers(), &reply.url, self.trust)? else {
+        let Some(challenge) = choose(reply.headers(), &reply.url, self.policy)? else {
             return Ok(false);
         };
         let mut state = self.state.lock().await;
@@ -119,7 +122,7 @@ impl Auth {
         let is_bearer = matches!(challenge, Challenge::Bearer { .. });
         *latest = Some(challenge.clone());
         account.challenge = Some(challenge);
-        // Another request may have renewed the token in the meantime: then that one is tried.
+        // Remove the token only if this request used it. Another request may have renewed it since.
         let is_cached = account
             .tokens
             .get(scopes)
@@ -130,8 +133,8 @@ impl Auth {
         Ok(is_new || used.is_none() || is_bearer)
     }
 
-    /// What is known of a repository's authentication.
-    pub async fn standing(&self, repository: &Reference) -> Standing {
+    /// The state of a repository's authentication.
+    pub(crate) async fn standing(&self, repository: &Reference) -> Standing {
         let state = self.state.lock().await;
         let account = state.accounts.get(repository.repository());
         Standing {
@@ -142,7 +145,8 @@ impl Auth {
         }
     }
 
-    /// Searches the credentials once, and only for registries that ask: helpers can be slow.
+    /// Searches for credentials. Helpers can be slow, so this runs once, and only if the registry
+    /// sends a challenge.
     async fn search(
         &self,
         wire: &Wire,
@@ -164,8 +168,9 @@ impl Auth {
         *helpers = own;
         let found = found.map_err(Trouble::Fatal)?;
         if let Some(complaint) = &found.complaint {
-            // Public images need no credentials; where they are needed, the error says this again.
-            let message = format!("{complaint}: going on without credentials");
+            // Public images need no credentials. If the registry does need some, the error repeats
+            // this.
+            let message = format!("{complaint}: continuing without credentials");
             wire.progress().event(Event::Notice { message: &message });
         }
         Ok(found)
@@ -173,7 +178,7 @@ impl Auth {
 }
 
 impl Account {
-    /// What answers `challenge`, with a token that is fetched where there is no fresh one.
+    /// The header that answers `challenge`. Fetches a token if there is no fresh one.
     async fn answer(
         &mut self,
         wire: &Wire,

@@ -1,4 +1,4 @@
-//! Request bodies that are read from files while they are sent.
+//! Request bodies that stream a file.
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 
 use crate::progress::{Event, Progress};
 
-/// How much is read and handed to the connection at once.
+/// How many bytes are read and handed to the connection at once.
 const PIECE: u64 = 256 * 1024;
-/// How many pieces are read ahead. With those in the sender's hands this bounds a transfer's memory to about 1 MB.
+/// How many pieces are read ahead. Together with the pieces that are being sent, a transfer takes
+/// about 1 MB of memory.
 const PIECES_AHEAD: usize = 2;
 
 /// A part of a blob that is to be sent.
@@ -27,7 +28,7 @@ pub(crate) struct Part {
     pub length: u64,
 }
 
-/// What a request does while it runs, for those who watch it.
+/// The progress of one running request, for its watcher.
 #[derive(Default)]
 pub(crate) struct Activity {
     moved: AtomicU64,
@@ -36,30 +37,31 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// How many bytes were handed to the connection.
-    pub fn moved(&self) -> u64 {
+    /// How many bytes the connection has taken.
+    pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// Whether the body was handed over as a whole.
-    pub fn is_complete(&self) -> bool {
+    /// Whether the connection has taken the whole body.
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Relaxed)
     }
 
-    /// Marks a request whose body is not read from a file as sent.
-    pub fn complete(&self) {
+    /// Marks the body as sent. Bodies that come from memory are marked at once.
+    pub(crate) fn complete(&self) {
         self.complete.store(true, Ordering::Relaxed);
     }
 
-    /// Why the file could not be read, if so.
-    pub fn failure(&self) -> Option<String> {
+    /// Why reading the file failed, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().ok()?.clone()
     }
 }
 
-/// The body itself: a thread reads ahead, the connection takes what it can send.
+/// The body. A thread reads ahead; the connection takes as much as it can send.
 pub(crate) struct PartBody {
-    /// The first piece, read at once: small blobs need no thread, and large ones do not wait for it.
+    /// The first piece, read at once. So small blobs need no thread, and large ones do not wait for
+    /// it.
     first: Option<io::Result<Bytes>>,
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
@@ -70,7 +72,11 @@ pub(crate) struct PartBody {
 
 impl PartBody {
     /// Begins to read `part`.
-    pub fn new(part: Part, activity: Arc<Activity>, progress: Arc<dyn Progress>) -> PartBody {
+    pub(crate) fn new(
+        part: Part,
+        activity: Arc<Activity>,
+        progress: Arc<dyn Progress>,
+    ) -> PartBody {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let (left, digest) = (part.length, part.digest.clone());
         if left == 0 {
@@ -97,7 +103,7 @@ fn piece(blob: &Stored, offset: u64, length: u64) -> io::Result<Bytes> {
     Ok(Bytes::from(piece))
 }
 
-/// Reads all after the first piece, or until nobody wants more.
+/// Reads everything after the first piece, until the receiver is gone.
 fn read(part: &Part, sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut offset = part.offset + PIECE;
     let end = part.offset + part.length;

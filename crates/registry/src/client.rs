@@ -12,41 +12,42 @@ use tokio::runtime::Builder;
 
 use crate::credentials::Credentials;
 use crate::error::Error;
-use crate::memory::Memory;
+use crate::hints::Hints;
 use crate::progress::{Progress, Silent};
 use crate::repository::Repository;
 use crate::retry::Retry;
 use crate::tls::ClientCertificate;
 use crate::transport::Transport;
 
-/// How registries are talked to.
+/// The options of a client.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Credentials for every registry, in place of those that are found where docker and podman keep them.
+    /// Credentials for every registry. Without them, the client looks where docker and podman keep
+    /// theirs.
     pub credentials: Option<Credentials>,
-    /// Files with certificate authorities (PEM) that are trusted beside the system's.
+    /// Files with certificate authorities (PEM) to trust in addition to the system's.
     pub ca_files: Vec<PathBuf>,
-    /// The certificate that is shown to registries that ask for one.
+    /// The certificate for registries that ask for one.
     pub client_certificate: Option<ClientCertificate>,
-    /// Whether plain HTTP is spoken to registries that are not on this machine.
+    /// Whether to use plain HTTP for registries on other machines too.
     pub plain_http: bool,
-    /// When a failed request is sent again.
+    /// When to send a failed request again.
     pub retry: Retry,
-    /// How long to wait for what.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// Where the process finds files and helpers.
+    /// Where the client finds files and helpers.
     pub environment: Environment,
 }
 
-/// How long to wait for what.
+/// Timeouts.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// For a connection.
+    /// The longest time to wait for a connection.
     pub connect: Duration,
-    /// Without a byte moving in either direction.
+    /// The longest time without a byte moving in either direction.
     pub stall: Duration,
-    /// How fast a registry is at least expected to digest what it was sent, in bytes a second: it may have to read a
-    /// blob once more before it answers.
+    /// The least speed at which a registry checks a blob that it was sent, in bytes a second. It
+    /// may read the blob once more before it answers.
     pub digestion_rate: u64,
 }
 
@@ -61,7 +62,7 @@ impl Default for Timeouts {
 }
 
 impl Options {
-    /// The defaults, with the process's own environment.
+    /// The defaults, with the environment of this process.
     pub fn from_environment() -> Options {
         Options::new(Environment::from_process())
     }
@@ -80,14 +81,14 @@ impl Options {
     }
 }
 
-/// What of the process's environment matters here.
+/// The environment variables that this crate reads.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the directory of docker's config.json.
     pub docker_config: Option<PathBuf>,
-    /// `REGISTRY_AUTH_FILE`: the only credentials file, where it is set.
+    /// `REGISTRY_AUTH_FILE`: if set, the only credentials file.
     pub registry_auth_file: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
@@ -95,7 +96,7 @@ pub struct Environment {
     pub xdg_config_home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub xdg_cache_home: Option<PathBuf>,
-    /// `PATH`, where credential helpers are searched.
+    /// `PATH`, to find credential helpers.
     pub path: Option<OsString>,
 }
 
@@ -118,22 +119,22 @@ impl Environment {
         }
     }
 
-    /// docker's own directory.
+    /// The directory of docker's configuration.
     pub(crate) fn docker_directory(&self) -> Option<PathBuf> {
         self.docker_config
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".docker")))
     }
 
-    /// Where programs keep their configuration.
+    /// The directory where programs keep their configuration.
     pub(crate) fn config_directory(&self) -> Option<PathBuf> {
         self.xdg_config_home
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".config")))
     }
 
-    /// Where this crate remembers things; without it nothing is remembered.
-    pub(crate) fn memory_directory(&self) -> Option<PathBuf> {
+    /// The directory for hints. Without it, this crate remembers nothing.
+    pub(crate) fn hints_directory(&self) -> Option<PathBuf> {
         let cache = self
             .xdg_cache_home
             .clone()
@@ -151,33 +152,33 @@ pub struct Client {
 struct Shared {
     options: Options,
     progress: Arc<dyn Progress>,
-    memory: Memory,
+    hints: Hints,
     transports: Mutex<BTreeMap<String, Arc<Transport>>>,
 }
 
 impl Client {
-    /// A client that tells nobody what it does. It connects when it has to.
+    /// A client that reports no progress. It connects with its first request.
     pub fn new(options: Options) -> Client {
         Client::with_progress(options, Arc::new(Silent))
     }
 
-    /// A client that tells `progress` what it does.
+    /// A client that reports to `progress`.
     pub fn with_progress(options: Options, progress: Arc<dyn Progress>) -> Client {
-        let memory = Memory::new(options.environment.memory_directory());
+        let hints = Hints::new(options.environment.hints_directory());
         Client {
             shared: Arc::new(Shared {
                 options,
                 progress,
-                memory,
+                hints,
                 transports: Mutex::default(),
             }),
         }
     }
 
-    /// The repository of `reference`.
+    /// The repository that `reference` names.
     ///
     /// # Errors
-    /// When certificates that are configured for its registry cannot be read.
+    /// Fails if the certificates that are configured for its registry cannot be read.
     pub fn repository(&self, reference: &Reference) -> Result<Repository, Error> {
         let mut transports = self
             .shared
@@ -199,8 +200,8 @@ impl Client {
         Ok(Repository::new(reference.without_version(), transport))
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.shared.memory
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.shared.hints
     }
 
     pub(crate) fn progress(&self) -> &Arc<dyn Progress> {
@@ -208,20 +209,20 @@ impl Client {
     }
 }
 
-/// Runs `future` to its end on a runtime that this crate's futures can use, for callers that have none.
+/// Runs `future` to completion on a new runtime, for callers that have none.
 ///
 /// # Panics
-/// When the operating system gives no thread or no event queue.
+/// Panics if the operating system provides no thread or event queue.
 pub fn run<F: Future>(future: F) -> F::Output {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
     run_on(Builder::new_multi_thread().worker_threads(threads), future)
 }
 
-/// Like [`run`], on the caller's thread alone. It is ready a millisecond sooner, and enough for a future that mostly waits
-/// for a registry, as a push does.
+/// Like [`run`], but on the caller's thread alone. It starts a millisecond sooner, and suits a
+/// future that mostly waits for a registry, such as a push.
 ///
 /// # Panics
-/// When the operating system gives no event queue.
+/// Panics if the operating system provides no event queue.
 pub fn run_on_this_thread<F: Future>(future: F) -> F::Output {
     run_on(&mut Builder::new_current_thread(), future)
 }
@@ -230,7 +231,7 @@ fn run_on<F: Future>(builder: &mut Builder, future: F) -> F::Output {
     let runtime = builder.enable_all().build();
     let runtime = runtime.expect("threads and an event queue for network connections");
     let output = runtime.block_on(future);
-    // What is left are idle connections; nobody has to wait for their end.
+    // Only idle connections are left; do not wait for them.
     runtime.shutdown_background();
     output
 }

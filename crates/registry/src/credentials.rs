@@ -1,4 +1,4 @@
-//! Credentials as docker and podman keep them.
+//! Credentials, from the files and helpers of docker and podman.
 
 mod config;
 mod helper;
@@ -12,10 +12,10 @@ use crate::error::Error;
 pub(crate) use config::Config;
 pub(crate) use helper::Helpers;
 
-/// What a registry is shown.
+/// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user's name and password, or an access token in a password's place.
+    /// A user's name with a password or an access token.
     Password {
         /// The user's name.
         username: String,
@@ -29,7 +29,7 @@ pub enum Credentials {
 }
 
 impl std::fmt::Debug for Credentials {
-    /// Secrets are never printed.
+    /// Leaves the secrets out.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Credentials::Password { username, .. } => {
@@ -41,16 +41,16 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// What a search for credentials came to.
+/// The result of a search for credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The credentials, if there are any.
     pub credentials: Option<Credentials>,
-    /// Why there may be some that could not be had.
+    /// Why a place that may hold credentials could not be read.
     pub complaint: Option<Complaint>,
 }
 
-/// What is wrong with a place that should hold credentials.
+/// A place that should hold credentials but does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Complaint {
     /// The helper.
@@ -86,10 +86,11 @@ impl From<Complaint> for Error {
     }
 }
 
-/// Finds the credentials for `target`: the first file of [`files`] that knows its registry decides.
+/// Finds the credentials for `target` in the first of the [`files`] that knows its registry.
 ///
 /// # Errors
-/// When a file can't be read. A helper that fails is a complaint: who reads public images needs no credentials.
+/// Fails if a file can't be read. A helper that fails is only a complaint, because public images
+/// need no credentials.
 pub(crate) fn find(
     environment: &Environment,
     target: &Reference,
@@ -110,7 +111,7 @@ pub(crate) fn find(
     })
 }
 
-/// `REGISTRY_AUTH_FILE` says so and is therefore the only one; else docker's file, then podman's.
+/// The files to search: only `REGISTRY_AUTH_FILE` if it is set, else docker's file, then podman's.
 pub(crate) fn files(environment: &Environment) -> Vec<PathBuf> {
     if let Some(path) = &environment.registry_auth_file {
         return vec![path.clone()];
@@ -138,12 +139,13 @@ fn read(path: &Path) -> Result<Option<Config>, Error> {
     config.map(Some).map_err(|error| Error::Credentials {
         place: path.display().to_string(),
         reason: error.to_string(),
-        remedy: "repair the file, or name another by DOCKER_CONFIG or REGISTRY_AUTH_FILE"
+        remedy: "repair the file, or name another with DOCKER_CONFIG or REGISTRY_AUTH_FILE"
             .to_owned(),
     })
 }
 
-/// docker's order: the registry's own helper, else the store for all, else what the file itself holds.
+/// Searches one file in docker's order: the registry's own helper, the common helper, the file
+/// itself.
 fn find_in(
     config: &Config,
     path: &Path,
@@ -168,7 +170,7 @@ fn find_in(
     let decoded = entry.decode().map_err(|reason| Error::Credentials {
         place: format!("{}: auths: {name:?}", path.display()),
         reason,
-        remedy: format!("docker login {} writes it anew", target.registry()),
+        remedy: format!("write it again with docker login {}", target.registry()),
     })?;
     Ok(Found {
         credentials: decoded,
@@ -189,8 +191,8 @@ fn found(answer: helper::Answer) -> Found {
     }
 }
 
-/// The keys under which a target's credentials may be kept, the most particular first: podman keeps them for
-/// repositories and their parents too.
+/// The keys that may hold a target's credentials, the most specific first. podman also keeps
+/// credentials for repositories and their parents.
 fn keys(target: &Reference) -> Vec<String> {
     let mut path = format!("{}/{}", target.registry(), target.repository());
     let mut keys = vec![path.clone()];

@@ -1,16 +1,16 @@
-//! What can go wrong, what it concerned, and what to try.
+//! Errors: what went wrong, where, and what to try.
 
 use std::path::PathBuf;
 
-/// Everything that this crate reports as an error.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A reference that does not follow docker's grammar.
+    /// The reference does not follow docker's grammar.
     #[error(transparent)]
     Reference(#[from] crateyard_oci::ParseReferenceError),
 
-    /// Text that is no digest of a known hash function.
+    /// The text is not a digest with a known hash function.
     #[error(transparent)]
     Digest(#[from] crateyard_oci::ParseDigestError),
 
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
     Oci(#[from] crateyard_oci::Error),
 
-    /// The image on disk is not what it should be.
+    /// The image on disk is wrong.
     #[error("{place}: {reason}\n  try: {remedy}")]
     Source {
         /// The file or the place in it.
@@ -29,7 +29,7 @@ pub enum Error {
         remedy: String,
     },
 
-    /// Credentials that could not be read.
+    /// The credentials can't be read.
     #[error("credentials: {place}: {reason}\n  try: {remedy}")]
     Credentials {
         /// The file or the helper.
@@ -40,7 +40,7 @@ pub enum Error {
         remedy: String,
     },
 
-    /// A certificate or key that cannot be used, or an option that does not fit.
+    /// A certificate, a key or an option can't be used.
     #[error("{place}: {reason}")]
     Configuration {
         /// The file or option.
@@ -49,14 +49,14 @@ pub enum Error {
         reason: String,
     },
 
-    /// A request that failed for good.
+    /// A request that failed after all retries.
     #[error(transparent)]
     Request(Box<Failure>),
 
-    /// A local file could not be read or written.
+    /// A local file can't be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -65,26 +65,26 @@ pub enum Error {
     },
 }
 
-/// A request that failed for good.
+/// A request that failed after all retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{reference}: {request}: {detail}\n  try: {remedy}")]
 pub struct Failure {
-    /// The image or repository that was worked on.
+    /// The image or repository.
     pub reference: String,
     /// The method and URL, without its query (which may hold secrets).
     pub request: String,
-    /// Which sort of failure this is.
+    /// The kind of failure.
     pub kind: Kind,
-    /// What the registry said or what happened to the connection.
+    /// The registry's message, or the connection's error.
     pub detail: String,
     /// What to do next.
     pub remedy: String,
 }
 
-/// Sorts of failed requests; each has its own exit code.
+/// A kind of failed request. Each has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The registry wants other credentials, or these may not do that (401, 403).
+    /// The registry wants other credentials, or they do not allow the request (401, 403).
     Denied,
     /// The repository, manifest or blob is not there (404).
     NotFound,
@@ -134,7 +134,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// What to do about an image that can't be read.
+/// The next step for an image that can't be read.
 fn remedy(error: &crateyard_oci::Error) -> &'static str {
     use crateyard_oci::Error as Oci;
     match error {
@@ -145,9 +145,7 @@ fn remedy(error: &crateyard_oci::Error) -> &'static str {
             "\n  try: an OCI image layout (a directory with oci-layout, index.json and blobs/), or an \
              uncompressed OCI or docker archive"
         }
-        Oci::Limit { .. } => {
-            "\n  try: look at what the image holds; no sound image needs that much"
-        }
+        Oci::Limit { .. } => "\n  try: inspect the image; no sound image needs that much",
         _ => "",
     }
 }

@@ -1,7 +1,7 @@
-//! A client for OCI registries: pushes what is missing, and resumes.
+//! A client for OCI registries. It sends only what a registry lacks, and resumes after a failure.
 //!
-//! The registry's side is the [OCI distribution specification][spec]; the image's side is a [`Source`]: an OCI
-//! image layout in a directory or in an archive, or a docker archive, whichever tool wrote it.
+//! Registries follow the [OCI distribution specification][spec]. An image to push is a [`Source`]:
+//! an OCI image layout in a directory or in an archive, or a docker archive, from any tool.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), registry::Error> {
@@ -26,8 +26,9 @@ mod client;
 mod credentials;
 mod error;
 #[doc(hidden)]
-pub mod hostile;
-mod memory;
+pub mod fuzzing;
+mod hints;
+mod locations;
 pub mod progress;
 pub mod pull;
 pub mod push;
@@ -38,7 +39,6 @@ mod source;
 mod tls;
 mod transport;
 mod tree;
-mod trust;
 mod upload;
 mod wire;
 

@@ -1,51 +1,51 @@
-//! What a transfer tells while it runs.
+//! Progress: the events of a transfer.
 
 use std::time::Duration;
 
 use crateyard_oci::Digest;
 
-/// Is told what happens, from several threads. All methods do nothing by default.
+/// Receives events, from several threads. By default it ignores them.
 pub trait Progress: Send + Sync {
-    /// Something happened.
+    /// Receives an event.
     fn event(&self, event: Event<'_>) {
         let _ = event;
     }
 }
 
-/// Tells nobody.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A transfer of `blobs` blobs with `bytes` bytes in all begins.
+    /// A transfer begins.
     Start {
-        /// How many blobs have to be transferred.
+        /// How many blobs it has.
         blobs: usize,
-        /// Their sizes together.
+        /// The total size of the blobs.
         bytes: u64,
     },
-    /// A blob's transfer begins, or begins again, with `offset` of `size` bytes already there.
+    /// The transfer of a blob begins, or begins again.
     Blob {
         /// Which blob.
         digest: &'a Digest,
-        /// Bytes that need not be transferred (again).
+        /// The number of bytes that are already there.
         offset: u64,
-        /// The size of the blob.
+        /// The size of the blob in bytes.
         size: u64,
     },
-    /// The next `bytes` bytes of a blob were handed to the connection, or came from it.
+    /// The connection took or delivered the next bytes of a blob.
     Bytes {
         /// Which blob.
         digest: &'a Digest,
         /// How many.
         bytes: u64,
     },
-    /// A blob is where it should be.
+    /// A blob has arrived.
     Done {
         /// Which blob.
         digest: &'a Digest,
@@ -54,19 +54,19 @@ pub enum Event<'a> {
     },
     /// A request failed and will be sent again.
     Retry(RetryNotice<'a>),
-    /// The registry behaves in a way that changes what is done from here on.
+    /// The registry's behaviour changes how the transfer goes on.
     Notice {
-        /// What, as a sentence.
+        /// A sentence for the user.
         message: &'a str,
     },
 }
 
-/// How a blob got to where it should be.
+/// How a blob arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It was there.
+    /// It was there before.
     Existing,
-    /// The registry took it over from another of its repositories.
+    /// The registry mounted it from another of its repositories.
     Mounted,
     /// It was transferred.
     Transferred,
@@ -77,9 +77,9 @@ pub enum Arrival {
 pub struct RetryNotice<'a> {
     /// Method and URL.
     pub request: &'a str,
-    /// What happened.
+    /// Why it failed.
     pub cause: &'a str,
-    /// How long to wait before.
+    /// How long the client waits before it tries again.
     pub wait: Duration,
     /// Whether the registry asked for this wait.
     pub asked: bool,

@@ -1,4 +1,4 @@
-//! Pulling an image into an OCI layout, every digest verified.
+//! Pulls an image into an OCI layout, and verifies every digest.
 
 mod destination;
 mod partial;
@@ -23,12 +23,13 @@ use crate::wire::Trouble;
 use destination::Destination;
 use partial::Partial;
 
-/// How an image is pulled.
+/// The options of a pull.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only the image that does best for this platform, of an index; else the index with all of them.
+    /// Pull only the image that fits this platform best. Without it, pull the index with all its
+    /// images.
     pub platform: Option<Platform>,
-    /// How many blobs are fetched at the same time.
+    /// How many blobs to fetch at the same time.
     pub jobs: usize,
 }
 
@@ -41,28 +42,28 @@ impl Default for Options {
     }
 }
 
-/// What a pull came to.
+/// The result of a pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// What was pulled.
+    /// The reference that was pulled.
     pub reference: String,
-    /// The digest of the image that the layout holds now.
+    /// The digest of the pulled image.
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
-    /// How many blobs (without manifests) the layout had.
+    /// How many blobs (not manifests) the layout already had.
     pub existing: u64,
-    /// How many were fetched.
+    /// How many blobs were fetched.
     pub fetched: u64,
-    /// Bytes of blobs that came over the connection.
+    /// How many bytes of blobs were received.
     pub bytes_received: u64,
-    /// Requests to the registry, without those to token servers.
+    /// Requests to the registry, but not to token servers.
     pub requests: u64,
     /// Requests that were sent again.
     pub retries: u64,
 }
 
-/// An image that was fetched, and that the layout does not name yet.
+/// A fetched image, which the layout's index does not name yet.
 pub struct Fetched {
     layout: Destination,
     root: Document,
@@ -71,16 +72,28 @@ pub struct Fetched {
     report: Report,
 }
 
-/// Pulls the image that `reference` names into the OCI layout at `destination`, which is made where there is none.
+/// Pulls the image that `reference` names into the OCI layout at `destination`. Creates the layout
+/// if it does not exist.
 ///
-/// Nothing appears in the layout under its digest before it was verified; `index.json` changes last. A pull that is
-/// killed leaves whole blobs and nothing else; one that fails leaves what it has received, and the next one goes on
-/// there. Pulls into one layout at the same time do not disturb each other. The same digest pulled into an empty
-/// layout gives the same bytes.
+/// A blob gets its name in the layout only after it was verified, and `index.json` changes last. A
+/// killed pull leaves only whole blobs. A failed pull keeps the bytes that it received, and the
+/// next pull continues there. Several pulls may write to one layout at the same time. The same
+/// digest, pulled into an empty layout, always gives the same bytes.
+///
+/// ```no_run
+/// use registry::{Client, Options, pull};
+///
+/// let client = Client::new(Options::from_environment());
+/// let reference = "registry.example/team/gateway:v1".parse()?;
+/// let options = pull::Options::default();
+/// let report = registry::run(pull::pull(&client, &reference, "gateway".as_ref(), &options))?;
+/// println!("fetched {} blobs of {}", report.fetched, report.digest);
+/// # Ok::<(), registry::Error>(())
+/// ```
 ///
 /// # Errors
-/// When the registry refuses, sends something else than its digest says, stays unreachable, or `destination` is not
-/// a layout.
+/// Fails if the registry refuses, sends bytes with another digest, or stays unreachable, or if
+/// `destination` is not a layout.
 pub async fn pull(
     client: &Client,
     reference: &Reference,
@@ -92,10 +105,11 @@ pub async fn pull(
         .finish()
 }
 
-/// As [`pull`], but leaves `index.json` alone, so that the image can be looked at before [`Fetched::finish`].
+/// Like [`pull`], but does not change `index.json`. So the caller can inspect the image before
+/// [`Fetched::finish`].
 ///
 /// # Errors
-/// Those of [`pull`].
+/// Fails as [`pull`] does.
 pub async fn fetch(
     client: &Client,
     reference: &Reference,
@@ -161,7 +175,7 @@ pub async fn fetch(
 }
 
 impl Fetched {
-    /// Points to the image.
+    /// The descriptor of the image.
     pub fn root(&self) -> Descriptor {
         self.root.descriptor()
     }
@@ -169,14 +183,14 @@ impl Fetched {
     /// Names the image in the layout's index.
     ///
     /// # Errors
-    /// When the index can't be written, or somebody has removed what was fetched.
+    /// Fails if the index can't be written, or if a fetched blob is gone.
     pub fn finish(self) -> Result<Report, Error> {
         let (root, name) = (&self.root, self.name.as_deref());
         self.layout.finish(root, name, &self.blobs)?;
         Ok(self.report)
     }
 
-    /// Removes what was fetched, where the layout holds no other image.
+    /// Removes the fetched files if the layout holds no other image.
     pub fn discard(self) {
         self.layout.discard(&self.blobs);
     }
@@ -196,14 +210,14 @@ async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Do
             ),
             kind: Kind::NotFound,
             detail: "404 Not Found".to_owned(),
-            remedy: "check repository and tag; the registry may also hide what needs a login"
+            remedy: "check the repository and the tag; the registry may also hide images that need a login"
                 .to_owned(),
         }
         .into()
     })
 }
 
-/// Fetches a manifest or an index that an index names, after the budget has paid for it.
+/// Fetches a manifest or index that another index names. Charges the budget first.
 async fn fetch_child(
     repository: &Repository,
     budget: &Budget,
@@ -218,12 +232,11 @@ async fn fetch_child(
         return Ok(document);
     }
     let (size, expected) = (document.bytes.len(), descriptor.size);
-    let problem = format!("it has {size} bytes, its descriptor says {expected}");
+    let problem = format!("it has {size} bytes, but its descriptor says {expected}");
     Err(crateyard_oci::Error::damaged(what, problem).into())
 }
 
-/// The manifest that does best for a platform, or the index where an index says that all in it is for that
-/// platform.
+/// The manifest that fits a platform best, or an index if all of it is for that platform.
 async fn choose_platform(
     repository: &Repository,
     budget: &Budget,
@@ -258,7 +271,7 @@ async fn choose_platform(
         level = below;
         depth += 1;
     }
-    // As docker does, the first of several that do equally well.
+    // Of equally good ones take the first, as docker does.
     let best = wanted.best_of(&found, |it| it.platform.as_ref());
     if let Some(best) = best.first() {
         return fetch_child(repository, budget, best).await;
@@ -274,13 +287,13 @@ async fn choose_platform(
             root.digest
         ),
         kind: Kind::NotFound,
-        detail: format!("has no image for the platform \"{wanted}\""),
+        detail: format!("the index has no image for the platform \"{wanted}\""),
         remedy: format!("choose one of: {}", there.join(", ")),
     }
     .into())
 }
 
-/// The manifest and everything that it points to, each once.
+/// Fetches the manifest and everything that it points to, each once.
 async fn fetch_tree(
     repository: &Repository,
     budget: &Budget,
@@ -320,7 +333,7 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    /// Fetches a blob, unless the layout has it, and says how many bytes came.
+    /// Fetches a blob unless the layout has it, and returns how many bytes were received.
     async fn fetch_blob(&self, descriptor: &Descriptor) -> Result<Option<u64>, Error> {
         let digest = &descriptor.digest;
         let progress = self.client.progress();
@@ -343,7 +356,7 @@ impl Pull<'_> {
         let mut received = self.receive(descriptor, &mut partial).await?;
         let mut actual = partial.actual();
         if actual != *digest && was_resumed {
-            // What an earlier run left was spoiled.
+            // The bytes of an earlier run were damaged.
             partial.restart()?;
             received += self.receive(descriptor, &mut partial).await?;
             actual = partial.actual();
@@ -361,7 +374,7 @@ impl Pull<'_> {
         Ok(Some(received))
     }
 
-    /// Fetches until the blob is as long as it should be, going on where a connection broke.
+    /// Receives the whole blob. Continues at the last byte when a connection breaks.
     async fn receive(&self, descriptor: &Descriptor, partial: &mut Partial) -> Result<u64, Error> {
         let digest = &descriptor.digest;
         let reference = self.repository.reference().to_string();
@@ -377,7 +390,7 @@ impl Pull<'_> {
             self.client.progress().event(event);
             let mut download = self.repository.blob(digest, partial.length).await?;
             if download.offset != partial.length {
-                // The registry sends all of it again.
+                // The registry sends the whole blob again.
                 partial.restart()?;
             }
             let cause = loop {
@@ -422,7 +435,7 @@ impl Pull<'_> {
             ),
             kind: Kind::Contradiction,
             detail,
-            remedy: "pull again; where it stays so, the registry or a proxy before it is at fault"
+            remedy: "pull again; if it happens again, the registry or a proxy in front of it is at fault"
                 .to_owned(),
         }
         .into()

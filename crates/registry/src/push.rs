@@ -1,4 +1,4 @@
-//! Pushing an image: what the registry lacks, blobs first, tags last.
+//! Pushes what a registry lacks of an image: blobs first, tags last.
 
 mod blobs;
 mod manifests;
@@ -12,7 +12,7 @@ use futures_util::future::try_join;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::memory::Known;
+use crate::hints::Known;
 use crate::repository::Repository;
 use crate::source::Source;
 use crate::tree::Tree;
@@ -21,23 +21,25 @@ use report::Count;
 
 pub use report::{Blobs, How, Manifests, Report, Transfer};
 
-/// How many questions (HEAD requests) are asked at the same time.
+/// How many HEAD requests run at the same time.
 const QUESTIONS: usize = 8;
 
-/// How an image is pushed.
+/// The options of a push.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Tags that the image gets beside the target's own. Without any the target gets docker's `latest`.
+    /// Tags to set in addition to the target's own. If there is no tag at all, the image gets
+    /// docker's `latest`.
     pub tags: Vec<String>,
-    /// Which image of the source: its `org.opencontainers.image.ref.name`, or its digest. Not needed for an only one.
+    /// The image to push: its `org.opencontainers.image.ref.name`, or its digest. May be left out
+    /// if the source has only one image.
     pub name: Option<String>,
-    /// How many blobs are sent at the same time.
+    /// How many blobs to send at the same time.
     pub jobs: usize,
-    /// How much of a blob goes into one request, in bytes; smaller blobs go as a whole.
+    /// The size of a chunk in bytes. Each chunk is one request; a smaller blob is sent whole.
     pub chunk_size: u64,
-    /// Repositories of the same registry that are likely to have some of the blobs.
+    /// Repositories of the same registry that may have some of the blobs.
     pub mount_from: Vec<String>,
-    /// Find out what would be sent, and send nothing.
+    /// Only find out what would be sent.
     pub dry_run: bool,
 }
 
@@ -56,11 +58,13 @@ impl Default for Options {
 
 /// Pushes an image of `source` to the repository of `target`.
 ///
-/// Tags move only when everything they name is there, so that whatever stops a push, each tag names the old image or
-/// the new one, whole. Where `target` has a digest, the image must have it and no tag is moved.
+/// Tags move only when the whole image is there. So, if a push is interrupted, each tag names
+/// either the whole old image or the whole new one. If `target` has a digest, the image must have
+/// that digest, and no tag moves.
 ///
 /// # Errors
-/// When the source is damaged, the registry refuses, or it stays unreachable after all retries.
+/// Fails if the source is damaged, or if the registry refuses or stays unreachable after all
+/// retries.
 pub async fn push(
     client: &Client,
     source: Arc<Source>,
@@ -71,7 +75,7 @@ pub async fn push(
     let tags = tags(target, options)?;
     check_target(&source, &tree, target)?;
     let repository = client.repository(target)?.for_push();
-    let known = client.memory().known(target);
+    let known = client.hints().known(target);
     let begin = Count::now(&repository);
     let mut push = Push {
         client,
@@ -87,7 +91,7 @@ pub async fn push(
     Ok(report)
 }
 
-/// The target's tag and those of the options, each once; none where a digest is pushed.
+/// The tag of the target and those of the options, each once. None if the target has a digest.
 fn tags(target: &Reference, options: &Options) -> Result<Vec<String>, Error> {
     let mut tags: Vec<String> = Vec::new();
     for tag in target
@@ -111,10 +115,10 @@ fn check_target(source: &Source, tree: &Tree, target: &Reference) -> Result<(), 
         Some(digest) if *digest != tree.root.digest => Err(Error::Source {
             place: source.place(),
             reason: format!(
-                "the image has the digest {}, the target {target} another one",
+                "the image has the digest {}, but the target {target} has another one",
                 tree.root.digest
             ),
-            remedy: "leave the digest out, or push the image that has it".to_owned(),
+            remedy: "leave the digest out, or push the image that it names".to_owned(),
         }),
         _ => Ok(()),
     }
@@ -136,7 +140,7 @@ impl<'a> Push<'a> {
         let mut report = self.empty_report(&tags);
         let image = Tree::blobs(&self.tree.manifests);
         let (missing, mut blobs) = if self.expects_change(&tags) {
-            // Blobs are asked for, and sent, while the registry still says what its tags name.
+            // Ask for and send blobs while the registry still answers what its tags name.
             let missing = async {
                 self.head_start.wait().await;
                 self.find_missing(&tags).await
@@ -168,7 +172,7 @@ impl<'a> Push<'a> {
         Ok(report)
     }
 
-    /// Whether this machine remembers that a tag names another image than this. The registry has the last word.
+    /// Whether, by this machine's hints, a tag names another image. The registry decides.
     fn expects_change(&self, tags: &[String]) -> bool {
         let root = &self.tree.root.digest;
         let repository = self.repository.reference().repository();
@@ -176,10 +180,10 @@ impl<'a> Push<'a> {
         !self.options.dry_run && tags.iter().filter_map(named).any(|digest| digest != root)
     }
 
-    /// All blobs of the image are in the repository now, and the tags name it.
+    /// Remembers that the repository has all blobs of the image, and that the tags name it.
     fn remember(&mut self, tags: &[String]) {
         let own = self.repository.reference().repository().to_owned();
-        let before = self.client.memory().known(self.repository.reference());
+        let before = self.client.hints().known(self.repository.reference());
         let all = Tree::blobs(self.tree.manifests.iter().chain(&self.tree.attached));
         for blob in all.into_iter().filter(|blob| !blob.is_foreign()) {
             self.known.add(&blob.digest, &own);
@@ -189,7 +193,7 @@ impl<'a> Push<'a> {
         }
         if self.known != before {
             self.client
-                .memory()
+                .hints()
                 .set_known(self.repository.reference(), self.known.clone());
         }
     }

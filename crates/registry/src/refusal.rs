@@ -1,4 +1,4 @@
-//! What an answer that says no means, and what whoever asked can do about it.
+//! Refusals: the meaning of a registry's error answer, and the next step for the user.
 
 use crateyard_oci::Reference;
 use reqwest::StatusCode;
@@ -6,47 +6,48 @@ use reqwest::StatusCode;
 use crate::auth::Standing;
 use crate::error::Kind;
 
-/// Codes of the specification for a manifest that names what the repository lacks.
+/// The specification's codes for a manifest that names a blob which the repository lacks.
 ///
-/// See [the list](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
+/// See [the
+/// list](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
 const LACKS_BLOBS: [&str; 2] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
 
-/// An answer that says no.
+/// A registry's error answer.
 pub(crate) struct Refusal<'a> {
-    /// The repository that was asked for something.
+    /// The repository of the request.
     pub repository: &'a Reference,
     pub status: StatusCode,
     /// The answer's body.
     pub body: &'a [u8],
-    /// Whether something was to be written.
+    /// Whether the request was to write something.
     pub is_write: bool,
-    /// Whether the registry itself answers, and not a storage that it leads to.
+    /// Whether the registry itself answered, and not a storage that it redirects to.
     pub is_own: bool,
-    /// What it was shown.
+    /// The state of the repository's authentication.
     pub standing: &'a Standing,
 }
 
 impl Refusal<'_> {
-    /// Which sort of failure it is, and what to do next.
-    pub fn judge(&self) -> (Kind, String) {
+    /// The kind of failure, and what to do next.
+    pub(crate) fn judge(&self) -> (Kind, String) {
         match self.status.as_u16() {
             401 | 403 => (Kind::Denied, self.denied()),
             _ if self.is_about_a_fixed_tag() => (
                 Kind::Refused,
-                "choose another tag: the registry keeps this one as it is, unless its settings are changed"
+                "choose another tag: the registry's settings forbid moving this one"
                     .to_owned(),
             ),
             404 if self.is_write => (
                 Kind::NotFound,
-                "check the name; some registries want a repository to be created first".to_owned(),
+                "check the name; in some registries you must create the repository first".to_owned(),
             ),
             404 => (
                 Kind::NotFound,
-                "check repository and tag; the registry may also hide what needs a login".to_owned(),
+                "check the repository and the tag; the registry may also hide images that need a login".to_owned(),
             ),
             405 if self.is_write => (
                 Kind::Refused,
-                "name another registry: this one is for reading alone (a mirror or cache)".to_owned(),
+                "push to another registry: this one is read-only (a mirror or cache)".to_owned(),
             ),
             413 => (
                 Kind::Refused,
@@ -54,16 +55,17 @@ impl Refusal<'_> {
             ),
             300..=399 => (
                 Kind::Contradiction,
-                "name the registry by the address that it redirects to".to_owned(),
+                "use the address that the registry redirects to".to_owned(),
             ),
             _ => (
                 Kind::Refused,
-                "read what the registry says; its log may say more".to_owned(),
+                "read the registry's message; its log may say more".to_owned(),
             ),
         }
     }
 
-    /// `docker login` is the remedy where a login is what is missing, and nowhere else.
+    /// The remedy for a request that was denied. It advises `docker login` only if a login is
+    /// missing.
     fn denied(&self) -> String {
         let (repository, host) = (self.repository, self.repository.registry());
         let action = if self.is_write {
@@ -74,7 +76,7 @@ impl Refusal<'_> {
         let has_credentials = self.standing.found.credentials.is_some();
         match (self.is_own, has_credentials, self.status) {
             (false, ..) => {
-                "try again; where it stays so, the storage refuses what the registry leads to"
+                "try again; if it happens again, the storage refuses the URL that the registry redirects to"
                     .to_owned()
             }
             (_, true, StatusCode::UNAUTHORIZED) => format!(
@@ -86,17 +88,17 @@ impl Refusal<'_> {
                 format!("docker login {host}, or --username with --password-stdin")
             }
             (_, false, StatusCode::UNAUTHORIZED) => {
-                "tell who runs the registry: it asks for a login in no way that is known here (Basic, Bearer)"
+                "tell the registry's operator: it asks for a login, but with neither Basic nor Bearer"
                     .to_owned()
             }
             _ => format!(
-                "check the name and the registry's rules: it lets nobody {action} {repository} from here, \
+                "check the name and the registry's rules: nobody may {action} {repository} from here, \
                  and asks for no login"
             ),
         }
     }
 
-    /// Whether a tag can't be moved. Registries have different words for it, and no code of their own.
+    /// Whether the tag is immutable. Registries word this differently, and there is no code for it.
     fn is_about_a_fixed_tag(&self) -> bool {
         let text = String::from_utf8_lossy(self.body).to_ascii_lowercase();
         let is_status = matches!(self.status.as_u16(), 400 | 403 | 405 | 409 | 412);
@@ -104,7 +106,7 @@ impl Refusal<'_> {
     }
 }
 
-/// Whether the body of an answer says that a manifest names blobs which are not there (yet).
+/// Whether an answer says that the manifest names blobs which the repository lacks.
 pub(crate) fn lacks_blobs(status: StatusCode, body: &[u8]) -> bool {
     let codes = codes(body);
     matches!(status.as_u16(), 400 | 404)
@@ -169,9 +171,9 @@ mod tests {
         let fixed = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
         says(400, fixed, true, "another tag");
         says(412, "configured as immutable", true, "another tag");
-        says(404, "", true, "created first");
-        says(404, "", false, "check repository and tag");
-        says(405, "", true, "for reading alone");
+        says(404, "", true, "create the repository first");
+        says(404, "", false, "check the repository and the tag");
+        says(405, "", true, "read-only");
         says(422, "", true, "its log");
     }
 

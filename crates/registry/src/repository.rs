@@ -1,4 +1,4 @@
-//! One repository: the requests of the distribution specification, each a method.
+//! One repository. Each request of the distribution specification is a method.
 
 mod blobs;
 mod manifests;
@@ -18,7 +18,7 @@ use crate::wire::{Payload, Reply, Trouble, describe};
 
 pub use blobs::Download;
 pub(crate) use manifests::Put;
-pub use referrers::ReferrersKeeper;
+pub(crate) use referrers::ReferrersKeeper;
 pub(crate) use uploads::{Mount, Session, parse_range};
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -29,7 +29,7 @@ struct Small {
     request: String,
     /// The URL that answered.
     url: Url,
-    /// The digest that was announced.
+    /// The digest in the header `Docker-Content-Digest`.
     announced: Option<String>,
     media_type: Option<String>,
     /// The `Link` to a next page.
@@ -39,7 +39,22 @@ struct Small {
 
 /// A repository of a registry.
 ///
-/// Methods that look for something answer `None` where it is not there; all other refusals are errors.
+/// Methods that look something up return `None` if it does not exist. All other refusals are
+/// errors.
+///
+/// ```no_run
+/// use crateyard_oci::{Reference, Version};
+/// use registry::{Client, Options};
+///
+/// let client = Client::new(Options::from_environment());
+/// let reference: Reference = "registry.example/team/gateway".parse()?;
+/// let repository = client.repository(&reference)?;
+/// match registry::run(repository.resolve(&Version::Tag("v1".to_owned())))? {
+///     Some(resolved) => println!("v1 is {}", resolved.digest),
+///     None => println!("there is no tag v1"),
+/// }
+/// # Ok::<(), registry::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Repository {
     reference: Reference,
@@ -56,7 +71,7 @@ impl Repository {
         }
     }
 
-    /// The same repository, asking for tokens that allow to push.
+    /// The same repository, with tokens that allow pushing.
     pub fn for_push(&self) -> Repository {
         Repository {
             actions: "pull,push",
@@ -64,7 +79,7 @@ impl Repository {
         }
     }
 
-    /// Its name.
+    /// The reference of the repository.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
@@ -73,7 +88,7 @@ impl Repository {
         &self.transport
     }
 
-    /// The place that an answer names.
+    /// The URL in an answer's `Location`.
     pub(crate) fn location(&self, reply: &Reply) -> Result<Url, Error> {
         let location = reply
             .headers()
@@ -85,7 +100,7 @@ impl Repository {
             .map_err(|reason| self.contradiction(reply, reason))
     }
 
-    /// An answer that names another digest than the one that was sent is a registry that stored something else.
+    /// Fails if an answer names another digest, because the registry then stored something else.
     pub(crate) fn check_digest(&self, reply: &Reply, digest: &Digest) -> Result<(), Error> {
         match reply.header(CONTENT_DIGEST) {
             Some(other) if other != digest.as_str() => {
@@ -112,7 +127,7 @@ impl Repository {
         }
     }
 
-    /// Sends a GET request and follows where its answer leads.
+    /// Sends a GET request and follows redirects.
     async fn follow(&self, mut call: Call) -> Result<Reply, Error> {
         for _ in 0..=MAX_REDIRECTS {
             let reply = self.transport.send(&call).await?;
@@ -127,7 +142,8 @@ impl Repository {
         ))
     }
 
-    /// Fetches something small; none where it is not there. An answer that breaks off is asked for again.
+    /// Fetches something small, or `None` if it does not exist. Asks again if the answer breaks
+    /// off.
     async fn get_small(&self, call: &Call) -> Result<Option<Small>, Error> {
         match self
             .get_small_unless(call, &[StatusCode::NOT_FOUND])
@@ -138,7 +154,7 @@ impl Repository {
         }
     }
 
-    /// As [`Repository::get_small`], but for an answer that is one of these: then it is that status.
+    /// Like [`Repository::get_small`], but returns the status of an answer that is one of these.
     async fn get_small_unless(
         &self,
         call: &Call,
@@ -194,8 +210,9 @@ impl Repository {
     }
 
     pub(crate) fn contradiction_of(&self, request: String, detail: String) -> Error {
-        let remedy = "try again; where it stays so, the registry or a proxy before it is at fault"
-            .to_owned();
+        let remedy =
+            "try again; if it happens again, the registry or a proxy in front of it is at fault"
+                .to_owned();
         let reference = self.reference.to_string();
         Failure {
             reference,
@@ -207,7 +224,7 @@ impl Repository {
         .into()
     }
 
-    /// The name for messages.
+    /// The name of the repository or image for messages.
     fn name(&self, version: Option<&Version>) -> String {
         match version {
             None => self.reference.to_string(),
@@ -231,12 +248,12 @@ impl Call {
     }
 }
 
-/// A header value of text that has no control characters by construction.
+/// A header value. The callers' text has no control characters by construction.
 fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// A header of a request.
+/// Sets a header of a request.
 pub(crate) fn set_header(call: &mut Call, name: HeaderName, value: &str) {
     call.headers.insert(name, header(value));
 }

@@ -1,20 +1,20 @@
-//! When a failed request is sent again, and when no more.
+//! The rules for sending a failed request again.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How often, and after which waits, a request is sent again that may succeed later.
+/// How often to send a failed request again, and how long to wait before.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// How often a request is sent at most, the first time included.
+    /// The number of attempts, the first one included.
     pub attempts: u32,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The wait after the first failure. It doubles with each further failure.
     pub first_wait: Duration,
-    /// The longest wait that is chosen without the registry asking for it.
+    /// The longest wait, unless the registry asks for a longer one.
     pub longest_wait: Duration,
-    /// The longest `Retry-After` that is obeyed; a registry that asks for more has failed.
+    /// The longest `Retry-After` to obey. If the registry asks for more, the request fails.
     pub longest_asked: Duration,
 }
 
@@ -30,8 +30,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The wait after failure number `attempt` (from 1): between half and all of a doubling interval, so that clients
-    /// which failed together do not come back together.
+    /// The wait after failure number `attempt`, counted from 1. It is random between half and all
+    /// of a doubling interval, so that clients that failed together do not come back together.
     pub(crate) fn wait(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(20);
         let wait = self
@@ -42,12 +42,12 @@ impl Retry {
     }
 }
 
-/// Whether a request with this answer may succeed when it is sent again.
+/// Whether a request with this answer may succeed later.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// The wait that an answer asks for by `Retry-After`: seconds, or a date.
+/// The wait that an answer asks for in `Retry-After`, as seconds or a date.
 ///
 /// See [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
 pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! What a push sends: the images of a layout or an archive, and documents about them.
+//! The source of a push: the images of a layout or an archive, and documents about them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crateyard_oci::{
 use crate::artifact::Artifact;
 use crate::error::Error;
 
-/// The images of a layout or an archive, with documents attached to them as if its index listed them.
+/// The images of a layout or an archive. Attached documents appear as if its index listed them.
 #[derive(Debug)]
 pub struct Source {
     layout: Option<Arc<Layout>>,
@@ -26,12 +26,13 @@ impl Source {
     /// Opens the layout directory, OCI archive or docker archive at `path`.
     ///
     /// # Errors
-    /// When it is none of these, or is damaged.
+    /// Fails if the file is none of these or is damaged.
     pub fn open(path: &Path) -> Result<Arc<Source>, Error> {
         if path.is_dir() && !path.join("oci-layout").exists() {
             return Err(Error::Source {
                 place: path.display().to_string(),
-                reason: "no OCI image layout: it has no file oci-layout".to_owned(),
+                reason: "the directory is not an OCI image layout: it has no file oci-layout"
+                    .to_owned(),
                 remedy: "name a directory with oci-layout, index.json and blobs/".to_owned(),
             });
         }
@@ -44,7 +45,7 @@ impl Source {
         }))
     }
 
-    /// An artifact and nothing else: the image that it is about is elsewhere.
+    /// A source with only an artifact. The image that it describes is elsewhere.
     pub fn artifact(artifact: &Artifact) -> Arc<Source> {
         let nothing = Source {
             layout: None,
@@ -55,7 +56,7 @@ impl Source {
         nothing.attach(std::slice::from_ref(artifact))
     }
 
-    /// The same with `artifacts` attached to its images.
+    /// The same source with `artifacts` attached to its images.
     pub fn attach(&self, artifacts: &[Artifact]) -> Arc<Source> {
         let mut index = self.index.clone();
         let mut attached = self.attached.clone();
@@ -79,7 +80,7 @@ impl Source {
         })
     }
 
-    /// The path or name that messages quote.
+    /// The path or name for messages.
     pub fn place(&self) -> String {
         match &self.layout {
             Some(layout) => layout.title(),
@@ -87,15 +88,15 @@ impl Source {
         }
     }
 
-    /// The manifests and indexes that it lists.
+    /// The index of the layout.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The blob with this digest, or `None` where there is none.
+    /// The blob with this digest, if there is one.
     ///
     /// # Errors
-    /// When it is there but is no plain file, or cannot be read.
+    /// Fails if it is not a regular file or cannot be read.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Stored>, Error> {
         match (self.attached.get(digest), &self.layout) {
             (Some(blob), _) => Ok(Some(blob.clone())),
@@ -104,7 +105,7 @@ impl Source {
         }
     }
 
-    /// Reads a manifest or an index, checks its size and digest, and pays for it.
+    /// Reads a manifest or an index, checks its size and digest, and charges the budget.
     pub(crate) fn document(&self, descriptor: &Descriptor) -> Result<Document, Error> {
         let bytes = read_document_bytes(self, descriptor)?;
         let what = format!("manifest {} of {}", descriptor.digest, self.place());

@@ -1,4 +1,4 @@
-//! Certificates: the system's, docker's and podman's for a registry, and those given as options.
+//! Certificates: from the system, from docker's and podman's directories, and from the options.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::client::{Environment, Options};
 use crate::error::Error;
 
-/// A certificate that this client shows, and its key; both are PEM files.
+/// A client certificate and its key, both PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The certificate, with the intermediate ones where there are any.
+    /// The certificate, followed by intermediate ones if there are any.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
@@ -28,8 +28,9 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Those of the options first, then those of docker's and podman's `certs.d/HOST:PORT` directories.
-    pub fn find(options: &Options, target: &Reference) -> Result<Certificates, Error> {
+    /// Finds certificates in the options, then in docker's and podman's `certs.d/HOST:PORT`
+    /// directories.
+    pub(crate) fn find(options: &Options, target: &Reference) -> Result<Certificates, Error> {
         let mut found = Certificates {
             authorities: options.ca_files.clone(),
             client: options.client_certificate.clone(),
@@ -40,12 +41,14 @@ impl Certificates {
         Ok(found)
     }
 
-    /// Whether anything was configured for the registry, so that it surely speaks TLS.
-    pub fn is_empty(&self) -> bool {
+    /// Whether there are no certificates for the registry. If there are some, the registry speaks
+    /// TLS.
+    pub(crate) fn is_empty(&self) -> bool {
         self.authorities.is_empty() && self.client.is_none()
     }
 
-    /// docker's rules: `*.crt` is an authority, `*.cert` a client certificate with its key beside it as `*.key`.
+    /// Reads a directory by docker's rules: `*.crt` is an authority, `*.cert` is a client
+    /// certificate whose key is the file `*.key` beside it.
     fn add_directory(&mut self, directory: &Path) -> Result<(), Error> {
         let Ok(entries) = std::fs::read_dir(directory) else {
             return Ok(());
@@ -92,10 +95,10 @@ fn directories(environment: &Environment) -> Vec<PathBuf> {
     docker.into_iter().chain(podman).chain(system).collect()
 }
 
-/// The TLS side of a connection with `certificates`.
+/// A TLS configuration with `certificates`.
 pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
-    // Certificates of the system that cannot be read are not trusted; the handshake then says what is missing.
+    // Ignore system certificates that can't be read. The handshake says if one is missing.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for path in &certificates.authorities {
         for certificate in read_certificates(path)? {
@@ -123,7 +126,7 @@ pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error>
         .map_err(|error| bad(&client.certificate, &error.to_string()))
 }
 
-/// A configuration that trusts nobody, for registries that are only spoken to in plain HTTP.
+/// A TLS configuration that trusts nobody, for registries that speak plain HTTP.
 pub(crate) fn empty_config() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -142,7 +145,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error>
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let certificates = certificates.map_err(|error| bad(path, &error.to_string()))?;
     if certificates.is_empty() {
-        return Err(bad(path, "holds no certificate (PEM, BEGIN CERTIFICATE)"));
+        return Err(bad(
+            path,
+            "the file holds no certificate (PEM, BEGIN CERTIFICATE)",
+        ));
     }
     Ok(certificates)
 }

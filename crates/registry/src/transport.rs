@@ -1,4 +1,4 @@
-//! Requests to one registry: authenticated, counted, and sent again where that may help.
+//! Sends requests to one registry: authenticates them, counts them, and tries again after failures.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use crate::attempts::Attempts;
 use crate::auth::Auth;
 use crate::client::Options;
 use crate::error::{Error, Failure, Kind};
+use crate::locations::{LocationPolicy, Purpose};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::retry::{Retry, asked_wait, is_transient};
 use crate::tls::Certificates;
-use crate::trust::{Purpose, Trust};
 use crate::wire::{Counters, Outgoing, Payload, Reply, Trouble, Wire, server_message};
 
 const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
-/// How often one request may be answered by 401 and be sent again with something better.
+/// How often one request may be sent again after 401 with a better header.
 const MAX_CHALLENGES: usize = 2;
-/// How often a registry may answer a question by 500 before it is left without an answer.
+/// How often a registry may answer 500 before [`Transport::ask`] stops asking.
 const MAX_FAILED_QUESTIONS: u32 = 3;
 
 /// A request to a registry.
@@ -34,60 +34,61 @@ pub(crate) struct Call {
     pub target: Target,
     pub headers: HeaderMap,
     pub payload: Payload,
-    /// How many bytes the registry may have to read before it answers.
+    /// How many bytes the registry may read before it answers.
     pub weight: u64,
-    /// What the token has to allow.
+    /// The scopes that the token must have.
     pub scopes: Vec<String>,
-    /// The repository that is asked, whose credentials are shown.
+    /// The repository whose credentials authenticate the request.
     pub repository: Reference,
     /// The image or repository that errors name.
     pub reference: String,
 }
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Clone)]
 pub(crate) enum Target {
     /// A path below the registry's root.
     Path(String),
-    /// A place that the registry named.
+    /// A URL that the registry named.
     Url(Url),
 }
 
-/// How a registry is spoken to.
+/// The scheme of a registry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     Https = 0,
     Http = 1,
-    /// Plain HTTP as long as the registry, which is on this machine, does not say otherwise.
+    /// Plain HTTP, until a registry on this machine shows that it speaks TLS.
     Undecided = 2,
 }
 
-/// One registry.
+/// The connection to one registry.
 pub(crate) struct Transport {
     target: Reference,
     wire: Wire,
     auth: Auth,
     retry: Retry,
-    trust: Trust,
+    policy: LocationPolicy,
     scheme: AtomicU8,
-    /// When the registry wants to hear from us again: a `Retry-After` concerns all requests, not just one.
+    /// When requests may go out again. A `Retry-After` concerns all requests, not just one.
     gate: Mutex<Option<Instant>>,
-    /// Limits that this registry has shown.
+    /// The limits of this registry, as far as known.
     pub limits: Limits,
 }
 
-/// Limits that a registry has shown, so that they are run into once and not with each blob.
+/// The limits of a registry, learned from its refusals. Remembering them saves a refusal with each
+/// blob.
 pub(crate) struct Limits {
     /// Whether it refuses uploads in chunks.
     pub refuses_chunks: AtomicBool,
-    /// Whether it refuses to say by HEAD which manifests it has.
+    /// Whether it refuses HEAD for manifests.
     pub refuses_head: AtomicBool,
-    /// The largest chunk it takes, in bytes.
+    /// The largest chunk that it takes, in bytes.
     pub largest_chunk: AtomicU64,
 }
 
 impl Transport {
-    pub fn new(
+    pub(crate) fn new(
         target: &Reference,
         options: &Options,
         progress: Arc<dyn Progress>,
@@ -99,13 +100,13 @@ impl Transport {
             (false, _) => Scheme::Https,
         };
         let wire = Wire::new(target, options, certificates, progress)?;
-        let trust = Trust::new(target, options);
+        let policy = LocationPolicy::new(target, options);
         Ok(Transport {
             target: target.without_version(),
             wire,
-            auth: Auth::new(options, trust),
+            auth: Auth::new(options, policy),
             retry: options.retry.clone(),
-            trust,
+            policy,
             scheme: AtomicU8::new(scheme as u8),
             gate: Mutex::new(None),
             limits: Limits {
@@ -116,16 +117,16 @@ impl Transport {
         })
     }
 
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.wire.counters
     }
 
-    pub fn progress(&self) -> &dyn Progress {
+    pub(crate) fn progress(&self) -> &dyn Progress {
         self.wire.progress()
     }
 
-    /// Sends a request, again where that may help, and hands back any answer that is not a passing failure.
-    pub async fn send(&self, call: &Call) -> Result<Reply, Error> {
+    /// Sends a request, and tries again after transient failures. Returns any other answer.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Reply, Error> {
         let mut attempts = self.attempts(&call.reference);
         loop {
             match self.send_once(call).await {
@@ -135,8 +136,9 @@ impl Transport {
         }
     }
 
-    /// Sends a question that can go without an answer: where the registry fails over it a few times, `Err` says how.
-    pub async fn ask(&self, call: &Call) -> Result<Result<Reply, String>, Error> {
+    /// Sends a request that the caller can do without. If the registry answers 500 a few times, the
+    /// inner `Err` holds its message.
+    pub(crate) async fn ask(&self, call: &Call) -> Result<Result<Reply, String>, Error> {
         let mut attempts = self.attempts(&call.reference);
         let patience = MAX_FAILED_QUESTIONS.min(self.retry.attempts);
         let mut failed = 0;
@@ -160,8 +162,8 @@ impl Transport {
         }
     }
 
-    /// Sends a request once, not counting authentication.
-    pub async fn send_once(&self, call: &Call) -> Result<Reply, Trouble> {
+    /// Sends a request once. Only authentication may repeat it.
+    pub(crate) async fn send_once(&self, call: &Call) -> Result<Reply, Trouble> {
         self.pass_gate().await;
         let reply = match self.send_authenticated(call).await {
             Ok(reply) if self.is_other_scheme(reply.status()) => {
@@ -180,7 +182,7 @@ impl Transport {
         let asked = asked_wait(reply.headers());
         let request = reply.request.clone();
         let status = reply.status();
-        // Read to the end, so that the connection can be used again.
+        // Read the body to its end, so that the connection can be used again.
         let said = reply
             .response_bytes(MAX_ERROR_BODY)
             .await
@@ -200,7 +202,8 @@ impl Transport {
             let url = self.url(&call.target, &call.reference)?;
             let mut headers = call.headers.clone();
             headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-            // Other hosts (storage behind a redirect) are not shown what was meant for this one.
+            // Do not send the registry's credentials to other hosts, such as a storage behind a
+            // redirect.
             let is_own = self.is_own(&url);
             let authorization = if is_own {
                 self.authorization(call).await?
@@ -234,7 +237,7 @@ impl Transport {
                 Ok(false) => return Ok(reply),
                 Err(reason) => return Err(untrusted(call, &reply, &reason)),
             }
-            // Nothing to show: asking again would get the same answer.
+            // Without credentials, the answer would be the same again.
             if self.authorization(call).await?.is_none() {
                 return Ok(reply);
             }
@@ -248,8 +251,8 @@ impl Transport {
         header.await
     }
 
-    /// A server that expects TLS answers 400 to plain HTTP. Nothing else answers so to the first request, which only
-    /// asks whether something is there and carries no secret.
+    /// Whether the registry expects TLS. It then answers 400 to plain HTTP. The first request only
+    /// asks whether something exists and carries no secret, so 400 has no other reason.
     fn is_other_scheme(&self, status: StatusCode) -> bool {
         self.scheme.load(Ordering::Relaxed) == Scheme::Undecided as u8
             && status == StatusCode::BAD_REQUEST
@@ -284,12 +287,12 @@ impl Transport {
         root.is_ok_and(|root| root.origin() == url.origin())
     }
 
-    /// The URL that `location`, of an answer from `base`, means.
+    /// The URL of `location`, in an answer from `base`.
     ///
     /// # Errors
-    /// Says why it is not followed.
-    pub fn resolve(&self, base: &Url, location: &str) -> Result<Url, String> {
-        self.trust.follow(Purpose::Location, base, location)
+    /// Says why this client does not follow it.
+    pub(crate) fn resolve(&self, base: &Url, location: &str) -> Result<Url, String> {
+        self.policy.follow(Purpose::Location, base, location)
     }
 
     async fn pass_gate(&self) {
@@ -299,20 +302,25 @@ impl Transport {
         }
     }
 
-    /// All requests wait until then.
-    pub fn close_gate(&self, until: Instant) {
+    /// Makes all requests wait until then.
+    pub(crate) fn close_gate(&self, until: Instant) {
         if let Ok(mut gate) = self.gate.lock() {
             *gate = Some(gate.map_or(until, |gate| gate.max(until)));
         }
     }
 
-    /// Begins to count failures of a piece of work on `reference`.
-    pub fn attempts<'a>(&'a self, reference: &'a str) -> Attempts<'a> {
+    /// A new count of failures, for a piece of work on `reference`.
+    pub(crate) fn attempts<'a>(&'a self, reference: &'a str) -> Attempts<'a> {
         Attempts::new(self, &self.retry, reference)
     }
 
-    /// The error for an answer of `repository` that says no.
-    pub async fn refusal(&self, repository: &Reference, reference: &str, reply: Reply) -> Error {
+    /// The error for an error answer of `repository`.
+    pub(crate) async fn refusal(
+        &self,
+        repository: &Reference,
+        reference: &str,
+        reply: Reply,
+    ) -> Error {
         let (status, request, url) = (reply.status(), reply.request.clone(), reply.url.clone());
         let said = reply.response_bytes(MAX_ERROR_BODY).await;
         let said = said.unwrap_or_default();
@@ -320,8 +328,8 @@ impl Transport {
             .await
     }
 
-    /// The error for an answer that was read.
-    pub async fn refusal_of(
+    /// The error for an error answer whose body was read.
+    pub(crate) async fn refusal_of(
         &self,
         repository: &Reference,
         reference: &str,
@@ -341,7 +349,7 @@ impl Transport {
             standing: &standing,
         };
         let (kind, remedy) = refusal.judge();
-        // Credentials that could not be had are the likelier reason.
+        // A failed search for credentials is the likelier reason.
         match standing.found.complaint {
             Some(complaint) if kind == Kind::Denied && is_own => return complaint.into(),
             _ => {}
@@ -358,19 +366,19 @@ impl Transport {
     }
 }
 
-/// Whether a request, by its description, was to change something.
+/// Whether a request, by its description, writes.
 pub(crate) fn is_write(request: &str) -> bool {
     !request.starts_with("GET ") && !request.starts_with("HEAD ")
 }
 
-/// The error for a registry that leads where it must not.
+/// The error for an answer that names a forbidden URL.
 fn untrusted(call: &Call, reply: &Reply, reason: &str) -> Trouble {
     let failure = Failure {
         reference: call.reference.clone(),
         request: reply.request.clone(),
         kind: Kind::Contradiction,
         detail: format!("{}: {reason}", reply.status()),
-        remedy: "tell who runs the registry; credentials were not sent".to_owned(),
+        remedy: "tell the registry's operator; no credentials were sent".to_owned(),
     };
     Trouble::Fatal(failure.into())
 }

@@ -1,4 +1,4 @@
-//! Everything that one image of a source consists of, in the order in which it may be sent.
+//! The manifests and blobs of one image, in the order in which they may be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,17 @@ use crate::source::Source;
 pub(crate) struct Tree {
     /// The image itself: a manifest or an index.
     pub root: Document,
-    /// All manifests and indexes of the image, each after those it points to; the root comes last.
+    /// All manifests and indexes of the image. Children come before their parents; the root is
+    /// last.
     pub manifests: Vec<Document>,
-    /// The manifests in the source that refer to one of `manifests` (signatures, SBOMs, provenance), with what they
-    /// point to, in the same order.
+    /// The source's manifests that refer to one of `manifests` (signatures, SBOMs, provenance), and
+    /// those below them, in the same order.
     pub attached: Vec<Document>,
 }
 
 impl Tree {
-    /// Reads the image named `name` of `source`, or its only one.
-    pub fn read(source: &Source, name: Option<&str>) -> Result<Tree, Error> {
+    /// Reads the image `name` of `source`, or its only image.
+    pub(crate) fn read(source: &Source, name: Option<&str>) -> Result<Tree, Error> {
         let mut walk = Walk {
             source,
             seen: BTreeSet::new(),
@@ -44,14 +45,14 @@ impl Tree {
         })
     }
 
-    /// How many bytes blobs have together, by what their descriptors say: whoever wrote these may have lied.
-    pub fn total_size(blobs: &[Descriptor]) -> u64 {
+    /// The total size of blobs in bytes, by their descriptors, which may lie.
+    pub(crate) fn total_size(blobs: &[Descriptor]) -> u64 {
         let sizes = blobs.iter().map(|blob| blob.size);
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// The blobs of `manifests`, each once, in order of their digests.
-    pub fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Document>) -> Vec<Descriptor> {
+    /// The blobs of `manifests`, each once, sorted by digest.
+    pub(crate) fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Document>) -> Vec<Descriptor> {
         let blobs = manifests.into_iter().flat_map(|manifest| &manifest.blobs);
         let unique: BTreeMap<&Digest, &Descriptor> =
             blobs.map(|blob| (&blob.digest, blob)).collect();
@@ -59,7 +60,7 @@ impl Tree {
     }
 }
 
-/// The descriptor named `name`, or the only one that is no referrer.
+/// The descriptor of the image `name`, or of the only image that is not a referrer.
 fn select(source: &Source, attached: &[Document], name: Option<&str>) -> Result<Descriptor, Error> {
     let index = source.index();
     let is_image = |descriptor: &&Descriptor| {
@@ -76,10 +77,10 @@ fn select(source: &Source, attached: &[Document], name: Option<&str>) -> Result<
             .collect(),
         None => index.manifests.iter().filter(is_image).collect(),
     };
-    // Tools list an image once for each of its names.
+    // Tools list an image once under each of its names.
     found.sort_by(|one, other| one.digest.cmp(&other.digest));
     found.dedup_by(|one, other| one.digest == other.digest);
-    // A layout that holds nothing but one artifact: that is what is meant.
+    // If the layout holds only one artifact, the user means that.
     if let ([], None, [only]) = (found.as_slice(), name, attached) {
         found.extend(
             index
@@ -134,7 +135,8 @@ impl Walk<'_> {
             .iter()
             .filter(|descriptor| descriptor.is_manifest_or_index())
         {
-            // A layout may list what it does not hold; only what is selected has to be there.
+            // A layout may list manifests that it does not hold. Only the selected one must be
+            // there.
             if !seen.insert(&descriptor.digest) || self.source.blob(&descriptor.digest)?.is_none() {
                 continue;
             }
@@ -146,7 +148,7 @@ impl Walk<'_> {
         Ok(attached)
     }
 
-    /// Adds what `descriptor` points to, and then it: children come first.
+    /// Adds the children of `descriptor`, then the manifest itself.
     fn visit(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Error> {
         if !self.seen.insert(descriptor.digest.clone()) {
             return Ok(());
@@ -158,7 +160,7 @@ impl Walk<'_> {
                 return Err(Error::Source {
                     place: format!("{}: index {}", self.source.place(), descriptor.digest),
                     reason: format!(
-                        "{} is {:?}, neither a manifest nor an index",
+                        "{} is {:?}, which is neither a manifest nor an index",
                         child.digest, child.media_type
                     ),
                     remedy: "write the layout again".to_owned(),
@@ -171,7 +173,8 @@ impl Walk<'_> {
     }
 }
 
-/// Those of `attached` that refer to one of `manifests`, or to such a one: a signature of an SBOM counts too.
+/// The `attached` manifests that refer to one of `manifests`, directly or through others. A
+/// signature of an SBOM counts too.
 fn referrers_of(manifests: &[Document], mut attached: Vec<Document>) -> Vec<Document> {
     let mut subjects: BTreeSet<Digest> = manifests
         .iter()
@@ -202,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// A layout with two images, an index and a referrer, as an archive and as its files.
+    /// A layout with two images, an index and a referrer: as an archive, and as files.
     fn layout() -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
         let mut files = BTreeMap::new();
         let mut put = |media_type: &str, bytes: &str| {
@@ -260,7 +263,7 @@ mod tests {
                     let piece = bytes[at..end].to_vec();
                     bytes.splice(at..at, piece);
                 }
-                // Numbers are where parsers trip.
+                // Parsers often fail at numbers.
                 _ => bytes[at] = *random.choice(b"0123456789-{}[]\",:\x80\xff").unwrap_or(&0),
             }
         }
@@ -282,7 +285,7 @@ mod tests {
     fn ten_thousand_mutated_layouts_do_no_harm() {
         let (archive, files) = layout();
         let mut random = fastrand::Rng::with_seed(7);
-        // Many small files: in memory where the machine lets us.
+        // Keep the many small files in memory if the machine allows it.
         let memory = std::path::Path::new("/dev/shm");
         let place = if memory.is_dir() {
             memory.to_owned()
@@ -298,7 +301,7 @@ mod tests {
                 mutate(&mut bytes, &mut random);
                 std::fs::write(&path, bytes).unwrap();
             } else {
-                // Digests are made to fit again, so that the mutation reaches what is behind them.
+                // Recompute the digests, so that the mutation passes the checks of digests.
                 write_mutated(&path, &files, &mut random);
             }
             if let Ok(source) = Source::open(&path) {
@@ -313,7 +316,7 @@ mod tests {
         );
     }
 
-    /// A layout directory in which one file was changed and those that name it were adapted.
+    /// Writes a layout in which one file is mutated, and adapts the files that name it.
     fn write_mutated(
         path: &std::path::Path,
         files: &BTreeMap<String, Vec<u8>>,

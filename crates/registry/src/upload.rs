@@ -1,6 +1,8 @@
-//! Uploading one blob: in chunks that resume, or in one request where a registry wants it so.
+//! Uploads one blob: in chunks, which can be resumed, or in one request if the registry takes no
+//! chunks.
 //!
-//! See [pushing a blob](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs).
+//! See [pushing a
+//! blob](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs).
 
 use std::sync::atomic::Ordering;
 
@@ -10,41 +12,41 @@ use reqwest::{Method, StatusCode};
 
 use crate::body::Part;
 use crate::error::Error;
-use crate::memory::{Begun, Memory};
+use crate::hints::{Begun, Hints};
 use crate::progress::Event;
 use crate::repository::{Repository, Session, parse_range, set_header};
 use crate::transport::{Call, Target};
 use crate::wire::{Payload, Reply, Trouble, server_message};
 
-/// Below this a limit on the size of a request is no limit on chunks but on everything, in bytes.
+/// The smallest chunk to try, in bytes. A registry that refuses even this refuses everything.
 const SMALLEST_CHUNK: u64 = 256 * 1024;
 
-/// What an upload came to.
+/// The result of an upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uploaded {
     /// Bytes that an earlier run had already sent.
     pub resumed: u64,
 }
 
-/// One blob on its way to a repository.
+/// The upload of one blob to a repository.
 pub(crate) struct Upload<'a> {
     pub repository: &'a Repository,
-    pub memory: &'a Memory,
+    pub hints: &'a Hints,
     pub blob: Stored,
     pub digest: &'a Digest,
-    /// How much goes into one request, in bytes.
+    /// The size of a chunk in bytes.
     pub chunk_size: u64,
 }
 
-/// Why an attempt ended without the blob being there.
+/// Why an attempt failed.
 enum Setback {
-    /// The connection or the registry failed for the moment: ask how far it got.
+    /// The connection or the registry failed for now. Ask how far the upload got.
     Interrupted(Trouble),
-    /// The registry has forgotten the upload or spoiled it: begin another one.
+    /// The registry lost or damaged the upload. Begin another one.
     Lost(Trouble),
-    /// It takes no chunks: send all in one request.
+    /// The registry takes no chunks. Send the blob in one request.
     ChunksRefused { request: String, status: StatusCode },
-    /// It takes smaller chunks.
+    /// The chunk is too large. Send smaller ones.
     TooLarge {
         length: u64,
         minimum: u64,
@@ -59,8 +61,8 @@ impl From<Error> for Setback {
 }
 
 impl Upload<'_> {
-    /// Sends the blob, beginning with `session` where the registry has opened one already.
-    pub async fn run(&self, session: Option<Session>) -> Result<Uploaded, Error> {
+    /// Sends the blob. Uses `session` if the registry has already opened one.
+    pub(crate) async fn run(&self, session: Option<Session>) -> Result<Uploaded, Error> {
         let mut session = match self.remembered().await? {
             Some(remembered) => Some(remembered),
             None => session,
@@ -82,7 +84,7 @@ impl Upload<'_> {
             let Err(setback) = self.attempt(&mut session).await else {
                 break;
             };
-            // Only what was never reached before is progress: an upload that is lost and begun again makes none.
+            // Only new bytes are progress. An upload that was lost and begun again has made none.
             let reached = session.as_ref().map_or(0, |session| session.offset);
             if reached > furthest {
                 furthest = reached;
@@ -91,7 +93,7 @@ impl Upload<'_> {
             match setback {
                 Setback::Interrupted(trouble) => {
                     attempts.pause(trouble).await?;
-                    // The answer may have been lost after the work was done.
+                    // The registry may have the blob, and only its answer was lost.
                     if self.repository.has_blob(self.digest).await? {
                         break;
                     }
@@ -120,7 +122,7 @@ impl Upload<'_> {
         Ok(uploaded)
     }
 
-    /// One try: opens an upload if there is none, sends what is missing, and closes it.
+    /// One attempt: opens an upload if there is none, sends the missing bytes, and closes it.
     async fn attempt(&self, session: &mut Option<Session>) -> Result<(), Setback> {
         let current = match session {
             Some(current) => current,
@@ -135,7 +137,7 @@ impl Upload<'_> {
                 .chunk_length(current)
                 .min(self.blob.size() - current.offset);
             self.send_chunk(current, length).await?;
-            self.memory.set_begun(
+            self.hints.set_begun(
                 self.repository.reference(),
                 self.digest,
                 &Begun {
@@ -146,7 +148,7 @@ impl Upload<'_> {
         self.close(current).await
     }
 
-    /// How much the next request carries: everything where the registry takes no chunks.
+    /// How many bytes the next request carries. All, if the registry takes no chunks.
     fn chunk_length(&self, session: &Session) -> u64 {
         let limits = &self.repository.transport().limits;
         if limits.refuses_chunks.load(Ordering::Relaxed) {
@@ -158,7 +160,7 @@ impl Upload<'_> {
         wanted.max(session.chunk_minimum).max(1)
     }
 
-    /// POST was before; PUT with the whole body.
+    /// Sends the whole blob with PUT, after the POST that opened the upload.
     async fn put_whole(&self, session: &Session) -> Result<(), Setback> {
         let mut call = self.call(Method::PUT, session);
         self.name_digest(&mut call);
@@ -175,7 +177,7 @@ impl Upload<'_> {
         }
     }
 
-    /// PATCH with the next `length` bytes.
+    /// Sends the next `length` bytes with PATCH.
     async fn send_chunk(&self, session: &mut Session, length: u64) -> Result<(), Setback> {
         let (begin, end) = (session.offset, session.offset + length);
         let mut call = self.call(Method::PATCH, session);
@@ -185,14 +187,15 @@ impl Upload<'_> {
         let status = reply.status();
         let request = reply.request.clone();
         match status.as_u16() {
-            // 202 by the specification; some answer 201 or 204 and mean the same.
+            // The specification says 202; some registries answer 201 or 204 and mean the same.
             200..=299 => self.advance(session, end, &reply),
             413 => Err(self.too_large(session, length, reply).await),
-            // The first chunk is refused: this registry takes none, whichever way it puts that.
+            // The first chunk was refused, so this registry takes none. Registries say so in
+            // different ways.
             400 | 404 | 405 | 411 | 415 | 416 | 501 if begin == 0 => {
                 Err(Setback::ChunksRefused { request, status })
             }
-            // A later one: the upload was lost, or is further along or behind what we believe.
+            // A later chunk was refused: the upload was lost, or has another length than expected.
             404 => Err(self.lost(reply).await),
             416 => {
                 let trouble = Trouble::transient(&request, status.to_string());
@@ -206,31 +209,36 @@ impl Upload<'_> {
                     _ => Err(Setback::Lost(trouble)),
                 }
             }
-            // Registries that take one chunk and no second one.
+            // This registry takes only one chunk.
             400 | 405 | 501 => Err(Setback::ChunksRefused { request, status }),
             _ => Err(self.repository.refusal(None, reply).await.into()),
         }
     }
 
-    /// Takes over what the registry says about how far the upload got.
+    /// Updates the session from the registry's answer to a chunk.
     fn advance(&self, session: &mut Session, end: u64, reply: &Reply) -> Result<(), Setback> {
-        // Some name the finished blob here, or nothing: then the next chunk goes where this one went.
+        // Some registries name the finished blob here, or nothing. Then send the next chunk to the
+        // same URL.
         if let Some(text) = reply.header("location") {
             let is_upload = text.contains("/uploads/") || !text.contains("/blobs/sha");
             if is_upload {
                 session.location = self.repository.location(reply)?;
             }
         }
-        // A registry that does not say how far it got has all of it.
+        // If the registry does not say how far it got, it has everything.
         let reached = reply.header("range").and_then(parse_range).unwrap_or(end);
         let begin = session.offset;
         if reached > end {
-            let detail = format!("has {reached} bytes of a blob of which {end} were sent");
+            let detail =
+                format!("the registry has {reached} bytes of a blob, but only {end} were sent");
             return Err(Setback::Lost(Trouble::transient(&reply.request, detail)));
         }
         session.offset = if reached <= 1 { 0 } else { reached };
         if session.offset <= begin {
-            let detail = format!("took nothing of a chunk and is at byte {}", session.offset);
+            let detail = format!(
+                "the registry took nothing of a chunk and is still at byte {}",
+                session.offset
+            );
             return Err(Setback::Interrupted(Trouble::transient(
                 &reply.request,
                 detail,
@@ -239,7 +247,7 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// PUT without a body, after the last chunk.
+    /// Closes the upload with a PUT without a body, after the last chunk.
     async fn close(&self, session: &Session) -> Result<(), Setback> {
         let mut call = self.call(Method::PUT, session);
         self.name_digest(&mut call);
@@ -250,11 +258,12 @@ impl Upload<'_> {
         Err(self.judge_close(reply).await)
     }
 
-    /// What a refused PUT means.
+    /// The meaning of a refused PUT.
     async fn judge_close(&self, reply: Reply) -> Setback {
         match reply.status() {
             StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => self.lost(reply).await,
-            // The registry computed another digest: either it got other bytes, or we have them.
+            // The registry computed another digest. Either it received wrong bytes, or the local
+            // file is wrong.
             StatusCode::BAD_REQUEST => match self.check_local().await {
                 Err(error) => {
                     self.forget();
@@ -301,12 +310,12 @@ impl Upload<'_> {
         })
     }
 
-    /// Where an interrupted upload stands.
+    /// Asks how far an interrupted upload got.
     async fn locate(&self, session: Option<Session>) -> Result<Option<Session>, Error> {
         let Some(session) = session else {
             return Ok(None);
         };
-        // Nothing to resume in an upload that goes in one request.
+        // An upload in one request cannot be resumed.
         if self.blob.size() <= self.chunk_length(&session) {
             return Ok(None);
         }
@@ -314,9 +323,9 @@ impl Upload<'_> {
         Ok(located.filter(|located| located.offset <= self.blob.size()))
     }
 
-    /// The upload that an earlier run left, if the registry still has it.
+    /// The upload of an earlier run, if the registry still has it.
     async fn remembered(&self) -> Result<Option<Session>, Error> {
-        let Some(begun) = self.memory.begun(self.repository.reference(), self.digest) else {
+        let Some(begun) = self.hints.begun(self.repository.reference(), self.digest) else {
             return Ok(None);
         };
         let session = self.repository.remembered_session(&begun.location);
@@ -328,27 +337,27 @@ impl Upload<'_> {
     }
 
     fn forget(&self) {
-        self.memory.end(self.repository.reference(), self.digest);
+        self.hints.end(self.repository.reference(), self.digest);
     }
 
     fn refuse_chunks(&self, request: &str, status: StatusCode) {
         let limits = &self.repository.transport().limits;
         if !limits.refuses_chunks.swap(true, Ordering::Relaxed) {
             let message = format!(
-                "{request}: {status}: the registry takes no chunks; each blob goes in one request"
+                "{request}: {status}: the registry takes no chunks; sending each blob in one request"
             );
             self.tell(Event::Notice { message: &message });
         }
     }
 
-    /// Halves the chunks, unless there is nothing to halve: the registry takes no chunks, or no smaller ones.
+    /// Halves the size of chunks. Fails if the registry takes no chunks or no smaller ones.
     fn shrink_chunks(&self, length: u64, minimum: u64, error: Error) -> Result<(), Error> {
         let limits = &self.repository.transport().limits;
         if limits.refuses_chunks.load(Ordering::Relaxed) || length <= minimum {
             return Err(error);
         }
         if length > limits.largest_chunk.load(Ordering::Relaxed) {
-            // Another upload has run into the limit in the meantime.
+            // Another upload has already reduced the size.
             return Ok(());
         }
         let smaller = length.min(self.chunk_size) / 2;
@@ -357,7 +366,7 @@ impl Upload<'_> {
         }
         limits.largest_chunk.fetch_min(smaller, Ordering::Relaxed);
         let message = format!(
-            "the registry refuses requests of {length} bytes; chunks of {smaller} bytes from here on"
+            "the registry refuses requests of {length} bytes; sending chunks of {smaller} bytes now"
         );
         self.tell(Event::Notice { message: &message });
         Ok(())
@@ -378,7 +387,7 @@ impl Upload<'_> {
         call
     }
 
-    /// What makes the registry check and keep the blob.
+    /// Names the digest, so that the registry checks and keeps the blob.
     fn name_digest(&self, call: &mut Call) {
         call.weight = self.blob.size();
         if let Target::Url(url) = &mut call.target {
@@ -404,11 +413,11 @@ impl Upload<'_> {
     }
 }
 
-/// The error for a blob that the image needs and the source lacks.
+/// The error for a blob that the image needs but the source lacks.
 pub(crate) fn missing_blob(place: &str, digest: &Digest) -> Error {
     Error::Source {
         place: format!("{place}: blob {digest}"),
         reason: "missing".to_owned(),
-        remedy: "write the layout again, or push where the registry has the blob".to_owned(),
+        remedy: "write the layout again, or push to a registry that has the blob".to_owned(),
     }
 }

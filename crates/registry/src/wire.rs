@@ -1,4 +1,4 @@
-//! One request over the wire: sent once, watched while it runs, and judged by what became of it.
+//! Sends one request once, watches it, and classifies its failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::retry::{asked_wait, is_transient};
 use crate::tls::{self, Certificates};
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone)]
 pub(crate) enum Payload {
     Empty,
@@ -24,7 +24,7 @@ pub(crate) enum Payload {
     Part(Part),
 }
 
-/// A request as it goes over the wire.
+/// A request, ready to be sent.
 pub(crate) struct Outgoing {
     pub method: Method,
     pub url: Url,
@@ -34,23 +34,23 @@ pub(crate) struct Outgoing {
     pub weight: u64,
 }
 
-/// Why a request has no answer that can be used.
+/// Why a request has no usable answer.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// Sending it again may help.
+    /// The request may succeed later.
     Transient {
         request: String,
         cause: String,
         asked: Option<Duration>,
-        /// What was answered, if anything was.
+        /// The status of the answer, if there was one.
         status: Option<StatusCode>,
     },
-    /// It may not.
+    /// The request will not succeed later either.
     Fatal(Error),
 }
 
 impl Trouble {
-    pub fn transient(request: &str, cause: String) -> Trouble {
+    pub(crate) fn transient(request: &str, cause: String) -> Trouble {
         Trouble::Transient {
             request: request.to_owned(),
             cause,
@@ -77,20 +77,20 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    pub fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
     /// The next piece of the body, `None` at its end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => Err(format!("the answer broke off: {}", innermost(&error))),
@@ -101,8 +101,8 @@ impl Reply {
         }
     }
 
-    /// The whole body, which may have `limit` bytes at most.
-    pub async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
+    /// The whole body. Fails if it has more than `limit` bytes.
+    pub(crate) async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if bytes.len() + chunk.len() > limit {
@@ -114,7 +114,7 @@ impl Reply {
     }
 }
 
-/// What was sent, for reports.
+/// Counters for reports.
 #[derive(Default)]
 pub(crate) struct Counters {
     pub requests: AtomicU64,
@@ -123,22 +123,24 @@ pub(crate) struct Counters {
     pub bytes_sent: AtomicU64,
 }
 
-/// The connection pool: sends a request once, watches it, and says what became of it.
+/// The connection pools of one registry.
 pub(crate) struct Wire {
     plain: reqwest::Client,
-    /// Made when it is needed: reading the system's certificates takes longer than an unchanged push.
+    /// Created when it is needed, because reading the system's certificates takes longer than an
+    /// unchanged push.
     secure: OnceLock<reqwest::Client>,
     certificates: Certificates,
     bypasses_proxy: bool,
     timeouts: Timeouts,
     progress: Arc<dyn Progress>,
     pub counters: Counters,
-    /// Whether any answer has come: before, a refused connection is a wrong address rather than a restart.
+    /// Whether any answer has arrived. Before that, a refused connection means a wrong address
+    /// rather than a restart.
     reached: AtomicBool,
 }
 
 impl Wire {
-    pub fn new(
+    pub(crate) fn new(
         target: &Reference,
         options: &Options,
         certificates: Certificates,
@@ -157,12 +159,12 @@ impl Wire {
         })
     }
 
-    pub fn progress(&self) -> &dyn Progress {
+    pub(crate) fn progress(&self) -> &dyn Progress {
         &*self.progress
     }
 
-    /// A request for a token.
-    pub async fn authenticate(
+    /// Sends a request for a token.
+    pub(crate) async fn authenticate(
         &self,
         reference: &str,
         outgoing: Outgoing,
@@ -183,8 +185,8 @@ impl Wire {
         Ok(reply)
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub async fn send(&self, reference: &str, outgoing: Outgoing) -> Result<Reply, Trouble> {
+    /// Sends a request, and waits for the head of its answer.
+    pub(crate) async fn send(&self, reference: &str, outgoing: Outgoing) -> Result<Reply, Trouble> {
         let Outgoing {
             method,
             url,
@@ -194,7 +196,7 @@ impl Wire {
         } = outgoing;
         let request = describe(&method, &url);
         let activity = Arc::new(Activity::default());
-        // Some servers answer 411 to a body-less POST or PUT that does not say so.
+        // Some servers answer 411 to a POST or PUT without a body and without a length.
         if matches!(payload, Payload::Empty) && method != Method::GET && method != Method::HEAD {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -233,8 +235,8 @@ impl Wire {
             Err(cause) => match (activity.failure(), place) {
                 (Some(failure), Some(digest)) => Err(Trouble::Fatal(Error::Source {
                     place: format!("blob {digest}"),
-                    reason: format!("cannot be read any more: {failure}"),
-                    remedy: "leave the layout alone while it is pushed".to_owned(),
+                    reason: format!("the file became unreadable: {failure}"),
+                    remedy: "do not change the layout while it is being pushed".to_owned(),
                 })),
                 _ => Err(self.judge(reference, request, cause)),
             },
@@ -257,7 +259,8 @@ impl Wire {
         Ok(self.secure.get_or_init(|| new))
     }
 
-    /// Waits for the answer as long as bytes move, and once all are sent as long as a registry may need to store them.
+    /// Waits for the answer while bytes move. Once all are sent, waits as long as a registry may
+    /// need to store them.
     async fn watch<F>(
         &self,
         answer: F,
@@ -280,7 +283,7 @@ impl Wire {
         }
     }
 
-    /// Whether a request that got no answer may get one later.
+    /// Classifies a request that got no answer: may it succeed later?
     fn judge(&self, reference: &str, request: String, cause: Cause) -> Trouble {
         let (detail, is_fatal, remedy) = match &cause {
             Cause::Stalled(patience) => (
@@ -294,10 +297,10 @@ impl Wire {
                 let is_first = !self.reached.load(Ordering::Relaxed);
                 let never_reached = error.is_connect() && is_first && !is_reset(error);
                 let remedy = if is_tls {
-                    "name the authority that signed the registry's certificate by --ca-file, the certificate it wants \
-                     from you by --cert and --key; or --plain-http where it speaks no TLS"
+                    "name the authority of the registry's certificate with --ca-file, and your own \
+                     certificate with --cert and --key; or use --plain-http if the registry has no TLS"
                 } else {
-                    "check the registry's name and port, and that it runs and can be reached from here"
+                    "check the registry's name and port, and that this machine can reach it"
                 };
                 (text, is_tls || never_reached, remedy.to_owned())
             }
@@ -329,7 +332,7 @@ enum Cause {
     Stalled(Duration),
 }
 
-/// The error that started it all: "connection reset by peer" rather than "error sending request".
+/// The innermost error: "connection reset by peer" rather than "error sending request".
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
@@ -337,7 +340,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
         texts.push(error.to_string());
         source = error.source();
     }
-    // hyper's own last words say less than what it wraps.
+    // The outer errors of hyper say less than the inner ones.
     texts.reverse();
     texts
         .into_iter()
@@ -345,7 +348,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Whether TLS itself failed. I/O errors hide what they wrap from their `source`, so each is looked into.
+/// Whether TLS failed. An I/O error hides its inner error from `source`, so this looks into each.
 fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
     let wrapped = error
         .downcast_ref::<std::io::Error>()
@@ -355,7 +358,7 @@ fn is_tls_problem(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.source().is_some_and(is_tls_problem)
 }
 
-/// Whether the other side cut a connection that it had accepted.
+/// Whether the other side closed a connection that it had accepted.
 fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
     let own = error.downcast_ref::<std::io::Error>();
     let wrapped = own.and_then(std::io::Error::get_ref);
@@ -369,7 +372,7 @@ fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.source().is_some_and(is_reset)
 }
 
-/// Method and URL for messages: the query may hold secrets and says nothing to people.
+/// Method and URL for messages. Leaves out the query, which may hold secrets.
 pub(crate) fn describe(method: &Method, url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
@@ -377,7 +380,8 @@ pub(crate) fn describe(method: &Method, url: &Url) -> String {
     format!("{method} {url}")
 }
 
-/// A connection pool. HTTP/1.1 only: parallel uploads get a connection each, and with it a window each.
+/// A connection pool. It uses only HTTP/1.1, so that parallel uploads each get a connection with
+/// its own window.
 fn pool(
     config: rustls::ClientConfig,
     timeouts: &Timeouts,
@@ -400,7 +404,7 @@ fn pool(
     })
 }
 
-/// What a registry says about an error, as ": CODE: message", without anything a terminal would obey.
+/// A registry's error message as ": CODE: message", without control characters.
 pub(crate) fn server_message(body: &[u8]) -> String {
     let from_json = serde_json::from_slice::<serde_json::Value>(body)
         .ok()

@@ -13,7 +13,7 @@ use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::{ClientCertificate, Credentials, Error, Kind, push};
 use serde_json::json;
 
-/// What bcrypt makes of "secret".
+/// The user "ann" with the password "secret", hashed by bcrypt.
 const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
 
 fn options() -> push::Options {
@@ -66,7 +66,7 @@ fn basic_authentication() {
     assert_eq!(
         proxy.take().len(),
         1,
-        "without credentials nothing is tried again"
+        "without credentials, no request is repeated"
     );
     assert!(
         text.contains(&format!("docker login {}", proxy.address)) && text.contains("HEAD http://"),
@@ -103,7 +103,11 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
 
     let mut home = Home::new();
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
-    assert_eq!(kind, Kind::Denied, "the unknown may read, not push: {text}");
+    assert_eq!(
+        kind,
+        Kind::Denied,
+        "anonymous users may pull but not push: {text}"
+    );
     home.options.credentials = Some(ann("wrong"));
     let (kind, text) = failure(push(&home, &layout, &target).unwrap_err());
     assert_eq!(kind, Kind::Denied);
@@ -111,7 +115,7 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
 
     home.options.credentials = Some(ann("secret"));
     let before = server.asked().len();
-    // A token that expires in mid-push: the registry suddenly asks again.
+    // A token that expires during a push, so that the registry sends another challenge.
     let challenge = format!(
         "Bearer realm=\"{}\",service=\"registry under test\"",
         server.realm()
@@ -134,7 +138,7 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
     }
     run(check_whole(&home.client(), &target)).unwrap();
 
-    // Mounting needs to read the other repository too.
+    // A mount must also be allowed to read the other repository.
     let before = server.asked().len();
     let report = push(&home, &layout, &proxy.reference("team/other:v1")).unwrap();
     assert_eq!(report.blobs.mounted, 3);
@@ -151,7 +155,7 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
         ]
     );
 
-    // Whoever may not read there uploads.
+    // A user who may not read there uploads instead.
     server.hidden.lock().unwrap().push("team/app".to_owned());
     let fresh = Layout::with_image(3, &[1000]);
     push(&home, &fresh, &proxy.reference("team/third:v1")).unwrap();
@@ -191,7 +195,7 @@ fn refresh_tokens_and_registry_tokens() {
         (asked[0].method.as_str(), asked[0].user.as_deref()),
         ("POST", Some("ann"))
     );
-    // A token for the registry itself that it does not accept: no loop, an error.
+    // If the registry rejects its own token, the result is an error and not a loop.
     let mut home = Home::new();
     home.options.credentials = Some(Credentials::RegistryToken("nonsense".to_owned()));
     let (kind, _) = failure(push(&home, &layout, &registry.reference("app:v1")).unwrap_err());
@@ -255,7 +259,7 @@ fn tls_with_an_authority_of_ones_own_and_client_certificates() {
     home.options.ca_files = vec![file("server.key")];
     assert_eq!(push(&home, &layout, &target).unwrap_err().exit_code(), 2);
 
-    // docker's own place for certificates, for another registry that wants one from us too.
+    // docker's directory for certificates, for another registry that wants a client certificate.
     let mut tls = tls;
     tls["tls"]["clientcas"] = json!([file("ca.pem")]);
     let registry = Registry::start_with(tls, json!({}));
@@ -293,14 +297,14 @@ fn plain_http_is_for_this_machine_or_for_those_who_ask() {
     need!("plain http", "docker-registry");
     let registry = Registry::start();
     let layout = Layout::with_image(6, &[1000]);
-    // A name of this machine that is not known to be one: no plain HTTP unless asked for.
+    // This machine's host name does not count as local, so plain HTTP needs the option.
     let hostname = std::fs::read_to_string("/etc/hostname")
         .unwrap_or_default()
         .trim()
         .to_owned();
     let target = format!("{hostname}:{}/app:v1", registry.address.port()).parse::<Reference>();
     let Ok(target) = target else {
-        crateyard_testing::skip("plain http", "this machine's name is no host name");
+        crateyard_testing::skip("plain http", "this machine's name is not a host name");
         return;
     };
     use std::net::ToSocketAddrs;
@@ -337,7 +341,7 @@ fn credentials_do_not_go_to_other_hosts() {
     home.options.credentials = Some(ann("secret"));
     let layout = Layout::with_image(7, &[1000]);
     push(&home, &layout, &proxy.reference("app:v1")).unwrap();
-    // The registry sends readers on to another host, which would have to be told who asks.
+    // The registry redirects readers to another host, which would also want credentials.
     let other = Proxy::start(registry.address);
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let shared = seen.clone();

@@ -1,4 +1,4 @@
-//! Registries on bad days: a proxy in front of the real one does what no local registry does.
+//! Faulty registries: a proxy in front of a real one injects faults that no local registry has.
 #![allow(missing_docs)]
 
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Scene {
         run(push::push(&self.home.client(), source, &target, options))
     }
 
-    /// Pushes, checks that all is there, and gives what came by.
+    /// Pushes, checks that everything arrived, and returns the requests that the proxy saw.
     fn push_well(&self) -> (Report, Vec<Entry>) {
         self.proxy.take();
         let report = self.push().unwrap();
@@ -94,7 +94,7 @@ fn too_many_requests_are_waited_out_as_long_as_asked() {
         let (report, entries) = scene.push_well();
         assert!(begin.elapsed() >= Duration::from_secs(1));
         assert_eq!(report.retries, 1, "{:?}", scene.home.told.retries);
-        // What was taken before is not sent again.
+        // Chunks that the registry has taken are not sent again.
         assert!(
             received(&entries) <= LAYER as u64 + 1000 + CHUNK,
             "{entries:?}"
@@ -217,7 +217,7 @@ fn a_small_limit_on_requests_makes_chunks_smaller() {
         .iter()
         .filter(|entry| entry.method == "PATCH" && entry.status == 202);
     assert_eq!(accepted.count(), 6, "{entries:?}");
-    // Nothing smaller helps: then it is said.
+    // If no smaller chunk helps, the error says so.
     let scene = Scene {
         layout: Layout::with_image(3, &[3_000_000]),
         ..scene
@@ -345,7 +345,7 @@ fn a_reset_in_a_chunk_costs_that_chunk() {
 fn a_lost_answer_costs_no_second_upload() {
     need!("lost answer", "docker-registry");
     let scene = Scene::new();
-    // The last request of the large layer: everything is stored, only the answer is missing.
+    // The last request of the large layer: the registry stores everything, but its answer is lost.
     let mut puts = 0;
     scene.proxy.rule(move |head| {
         let is_blob = head.method() == "PUT" && head.path().contains("/uploads/");
@@ -365,7 +365,7 @@ fn the_next_run_resumes_where_this_one_stopped() {
     let mut chunks = 0;
     scene.proxy.rule(move |head| {
         chunks += usize::from(head.method() == "PATCH");
-        // Nothing gets through after the third chunk: the run ends.
+        // Nothing gets through after the third chunk, so the run fails.
         (chunks > 3).then_some(Fault::Reset { after: 0 })
     });
     let (kind, _) = scene.failure();
@@ -383,7 +383,7 @@ fn the_next_run_resumes_where_this_one_stopped() {
         .map(|transfer| transfer.resumed)
         .sum();
     assert_eq!(resumed, 3 * CHUNK);
-    // The config may have gone in either run.
+    // Either run may have sent the config.
     let rest = LAYER as u64 - 3 * CHUNK;
     assert!((rest..rest + 500).contains(&second), "{first} and {second}");
 }
@@ -399,7 +399,7 @@ fn a_spoiled_upload_is_begun_again() {
     });
     scene.failure();
     scene.proxy.heal();
-    // The registry forgets it.
+    // The registry forgets the upload.
     std::fs::remove_dir_all(
         scene
             .registry
@@ -520,7 +520,7 @@ fn redirects_to_plain_http_elsewhere_are_not_followed() {
         scene
             .proxy
             .fail("POST", "/uploads/", 99, Fault::Rewrite(change));
-        // Loopback registries may name plain HTTP anywhere; the other host is just not there.
+        // Registries on loopback may name plain HTTP anywhere. The other host just does not exist.
         let (kind, text) = scene.failure();
         assert!(
             matches!(kind, Kind::Contradiction | Kind::Unreachable),
@@ -564,7 +564,7 @@ fn a_pull_resumes_and_verifies() {
     assert!(pulled.retries >= 2, "{pulled:?}");
     scene.proxy.heal();
 
-    // A second run goes on as well.
+    // A second run continues too.
     scene.proxy.rule(|head| {
         let is_again = head.header("range").is_some();
         match head.path().contains("/blobs/") {

@@ -1,4 +1,4 @@
-//! Killing the pusher or the registry at random moments; and how much memory a push takes.
+//! Kills the pusher or the registry at random moments, and measures the memory of a push.
 #![allow(missing_docs)]
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use registry::{Client, Environment, Options, Retry, push};
 use serde_json::Value;
 
 const MOMENTS: usize = 100;
-/// How long one of the tests goes on, on a slow machine with fewer moments.
+/// How long each test runs. A slow machine tries fewer moments.
 const TIME: Duration = Duration::from_secs(90);
 const CHUNK: u64 = 64 * 1024;
 
@@ -28,7 +28,7 @@ fn options() -> push::Options {
     }
 }
 
-/// A pusher in a process of its own; [`start_pusher`] starts it.
+/// A pusher in its own process, started by [`start_pusher`].
 #[test]
 #[ignore = "started by the other tests"]
 fn pusher() {
@@ -46,7 +46,7 @@ fn pusher() {
         ..push::Options::default()
     };
     run(push::push(&client, source, &target, &options)).unwrap();
-    // What the kernel says of the memory that was used at most, in kB.
+    // The peak memory that the kernel reports, in kB.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status
         .lines()
@@ -72,7 +72,7 @@ fn start_pusher(layout: &Path, target: &Reference, home: &Home, chunk: u64) -> C
         .unwrap()
 }
 
-/// Two images that share a layer; the second is what is pushed over the first.
+/// Two images that share a layer. The second is pushed over the first.
 fn images() -> (Layout, Layout) {
     let shared = crateyard_testing::noise(1, 200_000);
     let make = |seeds: &[u64]| {
@@ -133,7 +133,7 @@ fn is_upload(head: &Head) -> bool {
     matches!(head.method(), "PATCH" | "PUT") && head.path().contains("/uploads/")
 }
 
-/// How many requests a push of this image makes, for one that has all to send.
+/// How many requests a push of this image makes if it has to send everything.
 fn requests(layout: &Layout, registry: &Registry) -> usize {
     let proxy = Proxy::start(registry.address);
     let (target, client) = (proxy.reference("whole:v1"), Home::new().client());
@@ -160,7 +160,7 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
         let direct = registry.reference(&format!("app{moment}:v1"));
         run(push::push(&observer, old.source(), &direct, &options())).unwrap();
         let home = Home::new();
-        // The pusher is killed when one of its requests comes by, or a little later.
+        // Kill the pusher when the proxy sees one of its requests, or a little later.
         let (at, delay) = (moments.random.usize(..count), moments.random.u64(..3000));
         let (victim, hit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
         let (shared, shared_hit) = (victim.clone(), hit.clone());
@@ -184,7 +184,7 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
         kept_old += usize::from(found == old_digest);
         became_new += usize::from(found == new_digest);
 
-        // What the killed one had under way comes to its end at the proxy.
+        // Wait until the proxy has finished the requests of the killed pusher.
         proxy.settle();
         let missing = run(lacking(&observer, &direct, &blobs));
         proxy.take();
@@ -233,7 +233,7 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
         let direct = registry.reference(&format!("app{moment}:v1"));
         run(push::push(&observer, old.source(), &direct, &options())).unwrap();
         let mut home = Home::new();
-        // Half of the pushers wait long enough for the registry to come back, half do not.
+        // Half of the pushers wait long enough for the registry to come back.
         home.options.retry = Retry {
             attempts: if moment % 2 == 0 { 12 } else { 1 },
             first_wait: Duration::from_millis(50),
@@ -254,7 +254,7 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
             let target = target.clone();
             std::thread::spawn(move || run(push::push(&client, source, &target, &options())))
         };
-        // The push may come to its end with fewer requests than were counted.
+        // The push may finish with fewer requests than were counted.
         let hit = signals
             .recv_timeout(Duration::from_secs(5))
             .unwrap_or(false);
@@ -310,7 +310,7 @@ fn a_large_layer_takes_little_memory() {
         return;
     }
     let mut layout = Layout::new();
-    // A file of zeros takes no disk here; the registry keeps all of it.
+    // A sparse file takes no disk here, but the registry stores all of it.
     let sparse = layout.path().join("sparse");
     std::fs::File::create(&sparse)
         .unwrap()
@@ -344,15 +344,15 @@ fn a_large_layer_takes_little_memory() {
     }
 }
 
-/// The size of a large layer in bytes: 1 GiB, or what `LARGE_LAYER_GIB` asks for. It needs three times
-/// that on disk.
+/// The size of a large layer in bytes: 1 GiB, or `LARGE_LAYER_GIB`. The test needs three times that
+/// on disk.
 fn large_layer() -> u64 {
     let asked = std::env::var("LARGE_LAYER_GIB").ok();
     let gibibytes: u64 = asked.and_then(|asked| asked.parse().ok()).unwrap_or(1);
     (gibibytes << 30) + 12_345
 }
 
-/// sha256sum is much faster than this crate without optimization.
+/// Uses sha256sum, which is much faster than this crate without optimization.
 fn digest_of(path: &Path) -> String {
     let output = Command::new("sha256sum").arg(path).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

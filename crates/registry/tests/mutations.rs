@@ -1,8 +1,9 @@
-//! What a registry or a file of docker's says, changed at random: an answer or an error, and nothing else.
+//! Random mutations of a registry's header and of docker's config.json. Each must give an answer or
+//! an error.
 #![allow(missing_docs)]
 
 use fastrand::Rng;
-use registry::hostile::{challenges, credentials};
+use registry::fuzzing::{challenges, credentials};
 
 const ROUNDS: usize = 10_000;
 
@@ -43,7 +44,7 @@ fn mutate(text: &str, random: &mut Rng) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The seed is said, and repeated by `MUTATION_SEED`.
+/// A generator whose seed is printed. `MUTATION_SEED` repeats a run.
 fn random() -> Rng {
     let given = std::env::var("MUTATION_SEED").ok();
     let seed = given.and_then(|text| text.parse().ok());
@@ -52,7 +53,7 @@ fn random() -> Rng {
     Rng::with_seed(seed)
 }
 
-/// Fails where this process has ever had more memory than a reader may take.
+/// Fails if this process has ever used more memory than a parser may take.
 fn check_memory() {
     const LIMIT: u64 = 256 * 1024;
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -73,7 +74,7 @@ fn ten_thousand_challenges_do_no_harm() {
         found > ROUNDS / 2,
         "the mutations destroy too much: {found}"
     );
-    // Work grows with the length, not with its square.
+    // The time grows with the length, not with its square.
     let long = "Bearer realm=\"\\\"\",".repeat(100_000);
     assert_eq!(challenges(&long), 100_000);
     check_memory();

@@ -16,7 +16,7 @@ use registry::{Client, Environment, Options, pull};
 
 const MOMENTS: usize = 100;
 
-/// A puller in a process of its own; [`start_puller`] starts it.
+/// A puller in its own process, started by [`start_puller`].
 #[test]
 #[ignore = "started by the other tests"]
 fn puller() {
@@ -49,7 +49,8 @@ fn start_puller(source: &Reference, layout: &Path) -> Child {
         .unwrap()
 }
 
-/// What a registry needs to serve the image of a layout: all blobs by digest, and the digest of the image.
+/// The content of a registry that serves the image of a layout: all blobs by digest, and the
+/// image's digest.
 fn contents(layout: &Layout) -> (BTreeMap<String, Vec<u8>>, String) {
     let mut blobs = BTreeMap::new();
     for entry in std::fs::read_dir(layout.path().join("blobs/sha256")).unwrap() {
@@ -60,7 +61,7 @@ fn contents(layout: &Layout) -> (BTreeMap<String, Vec<u8>>, String) {
     (blobs, root)
 }
 
-/// Serves an image, without parts, as many proxies do.
+/// Serves an image. Like many proxies, it sends only whole blobs.
 fn serve(blobs: &BTreeMap<String, Vec<u8>>, root: &str, seen: &Seen) -> Answer {
     let last = seen.path.rsplit('/').next().unwrap_or_default();
     let digest = if last == "v1" { root } else { last };
@@ -73,8 +74,8 @@ fn serve(blobs: &BTreeMap<String, Vec<u8>>, root: &str, seen: &Seen) -> Answer {
     }
 }
 
-/// Every file below the layout, with what is wrong: a digest's name with other bytes, an index that names what is not
-/// there, or a file that is neither.
+/// The faults of a layout: a blob with another digest than its name, an index entry without a blob,
+/// or an unexpected file.
 fn faults(layout: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     for directory in ["blobs/sha256", "blobs/sha512", "."] {
@@ -112,7 +113,7 @@ fn two_pulls_into_one_layout_do_not_disturb_each_other() {
     let (blobs, root) = contents(&layout);
     let large = blobs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
     let large = large.0.clone();
-    // The first one that asks for the large blob gets it slowly, the second even more so.
+    // The first request for the large blob is answered slowly, the second even more slowly.
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
     let registry = Scripted::start(move |seen| {
@@ -141,13 +142,13 @@ fn two_pulls_into_one_layout_do_not_disturb_each_other() {
     wait_for(2);
     assert!(first.wait().unwrap().success());
     assert!(faults(&path).is_empty(), "{:?}", faults(&path));
-    // The second is in the middle of the blob that is there now.
+    // The second pull is still receiving the blob that the layout has by now.
     assert!(second.try_wait().unwrap().is_none(), "it was too fast");
     second.kill().unwrap();
     second.wait().unwrap();
     assert!(faults(&path).is_empty(), "{:?}", faults(&path));
 
-    // Several at once that are not disturbed all succeed, and name their images side by side.
+    // Several undisturbed pulls at once all succeed, and the index names all their images.
     let path = directory.path().join("many");
     let names = ["a", "b", "c", "d"];
     let pullers = names.map(|name| start_puller(&registry.reference(&format!("{name}:v1")), &path));
@@ -199,7 +200,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     let layout = Layout::with_image(3, &[400_000, 300_000, 200_000]);
     let (blobs, root) = contents(&layout);
     let total: usize = blobs.values().map(Vec::len).sum();
-    // The registry kills the puller when so many bytes have gone out.
+    // The registry kills the puller after it has sent this many bytes.
     let (victim, limit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
     let sent = Arc::new(AtomicUsize::new(0));
     let (shared, shared_limit, shared_sent) = (victim.clone(), limit.clone(), sent.clone());
@@ -210,7 +211,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
             if before >= limit.load(Ordering::SeqCst) {
                 kill(victim.load(Ordering::SeqCst));
             }
-            // Others get their turn: several blobs are under way.
+            // Let other requests run, so that several blobs are under way.
             std::thread::sleep(Duration::from_millis(1));
         })
     });
@@ -219,7 +220,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     let mut moments = Moments::new("killed pulls", MOMENTS, Duration::from_secs(60));
     let (mut within, mut round) = (0, 0);
     while moments.another() {
-        // Five in a row go on in the same layout.
+        // Five rounds in a row continue in the same layout.
         let path = directory.path().join(format!("layout{}", round / 5));
         round += 1;
         sent.store(0, Ordering::SeqCst);
@@ -315,7 +316,7 @@ fn an_image_that_lies_about_a_size_harms_no_other_one() {
     assert_eq!(
         pull(&layout, "good").unwrap().existing,
         2,
-        "all is there still"
+        "everything is still there"
     );
 }
 

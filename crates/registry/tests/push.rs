@@ -1,4 +1,4 @@
-//! Pushing to, and pulling from, a real registry; read back by other tools.
+//! Pushes to and pulls from a real registry. Other tools read the images back.
 #![allow(missing_docs)]
 
 use std::path::Path;
@@ -135,14 +135,16 @@ fn what_this_machine_remembers_saves_waiting_and_is_never_believed() {
         };
         push(&old).await;
         proxy.take();
-        // Another image is expected: uploads are opened while blobs are asked for, and each blob is sent once.
+        // The client expects another image, so it opens uploads while it asks for blobs, and sends
+        // each blob once.
         let report = push(&new).await;
         assert_eq!(report.blobs.existing, 1, "{report:?}");
         let entries = proxy.take();
         assert_eq!(count(&entries, "HEAD", "/blobs/"), 3);
         assert_eq!(count(&entries, "DELETE", "/uploads/"), 0);
         assert_eq!(check_whole(&client, &target).await, Some(report.digest));
-        // Someone else moves the tag back: this machine still expects the other image, and finds that nothing is missing.
+        // Someone else moves the tag back. This machine still expects the other image, but finds
+        // that nothing is missing.
         let other = Home::new().client();
         let moved = push::push(&other, old.source(), &target, &options())
             .await
@@ -174,7 +176,8 @@ fn the_largest_new_blob_goes_before_all_else() {
     };
     push(&Layout::with_image(40, &[1000]));
     proxy.delay(DELAY);
-    // A busy machine may use up the head start before the first request is out: once in five times will do.
+    // A busy machine may use up the head start before the first request is out, so one success in
+    // five tries is enough.
     let went_first = (41..46).any(|seed| {
         let layout = Layout::with_image(seed, &[100_000]);
         arrivals.lock().unwrap().clear();
@@ -216,7 +219,7 @@ fn what_another_machine_has_sent_is_not_sent_again() {
             .await
             .unwrap();
         proxy.take();
-        // An upload was opened for what turned out to be there: it is closed again.
+        // The client opened an upload for a blob that was there after all, and cancels it.
         let report = push::push(&client, new.source(), &target, &options())
             .await
             .unwrap();
@@ -297,7 +300,7 @@ fn blobs_of_other_repositories_are_mounted() {
         .await
         .unwrap();
         proxy.take();
-        // The machine remembers.
+        // This machine remembers the repository.
         let report = push::push(
             &client,
             layout.source(),
@@ -312,7 +315,7 @@ fn blobs_of_other_repositories_are_mounted() {
             .await
             .unwrap();
     });
-    // Another machine is told.
+    // Another machine gets the repository as an option.
     let other = Home::new();
     let options = push::Options {
         mount_from: vec!["none".into(), "first".into()],
@@ -337,7 +340,7 @@ fn blobs_of_other_repositories_are_mounted() {
         );
         assert_eq!(received(&proxy.take()), 0);
     });
-    // What is remembered and no longer true costs an upload, nothing else.
+    // An outdated hint only costs an upload.
     let mut registry = registry;
     registry.kill();
     std::fs::remove_dir_all(registry.directory.path().join("store")).unwrap();
@@ -388,7 +391,7 @@ fn several_tags_an_archive_and_digests() {
         assert_eq!(
             check_whole(&client, &latest).await,
             None,
-            "no tag that was not asked for"
+            "no other tag was set"
         );
         let by_digest = registry.reference(&format!("other@{}", report.digest));
         let other = push::push(&client, source.clone(), &by_digest, &options())
@@ -519,7 +522,7 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
             proxy.take()
         );
 
-        // Another referrer joins those that are there.
+        // Another referrer is added to the list.
         let provenance = layout.artifact(&image, "application/vnd.in-toto+json", b"provenance");
         layout.list(provenance);
         let third = push::push(&client, layout.source(), &target, &options())
@@ -532,7 +535,7 @@ fn referrers_go_along_and_are_listed_under_the_fallback_tag() {
         );
         assert_eq!(check_whole(&client, &target).await, Some(subject.clone()));
     });
-    // A registry that keeps the list itself says so; then no tag is made.
+    // If the registry says that it keeps the list, the client makes no tag.
     let other = proxy.reference("kept:v1");
     proxy.rule(|head| {
         (head.method() == "PUT" && head.path().contains("/manifests/")).then_some(
@@ -612,7 +615,7 @@ fn damaged_layouts_are_found_before_a_tag_moves() {
             },
         ];
         for (number, damage) in damage.iter().enumerate() {
-            // One that goes in chunks, one that goes as a whole, and the manifest.
+            // A blob in chunks, a blob in one request, and the manifest.
             for (at, size) in [(0, 200_000), (1, 1000)] {
                 let seed = 100 + 2 * number as u64 + at;
                 let layout = Layout::with_image(seed, &[200_000, 1000]);
@@ -667,7 +670,7 @@ fn a_pull_verifies_and_is_the_same_each_time() {
         }
         assert_eq!(listings[0], listings[1]);
         let path = directory.path().join("one");
-        // A spoiled blob is fetched again, and only it.
+        // Only a damaged blob is fetched again.
         let blob = layout.blob_path(Digest::of(&crateyard_testing::noise(6000, 100_000)).as_str());
         std::fs::write(
             path.join("blobs/sha256").join(blob.file_name().unwrap()),
@@ -679,14 +682,14 @@ fn a_pull_verifies_and_is_the_same_each_time() {
             .unwrap();
         assert_eq!((report.fetched, report.existing), (1, 3));
         assert_eq!(list(&path), listings[0]);
-        // A second image joins, under its tag.
+        // A second image is added under its tag.
         pull::pull(&client, &target, &path, &pull::Options::default())
             .await
             .unwrap();
         let index: serde_json::Value =
             serde_json::from_slice(&std::fs::read(path.join("index.json")).unwrap()).unwrap();
         assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
-        // Other people's directories are left alone.
+        // A directory that is not a layout is not touched.
         let foreign = directory.path().join("foreign");
         std::fs::create_dir(&foreign).unwrap();
         std::fs::write(foreign.join("thesis.txt"), "").unwrap();
@@ -733,7 +736,7 @@ fn other_tools_read_what_was_pushed() {
     let registry = Registry::start();
     let home = Home::new();
     let layout = Layout::with_image(10, &[200_000, 3000]);
-    // Readers that unpack want real tar layers.
+    // Readers that unpack need real tar layers.
     let mut layout_with_tar = Layout::new();
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -842,7 +845,7 @@ fn other_tools_read_what_was_pushed() {
             tool("crane", &["digest", "--insecure", &reference]).trim(),
             digest.as_str()
         );
-        // The layers of these images are not compressed, which only its fast mode takes.
+        // The layers of these images are not compressed, and only crane's fast mode accepts that.
         let real = registry.reference("real:v1").to_string();
         tool(
             "crane",
@@ -856,7 +859,7 @@ fn other_tools_read_what_was_pushed() {
     }
 }
 
-/// Other programs have that name too.
+/// Whether `crane` is go-containerregistry's: other programs have that name too.
 fn is_registry_tool_crane() -> bool {
     crateyard_testing::has("crane")
         && Command::new("crane")
@@ -962,7 +965,8 @@ fn foreign_layers_stay_where_they_are() {
             &options(),
         )
         .await;
-        // The registry decides whether it takes such images; either way the layer was not looked for.
+        // The registry decides whether it takes such images. In either case the client did not ask
+        // for the layer.
         assert_eq!(received(&proxy.take()), 2);
         match report {
             Ok(report) => assert_eq!((report.blobs.foreign, report.blobs.uploaded), (1, 1)),

@@ -1,4 +1,4 @@
-//! What registries answer that the specification does not foresee, each seen in public reports.
+//! Answers that the specification does not foresee. Public reports show each of them.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ impl Scene {
         ))
     }
 
-    /// Whether what was pushed is whole, asked of the registry itself.
+    /// Checks with the registry itself that the pushed image is complete.
     fn check(&self, report: &push::Report) {
         let target = self.registry.reference("app:v1");
         let found = run(check_whole(&Home::new().client(), &target));
@@ -60,7 +60,7 @@ impl Scene {
         ))
     }
 
-    /// Where the registry keeps what the repository has.
+    /// The registry's directory for the repository.
     fn store(&self) -> PathBuf {
         let root = self.registry.directory.path();
         root.join("store/docker/registry/v2/repositories/app")
@@ -119,7 +119,7 @@ fn a_blob_that_a_registry_fails_over_is_sent_again() {
     let scene = Scene::new();
     let layout = Layout::with_image(3, &[5000, 4000]);
     let report = scene.push(&layout).unwrap();
-    // As a registry is left that was killed while it wrote: it answers 500 until the blob comes again.
+    // A registry that was killed while it wrote a blob answers 500 until the blob is sent again.
     let victim = report.transfers[0].digest.to_string();
     std::fs::write(scene.link(&victim), "").unwrap();
     let repositories = scene.store();
@@ -165,11 +165,12 @@ fn a_manifest_whose_blobs_are_not_seen_yet_is_sent_again() {
             scene.home.told.retries
         );
         let sent = count(&scene.proxy.take(), "POST", "/uploads/");
-        // After the third time it is not believed any more that the blobs are there: all are sent again, once.
+        // After the third refusal the client no longer believes that the blobs are there, and sends
+        // all of them once more.
         let expected = if times < 3 { 3 } else { 6 };
         assert_eq!(sent, expected, "refused {times} times");
     }
-    // For good: an error, after a bounded number of tries.
+    // A registry that always refuses gives an error after a bounded number of attempts.
     let scene = Scene::new();
     let say = Fault::Say {
         status: "400 Bad Request",
@@ -197,7 +198,7 @@ fn a_blob_that_is_collected_before_the_manifest_comes_is_sent_again() {
             is_first = false;
             std::fs::remove_dir_all(link.parent().unwrap()).unwrap();
         }
-        // The registry itself says what it lacks.
+        // The registry itself says which blob it lacks.
         None
     });
     let again = scene.push(&layout).unwrap();
@@ -245,7 +246,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
     assert_eq!(listed.len(), 3);
     assert!(push(layout.source(), "app:v1").unwrap().unchanged);
 
-    // One more later can't be listed: the error says which tag has to move.
+    // A later referrer can't be listed. The error says which tag has to move.
     let version = Version::Digest(report.digest.clone());
     let subject = run(repository.manifest(&version)).unwrap().unwrap();
     let artifact = Artifact {
@@ -258,9 +259,9 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
     let source = registry::Source::artifact(&artifact);
     let error = push(source, &format!("app@{}", artifact.digest())).unwrap_err();
     assert_eq!(error.exit_code(), 6, "{error}");
-    let tag = format!("let the tag sha256-{} be moved", report.digest.hex());
+    let tag = format!("allow the tag sha256-{} to move", report.digest.hex());
     assert!(error.to_string().contains(&tag), "{error}");
-    // An image under a tag that is taken: another tag.
+    // For an image whose tag is taken, the error advises another tag.
     let error = push(Layout::with_image(6, &[10]).source(), "app:v1").unwrap_err();
     assert_eq!(error.exit_code(), 6, "{error}");
     assert!(error.to_string().contains("choose another tag"), "{error}");
@@ -299,7 +300,7 @@ fn lists_of_referrers_have_pages() {
             true => assert_eq!(listed.unwrap_err().exit_code(), 8),
         }
     }
-    // Registries without such lists say so in different ways.
+    // Registries without the referrers API say so in different ways.
     for status in [400, 404, 405, 501] {
         let registry = Scripted::start(move |seen| match seen.path.contains("/referrers/") {
             true => Answer::new(status),
@@ -307,7 +308,7 @@ fn lists_of_referrers_have_pages() {
         });
         let client = Home::new().client();
         let repository = registry.repository(&client, "app");
-        // A first answer of 400 would mean that it wants TLS.
+        // If the first answer were 400, the client would try TLS.
         assert!(!run(repository.has_blob(&Digest::of(b""))).unwrap());
         let (listed, _) = run(repository.referrers(&Digest::of(b""), false)).unwrap();
         assert!(listed.is_empty(), "{status}");

@@ -72,7 +72,7 @@ fn not_there(reference: &Reference) -> registry::Error {
         request: format!("GET /v2/{}/manifests", reference.repository()),
         kind: Kind::NotFound,
         detail: "the image is not there".to_owned(),
-        remedy: "check repository and tag, or push it first".to_owned(),
+        remedy: "check the repository and the tag, or push the image first".to_owned(),
     }
     .into()
 }

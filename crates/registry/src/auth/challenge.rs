@@ -1,4 +1,4 @@
-//! What a registry asks for in `WWW-Authenticate`.
+//! Challenges: parses the `WWW-Authenticate` header.
 //!
 //! See [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1).
 
@@ -7,25 +7,25 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-use crate::trust::{Purpose, Trust};
+use crate::locations::{LocationPolicy, Purpose};
 
 /// A way to authenticate that this crate knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// Name and password with each request.
+    /// Each request carries a name and a password.
     Basic,
-    /// A token, which the server at `realm` gives out.
+    /// Each request carries a token, which the server at `realm` issues.
     Bearer { realm: Url, service: Option<String> },
 }
 
-/// Bearer where it is offered, else Basic; none where neither is.
+/// Chooses Bearer if the registry offers it, else Basic. `None` if it offers neither.
 ///
 /// # Errors
 /// Says why the token server that the answer from `base` names is not asked.
 pub(crate) fn choose(
     headers: &HeaderMap,
     base: &Url,
-    trust: Trust,
+    policy: LocationPolicy,
 ) -> Result<Option<Challenge>, String> {
     let mut basic = None;
     let mut refused = None;
@@ -33,7 +33,7 @@ pub(crate) fn choose(
         for (scheme, parameters) in parse(&String::from_utf8_lossy(value.as_bytes())) {
             match (scheme.as_str(), parameters.get("realm")) {
                 ("basic", _) => basic = Some(Challenge::Basic),
-                ("bearer", Some(realm)) => match trust.follow(Purpose::Realm, base, realm) {
+                ("bearer", Some(realm)) => match policy.follow(Purpose::Realm, base, realm) {
                     Ok(realm) => {
                         let service = parameters.get("service").cloned();
                         return Ok(Some(Challenge::Bearer { realm, service }));
@@ -41,8 +41,10 @@ pub(crate) fn choose(
                     Err(reason) => refused = Some(reason),
                 },
                 ("bearer", None) => {
-                    refused =
-                        Some("asks for a token and names no server that gives one".to_owned());
+                    refused = Some(
+                        "the registry asks for a token but names no server that issues one"
+                            .to_owned(),
+                    );
                 }
                 _ => {}
             }
@@ -54,7 +56,8 @@ pub(crate) fn choose(
     }
 }
 
-/// Splits `Bearer realm="…",scope="a,b", Basic realm=x` into schemes (in lower case) and their parameters.
+/// Splits `Bearer realm="…",scope="a,b", Basic realm=x` into schemes (in lower case) and their
+/// parameters.
 pub(crate) fn parse(text: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let mut challenges: Vec<(String, BTreeMap<String, String>)> = Vec::new();
     let mut rest = text.trim_start_matches([' ', ',', '\t']);
@@ -78,7 +81,7 @@ pub(crate) fn parse(text: &str) -> Vec<(String, BTreeMap<String, String>)> {
     challenges
 }
 
-/// A quoted string, in which backslashes escape, or a word.
+/// Takes a quoted string, in which backslashes escape, or a word.
 fn take_value(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([' ', ',', '\t']).unwrap_or(text.len());
@@ -136,13 +139,13 @@ mod tests {
 
     fn chosen(value: &str) -> Result<Option<Challenge>, String> {
         let target = "r.example/a".parse().unwrap();
-        let trust = Trust::new(&target, &Options::new(Environment::default()));
+        let policy = LocationPolicy::new(&target, &Options::new(Environment::default()));
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, value.parse().unwrap());
         choose(
             &headers,
             &Url::parse("https://r.example/v2/").unwrap(),
-            trust,
+            policy,
         )
     }
 
@@ -159,7 +162,7 @@ mod tests {
             panic!("a relative realm is one of the registry's own");
         };
         assert_eq!(realm.as_str(), "https://r.example/token");
-        // What else is offered is taken.
+        // The registry offers something else too, which is chosen.
         let both = r#"Bearer realm="http://a.example/t", Basic realm="x""#;
         assert_eq!(chosen(both), Ok(Some(Challenge::Basic)));
         assert_eq!(chosen("Negotiate"), Ok(None));

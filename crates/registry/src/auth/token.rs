@@ -1,4 +1,4 @@
-//! Tokens: how they are asked for, and what a token server's answer says.
+//! Tokens: requests to a token server, and its answers.
 //!
 //! See [the token specification](https://distribution.github.io/distribution/spec/auth/token/) and
 //! [its OAuth2 variant](https://distribution.github.io/distribution/spec/auth/oauth/).
@@ -18,19 +18,19 @@ use crate::error::{Error, Failure, Kind};
 use crate::wire::{Outgoing, Payload, Trouble, Wire, server_message};
 
 const CLIENT_ID: &str = "crateyard";
-/// What the specification lets a client assume where `expires_in` is missing, in seconds.
+/// The lifetime that the specification lets a client assume without `expires_in`, in seconds.
 const DEFAULT_LIFETIME: u64 = 60;
-/// How large a token server's answer may be, in bytes.
+/// The size limit of a token server's answer, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// A token, as it is shown to the registry.
+/// A token, as the `Authorization` header that carries it.
 pub(super) struct Token {
     pub header: HeaderValue,
-    /// Until when it is used. A renewal ahead of time costs a request, one too late a whole chunk.
+    /// When to renew it. An early renewal costs a request; a late one costs a whole chunk.
     pub fresh_until: Instant,
 }
 
-/// What a token is wanted for.
+/// A request for a token.
 pub(super) struct Wish<'a> {
     pub repository: &'a Reference,
     pub realm: &'a Url,
@@ -47,7 +47,7 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
-/// Some servers write the number as text. One that makes no sense counts as missing.
+/// Reads a number of seconds, which some servers write as text. A senseless one counts as missing.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let number = match Value::deserialize(deserializer)? {
         Value::Number(number) => number.as_f64(),
@@ -58,8 +58,8 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
 }
 
 impl Wish<'_> {
-    /// Asks the token server.
-    pub async fn fetch(&self, wire: &Wire) -> Result<Token, Trouble> {
+    /// Asks the token server for the token.
+    pub(super) async fn fetch(&self, wire: &Wire) -> Result<Token, Trouble> {
         let outgoing = self.request()?;
         let asked_at = Instant::now();
         let name = self.repository.to_string();
@@ -122,7 +122,7 @@ impl Wish<'_> {
         }))
     }
 
-    /// A refresh token is posted (OAuth2); a name and a password, or nothing, go with a GET, which all servers know.
+    /// A POST for a refresh token (OAuth2). Otherwise a GET, which all servers know.
     fn request(&self) -> Result<Outgoing, Trouble> {
         match self.credentials {
             Some(Credentials::IdentityToken(token)) => Ok(self.post(token)),
@@ -174,10 +174,10 @@ impl Wish<'_> {
 }
 
 fn token_server_is_wrong() -> String {
-    "tell who runs the registry: the token server that it names is at fault".to_owned()
+    "tell the registry's operator that the token server it names is at fault".to_owned()
 }
 
-/// The token of an answer, and how long it lives.
+/// The token in an answer, and its lifetime.
 fn read(bytes: &[u8]) -> Result<(String, Duration), String> {
     let answer: Answer =
         serde_json::from_slice(bytes).map_err(|error| format!("can't be read: {error}"))?;
@@ -201,7 +201,7 @@ fn secret(text: String) -> Result<HeaderValue, Trouble> {
     let mut value = HeaderValue::try_from(text).map_err(|_| {
         Trouble::Fatal(Error::Credentials {
             place: "token".to_owned(),
-            reason: "has characters that no HTTP header can carry".to_owned(),
+            reason: "has characters that an HTTP header cannot carry".to_owned(),
             remedy: "log in again".to_owned(),
         })
     })?;

@@ -30,30 +30,30 @@ pub(crate) struct Entry {
 }
 
 impl Config {
-    /// Reads the file's text; an empty file holds nothing.
+    /// Parses the file's text. An empty file holds nothing.
     ///
     /// # Errors
-    /// When it is no JSON, or not of this form.
-    pub fn parse(text: &str) -> Result<Config, serde_json::Error> {
+    /// Fails if the text is not JSON, or not of this form.
+    pub(crate) fn parse(text: &str) -> Result<Config, serde_json::Error> {
         if text.trim().is_empty() {
             return Ok(Config::default());
         }
         serde_json::from_str(text)
     }
 
-    /// The helper for the first of `keys` that has one of its own.
-    pub fn helper(&self, keys: &[String]) -> Option<&str> {
+    /// The helper of the first of `keys` that has its own.
+    pub(crate) fn helper(&self, keys: &[String]) -> Option<&str> {
         let found = keys.iter().find_map(|key| self.cred_helpers.get(key));
         found.map(String::as_str)
     }
 
     /// The helper for all registries.
-    pub fn store(&self) -> Option<&str> {
+    pub(crate) fn store(&self) -> Option<&str> {
         self.creds_store.as_deref().filter(|it| !it.is_empty())
     }
 
-    /// What the file itself holds for the first of `keys` that it knows, and the name that it has there.
-    pub fn entry(&self, keys: &[String]) -> Option<(&str, &Entry)> {
+    /// The entry for the first of `keys` that the file holds, and the entry's name there.
+    pub(crate) fn entry(&self, keys: &[String]) -> Option<(&str, &Entry)> {
         let entries = || self.auths.iter().filter(|(_, entry)| !entry.is_empty());
         let found = keys
             .iter()
@@ -62,7 +62,8 @@ impl Config {
     }
 }
 
-/// `registry.example` of `https://registry.example/v1/`: the forms that docker has written over the years.
+/// `registry.example` for `https://registry.example/v1/`: docker has written several forms over the
+/// years.
 fn normalize(key: &str) -> &str {
     let key = key
         .strip_prefix("https://")
@@ -86,11 +87,11 @@ impl Entry {
         .all(|field| field.as_deref().unwrap_or_default().is_empty())
     }
 
-    /// The credentials that it stands for.
+    /// The credentials that the entry holds.
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn decode(&self) -> Result<Option<Credentials>, String> {
+    pub(crate) fn decode(&self) -> Result<Option<Credentials>, String> {
         let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.registrytoken) {
             return Ok(Some(Credentials::RegistryToken(token)));
@@ -106,7 +107,8 @@ impl Entry {
     }
 }
 
-/// `USERNAME:PASSWORD` in base64, which base64(1) breaks after 76 characters and docker's own reader joins again.
+/// Decodes `USERNAME:PASSWORD` in base64. base64(1) breaks lines after 76 characters; docker joins
+/// them again, and so does this.
 fn decode_auth(auth: &str) -> Result<Credentials, String> {
     let joined: String = auth.split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(joined);

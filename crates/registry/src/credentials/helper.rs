@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Complaint, Credentials};
 use crate::client::Environment;
 
-/// What a credential helper answers.
+/// The answer of a credential helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Reply {
@@ -22,18 +22,23 @@ struct Reply {
     secret: String,
 }
 
-/// What helpers have answered: each is asked once for a registry, however many repositories that has.
+/// The answers of helpers. Each helper is asked once for a registry, for all its repositories.
 #[derive(Default)]
 pub(crate) struct Helpers {
     answers: BTreeMap<(String, String), Answer>,
 }
 
-/// Credentials, none, or why the helper can't tell.
+/// Credentials, none, or why the helper failed.
 pub(crate) type Answer = Result<Option<Credentials>, Complaint>;
 
 impl Helpers {
     /// Asks `docker-credential-NAME` for the registry of `target`.
-    pub fn ask(&mut self, name: &str, environment: &Environment, target: &Reference) -> Answer {
+    pub(crate) fn ask(
+        &mut self,
+        name: &str,
+        environment: &Environment,
+        target: &Reference,
+    ) -> Answer {
         let server = match target.registry() {
             "docker.io" => "https://index.docker.io/v1/",
             registry => registry,
@@ -95,7 +100,7 @@ fn run(program: &str, environment: &Environment, server: &str) -> std::io::Resul
     }
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper that answers without reading closes its end early; its answer is what counts.
+        // A helper may answer without reading, and close its end early. Only its answer counts.
         let _ = writeln!(stdin, "{server}");
     }
     child.wait_with_output()

@@ -1,4 +1,4 @@
-//! The layout that a pull writes.
+//! The OCI layout that a pull writes to.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,23 @@ use crate::error::Error;
 
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The layout that is written.
+/// The layout.
 pub(super) struct Destination {
     path: PathBuf,
 }
 
 impl Destination {
-    /// Accepts a directory that is not there yet, is empty, or is a layout.
-    pub fn open(path: &Path) -> Result<Destination, Error> {
+    /// Accepts a directory that does not exist yet, is empty, or is a layout.
+    pub(super) fn open(path: &Path) -> Result<Destination, Error> {
         let is_layout = path.join("oci-layout").is_file();
         let is_begun = path.join("blobs").is_dir();
         let is_empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         if !is_layout && !is_begun && !is_empty {
             return Err(Error::Source {
                 place: path.display().to_string(),
-                reason: "neither empty nor an OCI image layout; nothing was written".to_owned(),
+                reason:
+                    "the directory is neither empty nor an OCI image layout; nothing was written"
+                        .to_owned(),
                 remedy: "name a new directory".to_owned(),
             });
         }
@@ -34,7 +36,7 @@ impl Destination {
             if directory.is_symlink() {
                 return Err(Error::Source {
                     place: directory.display().to_string(),
-                    reason: "a symbolic link; links are not followed".to_owned(),
+                    reason: "it is a symbolic link, which is not followed".to_owned(),
                     remedy: "name a new directory".to_owned(),
                 });
             }
@@ -44,8 +46,9 @@ impl Destination {
         })
     }
 
-    /// Makes the directory. Not before the image is known to exist: a wrong name leaves nothing behind.
-    pub fn create(&self) -> Result<(), Error> {
+    /// Creates the directory. Called only once the image is known to exist, so that a wrong name
+    /// leaves nothing behind.
+    pub(super) fn create(&self) -> Result<(), Error> {
         let directory = self.path.join("blobs/sha256");
         std::fs::create_dir_all(&directory).map_err(Error::io("create", directory))
     }
@@ -57,15 +60,15 @@ impl Destination {
             .join(digest.hex())
     }
 
-    /// The directory of a digest's algorithm, which is made where there is none.
-    pub fn blob_directory(&self, digest: &Digest) -> Result<PathBuf, Error> {
+    /// The directory for a digest's algorithm. Creates it if it does not exist.
+    pub(super) fn blob_directory(&self, digest: &Digest) -> Result<PathBuf, Error> {
         let directory = self.path.join("blobs").join(digest.algorithm().name());
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         Ok(directory)
     }
 
-    /// Removes what earlier pulls left and none can use: files that are not whole, but for those of `wanted` blobs.
-    pub fn tidy(&self, wanted: &[Descriptor]) {
+    /// Removes incomplete files of earlier pulls, except those of `wanted` blobs.
+    pub(super) fn tidy(&self, wanted: &[Descriptor]) {
         let is_wanted = |hex: &str| wanted.iter().any(|blob| blob.digest.hex() == hex);
         let blobs = self.path.join("blobs");
         for directory in [
@@ -87,11 +90,12 @@ impl Destination {
         }
     }
 
-    /// Whether a blob is there and has its digest; one that has not is removed.
+    /// Returns whether the layout has a blob with the right digest. Removes a damaged one.
     ///
     /// # Errors
-    /// When it is there and has another size than `descriptor` says: no other image loses it by that.
-    pub fn has(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+    /// Fails if the blob is intact but `descriptor` states another size. The blob stays, because
+    /// another image may need it.
+    pub(super) fn has(&self, descriptor: &Descriptor) -> Result<bool, Error> {
         let path = self.blob_path(&descriptor.digest);
         let Ok(metadata) = std::fs::symlink_metadata(&path) else {
             return Ok(false);
@@ -108,11 +112,11 @@ impl Destination {
                 return Err(Error::Source {
                     place: path.display().to_string(),
                     reason: format!(
-                        "is there with {} bytes, and the image that is pulled says {}",
+                        "the layout has this blob with {} bytes, but the image says that it has {}",
                         metadata.len(),
                         descriptor.size
                     ),
-                    remedy: "leave this image alone: it is wrong".to_owned(),
+                    remedy: "do not use this image: its manifest is wrong".to_owned(),
                 });
             }
         }
@@ -120,8 +124,8 @@ impl Destination {
         Ok(false)
     }
 
-    /// Adds a verified manifest, unless it is there.
-    pub fn add(&self, manifest: &Document) -> Result<(), Error> {
+    /// Adds a verified manifest, unless the layout has it.
+    pub(super) fn add(&self, manifest: &Document) -> Result<(), Error> {
         if self.has(&manifest.descriptor())? {
             return Ok(());
         }
@@ -135,15 +139,16 @@ impl Destination {
         write().map_err(Error::io("write", &path))
     }
 
-    /// Keeps other pulls from changing the index, or from removing blobs, as long as the answer is kept.
+    /// Locks the layout. While the returned file is open, no other pull changes the index or
+    /// removes blobs.
     fn lock(&self) -> Result<File, Error> {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         lock(&file, libc::LOCK_EX).map_err(Error::io("lock", &self.path))?;
         Ok(file)
     }
 
-    /// Names the image in `index.json`, beside others that the layout holds. All `blobs` have to be there.
-    pub fn finish(
+    /// Adds the image to `index.json`. All `blobs` must be in the layout.
+    pub(super) fn finish(
         &self,
         root: &Document,
         name: Option<&str>,
@@ -178,8 +183,8 @@ impl Destination {
         self.write(&path, index.to_string().as_bytes())
     }
 
-    /// Removes `blobs`, where the layout holds no image at all.
-    pub fn discard(&self, blobs: &[Descriptor]) {
+    /// Removes `blobs` if the layout's index names no image.
+    pub(super) fn discard(&self, blobs: &[Descriptor]) {
         let Ok(_lock) = self.lock() else { return };
         if self.path.join("index.json").exists() {
             return;
@@ -187,7 +192,7 @@ impl Destination {
         for blob in blobs {
             let _ = std::fs::remove_file(self.blob_path(&blob.digest));
         }
-        // Directories go if they are empty.
+        // This removes only empty directories.
         let own = self.path.join("blobs");
         for directory in [
             own.join("sha256"),
@@ -204,7 +209,7 @@ impl Destination {
         if is_file.is_ok_and(|is_file| !is_file) {
             return Err(Error::Source {
                 place: path.display().to_string(),
-                reason: "no plain file".to_owned(),
+                reason: "not a regular file".to_owned(),
                 remedy: "name a new directory".to_owned(),
             });
         }
@@ -221,7 +226,7 @@ impl Destination {
         Ok(index["manifests"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Writes a small file of the layout's own, whole or not at all.
+    /// Writes a small file of the layout, whole or not at all.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let write = || -> std::io::Result<()> {
             let mut file = Unnamed::create(&self.path)?;

@@ -8,20 +8,20 @@ use crateyard_oci::{Digest, Hasher};
 use super::unnamed::{Unnamed, take};
 use crate::error::Error;
 
-/// A blob that is being received, into a file that is this pull's alone.
+/// A blob that is being received. Only this pull writes to its file.
 pub(super) struct Partial {
-    /// None when it has got its name, or has none to get.
+    /// `None` once the file has its name or was discarded.
     file: Option<Unnamed>,
     directory: PathBuf,
     digest: Digest,
     hasher: Hasher,
-    /// How many bytes it has.
+    /// How many bytes were received.
     pub length: u64,
 }
 
 impl Partial {
-    /// Goes on with what a pull that failed left, if that is no longer than `size`.
-    pub fn open(directory: PathBuf, digest: &Digest, size: u64) -> Result<Partial, Error> {
+    /// Continues the file of a failed pull, if it is not longer than `size`.
+    pub(super) fn open(directory: PathBuf, digest: &Digest, size: u64) -> Result<Partial, Error> {
         let file = Unnamed::create(&directory).map_err(Error::io("write to", &directory))?;
         let mut partial = Partial {
             file: Some(file),
@@ -38,7 +38,7 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Hashes while it copies: what gets the digest's name is what was hashed.
+    /// Copies and hashes in one pass, so that exactly the hashed bytes get the digest's name.
     fn copy(&mut self, left: &mut impl Read, size: u64) -> Result<(), Error> {
         let path = self.left_path();
         let mut buffer = vec![0; 256 * 1024];
@@ -52,7 +52,7 @@ impl Partial {
         Ok(())
     }
 
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if let Some(file) = &mut self.file {
             let written = file.append(bytes);
             written.map_err(Error::io("write to", &self.directory))?;
@@ -62,8 +62,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Forgets what it has.
-    pub fn restart(&mut self) -> Result<(), Error> {
+    /// Drops the received bytes.
+    pub(super) fn restart(&mut self) -> Result<(), Error> {
         if let Some(file) = &mut self.file {
             file.clear()
                 .map_err(Error::io("write to", &self.directory))?;
@@ -73,14 +73,17 @@ impl Partial {
         Ok(())
     }
 
-    /// The digest of what it has.
-    pub fn actual(&self) -> Digest {
+    /// The digest of the received bytes.
+    pub(super) fn actual(&self) -> Digest {
         self.hasher.clone().finish()
     }
 
-    /// Gives the verified file its name. Where there is a file by that name, from another pull that was faster, that
-    /// one's stays if it `is_whole`, and is removed by that question if not.
-    pub fn finish(mut self, is_whole: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
+    /// Gives the verified file its name. A faster pull may have taken the name: `is_whole` then
+    /// returns whether its file is intact, and removes it if not.
+    pub(super) fn finish(
+        mut self,
+        is_whole: impl Fn() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let path = self.directory.join(self.digest.hex());
         let Some(file) = self.file.take() else {
             return Ok(());
@@ -92,12 +95,12 @@ impl Partial {
         }
     }
 
-    /// Leaves nothing: what it has is wrong.
-    pub fn discard(mut self) {
+    /// Drops the file, because its bytes are wrong.
+    pub(super) fn discard(mut self) {
         self.file = None;
     }
 
-    /// Where a pull that fails leaves what it has.
+    /// The path where a failed pull keeps the received bytes.
     fn left_path(&self) -> PathBuf {
         self.directory
             .join(format!(".partial-{}", self.digest.hex()))
@@ -105,10 +108,10 @@ impl Partial {
 }
 
 impl Drop for Partial {
-    /// A pull that fails leaves what it has received to the next one.
+    /// Keeps the received bytes for the next pull.
     fn drop(&mut self) {
         if let Some(file) = self.file.take().filter(|_| self.length > 0) {
-            // Whether it can does not matter.
+            // If this fails, the next pull only receives more.
             let _ = file.link(&self.left_path());
         }
     }

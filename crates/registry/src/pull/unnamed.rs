@@ -1,4 +1,5 @@
-//! Files that get their name when they are whole. What a process that is killed had written is gone with it.
+//! Files that get their name only when they are complete. If the process is killed before, they
+//! vanish.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -10,20 +11,20 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// What the names begin with of files that are not whole, where a file system knows none without a name.
+/// The prefix of temporary names, for file systems without unnamed files.
 pub(super) const PREFIX: &str = ".new-";
 
-/// A file in a directory, without a name, that nobody else can open.
+/// A file without a name, which no other process can open.
 pub(super) struct Unnamed {
     directory: PathBuf,
     file: File,
-    /// Its name for the time being, on file systems that know no files without one.
+    /// Its temporary name, on file systems without unnamed files.
     named: Option<NamedTempFile>,
 }
 
 impl Unnamed {
-    /// An empty one, which others may read when it has its name.
-    pub fn create(directory: &Path) -> io::Result<Unnamed> {
+    /// Creates an empty file. Everyone may read it once it has its name.
+    pub(super) fn create(directory: &Path) -> io::Result<Unnamed> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o644);
         options.custom_flags(libc::O_TMPFILE);
@@ -52,19 +53,20 @@ impl Unnamed {
         })
     }
 
-    /// Adds bytes at its end.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Appends bytes.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }
 
-    /// Makes it empty again.
-    pub fn clear(&mut self) -> io::Result<()> {
+    /// Empties the file.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()
     }
 
-    /// Gives it its name, when it is on the disk. A file that has this name already keeps it: the answer is then `false`.
-    pub fn name(&self, path: &Path) -> io::Result<bool> {
+    /// Writes the file to the disk, then gives it its name. Returns `false` if another file has
+    /// that name.
+    pub(super) fn name(&self, path: &Path) -> io::Result<bool> {
         self.file.sync_all()?;
         let linked = self.link(path);
         match linked {
@@ -73,18 +75,18 @@ impl Unnamed {
         }
     }
 
-    /// Gives it its name, in place of a file that has it.
-    pub fn replace(&self, path: &Path) -> io::Result<()> {
+    /// Gives the file its name, and replaces a file that has it.
+    pub(super) fn replace(&self, path: &Path) -> io::Result<()> {
         self.file.sync_all()?;
-        // Only between these two calls it has a name that is not its own; the next pull removes such.
+        // If the process is killed between these calls, the next pull removes the temporary name.
         let name = format!("{PREFIX}{}-{:016x}", std::process::id(), fastrand::u64(..));
         let aside = self.directory.join(name);
         self.link(&aside)?;
         std::fs::rename(aside, path)
     }
 
-    /// Gives it a name without waiting for the disk.
-    pub fn link(&self, path: &Path) -> io::Result<()> {
+    /// Gives the file a name without waiting for the disk.
+    pub(super) fn link(&self, path: &Path) -> io::Result<()> {
         if let Some(named) = &self.named {
             return std::fs::hard_link(named.path(), path);
         }
@@ -106,7 +108,7 @@ impl Unnamed {
         }
     }
 
-    /// Where `/proc` is not mounted a file can't be linked by its descriptor.
+    /// Copies the file instead, because without `/proc` a file can't be linked by its descriptor.
     fn copy_to(&self, path: &Path, error: io::Error) -> io::Result<()> {
         if error.kind() != io::ErrorKind::NotFound || Path::new("/proc/self/fd").exists() {
             return Err(error);
@@ -120,8 +122,8 @@ impl Unnamed {
     }
 }
 
-/// Takes what lies at `path` for oneself: whoever removes a name is the only one who does. None where there is nothing,
-/// or something else than a file.
+/// Opens the file at `path` and removes its name. Only one process can remove it, so the file then
+/// belongs to this one. `None` if there is no regular file.
 pub(super) fn take(path: &Path) -> Option<impl Read> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -131,7 +133,7 @@ pub(super) fn take(path: &Path) -> Option<impl Read> {
     (is_file && std::fs::remove_file(path).is_ok()).then_some(file)
 }
 
-/// Removes a file unless a process holds it.
+/// Removes a file unless a process holds its lock.
 pub(super) fn remove_abandoned(path: &Path) {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -142,7 +144,7 @@ pub(super) fn remove_abandoned(path: &Path) {
     }
 }
 
-/// Locks an open file or directory for as long as it is open.
+/// Locks an open file or directory until it is closed.
 pub(super) fn lock(file: &File, operation: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open.
     match unsafe { libc::flock(file.as_raw_fd(), operation) } {
@@ -209,6 +211,6 @@ mod tests {
         let fifo = CString::new(path.as_os_str().as_bytes()).unwrap();
         // SAFETY: the path ends in a zero byte.
         assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
-        assert!(take(&path).is_none(), "and nothing waits for a writer");
+        assert!(take(&path).is_none(), "and this did not wait for a writer");
     }
 }

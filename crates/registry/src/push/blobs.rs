@@ -1,4 +1,4 @@
-//! Getting blobs into a repository: asked for, mounted, or sent.
+//! Gets blobs into a repository: finds them there, mounts them, or sends them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,48 +16,49 @@ use crate::repository::{Mount, Session};
 use crate::tree::Tree;
 use crate::upload::{Upload, missing_blob};
 
-/// How long all other requests wait for the upload of the largest new blob to be opened: a registry nearby is then
-/// busy with nothing else, and for one far away this is no time.
+/// How long all other requests wait for the registry to open the upload of the largest new blob.
+/// This keeps a nearby registry free of other work, and hardly matters with a distant one.
 const HEAD_START: Duration = Duration::from_millis(5);
-/// How many repositories are tried as the source of one blob's mount.
+/// How many repositories to try when mounting a blob.
 const MAX_MOUNT_SOURCES: usize = 3;
 
-/// Lets the requests for one blob go before all others: its upload is what a push waits for in the end.
+/// Lets the requests for the largest new blob go first, because the push will wait longest for its
+/// upload.
 pub(super) struct HeadStart {
     is_over: watch::Sender<bool>,
 }
 
 impl HeadStart {
-    pub fn new() -> HeadStart {
+    pub(super) fn new() -> HeadStart {
         HeadStart {
             is_over: watch::Sender::new(false),
         }
     }
 
-    /// Lets the others go.
-    pub fn end(&self) {
+    /// Lets the other requests go.
+    pub(super) fn end(&self) {
         self.is_over.send_replace(true);
     }
 
-    /// Waits until the others may go, or long enough.
-    pub async fn wait(&self) {
+    /// Waits until the other requests may go, at most [`HEAD_START`].
+    pub(super) async fn wait(&self) {
         let mut watcher = self.is_over.subscribe();
         let _ = timeout(HEAD_START, watcher.wait_for(|is_over| *is_over)).await;
     }
 }
 
-/// What became of blobs that were asked for.
+/// The result of [`Push::bring`].
 #[derive(Default)]
 pub(super) struct Brought {
-    /// Those that were not there.
+    /// The blobs that the repository lacked.
     transfers: Vec<Transfer>,
-    /// How many are not to be pushed.
+    /// How many blobs are foreign, and so are not pushed.
     foreign: u64,
 }
 
 impl Brought {
-    /// Each blob counts once: an image and what refers to it may share one.
-    pub fn append(&mut self, other: Brought) {
+    /// Adds `other`. Counts each blob once, because an image and its referrers may share some.
+    pub(super) fn append(&mut self, other: Brought) {
         for transfer in other.transfers {
             if !self.transfers.iter().any(|it| it.digest == transfer.digest) {
                 self.transfers.push(transfer);
@@ -66,8 +67,8 @@ impl Brought {
         self.foreign += other.foreign;
     }
 
-    /// Everything of the image that was neither sent nor left out was there.
-    pub fn count(self, report: &mut Report, tree: &Tree, dry_run: bool) {
+    /// Counts the image's blobs. All that were neither sent nor foreign were there before.
+    pub(super) fn count(self, report: &mut Report, tree: &Tree, dry_run: bool) {
         let mut transfers = self.transfers;
         transfers.sort_by(|one, other| one.digest.cmp(&other.digest));
         let sent: BTreeSet<&Digest> = transfers.iter().map(|it| &it.digest).collect();
@@ -98,7 +99,7 @@ impl Brought {
 }
 
 impl Push<'_> {
-    /// Asks for blobs and sends those that are not there, each as soon as that is known.
+    /// Asks for blobs, and sends each missing one as soon as the answer is there.
     pub(super) async fn bring(&self, blobs: Vec<Descriptor>) -> Result<Brought, Error> {
         let mut brought = Brought::default();
         let mut wanted = Vec::new();
@@ -110,8 +111,9 @@ impl Push<'_> {
                 wanted.push(blob);
             }
         }
-        // What is most likely to be sent comes first, so that the answers about all else come while it is under
-        // way; of that the largest, so that the last one to finish is short.
+        // Start with the blobs that the registry most likely lacks, so that they are under way
+        // while it answers about the others. The largest go first, so that the last one to finish
+        // is short.
         wanted.sort_by_cached_key(|blob| {
             let is_known = !self.is_new(&blob.digest);
             (is_known, u64::MAX - blob.size, blob.digest.clone())
@@ -145,14 +147,14 @@ impl Push<'_> {
         Ok(brought)
     }
 
-    /// `None` where the registry has the blob.
+    /// Sends a blob unless the repository has it. `None` if it does.
     async fn bring_one(
         &self,
         blob: Descriptor,
         senders: &Semaphore,
     ) -> Result<Option<Transfer>, Error> {
         let session = if self.is_new(&blob.digest) {
-            // Most likely it is not there: an upload is opened while the registry looks.
+            // The repository most likely lacks it, so open an upload while asking.
             let ask = self.repository.has_blob(&blob.digest);
             let (session, is_there) = try_join(self.repository.begin_upload(), ask).await?;
             self.head_start.end();
@@ -176,12 +178,13 @@ impl Push<'_> {
         self.send_blob(&blob, session).await.map(Some)
     }
 
-    /// Whether this machine has sent to the repository before, and never this blob to its registry.
+    /// Whether this machine has pushed to the repository before, but never this blob to its
+    /// registry.
     fn is_new(&self, digest: &Digest) -> bool {
         let own = self.repository.reference().repository();
         let may_resume = || {
             self.client
-                .memory()
+                .hints()
                 .begun(self.repository.reference(), digest)
         };
         !self.options.dry_run
@@ -204,13 +207,14 @@ impl Push<'_> {
         progress.event(Event::Done { digest, how });
     }
 
-    /// Before anything is sent: a file that has another size than its descriptor says cannot have its digest.
+    /// Checks a blob's size before anything is sent. A file of another size cannot have the right
+    /// digest.
     fn check_size(&self, blob: &Descriptor) -> Result<(), Error> {
         match self.source.blob(&blob.digest)? {
             Some(local) if local.size() != blob.size => Err(Error::Source {
                 place: format!("{}: blob {}", self.source.place(), blob.digest),
                 reason: format!(
-                    "{} bytes long, its descriptor says {}",
+                    "it has {} bytes, but its descriptor says {}",
                     local.size(),
                     blob.size
                 ),
@@ -220,7 +224,7 @@ impl Push<'_> {
         }
     }
 
-    /// What a dry run says of a blob that is absent.
+    /// The report of a dry run about a missing blob.
     fn foresee(&self, blob: &Descriptor) -> Transfer {
         let may_mount = !self.mount_sources(&blob.digest).is_empty();
         Transfer {
@@ -266,7 +270,7 @@ impl Push<'_> {
         self.upload(descriptor, session).await
     }
 
-    /// Sends a blob, to an upload that was opened or to a new one.
+    /// Sends a blob, with an open upload or a new one.
     pub(super) async fn upload(
         &self,
         descriptor: &Descriptor,
@@ -277,10 +281,10 @@ impl Push<'_> {
             .source
             .blob(&digest)?
             .ok_or_else(|| missing_blob(&self.source.place(), &digest))?;
-        let (repository, memory) = (self.repository, self.client.memory());
+        let (repository, hints) = (self.repository, self.client.hints());
         let upload = Upload {
             repository,
-            memory,
+            hints,
             blob,
             digest: &digest,
             chunk_size: self.options.chunk_size,
@@ -298,7 +302,8 @@ impl Push<'_> {
         })
     }
 
-    /// Asks for a mount. `None`: done. Otherwise the blob has to be sent, perhaps to an upload that was opened.
+    /// Tries to mount a blob. `None` if that worked. Otherwise the blob must be sent, with the
+    /// upload that the registry may have opened.
     async fn mount(&self, digest: &Digest) -> Result<Option<Option<Session>>, Error> {
         let mut opened = None;
         for from in self.mount_sources(digest) {
@@ -320,7 +325,7 @@ impl Push<'_> {
         Ok(Some(opened))
     }
 
-    /// Other repositories that may have a blob: those that were named, then those that are remembered.
+    /// Other repositories that may have a blob: those of the options, then those of the hints.
     fn mount_sources(&self, digest: &Digest) -> Vec<String> {
         let own = self.repository.reference().repository();
         let mut sources: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! Storing manifests, listing referrers, and setting tags.
+//! Stores manifests, lists referrers, and sets tags.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use super::missing::Missing;
 use crate::error::Error;
 use crate::repository::{Put, ReferrersKeeper};
 
-/// How often a registry may say that it lacks what it was sent, before it is sent all of that again.
+/// How often a registry may say that it lacks a blob that it has, before all blobs are sent again.
 const PATIENCE: u32 = 2;
 
-/// Referrers that their subjects' lists lack, by their subjects. Each list is written once: its tag may be one that the
-/// registry does not let move.
+/// Referrers that are missing in the lists of their subjects, by subject. Each list is written
+/// once, because the registry may not let its tag move.
 #[derive(Default)]
 struct Unlisted {
     by_subject: BTreeMap<Digest, Vec<Descriptor>>,
 }
 
 impl Unlisted {
-    /// Remembers a manifest that is stored, unless the registry lists it by itself.
+    /// Adds a stored manifest, unless the registry lists it by itself.
     fn note(&mut self, manifest: &Document, is_listed: bool, missing: &Missing<'_>) {
         let keeper = missing.unlisted.get(&manifest.digest);
         if let (Some(subject), Some(ReferrersKeeper::Tag), false) =
@@ -34,7 +34,8 @@ impl Unlisted {
 }
 
 impl Push<'_> {
-    /// Manifests, then the indexes above them, then what refers to them, then the lists of that, then the tags.
+    /// Sends manifests, then the indexes above them, their referrers, the lists of referrers, and
+    /// the tags.
     pub(super) async fn send_manifests(&self, missing: &Missing<'_>) -> Result<(), Error> {
         let root = &self.tree.root;
         let (indexes, images): (Vec<&Document>, Vec<&Document>) = missing
@@ -55,11 +56,12 @@ impl Push<'_> {
         for (manifest, is_listed) in stored {
             unlisted.note(manifest, is_listed, missing);
         }
-        // Children come before their parents in this order.
+        // The tree lists children before their parents.
         for index in indexes {
             unlisted.note(index, self.put_by_digest(index).await?, missing);
         }
-        // With a single tag and no referrers the request that sets the tag stores the manifest too.
+        // With a single tag and no referrers, the request that sets the tag also stores the
+        // manifest.
         let is_lone =
             missing.tags.len() == 1 && missing.attached.is_empty() && root.subject.is_none();
         let is_missing = missing.manifests.iter().any(|it| it.digest == root.digest);
@@ -85,8 +87,9 @@ impl Push<'_> {
             .await
     }
 
-    /// Stores a manifest, and says whether the registry lists it as a referrer. A registry may not see yet what it has
-    /// taken, or have lost what it had when it was asked: then this waits, asks again, and sends again.
+    /// Stores a manifest, and returns whether the registry lists it as a referrer. A registry may
+    /// not see a new blob yet, or may have lost one since it was asked. Then this waits, asks
+    /// again, and sends again.
     async fn put(&self, version: &Version, manifest: &Document) -> Result<bool, Error> {
         let reference = self.repository.reference().to_string();
         let mut attempts = self.repository.transport().attempts(&reference);
@@ -101,7 +104,8 @@ impl Push<'_> {
         }
     }
 
-    /// Sends what a manifest names and the repository lacks, or all of it where the repository is not to be believed.
+    /// Sends the blobs and manifests that a manifest names and the repository lacks. With `all`,
+    /// sends everything without asking.
     async fn send_again(&self, manifest: &Document, all: bool) -> Result<(), Error> {
         for blob in &manifest.blobs {
             let is_here = self.source.blob(&blob.digest)?.is_some();

@@ -1,4 +1,4 @@
-//! What a registry lacks of an image.
+//! Finds what a registry lacks of an image.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,24 @@ use super::{Push, QUESTIONS};
 use crate::error::Error;
 use crate::repository::ReferrersKeeper;
 
-/// What the registry lacks.
+/// The parts of an image that the registry lacks.
 pub(super) struct Missing<'a> {
-    /// Tags that name something else, or nothing.
+    /// Tags that do not exist or name another image.
     pub tags: Vec<String>,
     /// Manifests of the image, children first.
     pub manifests: Vec<&'a Document>,
-    /// Manifests that refer to it, and those below them.
+    /// Manifests that refer to the image, and those below them.
     pub attached: Vec<&'a Document>,
-    /// Digests of manifests that their subject's list of referrers lacks, and who keeps those lists.
+    /// Digests of manifests that are missing in their subject's list of referrers, and who keeps
+    /// that list.
     pub unlisted: BTreeMap<Digest, ReferrersKeeper>,
     /// Whether the registry lacks the referrers API.
     pub lacks_referrers: bool,
 }
 
 impl<'a> Push<'a> {
-    /// Asks for the tags first: where they name the image already, it is there as a whole and no more is asked.
+    /// Finds what is missing. Asks for the tags first: if they name the image, the registry has all
+    /// of it.
     pub(super) async fn find_missing(&self, tags: &[String]) -> Result<Missing<'a>, Error> {
         let (tree, repository) = (self.tree, self.repository);
         let root = &tree.root.digest;
@@ -43,7 +45,7 @@ impl<'a> Push<'a> {
         let is_current = stale.is_empty() && !tags.is_empty();
         let manifests = match &tree.manifests[..] {
             _ if is_current => Vec::new(),
-            // Setting the tag sends a lone manifest anyway: asking for it would only take time.
+            // Setting the tag sends a lone manifest anyway, so do not ask for it.
             [only] if !tags.is_empty() => vec![only],
             all => self.lacking(all).await?,
         };
@@ -51,7 +53,7 @@ impl<'a> Push<'a> {
         let is_listed = |manifest: &Document| {
             manifest.subject.is_some() && !unlisted.contains_key(&manifest.digest)
         };
-        // Without a referrer that the registry lacks, nothing below the referrers can be missing.
+        // If all referrers are listed, nothing below them can be missing.
         let is_complete = tree
             .attached
             .iter()
@@ -73,7 +75,7 @@ impl<'a> Push<'a> {
         })
     }
 
-    /// Those of `manifests` that the repository does not have.
+    /// The `manifests` that the repository lacks.
     async fn lacking<'m>(&self, manifests: &'m [Document]) -> Result<Vec<&'m Document>, Error> {
         stream::iter(manifests)
             .map(|manifest| async move {
@@ -87,8 +89,9 @@ impl<'a> Push<'a> {
             .await
     }
 
-    /// Referrers that their subjects' lists lack. A tag that is current vouches for the image, not for its referrers.
-    /// Says too whether the registry lacks the referrers API, as far as known.
+    /// Finds referrers that are missing in their subjects' lists, even if the tags are current: a
+    /// tag vouches for the image, not for its referrers. Also returns whether the registry lacks
+    /// the referrers API, as far as known.
     async fn find_unlisted(
         &self,
         is_current: bool,

@@ -1,4 +1,4 @@
-//! What a push came to.
+//! The report of a push.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Push;
 use crate::repository::Repository;
 
-/// What a push came to.
+/// The report of a push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The repository.
@@ -19,21 +19,21 @@ pub struct Report {
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
-    /// Whether this only says what would be sent.
+    /// Whether this was a dry run, which sends nothing.
     pub dry_run: bool,
-    /// Whether everything was there already.
+    /// Whether the registry already had everything.
     pub unchanged: bool,
-    /// Its blobs, by how they got to the registry.
+    /// The numbers of blobs.
     pub blobs: Blobs,
-    /// Its manifests and indexes, and those that refer to it.
+    /// The numbers of manifests and indexes, referrers included.
     pub manifests: Manifests,
     /// The blobs that were mounted or uploaded.
     pub transfers: Vec<Transfer>,
-    /// Bytes of request bodies that were sent, those of attempts that failed included.
+    /// Bytes of all request bodies, failed attempts included.
     pub bytes_sent: u64,
     /// Bytes of blobs that did not have to be sent.
     pub bytes_saved: u64,
-    /// Requests to the registry, without those to token servers.
+    /// Requests to the registry, but not to token servers.
     pub requests: u64,
     /// Requests to token servers.
     pub authentications: u64,
@@ -41,38 +41,38 @@ pub struct Report {
     pub retries: u64,
 }
 
-/// Numbers of blobs.
+/// The blobs of an image, counted by how they got to the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Blobs {
-    /// Which the repository had.
+    /// How many the repository had.
     pub existing: u64,
-    /// Which the registry took over from another repository.
+    /// How many the registry mounted from another repository.
     pub mounted: u64,
-    /// Which were sent.
+    /// How many were sent.
     pub uploaded: u64,
-    /// Which are by their type not to be pushed, and stay where they are.
+    /// How many are of a foreign type, which is not pushed.
     pub foreign: u64,
 }
 
-/// Numbers of manifests.
+/// The manifests of an image, counted by how they got to the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Manifests {
-    /// Which the repository had.
+    /// How many the repository had.
     pub existing: u64,
-    /// Which were sent.
+    /// How many were sent.
     pub uploaded: u64,
 }
 
-/// A blob that was not there.
+/// A blob that the repository lacked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transfer {
-    /// Which.
+    /// The blob's digest.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
     /// How it got to the registry.
     pub how: How,
-    /// Bytes that an earlier run had sent, and this one did not send again.
+    /// Bytes that an earlier run had already sent.
     pub resumed: u64,
 }
 
@@ -80,15 +80,15 @@ pub struct Transfer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
-    /// From another of its repositories.
+    /// The registry mounted it from another of its repositories.
     Mounted,
-    /// From here.
+    /// This client sent it.
     Uploaded,
-    /// From another of its repositories if the registry agrees, else from here: dry runs do not ask.
+    /// A mount, or an upload if the registry declines. A dry run does not find out.
     MountOrUpload,
 }
 
-/// What a registry's counters say.
+/// The counters of a repository's connection.
 #[derive(Clone, Copy)]
 pub(super) struct Count {
     requests: u64,
@@ -98,8 +98,8 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// What they say now.
-    pub fn now(repository: &Repository) -> Count {
+    /// Reads the counters.
+    pub(super) fn now(repository: &Repository) -> Count {
         let counters = repository.transport().counters();
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Count {
@@ -110,8 +110,8 @@ impl Count {
         }
     }
 
-    /// Reports what was added since.
-    pub fn measure(self, repository: &Repository, report: &mut Report) {
+    /// Adds the difference since then to `report`.
+    pub(super) fn measure(self, repository: &Repository, report: &mut Report) {
         let now = Count::now(repository);
         report.requests = now.requests - self.requests;
         report.authentications = now.authentications - self.authentications;

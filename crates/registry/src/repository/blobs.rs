@@ -1,4 +1,4 @@
-//! Blobs: whether they are there, and what they hold.
+//! Requests for blobs.
 
 use bytes::Bytes;
 use crateyard_oci::Digest;
@@ -11,27 +11,31 @@ use crate::progress::Event;
 use crate::transport::{Call, Target};
 use crate::wire::Reply;
 
-/// A blob on its way here.
+/// A blob that is being received.
 pub struct Download {
     reply: Reply,
     reference: String,
-    /// Where in the blob the first byte belongs: 0 where the registry does not send parts.
+    /// The offset of the first byte in the blob. It is 0 if the registry does not send parts.
     pub offset: u64,
 }
 
 impl Repository {
-    /// Whether the repository has a blob, by a HEAD request. A registry that fails to tell is taken to have lost it: one
-    /// that was killed while it stored a blob may answer 500 until the blob is sent again.
+    /// Asks with a HEAD request whether the repository has a blob. If the registry keeps answering
+    /// 500, the blob counts as missing: a registry that was killed while it stored a blob may
+    /// answer so until the blob is sent again.
     ///
     /// # Errors
-    /// When the registry refuses or cannot be reached.
+    /// Fails if the registry refuses or cannot be reached.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
         let mut call = self.call(Method::HEAD, &format!("blobs/{digest}"), None);
         for _ in 0..=MAX_REDIRECTS {
             let reply = match self.transport.ask(&call).await? {
                 Ok(reply) => reply,
                 Err(cause) => {
-                    let message = format!("{}: {cause}: taken for missing", call.describe());
+                    let message = format!(
+                        "{}: {cause}: assuming that the blob is missing",
+                        call.describe()
+                    );
                     let progress = self.transport.progress();
                     progress.event(Event::Notice { message: &message });
                     return Ok(false);
@@ -52,10 +56,10 @@ impl Repository {
         ))
     }
 
-    /// Opens a blob for reading from byte `offset` on. Its bytes are not verified here.
+    /// Opens a blob for reading from byte `offset` on. Does not verify its bytes.
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, or has no such blob.
+    /// Fails if the registry refuses, cannot be reached, or has no such blob.
     pub async fn blob(&self, digest: &Digest, offset: u64) -> Result<Download, Error> {
         let mut call = self.call(Method::GET, &format!("blobs/{digest}"), None);
         if offset > 0 {
@@ -65,11 +69,11 @@ impl Repository {
         self.download(call, offset).await
     }
 
-    /// Opens `length` bytes of a blob from byte `offset` on. A registry that sends no parts sends the whole blob:
-    /// [`Download::offset`] says so.
+    /// Opens `length` bytes of a blob from byte `offset` on. A registry may send the whole blob
+    /// instead; see [`Download::offset`].
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, or has no such blob.
+    /// Fails if the registry refuses, cannot be reached, or has no such blob.
     pub async fn blob_part(
         &self,
         digest: &Digest,
@@ -111,7 +115,7 @@ impl Download {
     /// The next piece, `None` at the end.
     ///
     /// # Errors
-    /// When the connection breaks or stalls; what came before is good.
+    /// Fails if the connection breaks or stalls. The earlier pieces are still good.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         self.piece().await.map_err(|detail| {
             let (reference, request) = (self.reference.clone(), self.reply.request.clone());

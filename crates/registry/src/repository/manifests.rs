@@ -1,4 +1,4 @@
-//! Manifests and indexes: what a tag names, what they hold, and storing them.
+//! Requests for manifests, indexes and tags.
 
 use std::sync::atomic::Ordering;
 
@@ -13,29 +13,29 @@ use crate::transport::Call;
 use crate::wire::{Payload, Reply, Trouble, server_message};
 
 const SUBJECT: &str = "oci-subject";
-/// How much of a refusal is read, in bytes.
+/// How much of an error's body is read, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
 
-/// What a registry says of a manifest without sending it.
+/// The answer of a registry about a manifest that it does not send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The manifest's digest.
     pub digest: Digest,
 }
 
-/// How a registry answers a manifest.
+/// The answer of a registry to a manifest that was sent.
 pub(crate) enum Put {
-    /// It has it, and may list it as a referrer of its subject.
+    /// It stored the manifest, and may list it as a referrer of its subject.
     Stored { is_listed: bool },
-    /// It lacks a blob or manifest that this one names, or does not see it yet.
+    /// It lacks, or does not see yet, a blob or manifest that this one names.
     Lacks(Trouble),
 }
 
 impl Repository {
-    /// The manifest's digest, by a HEAD request, or by GET where the registry refuses HEAD.
+    /// Finds a manifest's digest with a HEAD request, or with GET if the registry refuses HEAD.
     ///
     /// # Errors
-    /// When the registry refuses or cannot be reached.
+    /// Fails if the registry refuses or cannot be reached.
     pub async fn resolve(&self, version: &Version) -> Result<Option<Resolved>, Error> {
         let refuses_head = &self.transport.limits.refuses_head;
         if refuses_head.load(Ordering::Relaxed) {
@@ -45,7 +45,8 @@ impl Repository {
         let reply = self.transport.send(&call).await?;
         match reply.status() {
             StatusCode::NOT_FOUND => Ok(None),
-            // Some registries and mirrors forbid HEAD, or say so of what is not there. GET tells.
+            // Some registries and mirrors forbid HEAD, or answer so for a missing manifest. GET is
+            // reliable.
             StatusCode::FORBIDDEN
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED => {
@@ -73,7 +74,7 @@ impl Repository {
             (None, Version::Digest(digest)) => Ok(Some(Resolved {
                 digest: digest.clone(),
             })),
-            // The header is optional; the bytes themselves tell.
+            // The header is optional, so fetch the manifest and hash it.
             (None, Version::Tag(_)) => self.resolve_by_get(version).await,
         }
     }
@@ -83,10 +84,10 @@ impl Repository {
         Ok(manifest.map(|it| Resolved { digest: it.digest }))
     }
 
-    /// The manifest or index, with its digest verified.
+    /// Fetches a manifest or index, and verifies its digest.
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, or sends something else than was asked for.
+    /// Fails if the registry refuses, cannot be reached, or sends something else.
     pub async fn manifest(&self, version: &Version) -> Result<Option<Document>, Error> {
         let call = self.manifest_call(Method::GET, version);
         let Some(small) = self.get_small(&call).await? else {
@@ -112,10 +113,11 @@ impl Repository {
         manifest.map(Some).map_err(wrong)
     }
 
-    /// Stores a manifest under `version`, and says whether the registry lists it as a referrer of its subject.
+    /// Stores a manifest under `version`, and returns whether the registry lists it as a referrer
+    /// of its subject.
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, or stores it under another digest.
+    /// Fails if the registry refuses, cannot be reached, or stores it under another digest.
     pub(crate) async fn put_manifest(
         &self,
         version: &Version,

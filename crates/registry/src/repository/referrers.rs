@@ -8,10 +8,10 @@ use super::{Put, Repository, Small};
 use crate::error::{Error, Kind};
 use crate::transport::Target;
 
-/// How many pages of a list are read.
+/// The limit of pages in a list.
 const MAX_PAGES: usize = 1_000;
 
-/// Who has the list of an image's referrers.
+/// Who keeps the list of an image's referrers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferrersKeeper {
     /// The registry (referrers API).
@@ -21,11 +21,11 @@ pub enum ReferrersKeeper {
 }
 
 impl Repository {
-    /// The referrers of `subject` and who keeps the list. `skip_api` saves a request where the registry is known to
-    /// lack the API.
+    /// The referrers of `subject`, and who keeps their list. `skip_api` saves a request if the
+    /// registry is known to lack the API.
     ///
     /// # Errors
-    /// When the registry refuses or cannot be reached.
+    /// Fails if the registry refuses or cannot be reached.
     pub async fn referrers(
         &self,
         subject: &Digest,
@@ -43,13 +43,13 @@ impl Repository {
         ))
     }
 
-    /// The list that the registry keeps, from all its pages; none where it keeps none.
+    /// All pages of the list that the registry keeps, or `None` if it keeps none.
     async fn pages(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, Error> {
         let path = format!("referrers/{subject}");
         let mut call = self
             .call(Method::GET, &path, None)
             .accept(&[media_type::INDEX]);
-        // The specification wants 404 where there is no such list; others are seen too.
+        // The specification asks for 404 without the API, but registries use these too.
         let absent = [
             StatusCode::NOT_FOUND,
             StatusCode::BAD_REQUEST,
@@ -81,7 +81,7 @@ impl Repository {
         Ok(index.manifests)
     }
 
-    /// Where the next page is, by `Link: <URL>; rel="next"`.
+    /// The URL of the next page, from `Link: <URL>; rel="next"`.
     fn next_page(&self, page: &Small) -> Result<Option<Target>, Error> {
         let Some(link) = &page.link else {
             return Ok(None);
@@ -97,11 +97,12 @@ impl Repository {
         Ok(Some(Target::Url(url)))
     }
 
-    /// Adds `referrers` to the list that clients maintain under a tag, for registries without the referrers API. All at
-    /// once: where tags can't be moved, the list is written once and never again.
+    /// Adds `referrers` to the list that clients maintain under a tag, for registries without the
+    /// referrers API. Adds all at once, because a registry with immutable tags takes the list only
+    /// once.
     ///
     /// # Errors
-    /// When the registry refuses or cannot be reached.
+    /// Fails if the registry refuses or cannot be reached.
     pub async fn add_referrers(
         &self,
         subject: &Digest,
@@ -132,20 +133,21 @@ impl Repository {
             Put::Stored { .. } => Ok(()),
             Put::Lacks(trouble) => {
                 let name = self.reference.to_string();
-                // Their manifests are there: this answer has another reason, and does not get better.
+                // Their manifests are there, so this answer has another reason, and trying again
+                // would not help.
                 Err(self.transport.attempts(&name).give_up(trouble))
             }
         }
     }
 }
 
-/// Says what it means where the tag of a list can't be moved.
+/// Explains the error if the tag of a list can't be moved.
 fn fixed(error: Error, tag: &str, before: usize) -> Error {
     match error {
         Error::Request(mut failure) if failure.kind == Kind::Refused && before > 0 => {
             failure.remedy = format!(
-                "let the tag {tag} be moved: it is the list of what refers to the image, which this registry has no \
-                 other place for; what was to be added is stored, and can be listed by the same command then"
+                "allow the tag {tag} to move: it lists the image's referrers, for which this registry has no \
+                 other place; the new referrer is stored, and the same command can list it then"
             );
             Error::Request(failure)
         }
@@ -155,7 +157,8 @@ fn fixed(error: Error, tag: &str, before: usize) -> Error {
 
 /// The tag under which clients list the referrers of `subject`.
 ///
-/// See [the specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
+/// See [the
+/// specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema).
 fn referrers_tag(subject: &Digest) -> String {
     let hex = subject.hex();
     format!("{}-{}", subject.algorithm(), &hex[..hex.len().min(64)])

@@ -1,4 +1,4 @@
-//! Uploads and mounts: how a blob gets into a repository, one request each. [`crate::upload`] makes one of them.
+//! Requests for uploads and mounts. [`crate::upload`] combines them to send a blob.
 
 use crateyard_oci::Digest;
 use reqwest::{Method, StatusCode, Url};
@@ -14,16 +14,16 @@ const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub location: Url,
-    /// How many bytes the registry has.
+    /// How many bytes the registry has received.
     pub offset: u64,
-    /// The smallest chunk it takes, except for the last one.
+    /// The smallest chunk that the registry takes, except for the last one.
     pub chunk_minimum: u64,
 }
 
-/// How a registry answers the wish to mount a blob.
+/// The answer of a registry to a mount request.
 pub(crate) enum Mount {
     Done,
-    /// It does not, but opened an upload.
+    /// It did not mount the blob, but opened an upload.
     Opened(Session),
     Declined,
 }
@@ -39,20 +39,20 @@ impl Repository {
         self.session(&reply)
     }
 
-    /// Asks the registry to take `digest` over from `from`, another of its repositories.
+    /// Asks the registry to mount the blob `digest` from `from`, another of its repositories.
     pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, Error> {
         let mut call = self.call(
             Method::POST,
             &format!("blobs/uploads/?mount={digest}&from={from}"),
             None,
         );
-        // A token has to allow reading there too.
+        // The token must also allow reading there.
         call.scopes.push(format!("repository:{from}:pull"));
         let reply = match self.transport.ask(&call).await {
             Ok(Ok(reply)) => reply,
-            // It can't read the blob there.
+            // The registry can't read the blob there.
             Ok(Err(_)) => return Ok(Mount::Declined),
-            // Whoever may not read there may still upload here.
+            // The user may not read there, but may still upload here.
             Err(Error::Request(failure)) if failure.kind == Kind::Denied => {
                 return Ok(Mount::Declined);
             }
@@ -68,14 +68,14 @@ impl Repository {
         }
     }
 
-    /// Closes an upload that is not wanted any more. Whether the registry agrees does not matter.
+    /// Cancels an upload. It does not matter if the registry refuses.
     pub(crate) async fn cancel_upload(&self, session: &Session) {
         let mut call = self.call(Method::DELETE, "", None);
         call.target = Target::Url(session.location.clone());
         let _ = self.transport.send_once(&call).await;
     }
 
-    /// How far an upload got; `None` where the registry does not know it (any more).
+    /// Asks how far an upload got. `None` if the registry does not know it.
     pub(crate) async fn upload_status(&self, session: &Session) -> Result<Option<Session>, Error> {
         let mut call = self.call(Method::GET, "", None);
         call.target = Target::Url(session.location.clone());
@@ -86,7 +86,8 @@ impl Repository {
         let Some(end) = reply.header("range").and_then(parse_range) else {
             return Ok(None);
         };
-        // Registries write "0-0" for nothing as well as for one byte; no chunk is as short as that.
+        // Registries write "0-0" for nothing and for one byte. No chunk has one byte, so it means
+        // nothing.
         let offset = if end <= 1 { 0 } else { end };
         let location = match reply.header("location") {
             Some(_) => self.location(&reply)?,
@@ -99,7 +100,7 @@ impl Repository {
         }))
     }
 
-    /// An upload's address that was remembered; none where it is not one that the registry may name.
+    /// The session of an upload's URL from the hints. `None` if the registry may not name that URL.
     pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
         let url = Url::parse(location).ok()?;
         Some(Session {
@@ -122,7 +123,7 @@ impl Repository {
     }
 }
 
-/// The number of bytes that `0-99`, or the older `bytes=0-99`, stands for.
+/// The number of bytes in a range such as `0-99`, or the older `bytes=0-99`.
 pub(crate) fn parse_range(text: &str) -> Option<u64> {
     let (first, last) = text.trim().trim_start_matches("bytes=").split_once('-')?;
     if first.trim() != "0" {

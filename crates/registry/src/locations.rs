@@ -1,7 +1,8 @@
-//! Where a registry may lead its clients: an upload's place, a redirect, a token server.
+//! Decides which URLs of a registry's answers the client follows: uploads, redirects, token
+//! servers.
 //!
-//! A registry's answers are text from outside. Whoever writes them must reach nothing through this program that they
-//! can't reach themselves: services that listen on this machine alone, and secrets on a wire in clear text.
+//! A registry's answers are untrusted. Their author must not use this program to reach services
+//! that listen only on this machine, or to make it send secrets in clear text.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,16 +11,16 @@ use reqwest::Url;
 
 use crate::client::Options;
 
-/// What one registry is trusted with.
+/// Which URLs one registry may name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trust {
-    /// Whether the registry is itself on this machine.
+pub(crate) struct LocationPolicy {
+    /// Whether the registry is on this machine.
     is_local: bool,
     /// Whether the user asked for plain HTTP.
     plain_http: bool,
 }
 
-/// What an answer names a place for.
+/// The purpose of a URL in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A request that carries no secret, unless it goes to the registry itself.
@@ -28,28 +29,29 @@ pub(crate) enum Purpose {
     Realm,
 }
 
-impl Trust {
-    /// The trust in the registry of `target`.
-    pub fn new(target: &Reference, options: &Options) -> Trust {
-        Trust {
+impl LocationPolicy {
+    /// The policy for the registry of `target`.
+    pub(crate) fn new(target: &Reference, options: &Options) -> LocationPolicy {
+        LocationPolicy {
             is_local: target.is_loopback(),
             plain_http: options.plain_http,
         }
     }
 
-    /// The URL that `text`, of an answer from `base`, means.
+    /// The URL of `text`, in an answer from `base`.
     ///
     /// # Errors
-    /// Says why it is not followed: it is no URL, leads to this machine from elsewhere, or is no HTTPS.
-    pub fn follow(self, purpose: Purpose, base: &Url, text: &str) -> Result<Url, String> {
+    /// Says why the client does not follow it: it is not a URL, it leads to this machine from
+    /// another one, or it is not HTTPS.
+    pub(crate) fn follow(self, purpose: Purpose, base: &Url, text: &str) -> Result<Url, String> {
         let url = base.join(text);
         let mut url = url.map_err(|error| format!("{purpose} {text:?}: {error}"))?;
-        // Nobody but the user says who the user is.
+        // Only the user decides which credentials to send.
         let _ = (url.set_username(""), url.set_password(None));
         let url = self.over_tls(purpose, base, url);
         if !self.is_local && names_this_machine(&url) {
             return Err(format!(
-                "{purpose} {text:?} leads to this machine, and the registry is elsewhere: not followed"
+                "{purpose} {text:?} leads to this machine, but the registry is elsewhere: not followed"
             ));
         }
         match self.allows_scheme(purpose, &url) {
@@ -61,7 +63,8 @@ impl Trust {
         }
     }
 
-    /// Registries behind a proxy that ends TLS often do not know it, and name themselves in plain HTTP.
+    /// Corrects the scheme. A registry behind a proxy that terminates TLS often names itself with
+    /// plain HTTP.
     fn over_tls(self, purpose: Purpose, base: &Url, url: Url) -> Url {
         let is_same_host = url.host_str() == base.host_str();
         if !is_same_host || base.scheme() != "https" || url.scheme() != "http" {
@@ -96,7 +99,8 @@ impl std::fmt::Display for Purpose {
     }
 }
 
-/// Whether a URL's host is this machine by its looks. [`Url`] has written odd forms of addresses out before.
+/// Whether a URL's host is this machine, by its text. [`Url`] has already normalized unusual forms
+/// of addresses.
 fn names_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -120,24 +124,24 @@ fn names_this_machine(url: &Url) -> bool {
 mod tests {
     use super::*;
 
-    const ELSEWHERE: Trust = Trust {
+    const ELSEWHERE: LocationPolicy = LocationPolicy {
         is_local: false,
         plain_http: false,
     };
 
-    fn follow(trust: Trust, purpose: Purpose, base: &str, text: &str) -> Option<String> {
+    fn follow(policy: LocationPolicy, purpose: Purpose, base: &str, text: &str) -> Option<String> {
         let base = Url::parse(base).unwrap();
-        let url = trust.follow(purpose, &base, text).ok();
+        let url = policy.follow(purpose, &base, text).ok();
         url.map(String::from)
     }
 
     #[test]
     fn only_a_registry_on_this_machine_names_this_machine() {
-        let plain = Trust {
+        let plain = LocationPolicy {
             plain_http: true,
             ..ELSEWHERE
         };
-        let local = Trust {
+        let local = LocationPolicy {
             is_local: true,
             ..ELSEWHERE
         };
@@ -159,9 +163,9 @@ mod tests {
             for purpose in [Purpose::Location, Purpose::Realm] {
                 for scheme in ["http", "https"] {
                     let text = format!("{scheme}://{host}/x");
-                    for trust in [ELSEWHERE, plain] {
+                    for policy in [ELSEWHERE, plain] {
                         let base = "https://r.example/v2/";
-                        assert_eq!(follow(trust, purpose, base, &text), None, "{text}");
+                        assert_eq!(follow(policy, purpose, base, &text), None, "{text}");
                     }
                     let base = "http://127.0.0.1:5000/v2/";
                     assert!(follow(local, purpose, base, &text).is_some(), "{text}");
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn secrets_go_over_tls_or_where_the_user_said() {
         let base = "https://r.example:5000/v2/";
-        let follow = |trust, text: &str| follow(trust, Purpose::Realm, base, text);
+        let follow = |policy, text: &str| follow(policy, Purpose::Realm, base, text);
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             follow(ELSEWHERE, "https://a.example/t"),
@@ -182,7 +186,7 @@ mod tests {
         assert_eq!(follow(ELSEWHERE, "http://a.example/t"), None);
         assert_eq!(follow(ELSEWHERE, "file:///etc/passwd"), None);
         assert_eq!(follow(ELSEWHERE, "http://[broken"), None);
-        // Relative, and in plain HTTP behind a proxy that ends TLS.
+        // A relative URL, and plain HTTP behind a proxy that terminates TLS.
         for text in ["/t", "http://r.example/t", "http://r.example:5000/t"] {
             assert_eq!(
                 follow(ELSEWHERE, text),
@@ -190,7 +194,7 @@ mod tests {
                 "{text}"
             );
         }
-        let plain = Trust {
+        let plain = LocationPolicy {
             plain_http: true,
             ..ELSEWHERE
         };
@@ -198,7 +202,7 @@ mod tests {
             follow(plain, "http://a.example/t"),
             some("http://a.example/t")
         );
-        // A user's name in a URL is not the user's.
+        // The user name in a URL is not used.
         assert_eq!(
             follow(ELSEWHERE, "https://u:p@a.example/t"),
             some("https://a.example/t")
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_token_server_beside_a_registry_on_this_machine_keeps_its_scheme() {
-        let local = Trust {
+        let local = LocationPolicy {
             is_local: true,
             ..ELSEWHERE
         };

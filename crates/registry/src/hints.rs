@@ -1,5 +1,6 @@
-//! What this machine remembers of registries, to save requests and bytes. Nothing of it is trusted: a mount is asked
-//! for and may be declined, an upload is asked how far it got. Losing it costs a transfer, never correctness.
+//! Hints: what earlier runs on this machine learned about registries. They save requests and bytes,
+//! but are never trusted: the registry may decline a mount, and says itself how far an upload got.
+//! Losing hints costs a transfer, never correctness.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,34 +10,34 @@ use std::path::{Path, PathBuf};
 use crateyard_oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-/// How many blobs are remembered of a registry, and in how many repositories each.
+/// How many blobs are kept for a registry, and how many repositories for each.
 const MAX_BLOBS: usize = 20_000;
 const MAX_REPOSITORIES: usize = 4;
-/// How many tags of a registry are remembered.
+/// How many tags are kept for a registry.
 const MAX_TAGS: usize = 2_000;
 
-/// The directory where things are remembered, if there is one.
-pub(crate) struct Memory {
+/// The directory of hints, if there is one.
+pub(crate) struct Hints {
     directory: Option<PathBuf>,
 }
 
-/// What is remembered of one registry.
+/// The hints about one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
-    /// Repositories that had a blob, the latest last.
+    /// The repositories that had a blob, the most recent last.
     #[serde(default)]
     blobs: BTreeMap<Digest, Vec<String>>,
-    /// What the tags of a repository named, as `REPOSITORY:TAG`.
+    /// The digests that tags named, by `REPOSITORY:TAG`.
     #[serde(default)]
     tags: BTreeMap<String, Digest>,
-    /// Whether the registry lacks the referrers API, as far as known.
+    /// Whether the registry lacked the referrers API.
     #[serde(default)]
     pub lacks_referrers: bool,
 }
 
 impl Known {
     /// Repositories other than `own` that had `digest`, the most recent first.
-    pub fn elsewhere(&self, digest: &Digest, own: &str) -> Vec<String> {
+    pub(crate) fn elsewhere(&self, digest: &Digest, own: &str) -> Vec<String> {
         let repositories = self
             .blobs
             .get(digest)
@@ -50,8 +51,8 @@ impl Known {
             .collect()
     }
 
-    /// Remembers that `repository` has `digest`.
-    pub fn add(&mut self, digest: &Digest, repository: &str) {
+    /// Adds that `repository` has `digest`.
+    pub(crate) fn add(&mut self, digest: &Digest, repository: &str) {
         let repositories = self.blobs.entry(digest.clone()).or_default();
         repositories.retain(|known| known != repository);
         repositories.push(repository.to_owned());
@@ -60,24 +61,24 @@ impl Known {
     }
 
     /// Whether any repository had `digest`.
-    pub fn has_blob(&self, digest: &Digest) -> bool {
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
         self.blobs.contains_key(digest)
     }
 
     /// Whether anything is known of `repository`.
-    pub fn has_repository(&self, repository: &str) -> bool {
+    pub(crate) fn has_repository(&self, repository: &str) -> bool {
         self.blobs
             .values()
             .any(|repositories| repositories.iter().any(|known| known == repository))
     }
 
-    /// What `tag` named when it was last set or seen from here.
-    pub fn tag(&self, repository: &str, tag: &str) -> Option<&Digest> {
+    /// The digest that `tag` named when this machine last set or saw it.
+    pub(crate) fn tag(&self, repository: &str, tag: &str) -> Option<&Digest> {
         self.tags.get(&format!("{repository}:{tag}"))
     }
 
-    /// Remembers what `tag` names.
-    pub fn set_tag(&mut self, repository: &str, tag: &str, digest: &Digest) {
+    /// Adds that `tag` names `digest`.
+    pub(crate) fn set_tag(&mut self, repository: &str, tag: &str, digest: &Digest) {
         self.tags
             .insert(format!("{repository}:{tag}"), digest.clone());
     }
@@ -94,27 +95,27 @@ impl Known {
     }
 }
 
-/// An upload that was begun.
+/// An upload that an earlier run began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Begun {
-    /// Where its next chunk goes.
+    /// The URL for its next chunk.
     pub location: String,
 }
 
-impl Memory {
-    pub fn new(directory: Option<PathBuf>) -> Memory {
-        Memory { directory }
+impl Hints {
+    pub(crate) fn new(directory: Option<PathBuf>) -> Hints {
+        Hints { directory }
     }
 
-    /// What is remembered of the registry of `reference`.
-    pub fn known(&self, reference: &Reference) -> Known {
+    /// The hints about the registry of `reference`.
+    pub(crate) fn known(&self, reference: &Reference) -> Known {
         self.known_path(reference)
             .and_then(|path| read(&path))
             .unwrap_or_default()
     }
 
-    /// Remembers `known`. Pushes that run at the same time may forget each other's additions.
-    pub fn set_known(&self, reference: &Reference, mut known: Known) {
+    /// Stores `known`. Pushes that run at the same time may lose each other's additions.
+    pub(crate) fn set_known(&self, reference: &Reference, mut known: Known) {
         known.trim();
         if let Some(path) = self.known_path(reference) {
             write(&path, &known);
@@ -122,19 +123,19 @@ impl Memory {
     }
 
     /// The upload of `digest` to the repository of `reference` that an earlier run began.
-    pub fn begun(&self, reference: &Reference, digest: &Digest) -> Option<Begun> {
+    pub(crate) fn begun(&self, reference: &Reference, digest: &Digest) -> Option<Begun> {
         read(&self.begun_path(reference, digest)?)
     }
 
-    /// Remembers an upload; it is continued by the next run should this one end early.
-    pub fn set_begun(&self, reference: &Reference, digest: &Digest, begun: &Begun) {
+    /// Stores an upload, so that the next run continues it if this one ends early.
+    pub(crate) fn set_begun(&self, reference: &Reference, digest: &Digest, begun: &Begun) {
         if let Some(path) = self.begun_path(reference, digest) {
             write(&path, begun);
         }
     }
 
     /// Forgets an upload.
-    pub fn end(&self, reference: &Reference, digest: &Digest) {
+    pub(crate) fn end(&self, reference: &Reference, digest: &Digest) {
         if let Some(path) = self.begun_path(reference, digest) {
             let _ = std::fs::remove_file(path);
         }
@@ -165,7 +166,7 @@ impl Memory {
     }
 }
 
-/// A registry's name without what file systems may dislike.
+/// A registry's name, with a safe character for each that a file system may reject.
 fn file_name(registry: &str) -> String {
     registry.replace([':', '[', ']'], "_")
 }
@@ -174,8 +175,8 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// Whole or not at all, but without waiting for the disk: see the module's first lines. Readable by the user alone,
-/// since an upload's address is a key to it.
+/// Writes a file, whole or not at all. It does not wait for the disk, because hints may be lost.
+/// Only the user can read the file, because anyone with an upload's URL can write to that upload.
 fn write<T: Serialize>(path: &Path, value: &T) {
     let write = || -> std::io::Result<()> {
         let directory = path.parent().unwrap_or(path);
@@ -188,7 +189,7 @@ fn write<T: Serialize>(path: &Path, value: &T) {
         file.persist(path)?;
         Ok(())
     };
-    // A full or read-only disk must not stop a push.
+    // A full or read-only disk must not fail a push.
     let _ = write();
 }
 
@@ -199,18 +200,18 @@ mod tests {
     #[test]
     fn repositories_of_a_blob_are_remembered_latest_first() {
         let directory = tempfile::tempdir().unwrap();
-        let memory = Memory::new(Some(directory.path().to_owned()));
+        let hints = Hints::new(Some(directory.path().to_owned()));
         let target: Reference = "[::1]:5000/own".parse().unwrap();
         let digest = Digest::of(b"");
-        let mut known = memory.known(&target);
+        let mut known = hints.known(&target);
         for repository in ["a", "b", "own", "c", "d", "b"] {
             known.add(&digest, repository);
         }
-        memory.set_known(&target, known);
-        let known = memory.known(&target);
+        hints.set_known(&target, known);
+        let known = hints.known(&target);
         assert_eq!(known.elsewhere(&digest, "own"), ["b", "d", "c"]);
         assert!(
-            memory
+            hints
                 .known(&"other.example/own".parse().unwrap())
                 .elsewhere(&digest, "")
                 .is_empty()
@@ -220,37 +221,37 @@ mod tests {
     #[test]
     fn uploads_are_kept_for_the_user_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let memory = Memory::new(Some(directory.path().to_owned()));
+        let hints = Hints::new(Some(directory.path().to_owned()));
         let target: Reference = "r.example/a".parse().unwrap();
         let begun = Begun {
             location: "https://r.example/v2/a/blobs/uploads/1?_state=x".to_owned(),
         };
-        memory.set_begun(&target, &Digest::of(b""), &begun);
-        assert_eq!(memory.begun(&target, &Digest::of(b"")), Some(begun));
+        hints.set_begun(&target, &Digest::of(b""), &begun);
+        assert_eq!(hints.begun(&target, &Digest::of(b"")), Some(begun));
         assert_eq!(
-            memory.begun(&"r.example/b".parse().unwrap(), &Digest::of(b"")),
+            hints.begun(&"r.example/b".parse().unwrap(), &Digest::of(b"")),
             None
         );
-        let path = memory.begun_path(&target, &Digest::of(b"")).unwrap();
+        let path = hints.begun_path(&target, &Digest::of(b"")).unwrap();
         assert_eq!(
             std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        memory.end(&target, &Digest::of(b""));
-        assert_eq!(memory.begun(&target, &Digest::of(b"")), None);
+        hints.end(&target, &Digest::of(b""));
+        assert_eq!(hints.begun(&target, &Digest::of(b"")), None);
     }
 
     #[test]
     fn nothing_is_remembered_without_a_directory() {
-        let memory = Memory::new(None);
+        let hints = Hints::new(None);
         let target: Reference = "r.example/a".parse().unwrap();
-        memory.set_known(
+        hints.set_known(
             &target,
             Known {
                 lacks_referrers: true,
                 ..Known::default()
             },
         );
-        assert_eq!(memory.known(&target), Known::default());
+        assert_eq!(hints.known(&target), Known::default());
     }
 }

@@ -1,4 +1,5 @@
-//! Registries that would have their clients reach, or show to others, what is none of their business.
+//! Hostile registries: they try to make the client reach local services, or send credentials
+//! elsewhere.
 #![allow(missing_docs)]
 
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ fn password() -> Option<Credentials> {
     })
 }
 
-/// Takes whatever is pushed to it, and has nothing.
+/// A registry that accepts every push but has no blobs.
 fn takes_all(seen: &Seen) -> Answer {
     match seen.method.as_str() {
         "HEAD" | "GET" => Answer::new(404),
@@ -28,7 +29,7 @@ fn takes_all(seen: &Seen) -> Answer {
     }
 }
 
-/// What registries elsewhere answer to reach a service on this machine.
+/// URLs with which a remote registry tries to reach a service on this machine.
 const LURES: [&str; 6] = [
     "realm",
     "upload",
@@ -58,7 +59,7 @@ fn lure(name: &str, seen: &Seen, victim: &str) -> Answer {
 #[test]
 fn a_registry_elsewhere_reaches_nothing_on_this_machine() {
     let Some(address) = elsewhere() else {
-        crateyard_testing::skip("loopback", "this machine has no address but its own");
+        crateyard_testing::skip("loopback", "this machine has only loopback addresses");
         return;
     };
     let layout = Layout::with_image(1, &[3000]);
@@ -88,8 +89,8 @@ fn a_registry_elsewhere_reaches_nothing_on_this_machine() {
     }
 }
 
-/// Pushes to, and fetches from, a registry elsewhere that answers with a lure. Gives the number of requests it got, and
-/// the error.
+/// Pushes to or fetches from a remote registry that answers with a lure. Returns the number of
+/// requests that the registry got, and the error.
 fn approach(
     address: IpAddr,
     over_tls: bool,
@@ -136,7 +137,7 @@ fn repositories_of_one_registry_show_only_their_own_credentials() {
         let client = home.client();
         let layout = Layout::with_image(2, &[1000]);
         let options = push::Options::default();
-        // One client, as a push of several images has it; back and forth.
+        // One client alternates between the repositories, as in a push of several images.
         for name in ["a", "b", "a"] {
             let target = registry.reference(&format!("{name}:v1"));
             run(push::push(&client, layout.source(), &target, &options)).unwrap();
@@ -163,7 +164,8 @@ fn repositories_of_one_registry_show_only_their_own_credentials() {
     }
 }
 
-/// Asks for credentials, with a token server under a relative address whose lifetimes are text.
+/// A registry that asks for credentials. Its token server has a relative URL and writes lifetimes
+/// as text.
 fn guarded(seen: &Seen, is_bearer: bool) -> Answer {
     if seen.path.starts_with("/token?") {
         let user = if seen.path.contains("account=alice") {
@@ -298,7 +300,7 @@ fn a_login_is_advised_only_where_it_helps() {
 #[test]
 fn a_pull_says_where_it_was_not_led() {
     let Some(address) = elsewhere() else {
-        crateyard_testing::skip("loopback pull", "this machine has no address but its own");
+        crateyard_testing::skip("loopback pull", "this machine has only loopback addresses");
         return;
     };
     let registry = Scripted::start_at(address, None, |_| {

@@ -1,14 +1,14 @@
-//! Readers of text from outside, for fuzzers: what these do with any input must be an answer or an error.
+//! Entry points for fuzzers: parsers of untrusted text. Any input must give an answer or an error.
 
 use crate::auth::challenge;
 use crate::credentials::Config;
 
-/// Reads the value of a `WWW-Authenticate` header, and gives the number of challenges in it.
+/// Parses the value of a `WWW-Authenticate` header and returns the number of challenges in it.
 pub fn challenges(text: &str) -> usize {
     challenge::parse(text).len()
 }
 
-/// Reads docker's `config.json` and looks `registry` up in it. Says whether it holds credentials for it.
+/// Parses docker's `config.json`, and returns whether it holds credentials for `registry`.
 ///
 /// # Errors
 /// Says what is wrong with the file or the entry.
