@@ -1,7 +1,8 @@
-//! The machine's own apt as the way to the archive: its mirrors, proxies and credentials, but none of its state.
+//! Downloads from Debian archives through the machine's apt: with its mirrors, proxies and
+//! credentials, but without its state.
 //!
-//! Every call has its own directory for lists, sources and downloads. The architectures that dpkg knows, the
-//! packages that are installed and the preferences of the machine have no influence and are not touched.
+//! Every call has its own directory for lists, sources and downloads. The machine's architectures,
+//! installed packages and preferences have no influence, and nothing changes them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +21,10 @@ use crate::release::{Date, Release, ReleaseError, hex};
 /// apt's downloader, from the package `apt` itself.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
-/// How many files one call downloads: the command line has to hold them all.
+/// How many files one call downloads. The command line must hold them all.
 const BATCH: usize = 200;
 
-/// Why apt did not give what was asked for.
+/// An error of apt.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum AptError {
@@ -32,10 +33,11 @@ pub enum AptError {
     #[error("{program} failed: {said}")]
     Failed { program: String, said: String },
     #[error(
-        "the machine's apt has no source for the archive `{0}`; name a mirror with --mirror {0}=URL, or add one to /etc/apt/sources.list.d"
+        "the machine's apt has no source for the archive `{0}`; name a mirror with \
+         --mirror {0}=URL, or add one to /etc/apt/sources.list.d"
     )]
     NoMirror(String),
-    #[error("{mirror}: apt-get update gave no {what} for {suite}")]
+    #[error("{mirror}: apt-get update downloaded no {what} for {suite}")]
     NoIndex {
         mirror: String,
         suite: String,
@@ -49,13 +51,11 @@ pub enum AptError {
     Index(#[from] IndexError),
     #[error("{0}: is not UTF-8")]
     NotUtf8(PathBuf),
-    #[error(
-        "{what} {text:?} has a space or a control character, and would say more to apt than that"
-    )]
+    #[error("{what} {text:?} has a space or a control character, which apt would misread")]
     NotAWord { what: &'static str, text: String },
 }
 
-/// The archive that serves a suite: security updates have one of their own.
+/// The archive that serves a suite. Security updates have their own archive.
 pub fn archive_of(suite: &str) -> &'static str {
     if suite.ends_with("-security") {
         "debian-security"
@@ -64,14 +64,14 @@ pub fn archive_of(suite: &str) -> &'static str {
     }
 }
 
-/// Where each archive is to be had, best first. Addresses without a `/` at their end.
+/// The mirrors of each archive, best first. Addresses have no `/` at their end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mirrors(BTreeMap<String, Vec<String>>);
 
 impl Mirrors {
     /// The mirrors in the machine's apt sources.
     pub fn of_machine() -> Result<Self, AptError> {
-        // With the machine's lists apt would read them all first, and keep what it found in the machine's cache.
+        // With the machine's lists, apt would read them all first and update the machine's cache.
         let apt = PrivateApt::new()?;
         let option = |name: &str, path: &str| format!("{name}={}", apt.path(path).display());
         let mut command = Command::new("apt-get");
@@ -86,9 +86,10 @@ impl Mirrors {
 
     /// Reads lines of `REPO_URI RELEASE COMPONENT CREATED_BY`.
     ///
-    /// Which archive an address serves shows in its path (`.../debian`, `.../debian/20250520T000000Z`); where it
-    /// does not, because a private mirror has a name of its own, a suite with the component `main` makes it a guess
-    /// that comes after the sure ones. A wrong guess cannot do harm: signatures and hashes would not fit.
+    /// The path of an address shows the archive that it serves (`.../debian`,
+    /// `.../debian/20250520T000000Z`). A private mirror may have another path. If it has a suite
+    /// with the component `main`, it becomes a guess, after the sure mirrors. A wrong guess is
+    /// harmless: its signatures and hashes would not match.
     fn from_targets(text: &str) -> Self {
         let (mut sure, mut guessed) = (Self::default(), Self::default());
         for line in text.lines() {
@@ -114,7 +115,7 @@ impl Mirrors {
         sure
     }
 
-    /// Adds a mirror after those that are known.
+    /// Adds a mirror after the others.
     pub fn add(&mut self, archive: &str, uri: &str) {
         let uri = uri.trim_end_matches('/').to_owned();
         let known = self.0.entry(archive.to_owned()).or_default();
@@ -123,13 +124,13 @@ impl Mirrors {
         }
     }
 
-    /// Uses this mirror for an archive and no other.
+    /// Makes this mirror the only one of an archive.
     pub fn set(&mut self, archive: &str, uri: &str) {
         self.0.remove(archive);
         self.add(archive, uri);
     }
 
-    /// The mirrors of an archive, best first; at least one.
+    /// The mirrors of an archive, best first. There is at least one.
     pub fn of(&self, archive: &str) -> Result<&[String], AptError> {
         match self.0.get(archive) {
             Some(uris) => Ok(uris),
@@ -138,10 +139,10 @@ impl Mirrors {
     }
 }
 
-/// What the indexes of some suites hold.
+/// The content of some suites' indexes.
 #[derive(Debug)]
 pub struct Indexes {
-    /// All packages; [`Package::suite`] is the place in the list of suites.
+    /// All packages. [`Package::suite`] is an index into the list of suites.
     pub packages: Vec<Package>,
     /// The youngest date of the suites' release files.
     pub date: Date,
@@ -154,14 +155,14 @@ pub struct IndexOptions<'a> {
     pub suites: &'a [Suite],
     /// Architectures to read.
     pub architectures: &'a [String],
-    /// Keys whose signatures count.
+    /// The trusted keys.
     pub keyring: &'a Path,
-    /// Accept release files whose time has run out. Also accepted where the machine's apt is told so
+    /// Accept expired release files. The machine's apt configuration can also allow them
     /// (`Acquire::Check-Valid-Until`).
     pub allow_stale: bool,
 }
 
-/// Downloads the indexes of suites, verifies and reads them.
+/// Downloads, verifies and reads the indexes of suites.
 pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Indexes, AptError> {
     let allow_stale = options.allow_stale || machine_allows_stale();
     let mut packages = Vec::new();
@@ -248,10 +249,10 @@ pub struct Download {
     pub size: u64,
 }
 
-/// Downloads files through apt, verifies each, and returns the places in `files` of those that no mirror gave,
-/// each with the reason. `progress` is called with the number of files done so far.
+/// Downloads files through apt and verifies each. Returns the files that no mirror has, by their
+/// index in `files`, each with a reason. Calls `progress` with the number of files done so far.
 ///
-/// A mirror that the machine names second is asked only for what the first one does not have.
+/// Asks a second mirror only for the files that the first one lacks.
 pub fn download(
     mirrors: &Mirrors,
     files: &[Download],
@@ -285,7 +286,7 @@ pub fn download(
                     Err(reason) => {
                         let reason = reason.unwrap_or_else(|| said_of(&said, uri));
                         let mirror = uri.strip_suffix(&quote(&files[*place].path)).unwrap_or(uri);
-                        missing.insert(*place, format!("{mirror} gave no such file: {reason}"))
+                        missing.insert(*place, format!("{mirror} has no such file: {reason}"))
                     }
                 };
             }
@@ -294,7 +295,7 @@ pub fn download(
     Ok(missing)
 }
 
-/// Whether the file has arrived and is what it must be. `Err(None)` if there is none.
+/// Checks that the file has arrived with the right size and hash. `Err(None)` if there is none.
 fn verify(file: &Download) -> Result<(), Option<String>> {
     let Ok(mut opened) = fs::File::open(&file.to) else {
         return Err(None);
@@ -311,7 +312,7 @@ fn verify(file: &Download) -> Result<(), Option<String>> {
     Ok(())
 }
 
-/// Puts the file itself where apt left a link, as it does for mirrors in the file system.
+/// Replaces a link by its file. apt makes links for mirrors in the file system.
 fn replace_link(file: &Download) -> Result<(), AptError> {
     let is_link = fs::symlink_metadata(&file.to).is_ok_and(|metadata| metadata.is_symlink());
     if !is_link {
@@ -325,19 +326,19 @@ fn replace_link(file: &Download) -> Result<(), AptError> {
     replace().map_err(|source| io_error(&file.to, source))
 }
 
-/// What apt said about one address: `Err:3 ADDRESS`, and the reason on the line after it.
+/// Finds apt's message about one address: `Err:3 ADDRESS`, with the reason on the next line.
 fn said_of(said: &str, uri: &str) -> String {
     let mut lines = said.lines();
     let reason = lines
         .find(|line| line.starts_with("Err:") && line.split(' ').any(|word| word == uri))
         .and_then(|_| lines.next())
         .or_else(|| said.lines().find_map(|line| line.strip_prefix("E: ")));
-    let reason = reason.unwrap_or("apt gave no file").trim();
+    let reason = reason.unwrap_or("apt gave no reason").trim();
     let reason = reason.split(" [IP:").next().unwrap_or(reason);
     reason.trim_end_matches([':', ' ']).to_owned()
 }
 
-/// A path as addresses have it.
+/// A path, quoted for a URL.
 fn quote(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     path.bytes()
@@ -348,7 +349,8 @@ fn quote(path: &str) -> String {
         .collect()
 }
 
-/// A temporary directory that apt can download into: as root it does so as the user `_apt`, who has to own it.
+/// A temporary directory that apt can download into. If root runs apt, the user `_apt` downloads,
+/// and so must own the directory.
 pub fn download_directory() -> Result<TempDir, AptError> {
     let directory = temporary_directory()?;
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
@@ -363,7 +365,7 @@ pub fn download_directory() -> Result<TempDir, AptError> {
     Ok(directory)
 }
 
-/// A temporary directory that every user may look into.
+/// A temporary directory that every user may read.
 fn temporary_directory() -> Result<TempDir, AptError> {
     let directory = tempfile::Builder::new()
         .prefix("crateyard-apt-")
@@ -375,7 +377,7 @@ fn temporary_directory() -> Result<TempDir, AptError> {
     Ok(directory)
 }
 
-/// A directory in which apt works without the machine's state.
+/// A directory in which apt runs without the machine's state.
 struct PrivateApt {
     directory: TempDir,
 }
@@ -403,7 +405,7 @@ impl PrivateApt {
         fs::write(&path, text).map_err(|source| io_error(&path, source))
     }
 
-    /// Read after the machine's configuration: what is not named here holds as it is there.
+    /// Settings that override the machine's configuration.
     fn configuration(&self) -> String {
         let directory = self.directory.path().display();
         format!(
@@ -441,7 +443,8 @@ impl PrivateApt {
             }
         }
         let text = format!(
-            "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\nSigned-By: {}\nTargets: Packages\n{}",
+            "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\n\
+             Signed-By: {}\nTargets: Packages\n{}",
             suite.name,
             suite.components.join(" "),
             options.architectures.join(" "),
@@ -470,8 +473,8 @@ impl PrivateApt {
         run(&mut command, "apt-get update").map(drop)
     }
 
-    /// A downloaded file by its name in the release file. apt puts the address before the name, but as there is one
-    /// suite, the name is enough.
+    /// Finds a downloaded file by its name in the release file. apt puts the address before the
+    /// name, but there is only one suite, so the end of the name is enough.
     fn list(&self, name: &str) -> Result<Option<PathBuf>, AptError> {
         let directory = self.path("state/lists");
         let end = format!("_{}", name.replace('/', "_"));
@@ -485,7 +488,7 @@ impl PrivateApt {
         Ok(None)
     }
 
-    /// Downloads one batch and returns what apt said; which files arrived is for the caller to see.
+    /// Downloads one batch and returns apt's messages. The caller checks which files have arrived.
     fn download(
         &self,
         batch: &[(usize, String)],

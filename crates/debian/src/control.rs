@@ -1,6 +1,8 @@
-//! Control files: stanzas of `Field: value` lines, as in `Packages`, `Release` and a package's `control`.
+//! Control files: stanzas of `Field: value` lines, as in `Packages`, `Release` and a package's
+//! `control`.
 //!
-//! Grammar: <https://www.debian.org/doc/debian-policy/ch-controlfields.html#syntax-of-control-files>.
+//! Grammar:
+//! <https://www.debian.org/doc/debian-policy/ch-controlfields.html#syntax-of-control-files>.
 
 /// One stanza, borrowed from the file's text.
 #[derive(Clone, Debug)]
@@ -11,18 +13,18 @@ pub struct Stanza<'a> {
 }
 
 impl<'a> Stanza<'a> {
-    /// The stanza that `text` as a whole is: a `control` or a `Release` file.
+    /// Takes the whole `text` as one stanza, as in a `control` or `Release` file.
     pub fn whole(text: &'a str) -> Self {
         Stanza { text, line: 1 }
     }
 
-    /// The stanza's text, with the last line's end.
+    /// The stanza's text, including its last newline.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The stanza's fields, in order. A line that is neither a field nor the continuation of one is skipped by
-    /// nobody: it comes as a field with an empty name.
+    /// The stanza's fields, in order. A line that is neither a field nor a continuation becomes a
+    /// field with an empty name.
     pub fn fields(&self) -> Fields<'a> {
         Fields {
             rest: self.text,
@@ -30,8 +32,8 @@ impl<'a> Stanza<'a> {
         }
     }
 
-    /// The value of a field whatever the case of its name, without surrounding blanks; continuation lines are
-    /// part of it, with their leading blank and line ends.
+    /// The value of a field, without surrounding blanks. The case of the name does not matter.
+    /// Continuation lines are part of the value, with their leading blanks and newlines.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.fields()
             .find(|field| field.name.eq_ignore_ascii_case(name))
@@ -44,7 +46,7 @@ impl<'a> Stanza<'a> {
 pub struct Field<'a> {
     /// The name before the colon, as written.
     pub name: &'a str,
-    /// All that follows the colon, continuation lines included, without surrounding blanks.
+    /// The value after the colon, with continuation lines, without surrounding blanks.
     pub value: &'a str,
     /// Line in the file, from 1.
     pub line: usize,
@@ -82,7 +84,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Where the first field ends: at the first line that does not begin with a blank.
+/// The end of the first field: the first line that does not begin with a blank.
 fn field_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut from = 0;

@@ -1,4 +1,5 @@
-//! `.deb` files: an `ar` archive of `debian-binary`, `control.tar` and `data.tar`, read as a stream.
+//! Reads `.deb` files as streams. Each is an `ar` archive of `debian-binary`, `control.tar` and
+//! `data.tar`.
 //!
 //! Format: <https://manpages.debian.org/bookworm/dpkg-dev/deb.5.en.html>.
 
@@ -13,7 +14,7 @@ use ruzstd::decoding::StreamingDecoder;
 
 use crate::control::Stanza;
 
-/// Control files of packages are small; a damaged one must not fill the memory.
+/// The size limit of a control part. Real ones are small; a damaged one must not fill the memory.
 const CONTROL_LIMIT: u64 = 64 << 20;
 
 /// Why a file cannot be read as a package.
@@ -28,7 +29,7 @@ pub enum DebError {
     Member { member: String, source: io::Error },
 }
 
-/// A package: its control part has been read, its data part is yet to come.
+/// A package whose control part has been read. Its data part comes next.
 pub struct Deb<R: Read> {
     control_files: BTreeMap<String, Vec<u8>>,
     data: Data<R>,
@@ -74,15 +75,15 @@ impl<R: Read> Deb<R> {
             .map_err(|_| DebError::Damaged("its file `control` is not UTF-8".to_owned()))
     }
 
-    /// A field of the file `control`, such as `Package`; `Err` if the package lacks it.
+    /// A field of the file `control`, such as `Package`. An error if the file lacks it.
     pub fn required_field(&self, name: &str) -> Result<&str, DebError> {
         Stanza::whole(self.control()?)
             .get(name)
             .ok_or_else(|| DebError::Damaged(format!("its file `control` has no field `{name}`")))
     }
 
-    /// The data part: a plain tar archive, unpacked while it is read. Read it to its end: only then is it sure that
-    /// the file was whole.
+    /// The data part: a tar archive, decompressed while it is read. Read it to its end, because
+    /// only then a damaged file is sure to be noticed.
     pub fn into_data(self) -> Data<R> {
         self.data
     }
@@ -110,7 +111,7 @@ impl<R: Read> Data<R> {
         })
     }
 
-    /// Name of the part in the package, which tells its compression: `data.tar.xz`.
+    /// The name of the part in the package, which shows its compression: `data.tar.xz`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -152,7 +153,8 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// Exactly the bytes of one member: the file's end before the member's is an error and not an end.
+/// Reads exactly the bytes of one member. If the file ends before the member does, that is an
+/// error.
 struct Whole<R>(Take<R>);
 
 impl<R: Read> Read for Whole<R> {
@@ -195,7 +197,7 @@ fn read_magic(reader: &mut impl Read) -> Result<(), DebError> {
     }
 }
 
-/// Reads a member's header: name, three numbers of no interest, mode, size, end mark; 60 bytes of text.
+/// Reads a member's header, 60 bytes of text: name, three unused numbers, mode, size and end mark.
 fn next_member(reader: &mut impl Read) -> Result<Member, DebError> {
     let mut header = [0; 60];
     reader.read_exact(&mut header).map_err(|_| {
@@ -214,8 +216,8 @@ fn next_member(reader: &mut impl Read) -> Result<Member, DebError> {
     }
 }
 
-/// The next member, which must have this name before its compression. Members whose name begins with `_` are
-/// passed over, as the format demands.
+/// The next member, whose name must be `name` and the suffix of a compression. Skips members whose
+/// name begins with `_`, as the format demands.
 fn next_known_member(reader: &mut impl Read, name: &str) -> Result<Member, DebError> {
     loop {
         let member = next_member(reader)?;
@@ -231,7 +233,7 @@ fn next_known_member(reader: &mut impl Read, name: &str) -> Result<Member, DebEr
         return match fits {
             true => Ok(member),
             false => Err(DebError::Damaged(format!(
-                "`{}` where `{name}` was expected",
+                "found `{}`, expected `{name}`",
                 member.name
             ))),
         };
@@ -256,7 +258,7 @@ fn check_version(member: &Member, reader: &mut impl Read) -> Result<(), DebError
     }
 }
 
-/// A member's bytes, and the byte that fills up an odd size.
+/// Reads a member's bytes, and the padding byte after an odd size.
 fn read_whole(member: &Member, reader: &mut impl Read) -> Result<Vec<u8>, DebError> {
     if member.size > CONTROL_LIMIT {
         return Err(DebError::Damaged(format!(

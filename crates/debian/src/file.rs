@@ -1,13 +1,14 @@
-//! Writing files so that no reader ever sees half of one.
+//! Writes files atomically.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces `path` by `bytes`: a temporary file in the same directory, synced, then renamed.
+/// Replaces the file at `path`. Writes a temporary file in the same directory, syncs it and renames
+/// it.
 ///
 /// # Errors
-/// When a step fails; `path` is then as it was.
+/// Fails if a step fails. The old file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -24,7 +25,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Temporary files are private; what takes their place is not.
+/// Makes a temporary file, which is private, readable for everyone.
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))

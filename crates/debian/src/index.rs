@@ -1,4 +1,4 @@
-//! `Packages`: what a suite holds for one architecture.
+//! `Packages` files: the packages of a suite for one architecture.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ pub struct Package {
     pub name: String,
     /// Version.
     pub version: Version,
-    /// Architecture that it is built for, or `all`.
+    /// The architecture that it is built for, or `all`.
     pub architecture: String,
-    /// How much a usual system needs it.
+    /// How important it is for a usual system.
     pub priority: Priority,
     /// Whether it serves packages of other architectures.
     pub multi_arch: MultiArch,
-    /// `Pre-Depends` and `Depends`, not yet read.
+    /// `Pre-Depends` and `Depends`, not yet parsed.
     pub depends: String,
-    /// `Conflicts` and `Breaks`, not yet read.
+    /// `Conflicts` and `Breaks`, not yet parsed.
     pub conflicts: String,
     /// Other names that it answers to.
     pub provides: Vec<Relation>,
@@ -32,7 +32,7 @@ pub struct Package {
     pub sha256: String,
     /// Size of its file in bytes.
     pub size: u64,
-    /// Place of its suite in the list of suites: smaller is preferred.
+    /// Index of its suite in the list of suites. A smaller one is preferred.
     pub suite: usize,
 }
 
@@ -43,15 +43,15 @@ impl Package {
     }
 }
 
-/// The field `Priority`, the most needed first. Among the packages that provide something it tells the usual one:
-/// `mawk` and not another `awk`.
+/// The field `Priority`, the most important first. It selects the usual one among several
+/// providers: `mawk`, not another `awk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Priority {
     Required,
     Important,
     Standard,
-    /// Also all other words, and none.
+    /// Also stands for all other words, and for a missing field.
     Optional,
 }
 
@@ -64,7 +64,7 @@ pub enum MultiArch {
     Same,
     /// Serves packages of every architecture.
     Foreign,
-    /// Serves every architecture for those who ask for `name:any`.
+    /// Serves every architecture if a relation says `name:any`.
     Allowed,
 }
 
@@ -77,7 +77,7 @@ pub struct IndexError {
     reason: String,
 }
 
-/// Reads a `Packages` file. `name` is what errors call it, `suite` the place of its suite.
+/// Reads a `Packages` file. `name` is the file's name in errors, `suite` the index of its suite.
 pub fn parse(text: &str, name: &str, suite: usize) -> Result<Vec<Package>, IndexError> {
     stanzas(text)
         .map(|stanza| {

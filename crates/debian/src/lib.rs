@@ -1,13 +1,38 @@
 //! Debian packages: signed indexes, resolution, `debian.lock`, `.deb` files.
 //!
-//! The way from a name to bytes, one module each:
+//! Each module is one step from a package's name to its bytes:
 //!
-//! 1. [`apt`] downloads what the archive publishes, by the machine's own configuration;
-//! 2. [`release`] checks the archive's signature and with it the hash of each index;
+//! 1. [`apt`] downloads the archive's files with the machine's configuration;
+//! 2. [`release`] checks the archive's signature and the hash of each index;
 //! 3. [`index`] reads the indexes ([`control`], [`version`], [`relation`] are their grammar);
 //! 4. [`resolve`] turns named sets of packages into closures;
 //! 5. [`lock`] is the file that pins the result;
 //! 6. [`deb`] reads the package files themselves.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use debian::lock::Lock;
+//!
+//! let text = format!(
+//!     r#"{{
+//!   "version": 1,
+//!   "suites": [{{"name": "bookworm", "archive": "debian", "components": ["main"]}}],
+//!   "snapshot": "20260711T101637Z",
+//!   "sets": {{"base": {{"amd64": ["libc6:amd64"]}}}},
+//!   "omitted": {{}},
+//!   "packages": {{
+//!     "libc6:amd64": {{"version": "2.36-9", "archive": "debian",
+//!       "path": "pool/main/g/glibc/libc6_2.36-9_amd64.deb", "sha256": "{}", "size": 7}}
+//!   }}
+//! }}"#,
+//!     "0".repeat(64),
+//! );
+//! let lock = Lock::parse(&text, Path::new("debian.lock"))?;
+//! let (key, package) = lock.set("base", "amd64").expect("a set named base")[0];
+//! assert_eq!((key, package.version.as_str()), ("libc6:amd64", "2.36-9"));
+//! # Ok::<(), debian::lock::LockError>(())
+//! ```
 
 pub mod apt;
 pub mod control;
@@ -20,6 +45,6 @@ pub mod release;
 pub mod resolve;
 pub mod version;
 
-/// Symbolic links that Debian's alternatives system would have made, as JSON: path without leading slash to target. Nix reads the
-/// same list.
+/// The symbolic links that Debian's alternatives system would make, as JSON: from path (without
+/// leading slash) to target. Nix reads the same list.
 pub const ALTERNATIVES: &str = include_str!("alternatives.json");

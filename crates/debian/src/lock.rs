@@ -1,7 +1,7 @@
 //! `debian.lock`: named sets of packages, each package pinned by the hash of its file.
 //!
-//! JSON, one package a line, sorted, so that a change reads well as a diff. It names no mirror: paths are relative
-//! to one, and each machine uses its own.
+//! The file is sorted JSON with one package a line, so that diffs read well. Its paths are relative
+//! to a mirror, and each machine uses its own mirrors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,13 +24,13 @@ pub struct Lock {
     pub version: u32,
     /// The suites that packages were taken from, the preferred one first.
     pub suites: Vec<Suite>,
-    /// A moment at which the archives held every file of this lock, as the snapshot archive writes it:
-    /// `YYYYMMDDTHHMMSSZ`.
+    /// A time at which the archives held every file of this lock, in the format of the snapshot
+    /// archive: `YYYYMMDDTHHMMSSZ`.
     pub snapshot: String,
     /// Set name → architecture that it was resolved for → package keys, sorted.
     #[serde(deserialize_with = "unique_keys")]
     pub sets: BTreeMap<String, BTreeMap<String, Vec<String>>>,
-    /// Set name → packages that were left out of its closure on purpose.
+    /// Set name → packages that the set omits on purpose.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub omitted: BTreeMap<String, Vec<String>>,
     /// Package key (`name:architecture`, `name:all`) → file.
@@ -90,7 +90,7 @@ impl Lock {
         Self::parse(&text, path)
     }
 
-    /// Reads and checks a lock's text; `path` is what errors call it.
+    /// Reads and checks a lock's text. `path` is the file's name in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LockError> {
         let invalid = |line, reason| LockError::Invalid {
             path: path.to_owned(),
@@ -113,7 +113,7 @@ impl Lock {
         })
     }
 
-    /// The lock's text: the same lock always gives the same bytes.
+    /// The lock's text. The same lock always gives the same bytes.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -156,7 +156,7 @@ impl Lock {
             .collect()
     }
 
-    /// The first thing that is wrong, with a text that its line holds.
+    /// The first fault, with a text that occurs in its line.
     fn fault(&self) -> Option<(String, String)> {
         if self.version != VERSION {
             let reason = format!(
@@ -191,14 +191,14 @@ impl Lock {
             for (architecture, keys) in architectures {
                 if let Some(pair) = keys.windows(2).find(|pair| pair[0] >= pair[1]) {
                     let reason = format!(
-                        "set {name} for {architecture}: `{}` is not in order",
+                        "set {name} for {architecture}: `{}` is not in sorted order",
                         pair[1]
                     );
                     return Some((json(&pair[1]), reason));
                 }
                 if let Some(key) = keys.iter().find(|key| !self.packages.contains_key(*key)) {
                     let reason = format!(
-                        "set {name} for {architecture} names `{key}`, which is not among the packages"
+                        "set {name} for {architecture} names `{key}`, which `packages` lacks"
                     );
                     return Some((json(key), reason));
                 }
@@ -233,7 +233,7 @@ impl Lock {
         {
             Some("its key is not NAME:ARCHITECTURE".to_owned())
         } else if !used {
-            Some("no set holds it".to_owned())
+            Some("no set names it".to_owned())
         } else if let Err(error) = package.version.parse::<crate::version::Version>() {
             Some(error.to_string())
         } else if !is_sha256(&package.sha256) {
@@ -261,11 +261,11 @@ impl Lock {
     }
 }
 
-/// The name that a package's file has in the Nix store: `NAME_VERSION_ARCHITECTURE.deb`, where each character that
-/// store names may not have becomes `-`.
+/// The name of a package's file in the Nix store: `NAME_VERSION_ARCHITECTURE.deb`, with `-` for
+/// each character that store names may not have.
 ///
-/// Store names may have `0-9 a-z A-Z + - . _ ? =`; a Debian version may also have `~` and `:`. Two versions that
-/// fall together this way still have different store paths, since those depend on the hash, too.
+/// Store names may have `0-9 a-z A-Z + - . _ ? =`; a Debian version may also have `~` and `:`. Two
+/// versions may get the same name, but never the same store path, which also depends on the hash.
 pub fn store_name(key: &str, version: &str) -> String {
     let (name, architecture) = key.split_once(':').unwrap_or((key, "all"));
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
@@ -275,7 +275,7 @@ pub fn store_name(key: &str, version: &str) -> String {
         .collect()
 }
 
-/// Reads a map whose keys may not come twice, as they do after a careless merge.
+/// Reads a map and rejects duplicate keys, which a careless merge leaves behind.
 fn unique_keys<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -297,9 +297,7 @@ where
             let mut map = BTreeMap::new();
             while let Some(key) = access.next_key::<String>()? {
                 if map.contains_key(&key) {
-                    return Err(serde::de::Error::custom(format!(
-                        "`{key}` stands there twice"
-                    )));
+                    return Err(serde::de::Error::custom(format!("`{key}` occurs twice")));
                 }
                 map.insert(key, access.next_value()?);
             }
@@ -343,11 +341,11 @@ fn entries<T: Serialize>(map: &BTreeMap<String, T>) -> String {
     lines.join(",\n")
 }
 
-/// One value as JSON on one line, with a blank after each colon and comma, as people write it.
+/// A value as JSON on one line, with a space after each colon and comma.
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, OneLine);
-    // These types hold strings, numbers and lists of them: nothing that JSON cannot hold.
+    // These types hold only strings, numbers and lists, so writing JSON cannot fail.
     let _ = value.serialize(&mut serializer);
     String::from_utf8(out).unwrap_or_default()
 }
@@ -400,7 +398,8 @@ fn line_of(text: &str, needle: &str) -> usize {
         .map_or(1, |line| line + 1)
 }
 
-/// serde_json's message without `at line 1 column 2`: the line stands before it already.
+/// The message of serde_json without `at line 1 column 2`, because errors already begin with the
+/// line.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ")
@@ -502,17 +501,17 @@ mod tests {
             (
                 "        \"a:amd64\",\n        \"b:all\"",
                 "        \"b:all\",\n        \"a:amd64\"",
-                "debian.lock:11: set base for amd64: `a:amd64` is not in order",
+                "debian.lock:11: set base for amd64: `a:amd64` is not in sorted order",
             ),
             (
                 "\"b:all\"\n",
                 "\"c:all\"\n",
-                "debian.lock:11: set base for amd64 names `c:all`, which is not among the packages",
+                "debian.lock:11: set base for amd64 names `c:all`, which `packages` lacks",
             ),
             (
                 ",\n        \"b:all\"",
                 "",
-                "debian.lock:22: package `b:all`: no set holds it",
+                "debian.lock:22: package `b:all`: no set names it",
             ),
             (
                 "\"size\": 7}\n",
@@ -537,7 +536,7 @@ mod tests {
             (
                 "\"b:all\": {",
                 "\"a:amd64\": {",
-                "debian.lock:23: `a:amd64` stands there twice",
+                "debian.lock:23: `a:amd64` occurs twice",
             ),
         ] {
             assert!(text.contains(from), "{from}");

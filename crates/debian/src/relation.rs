@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::version::Version;
 
-/// How a relation's version compares to the version that it is tested against.
+/// How a package's version must compare to the relation's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `<<`
@@ -46,27 +46,27 @@ impl Operator {
     }
 }
 
-/// What follows the colon of `name:qualifier`.
+/// The qualifier in `name:qualifier`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Qualifier {
-    /// `:any`: a package of any architecture, if it says `Multi-Arch: allowed`.
+    /// `:any`: a package of any architecture that has `Multi-Arch: allowed`.
     Any,
     /// `:amd64` and so on: exactly that architecture.
     Architecture(String),
 }
 
-/// One alternative: a name, perhaps an architecture, perhaps a version.
+/// One alternative: a name, with an optional architecture and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
-    /// Name of a package, or of what packages provide.
+    /// Name of a package, or a name that packages provide.
     pub name: String,
-    /// Architecture that is asked for, if one is.
+    /// The architecture, if the relation names one.
     pub qualifier: Option<Qualifier>,
-    /// Versions that are accepted; all if `None`.
+    /// The accepted versions. `None` accepts all.
     pub version: Option<(Operator, Version)>,
 }
 
-/// Alternatives of which one is enough.
+/// Alternatives. One of them is enough.
 pub type Alternatives = Vec<Relation>;
 
 /// Why a relation field cannot be read.
@@ -78,7 +78,7 @@ pub struct RelationError {
 }
 
 impl Relation {
-    /// Whether a package of this name in version `found` is meant.
+    /// Whether a package of this name fits if it has the version `found`.
     pub fn accepts(&self, found: &Version) -> bool {
         match &self.version {
             Some((operator, wanted)) => operator.holds(found, wanted),
@@ -86,7 +86,7 @@ impl Relation {
         }
     }
 
-    /// Reads one relation: no commas, no bars.
+    /// Reads one relation, without commas and bars.
     pub fn parse(text: &str) -> Result<Self, RelationError> {
         let text = text.trim();
         let error = |reason: &str| RelationError {
@@ -120,7 +120,7 @@ impl Relation {
             Some((name, arch)) if is_name(arch) => {
                 (name, Some(Qualifier::Architecture(arch.to_owned())))
             }
-            Some(_) => return Err(error("what follows the colon is not an architecture")),
+            Some(_) => return Err(error("the text after the colon is not an architecture")),
             None => (head, None),
         };
         if !is_name(name) {
@@ -163,7 +163,17 @@ fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
 }
 
-/// Reads a `Depends` field and its like: groups of alternatives, all of which must be met.
+/// Reads a `Depends` field or a similar one. The result is a list of groups; each group must be met
+/// by one of its alternatives.
+///
+/// ```
+/// use debian::relation::parse_groups;
+///
+/// let groups = parse_groups("libc6 (>= 2.34), debconf | debconf-2.0")?;
+/// assert_eq!(groups.len(), 2);
+/// assert_eq!(groups[1][0].name, "debconf");
+/// # Ok::<(), debian::relation::RelationError>(())
+/// ```
 pub fn parse_groups(field: &str) -> Result<Vec<Alternatives>, RelationError> {
     field
         .split(',')
@@ -198,7 +208,7 @@ impl fmt::Display for Relation {
     }
 }
 
-/// Writes alternatives as the field does: `a | b`.
+/// Formats alternatives as in a field: `a | b`.
 pub fn display_alternatives(alternatives: &[Relation]) -> String {
     let texts: Vec<String> = alternatives.iter().map(Relation::to_string).collect();
     texts.join(" | ")
@@ -232,7 +242,7 @@ mod tests {
             ("a (!= 1)", "`!=` is none of << <= = >= >>"),
             ("a (=> 1)", "`=>` is none of"),
             ("a b", "the name has a character outside"),
-            ("a:b/c", "what follows the colon"),
+            ("a:b/c", "the text after the colon"),
             ("a [amd64]", "belong to source packages"),
             ("| b", "the name has a character outside"),
         ] {

@@ -1,7 +1,7 @@
 //! `InRelease`: the archive's signed list of index files and their hashes.
 //!
-//! Nothing of it is believed before `gpgv` has found a valid signature by a key of the keyring, and then only the
-//! text that `gpgv` itself gives back: what stands around the signed text is not signed.
+//! The file is trusted only after `gpgv` has found a valid signature by a key of the keyring. Then
+//! only the text that `gpgv` prints counts, because the file may have unsigned text around it.
 //! Format: <https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files>.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub struct Release {
     pub names: Vec<String>,
     /// When the archive made it.
     pub date: Date,
-    /// After which moment it must not be used, where the archive says so.
+    /// The time after which it must not be used, if the archive sets one.
     pub valid_until: Option<Date>,
     /// Size and SHA-256 in hexadecimal of each index file, by its path below the suite's directory.
     pub files: BTreeMap<String, (u64, String)>,
@@ -41,7 +41,8 @@ pub enum ReleaseError {
     )]
     NoGpgv(io::Error),
     #[error(
-        "the keyring {0} does not exist; Debian's is in the package debian-archive-keyring, another is named with --keyring"
+        "the keyring {0} does not exist; install Debian's with apt-get install \
+         debian-archive-keyring, or name another with --keyring"
     )]
     NoKeyring(PathBuf),
     #[error("{path}: no valid signature by a key of {keyring}; gpgv says: {said}")]
@@ -52,14 +53,15 @@ pub enum ReleaseError {
     },
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
-    #[error("{path}: is the release file of {found}, not of {wanted}")]
+    #[error("{path} is the release file of {found}, not of {wanted}")]
     OtherSuite {
         path: PathBuf,
         found: String,
         wanted: String,
     },
     #[error(
-        "{path}: stale: valid until {valid_until}, now it is {now}; the mirror is behind, or this machine's clock is wrong"
+        "{path} expired: it was valid until {valid_until}, now it is {now}; the mirror is out of \
+         date, or this machine's clock is wrong"
     )]
     Stale {
         path: PathBuf,
@@ -72,9 +74,7 @@ pub enum ReleaseError {
         suite: String,
         name: String,
     },
-    #[error(
-        "{path}: is not what the signed release file lists: {what} {found}, expected {expected}"
-    )]
+    #[error("{path} does not match the signed release file: {what} {found}, expected {expected}")]
     Mismatch {
         path: PathBuf,
         what: &'static str,
@@ -124,8 +124,9 @@ impl Release {
         })
     }
 
-    /// Checks that this is the file of the suite that was asked for and, unless `allow_stale`, that its time has
-    /// not run out. Without the first an attacker could serve an older suite under a newer one's name.
+    /// Checks that this is the file of the requested suite, and that it has not expired, unless
+    /// `allow_stale`. Without the first check, an attacker could serve an older suite under a newer
+    /// name.
     pub fn check(
         &self,
         path: &Path,
@@ -150,8 +151,8 @@ impl Release {
         }
     }
 
-    /// Reads the index file that lies at `path` and that this release lists as `name`, such as
-    /// `main/binary-amd64/Packages`; size and hash must agree.
+    /// Reads the index file at `path`, which this release lists as `name`, such as
+    /// `main/binary-amd64/Packages`. Its size and hash must match.
     pub fn read_index(&self, path: &Path, name: &str) -> Result<Vec<u8>, ReleaseError> {
         let (size, sha256) = self
             .files
@@ -182,7 +183,7 @@ impl Release {
     }
 }
 
-/// The text that `path` carries a valid signature for, as `gpgv` gives it back.
+/// The signed text of `path`, as `gpgv` prints it after checking the signature.
 fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
     if !keyring.is_file() {
         return Err(ReleaseError::NoKeyring(keyring.to_owned()));
@@ -224,7 +225,7 @@ fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
     })
 }
 
-/// gpgv's messages on one line, without the program's name.
+/// The messages of gpgv on one line, without the program's name.
 fn summarize(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
@@ -257,7 +258,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A moment in seconds since 1970, UTC.
+/// A time in seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(i64);
 
@@ -267,13 +268,13 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl Date {
-    /// The machine's clock. Only for the question whether something is stale, never for what is written.
+    /// The machine's clock. Use it only to check expiry, never for output.
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Date(since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)))
     }
 
-    /// Reads the form that release files have: `Sat, 11 Jul 2026 10:16:37 UTC`.
+    /// Reads the format of release files: `Sat, 11 Jul 2026 10:16:37 UTC`.
     pub fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [_, day, month, year, time, "UTC" | "GMT" | "+0000"] = words[..] else {
@@ -298,12 +299,12 @@ impl Date {
         ))
     }
 
-    /// The moment `hours` later.
+    /// The time `hours` later.
     pub fn plus_hours(self, hours: i64) -> Self {
         Date(self.0 + hours * 3600)
     }
 
-    /// The form that the snapshot archive has in its addresses: `20260711T101637Z`.
+    /// The format of the snapshot archive's addresses: `20260711T101637Z`.
     pub fn timestamp(self) -> String {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
@@ -325,8 +326,8 @@ impl std::fmt::Display for Date {
     }
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar. Years are counted from March, so that the leap day is
-/// the last of its year.
+/// Days from 1970-01-01 to a day of the Gregorian calendar. Years are counted from March, so that
+/// the leap day is the last of its year.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
@@ -384,7 +385,7 @@ mod tests {
             .expect_err("another suite");
         assert_eq!(
             error.to_string(),
-            "InRelease: is the release file of bookworm, oldstable, not of trixie"
+            "InRelease is the release file of bookworm, oldstable, not of trixie"
         );
         let error = release
             .check(path, "bookworm", after, false)
@@ -392,7 +393,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("stale: valid until 2026-07-18 10:16 UTC"),
+                .contains("expired: it was valid until 2026-07-18 10:16 UTC"),
             "{error}"
         );
     }

@@ -1,9 +1,10 @@
-//! From named sets of packages to their closures, by Debian's rules for dependencies.
+//! Resolves named sets of packages to their closures, by Debian's rules for dependencies.
 //!
-//! What a package needs is its `Pre-Depends` and `Depends`; `Recommends` are not followed and `Essential` packages
-//! are not added by themselves. `Conflicts` and `Breaks` are kept. Among several ways the choice is: what is
-//! already part of the set, then the first alternative, a real package before a provider, the preferred suite, the
-//! higher priority, the highest version. Only where such a choice leads into a conflict is the next one taken.
+//! A package needs its `Pre-Depends` and `Depends`. `Recommends` are not followed, and `Essential`
+//! packages are not added by themselves. `Conflicts` and `Breaks` are respected. If several
+//! packages meet a dependency, the resolver prefers, in this order: a package that is already in
+//! the set, the first alternative, a real package over a provider, the preferred suite, the higher
+//! priority, the highest version. It tries the next candidate only if one leads to a conflict.
 //! Rules: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
 
 use std::cell::RefCell;
@@ -25,36 +26,39 @@ mod tests;
 
 pub use explain::ResolveError;
 
-/// Every package that the suites hold, of all architectures.
+/// All packages of the suites, of all architectures.
 #[derive(Debug)]
 pub struct Universe {
     suites: Vec<Suite>,
     /// Sorted, so that the order of the indexes has no influence.
     packages: Vec<Package>,
     by_name: BTreeMap<String, Vec<usize>>,
-    /// Provided name → the packages that provide it and how.
+    /// Provided name → the packages that provide it, with the relation that says so.
     providers: BTreeMap<String, Vec<(usize, Relation)>>,
 }
 
-/// A set of packages that is asked for.
+/// A set of packages to resolve.
 #[derive(Clone, Debug)]
 pub struct SetRequest {
     /// Name in the lock.
     pub name: String,
-    /// What the set must hold, as relations: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`.
+    /// The packages that the set must hold, as relations: `gcc`, `libstd-rust-web-dev:arm64`,
+    /// `cmake (>= 3.20)`.
     pub roots: Vec<String>,
-    /// The architectures to resolve for, each by itself.
+    /// The architectures to resolve for, each separately.
     pub architectures: Vec<String>,
-    /// Packages to leave out of the closure: dependencies that one of them would meet count as met.
+    /// Packages to leave out of the closure. A dependency that one of them would meet counts as
+    /// met.
     pub omit: Vec<String>,
-    /// Take what the roots depend on, too.
+    /// Whether to include the dependencies of the roots.
     pub dependencies: bool,
-    /// The set whose packages are there already: this one is what is needed in addition. Its `omit` holds, too.
+    /// The set that this one extends: its packages count as installed, and this set holds only the
+    /// additional ones. Its `omit` applies too.
     pub beyond: Option<String>,
 }
 
 impl SetRequest {
-    /// A set of roots and all that they depend on.
+    /// A set of roots and all their dependencies.
     pub fn new(name: &str, roots: &[&str], architectures: &[&str]) -> Self {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         SetRequest {
@@ -67,8 +71,8 @@ impl SetRequest {
         }
     }
 
-    /// The architectures whose indexes it takes to resolve this set: those that it is for and those that its roots
-    /// name.
+    /// The architectures whose indexes this set needs: those that it is for, and those that its
+    /// roots name.
     pub fn needed_architectures(&self) -> Result<BTreeSet<String>, ResolveError> {
         let mut needed: BTreeSet<String> = self.architectures.iter().cloned().collect();
         for root in self.parsed_roots()? {
@@ -91,10 +95,10 @@ impl SetRequest {
 }
 
 impl Universe {
-    /// Puts the packages of all indexes together. [`Package::suite`] is the place in `suites`.
+    /// Combines the packages of all indexes. [`Package::suite`] is an index into `suites`.
     ///
     /// # Errors
-    /// If two suites hold different files for one package in one version.
+    /// Fails if two suites hold different files for the same version of a package.
     pub fn new(suites: Vec<Suite>, mut packages: Vec<Package>) -> Result<Self, ResolveError> {
         packages.sort_by(|a, b| {
             (&a.name, &a.architecture, a.suite)
@@ -121,7 +125,7 @@ impl Universe {
         })
     }
 
-    /// Resolves sets and pins what they hold. A set that others go beyond must come before them.
+    /// Resolves sets and pins their packages. A set that others extend must come before them.
     pub fn lock(&self, requests: &[SetRequest], snapshot: &str) -> Result<Lock, ResolveError> {
         let mut chosen: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
         let mut omits: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -154,11 +158,12 @@ impl Universe {
         Ok(self.to_lock(requests, &chosen, snapshot))
     }
 
-    /// The libraries that programs need which are compiled with `packages`: what those depend on in
-    /// their own version, as Debian's development packages do on the library that they are for.
+    /// The libraries that programs need after they were compiled with `packages`. A development
+    /// package of Debian depends on its library in exactly its own version, which is how this finds
+    /// them.
     ///
     /// # Errors
-    /// If a dependency is malformed.
+    /// Fails if a dependency is malformed.
     pub fn libraries_of(&self, packages: &[String]) -> Result<Vec<String>, RelationError> {
         let mut libraries = BTreeSet::new();
         for wanted in packages {
@@ -235,7 +240,8 @@ impl Universe {
     }
 }
 
-/// Runs a search, which goes as deep as its set is large, where the stack has room for the whole archive.
+/// Runs a search on a thread whose stack has room for the whole archive. The search recurses as
+/// deep as its set is large.
 fn with_room<T: Send>(search: impl FnOnce() -> T + Send) -> T {
     const STACK: usize = 256 << 20;
     std::thread::scope(|scope| {
@@ -250,7 +256,7 @@ fn with_room<T: Send>(search: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Drops what several indexes repeat: packages for all architectures, versions that are in several suites.
+/// Drops duplicates: packages for all architectures, and versions that several suites have.
 fn without_duplicates(
     packages: Vec<Package>,
     suites: &[Suite],
@@ -282,13 +288,13 @@ fn without_duplicates(
     Ok(kept)
 }
 
-/// One set for one architecture.
+/// The resolution of one set for one architecture.
 struct Problem<'a> {
     universe: &'a Universe,
     set: &'a str,
     /// The architecture that `all` stands for.
     native: &'a str,
-    /// The architectures that may take part: the native one and those that roots name.
+    /// The architectures of candidates: the native one, and those that roots name.
     architectures: BTreeSet<String>,
     omit: BTreeSet<&'a str>,
     roots: Vec<Relation>,
@@ -335,7 +341,7 @@ impl<'a> Problem<'a> {
         &self.universe.packages[id]
     }
 
-    /// The architecture that a package counts as: `all` is the native one.
+    /// The architecture that a package counts as: the native one for `all`.
     fn effective<'b>(&'b self, package: &'b Package) -> &'b str {
         match package.architecture.as_str() {
             "all" => self.native,
@@ -389,7 +395,8 @@ impl<'a> Problem<'a> {
             })
     }
 
-    /// The packages that meet a dependency of a package of architecture `depender`, the preferred one first.
+    /// The packages that meet a dependency of a package with the architecture `depender`, the
+    /// preferred one first.
     fn candidates(&self, alternatives: &[Relation], depender: &str) -> Vec<usize> {
         let mut all = Vec::new();
         for relation in alternatives {
@@ -407,7 +414,7 @@ impl<'a> Problem<'a> {
         all
     }
 
-    /// Packages of the name itself, by preference.
+    /// Packages that have the name, by preference.
     fn real(&self, relation: &Relation, depender: &str) -> Vec<usize> {
         let named = self
             .universe
@@ -474,7 +481,7 @@ impl<'a> Problem<'a> {
             }
     }
 
-    /// Whether two packages cannot be installed together.
+    /// Whether two packages exclude each other.
     fn collide(&self, a: usize, b: usize) -> Result<bool, ResolveError> {
         let (first, second) = (self.package(a), self.package(b));
         if first.name == second.name {
@@ -487,7 +494,7 @@ impl<'a> Problem<'a> {
         Ok(self.excludes(a, b)?.is_some() || self.excludes(b, a)?.is_some())
     }
 
-    /// The relation in `Conflicts` or `Breaks` of `a` that hits `b`.
+    /// The relation in `Conflicts` or `Breaks` of `a` that matches `b`.
     fn excludes(&self, a: usize, b: usize) -> Result<Option<Relation>, ResolveError> {
         let other = self.package(b);
         let hit = |relation: &Relation| {
@@ -511,7 +518,8 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Whether something provided meets a relation to its name: without a version it meets only relations without one.
+/// Whether a provided name meets a relation. Without a version, it meets only relations without
+/// one.
 fn meets(provide: &Relation, relation: &Relation) -> bool {
     let provided: Option<&Version> = provide.version.as_ref().map(|(_, version)| version);
     match (&relation.version, provided) {

@@ -1,4 +1,4 @@
-//! Version numbers, compared as `dpkg --compare-versions` compares them.
+//! Version numbers, compared like `dpkg --compare-versions`.
 //!
 //! Grammar and order: <https://www.debian.org/doc/debian-policy/ch-controlfields.html#version>.
 
@@ -8,8 +8,17 @@ use std::str::FromStr;
 
 /// A package's version: `[epoch:]upstream[-revision]`.
 ///
-/// Two versions may be equal without being the same text (`1.0` and `1.0-0`, `1.01` and `1.1`), so `Eq` and
-/// `Ord` follow dpkg's order and not the text.
+/// Versions with different text may be equal (`1.0` and `1.0-0`, `1.01` and `1.1`): `Eq` and `Ord`
+/// follow dpkg's order, not the text.
+///
+/// ```
+/// use debian::version::Version;
+///
+/// let release: Version = "1.0-2".parse()?;
+/// let candidate: Version = "1.0~rc1-5".parse()?;
+/// assert!(candidate < release);
+/// # Ok::<(), debian::version::VersionError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Version {
     text: String,
@@ -19,7 +28,7 @@ pub struct Version {
     revision: (usize, usize),
 }
 
-/// Why a text is no version.
+/// Why a text is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a Debian version: {reason}")]
 pub struct VersionError {
@@ -28,7 +37,7 @@ pub struct VersionError {
 }
 
 impl Version {
-    /// The version as it was written.
+    /// The version's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -95,7 +104,7 @@ impl FromStr for Version {
     }
 }
 
-/// dpkg holds an epoch in a C `int`.
+/// Reads an epoch, which fits a C `int` as in dpkg.
 fn parse_epoch(text: &str) -> Option<u32> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -132,7 +141,7 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
-/// Compares two upstream versions or two revisions: stretches of non-digits and of digits in turn.
+/// Compares two upstream versions or two revisions: non-digits and digits in turn.
 fn compare_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         let (a_text, a_rest) = a.split_at(length_while(a, |c| !c.is_ascii_digit()));
@@ -148,7 +157,8 @@ fn compare_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
     Ordering::Equal
 }
 
-/// Compares stretches without digits: `~` before the end, the end before letters, letters before all else.
+/// Compares runs without digits: `~` sorts before the end, the end before letters, letters before
+/// everything else.
 fn compare_text(a: &[u8], b: &[u8]) -> Ordering {
     let weight = |c: Option<&u8>| match c {
         Some(b'~') => -1,
@@ -162,7 +172,7 @@ fn compare_text(a: &[u8], b: &[u8]) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// Compares stretches of digits as numbers of any length.
+/// Compares runs of digits as numbers of any length.
 fn compare_number(a: &[u8], b: &[u8]) -> Ordering {
     let a = &a[length_while(a, |c| c == b'0')..];
     let b = &b[length_while(b, |c| c == b'0')..];

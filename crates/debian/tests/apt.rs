@@ -1,4 +1,4 @@
-//! Closures in Debian's own archive against those of `apt-get --simulate install`.
+//! Compares closures in Debian's archive with those of `apt-get --simulate install`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,8 @@ use debian::resolve::{SetRequest, Universe};
 
 mod common;
 
-/// Sets of many kinds: compilers, interpreters, services, desktops, with alternatives and virtual packages.
+/// Sets of many kinds: compilers, interpreters, services, desktops, with alternatives and virtual
+/// packages.
 const SETS: &[&str] = &[
     "rustc-web cargo-web gcc g++ libc6-dev make cmake perl pkgconf coreutils dash bash sed grep mawk findutils tar xz-utils",
     "base-files libc6 libgcc-s1 ca-certificates tzdata netbase",
@@ -42,7 +43,7 @@ fn request(roots: &str, architecture: &str) -> SetRequest {
     SetRequest::new("set", &roots, &[architecture])
 }
 
-/// An apt with the real archive and nothing installed.
+/// An apt with the real archive and no installed packages.
 struct Oracle {
     directory: tempfile::TempDir,
 }
@@ -90,7 +91,7 @@ impl Oracle {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// `name version` of all that would be installed.
+    /// The packages that apt would install, as `name version`.
     fn closure(&self, roots: &str) -> BTreeSet<String> {
         let arguments: Vec<&str> = ["--simulate", "install"]
             .into_iter()
@@ -134,7 +135,12 @@ fn compare(test: &str, architecture: &str, sets: &[&str]) {
     }
     let mirrors = match Mirrors::of_machine() {
         Ok(mirrors) if mirrors.of("debian").is_ok() => mirrors,
-        _ => return skipped(test, "this machine's apt has no source of Debian's archive"),
+        _ => {
+            return skipped(
+                test,
+                "this machine's apt has no source for Debian's archive",
+            );
+        }
     };
     let found = match indexes(&mirrors, architecture) {
         Ok(found) => found,

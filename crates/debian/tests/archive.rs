@@ -1,4 +1,4 @@
-//! Indexes of an archive with a key of its own: what is believed, and what is not.
+//! Indexes of an archive with its own key: which are accepted, and which are refused.
 
 use std::fs;
 use std::path::Path;
@@ -166,7 +166,7 @@ fn an_index_that_was_changed_is_refused() {
         .expect_err("another hash")
         .to_string();
     assert!(
-        error.contains("is not what the signed release file lists: SHA-256"),
+        error.contains("does not match the signed release file: SHA-256"),
         "{error}"
     );
     fs::write(&path, text + "\n").expect("changed");
@@ -174,7 +174,7 @@ fn an_index_that_was_changed_is_refused() {
         .read_index(&path, name)
         .expect_err("another size")
         .to_string();
-    assert!(error.contains("lists: size"), "{error}");
+    assert!(error.contains("release file: size"), "{error}");
     let error = release
         .read_index(&path, "main/binary-s390x/Packages")
         .expect_err("not listed")
@@ -214,7 +214,7 @@ fn a_release_file_whose_time_has_run_out_is_refused() {
         .expect_err("stale")
         .to_string();
     assert!(
-        error.contains("stale: valid until 2020-07-12 10:16 UTC"),
+        error.contains("expired: it was valid until 2020-07-12 10:16 UTC"),
         "{error}"
     );
     assert!(read(&archive, "bookworm", &archive.keyring(), true).is_ok());
@@ -250,7 +250,7 @@ fn downloads_are_checked_and_other_mirrors_asked() {
     let missing = download(&mirrors, &files, |_| ()).expect("downloads");
     assert_eq!(missing.keys().collect::<Vec<_>>(), [&2], "{missing:?}");
     assert!(
-        missing[&2].contains("gave no such file: File not found"),
+        missing[&2].contains("has no such file: File not found"),
         "{missing:?}"
     );
     assert_eq!(

@@ -14,7 +14,7 @@ mod common;
 const CONTROL: &str = "Package: thing\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@test.example>\n\
                        Depends: a,\n b | c\nDescription: a thing\n of no use\n";
 
-/// A package with a file of three megabytes that do not compress well, built in a temporary directory.
+/// A package with a file of three megabytes that compress badly, built in a temporary directory.
 struct Case {
     directory: tempfile::TempDir,
 }
@@ -185,7 +185,7 @@ fn what_is_no_package_is_told() {
         (
             "control.tar.xz",
             "kontrol.tar.xz",
-            "damaged package: `kontrol.tar.xz` where `control.tar` was expected",
+            "damaged package: found `kontrol.tar.xz`, expected `control.tar`",
         ),
         (
             "data.tar.xz",
@@ -207,7 +207,8 @@ fn parts_of_other_programs_are_passed_over() {
     let path = case.build("gzip");
     let whole = fs::read(&path).expect("a package");
     let expected = oracle_data(&path);
-    // After the eight bytes of the archive's mark and the first part: a header of sixty bytes, four of content.
+    // The archive begins with 8 bytes of magic. The first part has a header of 60 bytes and 4 bytes
+    // of content.
     let (head, tail) = whole.split_at(8 + 60 + 4);
     let extra = format!(
         "{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\nabc\n",

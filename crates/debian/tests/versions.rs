@@ -1,4 +1,4 @@
-//! Versions against `dpkg --compare-versions`.
+//! Compares the order of versions with `dpkg --compare-versions`.
 
 use std::cmp::Ordering;
 use std::process::Command;
@@ -8,7 +8,7 @@ use debian::version::Version;
 
 mod common;
 
-/// Pairs that are hard: dpkg's own tests know most of them.
+/// Difficult pairs, most of them from dpkg's own tests.
 const HARD: &[(&str, &str)] = &[
     ("0", "0"),
     ("0:0", "0"),
@@ -38,7 +38,7 @@ fn oracle(a: &str, b: &str) -> Option<Ordering> {
             .args(["--compare-versions", a, operator, b])
             .output()
             .expect("dpkg");
-        // It warns of versions that policy forbids, and compares them all the same.
+        // dpkg warns about versions that policy forbids, but still compares them.
         match output.status.code() {
             Some(0) => Some(true),
             Some(1) => Some(false),
@@ -56,7 +56,7 @@ fn compare(a: &str, b: &str) -> Option<Ordering> {
     Some(a.parse::<Version>().ok()?.cmp(&b.parse::<Version>().ok()?))
 }
 
-/// A generator of numbers that is the same on every run.
+/// A generator of the same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -100,13 +100,13 @@ fn versions_compare_as_dpkg_compares_them() {
     pairs.extend(HARD.iter().map(|(a, b)| ((*b).to_owned(), (*a).to_owned())));
     for _ in 0..600 {
         let (a, b) = (random.version(), random.version());
-        // Near neighbours differ in the places that matter.
+        // Similar versions differ where the rules are subtle.
         let near = a.replacen(['0', '.'], "~", 1);
         pairs.push((a.clone(), b));
         pairs.push((a, near));
     }
     for (a, b) in &pairs {
-        // What we refuse to read, dpkg refuses or warns of.
+        // dpkg refuses, or warns about, each version that this crate refuses.
         if let Some(order) = compare(a, b) {
             assert_eq!(Some(order), oracle(a, b), "{a} against {b}");
         }

@@ -1,7 +1,16 @@
 //! A port that an image exposes.
 //!
-//! `images.toml`, the specification of an image and `EXPOSE` of a Dockerfile write ports alike, and all of them are read here.
-//! <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties>
+//! `images.toml`, an image's specification and a Dockerfile's `EXPOSE` write ports in the same way,
+//! which is [OCI's](https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties).
+//!
+//! ```
+//! use port::Port;
+//!
+//! let port: Port = "53/udp".parse()?;
+//! assert_eq!(port.number(), 53);
+//! assert_eq!("8080".parse::<Port>()?.to_string(), "8080/tcp");
+//! # Ok::<(), port::Wrong>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +18,7 @@ use std::str::FromStr;
 /// The protocols that engines know.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// A port with its protocol. Ports are in the order of their numbers.
+/// A port with its protocol. Ports sort by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     /// From 1 to 65535.
@@ -17,28 +26,28 @@ pub struct Port {
     protocol: &'static str,
 }
 
-/// Why a text is no port. Reads on from the text: "`0` is not a port; …".
+/// Why a text is not a port. The message continues the quoted text: "`0` is not a port; …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// The number is none, or none that a port can have.
+    /// The number is malformed or out of range.
     Number,
-    /// The protocol is not known.
+    /// The protocol is unknown.
     Protocol,
 }
 
 impl Port {
-    /// The port of that number for TCP; none for 0.
+    /// The TCP port with this number, or `None` for 0.
     pub fn tcp(number: u16) -> Option<Port> {
         let protocol = PROTOCOLS[0];
         (number > 0).then_some(Port { number, protocol })
     }
 
-    /// Its number.
+    /// The port's number.
     pub fn number(self) -> u16 {
         self.number
     }
 
-    /// Whether it is one for TCP, which need not be said.
+    /// Whether the protocol is TCP, which texts may leave out.
     pub fn is_tcp(self) -> bool {
         self.protocol == PROTOCOLS[0]
     }
@@ -47,7 +56,7 @@ impl Port {
 impl FromStr for Port {
     type Err = Wrong;
 
-    /// Reads `8080`, which is for TCP, or `8080/udp`.
+    /// Reads `8080`, which means TCP, or `8080/udp`.
     fn from_str(text: &str) -> Result<Port, Wrong> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, PROTOCOLS[0]));
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());

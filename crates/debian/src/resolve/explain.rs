@@ -1,4 +1,4 @@
-//! Why a set cannot be resolved, told as the chain of packages that leads there.
+//! Explains why a set cannot be resolved, by the chain of packages that leads to the problem.
 
 use std::collections::BTreeMap;
 
@@ -27,15 +27,15 @@ pub enum ResolveError {
     },
     #[error("set {set}: {source}")]
     BadRoot { set: String, source: RelationError },
-    #[error("set {set}: `omit` names `{name}`, which no suite has")]
+    #[error("set {set}: `omit` names `{name}`, but no suite has it")]
     UnknownOmit { set: String, name: String },
-    #[error("set {set} goes beyond the set {base}, which is not resolved for {architecture}")]
+    #[error("set {set} extends the set {base}, which is not resolved for {architecture}")]
     NoBase {
         set: String,
         base: String,
         architecture: String,
     },
-    #[error("the index describes {package} {version} wrongly: {source}")]
+    #[error("the index has a malformed field for {package} {version}: {source}")]
     BadField {
         package: String,
         version: String,
@@ -50,28 +50,29 @@ pub enum ResolveError {
     },
 }
 
-/// Why a package cannot be installed whatever is chosen: none of these alternatives can be.
+/// Why a package can never be installed: none of these alternatives can be.
 #[derive(Clone, Debug)]
 pub(super) struct Why {
-    /// Found out as the how-manyth: what a reason rests on has a smaller one.
+    /// The order in which the reasons were found. A reason follows from reasons with a smaller
+    /// rank.
     pub rank: usize,
     pub alternatives: Alternatives,
     pub candidates: Vec<usize>,
 }
 
-/// A dependency that the choices made so far leave no package for.
+/// A dependency for which the earlier choices leave no package.
 #[derive(Clone, Debug)]
 pub(super) struct WhyNot {
     pub alternatives: Alternatives,
     pub chosen: Vec<Chosen>,
-    /// Place of the package that needs it.
+    /// Index of the package that needs it.
     pub parent: Option<usize>,
-    /// Each candidate with the place of the package that it cannot stand beside.
+    /// Each candidate, with the index of the chosen package that excludes it.
     pub rivals: Vec<(usize, usize)>,
 }
 
 impl Problem<'_> {
-    /// The error for a root that no package has the name of.
+    /// The error for a root whose name no package has.
     pub(super) fn explain_root(&self, root: &Relation) -> ResolveError {
         let mut reason = self.what_exists(std::slice::from_ref(root), self.native);
         let providers = self.provided(root, self.native);
@@ -88,7 +89,8 @@ impl Problem<'_> {
         self.missing(root.to_string(), reason)
     }
 
-    /// The error for a root that cannot be installed, down to the first thing that does not exist.
+    /// The error for a root that cannot be installed. Follows the chain to the first dependency
+    /// that no package meets.
     pub(super) fn explain_missing(
         &self,
         root: &Relation,
@@ -98,7 +100,7 @@ impl Problem<'_> {
         let mut chain = vec![root.to_string()];
         let (mut candidates, mut below) = (candidates.to_vec(), usize::MAX);
         let mut last = (vec![root.clone()], self.native.to_owned());
-        // Each step goes to a reason that was found earlier, so this ends.
+        // Each step goes to a reason that was found earlier, so the loop ends.
         while let Some((id, why)) = first_with_reason(&candidates, hopeless, below) {
             chain.push(text_of(&why.alternatives));
             last = (
@@ -111,7 +113,7 @@ impl Problem<'_> {
         self.missing(chain.join(" → "), self.what_exists(&last.0, &last.1))
     }
 
-    /// The error for a conflict between what the set needs.
+    /// The error for a conflict between packages that the set needs.
     pub(super) fn explain_conflict(&self, why: WhyNot) -> ResolveError {
         let mut chain = self.chain_to(&why.chosen, why.parent);
         chain.push(text_of(&why.alternatives));
@@ -137,7 +139,7 @@ impl Problem<'_> {
         }
     }
 
-    /// What the suites have instead of what is asked for.
+    /// The packages that the suites have instead.
     fn what_exists(&self, alternatives: &[Relation], depender: &str) -> String {
         let texts: Vec<String> = alternatives
             .iter()
@@ -178,7 +180,7 @@ impl Problem<'_> {
                 .is_some_and(|p| !p.is_empty());
             return match provided {
                 true => {
-                    format!("`{relation}` is only provided, and not in a way that fits {depender}")
+                    format!("packages only provide `{relation}`, and none of them fits {depender}")
                 }
                 false => format!("no package `{}` in {suites}", relation.name),
             };
@@ -201,7 +203,7 @@ impl Problem<'_> {
         names
     }
 
-    /// Why a package cannot stand beside a chosen one.
+    /// Why a package and a chosen one exclude each other.
     fn collision(&self, id: usize, chosen: &[Chosen], place: usize) -> String {
         let (package, rival) = (self.package(id), self.package(chosen[place].id));
         let way = self.chain_to(chosen, Some(place)).join(" → ");
@@ -213,7 +215,7 @@ impl Problem<'_> {
                 rival.version
             );
         }
-        // A field that cannot be read was an error long before.
+        // A malformed field was reported earlier.
         match (
             self.excludes(id, chosen[place].id),
             self.excludes(chosen[place].id, id),

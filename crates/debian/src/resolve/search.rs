@@ -1,5 +1,6 @@
-//! The search: first what no choice can make installable is ruled out, then packages are chosen one dependency
-//! after another; a conflict goes back to the last choice that had a part in it.
+//! The search. First it rules out packages that can never be installed. Then it chooses packages,
+//! one dependency after another. After a conflict it goes back to the last choice that contributed
+//! to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -8,25 +9,24 @@ use super::explain::{Why, WhyNot};
 use super::{Problem, ResolveError};
 use crate::relation::{Alternatives, Relation};
 
-/// A package and why it is part of the set: the package that needs it.
+/// A package, and the package that needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub id: usize,
-    /// Place in the list of the chosen; `None` for roots and for what lies below.
+    /// Index into the chosen packages. `None` for roots and for packages of the extended set.
     pub parent: Option<usize>,
 }
 
-/// A dependency that waits for a package.
+/// A dependency for which no package is chosen yet.
 #[derive(Clone, Debug)]
 struct Pending {
     alternatives: Alternatives,
-    /// Place of the package that needs it; `None` for roots.
+    /// Index of the package that needs it. `None` for roots.
     owner: Option<usize>,
     candidates: Vec<usize>,
 }
 
-/// What the search found out at a dead end: the places of all choices that had a part in it, and the first dead
-/// end's explanation.
+/// A dead end: the indexes of all choices that contributed to it, and its explanation.
 struct DeadEnd {
     involved: BTreeSet<usize>,
     why: WhyNot,
@@ -39,18 +39,19 @@ enum Step {
 
 struct Search<'p, 'a> {
     problem: &'p Problem<'a>,
-    /// Packages that cannot be installed whatever is chosen, with the reason.
+    /// Packages that can never be installed, with the reason.
     hopeless: BTreeMap<usize, Why>,
     chosen: Vec<Chosen>,
     /// The packages in `chosen`.
     ids: BTreeSet<usize>,
-    /// How many of the chosen were there before: they were resolved with their own set.
+    /// How many of the chosen packages belong to the extended set.
     below: usize,
     first_dead_end: Option<WhyNot>,
 }
 
 impl<'a> Problem<'a> {
-    /// The closure of the roots over `below`, which is part of the result.
+    /// The closure of the roots, in addition to `below`, the packages of the extended set. The
+    /// result includes `below`.
     pub(super) fn solve(&self, below: &BTreeSet<usize>) -> Result<BTreeSet<usize>, ResolveError> {
         let roots = self.root_candidates(below)?;
         let hopeless = self.hopeless(&roots)?;
@@ -82,7 +83,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The packages that may stand for each root: of its own name, never providers.
+    /// The candidates for each root: packages of its name, never providers.
     fn root_candidates(
         &self,
         below: &BTreeSet<usize>,
@@ -100,8 +101,8 @@ impl<'a> Problem<'a> {
             .collect()
     }
 
-    /// Everything that roots may lead to and that lacks something whatever is chosen, with the dependency that
-    /// cannot be met. Conflicts are not looked at.
+    /// All packages reachable from the roots that can never be installed, with the dependency that
+    /// cannot be met. Ignores conflicts.
     fn hopeless(
         &self,
         roots: &[(Relation, Vec<usize>)],
@@ -151,7 +152,7 @@ impl<'a> Problem<'a> {
 }
 
 impl Search<'_, '_> {
-    /// Takes the roots one after another, then what they need.
+    /// Chooses the roots one after another, then their dependencies.
     fn roots(
         &mut self,
         roots: &[(Relation, Vec<usize>)],
@@ -175,7 +176,8 @@ impl Search<'_, '_> {
         self.choose(&pending, |search| search.roots(roots, next + 1))
     }
 
-    /// Meets all that is pending: what leaves no choice first, else in order.
+    /// Meets all pending dependencies. Those with a single candidate come first, the others in
+    /// order.
     fn advance(&mut self, mut pending: Vec<Rc<Pending>>) -> Result<Step, ResolveError> {
         pending.retain(|p| !self.is_met(&p.candidates));
         let Some(place) = pending
@@ -194,7 +196,7 @@ impl Search<'_, '_> {
         })
     }
 
-    /// Tries the candidates of one dependency in order, each with all that follows from it.
+    /// Tries the candidates of one dependency in order, each with all its consequences.
     fn choose(
         &mut self,
         pending: &Pending,
@@ -236,7 +238,7 @@ impl Search<'_, '_> {
         Ok(Step::DeadEnd(DeadEnd { involved, why }))
     }
 
-    /// The place of a chosen package that cannot stand beside this one.
+    /// The index of a chosen package that excludes this one.
     fn rival(&self, id: usize) -> Result<Option<usize>, ResolveError> {
         for (place, other) in self.chosen.iter().enumerate() {
             if self.problem.collide(id, other.id)? {

@@ -1,9 +1,11 @@
-//! The rules one by one, on archives of a few packages. `tests/apt.rs` compares with apt on the real one.
+//! Tests each rule on an archive of a few packages. `tests/apt.rs` compares with apt on the real
+//! archive.
 
 use super::*;
 use crate::index;
 
-/// An archive: one package a line, `NAME VERSION FIELD: value; FIELD: value`. A line `suite NAME` begins the next suite.
+/// An archive from text: one package a line, `NAME VERSION FIELD: value; FIELD: value`. A line
+/// `suite NAME` begins the next suite.
 fn universe(text: &str) -> Universe {
     let mut suites = Vec::new();
     let mut packages = Vec::new();
@@ -53,7 +55,7 @@ fn lock(universe: &Universe, requests: &[SetRequest]) -> Result<Lock, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The set's packages as `name version`, those of other architectures with theirs.
+/// The set's packages as `name version`, with the architecture if it is not the native one.
 fn resolve(universe: &Universe, roots: &[&str]) -> Result<Vec<String>, String> {
     let lock = lock(universe, &[request(roots)])?;
     let members = lock.set("set", "amd64").expect("the set");
@@ -321,7 +323,7 @@ fn a_conflict_that_no_choice_avoids_is_told() {
 
 #[test]
 fn a_deep_conflict_does_not_try_all_unrelated_choices() {
-    // Thirty choices that have nothing to do with the conflict: 2^30 ways, if each were tried.
+    // Thirty choices that are unrelated to the conflict. Trying them all would take 2^30 steps.
     let mut text = String::from("a 1 Depends: ");
     for n in 0..30 {
         text += &format!("p{n} | q{n}, ");
@@ -361,7 +363,7 @@ fn omitted_packages_count_as_there() {
     let error = lock(&universe, &[omitting(&["debconff"])]).expect_err("a typing error");
     assert_eq!(
         error,
-        "set set: `omit` names `debconff`, which no suite has"
+        "set set: `omit` names `debconff`, but no suite has it"
     );
 }
 
@@ -395,7 +397,7 @@ fn a_set_beyond_another_holds_only_what_that_lacks() {
     let error = lock(&universe, &[own("tool")]).expect_err("no base");
     assert_eq!(
         error,
-        "set set goes beyond the set base, which is not resolved for amd64"
+        "set set extends the set base, which is not resolved for amd64"
     );
 }
 

@@ -1,4 +1,4 @@
-//! An archive of a few packages, signed by a key of its own, as a mirror would serve it.
+//! An archive of a few packages, signed by its own key, as a mirror serves it.
 
 #![allow(dead_code)]
 
@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Says that a test cannot run here, and why.
-pub fn skipped(test: &str, reason: &str) {
+/// Reports that a test cannot run here, and why.
+pub(crate) fn skipped(test: &str, reason: &str) {
     eprintln!("SKIPPED: {test}: {reason}");
 }
 
-/// The first of these programs that is not there.
-pub fn absent<'p>(programs: &[&'p str]) -> Option<&'p str> {
+/// The first of these programs that is not installed.
+pub(crate) fn absent<'p>(programs: &[&'p str]) -> Option<&'p str> {
     let there = |program: &str| {
         let mut command = Command::new(program);
         command
@@ -28,28 +28,28 @@ pub fn absent<'p>(programs: &[&'p str]) -> Option<&'p str> {
     programs.iter().copied().find(|program| !there(program))
 }
 
-/// What a test needs that works with [`Archive`].
-pub const NEEDED: &[&str] = &["gpg", "gpgconf", "gpgv", "apt-get"];
+/// The programs that tests with an [`Archive`] need.
+pub(crate) const NEEDED: &[&str] = &["gpg", "gpgconf", "gpgv", "apt-get"];
 
 /// A package in an [`Archive`].
-pub struct Package<'a> {
+pub(crate) struct Package<'a> {
     pub name: &'a str,
     pub version: &'a str,
     pub architecture: &'a str,
-    /// More fields, each with its line's end.
+    /// More fields, each with its newline.
     pub fields: &'a str,
 }
 
 /// A mirror in a temporary directory.
-pub struct Archive {
+pub(crate) struct Archive {
     directory: TempDir,
     suite: String,
     extra: String,
 }
 
 impl Archive {
-    /// An archive with one suite `stable`, whose codename is `bookworm`.
-    pub fn new(packages: &[Package<'_>]) -> Self {
+    /// An archive with one suite, `stable`, whose codename is `bookworm`.
+    pub(crate) fn new(packages: &[Package<'_>]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
             .expect("permissions");
@@ -63,34 +63,34 @@ impl Archive {
         archive
     }
 
-    /// The address that apt takes.
-    pub fn mirror(&self) -> String {
+    /// The mirror's address for apt.
+    pub(crate) fn mirror(&self) -> String {
         format!("file://{}", self.root().display())
     }
 
     /// The key that signs the archive.
-    pub fn keyring(&self) -> PathBuf {
+    pub(crate) fn keyring(&self) -> PathBuf {
         self.directory.path().join("keyring.gpg")
     }
 
     /// The directory that the mirror serves.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("debian")
     }
 
     /// A file below the suite's directory.
-    pub fn dist(&self, name: &str) -> PathBuf {
+    pub(crate) fn dist(&self, name: &str) -> PathBuf {
         self.root().join("dists").join(&self.suite).join(name)
     }
 
     /// Signs again with more fields in the release file.
-    pub fn sign_with(&mut self, extra: &str) {
+    pub(crate) fn sign_with(&mut self, extra: &str) {
         self.extra = extra.to_owned();
         self.sign();
     }
 
     /// Writes packages and indexes, and signs.
-    pub fn publish(&self, packages: &[Package<'_>]) {
+    pub(crate) fn publish(&self, packages: &[Package<'_>]) {
         for architecture in ["amd64", "arm64"] {
             let index: String = packages
                 .iter()
@@ -104,7 +104,7 @@ impl Archive {
         self.sign();
     }
 
-    /// Writes a package's file, which is not a real package, and returns its stanza.
+    /// Writes a package's file, which is not a real `.deb`, and returns its stanza.
     fn add(&self, package: &Package<'_>) -> String {
         let Package {
             name,
@@ -200,7 +200,7 @@ impl Drop for Archive {
 }
 
 /// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
