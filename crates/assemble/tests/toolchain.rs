@@ -378,7 +378,7 @@ fn altered_files_are_refused_with_both_hashes() {
         &output,
         &[
             "the component `rustc`",
-            "was altered",
+            "was changed",
             expected,
             "rustup toolchain install 1.95.0",
         ],
@@ -454,7 +454,7 @@ fn channels_that_do_not_exist_are_quoted_with_their_line() {
     for (text, expected) in [
         (
             "[toolchain]\nchannel = \"stabel\"\n",
-            "rust-toolchain.toml:2: `stabel` is no channel",
+            "rust-toolchain.toml:2: `stabel` is not a channel",
         ),
         (
             "[toolchain]\npath = \"/opt/rust\"\n",

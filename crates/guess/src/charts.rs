@@ -1,4 +1,4 @@
-//! Helm charts of a workspace, and the images that they go into.
+//! Finds the Helm charts of a workspace and assigns them to images.
 
 use std::fs;
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::path::Path;
 use crate::image::Image;
 use crate::tree::{self, Kind};
 
-/// How far below the workspace's root they are looked for.
+/// How many levels below the workspace's root to search.
 const DEPTH: usize = 4;
 
 /// A chart.
-pub struct Chart {
+pub(crate) struct Chart {
     /// Its directory, relative to the workspace.
     directory: String,
-    /// What its `Chart.yaml` calls it.
+    /// The name in its `Chart.yaml`.
     name: String,
 }
 
-/// Directories with a `Chart.yaml`. A chart in another one is part of that.
-pub fn below(root: &Path) -> Vec<Chart> {
+/// Finds directories with a `Chart.yaml`. A chart inside another one is part of it.
+pub(crate) fn below(root: &Path) -> Vec<Chart> {
     below_directory(root, root, DEPTH)
 }
 
@@ -45,8 +45,8 @@ fn name_in(text: &str) -> String {
     name.trim_matches(['"', '\'']).to_owned()
 }
 
-/// Gives each chart to the image of its name; the only image gets them all.
-pub fn assign(images: &mut [Image<'_>], charts: Vec<Chart>, reasons: &mut Vec<String>) {
+/// Assigns each chart to the image of its name. If there is only one image, it gets all charts.
+pub(crate) fn assign(images: &mut [Image<'_>], charts: Vec<Chart>, reasons: &mut Vec<String>) {
     let is_only = images.len() == 1;
     for Chart { directory, name } in charts {
         let image = images.iter_mut().find(|image| {
@@ -59,9 +59,9 @@ pub fn assign(images: &mut [Image<'_>], charts: Vec<Chart>, reasons: &mut Vec<St
                 image.charts.push(directory);
                 reason
             }
-            None => format!(
-                "no image has the chart in {directory}: add it to `charts` of the one that shall"
-            ),
+            None => {
+                format!("no image has the chart in {directory}: add it to `charts` of an image")
+            }
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The Dockerfiles of a workspace: which programs they ship, and which ports they expose.
+//! Reads a workspace's Dockerfiles: the programs that they ship, and the ports that they expose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,10 +8,10 @@ use port::Port;
 
 use crate::tree::{self, Kind};
 
-/// How far below the workspace's root they are looked for.
+/// How many levels below the workspace's root to search.
 const DEPTH: usize = 4;
 
-/// Directories and names of Dockerfiles that make no release: what developers and tests use.
+/// Directories and names of Dockerfiles for developers and tests, not for releases.
 const OTHERS: [&str; 8] = [
     "test",
     "bench",
@@ -23,36 +23,36 @@ const OTHERS: [&str; 8] = [
     "cross",
 ];
 
-/// What `assemble dockerfile` generates.
+/// The file that `assemble dockerfile` generates.
 const OURS: &str = "Dockerfile.images";
 
 /// A Dockerfile.
 #[derive(Debug)]
-pub struct Dockerfile {
+pub(crate) struct Dockerfile {
     /// Relative to the workspace.
     pub path: String,
     /// Names of programs and packages in it.
     names: BTreeSet<String>,
-    /// What it exposes, sorted.
+    /// The exposed ports, sorted.
     pub ports: Vec<Port>,
-    /// The program that it starts, if it says so.
+    /// The program that it starts, if it names one.
     started: Option<String>,
 }
 
 impl Dockerfile {
-    /// Whether it starts a program, as far as is known.
-    pub fn starts(&self, bin: &str) -> bool {
+    /// Whether it starts a program, or does not say.
+    pub(crate) fn starts(&self, bin: &str) -> bool {
         self.started.as_deref().is_none_or(|started| started == bin)
     }
 
     /// Whether it puts a program into an image.
-    pub fn holds(&self, package: &str, bin: &str) -> bool {
+    pub(crate) fn holds(&self, package: &str, bin: &str) -> bool {
         self.names.contains(bin) || self.names.contains(&format!("--package {package}"))
     }
 }
 
 /// All Dockerfiles of a workspace.
-pub fn below(root: &Path) -> Vec<Dockerfile> {
+pub(crate) fn below(root: &Path) -> Vec<Dockerfile> {
     let mut found = Vec::new();
     let mut pending = vec![(root.to_path_buf(), 0)];
     while let Some((directory, depth)) = pending.pop() {
@@ -97,7 +97,7 @@ fn is_other(path: &str) -> bool {
     })
 }
 
-/// Reads what the instructions name.
+/// Reads the names in the instructions.
 fn read(path: String, text: &str) -> Dockerfile {
     let mut file = Dockerfile {
         path,
@@ -118,7 +118,7 @@ fn read(path: String, text: &str) -> Dockerfile {
             "ENTRYPOINT" | "CMD" => {
                 let program = arguments.first().map(|word| last(word).to_owned());
                 file.names.extend(program.clone());
-                // Arguments of an ENTRYPOINT that CMD gives are no program.
+                // After an ENTRYPOINT, CMD holds arguments, not a program.
                 if kind.eq_ignore_ascii_case("entrypoint") || file.started.is_none() {
                     file.started = program;
                 }
@@ -161,7 +161,7 @@ fn words(instruction: &str, variables: &BTreeMap<String, String>) -> Vec<String>
     words.map(|word| replaced(word, variables)).collect()
 }
 
-/// A word with the variables that have a value: `${PORT}`, `${PORT:-80}`, `$PORT`.
+/// Replaces the variables in a word: `${PORT}`, `${PORT:-80}`, `$PORT`.
 fn replaced(word: &str, variables: &BTreeMap<String, String>) -> String {
     let Some((before, rest)) = word.split_once('$') else {
         return word.to_owned();
@@ -181,7 +181,7 @@ fn replaced(word: &str, variables: &BTreeMap<String, String>) -> String {
     format!("{before}{value}{}", replaced(after, variables))
 }
 
-/// `NAME=VALUE …`, or `NAME VALUE`.
+/// Sets variables from `NAME=VALUE …` or `NAME VALUE`.
 fn set(variables: &mut BTreeMap<String, String>, arguments: &[String]) {
     if let [name, value] = arguments {
         if !name.contains('=') && !value.contains('=') {
@@ -193,7 +193,8 @@ fn set(variables: &mut BTreeMap<String, String>, arguments: &[String]) {
     }
 }
 
-/// What commands and paths name: `--bin NAME`, `--package NAME`, `…/release/NAME`, `/usr/local/bin/NAME`.
+/// The programs and packages in commands and paths: `--bin NAME`, `--package NAME`,
+/// `…/release/NAME`, `/usr/local/bin/NAME`.
 fn named(arguments: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let mut words = arguments

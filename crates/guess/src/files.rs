@@ -1,4 +1,4 @@
-//! Files outside of a package that its sources name.
+//! Finds files outside a package that its sources name.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::metadata::Package;
 use crate::sources::Source;
 
-/// What a package's sources name, or lead to by a link, outside of what its units see: relative to the package, none of
-/// them inside another.
-pub fn outside(
+/// The files and directories that a package's sources name or link to, but its units do not see.
+/// The paths are relative to the package; none is inside another.
+pub(crate) fn outside(
     package: &Package,
     root: &Path,
     sources: &[Source],
@@ -59,20 +59,22 @@ pub fn outside(
     files
 }
 
-/// Paths that lead out, and documents beside the manifest, which no unit sees unasked.
+/// Whether a path leads out of the package, or names a document beside the manifest, which units
+/// see only if it is declared.
 fn is_wanted(path: &Path, source: &Source) -> bool {
     let is_beside = path.components().count() == 1 && is_document(path);
     path.starts_with("..") || (is_beside && !source.is_aside())
 }
 
-/// What units don't see of their package's directory unless it is declared: `nix/cargo/source.nix`.
+/// The files of a package that its units see only if they are declared, as in
+/// `nix/cargo/source.nix`.
 fn is_document(path: &Path) -> bool {
     let name = path.to_string_lossy();
     let names = ["LICENSE", "LICENCE", "CHANGELOG"];
     name.ends_with(".md") || names.iter().any(|document| name.starts_with(document))
 }
 
-/// Where a link leads, relative to the package; none where that is inside it.
+/// The target of a link, relative to the package. `None` if it is inside the package.
 fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     if target.starts_with(&directory) {
@@ -88,7 +90,7 @@ fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
 }
 
 impl Source {
-    /// Paths that the file names and that may lie outside of the package, relative to the package.
+    /// Paths in the file that may be outside the package, relative to the package.
     fn named_paths(&self) -> Vec<PathBuf> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let mut named = Vec::new();
@@ -103,7 +105,8 @@ impl Source {
             let paths = literals.map(|path| Path::new("..").join(path));
             named.extend(paths.map(with_imports));
         }
-        // Macros and attributes (`migrate!("../x")`, `#[folder = "../x"]`) mean the package's directory.
+        // Paths in macros and attributes (`migrate!("../x")`, `#[folder = "../x"]`) are relative to
+        // the package.
         for opening in ["\"../", "\"$CARGO_MANIFEST_DIR/../"] {
             for (at, _) in self.text.match_indices(opening) {
                 if is_given_to_macro(&self.text[..at]) {
@@ -116,7 +119,8 @@ impl Source {
     }
 }
 
-/// Whether what follows is a macro's first argument, or the value of an attribute on this line.
+/// Whether the text after `before` is a macro's first argument or the value of an attribute on this
+/// line.
 fn is_given_to_macro(before: &str) -> bool {
     let before = before.trim_end();
     let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
@@ -126,7 +130,7 @@ fn is_given_to_macro(before: &str) -> bool {
     (before.ends_with("!(") && !is_included && !line.starts_with("//")) || is_attribute
 }
 
-/// The directory of a `.proto` file: what it imports lies there, too.
+/// For a `.proto` file, its directory, which also holds the files that it imports.
 fn with_imports(path: PathBuf) -> PathBuf {
     let is_proto = path
         .extension()
@@ -138,12 +142,13 @@ fn with_imports(path: PathBuf) -> PathBuf {
     }
 }
 
-/// What stands before the quote that ends a literal.
+/// The text up to the quote that ends a literal.
 fn literal(rest: &str) -> Option<&str> {
     rest.split_once('"').map(|(literal, _)| literal)
 }
 
-/// A path without `.` and with `..` only at its beginning; none where it leaves the root of all.
+/// A path without `.`, and with `..` only at its beginning. `None` if it leaves the file system's
+/// root.
 fn simple(path: &Path) -> Option<PathBuf> {
     let mut simple = PathBuf::new();
     for part in path.components() {

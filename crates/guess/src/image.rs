@@ -1,20 +1,20 @@
-//! An image to be.
+//! A guessed image.
 
 use port::Port;
 
 use crate::metadata::Package;
 
-/// A program that is shipped, and why it is thought to be.
+/// A program that the workspace ships, with the reason for that guess.
 #[derive(Clone, Debug)]
-pub struct Program<'m> {
+pub(crate) struct Program<'m> {
     pub package: &'m Package,
     pub bin: &'m str,
     pub why: String,
 }
 
-/// An image to be.
+/// A guessed image.
 #[derive(Clone, Debug)]
-pub struct Image<'m> {
+pub(crate) struct Image<'m> {
     pub name: String,
     pub package: &'m Package,
     pub bin: &'m str,
@@ -25,8 +25,8 @@ pub struct Image<'m> {
 }
 
 impl Image<'_> {
-    /// Its program, as `images.toml` names it.
-    pub fn binary(&self) -> String {
+    /// The program's name for `images.toml`.
+    pub(crate) fn binary(&self) -> String {
         let own = self.bin == self.package.name || self.package.binaries().count() == 1;
         match own {
             true => self.package.name.clone(),

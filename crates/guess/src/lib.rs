@@ -1,6 +1,8 @@
-//! A first `images.toml` for a workspace: an image for each program that is shipped, and what its files give away.
+//! Guesses a first `images.toml` from the files of a workspace, with an image for each program that
+//! the workspace ships.
 //!
-//! Every guess has a reason, and what was left out is said too: whoever reads it knows in a minute what to correct.
+//! Every guess has a reason, and so has everything that was left out. A reader sees quickly what to
+//! correct.
 
 mod charts;
 mod dockerfiles;
@@ -20,23 +22,32 @@ use dockerfiles::Dockerfile;
 use image::Image;
 use metadata::Metadata;
 
-/// A first description.
+/// A guessed description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guess {
     /// The text of `images.toml`.
     pub text: String,
     /// The names of its images.
     pub images: Vec<String>,
-    /// The image that people mean where they name none.
+    /// The image that a user most likely wants.
     pub main: Option<String>,
-    /// What was guessed, and from what; for people.
+    /// The reasons for the guesses, as sentences.
     pub reasons: Vec<String>,
 }
 
-/// What `cargo metadata --no-deps` says of a workspace, and its files, as a description.
+/// Guesses a description from the output of `cargo metadata --no-deps` and the workspace's files.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut cargo = std::process::Command::new("cargo");
+/// cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+/// let guess = guess::guess(&String::from_utf8(cargo.output()?.stdout)?)?;
+/// std::fs::write("images.toml", guess.text)?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
-/// Where the metadata is not of its form.
+/// Fails if the metadata is malformed.
 pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
     let metadata: Metadata = serde_json::from_str(metadata)?;
     let root = metadata.workspace_root.clone();
@@ -57,7 +68,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
             let is_main = main.as_ref() == Some(&image.name);
             image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }
-        // What is in no image is not built, and its files do not matter.
+        // Packages that no image needs are not built, so ignore their files.
         let needed = shipped.closure.contains(&package.id);
         let files = match needed {
             true => files::outside(package, &root, &sources, &mut reasons),
@@ -82,7 +93,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
     })
 }
 
-/// Those that its Dockerfile exposes, or those of its sources.
+/// The ports that an image's Dockerfile exposes, or the port in its program's sources.
 fn ports_of(
     image: &Image<'_>,
     is_main: bool,
@@ -93,7 +104,8 @@ fn ports_of(
     let own = dockerfiles
         .iter()
         .find(|file| file.holds(&image.package.name, image.bin));
-    // Of several programs in one Dockerfile, the one that it starts listens. A script may start the main one.
+    // If a Dockerfile holds several programs, only the one that it starts listens. A script may
+    // start the main one.
     let listens = |file: &&Dockerfile| is_main || file.starts(image.bin);
     if own.is_some_and(|file| !listens(&file)) {
         return Vec::new();
@@ -117,7 +129,7 @@ fn ports_of(
         }
         ports::Found::Several(places) => {
             reasons.push(format!(
-                "image {}: no port, for its sources name several ({}): add `ports`",
+                "image {}: no port, because its sources name several ({}): add `ports`",
                 image.name,
                 places.join(", ")
             ));

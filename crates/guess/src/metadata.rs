@@ -1,4 +1,4 @@
-//! What is read of `cargo metadata --no-deps --format-version 1`.
+//! The parts of `cargo metadata --no-deps --format-version 1` that this crate reads.
 //!
 //! <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
 
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub struct Metadata {
+pub(crate) struct Metadata {
     pub packages: Vec<Package>,
     pub workspace_members: Vec<String>,
-    /// Cargo has it from 1.71 on.
+    /// Cargo prints it since 1.71.
     pub workspace_default_members: Option<Vec<String>>,
     pub workspace_root: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Package {
+pub(crate) struct Package {
     pub id: String,
     pub name: String,
     pub manifest_path: PathBuf,
     pub targets: Vec<Target>,
     pub default_run: Option<String>,
     pub repository: Option<String>,
-    /// The registries that it may go to; an empty list for none.
+    /// The registries that it may be published to. An empty list forbids publishing.
     pub publish: Option<Vec<String>>,
     #[serde(default)]
     pub features: BTreeMap<String, Vec<String>>,
@@ -33,7 +33,7 @@ pub struct Package {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Target {
+pub(crate) struct Target {
     pub kind: Vec<String>,
     pub name: String,
     pub src_path: PathBuf,
@@ -42,36 +42,36 @@ pub struct Target {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Dependency {
+pub(crate) struct Dependency {
     pub name: String,
     pub kind: Option<String>,
     #[serde(default)]
     pub optional: bool,
-    /// The platforms that have it; none for all.
+    /// The platforms of the dependency. `None` means all.
     pub target: Option<String>,
     pub path: Option<PathBuf>,
 }
 
 impl Package {
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         let directory = self.manifest_path.parent();
         directory.unwrap_or(Path::new("/")).to_path_buf()
     }
 
-    pub fn binaries(&self) -> impl Iterator<Item = &Target> {
+    pub(crate) fn binaries(&self) -> impl Iterator<Item = &Target> {
         let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
         self.targets.iter().filter(is_binary)
     }
 
-    /// Whether it can go to a registry.
-    pub fn is_published(&self) -> bool {
+    /// Whether it may be published.
+    pub(crate) fn is_published(&self) -> bool {
         self.publish
             .as_ref()
             .is_none_or(|registries| !registries.is_empty())
     }
 
-    /// Features that a target requires and that are not on by default.
-    pub fn missing_features<'t>(&self, target: &'t Target) -> Vec<&'t str> {
+    /// Features that a target requires but that are off by default.
+    pub(crate) fn missing_features<'t>(&self, target: &'t Target) -> Vec<&'t str> {
         let on = self.default_features();
         let required = target.required_features.iter().map(String::as_str);
         required.filter(|feature| !on.contains(feature)).collect()
@@ -90,15 +90,18 @@ impl Package {
 }
 
 impl Metadata {
-    /// The members that `cargo build` builds at the workspace's root, where these are not all.
-    pub fn default_members(&self) -> Option<BTreeSet<&str>> {
+    /// The members that `cargo build` builds in the workspace's root, unless it builds all.
+    pub(crate) fn default_members(&self) -> Option<BTreeSet<&str>> {
         let default = self.workspace_default_members.as_ref()?;
         let default: BTreeSet<&str> = default.iter().map(String::as_str).collect();
         (default.len() < self.workspace_members.len()).then_some(default)
     }
 
-    /// These packages and the members that they are compiled with.
-    pub fn closure<'m>(&'m self, packages: impl Iterator<Item = &'m Package>) -> BTreeSet<String> {
+    /// The given packages and the members that they depend on.
+    pub(crate) fn closure<'m>(
+        &'m self,
+        packages: impl Iterator<Item = &'m Package>,
+    ) -> BTreeSet<String> {
         let mut pending: Vec<&Package> = packages.collect();
         let mut reached = BTreeSet::new();
         while let Some(package) = pending.pop() {

@@ -1,11 +1,11 @@
-//! Names of images: valid, and each only once.
+//! Chooses valid and unique names for images.
 
 use std::path::Path;
 
 use crate::image::{Image, Program};
 
 /// The images of programs, sorted by name.
-pub fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
+pub(crate) fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
     let mut images: Vec<Image> = Vec::new();
     for program in programs {
         let name = unique(wanted(program, programs), &images);
@@ -22,7 +22,8 @@ pub fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
     images
 }
 
-/// The program's own name; with the package's before it where another program would have the same, or where it is taken.
+/// The name for a program's image: the program's own, or with the package's name before it if the
+/// name would not be unique.
 fn wanted(program: &Program, programs: &[Program]) -> String {
     let own = valid(program.bin);
     let rivals: Vec<&Program> = programs
@@ -46,7 +47,7 @@ fn unique(name: String, images: &[Image]) -> String {
     names.find(is_free).unwrap_or(name)
 }
 
-/// A text as the name of an image: lower case, with `-` for what can't be in it.
+/// A text as the name of an image: in lower case, with `-` for invalid characters.
 fn valid(text: &str) -> String {
     let allowed = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '_') => c,
@@ -60,8 +61,9 @@ fn valid(text: &str) -> String {
     }
 }
 
-/// The image that people mean: the one named like the repository, `default-run`, the only server.
-pub fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i Image<'m>> {
+/// The image that a user most likely wants: the one named like the repository, the one of
+/// `default-run`, or the only server.
+pub(crate) fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i Image<'m>> {
     let only = |wanted: &dyn Fn(&&Image) -> bool| {
         let mut found = images.iter().filter(wanted);
         found.next().filter(|_| found.next().is_none())
@@ -91,7 +93,7 @@ pub fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i Image<'m
         .or(images.first())
 }
 
-/// A name without what tells no two apart: case, `_` for `-`, an ending that names the language.
+/// A name, normalized for comparisons: lower case, `-` for `_`, no ending that names the language.
 fn plain(name: &str) -> String {
     let name = name.to_lowercase().replace(['_', '.'], "-");
     name.trim_end_matches("-rs").to_owned()

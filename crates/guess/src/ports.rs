@@ -1,20 +1,20 @@
-//! The port that a program listens on unless it is told another.
+//! Finds the port that a program listens on by default.
 
 use std::collections::BTreeMap;
 
 use crate::metadata::Package;
 use crate::sources::Source;
 
-/// What the sources say.
-pub enum Found {
+/// The ports in the sources.
+pub(crate) enum Found {
     None,
-    /// A port, and the place that names it.
+    /// One port, and the place that names it.
     One(u16, String),
-    /// The places that name different ones.
+    /// Several ports, with the places that name them.
     Several(Vec<String>),
 }
 
-/// In words near a port, what it is that is no service of the program to its users.
+/// Words near a port which show that it is not the program's main service.
 const ASIDE: [&str; 14] = [
     "metric",
     "prometheus",
@@ -32,7 +32,8 @@ const ASIDE: [&str; 14] = [
     "database",
 ];
 
-/// How good a place is: the default of an option before an address to listen on before a name with `port` in it.
+/// The rank of a place, from best to worst: the default of an option, an address to listen on, a
+/// name with `port` in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Option,
@@ -40,8 +41,8 @@ enum Rank {
     Name,
 }
 
-/// The port of a binary.
-pub fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
+/// Finds the port of a binary.
+pub(crate) fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
     let mut best: BTreeMap<Rank, BTreeMap<u16, String>> = BTreeMap::new();
     for source in sources.iter().filter(|source| is_of(package, bin, source)) {
         let lines = program_lines(&source.text);
@@ -69,7 +70,7 @@ pub fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
     }
 }
 
-/// Whether a source may be of that binary, and is of the program itself.
+/// Whether a source may belong to that binary, and not to its tests.
 fn is_of(package: &Package, bin: &str, source: &Source) -> bool {
     let path = package.directory().join(&source.path);
     let others = package.binaries().filter(|target| target.name != bin);
@@ -87,7 +88,7 @@ fn is_of(package: &Package, bin: &str, source: &Source) -> bool {
     !is_other && !source.is_aside() && !ASIDE.iter().any(|word| words.contains(word))
 }
 
-/// The lines of a source that are compiled into a program, with their numbers: no comments, no tests.
+/// The lines of a source, with their numbers, without comments and tests.
 fn program_lines(text: &str) -> Vec<(usize, &str)> {
     let mut lines = Vec::new();
     let mut all = text
@@ -107,7 +108,7 @@ fn program_lines(text: &str) -> Vec<(usize, &str)> {
     lines
 }
 
-/// Skips what an attribute is of: up to its closing brace, or its semicolon.
+/// Skips the item of an attribute, up to its closing brace or semicolon.
 fn skip_item<'t>(first: &'t str, lines: &mut impl Iterator<Item = (usize, &'t str)>) {
     let mut depth = 0_usize;
     let after = first.split_once(']').map_or("", |(_, rest)| rest);
@@ -137,7 +138,7 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
         ASIDE.iter().any(|word| near.contains(word))
     };
     if let Some(port) = line.parse().ok().filter(|port| *port > 0) {
-        // All that a function such as `default_port` does.
+        // The whole body of a function such as `default_port`.
         let function = lines[..index].last().map_or("", |(_, line)| line);
         let is_default = function.starts_with("fn ") && function.ends_with("-> u16 {");
         let is_port = is_default && has_word(&function.replace("fn ", "").to_lowercase(), "port");
@@ -148,7 +149,7 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
             .split_once("default_value")
             .or_else(|| line.split_once("unwrap_or"))?
             .1;
-        // An option's name stands on lines around it, a variable's before its default.
+        // An option's name is on lines around its default, a variable's name before it.
         let lines = if line.contains("default_value") { 2 } else { 0 };
         let is_port = || {
             around(lines, lines)
@@ -177,7 +178,8 @@ fn is_loopback(line: &str) -> bool {
         .any(|address| line.contains(address))
 }
 
-/// The port behind an address to listen on: `0.0.0.0:80`, `[::]:80`, `127.0.0.1:80`, `([0, 0, 0, 0], 80)`, `UNSPECIFIED, 80`.
+/// The port in an address to listen on: `0.0.0.0:80`, `[::]:80`, `127.0.0.1:80`, `([0, 0, 0, 0],
+/// 80)`, `UNSPECIFIED, 80`.
 fn address(text: &str) -> Option<u16> {
     const BEFORE: [&str; 8] = [
         "0.0.0.0:",
@@ -195,7 +197,7 @@ fn address(text: &str) -> Option<u16> {
     })
 }
 
-/// The first number in a text that is no part of a name or of another number.
+/// The first number in a text that is not part of a name or of another number.
 fn number(text: &str) -> Option<u16> {
     let is_word = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut words = text.split(|c: char| !is_word(c));

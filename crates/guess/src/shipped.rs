@@ -1,7 +1,8 @@
-//! Which programs of a workspace are shipped.
+//! Guesses which programs a workspace ships.
 //!
-//! A Dockerfile says it best. Without one, what Cargo builds by default, what can be published, and names tell programs from tools.
-//! Each rule only holds where something is left by it: a workspace of nothing but tools ships them.
+//! A Dockerfile is the best source. Without one, these tell programs from tools: Cargo's default
+//! members, `publish`, and names. A rule is skipped if it would leave no program: a workspace with
+//! only tools ships them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,17 +14,17 @@ use crate::image::Program;
 use crate::metadata::{Metadata, Package, Target};
 use crate::tree;
 
-/// What is shipped, and what is not.
-pub struct Shipped<'m> {
+/// The programs that are shipped, and those that are not.
+pub(crate) struct Shipped<'m> {
     pub programs: Vec<Program<'m>>,
     pub left_out: Vec<LeftOut>,
-    /// Identifiers of the packages that the programs are compiled from.
+    /// Identifiers of the packages that the programs need.
     pub closure: BTreeSet<String>,
 }
 
-/// Programs that get no image, for one reason.
-pub struct LeftOut {
-    /// As `images.toml` would name them.
+/// Programs without an image, with a common reason.
+pub(crate) struct LeftOut {
+    /// Their names for `images.toml`.
     pub binaries: Vec<String>,
     pub why: String,
 }
@@ -41,7 +42,7 @@ struct Candidate<'m> {
 }
 
 /// Chooses the programs that get an image.
-pub fn select<'m>(metadata: &'m Metadata, dockerfiles: &[Dockerfile]) -> Shipped<'m> {
+pub(crate) fn select<'m>(metadata: &'m Metadata, dockerfiles: &[Dockerfile]) -> Shipped<'m> {
     let root = &metadata.workspace_root;
     let mut selection = Selection::of(metadata);
     if !dockerfiles.is_empty() {
@@ -93,7 +94,8 @@ impl<'m> Selection<'m> {
         }
     }
 
-    /// Leaves out what there is a reason for, unless nothing would be left. Whether something is.
+    /// Leaves out the programs for which there is a reason, unless none would remain. Returns
+    /// whether it did.
     fn narrow(&mut self, reason: impl Fn(&Candidate) -> Option<String>) -> bool {
         let with_reasons = self.chosen.iter().map(|one| (*one, reason(one)));
         let (kept, dropped): (Vec<_>, Vec<_>) = with_reasons.partition(|(_, why)| why.is_none());
@@ -144,7 +146,7 @@ impl<'m> Selection<'m> {
     }
 }
 
-/// Crates that nothing but WebAssembly in a browser or a plugin host has as a plain dependency.
+/// Crates that are plain dependencies only of WebAssembly for a browser or a plugin host.
 const WASM: [&str; 9] = [
     "dioxus-web",
     "extism-pdk",
@@ -171,7 +173,7 @@ fn is_wasm(package: &Package) -> bool {
 /// Crates that only fuzzers depend on.
 const FUZZERS: [&str; 3] = ["afl", "honggfuzz", "libfuzzer-sys"];
 
-/// Words in the name of a package, a program or one of their directories, and what they say.
+/// Words in the names of packages, programs and directories, and what such a program is.
 const WORDS: [(&[&str], &str); 4] = [
     (&["fuzz", "fuzzer", "fuzzers", "fuzzing"], "a fuzzer"),
     (
@@ -191,7 +193,7 @@ const WORDS: [(&[&str], &str); 4] = [
             "mock",
             "mocks",
         ],
-        "it tests or measures",
+        "a test or a benchmark",
     ),
     (
         &[
@@ -207,14 +209,15 @@ const WORDS: [(&[&str], &str); 4] = [
             "xtask",
             "xtasks",
         ],
-        "a tool of those who work on it",
+        "a tool for developers",
     ),
 ];
 
-/// Directories of tools. A package may have such a name and be what is shipped.
+/// Directories of tools. Only parent directories count, because a shipped package may have such a
+/// name.
 const TOOLS: [&str; 3] = ["hack", "scripts", "tools"];
 
-/// What kind of tool a program is; none for one that may be shipped.
+/// The kind of a tool, or `None` for a program that may be shipped.
 fn kind_of_tool(one: &Candidate, root: &Path) -> Option<&'static str> {
     let mut dependencies = one.package.dependencies.iter();
     if dependencies.any(|dependency| FUZZERS.contains(&dependency.name.as_str())) {

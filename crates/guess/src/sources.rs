@@ -7,19 +7,19 @@ use crate::metadata::Package;
 use crate::tree::{self, Kind};
 
 /// A source file of a package.
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the package.
     pub path: PathBuf,
     pub text: String,
-    /// Where it lies, if a link leads there: the file itself, without links.
+    /// If the path is a link, the path of the file itself.
     pub target: Option<PathBuf>,
 }
 
-/// What is only compiled for tests, or only shows how.
+/// Directories of tests, benchmarks and examples.
 const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
 
-/// The Rust files of a package, without those of packages inside it, and every link.
-pub fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
+/// The Rust files of a package, without those of packages inside it, and all links.
+pub(crate) fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
     let directory = package.directory();
     let mut found = Vec::new();
     let mut pending = vec![directory.clone()];
@@ -47,7 +47,7 @@ impl Source {
     fn read(path: &Path, directory: &Path) -> Source {
         Source {
             path: path.strip_prefix(directory).unwrap_or(path).to_path_buf(),
-            // What is no text has no paths in it.
+            // A file that is not text holds no paths.
             text: fs::read_to_string(path).unwrap_or_default(),
             target: None,
         }
@@ -62,8 +62,8 @@ impl Source {
         source
     }
 
-    /// Whether no program is compiled from it.
-    pub fn is_aside(&self) -> bool {
+    /// Whether it is part of no program.
+    pub(crate) fn is_aside(&self) -> bool {
         ASIDE
             .iter()
             .any(|directory| self.path.starts_with(directory))

@@ -1,4 +1,4 @@
-//! The text of `images.toml`.
+//! Writes the text of `images.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,8 +8,8 @@ use port::Port;
 use crate::image::Image;
 use crate::shipped::LeftOut;
 
-/// The whole file.
-pub fn images_toml(
+/// The text of the whole file.
+pub(crate) fn images_toml(
     images: &[Image<'_>],
     crates: &BTreeMap<String, BTreeSet<String>>,
     left_out: &[LeftOut],
@@ -17,7 +17,7 @@ pub fn images_toml(
     let mut text = "# What the images hold. Every field: \
                     https://github.com/crateyard/crateyard/blob/main/docs/images-toml.md\nversion = 1\n"
         .to_string();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     for image in images {
         let _ = write!(
             text,
@@ -62,7 +62,7 @@ fn charts(charts: &[String]) -> String {
     }
 }
 
-/// A port as people write it.
+/// A port as in `images.toml`.
 fn port(port: &Port) -> String {
     match port.is_tcp() {
         true => port.number().to_string(),
@@ -70,8 +70,8 @@ fn port(port: &Port) -> String {
     }
 }
 
-/// Ports in a sentence.
-pub fn ports(ports: &[Port]) -> String {
+/// Ports for a sentence.
+pub(crate) fn ports(ports: &[Port]) -> String {
     let written: Vec<String> = ports.iter().map(|it| port(it).replace('"', "")).collect();
     match written.as_slice() {
         [only] => format!("port {only}"),
@@ -79,7 +79,7 @@ pub fn ports(ports: &[Port]) -> String {
     }
 }
 
-/// A string of TOML on one line.
+/// A TOML string on one line.
 fn string(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -94,7 +94,7 @@ fn string(text: &str) -> String {
     quoted + "\""
 }
 
-/// A key of TOML: bare where it can be.
+/// A TOML key, bare if possible.
 fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !name.is_empty() && name.chars().all(bare) {

@@ -1,24 +1,24 @@
-//! Directories of a workspace, as far as people write them.
+//! Lists directories of a workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What stands in a directory.
-pub struct Entry {
+/// An entry of a directory.
+pub(crate) struct Entry {
     pub path: PathBuf,
     pub kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
-    /// Links are never followed: they may go round.
+    /// Links are never followed, because they may form a cycle.
     Link,
 }
 
-/// What stands in a directory, sorted. What can't be read is not there.
-pub fn entries(directory: &Path) -> Vec<Entry> {
+/// The entries of a directory, sorted. Leaves out entries that can't be read.
+pub(crate) fn entries(directory: &Path) -> Vec<Entry> {
     let read = fs::read_dir(directory).into_iter().flatten().flatten();
     let entry = |entry: fs::DirEntry| {
         let kind = entry.file_type().ok()?;
@@ -35,14 +35,14 @@ pub fn entries(directory: &Path) -> Vec<Entry> {
     entries
 }
 
-/// Whether a directory holds what tools put there: build outputs, packages of npm, what begins with a dot.
-pub fn is_foreign(directory: &Path) -> bool {
+/// Whether tools own a directory: build outputs, npm packages, names that begin with a dot.
+pub(crate) fn is_foreign(directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     ["target", "node_modules", "vendor"].contains(&name.as_ref()) || name.starts_with('.')
 }
 
-/// A path relative to a directory that it lies in, with `/`.
-pub fn relative(path: &Path, directory: &Path) -> String {
+/// A path relative to a parent directory, with `/`.
+pub(crate) fn relative(path: &Path, directory: &Path) -> String {
     let inside = path.strip_prefix(directory).unwrap_or(path);
     inside.to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! What is guessed for workspaces of a few files, as Cargo tells of them.
+//! Tests guesses for workspaces of a few files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const MAIN: &str = "fn main() {}\n";
 
-/// A workspace with these files, in a directory of this name.
+/// A workspace in a temporary directory.
 struct Workspace {
     directory: TempDir,
     name: &'static str,
@@ -53,7 +53,7 @@ impl Workspace {
         self.write(&format!("{directory}/Cargo.toml"), &manifest);
     }
 
-    /// What is guessed. It is valid, whatever it is.
+    /// Makes a guess, and checks that it is a valid description.
     fn guess(&self) -> Guess {
         let output = Command::new("cargo")
             .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
@@ -227,7 +227,7 @@ fn ports_are_the_programs_own() {
     let reasons = guess.reasons.join("\n");
     assert_holds(
         &reasons,
-        &["image second: no port, for its sources name several"],
+        &["image second: no port, because its sources name several"],
     );
 }
 

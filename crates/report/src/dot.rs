@@ -1,10 +1,10 @@
-//! A plan for Graphviz.
-//! <https://graphviz.org/doc/info/lang.html>
+//! Draws a plan for Graphviz. <https://graphviz.org/doc/info/lang.html>
 
 use crate::explain::Explained;
 use std::fmt::Write;
 
-/// The graph: an arrow from each unit to what it uses. What all programs share is filled.
+/// The graph of a plan, with an arrow from each unit to each unit that it uses. Units that all
+/// programs share are filled.
 pub fn graph(units: &[Explained]) -> String {
     let most = units.iter().map(|unit| unit.programs.len()).max();
     let most = most.unwrap_or(0);

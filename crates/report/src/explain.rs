@@ -1,4 +1,4 @@
-//! What every unit of a plan is, and why it is there.
+//! Explains what every unit of a plan is, and why it is there.
 
 use drive::kind;
 use plan::{Origin, Plan, Planned, Program};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use unit::{Action, TargetKind};
 
-/// A unit in words.
+/// A unit, explained.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
@@ -18,29 +18,29 @@ pub struct Explained {
     pub package: String,
     /// The package's version.
     pub version: String,
-    /// Whether the package lies in the workspace.
+    /// Whether the package is in the workspace.
     pub is_local: bool,
-    /// The kind of target that is compiled; `build-script-run` for one that runs.
+    /// The kind of target that it compiles, or `build-script-run` if it runs a build script.
     pub kind: String,
-    /// `host`, or the target as rustc names it.
+    /// `host`, or the target by rustc's name.
     pub platform: String,
-    /// The features of the package that are on.
+    /// The package's features that are on.
     pub features: Vec<String>,
-    /// Cargo's profile, as the code generation options that rustc is given.
+    /// Cargo's profile, as rustc's code generation options.
     pub profile: Vec<String>,
     /// Keys of the units that it uses directly.
     pub dependencies: Vec<String>,
     /// Keys of the units that use it directly.
     pub dependents: Vec<String>,
-    /// Names of the programs that it is needed for.
+    /// Names of the programs that need it.
     pub programs: Vec<String>,
-    /// Why it is built: names from its nearest dependent to a program that was asked for.
+    /// Why it is built: the names from its nearest dependent up to a program.
     pub because: Vec<String>,
-    /// How long it took on this machine, in seconds; nothing if that is not known.
+    /// How long it took on this machine, in seconds, if that is known.
     pub seconds: Option<f64>,
 }
 
-/// Explains all units, in the order of their keys. `seconds` knows how long a derivation took.
+/// Explains all units, sorted by key. `seconds` returns how long a derivation took.
 pub fn explain(plan: &Plan, seconds: impl Fn(&str) -> Option<f64>) -> Vec<Explained> {
     let dependents = dependents(plan);
     let reach = programs_by_unit(plan);
@@ -82,7 +82,7 @@ fn dependents(plan: &Plan) -> Keys<'_> {
     users
 }
 
-/// What the plan is for. A crate that others link may be a C library too; it is no program for that.
+/// The programs of a plan. A crate that is also a C library is not a program if others link it.
 fn programs(plan: &Plan) -> impl Iterator<Item = &Program> {
     let units = plan.units.values();
     let linked: BTreeSet<&String> = units.flat_map(|planned| &planned.dependencies).collect();
@@ -90,7 +90,7 @@ fn programs(plan: &Plan) -> impl Iterator<Item = &Program> {
     programs.filter(move |it| it.kind == TargetKind::Bin || !linked.contains(&it.unit))
 }
 
-/// Unit to the names of the programs above it.
+/// Maps each unit to the names of the programs above it.
 fn programs_by_unit(plan: &Plan) -> Keys<'_> {
     let mut reach: Keys = BTreeMap::new();
     for program in programs(plan) {
@@ -107,7 +107,7 @@ fn programs_by_unit(plan: &Plan) -> Keys<'_> {
     reach
 }
 
-/// The shortest way up to a program.
+/// The shortest path up to a program.
 fn because(plan: &Plan, dependents: &Keys, key: &str) -> Vec<String> {
     let wanted: BTreeSet<&str> = programs(plan).map(|it| it.unit.as_str()).collect();
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
@@ -149,7 +149,7 @@ fn platform(planned: &Planned) -> String {
     target.unwrap_or("host").to_owned()
 }
 
-/// The values that follow an option.
+/// The values of an option that may occur several times.
 fn values<'a>(arguments: &'a [String], option: &'a str) -> impl Iterator<Item = &'a str> {
     let pairs = arguments.windows(2).filter(move |pair| pair[0] == option);
     pairs.map(|pair| pair[1].as_str())
@@ -163,7 +163,7 @@ fn features(planned: &Planned) -> Vec<String> {
             .map(str::to_owned)
             .collect();
     };
-    // Cargo tells a build script by variables, in upper case.
+    // A build script gets its features as variables in upper case.
     let variables = planned.unit.env.keys();
     variables
         .filter_map(|name| name.strip_prefix("CARGO_FEATURE_"))
@@ -171,7 +171,8 @@ fn features(planned: &Planned) -> Vec<String> {
         .collect()
 }
 
-/// Options of the code generator that a profile sets; `metadata` and the like only tell units apart.
+/// The code generation options that a profile sets. Options such as `metadata` only distinguish
+/// units.
 fn profile(planned: &Planned) -> Vec<String> {
     const OF_A_PROFILE: [&str; 8] = [
         "opt-level",
@@ -235,7 +236,7 @@ pub(crate) mod tests {
     }
 
     /// Two programs that share a library and a macro.
-    pub fn plan() -> Plan {
+    pub(crate) fn plan() -> Plan {
         let target = ["--target", "x86_64-unknown-linux-gnu"];
         let library = [
             &target[..],

@@ -1,8 +1,16 @@
-//! Shows plans and builds to people.
+//! Presents plans and builds as text, graphs and pages.
 //!
-//! [`explain`] says of every unit of a plan what it is and why it is there; [`dot`] draws the plan
-//! for Graphviz. [`page`] makes one HTML file that needs no network of either: the plan's graph
+//! [`explain`] tells for every unit of a plan what it is and why it is there. [`dot`] draws the
+//! plan for Graphviz. [`page`] makes a single HTML file that needs no network: a plan's graph
 //! ([`page::of_plan`]) or a build's timeline ([`page::of_build`]).
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let plan: plan::Plan = serde_json::from_str(&std::fs::read_to_string("plan.json")?)?;
+//! let units = report::explain::explain(&plan, |_derivation| None);
+//! std::fs::write("plan.html", report::page::of_plan(&units))?;
+//! # Ok(()) }
+//! ```
 
 pub mod dot;
 pub mod explain;

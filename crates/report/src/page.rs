@@ -1,4 +1,4 @@
-//! HTML files that hold all they need.
+//! Self-contained HTML files.
 
 use crate::explain::Explained;
 use drive::record::Record;
@@ -9,7 +9,7 @@ const COMMON: &str = include_str!("assets/common.js");
 const BUILD: &str = include_str!("assets/build.js");
 const PLAN: &str = include_str!("assets/plan.js");
 
-/// An image, as the treemap shows it.
+/// An image in the treemap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Image {
     /// Its name.
@@ -23,15 +23,16 @@ pub struct Image {
 /// A layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
-    /// What it holds.
+    /// Its name.
     pub name: String,
-    /// The digest of its compressed bytes: layers of the same digest are one.
+    /// The digest of its compressed bytes. Layers with the same digest are the same layer.
     pub digest: String,
-    /// Compressed bytes.
+    /// The number of its compressed bytes.
     pub bytes: u64,
 }
 
-/// A page on a build: when what was built, why, what came from a cache; and its images' layers.
+/// A page about a build: what was built, when and why, what came from a cache, and the images'
+/// layers.
 pub fn of_build(record: &Record, images: &[Image]) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -57,7 +58,7 @@ pub fn of_build(record: &Record, images: &[Image]) -> String {
     page(&title, &data, BUILD)
 }
 
-/// A page on a plan: its units as a graph, and what each of them is.
+/// A page about a plan: its units as a graph, each with an explanation.
 pub fn of_plan(units: &[Explained]) -> String {
     page("Plan", &units, PLAN)
 }
@@ -79,7 +80,7 @@ fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// JSON that no text in it can end early.
+/// JSON for a script element, which no text in it can end early.
 fn embedded(data: &impl Serialize) -> String {
     let text = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
     text.replace('<', "\\u003c")

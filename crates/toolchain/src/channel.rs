@@ -5,14 +5,23 @@ use std::str::FromStr;
 
 use crate::error::Error;
 
-/// What a workspace may ask for, in rustup's words.
+/// A channel that a workspace may ask for, in rustup's notation.
 ///
 /// <https://rust-lang.github.io/rustup/concepts/channels.html>
+///
+/// ```
+/// use toolchain::Channel;
+///
+/// let channel: Channel = "1.95.0".parse()?;
+/// assert!(channel.is_fixed());
+/// assert_eq!(channel.manifest_path(), "dist/channel-rust-1.95.0.toml");
+/// # Ok::<(), toolchain::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// `1.95.0`, or `1.95` for the newest of its patch releases.
+    /// `1.95.0`, or `1.95` for its newest patch release.
     Release(String),
-    /// `stable`, whatever that is on the day it is locked.
+    /// `stable`, as of the day when it is locked.
     Stable,
     /// `beta` or `beta-2026-05-20`.
     Beta(Option<String>),
@@ -21,7 +30,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Whether the name means the same release for ever.
+    /// Whether the name always means the same release.
     pub fn is_fixed(&self) -> bool {
         match self {
             Self::Release(version) => version.split('.').count() == 3,
@@ -43,8 +52,8 @@ impl Channel {
         }
     }
 
-    /// Whether a release is one of this channel: `version` is the compiler's (`1.95.0`, `1.97.0-nightly`), `date` the
-    /// day on which the channel had it (`2026-05-20`).
+    /// Whether a release belongs to this channel. `version` is the compiler's version (`1.95.0`,
+    /// `1.97.0-nightly`), `date` is the day on which the channel had it (`2026-05-20`).
     pub fn includes(&self, version: &str, date: &str) -> bool {
         let is_dated = |asked: &Option<String>| asked.as_deref().is_none_or(|asked| asked == date);
         match self {
@@ -80,8 +89,8 @@ impl FromStr for Channel {
     fn from_str(text: &str) -> Result<Self, Error> {
         let unknown = || {
             Error::Channel(format!(
-                "`{text}` is no channel of the Rust project: expected a version such as 1.95.0, stable, beta, or a night's \
-                 build such as nightly-2026-05-20"
+                "`{text}` is not a channel of the Rust project: expected a version such as \
+                 1.95.0, stable, beta, or a nightly release such as nightly-2026-05-20"
             ))
         };
         let (name, date) = match text.split_once('-') {
@@ -92,7 +101,8 @@ impl FromStr for Channel {
             return Err(
                 match is_date(date.get(..10).unwrap_or_default()) || is_version(name) {
                     true => Error::Channel(format!(
-                        "`{text}` names a platform: write the channel alone, for toolchain.lock pins it for every platform that builds"
+                        "`{text}` names a platform: write only the channel, because toolchain.lock \
+                         pins it for every build platform"
                     )),
                     false => unknown(),
                 },
@@ -126,7 +136,8 @@ pub(crate) fn is_date(text: &str) -> bool {
         })
 }
 
-/// A version's numbers, for comparing: `1.97.0-nightly` is (1, 97, 0). What is missing counts as 0.
+/// A version's numbers, for comparisons: `1.97.0-nightly` is (1, 97, 0). A missing number counts as
+/// 0.
 pub fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let release = version.split(['-', '+', ' ']).next()?;
     let mut parts = release.split('.').map(|part| part.parse().ok());
@@ -166,7 +177,10 @@ mod tests {
             "stable-2026-05-20",
         ] {
             let said = text.parse::<Channel>().unwrap_err().to_string();
-            assert!(said.contains(&format!("`{text}` is no channel")), "{said}");
+            assert!(
+                said.contains(&format!("`{text}` is not a channel")),
+                "{said}"
+            );
         }
         let said = "1.95.0-x86_64-unknown-linux-gnu".parse::<Channel>();
         assert!(said.unwrap_err().to_string().contains("names a platform"));

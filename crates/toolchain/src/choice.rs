@@ -1,4 +1,4 @@
-//! Which release a workspace is built with, and why.
+//! Chooses the release that a workspace is built with.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::channel::{Channel, numbers};
 use crate::error::{Error, Result};
 use crate::file::ToolchainFile;
 
-/// The release that Crateyard itself is built with, and every workspace that asks for no other. `toolchain.lock` at
+/// The release for Crateyard itself, and for workspaces that ask for no other. `toolchain.lock` at
 /// Crateyard's root pins it.
 pub const DEFAULT: &str = "1.95.0";
 
@@ -15,30 +15,31 @@ pub const DEFAULT: &str = "1.95.0";
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// The oldest release that it compiles with, as its manifest says (`rust-version`).
+    /// The oldest release that compiles it, from its manifest (`rust-version`).
     pub rust_version: Option<String>,
 }
 
-/// A release, and why it is that one.
+/// A release, and the reason for the choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The release's channel.
     pub channel: Channel,
-    /// Components beyond those that compile, such as `rust-analyzer`.
+    /// Additional components, such as `rust-analyzer`.
     pub components: Vec<String>,
-    /// Targets beyond the platform that builds.
+    /// Additional targets.
     pub targets: Vec<String>,
-    /// Why, as half a sentence: "rust-toolchain.toml says so".
+    /// The reason, as a clause: "rust-toolchain.toml says so".
     pub reason: String,
-    /// Whether Crateyard's own pin of [`DEFAULT`] is enough, so that the workspace needs no `toolchain.lock`.
+    /// Whether Crateyard's own pin of [`DEFAULT`] is enough, and so the workspace needs no
+    /// `toolchain.lock`.
     pub is_default: bool,
 }
 
-/// Chooses a release for a workspace: what `images.toml` says (`release`), else `rust-toolchain.toml`, else Crateyard's
-/// own, unless a member wants a newer one.
+/// Chooses a release for a workspace: from `images.toml` (`release`), else from
+/// `rust-toolchain.toml`, else Crateyard's own or the newer one that a member needs.
 ///
 /// # Errors
-/// When a toolchain file can't be used, or a version is malformed.
+/// Fails if a toolchain file can't be used, or if a version is malformed.
 pub fn choose(workspace: &Path, release: Option<&str>, members: &[Member]) -> Result<Choice> {
     let file = ToolchainFile::of(workspace)?;
     let name = |file: &ToolchainFile| {
@@ -72,7 +73,7 @@ pub fn choose(workspace: &Path, release: Option<&str>, members: &[Member]) -> Re
     })
 }
 
-/// Crateyard's own release, or the one that the most demanding member names.
+/// Crateyard's own release, or the newest one that a member names.
 fn by_rust_version(members: &[Member]) -> Result<(Channel, String)> {
     let mut highest: Option<(&Member, &str, (u32, u32, u32))> = None;
     for member in members {
@@ -81,7 +82,7 @@ fn by_rust_version(members: &[Member]) -> Result<(Channel, String)> {
         };
         let parsed = numbers(version).ok_or_else(|| {
             Error::Channel(format!(
-                "{}: rust-version `{version}` is no version",
+                "{}: rust-version `{version}` is not a version",
                 member.name
             ))
         })?;
@@ -149,7 +150,7 @@ mod tests {
         let choice = choose(workspace.path(), None, &[member("a", "1.85")]).unwrap();
         assert_eq!(choice.channel.to_string(), DEFAULT);
         assert!(choice.is_default);
-        // Targets and components alone keep the release, and want a pin.
+        // With only targets and components, the release stays the same but needs its own pin.
         let file = workspace.path().join("rust-toolchain.toml");
         std::fs::write(
             &file,

@@ -1,7 +1,7 @@
-//! The files of a component, wherever they come from.
+//! The files of a component.
 //!
-//! A component is a root file system of its own: its files lie below `usr`, so that a cell can join several and rustc
-//! finds its libraries beside itself.
+//! Each component is a root file system with its files below `usr`. So a cell can join several
+//! components, and rustc finds its libraries beside itself.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -13,17 +13,18 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
 
-/// Where a component's files lie in its root file system.
+/// The directory of a component's files in its root file system.
 const PREFIX: &str = "usr";
 
-/// A component's files in a directory of their own, which goes when this is dropped.
+/// A component's files, in a temporary directory that is removed on drop.
 pub struct Files {
     directory: TempDir,
     name: String,
 }
 
 impl Files {
-    /// An empty tree that has `name` in the Nix store, made beside `near`, so that files there can be linked to.
+    /// An empty tree for the store name `name`. It is made beside `near`, so that it can hold links
+    /// to files there.
     fn empty(name: &str, near: &Path) -> Result<Self> {
         let made = tempfile::Builder::new()
             .prefix(".crateyard-")
@@ -39,15 +40,16 @@ impl Files {
         Ok(files)
     }
 
-    /// The tree, under the name that it has in the store.
+    /// The tree, under its name in the store.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
 
-    /// The SHA-256 of the tree as a Nix archive, lower-case hexadecimal: what its path in the store depends on.
+    /// The SHA-256 of the tree as a Nix archive, in lower-case hexadecimal. It decides the tree's
+    /// store path.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// Fails if the tree can't be read.
     pub fn sha256(&self) -> Result<String> {
         let mut hasher = Sha256::new();
         let path = self.path();
@@ -55,8 +57,8 @@ impl Files {
         Ok(hex(&hasher.finalize()))
     }
 
-    /// Links what a list names from `source`, or copies it where linking is impossible.
-    /// `scratch` is a directory on the same file system, if there is one.
+    /// Links the files of a list from `source`, or copies them if links are impossible. `scratch`
+    /// is a directory on the same file system, if there is one.
     pub(crate) fn linked(
         name: &str,
         source: &Path,
@@ -74,7 +76,7 @@ impl Files {
     /// Unpacks a component's archive (`.tar.xz`).
     ///
     /// # Errors
-    /// When it can't be read, or is no archive of a component.
+    /// Fails if the archive can't be read, or does not hold a component.
     pub fn unpacked(name: &str, archive: &Path) -> Result<Self> {
         let files = Self::empty(name, &std::env::temp_dir())?;
         let raw = files.directory.path().join("archive");
@@ -105,12 +107,12 @@ impl Files {
     }
 }
 
-/// A line of a component's list of files.
+/// An entry of a component's list of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
     /// One file.
     File(PathBuf),
-    /// A directory with all that is in it.
+    /// A directory with all its content.
     Directory(PathBuf),
 }
 
@@ -122,20 +124,20 @@ impl Listed {
     }
 }
 
-/// Reads a list of lines `file:PATH` and `dir:PATH`, as archives and rustup have them.
+/// Reads a list of lines `file:PATH` and `dir:PATH`, the format of archives and rustup.
 ///
 /// # Errors
-/// The line that is neither, or leads elsewhere.
+/// Quotes a malformed line, or one that leads out of the component.
 pub(crate) fn parse_list(text: &str) -> std::result::Result<Vec<Listed>, String> {
     let listed = |line: &str| match line.split_once(':') {
         Some(("file", path)) => checked(path).map(Listed::File),
         Some(("dir", path)) => checked(path).map(Listed::Directory),
-        _ => Err(format!("`{line}` is no line of a list of files")),
+        _ => Err(format!("`{line}` is not a line of a list of files")),
     };
     text.lines().map(listed).collect()
 }
 
-/// A relative path that stays where it is.
+/// Checks that a path is relative and stays within its directory.
 fn checked(path: &str) -> std::result::Result<PathBuf, String> {
     let checked = PathBuf::from(path);
     let is_plain = |part: Part<'_>| matches!(part, Part::Normal(_));
@@ -154,7 +156,7 @@ fn only_directory(path: &Path) -> Result<Option<PathBuf>> {
     })
 }
 
-/// Links or copies a file, or a directory with all that is in it.
+/// Links or copies a file or a directory with all its content.
 fn link(from: &Path, to: &Path) -> Result<()> {
     let metadata = fs::symlink_metadata(from).map_err(io(from))?;
     if metadata.is_dir() {

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of choosing, pinning and finding releases.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a release can't be chosen, pinned or had.
+/// Why a release can't be chosen, pinned or found.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    /// A file of the workspace says something that can't be used.
+    /// A file of the workspace has unusable content.
     #[error("{path}:{line}: {reason}")]
     File {
         path: PathBuf,
@@ -41,7 +41,8 @@ pub enum Error {
         component: String,
     },
     #[error(
-        "the rustup toolchain {toolchain} lacks `{target}`; add it with: rustup target add {target} --toolchain {name}"
+        "the rustup toolchain {toolchain} lacks `{target}`; add it with: \
+         rustup target add {target} --toolchain {name}"
     )]
     NoTarget {
         toolchain: PathBuf,
@@ -49,8 +50,9 @@ pub enum Error {
         target: String,
     },
     #[error(
-        "the component `{component}` of the rustup toolchain {toolchain} was altered: its files have the SHA-256 {found}, \
-         toolchain.lock has {expected}; install it anew with: rustup toolchain uninstall {name} && rustup toolchain install {name}"
+        "the component `{component}` of the rustup toolchain {toolchain} was changed: its files have \
+         the SHA-256 {found}, but toolchain.lock has {expected}; install it again with: \
+         rustup toolchain uninstall {name} && rustup toolchain install {name}"
     )]
     Altered {
         toolchain: PathBuf,
@@ -61,7 +63,7 @@ pub enum Error {
     },
 }
 
-/// An error of the system at a path.
+/// Adds the path to an I/O error.
 pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |source| Error::Io { path, source }

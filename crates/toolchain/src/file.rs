@@ -1,4 +1,4 @@
-//! `rust-toolchain.toml` and `rust-toolchain`: what a workspace tells rustup.
+//! `rust-toolchain.toml` and `rust-toolchain`: a workspace's settings for rustup.
 //!
 //! <https://rust-lang.github.io/rustup/overrides.html#the-toolchain-file>
 
@@ -10,19 +10,19 @@ use toml::Spanned;
 use crate::channel::Channel;
 use crate::error::{Error, Result, io};
 
-/// The files that rustup reads, the one that wins first.
+/// The files that rustup reads. The first one wins.
 const NAMES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
 
-/// What such a file asks for.
+/// The settings of such a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolchainFile {
-    /// Where it lies.
+    /// The file's path.
     pub path: PathBuf,
-    /// The channel; none where the file only adds components or targets.
+    /// The channel. `None` if the file only adds components or targets.
     pub channel: Option<Channel>,
-    /// Components beyond those that are always there, such as `rust-analyzer`.
+    /// Additional components, such as `rust-analyzer`.
     pub components: Vec<String>,
-    /// Targets beyond the platform that builds, as rustc names them.
+    /// Additional targets, by rustc's names.
     pub targets: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl ToolchainFile {
     /// Reads the file of a workspace, if it has one.
     ///
     /// # Errors
-    /// When it can't be read or understood, or names a toolchain by `path`.
+    /// Fails if the file can't be read, is malformed, or names a toolchain by `path`.
     pub fn of(workspace: &Path) -> Result<Option<Self>> {
         let files = NAMES.map(|name| workspace.join(name));
         let Some(path) = files.into_iter().find(|path| path.is_file()) else {
@@ -55,17 +55,17 @@ impl ToolchainFile {
         Self::parse(&text, path).map(Some)
     }
 
-    /// Reads the text of such a file; `path` is what errors call it.
+    /// Parses the text of such a file. `path` is its name in errors.
     ///
     /// # Errors
-    /// As [`ToolchainFile::of`].
+    /// Fails as [`ToolchainFile::of`] does.
     pub fn parse(text: &str, path: PathBuf) -> Result<Self> {
         let wrong = |offset: usize, reason: String| Error::File {
             path: path.clone(),
             line: line_at(text, offset),
             reason,
         };
-        // The older form is a channel alone.
+        // The older form holds only a channel.
         let is_toml = path
             .extension()
             .is_some_and(|extension| extension == "toml");
@@ -88,7 +88,8 @@ impl ToolchainFile {
             return Err(wrong(
                 given.span().start,
                 format!(
-                    "`path = \"{}\"` names a directory of this machine, which nothing pins: name a `channel` instead",
+                    "`path = \"{}\"` names a directory of this machine, which can't be pinned: \
+                     name a `channel` instead",
                     given.get_ref()
                 ),
             ));
@@ -150,7 +151,7 @@ mod tests {
             ),
             (
                 "[toolchain]\nchannel = \"stabel\"\n",
-                "rust-toolchain.toml:2: `stabel` is no channel",
+                "rust-toolchain.toml:2: `stabel` is not a channel",
             ),
             ("[toolchain]\nchannel = 1\n", "rust-toolchain.toml:2: "),
             ("channel = \"1.95.0\"\n", "rust-toolchain.toml:1: "),

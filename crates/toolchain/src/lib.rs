@@ -1,9 +1,10 @@
 //! Compilers from releases of the Rust project.
 //!
-//! A workspace asks for a release ([`choice`]), the channel's manifest ([`manifest`]) says which components it has, and
-//! `toolchain.lock` ([`lock`]) pins each by two hashes: of its archive on the distribution server ([`server`]) and of its
-//! files ([`component`]). So a component may come from the machine's rustup ([`rustup`]), from the server or from a binary
-//! cache, and is the same path in the Nix store.
+//! A workspace asks for a release ([`choice`]). The channel's manifest ([`manifest`]) lists the
+//! release's components. `toolchain.lock` ([`lock`]) pins each component by two hashes: of its
+//! archive on the distribution server ([`server`]) and of its files ([`component`]). So a component
+//! has the same path in the Nix store whether it comes from the machine's rustup ([`rustup`]), from
+//! the server or from a binary cache.
 
 pub mod channel;
 pub mod choice;

@@ -1,8 +1,9 @@
-//! `toolchain.lock`: the components of one release, each pinned by the hash of its archive and, where the program that
-//! wrote the lock had them, of its files.
+//! `toolchain.lock`: the components of one release. Each is pinned by the hash of its archive and,
+//! if it was known when the lock was written, of its files.
 //!
-//! It is a file beside `debian.lock` and no part of it: `debian.lock` is resolved anew whenever the archive has updates,
-//! a release only when the workspace asks for another one.
+//! The file is separate from `debian.lock`, because the two change at different times:
+//! `debian.lock` when the archive has updates, `toolchain.lock` when the workspace asks for another
+//! release.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,22 +15,22 @@ use crate::choice::Choice;
 use crate::error::{Error, Result, io};
 use crate::manifest::{ANY, Manifest};
 
-/// The form that is written and read.
+/// The format's version.
 pub const VERSION: u32 = 1;
 
 /// The file's name.
 pub const FILE: &str = "toolchain.lock";
 
-/// Components that compile, beside the standard library.
+/// Components for compiling, in addition to the standard library.
 pub const COMPILING: [&str; 2] = ["cargo", "rustc"];
 
-/// Components that check.
+/// Components for checks.
 pub const CHECKING: [&str; 2] = ["clippy", "rustfmt"];
 
-/// Rust's standard library, by the platform that programs are for.
+/// Rust's standard library, one for each target.
 pub const STD: &str = "rust-std";
 
-/// Platforms that build, as rustc names them.
+/// Build platforms, by rustc's names.
 pub const HOSTS: [&str; 2] = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"];
 
 /// The whole file.
@@ -38,20 +39,20 @@ pub const HOSTS: [&str; 2] = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux
 pub struct Lock {
     /// [`VERSION`].
     pub version: u32,
-    /// The channel that was asked for, in rustup's words.
+    /// The requested channel, in rustup's notation.
     pub channel: String,
     /// The compiler's version: `1.95.0`, `1.97.0-nightly`.
     pub release: String,
     /// The day on which the channel had it: `2026-04-16`.
     pub date: String,
-    /// Targets beyond the platforms that build, sorted.
+    /// Targets in addition to the build platforms, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
-    /// Component → platform ([`ANY`] for all) → what pins it.
+    /// Component → platform ([`ANY`] for all) → pin.
     pub components: BTreeMap<String, BTreeMap<String, Pin>>,
 }
 
-/// What pins a component for a platform.
+/// The pin of a component for a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -59,7 +60,8 @@ pub struct Pin {
     pub archive: String,
     /// The archive's SHA-256, lower-case hexadecimal.
     pub sha256: String,
-    /// The SHA-256 of the component's files as a Nix archive. Without it the component comes from its archive alone.
+    /// The SHA-256 of the component's files as a Nix archive. Without it, the component can only
+    /// come from its archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<String>,
 }
@@ -69,17 +71,18 @@ pub struct Pin {
 pub struct Component<'l> {
     /// Its name, without `-preview`.
     pub name: &'l str,
-    /// The platform, as rustc names it, or [`ANY`].
+    /// The platform, by rustc's name, or [`ANY`].
     pub platform: &'l str,
-    /// What pins it.
+    /// Its pin.
     pub pin: &'l Pin,
 }
 
 impl Lock {
-    /// Pins what a choice asks for, by the hashes of the archives. Those of files are to follow ([`Lock::pins`]).
+    /// Pins the components of a choice by the hashes of their archives. [`Lock::pins`] adds the
+    /// hashes of files later.
     ///
     /// # Errors
-    /// When the release lacks something.
+    /// Fails if the release lacks a component.
     pub fn new(choice: &Choice, manifest: &Manifest) -> Result<Self> {
         let mut targets = choice.targets.clone();
         targets.retain(|target| !HOSTS.contains(&target.as_str()));
@@ -121,7 +124,7 @@ impl Lock {
     /// Reads and checks a lock.
     ///
     /// # Errors
-    /// When it can't be read or is malformed; the message has the line.
+    /// Fails if the lock can't be read or is malformed. The message names the line.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(io(path))?;
         let wrong = |line: usize, reason: String| Error::File {
@@ -146,7 +149,7 @@ impl Lock {
         match fault {
             Some(hash) => {
                 let line = text.lines().position(|line| line.contains(&hash));
-                let reason = format!("`{hash}` is no SHA-256 in lower-case hexadecimal");
+                let reason = format!("`{hash}` is not a SHA-256 in lower-case hexadecimal");
                 Err(wrong(line.map_or(1, |line| line + 1), reason))
             }
             None => Ok(lock),
@@ -156,12 +159,12 @@ impl Lock {
     /// Writes the lock, whole or not at all.
     ///
     /// # Errors
-    /// When that fails.
+    /// Fails if writing fails.
     pub fn save(&self, path: &Path) -> Result<()> {
         debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
     }
 
-    /// The lock's text, one component a line: the same lock always gives the same bytes.
+    /// The lock's text, one component a line. The same lock always gives the same bytes.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -203,8 +206,8 @@ impl Lock {
         })
     }
 
-    /// The components that a platform builds with: its own, and what is the same for all. Standard libraries are those of
-    /// the platform and of [`Lock::targets`].
+    /// The components for a build platform: its own, and those for all platforms. Standard
+    /// libraries are those of the platform and of [`Lock::targets`].
     pub fn for_host(&self, host: &str) -> impl Iterator<Item = Component<'_>> {
         self.components().filter(move |component| {
             component.platform == host
@@ -213,7 +216,7 @@ impl Lock {
         })
     }
 
-    /// The pins, for writing hashes of files.
+    /// The pins, to add hashes of files.
     pub fn pins(&mut self) -> impl Iterator<Item = (&str, &str, &mut Pin)> {
         self.components.iter_mut().flat_map(|(name, pins)| {
             let pins = pins.iter_mut();
@@ -221,7 +224,7 @@ impl Lock {
         })
     }
 
-    /// Takes over the hashes of files from an older lock, where the archive is the same.
+    /// Copies the hashes of files from an older lock if the archive is the same.
     pub fn keep_files_of(&mut self, older: &Self) {
         for (name, platform, pin) in self.pins() {
             let known = older
@@ -234,8 +237,8 @@ impl Lock {
         }
     }
 
-    /// The name that a component has in the Nix store: `rustc-1.95.0-x86_64-unknown-linux-gnu`. A night's build has its
-    /// date in it.
+    /// The name of a component in the Nix store: `rustc-1.95.0-x86_64-unknown-linux-gnu`. A nightly
+    /// release adds its date.
     pub fn store_name(&self, component: Component<'_>) -> String {
         let release = match self.release.contains('-') {
             true => format!("{}-{}", self.release, self.date),
@@ -248,9 +251,9 @@ impl Lock {
     }
 }
 
-/// One value as JSON on one line, with a blank after each colon and comma.
+/// A value as JSON on one line, with a space after each colon and comma.
 fn json<T: Serialize>(value: &T) -> String {
-    // Strings, and objects and lists of them: nothing that JSON cannot hold.
+    // Strings, objects and lists can always be written as JSON.
     spaced(&serde_json::to_value(value).unwrap_or_default())
 }
 

@@ -1,4 +1,5 @@
-//! The manifest of a release channel: which components a release has, and the hash of each archive.
+//! The manifest of a release channel: the components of a release, and the hashes of their
+//! archives.
 //!
 //! <https://forge.rust-lang.org/infra/channel-layout.html>
 
@@ -8,10 +9,10 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// The form of manifests that is read.
+/// The supported version of manifests.
 const VERSION: &str = "2";
 
-/// The platform of a component that has none, such as `rust-src`.
+/// The platform of a component that is the same for all, such as `rust-src`.
 pub const ANY: &str = "*";
 
 /// A channel's manifest.
@@ -24,7 +25,7 @@ pub struct Manifest {
     pkg: BTreeMap<String, Package>,
     #[serde(default)]
     renames: BTreeMap<String, Rename>,
-    /// What messages call it.
+    /// The manifest's name in messages.
     #[serde(skip)]
     origin: String,
 }
@@ -51,27 +52,28 @@ struct Target {
 /// An archive on a distribution server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// Its path below the server's address: `dist/2026-04-16/rustc-1.95.0-x86_64-unknown-linux-gnu.tar.xz`.
+    /// The path below the server's address:
+    /// `dist/2026-04-16/rustc-1.95.0-x86_64-unknown-linux-gnu.tar.xz`.
     pub path: String,
     /// SHA-256, lower-case hexadecimal.
     pub sha256: String,
 }
 
 impl Manifest {
-    /// Reads a manifest; `origin` is what messages call it.
+    /// Parses a manifest. `origin` is its name in messages.
     ///
     /// # Errors
-    /// When it is malformed or of another form.
+    /// Fails if the manifest is malformed or has another version.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let wrong = |reason: String| Error::Manifest {
             origin: origin.to_owned(),
             reason,
         };
         let manifest: Self = toml::from_str(text)
-            .map_err(|error| wrong(format!("no manifest of a channel: {}", error.message())))?;
+            .map_err(|error| wrong(format!("not a channel's manifest: {}", error.message())))?;
         if manifest.version != VERSION {
             return Err(wrong(format!(
-                "manifest of form {:?}, but this program reads {VERSION:?}",
+                "the manifest has version {:?}, but this program reads {VERSION:?}",
                 manifest.version
             )));
         }
@@ -84,17 +86,17 @@ impl Manifest {
     /// The compiler's version: `1.95.0`, `1.97.0-nightly`.
     ///
     /// # Errors
-    /// When the release has no compiler.
+    /// Fails if the release has no compiler.
     pub fn release(&self) -> Result<&str> {
         let version = &self.package("rustc", ANY)?.version;
         Ok(version.split(' ').next().unwrap_or(version))
     }
 
-    /// The archive of a component, named with or without `-preview`, for a platform. `rust-src` and its like are the same
-    /// for all platforms: theirs is [`ANY`].
+    /// The archive of a component for a platform. The name may lack `-preview`. Components such as
+    /// `rust-src` are the same for all platforms, and have the platform [`ANY`].
     ///
     /// # Errors
-    /// When the release does not have it.
+    /// Fails if the release lacks the component.
     pub fn archive(&self, component: &str, platform: &str) -> Result<Archive> {
         let wrong = |reason: String| Error::Manifest {
             origin: self.origin.clone(),
@@ -107,10 +109,10 @@ impl Manifest {
             )));
         };
         let Some((_, path)) = url.split_once("/dist/") else {
-            return Err(wrong(format!("the archive {url} does not lie below dist/")));
+            return Err(wrong(format!("the archive {url} is not below dist/")));
         };
         if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(wrong(format!("`{hash}` of `{component}` is no SHA-256")));
+            return Err(wrong(format!("`{hash}` of `{component}` is not a SHA-256")));
         }
         Ok(Archive {
             path: format!("dist/{path}"),
@@ -118,17 +120,18 @@ impl Manifest {
         })
     }
 
-    /// The platform under which a component is listed: the one that is asked for, or [`ANY`].
+    /// The platform under which the manifest lists a component: the given one, or [`ANY`].
     ///
     /// # Errors
-    /// When the release does not have it.
+    /// Fails if the release lacks the component.
     pub fn platform_of<'a>(&self, component: &str, platform: &'a str) -> Result<&'a str> {
         let package = self.package(component, platform)?;
         let has_any = package.target.contains_key(ANY) && !package.target.contains_key(platform);
         Ok(if has_any { ANY } else { platform })
     }
 
-    /// The name under which the manifest and rustup list a component: `clippy` is `clippy-preview`.
+    /// The name under which the manifest and rustup list a component: `clippy-preview` for
+    /// `clippy`.
     pub fn listed<'a>(&'a self, component: &'a str) -> &'a str {
         self.renames
             .get(component)
@@ -205,6 +208,9 @@ mod tests {
         assert!(Manifest::parse("", "a.toml").is_err());
         let other = TEXT.replace("version = \"2\"", "version = \"3\"");
         let said = Manifest::parse(&other, "a.toml").unwrap_err().to_string();
-        assert!(said.contains("a.toml: manifest of form \"3\""), "{said}");
+        assert!(
+            said.contains("a.toml: the manifest has version \"3\""),
+            "{said}"
+        );
     }
 }

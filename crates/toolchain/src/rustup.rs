@@ -1,5 +1,5 @@
-//! Toolchains that rustup has installed: their files are those of the components' archives, and rustup keeps the
-//! channel's manifest with the hashes of those beside them.
+//! Toolchains that rustup has installed. Their files are those of the components' archives, and
+//! rustup keeps the channel's manifest, with the archives' hashes, beside them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ const MANIFEST: &str = "lib/rustlib/multirust-channel-manifest.toml";
 /// A toolchain that rustup has installed.
 pub struct Installed {
     root: PathBuf,
-    /// The manifest of the channel that it was installed from.
+    /// The manifest of its channel.
     pub manifest: Manifest,
 }
 
 impl Installed {
-    /// The machine's toolchains, sorted by name; none where rustup has installed none. What was not installed from a
-    /// channel, such as a linked directory, is left out.
+    /// The machine's toolchains, sorted by name. Leaves out those that do not come from a channel,
+    /// such as linked directories.
     pub fn all() -> Vec<Self> {
         toolchains().map_or_else(Vec::new, |directory| Self::all_in(&directory))
     }
 
-    /// The toolchains in a directory, as [`Installed::all`].
+    /// The toolchains in a directory; see [`Installed::all`].
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
@@ -44,8 +44,8 @@ impl Installed {
         Some(Self { root, manifest })
     }
 
-    /// The first toolchain that is a release of a channel. For `stable`, `beta` and `nightly` that is the one of this name:
-    /// what developers here compile with.
+    /// The first toolchain with a release of a channel. For `stable`, `beta` and `nightly` it is
+    /// the toolchain of this name, which the machine's developers compile with.
     pub fn of_channel(all: Vec<Self>, channel: &Channel) -> Option<Self> {
         let named = format!("{channel}-");
         all.into_iter().find(|installed| {
@@ -58,7 +58,7 @@ impl Installed {
         })
     }
 
-    /// The toolchains that have the release of a lock: the same archives, by their hashes.
+    /// A toolchain with the release of a lock, that is with archives of the same hashes.
     pub fn of_lock<'a>(all: &'a [Self], lock: &Lock) -> Option<&'a Self> {
         all.iter().find(|installed| {
             lock.components()
@@ -70,13 +70,13 @@ impl Installed {
         })
     }
 
-    /// Its name, as rustup's commands take it.
+    /// Its name for rustup's commands.
     pub fn name(&self) -> String {
         let name = self.root.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
-    /// Where it lies.
+    /// Its directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -86,10 +86,10 @@ impl Installed {
         self.list_path(component).is_file()
     }
 
-    /// The files of a component, under the name that they have in the store.
+    /// The files of a component, under their name in the store.
     ///
     /// # Errors
-    /// When it is not installed, or a file of it is missing.
+    /// Fails if the component is not installed, or if one of its files is missing.
     pub fn files(&self, component: Component<'_>, store_name: &str) -> Result<Files> {
         let path = self.list_path(component);
         let list = match fs::read_to_string(&path) {
@@ -107,10 +107,10 @@ impl Installed {
         Files::linked(store_name, &self.root, &list, &self.scratch())
     }
 
-    /// The files of a component, which must be those that the lock pins.
+    /// The files of a component, checked against the lock's hash.
     ///
     /// # Errors
-    /// As [`Installed::files`], and when they were altered.
+    /// Fails as [`Installed::files`] does, and if the files were changed.
     pub fn checked(&self, component: Component<'_>, store_name: &str) -> Result<Files> {
         let files = self.files(component, store_name)?;
         let Some(expected) = &component.pin.files else {
@@ -129,7 +129,7 @@ impl Installed {
         }
     }
 
-    /// That a component is not installed, and how to add it.
+    /// The error for a component that is not installed. Says how to add it.
     pub fn lacks(&self, component: Component<'_>) -> Error {
         let is_target = component.name == STD && !self.name().ends_with(component.platform);
         match is_target {
@@ -146,7 +146,7 @@ impl Installed {
         }
     }
 
-    /// rustup's directory for temporary files: on the same file system, and rustup clears it.
+    /// rustup's directory for temporary files. It is on the same file system, and rustup clears it.
     fn scratch(&self) -> PathBuf {
         self.root.join("../../tmp")
     }
@@ -162,7 +162,7 @@ impl Installed {
     }
 }
 
-/// Where rustup has its toolchains: below `RUSTUP_HOME`, else `~/.rustup`.
+/// The directory of rustup's toolchains: below `RUSTUP_HOME`, else below `~/.rustup`.
 fn toolchains() -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = given("RUSTUP_HOME").map(PathBuf::from);
