@@ -169,19 +169,24 @@ let
   # For the platform that builds.
   native = { inherit (host) architecture rust; };
   builds = buildsFor native;
-  # The plans of all calls: the plan itself where there is one.
+  # The plans of all calls: the plan itself where there is one, else calls/NAME for each.
   plansOf =
     builds:
     let
-      plans = builtins.mapAttrs (_: build: build.plan) builds;
-      names = builtins.attrNames plans;
+      names = builtins.attrNames builds;
+      planOf = name: builds.${name}.plan;
     in
     if builtins.length names == 1 then
-      plans.${builtins.head names}
+      planOf (builtins.head names)
     else
       parts.links {
         name = "plans";
-        entries = plans;
+        entries = builtins.listToAttrs (
+          map (name: {
+            name = "calls/${name}";
+            value = planOf name;
+          }) names
+        );
       };
   # What images of one platform are made of (./image/images.nix).
   platformFor =

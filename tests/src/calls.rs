@@ -1,11 +1,12 @@
 //! Images whose programs are compiled in ways of their own, through Nix.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
 use crate::trial::trial;
 use crate::workspaces::{attribute, fetch};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -66,6 +67,32 @@ fn own_programs() -> Result<()> {
         let said = duct::cmd!(&program).read()?;
         ensure!(said == says, "{image} says {said:?}, not {says:?}");
     }
+    planned(root)
+}
+
+/// `assemble plan` shows the units of all calls of Cargo together.
+fn planned(root: &Path) -> Result<()> {
+    let crateyard = Checkout::new()?;
+    let flake = format!(
+        "{{\n  inputs.crateyard.url = \"path:{}\";\n  outputs = {{ self, crateyard }}: \
+         crateyard.lib.mkFlake {{ src = self; }};\n}}\n",
+        crateyard.path().display()
+    );
+    write(root, "flake.nix", &flake)?;
+    nix::nix(&["flake", "lock", &format!("path:{}", root.display())])?;
+    let said = duct::cmd!(assemble(), "plan", "--json").dir(root).read()?;
+    let units: Vec<serde_json::Value> = serde_json::from_str(&said)?;
+    let programs: BTreeSet<&str> = units
+        .iter()
+        .flat_map(|unit| unit["programs"].as_array().into_iter().flatten())
+        .filter_map(|name| name.as_str())
+        .collect();
+    ensure!(
+        programs == BTreeSet::from(["orders-admin", "server"]),
+        "the plan is for {programs:?}"
+    );
+    let links = units.iter().filter(|unit| unit["kind"] == "bin");
+    ensure!(links.count() == 4, "not four programs are linked: {said}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::commands::build::wanted;
 use crate::commands::report::write;
 use crate::nix::Nix;
+use crate::place::physical;
 use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
 use drive::closure::{Closure, Store};
@@ -15,7 +16,7 @@ use report::explain::{Explained, explain};
 use report::{dot, page};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How many crates are named that are worth attacking, and how many are tried.
 const GAINS: usize = 5;
@@ -84,9 +85,37 @@ fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
     let flake = crate::nix::flake_at(&args.workspace)?;
     let built = nix.build(&flake, "", &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
-    let path = crate::place::physical(&built.join("plan.json"), args.store.as_deref());
+    let mut plans = plans_in(built, args.store.as_deref())?.into_iter();
+    let first = plans.next().context("nix built no plan")?;
+    Ok(plans.fold(first, |mut all, plan| {
+        all.units.extend(plan.units);
+        all.programs.extend(plan.programs);
+        all
+    }))
+}
+
+/// The plan that Nix built, or one for each call of Cargo where images have different settings
+/// (`plansOf` of nix/images.nix).
+fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<plan::Plan>> {
+    let directory = physical(built, store);
+    if directory.join("plan.json").exists() {
+        return Ok(vec![parse_plan(&directory)?]);
+    }
+    let directory = directory.join("calls");
+    let entries = std::fs::read_dir(&directory)
+        .with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut calls = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<PathBuf>>>()?;
+    calls.sort();
+    let parse_call = |call: &PathBuf| parse_plan(&physical(&std::fs::read_link(call)?, store));
+    calls.iter().map(parse_call).collect()
+}
+
+fn parse_plan(directory: &Path) -> Result<plan::Plan> {
+    let path = directory.join("plan.json");
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no plan", path.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))
 }
 
 /// A line for each unit; one that is alone is shown in full.
