@@ -1,4 +1,4 @@
-//! Where a cache is.
+//! The address of a cache.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ const PACKS: &str = "pack:";
 const REGISTRY: &str = "oci://";
 const FILE: &str = "file://";
 
-/// Where a cache is.
+/// The address of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A binary cache in a directory: a path, or `file://PATH`.
@@ -23,12 +23,12 @@ pub enum Address {
     Packs(PathBuf),
     /// Packs in a registry: `oci://REGISTRY/REPOSITORY[:TAG]`.
     Registry(Reference),
-    /// What only Nix itself can read: `s3://…`, `ssh://…` and so on.
+    /// A cache that only Nix can read: `s3://…`, `ssh://…` and so on.
     Nix(String),
 }
 
 impl Address {
-    /// Whether Nix reads it only through a local server.
+    /// Whether Nix needs a local server to read it.
     pub fn needs_server(&self) -> bool {
         matches!(self, Address::Packs(_) | Address::Registry(_))
     }
@@ -50,13 +50,15 @@ impl FromStr for Address {
             let reference: Reference = reference.parse()?;
             return match reference.digest() {
                 None => Ok(Address::Registry(reference)),
-                Some(_) => Err(wrong("a cache has a tag, and no digest".to_owned())),
+                Some(_) => Err(wrong(
+                    "a cache is named by a tag, not by a digest".to_owned(),
+                )),
             };
         }
         if let Some(path) = text.strip_prefix(FILE) {
             if !path.starts_with(['/', '.']) {
                 return Err(wrong(format!(
-                    "{FILE} is followed by a path: {FILE}/PATH, or {FILE}./PATH for one from here"
+                    "write {FILE}/PATH, or {FILE}./PATH for a path relative to this directory"
                 )));
             }
             return directory(path).map_err(|error| wrong(error.to_string()));
@@ -70,13 +72,14 @@ impl FromStr for Address {
         match text.starts_with(['/', '.']) {
             true => directory(text).map_err(|error| wrong(error.to_string())),
             false => Err(wrong(format!(
-                "expected a path, {FILE}PATH, http(s)://…, s3://…, {PACKS}PATH or {REGISTRY}REGISTRY/REPOSITORY:TAG"
+                "expected a path, {FILE}PATH, http(s)://…, s3://…, {PACKS}PATH or \
+                 {REGISTRY}REGISTRY/REPOSITORY:TAG"
             ))),
         }
     }
 }
 
-/// A directory by its whole path: Nix takes what follows `file://` for one, whatever it begins with.
+/// A directory by its absolute path. Nix takes any text after `file://` as an absolute path.
 fn directory(path: &str) -> std::io::Result<Address> {
     std::path::absolute(path).map(Address::Directory)
 }

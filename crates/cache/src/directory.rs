@@ -1,4 +1,4 @@
-//! A binary cache in a directory, as `nix copy --to file://…` makes it, with named builds beside it.
+//! A binary cache in a directory, as `nix copy --to file://…` makes it, with named builds.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::ErrorKind;
@@ -12,15 +12,16 @@ use crate::narinfo::{self, NarInfo};
 use crate::path::StorePath;
 use crate::retention::{Collected, Retention, reachable};
 
-/// Where named builds are: a file for each, with a path of the store in each line.
+/// The directory of named builds. Each is a file with one store path a line.
 const BUILDS: &str = "builds";
-/// Where archives are.
+/// The directory of archives.
 const ARCHIVES: &str = "nar";
 const NARINFO: &str = ".narinfo";
-/// The largest list of a build's paths that is read, in bytes: some hundred thousand paths.
+/// The size limit of a build's list of paths, in bytes. It is enough for some hundred thousand
+/// paths.
 const MAX_BUILD: u64 = 16 << 20;
 
-/// A binary cache in a directory. Others may write to it: no link in it is followed.
+/// A binary cache in a directory. Others may write to it, so this follows no link in it.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -34,15 +35,15 @@ impl Directory {
         }
     }
 
-    /// Where it is.
+    /// The cache's directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it says of the path with this hash.
+    /// The narinfo of the path with this hash.
     ///
     /// # Errors
-    /// When the narinfo can't be read or is malformed.
+    /// Fails if the narinfo can't be read or is malformed.
     pub fn narinfo(&self, hash: &str) -> Result<Option<NarInfo>> {
         match self.open()? {
             Some(directory) => read_info(&directory, hash),
@@ -50,10 +51,11 @@ impl Directory {
         }
     }
 
-    /// Makes the narinfos of paths young, so that no collection takes what a push is about to rely on.
+    /// Renews the times of narinfos, so that no collection removes paths that a push is about to
+    /// rely on.
     ///
     /// # Errors
-    /// When a file that is there can't be touched.
+    /// Fails if an existing file can't be touched.
     pub fn touch<'a>(&self, paths: impl IntoIterator<Item = &'a StorePath>) -> Result<()> {
         let Some(directory) = self.open()? else {
             return Ok(());
@@ -67,10 +69,10 @@ impl Directory {
         Ok(())
     }
 
-    /// Names a build. All that it consists of is there already.
+    /// Names a build. The cache must already hold all its paths.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// Fails if the disk is full.
     pub fn name_build(&self, name: &str, paths: &BTreeSet<StorePath>) -> Result<()> {
         let text: String = paths.iter().map(|path| format!("{path}\n")).collect();
         beneath::Directory::create(&self.path)
@@ -78,10 +80,10 @@ impl Directory {
             .map_err(Error::io("name a build in", &self.path))
     }
 
-    /// The paths of a named build; `None` where there is none of that name.
+    /// The paths of a named build, or `None` if there is no build of that name.
     ///
     /// # Errors
-    /// When it can't be read or is malformed.
+    /// Fails if the list can't be read or is malformed.
     pub fn build(&self, name: &str) -> Result<Option<BTreeSet<StorePath>>> {
         let below = Path::new(BUILDS).join(name);
         let Some(directory) = self.open()? else {
@@ -98,11 +100,12 @@ impl Directory {
             .map(Some)
     }
 
-    /// Gives up what the retention does not keep. Narinfos go before archives, so that whoever reads meanwhile finds
-    /// a path whole or not at all.
+    /// Removes everything that the retention does not keep. Removes narinfos before archives, so
+    /// that a concurrent reader finds a path whole or not at all.
     ///
     /// # Errors
-    /// When a file is malformed or can't be removed. What was removed by then is gone; the rest is whole.
+    /// Fails if a file is malformed or can't be removed. Paths that were not removed by then are
+    /// still whole.
     pub fn collect(&self, retention: &Retention) -> Result<Collected> {
         let builds = self.builds()?;
         let mut collected = Collected {
@@ -144,7 +147,7 @@ impl Directory {
         Ok(collected)
     }
 
-    /// Removes the archives that no narinfo names, and gives their bytes.
+    /// Removes the archives that no narinfo names, and returns how many bytes they had.
     fn sweep(
         &self,
         directory: &beneath::Directory,
@@ -168,7 +171,7 @@ impl Directory {
         Ok(bytes)
     }
 
-    /// Named builds, and when each was pushed.
+    /// The named builds, with the time of each push.
     fn builds(&self) -> Result<Vec<(String, u64)>> {
         let Some(directory) = self.open()? else {
             return Ok(Vec::new());
@@ -182,11 +185,11 @@ impl Directory {
             let name = file.name.to_string_lossy().into_owned();
             (name, pushed.map_or(0, |time| time.as_secs()))
         });
-        // One that is being written has a name of its own.
+        // A file that is being written has a temporary name.
         Ok(named.filter(|(name, _)| !name.starts_with('.')).collect())
     }
 
-    /// Hash of a path to its narinfo and the file that has it.
+    /// Maps the hash of each path to its narinfo and the narinfo's file.
     fn infos(&self, directory: &beneath::Directory) -> Result<HashMap<String, (NarInfo, Entry)>> {
         let mut infos = HashMap::new();
         for file in self.files(directory)? {

@@ -17,7 +17,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A cache holds something that it should not.
+    /// A cache is damaged.
     #[error("{place}: {reason}")]
     Damaged {
         /// The file or the part of the cache.
@@ -26,12 +26,12 @@ pub enum Error {
         reason: String,
     },
 
-    /// A cache could not be asked.
+    /// A cache can't be reached.
     #[error("{url}: {reason}")]
     Unreachable {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What happened.
+        /// Why the request failed.
         reason: String,
     },
 
@@ -39,10 +39,10 @@ pub enum Error {
     #[error("{0}")]
     Registry(Box<registry::Error>),
 
-    /// A local file could not be read or written.
+    /// A local file can't be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Says what was tried with which file.
+    /// Adds the action and the file to an I/O error.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

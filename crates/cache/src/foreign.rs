@@ -1,4 +1,4 @@
-//! Caches that only Nix can read, such as S3: asked through `nix path-info`.
+//! Asks caches that only Nix can read, such as S3, with `nix path-info`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::narinfo::NarInfo;
 use crate::path::StorePath;
 
-/// How many paths one call of nix gets.
+/// How many paths to pass to one call of nix.
 const BATCH: usize = 500;
 
-/// What the cache says of those of the paths that it has.
+/// The narinfos of those paths that the cache has.
 pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> {
     let mut infos = Vec::new();
     for batch in paths.chunks(BATCH) {
@@ -35,7 +35,7 @@ pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> 
             return Err(failed(said.trim().trim_start_matches("error: ").to_owned()));
         }
         let value: Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| failed(format!("nix path-info printed no JSON: {error}")))?;
+            .map_err(|error| failed(format!("nix path-info printed malformed JSON: {error}")))?;
         infos.extend(entries(&value).filter_map(|(path, value)| info(path, value)));
     }
     Ok(infos)
@@ -53,7 +53,7 @@ fn entries(value: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
     }
 }
 
-/// `None` for what the cache does not have.
+/// The narinfo of a path, or `None` if the cache lacks it.
 fn info(path: &str, value: &Value) -> Option<NarInfo> {
     let texts = |name: &str| {
         value[name]

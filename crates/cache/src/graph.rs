@@ -1,4 +1,4 @@
-//! Derivations, as far as they decide which paths a build needs.
+//! A graph of derivations, with only what decides which paths a build needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,23 +6,23 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::path::StorePath;
 
-/// What of a derivation decides which paths a build needs.
+/// The parts of a derivation that decide which paths a build needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derivation {
-    /// Name of an output to its path.
+    /// Maps the name of each output to its path.
     pub outputs: BTreeMap<String, StorePath>,
-    /// Derivations whose outputs it needs.
+    /// Maps each derivation that it needs to the names of the needed outputs.
     pub inputs: BTreeMap<StorePath, Vec<String>>,
-    /// Whether Nix downloads it.
+    /// Whether it is a download.
     pub is_download: bool,
-    /// The platform that it builds on; `builtin` for what Nix does itself.
+    /// The platform that it builds on, or `builtin` for builders inside Nix.
     pub system: String,
 }
 
-/// Some derivations with all that they need.
+/// Derivations with all that they need.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// Path of a derivation to its content.
+    /// Maps the path of each derivation to its content.
     pub derivations: BTreeMap<StorePath, Derivation>,
 }
 
@@ -30,7 +30,7 @@ impl Graph {
     /// Reads derivations and all that they need from the store below `root`.
     ///
     /// # Errors
-    /// When one is missing or malformed.
+    /// Fails if one is missing or malformed.
     pub fn read(roots: &[StorePath], root: &Path) -> Result<Graph> {
         let mut graph = Graph::default();
         let mut open: Vec<StorePath> = roots.to_vec();
@@ -45,7 +45,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The outputs of everything but downloads, each with its derivation.
+    /// The outputs of all derivations except downloads, each with its derivation.
     pub fn built_outputs(&self) -> BTreeMap<StorePath, &StorePath> {
         self.outputs(|derivation| !derivation.is_download)
     }
@@ -69,17 +69,17 @@ impl Derivation {
     /// Reads a derivation from the store below `root`.
     ///
     /// # Errors
-    /// When it is missing or malformed.
+    /// Fails if the derivation is missing or malformed.
     pub fn read(path: &StorePath, root: &Path) -> Result<Derivation> {
         let file = path.place(root);
         let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
         Derivation::parse(&bytes).map_err(|at| Error::Damaged {
             place: file.display().to_string(),
-            reason: format!("is no derivation: byte {at} is not what is expected there"),
+            reason: format!("is not a derivation: unexpected text at byte {at}"),
         })
     }
 
-    /// Reads a derivation; the error is the position of what was not expected.
+    /// Parses a derivation. The error is the position of the unexpected text.
     fn parse(bytes: &[u8]) -> std::result::Result<Derivation, usize> {
         let read = derivation::parse(bytes).map_err(|(_, position)| position)?;
         let path = |text: &str| text.parse::<StorePath>().map_err(|_| 0usize);
@@ -125,7 +125,7 @@ mod tests {
         for length in 0..end {
             assert!(Derivation::parse(&good.as_bytes()[..length]).is_err());
         }
-        // A quotation mark is no part of a path.
+        // A path holds no quotation mark.
         assert!(Derivation::parse(TEXT.as_bytes()).is_err());
     }
 }

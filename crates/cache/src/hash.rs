@@ -1,4 +1,4 @@
-//! SHA-256 hashes as Nix writes them.
+//! SHA-256 hashes in Nix's formats.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use crate::error::Error;
 /// The alphabet of Nix's base 32, which leaves out the letters e, o, t, u.
 const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
-/// A SHA-256 hash. Shown as `sha256:` and 52 digits of base 32, the form that signatures cover.
+/// A SHA-256 hash. It is displayed as `sha256:` and 52 digits in base 32, the form that signatures
+/// cover.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; 32]);
 
@@ -22,12 +23,12 @@ impl Hash {
         Hash(Sha256::digest(bytes).into())
     }
 
-    /// What a hasher has come to.
+    /// The hash that a hasher has computed.
     pub fn from_hasher(hasher: Sha256) -> Hash {
         Hash(hasher.finalize().into())
     }
 
-    /// The digits alone, as file names in caches have them.
+    /// Only the digits, as in file names of caches.
     pub fn base32(&self) -> String {
         base32(&self.0)
     }
@@ -48,7 +49,7 @@ impl fmt::Debug for Hash {
 impl FromStr for Hash {
     type Err = Error;
 
-    /// Reads base 32, base 16 (both with or without `sha256:`) and base 64 (`sha256-`).
+    /// Reads base 32 and base 16, with or without `sha256:`, and base 64 with `sha256-`.
     fn from_str(text: &str) -> Result<Hash, Error> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let bytes = match (text.strip_prefix("sha256-"), digits.len()) {
@@ -68,7 +69,7 @@ impl FromStr for Hash {
     }
 }
 
-/// Nix's base 32: five bits a digit, from the last digit to the first.
+/// Encodes bytes in Nix's base 32: five bits a digit, from the last digit to the first.
 pub fn base32(bytes: &[u8]) -> String {
     let digits = (bytes.len() * 8).div_ceil(5);
     let digit = |place: usize| {
@@ -81,7 +82,7 @@ pub fn base32(bytes: &[u8]) -> String {
     (0..digits).rev().map(digit).collect()
 }
 
-/// Whether a text has only digits of Nix's base 32.
+/// Whether a text consists of digits of Nix's base 32.
 pub(crate) fn is_base32(text: &str) -> bool {
     text.bytes().all(|digit| BASE32.contains(&digit))
 }

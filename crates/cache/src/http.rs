@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::error::{Error, Result};
 use crate::narinfo::{MAX_SIZE, NarInfo};
 
-/// How long to wait for a connection, and for the next byte.
+/// How long to wait for a connection, or for the next byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A binary cache behind a web server.
@@ -23,7 +23,7 @@ impl Http {
     /// The cache at `url`.
     ///
     /// # Errors
-    /// When TLS can't be set up.
+    /// Fails if TLS can't be set up.
     pub fn new(url: &str) -> Result<Http> {
         let failed = |reason: String| Error::Unreachable {
             url: url.to_owned(),
@@ -49,10 +49,10 @@ impl Http {
         })
     }
 
-    /// What it says of the path with this hash.
+    /// The narinfo of the path with this hash.
     ///
     /// # Errors
-    /// When it can't be reached, or answers something else than a narinfo.
+    /// Fails if the server can't be reached, or if it sends something else.
     pub async fn narinfo(&self, hash: &str) -> Result<Option<NarInfo>> {
         let url = format!("{}/{hash}.narinfo", self.url);
         let failed = |reason: String| Error::Unreachable {
@@ -62,7 +62,7 @@ impl Http {
         let broken = |error: reqwest::Error| failed(innermost(&error));
         let mut reply = self.client.get(&url).send().await.map_err(broken)?;
         match reply.status() {
-            // Stores of objects say "forbidden" of what is not there.
+            // Object stores answer "forbidden" for missing objects.
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Ok(None),
             StatusCode::OK => {}
             status => return Err(failed(format!("answers {status}"))),
@@ -71,14 +71,14 @@ impl Http {
         while let Some(piece) = reply.chunk().await.map_err(broken)? {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > MAX_SIZE {
-                return Err(failed("sends no narinfo but something endless".to_owned()));
+                return Err(failed("the answer is too large for a narinfo".to_owned()));
             }
         }
         NarInfo::parse(&String::from_utf8_lossy(&bytes), &url).map(Some)
     }
 }
 
-/// The cause at the end of the chain: the outer ones only repeat the URL.
+/// The innermost cause, because the outer ones only repeat the URL.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,4 +1,4 @@
-//! The keys that paths of a cache are signed with, in Nix's form: `NAME:BASE64`.
+//! Keys that sign the paths of a cache, in Nix's format: `NAME:BASE64`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,23 +9,23 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::error::Error;
 
-/// How long the seed is that a secret key begins with, in bytes; the public key follows.
+/// The length of a secret key's seed in bytes. The public key follows it.
 const SEED: usize = 32;
 
-/// A key that signs, as `nix key generate-secret` makes it.
+/// A secret key, as `nix key generate-secret` makes it.
 pub struct SecretKey {
     name: String,
     pair: Ed25519KeyPair,
 }
 
-/// A key that is trusted.
+/// A public key, which verifies signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     name: String,
     bytes: Vec<u8>,
 }
 
-/// A signature: who signed, and the bytes.
+/// A signature: the key's name and the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// The key's name.
@@ -42,7 +42,7 @@ impl SecretKey {
         }
     }
 
-    /// The key that others trust.
+    /// The public key.
     pub fn public(&self) -> PublicKey {
         PublicKey {
             name: self.name.clone(),
@@ -52,7 +52,7 @@ impl SecretKey {
 }
 
 impl PublicKey {
-    /// Whether a signature of a text is by this key.
+    /// Whether this key made a signature of a text.
     pub fn verifies(&self, text: &str, signature: &Signature) -> bool {
         self.name == signature.key
             && UnparsedPublicKey::new(&ED25519, &self.bytes)
@@ -65,7 +65,7 @@ impl FromStr for SecretKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<SecretKey, Error> {
-        // A secret is never quoted.
+        // Errors never quote a secret.
         let wrong = |reason: &str| Error::Syntax {
             what: "secret key",
             text: text.split(':').next().unwrap_or_default().to_owned(),
@@ -77,7 +77,7 @@ impl FromStr for SecretKey {
         }
         let (seed, public) = bytes.split_at(SEED);
         let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public)
-            .map_err(|_| wrong("its halves do not belong together"))?;
+            .map_err(|_| wrong("its public half does not match its secret half"))?;
         Ok(SecretKey { name, pair })
     }
 }
@@ -92,7 +92,7 @@ impl FromStr for PublicKey {
                 what: "public key",
                 text: text.to_owned(),
                 reason:
-                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public gives it"
+                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public prints it"
                         .to_owned(),
             }),
         }

@@ -1,7 +1,18 @@
-//! Nix binary caches: where they are, what is in them, whom they are signed by; caches of few large files (packs), in
-//! directories and OCI registries; retention; a server that lets Nix read packs.
+//! Nix binary caches: their addresses, content and signatures. Packs, which are caches of a few
+//! large files, in directories and OCI registries. Retention. A server that lets Nix read packs.
 //!
-//! Copying between stores and ordinary binary caches is Nix's own (`nix copy`).
+//! Nix itself (`nix copy`) copies between stores and ordinary binary caches.
+//!
+//! ```no_run
+//! use cache::{Directory, StorePath};
+//!
+//! let path: StorePath = "/nix/store/2ac5dscnf2ghi143hiwb81b55zssyvnv-hello".parse()?;
+//! let cache = Directory::new("/srv/cache".as_ref());
+//! if let Some(info) = cache.narinfo(path.hash())? {
+//!     println!("{} takes {} bytes to download", info.path, info.download_size());
+//! }
+//! # Ok::<(), cache::Error>(())
+//! ```
 
 mod address;
 mod directory;

@@ -1,4 +1,4 @@
-//! Nix archives (NAR): a file tree as a stream of bytes that depends on content alone.
+//! Nix archives (NAR): a file tree as a stream of bytes that depends only on the content.
 //!
 //! See [the format](https://nix.dev/manual/nix/latest/protocols/nix-archive).
 
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Writes the archive of the tree at `path`.
 ///
 /// # Errors
-/// When the tree holds something that the store can't, or reading or writing fails.
+/// Fails if the tree holds something that the store can't hold, or if reading or writing fails.
 pub fn dump(path: &Path, out: &mut impl Write) -> io::Result<()> {
     string(out, b"nix-archive-1")?;
     node(path, out)
@@ -38,7 +38,7 @@ fn node(path: &Path, out: &mut impl Write) -> io::Result<()> {
         string(out, b"contents")?;
         contents(path, metadata.len(), out)?;
     } else {
-        let problem = format!("{} is no file, directory or link", path.display());
+        let problem = format!("{} is not a file, directory or link", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     string(out, b")")
@@ -71,7 +71,7 @@ fn contents(path: &Path, size: u64, out: &mut impl Write) -> io::Result<()> {
     pad(size, out)
 }
 
-/// A length of eight bytes, the bytes, and zeros up to a multiple of eight.
+/// Writes a length of eight bytes, the bytes, and zeros up to a multiple of eight.
 fn string(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = bytes.len() as u64;
     out.write_all(&length.to_le_bytes())?;

@@ -1,6 +1,7 @@
-//! What a cache says of a path: its narinfo.
+//! Narinfos: the descriptions of paths in a cache.
 //!
-//! See [the format](https://nix.dev/manual/nix/latest/protocols/nix-archive) and `nix-cache-info` in Nix's manual.
+//! See [the format](https://nix.dev/manual/nix/latest/protocols/nix-archive) and `nix-cache-info`
+//! in Nix's manual.
 
 use std::fmt;
 
@@ -9,17 +10,17 @@ use crate::hash::Hash;
 use crate::key::{PublicKey, SecretKey, Signature};
 use crate::path::StorePath;
 
-/// The largest narinfo that is read, in bytes.
-pub const MAX_SIZE: u64 = 1024 * 1024;
+/// The size limit of a narinfo, in bytes.
+pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
 
-/// What a cache says of a path.
+/// The description of a path in a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NarInfo {
     /// The path.
     pub path: StorePath,
-    /// Where its archive (NAR) is, relative to the cache.
+    /// The URL of its archive (NAR), relative to the cache.
     pub url: String,
-    /// How the archive is compressed: `zstd`, `xz`, `none` and so on.
+    /// The compression of the archive: `zstd`, `xz`, `none` and so on.
     pub compression: String,
     /// Hash of the compressed archive.
     pub file_hash: Option<Hash>,
@@ -33,22 +34,22 @@ pub struct NarInfo {
     pub references: Vec<StorePath>,
     /// The derivation that made it.
     pub deriver: Option<String>,
-    /// For paths that are known by their content: how.
+    /// For content-addressed paths, how the path follows from the content.
     pub ca: Option<String>,
-    /// Who vouches for it.
+    /// Signatures of the fingerprint.
     pub signatures: Vec<Signature>,
 }
 
 impl NarInfo {
-    /// Reads a narinfo; `place` is for messages.
+    /// Parses a narinfo. `place` is its name in messages.
     ///
     /// # Errors
-    /// When a field is missing or malformed.
+    /// Fails if a field is missing or malformed.
     pub fn parse(text: &str, place: &str) -> Result<NarInfo> {
         Fields { text, place }.read()
     }
 
-    /// What signatures are made of: path, hash, size and references.
+    /// The text that signatures cover: path, hash, size and references.
     pub fn fingerprint(&self) -> String {
         let references: Vec<String> = self.references.iter().map(StorePath::to_string).collect();
         format!(
@@ -60,21 +61,21 @@ impl NarInfo {
         )
     }
 
-    /// Adds a signature, in place of an older one by the same key.
+    /// Adds a signature. Replaces an older one by the same key.
     pub fn sign(&mut self, key: &SecretKey) {
         let signature = key.sign(&self.fingerprint());
         self.signatures.retain(|other| other.key != signature.key);
         self.signatures.push(signature);
     }
 
-    /// Whether one of the keys has signed it.
+    /// Whether it has a valid signature by one of the keys.
     pub fn is_signed_by(&self, keys: &[PublicKey]) -> bool {
         let fingerprint = self.fingerprint();
         let is_good = |signature| keys.iter().any(|key| key.verifies(&fingerprint, signature));
         self.signatures.iter().any(is_good)
     }
 
-    /// How many bytes fetching it takes; the archive's own size where the cache does not say.
+    /// How many bytes a download takes. If the cache does not say, the size of the archive.
     pub fn download_size(&self) -> u64 {
         self.file_size.unwrap_or(self.nar_size)
     }
@@ -108,7 +109,7 @@ impl fmt::Display for NarInfo {
     }
 }
 
-/// A narinfo's text while it is read.
+/// The fields of a narinfo's text.
 struct Fields<'a> {
     text: &'a str,
     place: &'a str,
@@ -154,8 +155,11 @@ impl<'a> Fields<'a> {
 
     fn size(&self, name: &'static str) -> Result<u64> {
         let text = self.need(name)?;
-        text.parse()
-            .map_err(|_| self.damaged(format!("{name} is {text:?}, which is no number of bytes")))
+        text.parse().map_err(|_| {
+            self.damaged(format!(
+                "{name} is {text:?}, which is not a number of bytes"
+            ))
+        })
     }
 
     fn damaged(&self, reason: String) -> Error {

@@ -1,8 +1,8 @@
-//! A cache that is a few large files: archives, and an index of what is where in them.
+//! Packs: a cache of a few large archives, with an index of their content.
 //!
-//! The form is an OCI artifact: the packs are its layers, the index is its config. In a directory it is an OCI image
-//! layout, in a registry a tag. So the registry's client sends it as it sends an image, and asks for parts of layers
-//! when Nix wants a path.
+//! The cache is an OCI artifact: the packs are its layers, and the index is its config. In a
+//! directory it is an OCI image layout; in a registry it is a tag. So the registry client sends it
+//! like an image, and fetches parts of layers when Nix wants a path.
 
 mod gc;
 mod index;
@@ -28,37 +28,37 @@ use crate::error::{Error, Result};
 use crate::key::PublicKey;
 use crate::narinfo::NarInfo;
 
-/// What kind of artifact it is.
+/// The artifact type of the cache.
 pub const ARTIFACT_TYPE: &str = "application/vnd.crateyard.cache.v1";
 /// The index's media type.
 pub const INDEX_TYPE: &str = "application/vnd.crateyard.cache.index.v1+json";
 /// A pack's media type.
 pub const PACK_TYPE: &str = "application/vnd.crateyard.cache.pack.v1.tar";
 
-/// The largest index that is read, in bytes: some ten thousand paths.
+/// The size limit of an index, in bytes.
 const MAX_INDEX: usize = 256 << 20;
 /// How much of a local pack is read at once.
 const PIECE: u64 = 256 << 10;
 
 /// A cache of packs, open for reading.
 pub struct Packs {
-    /// For messages.
+    /// The name for messages.
     place: String,
     index: Index,
     blobs: Blobs,
-    /// Hash of a store path to its narinfo and its place.
+    /// Maps the hash of a store path to its narinfo, the index of its pack and of its entry.
     paths: HashMap<String, (NarInfo, usize, usize)>,
-    /// URL of an archive to the hash of its path.
+    /// Maps the URL of an archive to the hash of its path.
     archives: HashMap<String, String>,
 }
 
-/// Where the packs are.
+/// The storage of the packs.
 enum Blobs {
     Directory(PackDirectory),
     Registry(Repository),
 }
 
-/// A compressed archive on its way.
+/// A compressed archive that is being read.
 pub struct Archive {
     /// Its size in bytes.
     pub size: u64,
@@ -78,10 +78,10 @@ enum ArchiveSource {
 }
 
 impl Packs {
-    /// Opens a directory of packs; `None` where there are none yet.
+    /// Opens a directory of packs. `None` if it holds none yet.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// Fails if the cache is damaged.
     pub fn open_directory(directory: PackDirectory) -> Result<Option<Packs>> {
         let place = directory.path().display().to_string();
         match directory.index()? {
@@ -90,10 +90,10 @@ impl Packs {
         }
     }
 
-    /// Opens the cache that a registry has under a tag; `None` where there is none yet.
+    /// Opens the cache under a registry's tag. `None` if the tag does not exist yet.
     ///
     /// # Errors
-    /// When the registry can't be reached, or has something else there.
+    /// Fails if the registry can't be reached, or if the tag is something else.
     pub async fn open_registry(client: &Client, reference: &Reference) -> Result<Option<Packs>> {
         let repository = client.repository(reference)?;
         let Some(manifest) = repository.manifest(&reference.version()).await? else {
@@ -121,7 +121,7 @@ impl Packs {
         })
     }
 
-    /// What it holds.
+    /// The index of the cache.
     pub fn index(&self) -> &Index {
         &self.index
     }
@@ -131,22 +131,22 @@ impl Packs {
         &self.place
     }
 
-    /// What it says of the path with this hash.
+    /// The narinfo of the path with this hash.
     pub fn narinfo(&self, hash: &str) -> Option<&NarInfo> {
         self.paths.get(hash).map(|(info, ..)| info)
     }
 
-    /// Forgets the paths that none of the keys has signed, and gives how many those were.
+    /// Ignores paths that none of the keys has signed from now on. Returns how many those are.
     pub fn trust(&mut self, keys: &[PublicKey]) -> usize {
         let before = self.paths.len();
         self.paths.retain(|_, (info, ..)| info.is_signed_by(keys));
         before - self.paths.len()
     }
 
-    /// The packs that the place of the packs has lost.
+    /// The packs that the directory or registry has lost.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// Fails if the registry can't be asked.
     pub async fn lost(&self) -> Result<BTreeSet<crateyard_oci::Digest>> {
         let mut lost = BTreeSet::new();
         for pack in &self.index.packs {
@@ -161,10 +161,10 @@ impl Packs {
         Ok(lost)
     }
 
-    /// Opens the archive at a URL that a narinfo names.
+    /// Opens the archive at the URL of a narinfo.
     ///
     /// # Errors
-    /// When the pack is gone or can't be reached.
+    /// Fails if the pack is gone or can't be reached.
     pub async fn archive(&self, url: &str) -> Result<Option<Archive>> {
         let found = self.archives.get(url).and_then(|hash| self.paths.get(hash));
         let Some((info, pack, entry)) = found else {
@@ -203,10 +203,10 @@ impl Packs {
 }
 
 impl Archive {
-    /// The next bytes; `None` at the end.
+    /// The next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// When the pack is cut off, or the connection breaks.
+    /// Fails if the pack is truncated, or if the connection breaks.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         if self.left == 0 {
             return Ok(None);
@@ -226,10 +226,10 @@ impl Archive {
         Ok(Some(piece))
     }
 
-    /// All of it, in a file without a name.
+    /// The whole archive, in an unnamed temporary file.
     ///
     /// # Errors
-    /// When the pack is cut off, the connection breaks or the disk is full.
+    /// Fails if the pack is truncated, if the connection breaks or if the disk is full.
     pub async fn spool(mut self) -> Result<File> {
         let failed = |source| Error::Io {
             action: "write a temporary file in",
@@ -245,7 +245,8 @@ impl Archive {
     }
 }
 
-/// The next piece that is wanted: a registry that sends no parts sends what lies before too.
+/// The next piece. Skips the bytes before the archive, which a registry that sends no parts also
+/// sends.
 async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Result<Bytes> {
     loop {
         let piece = download.chunk().await?.ok_or_else(|| Error::Damaged {
@@ -260,7 +261,7 @@ async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Resu
     }
 }
 
-/// The blob with the index of the cache that a manifest is of.
+/// The blob with the index, from a cache's manifest.
 fn index_of<'m>(manifest: &'m Document, place: &str) -> Result<&'m crateyard_oci::Digest> {
     let damaged = |reason| Error::Damaged {
         place: place.to_owned(),
@@ -268,13 +269,13 @@ fn index_of<'m>(manifest: &'m Document, place: &str) -> Result<&'m crateyard_oci
     };
     if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
         let what = &manifest.artifact_type;
-        return Err(damaged(format!("is no cache but {what:?}")));
+        return Err(damaged(format!("is not a cache but {what:?}")));
     }
     let config = manifest.blobs.first().map(|blob| &blob.digest);
-    config.ok_or_else(|| damaged("is no cache: its manifest has no config".to_owned()))
+    config.ok_or_else(|| damaged("is not a cache: its manifest has no config".to_owned()))
 }
 
-/// A blob that has to fit into memory, with its digest verified.
+/// Fetches a blob into memory and verifies its digest.
 async fn fetch_small(repository: &Repository, digest: &crateyard_oci::Digest) -> Result<Vec<u8>> {
     let mut download = repository.blob(digest, 0).await?;
     let mut bytes = Vec::new();
@@ -287,7 +288,7 @@ async fn fetch_small(repository: &Repository, digest: &crateyard_oci::Digest) ->
     if !digest.matches(&bytes) {
         return Err(Error::Damaged {
             place: repository.reference().to_string(),
-            reason: format!("sent something else than the blob {digest}"),
+            reason: format!("the registry sent other bytes than the blob {digest}"),
         });
     }
     Ok(bytes)

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::hash::is_base32;
 
-/// The directory that store paths begin with. A store elsewhere on the disk has the same paths.
+/// The directory of the store. A store elsewhere on the disk has the same logical paths.
 pub const STORE: &str = "/nix/store";
 
-/// How many digits a store path's name begins with.
+/// The number of digits in a store path's hash.
 const HASH: usize = 32;
 
 /// A path of the store: `/nix/store/HASH-NAME`.
@@ -28,12 +28,12 @@ impl StorePath {
         &self.base
     }
 
-    /// The digits that caches find it by.
+    /// The hash, by which caches find the path.
     pub fn hash(&self) -> &str {
         &self.base[..HASH]
     }
 
-    /// What comes after the hash.
+    /// The name after the hash.
     pub fn name(&self) -> &str {
         &self.base[HASH + 1..]
     }
@@ -43,7 +43,7 @@ impl StorePath {
         self.base.ends_with(".drv")
     }
 
-    /// Where it lies on the disk, in a store below `root` (`/` for the machine's own).
+    /// The path on the disk, in a store below `root` (`/` for the machine's own store).
     pub fn place(&self, root: &Path) -> PathBuf {
         root.join(&STORE[1..]).join(&self.base)
     }

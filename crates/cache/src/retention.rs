@@ -1,4 +1,4 @@
-//! What a cache keeps: what named builds reach, and what is young.
+//! Retention: a cache keeps the paths that named builds reach, and young ones.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,32 +7,33 @@ use serde::Serialize;
 
 use crate::path::StorePath;
 
-/// What is kept.
+/// The rules of retention.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// Builds that were pushed longer ago are given up; without it none is.
+    /// The age at which builds are dropped. Without it, none is dropped.
     pub age: Option<Duration>,
-    /// Builds that are never given up.
+    /// Builds that are never dropped.
     pub keep: BTreeSet<String>,
-    /// What is younger is kept though no build reaches it: an upload may be under way.
+    /// The age up to which files are kept although no build reaches them, because an upload may be
+    /// under way.
     pub grace: Duration,
-    /// Find out what would be given up, and change nothing.
+    /// Only find out what would be removed.
     pub dry_run: bool,
 }
 
-/// What was given up.
+/// The result of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
-    /// Names of builds.
+    /// The names of dropped builds.
     pub builds: BTreeSet<String>,
-    /// How many paths.
+    /// How many paths were removed.
     pub paths: usize,
-    /// How many bytes.
+    /// How many bytes were removed.
     pub bytes: u64,
 }
 
 impl Retention {
-    /// The builds that are given up, of those with a name and the time when they were pushed.
+    /// The builds to drop. `builds` are names with the time of the push.
     pub fn expired<'a>(&self, builds: impl Iterator<Item = (&'a str, u64)>) -> BTreeSet<String> {
         let Some(age) = self.age else {
             return BTreeSet::new();
@@ -44,20 +45,20 @@ impl Retention {
             .collect()
     }
 
-    /// Whether something that was written then is kept, whoever needs it.
+    /// Whether something that was written at that time is still young.
     pub fn is_young(&self, written: SystemTime) -> bool {
         written.elapsed().is_ok_and(|age| age < self.grace)
     }
 }
 
-/// Seconds since 1970.
+/// The current time, in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs())
 }
 
-/// Hashes of the paths that some paths refer to, themselves included.
+/// Hashes of some paths and of all paths that they refer to.
 pub(crate) fn reachable<'a>(
     roots: impl Iterator<Item = &'a StorePath>,
     references: impl Fn(&str) -> Option<Vec<StorePath>>,

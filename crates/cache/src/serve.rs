@@ -1,4 +1,4 @@
-//! Lets Nix read packs: a binary cache over HTTP, on this machine alone.
+//! A server that lets Nix read packs: a binary cache over HTTP, only on loopback.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,12 +18,13 @@ use crate::error::{Error, Result};
 use crate::packs::{Archive, Packs};
 use crate::path::STORE;
 
-/// Where Nix asks before it asks the machine's other caches: this one is the nearest.
+/// The priority of the cache. Nix asks it before the machine's other caches, because it is the
+/// nearest.
 const PRIORITY: u32 = 20;
-/// Nix asks over 25 connections; what they carry is read elsewhere.
+/// Threads of the server. Nix opens 25 connections, but other threads read their data.
 const THREADS: usize = 2;
 
-/// A server of packs that has not begun to serve.
+/// A server of packs that listens but does not answer yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -35,22 +36,22 @@ struct Shared {
     served: Served,
 }
 
-/// What was served.
+/// Counters of a server.
 #[derive(Debug, Default)]
 pub struct Served {
-    /// Answers with a narinfo.
+    /// How many narinfos were sent.
     pub narinfos: AtomicU64,
-    /// Archives that were sent to their end.
+    /// How many archives were sent completely.
     pub archives: AtomicU64,
-    /// Bytes of archives.
+    /// How many bytes of archives were sent.
     pub bytes: AtomicU64,
 }
 
 impl Server {
-    /// Listens on the loopback address, at `port` or, if that is 0, at one that is free.
+    /// Listens on loopback at `port`, or at a free port if it is 0.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// Fails if the port is taken.
     pub async fn bind(caches: Vec<Packs>, port: u16) -> Result<Server> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let failed = |error: std::io::Error| Error::Unreachable {
@@ -69,15 +70,15 @@ impl Server {
         })
     }
 
-    /// Its URL, as Nix takes it.
+    /// The URL of the cache for Nix.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Serves until it is dropped.
+    /// Answers requests until the future is dropped.
     ///
     /// # Errors
-    /// When the socket fails.
+    /// Fails if the socket fails.
     pub async fn run(self) -> Result<()> {
         let url = self.url();
         let router = Router::new()
@@ -94,7 +95,7 @@ impl Server {
     }
 }
 
-/// A server that runs beside the program, until it is dropped.
+/// A server on its own threads. It stops when this is dropped.
 pub struct Background {
     url: String,
     shared: Arc<Shared>,
@@ -102,10 +103,10 @@ pub struct Background {
 }
 
 impl Background {
-    /// Opens caches by a future, on the runtime that then serves them at a port that is free.
+    /// Opens caches with a future, then serves them on the same runtime at a free port.
     ///
     /// # Errors
-    /// When no thread or no port is to be had.
+    /// Fails if there is no thread or no free port.
     pub fn start(open: impl Future<Output = Vec<Packs>>) -> Result<Background> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -125,12 +126,12 @@ impl Background {
         })
     }
 
-    /// Its URL, as Nix takes it.
+    /// The URL of the cache for Nix.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it has served so far.
+    /// The counters so far.
     pub fn served(&self) -> &Served {
         &self.shared.served
     }

@@ -1,4 +1,4 @@
-//! What a build would fetch, and what it would build: Nix's own rules, counted before Nix starts.
+//! Predicts what a build would fetch and build, by Nix's own rules, before Nix starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,42 +14,42 @@ use crate::narinfo::NarInfo;
 use crate::packs::Packs;
 use crate::path::StorePath;
 
-/// How many questions are asked at the same time.
+/// How many requests run at the same time.
 const QUESTIONS: usize = 32;
 
-/// A cache that can be asked what it has.
+/// A cache that can be asked for paths.
 pub enum Cache {
-    /// A directory.
+    /// A binary cache in a directory.
     Directory(Directory),
-    /// Behind a web server.
+    /// A binary cache behind a web server.
     Http(Http),
     /// Packs.
     Packs(Box<Packs>),
-    /// What Nix alone can read, by its URL.
+    /// A cache that only Nix can read, by its URL.
     Nix(String),
 }
 
-/// What caches know of some paths.
+/// The answers of caches about some paths.
 #[derive(Debug, Default)]
 pub struct Known {
     /// Paths that a cache has, signed by a trusted key.
     pub cached: BTreeMap<StorePath, NarInfo>,
-    /// Paths that a cache has, signed by nobody that is trusted.
+    /// Paths that a cache has without a trusted signature.
     pub untrusted: BTreeSet<StorePath>,
-    /// Why caches could not be asked; each cause once.
+    /// Why caches could not be asked. Each cause occurs once.
     pub failures: BTreeSet<String>,
 }
 
-/// What a build would do.
+/// The prediction for a build.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
     /// Paths that it would fetch.
     pub fetched: BTreeSet<StorePath>,
-    /// How many bytes that would take.
+    /// How many bytes it would fetch.
     pub bytes: u64,
     /// Derivations that it would build.
     pub built: BTreeSet<StorePath>,
-    /// Files with a known hash that it would download from where they come from.
+    /// Files with a known hash that it would download from their origin.
     pub downloaded: BTreeSet<StorePath>,
 }
 
@@ -59,13 +59,13 @@ impl Cache {
             Cache::Directory(directory) => directory.narinfo(hash),
             Cache::Http(http) => http.narinfo(hash).await,
             Cache::Packs(packs) => Ok(packs.narinfo(hash).cloned()),
-            // Asked for all at once.
+            // Such a cache is asked for all paths at once.
             Cache::Nix(_) => Ok(None),
         }
     }
 }
 
-/// Asks caches for paths; of several that have one, the first counts.
+/// Asks caches for paths. If several have a path, the first one counts.
 pub async fn ask(caches: &[Cache], keys: &[PublicKey], paths: &BTreeSet<StorePath>) -> Known {
     let mut known = Known::default();
     for cache in caches {
@@ -85,7 +85,7 @@ pub async fn ask(caches: &[Cache], keys: &[PublicKey], paths: &BTreeSet<StorePat
             .buffer_unordered(QUESTIONS);
         while let Some((path, answer)) = answers.next().await {
             match answer {
-                // Under this hash there is another path.
+                // The cache has another path with this hash.
                 Ok(Some(info)) if info.path != *path => {
                     known.untrusted.insert(path.clone());
                 }
@@ -93,7 +93,7 @@ pub async fn ask(caches: &[Cache], keys: &[PublicKey], paths: &BTreeSet<StorePat
                 Ok(None) => {}
                 Err(error) => {
                     known.failed(&error);
-                    // One that fails once is not asked a thousand times more.
+                    // If a cache fails once, do not ask it again for each path.
                     break;
                 }
             }
@@ -122,7 +122,7 @@ impl Known {
     }
 }
 
-/// What a build of derivations would do, where a store has `present`.
+/// Predicts a build of derivations, if the store already has the paths `present`.
 pub fn forecast(
     graph: &Graph,
     goals: &[StorePath],
@@ -151,7 +151,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// A derivation whose outputs are needed.
+    /// Adds a derivation whose outputs are needed.
     fn need(&mut self, path: &StorePath) {
         if !self.seen.insert(path.clone()) {
             return;
@@ -179,7 +179,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A path that comes from a cache, with all that it refers to.
+    /// Adds a path from a cache, with all that it refers to.
     fn fetch(&mut self, path: &StorePath) {
         if self.present.contains(path) || self.forecast.fetched.contains(path) {
             return;

@@ -1,4 +1,4 @@
-//! The store of this machine, or another one on its disk, asked through `nix-store`.
+//! Asks the machine's store, or another one on its disk, with `nix-store`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use crate::hash::Hash;
 use crate::path::StorePath;
 use drive::environment;
 
-/// How many paths one call of nix-store gets: the command line has to hold them all.
+/// How many paths to pass to one call of nix-store. The command line must hold them all.
 const BATCH: usize = 1000;
 
 /// A store.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    /// As `--store` names it; without it the one that Nix uses by itself.
+    /// The value of `--store`. Without it, Nix's default.
     url: Option<String>,
 }
 
-/// What a store knows of a path that it has.
+/// A store's registration of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The path.
@@ -28,19 +28,19 @@ pub struct Registered {
     pub nar_hash: Hash,
     /// Size of its archive in bytes.
     pub nar_size: u64,
-    /// The derivation that made it: `HASH-NAME.drv`.
+    /// The derivation that made it.
     pub deriver: Option<StorePath>,
     /// The paths that it refers to, sorted.
     pub references: Vec<StorePath>,
 }
 
 impl Store {
-    /// The store at `url`, or Nix's own.
+    /// The store at `url`, or Nix's default.
     pub fn new(url: Option<String>) -> Store {
         Store { url }
     }
 
-    /// The directory below which `/nix/store` lies.
+    /// The directory that holds `/nix/store`.
     pub fn root(&self) -> PathBuf {
         match &self.url {
             Some(url) if url.starts_with('/') => PathBuf::from(url),
@@ -48,15 +48,15 @@ impl Store {
         }
     }
 
-    /// Where a path of it lies on the disk.
+    /// The path on the disk of a store path.
     pub fn place(&self, path: &StorePath) -> PathBuf {
         path.place(&self.root())
     }
 
-    /// Those of the paths that are in the store.
+    /// The paths that are in the store.
     ///
     /// # Errors
-    /// When nix-store fails.
+    /// Fails if nix-store fails.
     pub fn present(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
         let missing = self.lines(&["--check-validity", "--print-invalid"], paths)?;
         let missing: BTreeSet<StorePath> = missing
@@ -66,10 +66,10 @@ impl Store {
         Ok(paths.difference(&missing).cloned().collect())
     }
 
-    /// What the store knows of paths that it has.
+    /// The store's registrations of paths.
     ///
     /// # Errors
-    /// When it lacks one, or nix-store fails.
+    /// Fails if the store lacks one, or if nix-store fails.
     pub fn registered(&self, paths: &BTreeSet<StorePath>) -> Result<Vec<Registered>> {
         if paths.is_empty() {
             return Ok(Vec::new());
@@ -77,7 +77,7 @@ impl Store {
         let lines = self.lines(&["--dump-db"], paths)?;
         parse_registrations(&lines).ok_or_else(|| Error::Damaged {
             place: "nix-store --dump-db".to_owned(),
-            reason: "printed something else than registrations".to_owned(),
+            reason: "the output is not a list of registrations".to_owned(),
         })
     }
 
@@ -107,7 +107,8 @@ impl Store {
     }
 }
 
-/// Six lines a path, and one for each reference; the last of the six is their number.
+/// Parses registrations: six lines a path, the last with the number of references, then one line
+/// for each reference.
 fn parse_registrations(lines: &[String]) -> Option<Vec<Registered>> {
     let mut lines = lines.iter();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Packs of real paths of a real store.
+//! Packs of real paths from a real store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
 use cache::{Registered, Retention, SecretKey, Store, StorePath};
 use tempfile::TempDir;
 
-/// Each path gets a pack of its own.
+/// So small that each path gets its own pack.
 const SMALL: u64 = 1;
 const LARGE: u64 = 1 << 30;
 
@@ -21,7 +21,7 @@ struct Parts {
     key: SecretKey,
 }
 
-/// `None` where Nix is missing.
+/// Makes the store. `None` if Nix is missing.
 fn parts(test: &str) -> Option<Parts> {
     if Command::new("nix-store").arg("--version").output().is_err() {
         eprintln!("SKIPPED: {test}: Nix is not installed");
@@ -131,7 +131,7 @@ fn the_same_paths_give_the_same_packs() {
         3
     );
 
-    // Each archive is where the index says, and the key has signed each.
+    // Each archive is at the index's offset, and each narinfo is signed.
     let mut packs = open(&one);
     let trusted = [parts.key.public()];
     assert_eq!(packs.trust(&trusted), 0);
@@ -238,7 +238,7 @@ fn cache_digest(index: &Index) -> String {
         .to_owned()
 }
 
-/// Others may write to a directory that is a cache: what its links lead to is nobody's to remove.
+/// Others may write to a cache's directory, so a collection must not remove what its links lead to.
 #[test]
 fn a_collection_follows_no_link_and_empties_no_file() {
     let scene = tempfile::tempdir().unwrap();
@@ -269,7 +269,7 @@ fn a_collection_follows_no_link_and_empties_no_file() {
             .unwrap_err();
         assert!(error.to_string().contains("symbolic link"), "{error}");
     }
-    // A link among the files is none of the cache's files.
+    // A link among the files does not belong to the cache.
     let path = place("inner", "nar/letter", &letter);
     cache::Directory::new(&path).collect(&retention).unwrap();
     for (name, link, target) in [
@@ -285,7 +285,8 @@ fn a_collection_follows_no_link_and_empties_no_file() {
     assert_eq!(std::fs::read_dir(&letters).unwrap().count(), 1);
 }
 
-/// An index whose packs are larger than any, or whose archives lie beside their pack, is refused before anything is read.
+/// An index with too large packs, or with archives outside their pack, is refused before anything
+/// is read.
 #[test]
 fn sizes_that_cannot_be_are_refused() {
     let narinfo = |size: u64| {
@@ -309,7 +310,7 @@ fn sizes_that_cannot_be_are_refused() {
     assert!(paths(index(1024, u64::MAX, 512)).is_err());
 }
 
-/// A sparse file costs nothing to make, and its size is not what is kept in memory.
+/// A sparse file has a large size but costs nothing. It must not be read into memory.
 #[test]
 fn a_sparse_blob_is_not_read_into_memory() {
     let directory = tempfile::tempdir().unwrap();

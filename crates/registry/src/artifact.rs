@@ -58,7 +58,8 @@ impl Repository {
     /// Fetches and verifies the document of an artifact: the first layer of its manifest.
     ///
     /// # Errors
-    /// When the registry refuses, cannot be reached, has no such artifact, or sends other bytes.
+    /// Fails if the registry refuses, cannot be reached, has no such artifact, or sends other
+    /// bytes.
     pub async fn document(&self, artifact: &Descriptor) -> Result<Bytes, Error> {
         let version = Version::Digest(artifact.digest.clone());
         let manifest = self.manifest(&version).await?;

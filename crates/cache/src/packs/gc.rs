@@ -1,4 +1,4 @@
-//! Retention: what a cache of packs forgets.
+//! Garbage collection of packs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,14 +10,15 @@ use crate::retention::reachable;
 
 pub use crate::retention::{Collected, Retention};
 
-/// A pack is written anew when less than this part of it is still wanted.
+/// A pack is rewritten if less than this part of it is still needed.
 const DENSE: f64 = 0.5;
 
 impl Packs {
-    /// The index without what the retention gives up. Packs of which little is left are written anew by `writer`.
+    /// Returns the index without everything that the retention does not keep. Rewrites packs with
+    /// `writer` if little of them is left.
     ///
     /// # Errors
-    /// When a pack can't be read, or a new one can't be written.
+    /// Fails if a pack can't be read, or if a new one can't be written.
     pub async fn collect(
         &self,
         retention: &Retention,
@@ -56,7 +57,7 @@ impl Packs {
         Ok((index, collected))
     }
 
-    /// The entries of a pack that are live, with their narinfos; the others are counted.
+    /// The live entries of a pack, with their narinfos. Counts the others in `collected`.
     fn split(
         &self,
         pack: &Pack,
@@ -86,7 +87,7 @@ impl Packs {
 }
 
 impl Index {
-    /// Adds packs, and a build by its name in place of an older one.
+    /// Adds packs and a build. Replaces an older build of the same name.
     pub fn add(&mut self, packs: Vec<Pack>, name: &str, build: super::Build) {
         let known: HashSet<crateyard_oci::Digest> =
             self.packs.iter().map(|pack| pack.digest.clone()).collect();

@@ -1,4 +1,4 @@
-//! What packs hold: an artifact's config.
+//! The index of packs, which is the artifact's config.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,24 +9,24 @@ use crate::key::PublicKey;
 use crate::narinfo::NarInfo;
 use crate::path::StorePath;
 
-/// The version of the format that this program writes and reads.
+/// The version of the format.
 const VERSION: u32 = 1;
-/// The largest pack that is read, in bytes. A writer closes one at 64 MiB ([`PACK_SIZE`](super::PACK_SIZE)) unless it is
-/// told otherwise, or a single path is larger.
+/// The size limit of a pack, in bytes. A writer closes a pack at [`PACK_SIZE`](super::PACK_SIZE) by
+/// default, but a single path may be larger.
 const MAX_PACK: u64 = 32 << 30;
 
-/// What is in a cache of packs.
+/// The content of a cache of packs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Index {
     version: u32,
     /// The packs, the oldest first.
     pub packs: Vec<Pack>,
-    /// Name of a build to what it needs.
+    /// Maps the name of each build to its paths.
     pub builds: BTreeMap<String, Build>,
 }
 
-/// A pack: an uncompressed tar archive of what a binary cache in a directory would have.
+/// A pack: an uncompressed tar archive with the files of a binary cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pack {
@@ -34,7 +34,7 @@ pub struct Pack {
     pub digest: crateyard_oci::Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// The paths in it that are still wanted.
+    /// The paths in it that are still needed.
     pub entries: Vec<Entry>,
 }
 
@@ -44,17 +44,17 @@ pub struct Pack {
 pub struct Entry {
     /// The narinfo's text.
     pub narinfo: String,
-    /// Where in the pack the compressed archive begins, in bytes.
+    /// The offset of the compressed archive in the pack, in bytes.
     pub offset: u64,
 }
 
-/// A named build: what must not be collected as garbage.
+/// A named build, whose paths are not collected as garbage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Build {
     /// When it was pushed, in seconds since 1970.
     pub pushed: u64,
-    /// The paths that it consists of.
+    /// Its paths.
     pub paths: BTreeSet<StorePath>,
 }
 
@@ -69,50 +69,50 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Reads an index; `place` is for messages.
+    /// Parses an index. `place` is its name in messages.
     ///
     /// # Errors
-    /// When it is malformed or of another version.
+    /// Fails if the index is malformed or has another version.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Index> {
         let damaged = |reason: String| Error::Damaged {
             place: place.to_owned(),
             reason,
         };
         let index: Index = serde_json::from_slice(bytes)
-            .map_err(|error| damaged(format!("is no index of a cache: {error}")))?;
+            .map_err(|error| damaged(format!("is not the index of a cache: {error}")))?;
         if index.version != VERSION {
             return Err(damaged(format!(
-                "has version {}, this program reads {VERSION}",
+                "has version {}, but this program reads {VERSION}",
                 index.version
             )));
         }
         if let Some(pack) = index.packs.iter().find(|pack| pack.size > MAX_PACK) {
             return Err(damaged(format!(
-                "the pack {} has {} bytes, at most {MAX_PACK} are read",
+                "the pack {} has {} bytes, more than the limit of {MAX_PACK}",
                 pack.digest, pack.size
             )));
         }
         Ok(index)
     }
 
-    /// Its bytes.
+    /// The bytes of the index.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The paths that it has.
+    /// The paths in the cache.
     ///
     /// # Errors
-    /// When a narinfo is malformed.
+    /// Fails if a narinfo is malformed.
     pub fn paths(&self) -> Result<BTreeSet<StorePath>> {
         let infos = self.infos("the index of a cache")?;
         Ok(infos.into_iter().map(|(_, _, info)| info.path).collect())
     }
 
-    /// Removes what none of the keys has signed, and gives how many paths that were.
+    /// Removes the paths that none of the keys has signed, and returns how many those were.
     ///
     /// # Errors
-    /// When a narinfo is malformed.
+    /// Fails if a narinfo is malformed.
     pub fn retain_signed(&mut self, keys: &[PublicKey]) -> Result<usize> {
         let mut removed = 0;
         for pack in &mut self.packs {
@@ -130,10 +130,10 @@ impl Index {
         Ok(removed)
     }
 
-    /// The narinfo of each path, with its pack's place in the list and its own.
+    /// The narinfo of each path, with the index of its pack and of its entry.
     ///
     /// # Errors
-    /// When a narinfo is malformed, or its archive does not lie in the pack.
+    /// Fails if a narinfo is malformed, or if its archive is not inside the pack.
     pub fn infos(&self, place: &str) -> Result<Vec<(usize, usize, NarInfo)>> {
         let mut found = Vec::new();
         for (pack, content) in self.packs.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Index {
                 if end.is_none_or(|end| end > content.size) {
                     return Err(Error::Damaged {
                         place: place.to_owned(),
-                        reason: format!("{} does not lie in its pack", info.path),
+                        reason: format!("{} is outside its pack", info.path),
                     });
                 }
                 found.push((pack, entry, info));

@@ -11,16 +11,16 @@ use crate::error::{Error, Result};
 use crate::packs::index::{Index, Pack};
 use crate::packs::{ARTIFACT_TYPE, INDEX_TYPE, MAX_INDEX, PACK_TYPE, index_of};
 
-/// Where packs, indexes and manifests are, below the directory.
+/// The directory of packs, indexes and manifests in the layout.
 const BLOBS: &str = "blobs/sha256";
 
-/// A directory of packs. Others may write to it: no link in it is followed.
+/// A directory of packs. Others may write to it, so this follows no link in it.
 #[derive(Clone, Debug)]
 pub struct PackDirectory {
     path: PathBuf,
 }
 
-/// Held while a directory is changed; gone when it is dropped.
+/// A lock that is held while a directory is changed. Dropping it releases it.
 pub struct Lock {
     _file: File,
 }
@@ -33,20 +33,20 @@ impl PackDirectory {
         }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its blobs are.
+    /// The directory of its blobs.
     pub fn blobs(&self) -> PathBuf {
         self.path.join(BLOBS)
     }
 
-    /// Makes it where it is missing, and waits until nobody else changes it.
+    /// Creates the directory if it is missing, and waits until nobody else changes it.
     ///
     /// # Errors
-    /// When it can't be written to.
+    /// Fails if the directory can't be written.
     pub fn lock(&self) -> Result<Lock> {
         let open = || {
             let directory = beneath::Directory::create(&self.path)?;
@@ -57,17 +57,17 @@ impl PackDirectory {
         Ok(Lock { _file: file })
     }
 
-    /// What it holds; `None` where it holds nothing yet.
+    /// The index, or `None` if the directory holds no cache yet.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// Fails if the cache is damaged.
     pub fn index(&self) -> Result<Option<Index>> {
         if !self.path.join("index.json").exists() {
             return Ok(None);
         }
         let layout = Layout::open(&self.path)?;
         let [artifact] = &layout.index().manifests[..] else {
-            return Err(self.damaged("does not hold exactly one cache".to_owned()));
+            return Err(self.damaged("must hold exactly one cache".to_owned()));
         };
         let bytes = self.small(&layout, &artifact.digest)?;
         let manifest = self.manifest(bytes.into(), media_type::MANIFEST)?;
@@ -76,10 +76,10 @@ impl PackDirectory {
         Index::parse(&config, &place).map(Some)
     }
 
-    /// Puts an index in the place of the one that is there. Its packs are there already.
+    /// Replaces the index. The directory must already hold its packs.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// Fails if the disk is full.
     pub fn commit(&self, index: &Index) -> Result<()> {
         let config = index.to_bytes();
         let descriptor = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
@@ -109,10 +109,10 @@ impl PackDirectory {
         self.write("index.json", top.to_string().as_bytes())
     }
 
-    /// Removes the blobs that the index does not need any more, and gives their bytes.
+    /// Removes the blobs that the index no longer needs, and returns how many bytes they had.
     ///
     /// # Errors
-    /// When it is damaged, or a file can't be removed.
+    /// Fails if the cache is damaged, or if a file can't be removed.
     pub fn sweep(&self, _lock: &Lock) -> Result<u64> {
         let Some(index) = self.index()? else {
             return Ok(0);
@@ -139,15 +139,15 @@ impl PackDirectory {
         Ok(freed)
     }
 
-    /// A pack, if it is there.
+    /// A pack, if the directory has it.
     ///
     /// # Errors
-    /// When it can't be read, or has another size than the index says.
+    /// Fails if the pack can't be read, or if its size differs from the index.
     pub fn pack(&self, pack: &Pack) -> Result<Option<Stored>> {
         let blob = Layout::open(&self.path)?.stored(&pack.digest)?;
         match blob {
             Some(blob) if blob.size() != pack.size => Err(self.damaged(format!(
-                "the pack {} has {} bytes, the index says {}",
+                "the pack {} has {} bytes, but the index says {}",
                 pack.digest,
                 blob.size(),
                 pack.size
@@ -162,7 +162,7 @@ impl PackDirectory {
         if blob.size() > MAX_INDEX as u64 {
             let size = blob.size();
             return Err(self.damaged(format!(
-                "the blob {digest} has {size} bytes, at most {MAX_INDEX} are read"
+                "the blob {digest} has {size} bytes, more than the limit of {MAX_INDEX}"
             )));
         }
         let mut bytes = vec![0; blob.size() as usize];
@@ -185,7 +185,7 @@ impl PackDirectory {
         Ok(digest)
     }
 
-    /// Whole or not at all.
+    /// Writes a file, whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.open()?
             .write(name, bytes)

@@ -9,11 +9,12 @@ use registry::{Client, Source};
 use crate::error::Result;
 use crate::packs::layout::PackDirectory;
 
-/// Sends what the registry lacks, packs before the index and the tag last: whatever stops it, the tag names the old
-/// cache or the new one, whole. Packs that the index names and the directory lacks are in the registry already.
+/// Sends what the registry lacks: packs first, then the index, the tag last. So after an
+/// interruption the tag names either the whole old cache or the whole new one. Packs that the
+/// directory lacks must already be in the registry.
 ///
 /// # Errors
-/// When the registry refuses or can't be reached.
+/// Fails if the registry refuses or can't be reached.
 pub async fn publish(
     client: &Client,
     directory: &PackDirectory,

@@ -1,4 +1,5 @@
-//! Writes packs: the same paths in the same order give the same bytes, so that an upload that was cut off goes on.
+//! Writes packs. The same paths in the same order give the same bytes, so that an interrupted
+//! upload can continue.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -20,9 +21,10 @@ use crate::narinfo::NarInfo;
 use crate::packs::index::{Entry, Pack};
 use crate::store::{Registered, Store};
 
-/// A pack is closed when it has this many bytes: few requests, and not much to send again after a failure.
+/// The size at which a pack is closed, in bytes. It keeps requests few, and the cost of a failed
+/// upload small.
 pub const PACK_SIZE: u64 = 64 << 20;
-/// zstd's level. Of 344 paths, 1.3 GB, level 6 leaves 527 MB and takes twice the time.
+/// The level of zstd. For 344 paths with 1.3 GB, level 6 gives 527 MB and takes twice as long.
 const LEVEL: u32 = 3;
 
 /// Writes packs into a directory, each under its digest.
@@ -33,14 +35,14 @@ pub struct PackWriter {
     packs: Vec<Pack>,
 }
 
-/// A pack in the making.
+/// A pack that is being written.
 struct Open {
     tar: Writer<Hashing>,
     position: u64,
     entries: Vec<Entry>,
 }
 
-/// A file whose digest is known when it is written.
+/// A file that is hashed while it is written.
 struct Hashing {
     file: NamedTempFile,
     hasher: Hasher,
@@ -58,7 +60,7 @@ impl Write for Hashing {
     }
 }
 
-/// Counts and hashes what passes.
+/// Counts and hashes the bytes that pass through.
 struct Measure<W> {
     inner: W,
     hasher: Sha256,
@@ -89,7 +91,8 @@ impl<W: Write> Write for Measure<W> {
 }
 
 impl PackWriter {
-    /// Writes into `directory`, which exists. A pack is closed when it has `enough` bytes ([`PACK_SIZE`]).
+    /// A writer into an existing directory. It closes a pack when it has `enough` bytes; see
+    /// [`PACK_SIZE`].
     pub fn new(directory: &Path, enough: u64) -> PackWriter {
         PackWriter {
             directory: directory.to_owned(),
@@ -102,7 +105,8 @@ impl PackWriter {
     /// Adds a path of a store, signed with `key`.
     ///
     /// # Errors
-    /// When what lies in the store is not what the store has registered, or a file can't be read or written.
+    /// Fails if the files in the store differ from the hash that the store has registered, or if a
+    /// file can't be read or written.
     pub fn add(&mut self, store: &Store, known: &Registered, key: &SecretKey) -> Result<()> {
         let place = store.place(&known.path);
         let (file, mut info) = self.compress(&place, known)?;
@@ -110,10 +114,10 @@ impl PackWriter {
         self.append(&info, &mut BufReader::new(file))
     }
 
-    /// Adds a path that another pack has: its narinfo, and its compressed archive.
+    /// Adds a path from another pack: its narinfo and its compressed archive.
     ///
     /// # Errors
-    /// When the archive is not as long as the narinfo says, or a file can't be written.
+    /// Fails if the archive's length differs from the narinfo, or if a file can't be written.
     pub fn append(&mut self, info: &NarInfo, archive: &mut dyn Read) -> Result<()> {
         let mut open = match self.open.take() {
             Some(open) => open,
@@ -129,10 +133,10 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Closes the last pack and gives all of them.
+    /// Closes the last pack and returns all packs.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// Fails if the disk is full.
     pub fn finish(mut self) -> Result<Vec<Pack>> {
         if let Some(open) = self.open.take() {
             self.close(open)?;
@@ -183,7 +187,7 @@ impl PackWriter {
         Ok(())
     }
 
-    /// The compressed archive of a path, from its beginning, with its narinfo.
+    /// Compresses the archive of a path. Returns the file, rewound, and the narinfo.
     fn compress(&self, place: &Path, known: &Registered) -> Result<(File, NarInfo)> {
         let failed = |source| Error::Io {
             action: "archive",
@@ -203,8 +207,8 @@ impl PackWriter {
             return Err(Error::Damaged {
                 place: place.display().to_string(),
                 reason: format!(
-                    "has the hash {nar_hash}, the store has registered {}; repair it with: nix-store --verify-path \
-                     or --repair-path",
+                    "has the hash {nar_hash}, but the store has registered {}; repair it with: \
+                     nix-store --verify-path or --repair-path",
                     known.nar_hash
                 ),
             });
@@ -243,7 +247,7 @@ impl Open {
         Ok(())
     }
 
-    /// Appends a file, and gives the position behind it.
+    /// Appends a file, and returns the offset after its padding.
     fn file(&mut self, path: &str, size: u64, content: &mut dyn Read) -> io::Result<u64> {
         let header = Header {
             path,
