@@ -1,4 +1,4 @@
-//! What a build did, kept beside the images so that a report can be written of it.
+//! The record of a build, kept for reports.
 
 use crate::reason::Reason;
 use crate::{Error, Result};
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// The version of the JSON form of [`Record`].
+/// The version of the JSON format of [`BuildRecord`].
 pub const FORMAT: u32 = 1;
 
-/// A build. All times are seconds since its beginning.
+/// The record of a build. All times are in seconds since its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Record {
+pub struct BuildRecord {
     /// [`FORMAT`].
     pub version: u32,
-    /// How long it took, evaluation included.
+    /// The duration of the build, with evaluation.
     pub seconds: f64,
-    /// Builds at once.
+    /// How many builds ran at once.
     pub jobs: usize,
-    /// When Nix evaluated.
+    /// The times of Nix's evaluations.
     pub evaluations: Vec<Span>,
-    /// What was to be built, in the order in which it started.
+    /// The derivations to build, in the order in which they started.
     pub units: Vec<Entry>,
-    /// What came from caches.
+    /// The paths that came from caches.
     pub fetched: Vec<Fetch>,
-    /// Name to `.drv` paths of all that the images are made of, built now or before.
+    /// All derivations of the images, built now or before: name to `.drv` paths.
     pub derivations: BTreeMap<String, Vec<String>>,
-    /// The images, and where they lie.
+    /// The images.
     pub images: Vec<Image>,
 }
 
-/// A time.
+/// A span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// When it began.
@@ -40,7 +40,7 @@ pub struct Span {
     pub end: f64,
 }
 
-/// A derivation that was to be built.
+/// A derivation to build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -48,35 +48,35 @@ pub struct Entry {
     pub name: String,
     /// Its `.drv` file.
     pub derivation: String,
-    /// What it is: the kind of a unit's target, `build-script-run`, `download` or `other`.
+    /// Its kind: that of a unit's target, `build-script-run`, `download` or `other`.
     pub kind: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// When it was built; nothing for what was not.
+    /// When it was built. Zero if it was not.
     pub span: Span,
-    /// Its place among those that were built at once.
+    /// Its slot among the builds that ran at once.
     pub slot: usize,
-    /// How many cores it was told to use.
+    /// How many cores it was allowed to use.
     pub cores: usize,
     /// How long it was expected to take, in seconds.
     pub expected: f64,
-    /// The `.drv` files that it uses and that were to be built too.
+    /// The `.drv` files that it needs and that were to be built too.
     pub inputs: Vec<String>,
     /// Why it was built.
     pub reason: Reason,
-    /// Whether it lies on the chain that the build's end waited for.
+    /// Whether it is on the critical chain, which the build's end waited for.
     pub critical: bool,
 }
 
-/// How a derivation's turn ended.
+/// The outcome of a derivation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Well.
+    /// It was built.
     Built,
-    /// Badly.
+    /// It failed.
     Failed,
-    /// It had none.
+    /// It was not tried.
     Skipped,
 }
 
@@ -88,7 +88,7 @@ pub struct Fetch {
     pub path: String,
     /// The cache.
     pub from: String,
-    /// When.
+    /// When it was fetched.
     pub span: Span,
 }
 
@@ -102,11 +102,11 @@ pub struct Image {
     pub path: String,
 }
 
-impl Record {
-    /// Reads a record; `path` is for messages.
+impl BuildRecord {
+    /// Parses a record. `path` is its name in messages.
     ///
     /// # Errors
-    /// When it is none, or one of another version.
+    /// Fails if the text is not a record, or if it has another version.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
         serde_json::from_slice(text).map_err(|source| Error::Record {
             path: path.to_owned(),
@@ -114,15 +114,15 @@ impl Record {
         })
     }
 
-    /// Its bytes.
+    /// The bytes of the record.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
 
-    /// Marks the chain that the end waited for: what ended last, the input of it that ended last,
-    /// and so on.
+    /// Marks the critical chain: the derivation that ended last, its input that ended last, and so
+    /// on.
     pub fn mark_critical(&mut self) {
         let place: HashMap<String, usize> = self
             .units
@@ -175,14 +175,14 @@ mod tests {
 
     #[test]
     fn the_critical_chain_follows_what_ended_last() {
-        let mut record = Record {
+        let mut record = BuildRecord {
             units: vec![
                 entry("a", (0.0, 1.0), &[]),
                 entry("b", (0.0, 2.0), &[]),
                 entry("c", (2.0, 5.0), &["a", "b"]),
                 entry("d", (1.0, 4.0), &["a"]),
             ],
-            ..Record::default()
+            ..BuildRecord::default()
         };
         record.mark_critical();
         let critical = record.units.iter().filter(|u| u.critical);

@@ -1,4 +1,4 @@
-//! All derivations that some derivations are made of.
+//! Closures of derivations.
 
 use crate::{Error, Result};
 use derivation::Derivation;
@@ -6,21 +6,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A store, as far as reading its files goes.
+/// A store, for reading its files.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    /// What `--store` is given; none for the machine's own.
+    /// The value of `--store`. `None` for the machine's own store.
     pub uri: Option<String>,
 }
 
 impl Store {
-    /// Whether it is another directory of this machine than the machine's own store.
+    /// Whether it is a directory on this machine, but not the machine's own store.
     pub fn is_elsewhere(&self) -> bool {
         let uri = self.uri.as_deref().unwrap_or_default();
         uri.starts_with('/') || uri.starts_with('.') || uri.starts_with("local?")
     }
 
-    /// Where a store path lies: a store that is a directory has `/nix/store` below it.
+    /// The path on the disk of a store path. A store in a directory has `/nix/store` below it.
     pub fn physical(&self, path: &str) -> PathBuf {
         match &self.uri {
             Some(root) if root.starts_with('/') => {
@@ -31,14 +31,14 @@ impl Store {
     }
 }
 
-/// A derivation and what it is made of.
+/// A derivation in a closure.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The path of its `.drv` file in the store.
+    /// The store path of its `.drv` file.
     pub path: String,
-    /// What it says.
+    /// The content of the file.
     pub derivation: Derivation,
-    /// The nodes that it uses, by index.
+    /// The nodes that it needs, by index.
     pub inputs: Vec<usize>,
 }
 
@@ -55,19 +55,19 @@ impl Node {
     }
 }
 
-/// What is to be built.
+/// A derivation to build, with the inputs in the store.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The path of the `.drv` file in the store.
+    /// The store path of its `.drv` file.
     pub path: String,
-    /// What it says.
+    /// The content of the file.
     pub derivation: Derivation,
-    /// The store paths that its builder may name, sorted. They are there.
+    /// The store paths that its builder may use, sorted. They are valid.
     pub inputs: Vec<String>,
 }
 
 impl Recipe {
-    /// Whether all of it can be told: where bytes were no text, only the file itself has them.
+    /// Whether all of it is valid UTF-8. Otherwise only the file has the right bytes.
     pub(crate) fn is_text(&self) -> bool {
         let Derivation { args, env, .. } = &self.derivation;
         let texts = args.iter().chain(env.keys()).chain(env.values());
@@ -89,23 +89,23 @@ pub fn name_of(path: &str) -> &str {
 pub struct Closure {
     /// Every derivation, once.
     pub nodes: Vec<Node>,
-    /// The derivations that are wanted, by index.
+    /// The requested derivations, by index.
     pub roots: Vec<usize>,
 }
 
 impl Closure {
-    /// Reads the `.drv` files that `roots` (paths of `.drv` files) are made of.
+    /// Reads the closure of `roots`, which are paths of `.drv` files.
     ///
     /// # Errors
-    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    /// Fails if a file is missing or damaged, or if the paths of its outputs are not known yet.
     pub fn read(store: &Store, roots: &[String]) -> Result<Self> {
         Self::read_with(store, roots, &HashMap::new())
     }
 
-    /// The same, where some are known: path to what the file says.
+    /// Like [`Closure::read`]. `known` maps paths to derivations that were read before.
     ///
     /// # Errors
-    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    /// Fails if a file is missing or damaged, or if the paths of its outputs are not known yet.
     pub fn read_with(
         store: &Store,
         roots: &[String],
@@ -143,7 +143,7 @@ impl Closure {
         self.nodes.iter().flat_map(Node::outputs)
     }
 
-    /// Whether a derivation says something in its arguments, its variables or its sources' names.
+    /// Whether a derivation has a text in its arguments, its variables or its sources' names.
     pub fn says(&self, text: &str) -> bool {
         self.nodes.iter().any(|node| {
             let said = &node.derivation;
@@ -157,9 +157,8 @@ impl Closure {
         })
     }
 
-    /// The nodes that must be built (or fetched) so that the roots' outputs are there: those of
-    /// which an output is wanted and missing. What is only needed to build what exists is not
-    /// among them.
+    /// The nodes to build or fetch for the roots' outputs: those with an output that is needed but
+    /// missing. Leaves out nodes that are only needed to build existing outputs.
     pub fn missing(&self, valid: &BTreeSet<String>) -> BTreeSet<usize> {
         let mut missing = BTreeSet::new();
         let mut pending: Vec<(usize, Vec<&str>)> = self
@@ -178,7 +177,7 @@ impl Closure {
         missing
     }
 
-    /// The output paths of `input` that `node` uses.
+    /// The output paths of `input` that `node` needs.
     fn used(&self, node: &Node, input: usize) -> Vec<&str> {
         let input = &self.nodes[input];
         let names = &node.derivation.input_derivations[&input.path];
@@ -190,7 +189,7 @@ impl Closure {
             .collect()
     }
 
-    /// What Nix is told to build one node, once its inputs are there.
+    /// The recipe for one node, whose inputs must be valid.
     pub fn recipe(&self, node: &Node) -> Recipe {
         let outputs = node.inputs.iter().flat_map(|&input| self.used(node, input));
         let sources = node.derivation.input_sources.iter().map(String::as_str);
@@ -202,7 +201,7 @@ impl Closure {
         }
     }
 
-    /// Name to `.drv` paths, sorted.
+    /// Maps each name to its `.drv` paths, sorted.
     pub fn by_name(&self) -> BTreeMap<String, Vec<String>> {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for node in &self.nodes {
@@ -217,7 +216,7 @@ impl Closure {
 /// Reads one `.drv` file.
 ///
 /// # Errors
-/// When it is missing or damaged, or has outputs whose paths nobody knows yet.
+/// Fails if the file is missing or damaged, or if the paths of its outputs are not known yet.
 pub fn read(store: &Store, path: &str) -> Result<Derivation> {
     let place = store.physical(path);
     let text = fs::read(&place).map_err(|source| Error::Unreadable {

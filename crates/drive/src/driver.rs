@@ -1,4 +1,4 @@
-//! Builds what is missing.
+//! Builds the missing derivations of a closure.
 
 mod caches;
 mod downloads;
@@ -7,13 +7,13 @@ mod sharing;
 
 pub use sharing::Sharing;
 
+use crate::build_record::{Entry, Fetch, Outcome, Span};
 use crate::closure::{self, Closure, Node, Recipe};
 use crate::durations::Durations;
 use crate::event::Event;
 use crate::kind;
 use crate::pipelining::{self, Choice, Libraries, Taken};
 use crate::reason::Reasons;
-use crate::record::{Entry, Fetch, Outcome, Span};
 use crate::schedule::{Graph, Order, Queue};
 use crate::serve::{Built, Launch, Server};
 use crate::tasks;
@@ -24,27 +24,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often people are told where the build stands, and an interrupt is looked for.
+/// How often to report progress and to check for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
-/// Downloads wait for a network, not for cores.
+/// How many downloads run at once. They wait for the network, not for cores.
 const DOWNLOADS: usize = 8;
 
-/// How to build.
+/// The settings of a driver.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How Nix is started.
+    /// How to start Nix.
     pub launch: Launch,
-    /// Builds at once.
+    /// How many builds run at once.
     pub jobs: usize,
-    /// The machine's cores.
+    /// How many cores the machine has.
     pub cores: usize,
-    /// How the cores are shared between builds.
+    /// How builds share the cores.
     pub sharing: Sharing,
     /// Which ready derivation starts next.
     pub order: Order,
-    /// Whether to go on after a failure with what does not depend on it.
+    /// Whether to continue after a failure with derivations that do not depend on it.
     pub keep_going: bool,
-    /// Whether Nix has caches to ask.
+    /// Whether Nix has any caches.
     pub has_caches: bool,
 }
 
@@ -58,17 +58,17 @@ impl Settings {
     }
 }
 
-/// What a build needs besides its settings.
+/// The context of a build.
 pub struct Context<'a> {
-    /// When all began: times of events are relative to it.
+    /// The beginning, to which the times of events are relative.
     pub beginning: Instant,
-    /// What is known about durations; grows.
+    /// The known durations. A build adds its own.
     pub durations: &'a mut Durations,
-    /// Name to `.drv` paths of the last build.
+    /// The last build's derivations: name to `.drv` paths.
     pub previous: &'a BTreeMap<String, Vec<String>>,
-    /// Becomes true when the build is to stop.
+    /// Set to true to stop the build.
     pub interrupted: &'a AtomicBool,
-    /// Is told what happens.
+    /// Receives the events.
     pub observe: &'a mut dyn FnMut(&Event),
 }
 
@@ -85,51 +85,52 @@ impl Context<'_> {
     }
 }
 
-/// What a build did.
+/// The report of a build.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What was to be built, in the order in which it started.
+    /// The derivations to build, in the order in which they started.
     pub units: Vec<Entry>,
-    /// What came from caches.
+    /// The paths that came from caches.
     pub fetched: Vec<Fetch>,
-    /// Name to `.drv` paths of the whole closure.
+    /// The whole closure: name to `.drv` paths.
     pub derivations: BTreeMap<String, Vec<String>>,
-    /// The output paths of the roots, in their order.
+    /// The output paths of each root.
     pub outputs: Vec<Vec<String>>,
 }
 
 impl Report {
-    /// How many ended like this.
+    /// How many derivations had this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         let ended = self.units.iter().filter(|unit| unit.outcome == outcome);
         ended.count()
     }
 
-    /// Whether all roots are there.
+    /// Whether all derivations were built.
     pub fn is_complete(&self) -> bool {
         self.units.iter().all(|u| u.outcome == Outcome::Built)
     }
 }
 
-/// Nix at work: processes that wait for what they are to build.
+/// The driver: processes of Nix that wait for derivations to build.
 pub struct Driver {
     settings: Settings,
-    /// Knows what is in the store, and keeps that safe from garbage collection while it lives.
+    /// A process that answers which paths are valid, and protects them from garbage collection
+    /// while it lives.
     keeper: Server,
     is_greeted: bool,
-    /// What has been asked for and is in the store. It stays there: the keeper sees to that.
+    /// Paths that are known to be valid. The keeper protects them.
     valid: BTreeSet<String>,
-    /// Derivations that have been read: the path of the `.drv` file to what it says, which never changes.
+    /// Maps the path of each `.drv` file that was read to its content, which never changes.
     read: HashMap<String, Derivation>,
     pool: Pool,
 }
 
 impl Driver {
-    /// Starts the first processes, which get ready while the caller evaluates. Call it from a thread
-    /// that lives to the end of the program: they end with it.
+    /// Starts the first processes, so that they get ready while the caller evaluates. Call it from
+    /// a thread that lives as long as the program, because the processes end with the thread.
     ///
     /// # Errors
-    /// When Nix can't be started.
+    /// Fails if Nix can't be started.
     pub fn start(settings: Settings) -> Result<Self> {
         let keeper = settings.launch.on_disk().start(1, 1)?;
         let mut pool = Pool::new(&settings.launch);
@@ -144,11 +145,11 @@ impl Driver {
         })
     }
 
-    /// Looks at `.drv` files that are likely to be needed, while the caller evaluates: those of the
-    /// last build. Files that are gone are no error.
+    /// Reads `.drv` files of the last build while the caller evaluates, because they are likely to
+    /// be needed. Ignores files that are gone.
     ///
     /// # Errors
-    /// When Nix does not answer.
+    /// Fails if Nix does not answer.
     pub fn expect<'a>(&mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<()> {
         for path in paths {
             if let Ok(derivation) = closure::read(&self.settings.launch.store, path) {
@@ -165,15 +166,15 @@ impl Driver {
         asked
     }
 
-    /// Reads the `.drv` files that `roots` are made of.
+    /// Reads the closure of `roots`.
     ///
     /// # Errors
-    /// When one is missing or damaged, or has outputs whose paths nobody knows yet.
+    /// Fails if one is missing or damaged, or has outputs whose paths nobody knows yet.
     pub fn closure(&self, roots: &[String]) -> Result<Closure> {
         Closure::read_with(&self.settings.launch.store, roots, &self.read)
     }
 
-    /// How it builds.
+    /// The driver's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -181,8 +182,8 @@ impl Driver {
     /// Builds the outputs of a closure's roots.
     ///
     /// # Errors
-    /// When Nix can't be run or the build is interrupted; this driver is then of no more use. A
-    /// derivation that fails is no error: the report has it.
+    /// Fails if Nix can't be run, or if the build is interrupted. The driver can't be used after
+    /// that. A derivation that fails is not an error but part of the report.
     pub fn build(&mut self, closure: &Closure, context: &mut Context) -> Result<Report> {
         let mut missing = self.missing(closure)?;
         let mut report = Report {
@@ -218,14 +219,14 @@ impl Driver {
         Ok(report)
     }
 
-    /// What of a closure must be built.
+    /// The nodes of a closure that must be built.
     fn missing(&mut self, closure: &Closure) -> Result<BTreeSet<usize>> {
         let derivations = closure.nodes.iter().map(|node| node.path.as_str());
         self.ask(closure.outputs().chain(derivations))?;
         Ok(closure.missing(&self.valid))
     }
 
-    /// Learns which of some paths are in the store.
+    /// Asks which of some paths are valid.
     fn ask<'a>(&mut self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
         if !self.is_greeted {
             self.keeper.greet()?;
@@ -245,7 +246,7 @@ fn outputs_of_roots(closure: &Closure) -> Vec<Vec<String>> {
     outputs.collect()
 }
 
-/// A build that runs.
+/// A running build.
 struct Running {
     task: usize,
     slot: usize,
@@ -253,7 +254,7 @@ struct Running {
     since: Instant,
 }
 
-/// What is to be built, and what is there.
+/// The closure, and what must be built of it.
 struct Stored<'a> {
     closure: &'a Closure,
     missing: &'a BTreeSet<usize>,
@@ -266,11 +267,11 @@ impl Stored<'_> {
         outputs.all(|path| self.valid.contains(path))
     }
 
-    /// All that is missing as tasks, and which of them are taken from others' outputs: task to node.
+    /// All missing nodes as tasks, and the metadata tasks that take from a library's output.
     fn tasks(&self, settings: &Settings, context: &Context) -> Result<Taken> {
         let launch = &settings.launch;
         let graph = tasks::graph(&launch.store, self.closure, self.missing, context.durations)?;
-        // Others may not add an input.
+        // Nix allows only trusted users to add an input.
         let libraries = match launch.is_direct {
             true => pipelining::libraries(self.closure, self.missing),
             false => Libraries::new(),
@@ -290,21 +291,21 @@ struct Build<'a> {
     settings: &'a Settings,
     closure: &'a Closure,
     graph: Graph,
-    /// Of each task: the derivation, and the names of its outputs.
+    /// The node of each task.
     tasks: Vec<&'a Node>,
-    /// Metadata that is taken from a library: task to the library's node.
+    /// Maps each metadata task that takes from a library to the library's node.
     taken: BTreeMap<usize, usize>,
     queue: Queue,
     pool: &'a mut Pool,
-    /// Worker to what it builds.
+    /// Maps each worker to its build.
     running: HashMap<usize, Running>,
-    /// What is not done yet, in seconds.
+    /// The remaining work, in seconds.
     work_left: f64,
     done: usize,
     entries: Vec<Entry>,
-    /// Entries of tasks that have not started, by task.
+    /// The entries of tasks that have not started, by task.
     waiting: HashMap<usize, Entry>,
-    /// Nothing more is started.
+    /// Whether no more builds start.
     stopping: bool,
 }
 
@@ -370,7 +371,7 @@ impl<'a> Build<'a> {
         Ok(self.entries)
     }
 
-    /// Starts the next ready derivation for which there is room.
+    /// Starts the next ready derivation if a slot is free.
     fn start_next(&mut self, context: &mut Context) -> Result<bool> {
         let (building, downloading) = self.load();
         let has_room = building < self.settings.jobs;
@@ -382,7 +383,7 @@ impl<'a> Build<'a> {
                 true => has_room_to_download,
                 false => has_room,
             });
-        // A task is ready once, and has its entry until then.
+        // A task becomes ready only once, and has its entry until then.
         let Some((task, entry)) = next.and_then(|task| self.waiting.remove_entry(&task)) else {
             return Ok(false);
         };
@@ -424,7 +425,7 @@ impl<'a> Build<'a> {
         self.entries.push(entry);
     }
 
-    /// How many derivations are building, and how many are downloads.
+    /// How many derivations are being built, and how many of them are downloads.
     fn load(&self) -> (usize, usize) {
         let downloads = self.running.values().filter(|r| self.is_download(r.task));
         let downloading = downloads.count();
@@ -435,7 +436,7 @@ impl<'a> Build<'a> {
         self.tasks[task].derivation.is_download()
     }
 
-    /// Downloads have slots of their own, after those that build.
+    /// A free slot. Downloads have their own slots, after those of builds.
     fn free_slot(&self, task: usize) -> usize {
         let first = match self.is_download(task) {
             true => self.settings.jobs,
@@ -479,7 +480,8 @@ impl<'a> Build<'a> {
         match result.built {
             Built::Done => {
                 entry.outcome = Outcome::Built;
-                // How long a download takes says nothing about the next, nor taking metadata about making it.
+                // The duration of a download says nothing about the next one, and taking metadata
+                // says nothing about making it.
                 if !self.tasks[task].derivation.is_download() && !self.taken.contains_key(&task) {
                     context.durations.remember(&name, seconds, entry.expected);
                 }
@@ -543,7 +545,7 @@ impl<'a> Build<'a> {
     }
 }
 
-/// What is known of a task before it starts.
+/// The entry of a task before it starts.
 fn entry(graph: &Graph, nodes: &[&Node], task: usize, reasons: &Reasons) -> Entry {
     let inputs = graph.tasks()[task].inputs.iter();
     Entry {

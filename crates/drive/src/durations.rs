@@ -1,7 +1,7 @@
-//! How long derivations took on this machine, by name.
+//! Remembers how long derivations took on this machine, by name.
 //!
-//! A name outlives an edit, so what was measured before it tells about the time after it. Kept in
-//! one JSON file below `$XDG_STATE_HOME`; never in a store.
+//! A name survives an edit, so an earlier measurement predicts the next one. The measurements are
+//! in a JSON file below `$XDG_STATE_HOME`, never in a store.
 
 use crate::{Error, Result, pipelining};
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,14 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// The version of the file.
+/// The version of the file's format.
 const FORMAT: u32 = 1;
 
-/// How much a new measurement counts against the old ones: other work on the machine disturbs it.
+/// The weight of a new measurement. The old ones count too, because other work on the machine
+/// disturbs a single one.
 const WEIGHT_OF_NEW: f64 = 0.5;
 
-/// Fewer seconds of guesses say nothing about the machine.
+/// The least sum of guesses, in seconds, that says something about the machine.
 const LEAST_TO_SCALE: f64 = 5.0;
 
 #[derive(Serialize, Deserialize)]
@@ -31,14 +32,14 @@ fn unscaled() -> f64 {
     1.0
 }
 
-/// What is remembered.
+/// The remembered durations.
 #[derive(Clone, Debug)]
 pub struct Durations {
     seconds: BTreeMap<String, f64>,
     scale: f64,
-    /// What was measured since the file was read.
+    /// Measurements since the file was read.
     measured: BTreeMap<String, f64>,
-    /// What of it had been guessed: the sums of guesses and of measurements.
+    /// For derivations whose duration was guessed: the sums of guesses and of measurements.
     guessed: (f64, f64),
 }
 
@@ -53,13 +54,13 @@ impl Default for Durations {
     }
 }
 
-/// Where the machine keeps them.
+/// The path of the file.
 pub fn default_path() -> Option<PathBuf> {
     Some(state_directory()?.join("durations.json"))
 }
 
-/// Where Crateyard keeps what it has learnt: `$XDG_STATE_HOME/crateyard`, or `~/.local/state/crateyard`. `None` where
-/// neither variable is an absolute path.
+/// The directory of Crateyard's state: `$XDG_STATE_HOME/crateyard`, or `~/.local/state/crateyard`.
+/// `None` if neither variable is an absolute path.
 pub fn state_directory() -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
@@ -70,10 +71,10 @@ pub fn state_directory() -> Option<PathBuf> {
 }
 
 impl Durations {
-    /// Reads a file. One that is not there, or that another version wrote, holds nothing.
+    /// Reads a file. A missing file, or one of another version, holds nothing.
     ///
     /// # Errors
-    /// When it is there and can't be read.
+    /// Fails if the file exists but can't be read.
     pub fn read(path: &Path) -> Result<Self> {
         let text = match fs::read(path) {
             Ok(text) => text,
@@ -89,7 +90,7 @@ impl Durations {
         }))
     }
 
-    /// Remembers how long something took for which a time was `expected`.
+    /// Remembers how long something took. `expected` is the duration that was predicted.
     pub fn remember(&mut self, name: &str, seconds: f64, expected: f64) {
         if self.seconds(name).is_none() {
             self.guessed.0 += expected / self.scale;
@@ -98,18 +99,18 @@ impl Durations {
         self.measured.insert(name.to_owned(), seconds);
     }
 
-    /// How much longer things take on this machine than is guessed.
+    /// How much longer derivations take on this machine than guessed.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// How long something took; of another version of the same package, if this one is not known.
+    /// How long something took. Falls back to another version of the same package.
     pub fn seconds(&self, name: &str) -> Option<f64> {
         if let Some(seconds) = self.measured.get(name).or_else(|| self.seconds.get(name)) {
             return Some(*seconds);
         }
         let wanted = without_version(name)?;
-        // Names that begin alike lie side by side.
+        // Names with the same beginning are adjacent.
         let from = self.seconds.range(wanted.0.to_owned()..);
         from.take_while(|(other, _)| other.starts_with(wanted.0))
             .filter(|(other, _)| without_version(other) == Some(wanted))
@@ -117,11 +118,11 @@ impl Durations {
             .last()
     }
 
-    /// Adds what was measured to the file, atomically. What another process has added meanwhile
-    /// stays, unless both do so in the same moment.
+    /// Adds the measurements to the file, atomically. Keeps what another process has added
+    /// meanwhile, unless both write at the same moment.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// Fails if the file can't be written.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         if self.measured.is_empty() {
             return Ok(());
@@ -149,10 +150,10 @@ impl Durations {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a JSON file, whole or not at all.
 ///
 /// # Errors
-/// When it can't be written.
+/// Fails if the file can't be written.
 pub fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -174,11 +175,11 @@ fn state(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
-/// What a unit's name has after the version, as far as other versions have the same.
+/// The suffixes after the version in a unit's name that are the same for other versions.
 const SUFFIXES: [&str; 3] = ["-build-script", pipelining::METADATA, "-bin-"];
 
-/// What stands before and after the version in a unit's name: `ring-0.17.14-build-script-run`
-/// gives `ring-` and `-build-script-run`.
+/// The parts before and after the version in a unit's name: `ring-` and `-build-script-run` for
+/// `ring-0.17.14-build-script-run`.
 fn without_version(name: &str) -> Option<(&str, &str)> {
     let mut starts = name.match_indices('-').map(|(dash, _)| dash + 1);
     let start = starts.rfind(|&start| is_version(&name[start..]))?;
@@ -187,7 +188,7 @@ fn without_version(name: &str) -> Option<(&str, &str)> {
     Some((&name[..start], end.map_or("", |end| &rest[end..])))
 }
 
-/// Whether a text begins with a number, a dot and a number.
+/// Whether a text begins like a version: a number, a dot and a number.
 fn is_version(text: &str) -> bool {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let major = digits(text);
@@ -231,7 +232,7 @@ mod tests {
         let path = directory.path().join("durations.json");
         let mut durations = Durations::default();
         durations.remember("a-1.0.0", 30.0, 10.0);
-        // What was known is no guess.
+        // A known duration does not count as a guess.
         durations.remember("a-1.0.0", 90.0, 30.0);
         durations.save(&path).unwrap();
         let scale = Durations::read(&path).unwrap().scale();

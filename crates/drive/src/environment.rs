@@ -1,14 +1,14 @@
-//! What Nix's processes see of the environment.
+//! The environment of Nix's processes.
 //!
-//! They evaluate and build what somebody else may have written, so they get what is named here and nothing else: no
-//! token and no key. Credentials for caches are an exception of their own ([`with_credentials`]).
+//! They evaluate and build foreign code, so they get only the variables that are named here: no
+//! tokens and no keys. The exception is credentials for caches ([`with_credentials`]).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Variables that Nix, and git where Nix runs it, need to work as the machine is set up.
+/// Variables that Nix, and git below Nix, need to follow the machine's setup.
 const NAMES: &[&str] = &[
     // The user and the machine.
     "HOME",
@@ -28,7 +28,7 @@ const NAMES: &[&str] = &[
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
-    // Where Nix is and works.
+    // The directories of Nix.
     "NIX_BIN_DIR",
     "NIX_CONF_DIR",
     "NIX_DAEMON_SOCKET_PATH",
@@ -39,7 +39,7 @@ const NAMES: &[&str] = &[
     "NIX_STATE_DIR",
     "NIX_STORE_DIR",
     "NIX_USER_CONF_FILES",
-    // The way to the network.
+    // Access to the network.
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "NIX_SSL_CERT_FILE",
@@ -55,7 +55,7 @@ const NAMES: &[&str] = &[
     "http_proxy",
     "https_proxy",
     "no_proxy",
-    // git and ssh: files and a socket, whose content stays where it is.
+    // git and ssh: names of files and of a socket, not their content.
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_NOSYSTEM",
     "GIT_CONFIG_SYSTEM",
@@ -68,33 +68,33 @@ const NAMES: &[&str] = &[
 
 /// The language of messages.
 const LOCALES: &[u8] = b"LC_";
-/// Credentials of buckets.
+/// Credentials for S3 buckets.
 const BUCKETS: &[u8] = b"AWS_";
-/// Settings of git that the environment may carry on: others, such as `http.extraHeader`, hold tokens.
+/// Settings of git that are passed on. Others, such as `http.extraHeader`, may hold tokens.
 const GIT_SETTINGS: &[&str] = &["protocol.", "safe."];
 
-/// A call of a program of Nix with this environment.
+/// A command for a program of Nix, with this environment.
 pub fn nix(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.env_clear().envs(plain());
     command
 }
 
-/// The same for one that evaluates nothing and reaches a cache in a bucket.
+/// A command with credentials, for programs that evaluate nothing and access a cache in a bucket.
 pub fn with_credentials(program: impl AsRef<Path>) -> Command {
     let mut command = nix(program);
     command.envs(std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(BUCKETS)));
     command
 }
 
-/// The variables, with lines of nix.conf.
+/// The variables, with `NIX_CONFIG` set to lines of nix.conf.
 pub fn with_config(config: &str) -> Vec<(OsString, OsString)> {
     let mut variables = plain();
     variables.push(("NIX_CONFIG".into(), config.into()));
     variables
 }
 
-/// The variables.
+/// The variables without credentials.
 fn plain() -> Vec<(OsString, OsString)> {
     allowed(std::env::vars_os())
 }
@@ -108,7 +108,7 @@ fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, Os
     plain.chain(git_settings(&all)).collect()
 }
 
-/// `GIT_CONFIG_KEY_0` and so on, numbered anew.
+/// The settings in `GIT_CONFIG_KEY_0` and so on, renumbered.
 fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let find = |name: String| {
         all.iter()

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of driving a build.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,74 +9,74 @@ pub enum Error {
     /// A `.drv` file can't be read.
     #[error("cannot read the derivation {path}")]
     Unreadable {
-        /// Where it should lie.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// A `.drv` file is none.
-    #[error("{path} is no derivation: {message} at byte {position}")]
+    /// A file is not a derivation.
+    #[error("{path} is not a derivation: {message} at byte {position}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What was expected there.
+        /// What the parser expected.
         message: &'static str,
-        /// How far it was understood.
+        /// The position of the error, in bytes.
         position: usize,
     },
-    /// A derivation whose outputs get their paths only when they are built.
+    /// The outputs of a derivation get their paths only when they are built.
     #[error("the output paths of {path} are not known before it is built (content-addressed)")]
     FloatingOutput {
         /// The `.drv` file.
         path: String,
     },
-    /// Derivations that depend on themselves.
+    /// A derivation depends on itself.
     #[error("{name} depends on itself")]
     Cycle {
-        /// One task of the cycle.
+        /// A task of the cycle.
         name: String,
     },
-    /// A process of Nix that can't be started.
+    /// A process of Nix can't be started.
     #[error("cannot start {program}")]
     Start {
         /// The program.
         program: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// A process of Nix that ended or said something else than the protocol allows.
+    /// A process of Nix ended or violated the protocol.
     #[error("nix-store --serve stopped answering ({reason}){}", said(.log))]
     Broken {
         /// What happened.
         reason: String,
-        /// What it wrote on standard error.
+        /// Its output on standard error.
         log: String,
     },
-    /// A download for a store elsewhere that failed.
+    /// A download for a store in another directory failed.
     #[error("cannot download {name}: {reason}\n  try: assemble fetch, with the same --store")]
     Download {
         /// The derivation's name.
         name: String,
-        /// Why not.
+        /// Why.
         reason: String,
     },
-    /// A build was asked to stop.
+    /// The build was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// A file of the machine's state that can't be read or written.
+    /// A file of the machine's state can't be read or written.
     #[error("cannot use {path}")]
     State {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// A record of a build that was written by another version, or is none.
-    #[error("{path} is no record of a build that this version knows; build once more")]
+    /// A file is not the record of a build, or has another version.
+    #[error("{path} is not a build record of this version; run assemble build again")]
     Record {
         /// The file.
         path: PathBuf,
-        /// What serde says.
+        /// The parser's error.
         source: serde_json::Error,
     },
 }

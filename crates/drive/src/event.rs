@@ -1,8 +1,8 @@
-//! What happens during a build, for programs: one JSON object a line. docs/build.md lists them.
+//! The events of a build, for programs: one JSON object a line. docs/build.md lists them.
 
 use serde::Serialize;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(
     tag = "event",
@@ -10,17 +10,17 @@ use serde::Serialize;
     rename_all_fields = "camelCase"
 )]
 pub enum Event {
-    /// It is known what is to be done.
+    /// The build is planned.
     Planned {
-        /// Derivations to build.
+        /// How many derivations to build.
         to_build: usize,
-        /// Store paths to fetch from caches.
+        /// How many store paths to fetch from caches.
         to_fetch: usize,
-        /// Builds at once.
+        /// How many builds run at once.
         jobs: usize,
-        /// All builds one after another, in seconds: remembered or guessed.
+        /// The total time of all builds in seconds, remembered or guessed.
         work: f64,
-        /// The longest path, in seconds: remembered or guessed.
+        /// The longest path in seconds, remembered or guessed.
         longest_path: f64,
     },
     /// A store path has come from a cache.
@@ -40,14 +40,14 @@ pub enum Event {
         name: String,
         /// The `.drv` file.
         derivation: String,
-        /// The place among those that build at once, from 0.
+        /// The slot of the build, from 0.
         slot: usize,
-        /// How many cores it is told to use.
+        /// How many cores it may use.
         cores: usize,
         /// Seconds since the beginning.
         at: f64,
     },
-    /// A build has ended well.
+    /// A build has succeeded.
     Finished {
         /// The derivation's name.
         name: String,
@@ -66,40 +66,40 @@ pub enum Event {
         derivation: String,
         /// Nix's reason.
         message: String,
-        /// All that the builder wrote, as it wrote it.
+        /// The builder's whole output, unchanged.
         log: String,
         /// Seconds since the beginning.
         at: f64,
     },
-    /// A derivation is not built, since one that it needs has failed.
+    /// A derivation is not built, because one that it needs has failed.
     Skipped {
         /// The derivation's name.
         name: String,
-        /// The name of what failed.
+        /// The name of the derivation that failed.
         because: String,
     },
-    /// Where the build stands. For lines that people watch.
+    /// The progress of the build, for terminals.
     Progress {
-        /// Builds that have ended.
+        /// How many builds have ended.
         done: usize,
-        /// Builds in all.
+        /// How many builds there are.
         of: usize,
-        /// What is building, the longest first.
+        /// The names of running builds, the longest running first.
         running: Vec<String>,
-        /// Seconds until the end, from remembered and guessed durations.
+        /// The remaining seconds, from remembered and guessed durations.
         left: f64,
     },
-    /// The end.
+    /// The build has ended.
     Done {
-        /// Builds that ended well.
+        /// How many builds succeeded.
         built: usize,
-        /// Builds that failed.
+        /// How many builds failed.
         failed: usize,
-        /// Derivations that were not built.
+        /// How many derivations were skipped.
         skipped: usize,
-        /// Store paths that came from caches.
+        /// How many store paths came from caches.
         fetched: usize,
-        /// How long it all took.
+        /// How long everything took, in seconds.
         seconds: f64,
     },
 }

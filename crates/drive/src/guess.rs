@@ -1,4 +1,4 @@
-//! How long a derivation may take that nobody has timed yet: by the size of its source.
+//! Guesses how long a derivation takes that was not measured yet, by the size of its source.
 
 use crate::closure::{Node, Store};
 use crate::kind::unit_of;
@@ -8,25 +8,25 @@ use std::io::BufReader;
 use std::path::Path;
 use unit::{Action, TargetKind};
 
-/// Starting a cell, unpacking, registering.
+/// The least time: starting a cell, unpacking, registering.
 const LEAST: f64 = 0.1;
-/// What is neither a unit nor a download: layers, images, plans.
+/// The time for layers, images and plans.
 const OTHER: f64 = 0.5;
-/// Linking a program.
+/// The time for linking a program.
 const LINKING: f64 = 1.0;
-/// A megabyte of Rust. Twice the source takes less than twice the time: of large crates more is
-/// declarations, and behind conditions that do not hold.
+/// The time for a megabyte of Rust. Twice the source takes less than twice the time, because large
+/// crates have more declarations and more code that is configured out.
 const PER_RUST_MEGABYTE: f64 = 4.0;
 const RUST_EXPONENT: f64 = 0.75;
-/// Whatever is larger is generated: bindings.
+/// The most time for Rust. Larger sources are generated, mostly bindings.
 const MOST_OF_RUST: f64 = 12.0;
 const PER_C_MEGABYTE: f64 = 1.2;
-/// A script that Autoconf has made: hundreds of small programs compiled, one after another.
+/// The time for a configure script, which compiles hundreds of small programs one after another.
 const CONFIGURE: f64 = 20.0;
-/// When metadata is there, of the time until code is: of those libraries that have a unit for it.
+/// The part of a library's time that its metadata takes, if metadata has its own unit.
 pub(crate) const UNTIL_METADATA: f64 = 0.3;
 
-/// Seconds that a node may take.
+/// The guess for a node, in seconds.
 pub fn seconds(store: &Store, node: &Node) -> f64 {
     let derivation = &node.derivation;
     if derivation.is_download() {
@@ -53,19 +53,19 @@ pub fn seconds(store: &Store, node: &Node) -> f64 {
     }
 }
 
-/// Bytes of source, by language, and what else tells of time. Tests, benches and examples do not count.
+/// Bytes of source by language, and other hints. Tests, benchmarks and examples do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Rust.
     pub rust: u64,
     /// C, C++ and assembler.
     pub c: u64,
-    /// Whether Autoconf's script is there.
+    /// Whether there is a configure script.
     pub has_configure: bool,
 }
 
 impl Sizes {
-    /// Of a `.crate` file or a directory. What can't be read counts nothing.
+    /// Measures a `.crate` file or a directory. Ignores what can't be read.
     pub fn of(path: &Path) -> Self {
         let mut sizes = Self::default();
         if path.is_dir() {

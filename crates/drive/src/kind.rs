@@ -1,4 +1,4 @@
-//! What a derivation is to people.
+//! The kinds of derivations that reports show.
 
 use derivation::Derivation;
 use unit::{Action, TargetKind, Unit};
@@ -40,7 +40,7 @@ pub fn of_action(action: &Action) -> &'static str {
     }
 }
 
-/// The entry of the plan that a derivation carries, if it is a unit's.
+/// The entry of the plan in a unit's derivation.
 pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
     serde_json::from_str(derivation.env.get("unit")?).ok()
 }

@@ -1,13 +1,30 @@
-//! Drives Nix: hands it the derivations that are missing in the order that ends soonest.
+//! Drives Nix: gives it the missing derivations in the order that finishes soonest.
 //!
-//! Nix starts ready derivations in the order of their names. Here the closure of `.drv` files is
-//! read ([`closure`]), the store is asked what it has ([`serve`]), and what is missing goes to
-//! long-lived `nix-store --serve --write` processes, longest remaining path first ([`schedule`],
-//! [`driver`]). Nix itself does every build, so the store paths are those of `nix build`.
+//! Nix itself starts ready derivations in the order of their names. This crate reads the closure of
+//! `.drv` files ([`closure`]), asks the store which outputs it has ([`serve`]), and sends the
+//! missing derivations to long-lived `nix-store --serve --write` processes, the longest remaining
+//! path first ([`schedule`], [`driver`]). Nix does every build, so the store paths are those of
+//! `nix build`.
 //!
-//! How long a derivation takes is remembered on the machine ([`durations`]) or guessed from its
-//! source ([`guess`]); [`simulate`] tells from that what other machines would make of it.
+//! The duration of a derivation is remembered ([`durations`]) or guessed from its source
+//! ([`guess`]). [`simulate`] predicts from these how long a build takes on other machines.
+//!
+//! ```
+//! use drive::schedule::{Graph, Order, Task};
+//! use drive::simulate::simulate;
+//!
+//! let task = |name: &str, inputs: &[usize]| Task {
+//!     name: name.to_owned(),
+//!     inputs: inputs.to_vec(),
+//!     seconds: 2.0,
+//! };
+//! let graph = Graph::new(vec![task("a", &[]), task("b", &[]), task("c", &[0, 1])])?;
+//! assert_eq!(simulate(&graph, Order::LongestPath, 1).seconds, 6.0);
+//! assert_eq!(simulate(&graph, Order::LongestPath, 2).seconds, 4.0);
+//! # Ok::<(), drive::Error>(())
+//! ```
 
+pub mod build_record;
 pub mod closure;
 pub mod driver;
 pub mod durations;
@@ -19,7 +36,6 @@ pub mod kind;
 pub mod pipelining;
 pub mod process;
 pub mod reason;
-pub mod record;
 pub mod schedule;
 pub mod scratch;
 pub mod serve;

@@ -1,11 +1,13 @@
-//! Metadata that is taken from libraries instead of made.
+//! Takes metadata from libraries instead of making it.
 //!
-//! A pipelined library has a unit for its metadata and one for the whole, which holds the same metadata. With cores to
-//! spare, making metadata by itself lets others start early; with few, the compiler's way to it is only gone twice. So
-//! on each machine the driver chooses, for each of them: the metadata unit is built as its derivation says, or it
-//! waits for the library and takes the metadata out of it. The output has the same bytes.
+//! A pipelined library has two units: one makes only its metadata, the other the whole library,
+//! which holds the same metadata. With free cores, a separate metadata unit lets dependents start
+//! early. With few cores, it only makes the compiler do the same work twice. So the driver chooses
+//! for each library on each machine: it either builds the metadata unit as its derivation says, or
+//! lets it wait for the library and take the metadata from there. The output has the same bytes.
 //!
-//! To take it, Nix is handed the derivation with one more input, which only those may do whom Nix trusts.
+//! To take metadata, the driver gives Nix the derivation with an additional input. Nix allows that
+//! only for trusted users.
 
 use crate::Result;
 use crate::closure::{Closure, Node, Recipe};
@@ -16,17 +18,17 @@ use derivation::Derivation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use unit::Action;
 
-/// The variable that names the library to a unit's runner.
+/// The variable that tells a unit's runner which library to take from.
 const WHOLE: &str = "whole";
-/// How the names of metadata units end.
+/// The suffix of metadata units' names.
 pub(crate) const METADATA: &str = "-metadata";
-/// A cell that copies a few files.
+/// The time for taking metadata: a cell copies a few files.
 const TAKING: f64 = 0.05;
 
-/// Of metadata units (nodes of a closure), the libraries (nodes) that have the same metadata.
+/// Maps metadata units to the libraries with the same metadata. Both are nodes of a closure.
 pub type Libraries = BTreeMap<usize, usize>;
 
-/// Finds the libraries of those nodes that are metadata units.
+/// Finds the libraries of the metadata units among `chosen`.
 pub fn libraries(closure: &Closure, chosen: &BTreeSet<usize>) -> Libraries {
     let is_metadata = |index: &usize| closure.nodes[*index].name().ends_with(METADATA);
     let metadata: Vec<usize> = chosen.iter().copied().filter(is_metadata).collect();
@@ -46,7 +48,8 @@ pub fn libraries(closure: &Closure, chosen: &BTreeSet<usize>) -> Libraries {
     found.collect()
 }
 
-/// What a library's two units have in common: all but their names and that one ends with the metadata.
+/// The parts that a library's two units have in common: everything but their names, and that one
+/// stops after the metadata.
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
     builder: String,
@@ -77,13 +80,13 @@ fn identity(node: &Node) -> Option<Identity> {
     })
 }
 
-/// What is to be built, of which some metadata may be taken.
+/// The builds among which some metadata may be taken.
 pub struct Choice<'a> {
-    /// All tasks as their derivations say.
+    /// The tasks, with the inputs of their derivations.
     pub graph: &'a Graph,
-    /// The nodes that the tasks build, in the tasks' order.
+    /// The nodes of the tasks, in the tasks' order.
     pub chosen: &'a BTreeSet<usize>,
-    /// Where metadata can be taken from.
+    /// The libraries from which metadata can be taken.
     pub libraries: &'a Libraries,
     /// Which ready task starts next.
     pub order: Order,
@@ -91,19 +94,20 @@ pub struct Choice<'a> {
     pub jobs: usize,
 }
 
-/// What was chosen.
+/// The result of a choice.
 pub struct Taken {
-    /// The tasks; those that take wait for what they take from.
+    /// The tasks. Those that take metadata wait for their libraries.
     pub graph: Graph,
-    /// Of the tasks that take, the libraries' nodes.
+    /// Maps each task that takes metadata to its library's node.
     pub from: BTreeMap<usize, usize>,
 }
 
 impl Choice<'_> {
-    /// Chooses so that all is done soonest; a library that is no task may be in the store.
+    /// Makes the choice with which the build finishes soonest. `is_there` says whether a library
+    /// that is not a task is in the store.
     ///
     /// # Errors
-    /// When a task waits for itself.
+    /// Fails if a task waits for itself.
     pub fn make(&self, is_there: impl Fn(usize) -> bool) -> Result<Taken> {
         let task_of: HashMap<usize, usize> = self.chosen.iter().copied().zip(0..).collect();
         let mut candidates = Candidates::default();
@@ -125,8 +129,8 @@ impl Choice<'_> {
         })
     }
 
-    /// The tasks that should wait for libraries that are to be built: the better of what is found when all of them do at
-    /// first, and when none does.
+    /// The tasks that should wait for libraries that are to be built. Searches twice, starting with
+    /// all of them and with none, and takes the better result.
     fn best(&self, candidates: &Candidates) -> Result<BTreeSet<usize>> {
         let seconds = |waiting: &BTreeSet<usize>| {
             let graph = self.rewired(candidates, waiting)?;
@@ -141,7 +145,8 @@ impl Choice<'_> {
         Ok(if few <= many { from_all } else { from_none })
     }
 
-    /// The tasks, of which some wait for their libraries. What takes from a library that is there waits for nothing.
+    /// The tasks, some of which wait for their libraries. A task that takes from an existing
+    /// library waits for nothing.
     fn rewired(&self, candidates: &Candidates, waiting: &BTreeSet<usize>) -> Result<Graph> {
         let mut tasks: Vec<Task> = self.graph.tasks().to_vec();
         for &task in waiting {
@@ -156,16 +161,17 @@ impl Choice<'_> {
     }
 }
 
-/// Metadata tasks that can take.
+/// Metadata tasks that can take from a library.
 #[derive(Default)]
 struct Candidates {
-    /// From a library that is a task: that, and its node.
+    /// Maps tasks to a library that is also a task: the task and the node.
     to_build: BTreeMap<usize, (usize, usize)>,
-    /// From a library that is there: its node.
+    /// Maps tasks to the node of a library that already exists.
     there: BTreeMap<usize, usize>,
 }
 
-/// Moves tasks in and out of a set, one after another, as long as that makes it faster. Gives the seconds, too.
+/// Moves tasks in and out of a set, one after another, while that makes the build faster. Also
+/// returns the seconds.
 fn improved(
     mut set: BTreeSet<usize>,
     all: &BTreeSet<usize>,
@@ -190,7 +196,7 @@ fn improved(
     }
 }
 
-/// Has a metadata unit taken from a library that is there.
+/// Makes a recipe take metadata from a library that already exists.
 pub fn take_from(recipe: &mut Recipe, library: &Node) {
     for output in library.outputs() {
         recipe.inputs.push(output.to_owned());
@@ -204,7 +210,7 @@ pub fn take_from(recipe: &mut Recipe, library: &Node) {
 mod tests {
     use super::*;
 
-    /// A library whose code takes long, what waits for its metadata, and other work beside.
+    /// A library whose code takes long, a dependent that waits for its metadata, and other work.
     fn graph() -> Graph {
         let task = |name: &str, seconds, inputs: &[usize]| Task {
             name: name.into(),
@@ -221,7 +227,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The tasks that wait, the inputs of the metadata, and the seconds.
+    /// The tasks that wait, the inputs of the metadata task, and the seconds.
     fn choice(jobs: usize, chosen: &[usize]) -> (Vec<usize>, Vec<usize>, f64) {
         let graph = graph();
         let choice = Choice {
@@ -239,10 +245,10 @@ mod tests {
 
     #[test]
     fn metadata_is_made_where_cores_are_free_and_taken_where_they_are_not() {
-        // With three cores the dependent runs beside the library: 2 + 9 + 1.
+        // With three cores, the dependent runs at the same time as the library: 2 + 9 + 1.
         let made = (vec![], vec![], 12.0);
         assert_eq!(choice(3, &[20, 21, 22, 23, 24]), made);
-        // One core goes no way twice.
+        // With one core, nothing is compiled twice.
         let (taken, inputs, seconds) = choice(1, &[20, 21, 22, 23, 24]);
         assert_eq!((taken, inputs), (vec![0], vec![1]));
         assert!((seconds - 29.0 - TAKING).abs() < 1e-9);

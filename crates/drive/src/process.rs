@@ -5,11 +5,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// Has the kernel ask the child to end (`SIGTERM`) when the thread that starts it ends, however it
-/// ends. Nix then stops its builders. Nix 2.8 does not notice by itself that nobody listens any more.
+/// Makes the kernel send `SIGTERM` to the child when the thread that starts it ends, for any
+/// reason. Nix then stops its builders. Nix 2.8 does not notice by itself that its client is gone.
 pub fn end_with_parent(command: &mut Command) {
     let parent = std::process::id();
-    // SAFETY: between fork and exec only two system calls that are safe in a signal handler.
+    // SAFETY: between fork and exec, the closure makes only system calls that are safe in a signal
+    // handler.
     unsafe {
         command.pre_exec(move || {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
@@ -23,13 +24,13 @@ pub fn end_with_parent(command: &mut Command) {
     }
 }
 
-/// Puts the child into a process group of its own, so that an interrupt from the terminal comes to
-/// us alone and we stop it in order.
+/// Puts the child into its own process group. So only this process gets an interrupt from the
+/// terminal, and stops the child in an orderly way.
 pub fn shield_from_terminal(command: &mut Command) {
     command.process_group(0);
 }
 
-/// Asks a child to end, and kills it when it does not.
+/// Asks a child to end, and kills it if it does not.
 pub fn stop(child: &mut Child, patience: Duration) {
     terminate(child);
     let deadline = Instant::now() + patience;

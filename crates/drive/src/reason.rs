@@ -1,4 +1,4 @@
-//! Why a derivation is built: what has changed since the last build.
+//! Explains why a derivation is built, by what has changed since the last build.
 
 use crate::closure::{self, Closure, Node, Store, name_of};
 use derivation::Derivation;
@@ -10,14 +10,14 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "names", rename_all = "kebab-case")]
 pub enum Reason {
-    /// The last build had none of this name.
+    /// The last build had no derivation of this name.
     New,
-    /// The last build had the very same one, and the store has no output of it: it failed then, or
-    /// was collected as garbage.
+    /// The last build had the same derivation, but the store lacks its output: it failed, or was
+    /// collected as garbage.
     Gone,
-    /// It uses others that changed: their names.
+    /// It needs derivations that changed; these are their names.
     Inputs(Vec<String>),
-    /// It changed by itself: what of it.
+    /// It changed itself; these are the changed parts.
     Changed(Vec<String>),
 }
 
@@ -26,19 +26,19 @@ impl fmt::Display for Reason {
         match self {
             Self::New => f.write_str("new"),
             Self::Gone => f.write_str("known, but not in the store"),
-            Self::Inputs(names) => write!(f, "uses what changed: {}", names.join(", ")),
+            Self::Inputs(names) => write!(f, "inputs changed: {}", names.join(", ")),
             Self::Changed(what) => write!(f, "changed: {}", what.join(", ")),
         }
     }
 }
 
-/// Compares with the derivations of the last build.
+/// Compares derivations with those of the last build.
 pub struct Reasons<'a> {
-    /// The store that has both.
+    /// The store with both builds' derivations.
     pub store: &'a Store,
-    /// The closure that is built.
+    /// The closure that is being built.
     pub closure: &'a Closure,
-    /// Name to `.drv` paths of the last build; empty if there was none.
+    /// The last build's derivations: name to `.drv` paths. Empty if there was no build.
     pub previous: &'a BTreeMap<String, Vec<String>>,
 }
 
@@ -51,7 +51,7 @@ impl Reasons<'_> {
         if previous.contains(&node.path) {
             return Reason::Gone;
         }
-        // Several may have the name: units of one package with other features.
+        // Several derivations may have the name: units of one package with different features.
         let candidates = previous.iter();
         let changes = candidates
             .filter_map(|path| closure::read(self.store, path).ok())
@@ -65,13 +65,13 @@ impl Reasons<'_> {
             return Reason::Inputs(changes.inputs);
         }
         Reason::Changed(if changes.own.is_empty() {
-            vec!["something that is no longer there to compare".to_owned()]
+            vec!["something unknown, because the old derivation is gone".to_owned()]
         } else {
             changes.own
         })
     }
 
-    /// The inputs that the last build did not have.
+    /// The inputs that the last build lacked.
     fn unknown_inputs(&self, node: &Node) -> Vec<String> {
         let inputs = node.inputs.iter().map(|&input| &self.closure.nodes[input]);
         let is_known = |input: &Node| {
@@ -84,7 +84,7 @@ impl Reasons<'_> {
     }
 }
 
-/// What differs between two derivations of one name.
+/// The differences between two derivations of one name.
 struct Changes {
     own: Vec<String>,
     inputs: Vec<String>,
@@ -103,7 +103,7 @@ impl Changes {
             .filter(|path| !old.input_derivations.contains_key(*path))
             .map(|path| name_of(path))
             .collect();
-        // A changed source that is itself a derivation's output is said above.
+        // A changed source that is a derivation's output was reported as an input.
         let source = new.env.get("source").map_or("", |path| name_of(path));
         let inputs: Vec<String> = changed
             .into_iter()
@@ -111,19 +111,19 @@ impl Changes {
             .map(str::to_owned)
             .collect();
         if own.is_empty() && inputs.is_empty() {
-            own.push("how it is called".to_owned());
+            own.push("builder, arguments or variables".to_owned());
         }
         Self { own, inputs }
     }
 }
 
-/// Variables of units, layers and images, and what they are to people.
+/// Variables of units, layers and images, with their meaning for users.
 const WHAT: &[(&str, &str)] = &[
     ("source", "source"),
     ("unit", "flags, features or environment"),
     ("extras", "files beside its source"),
     ("manifests", "manifests"),
-    ("request", "what is asked of Cargo"),
+    ("request", "the request to Cargo"),
 ];
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Which ready task starts next. Pure: the driver and the simulator use the same queue.
+//! Decides which ready task starts next. The driver and the simulator use the same queue.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// Something that takes time and waits for other such things.
+/// A task that takes time and waits for other tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// Its name: decides between tasks that are otherwise equal.
+    /// Its name, which decides between otherwise equal tasks.
     pub name: String,
     /// The tasks it waits for, by index.
     pub inputs: Vec<usize>,
-    /// How long it takes, in seconds: known or guessed.
+    /// How long it takes in seconds, known or guessed.
     pub seconds: f64,
 }
 
@@ -27,7 +27,7 @@ pub enum Order {
     LongestPath,
 }
 
-/// Tasks and what waits for what.
+/// A graph of tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     tasks: Vec<Task>,
@@ -36,10 +36,10 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Makes the graph.
+    /// A graph of these tasks.
     ///
     /// # Errors
-    /// When a task waits for itself.
+    /// Fails if a task waits for itself.
     pub fn new(tasks: Vec<Task>) -> Result<Self> {
         let mut dependents = vec![Vec::new(); tasks.len()];
         for (index, task) in tasks.iter().enumerate() {
@@ -71,12 +71,12 @@ impl Graph {
         self.remaining[task]
     }
 
-    /// The longest path of all, in seconds: no number of cores is faster.
+    /// The longest path, in seconds. No number of cores makes the build faster.
     pub fn longest_path(&self) -> f64 {
         self.remaining.iter().copied().fold(0.0, f64::max)
     }
 
-    /// All tasks one after another, in seconds.
+    /// The total time of all tasks, in seconds.
     pub fn work(&self) -> f64 {
         self.tasks.iter().map(|task| task.seconds).sum()
     }
@@ -107,24 +107,24 @@ impl Graph {
     }
 }
 
-/// The rank of a ready task: the smallest starts first.
+/// The rank of a ready task. The smallest starts first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Nanoseconds to the end, the most first.
+    /// Nanoseconds to the end. The longest path comes first.
     path: Reverse<u64>,
-    /// The place of the task's name among all names.
+    /// The position of the task's name among all names.
     name: usize,
     task: usize,
 }
 
-/// The tasks that are ready, in order, and those that wait.
+/// The ready tasks, in order, and the waiting ones.
 #[derive(Clone, Debug)]
 pub struct Queue {
     ranks: Vec<Rank>,
     ready: BTreeSet<Rank>,
-    /// For how many inputs each task still waits.
+    /// How many inputs each task still waits for.
     waiting: Vec<usize>,
-    /// Tasks that will never be ready.
+    /// Whether each task will never be ready.
     skipped: Vec<bool>,
 }
 
@@ -158,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// The tasks that are ready, the next first.
+    /// The ready tasks, the next one first.
     pub fn ready_tasks(&self) -> impl Iterator<Item = usize> {
         self.ready.iter().map(|rank| rank.task)
     }
@@ -170,7 +170,7 @@ impl Queue {
         Some(rank.task)
     }
 
-    /// A task is done: what waited for it alone is ready.
+    /// Marks a task as done. Tasks that waited only for it become ready.
     pub fn finish(&mut self, graph: &Graph, task: usize) {
         for &dependent in &graph.dependents[task] {
             self.waiting[dependent] -= 1;
@@ -180,8 +180,8 @@ impl Queue {
         }
     }
 
-    /// A task failed: what depends on it will never be ready. Returns those, in the order of the
-    /// graph, each once over the queue's life.
+    /// Marks a task as failed. Returns the tasks that depend on it and so will never be ready, in
+    /// the order of the graph. Returns each task only once.
     pub fn fail(&mut self, graph: &Graph, task: usize) -> Vec<usize> {
         let mut lost = BTreeSet::new();
         let mut pending = vec![task];

@@ -1,8 +1,9 @@
-//! Where builders work: in memory, where there is plenty of it.
+//! Lets builders work in memory if there is enough.
 //!
-//! A unit's cell has hundreds of links and small files, which live as long as the unit is built; to make and remove them
-//! takes a disk's file system longer than some crates take to compile. So each process of Nix gets a file system
-//! in memory that it alone sees, and that is gone when it is. What is built does not depend on it.
+//! A unit's cell has hundreds of links and small files, which live only during the build. On a
+//! disk, creating and removing them takes longer than compiling some crates. So each process of Nix
+//! gets a private file system in memory, which vanishes with the process. Outputs do not depend on
+//! it.
 
 use std::ffi::CString;
 use std::fs;
@@ -11,16 +12,16 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::null;
 
-/// Where that file system is mounted: a directory that every Linux has, in which only root can write then. Nix from
-/// 2.29 on refuses others.
+/// The mount point of that file system. Every Linux has this directory, and only root can write to
+/// it then. Nix since 2.29 refuses others.
 const PLACE: &str = "/dev/shm";
-/// Memory for each build: rustc's own, and its files.
+/// Memory for each build, for rustc and its files.
 const FOR_EACH: u64 = 4 << 30;
 
-/// How large the file systems of `jobs` processes may be, in bytes. None where the disk is the better place: memory is
-/// short, who asks is not root, or the environment names another place (`TMPDIR`).
+/// The size of the file systems for `jobs` processes, in bytes. `None` if builders should work on
+/// the disk: if memory is short, the user is not root, or `TMPDIR` is set.
 pub fn size(jobs: usize) -> Option<u64> {
-    // SAFETY: it only asks.
+    // SAFETY: geteuid has no preconditions.
     let is_root = unsafe { libc::geteuid() } == 0;
     let jobs = jobs.max(1) as u64;
     let has_place = is_root && std::env::var_os("TMPDIR").is_none();
@@ -31,7 +32,7 @@ pub fn size(jobs: usize) -> Option<u64> {
         .map(|bytes| bytes / 2 / jobs)
 }
 
-/// Memory that is free, or would be if it was wanted.
+/// The available memory in bytes.
 fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
@@ -41,7 +42,8 @@ fn available() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// Has a process of Nix make its builders' directories in memory. Starting it fails where that can't be had.
+/// Makes a process of Nix put its builders' directories in memory. If that is impossible, starting
+/// the process fails.
 pub fn use_memory(command: &mut Command, size: u64, has_setting: bool) {
     command.env("TMPDIR", PLACE);
     if has_setting {
@@ -49,11 +51,12 @@ pub fn use_memory(command: &mut Command, size: u64, has_setting: bool) {
     }
     let options = CString::new(format!("mode=755,size={size}")).unwrap_or_default();
     let place = CString::new(PLACE).unwrap_or_default();
-    // SAFETY: between fork and exec only system calls, which are safe in a signal handler.
+    // SAFETY: between fork and exec, the closure makes only system calls that are safe in a signal
+    // handler.
     unsafe {
         command.pre_exec(move || {
             succeeded(libc::unshare(libc::CLONE_NEWNS))?;
-            // What the machine mounts later is seen; what is mounted here is not seen there.
+            // Later mounts of the machine appear here, but mounts made here do not appear there.
             let is_ours = libc::MS_REC | libc::MS_SLAVE;
             succeeded(libc::mount(null(), c"/".as_ptr(), null(), is_ours, null()))?;
             succeeded(libc::mount(

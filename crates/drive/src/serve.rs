@@ -1,11 +1,12 @@
-//! `nix-store --serve --write`: a process of Nix that does one thing after another.
+//! A client of `nix-store --serve --write`, a process of Nix that answers one request after
+//! another.
 //!
-//! This is what Nix's ssh stores speak: numbers of eight bytes, little-endian; strings with their
-//! length, padded to eight bytes. What Nix has to say comes on standard error, here as JSON lines
-//! (`--log-format internal-json`), so that a builder's text arrives as it was written.
+//! Nix's ssh stores use this protocol. Numbers have eight bytes, little-endian. Strings begin with
+//! their length and are padded to eight bytes. Messages of Nix come on standard error as JSON lines
+//! (`--log-format internal-json`), so that a builder's output arrives unchanged.
 //!
-//! Spoken is version 2.5 of 2015 or whatever is newer on both sides up to 2.7; the replies used here
-//! have not changed since, from Nix 2.8 to 2.34.
+//! This client supports versions 2.5 (of 2015) to 2.7. The replies that it uses are the same from
+//! Nix 2.8 to 2.34.
 
 use crate::closure::{Recipe, Store};
 use crate::{Error, Result, environment, process, scratch};
@@ -25,36 +26,37 @@ const QUERY_VALID_PATHS: u64 = 1;
 const BUILD_PATHS: u64 = 6;
 const BUILD_DERIVATION: u64 = 8;
 
-/// Of a derivation that was brought: built, substituted, there already, the same as one that is.
+/// The statuses of success: built, substituted, already valid, resolved to a valid one.
 const SUCCESSES: [u64; 4] = [0, 1, 2, 13];
 
-/// A string that is longer is no message of Nix.
+/// The length limit of strings. Nix sends no longer ones.
 const LONGEST_STRING: u64 = 1 << 28;
 
-/// How Nix is started.
+/// How to start Nix.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
-    /// `nix-store`.
+    /// The program `nix-store`.
     pub program: PathBuf,
     /// The store.
     pub store: Store,
     /// The value of `NIX_CONFIG`.
     pub config: String,
-    /// More arguments, such as `--option NAME VALUE`.
+    /// Additional arguments, such as `--option NAME VALUE`.
     pub arguments: Vec<String>,
-    /// Whether the directories of failed builds are kept.
+    /// Whether to keep the directories of failed builds.
     pub keep_failed: bool,
-    /// Whether processes work on the store themselves. A daemon that stands between builds only what
-    /// it can read in the store, unless it trusts who asks.
+    /// Whether processes access the store directly. A daemon builds only derivations in the store,
+    /// unless it trusts the user.
     pub is_direct: bool,
-    /// How large the builders' directories may become in memory, in bytes; none for the disk ([`scratch`]).
+    /// The size limit of builders' directories in memory, in bytes. `None` for the disk; see
+    /// [`scratch`].
     pub memory: Option<u64>,
-    /// Whether Nix has a setting for where builders work.
+    /// Whether Nix has a setting for the builders' directory.
     pub has_build_dir: bool,
 }
 
 impl Launch {
-    /// The same, with builders that work on the disk.
+    /// The same, with the builders' directories on the disk.
     pub fn on_disk(&self) -> Self {
         Self {
             memory: None,
@@ -62,16 +64,17 @@ impl Launch {
         }
     }
 
-    /// Whether a cache is a bucket, which wants credentials. Builders do not see them: Nix clears their environment.
+    /// Whether a cache is a bucket, which needs credentials. Builders do not see these, because Nix
+    /// clears their environment.
     pub(crate) fn has_bucket(&self) -> bool {
         self.config.contains("s3://")
     }
 
-    /// Starts a process that builds one derivation at a time and gives it `cores` cores. Call it
-    /// from a thread that lives as long as the process is wanted.
+    /// Starts a process that builds one derivation at a time with `cores` cores. Call it from a
+    /// thread that lives as long as the process is needed.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// Fails if the process can't be started.
     pub fn start(&self, cores: usize, downloads: usize) -> Result<Server> {
         match self.try_to_start(cores, downloads) {
             Err(_) if self.memory.is_some() => self.on_disk().try_to_start(cores, downloads),
@@ -126,25 +129,25 @@ impl Launch {
     }
 }
 
-/// What Nix tells while it works.
+/// A message of Nix while it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// A line of the builder.
+    /// A line of the builder's output.
     Line(String),
     /// A message of Nix itself.
     Message(String),
-    /// A store path begins to be copied from somewhere.
+    /// Nix begins to copy a store path.
     Copying {
-        /// Nix's number for it.
+        /// Nix's number for the activity.
         id: u64,
         /// The store path.
         path: String,
-        /// Where it comes from.
+        /// The source of the copy.
         from: String,
     },
-    /// What had that number is over.
+    /// An activity has ended.
     Over {
-        /// Nix's number for it.
+        /// Nix's number for the activity.
         id: u64,
     },
 }
@@ -152,9 +155,9 @@ pub enum Said {
 /// How a build ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Built {
-    /// The outputs are there.
+    /// The outputs are valid.
     Done,
-    /// They are not.
+    /// The build failed.
     Failed {
         /// Nix's reason.
         message: String,
@@ -171,15 +174,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// The process, to be stopped from elsewhere.
+    /// The process id, for stopping the process from another thread.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Agrees on a version. Once, before anything else.
+    /// Agrees on a version. Call it once, before anything else.
     ///
     /// # Errors
-    /// When the process is not what it should be.
+    /// Fails if the process does not speak a supported version of the protocol.
     pub fn greet(&mut self) -> Result<()> {
         self.streams.send(&[MAGIC_OF_CLIENT, VERSION], &[])?;
         let mut quiet = |_| {};
@@ -188,17 +191,19 @@ impl Server {
         }
         self.version = self.streams.number(&mut quiet)?.min(VERSION);
         if self.version >> 8 != VERSION >> 8 {
-            return Err(self.streams.broken("its protocol is of another age"));
+            return Err(self
+                .streams
+                .broken("its version of the protocol is not supported"));
         }
         Ok(())
     }
 
-    /// Which of some paths are in the store. All of them, there or not, are safe from garbage
-    /// collection as long as this process lives. With `substitute`, Nix first fetches from its
-    /// caches what they have.
+    /// Returns which of some paths are valid. All of them, valid or not, are protected from garbage
+    /// collection while this process lives. With `substitute`, Nix first fetches paths that its
+    /// caches have.
     ///
     /// # Errors
-    /// When the process does not answer.
+    /// Fails if the process does not answer.
     pub fn valid_paths<'a>(
         &mut self,
         paths: impl IntoIterator<Item = &'a str>,
@@ -218,13 +223,13 @@ impl Server {
         found
     }
 
-    /// Builds all outputs of a derivation whose inputs are all there.
+    /// Builds all outputs of a derivation. All its inputs must be valid.
     ///
     /// # Errors
-    /// When the process does not answer. A build that fails is no error.
+    /// Fails if the process does not answer. A build that fails is not an error.
     pub fn build(&mut self, recipe: &Recipe, said: &mut dyn FnMut(Said)) -> Result<Built> {
-        // Told to build a path, Nix starts its hook for remote builders for every single one, even
-        // where there are none, and looks at all inputs' `.drv` files again.
+        // If the request only names a path, Nix starts its hook for remote builders for each build,
+        // even without such builders, and reads all inputs' `.drv` files again.
         let built = match self.is_direct && recipe.is_text() {
             true => self.build_derivation(recipe, said),
             false => self.build_path(recipe, said),
@@ -253,7 +258,7 @@ impl Server {
         })
     }
 
-    /// The request that a build farm's master makes: it brings the derivation.
+    /// Builds with the request of build farms, which contains the derivation.
     fn build_derivation(&mut self, recipe: &Recipe, said: &mut dyn FnMut(Said)) -> Result<Built> {
         let mut message = Message::default();
         message.number(BUILD_DERIVATION);
@@ -270,7 +275,7 @@ impl Server {
         })
     }
 
-    /// How often and when it was built, and the outputs, which are known.
+    /// Skips how often and when it was built, and the outputs, which are known.
     fn skip_statistics(&mut self, said: &mut dyn FnMut(Said)) -> Result<()> {
         if self.minor() >= 3 {
             let numbers = ["times built", "not deterministic", "start", "end"];
@@ -340,7 +345,7 @@ impl Message {
         }
     }
 
-    /// What a build is told: no limit of time or output, no second build.
+    /// The settings of a build: no limit of time or output, no repeated build.
     fn settings(&mut self, minor: u64, keep_failed: bool) {
         let (silence, time, output) = (0, 0, 0);
         self.number(silence);
@@ -359,17 +364,17 @@ impl Message {
     }
 }
 
-/// The process's standard streams. Answers and log are read side by side, so that neither blocks
-/// the process.
+/// The standard streams of the process. Answers and log are read concurrently, so that neither
+/// blocks the process.
 struct Streams {
     input: ChildStdin,
     output: ChildStdout,
     errors: ChildStderr,
-    /// Bytes of the answer that have come.
+    /// The received bytes of the answer.
     received: Vec<u8>,
-    /// The beginning of a line of the log.
+    /// The incomplete last line of the log.
     line: Vec<u8>,
-    /// What the process itself said, should it break.
+    /// Messages of the process itself, in case it breaks.
     log: String,
 }
 
@@ -430,7 +435,7 @@ impl Streams {
         Ok(self.received.drain(..count).collect())
     }
 
-    /// False at the end of the stream.
+    /// Returns false at the end of the stream.
     fn read_answer(&mut self) -> Result<bool> {
         let mut buffer = [0; 1 << 14];
         let count = self
@@ -441,7 +446,7 @@ impl Streams {
         Ok(count > 0)
     }
 
-    /// False at the end of the stream.
+    /// Returns false at the end of the stream.
     fn read_log(&mut self, said: &mut dyn FnMut(Said)) -> bool {
         let mut buffer = [0; 1 << 14];
         let count = self.errors.read(&mut buffer).unwrap_or(0);
@@ -458,7 +463,7 @@ impl Streams {
         count > 0
     }
 
-    /// Reads what the log holds by now: a builder's last lines come before the answer.
+    /// Reads the log up to now, because a builder's last lines come before the answer.
     fn drain(&mut self, said: &mut dyn FnMut(Said)) {
         while matches!(readable([&self.errors], 0), Ok([true])) {
             if !self.read_log(said) {
@@ -468,8 +473,8 @@ impl Streams {
     }
 }
 
-/// Which of some streams have something to read, or ended. Waits for as many milliseconds; for
-/// ever, if negative.
+/// Returns which of some streams have data or ended. Waits up to `milliseconds`, or without limit
+/// if negative.
 fn readable<const N: usize>(
     streams: [&dyn AsRawFd; N],
     milliseconds: i32,
@@ -494,12 +499,12 @@ fn readable<const N: usize>(
 
 const JSON_LINE: &str = "@nix ";
 
-/// Nix's numbers of what it tells about (`ActivityType`, `ResultType` of its logging.hh).
+/// Nix's numbers for activities and results (`ActivityType` and `ResultType` in its logging.hh).
 const COPY_PATH: u64 = 100;
 const BUILD_LOG_LINE: u64 = 101;
 const POST_BUILD_LOG_LINE: u64 = 107;
 
-/// Messages of a higher level are for people who asked for more.
+/// The level of warnings. Messages of higher levels are only for verbose output.
 const LEVEL_OF_WARNINGS: u64 = 1;
 
 #[derive(Deserialize)]

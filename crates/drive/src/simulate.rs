@@ -1,4 +1,4 @@
-//! What other machines would make of a build: list scheduling with one task a core.
+//! Simulates a build on other machines: list scheduling with one task a core.
 
 use crate::schedule::{Graph, Order, Queue};
 use serde::Serialize;
@@ -10,9 +10,9 @@ pub struct Run {
     pub task: usize,
     /// The core.
     pub core: usize,
-    /// Seconds from the beginning.
+    /// Seconds since the beginning.
     pub start: f64,
-    /// Seconds from the beginning.
+    /// Seconds since the beginning.
     pub end: f64,
 }
 
@@ -25,12 +25,12 @@ pub struct Simulation {
     pub runs: Vec<Run>,
 }
 
-/// The time below which no order gets: the work divided by cores, or the longest path.
+/// The lower bound of all orders: the work divided by cores, or the longest path.
 pub fn bound(graph: &Graph, cores: usize) -> f64 {
     (graph.work() / cores as f64).max(graph.longest_path())
 }
 
-/// Runs the graph on a number of cores.
+/// Simulates the graph on a number of cores.
 pub fn simulate(graph: &Graph, order: Order, cores: usize) -> Simulation {
     let mut queue = Queue::new(graph, order);
     let mut running: Vec<Run> = Vec::new();
@@ -68,7 +68,7 @@ pub fn simulate(graph: &Graph, order: Order, cores: usize) -> Simulation {
     Simulation { seconds: now, runs }
 }
 
-/// What a build would gain if one task took half its time.
+/// The gain of a build if one task took half its time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gain {
     /// The task's name.
@@ -79,8 +79,8 @@ pub struct Gain {
     pub gain: f64,
 }
 
-/// The tasks whose shortening would help most, best first. Of all tasks only the longest
-/// `candidates` are tried.
+/// The tasks whose shortening would help most, the best first. Tries only the `candidates` longest
+/// tasks.
 pub fn worth_attacking(graph: &Graph, cores: usize, candidates: usize) -> Vec<Gain> {
     let whole = simulate(graph, Order::LongestPath, cores).seconds;
     let mut longest: Vec<usize> = (0..graph.tasks().len()).collect();
@@ -125,7 +125,7 @@ mod tests {
                 Task {
                     name: format!("task-{:03}", rng.usize(0..1000)),
                     inputs,
-                    // Many short ones and a few long ones, as crates are.
+                    // Many short tasks and a few long ones, like crates.
                     seconds: 0.05 + 20.0 * rng.f64().powi(6),
                 }
             })
@@ -133,7 +133,7 @@ mod tests {
         Graph::new(tasks).unwrap()
     }
 
-    /// Every task once, after its inputs, one at a time on a core.
+    /// Checks that every task runs once, after its inputs, with one task at a time on each core.
     fn check(graph: &Graph, simulation: &Simulation, cores: usize) {
         assert_eq!(simulation.runs.len(), graph.tasks().len());
         let mut ends = vec![f64::NAN; graph.tasks().len()];
@@ -160,7 +160,7 @@ mod tests {
                 for order in [Order::Name, Order::LongestPath] {
                     let simulation = simulate(&graph, order, cores);
                     check(&graph, &simulation, cores);
-                    // Graham 1966: the path costs at most its part that the work does not hold.
+                    // Graham's bound of 1966.
                     let idle = (cores - 1) as f64 / cores as f64;
                     let most = graph.work() / cores as f64 + idle * graph.longest_path();
                     let least = bound(&graph, cores);

@@ -1,4 +1,4 @@
-//! Derivations as tasks that take time.
+//! Turns derivations into tasks.
 
 use crate::Result;
 use crate::closure::{Closure, Node, Store};
@@ -8,11 +8,11 @@ use crate::pipelining;
 use crate::schedule::{Graph, Task};
 use std::collections::{BTreeSet, HashMap};
 
-/// Some derivations of a closure as a graph: task N is the Nth of `chosen`. How long one takes is
+/// A graph of some derivations of a closure. Task N is the Nth of `chosen`. Durations are
 /// remembered, or else guessed.
 ///
 /// # Errors
-/// When a derivation depends on itself.
+/// Fails if a derivation depends on itself.
 pub fn graph(
     store: &Store,
     closure: &Closure,
@@ -36,7 +36,8 @@ pub fn graph(
     Graph::new(nodes.map(task).collect())
 }
 
-/// What is remembered. Where metadata is always taken from the library, it was never made: that tells about the library.
+/// The remembered duration. If metadata was always taken from the library, only the library's
+/// duration is known, which gives an estimate.
 fn known(name: &str, durations: &Durations) -> Option<f64> {
     durations.seconds(name).or_else(|| {
         let library = name.strip_suffix(pipelining::METADATA)?;

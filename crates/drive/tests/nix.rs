@@ -1,10 +1,10 @@
-//! The driver on a real Nix, in a store of its own.
+//! Tests of the driver with a real Nix, in a separate store.
 
+use drive::build_record::Outcome;
 use drive::closure::{Closure, Store};
 use drive::driver::{Context, Driver, Report, Settings, Sharing};
 use drive::durations::Durations;
 use drive::event::Event;
-use drive::record::Outcome;
 use drive::schedule::Order;
 use drive::serve::Launch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Builders are the machine's own shell: what matters here is who starts them, and when.
+/// The builder is the machine's shell. These tests are only about which builds start, and when.
 const SETTINGS: &str = "\
 experimental-features = nix-command flakes
 sandbox = true
@@ -29,7 +29,7 @@ struct Place {
 }
 
 impl Place {
-    /// None where Nix can't build in a store of one's own; says so.
+    /// Makes a store. `None`, with a message, if Nix can't build in a separate store.
     fn new(test: &str) -> Option<Self> {
         let place = Self {
             directory: tempfile::tempdir().unwrap(),
@@ -63,7 +63,7 @@ impl Place {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// The `.drv` file of an attribute of a set in which `make NAME SCRIPT INPUTS` is a derivation.
+    /// Instantiates an attribute of a set. In the set, `make NAME SCRIPT INPUTS` is a derivation.
     fn instantiate(&self, set: &str, attribute: &str) -> Result<String, String> {
         let expression = format!(
             r#"let make = name: script: inputs: derivation {{
@@ -150,8 +150,8 @@ const DIAMOND: &str = r#"{
     top = make "top" "echo top > $out" [ left right ];
 }"#;
 
-/// A library with a unit for its metadata, which `above` needs, and a program. In truth, both ways to the metadata
-/// give the same bytes.
+/// A library with a unit for its metadata, which `above` needs, and a program. Unlike here, both
+/// ways to real metadata give the same bytes.
 fn pipelined() -> String {
     let unit = |metadata_only: bool| {
         let action = serde_json::json!({
@@ -251,9 +251,9 @@ fn what_is_missing_is_built_once_and_in_order() {
     let order = started(&events);
     assert_eq!(order.len(), 4);
     assert_eq!((order[0], order[3]), ("low", "top"));
-    // Nix itself finds nothing left to do, and gives the same path.
+    // Nix itself finds nothing left to do, and prints the same path.
     assert_eq!(place.realise(&top).unwrap(), report.outputs[0][0]);
-    // The second time there is nothing to do.
+    // The second time, there is nothing to do.
     let (result, events) = place.build(&place.settings(), &top);
     assert!(result.unwrap().units.is_empty());
     assert_eq!(events, []);
@@ -272,7 +272,7 @@ fn a_build_goes_on_where_nix_stopped() {
     assert_eq!(started(&events), ["right", "top"]);
 }
 
-/// Both write more than a megabyte to where they work, and say what file system that is.
+/// Both write more than a megabyte into their directory, and print its file system.
 const ROOMY: &str = r#"{
     roomy = make "roomy" ''
         /usr/bin/head -c 4000000 /dev/zero > file || exit 1
@@ -280,10 +280,10 @@ const ROOMY: &str = r#"{
     '' [ ];
 }"#;
 
-/// A place whose builders work in `bytes` of memory; none where that can't be had.
+/// A store whose builders have `bytes` of memory. `None` if that is impossible.
 fn in_memory(test: &str, bytes: u64) -> Option<(Place, Settings)> {
     let place = Place::new(test)?;
-    // SAFETY: it only asks.
+    // SAFETY: geteuid has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("SKIPPED: {test}: only root can mount");
         return None;
@@ -431,16 +431,16 @@ fn a_cache_is_asked_before_anything_is_built() {
         .map(|fetch| (fetch.path.as_str(), fetch.from.as_str()))
         .collect();
     assert_eq!(fetched, [(out.as_str(), cache.as_str())]);
-    // `left` came, so `low` is built for `right` alone.
+    // `left` came from the cache, so `low` is built only for `right`.
     assert_eq!(started(&events), ["low", "right", "top"]);
 }
 
-/// A builder that never ends, told from others by its script.
+/// A builder that never ends, with a marker in its script.
 fn endless(marker: &str) -> String {
     format!(r#"{{ endless = make "endless" ": {marker}; while :; do sleep 1; done" []; }}"#)
 }
 
-/// Whether a process runs whose arguments hold the marker.
+/// Whether a process with the marker in its arguments is running.
 fn runs(marker: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes

@@ -1,7 +1,7 @@
 //! Self-contained HTML files.
 
 use crate::explain::Explained;
-use drive::record::Record;
+use drive::build_record::BuildRecord;
 use serde::Serialize;
 
 const STYLE: &str = include_str!("assets/style.css");
@@ -33,10 +33,10 @@ pub struct Layer {
 
 /// A page about a build: what was built, when and why, what came from a cache, and the images'
 /// layers.
-pub fn of_build(record: &Record, images: &[Image]) -> String {
+pub fn of_build(record: &BuildRecord, images: &[Image]) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
-        record: &'a Record,
+        record: &'a BuildRecord,
         reasons: Vec<String>,
         images: &'a [Image],
     }
@@ -99,7 +99,7 @@ mod tests {
             layers: Vec::new(),
         };
         let pages = [
-            of_build(&Record::default(), &[image]),
+            of_build(&BuildRecord::default(), &[image]),
             of_plan(&explain(&plan(), |_| None)),
         ];
         for page in pages {

@@ -5,7 +5,7 @@ use crate::place::physical;
 use crate::state::State;
 use anyhow::{Context, Result};
 use crateyard_oci::Layout;
-use drive::record::{self, Record};
+use drive::build_record::{self, BuildRecord};
 use report::page::{self, Image, Layer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct Args {
 /// When nothing was built yet, or the file can't be written.
 pub fn run(args: Args) -> Result<()> {
     let state = State::find(&args.workspace)?;
-    let record: Option<Record> = match state {
+    let record: Option<BuildRecord> = match state {
         Some(state) => driven::record(&state)?,
         None => None,
     };
@@ -75,7 +75,7 @@ pub fn write(out: &Path, text: &str) -> Result<()> {
 }
 
 /// The layers of an image, by platform. An image that is gone has none.
-fn layers(image: &record::Image, store: Option<&str>) -> Result<Vec<Image>> {
+fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>> {
     let place = physical(Path::new(&image.path), store);
     let Ok(layout) = Layout::open(&place) else {
         note!("{} is no longer there", place.display());

@@ -10,11 +10,11 @@ use super::progress::Progress;
 use super::tree::{self, Tree};
 use crate::state::State;
 use anyhow::{Context as _, Result, anyhow, bail};
+use drive::build_record::{self, BuildRecord, Image, Outcome, Span};
 use drive::closure::{Closure, Store};
 use drive::driver::{self, Driver, Report, Settings, Sharing};
 use drive::durations::{self, Durations};
 use drive::event::Event;
-use drive::record::{self, Image, Outcome, Record, Span};
 use drive::schedule::Order;
 use drive::scratch;
 use drive::serve::Launch;
@@ -121,10 +121,10 @@ struct Session<'a> {
     beginning: Instant,
     durations: Durations,
     /// The record of the last build.
-    previous: Record,
+    previous: BuildRecord,
     /// The `.drv` files of that build, until they have been looked at.
     expected: Vec<String>,
-    record: Record,
+    record: BuildRecord,
 }
 
 impl<'a> Session<'a> {
@@ -147,10 +147,10 @@ impl<'a> Session<'a> {
         let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
             progress: Progress::new(request.events)?,
-            record: Record {
-                version: record::FORMAT,
+            record: BuildRecord {
+                version: build_record::FORMAT,
                 jobs: driver.settings().jobs,
-                ..Record::default()
+                ..BuildRecord::default()
             },
             request,
             evaluation: Evaluation::new(
@@ -375,11 +375,13 @@ impl<'a> Session<'a> {
 ///
 /// # Errors
 /// When it can't be read, or another version wrote it.
-pub fn record(state: &State) -> Result<Option<Record>> {
+pub fn record(state: &State) -> Result<Option<BuildRecord>> {
     let path = path_of_record(state);
     let read = state.read(RECORD, MAX_RECORD);
     let read = read.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(read.map(|text| Record::parse(&text, &path)).transpose()?)
+    Ok(read
+        .map(|text| BuildRecord::parse(&text, &path))
+        .transpose()?)
 }
 
 fn path_of_record(state: &State) -> PathBuf {

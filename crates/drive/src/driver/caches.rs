@@ -1,16 +1,21 @@
-//! Fetches what Nix's caches have.
+//! Fetches paths from Nix's caches.
 
 use super::pool::{Job, Message, Pool};
 use super::{Context, Settings, TICK};
+use crate::build_record::{Fetch, Span};
 use crate::event::Event;
-use crate::record::{Fetch, Span};
 use crate::serve::Said;
 use crate::{Error, Result, environment, process};
 use std::collections::HashMap;
 use std::process::Stdio;
 
-/// Fetches what caches have of that which the roots need. What they turn out not to have is built.
-pub fn fetch(settings: &Settings, roots: &[String], context: &mut Context) -> Result<Vec<Fetch>> {
+/// Fetches all paths for the roots that caches have. Paths that can't be fetched after all are
+/// built.
+pub(super) fn fetch(
+    settings: &Settings,
+    roots: &[String],
+    context: &mut Context,
+) -> Result<Vec<Fetch>> {
     let paths = fetchable(settings, roots)?;
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -53,7 +58,7 @@ fn event(fetch: &Fetch) -> Event {
     }
 }
 
-/// What Nix itself would fetch: it knows its caches, their order and what it has asked them before.
+/// The paths that Nix would fetch. Nix knows its caches, their order and their earlier answers.
 fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     let launch = &settings.launch;
     let mut command = match launch.has_bucket() {
@@ -75,7 +80,7 @@ fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     Ok(listed(&String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The paths below "these 3 paths will be fetched (...):".
+/// The paths in Nix's message "these 3 paths will be fetched (...):".
 fn listed(text: &str) -> Vec<String> {
     let lines = text.lines();
     let below = lines.skip_while(|line| !line.contains(" will be fetched"));

@@ -1,26 +1,31 @@
-//! Downloads into a store elsewhere.
+//! Downloads into a store in another directory.
 //!
-//! `builtin:fetchurl` of Nix 2.8 opens its output's logical path, `/nix/store/…`, outside the store that it builds for. Where the
-//! machine's own store has a file there, it is emptied. So that builder never runs for a store elsewhere: what it would fetch
-//! is fetched before by `nix-prefetch-url`, which adds files to a store as any other file is added.
+//! `builtin:fetchurl` of Nix 2.8 opens its output's logical path, `/nix/store/…`, and not the path
+//! in the store that it builds for. If the machine's own store has a file of that name, the builder
+//! empties it. So that builder never runs for another store. Instead, `nix-prefetch-url` fetches
+//! the files first, and adds them to the store like any other file.
 
 use super::{Context, DOWNLOADS, Settings};
+use crate::build_record::{Fetch, Span};
 use crate::closure::Node;
 use crate::event::Event;
-use crate::record::{Fetch, Span};
 use crate::serve::Launch;
 use crate::{Error, Result, environment, process};
 use derivation::Output;
 use std::process::Stdio;
 
-/// The builder that must not run.
+/// The builder that must not run for another store.
 const BUILDER: &str = "builtin:fetchurl";
 
-/// Fetches what of some derivations is a download, if the store is elsewhere.
+/// Fetches the downloads among some derivations, if the store is in another directory.
 ///
 /// # Errors
-/// When one can't be downloaded, has another hash, or is more than a plain file.
-pub fn fetch(settings: &Settings, nodes: &[&Node], context: &mut Context) -> Result<Vec<Fetch>> {
+/// Fails if a download fails, has another hash, or is not a plain file.
+pub(super) fn fetch(
+    settings: &Settings,
+    nodes: &[&Node],
+    context: &mut Context,
+) -> Result<Vec<Fetch>> {
     let launch = &settings.launch;
     if !launch.store.is_elsewhere() {
         return Ok(Vec::new());
@@ -41,7 +46,7 @@ pub fn fetch(settings: &Settings, nodes: &[&Node], context: &mut Context) -> Res
         context.stop_if_interrupted()?;
         let end = context.now();
         for result in results {
-            // A panic in there has said what it is.
+            // A panic has already printed its message.
             let (path, from) = result.map_err(|_| Error::Interrupted)??;
             (context.observe)(&Event::Fetched {
                 path: path.clone(),
@@ -56,7 +61,7 @@ pub fn fetch(settings: &Settings, nodes: &[&Node], context: &mut Context) -> Res
     Ok(fetched)
 }
 
-/// Gives the path and where it came from.
+/// Fetches one download, and returns its path and its URL.
 fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     let failed = |reason: String| Error::Download {
         name: node.name().to_owned(),
@@ -64,7 +69,8 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     };
     let (output, url) = plain_file(node).ok_or_else(|| {
         failed(format!(
-            "it is more than a plain file with a SHA-256, and {BUILDER} does not run for a store elsewhere"
+            "it is not a plain file with a SHA-256, and {BUILDER} does not run for a store in \
+             another directory"
         ))
     })?;
     let program = launch.program.with_file_name("nix-prefetch-url");
@@ -88,7 +94,7 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     Ok((output.path.clone(), url.to_owned()))
 }
 
-/// The one output of a download, and its URL.
+/// The only output of a download, and its URL.
 fn plain_file(node: &Node) -> Option<(&Output, &str)> {
     let derivation = &node.derivation;
     let mut outputs = derivation.outputs.values();

@@ -1,4 +1,4 @@
-//! Processes of Nix, each with a thread that talks to it.
+//! A pool of Nix processes. Each has a thread that talks to it.
 
 use crate::Result;
 use crate::closure::Recipe;
@@ -7,37 +7,37 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Downloads at once in one process of Nix.
+/// How many downloads run at once in one process of Nix.
 const DOWNLOADS: usize = 16;
-/// How the system says that a file system is full (`ENOSPC`).
+/// The system's message for a full file system (`ENOSPC`).
 const NO_ROOM: &str = "No space left on device";
 
-/// What a process is to do.
-pub enum Job {
+/// A job for a process.
+pub(super) enum Job {
     /// Build a derivation.
     Build(Box<Recipe>),
     /// Fetch store paths from caches.
     Fetch { paths: Vec<String> },
 }
 
-/// What comes back.
-pub enum Message {
+/// A message from a worker.
+pub(super) enum Message {
     /// A build has ended.
     Built { worker: usize, result: Ended },
-    /// Nix tells something while it fetches.
+    /// Nix reports something while it fetches.
     Said(Said),
-    /// All fetching has ended.
+    /// A fetch has ended.
     Fetched { result: Result<()> },
 }
 
-/// How a build ended, and what the builder wrote.
-pub struct Ended {
+/// The end of a build, with the builder's log.
+pub(super) struct Ended {
     pub built: Built,
     pub log: String,
 }
 
 struct Worker {
-    /// None once it is to end.
+    /// `None` once the worker is to stop.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     pid: u32,
@@ -45,9 +45,8 @@ struct Worker {
     is_idle: bool,
 }
 
-/// Processes by how many cores they give to a build. They are started when they are wanted, and
-/// stay.
-pub struct Pool {
+/// Processes, by how many cores each gives to a build. They are started on demand, and stay.
+pub(super) struct Pool {
     launch: Launch,
     workers: Vec<Worker>,
     sender: Sender<Message>,
@@ -55,7 +54,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(launch: &Launch) -> Self {
+    pub(super) fn new(launch: &Launch) -> Self {
         let (sender, messages) = channel();
         Self {
             launch: launch.clone(),
@@ -65,8 +64,8 @@ impl Pool {
         }
     }
 
-    /// A process without work that gives `cores` cores to a build.
-    pub fn idle(&mut self, cores: usize) -> Result<usize> {
+    /// An idle process that gives `cores` cores to a build.
+    pub(super) fn idle(&mut self, cores: usize) -> Result<usize> {
         let fits = |worker: &Worker| worker.is_idle && worker.cores == cores;
         if let Some(found) = self.workers.iter().position(fits) {
             return Ok(found);
@@ -92,17 +91,17 @@ impl Pool {
     }
 
     /// Gives work to an idle process.
-    pub fn give(&mut self, worker: usize, job: Job) {
+    pub(super) fn give(&mut self, worker: usize, job: Job) {
         let worker = &mut self.workers[worker];
         worker.is_idle = false;
         if let Some(jobs) = &worker.jobs {
-            // A thread ends only when its sender is dropped, so this one listens.
+            // A thread ends only when its sender is dropped, so it still receives.
             let _ = jobs.send(job);
         }
     }
 
-    /// The next message, if one comes in time.
-    pub fn wait(&mut self, time: Duration) -> Option<Message> {
+    /// The next message, if one arrives in time.
+    pub(super) fn wait(&mut self, time: Duration) -> Option<Message> {
         let message = self.messages.recv_timeout(time).ok()?;
         if let Message::Built { worker, .. } = &message {
             self.workers[*worker].is_idle = true;
@@ -112,7 +111,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Stops what still builds. Nix ends its builders and releases its locks.
+    /// Stops running builds. Nix ends its builders and releases its locks.
     fn drop(&mut self) {
         for worker in self.workers.iter().filter(|worker| !worker.is_idle) {
             // SAFETY: the thread, which holds the process, has not ended: its sender is alive.
@@ -128,14 +127,14 @@ impl Drop for Pool {
     }
 }
 
-/// How to build what needs more room than there is in memory.
+/// The fallback for builds that need more space than there is in memory.
 struct Reserve {
     launch: Option<Launch>,
     cores: usize,
 }
 
 impl Reserve {
-    /// Builds on the disk what failed in memory for want of room; otherwise it stays as it ended.
+    /// Repeats a build on the disk if it ran out of space in memory. Otherwise returns `ended`.
     fn take_over(&self, recipe: &Recipe, ended: Ended) -> Ended {
         let is_full = matches!(ended.built, Built::Failed { .. }) && ended.log.contains(NO_ROOM);
         let Some(launch) = self.launch.as_ref().filter(|_| is_full) else {
@@ -149,7 +148,7 @@ impl Reserve {
     }
 }
 
-/// Talks to one process until there are no more jobs.
+/// Serves one process until there are no more jobs.
 fn serve(
     mut server: Server,
     reserve: &Reserve,

@@ -1,47 +1,49 @@
-//! How many cores a build is told to use (`NIX_BUILD_CORES`).
+//! How many cores each build may use (`NIX_BUILD_CORES`).
 //!
-//! It is told when it starts, and a unit's runner makes as many jobserver tokens of it, so rustc
-//! never starts more threads. No byte of an output depends on it.
+//! The number is fixed when a build starts. A unit's runner makes as many jobserver tokens, so
+//! rustc never starts more threads. Outputs do not depend on it.
 
 use serde::Serialize;
 
-/// How the machine's cores are shared between builds.
+/// How builds share the machine's cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
-    /// Evenly between what builds and what could; all for a build that the end waits for, and for build scripts.
+    /// Evenly between running and ready builds. Build scripts, and a build that everything else
+    /// waits for, get all cores.
     #[default]
     Even,
-    /// This many for each, as `nix build --cores` has it.
+    /// This many for each build, like `nix build --cores`.
     Fixed(usize),
 }
 
-/// What is known when a build starts.
+/// The situation when a build starts.
 pub(super) struct Moment {
-    /// The machine's cores.
+    /// How many cores the machine has.
     pub cores: usize,
-    /// Whether the build is the run of a build script.
+    /// Whether the build runs a build script.
     pub is_script: bool,
-    /// Builds at once.
+    /// How many builds run at once.
     pub jobs: usize,
-    /// How many build, this one not counted.
+    /// How many other builds are running.
     pub running: usize,
-    /// How many more are ready.
+    /// How many other builds are ready.
     pub ready: usize,
     /// The longest path from this build to the end, in seconds.
     pub path: f64,
-    /// All that is not done yet, in seconds.
+    /// The remaining work, in seconds.
     pub work: f64,
 }
 
 impl Moment {
-    /// The build's share. A power of two or all cores, so that a few processes of Nix are enough:
-    /// each is started with its number.
-    pub fn share(&self, sharing: Sharing) -> usize {
+    /// The build's share of the cores: a power of two, or all. Each process of Nix has a fixed
+    /// number, so fewer different numbers need fewer processes.
+    pub(super) fn share(&self, sharing: Sharing) -> usize {
         match sharing {
             Sharing::Fixed(cores) => cores.max(1),
-            // Most use one core whatever they are told. One that calls `make -j` may take a minute, and would keep to one
-            // core when the others have long gone; Cargo tells scripts of all cores, too.
+            // Most scripts use one core anyway. A script that calls `make -j` may take a minute,
+            // and should not be limited to one core after the other builds are done. Cargo also
+            // gives scripts all cores.
             Sharing::Even if self.is_script || self.end_waits() => self.cores,
             Sharing::Even => {
                 let together = (self.running + 1 + self.ready).min(self.jobs).max(1);
@@ -50,13 +52,13 @@ impl Moment {
         }
     }
 
-    /// Whether the path through this build is longer than all work takes on all cores.
+    /// Whether the path through this build takes longer than all work on all cores.
     fn end_waits(&self) -> bool {
         self.path > self.work / self.cores as f64
     }
 }
 
-/// The greatest power of two that is not greater; at least 1.
+/// The greatest power of two up to `number`, at least 1.
 fn power_of_two(number: usize) -> usize {
     match number.checked_ilog2() {
         Some(exponent) => 1 << exponent,
