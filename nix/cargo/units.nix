@@ -246,9 +246,12 @@ let
         ++ (if isLint planned.unit then lints else [ ])
         ++ nativeFor key planned;
       program = "${runner}/bin/unit";
-      writable = [
+      writable = [ "/cargo" ];
+      # Where sources lie (crates/unit/src/source.rs, PLACES).
+      memory = [
         "/workspace"
-        "/cargo"
+        "/cargo/registry"
+        "/cargo/repositories"
       ];
       attributes = {
         unit = builtins.toJSON (withEnvironment planned);

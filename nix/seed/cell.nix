@@ -14,6 +14,8 @@
   args ? [ ],
   # Empty directories that the program may write to.
   writable ? [ ],
+  # The same in memory, where files are listed in the same order on every machine.
+  memory ? [ ],
   # More attributes of the derivation: environment variables, passAsFile, outputs...
   attributes ? { },
 }:
@@ -25,6 +27,17 @@ derivation (
   // {
     inherit name system;
     builder = seed;
-    args = [ "cell" "--no-network" ] ++ each "--root" roots ++ each "--writable" writable ++ [ "--" program ] ++ args;
+    args = [
+      "cell"
+      "--no-network"
+    ]
+    ++ each "--root" roots
+    ++ each "--writable" writable
+    ++ each "--memory" memory
+    ++ [
+      "--"
+      program
+    ]
+    ++ args;
   }
 )

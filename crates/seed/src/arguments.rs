@@ -22,6 +22,7 @@ Usage:
       --root DIR               the root file system; of several, the earlier wins
       --bind SOURCE=PATH       show a file or directory from outside in the cell
       --writable PATH          make an empty directory that can be written to
+      --memory PATH            the same, in memory where there is some
       --env NAME=VALUE         set a variable
       --clear-env              pass no variables from outside
       --cwd DIR                where the program starts (/build)
@@ -75,6 +76,8 @@ pub struct Cell {
     pub binds: Vec<(Vec<u8>, Vec<u8>)>,
     /// Places in the cell that are empty and can be written to.
     pub writable: Vec<Vec<u8>>,
+    /// The same, in memory: files are listed there in the same order on every machine.
+    pub memory: Vec<Vec<u8>>,
     /// Names and values.
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether the environment from outside is left out.
@@ -167,6 +170,7 @@ fn cell(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Cell, Error> {
                 .binds
                 .push(pair(&mut arguments, "--bind", "SOURCE=PATH")?),
             b"--writable" => cell.writable.push(value(&mut arguments, "--writable")?),
+            b"--memory" => cell.memory.push(value(&mut arguments, "--memory")?),
             b"--env" => cell
                 .variables
                 .push(pair(&mut arguments, "--env", "NAME=VALUE")?),

@@ -10,20 +10,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, getpid, getppid, kill_process,
     set_parent_process_death_signal, wait,
 };
 
 use crate::arguments::Cell;
-use crate::enter::{Bind, Namespaces, Plan, Way};
+use crate::enter::{Bind, Namespaces, Plan, Source};
 use crate::error::{Error, explain, shown};
-use crate::files::remove_tree;
+use crate::files::{read_full, remove_tree, write_all};
 use crate::output;
 use crate::rooted::c_string;
+use crate::shared_memory::SharedMemory;
 use crate::sys::{self, Signals};
+use crate::trace::{Ended, Tracer};
+use crate::traced::{self, Traced};
 
 /// Where the build's directory is in the cell, and where programs start.
 const BUILD: &[u8] = b"/build";
@@ -39,6 +44,10 @@ const BUILD_VARIABLES: [&[u8]; 6] = [
 /// Signals that are passed on to the program.
 const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 
+/// The exit code of a program that wants to be run again with its places in memory on disk, because they are full
+/// (`EX_TEMPFAIL`).
+const MEMORY_IS_FULL: i32 = 75;
+
 /// Runs the program that the options name and returns its exit code.
 ///
 /// # Errors
@@ -48,20 +57,124 @@ pub fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
     let scratch = Scratch::make(&environment, build.is_none())?;
     let code = variables(options, environment, build.as_deref()).and_then(|variables| {
         let plan = plan(options, &scratch, build)?;
-        let way = Namespaces {
-            no_network: options.no_network,
+        sys::reset(Signal::CHILD);
+        let waited = Signals::of(&FORWARDED).with(Signal::CHILD);
+        let program = Program {
+            inherited: sys::block(waited),
+            waited,
+            directory: options.directory.as_deref().unwrap_or(BUILD),
+            arguments: &options.program,
+            variables: &variables,
         };
-        let directory = options.directory.as_deref().unwrap_or(BUILD);
-        let seed = getpid();
-        spawn(|signals| {
-            enter(&way, &plan, directory)?;
-            die_with(seed)?;
-            sys::block(signals);
-            execute(&options.program, &variables)
-        })
+        match in_namespaces(&plan, options.no_network, &program)? {
+            Tried::Ended(code) => Ok(code),
+            Tried::Refused(refusal) => traced(&plan, options.no_network, &program, &refusal),
+        }
     });
     scratch.remove();
     code
+}
+
+/// The program to run, and where.
+struct Program<'a> {
+    /// The signals that were blocked when the seed was started.
+    inherited: Signals,
+    /// The signals that the seed waits for instead of handling them: it blocks them, and the program must not inherit
+    /// that.
+    waited: Signals,
+    directory: &'a [u8],
+    arguments: &'a [Vec<u8>],
+    variables: &'a [CString],
+}
+
+/// What has become of a try.
+enum Tried {
+    /// The program's exit code.
+    Ended(i32),
+    /// Why there is no such cell.
+    Refused(String),
+}
+
+/// Runs the program in a cell of namespaces, if the system lets it.
+fn in_namespaces(plan: &Plan<'_>, no_network: bool, program: &Program<'_>) -> Result<Tried, Error> {
+    let (told, tell) = pipe()?;
+    let seed = getpid();
+    let way = Namespaces { no_network };
+    let child = spawn(|| {
+        match way.enter(plan) {
+            Err(Error::Forbidden(refusal)) => {
+                let _ = write_all(&tell, refusal.as_bytes());
+                sys::exit(125);
+            }
+            entered => entered?,
+        }
+        start_in(program.directory)?;
+        die_with(seed)?;
+        sys::block(program.inherited);
+        execute(program.arguments, program.variables)
+    })?;
+    drop(tell);
+    let code = supervise(child, program.waited);
+    // The other end is closed: by executing the program, or with the process.
+    let mut refusal = vec![0; 4096];
+    let length = read_full(&told, &mut refusal).unwrap_or(0);
+    refusal.truncate(length);
+    if refusal.is_empty() {
+        return Ok(Tried::Ended(code));
+    }
+    Ok(Tried::Refused(String::from_utf8_lossy(&refusal).into()))
+}
+
+/// Runs the program in a traced cell.
+fn traced(
+    plan: &Plan<'_>,
+    no_network: bool,
+    program: &Program<'_>,
+    refusal: &str,
+) -> Result<i32, Error> {
+    let cell = Traced::new(plan, true)?;
+    let (code, memory) = traced_once(cell, no_network, program, refusal)?;
+    if code != MEMORY_IS_FULL || memory.is_none() {
+        return Ok(code);
+    }
+    drop(memory);
+    output::error(b"seed: /dev/shm is full: once more, with sources on disk\n");
+    let cell = Traced::new(plan, false)?;
+    traced_once(cell, no_network, program, refusal).map(|(code, _)| code)
+}
+
+fn traced_once(
+    cell: Traced,
+    no_network: bool,
+    program: &Program<'_>,
+    refusal: &str,
+) -> Result<(i32, Option<SharedMemory>), Error> {
+    let (ready, tell) = pipe()?;
+    let child = spawn(|| {
+        traced::prepare(&ready, refusal)?;
+        start_in(program.directory)?;
+        sys::block(program.inherited);
+        execute(program.arguments, program.variables)
+    })?;
+    let first = child.as_raw_nonzero().get();
+    traced::start(first, tell, refusal)?;
+    let mut tracer = Tracer::new(cell.view, traced::identity(), no_network, first);
+    let ended = loop {
+        if forward(program.waited, child) {
+            if let Some(ended) = tracer.handle(first) {
+                break ended;
+            }
+        }
+    };
+    drop(cell.own);
+    match ended {
+        Ended::Code(code) => Ok((code, cell.memory)),
+        Ended::Signal(signal) => Ok((128 + signal, cell.memory)),
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::io("make a pipe", errno))
 }
 
 /// What the cell consists of; `build` is the build's directory outside, if there is one.
@@ -75,15 +188,20 @@ fn plan<'a>(
         None => scratch.directory("build")?,
     };
     let mut binds = vec![Bind {
-        source: build,
+        source: Source::Outside(build),
         place: BUILD,
     }];
     for (index, place) in options.writable.iter().enumerate() {
         let source = scratch.directory(&format!("writable-{index}"))?;
+        let source = Source::Outside(source);
+        binds.push(Bind { source, place });
+    }
+    for place in &options.memory {
+        let source = Source::Memory;
         binds.push(Bind { source, place });
     }
     for (source, place) in &options.binds {
-        let source = source.clone();
+        let source = Source::Outside(source.clone());
         binds.push(Bind { source, place });
     }
     Ok(Plan {
@@ -94,28 +212,21 @@ fn plan<'a>(
     })
 }
 
-/// Starts a child process that becomes the program, waits for it, and returns its exit code.
-///
-/// The child gets the signals that were blocked before: the seed waits for signals instead of handling them, so it
-/// blocks them, and the program must not inherit that.
-fn spawn(become_program: impl FnOnce(Signals) -> Result<Infallible, Error>) -> Result<i32, Error> {
-    sys::reset(Signal::CHILD);
-    let waited = Signals::of(&FORWARDED).with(Signal::CHILD);
-    let before = sys::block(waited);
+/// Starts a child process that becomes the program.
+fn spawn(become_program: impl FnOnce() -> Result<Infallible, Error>) -> Result<Pid, Error> {
     // Safe: the seed has one thread.
     let child = unsafe { sys::fork() }
         .map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))?;
     if let Some(child) = child {
-        return Ok(supervise(child, waited));
+        return Ok(child);
     }
-    let Err(error) = become_program(before);
+    let Err(error) = become_program();
     output::error(format!("seed: {error}\n").as_bytes());
     sys::exit(error.exit_code())
 }
 
-/// Enters the cell and the directory in which the program starts.
-fn enter(way: &impl Way, plan: &Plan<'_>, directory: &[u8]) -> Result<(), Error> {
-    way.enter(plan)?;
+/// Enters the directory in which the program starts.
+fn start_in(directory: &[u8]) -> Result<(), Error> {
     chdir(directory).map_err(|errno| {
         let reason = explain(errno);
         Error::Cell(format!("cannot start in {}: {reason}", shown(directory)))
@@ -137,19 +248,28 @@ fn die_with(seed: Pid) -> Result<(), Error> {
 /// Waits for the program; passes signals on to it. Returns its exit code.
 fn supervise(program: Pid, signals: Signals) -> i32 {
     loop {
-        let received = sys::wait(signals);
-        if received.signal == Signal::CHILD.as_raw() {
+        if forward(signals, program) {
             if let Some(status) = reap(program) {
                 return exit_code(status);
             }
-        } else if received.by_process {
-            // What a terminal sends, it sends to the program as well.
-            let known = |signal: &Signal| signal.as_raw() == received.signal;
-            if let Some(signal) = FORWARDED.into_iter().find(known) {
-                let _ = kill_process(program, signal);
-            }
         }
     }
+}
+
+/// Waits for a signal. Returns whether a child process has changed; else passes the signal on to the program.
+fn forward(signals: Signals, program: Pid) -> bool {
+    let received = sys::wait(signals);
+    if received.signal == Signal::CHILD.as_raw() {
+        return true;
+    }
+    if received.by_process {
+        // What a terminal sends, it sends to the program as well.
+        let known = |signal: &Signal| signal.as_raw() == received.signal;
+        if let Some(signal) = FORWARDED.into_iter().find(known) {
+            let _ = kill_process(program, signal);
+        }
+    }
+    false
 }
 
 /// Reaps processes that have ended, until the program is among them. There are others where the seed is process 1, as
@@ -319,7 +439,12 @@ impl Scratch {
         if self.own {
             return remove_tree(CWD, &self.path);
         }
-        for path in [self.path_of("merged"), self.path] {
+        for path in [
+            self.path_of("merged"),
+            self.path_of("traced"),
+            self.path_of("again"),
+            self.path,
+        ] {
             let _ = unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR);
         }
     }

@@ -1,7 +1,4 @@
-//! Ways to enter a root file system.
-//!
-//! There is one way now: namespaces. Where a container forbids them, a second one can stand beside it: chroot(2) into
-//! a tree of hard links. It would implement [`Way`], too.
+//! The first way into a root file system: namespaces. Where they are forbidden, `traced.rs` is the second.
 
 use alloc::format;
 use alloc::string::String;
@@ -28,13 +25,13 @@ use crate::files::{names, open_directory, write_all};
 use crate::rooted::{Missing, Root, c_string};
 
 /// Who the program is, in every cell.
-const USER: u32 = 1000;
-const GROUP: u32 = 100;
-const HOST_NAME: &[u8] = b"localhost";
+pub const USER: u32 = 1000;
+pub const GROUP: u32 = 100;
+pub const HOST_NAME: &[u8] = b"localhost";
 /// Entries of a root file system that always come from elsewhere.
-const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
+pub const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
 /// What is shown in the cell as it is outside, where it exists.
-const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
+pub const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// What a cell consists of.
@@ -49,21 +46,19 @@ pub struct Plan<'a> {
     pub merged: Vec<u8>,
 }
 
-/// A file or directory outside, and its place in the cell.
+/// A file or directory, and its place in the cell.
 pub struct Bind<'a> {
-    /// The path outside.
-    pub source: Vec<u8>,
+    pub source: Source,
     /// The path in the cell.
     pub place: &'a [u8],
 }
 
-/// A way to make the plan the root of the present process.
-pub trait Way {
-    /// Enters the cell: afterwards `/` is its root. The process must be a child made for that.
-    ///
-    /// # Errors
-    /// When the system does not let it; the process is then of no more use.
-    fn enter(&self, plan: &Plan<'_>) -> Result<(), Error>;
+/// What is shown at a place.
+pub enum Source {
+    /// What is at this path outside.
+    Outside(Vec<u8>),
+    /// An empty directory in memory.
+    Memory,
 }
 
 /// The way of an unprivileged user and mount namespace.
@@ -72,8 +67,12 @@ pub struct Namespaces {
     pub no_network: bool,
 }
 
-impl Way for Namespaces {
-    fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
+impl Namespaces {
+    /// Makes the plan the root of this process: afterwards `/` is its root. The process must be a child made for that.
+    ///
+    /// # Errors
+    /// When the system does not let it; the process is then of no more use.
+    pub fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
         self.unshare()?;
         // Everything is opened before the new root is mounted, because that hides what lies where it is mounted.
         let source = source_root(plan)?;
@@ -92,9 +91,7 @@ impl Way for Namespaces {
         }
         root.become_root()
     }
-}
 
-impl Namespaces {
     /// Makes the namespaces, in which this process is user 1000 of group 100, and may mount.
     fn unshare(&self) -> Result<(), Error> {
         let (user, group) = (getuid().as_raw(), getgid().as_raw());
@@ -147,7 +144,7 @@ fn source_root(plan: &Plan<'_>) -> Result<OwnedFd, Error> {
     let flags = MountFlags::RDONLY;
     mount(c"overlay", plan.merged.as_slice(), c"overlay", flags, data.as_c_str()).map_err(|errno| {
         let roots: Vec<String> = plan.roots.iter().map(|root| shown(root)).collect();
-        Error::Cell(format!(
+        Error::Forbidden(format!(
             "cannot join the roots {}: {}. This needs overlayfs in user namespaces (Linux 5.11 or later); \
              without it, unpack all packages into one root",
             roots.join(", "),
@@ -172,19 +169,27 @@ fn escaped(path: &[u8]) -> Vec<u8> {
 /// What is to be bound, held open.
 struct Opened<'a> {
     bind: &'a Bind<'a>,
-    file: OwnedFd,
+    /// Nothing where memory is to be mounted.
+    file: Option<OwnedFd>,
     is_directory: bool,
 }
 
 impl<'a> Opened<'a> {
     fn new(bind: &'a Bind<'a>) -> Result<Self, Error> {
+        let Source::Outside(source) = &bind.source else {
+            return Ok(Self {
+                bind,
+                file: None,
+                is_directory: true,
+            });
+        };
+        let failed = |errno| unbindable(source, bind.place, errno);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let file = openat(CWD, bind.source.as_slice(), flags, Mode::empty())
-            .map_err(|errno| unbindable(&bind.source, bind.place, errno))?;
-        let status = fstat(&file).map_err(|errno| unbindable(&bind.source, bind.place, errno))?;
+        let file = openat(CWD, source.as_slice(), flags, Mode::empty()).map_err(failed)?;
+        let status = fstat(&file).map_err(failed)?;
         Ok(Self {
             bind,
-            file,
+            file: Some(file),
             is_directory: FileType::from_raw_mode(status.st_mode) == FileType::Directory,
         })
     }
@@ -262,25 +267,23 @@ impl Skeleton {
 
     /// Binds a file or directory from outside to a place in the cell, which is made if it does not exist.
     fn bind(&self, opened: &Opened<'_>) -> Result<(), Error> {
-        let source = open_path(&opened.file);
-        let target = self.place(opened.bind.place, opened.is_directory)?;
+        let place = opened.bind.place;
+        let target = self.place(place, opened.is_directory)?;
         let target = open_path(&target);
+        let (Some(file), Source::Outside(outside)) = (&opened.file, &opened.bind.source) else {
+            return mount_memory(&target);
+        };
+        let source = open_path(file);
         // Without what is mounted below, because the build's directory holds this very root. Where something else is
         // mounted there, the kernel insists on it.
         mount_bind(source.as_str(), target.as_str())
             .or_else(|_| mount_bind_recursive(source.as_str(), target.as_str()))
-            .map_err(|errno| unbindable(&opened.bind.source, opened.bind.place, errno))
+            .map_err(|errno| unbindable(outside, place, errno))
     }
 
     /// Opens a place in the cell, and makes it first if need be.
     fn place(&self, place: &[u8], is_directory: bool) -> Result<OwnedFd, Error> {
-        let unusable = |reason: String| {
-            Error::Cell(format!(
-                "there is no place {} in the cell: {reason}; below what comes from a root, let \
-                 `seed unpack --mkdir` or `--text` make it",
-                shown(place)
-            ))
-        };
+        let unusable = |reason: String| unusable(place, reason);
         if is_directory {
             return self
                 .root
@@ -349,7 +352,23 @@ fn open_path(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
+fn mount_memory(target: &str) -> Result<(), Error> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(c"memory", target, c"tmpfs", flags, c"mode=755")
+        .map_err(|errno| forbidden("mount a file system in memory", errno))
+}
+
+/// Why something cannot be shown at a place.
+pub fn unusable(place: &[u8], reason: String) -> Error {
+    Error::Cell(format!(
+        "there is no place {} in the cell: {reason}; below what comes from a root, let \
+         `seed unpack --mkdir` or `--text` make it",
+        shown(place)
+    ))
+}
+
+/// Why something outside cannot be shown in the cell.
+pub fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
     let reason = explain(errno);
     Error::Cell(format!(
         "cannot bind {} to {} in the cell: {reason}",
@@ -377,8 +396,5 @@ fn forbidden(what: &str, errno: Errno) -> Error {
             "a cell needs what rootless containers need: unprivileged user namespaces and mounts in them"
         }
     };
-    Error::Cell(format!(
-        "cannot {what}: {}\n  {remedy}.\n  There is no other way to enter a cell yet.",
-        explain(errno)
-    ))
+    Error::Forbidden(format!("cannot {what}: {}\n  {remedy}.", explain(errno)))
 }

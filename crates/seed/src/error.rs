@@ -15,6 +15,8 @@ pub enum Error {
     Package { package: String, reason: String },
     /// The system refused an operation on a file (74, `EX_IOERR`).
     Io { what: String, errno: Errno },
+    /// The system forbids namespaces or mounts: another way may be open.
+    Forbidden(String),
     /// The cell could not be made (125, as env(1) says that it failed itself).
     Cell(String),
     /// The program is in the cell but cannot be executed (126).
@@ -38,7 +40,7 @@ impl Error {
             Self::Usage(_) => 64,
             Self::Package { .. } => 65,
             Self::Io { .. } => 74,
-            Self::Cell(_) => 125,
+            Self::Cell(_) | Self::Forbidden(_) => 125,
             Self::NotExecutable(_) => 126,
             Self::NotFound(_) => 127,
         }
@@ -51,9 +53,10 @@ impl fmt::Display for Error {
             Self::Usage(reason) => write!(out, "{reason}\nTry `seed --help`."),
             Self::Package { package, reason } => write!(out, "{package}: {reason}"),
             Self::Io { what, errno } => write!(out, "cannot {what}: {}", explain(*errno)),
-            Self::Cell(reason) | Self::NotExecutable(reason) | Self::NotFound(reason) => {
-                out.write_str(reason)
-            }
+            Self::Cell(reason)
+            | Self::Forbidden(reason)
+            | Self::NotExecutable(reason)
+            | Self::NotFound(reason) => out.write_str(reason),
         }
     }
 }

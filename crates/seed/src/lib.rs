@@ -17,8 +17,11 @@ mod files;
 mod network;
 pub mod output;
 mod rooted;
+mod shared_memory;
 pub mod sys;
 mod tar;
+mod trace;
+mod traced;
 mod unpack;
 
 use alloc::format;

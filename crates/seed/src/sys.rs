@@ -33,12 +33,18 @@ const SIG_SETMASK: usize = 2;
 const MASK_SIZE: usize = 8;
 
 /// A system call; the result is negative on failure.
-#[cfg(target_arch = "x86_64")]
 unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
+    let [first, second, third, fourth, fifth] = arguments;
+    unsafe { call6(number, [first, second, third, fourth, fifth, 0]) }
+}
+
+/// A system call; the result is negative on failure.
+#[cfg(target_arch = "x86_64")]
+pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     let result;
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") arguments[0], in("rsi") arguments[1],
-            in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4],
+            in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4], in("r9") arguments[5],
             lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result
@@ -46,16 +52,17 @@ unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
 
 /// A system call; the result is negative on failure.
 #[cfg(target_arch = "aarch64")]
-unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
+pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     let result;
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") arguments[0] => result, in("x1") arguments[1],
-            in("x2") arguments[2], in("x3") arguments[3], in("x4") arguments[4], options(nostack));
+            in("x2") arguments[2], in("x3") arguments[3], in("x4") arguments[4], in("x5") arguments[5],
+            options(nostack));
     }
     result
 }
 
-fn checked(result: isize) -> Result<usize, Errno> {
+pub(crate) fn checked(result: isize) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result as i32))
 }
 

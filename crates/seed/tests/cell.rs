@@ -502,8 +502,8 @@ fn an_unprivileged_user_has_cells_too() {
 }
 
 #[test]
-fn where_namespaces_are_forbidden_the_remedy_is_named() {
-    let test = "where_namespaces_are_forbidden_the_remedy_is_named";
+fn where_namespaces_are_forbidden_the_program_is_traced() {
+    let test = "where_namespaces_are_forbidden_the_program_is_traced";
     let Some(root) = usable_root(test) else {
         return;
     };
@@ -511,40 +511,69 @@ fn where_namespaces_are_forbidden_the_remedy_is_named() {
         return skipped(test, "there is no unshare");
     }
     let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
+    let limited = |program: &[&str]| {
+        let mut limited = Command::new("unshare");
+        limited
+            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
+            .arg(seed_path())
+            .args(["cell", "--root"])
+            .arg(root)
+            .args([
+                "--env",
+                "PATH=/usr/bin",
+                "--writable",
+                "/w",
+                "--memory",
+                "/m",
+            ])
+            .arg("--")
+            .args(program);
+        limited
+    };
+    let script = "id -u; id -g; pwd; uname -n; readlink /proc/self/exe; ls -d /home/* /root/* /tmp/* 2>/dev/null; \
+        echo x > /usr/x; echo y > /w/y; mkdir /m/z; stat -c '%u %g' /w/y; ls /w /m; exit 3";
+    let output = limited(&["sh", "-c", script]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "1000\n100\n/build\nlocalhost\n/usr/bin/readlink\n1000 100\n/m:\nz\n\n/w:\ny\n"
+    );
+    assert!(
+        errors(&output).contains("Read-only file system"),
+        "{}",
+        errors(&output)
+    );
+    assert_eq!(output.status.code(), Some(3));
+    assert!(fail(&mut limited(&["absent"]), 127).contains("PATH=/usr/bin"));
+}
+
+#[test]
+fn where_nothing_is_allowed_the_remedy_is_named() {
+    let test = "where_nothing_is_allowed_the_remedy_is_named";
+    let Some(root) = usable_root(test) else {
+        return;
+    };
+    // A traced program has no namespaces, and traces nobody.
+    let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
+    let bind = [
+        format!("{}=/seed", seed_path().display()),
+        format!("{}=/root2", root.display()),
+    ];
     let mut limited = Command::new("unshare");
     limited
         .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
-        .arg(seed_path());
-    let message = fail(
-        limited
-            .args(["cell", "--root"])
-            .arg(root)
-            .args(["--", "/bin/true"]),
-        125,
-    );
-    assert!(
-        message.contains("no space left") && message.contains("user.max_user_namespaces"),
-        "{message}"
-    );
-
-    // The kernel refuses namespaces to a process in chroot, as a container's filter does to all of its processes.
-    let directory = scratch();
-    fs::copy(seed_path(), directory.path().join("seed")).unwrap();
-    fs::create_dir(directory.path().join("tmp")).unwrap();
-    let mut changed = Command::new("unshare");
-    changed
-        .args(["--user", "--map-root-user", "chroot"])
-        .arg(directory.path())
-        .args(["/seed", "cell", "--root", "/", "--", "/x"]);
-    let message = fail(
-        changed.env_remove("TMPDIR").env_remove("NIX_BUILD_TOP"),
-        125,
-    );
-    assert!(message.contains("operation not permitted"), "{message}");
-    assert!(
-        message.contains("kernel.apparmor_restrict_unprivileged_userns=0"),
-        "{message}"
-    );
+        .arg(seed_path())
+        .args(["cell", "--root"])
+        .arg(root)
+        .args(["--bind", &bind[0], "--bind", &bind[1]])
+        .args(["--", "/seed", "cell", "--root", "/root2", "--", "/bin/true"]);
+    let message = fail(&mut limited, 125);
+    for part in [
+        "operation not permitted",
+        "kernel.apparmor_restrict_unprivileged_userns=0",
+        "cannot trace a process",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]

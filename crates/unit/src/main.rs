@@ -29,7 +29,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if !unit::memory::is_full(&unit::source::PLACES) {
+                return ExitCode::FAILURE;
+            }
+            // Nothing of this run is left for the next.
+            if let Some(out) = std::env::var_os("out") {
+                let _ = std::fs::remove_dir_all(out);
+            }
+            eprintln!("error: the memory for sources is full");
+            ExitCode::from(unit::memory::FULL)
         }
     }
 }
@@ -56,9 +64,6 @@ fn build() -> Result<()> {
         out: PathBuf::from(variable("out")?),
         cores: cores(),
     };
-    if request.whole.is_none() {
-        unit::memory::mount(&unit::source::PLACES)?;
-    }
     unit::run::run(&request)
 }
 

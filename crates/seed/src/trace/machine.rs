@@ -1,0 +1,281 @@
+//! A stopped process: its registers and its memory (ptrace(2), process_vm_readv(2)).
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use linux_raw_sys::general as kernel;
+use rustix::io::Errno;
+
+use crate::sys::{call6, checked};
+
+const PTRACE_CONT: usize = 7;
+const PTRACE_SYSCALL: usize = 24;
+const PTRACE_GETEVENTMSG: usize = 0x4201;
+const PTRACE_GETREGSET: usize = 0x4204;
+const PTRACE_SETREGSET: usize = 0x4205;
+const PTRACE_SEIZE: usize = 0x4206;
+const PTRACE_LISTEN: usize = 0x4208;
+/// The general registers, as `PTRACE_GETREGSET` names them.
+const NT_PRSTATUS: usize = 1;
+/// The number of the system call.
+#[cfg(target_arch = "aarch64")]
+const NT_ARM_SYSTEM_CALL: usize = 0x404;
+
+/// System calls that make processes and threads, `exec`, filtered calls: each stops the process. Ends of calls are told
+/// from signals, and with the tracer all its processes end.
+const OPTIONS: usize = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x80 | 0x10_0000;
+
+/// How a stopped process goes on.
+#[derive(Clone, Copy)]
+pub enum Resume {
+    /// To the next event.
+    Run,
+    /// To the end of the present system call.
+    ToEnd,
+    /// It stays stopped, as a signal wants, and only events are told.
+    Listen,
+}
+
+unsafe fn ptrace(request: usize, task: i32, address: usize, data: usize) -> Result<usize, Errno> {
+    checked(unsafe {
+        call6(
+            kernel::__NR_ptrace as usize,
+            [request, task as usize, address, data, 0, 0],
+        )
+    })
+}
+
+/// Begins to trace a process.
+///
+/// # Errors
+/// When the system does not let it.
+pub fn seize(task: i32) -> Result<(), Errno> {
+    unsafe { ptrace(PTRACE_SEIZE, task, 0, OPTIONS) }.map(drop)
+}
+
+/// Lets a stopped process go on, with a signal if that is not 0. It may have been killed meanwhile.
+pub fn resume(task: i32, how: Resume, signal: i32) {
+    let request = match how {
+        Resume::Run => PTRACE_CONT,
+        Resume::ToEnd => PTRACE_SYSCALL,
+        Resume::Listen => PTRACE_LISTEN,
+    };
+    let _ = unsafe { ptrace(request, task, 0, signal as usize) };
+}
+
+/// What an event is about: a new process, the former id of one that executes a program.
+pub fn message(task: i32) -> Option<i32> {
+    let mut message = 0_usize;
+    unsafe { ptrace(PTRACE_GETEVENTMSG, task, 0, &raw mut message as usize) }.ok()?;
+    i32::try_from(message).ok()
+}
+
+/// A process that has changed: its id and status, as wait4(2) gives them.
+pub fn changed() -> Option<(i32, i32)> {
+    let mut status = 0_i32;
+    let flags = (kernel::WNOHANG | kernel::__WALL) as usize;
+    let arguments = [usize::MAX, &raw mut status as usize, flags, 0, 0, 0];
+    let task = unsafe { call6(kernel::__NR_wait4 as usize, arguments) };
+    (task > 0).then_some((task as i32, status))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod layout {
+    /// `struct user_regs_struct`, in words.
+    pub const WORDS: usize = 27;
+    pub const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
+    pub const RESULT: usize = 10;
+    pub const NUMBER: usize = 15;
+    pub const INSTRUCTION: usize = 16;
+    /// The size of `syscall`.
+    pub const CALL: u64 = 2;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod layout {
+    /// `struct user_pt_regs`, in words.
+    pub const WORDS: usize = 34;
+    pub const ARGUMENTS: [usize; 6] = [0, 1, 2, 3, 4, 5];
+    pub const RESULT: usize = 0;
+    pub const NUMBER: usize = 8;
+    pub const INSTRUCTION: usize = 32;
+    /// The size of `svc 0`.
+    pub const CALL: u64 = 4;
+}
+
+/// The registers of a process that is stopped in a system call.
+#[derive(Clone)]
+pub struct Registers {
+    words: [u64; layout::WORDS],
+}
+
+impl Registers {
+    /// Reads them.
+    pub fn of(task: i32) -> Result<Self, Errno> {
+        let mut words = [0; layout::WORDS];
+        regset(PTRACE_GETREGSET, task, NT_PRSTATUS, &mut words)?;
+        Ok(Self { words })
+    }
+
+    /// Writes them.
+    pub fn write(&self, task: i32) -> Result<(), Errno> {
+        regset(PTRACE_SETREGSET, task, NT_PRSTATUS, &mut self.words.clone())
+    }
+
+    /// The number of the system call.
+    pub fn number(&self) -> u32 {
+        self.words[layout::NUMBER] as u32
+    }
+
+    pub fn argument(&self, index: usize) -> u64 {
+        self.words[layout::ARGUMENTS[index]]
+    }
+
+    pub fn set_argument(&mut self, index: usize, value: u64) {
+        self.words[layout::ARGUMENTS[index]] = value;
+    }
+
+    /// What the call has given, at its end; negative for an error.
+    pub fn result(&self) -> i64 {
+        self.words[layout::RESULT] as i64
+    }
+
+    pub fn set_result(&mut self, result: i64) {
+        self.words[layout::RESULT] = result as u64;
+    }
+
+    /// Gives the arguments back that the call began with. The result stays, even where it has an argument's register.
+    pub fn restore_arguments(&mut self, before: &Self) {
+        for register in layout::ARGUMENTS {
+            if register != layout::RESULT {
+                self.words[register] = before.words[register];
+            }
+        }
+    }
+
+    /// Lets the process make this call instead of its own.
+    pub fn replace(&self, task: i32, number: u32, arguments: [u64; 6]) -> Result<(), Errno> {
+        let mut other = self.clone();
+        for (index, argument) in arguments.into_iter().enumerate() {
+            other.set_argument(index, argument);
+        }
+        other.set_number(task, i64::from(number))?;
+        other.write(task)
+    }
+
+    /// Lets the process make no call, and get this result.
+    pub fn answer(&mut self, task: i32, result: i64) -> Result<(), Errno> {
+        self.set_number(task, -1)?;
+        self.set_result(result);
+        self.write(task)
+    }
+
+    /// Lets the process, at the end of another call, make its own call again.
+    pub fn again(mut self, task: i32) -> Result<(), Errno> {
+        self.words[layout::INSTRUCTION] -= layout::CALL;
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.words[layout::RESULT] = self.words[layout::NUMBER];
+            // It is in no call: nothing is to be restarted.
+            self.words[layout::NUMBER] = u64::MAX;
+        }
+        self.write(task)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn set_number(&mut self, _: i32, number: i64) -> Result<(), Errno> {
+        self.words[layout::NUMBER] = number as u64;
+        Ok(())
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn set_number(&mut self, task: i32, number: i64) -> Result<(), Errno> {
+        let mut number = [number as i32];
+        regset(PTRACE_SETREGSET, task, NT_ARM_SYSTEM_CALL, &mut number)
+    }
+}
+
+fn regset<T>(request: usize, task: i32, kind: usize, values: &mut [T]) -> Result<(), Errno> {
+    let mut vector = [values.as_mut_ptr() as usize, size_of_val(values)];
+    unsafe { ptrace(request, task, kind, vector.as_mut_ptr() as usize) }.map(drop)
+}
+
+/// Copies between this process and another; returns how many bytes.
+fn transfer(call: u32, task: i32, own: (usize, usize), other: u64) -> Result<usize, Errno> {
+    let own = [own.0, own.1];
+    let other = [other as usize, own[1]];
+    checked(unsafe {
+        call6(
+            call as usize,
+            [
+                task as usize,
+                own.as_ptr() as usize,
+                1,
+                other.as_ptr() as usize,
+                1,
+                0,
+            ],
+        )
+    })
+}
+
+/// Reads memory; it may be less than is asked for.
+///
+/// # Errors
+/// `EFAULT` where there is no memory.
+pub fn read(task: i32, address: u64, size: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; size];
+    let own = (bytes.as_mut_ptr() as usize, size);
+    let count = transfer(kernel::__NR_process_vm_readv, task, own, address)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Reads exactly so many bytes.
+///
+/// # Errors
+/// `EFAULT` where there is no memory.
+pub fn read_array<const N: usize>(task: i32, address: u64) -> Result<[u8; N], Errno> {
+    read(task, address, N)?.try_into().map_err(|_| Errno::FAULT)
+}
+
+/// Reads a word.
+///
+/// # Errors
+/// `EFAULT` where there is no memory.
+pub fn read_word(task: i32, address: u64) -> Result<u64, Errno> {
+    read_array(task, address).map(u64::from_ne_bytes)
+}
+
+/// Reads a string up to its zero byte.
+///
+/// # Errors
+/// `EFAULT` where there is no memory, `ENAMETOOLONG` when it has `most` bytes or more.
+pub fn read_string(task: i32, address: u64, most: usize) -> Result<Vec<u8>, Errno> {
+    let mut all = Vec::new();
+    let mut address = address;
+    while all.len() < most {
+        // No further than a page, since the next may not be there.
+        let size = 256.min(4096 - (address as usize & 4095));
+        let bytes = read(task, address, size)?;
+        if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+            all.extend_from_slice(&bytes[..end]);
+            return Ok(all);
+        }
+        address += bytes.len() as u64;
+        all.extend(bytes);
+    }
+    Err(Errno::NAMETOOLONG)
+}
+
+/// Writes memory.
+///
+/// # Errors
+/// `EFAULT` where there is no memory that can be written to.
+pub fn write(task: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let own = (bytes.as_ptr() as usize, bytes.len());
+    match transfer(kernel::__NR_process_vm_writev, task, own, address)? {
+        count if count == bytes.len() => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}

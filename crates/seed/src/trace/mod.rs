@@ -1,0 +1,347 @@
+//! A tracer: runs a program in a cell where the system forbids namespaces and mounts.
+//!
+//! The program and all that it starts are traced (ptrace(2)). A filter stops them in the system calls that name files
+//! (`filter.rs`), and the tracer puts in their place the paths where the files lie outside (`view.rs`, `calls.rs`). A
+//! program is started by the dynamic loader of the cell, not by that of the machine (`program.rs`).
+
+mod calls;
+mod filter;
+mod machine;
+mod maps;
+mod privileges;
+mod program;
+mod view;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use linux_raw_sys::general as kernel;
+use rustix::io::Errno;
+
+use calls::Outcome;
+pub use filter::install;
+pub use machine::seize;
+use machine::{Registers, Resume};
+pub use privileges::drop_all;
+pub use view::{Asker, View};
+
+/// What wait4(2) tells of a stopped process: the events of ptrace(2).
+const EVENT_FORK: i32 = 1;
+const EVENT_VFORK: i32 = 2;
+const EVENT_CLONE: i32 = 3;
+const EVENT_EXEC: i32 = 4;
+const EVENT_SECCOMP: i32 = 7;
+const EVENT_STOP: i32 = 128;
+const SIGTRAP: i32 = 5;
+/// A stop in a system call, and not by a signal.
+const SYSTEM_CALL: i32 = SIGTRAP | 0x80;
+const CLONE_VM: u64 = 0x100;
+
+/// Who the program is, in every cell.
+pub struct Identity {
+    /// The ids outside.
+    pub outer: (u32, u32),
+    /// The ids in the cell.
+    pub inner: (u32, u32),
+    /// The name of the machine in the cell.
+    pub host_name: &'static [u8],
+}
+
+/// A traced cell.
+pub struct Tracer {
+    view: View,
+    identity: Identity,
+    no_network: bool,
+    tasks: BTreeMap<i32, Task>,
+    /// Threads that have stopped before their parents told of them.
+    early: BTreeSet<i32>,
+    /// Which loaders take `--argv0`.
+    loaders: BTreeMap<Vec<u8>, bool>,
+}
+
+/// A thread.
+#[derive(Default)]
+struct Task {
+    stage: Stage,
+    /// Memory of its own for what the tracer writes: address and size.
+    room: Option<(u64, usize)>,
+    /// The program that its process runs, as the cell names it.
+    program: Rc<RefCell<Vec<u8>>>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Running,
+    /// In a call that asks for memory, in place of its own.
+    Asking { own: Registers, size: usize },
+    /// In a call whose end matters.
+    Called {
+        before: Registers,
+        after: calls::After,
+    },
+    /// About to run a program.
+    Executing { before: Registers, program: Vec<u8> },
+}
+
+/// The end of a process.
+pub enum Ended {
+    /// It ended with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Tracer {
+    /// A tracer of `first`, which is seized already.
+    pub fn new(view: View, identity: Identity, no_network: bool, first: i32) -> Self {
+        Self {
+            view,
+            identity,
+            no_network,
+            tasks: BTreeMap::from([(first, Task::default())]),
+            early: BTreeSet::new(),
+            loaders: BTreeMap::new(),
+        }
+    }
+
+    /// Handles all that has happened. Returns how `first` ended, if it has.
+    pub fn handle(&mut self, first: i32) -> Option<Ended> {
+        while let Some((task, status)) = machine::changed() {
+            let ended = match status & 0x7f {
+                0 => Ended::Code(status >> 8 & 0xff),
+                0x7f => {
+                    // An error means that the process has been killed meanwhile: its end is told next.
+                    let _ = self.stopped(task, status >> 8 & 0xff, status >> 16);
+                    continue;
+                }
+                signal => Ended::Signal(signal),
+            };
+            self.tasks.remove(&task);
+            self.early.remove(&task);
+            if task == first {
+                return Some(ended);
+            }
+        }
+        None
+    }
+
+    fn stopped(&mut self, task: i32, signal: i32, event: i32) -> Result<(), Errno> {
+        if !self.tasks.contains_key(&task) {
+            self.early.insert(task);
+            return Ok(());
+        }
+        match (event, signal) {
+            (EVENT_SECCOMP, _) => self.called(task),
+            (0, SYSTEM_CALL) => self.returned(task),
+            (EVENT_FORK | EVENT_VFORK | EVENT_CLONE, _) => {
+                self.born(task, event);
+                self.go_on(task, 0);
+                Ok(())
+            }
+            (EVENT_EXEC, _) => {
+                self.executed(task);
+                self.go_on(task, 0);
+                Ok(())
+            }
+            (EVENT_STOP, signal) if signal != SIGTRAP => {
+                machine::resume(task, Resume::Listen, 0);
+                Ok(())
+            }
+            (0, signal) => {
+                self.go_on(task, signal);
+                Ok(())
+            }
+            _ => {
+                self.go_on(task, 0);
+                Ok(())
+            }
+        }
+    }
+
+    fn go_on(&self, task: i32, signal: i32) {
+        let how = match self.tasks.get(&task).map(|task| &task.stage) {
+            None | Some(Stage::Running) => Resume::Run,
+            Some(_) => Resume::ToEnd,
+        };
+        machine::resume(task, how, signal);
+    }
+
+    /// A process or thread has been made.
+    fn born(&mut self, parent: i32, event: i32) {
+        let Some(child) = machine::message(parent) else {
+            return;
+        };
+        // Its parent's memory is its own copy, or rests until this child has none of it any more.
+        let has_memory = match event {
+            EVENT_VFORK => true,
+            EVENT_FORK => Registers::of(parent).is_ok_and(|registers| {
+                registers.number() != kernel::__NR_clone3
+                    && (registers.number() != kernel::__NR_clone
+                        || registers.argument(0) & CLONE_VM == 0)
+            }),
+            _ => false,
+        };
+        let (room, program) = match self.tasks.get(&parent) {
+            Some(task) if event == EVENT_CLONE => (None, task.program.clone()),
+            Some(task) => {
+                let program = task.program.borrow().clone();
+                (task.room, Rc::new(RefCell::new(program)))
+            }
+            None => return,
+        };
+        let task = Task {
+            stage: Stage::Running,
+            room: room.filter(|_| has_memory),
+            program,
+        };
+        self.tasks.insert(child, task);
+        if self.early.remove(&child) {
+            machine::resume(child, Resume::Run, 0);
+        }
+    }
+
+    /// A process runs another program. It has one thread now, by whichever it was started.
+    fn executed(&mut self, task: i32) {
+        let former = machine::message(task).unwrap_or(task);
+        let Some(mut executing) = self.tasks.remove(&former) else {
+            return;
+        };
+        if let Stage::Executing { program, .. } = core::mem::take(&mut executing.stage) {
+            executing.program = Rc::new(RefCell::new(program));
+        }
+        executing.room = None;
+        self.tasks.insert(task, executing);
+    }
+
+    /// A process is about to make a call that is traced.
+    fn called(&mut self, task: i32) -> Result<(), Errno> {
+        let mut registers = Registers::of(task)?;
+        let outcome = self
+            .outcome(task, &registers)
+            .unwrap_or_else(|errno| Outcome::Answer(-i64::from(errno.raw_os_error())));
+        match outcome {
+            Outcome::Pass => machine::resume(task, Resume::Run, 0),
+            Outcome::Answer(result) => {
+                registers.answer(task, result)?;
+                machine::resume(task, Resume::Run, 0);
+            }
+            Outcome::Change(change) => {
+                let room = self.tasks.get(&task).and_then(|task| task.room);
+                match room {
+                    Some((address, size)) if size >= change.size() => {
+                        self.change(task, registers, change, address)?;
+                    }
+                    _ if change.size() == 0 => self.change(task, registers, change, 0)?,
+                    _ => self.ask_for_room(task, registers, change.size())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        task: i32,
+        before: Registers,
+        change: calls::Change,
+        room: u64,
+    ) -> Result<(), Errno> {
+        let mut registers = before.clone();
+        let mut bytes = Vec::new();
+        for (index, value) in change.arguments {
+            match value {
+                calls::Value::Number(number) => registers.set_argument(index, number),
+                calls::Value::Bytes(value) => {
+                    registers.set_argument(index, room + bytes.len() as u64);
+                    bytes.extend_from_slice(&value);
+                    bytes.resize(bytes.len().next_multiple_of(8), 0);
+                }
+                calls::Value::Array(entries) => {
+                    let mut pointers = Vec::new();
+                    for entry in entries {
+                        pointers.push(match entry {
+                            calls::Entry::At(address) => address,
+                            calls::Entry::String(string) => {
+                                let address = room + bytes.len() as u64;
+                                bytes.extend_from_slice(&string);
+                                bytes.push(0);
+                                address
+                            }
+                        });
+                    }
+                    pointers.push(0);
+                    bytes.resize(bytes.len().next_multiple_of(8), 0);
+                    registers.set_argument(index, room + bytes.len() as u64);
+                    bytes.extend(pointers.iter().flat_map(|pointer| pointer.to_ne_bytes()));
+                }
+            }
+        }
+        if !bytes.is_empty() {
+            machine::write(task, room, &bytes)?;
+        }
+        registers.write(task)?;
+        if let Some(state) = self.tasks.get_mut(&task) {
+            state.stage = match change.program {
+                Some(program) => Stage::Executing { before, program },
+                None => Stage::Called {
+                    before,
+                    after: change.after,
+                },
+            };
+        }
+        machine::resume(task, Resume::ToEnd, 0);
+        Ok(())
+    }
+
+    /// Lets the process map memory, and make its own call again then.
+    fn ask_for_room(&mut self, task: i32, own: Registers, size: usize) -> Result<(), Errno> {
+        let size = size.max(3 * 4096).next_multiple_of(4096);
+        let access = u64::from(kernel::PROT_READ | kernel::PROT_WRITE);
+        let flags = u64::from(kernel::MAP_PRIVATE | kernel::MAP_ANONYMOUS);
+        let arguments = [0, size as u64, access, flags, u64::MAX, 0];
+        own.replace(task, kernel::__NR_mmap, arguments)?;
+        if let Some(state) = self.tasks.get_mut(&task) {
+            state.stage = Stage::Asking { own, size };
+        }
+        machine::resume(task, Resume::ToEnd, 0);
+        Ok(())
+    }
+
+    /// A call has come to its end.
+    fn returned(&mut self, task: i32) -> Result<(), Errno> {
+        let Some(state) = self.tasks.get_mut(&task) else {
+            return Ok(());
+        };
+        let mut registers = Registers::of(task)?;
+        match core::mem::take(&mut state.stage) {
+            Stage::Running => {}
+            Stage::Asking { mut own, size } => match registers.result() {
+                error @ -4095..=-1 => {
+                    // At the end of a call its number does not matter any more.
+                    own.set_result(error);
+                    own.write(task)?;
+                }
+                address => {
+                    state.room = Some((address as u64, size));
+                    own.again(task)?;
+                }
+            },
+            Stage::Executing { before, .. } => {
+                registers.restore_arguments(&before);
+                registers.write(task)?;
+            }
+            Stage::Called { before, after } => {
+                registers.restore_arguments(&before);
+                if let Some(result) = self.finish(task, &before, registers.result(), after)? {
+                    registers.set_result(result);
+                }
+                registers.write(task)?;
+            }
+        }
+        machine::resume(task, Resume::Run, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,468 @@
+//! What a traced process sees at which path, and where that lies outside.
+//!
+//! Paths are resolved here, one component after another, as the kernel would do it in the cell. The result is a path
+//! outside without links on the way, which the kernel can follow to nothing else.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, lstat, mkdir, openat, readlinkat, symlink,
+    utimensat,
+};
+use rustix::io::Errno;
+
+use crate::files::{names, open_directory};
+
+/// As many links as the kernel follows in one path.
+const MOST_LINKS: usize = 40;
+
+/// A directory or file from outside, at a path of the cell.
+struct Mount {
+    guest: Vec<u8>,
+    host: Vec<u8>,
+}
+
+/// Where a path of the cell leads.
+#[derive(Debug)]
+pub struct Place {
+    /// The path in the cell, without links.
+    pub guest: Vec<u8>,
+    /// The path outside.
+    pub host: Vec<u8>,
+    /// Whether it lies in a root file system, where nothing can be written.
+    pub fixed: bool,
+}
+
+/// What is at a path of a root file system. It never changes.
+#[derive(Clone)]
+struct Known {
+    host: Vec<u8>,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Missing,
+    Link(Vec<u8>),
+    Directory,
+    Other,
+}
+
+/// Who asks: `/proc/self` and what is below it depend on that.
+pub struct Asker<'a> {
+    /// The thread.
+    pub task: i32,
+    /// The program that a process runs, as the cell names it.
+    pub program: &'a dyn Fn(i32) -> Option<Vec<u8>>,
+}
+
+/// The cell's file system.
+pub struct View {
+    roots: Vec<Vec<u8>>,
+    /// The last of those with the longest path wins.
+    mounts: Vec<Mount>,
+    /// A directory outside with what no root holds: the top of the cell, and directories of several roots as one.
+    shadow: Vec<u8>,
+    known: BTreeMap<Vec<u8>, Known>,
+}
+
+impl View {
+    /// A view of root file systems. `shadow` is an empty directory.
+    pub fn new(roots: &[Vec<u8>], shadow: Vec<u8>) -> Self {
+        Self {
+            roots: roots.to_vec(),
+            mounts: Vec::new(),
+            shadow,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Shows what is at `host` outside at the path `guest`, which has no links.
+    pub fn mount(&mut self, guest: Vec<u8>, host: Vec<u8>) {
+        self.mounts.push(Mount { guest, host });
+    }
+
+    /// Fills the top of the cell: the roots' entries, without those that come from elsewhere.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fill_top(&mut self, without: &[&[u8]]) -> Result<(), Errno> {
+        for root in self.roots.clone() {
+            self.copy_names(&root, b"", without)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory in the part of the cell that no root holds.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make_directory(&self, guest: &[u8]) -> Result<(), Errno> {
+        let mut path = self.shadow.clone();
+        for name in guest
+            .split(|&byte| byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
+            path = join(&path, name);
+            match mkdir(path.as_slice(), Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// The path in the cell of something outside, if it is a path.
+    pub fn inside(&self, host: &[u8]) -> Vec<u8> {
+        let roots = self.roots.iter().map(|root| (root.as_slice(), &b""[..]));
+        let mounts = self
+            .mounts
+            .iter()
+            .map(|mount| (mount.host.as_slice(), mount.guest.as_slice()));
+        let shadow = [(self.shadow.as_slice(), &b""[..])];
+        let best = mounts
+            .chain(roots)
+            .chain(shadow)
+            .filter_map(|(outside, guest)| Some((outside.len(), guest, below(host, outside)?)))
+            .max_by_key(|(length, _, _)| *length);
+        match best {
+            Some((_, guest, rest)) if guest.is_empty() && rest.is_empty() => b"/".to_vec(),
+            Some((_, guest, rest)) => [guest, rest].concat(),
+            None => host.to_vec(),
+        }
+    }
+
+    /// Resolves a path that begins at the directory `base` of the cell.
+    ///
+    /// # Errors
+    /// As the kernel's: a directory on the way is missing, is none, or there are too many links.
+    pub fn resolve(
+        &mut self,
+        asker: &Asker<'_>,
+        base: &[u8],
+        path: &[u8],
+        follow: bool,
+    ) -> Result<Place, Errno> {
+        if path.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let slash = path.ends_with(b"/");
+        let follow = follow || slash;
+        let mut steps = reversed(path);
+        let mut here = start(base, path);
+        let mut links = 0;
+        while let Some(step) = steps.pop() {
+            if step == b".." {
+                let parent = here.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                here.truncate(parent);
+                continue;
+            }
+            let next = join(&here, &step);
+            let is_last = steps.is_empty();
+            if is_last && !follow {
+                here = next;
+                break;
+            }
+            match self.target(asker, &next, is_last)? {
+                Target::Link(target) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP);
+                    }
+                    if target.starts_with(b"/") {
+                        here.clear();
+                    }
+                    steps.extend(reversed(&target));
+                }
+                Target::Itself => here = next,
+                Target::Open(host) => {
+                    return Ok(Place {
+                        guest: next,
+                        host,
+                        fixed: false,
+                    });
+                }
+                Target::Missing if is_last => here = next,
+                Target::Missing => return Err(Errno::NOENT),
+            }
+        }
+        let (mut host, fixed) = self.locate(&here)?;
+        if slash {
+            host.push(b'/');
+        }
+        if here.is_empty() {
+            here.push(b'/');
+        }
+        Ok(Place {
+            guest: here,
+            host,
+            fixed,
+        })
+    }
+
+    /// Whether a root file system has something at a path without links. The top of the cell is nobody's.
+    pub fn is_of_roots(&mut self, guest: &[u8]) -> bool {
+        guest != b"/" && !matches!(self.of_roots(guest).kind, Kind::Missing)
+    }
+
+    /// A path outside for a file of the tracer's own.
+    pub fn beside(&self, name: &[u8]) -> Vec<u8> {
+        [self.shadow.as_slice(), b".", name].concat()
+    }
+
+    /// Whether there is something at a place.
+    pub fn exists(place: &Place) -> bool {
+        lstat(place.host.as_slice()).is_ok()
+    }
+
+    /// Where a path without links lies outside, and whether that is fixed. A directory that several roots have is
+    /// their union.
+    fn locate(&mut self, guest: &[u8]) -> Result<(Vec<u8>, bool), Errno> {
+        if let Some(host) = self.mounted(guest) {
+            return Ok((host, false));
+        }
+        let known = self.of_roots(guest);
+        let host = match known.kind {
+            Kind::Directory if self.is_union(guest) => self.union(guest)?,
+            Kind::Missing => join_path(&self.shadow, guest),
+            _ => known.host,
+        };
+        Ok((host, true))
+    }
+
+    /// What a component of a path is.
+    fn target(&mut self, asker: &Asker<'_>, guest: &[u8], is_last: bool) -> Result<Target, Errno> {
+        if let Some(rest) = below(guest, b"/proc") {
+            if let Some(target) = self.of_process(asker, rest, is_last)? {
+                return Ok(target);
+            }
+        }
+        let Some(host) = self.mounted(guest) else {
+            return match self.of_roots(guest).kind {
+                Kind::Link(target) => Ok(Target::Link(target)),
+                Kind::Missing => Ok(missing_or_itself(&join_path(&self.shadow, guest))),
+                Kind::Directory => Ok(Target::Itself),
+                Kind::Other if is_last => Ok(Target::Itself),
+                Kind::Other => Err(Errno::NOTDIR),
+            };
+        };
+        match readlinkat(CWD, host.as_slice(), Vec::new()) {
+            Ok(target) => Ok(Target::Link(target.into_bytes())),
+            Err(Errno::INVAL) => Ok(Target::Itself),
+            Err(Errno::NOENT) => Ok(Target::Missing),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Links in `/proc` that mean something else to this process than to the one that asks.
+    fn of_process(
+        &self,
+        asker: &Asker<'_>,
+        rest: &[u8],
+        is_last: bool,
+    ) -> Result<Option<Target>, Errno> {
+        let names: Vec<&[u8]> = rest.split(|&byte| byte == b'/').skip(1).collect();
+        let link = |target: Vec<u8>| Ok(Some(Target::Link(target)));
+        match names.as_slice() {
+            [b"self"] => return link(format!("/proc/{}", asker.task).into_bytes()),
+            [b"thread-self"] => {
+                return link(format!("/proc/{0}/task/{0}", asker.task).into_bytes());
+            }
+            _ => {}
+        }
+        // Those of a thread are the same as those of its process.
+        let names = match names.as_slice() {
+            [process, b"task", _, rest @ ..] if !rest.is_empty() => [&[*process], rest].concat(),
+            _ => names,
+        };
+        let [process, kind, ..] = names.as_slice() else {
+            return Ok(None);
+        };
+        let Some(process) = number(process) else {
+            return Ok(None);
+        };
+        match (*kind, names.len()) {
+            (b"exe", 2) => (asker.program)(process).map_or(Ok(None), link),
+            (b"root", 2) => link(b"/".to_vec()),
+            (b"cwd", 2) | (b"fd", 3) => {
+                let host = [b"/proc", rest].concat();
+                if is_last && *kind == b"fd" {
+                    // The kernel's own way, since it may have no path.
+                    return Ok(Some(Target::Open(host)));
+                }
+                match readlinkat(CWD, host.as_slice(), Vec::new()) {
+                    Ok(target) => link(self.inside(target.as_bytes())),
+                    Err(errno) => Err(errno),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn mounted(&self, guest: &[u8]) -> Option<Vec<u8>> {
+        let mounts = self.mounts.iter();
+        mounts
+            .filter_map(|mount| Some((mount, below(guest, &mount.guest)?)))
+            .max_by_key(|(mount, _)| mount.guest.len())
+            .map(|(mount, rest)| [mount.host.as_slice(), rest].concat())
+    }
+
+    fn of_roots(&mut self, guest: &[u8]) -> Known {
+        if let Some(known) = self.known.get(guest) {
+            return known.clone();
+        }
+        let mut known = Known {
+            host: Vec::new(),
+            kind: Kind::Missing,
+        };
+        // The top is made elsewhere, and says which entries of the roots are seen.
+        let is_seen =
+            !guest.is_empty() && lstat(join_path(&self.shadow, top(guest)).as_slice()).is_ok();
+        let roots = self.roots.iter().filter(|_| is_seen);
+        for host in roots.map(|root| join_path(root, guest)) {
+            if let Some(kind) = kind(&host) {
+                known = Known { host, kind };
+                break;
+            }
+        }
+        self.known.insert(guest.to_vec(), known.clone());
+        known
+    }
+
+    fn is_union(&self, guest: &[u8]) -> bool {
+        let directories = self.roots.iter().filter(|root| {
+            let path = join_path(root, guest);
+            lstat(path.as_slice())
+                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+        });
+        directories.take(2).count() == 2
+    }
+
+    /// Makes the union of a directory of several roots, if it has not been made: its names and their kinds.
+    fn union(&mut self, guest: &[u8]) -> Result<Vec<u8>, Errno> {
+        let union = join_path(&self.shadow, guest);
+        let of_roots = self.of_roots(guest);
+        if self.known.contains_key(&marker(guest)) {
+            return Ok(union);
+        }
+        self.make_directory(guest)?;
+        for root in self.roots.clone() {
+            if kind(&join_path(&root, guest)).is_some_and(|kind| matches!(kind, Kind::Directory)) {
+                self.copy_names(&root, guest, &[])?;
+            }
+        }
+        self.known.insert(marker(guest), of_roots);
+        let time = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        let _ = utimensat(CWD, union.as_slice(), &times, AtFlags::empty());
+        Ok(union)
+    }
+
+    /// Puts the names of a root's directory into the shadow, with something of the same kind behind each.
+    fn copy_names(&self, root: &[u8], guest: &[u8], without: &[&[u8]]) -> Result<(), Errno> {
+        let from = join_path(root, guest);
+        let to = join_path(&self.shadow, guest);
+        for name in names(open_directory(CWD, from.as_slice())?)? {
+            if without.contains(&name.as_slice()) {
+                continue;
+            }
+            let path = join(&to, &name);
+            let made = match kind(&join(&from, &name)) {
+                Some(Kind::Link(target)) => symlink(target.as_slice(), path.as_slice()),
+                Some(Kind::Directory) => mkdir(path.as_slice(), Mode::from_raw_mode(0o755)),
+                _ => empty_file(&path),
+            };
+            match made {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Target {
+    Link(Vec<u8>),
+    Itself,
+    /// It leads to an open file, by this path outside.
+    Open(Vec<u8>),
+    Missing,
+}
+
+fn missing_or_itself(host: &[u8]) -> Target {
+    if lstat(host).is_ok() {
+        Target::Itself
+    } else {
+        Target::Missing
+    }
+}
+
+fn kind(host: &[u8]) -> Option<Kind> {
+    let status = lstat(host).ok()?;
+    Some(match FileType::from_raw_mode(status.st_mode) {
+        FileType::Symlink => Kind::Link(readlinkat(CWD, host, Vec::new()).ok()?.into_bytes()),
+        FileType::Directory => Kind::Directory,
+        _ => Kind::Other,
+    })
+}
+
+fn empty_file(path: &[u8]) -> Result<(), Errno> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map(drop)
+}
+
+/// What says that a directory's union has been made. No path has a zero byte.
+fn marker(guest: &[u8]) -> Vec<u8> {
+    [guest, b"\0"].concat()
+}
+
+/// The rest of a path below a directory; empty for the directory itself.
+fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(directory)?;
+    (rest.is_empty() || rest[0] == b'/').then_some(rest)
+}
+
+/// The first component, with its slash.
+fn top(guest: &[u8]) -> &[u8] {
+    let end = guest[1..].iter().position(|&byte| byte == b'/');
+    end.map_or(guest, |end| &guest[..=end])
+}
+
+/// Where a path begins: at the root, which is the empty path here, or at a directory.
+fn start(base: &[u8], path: &[u8]) -> Vec<u8> {
+    if path.starts_with(b"/") || base == b"/" {
+        Vec::new()
+    } else {
+        base.to_vec()
+    }
+}
+
+fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .rev()
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    [directory, b"/", name].concat()
+}
+
+/// A directory outside with a path of the cell, which is empty or begins with a slash.
+fn join_path(directory: &[u8], guest: &[u8]) -> Vec<u8> {
+    [directory, guest].concat()
+}
+
+fn number(name: &[u8]) -> Option<i32> {
+    core::str::from_utf8(name).ok()?.parse().ok()
+}

@@ -1,0 +1,221 @@
+//! The second way into a cell, for where namespaces and mounts are forbidden: the program is traced.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, fstat, mkdir, openat, readlinkat, stat};
+use rustix::io::Errno;
+use rustix::process::{getgid, getpid, getuid};
+
+use crate::enter::{
+    Bind, GROUP, HOST_NAME, Plan, REPLACED, SHARED, Source, USER, unbindable, unusable,
+};
+use crate::error::{Error, explain, shown};
+use crate::files::remove_tree;
+use crate::shared_memory::SharedMemory;
+use crate::trace::{Asker, Identity, View};
+
+/// The file system of a traced cell, and what holds it.
+pub struct Traced {
+    pub view: View,
+    /// What is in memory, if the machine has any for it.
+    pub memory: Option<SharedMemory>,
+    /// What the tracer needs on disk.
+    pub own: Own,
+}
+
+/// Directories that are removed with what they hold.
+pub struct Own(Vec<Vec<u8>>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            remove_tree(CWD, path);
+        }
+    }
+}
+
+impl Traced {
+    /// Puts a cell's file system together. `in_memory` says whether memory is used where the plan wants it.
+    ///
+    /// # Errors
+    /// When a source is missing, or there is no place for it in the cell.
+    pub fn new(plan: &Plan<'_>, in_memory: bool) -> Result<Self, Error> {
+        let base = real(&plan.root).map_err(|errno| unreadable(&plan.root, errno))?;
+        let base = [
+            base.as_slice(),
+            if in_memory { b"/traced" } else { b"/again" },
+        ]
+        .concat();
+        let make = |name: &str| {
+            let path = [base.as_slice(), name.as_bytes()].concat();
+            mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
+                .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
+            Ok(path)
+        };
+        make("")?;
+        let roots = plan.roots.iter();
+        let roots = roots.map(|root| real(root).map_err(|errno| unreadable(root, errno)));
+        let roots = roots.collect::<Result<Vec<_>, _>>()?;
+        let shadow = make("/own")?;
+        let own = Own(vec![shadow]);
+        let mut view = View::new(&roots, make("/own/root")?);
+        view.fill_top(&REPLACED)
+            .map_err(|errno| Error::io("read the root", errno))?;
+        let temporary = make("/own/tmp")?;
+        let _ = chmod(temporary.as_slice(), Mode::from_raw_mode(0o1777));
+        let mut cell = Self {
+            view,
+            memory: None,
+            own,
+        };
+        cell.mount(b"/tmp", temporary, true)?;
+        for path in SHARED {
+            if stat(path).is_ok() {
+                cell.mount(path, path.to_vec(), true)?;
+            }
+        }
+        let is_wanted = |bind: &Bind<'_>| matches!(bind.source, Source::Memory);
+        if in_memory && plan.binds.iter().any(is_wanted) {
+            cell.memory = SharedMemory::make();
+        }
+        for (index, bind) in plan.binds.iter().enumerate() {
+            cell.bind(bind, &|| make(&format!("/{index}")), index)?;
+        }
+        Ok(cell)
+    }
+
+    fn bind(
+        &mut self,
+        bind: &Bind<'_>,
+        on_disk: &dyn Fn() -> Result<Vec<u8>, Error>,
+        index: usize,
+    ) -> Result<(), Error> {
+        match &bind.source {
+            Source::Outside(source) => {
+                let failed = |errno| unbindable(source, bind.place, errno);
+                let file = open(source).map_err(failed)?;
+                let status = fstat(&file).map_err(failed)?;
+                let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+                let host = real_of(&file).map_err(failed)?;
+                self.mount(bind.place, host, is_directory)
+            }
+            Source::Memory => {
+                let host = match &self.memory {
+                    Some(memory) => {
+                        let path =
+                            [memory.path.as_slice(), format!("/{index}").as_bytes()].concat();
+                        mkdir(path.as_slice(), Mode::from_raw_mode(0o755))
+                            .map_err(|errno| Error::io(format!("make {}", shown(&path)), errno))?;
+                        path
+                    }
+                    None => on_disk()?,
+                };
+                self.mount(bind.place, host, true)
+            }
+        }
+    }
+
+    /// Shows something from outside at a place, which is made if it does not exist.
+    fn mount(&mut self, place: &[u8], host: Vec<u8>, is_directory: bool) -> Result<(), Error> {
+        let guest = self
+            .place(place, is_directory)
+            .map_err(|reason| unusable(place, reason))?;
+        self.view.mount(guest, host);
+        Ok(())
+    }
+
+    fn place(&mut self, place: &[u8], is_directory: bool) -> Result<Vec<u8>, String> {
+        let names = place.split(|&byte| byte == b'/');
+        let names: Vec<&[u8]> = names.filter(|name| !name.is_empty()).collect();
+        let asker = Asker {
+            task: getpid().as_raw_nonzero().get(),
+            program: &|_| None,
+        };
+        let mut guest = b"/".to_vec();
+        for (index, name) in names.iter().enumerate() {
+            let found = self.view.resolve(&asker, &guest, name, true);
+            let found = found.map_err(explain)?;
+            if !View::exists(&found) {
+                if found.fixed && self.view.is_of_roots(&guest) {
+                    return Err(format!("{} does not exist", shown(&found.guest)));
+                }
+                let is_file = index + 1 == names.len() && !is_directory;
+                make(&found.host, is_file).map_err(explain)?;
+            }
+            guest = found.guest;
+        }
+        Ok(guest)
+    }
+}
+
+/// Who a traced program is.
+pub fn identity() -> Identity {
+    Identity {
+        outer: (getuid().as_raw(), getgid().as_raw()),
+        inner: (USER, GROUP),
+        host_name: HOST_NAME,
+    }
+}
+
+/// Why a program cannot be traced either.
+pub fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
+    Error::Cell(format!(
+        "{refusal}\n  The other way into a cell, to trace the program, fails too: cannot {what}: {}. \
+         It needs ptrace(2) and filters of seccomp(2), which the default profiles of Docker and Kubernetes allow.",
+        explain(errno)
+    ))
+}
+
+/// What a process of the cell does before it becomes the program: it waits for its tracer, and gives up its rights.
+///
+/// # Errors
+/// When the system knows no filters.
+pub fn prepare(ready: &OwnedFd, refusal: &str) -> Result<(), Error> {
+    let mut byte = [0];
+    let _ = rustix::io::read(ready, &mut byte);
+    crate::trace::drop_all();
+    crate::trace::install().map_err(|errno| untraceable("set a filter", errno, refusal))
+}
+
+/// Tells the process that its tracer is there, or ends it.
+pub fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), Error> {
+    crate::trace::seize(process).map_err(|errno| {
+        let pid = rustix::process::Pid::from_raw(process);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        untraceable("trace a process", errno, refusal)
+    })?;
+    let _ = rustix::io::write(&ready, b"x");
+    Ok(())
+}
+
+fn make(path: &[u8], is_file: bool) -> Result<(), Errno> {
+    if !is_file {
+        return mkdir(path, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map(drop)
+}
+
+fn open(path: &[u8]) -> Result<OwnedFd, Errno> {
+    openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A path without links, as the kernel names it.
+fn real(path: &[u8]) -> Result<Vec<u8>, Errno> {
+    real_of(&open(path)?)
+}
+
+fn real_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(readlinkat(CWD, link.as_str(), Vec::new())?.into_bytes())
+}
+
+fn unreadable(path: &[u8], errno: Errno) -> Error {
+    Error::io(format!("open the root {}", shown(path)), errno)
+}
