@@ -1,20 +1,20 @@
-# Plain `cargo build` in a cell with the default toolchain, at the paths that units see: what units
-# make must have the same bytes. The output has the programs, in `messages` what Cargo says of each unit, and in
-# `timings.html` how long each took.
+# Runs plain `cargo build` in a cell with the default toolchain, at the paths that units see. Units
+# must make the same bytes. The output holds the programs, Cargo's messages about each unit
+# (`messages`), and how long each took (`timings.html`).
 {
   # This flake.
   crateyard,
-  # A workspace, and which of its binaries are wanted: a list of { package, bin }.
+  # A workspace, and a list of its binaries to build, as { package, bin }.
   src,
   binaries,
-  # Whether nothing is compiled, and `unit-graph` says what would be.
+  # Whether to compile nothing, and to write Cargo's unit graph to `unit-graph`.
   graphOnly ? false,
-  # Whether the whole target directory is kept, below `target`, and not the programs alone; and in `log`
-  # how each process was called.
+  # Whether to keep the whole target directory below `target`, and to write each process's call to
+  # `log`.
   keepTarget ? false,
   system ? "x86_64-linux",
-  # A source file, relative to the workspace: the build is done again with a line added to it, and
-  # `edit-milliseconds` says how long that took.
+  # A source file, relative to the workspace. The build runs again with a line added to it, and
+  # `edit-milliseconds` holds how long that took.
   edited ? null,
 }:
 let

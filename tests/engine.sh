@@ -1,15 +1,15 @@
-# Container engines for the time of the tests. Sourced by tests/run.
-#   start_engine         sets DOCKER_HOST, and ENGINE_NETWORK to the network namespace that a registry must be in for the engine
-#                        to reach it; fails, and says why, where none can run
-#   start_fresh_engine   sets FRESH_ENGINE to one more, which has built nothing
-#   stop_engines         ends what was started
+# Starts container engines for the tests. Sourced by tests/run.
+#   start_engine         sets DOCKER_HOST, and ENGINE_NETWORK to the network namespace in which the
+#                        engine reaches a registry; fails, and says why, if no engine can run
+#   start_fresh_engine   sets FRESH_ENGINE to another one, which has built nothing
+#   stop_engines         ends the engines that were started
 
-# The suite whose engine and buildx have what the Docker way needs: named contexts, `--check`, OCI output.
+# The suite whose engine and buildx the Docker way needs: named contexts, `--check`, OCI output.
 ENGINE_SUITE=forky
 engine_directories=()
 engine_processes=()
 
-# An engine that runs already is somebody's: it is used as it is, and left as it was.
+# Uses an engine that is already running, and leaves it as it is.
 start_engine() {
     docker info >/dev/null 2>&1 && return 0
     if [ "$(id -u)" -ne 0 ]; then
@@ -20,7 +20,7 @@ start_engine() {
     export DOCKER_HOST=$engine_host ENGINE_NETWORK=/proc/${engine_processes[-1]}/ns/net
 }
 
-# What a test is the first to use, and the only one.
+# Starts an engine that only one test uses.
 start_fresh_engine() {
     [ "$(id -u)" -eq 0 ] && install_engine && run_engine || return 1
     export FRESH_ENGINE=$engine_host
@@ -30,7 +30,7 @@ has_engine() {
     command -v dockerd >/dev/null && docker buildx build --help 2>/dev/null | grep -q -- --check
 }
 
-# Debian 12 has an engine, but not one that can do this. The newer suite is pinned so low that nothing else comes from it.
+# Debian 12's engine is too old. The newer suite is pinned so low that nothing else comes from it.
 install_engine() {
     has_engine && return 0
     if ! command -v apt-get >/dev/null; then
@@ -43,7 +43,7 @@ install_engine() {
     for package in docker.io docker-cli docker-buildx containerd tini-static; do
         packages+=("$package/$ENGINE_SUITE")
     done
-    # A mirror that stands still has an index whose date is past.
+    # The index of a frozen mirror has expired.
     cat >/etc/apt/sources.list.d/crateyard-engine.sources <<SOURCES
 Types: deb
 URIs: ${mirror:-http://deb.debian.org/debian/}
@@ -53,7 +53,7 @@ Check-Valid-Until: no
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 SOURCES
     printf 'Package: *\nPin: release n=%s\nPin-Priority: -1\n' "$ENGINE_SUITE" >/etc/apt/preferences.d/crateyard-engine
-    # That it is installed must not start it: the tests have one of their own.
+    # Installing the engine must not start it, because the tests start their own.
     local policy=/usr/sbin/policy-rc.d
     [ -e "$policy" ] && policy= || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; }
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -64,8 +64,9 @@ SOURCES
     return 1
 }
 
-# Everything of it lies in one directory and lives in namespaces of its own: processes, mounts, network. So it meets no other
-# engine, bridge or firewall, and ends as a whole, even where the tests are killed. Sets engine_host.
+# Starts an engine, and sets engine_host. All its files are in one directory, and it has its own
+# process, mount and network namespaces. So it affects no other engine, bridge or firewall, and ends
+# completely, even if the tests are killed.
 run_engine() {
     local at
     at=$(mktemp -d)
@@ -91,7 +92,7 @@ stop_engines() {
     [ ${#engine_directories[@]} -gt 0 ] || return 0
     kill -KILL "${engine_processes[@]}" 2>/dev/null
     wait "${engine_processes[@]}" 2>/dev/null
-    # The namespaces' mounts are gone a moment after the last process.
+    # The namespaces' mounts vanish a moment after the last process.
     rm -rf --one-file-system "${engine_directories[@]}" 2>/dev/null \
         || { sleep 1; rm -rf --one-file-system "${engine_directories[@]}"; }
     engine_directories=()

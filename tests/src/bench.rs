@@ -1,10 +1,10 @@
-//! Measures builds against plain Cargo with the same compiler, side by side in one run.
+//! Compares builds with plain Cargo and the same compiler, in one run.
 //!
-//! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both begin with sources and
-//! toolchain in a store of their own, and with nothing compiled. Before each repetition the outputs
-//! of all units, layers and images are deleted from that store.
+//! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both start with sources and
+//! toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs of
+//! all units, layers and images are deleted from that store.
 
-// What the tests need of these, and a measurement does not.
+// The tests use more of these modules than the measurements do.
 #[allow(dead_code)]
 mod checkout;
 #[allow(dead_code)]
@@ -27,7 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// How often what takes less than a second is measured.
+/// How often to measure something that takes less than a second.
 const SHORT: usize = 5;
 
 /// Measures builds against plain Cargo with the same compiler
@@ -66,7 +66,7 @@ struct Args {
     json: bool,
 }
 
-/// A sort of cold build.
+/// A kind of cold build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Sort {
     /// `assemble build`, nothing remembered
@@ -83,7 +83,7 @@ enum Sort {
     Cargo,
 }
 
-/// What was measured. All times in seconds; lists have an element for each repetition.
+/// The measurements. All times are in seconds. Lists have an element for each repetition.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Measured {
@@ -93,7 +93,7 @@ struct Measured {
     packages: usize,
     /// `assemble build` of all images, nothing remembered.
     cold: Vec<f64>,
-    /// The same with what the first remembered.
+    /// The same, with the durations that the first build remembered.
     cold_remembered: Vec<f64>,
     /// `assemble build` with one core for each unit, nothing remembered.
     cold_one_core: Vec<f64>,
@@ -110,7 +110,8 @@ struct Measured {
     /// The same for the workspace `wide`, and how many packages its lock has.
     evaluation_wide: Vec<f64>,
     packages_wide: usize,
-    /// Planning that workspace, sources there and nothing planned: the packages and targets, the description, the plan.
+    /// Planning that workspace without a cached plan: the packages and targets, the description,
+    /// the plan.
     planning_wide: f64,
     /// `assemble build IMAGE` after an edit of its program.
     edit_image: Vec<f64>,
@@ -159,7 +160,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Clones the workspace, and has all built that does not count: sources, toolchain, plan.
+    /// Clones the workspace, and builds everything that is not measured: sources, toolchain, plan.
     fn new(args: &Args, place: &Path) -> Result<Self> {
         let workspace = match &args.workspace {
             Some(workspace) => workspace.canonicalize()?,
@@ -257,8 +258,8 @@ impl Bench {
         Ok(measured)
     }
 
-    /// Each sort once, in an order that changes from one repetition to the next. What is remembered has to be learnt
-    /// before.
+    /// Each kind once, in an order that changes with each repetition. Durations must be learned
+    /// before the build that remembers them.
     fn cold(&self, measured: &mut Measured, repetition: usize) -> Result<()> {
         let mut sorts = vec![
             Sort::Driven,
@@ -337,7 +338,7 @@ impl Bench {
         seconds(|| self.nix(&command))
     }
 
-    /// Plans the workspace of many packages, which nothing is compiled of.
+    /// Plans the workspace of many packages, and compiles nothing of it.
     fn plan_wide(&self) -> Result<f64> {
         let lock = checkout::repository().join("debian.lock");
         self.cold.fetch(&wide(), &lock)?;
@@ -357,12 +358,13 @@ impl Bench {
         seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
     }
 
-    /// What Cargo says of how long each unit took.
+    /// Cargo's report of how long each unit took.
     fn timings(&self) -> PathBuf {
         self.cold.place.join("timings.html")
     }
 
-    /// Builds some images after an edit that nobody has made before: how long all of it took, and how long rustc ran.
+    /// Builds some images after a new edit. Returns how long the build took, and how long rustc
+    /// ran.
     fn edit(&self, images: &[&str]) -> Result<(f64, f64)> {
         let file = self.cold.workspace.join(&self.edit);
         let text = fs::read_to_string(&file)?;
@@ -377,7 +379,7 @@ fn wide() -> PathBuf {
     checkout::repository().join("tests/workspaces/wide")
 }
 
-/// An attribute of its images, as an expression.
+/// An expression for an attribute of its images.
 fn in_wide(attribute: &str) -> String {
     format!(
         "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",
@@ -472,7 +474,7 @@ fn table(measured: &Measured) -> String {
         "{} · {} cores · {} units · {} locked packages · medians\n",
         measured.nix, measured.cores, measured.units, measured.packages
     );
-    // What was not asked for has no median.
+    // Measurements that were not requested have no median.
     for (name, (seconds, note)) in rows.into_iter().filter(|(_, (s, _))| !s.is_nan()) {
         text += format!("{name:<54} {seconds:>8.2} s  {note}").trim_end();
         text.push('\n');

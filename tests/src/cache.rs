@@ -1,4 +1,4 @@
-//! A cold runner compiles nothing: caches of every kind, each with an empty second store.
+//! A cold runner compiles nothing. Tests caches of every kind, each with an empty second store.
 
 mod builders;
 mod faults;
@@ -75,7 +75,7 @@ fn cold_http() -> Result<()> {
     Ok(())
 }
 
-/// Neither a build nor a crate.
+/// Fails if something was built, or a crate was unpacked.
 fn nothing_built(runner: &Runner, said: &str) -> Result<()> {
     let built: Vec<&str> = said
         .lines()
@@ -104,7 +104,7 @@ fn expect_little(fetched: u64, images: &Images) -> Result<()> {
     Ok(())
 }
 
-/// What `assemble cache status --json` says.
+/// The output of `assemble cache status --json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -115,7 +115,7 @@ struct Status {
     downloaded: Vec<String>,
 }
 
-/// An edit in the supervisor's source, on a runner that has nothing.
+/// An edit of the supervisor's source, on an empty runner.
 fn edit() -> Result<()> {
     let main = Main::pushed()?;
     let checkout = Checkout::new()?;
@@ -201,7 +201,7 @@ fn packs() -> Result<()> {
     };
     let before = files()?;
     ensure!(before.len() < 10, "{} files", before.len());
-    // The same again adds a name and no pack.
+    // A second push of the same adds a name but no pack.
     let second = push("second")?;
     ensure!(second.sent == 0, "{} paths were sent again", second.sent);
     let same = files()?.intersection(&before).count();
@@ -289,7 +289,7 @@ fn bucket() -> Result<()> {
 
 fn killed() -> Result<()> {
     let main = Main::pushed()?;
-    // A directory: whatever stops it, what is named is there.
+    // A directory: after an interruption, everything that is named is there.
     let runner = Runner::new()?;
     let directory = runner.path("cache");
     let small = ["--pack-size", "4M", "--packages-only"];
@@ -305,13 +305,13 @@ fn killed() -> Result<()> {
         "the build has a name already"
     );
 
-    // A registry: the tag is not there, or whole.
+    // A registry: the tag does not exist, or is whole.
     let registry = Registry::start()?;
     let address = format!("oci://{}/team/cache:main", registry.host);
     let mut child = main.start_push(&address, &small)?;
     registry.wait_for_blob()?;
     child.kill_group()?;
-    // Asked by a machine that needs none of it: a cache that was cut off disturbs nobody.
+    // A machine that needs nothing of a truncated cache is not disturbed by it.
     let workspace = repository().display().to_string();
     let mut status = vec!["cache", "status", "--json", "--workspace", &workspace];
     let caches = main.from(&address);

@@ -1,4 +1,4 @@
-//! Images whose programs are compiled in ways of their own, through Nix.
+//! Images whose programs are compiled with their own options, through Nix.
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
@@ -31,7 +31,8 @@ build = { profile = \"dev\" }
 binaries = [{ package = \"orders\", bin = \"orders-admin\", path = \"/usr/bin/server\" }]
 ";
 
-/// Two packages with a binary of one name, a binary that requires a feature, a feature for one image.
+/// Two packages with binaries of the same name, a binary that requires a feature, and a feature for
+/// one image.
 fn own_programs() -> Result<()> {
     let workspace = tempfile::tempdir()?;
     let root = workspace.path();

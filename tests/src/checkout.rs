@@ -11,7 +11,7 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Clones what is committed, and takes over what is not.
+    /// Clones the repository, and copies uncommitted changes.
     pub fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
         let checkout = Self { directory };
@@ -39,12 +39,12 @@ impl Checkout {
         Ok(checkout)
     }
 
-    /// Where it lies.
+    /// The directory of the clone.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Nix sees of a repository only what git knows.
+    /// Adds new files to git, because Nix sees only tracked files.
     pub fn track(&self) -> Result<()> {
         git(self.path(), &["add", "--all"])?;
         Ok(())

@@ -39,7 +39,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// nextest is no package of Debian: `cargo install cargo-nextest` has it.
+/// Debian has no package of nextest; `cargo install cargo-nextest` installs it.
 fn nextest_runs() -> Trial {
     let title = "checks::nextest_runs_the_archive";
     let missing = which::which("cargo-nextest").is_err();
@@ -75,8 +75,8 @@ fn names_need_no_plan() -> Result<()> {
     ])?;
     let names: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text)?;
     let packages: Vec<&str> = names.keys().map(String::as_str).collect();
-    // The names are those of Cargo.lock, which does not tell members from a package that `[patch]`
-    // takes from the workspace. The checks of `itoa`, which is no member, do nothing.
+    // The names come from Cargo.lock, which does not distinguish members from packages that
+    // `[patch]` takes from the workspace. `itoa` is not a member, so its checks do nothing.
     ensure!(
         packages == ["checksum-sys", "itoa", "ledger", "table", "table-derive"],
         "checked are {packages:?}"
@@ -155,7 +155,7 @@ fn a_test_file_is_a_leaf() -> Result<()> {
     )
 }
 
-/// Every unit of the image's binary is one of the tests', too.
+/// Every unit of the image's binary is also a unit of the tests.
 fn dependencies_are_shared() -> Result<()> {
     let workspace = ledger()?;
     let tested = test_units(&workspace)?;
@@ -189,7 +189,7 @@ fn each_fails() -> Result<()> {
     Ok(())
 }
 
-/// In a root file system with little more than libc, a shell and `env`.
+/// Tests run in a root file system with little more than libc, a shell and `env`.
 fn programs_run_elsewhere() -> Result<()> {
     let archive = nix::build(&attribute(&ledger()?, "tests.ledger"))?;
     let root = machine_without_rust()?;
@@ -250,7 +250,8 @@ fn nextest_archive() -> Result<()> {
     Ok(())
 }
 
-/// On a machine without Cargo. The archive is unpacked where tests were told that their programs lie.
+/// Tests run on a machine without Cargo. The archive is unpacked at the path that was compiled into
+/// the tests.
 fn run_by_nextest() -> Result<()> {
     let workspace = ledger()?;
     let archive = nix::build(&attribute(&workspace, "tests.ledger"))?;
@@ -287,7 +288,7 @@ fn machine_without_rust() -> Result<TempDir> {
     for directory in ["usr/bin", "tmp", "dev"] {
         fs::create_dir_all(at(directory))?;
     }
-    // What a process that is started reads from.
+    // Standard input of started processes.
     fs::write(at("dev/null"), "")?;
     for directory in ["usr/lib", "usr/lib64"] {
         duct::cmd!("cp", "-rT", runtime.join(directory), at(directory)).run()?;
@@ -296,7 +297,7 @@ fn machine_without_rust() -> Result<TempDir> {
     for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         std::os::unix::fs::symlink(target, at(link))?;
     }
-    // What coreutils are linked to beside libc.
+    // Libraries that coreutils need in addition to libc.
     let libraries = "usr/lib/x86_64-linux-gnu";
     for library in ["libselinux.so.1", "libpcre2-8.so.0"] {
         let path = format!("{libraries}/{library}");

@@ -1,4 +1,4 @@
-//! A workspace and a store of its own, in which it can be built again and again with nothing compiled.
+//! A workspace with its own store, in which it can be built repeatedly from nothing.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unit::TargetKind;
 
-/// A workspace, and where it is built.
+/// A workspace and its store.
 pub struct Cold {
-    /// The directory for what is remembered, and for the store.
+    /// The directory of the store and of remembered durations.
     pub place: PathBuf,
-    /// The store, as Nix is told.
+    /// The store's URL for Nix.
     pub store: String,
     /// The workspace: a git repository with a flake.
     pub workspace: PathBuf,
 }
 
-/// What plain Cargo has made in a cell.
+/// The result of plain Cargo in a cell.
 pub struct Cargo {
-    /// Seconds until the programs were there.
+    /// Seconds until the programs were built.
     pub cold: f64,
-    /// Seconds for the same after an edit; 0 where none was asked for.
+    /// Seconds for the same after an edit, or 0 without one.
     pub edit: f64,
     /// The directory with the programs and Cargo's messages.
     pub out: PathBuf,
@@ -40,7 +40,7 @@ impl Cold {
         }
     }
 
-    /// Brings into the store what the locks of some directories pin; Debian packages of `lock`.
+    /// Fetches into the store what a directory's locks pin, with the Debian packages of `lock`.
     pub fn fetch(&self, directory: &Path, lock: &Path) -> Result<()> {
         duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
             .dir(directory)
@@ -49,12 +49,12 @@ impl Cold {
         Ok(())
     }
 
-    /// Brings into the store what Crateyard's own programs are made of.
+    /// Fetches into the store what Crateyard's own programs need.
     pub fn fetch_crateyard(&self) -> Result<()> {
         self.fetch(&repository(), &repository().join("debian.lock"))
     }
 
-    /// Where a path of the store lies on this machine.
+    /// The path on this machine of a store path.
     pub fn physical(&self, path: &str) -> PathBuf {
         Path::new(&self.store).join(path.trim_start_matches('/'))
     }
@@ -77,7 +77,7 @@ impl Cold {
         nix::nix(&["flake", "lock", "--store", &self.store, &flake]).map(drop)
     }
 
-    /// Runs `assemble build` of all images with a memory of its own for durations; seconds.
+    /// Runs `assemble build` of all images with a separate memory for durations. Returns seconds.
     pub fn assemble(&self, memory: &str) -> Result<f64> {
         self.assemble_with(&[], memory)
     }
@@ -99,7 +99,7 @@ impl Cold {
         })
     }
 
-    /// Makes a memory for durations empty.
+    /// Empties a memory for durations.
     pub fn forget_durations(&self, memory: &str) -> Result<()> {
         match fs::remove_dir_all(self.memory(memory)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -111,15 +111,15 @@ impl Cold {
         self.place.join("state").join(name)
     }
 
-    /// What `assemble build --json` says of the images, which it builds.
+    /// Builds the images, and returns the output of `assemble build --json`.
     pub fn images(&self) -> Result<Vec<serde_json::Value>> {
         let build = duct::cmd!(assemble(), "build", "--json", "--store", &self.store);
         let text = build.dir(&self.workspace).read()?;
         serde_json::from_str(&text).context("assemble build --json printed something else")
     }
 
-    /// Has everything built that does not count: Crateyard's programs, description, plan, toolchain,
-    /// packages of Debian.
+    /// Builds everything that is not measured: Crateyard's programs, the description, the plan, the
+    /// toolchain, Debian packages.
     pub fn prepare(&self) -> Result<()> {
         self.nix(&["build", "--no-link"], &["evaluation"])?;
         let doomed: BTreeSet<String> = self.counted()?.into_iter().collect();
@@ -136,7 +136,7 @@ impl Cold {
         self.realise(&[], needed.iter())
     }
 
-    /// Builds by plain Nix, with more options for it, what is missing of all units, layers and images.
+    /// Builds all missing units, layers and images with plain Nix and more options.
     pub fn complete(&self, options: &[&str]) -> Result<()> {
         self.realise(options, self.counted()?.iter())
     }
@@ -159,7 +159,7 @@ impl Cold {
         self.delete(outputs.iter().map(String::as_str))
     }
 
-    /// Deletes paths and all that refers to them.
+    /// Deletes paths and everything that refers to them.
     fn delete<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
         let there: Vec<&str> = paths.filter(|path| self.physical(path).exists()).collect();
         if there.is_empty() {
@@ -173,14 +173,14 @@ impl Cold {
         nix_store(&delete).map(drop)
     }
 
-    /// The outputs of all units, layers and images that are there, with the hashes of their content.
+    /// The existing outputs of all units, layers and images, with the hashes of their content.
     pub fn hashes(&self) -> Result<BTreeMap<String, String>> {
         let mut there = self.outputs()?;
         there.retain(|path| self.physical(path).exists());
         nix::hashes(&self.store, &Vec::from_iter(there))
     }
 
-    /// The outputs of all units, layers and images, there or not.
+    /// The outputs of all units, layers and images, built or not.
     fn outputs(&self) -> Result<BTreeSet<String>> {
         let derivations = self.counted()?;
         let mut query = vec!["--store", &self.store, "-q", "--outputs"];
@@ -223,7 +223,8 @@ impl Cold {
         Ok(serde_json::from_slice(&fs::read(plan)?)?)
     }
 
-    /// Plain Cargo builds the plan's programs in a cell; then again after an edit of a file, if one is named.
+    /// Builds the plan's programs with plain Cargo in a cell, then again after an edit of a file,
+    /// if one is named.
     pub fn cargo(&self, plan: &Plan, edit: Option<&str>) -> Result<Cargo> {
         let edited = edit.map_or("null".to_owned(), |edit| format!("\"{edit}\""));
         let expression = self.cargo_expression(plan, &format!("edited = {edited};"));
@@ -246,12 +247,12 @@ impl Cold {
         })
     }
 
-    /// What plain Cargo has made of the plan's programs, or makes now.
+    /// The plan's programs, built by plain Cargo. Builds them if that has not happened yet.
     pub fn made_by_cargo(&self, plan: &Plan) -> Result<PathBuf> {
         self.cargo_with(plan, "edited = null;")
     }
 
-    /// Cargo's own graph of what it would do for the plan's programs.
+    /// Cargo's unit graph for the plan's programs.
     pub fn unit_graph(&self, plan: &Plan) -> Result<PathBuf> {
         self.cargo_with(plan, "graphOnly = true;")
     }
@@ -306,14 +307,14 @@ pub fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// The median; not a number where there is nothing.
+/// The median, or NaN without values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Makes a directory removable: those of a store can't be written to.
+/// Makes a directory removable, because directories of a store are read-only.
 pub fn make_deletable(directory: &Path) -> Result<()> {
     Ok(duct::cmd!("chmod", "-R", "u+w", directory)
         .run()

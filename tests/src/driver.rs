@@ -1,4 +1,5 @@
-//! `assemble build` against `nix build`: other order, same paths; what it did and will do can be seen.
+//! Compares `assemble build` with `nix build`: another order, the same paths. Also tests its
+//! reports.
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
@@ -45,7 +46,7 @@ fn same_paths() -> Result<()> {
     Ok(())
 }
 
-/// A file that nobody has seen before: its layer is made, and the image above it.
+/// A new file causes only its layer and the image above it to be built.
 fn reasons() -> Result<()> {
     let checkout = Checkout::new()?;
     run(checkout.path(), &["build", "gateway"])?;

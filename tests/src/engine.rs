@@ -13,7 +13,7 @@ pub fn unpack(layout: &Path) -> Result<TempDir> {
     let index: Value = serde_json::from_str(&fs::read_to_string(layout.join("index.json"))?)?;
     let tag = &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
     let tag = tag.as_str().context("the layout's image has no name")?;
-    // umoci wants to write beside the layout, and the store is read-only.
+    // umoci writes beside the layout, but the store is read-only.
     let bundle = tempfile::tempdir()?;
     let copy = bundle.path().join("layout");
     ensure!(
@@ -51,7 +51,8 @@ pub fn unpack(layout: &Path) -> Result<TempDir> {
     Ok(bundle)
 }
 
-/// A bundle that runs an image with its own entrypoint, and `arguments` in place of its command if given.
+/// A bundle that runs an image with its own entrypoint, and `arguments` in place of its command if
+/// given.
 fn bundle(layout: &Path, arguments: &[&str]) -> Result<TempDir> {
     let bundle = unpack(layout)?;
     let path = bundle.path().join("config.json");
@@ -66,14 +67,14 @@ fn bundle(layout: &Path, arguments: &[&str]) -> Result<TempDir> {
     Ok(bundle)
 }
 
-/// A name for the container of a bundle, which no other has.
+/// A unique name for the container of a bundle.
 fn name_for(bundle: &TempDir) -> String {
     let directory = bundle.path().file_name().unwrap_or_default();
     let directory = directory.to_string_lossy().replace('.', "");
     format!("crateyard-{}-{directory}", std::process::id())
 }
 
-/// Runs an image to its end and returns what it prints, errors too.
+/// Runs an image until it ends, and returns its output and errors.
 pub fn run(layout: &Path, arguments: &[&str], input: &str) -> Result<String> {
     let bundle = bundle(layout, arguments)?;
     let run = duct::cmd!("runc", "run", "--bundle", bundle.path(), name_for(&bundle));
@@ -120,7 +121,7 @@ impl Container {
         })
     }
 
-    /// What it has printed so far.
+    /// The container's output so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.bundle.path().join("log")).unwrap_or_default()
     }
@@ -197,7 +198,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Best effort: a container that ended by itself is gone already.
+        // Best effort, because a container that ended by itself is already gone.
         let _ = Command::new("runc")
             .args(["delete", "--force", &self.name])
             .output();

@@ -1,4 +1,4 @@
-//! Why an image is another one than before, on this repository's own images.
+//! Tests `assemble explain` on this repository's images.
 
 use crate::checkout::{Checkout, assemble};
 use crate::trial::trial;
@@ -35,7 +35,7 @@ fn edited_file_and_description() -> Result<()> {
     let after = after.replacen("\"info\"", "\"debug\"", 1);
     fs::write(&description, format!("{before}[images.supervisor]{after}"))?;
     checkout.track()?;
-    // Twice: what was explained is not forgotten by being explained.
+    // Run it twice, because an explanation must not forget anything.
     for _ in 0..2 {
         let said = run(&["explain", "supervisor"])?;
         for change in [

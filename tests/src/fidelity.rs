@@ -1,4 +1,4 @@
-//! How rustc and build scripts are called: by Cargo, and by the plan's units (docs/fidelity.md).
+//! Compares how Cargo and the plan's units call rustc and build scripts (docs/fidelity.md).
 
 use crate::trial::trial;
 use crate::workspaces::{build, by_cargo, locked, outputs};
@@ -24,9 +24,9 @@ fn called_as_by_cargo() -> Result<()> {
     compare("scriptorium", "scribe")
 }
 
-/// What Cargo gives the compiler and units do not: the table of docs/fidelity.md.
+/// Variables that Cargo sets for the compiler but units do not; see the table in docs/fidelity.md.
 const NOT_FOR_COMPILERS: [&str; 2] = ["CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"];
-/// What build scripts are given when they run, by how many cores there are then.
+/// Variables of build scripts that depend on the number of cores.
 const NOT_FOR_SCRIPTS: [&str; 1] = ["NUM_JOBS"];
 
 /// One process that Cargo started.
@@ -63,7 +63,7 @@ fn compare(workspace: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What each build script has said, by its `OUT_DIR`: as the units' outputs keep it.
+/// The directives of each build script, by its `OUT_DIR`, from the units' outputs.
 fn said<'a>(outputs: impl Iterator<Item = &'a Path>) -> Result<BTreeMap<String, Directives>> {
     let mut said = BTreeMap::new();
     for output in outputs {
@@ -78,7 +78,7 @@ fn said<'a>(outputs: impl Iterator<Item = &'a Path>) -> Result<BTreeMap<String, 
     Ok(said)
 }
 
-/// The processes in the log of `cargo build -vv`, which has them as words of a shell.
+/// The processes in the log of `cargo build -vv`, which prints them as shell commands.
 fn called(log: &str) -> Result<Vec<Called>> {
     // A description may have more than one line.
     let lines = log.split(" Running `").skip(1);
@@ -106,8 +106,8 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a process is that of a unit: the crate's name and the file names that Cargo makes up are the same. A
-/// library of C has no such names.
+/// Whether a process belongs to a unit: the crate's name and Cargo's hashes in file names are the
+/// same. A C library has no such names.
 fn is_call_of(called: &Called, planned: &Planned) -> bool {
     match &planned.unit.action {
         Action::Compile { args, .. } => {
@@ -125,7 +125,8 @@ fn made_up(words: &[String]) -> Option<&String> {
     words.find(|word| word.starts_with("extra-filename="))
 }
 
-/// How the unit's call, with what the runner adds to the plan's entry, differs from Cargo's.
+/// The differences between Cargo's call and the unit's call, which is the plan's entry plus the
+/// runner's additions.
 fn differences(
     planned: &Planned,
     said: &BTreeMap<String, Directives>,
@@ -168,8 +169,9 @@ fn differences(
     Ok(differing)
 }
 
-/// The values of each option, in their order. Cargo 1.85 adds what one script says after the other, newer
-/// ones add all search paths first: their order, and that among options, is the version's.
+/// The values of each option, in order. Cargo 1.85 adds the directives of one script after another,
+/// newer versions add all search paths first. So the order of different options depends on the
+/// version.
 fn options(words: &[String]) -> BTreeMap<&str, Vec<&str>> {
     let mut options: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for pair in words.chunks(2) {
@@ -182,12 +184,12 @@ fn options(words: &[String]) -> BTreeMap<&str, Vec<&str>> {
     options
 }
 
-/// The first word that is not Cargo's.
+/// The first word that differs from Cargo's.
 fn different_words(ours: &[String], cargos: &[String]) -> Option<String> {
     let last = ours.len().max(cargos.len());
     (0..last).find_map(|index| {
         let (word, theirs) = (ours.get(index), cargos.get(index));
-        // `cargo -vv` shows the warnings of dependencies, which `cargo` caps.
+        // `cargo -vv` shows the warnings of dependencies, but `cargo` caps them.
         let is_capped = word.is_some_and(|word| word == "allow")
             && theirs.is_some_and(|theirs| theirs == "warn")
             && ours[index - 1] == "--cap-lints";

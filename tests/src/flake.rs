@@ -21,8 +21,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// In an empty store, where whatever had to be built would have to be built now, and with builds during evaluation
-/// forbidden.
+/// Runs in an empty store, where nothing is built yet, and forbids builds during evaluation.
 fn show() -> Result<()> {
     let store = tempfile::tempdir()?;
     let shown = nix::nix(&[
@@ -54,7 +53,7 @@ fn show() -> Result<()> {
         .context("nix has made no store")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>>>()?;
-    // The flake itself has to be there.
+    // The flake itself must be in the store.
     let built: Vec<&String> = built
         .iter()
         .filter(|name| *name != ".links" && !name.ends_with(".drv") && !name.ends_with("-source"))
@@ -69,7 +68,7 @@ fn check() -> Result<()> {
     Ok(())
 }
 
-/// The seed of the other architecture builds nothing here, so its change stays alone.
+/// The seed of the other architecture builds nothing here, so its change affects nothing else.
 fn other_seed() -> Result<()> {
     let checkout = Checkout::new()?;
     let seed = checkout.path().join("nix/seed/seed-aarch64-linux");

@@ -1,4 +1,4 @@
-//! Repositories that somebody else wrote: what they say, hold and link to can't hurt whoever builds them.
+//! Hostile repositories: their files, links and settings can't harm the user who builds them.
 
 use crate::checkout::{assemble, repository};
 use crate::nix::SETTINGS;
@@ -98,7 +98,7 @@ impl Scene {
         self.assemble(&["build", "x", "--store", &store.to_string_lossy()])
     }
 
-    /// All that was there is there, and nothing more.
+    /// Fails if a file was added, changed or removed.
     fn expect_untouched(&self) -> Result<()> {
         let mut found = Vec::new();
         for file in ["letters/letter", ".profile"] {
@@ -118,7 +118,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Whether a file of the store that was built in says something.
+    /// Whether a file in the store holds a text.
     fn store_says(&self, text: &str) -> Result<bool> {
         let store = self.path("store/nix/store");
         let found = duct::cmd!("grep", "-rqs", text, store).unchecked().run()?;
@@ -159,7 +159,7 @@ fn linked_state() -> Result<()> {
     ] {
         let scene = Scene::new()?;
         scene.commit()?;
-        // As an archive may have it, which git does not track.
+        // As an archive may contain it, untracked by git.
         let link = scene.path("workspace").join(link);
         fs::create_dir_all(link.parent().context("no directory")?)?;
         symlink(scene.path(target), link)?;
@@ -185,8 +185,8 @@ fn tracked_state() -> Result<()> {
     expect_refused(&scene.build()?, "git tracks \".crateyard/image-cargo-x\"")
 }
 
-/// A flake is evaluated without access to the machine. So is the copy of a changed repository, in which Nix knows
-/// `builtins.currentSystem`, so that the repository can tell.
+/// A flake is evaluated without access to the machine, and so is a changed repository that is read
+/// in place. There Nix knows `builtins.currentSystem`, so the repository can tell the difference.
 fn evaluation() -> Result<()> {
     let scene = Scene::new()?;
     let letters = scene.path("victim/letters");
@@ -241,7 +241,8 @@ fn evaluation() -> Result<()> {
     Ok(())
 }
 
-/// What `flake.nix` adds to its inputs may be a directory of this machine: no evaluation gets it.
+/// A new input in `flake.nix` may be a directory of this machine, so an evaluation must not read
+/// it.
 fn unlocked() -> Result<()> {
     let scene = Scene::new()?;
     let victim = scene.path("victim");
@@ -257,7 +258,7 @@ fn unlocked() -> Result<()> {
     Ok(())
 }
 
-/// A file of this machine's own store, made for the test, and removed with this.
+/// A file in this machine's own store, which is removed on drop.
 struct OwnFile {
     path: String,
 }
@@ -269,7 +270,8 @@ impl Drop for OwnFile {
     }
 }
 
-/// `builtin:fetchurl` of Nix 2.8 empties a file of the machine's own store when it downloads for another.
+/// `builtin:fetchurl` of Nix 2.8 empties a file of the machine's own store when it downloads for
+/// another store.
 fn elsewhere() -> Result<()> {
     let scene = Scene::new()?;
     let name = format!("throw-away-{}", std::process::id());
@@ -294,7 +296,7 @@ fn elsewhere() -> Result<()> {
         "{} was changed",
         own.path
     );
-    // Where nothing is refused, the file arrives in the other store, and nowhere else.
+    // If the download is allowed, the file arrives only in the other store.
     scene.write("text.nix", &download(&format!("file://{}", file.display())))?;
     scene.commit()?;
     let output = scene.build()?;
@@ -314,7 +316,7 @@ fn elsewhere() -> Result<()> {
     Ok(())
 }
 
-/// `init` and `lock` have Cargo read the workspace: not with the workspace's own programs.
+/// `init` and `lock` make Cargo read the workspace, but without running the workspace's programs.
 fn programs() -> Result<()> {
     let scene = Scene::new()?;
     let mark = scene.path("ran");

@@ -1,4 +1,4 @@
-//! The images themselves: read by other tools, and run.
+//! The images: other tools read and run them.
 
 use crate::checkout::{assemble, repository};
 use crate::engine::{Container, unpack};
@@ -47,7 +47,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What `assemble build --json` says of one image.
+/// An image in the output of `assemble build --json`.
 #[derive(Deserialize)]
 struct Image {
     name: String,
@@ -72,7 +72,7 @@ fn image(name: &str) -> Result<Image> {
         .with_context(|| format!("no image {name:?} was built"))
 }
 
-/// Bytes, compressed. Cluster holds the other two.
+/// Limits in compressed bytes. The cluster image holds the other two.
 const LIMITS: [(&str, u64); 3] = [
     ("gateway", 25 << 20),
     ("supervisor", 20 << 20),

@@ -1,4 +1,4 @@
-//! From a workspace to a running image without editing, and the templates.
+//! From a workspace to a running image without edits. Also tests the templates.
 
 use crate::checkout::{assemble, repository};
 use crate::engine::Container;
@@ -50,7 +50,7 @@ fn bare(template: &str) -> Result<TempDir> {
     Ok(copy)
 }
 
-/// What `assemble init` prints.
+/// The output of `assemble init`.
 pub fn init(workspace: &Path, arguments: &[&str]) -> Result<String> {
     let mut all = vec!["init"];
     all.extend(arguments);
@@ -137,7 +137,7 @@ fn no_binary() -> Result<()> {
     Ok(())
 }
 
-/// Of a flake with other outputs nothing is lost, and the printed lines are what it lacks.
+/// A flake with other outputs stays as it is, and the printed lines complete it.
 fn other_flake() -> Result<()> {
     let workspace = bare("service")?;
     let file = workspace.path().join("flake.nix");
@@ -188,7 +188,7 @@ fn other_flake() -> Result<()> {
     Ok(())
 }
 
-/// A workspace below the top of its repository, which ignores locks.
+/// A workspace in a subdirectory of its repository, which ignores locks.
 fn in_a_repository() -> Result<()> {
     let workspace = bare("service")?;
     let top = tempfile::tempdir()?;
@@ -232,7 +232,7 @@ fn in_a_repository() -> Result<()> {
     for line in said.lines().filter_map(|line| line.strip_prefix("  git ")) {
         duct::cmd("git", line.split(' ')).dir(&below).run()?;
     }
-    // What Nix sees of it is the workspace, with its lock.
+    // Nix sees the workspace with its lock.
     let expression = "images: images.service-image.drvPath";
     let flake = format!("git+file://{}?dir=services/web", top.path().display());
     fetch(&below, &lock)?;
@@ -251,7 +251,7 @@ fn no_toolchain() -> Result<()> {
     let workspace = bare("service")?;
     let file = "[toolchain]\nchannel = \"1.99.7\"\n";
     fs::write(workspace.path().join("rust-toolchain.toml"), file)?;
-    // Not what rustup told whoever runs these tests.
+    // Without the rustup settings of the user who runs these tests.
     let said = duct::cmd!(assemble(), "init")
         .dir(workspace.path())
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -283,7 +283,7 @@ fn in_a_member() -> Result<()> {
     Ok(())
 }
 
-/// The templates are what `assemble init` writes for their sources.
+/// Each template equals the output of `assemble init` for its sources.
 fn templates() -> Result<()> {
     for template in TEMPLATES {
         let copy = bare(template)?;

@@ -39,7 +39,7 @@ mod workspaces;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They share the machine's cores and one store.
+    // The tests share the machine's cores and one store.
     arguments.test_threads = Some(1);
     let trials: Vec<Trial> = precision::trials()
         .into_iter()

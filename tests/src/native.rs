@@ -1,4 +1,4 @@
-//! C and C++ libraries: what crates compile against, and what images hold of it.
+//! C and C++ libraries: crates compile against them, and images hold them.
 
 use crate::checkout::repository;
 use crate::engine::run;
@@ -53,8 +53,8 @@ fn notes_run() -> Result<()> {
     Ok(())
 }
 
-/// A build script and a macro that call SQLite: both are linked to Debian's library, and load it when they run, the macro
-/// into rustc while it compiles a library.
+/// A build script and a macro call SQLite. Both load Debian's library when they run; the macro
+/// loads it into rustc.
 fn loaded_while_compiling() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
@@ -104,8 +104,8 @@ fn loaded_while_compiling() -> Result<()> {
     Ok(())
 }
 
-/// Two crates that a program is linked from have the same packages, as those that bind MariaDB and PostgreSQL both have
-/// OpenSSL.
+/// Two crates of one program need the same packages, just as the bindings of MariaDB and PostgreSQL
+/// both need OpenSSL.
 fn shared_libraries() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
@@ -119,7 +119,7 @@ fn shared_libraries() -> Result<()> {
     Ok(())
 }
 
-/// A crate that is known to need packages which no lock pins.
+/// A crate that needs packages which no lock pins.
 fn not_locked() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
@@ -134,7 +134,7 @@ fn not_locked() -> Result<()> {
     Ok(())
 }
 
-/// Without the lock's word on libraries the image would not start, and is not made.
+/// If the lock lacks a library, the image would not start, so the build fails.
 fn library_is_missing() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
@@ -157,7 +157,8 @@ fn library_is_missing() -> Result<()> {
     Ok(())
 }
 
-/// A feature that is off would have the crate compile its own copy; `Cargo.lock` names what that takes all the same.
+/// A feature that is off would make the crate compile its own copy. `Cargo.lock` names the crates
+/// for that anyway.
 fn features_decide() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
@@ -186,7 +187,7 @@ fn features_decide() -> Result<()> {
     Ok(())
 }
 
-/// A build script that compiles C++: no crate's packages name its library, the program does.
+/// A build script compiles C++. No crate's packages name the C++ library, but the program does.
 fn cplusplus() -> Result<()> {
     let script = "fn main() {\n    \
         let out = std::env::var(\"OUT_DIR\").unwrap();\n    \

@@ -1,4 +1,4 @@
-//! Asks Nix.
+//! Calls Nix.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What every call needs, whatever the machine's nix.conf says. Without caches: what is tested is
-/// what is built here.
+/// Settings for every call, whatever the machine's nix.conf says. Without caches, so that the tests
+/// see only local builds.
 pub const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
@@ -38,7 +38,7 @@ pub fn nix(arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("nix {} failed", arguments.join(" ")))
 }
 
-/// Runs Nix, which is to fail, and returns what it says.
+/// Runs Nix, expects it to fail, and returns its messages.
 pub fn nix_fails(arguments: &[&str]) -> Result<String> {
     let output = duct::cmd("nix", arguments)
         .env("NIX_CONFIG", configuration())
@@ -55,7 +55,7 @@ pub fn nix_fails(arguments: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// Builds what an expression gives, and returns where it lies.
+/// Builds the result of an expression, and returns its path.
 pub fn build(expression: &str) -> Result<PathBuf> {
     let text = nix(&[
         "build",
@@ -72,7 +72,7 @@ pub fn build(expression: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(out))
 }
 
-/// Builds everything in the list that an expression gives.
+/// Builds all elements of an expression's list.
 pub fn build_all(expression: &str) -> Result<()> {
     let arguments = ["build", "--impure", "--no-link", "--expr", expression];
     nix(&arguments).map(|_| ())
@@ -97,7 +97,7 @@ struct Info {
     nar_hash: Option<String>,
 }
 
-/// Store path to hash of its content, for those that a store has.
+/// Maps the store paths that a store has to the hashes of their content.
 pub fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
     let mut arguments = vec!["path-info", "--json", "--store", store];
     arguments.extend(paths.iter().map(String::as_str));
@@ -116,7 +116,7 @@ pub fn in_flake(directory: &Path, expression: &str) -> String {
     )
 }
 
-/// `/nix/store/HASH-NAME.drv` gives NAME.
+/// The `NAME` in `/nix/store/HASH-NAME.drv`.
 pub fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split_once('-').map_or(file, |(_, name)| name);

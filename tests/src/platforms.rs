@@ -1,4 +1,4 @@
-//! One image for two platforms, compiled on one machine: each program runs on its own kind.
+//! One image for two platforms, compiled on one machine. Both programs run.
 
 use crate::engine::unpack;
 use crate::trial::trial_with;
@@ -26,7 +26,7 @@ fn lantern() -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// The root file system of one platform's image runs the program: its own libc and loader, nothing of the machine's.
+/// The root file system of each platform's image runs its program, with its own libc and loader.
 fn both_run() -> Result<()> {
     let index = build(&lantern()?, "images.lantern")?;
     for (architecture, machine, runner) in [
@@ -60,12 +60,13 @@ fn run(index: &Path, architecture: &str, runner: Option<&str>) -> Result<String>
     let Some(runner) = runner else {
         return Ok(duct::cmd!("chroot", &root, "/usr/bin/lantern").read()?);
     };
-    // Static, so it runs in there too.
+    // The runner is static, so it also runs in there.
     std::fs::copy(which::which(runner)?, root.join("runner"))?;
     Ok(duct::cmd!("chroot", &root, "/runner", "/usr/bin/lantern").read()?)
 }
 
-/// Procedural macros and what they need are for the machine that builds: the same derivations for both platforms.
+/// Procedural macros and their dependencies are for the build machine, so both platforms share
+/// these derivations.
 fn host_units() -> Result<()> {
     let image = nix::nix(&[
         "eval",
@@ -95,7 +96,7 @@ fn host_units() -> Result<()> {
     Ok(())
 }
 
-/// All derivations that one is made from, itself among them.
+/// All derivations in the closure of one, itself included.
 fn below(derivation: &str) -> Result<Vec<String>> {
     let closure = duct::cmd!("nix-store", "--query", "--requisites", derivation).read()?;
     let derivations = closure.lines().filter(|path| path.ends_with(".drv"));

@@ -1,7 +1,7 @@
-//! What an edit rebuilds: the exact set of derivations, by evaluation.
+//! An edit rebuilds exactly the expected derivations. The tests compare evaluations.
 //!
-//! A derivation that keeps its path is not built again, so the sets before and after an edit say
-//! all, without building anything but the plan.
+//! A derivation that keeps its path is not built again. So the sets of derivations before and after
+//! an edit suffice, and only the plan is built.
 
 use crate::checkout::{Checkout, assemble};
 use crate::nix::{self, name_of};
@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// All derivations that matter, by path.
+/// The derivations to compare, by path.
 #[derive(Deserialize)]
 struct Derivations {
     /// Key in the plan to derivation.
@@ -121,7 +121,7 @@ fn edit_in_shared_code() -> Result<()> {
     expect("units", rebuilt(&before, &after), units)
 }
 
-/// Edits that Cargo would not compile anything for.
+/// Edits after which Cargo would compile nothing.
 fn documents_and_tests(checkout: &Checkout) -> Result<()> {
     checkout.append("README.md", "\nedited\n")?;
     checkout.append("docs/images-toml.md", "\nedited\n")?;
@@ -134,7 +134,7 @@ fn edit_in_documents() -> Result<()> {
         documents_and_tests(checkout)?;
         checkout.write("crates/gateway/README.md", "new\n")
     })?;
-    // The new README is one that Cargo tells about in CARGO_PKG_README: by its name, not content.
+    // Cargo passes the name of the new README, but not its content, in CARGO_PKG_README.
     let (units, images) = (rebuilt(&before, &after), remade(&before, &after));
     let known = local(&before, |name| name.starts_with("gateway-"));
     ensure!(units.is_subset(&known), "rebuilt: {units:?}");
@@ -188,8 +188,8 @@ fn new_variant() -> Result<()> {
     )
 }
 
-/// The leaf, and an older version of it that every dependent accepts. None of the programs that run
-/// units is made of it: with those, all units would be built again.
+/// The leaf, and an older version that every dependent accepts. The programs that run units do not
+/// depend on it; otherwise all units would be built again.
 const LEAF: (&str, &str) = ("httpdate", "1.0.2");
 
 fn leaf_bump() -> Result<()> {
@@ -208,7 +208,7 @@ fn leaf_bump() -> Result<()> {
     expect("units", found, expected)
 }
 
-/// The names of a unit and of all that depends on it, by the derivations themselves.
+/// The names of a unit and of all its dependents, by their derivations.
 fn dependents(derivations: &Derivations, leaf: &str) -> Result<BTreeSet<String>> {
     let paths: Vec<&str> = derivations.units.values().map(String::as_str).collect();
     let mut arguments = vec!["show-derivation"];

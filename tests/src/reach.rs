@@ -1,4 +1,4 @@
-//! What a unit sees beyond its own source, and that its key holds just that.
+//! A unit sees some files beyond its own source, and its key covers exactly those.
 
 use crate::checkout::repository;
 use crate::nix;
@@ -37,8 +37,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What the program of `scriptorium` prints: generated and rewritten sources, a header and a library
-/// that lie in packages below, tools that packages below ship or make, a macro that writes.
+/// The output of the program `scriptorium`. It uses generated and rewritten sources, a header, a
+/// library and tools of its dependencies, and a macro that writes.
 const SCRIPTORIUM: &str = "\
 generated into src
 fresh
@@ -73,7 +73,7 @@ fn copy_of(name: &str) -> Result<TempDir> {
     Ok(copy)
 }
 
-/// The names of the units that are others after an edit, sorted.
+/// The sorted names of the units that change with an edit.
 fn changed(workspace: &Path, edit: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
     let before = derivations(workspace)?;
     edit()?;
@@ -105,8 +105,8 @@ fn tool_is_edited() -> Result<()> {
     Ok(())
 }
 
-/// `num_enum` asks for its own name through `proc-macro-crate`, `dotenvy_macro` reads a file in the
-/// workspace's root, `insta` looks for snapshots from there.
+/// `num_enum` looks up its own name with `proc-macro-crate`, `dotenvy_macro` reads a file in the
+/// workspace's root, and `insta` searches for snapshots from there.
 fn almanac() -> Result<()> {
     let workspace = locked("almanac")?;
     let said = duct::cmd!(binary(&workspace, "app")?).read()?;
@@ -138,7 +138,7 @@ fn asked_file_is_edited() -> Result<()> {
     Ok(())
 }
 
-/// A workspace of a macro that reads a file above its caller's directory, and a caller.
+/// A workspace with a macro that reads a file above its caller's directory, and a caller.
 fn noted() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {
@@ -181,8 +181,8 @@ fn noted() -> Result<TempDir> {
     Ok(directory)
 }
 
-/// The program of a package can't be built, the error names `cure`, and with that in the description it
-/// is built. Gives what the program says then.
+/// Checks that a package's program can't be built, that the error names `cure`, and that the
+/// description with `cure` works. Returns the program's output.
 fn cured_by(workspace: &Path, package: &str, cure: &str) -> Result<String> {
     let said = binary_fails(workspace, package)?;
     for line in cure.lines() {
@@ -293,7 +293,7 @@ fn revision() -> Result<()> {
     );
     let said = duct::cmd!(crate::workspaces::binary_of(&units, "dated")?).read()?;
     ensure!(said == commit, "the program says {said:?}");
-    // Who is not told is not built again.
+    // Units that do not get the revision are not built again.
     let derivation = |units: &str| -> Result<String> {
         let expression = format!(
             "let units = {units}; in map (key: units.${{key}}.drvPath) \

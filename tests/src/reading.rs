@@ -1,5 +1,5 @@
-//! What Cargo reads of a workspace comes through: members, links, overrides, its configuration, and
-//! git repositories. Most of it lies in `tests/workspaces/harbour`.
+//! Everything that Cargo reads in a workspace has its effect: members, links, overrides, the
+//! configuration, and git repositories. Most cases are in `tests/workspaces/harbour`.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -26,7 +26,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What the programs of `harbour` print, as plain Cargo's do.
+/// The output of the programs in `harbour`, the same as with plain Cargo.
 const HARBOUR: [(&str, &str); 6] = [
     ("alpha", "alpha in docks/alpha/src/main.rs"),
     (
@@ -66,7 +66,7 @@ fn checks_run() -> Result<()> {
     Ok(())
 }
 
-/// `nix flake show` may not build anything, and old Nix can't read every manifest.
+/// `nix flake show` must not build anything, and old Nix can't read every manifest.
 fn names_are_cheap() -> Result<()> {
     let names = format!(
         "builtins.attrNames {}",
@@ -112,7 +112,7 @@ fn precise() -> Result<()> {
             .map(|(_, path)| nix::name_of(path).to_owned())
             .collect())
     };
-    // New files and a new manifest: Cargo is asked again, and nothing is built.
+    // After new files and a new manifest, Cargo is asked again, but nothing is built.
     write("notes.txt", "new")?;
     fs::create_dir_all(copy.path().join("apart/src"))?;
     write(
@@ -122,12 +122,12 @@ fn precise() -> Result<()> {
     write("apart/src/main.rs", "fn main() {}")?;
     write("docks/alpha/README.md", "new")?;
     let found = rebuilt()?;
-    // Cargo tells a package the name of its README.
+    // Cargo passes the name of the README to the package.
     let alpha = BTreeSet::from(["alpha-3.1.0-bin-alpha".to_owned()]);
     ensure!(found.is_subset(&alpha), "rebuilt: {found:?}");
     fs::remove_file(copy.path().join("docks/alpha/README.md"))?;
     ensure!(rebuilt()?.is_empty(), "rebuilt: {:?}", rebuilt()?);
-    // What only links and targets lead to is of the packages that they are in, and of no other.
+    // A file behind a link or a target belongs only to the packages with that link or target.
     write("shared/data/tide.txt", "low")?;
     let found = rebuilt()?;
     let pilots = found.iter().all(|name| name.starts_with("pilot-3.1.0-"));
@@ -172,7 +172,7 @@ fn overrides() -> Result<()> {
     Ok(())
 }
 
-/// Brings the lock up to date, and what it pins into the store.
+/// Updates the lock, and fetches what it pins into the store.
 fn lock(workspace: &Path) -> Result<()> {
     duct::cmd!("cargo", "generate-lockfile", "--quiet")
         .dir(workspace)
@@ -219,8 +219,8 @@ fn refused() -> Result<()> {
     Ok(())
 }
 
-/// One commit by a branch and by a tag whose names the lock encodes, and by nothing; two versions of
-/// a package in it, and manifests that are none.
+/// One commit by a branch, by a tag (the lock encodes both names) and without either. It holds two
+/// versions of a package, and broken manifests.
 fn git_references() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let write = |name: &str, text: &str| -> Result<()> {
@@ -269,8 +269,8 @@ fn git_references() -> Result<()> {
     )
 }
 
-/// Nix takes a repository on this machine as it is, and asks one elsewhere for the branch or tag:
-/// here it is told that none is on this machine.
+/// Nix reads a repository on this machine directly, but asks a remote one for the branch or tag.
+/// This makes the repository look remote.
 fn fetched_by_name(workspace: &Path) -> Result<()> {
     let debian_lock = repository().join("debian.lock");
     let cache = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! Crates that come from elsewhere than crates.io.
+//! Crates from other registries than crates.io.
 
 use crate::checkout::{assemble, repository};
 use crate::served::serve;
@@ -21,7 +21,8 @@ pub fn trials() -> Vec<Trial> {
 
 const MAIN: &str = "fn main() { print!(\"{} {}\", polite::greet(), copied::greet()); }\n";
 
-/// `polite` is a crate of a registry of one's own, `copied` one of crates.io, which is replaced by another registry.
+/// `polite` comes from a private registry. `copied` comes from crates.io, which another registry
+/// replaces.
 fn both() -> Result<()> {
     let place = tempfile::tempdir()?;
     let own = registry(&place.path().join("own"), "polite")?;
@@ -62,8 +63,8 @@ fn both() -> Result<()> {
     Ok(())
 }
 
-/// A registry with one crate, whose function gives its name. Its index: `sparse+http://...`.
-/// <https://doc.rust-lang.org/cargo/reference/registry-index.html>
+/// A registry with one crate, whose function returns its name. Returns the index:
+/// `sparse+http://...`. <https://doc.rust-lang.org/cargo/reference/registry-index.html>
 fn registry(place: &Path, name: &str) -> Result<String> {
     let package = place.join("package");
     write(

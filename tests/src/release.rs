@@ -1,22 +1,22 @@
-//! Another release of Debian in a directory, and what its programs do there.
+//! Another release of Debian in a directory, and its programs.
 //!
-//! A process enters it by a mount namespace of its own and `pivot_root`: in a plain chroot no user
-//! namespace can be made, and then neither Nix's sandbox nor a cell.
+//! A process enters it with a mount namespace and `pivot_root`. A plain chroot would not do,
+//! because it allows no user namespaces, which Nix's sandbox and cells need.
 //!
-//! It has a process namespace too. Around each build Nix kills every process of the build user, by
-//! number: without a namespace those are also the machine's own builds and services that happen to
-//! have the number, and what an ended test leaves behind would go on.
+//! The process also gets a process namespace. Around each build, Nix kills all processes of the
+//! build user, by number. Without a namespace, it would also kill the machine's builds and services
+//! with that number, and processes of an ended test would survive.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Nix, and what it calls. `libdbi-perl` is what Debian's nix-bin needs through a virtual package,
-/// which debootstrap does not resolve.
+/// Nix and the programs that it calls. nix-bin needs `libdbi-perl` through a virtual package, which
+/// debootstrap does not resolve.
 const PACKAGES: &str = "nix-bin,libdbi-perl,ca-certificates,git,xz-utils";
 
-/// Runs inside a release as `sh -c SCRIPT sh ROOT DIRECTORY... -- PROGRAM ARGUMENT...`; directories
-/// of the machine that are named show at the same path, read-only.
+/// Runs inside a release as `sh -c SCRIPT sh ROOT DIRECTORY... -- PROGRAM ARGUMENT...`. The named
+/// directories of the machine appear at the same paths, read-only.
 const ENTER: &str = r#"
 set -eu
 root=$1
@@ -41,8 +41,8 @@ umount --lazy /.machine
 exec "$@"
 "#;
 
-/// The first number of the users that Nix builds as in a release, and how many there are. Far from
-/// the numbers that Debian gives away, since the machine's own Nix kills by number as well.
+/// The numbers of Nix's build users in a release. They are far from Debian's own numbers, because
+/// the machine's Nix also kills by number.
 const BUILD_USERS: std::ops::Range<u32> = 58_710..58_714;
 
 /// Makes the users: `sh -c SCRIPT sh UID...`.
@@ -61,10 +61,10 @@ pub struct Release {
 }
 
 impl Release {
-    /// Makes the release of a suite's name, or takes the one that an earlier run has made.
+    /// Makes the release of a suite, or reuses the one of an earlier run.
     ///
     /// # Errors
-    /// Says why this machine can't have it.
+    /// Says why this machine can't make it.
     pub fn with_nix(suite: &str) -> Result<Self> {
         ensure!(is_root(), "only root can make and enter another release");
         for id in BUILD_USERS {
@@ -82,15 +82,15 @@ impl Release {
         Ok(Self { root })
     }
 
-    /// Runs a program in it, with directories of the machine and variables. Gives what the program
-    /// prints to its output, and to its standard error.
+    /// Runs a program in it, with directories of the machine and variables. Returns the program's
+    /// standard output and standard error.
     pub fn run(
         &self,
         directories: &[&Path],
         environment: &[(&str, &str)],
         command: &[&str],
     ) -> Result<(String, String)> {
-        // With the test ends unshare, with unshare the namespace.
+        // When the test ends, unshare ends, and with it the namespace.
         let mut arguments: Vec<String> = [
             "--pdeathsig",
             "KILL",
@@ -137,7 +137,7 @@ impl Release {
         Ok((text, errors))
     }
 
-    /// A path of the release as the machine sees it.
+    /// The path on the machine of a path in the release.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
@@ -155,7 +155,7 @@ fn is_root() -> bool {
         .is_ok_and(|id| id.trim() == "0")
 }
 
-/// Beside its place first, so that a half-made one is never taken.
+/// Makes the release in a temporary place first, so that an incomplete one is never used.
 fn bootstrap(suite: &str, root: &Path) -> Result<()> {
     let mirror = mirror()?;
     let part = root.with_extension("part");

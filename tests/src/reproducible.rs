@@ -1,4 +1,4 @@
-//! Every unit and every image built twice: in a second store, with another number of cores.
+//! Builds every unit and every image again: in a second store, with another number of cores.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -16,7 +16,7 @@ pub fn trials() -> Vec<Trial> {
     )]
 }
 
-/// Kept between runs: what has not changed need not be built a second time a second time.
+/// The second store. It is kept between runs, so that unchanged outputs are built there only once.
 fn store() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CRATEYARD_SECOND_STORE") {
         return Ok(path.into());
@@ -88,8 +88,8 @@ fn second_store() -> Result<()> {
     Ok(())
 }
 
-/// In the second store Nix itself has made the metadata units. The driver may take them from the libraries instead: the
-/// same without code.
+/// In the second store, Nix itself made the metadata units. The driver may take them from the
+/// libraries instead, which hold the same metadata.
 fn metadata_is_what_libraries_hold(store: &Path, units: &BTreeMap<String, String>) -> Result<()> {
     let physical = |path: &String| store.join(path.trim_start_matches('/'));
     let metadata = units.iter().filter(|(key, _)| key.contains("-metadata-"));
@@ -109,7 +109,7 @@ fn metadata_is_what_libraries_hold(store: &Path, units: &BTreeMap<String, String
             names.push(name);
         }
         ensure!(names.len() == 3, "{key} has {names:?}");
-        // What its code points to, if that is anything.
+        // The files that its code points to, if there are any.
         if library.join("points.json").exists() {
             names.push("points.json".into());
         }

@@ -1,4 +1,4 @@
-//! A server of files.
+//! A file server.
 
 use anyhow::Result;
 use std::fs;
@@ -8,15 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a server that stalls says nothing: longer than anybody waits.
+/// How long a stalling server is silent, which is longer than any client waits.
 const FOREVER: Duration = Duration::from_secs(120);
 
-/// What is wrong with a server.
+/// A fault of a server.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Every answer has this status.
     Status(u16),
-    /// Archives have this status, the rest is well.
+    /// Archives have this status. The rest works.
     ArchiveStatus(u16),
     /// No answer at all.
     Stall,
@@ -26,7 +26,7 @@ pub enum Fault {
     ArchiveCut,
 }
 
-/// Serves a directory, with a fault if one is wanted, as long as the test runs.
+/// Serves a directory until the test ends, with an optional fault.
 pub fn serve(directory: &Path, fault: Option<Fault>) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);

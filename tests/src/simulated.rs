@@ -1,9 +1,10 @@
-//! What Cargo and the driver would make of the same units on machines with other numbers of cores.
+//! Simulates Cargo and the driver with the same units on machines with other numbers of cores.
 //!
-//! Both get the durations that Cargo itself has measured (`cargo build --timings`), each unit one core.
-//! Cargo starts a library once the metadata of those below it is there, whatever is linked once all code below it is
-//! there, and prefers the unit that most others wait for. The driver goes by the longest path and pays Nix for each
-//! unit; where a library has a unit for its metadata, that takes as long as Cargo says, or is taken from the library.
+//! Both use the durations that Cargo measured (`cargo build --timings`) and one core for each unit.
+//! Cargo starts a library when the metadata of its dependencies is ready, starts linking when all
+//! code is ready, and prefers the unit that most others wait for. The driver prefers the longest
+//! path, and pays Nix's overhead for each unit. A metadata unit takes as long as Cargo's report
+//! says, or is taken from the library.
 
 use anyhow::{Context, Result, ensure};
 use drive::pipelining::Choice;
@@ -31,36 +32,37 @@ pub struct Simulated {
     pub by_name: f64,
 }
 
-/// What Cargo's report has of a unit.
+/// A unit in Cargo's report.
 #[derive(Deserialize)]
 struct Timing {
     name: String,
     version: String,
-    /// Empty for a library; else such as ` build script`, ` build script (run)`, ` bin "gateway"`.
+    /// Empty for a library. Otherwise a text such as ` build script`, ` build script (run)` or `
+    /// bin "gateway"`.
     target: String,
     duration: f64,
-    /// When metadata was there, in seconds from the unit's start.
+    /// When the metadata was ready, in seconds since the unit's start.
     rmeta_time: Option<f64>,
 }
 
 impl Timing {
-    /// When metadata was there: at the end, if it was not wanted.
+    /// When the metadata was ready, or the end if the report does not say.
     fn metadata(&self) -> f64 {
         self.rmeta_time.unwrap_or(self.duration)
     }
 }
 
-/// A unit that is run by Cargo.
+/// A unit that Cargo runs.
 struct Unit {
     inputs: Vec<Input>,
     seconds: f64,
-    /// When those can start that need its metadata alone.
+    /// When units that need only its metadata can start.
     metadata: f64,
 }
 
 struct Input {
     unit: usize,
-    /// Whether the whole library is needed, and not its metadata alone.
+    /// Whether the whole library is needed, and not only its metadata.
     whole: bool,
 }
 
@@ -84,7 +86,7 @@ pub fn simulated(plan: &Plan, report: &str, overhead: f64) -> Result<Vec<Simulat
     CORES.into_iter().map(machine).collect()
 }
 
-/// The units as the driver has them.
+/// The units of the driver.
 struct Driver {
     graph: Graph,
     /// Of metadata units, the libraries.
@@ -129,7 +131,7 @@ impl Driver {
     }
 }
 
-/// The units as Cargo has them: those for metadata alone are none of its own.
+/// The units of Cargo, which has no separate units for metadata.
 fn cargos(plan: &Plan, timings: &BTreeMap<&String, Timing>) -> Vec<Unit> {
     let index: BTreeMap<&String, usize> = timings.keys().copied().zip(0..).collect();
     let unit = |key: &&String| {
@@ -149,8 +151,10 @@ fn cargos(plan: &Plan, timings: &BTreeMap<&String, Timing>) -> Vec<Unit> {
     timings.keys().map(unit).collect()
 }
 
-/// Key to whether the whole of it is needed. What is linked waits for all code below it, which Cargo adds itself:
-/// <https://github.com/rust-lang/cargo/blob/0.86.0/src/cargo/core/compiler/job_queue/mod.rs> (`enqueue`).
+/// Maps each input to whether the whole of it is needed. A linked unit waits for all code below it.
+/// Cargo adds these inputs itself:
+/// <https://github.com/rust-lang/cargo/blob/0.86.0/src/cargo/core/compiler/job_queue/mod.rs>
+/// (`enqueue`).
 fn inputs_of(plan: &Plan, planned: &Planned) -> BTreeMap<String, bool> {
     let links = pipelining::takes_whole_libraries(planned);
     let mut below: BTreeSet<String> = planned.dependencies.iter().cloned().collect();
@@ -165,7 +169,7 @@ fn inputs_of(plan: &Plan, planned: &Planned) -> BTreeMap<String, bool> {
     inputs.collect()
 }
 
-/// What Cargo's report has of each unit.
+/// The entry of each unit in Cargo's report.
 fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, Timing>> {
     let mut timings: BTreeMap<(String, String, String), Vec<Timing>> = BTreeMap::new();
     for timing in timings_in(report)? {
@@ -178,8 +182,8 @@ fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, T
     }
     let mut found = BTreeMap::new();
     let mut units: Vec<_> = pipelining::cargos(plan).collect();
-    // The report does not tell a library for the machine from the same for the target; that one is optimized, and takes
-    // longer.
+    // The report does not distinguish a library for the host from the same library for the target.
+    // The latter is optimized and takes longer.
     units.sort_by_key(|(_, planned)| !pipelining::is_optimized(planned));
     for (key, planned) in units {
         let Package { name, version, .. } = &planned.package;
@@ -222,7 +226,7 @@ fn kind_in_report(target: &str) -> &str {
     }
 }
 
-/// Whether rustc is called with the metadata of a unit and not with the library.
+/// Whether rustc gets the metadata of a unit instead of the library.
 fn takes_metadata(planned: &Planned, input: &str) -> bool {
     let hash = input.rsplit('-').next().unwrap_or(input);
     let wanted = format!("-{hash}.rmeta");
@@ -245,7 +249,7 @@ fn by_cargo(units: &[Unit], jobs: usize) -> f64 {
     let mut ready: Vec<usize> = (0..units.len())
         .filter(|&unit| missing[unit] == 0)
         .collect();
-    // What happens when: metadata, or the end.
+    // Events: the metadata or the end of a unit.
     let mut events: Vec<(f64, usize, bool)> = Vec::new();
     let (mut now, mut running) = (0.0, 0);
     loop {
@@ -275,7 +279,7 @@ fn by_cargo(units: &[Unit], jobs: usize) -> f64 {
     }
 }
 
-/// How many others wait for each unit, directly or not: what Cargo goes by.
+/// How many other units wait for each unit, directly or not, which is Cargo's priority.
 fn waiting_for(dependents: &[Vec<(usize, bool)>]) -> Vec<usize> {
     let count = |unit: usize| {
         let mut seen = BTreeSet::new();

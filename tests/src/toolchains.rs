@@ -1,4 +1,4 @@
-//! What compiles: the release that toolchain.lock pins, Debian's compiler, nixpkgs'.
+//! The compilers: the release in toolchain.lock, Debian's, and nixpkgs'.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -19,7 +19,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A test that wants the locked release from the machine's rustup.
+/// A test that needs the locked release from the machine's rustup.
 fn test(name: &str, run: fn(&Lock) -> Result<()>) -> Trial {
     let name = format!("toolchains::{name}");
     Trial::ignorable_test(name.clone(), move || {
@@ -34,7 +34,8 @@ fn test(name: &str, run: fn(&Lock) -> Result<()>) -> Trial {
     })
 }
 
-/// A lock that is made anew from the machine's rustup is the one that is checked in, hashes of files included.
+/// A new lock from the machine's rustup equals the one in the repository, including hashes of
+/// files.
 fn hashes(lock: &Lock) -> Result<()> {
     let workspace = tempfile::tempdir()?;
     let at = |name: &str| workspace.path().join(name);
@@ -59,13 +60,13 @@ fn release_compiles(lock: &Lock) -> Result<()> {
     ledger_compiles("compiler = \"release\"", &lock.release)
 }
 
-/// The second way to build, for machines that can't have the release.
+/// Debian's compiler, for machines that can't get the release.
 fn debian_compiles(_: &Lock) -> Result<()> {
     ledger_compiles("compiler = \"debian\"", "1.85.0")
 }
 
-/// nixpkgs is out of reach for a test. What stands in for it has the same attributes, and behind them a compiler
-/// that lies in the store as nixpkgs' does, with a sysroot of its own.
+/// A test can't download nixpkgs. Its stand-in has the same attributes, and a compiler in the store
+/// with its own sysroot, like that of nixpkgs.
 fn nixpkgs_compiles(lock: &Lock) -> Result<()> {
     let packages = format!(
         "nixpkgs.legacyPackages.x86_64-linux = let \
@@ -124,7 +125,7 @@ impl Lock {
         })
     }
 
-    /// Whether rustup has this release, under whatever name.
+    /// Whether rustup has this release under any name.
     fn is_installed(&self) -> bool {
         let Some(home) = std::env::var_os("HOME") else {
             return false;

@@ -1,4 +1,4 @@
-//! A changed repository is evaluated where its files lie, and gives what Nix makes of its copy.
+//! A changed repository is evaluated in place, with the same result as Nix's copy of it.
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
@@ -20,21 +20,21 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// How the changed files came to be read.
+/// How the changed files were read.
 #[derive(Debug, PartialEq, Eq)]
 enum Read {
     InPlace,
     FromACopy,
 }
 
-/// A workspace of one service in a repository of its own, and the flake that builds it.
+/// A repository with a workspace of one service and a flake.
 struct Service {
     directory: TempDir,
     _crateyard: Checkout,
 }
 
 impl Service {
-    /// Built once, with nothing changed.
+    /// Builds it once without changes.
     fn new() -> Result<Self> {
         let crateyard = Checkout::new()?;
         commit(crateyard.path())?;
@@ -70,7 +70,7 @@ impl Service {
         Ok(fs::write(self.path().join(name), text)?)
     }
 
-    /// A flake with outputs beside those that every workspace has.
+    /// A flake with additional outputs.
     fn write_flake(&self, more: &str) -> Result<()> {
         let text = format!(
             "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard }}:\n    let made = \
@@ -85,8 +85,8 @@ impl Service {
         Ok(())
     }
 
-    /// Builds, checks that it is what Nix makes of it, and tells how the files were read: Nix warns of a
-    /// changed repository that it copies.
+    /// Builds the image, checks that Nix gives the same one, and returns how the files were read.
+    /// Nix warns if it copies a changed repository.
     fn build(&self) -> Result<Read> {
         let build = duct::cmd!(assemble(), "build").dir(self.path());
         let output = build.stdout_null().stderr_capture().unchecked().run()?;
@@ -159,7 +159,7 @@ fn same_paths() -> Result<()> {
     service.expect(Read::InPlace, "files that are gone")
 }
 
-/// An image whose derivation has the path of the flake's source in it.
+/// An image whose derivation contains the path of the flake's source.
 fn named() -> Result<()> {
     let service = Service::new()?;
     service.write_flake(
@@ -170,7 +170,7 @@ fn named() -> Result<()> {
     service.expect(Read::FromACopy, "Nix has seen it")
 }
 
-/// Its inputs are those of its lock only when Nix says so.
+/// The inputs count as locked only after Nix has confirmed it.
 fn unseen() -> Result<()> {
     let service = Service::new()?;
     service.write_flake("// { other = 1; }")?;

@@ -1,14 +1,14 @@
-//! A test as its runner takes it.
+//! Wraps tests for the runner.
 
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
 
-/// A test of that name; of an error the whole chain is shown.
+/// A test. If it fails, the whole chain of errors is shown.
 pub fn trial(name: String, run: fn() -> Result<()>) -> Trial {
     Trial::test(name, move || run().map_err(|error| failed(&error)))
 }
 
-/// The same where the machine has all of `tools`; where it lacks one the test is skipped, and the reason said.
+/// A test that needs `tools`. If one is missing, the test is skipped with the reason.
 pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Trial {
     let missing = tools.iter().find(|tool| which::which(tool).is_err());
     if let Some(tool) = missing {
@@ -17,7 +17,7 @@ pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Tria
     trial(name, run).with_ignored_flag(missing.is_some())
 }
 
-/// An error as the runner shows it.
+/// An error for the runner.
 pub fn failed(error: &anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }

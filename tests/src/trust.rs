@@ -1,5 +1,5 @@
-//! What images say of themselves: read by validators and scanners of others, and compared with
-//! Cargo's own word.
+//! The documents about images. Independent validators and scanners read them, and the tests compare
+//! them with Cargo's output.
 
 use crate::checkout::{assemble, repository};
 use crate::release::cache;
@@ -68,7 +68,7 @@ fn documents_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// A Python that has them, kept between runs.
+/// A Python environment with the validators, kept between runs.
 fn validators() -> Result<PathBuf> {
     let environment = cache("validators")?;
     let wanted = repository().join("tests/trust/requirements.txt");
@@ -82,8 +82,8 @@ fn validators() -> Result<PathBuf> {
     Ok(environment.join("bin/python"))
 }
 
-/// The elements of CISA's draft of 2025, for each component: producer, name, version, identifier,
-/// hash, licence; and author, tool, time and context of the document.
+/// Each component has the elements of CISA's draft of 2025: producer, name, version, identifier,
+/// hash, licence. The document has author, tool, time and context.
 fn elements_are_complete() -> Result<()> {
     for (name, layout) in images()? {
         let sbom: Value =
@@ -107,8 +107,7 @@ fn elements_are_complete() -> Result<()> {
                     .into_iter()
                     .filter(|it| !lists(it)),
             );
-            // The image's own licence is what its labels say; other images have documents of their
-            // own.
+            // The image's own licence comes from its labels. Other images have their own documents.
             missing.retain(|it| {
                 *it != "licenseDeclared" || package["primaryPackagePurpose"] != "CONTAINER"
             });
@@ -174,8 +173,7 @@ fn lists_are_exact() -> Result<()> {
     Ok(())
 }
 
-/// What Cargo links a program from, by its own word: with the features that all programs together
-/// ask for.
+/// The crates of a program by `cargo tree`, with the features that all programs together need.
 fn linked(program: &str) -> Result<BTreeSet<String>> {
     let text = duct::cmd!(
         "cargo",
@@ -215,7 +213,7 @@ fn linked(program: &str) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// `cargo audit bin` finds as many crates as there are.
+/// `cargo audit bin` finds all crates.
 fn cargo_audit_reads() -> Result<()> {
     let data = tempfile::tempdir()?;
     fs::create_dir_all(data.path().join("crates"))?;

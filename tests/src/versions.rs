@@ -1,10 +1,10 @@
-//! Newer versions of Nix: the same derivations, and the same bytes when they build.
+//! Newer versions of Nix make the same derivations and the same bytes.
 //!
-//! The machine's Nix builds all images and hands the outputs over as a signed binary cache. The
-//! Nix of another release evaluates a clean clone, takes from the cache what it needs, and builds
-//! a part of it again in its own sandbox: every layer and image, what evaluation imports, the
-//! bootstrap, and a few units of each kind. What it has built once is written down beside it and not built again.
-//! Then the driver has it build one image that was deleted.
+//! The machine's Nix builds all images and copies the outputs into a signed binary cache. The Nix
+//! of another release evaluates a clean clone, fetches from the cache, and builds a part again in
+//! its own sandbox: every layer and image, all imports of the evaluation, the bootstrap, and a few
+//! units of each kind. It remembers what it has built, and does not build it again. Then one image
+//! is deleted, and the driver builds it with that Nix.
 
 use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
@@ -38,21 +38,21 @@ pub fn trials() -> Vec<Trial> {
         .into()
 }
 
-/// A derivation and where its output goes.
+/// A derivation and its output path.
 #[derive(Deserialize, PartialEq, Debug)]
 struct Derivation {
     derivation: String,
     output: String,
 }
 
-/// All that the flake makes of this repository's images.
+/// The flake's derivations for this repository's images.
 #[derive(Deserialize)]
 struct Evaluated {
     /// Key in the plan to unit.
     units: BTreeMap<String, Derivation>,
     /// Name to image.
     images: BTreeMap<String, Derivation>,
-    /// What evaluation builds and reads: the targets, the description, the plan.
+    /// The imports of the evaluation: the targets, the description, the plan.
     imported: BTreeMap<String, Derivation>,
 }
 
@@ -126,14 +126,14 @@ fn same_digests(suite: &str, release: &Release) -> Result<()> {
     known.remember(&wanted)
 }
 
-/// The derivations that an earlier run has built again with the same bytes.
+/// The derivations that earlier runs have rebuilt with the same bytes.
 struct Known {
     file: PathBuf,
     derivations: BTreeSet<String>,
 }
 
 impl Known {
-    /// Beside the release's store, and gone with it.
+    /// Reads the file beside the release's store. It vanishes with the store.
     fn of(release: &Release) -> Self {
         let file = release.path("/nix/built-again");
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -168,14 +168,14 @@ fn compare(
     Ok(())
 }
 
-/// A binary cache in a directory, and the key that its paths are signed with.
+/// A binary cache in a directory, and the key that signs its paths.
 struct Handed {
     directory: PathBuf,
     public_key: String,
 }
 
-/// Builds the images and copies them with all that they were built from into a binary cache. It
-/// stays: what it has is not copied again.
+/// Builds the images, and copies them and their inputs into a binary cache. The cache is kept, so
+/// that paths are copied only once.
 fn hand_over(machine: &Evaluated) -> Result<Handed> {
     let directory = cache("handed-over")?;
     fs::create_dir_all(&directory)?;
@@ -209,7 +209,7 @@ fn hand_over(machine: &Evaluated) -> Result<Handed> {
     })
 }
 
-/// What the other Nix is told: as the machine's own, and where the outputs lie.
+/// The settings for the other Nix: the machine's own, and the cache.
 fn settings(handed: &Handed) -> String {
     let own = nix::SETTINGS.replace("substituters =\n", "");
     format!(
@@ -249,7 +249,7 @@ impl Other<'_> {
         serde_json::from_str(&text).context("nix eval printed something else than expected")
     }
 
-    /// Deletes an image and has `assemble build` build it: the driver speaks to this Nix too.
+    /// Deletes an image, and rebuilds it with `assemble build`, to test the driver with this Nix.
     fn drive(&self, checkout: &Path, name: &str, image: &Derivation) -> Result<()> {
         let script = format!(
             "set -eu; cd $(mktemp -d); cp -r {checkout}/. .; \
@@ -271,8 +271,7 @@ impl Other<'_> {
         Ok(())
     }
 
-    /// Builds derivations again whose outputs are known, and gives the outputs whose content is
-    /// not the machine's.
+    /// Rebuilds derivations, and returns the outputs whose content differs from the machine's.
     fn rebuild(&self, derivations: &BTreeSet<String>) -> Result<Vec<String>> {
         if derivations.is_empty() {
             return Ok(Vec::new());
@@ -306,7 +305,7 @@ impl Other<'_> {
     }
 }
 
-/// One unit of each kind: its package, and what follows the version in the derivation's name.
+/// One unit of each kind: its package, and the suffix after the version in the derivation's name.
 const UNITS: [(&str, &str); 6] = [
     // A library.
     ("itoa", ""),
@@ -321,7 +320,7 @@ const UNITS: [(&str, &str); 6] = [
     ("gateway", "-bin-gateway"),
 ];
 
-/// Everything else whose name is this or starts with it, if it ends in `-`.
+/// Names of other derivations. A name that ends in `-` is a prefix.
 const OTHERS: [&str; 5] = [
     "bootstrap-unit",
     "bootstrap-plan",
@@ -381,7 +380,7 @@ fn is_unit(path: &str, package: &str, rest: &str) -> bool {
     })
 }
 
-/// Name of an image to the digest of its manifest, in the store that `place` finds paths in.
+/// Maps the name of each image to its manifest's digest. `place` finds paths in the store.
 fn manifest_digests(
     machine: &Evaluated,
     place: impl Fn(&str) -> PathBuf,

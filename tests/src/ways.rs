@@ -1,4 +1,4 @@
-//! The ways to build side by side: what `assemble compare` and `assemble bench` say of a small workspace.
+//! Compares the ways to build, with `assemble compare` and `assemble bench` on a small workspace.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The tests of this file. Those that need an engine are ignored where there is none.
+/// The tests of this file. Without an engine, those that need one are skipped.
 pub fn trials() -> Vec<Trial> {
     let engine = duct::cmd!("docker", "info")
         .stdout_null()
@@ -51,12 +51,12 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An engine that has built nothing, which tests/run starts.
+/// The empty engine that tests/run starts.
 fn fresh_engine() -> Option<String> {
     std::env::var("FRESH_ENGINE").ok()
 }
 
-/// The workspace that the tests of the Dockerfile build, as a repository with a flake.
+/// The workspace of the Dockerfile tests, as a repository with a flake.
 fn workspace() -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
     let root = directory.path();
@@ -88,13 +88,13 @@ fn run(workspace: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("assemble {} failed", arguments.join(" ")))
 }
 
-/// What the Docker way begins with, as tests/run has made it.
+/// The layout that the Docker way starts from. tests/run makes it.
 fn layout(name: &str) -> Result<String> {
     let path = repository().join(".crateyard/layouts").join(name);
     Ok(format!("oci-layout://{}", path.canonicalize()?.display()))
 }
 
-/// With the same toolchain, base and flags the programs have the same bytes, through Nix and through buildx.
+/// With the same toolchain, base and flags, Nix and buildx make programs with the same bytes.
 fn same_programs() -> Result<()> {
     let workspace = workspace()?;
     let root = workspace.path();
@@ -123,7 +123,7 @@ fn same_programs() -> Result<()> {
             "{name}: {programs:?} in {}",
             image["sections"]
         );
-        // What an engine says of an image that stands on nothing, and of one with a command.
+        // Fields that an engine adds to an image without a base, and to one with a command.
         let config = image["difference"]["config"]
             .as_array()
             .context("no configuration")?;
@@ -135,9 +135,9 @@ fn same_programs() -> Result<()> {
         let files = image["difference"]["files"]
             .as_array()
             .context("no files")?;
-        // Both are compressed by others, and one holds the other's layers.
+        // These are compressed by other tools, and one holds the other's layers.
         let packed = |path: &str| path.ends_with(".tgz") || path.ends_with(".tar");
-        // Nix's programs carry the list of their crates, which the comparison of programs leaves out.
+        // Nix's programs contain the list of their crates, which the comparison leaves out.
         let listed =
             |path: &str| programs.contains_key(&format!("/{}", path.trim_start_matches('/')));
         for file in files {
@@ -148,7 +148,7 @@ fn same_programs() -> Result<()> {
     Ok(())
 }
 
-/// The bench itself: scenarios, edits, verdicts, and what it writes.
+/// Tests the bench: scenarios, edits, verdicts and files.
 fn bench_of_cargo() -> Result<()> {
     let workspace = workspace()?;
     let scenarios = "cold,nothing,first-service,shared-code,file,tag,variant,workspace-version";
@@ -159,7 +159,7 @@ fn bench_of_cargo() -> Result<()> {
     ensure!(rows.len() == 8, "{} rows", rows.len());
     let compiled = &rows[2]["seen"]["packages"];
     ensure!(*compiled == serde_json::json!(["gateway"]), "{compiled}");
-    // Another run adds to what is there, and takes the place of what is the same.
+    // Another run adds new rows, and replaces rows of the same scenario.
     let rows = bench(
         &workspace,
         &[
@@ -174,7 +174,7 @@ fn bench_of_cargo() -> Result<()> {
     Ok(())
 }
 
-/// What others have built is taken from their cache, by Nix and by an engine, and nothing else comes over the line.
+/// Nix and an engine take from a cache what others have built, and download nothing else.
 fn fresh_runner() -> Result<()> {
     let workspace = workspace()?;
     let engine = fresh_engine().context("FRESH_ENGINE is not set")?;
@@ -191,7 +191,8 @@ fn fresh_runner() -> Result<()> {
         ],
     )?;
     ensure!(rows.len() == 4, "{} rows", rows.len());
-    // The programs, and the packages below them: not the toolchain of 268 MiB, nor what was compiled on the way.
+    // The limit for the programs and the packages below them. The toolchain of 268 MiB and
+    // intermediate units are not downloaded.
     const MOST: u64 = 32 << 20;
     for row in &rows[2..] {
         let bytes = row["seen"]["bytes"].as_u64().context("no bytes")?;
@@ -203,7 +204,7 @@ fn fresh_runner() -> Result<()> {
     Ok(())
 }
 
-/// Runs it, and returns the rows, all of which must have passed.
+/// Runs the bench, and returns the rows. All must have passed.
 fn bench(workspace: &TempDir, arguments: &[&str]) -> Result<Vec<Value>> {
     let out = workspace.path().join(".crateyard/bench");
     duct::cmd(

@@ -1,4 +1,4 @@
-//! The CI examples, checked by actionlint.
+//! Checks the CI examples with actionlint.
 
 use crate::checkout::repository;
 use anyhow::{Context, Result, ensure};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::trial::trial;
 
-/// The tests of this file; ignored where there is no actionlint.
+/// The tests of this file. Skipped without actionlint.
 pub fn trials() -> Vec<Trial> {
     let test = trial(
         "workflows::actionlint_finds_nothing".to_owned(),
@@ -39,7 +39,7 @@ fn actionlint_finds_nothing() -> Result<()> {
     let lint = Linter::find()?;
     let found = lint.check(&workflows()?)?;
     ensure!(found.is_empty(), "{}", found.join("\n"));
-    // What finds nothing here must find something there.
+    // Check that actionlint finds faults at all.
     let bad = tempfile::tempdir()?;
     let bad = bad.path().join("bad.yml");
     fs::write(
@@ -64,7 +64,7 @@ fn workflows() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Actionlint itself, or the one for Node.js in a directory of its own.
+/// Actionlint itself, or the build for Node.js in its own directory.
 enum Linter {
     Native,
     Node(PathBuf),
@@ -101,7 +101,7 @@ impl Linter {
         Ok(Self::Node(program))
     }
 
-    /// What it finds, a line each.
+    /// Its findings, one a line.
     fn check(&self, files: &[PathBuf]) -> Result<Vec<String>> {
         let mut arguments: Vec<PathBuf> = Vec::new();
         let program = match self {
@@ -121,7 +121,8 @@ impl Linter {
             .unchecked()
             .run()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // The one for Node.js is older than the machines that GitHub has now, and than variables of a repository
+        // The build for Node.js is older than GitHub's current machines, and than the variables of
+        // a repository
         // (<https://docs.github.com/en/actions/reference/workflows-and-actions/contexts#vars-context>).
         let is_younger = |line: &&str| {
             line.contains("label \"ubuntu-24.04") || line.contains("undefined variable \"vars\"")

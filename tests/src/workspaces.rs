@@ -1,4 +1,4 @@
-//! Other workspaces than this one, built through the flake's library.
+//! Other workspaces, built through the flake's library.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -42,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An attribute of a workspace's images, as an expression.
+/// An expression for an attribute of a workspace's images.
 pub fn attribute(workspace: &Path, path: &str) -> String {
     format!(
         "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; }}).{path}",
@@ -68,8 +68,8 @@ pub fn build_fails(workspace: &Path) -> Result<String> {
     ])
 }
 
-/// What plain Cargo makes in a cell of the program of a workspace that has the workspace's name: its target directory,
-/// and a log of its calls.
+/// Builds a workspace's program of the same name with plain Cargo in a cell. The result holds the
+/// target directory and a log of the calls.
 pub fn by_cargo(workspace: &Path, name: &str) -> Result<PathBuf> {
     nix::build(&format!(
         "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
@@ -79,12 +79,12 @@ pub fn by_cargo(workspace: &Path, name: &str) -> Result<PathBuf> {
     ))
 }
 
-/// The binary of a package that has the package's name.
+/// The binary with the package's name.
 pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     binary_of(&attribute(workspace, "units"), package)
 }
 
-/// What Nix says where the binary of a package can't be built.
+/// Nix's messages for a package whose binary can't be built.
 pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
     let units = attribute(workspace, "units");
     let expression = one_unit(&units, &format!("{package}-.*-bin-{package}-.*"));
@@ -92,14 +92,14 @@ pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
     nix::nix_fails(&[&arguments[..], &[&expression]].concat())
 }
 
-/// The same among the units that an expression gives.
+/// The same, from the units of an expression.
 pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
     let expression = one_unit(units, &format!("{package}-.*-bin-{package}-.*"));
     let out = nix::build(&expression)?;
     Ok(out.join("bin").join(package))
 }
 
-/// The one unit whose key matches, among those that an expression gives.
+/// An expression for the first unit whose key matches.
 fn one_unit(units: &str, pattern: &str) -> String {
     format!(
         "let units = {units}; in units.${{builtins.head (builtins.filter \
@@ -119,7 +119,7 @@ pub fn locked(name: &str) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// Brings into the store what the workspace's lock and a lock of Debian packages pin.
+/// Fetches into the store what the workspace's lock and a lock of Debian packages pin.
 pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
     nix::with_submodules_of_files(duct::cmd!(assemble(), "fetch", "--lock", lock))
         .dir(workspace)
@@ -128,7 +128,7 @@ pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the program of the workspace `ledger` prints when all of its features came through.
+/// The output of the program `ledger` if all features have their effect.
 const LEDGER: &str = "\
 table entry
 amount 42 (patched)
@@ -152,7 +152,7 @@ fn ledger_builds() -> Result<()> {
     Ok(())
 }
 
-/// What the program of the workspace `torture` prints when all of its features came through.
+/// The output of the program `torture` if all features have their effect.
 const TORTURE: &str = "\
 version 2.7.1-rc.1+build.5 rc.1
 authors A <a@localhost>:B
@@ -181,8 +181,9 @@ fn units_are_cargos() -> Result<()> {
     compare_with_cargo("scriptorium", "scribe")
 }
 
-/// Plain Cargo in a cell with the same toolchain, at the same paths: every file that a unit keeps has the bytes that
-/// Cargo's build leaves at the same place, libraries, metadata, macros, objects of C and the program.
+/// Compares with plain Cargo in a cell, with the same toolchain and paths. Every file of a unit has
+/// the bytes of Cargo's file at the same place: libraries, metadata, macros, C objects and the
+/// program.
 fn compare_with_cargo(workspace: &str, name: &str) -> Result<()> {
     let workspace = locked(workspace)?;
     let cargos = by_cargo(&workspace, name)?;
@@ -219,7 +220,7 @@ fn compare_with_cargo(workspace: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The outputs of all units that a workspace's program of its name is made of, by key; they are built.
+/// Builds all units of a workspace's program of the same name, and returns their outputs by key.
 pub fn outputs(workspace: &Path, name: &str) -> Result<BTreeMap<String, PathBuf>> {
     binary(workspace, name)?;
     let units = attribute(workspace, "units");
@@ -228,7 +229,7 @@ pub fn outputs(workspace: &Path, name: &str) -> Result<BTreeMap<String, PathBuf>
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Each file that a unit keeps, and where Cargo's build has it.
+/// Each file of a unit, with the path of Cargo's file.
 fn files_of(unit: &Path, cargos: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let kept = unit.join("files");
     if !kept.exists() {
@@ -243,7 +244,7 @@ fn files_of(unit: &Path, cargos: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         .collect()
 }
 
-/// A unit of a registry's crate is the same derivation in two workspaces with the same profile.
+/// Two workspaces with the same profile share the derivations of a registry's crate.
 fn units_are_shared() -> Result<()> {
     let one = small(
         "one",
@@ -363,8 +364,8 @@ fn stale_lock() -> Result<()> {
     Ok(())
 }
 
-/// A package in a subdirectory of a repository, pinned by the lock. It inherits from the workspace that
-/// it lies in, and reads what lies beside it there: a file, and one through a link.
+/// A package in a subdirectory of a git repository. It inherits from its workspace, and reads two
+/// files outside its directory, one through a link.
 fn git_dependency() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let inside = repository.path().join("crates/greeting");
@@ -427,7 +428,7 @@ fn git_dependency() -> Result<()> {
     Ok(())
 }
 
-/// autocfg names the files of its probes at random.
+/// autocfg gives the files of its probes random names.
 fn probing() -> Result<()> {
     let workspace = small("probing", MAIN, "")?;
     let manifest = workspace.path().join("Cargo.toml");
@@ -448,13 +449,13 @@ fn probing() -> Result<()> {
     build_again(&run)
 }
 
-/// Has Nix build once more what it has built, and compare.
+/// Makes Nix build an output again and compare.
 fn build_again(expression: &str) -> Result<()> {
     let again = ["build", "--impure", "--no-link", "--rebuild", "--expr"];
     nix::nix(&[&again[..], &[expression]].concat()).map(drop)
 }
 
-/// CMake's logs have names that are drawn by lot.
+/// CMake's logs have random names.
 fn cmake() -> Result<()> {
     let script = "fn main() {\n    \
         let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
@@ -483,7 +484,8 @@ fn cmake() -> Result<()> {
     build_again(&one_unit(&units, "made-.*-build-script-run-.*"))
 }
 
-/// On disks directories have the order of hashes; the script's package lies in memory, where it is that of names, or its reverse.
+/// A build script lists a directory. On a disk the order would be that of hashes, but the package
+/// is in memory, where it is the order of names or its reverse.
 fn listed() -> Result<()> {
     let script = "fn main() {\n    \
         let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
@@ -509,7 +511,7 @@ fn listed() -> Result<()> {
 fn declared_file() -> Result<()> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", locked("torture")?, copy.path()).run()?;
-    // What the root's own package does not see.
+    // A directory that the root's own package does not see.
     fs::create_dir(copy.path().join("docs"))?;
     let write = |name: &str, text: &str| fs::write(copy.path().join(name), text);
     let description = fs::read_to_string(copy.path().join("images.toml"))?;
@@ -557,7 +559,7 @@ pub fn without_hash(key: &str) -> &str {
     key.rsplit_once('-').map_or(key, |(name, _)| name)
 }
 
-/// Makes a directory a repository, if it is none, and commits what it holds.
+/// Makes a directory a repository, unless it is one, and commits its files.
 pub fn commit_all(directory: &Path) -> Result<()> {
     let who = ["-c", "user.name=t", "-c", "user.email=t@example"];
     let commit = [&who[..], &["commit", "--quiet", "-m", "one"]].concat();

@@ -1,4 +1,4 @@
-//! The documentation holds together: links lead somewhere, and every page is in the book.
+//! Checks the documentation: links have targets, and every page is in the book.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ fn pages() -> Vec<PathBuf> {
     found
 }
 
-/// The text without code blocks and inline code, in which brackets mean other things.
+/// The text without code, in which brackets are not links.
 fn prose(text: &str) -> String {
     let mut fenced = false;
     let lines = text.lines().filter(|line| {
@@ -47,7 +47,7 @@ fn links(text: &str) -> Vec<String> {
     .collect()
 }
 
-/// A heading's anchor, as GitHub and mdBook make it.
+/// A heading's anchor, as in GitHub and mdBook.
 fn anchor(heading: &str) -> String {
     let kept = heading
         .trim()
@@ -69,7 +69,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What is wrong with a link of `page`, if anything is.
+/// The fault of a link in `page`, if it has one.
 fn problem(page: &Path, target: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;

@@ -1,4 +1,5 @@
-//! Whatever bytes a cache or an archive has, its readers read or refuse them: no panic, no abort, bounded memory.
+//! Readers of caches and archives read or refuse any bytes, without panics, without aborts, and in
+//! bounded memory.
 //!
 //! Each reader gets 10,000 damaged inputs. `MUTATION_SEED=N` repeats a run; the seed is printed.
 
@@ -11,9 +12,9 @@ use fastrand::Rng;
 
 /// Inputs for each reader.
 const INPUTS: usize = 10_000;
-/// What a reader may keep in memory, in kibibytes, with all that the test itself keeps.
+/// The memory limit of the process in kibibytes, for the reader and the test.
 const MEMORY: u64 = 256 << 10;
-/// What of an archive's content is read.
+/// How many bytes of an archive's content are read.
 const CONTENT: u64 = 1 << 20;
 
 const NARINFO: &str = "StorePath: /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello-2.12\n\
@@ -32,7 +33,7 @@ const PACKAGES: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: 2.36-9+
     Architecture: all\nFilename: pool/m.deb\nSize: 1\n\
     SHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n";
 
-/// What is put in somewhere: what the formats are made of, and numbers at their limits.
+/// Pieces to insert: tokens of the formats, and extreme numbers.
 const PIECES: [&[u8]; 18] = [
     b"\n",
     b"\0",
@@ -135,7 +136,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
-/// Gives a reader damaged inputs, and how many of them it took.
+/// Gives damaged inputs to a reader, and prints how many it accepted.
 fn survives(what: &str, input: &[u8], read: impl Fn(&[u8]) -> bool) {
     let given = std::env::var("MUTATION_SEED").ok();
     let seed = given

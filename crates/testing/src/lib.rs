@@ -1,4 +1,4 @@
-//! What the tests share: a real registry, layouts to push, and a client for them.
+//! Parts that tests share: a real registry, layouts to push, and a client.
 #![allow(missing_docs, clippy::new_without_default)]
 
 pub mod moments;
@@ -19,7 +19,7 @@ use registry::progress::{Event, Progress};
 use registry::{Client, Environment, Options, Retry, Timeouts};
 use serde_json::{Value, json};
 
-/// Says that a test did not run, and why.
+/// Reports that a test did not run, and why.
 pub fn skip(test: &str, reason: &str) {
     eprintln!("SKIPPED: {test}: {reason}");
 }
@@ -30,7 +30,7 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-/// Leaves the test where no registry is installed.
+/// Skips the test if a program is not installed.
 #[macro_export]
 macro_rules! need {
     ($test:literal, $($program:literal),+) => {
@@ -41,12 +41,12 @@ macro_rules! need {
     };
 }
 
-/// Runs a future as a test's main part.
+/// Runs a future to completion.
 pub fn run<F: Future>(future: F) -> F::Output {
     registry::run(future)
 }
 
-/// Debian's docker-registry on loopback, with a port and a directory of its own.
+/// Debian's docker-registry on loopback, with its own port and directory.
 pub struct Registry {
     child: Option<Child>,
     config: PathBuf,
@@ -55,12 +55,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// One that everybody may use, over plain HTTP.
+    /// Starts one without authentication, over plain HTTP.
     pub fn start() -> Registry {
         Registry::start_with(json!({}), json!({}))
     }
 
-    /// One with further settings in `http` and `auth`.
+    /// Starts one with additional settings in `http` and `auth`.
     pub fn start_with(http: Value, auth: Value) -> Registry {
         let directory = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -80,7 +80,7 @@ impl Registry {
             config["auth"] = auth;
         }
         let path = directory.path().join("config.yml");
-        // JSON is YAML.
+        // JSON is also YAML.
         std::fs::write(&path, config.to_string()).unwrap();
         let mut registry = Registry {
             child: None,
@@ -92,7 +92,7 @@ impl Registry {
         registry
     }
 
-    /// Starts it, or starts it again.
+    /// Starts it, or restarts it.
     pub fn restart(&mut self) {
         self.kill();
         let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
@@ -115,7 +115,7 @@ impl Registry {
         }
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it without warning, like a power cut.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -135,7 +135,7 @@ impl Drop for Registry {
     }
 }
 
-/// An address that nobody listens on, at the moment.
+/// An address on which nothing listens now.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -143,7 +143,7 @@ pub fn free_address() -> SocketAddr {
         .unwrap()
 }
 
-/// Remembers what a client told.
+/// Records a client's progress.
 #[derive(Default)]
 pub struct Told {
     pub retries: Mutex<Vec<String>>,
@@ -163,7 +163,7 @@ impl Progress for Told {
     }
 }
 
-/// A client with a home of its own, and waits that are short enough for tests.
+/// The settings of a client with its own home directory, and with short waits.
 pub struct Home {
     pub directory: tempfile::TempDir,
     pub options: Options,
@@ -209,7 +209,7 @@ impl Home {
     }
 }
 
-/// Bytes that do not compress and differ for each `seed`.
+/// Incompressible bytes that depend on `seed`.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -223,7 +223,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// An OCI layout that is being made.
+/// An OCI layout for tests.
 pub struct Layout {
     pub directory: tempfile::TempDir,
     listed: Vec<Value>,
@@ -248,7 +248,7 @@ impl Layout {
         layout
     }
 
-    /// A layout with one image of layers of these sizes.
+    /// A layout with one image, whose layers have these sizes.
     pub fn with_image(seed: u64, sizes: &[usize]) -> Layout {
         let mut layout = Layout::new();
         let layers: Vec<Vec<u8>> = sizes
@@ -261,7 +261,8 @@ impl Layout {
         layout
     }
 
-    /// A layout with one image that can be unpacked: its layer is an archive with a file of this size.
+    /// A layout with one image that can be unpacked. Its layer is an archive with a file of this
+    /// size.
     pub fn with_sound_image(seed: u64, size: usize) -> Layout {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
@@ -285,7 +286,7 @@ impl Layout {
         registry::Source::open(self.path()).unwrap()
     }
 
-    /// The sizes of all blobs and manifests together.
+    /// The total size of all blobs and manifests.
     pub fn size(&self) -> u64 {
         self.sizes.values().sum()
     }
@@ -296,7 +297,7 @@ impl Layout {
             .join(digest.trim_start_matches("sha256:"))
     }
 
-    /// Adds a blob and gives a descriptor of it.
+    /// Adds a blob, and returns its descriptor.
     pub fn blob(&mut self, media_type: &str, bytes: &[u8]) -> Value {
         let digest = Digest::of(bytes);
         std::fs::write(self.blob_path(digest.as_str()), bytes).unwrap();
@@ -304,7 +305,7 @@ impl Layout {
         json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
     }
 
-    /// Adds an image and gives a descriptor of it.
+    /// Adds an image, and returns its descriptor.
     pub fn image(&mut self, layers: &[Vec<u8>], architecture: &str) -> Value {
         let layers: Vec<Value> = layers
             .iter()
@@ -326,14 +327,14 @@ impl Layout {
         descriptor
     }
 
-    /// Adds an index and gives a descriptor of it.
+    /// Adds an index, and returns its descriptor.
     pub fn index(&mut self, manifests: &[Value]) -> Value {
         let media_type = crateyard_oci::media_type::INDEX;
         let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
         self.blob(media_type, index.to_string().as_bytes())
     }
 
-    /// Adds an artifact that refers to `subject` and gives a descriptor of it.
+    /// Adds an artifact that refers to `subject`, and returns its descriptor.
     pub fn artifact(&mut self, subject: &Value, artifact_type: &str, content: &[u8]) -> Value {
         let layer = self.blob("application/spdx+json", content);
         let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
@@ -347,7 +348,7 @@ impl Layout {
         self.blob(media_type, manifest.to_string().as_bytes())
     }
 
-    /// Names an image in index.json.
+    /// Adds an image to index.json.
     pub fn list(&mut self, descriptor: Value) {
         self.listed.push(descriptor);
         self.write_index();
@@ -374,7 +375,8 @@ impl Layout {
     }
 }
 
-/// Checks that a repository has everything below `tag`, and gives the digest that it names.
+/// Checks that a repository has everything below a reference's tag, and returns the digest that the
+/// tag names.
 pub async fn check_whole(client: &Client, reference: &Reference) -> Option<Digest> {
     let repository = client.repository(reference).unwrap();
     let root = repository.manifest(&reference.version()).await.unwrap()?;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Draws moments at which something is killed, until there were enough or the time is up.
+/// Random moments to kill something, until there were enough or the time is up.
 pub struct Moments {
-    /// Where random numbers come from.
+    /// The source of random numbers.
     pub random: fastrand::Rng,
     seed: u64,
     left: usize,
@@ -12,7 +12,8 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// `count` moments within `time`. `KILL_SEED` repeats those of an earlier run, `KILL_MOMENTS` changes their number.
+    /// Draws `count` moments within `time`. `KILL_SEED` repeats those of an earlier run, and
+    /// `KILL_MOMENTS` changes their number.
     pub fn new(test: &str, count: usize, time: Duration) -> Moments {
         let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let seed = variable("KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -29,7 +30,7 @@ impl Moments {
     /// Whether there is another moment.
     pub fn another(&mut self) -> bool {
         if self.left > 0 && Instant::now() > self.end {
-            eprintln!("the time is up: {} moments are left out", self.left);
+            eprintln!("the time is up: leaving out {} moments", self.left);
             self.left = 0;
         }
         let is_one = self.left > 0;
@@ -37,14 +38,14 @@ impl Moments {
         is_one
     }
 
-    /// Fails the test where none of the moments `hit` what it is about.
+    /// Fails the test if no moment hit its target. `hit` is the number of hits.
     pub fn require(&self, hit: usize, what: &str) {
         assert!(hit > 0, "no moment hit {what}; KILL_SEED={}", self.seed);
         eprintln!("{hit} moments hit {what}");
     }
 }
 
-/// Kills a process as a power cut would. `id` is 0 before it is started.
+/// Kills a process without warning, like a power cut. `id` is 0 before the process is started.
 pub fn kill(id: u32) {
     if let Ok(id @ 1..) = i32::try_from(id) {
         // SAFETY: no memory is involved; the process is a child that was not waited for.

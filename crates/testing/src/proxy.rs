@@ -1,4 +1,4 @@
-//! A proxy in front of a registry that behaves as registries behave on bad days.
+//! A proxy that injects faults in front of a real registry.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The head of a request or an answer.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// The request line or the status line, in words.
+    /// The words of the request line or the status line.
     pub line: Vec<String>,
     pub headers: Vec<(String, String)>,
 }
@@ -66,7 +66,7 @@ impl Head {
     }
 }
 
-/// What happens to a request.
+/// A fault for a request.
 #[derive(Clone)]
 pub enum Fault {
     /// The proxy answers by itself, after reading the body.
@@ -74,38 +74,41 @@ pub enum Fault {
         status: &'static str,
         headers: Vec<(&'static str, String)>,
     },
-    /// The proxy answers by itself, after reading the body, with an error as the specification writes it.
+    /// The proxy answers by itself, after reading the body, with an error in the specification's
+    /// format.
     Say {
         status: &'static str,
         code: &'static str,
         message: &'static str,
     },
-    /// The proxy answers by itself at once and closes, with the body still on its way.
+    /// The proxy answers by itself at once and closes the connection, while the body is still on
+    /// its way.
     AnswerEarly {
         status: &'static str,
         headers: Vec<(&'static str, String)>,
     },
-    /// The connection is reset after so many bytes of the body; the registry sees none of them.
+    /// The connection is reset after this many bytes of the body, and the registry sees none of
+    /// them.
     Reset { after: u64 },
-    /// The registry gets the request, the client gets a reset for an answer.
+    /// The registry gets the request, but the client gets a reset instead of the answer.
     LoseAnswer,
     /// Nothing is read or answered for a while; then the connection closes.
     Stall { time: Duration },
     /// The answer's head is changed.
     Rewrite(fn(&mut Head)),
-    /// The answer's body is cut off after so many bytes.
+    /// The answer's body is cut off after this many bytes.
     CutAnswer { after: u64 },
     /// The answer's body has its first byte changed.
     SpoilAnswer,
 }
 
-/// What a request came to.
+/// The record of a request.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub method: String,
     pub path: String,
     pub range: Option<String>,
-    /// 0 where the client got no answer.
+    /// The status, or 0 if the client got no answer.
     pub status: u16,
     /// Bytes of the request's body that arrived at the proxy.
     pub received: u64,
@@ -124,7 +127,7 @@ struct State {
     open: AtomicUsize,
 }
 
-/// The proxy. It hands requests to the registry only as a whole, as storage services do.
+/// The proxy. Like storage services, it passes only complete requests to the registry.
 pub struct Proxy {
     pub address: SocketAddr,
     state: Arc<State>,
@@ -164,7 +167,7 @@ impl Proxy {
         self.state.rules.lock().unwrap().push(Box::new(rule));
     }
 
-    /// The next `count` requests with this method and this in their path get `fault`.
+    /// The next `count` requests with this method and `part` in their path get `fault`.
     pub fn fail(&self, method: &'static str, part: &'static str, count: usize, fault: Fault) {
         let mut left = count;
         self.rule(move |head| {
@@ -186,7 +189,7 @@ impl Proxy {
         *self.state.delay.lock().unwrap() = delay;
     }
 
-    /// Waits until all connections are closed: until what dead clients had sent is dealt with.
+    /// Waits until all connections are closed, so that requests of dead clients are finished.
     pub fn settle(&self) {
         std::thread::sleep(Duration::from_millis(20));
         for _ in 0..1000 {
@@ -198,7 +201,7 @@ impl Proxy {
         panic!("connections stay open");
     }
 
-    /// What came by since this was last asked.
+    /// The requests since the last call.
     pub fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.state.entries.lock().unwrap())
     }
@@ -215,7 +218,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Bytes of uploads that were received, whatever became of them.
+/// The received bytes of all uploads, failed ones included.
 pub fn received(entries: &[Entry]) -> u64 {
     entries
         .iter()
@@ -224,7 +227,7 @@ pub fn received(entries: &[Entry]) -> u64 {
         .sum()
 }
 
-/// How many requests there were with this method and this in their path.
+/// How many requests had this method and `part` in their path.
 pub fn count(entries: &[Entry], method: &str, part: &str) -> usize {
     entries
         .iter()
@@ -242,7 +245,7 @@ fn serve(state: &State, stream: TcpStream) {
     }
 }
 
-/// Whether the connection can go on.
+/// Serves one request. Returns whether the connection can be used again.
 fn serve_one(state: &State, reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
     let Some(head) = read_head(reader)? else {
         return Ok(false);
@@ -274,7 +277,7 @@ fn serve_one(state: &State, reader: &mut BufReader<TcpStream>) -> io::Result<boo
 }
 
 impl State {
-    /// Called before the client gets its answer, so that whoever has the answer finds the entry.
+    /// Records an entry before the client gets its answer, so that the client's caller finds it.
     fn record(&self, entry: &mut Entry, status: &str) {
         entry.status = status.parse().unwrap_or(999);
         self.entries.lock().unwrap().push(entry.clone());
@@ -306,7 +309,7 @@ fn handle(
         }
         _ => {}
     }
-    // To a file, lest large chunks fill the memory.
+    // Use a file, because large chunks would fill the memory.
     let mut body = tempfile::tempfile()?;
     entry.received = io::copy(&mut reader.by_ref().take(head.length()), &mut body)?;
     if entry.received < head.length() {
@@ -443,7 +446,7 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Closes so that the other side sees a reset instead of an end.
+/// Closes the connection so that the other side sees a reset.
 fn reset(stream: &TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,

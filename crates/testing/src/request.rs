@@ -1,4 +1,4 @@
-//! A request as the servers of the tests read it.
+//! Requests, for the tests' servers.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,14 +13,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether it has this method and this in its path.
+    /// Whether it has this method and `part` in its path.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.path.contains(part)
     }
 }
 
-/// Reads one request, with as much of a body as `Content-Length` says.
-pub fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
+/// Reads one request, with a body of `Content-Length` bytes.
+pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split(' ').map(str::to_owned);

@@ -1,4 +1,5 @@
-//! A server that answers by a script, over plain HTTP or TLS: what no real registry can be made to answer.
+//! A server that answers by a script, over plain HTTP or TLS, for answers that no real registry
+//! gives.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -22,7 +23,7 @@ pub struct Answer {
     before_piece: Option<Arc<dyn Fn(usize) + Send + Sync>>,
 }
 
-/// How much of a body is sent at once.
+/// How many bytes of a body are sent at once.
 pub const PIECE: usize = 16 * 1024;
 
 impl Answer {
@@ -45,7 +46,7 @@ impl Answer {
 }
 
 impl Answer {
-    /// Calls this before each piece of the body, with the number of bytes that went before.
+    /// Calls a function before each piece of the body, with the number of bytes sent so far.
     pub fn before_piece(mut self, call: impl Fn(usize) + Send + Sync + 'static) -> Answer {
         self.before_piece = Some(Arc::new(call));
         self
@@ -54,14 +55,14 @@ impl Answer {
 
 type Script = dyn Fn(&Seen) -> Answer + Send + Sync;
 
-/// The server. Each connection carries one request.
+/// The server. It answers one request on each connection.
 pub struct Scripted {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Scripted {
-    /// One on loopback, over plain HTTP.
+    /// Starts one on loopback, over plain HTTP.
     pub fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Scripted {
         Scripted::start_at(IpAddr::from([127, 0, 0, 1]), None, script)
     }
@@ -141,8 +142,8 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, script: &Script) ->
     stream.flush()
 }
 
-/// An address of this machine that is not a loopback one: a registry there is one elsewhere, by its name. None where
-/// this machine has no network. Nothing is sent.
+/// An address of this machine that is not loopback, so that clients take a registry there for a
+/// remote one. `None` without a network. Sends nothing.
 pub fn elsewhere() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     let places = [
@@ -156,7 +157,7 @@ pub fn elsewhere() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// TLS for a server at `address`; the authority that vouches for it is written to `authority`.
+/// A TLS configuration for a server at `address`. Writes its certificate authority to `authority`.
 pub fn certify(address: IpAddr, authority: &Path) -> ServerConfig {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().unwrap();

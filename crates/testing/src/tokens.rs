@@ -1,4 +1,4 @@
-//! A token server for docker-registry: checks names and passwords, signs what is allowed.
+//! A token server for docker-registry. It checks names and passwords, and signs tokens.
 
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ pub const SERVICE: &str = "registry under test";
 pub const ISSUER: &str = "token server under test";
 pub const REFRESH_TOKEN: &str = "refresh & token";
 
-/// What was asked for: method, scopes, user.
+/// A request for a token: method, scopes, user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub method: String,
@@ -40,7 +40,7 @@ struct Signer {
 }
 
 impl TokenServer {
-    /// Starts one that knows ann, whose password is "secret", and the refresh token.
+    /// Starts one that knows the user ann with the password "secret", and the refresh token.
     pub fn start() -> TokenServer {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(Vec::new())
@@ -73,7 +73,7 @@ impl TokenServer {
         }
     }
 
-    /// The settings with which docker-registry believes its tokens.
+    /// The settings that make docker-registry accept its tokens.
     pub fn settings(&self) -> Value {
         let roots: PathBuf = self.directory.path().join("roots.pem");
         json!({"token": {
@@ -159,7 +159,7 @@ fn respond(stream: &mut TcpStream, status: &str, body: &Value) -> std::io::Resul
     )
 }
 
-/// ann may do everything, the unknown may read.
+/// Signs a token. ann may do everything; anonymous users may only read.
 fn sign(signer: &Signer, user: Option<&str>, scopes: &[String]) -> String {
     let access: Vec<Value> = scopes
         .iter()

@@ -1,4 +1,4 @@
-//! What a derivation costs before it does anything: with Nix alone, and with a cell.
+//! Measures the overhead of a derivation: with Nix alone, and with a cell.
 
 use crate::nix;
 use anyhow::{Result, ensure};
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use std::path::Path;
 use std::time::Instant;
 
-/// How many derivations of each sort are built, one after another.
+/// How many derivations of each kind to build, one after another.
 const COUNT: usize = 40;
 
 /// Seconds for each derivation.
 pub struct Overhead {
-    /// The seed alone makes an empty directory: Nix's sandbox, hashing, registering.
+    /// The seed makes an empty directory. The time is Nix's sandbox, hashing and registering.
     pub derivation: Vec<f64>,
     /// A program of the toolchain makes it inside a cell.
     pub cell: Vec<f64>,
@@ -25,7 +25,7 @@ struct Derivations {
     cell: Vec<String>,
 }
 
-/// Builds derivations that nobody has built before.
+/// Builds new derivations.
 pub fn measure(flake: &Path, store: &str) -> Result<Overhead> {
     let unique = std::process::id();
     let text = nix::nix(&[

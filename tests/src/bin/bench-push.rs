@@ -3,12 +3,12 @@
 //!     cargo run --release -p e2e --bin bench-push -- LAYOUT [RUNS [DISTANCE]]
 //!
 //! Three pushes: *cold* (the registry has nothing), *edit* (one layer, the configuration and the
-//! manifest are new), *unchanged*. Every run gets a registry of its own; the tools take turns. Shown
-//! are medians, and of one more run through a relay the requests and the bytes that were sent. With a
-//! DISTANCE in milliseconds all runs go through the relay, and what is sent arrives that much later, in
-//! both directions: no registry that matters is on the same machine. The registry stores in `TMPDIR`.
-//! Wanted on PATH: docker-registry, and of skopeo, crane and oras those that are to be compared;
-//! `ASSEMBLE` names the command line (`target/release/assemble`).
+//! manifest are new), *unchanged*. Every run gets a new registry, and the tools take turns. The
+//! output shows medians. One more run through a relay counts the requests and the bytes sent. With
+//! a DISTANCE in milliseconds, all runs go through the relay, which delays both directions by that
+//! time, because real registries are on other machines. The registry stores in `TMPDIR`. PATH must
+//! hold docker-registry, and those of skopeo, crane and oras that are to be compared. `ASSEMBLE`
+//! names the command line (`target/release/assemble`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -98,7 +98,7 @@ enum Scenario {
     Unchanged,
 }
 
-/// What one push came to.
+/// The result of one push.
 struct Run {
     time: Duration,
     requests: usize,
@@ -193,7 +193,7 @@ impl Tool {
     }
 }
 
-/// A registry that nobody has pushed to.
+/// An empty registry.
 struct Registry {
     process: Child,
     address: String,
@@ -236,7 +236,7 @@ impl Registry {
 
     /// How many requests its log has.
     fn requests(&self) -> Result<usize> {
-        // The line is written after the answer.
+        // The registry writes the line after the answer.
         thread::sleep(Duration::from_millis(50));
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         Ok(log
@@ -283,7 +283,7 @@ impl Relay {
     }
 }
 
-/// Reads and writes in two threads, so that what is on its way does not hold up what follows.
+/// Reads and writes in two threads, so that delayed bytes do not hold up the next ones.
 fn hand_on(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64, distance: Duration) {
     let (sender, receiver) = std::sync::mpsc::sync_channel::<(Instant, Vec<u8>)>(1024);
     let writer = thread::spawn(move || {
@@ -322,7 +322,7 @@ fn tagged_copy(layout: &Path, copy: &Path) -> Result<()> {
     write_index(copy, descriptor)
 }
 
-/// The same image with one layer of the same size that nobody has, as after an edit of a program.
+/// The same image with a new layer of the same size, as after an edit of a program.
 fn edited_copy(layout: &Path, copy: &Path) -> Result<()> {
     tagged_copy(layout, copy)?;
     let index: Value = read(&copy.join("index.json"))?;

@@ -1,4 +1,5 @@
-//! Caches that are damaged, lie, stall or refuse: the build says so, goes on without them, and is right.
+//! Caches that are damaged, lie, stall or refuse. The build says so, continues without them, and
+//! gives the right result.
 
 use super::parts::{Key, Main, Runner, free_port};
 use super::scopes::{Target, archive, forged, main_without, write};
@@ -10,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a build may take that has such a server before it.
+/// How long a build with such a server may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn all() -> Result<()> {
@@ -81,7 +82,7 @@ fn contents(main: &Main, target: &Target, runner: &Runner) -> Result<Vec<(String
         &other,
     )?;
 
-    // Main's signature of the right hash, under another hash.
+    // Main's signature of the right hash, beside another hash.
     let mut lying = forged(&target.path, &other, None)?;
     lying.signatures = signed.signatures.clone();
     make("a lie about the hash", &lying, &other)?;
@@ -125,7 +126,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Removes the image from the runner's store; all else stays.
+    /// Removes only the image from the runner's store.
     fn forget(&self) -> Result<()> {
         let store = self.runner.store();
         if store.join(&self.target.path.to_string()[1..]).exists() {

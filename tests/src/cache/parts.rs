@@ -1,4 +1,4 @@
-//! Real parts: a cache that main has pushed, runners with empty stores, nginx, a registry.
+//! Parts of the tests: a cache that main has pushed, runners with empty stores, nginx, a registry.
 
 use crate::checkout::{assemble, repository};
 use crate::nix;
@@ -27,7 +27,7 @@ impl Running {
         Ok(Self(child))
     }
 
-    /// Ends it with all that it has started; it leads a group of its own.
+    /// Ends the program with all its children. It leads its own process group.
     pub fn kill_group(&mut self) -> Result<()> {
         duct::cmd!("kill", "-KILL", "--", format!("-{}", self.0.id())).run()?;
         self.0.wait()?;
@@ -54,7 +54,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Makes one, or takes the one that is there.
+    /// Makes a key, or reads the existing one.
     pub fn at(file: &Path, name: &str) -> Result<Self> {
         if !file.exists() {
             fs::create_dir_all(file.parent().context("a file has a directory")?)?;
@@ -72,7 +72,7 @@ impl Key {
     }
 }
 
-/// What `assemble cache push --json` says.
+/// The output of `assemble cache push --json`.
 #[derive(Debug, Deserialize)]
 pub struct Pushed {
     pub sent: usize,
@@ -87,7 +87,7 @@ pub struct Main {
 }
 
 impl Main {
-    /// Pushes what it lacks, once a run.
+    /// Pushes the missing paths, once in each run.
     pub fn pushed() -> Result<&'static Main> {
         static PUSHED: OnceLock<Result<Main, String>> = OnceLock::new();
         let push = || -> Result<Main> {
@@ -96,7 +96,7 @@ impl Main {
                 key: Key::at(&cache("ci-cache.key")?, "main-1")?,
             };
             main.push(&main.address(), &[])?;
-            // Other commits have left theirs.
+            // Remove the builds of other commits.
             duct::cmd!(assemble(), "cache", "gc", &main.directory, "--grace", "0s")
                 .stdout_null()
                 .run()?;
@@ -149,7 +149,7 @@ impl Main {
     }
 }
 
-/// A machine that has nothing: its own store, its own home.
+/// An empty machine with its own store and home.
 pub struct Runner {
     directory: TempDir,
 }
@@ -208,7 +208,7 @@ impl Runner {
             .collect()
     }
 
-    /// Builds the images; what Nix said comes second.
+    /// Builds the images. Also returns Nix's messages.
     pub fn build(
         &self,
         workspace: &Path,
@@ -237,7 +237,7 @@ impl Runner {
         ];
         arguments.extend(names);
         arguments.extend(caches.iter().map(String::as_str));
-        // Nix builds in a store elsewhere only if it is told to.
+        // Nix builds in another store only with these options.
         arguments.extend(["--", "--builders", "", "-L", "--max-jobs", "2"]);
         arguments.extend(nix);
         let (text, said) = self.assemble(&arguments)?;
@@ -260,7 +260,8 @@ impl Runner {
         Ok(self.assemble(&arguments)?.0)
     }
 
-    /// Runs the command line with this runner's home; gives what it printed, and what it said on the side.
+    /// Runs the command line with this runner's home. Returns its standard output and standard
+    /// error.
     pub fn assemble(&self, arguments: &[&str]) -> Result<(String, String)> {
         let output = self.command(arguments).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -335,7 +336,7 @@ impl Nginx {
         })
     }
 
-    /// The archives that were fetched, with their bytes.
+    /// The fetched archives, with their sizes.
     pub fn archives(&self) -> Result<Vec<(String, u64)>> {
         let text = fs::read_to_string(&self.log)?;
         let fetched = text.lines().filter_map(|line| {
@@ -383,7 +384,8 @@ impl Registry {
         })
     }
 
-    /// Bytes of blobs that were fetched so far, by its access log: `"GET /v2/…/blobs/… HTTP/1.1" 206 1234`.
+    /// Bytes of blobs that were fetched so far, from the access log: `"GET /v2/…/blobs/… HTTP/1.1"
+    /// 206 1234`.
     pub fn blob_bytes(&self) -> Result<u64> {
         let text = fs::read_to_string(self.directory.path().join("log"))?;
         let fetched = text.lines().filter_map(|line| {
@@ -486,7 +488,7 @@ fn moto() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// How many paths a cache in a directory has; an error where one is not whole.
+/// How many paths a cache in a directory has. Fails if one is not whole.
 pub fn whole(directory: &Path) -> Result<usize> {
     if !directory.exists() {
         return Ok(0);
@@ -537,7 +539,7 @@ fn wait_for(port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Newer versions of Nix take packs from `assemble cache serve`, with the signature that ours has made.
+/// Newer versions of Nix take packs from `assemble cache serve`, with the signatures of this Nix.
 pub fn other_nix() -> Result<()> {
     let main = Main::pushed()?;
     let runner = Runner::new()?;

@@ -1,4 +1,4 @@
-//! Scopes: what a pull request writes is never accepted by main.
+//! Scopes: main never accepts what a pull request writes.
 
 use super::parts::{Key, Main, Runner};
 use crate::checkout::repository;
@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The output that is poisoned, and another that it is replaced with: both are images, so that only the digest tells.
+/// The output to poison, and its replacement. Both are images, so that only the digest shows the
+/// difference.
 pub struct Target {
     pub path: StorePath,
     pub digest: String,
@@ -41,7 +42,7 @@ fn digest(image: &StorePath) -> Result<String> {
     Ok(digest.context("index.json names no manifest")?.to_owned())
 }
 
-/// The archive of a path of the machine's store.
+/// The archive of a path in the machine's store.
 pub fn archive(path: &StorePath) -> Result<Vec<u8>> {
     let output = duct::cmd!("nix-store", "--dump", path.to_string())
         .stdout_capture()
@@ -49,7 +50,7 @@ pub fn archive(path: &StorePath) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// A narinfo that says that the archive is the path's.
+/// A narinfo which claims that the archive belongs to the path.
 pub fn forged(path: &StorePath, archive: &[u8], key: Option<&Key>) -> Result<NarInfo> {
     let hash = Hash::of(archive);
     let mut info = NarInfo {
@@ -72,7 +73,7 @@ pub fn forged(path: &StorePath, archive: &[u8], key: Option<&Key>) -> Result<Nar
     Ok(info)
 }
 
-/// A cache in a directory that Nix asks before all others, with one path.
+/// A cache in a directory with one path. Nix asks it before all others.
 pub fn write(directory: &Path, info: &NarInfo, archive: &[u8]) -> Result<()> {
     fs::create_dir_all(directory.join("nar"))?;
     fs::write(
@@ -87,9 +88,9 @@ pub fn write(directory: &Path, info: &NarInfo, archive: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Main's cache as it would be before the path was pushed.
+/// Main's cache without the path.
 pub fn main_without(main: &Main, path: &StorePath, directory: PathBuf) -> Result<PathBuf> {
-    // Links to the same files: only names are removed.
+    // The copy consists of hard links, so removing names there is harmless.
     duct::cmd!("cp", "--recursive", "--link", &main.directory, &directory).run()?;
     fs::remove_file(directory.join(format!("{}.narinfo", path.hash())))?;
     Ok(directory)
@@ -115,7 +116,8 @@ pub fn poisoned() -> Result<()> {
         let mut caches = main.from(&address);
         caches.extend(main.without_key(&before.display().to_string()));
 
-        // The pull request trusts its own key: it gets what it has poisoned. So the poison works.
+        // The pull request trusts its own key, so it gets the poisoned path. This shows that the
+        // poison works.
         let own = Runner::new()?;
         let mut trusting = caches.clone();
         trusting.extend(["--trusted-key".to_owned(), pr.public.clone()]);
@@ -125,7 +127,7 @@ pub fn poisoned() -> Result<()> {
             "{address}: the poison does not work"
         );
 
-        // Main reads the same scope by mistake, and trusts its own key alone.
+        // Main reads the same scope by mistake, but trusts only its own key.
         let own = Runner::new()?;
         let (images, said) = own.build_some(&["gateway"], &repository(), &caches, &[])?;
         ensure!(
@@ -155,8 +157,8 @@ fn write_packs(path: &Path, info: &NarInfo, mut archive: &[u8]) -> Result<()> {
     Ok(directory.commit(&index)?)
 }
 
-/// The workflow names a secret in main's job alone, and runs that job for pushes to main alone. A pull request from a
-/// fork is never run as if it were main (`pull_request_target`).
+/// The workflow names a secret only in main's job, and runs that job only for pushes to main. It
+/// never runs a fork's pull request with main's rights (`pull_request_target`).
 pub fn no_secret() -> Result<()> {
     let file = repository().join(".github/workflows/images.yml");
     let text = fs::read_to_string(&file)?;

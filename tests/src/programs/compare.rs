@@ -1,4 +1,4 @@
-//! Whether units are Cargo's: how many, of which packages, with which features.
+//! Compares units with Cargo's: their number, packages and features.
 
 use anyhow::{Context, Result};
 use plan::{Plan, Planned, pipelining};
@@ -14,11 +14,12 @@ use unit::{Action, TargetKind};
 pub struct Compared {
     /// How many units the plan has.
     pub units: usize,
-    /// How many times Cargo ran rustc or a build script, or would.
+    /// How many times Cargo ran, or would run, rustc or a build script.
     pub cargos: usize,
     /// How that is known.
     pub known_from: Known,
-    /// What only one of them has: a line for each, which begins with - (Cargo alone) or + (units alone).
+    /// The differences, one a line: `-` for units that only Cargo has, `+` for units that only the
+    /// plan has.
     pub differing: Vec<String>,
 }
 
@@ -26,13 +27,13 @@ pub struct Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Known {
-    /// Cargo built, and its messages say what it ran.
+    /// From the messages of Cargo's build.
     Build,
-    /// `cargo build --unit-graph` says what it would run.
+    /// From the graph of `cargo build --unit-graph`.
     UnitGraph,
 }
 
-/// Compares a plan with what Cargo said: the file of its messages, or of its unit graph.
+/// Compares a plan with a file of Cargo's messages or of its unit graph.
 pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -60,7 +61,7 @@ pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> 
     })
 }
 
-/// A unit of the plan, as Cargo's messages describe theirs.
+/// A unit of the plan, described as in Cargo's messages.
 fn describe(planned: &Planned) -> String {
     let package = format!("{} {}", planned.package.name, planned.package.version);
     match &planned.unit.action {
@@ -124,7 +125,7 @@ impl Target {
     }
 }
 
-/// What `cargo build --unit-graph` prints.
+/// The output of `cargo build --unit-graph`.
 /// <https://doc.rust-lang.org/cargo/reference/unstable.html#unit-graph>
 #[derive(Deserialize)]
 struct Graph {
@@ -172,8 +173,8 @@ fn executed(text: &str) -> Result<Vec<String>> {
     Ok(units)
 }
 
-/// `SOURCE#NAME@VERSION`, or `path+file:///DIRECTORY/NAME#VERSION`, gives `NAME VERSION`. The unit graph
-/// of Cargo 1.85 has `NAME VERSION (SOURCE)`.
+/// `NAME VERSION` from `SOURCE#NAME@VERSION`, from `path+file:///DIRECTORY/NAME#VERSION`, or from
+/// `NAME VERSION (SOURCE)` in the unit graph of Cargo 1.85.
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 fn package(id: &str) -> String {
     if let Some((package, _)) = id.split_once(" (") {

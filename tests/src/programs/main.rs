@@ -1,8 +1,8 @@
 //! Builds programs of crates.io by units and by plain Cargo, and compares.
 //!
-//! Run as `cargo run --release -p e2e --bin programs -- [NAME...]`: docs/programs.md says the rest.
+//! Run as `cargo run --release -p e2e --bin programs -- [NAME...]`: See docs/programs.md.
 
-// What the tests need of these, and this program does not.
+// The tests use more of these modules than this program does.
 #[allow(dead_code)]
 #[path = "../checkout.rs"]
 mod checkout;
@@ -67,11 +67,12 @@ enum Part {
     Cold,
     /// What both would take on other machines; Cargo builds where it has not
     Simulated,
-    /// All units built again in another directory and another store, with one core for each; the bytes compared
+    /// All units built again in another directory and another store, with one core for each; the
+    /// bytes compared
     Again,
 }
 
-/// What Nix costs for a derivation in a cell, in seconds (docs/performance.md).
+/// The overhead of Nix for a derivation in a cell, in seconds (docs/performance.md).
 const OVERHEAD: f64 = 0.02;
 
 fn main() -> Result<ExitCode> {
@@ -149,7 +150,7 @@ fn verdict(outcome: &Outcome) -> String {
     words.join(", ")
 }
 
-/// All steps. One that fails is part of the outcome.
+/// Does all steps. A failing one is part of the outcome.
 fn attempt(program: &Program, place: &Path, args: &Args) -> Result<Outcome> {
     let known = Outcome::load(program, place)?;
     let mut outcome = match args.only {
@@ -205,12 +206,12 @@ fn go(
     Ok(())
 }
 
-/// Builds all units once more, by plain Nix: from sources in another directory, in another store, with one core for each.
-/// What another program has in common is built once in that store, too.
+/// Builds all units once more with plain Nix: from another directory, in another store, with one
+/// core each. Units that programs share are built there only once.
 fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     say(program, "assemble build");
     cold.assemble(&program.name)?;
-    // Units that the images do not refer to may have gone with those of another program.
+    // Units that no image refers to may have been deleted with those of another program.
     cold.complete(&[])?;
     let second = place.join("again");
     fs::create_dir_all(&second)?;
@@ -221,7 +222,8 @@ fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     Ok(Again::compare(&cold.hashes()?, &second.hashes()?, true))
 }
 
-/// Both sorts of cold build, the first of them changing from one repetition to the next. Of ours the bytes are compared, too.
+/// Times both kinds of cold build. They take turns in going first. Also compares the bytes of our
+/// builds.
 fn time(
     program: &Program,
     cold: &Cold,
@@ -259,7 +261,7 @@ fn time(
     Ok(())
 }
 
-/// Units and features beside Cargo's: where Cargo has built, beside what it ran, else beside what it would run.
+/// Compares units and features with Cargo's build if there is one, else with Cargo's unit graph.
 fn compare(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> Result<()> {
     (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
     *step = Step::Cargo;
@@ -273,7 +275,7 @@ fn compare(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> 
     Ok(())
 }
 
-/// Builds what is not there, compares the program's bytes where Cargo has built it, and runs it.
+/// Builds what is missing, compares the program's bytes if Cargo has built it, and runs it.
 fn run(
     program: &Program,
     cold: &Cold,
@@ -307,7 +309,7 @@ fn run(
     Ok(())
 }
 
-/// Where its unit has left the program.
+/// The program's path in the output of its unit.
 fn program_of(program: &Program, cold: &Cold, plan: &Plan) -> Result<PathBuf> {
     let mut programs = plan.programs.iter();
     let found = programs.find(|p| p.name == program.binary);

@@ -1,4 +1,4 @@
-//! The outcomes as `docs/programs.md`.
+//! Writes the outcomes as `docs/programs.md`.
 
 use super::compare::Known;
 use super::outcome::{Again, Failure, Outcome};
@@ -6,7 +6,7 @@ use super::table::Program;
 use crate::cold::median;
 use std::fmt::Write as _;
 
-/// The page. A program without outcome is shown as such.
+/// The page. Also lists programs without an outcome.
 pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = include_str!("head.md").to_owned();
     text += "\n| program | made of | units | Cargo's | features | bytes | again | runs | cargo | units, cold | ratio | on 4 cores | on 8 |\n";
@@ -112,7 +112,7 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
     text + "\n"
 }
 
-/// What builds that were made more than once have in common.
+/// A sentence about the programs that were built more than once.
 fn built_again(outcomes: &[&Outcome]) -> String {
     let again: Vec<&Again> = outcomes.iter().filter_map(|o| o.again.as_ref()).collect();
     if again.is_empty() {

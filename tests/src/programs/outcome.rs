@@ -1,4 +1,4 @@
-//! What became of a program, kept as a file so that one table can be made of many runs.
+//! The outcome of a program, kept as a file so that one table can cover many runs.
 
 use super::compare::Compared;
 use super::simulated::Simulated;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What became of a program.
+/// The outcome of a program.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
@@ -21,22 +21,22 @@ pub struct Outcome {
     pub version: String,
     /// Packages that its lock pins.
     pub packages: usize,
-    /// What did not work; nothing else is known then, or what was known before.
+    /// The failed step. The other fields then hold earlier results, if any.
     pub failure: Option<Failure>,
-    /// Units beside Cargo's.
+    /// The comparison with Cargo's units.
     pub compared: Option<Compared>,
-    /// Whether its bytes are those of Cargo's program.
+    /// Whether its bytes equal those of Cargo's program.
     pub same_bytes: Option<bool>,
-    /// What was built twice.
+    /// The comparison of repeated builds.
     #[serde(default)]
     pub again: Option<Again>,
-    /// Whether it printed what it must.
+    /// Whether it printed the expected text.
     pub runs: bool,
-    /// Seconds of `assemble build`, cold, until the images are written: one for each repetition.
+    /// Seconds of each cold `assemble build`, until the images are written.
     pub cold: Vec<f64>,
-    /// Seconds of `cargo build --release`, cold, until the programs are there.
+    /// Seconds of each cold `cargo build --release`, until the programs are built.
     pub cold_cargo: Vec<f64>,
-    /// What both would take on other machines.
+    /// The predicted times of both on other machines.
     #[serde(default)]
     pub simulated: Vec<Simulated>,
     /// The cores that both had.
@@ -47,12 +47,13 @@ pub struct Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Again {
-    /// Whether once in another directory and another store, with one core for each build; else at the same place, where the
-    /// driver gives out cores by what happens to be ready.
+    /// Whether one build was in another directory and another store, with one core for each unit.
+    /// Otherwise all were in the same place, where the driver assigns cores by the units that
+    /// happen to be ready.
     pub elsewhere: bool,
     /// How many outputs the builds have.
     pub outputs: usize,
-    /// The names of those that differ, or that not every build has.
+    /// The names of outputs that differ, or that not every build has.
     pub differing: BTreeSet<String>,
 }
 
@@ -81,11 +82,11 @@ impl Again {
 pub struct Failure {
     /// Which.
     pub step: Step,
-    /// What was said.
+    /// The error message.
     pub said: String,
 }
 
-/// A step on the way of a program.
+/// A step of testing a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
@@ -97,16 +98,16 @@ pub enum Step {
     Build,
     /// `cargo build` in the cell.
     Cargo,
-    /// Comparing the units.
+    /// The comparison of units.
     Compare,
-    /// Building all once more elsewhere.
+    /// The repeated build in another store.
     Again,
     /// Running the program in its image.
     Run,
 }
 
 impl Outcome {
-    /// An outcome of which nothing is known.
+    /// An empty outcome.
     pub fn new(program: &Program) -> Self {
         Self {
             name: program.name.clone(),
@@ -115,7 +116,7 @@ impl Outcome {
         }
     }
 
-    /// What is known of a program from earlier runs.
+    /// The outcome of earlier runs.
     pub fn load(program: &Program, place: &Path) -> Result<Option<Self>> {
         let path = file(program, place);
         if !path.exists() {
@@ -126,7 +127,7 @@ impl Outcome {
         outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
     }
 
-    /// Keeps it.
+    /// Writes the file.
     pub fn save(&self, program: &Program, place: &Path) -> Result<()> {
         let path = file(program, place);
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
@@ -135,7 +136,7 @@ impl Outcome {
         Ok(fs::rename(new, path)?)
     }
 
-    /// Adds a comparison of two builds to what is known of others. A second one elsewhere takes the place of the first.
+    /// Adds a comparison of two builds to earlier ones. Replaces an earlier one from another store.
     pub fn add_again(&mut self, mut again: Again) {
         let known = self.again.take();
         if let Some(known) = known.filter(|known| !(known.elsewhere && again.elsewhere)) {
@@ -145,7 +146,7 @@ impl Outcome {
         self.again = Some(again);
     }
 
-    /// How many times as long as Cargo a cold build takes: medians; none before it was measured.
+    /// The time of a cold build divided by Cargo's, by medians. `None` before both were measured.
     pub fn ratio(&self) -> Option<f64> {
         let measured = !self.cold.is_empty() && !self.cold_cargo.is_empty();
         measured.then(|| median(&self.cold) / median(&self.cold_cargo))
@@ -174,7 +175,7 @@ fn file(program: &Program, place: &Path) -> PathBuf {
 }
 
 impl Failure {
-    /// The first line that calls itself an error, else the last one.
+    /// The first line with an error, else the last line.
     pub fn summary(&self) -> &str {
         let lines = || self.said.lines().map(str::trim).filter(|l| !l.is_empty());
         let error = lines().find(|line| line.to_lowercase().starts_with("error"));

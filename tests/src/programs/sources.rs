@@ -1,4 +1,4 @@
-//! From a crate of crates.io to a workspace with images, by the commands that a person would type.
+//! Makes a workspace with images from a crate of crates.io, with a user's commands.
 
 use super::table::Program;
 use crate::checkout::{assemble, repository};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crate's sources with Crateyard's files beside them, in a git repository.
+/// Puts the crate's sources and Crateyard's files into a git repository.
 pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     let said = init(&workspace, &crateyard(place)?)?;
@@ -31,7 +31,7 @@ pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
     Ok(cold)
 }
 
-/// Has Cargo download the `.crate` file, and says where it lies.
+/// Makes Cargo download the `.crate` file, and returns its path.
 fn download(program: &Program) -> Result<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
@@ -44,14 +44,15 @@ fn download(program: &Program) -> Result<PathBuf> {
     };
     if find().is_none() {
         let version = format!("{}@{}", program.name, program.version);
-        // Which downloads it, and nothing that it depends on.
+        // This downloads only the crate, not its dependencies.
         let info = ["info", "--quiet", "--registry", "crates-io", &version];
         run(&std::env::temp_dir(), "cargo", &info)?;
     }
     find().with_context(|| format!("{file} is not in {}", cache.display()))
 }
 
-/// The lock that the crate holds pins what its authors built it with; where there is none `assemble init` makes one.
+/// Unpacks the crate. Its lock pins what its authors built it with. If it has none, `assemble init`
+/// makes one.
 fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     let name = format!("{}-{}", program.name, program.version);
     let parent = place.join("sources");
@@ -70,7 +71,7 @@ fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// A clone of what is committed of Crateyard: the same for the whole run, whatever is edited.
+/// A clone of Crateyard's last commit, so that edits during the run have no effect.
 fn crateyard(place: &Path) -> Result<PathBuf> {
     let clone = place.join("crateyard");
     if clone.exists() {
@@ -90,7 +91,7 @@ fn init(workspace: &Path, crateyard: &Path) -> Result<String> {
     run(workspace, &assemble(), &["init", "--crateyard", &url])
 }
 
-/// Nix sees what git knows.
+/// Adds all files to git, because Nix sees only tracked files.
 fn track(workspace: &Path) -> Result<()> {
     run(workspace, "git", &["add", "--all", "--force"]).map(drop)
 }

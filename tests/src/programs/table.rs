@@ -1,4 +1,4 @@
-//! The programs that are built: `tests/programs.toml`.
+//! The programs in `tests/programs.toml`.
 
 use crate::checkout::repository;
 use anyhow::{Context, Result};
@@ -11,18 +11,18 @@ use std::fs;
 pub struct Program {
     /// The package.
     pub name: String,
-    /// Its version: one that the default toolchain compiles.
+    /// A version that the default toolchain compiles.
     pub version: String,
-    /// What it was chosen for.
+    /// Why it was chosen.
     pub made_of: String,
-    /// The binary that is run; its image has the same name.
+    /// The binary to run. Its image has the same name.
     pub binary: String,
-    /// What it is run with.
+    /// The arguments of the run.
     pub arguments: Vec<String>,
-    /// What it reads.
+    /// The input of the run.
     #[serde(default)]
     pub input: String,
-    /// What it must print, among other things.
+    /// Texts that it must print.
     pub prints: Vec<String>,
 }
 
