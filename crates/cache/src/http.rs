@@ -1,10 +1,9 @@
 //! A binary cache behind a web server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use web::innermost;
 
 use crate::error::{Error, Result};
 use crate::narinfo::{MAX_SIZE, NarInfo};
@@ -29,20 +28,7 @@ impl Http {
             url: url.to_owned(),
             reason,
         };
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(PATIENCE)
-            .read_timeout(PATIENCE)
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
+        let client = web::client(PATIENCE).map_err(failed)?;
         Ok(Http {
             url: url.trim_end_matches('/').to_owned(),
             client,
@@ -76,13 +62,4 @@ impl Http {
         }
         NarInfo::parse(&String::from_utf8_lossy(&bytes), &url).map(Some)
     }
-}
-
-/// The innermost cause, because the outer ones only repeat the URL.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
