@@ -268,6 +268,11 @@ fn units_are_shared() -> Result<()> {
 
 /// A workspace of one package that depends on itoa, with a build script if one is given.
 pub fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
+    small_with(name, main, build, "itoa = \"=1.0.15\"\n")
+}
+
+/// The same with other dependencies, as lines of TOML.
+pub fn small_with(name: &str, main: &str, build: &str, dependencies: &str) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {
         let path = directory.path().join(file);
@@ -278,7 +283,7 @@ pub fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
         "Cargo.toml",
         &format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n\
-             [dependencies]\nitoa = \"=1.0.15\"\n"
+             [dependencies]\n{dependencies}"
         ),
     )?;
     write("src/main.rs", main)?;

@@ -79,26 +79,46 @@ fn library(said: &str) -> (&str, &str) {
 /// The library's own version: what pkg-config would say, what the build script says, or what the
 /// crate's version has behind its `+`.
 fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) -> Option<String> {
-    let plain = name.strip_prefix("lib").unwrap_or(name);
-    let described = [
-        name.to_owned(),
-        format!("lib{plain}"),
-        unit.package.replace("-sys", ""),
-    ]
-    .iter()
-    .find_map(|name| find(files, &format!("{name}.pc"), DEPTH))
-    .and_then(|path| fs::read_to_string(path).ok());
-    if let Some(text) = described {
-        let version = text.lines().find_map(|line| line.strip_prefix("Version:"));
-        if let Some(version) = version.map(str::trim).filter(|it| !it.is_empty()) {
-            return Some(version.to_owned());
-        }
+    if let Some(version) = described(files, name, DEPTH) {
+        return Some(version);
     }
     let said = directives.metadata.iter().find(|(key, _)| key == "version");
     let said = said
         .map(|(_, value)| value.as_str())
         .filter(|it| starts_with_digit(it));
     said.or_else(|| upstream(&unit.version)).map(str::to_owned)
+}
+
+/// The version that pkg-config would report of a library: from the file below a directory that is
+/// called as the library or links it (`Libs: … -lz` in `zlib.pc`).
+fn described(directory: &Path, name: &str, depth: usize) -> Option<String> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .map(|it| it.path())
+        .filter(|it| !it.is_symlink())
+        .collect();
+    entries.sort();
+    let is_described = |path: &&PathBuf| path.extension().is_some_and(|it| it == "pc");
+    let here = entries.iter().filter(is_described).find_map(|path| {
+        let stem = path.file_stem()?.to_str()?;
+        version_in(&fs::read_to_string(path).ok()?, stem, name)
+    });
+    let deeper = depth.checked_sub(1)?;
+    let mut below = entries.iter().filter(|it| it.is_dir());
+    here.or_else(|| below.find_map(|path| described(path, name, deeper)))
+}
+
+/// The version in a file of pkg-config, if the file is about the library.
+fn version_in(text: &str, stem: &str, name: &str) -> Option<String> {
+    let field = |field: &str| text.lines().find_map(|line| line.strip_prefix(field));
+    let plain = |name: &str| name.strip_prefix("lib").unwrap_or(name).to_owned();
+    let mut linked = field("Libs:").into_iter().flat_map(str::split_whitespace);
+    if plain(stem) != plain(name) && !linked.any(|it| it.strip_prefix("-l") == Some(name)) {
+        return None;
+    }
+    let version = field("Version:").map(str::trim).unwrap_or_default();
+    starts_with_digit(version).then(|| version.to_owned())
 }
 
 /// `1.5.7` of `2.0.15+zstd.1.5.7`, `8.11.0` of `0.4.78+curl-8.11.0`.
@@ -154,5 +174,15 @@ mod tests {
             ("static", "ring_core")
         );
         assert_eq!(library("z"), ("", "z"));
+    }
+
+    #[test]
+    fn files_of_pkg_config_are_found_by_name_or_by_what_they_link() {
+        let zlib = "Name: zlib\nVersion: 1.3.1\n\nLibs: -L${libdir} -lz\n";
+        assert_eq!(version_in(zlib, "zlib", "z").as_deref(), Some("1.3.1"));
+        assert_eq!(version_in(zlib, "zlib", "zstd"), None);
+        let other = "Version: 2.0\nLibs: -lother\n";
+        assert_eq!(version_in(other, "libssl", "ssl").as_deref(), Some("2.0"));
+        assert_eq!(version_in("Version: @V@\n", "z", "z"), None);
     }
 }
