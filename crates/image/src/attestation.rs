@@ -23,6 +23,10 @@ use crate::spec::{EntryRecord, InputsSpec, PackageDetails};
 use crate::{Error, Result};
 use bom::Bom;
 
+pub use purl::{
+    Purl, cargo as cargo_purl, generic as generic_purl, image as image_purl, of_crate as crate_purl,
+};
+
 /// The directory in a layout that has one directory a platform.
 pub const DIRECTORY: &str = "attestations";
 /// The bill of materials as SPDX has it.

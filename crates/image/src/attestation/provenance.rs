@@ -312,15 +312,9 @@ fn crates(inputs: &InputsSpec) -> BTreeMap<String, CrateUse> {
         if known.in_program && !unit.for_target {
             continue;
         }
-        for setting in &unit.settings {
-            let feature = setting
-                .strip_prefix("feature=\"")
-                .and_then(|rest| rest.strip_suffix('"'));
-            match feature {
-                Some(feature) => known.features.insert(feature.to_owned()),
-                None => known.options.insert(format!("cfg({setting})")),
-            };
-        }
+        known.features.extend(unit.features().map(str::to_owned));
+        let others = unit.other_settings().map(|it| format!("cfg({it})"));
+        known.options.extend(others);
         known.options.extend(unit.options.iter().cloned());
     }
     crates

@@ -2,6 +2,8 @@
 
 use crateyard_oci::Digest;
 
+use std::collections::BTreeMap;
+
 use crate::spec::{ComponentInput, PackageInput, UnitInput};
 
 /// Where crates come from unless something else is said.
@@ -23,7 +25,7 @@ pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
 }
 
 /// A crate.
-pub(super) fn of_crate(unit: &UnitInput) -> String {
+pub fn of_crate(unit: &UnitInput) -> String {
     let plain = cargo(&unit.package, &unit.version);
     match unit.source.as_str() {
         "" | CRATES_IO => plain,
@@ -33,12 +35,12 @@ pub(super) fn of_crate(unit: &UnitInput) -> String {
 }
 
 /// A crate of crates.io.
-pub(super) fn cargo(name: &str, version: &str) -> String {
+pub fn cargo(name: &str, version: &str) -> String {
     format!("pkg:cargo/{}@{}", encode(name), encode(version))
 }
 
 /// Something that belongs to no ecosystem.
-pub(super) fn generic(name: &str, version: &str) -> String {
+pub fn generic(name: &str, version: &str) -> String {
     format!("pkg:generic/{}@{}", encode(name), encode(version))
 }
 
@@ -57,8 +59,65 @@ pub(super) fn component(component: &ComponentInput) -> String {
 }
 
 /// An image.
-pub(super) fn image(name: &str, digest: &Digest) -> String {
+pub fn image(name: &str, digest: &Digest) -> String {
     format!("pkg:oci/{}@{}", encode(name), encode(&digest.to_string()))
+}
+
+/// A package URL, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purl {
+    /// The ecosystem: `cargo`, `deb`, `oci`.
+    pub kind: String,
+    /// The package's name, without what stands before it (`debian`).
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What else is said: `arch`, `distro`, `vcs_url`.
+    pub qualifiers: BTreeMap<String, String>,
+}
+
+impl Purl {
+    /// Takes a package URL apart; `None` where it is none, or has no version.
+    ///
+    /// ```
+    /// use image::attestation::Purl;
+    ///
+    /// let purl = Purl::parse("pkg:deb/debian/libstdc%2B%2B6@12.2.0-14?arch=amd64").unwrap();
+    /// assert_eq!((purl.kind.as_str(), purl.name.as_str()), ("deb", "libstdc++6"));
+    /// assert_eq!(purl.qualifiers["arch"], "amd64");
+    /// ```
+    pub fn parse(text: &str) -> Option<Purl> {
+        let rest = text.strip_prefix("pkg:")?;
+        let rest = rest.split('#').next()?;
+        let (path, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
+        let (path, version) = path.rsplit_once('@')?;
+        let (kind, path) = path.split_once('/')?;
+        let pairs = qualifiers.split('&').filter_map(|it| it.split_once('='));
+        Some(Purl {
+            kind: kind.to_ascii_lowercase(),
+            name: decode(path.rsplit('/').next()?)?,
+            version: decode(version)?,
+            qualifiers: pairs
+                .map(|(key, value)| Some((key.to_ascii_lowercase(), decode(value)?)))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Percent-encodes all but what every component may hold.
@@ -89,9 +148,25 @@ mod tests {
             version: "1:12.2.0-14+deb12u1".to_owned(),
             sha256: String::new(),
         };
+        let purl = debian(&package, Some("12"));
         assert_eq!(
-            debian(&package, Some("12")),
+            purl,
             "pkg:deb/debian/libstdc%2B%2B6@1%3A12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12"
         );
+        let parsed = Purl::parse(&purl).unwrap();
+        assert_eq!(
+            (&parsed.name, &parsed.version),
+            (&package.name, &package.version)
+        );
+        assert_eq!(parsed.qualifiers["distro"], "debian-12");
+        for odd in [
+            "",
+            "pkg:cargo/serde",
+            "pkg:cargo@1",
+            "pkg:cargo/a%zz@1",
+            "pkg:cargo/%@1",
+        ] {
+            assert_eq!(Purl::parse(odd), None, "{odd}");
+        }
     }
 }

@@ -18,6 +18,8 @@ pub const MEDIA_TYPE: &str = "application/spdx+json";
 const IMAGE_ID: &str = "SPDXRef-image";
 const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 const UNKNOWN: &str = "NOASSERTION";
+/// What stands before the name of a source package.
+const SOURCE: &str = "built from the source package ";
 
 /// A bill of materials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +169,21 @@ pub struct Relationship {
     pub related_spdx_element: String,
 }
 
+impl Package {
+    /// Its package URL.
+    pub fn purl(&self) -> Option<&str> {
+        let mut references = self.external_refs.iter();
+        let found = references.find(|it| it.reference_type == "purl")?;
+        Some(&found.reference_locator)
+    }
+
+    /// Name and version of the source package that it was built from.
+    pub fn source(&self) -> Option<(&str, &str)> {
+        let said = self.source_info.as_deref()?;
+        said.strip_prefix(SOURCE)?.split_once(' ')
+    }
+}
+
 impl Document {
     /// The crates in each program, by the program's path in the image.
     pub fn crates(&self) -> BTreeMap<String, Vec<Crate>> {
@@ -307,10 +324,7 @@ fn package(key: &str, component: &Component) -> Package {
         supplier: Some(party(&component.supplier)),
         originator: component.authors.first().map(party),
         homepage: component.homepage.clone(),
-        source_info: component
-            .source
-            .as_ref()
-            .map(|it| format!("built from the source package {it}")),
+        source_info: component.source.as_ref().map(|it| format!("{SOURCE}{it}")),
         comment: component.comment.clone(),
         checksums: component
             .sha256

@@ -149,6 +149,24 @@ pub struct UnitInput {
     pub build_output: Option<PathBuf>,
 }
 
+impl UnitInput {
+    /// The features that it is compiled with.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().filter_map(|it| feature(it))
+    }
+
+    /// What else it is compiled with (`--cfg`).
+    pub fn other_settings(&self) -> impl Iterator<Item = &str> {
+        let others = self.settings.iter().filter(|it| feature(it).is_none());
+        others.map(String::as_str)
+    }
+}
+
+/// `std` of `feature="std"`.
+fn feature(setting: &str) -> Option<&str> {
+    setting.strip_prefix("feature=\"")?.strip_suffix('"')
+}
+
 /// A program of the workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,0 +1,187 @@
+//! A copy of RustSec's database: a checkout, or the archive (`.tar.gz`) of one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crateyard_oci::tar::{self, Kind};
+use flate2::read::GzDecoder;
+
+use crate::advisory::Advisory;
+use crate::{Error, Result};
+
+/// The most that one advisory may hold, in bytes. The longest of RustSec's has 10 kB.
+const ADVISORY: u64 = 1 << 20;
+/// The most files that a copy may have, and the most bytes in all of them.
+const FILES: usize = 200_000;
+const BYTES: u64 = 512 << 20;
+
+/// The directory of advisories about crates, and the one about releases of the Rust project.
+const CRATES: &str = "crates";
+const RUST: &str = "rust";
+
+/// Advisories by the names of their packages.
+#[derive(Debug, Clone, Default)]
+pub struct Database {
+    crates: BTreeMap<String, Vec<Advisory>>,
+    rust: BTreeMap<String, Vec<Advisory>>,
+}
+
+impl Database {
+    /// Reads a copy: a directory that holds `crates`, or a `.tar.gz` of one.
+    ///
+    /// # Errors
+    /// When there is none, or an advisory can't be read.
+    pub fn read(path: &Path) -> Result<Database> {
+        let mut database = Database::default();
+        match path.is_dir() {
+            true => database.read_directory(path)?,
+            false => database.read_archive(path)?,
+        }
+        if database.crates.is_empty() {
+            let problem = format!(
+                "it has no advisories: no file {CRATES}/NAME/ID.md\n  \
+                 try: a checkout of https://github.com/RustSec/advisory-db, or its .tar.gz"
+            );
+            return Err(Error::form(path.display().to_string(), problem));
+        }
+        Ok(database)
+    }
+
+    /// Adds the advisories of another copy.
+    pub fn extend(&mut self, other: Database) {
+        for (own, new) in [
+            (&mut self.crates, other.crates),
+            (&mut self.rust, other.rust),
+        ] {
+            for (package, advisories) in new {
+                own.entry(package).or_default().extend(advisories);
+            }
+        }
+    }
+
+    /// The advisories about a crate of crates.io, those that were withdrawn left out.
+    pub fn about_crate(&self, name: &str) -> impl Iterator<Item = &Advisory> {
+        self.crates.get(name).into_iter().flatten()
+    }
+
+    /// The advisories about the standard library.
+    pub fn about_std(&self) -> impl Iterator<Item = &Advisory> {
+        self.rust.get("std").into_iter().flatten()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Advisory> {
+        self.crates.values().chain(self.rust.values()).flatten()
+    }
+
+    /// The date of the newest advisory, which says how old a copy is at least: `2024-01-31`.
+    pub fn newest(&self) -> Option<&str> {
+        self.all().map(|advisory| advisory.date.as_str()).max()
+    }
+
+    fn add(&mut self, file: &str, text: &str) -> Result<()> {
+        let advisory = Advisory::parse(file, text)?;
+        if advisory.is_withdrawn {
+            return Ok(());
+        }
+        let collection = collection(file).unwrap_or(CRATES);
+        let advisories = match collection == RUST {
+            true => &mut self.rust,
+            false => &mut self.crates,
+        };
+        advisories
+            .entry(advisory.package.clone())
+            .or_default()
+            .push(advisory);
+        Ok(())
+    }
+
+    fn read_directory(&mut self, path: &Path) -> Result<()> {
+        let mut files = Vec::new();
+        for collection in [CRATES, RUST] {
+            let below = path.join(collection);
+            if !below.is_dir() {
+                continue;
+            }
+            for package in list(&below)?.into_iter().filter(|it| it.is_dir()) {
+                files.extend(list(&package)?.into_iter().filter(|it| is_advisory(it)));
+            }
+        }
+        let mut account = Account::default();
+        for file in files {
+            let name = file.display().to_string();
+            let opened = File::open(&file).map_err(Error::read(&file))?;
+            let text = account.read(&name, opened)?;
+            self.add(&name, &text)?;
+        }
+        Ok(())
+    }
+
+    fn read_archive(&mut self, path: &Path) -> Result<()> {
+        let file = File::open(path).map_err(Error::read(path))?;
+        let mut reader = tar::Reader::new(GzDecoder::new(file).take(BYTES));
+        let mut account = Account::default();
+        let damaged = |error: tar::TarError| {
+            let problem = format!("it is no .tar.gz: {error}\n  try: a directory, or another copy");
+            Error::form(path.display().to_string(), problem)
+        };
+        while let Some(entry) = reader.next_entry().map_err(damaged)? {
+            let name = String::from_utf8_lossy(&entry.path).into_owned();
+            let is_wanted = entry.kind == Kind::File && is_advisory(Path::new(&name));
+            if is_wanted && collection(&name).is_some() {
+                let text = account.read(&name, &mut reader)?;
+                self.add(&name, &text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Account {
+    files: usize,
+    bytes: u64,
+}
+
+impl Account {
+    fn read(&mut self, name: &str, file: impl Read) -> Result<String> {
+        let mut bytes = Vec::new();
+        let read = file.take(ADVISORY + 1).read_to_end(&mut bytes);
+        read.map_err(Error::read(Path::new(name)))?;
+        self.files += 1;
+        self.bytes += bytes.len() as u64;
+        if bytes.len() as u64 > ADVISORY {
+            return Err(Error::form(
+                name,
+                format!("it has more than {ADVISORY} bytes"),
+            ));
+        }
+        if self.files > FILES || self.bytes > BYTES {
+            let problem = format!("the copy has more than {FILES} files or {BYTES} bytes");
+            return Err(Error::form(name, problem));
+        }
+        String::from_utf8(bytes).map_err(|_| Error::form(name, "it is not UTF-8"))
+    }
+}
+
+/// `crates` of `…/crates/NAME/ID.md`.
+fn collection(file: &str) -> Option<&str> {
+    let mut parts = file.rsplit('/').skip(2);
+    parts.next().filter(|name| [CRATES, RUST].contains(name))
+}
+
+fn is_advisory(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "md")
+}
+
+/// The paths in a directory, sorted.
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).map_err(Error::read(directory))?;
+    let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(Error::read(directory))?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,50 @@
+//! What can be wrong with advisories and with what is said about them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why there is no audit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory can't be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not in the form that it should be in.
+    #[error("{place}: {problem}")]
+    Form {
+        /// The file, with a line where one is known.
+        place: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+        |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn form(place: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Form {
+            place: place.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// What TOML's parser says, with the line in the file. `first` is the line on which the text
+    /// begins there.
+    pub(crate) fn toml(file: &str, text: &str, first: usize, error: &toml::de::Error) -> Error {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = first + text[..start].matches('\n').count();
+        Error::form(format!("{file}:{line}"), error.message())
+    }
+}

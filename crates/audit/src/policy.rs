@@ -1,0 +1,198 @@
+//! What people say about advisories: `audit.toml`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::finding::Justification;
+use crate::{Error, Result};
+
+/// What the file is called, beside `images.toml`.
+pub const FILE: &str = "audit.toml";
+const VERSION: i64 = 1;
+
+/// What people say about advisories.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    version: i64,
+    /// The advisories that are passed over.
+    #[serde(default)]
+    pub ignore: Vec<Ignore>,
+    /// The features that vulnerable code needs.
+    #[serde(default)]
+    pub reach: Vec<Reach>,
+}
+
+/// An advisory that is passed over.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ignore {
+    /// Its identifier, or an alias.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// The last day on which it is passed over: `2027-03-01`.
+    #[serde(default)]
+    pub until: Option<Day>,
+    /// The only crate or package for which it is passed over.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// The only images for which it is passed over.
+    #[serde(default)]
+    pub images: Option<BTreeSet<String>>,
+    /// What VEX says: with it, that the image is not affected.
+    #[serde(default)]
+    pub justification: Option<Justification>,
+}
+
+/// The features of a crate without which its vulnerable code is not compiled. The plan is asked for
+/// them each time, so an advisory comes back with the feature.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// The advisory's identifier, or an alias.
+    pub id: String,
+    /// The features that the vulnerable code needs, all of them. Several entries about one advisory
+    /// are several ways to reach it.
+    pub features: BTreeSet<String>,
+    /// How you know.
+    pub reason: String,
+}
+
+/// A day, as TOML's dates and as text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(String);
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Day, D::Error> {
+        let said: toml::Value = Deserialize::deserialize(from)?;
+        let text = match &said {
+            toml::Value::Datetime(date) => date.to_string(),
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let is_date = text.parse::<toml::value::Datetime>();
+        let is_date = is_date.is_ok_and(|it| it.date.is_some() && it.time.is_none());
+        match is_date {
+            true => Ok(Day(text)),
+            false => Err(serde::de::Error::custom(format!(
+                "{text:?} is no day such as 2027-03-01"
+            ))),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads `audit.toml`; without the file, nothing is said.
+    ///
+    /// # Errors
+    /// Says which line is wrong.
+    pub fn read(path: &Path) -> Result<Policy> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Policy::parse(&path.display().to_string(), &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Policy::default()),
+            Err(error) => Err(Error::read(path)(error)),
+        }
+    }
+
+    /// Reads the text of a file that is called `file`.
+    ///
+    /// # Errors
+    /// Says which line is wrong.
+    pub fn parse(file: &str, text: &str) -> Result<Policy> {
+        let policy: Policy =
+            toml::from_str(text).map_err(|error| Error::toml(file, text, 1, &error))?;
+        if policy.version != VERSION {
+            let problem = format!("version {} is not {VERSION}", policy.version);
+            return Err(Error::form(file, problem));
+        }
+        let reasons = policy.ignore.iter().map(|it| (&it.id, &it.reason));
+        let mut reasons = reasons.chain(policy.reach.iter().map(|it| (&it.id, &it.reason)));
+        if let Some((id, _)) = reasons.find(|(_, reason)| reason.trim().is_empty()) {
+            return Err(Error::form(
+                file,
+                format!("{id:?} has an empty reason: say why"),
+            ));
+        }
+        if let Some(empty) = policy.reach.iter().find(|it| it.features.is_empty()) {
+            let problem = format!(
+                "{:?} has no features: name those that the code needs",
+                empty.id
+            );
+            return Err(Error::form(file, problem));
+        }
+        Ok(policy)
+    }
+}
+
+impl Ignore {
+    /// Whether it no longer counts on `today` (`2027-03-01`).
+    pub fn is_over(&self, today: &str) -> bool {
+        self.until
+            .as_ref()
+            .is_some_and(|until| until.0.as_str() < today)
+    }
+
+    /// The last day on which it counts.
+    pub fn last_day(&self) -> Option<&str> {
+        self.until.as_ref().map(|it| it.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_ends_after_its_last_day() {
+        let text = r#"
+            version = 1
+            ignore = [
+              { id = "A", reason = "r", until = 2027-03-01 },
+              { id = "B", reason = "r", until = "2027-03-02" },
+              { id = "C", reason = "r" },
+            ]
+        "#;
+        let policy = Policy::parse("audit.toml", text).unwrap();
+        let over = |today: &str| {
+            let over = policy.ignore.iter().filter(|it| it.is_over(today));
+            over.map(|it| it.id.clone()).collect::<String>()
+        };
+        assert_eq!(over("2027-03-01"), "");
+        assert_eq!(over("2027-03-02"), "A");
+        assert_eq!(over("2028-01-01"), "AB");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (text, expected) in [
+            ("version = 2", "audit.toml: version 2 is not 1"),
+            ("", "missing field `version`"),
+            (
+                "version = 1\n[[ignore]]\nid = 'A'",
+                "audit.toml:2: missing field `reason`",
+            ),
+            (
+                "version = 1\n[[ignore]]\nid = 'A'\nreason = ' '",
+                "\"A\" has an empty reason",
+            ),
+            (
+                "version = 1\n[[ignore]]\nid = 'A'\nreason = 'r'\nuntill = 1",
+                "audit.toml:5: unknown field",
+            ),
+            (
+                "version = 1\n[[ignore]]\nid = 'A'\nreason = 'r'\nuntil = 'soon'",
+                "\"soon\" is no day",
+            ),
+            (
+                "version = 1\n[[reach]]\nid = 'A'\nreason = 'r'\nfeatures = []",
+                "no features",
+            ),
+        ] {
+            let error = Policy::parse("audit.toml", text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

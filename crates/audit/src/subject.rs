@@ -1,0 +1,398 @@
+//! What an image is made of, as far as an audit asks.
+//!
+//! All of it comes from the documents beside the image: the bill of materials says what is in it and
+//! in which program, the provenance says with which features, and what only ran while it was built.
+//! Both say what Cargo's plan says. Where the image is not built yet, [`Subject::planned`] asks the plan
+//! itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crateyard_oci::{Digest, Platform};
+use image::attestation::provenance::{CrateUse, Statement};
+use image::attestation::spdx::{Document, Package};
+use image::attestation::{self, Purl};
+use image::spec::{InputsSpec, UnitInput};
+
+/// The image's own name in its bill of materials.
+const IMAGE: &str = "SPDXRef-image";
+/// What the standard library is called there.
+const STD: &str = "rust-std";
+
+/// An image that is looked into.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its name.
+    pub name: String,
+    /// Its manifest's digest; none of an image that is not built yet.
+    pub digest: Option<Digest>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Who gave it, as its bill of materials says: `Organization: crateyard`.
+    pub supplier: Option<String>,
+    /// The crates that its programs are linked from.
+    pub crates: Vec<Crate>,
+    /// The crates that only ran while it was built: procedural macros, build scripts.
+    pub tools: Vec<Crate>,
+    /// Its Debian packages.
+    pub packages: Vec<DebianPackage>,
+    /// The standard libraries in its programs.
+    pub std: Vec<Crate>,
+}
+
+/// A crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crate {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its package URL.
+    pub purl: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The features that it was compiled with; `None` where nobody says.
+    pub features: Option<BTreeSet<String>>,
+    /// The programs that it is linked into, by path.
+    pub programs: BTreeSet<String>,
+}
+
+/// Where a crate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// crates.io, which RustSec's advisories are about.
+    CratesIo,
+    /// A git repository or another registry: its version may say nothing about its content.
+    Elsewhere,
+    /// The workspace: the name is its own.
+    Workspace,
+}
+
+/// A Debian package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebianPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its package URL.
+    pub purl: String,
+    /// The source package that it was built from: Debian's security data is kept by these.
+    pub source: String,
+    /// That one's version.
+    pub source_version: String,
+    /// Debian's number: `12`.
+    pub release: Option<String>,
+}
+
+impl Subject {
+    /// Reads the documents of an image.
+    pub fn new(
+        digest: &Digest,
+        platform: &Platform,
+        sbom: &Document,
+        provenance: Option<&Statement>,
+    ) -> Subject {
+        let image = sbom.packages.iter().find(|it| it.spdx_id == IMAGE);
+        let graph = Graph::new(sbom);
+        let built = provenance.map(Built::new);
+        let linked = graph.linked();
+        let read = |(id, programs): (&&str, &BTreeSet<String>)| {
+            let package = graph.packages.get(id)?;
+            let is_base = graph.base_programs.iter().any(|it| programs.contains(it));
+            linked_crate(package, programs, built.as_ref().filter(|_| !is_base))
+        };
+        let crates: Vec<Crate> = linked.iter().filter_map(read).collect();
+        let known: BTreeSet<(&str, &str)> = crates
+            .iter()
+            .map(|it| (it.name.as_str(), it.version.as_str()))
+            .collect();
+        let tools = built.iter().flat_map(Built::outside);
+        let tools = tools.filter(|it| !known.contains(&(&it.name, &it.version)));
+        Subject {
+            name: image.map(|it| it.name.clone()).unwrap_or_default(),
+            digest: Some(digest.clone()),
+            platform: platform.clone(),
+            supplier: image
+                .and_then(|it| it.supplier.clone())
+                .filter(|it| it != "NOASSERTION"),
+            tools: tools.collect(),
+            packages: sbom.packages.iter().filter_map(debian).collect(),
+            std: graph.standard_libraries(),
+            crates,
+        }
+    }
+}
+
+impl Subject {
+    /// Reads what an image will be made of. It has no Debian packages then: the plan does not know their
+    /// source packages.
+    pub fn planned(name: &str, platform: &Platform, inputs: &InputsSpec) -> Subject {
+        let mut crates: BTreeMap<(&str, &str, &str), Crate> = BTreeMap::new();
+        let mut linked: BTreeSet<&str> = BTreeSet::new();
+        for program in &inputs.programs {
+            for key in below(inputs, &program.unit) {
+                let Some(unit) = inputs.units.get(key) else {
+                    continue;
+                };
+                linked.insert(key);
+                let name = (
+                    unit.package.as_str(),
+                    unit.version.as_str(),
+                    unit.source.as_str(),
+                );
+                let known = crates.entry(name).or_insert_with(|| planned_crate(unit));
+                known.programs.insert(program.path.clone());
+                let features = known.features.get_or_insert_default();
+                features.extend(unit.features().map(str::to_owned));
+            }
+        }
+        let others = inputs.units.iter().filter(|(key, unit)| {
+            let name = (
+                unit.package.as_str(),
+                unit.version.as_str(),
+                unit.source.as_str(),
+            );
+            !linked.contains(key.as_str()) && !unit.source.is_empty() && !crates.contains_key(&name)
+        });
+        let tools: BTreeMap<_, Crate> = others
+            .map(|(_, unit)| ((&unit.package, &unit.version), planned_crate(unit)))
+            .collect();
+        let release = inputs.components.iter().find(|it| it.name == STD);
+        let std = release.map(|component| Crate {
+            name: "std".to_owned(),
+            version: component.release.clone(),
+            purl: attestation::generic_purl(STD, &component.release),
+            origin: Origin::CratesIo,
+            features: None,
+            programs: inputs.programs.iter().map(|it| it.path.clone()).collect(),
+        });
+        Subject {
+            name: name.to_owned(),
+            digest: None,
+            platform: platform.clone(),
+            supplier: None,
+            crates: crates.into_values().collect(),
+            tools: tools.into_values().collect(),
+            packages: Vec::new(),
+            std: std.into_iter().collect(),
+        }
+    }
+}
+
+/// The keys of the libraries that a unit is linked from.
+fn below<'a>(inputs: &'a InputsSpec, unit: &'a str) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut pending = vec![unit];
+    while let Some(key) = pending.pop() {
+        let uses = inputs.units.get(key).into_iter().flat_map(|it| &it.uses);
+        pending.extend(uses.map(String::as_str).filter(|it| seen.insert(*it)));
+    }
+    seen
+}
+
+fn planned_crate(unit: &UnitInput) -> Crate {
+    Crate {
+        name: unit.package.clone(),
+        version: unit.version.clone(),
+        purl: attestation::crate_purl(unit),
+        origin: match unit.source.as_str() {
+            "" => Origin::Workspace,
+            source if source.contains("crates.io-index") => Origin::CratesIo,
+            _ => Origin::Elsewhere,
+        },
+        features: None,
+        programs: BTreeSet::new(),
+    }
+}
+
+/// The bill of materials as a graph.
+struct Graph<'a> {
+    packages: BTreeMap<&'a str, &'a Package>,
+    /// From, how, to.
+    relations: Vec<(&'a str, &'a str, &'a str)>,
+    /// The paths of the base image's programs.
+    base_programs: BTreeSet<String>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(sbom: &'a Document) -> Graph<'a> {
+        let packages: BTreeMap<&str, &Package> = sbom
+            .packages
+            .iter()
+            .map(|it| (it.spdx_id.as_str(), it))
+            .collect();
+        let relations: Vec<_> = sbom
+            .relationships
+            .iter()
+            .map(|it| {
+                let how = it.relationship_type.as_str();
+                (
+                    it.spdx_element_id.as_str(),
+                    how,
+                    it.related_spdx_element.as_str(),
+                )
+            })
+            .collect();
+        let mut graph = Graph {
+            packages,
+            relations,
+            base_programs: BTreeSet::new(),
+        };
+        let bases: Vec<&str> = graph.targets(IMAGE, "DESCENDANT_OF").collect();
+        let programs = bases
+            .iter()
+            .flat_map(|base| graph.targets(base, "CONTAINS"));
+        let paths = programs.filter_map(|id| graph.packages.get(id)?.package_file_name.clone());
+        graph.base_programs = paths.collect();
+        graph
+    }
+
+    fn targets<'b>(&'b self, from: &'b str, how: &'b str) -> impl Iterator<Item = &'a str> + 'b {
+        let is_it = move |it: &&(&str, &str, &str)| it.0 == from && it.1 == how;
+        self.relations.iter().filter(is_it).map(|it| it.2)
+    }
+
+    /// Identifiers of the programs with their paths.
+    fn programs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
+        let all = self.packages.iter();
+        all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
+    }
+
+    /// What programs depend on, with the paths of those programs.
+    fn linked(&self) -> BTreeMap<&'a str, BTreeSet<String>> {
+        let mut needs: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
+        for (from, _, to) in self.relations.iter().filter(|it| it.1 == "DEPENDS_ON") {
+            needs.entry(from).or_default().push(to);
+        }
+        let mut linked: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (program, path) in self.programs() {
+            let mut seen = BTreeSet::new();
+            let mut pending = vec![program];
+            while let Some(id) = pending.pop() {
+                let below = needs.get(id).into_iter().flatten();
+                pending.extend(below.filter(|it| seen.insert(**it)));
+            }
+            for id in seen {
+                linked.entry(id).or_default().insert(path.to_owned());
+            }
+        }
+        linked
+    }
+
+    fn standard_libraries(&self) -> Vec<Crate> {
+        let mut programs: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (program, path) in self.programs() {
+            for id in self.targets(program, "STATIC_LINK") {
+                programs.entry(id).or_default().insert(path.to_owned());
+            }
+        }
+        let found = programs.into_iter().filter_map(|(id, programs)| {
+            let package = self.packages.get(id).filter(|it| it.name == STD)?;
+            Some(Crate {
+                name: "std".to_owned(),
+                version: package.version_info.clone()?,
+                purl: package.purl()?.to_owned(),
+                origin: Origin::CratesIo,
+                features: None,
+                programs,
+            })
+        });
+        found.collect()
+    }
+}
+
+/// What the provenance says about crates.
+struct Built<'a> {
+    uses: &'a BTreeMap<String, CrateUse>,
+    /// The package URLs of the crates that do not lie in the workspace.
+    outside: BTreeSet<&'a str>,
+}
+
+impl<'a> Built<'a> {
+    fn new(provenance: &'a Statement) -> Built<'a> {
+        let definition = &provenance.predicate.build_definition;
+        let inputs = definition.resolved_dependencies.iter();
+        let is_crate = |role: &&str| *role == "crate";
+        let outside = inputs.filter(|it| {
+            it.annotations
+                .get("role")
+                .map(String::as_str)
+                .filter(is_crate)
+                .is_some()
+        });
+        Built {
+            uses: &definition.internal_parameters.crates,
+            outside: outside.filter_map(|it| it.uri.as_deref()).collect(),
+        }
+    }
+
+    fn features(&self, name: &str, version: &str) -> Option<BTreeSet<String>> {
+        let found = self.uses.get(&format!("{name} {version}"))?;
+        Some(found.features.clone())
+    }
+
+    /// All crates that do not lie in the workspace, whatever they are for.
+    fn outside(&self) -> Vec<Crate> {
+        let read = |purl: &&str| {
+            let parsed = Purl::parse(purl)?;
+            Some(Crate {
+                features: self.features(&parsed.name, &parsed.version),
+                origin: origin(&parsed),
+                name: parsed.name,
+                version: parsed.version,
+                purl: (*purl).to_owned(),
+                programs: BTreeSet::new(),
+            })
+        };
+        self.outside.iter().filter_map(read).collect()
+    }
+}
+
+fn linked_crate(
+    package: &Package,
+    programs: &BTreeSet<String>,
+    built: Option<&Built<'_>>,
+) -> Option<Crate> {
+    let purl = package.purl()?;
+    let parsed = Purl::parse(purl).filter(|it| it.kind == "cargo")?;
+    // The crates of a workspace have the URLs that they would have on crates.io.
+    let is_own = built.is_some_and(|built| !built.outside.contains(purl));
+    Some(Crate {
+        origin: match is_own {
+            true => Origin::Workspace,
+            false => origin(&parsed),
+        },
+        features: built.and_then(|it| it.features(&parsed.name, &parsed.version)),
+        name: parsed.name,
+        version: parsed.version,
+        purl: purl.to_owned(),
+        programs: programs.clone(),
+    })
+}
+
+fn origin(purl: &Purl) -> Origin {
+    let is_elsewhere = ["vcs_url", "repository_url"]
+        .iter()
+        .any(|it| purl.qualifiers.contains_key(*it));
+    match is_elsewhere {
+        true => Origin::Elsewhere,
+        false => Origin::CratesIo,
+    }
+}
+
+fn debian(package: &Package) -> Option<DebianPackage> {
+    let purl = package.purl()?;
+    let parsed = Purl::parse(purl).filter(|it| it.kind == "deb")?;
+    let (source, source_version) = package.source().unwrap_or((&package.name, &parsed.version));
+    let release = parsed.qualifiers.get("distro");
+    Some(DebianPackage {
+        source: source.to_owned(),
+        source_version: source_version.to_owned(),
+        release: release
+            .and_then(|it| it.strip_prefix("debian-"))
+            .map(str::to_owned),
+        name: parsed.name,
+        version: parsed.version,
+        purl: purl.to_owned(),
+    })
+}

@@ -1,0 +1,140 @@
+//! Findings as [OpenVEX](https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md), version 0.2.0.
+
+use crateyard_oci::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::finding::{Finding, Kind, Status};
+use crate::subject::Subject;
+
+/// The media type of a document, and its artifact type in a registry.
+pub const MEDIA_TYPE: &str = "application/vnd.openvex+json";
+/// The type of a document as the predicate of an in-toto statement: that of `cosign attest --type
+/// openvex`.
+pub const PREDICATE_TYPE: &str = "https://openvex.dev/ns";
+const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
+
+/// A document about one image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The format's version.
+    #[serde(rename = "@context")]
+    pub context: String,
+    /// An address that no other document has.
+    #[serde(rename = "@id")]
+    pub id: String,
+    /// Who says it.
+    pub author: String,
+    /// When it was true.
+    pub timestamp: String,
+    /// The document's version.
+    pub version: u64,
+    /// By which program it was made.
+    pub tooling: String,
+    /// What is said.
+    pub statements: Vec<Value>,
+}
+
+impl Document {
+    /// The document of an image's findings; `None` if there is nothing to say, which the format does
+    /// not provide for, or if the image is not built yet.
+    ///
+    /// `time` is when the findings were made, as RFC 3339 has it. Nothing else in the document depends
+    /// on the clock, and its identifier follows from the rest.
+    pub fn new(subject: &Subject, findings: &[Finding], time: &str) -> Option<Document> {
+        let digest = subject.digest.as_ref()?;
+        let product = image::attestation::image_purl(&subject.name, digest);
+        let said = findings.iter().filter(|it| is_vulnerability(it));
+        let statements: Vec<Value> = said.map(|it| statement(&product, digest, it)).collect();
+        if statements.is_empty() {
+            return None;
+        }
+        let content = Digest::of(json!(statements).to_string().as_bytes());
+        let supplier = subject.supplier.as_deref();
+        let supplier = supplier
+            .and_then(|it| it.split_once(": "))
+            .map(|(_, name)| name);
+        Some(Document {
+            context: CONTEXT.to_owned(),
+            id: format!(
+                "https://github.com/crateyard/crateyard/vex/{}/{}",
+                digest.hex(),
+                content.hex()
+            ),
+            author: supplier.unwrap_or("Crateyard").to_owned(),
+            timestamp: time.to_owned(),
+            version: 1,
+            tooling: format!("crateyard-{}", env!("CARGO_PKG_VERSION")),
+            statements,
+        })
+    }
+
+    /// Whether it is about the image whose manifest has this digest, and about no other.
+    pub fn is_about(&self, digest: &Digest) -> bool {
+        let products = self
+            .statements
+            .iter()
+            .flat_map(|it| it["products"].as_array());
+        let mut products = products.flatten().peekable();
+        products.peek().is_some()
+            && products.all(|it| it["hashes"]["sha-256"].as_str() == Some(digest.hex()))
+    }
+}
+
+/// That nobody cares for a crate is no vulnerability.
+fn is_vulnerability(finding: &Finding) -> bool {
+    !matches!(finding.kind, Kind::Unmaintained | Kind::Notice)
+}
+
+fn statement(product: &str, digest: &Digest, finding: &Finding) -> Value {
+    let mut vulnerability =
+        json!({"@id": finding.url, "name": finding.id, "description": finding.title});
+    if !finding.aliases.is_empty() {
+        vulnerability["aliases"] = json!(finding.aliases);
+    }
+    let mut statement = json!({
+        "vulnerability": vulnerability,
+        "products": [{
+            "@id": product,
+            "identifiers": {"purl": product},
+            "hashes": {"sha-256": digest.hex()},
+            "subcomponents": [{
+                "@id": finding.component.purl,
+                "identifiers": {"purl": finding.component.purl},
+            }],
+        }],
+    });
+    let (status, text) = match finding.status {
+        Status::Affected => ("affected", "action_statement"),
+        Status::NotAffected(justification) => {
+            statement["justification"] = json!(justification);
+            ("not_affected", "impact_statement")
+        }
+        Status::Fixed => ("fixed", "status_notes"),
+        Status::UnderInvestigation => ("under_investigation", "status_notes"),
+    };
+    statement["status"] = json!(status);
+    statement[text] = json!(match finding.status {
+        Status::Affected => action(finding),
+        _ => finding.reason.clone(),
+    });
+    if finding.status == Status::Affected {
+        statement["status_notes"] = json!(finding.reason);
+    }
+    statement
+}
+
+/// What can be done.
+fn action(finding: &Finding) -> String {
+    if let Some(reason) = &finding.ignored {
+        return format!("Nothing is done for now: {reason}");
+    }
+    match finding.fixed_in.is_empty() {
+        true => format!("No version of {} has a fix.", finding.component.name),
+        false => format!(
+            "Update {} to {}.",
+            finding.component.name,
+            finding.fixed_in.join(" or ")
+        ),
+    }
+}
