@@ -1,9 +1,15 @@
 //! The documents about images. Independent validators and scanners read them, and the tests compare
 //! them with Cargo's output.
 
+mod elements;
+mod scanners;
+
 use crate::checkout::{assemble, repository};
+use crate::engine::run;
+use crate::nix;
 use crate::release::cache;
 use crate::trial::trial_with;
+use crate::workspaces::{attribute, small_with};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -23,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
         test(
             "every_component_has_every_element",
             &[],
-            elements_are_complete,
+            elements::are_complete,
         ),
         test(
             "programs_list_what_cargo_links",
@@ -31,9 +37,19 @@ pub fn trials() -> Vec<Trial> {
             lists_are_exact,
         ),
         test(
-            "cargo_audit_reads_programs",
-            &["cargo-audit"],
-            cargo_audit_reads,
+            "scanners_find_what_is_linked_and_nothing_else",
+            &["cargo", "python3"],
+            scanners::find,
+        ),
+        test(
+            "audits_tell_linked_crates_from_locked_ones",
+            &["cargo", "python3"],
+            scanners::audits_by_reach,
+        ),
+        test(
+            "c_libraries_have_the_versions_that_they_say",
+            &["cargo", "runc"],
+            c_libraries,
         ),
     ]
 }
@@ -58,18 +74,17 @@ fn documents(layout: &Path) -> PathBuf {
 }
 
 fn documents_are_valid() -> Result<()> {
-    let python = validators()?;
     let script = repository().join("tests/trust/validate.py");
     for (name, layout) in images()? {
-        duct::cmd!(&python, &script, documents(&layout))
+        duct::cmd!(validator("python")?, &script, documents(&layout))
             .run()
             .with_context(|| format!("{name}: a validator complains"))?;
     }
     Ok(())
 }
 
-/// A Python environment with the validators, kept between runs.
-fn validators() -> Result<PathBuf> {
+/// A program of the Python environment with validators and scanners, kept between runs.
+fn validator(program: &str) -> Result<PathBuf> {
     let environment = cache("validators")?;
     let wanted = repository().join("tests/trust/requirements.txt");
     let installed = environment.join("requirements.txt");
@@ -79,96 +94,21 @@ fn validators() -> Result<PathBuf> {
         duct::cmd!(pip, "install", "--quiet", "--requirement", &wanted).run()?;
         fs::copy(&wanted, &installed)?;
     }
-    Ok(environment.join("bin/python"))
-}
-
-/// Each component has the elements of CISA's draft of 2025: producer, name, version, identifier,
-/// hash, licence. The document has author, tool, time and context.
-fn elements_are_complete() -> Result<()> {
-    for (name, layout) in images()? {
-        let sbom: Value =
-            serde_json::from_slice(&fs::read(documents(&layout).join("sbom.spdx.json"))?)?;
-        let packages = sbom["packages"].as_array().context("no packages")?;
-        ensure!(
-            packages.len() > 10,
-            "{name}: only {} packages",
-            packages.len()
-        );
-        for package in packages {
-            let known = |field: &str| {
-                let text = package[field].as_str().unwrap_or_default();
-                !text.is_empty() && text != "NOASSERTION"
-            };
-            let lists = |field: &str| package[field].as_array().is_some_and(|it| !it.is_empty());
-            let fields = ["name", "versionInfo", "supplier", "licenseDeclared"];
-            let mut missing: Vec<&str> = fields.into_iter().filter(|it| !known(it)).collect();
-            missing.extend(
-                ["checksums", "externalRefs"]
-                    .into_iter()
-                    .filter(|it| !lists(it)),
-            );
-            // The image's own licence comes from its labels. Other images have their own documents.
-            missing.retain(|it| {
-                *it != "licenseDeclared" || package["primaryPackagePurpose"] != "CONTAINER"
-            });
-            ensure!(
-                missing.is_empty(),
-                "{name}: {} lacks {missing:?}",
-                package["name"]
-            );
-        }
-        let creation = &sbom["creationInfo"];
-        let creators = creation["creators"].to_string();
-        ensure!(
-            creators.contains("Organization: ") && creators.contains("Tool: "),
-            "{name}: {creators}"
-        );
-        ensure!(
-            creation["comment"].to_string().contains("context: build"),
-            "{name}: no context"
-        );
-        let native = packages.iter().filter(|it| {
-            it["comment"]
-                .to_string()
-                .contains("build script of the crate")
-        });
-        ensure!(native.count() > 0, "{name}: no library of a -sys crate");
-    }
-    Ok(())
+    Ok(environment.join("bin").join(program))
 }
 
 fn lists_are_exact() -> Result<()> {
-    let binaries = ["cluster", "gateway", "supervisor"];
     for (name, layout) in images()? {
         let text = duct::cmd!(assemble(), "inspect", "--packages", "--json", &layout).read()?;
         let said: Value = serde_json::from_str(&text)?;
-        let programs: Vec<&str> = match name.as_str() {
-            "cluster" => binaries.to_vec(),
-            own => vec![own],
-        };
         let mut wanted = BTreeSet::new();
-        for program in programs {
+        for program in programs_of(&name) {
             wanted.extend(linked(program)?);
         }
         let crates = said[0]["contents"]["crates"]
             .as_array()
             .context("no crates")?;
-        let found: BTreeSet<String> = crates
-            .iter()
-            .map(|it| {
-                format!(
-                    "{} {}",
-                    it["name"].as_str().unwrap_or(""),
-                    it["version"].as_str().unwrap_or("")
-                )
-            })
-            .collect();
-        let missing: Vec<_> = wanted.difference(&found).collect();
-        let extra: Vec<_> = found.difference(&wanted).collect();
-        ensure!(
-            missing.is_empty() && extra.is_empty(),
-            "{name}: missing {missing:?}, extra {extra:?}"
-        );
+        same(&name, &wanted, &crates.iter().map(named).collect())?;
     }
     Ok(())
 }
@@ -213,36 +153,61 @@ fn linked(program: &str) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// `cargo audit bin` finds all crates.
-fn cargo_audit_reads() -> Result<()> {
-    let data = tempfile::tempdir()?;
-    fs::create_dir_all(data.path().join("crates"))?;
-    for (name, layout) in images()?.into_iter().filter(|(name, _)| name != "cluster") {
-        let program = data.path().join(&name);
-        let bytes = duct::cmd!(assemble(), "cat", &layout, format!("/usr/bin/{name}"))
-            .stdout_capture()
-            .run()?;
-        fs::write(&program, bytes.stdout)?;
-        let output = duct::cmd!(
-            "cargo-audit",
-            "audit",
-            "--no-fetch",
-            "--stale",
-            "--db",
-            data.path(),
-            "--json",
-            "bin",
-            &program
-        )
-        .unchecked()
-        .stdout_capture()
-        .run()?;
-        let report: Value = serde_json::from_slice(&output.stdout).context("no report")?;
-        let count = report["lockfile"]["dependency-count"].as_u64();
-        ensure!(
-            count == Some(linked(&name)?.len() as u64),
-            "{name}: {report}"
-        );
+/// zlib and zstd, compiled by build scripts: the bill of materials has the versions that the libraries
+/// themselves say when the program runs.
+fn c_libraries() -> Result<()> {
+    let main = "fn main() {\n    \
+        let z = unsafe { std::ffi::CStr::from_ptr(libz_sys::zlibVersion()) };\n    \
+        let zstd = unsafe { std::ffi::CStr::from_ptr(zstd_sys::ZSTD_versionString()) };\n    \
+        println!(\"z {}\\nzstd {}\", z.to_str().unwrap(), zstd.to_str().unwrap());\n}\n";
+    let dependencies = "libz-sys = { version = \"1\", default-features = false, features = [\"static\"] }\n\
+                        zstd-sys = { version = \"2\", default-features = false }\n";
+    let workspace = small_with("archives", main, "", dependencies)?;
+    let layout = nix::build(&attribute(workspace.path(), "images.archives"))?;
+    let said = run(&layout, &[], "")?;
+    ensure!(said.lines().count() == 2, "it says\n{said}");
+    let sbom = fs::read(documents(&layout).join("sbom.spdx.json"))?;
+    let sbom: Value = serde_json::from_slice(&sbom)?;
+    let packages = sbom["packages"].as_array().context("no packages")?;
+    for library in said.lines() {
+        let has = packages.iter().any(|it| {
+            let version = it["versionInfo"].as_str().unwrap_or_default();
+            let own = format!("{} {version}", it["name"].as_str().unwrap_or_default());
+            own == library
+                && it["comment"]
+                    .to_string()
+                    .contains("build script of the crate")
+        });
+        ensure!(has, "no {library} in the bill of materials");
     }
+    Ok(())
+}
+
+fn layout_of(image: &str) -> Result<PathBuf> {
+    let found = images()?.into_iter().find(|(name, _)| name == image);
+    Ok(found.with_context(|| format!("no image {image}"))?.1)
+}
+
+/// The programs of an image of this repository.
+fn programs_of(image: &str) -> Vec<&str> {
+    match image {
+        "cluster" => vec!["cluster", "gateway", "supervisor"],
+        own => vec![own],
+    }
+}
+
+/// `NAME VERSION` of what a report calls so.
+fn named(package: &Value) -> String {
+    let text = |field: &str| package[field].as_str().unwrap_or_default();
+    format!("{} {}", text("name"), text("version"))
+}
+
+fn same(what: &str, wanted: &BTreeSet<String>, found: &BTreeSet<String>) -> Result<()> {
+    let missing: Vec<_> = wanted.difference(found).collect();
+    let extra: Vec<_> = found.difference(wanted).collect();
+    ensure!(
+        missing.is_empty() && extra.is_empty(),
+        "{what}: missing {missing:?}, extra {extra:?}"
+    );
     Ok(())
 }

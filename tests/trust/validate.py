@@ -1,7 +1,8 @@
 """Validates the documents beside an image by programs that others wrote.
 
-usage: validate.py DIRECTORY, which holds sbom.spdx.json, sbom.cdx.json and provenance.json. Prints what is wrong, and ends
-with 1 if anything is. The packages, with their schemas: requirements.txt.
+usage: validate.py DIRECTORY [VEX...]. The directory holds sbom.spdx.json, sbom.cdx.json and
+provenance.json. Prints what is wrong, and ends with 1 if anything is. The packages, with their
+schemas: requirements.txt.
 """
 
 import json
@@ -17,6 +18,7 @@ from in_toto_attestation.v1 import statement_pb2
 from ntia_conformance_checker import SbomChecker
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+from vexipy import Document
 
 
 def spdx(path):
@@ -55,20 +57,34 @@ def provenance(path):
         yield f"predicate type {document['predicateType']}"
 
 
-def main(directory):
+def openvex(path):
+    """The model of OpenVEX. It passes over unknown fields, so they are what is missing in its copy."""
+    text = path.read_text()
+    document = json.loads(text)
+    copy = json.loads(Document.model_validate_json(text).model_dump_json(by_alias=True, exclude_none=True))
+    for statement, copied in zip(document["statements"], copy["statements"]):
+        for name in statement.keys() - copied.keys():
+            yield f"unknown field {name}"
+        if copied["status"] != statement["status"]:
+            yield f"status {statement['status']} is read as {copied['status']}"
+    for name in document.keys() - copy.keys():
+        yield f"unknown field {name}"
+
+
+def main(directory, vex):
     checks = [
-        (spdx, "sbom.spdx.json"),
-        (minimum_elements, "sbom.spdx.json"),
-        (cyclonedx, "sbom.cdx.json"),
-        (provenance, "provenance.json"),
+        (spdx, directory / "sbom.spdx.json"),
+        (minimum_elements, directory / "sbom.spdx.json"),
+        (cyclonedx, directory / "sbom.cdx.json"),
+        (provenance, directory / "provenance.json"),
     ]
     problems = 0
-    for check, name in checks:
-        for problem in check(directory / name):
+    for check, path in checks + [(openvex, path) for path in vex]:
+        for problem in check(path):
             problems += 1
-            print(f"{name}: {check.__name__}: {problem}")
+            print(f"{path.name}: {check.__name__}: {problem}")
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), [Path(path) for path in sys.argv[2:]]))

@@ -1,11 +1,13 @@
 //! What a push attaches to an image: the documents that lie beside it, and signatures.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crateyard_oci::{Descriptor, Layout, media_type};
+use audit::vex;
+use crateyard_oci::{Descriptor, Layout, Reference, media_type};
 use image::attestation::{self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx};
-use registry::Artifact;
+use registry::{Artifact, Client, Source, push};
 use serde_json::Value;
 use signing::{BUNDLE_TYPE, Bundle, SecretKey};
 
@@ -16,6 +18,10 @@ pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
 const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
+/// How the name of an OpenVEX document ends.
+pub const VEX_SUFFIX: &str = ".openvex.json";
+/// The largest OpenVEX document that is read, in bytes.
+const MAX_VEX: u64 = 16 << 20;
 
 /// Options of what to attach.
 #[derive(clap::Args, Debug)]
@@ -26,6 +32,12 @@ pub struct AttachArgs {
     /// In GitHub Actions and GitLab CI the provenance names workflow, run and commit.
     #[arg(long)]
     pub attest: bool,
+
+    /// Attach the OpenVEX documents of `assemble audit --vex` that are about the image
+    ///
+    /// A directory stands for its files *.openvex.json; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub vex: Vec<PathBuf>,
 
     /// Sign the image, and with --attest all documents, with this key (PEM)
     ///
@@ -59,10 +71,10 @@ pub fn secret_key(path: &Path) -> Result<SecretKey> {
 ///
 /// # Errors
 /// When documents are wanted and there are none, or they can't be read.
-pub fn artifacts(path: &Path, attest: bool, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
+pub fn artifacts(path: &Path, args: &AttachArgs, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
     let layout = Layout::open(path)?;
     let mut artifacts = Vec::new();
-    if attest {
+    if args.attest {
         artifacts = documents(&layout, key)?;
         if artifacts.is_empty() {
             bail!(
@@ -72,6 +84,7 @@ pub fn artifacts(path: &Path, attest: bool, key: Option<&SecretKey>) -> Result<V
             );
         }
     }
+    artifacts.extend(vex_documents(&layout, &args.vex, key)?);
     if let Some(key) = key {
         for top in distinct(&layout) {
             artifacts.push(signature(&top, key));
@@ -145,6 +158,95 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
         }
     }
     Ok(artifacts)
+}
+
+/// The OpenVEX documents below `paths` that are about images of a layout.
+fn vex_documents(
+    layout: &Layout,
+    paths: &[PathBuf],
+    key: Option<&SecretKey>,
+) -> Result<Vec<Artifact>> {
+    let mut artifacts = Vec::new();
+    if paths.is_empty() {
+        return Ok(artifacts);
+    }
+    let images = layout.images()?;
+    for file in vex_files(paths)? {
+        let cannot = || format!("cannot read {}", file.display());
+        let bytes = read_within(&file, MAX_VEX).with_context(cannot)?;
+        let document: vex::Document = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is no OpenVEX document", file.display()))?;
+        let is_about = |image: &&crateyard_oci::Image| document.is_about(&image.descriptor.digest);
+        for image in images.iter().filter(is_about) {
+            let subject = image.descriptor.plain();
+            let predicate = serde_json::to_value(&document)?;
+            let statement =
+                signing::statement(subject.digest.as_str(), vex::PREDICATE_TYPE, predicate);
+            artifacts.push(vex(&subject, bytes.clone()));
+            artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+        }
+    }
+    if artifacts.is_empty() {
+        let names: Vec<String> = paths.iter().map(|it| it.display().to_string()).collect();
+        bail!(
+            "no OpenVEX document of {} is about this image\n  \
+             try: assemble audit IMAGE --vex DIR, which writes one for the image as it is now",
+            names.join(", ")
+        );
+    }
+    Ok(artifacts)
+}
+
+/// The files that paths stand for, sorted.
+fn vex_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path);
+        let entries = entries.with_context(|| format!("cannot list {}", path.display()))?;
+        for entry in entries {
+            let file = entry?.path();
+            if file.to_string_lossy().ends_with(VEX_SUFFIX) {
+                files.push(file);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_within(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(std::io::Error::other(format!(
+            "it has more than {limit} bytes"
+        ))),
+        false => Ok(bytes),
+    }
+}
+
+/// An OpenVEX document about an image.
+pub fn vex(subject: &Descriptor, document: Vec<u8>) -> Artifact {
+    plain(subject, vex::MEDIA_TYPE, None, document)
+}
+
+/// Sends an artifact about an image that is in a registry, unless it is there.
+///
+/// # Errors
+/// When the registry refuses it or can't be reached.
+pub fn send(client: &Client, reference: &Reference, artifact: &Artifact) -> Result<()> {
+    let target = reference.with_digest(&artifact.digest());
+    let source = Source::artifact(artifact);
+    let options = push::Options::default();
+    registry::run(push::push(client, source, &target, &options))
+        .with_context(|| format!("cannot attach a document to {reference}"))?;
+    Ok(())
 }
 
 /// The images and indexes that a layout's index names, each once.

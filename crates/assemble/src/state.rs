@@ -115,6 +115,18 @@ pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
     Ok(Some(made))
 }
 
+/// The user's directory for what can be had again: `$XDG_CACHE_HOME/crateyard`.
+///
+/// # Errors
+/// When the environment names neither a home nor a cache.
+pub fn cache() -> Result<PathBuf> {
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
+    let base = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("crateyard"))
+}
+
 fn key(workspace: &Path) -> PathBuf {
     let mut hash = format!("{:x}", Sha256::digest(workspace.as_os_str().as_bytes()));
     hash.truncate(DIGITS);

@@ -9,6 +9,8 @@ pub struct Seen {
     /// Path and query.
     pub path: String,
     pub authorization: Option<String>,
+    /// `If-None-Match`.
+    pub known_tag: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -25,7 +27,7 @@ pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
     reader.read_line(&mut line)?;
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next(), words.next());
-    let (mut authorization, mut length) = (None, 0);
+    let (mut authorization, mut known_tag, mut length) = (None, None, 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -34,6 +36,7 @@ pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
         };
         match name.to_ascii_lowercase().as_str() {
             "authorization" => authorization = Some(value.trim().to_owned()),
+            "if-none-match" => known_tag = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap_or(0),
             _ => {}
         }
@@ -44,6 +47,7 @@ pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
         method: method.unwrap_or_default(),
         path: path.ok_or(io::ErrorKind::UnexpectedEof)?,
         authorization,
+        known_tag,
         body,
     })
 }

@@ -22,7 +22,7 @@ use super::lock::parse_mirror;
 use crate::nix;
 use crate::text;
 
-mod crates;
+pub mod crates;
 pub mod debs;
 mod git;
 pub mod release;

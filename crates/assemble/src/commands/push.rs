@@ -104,8 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
             let context = || format!("cannot push {}", job.path.display());
-            let source =
-                source(&job.path, args.attach.attest, key.as_ref()).with_context(context)?;
+            let source = source(&job.path, &args.attach, key.as_ref()).with_context(context)?;
             let result = registry::push::push(&client, source, &job.target, &options).await;
             display.end();
             let report = result.with_context(context)?;
@@ -123,12 +122,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The image at `path` with all that is to be attached to it.
-fn source(path: &Path, attest: bool, key: Option<&SecretKey>) -> anyhow::Result<Arc<Source>> {
+fn source(path: &Path, args: &AttachArgs, key: Option<&SecretKey>) -> anyhow::Result<Arc<Source>> {
     let source = Source::open(path)?;
-    if !attest && key.is_none() {
+    if !args.attest && args.vex.is_empty() && key.is_none() {
         return Ok(source);
     }
-    let artifacts = attach::artifacts(path, attest, key)?;
+    let artifacts = attach::artifacts(path, args, key)?;
     Ok(source.attach(&artifacts))
 }
 

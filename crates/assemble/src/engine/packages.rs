@@ -31,7 +31,7 @@ impl Packages {
             path: lock.to_owned(),
             architecture,
             store: Store::new(None),
-            cache: cache()?.join("debs"),
+            cache: crate::state::cache()?.join("debs"),
         })
     }
 
@@ -97,13 +97,4 @@ impl Packages {
         }
         Ok(())
     }
-}
-
-/// The user's directory for what can be had again.
-fn cache() -> Result<PathBuf> {
-    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
-    let base = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
-    Ok(base
-        .context("neither XDG_CACHE_HOME nor HOME is set")?
-        .join("crateyard"))
 }

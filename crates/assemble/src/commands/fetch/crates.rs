@@ -53,14 +53,29 @@ struct Package {
     checksum: Option<String>,
 }
 
+fn parse(lock: &Path) -> Result<CargoLock> {
+    let cannot = || format!("cannot read {}", lock.display());
+    let text = std::fs::read_to_string(lock).with_context(cannot)?;
+    toml::from_str(&text).with_context(cannot)
+}
+
+/// Name and version of each crate of crates.io in `Cargo.lock`, whatever it is there for.
+///
+/// # Errors
+/// When it can't be read.
+pub fn of_crates_io(lock: &Path) -> Result<Vec<(String, String)>> {
+    let is_there = |it: &Package| {
+        let source = it.source.as_deref();
+        source.is_some_and(|source| source.contains("crates.io-index"))
+    };
+    let packages = parse(lock)?.package.into_iter().filter(is_there);
+    Ok(packages.map(|it| (it.name, it.version)).collect())
+}
+
 /// Reads `Cargo.lock`.
 pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
-    let text =
-        std::fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let read: CargoLock =
-        toml::from_str(&text).with_context(|| format!("cannot read {}", lock.display()))?;
     let mut pinned = Pinned::default();
-    for package in read.package {
+    for package in parse(lock)?.package {
         let Some(source) = package.source else {
             continue;
         };

@@ -1,0 +1,368 @@
+//! `assemble audit`: which known vulnerabilities reach which image.
+
+mod data;
+mod planned;
+mod text;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use audit::judge::{Data, Report, judge};
+use audit::policy::{self, Policy};
+use audit::subject::Subject;
+use audit::{Finding, Kind, Status, vex};
+use clap::ValueEnum;
+use crateyard_oci::{Descriptor, Reference};
+use image::attestation::provenance::Statement;
+use serde::Serialize;
+
+use crate::attach;
+use crate::commands::build::build_by_nix;
+use crate::commands::fetch::crates;
+use crate::place::{self, Opened, Place, PlaceArgs, Selected};
+use crate::text::{print, print_json};
+use data::{Advisories, DataArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble audit                                    every image of images.toml
+  assemble audit gateway --advisories ./advisory-db --debian ./debian.json
+  assemble audit registry.example/team/gateway:v1 --only-fixed --json
+  assemble audit gateway --vex vex && assemble push gateway --to registry.example/gateway:v1 --vex vex
+
+Exit codes: 0 nothing affects the images, 1 something does, or there is no audit.";
+
+/// Show which images known vulnerabilities reach: the crates as linked, with their features
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images of images.toml by their names, layouts or archives by their paths, or references
+    ///
+    /// Images of images.toml are built first. Without any, all of them are looked into.
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// What is passed over, and which features vulnerable code needs [default: audit.toml]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// Ask the plan and build nothing: crates alone, for images of images.toml
+    #[arg(long, conflicts_with_all = ["vex", "attach"])]
+    plan: bool,
+
+    /// Fail on these too; may be repeated
+    #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
+    deny: Vec<Denied>,
+
+    /// Fail only on what an update mends
+    #[arg(long)]
+    only_fixed: bool,
+
+    /// Show what does not affect the images too
+    #[arg(long)]
+    all: bool,
+
+    /// Write an OpenVEX document for each image into this directory
+    #[arg(long, value_name = "DIR")]
+    vex: Option<PathBuf>,
+
+    /// Attach an OpenVEX document to each image that was named by its reference
+    #[arg(long)]
+    attach: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// What makes the command fail if it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Denied {
+    /// Code that is called safe and is not
+    Unsound,
+    /// Crates that nobody cares for any longer
+    Unmaintained,
+    /// Other notices
+    Notice,
+    /// What Debian's security team calls unimportant
+    Unimportant,
+    /// What nobody can tell yet
+    Unclear,
+}
+
+/// An image and what was found about it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Audited {
+    name: String,
+    /// None of an image that is not built.
+    digest: Option<String>,
+    platform: String,
+    /// Whether it makes the command fail.
+    failed: bool,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    failed: bool,
+    advisories: &'a data::Summary,
+    images: &'a [Audited],
+    notes: &'a [String],
+}
+
+/// An image that is looked into.
+struct Target {
+    subject: Subject,
+    /// Whether `Cargo.lock` of the workspace is the image's.
+    is_own: bool,
+    /// What VEX can be attached to: where the image is in a registry.
+    published: Option<(Reference, Descriptor)>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When an image, the advisories or the policy can't be read.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let file = args.policy.clone();
+    let file = file.unwrap_or_else(|| args.place.workspace.join(policy::FILE));
+    if args.policy.is_some() && !file.exists() {
+        bail!("there is no {}", file.display());
+    }
+    let policy = Policy::read(&file)?;
+    let time = now();
+    let targets = match args.plan {
+        true => planned::targets(&args.place.workspace, &args.images)?,
+        false => targets(&args)?,
+    };
+    let sources = targets.iter().flat_map(|it| &it.subject.packages);
+    let sources: BTreeSet<String> = sources.map(|it| it.source.clone()).collect();
+    let advisories = Advisories::load(&args.data, &sources)?;
+    let lock = args.place.workspace.join("Cargo.lock");
+    let locked = match lock.exists() && targets.iter().any(|it| it.is_own) {
+        true => crates::of_crates_io(&lock)?,
+        false => Vec::new(),
+    };
+    let mut reports = Vec::new();
+    for target in &targets {
+        let data = Data {
+            database: advisories.rustsec.as_ref(),
+            tracker: advisories.debian.as_ref(),
+            locked: if target.is_own { &locked } else { &[] },
+            policy: &policy,
+            today: &time[..10],
+        };
+        let report = judge(&target.subject, &data);
+        if let Some(document) = vex::Document::new(&target.subject, &report.findings, &time) {
+            publish(&args, target, &document)?;
+        }
+        reports.push((&target.subject, report));
+    }
+    finish(&args, &advisories.summary, &policy, reports)
+}
+
+/// Writes a document and attaches it, as the options say.
+fn publish(args: &Args, target: &Target, document: &vex::Document) -> Result<()> {
+    if let Some(directory) = &args.vex {
+        write_vex(directory, &target.subject, document)?;
+    }
+    if let (true, Some((reference, image))) = (args.attach, &target.published) {
+        let artifact = attach::vex(image, serde_json::to_vec(document)?);
+        let (client, _) = args.place.connection.client()?;
+        attach::send(&client, reference, &artifact)?;
+    }
+    Ok(())
+}
+
+fn finish(
+    args: &Args,
+    summary: &data::Summary,
+    policy: &Policy,
+    reports: Vec<(&Subject, Report)>,
+) -> Result<ExitCode> {
+    let notes = notes(policy, &reports);
+    let audited: Vec<Audited> = reports
+        .into_iter()
+        .map(|(subject, report)| Audited {
+            name: subject.name.clone(),
+            digest: subject.digest.as_ref().map(ToString::to_string),
+            platform: subject.platform.to_string(),
+            failed: report.findings.iter().any(|it| fails(it, args)),
+            findings: report.findings,
+        })
+        .collect();
+    let failed = audited.iter().any(|it| it.failed);
+    if args.json {
+        print_json(&Output {
+            failed,
+            advisories: summary,
+            images: &audited,
+            notes: &notes,
+        })?;
+    } else {
+        for note in &notes {
+            note!("{note}");
+        }
+        let images = audited.iter().map(|it| text::describe(it, args.all));
+        print(&(images.collect::<Vec<_>>().join("\n") + &summary.to_string()))?;
+    }
+    Ok(match failed {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Whether a finding makes the command fail.
+fn fails(finding: &Finding, args: &Args) -> bool {
+    let is_denied = |kind: Denied| args.deny.contains(&kind);
+    if !finding.is_open() || args.only_fixed && finding.fixed_in.is_empty() {
+        return false;
+    }
+    if finding.status == Status::UnderInvestigation {
+        return is_denied(Denied::Unclear);
+    }
+    match finding.kind {
+        Kind::Vulnerability => true,
+        Kind::Unsound => is_denied(Denied::Unsound),
+        Kind::Unmaintained => is_denied(Denied::Unmaintained),
+        Kind::Notice => is_denied(Denied::Notice),
+        Kind::Unimportant => is_denied(Denied::Unimportant),
+    }
+}
+
+/// What is wrong with the policy, and what can't be judged.
+fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (place, entry) in policy.ignore.iter().enumerate() {
+        let is_in = |sets: fn(&Report) -> &BTreeSet<usize>| {
+            reports.iter().any(|(_, it)| sets(it).contains(&place))
+        };
+        if is_in(|it| &it.over) {
+            let day = entry.last_day().unwrap_or_default();
+            notes.push(format!(
+                "{} was ignored until {day}: {}",
+                entry.id, entry.reason
+            ));
+        } else if !is_in(|it| &it.used) {
+            notes.push(format!(
+                "nothing is ignored for {}: drop the entry",
+                entry.id
+            ));
+        }
+    }
+    for (subject, report) in reports {
+        if let Some(first) = report.without_release.first() {
+            let count = report.without_release.len();
+            let name = &subject.name;
+            notes.push(format!(
+                "{name}: no Debian release is known of {count} packages, such as {first}: nothing was looked up for them"
+            ));
+        }
+    }
+    notes
+}
+
+/// The images that are looked into. Those of the workspace are built at once.
+fn targets(args: &Args) -> Result<Vec<Target>> {
+    let workspace = &args.place.workspace;
+    let described = place::described(workspace)?;
+    if args.images.is_empty() && described.is_empty() {
+        bail!(
+            "{} has no images.toml that describes an image\n  try: the path of a layout or archive, or a reference",
+            workspace.display()
+        );
+    }
+    let wanted = match args.images.is_empty() {
+        true => &described,
+        false => &args.images,
+    };
+    let is_own =
+        |name: &&String| described.contains(name) && !Path::new(name).join("oci-layout").exists();
+    let own: Vec<String> = wanted.iter().filter(is_own).cloned().collect();
+    let mut targets = Vec::new();
+    if !own.is_empty() {
+        for path in build_by_nix(workspace, &own)? {
+            targets.extend(opened(args, Place::Path(path), true)?);
+        }
+    }
+    for other in wanted.iter().filter(|it| !is_own(it)) {
+        targets.extend(opened(args, Place::find(other, workspace)?, false)?);
+    }
+    Ok(targets)
+}
+
+fn opened(args: &Args, place: Place, is_own: bool) -> Result<Vec<Target>> {
+    let opened = place.open(&args.place.connection)?;
+    let selected = opened.select_all()?;
+    let target = |selected: &Selected| {
+        Ok(Target {
+            subject: subject(&opened, selected)?,
+            is_own,
+            published: match &opened {
+                Opened::Remote(remote) => {
+                    let image = selected.image.descriptor.plain();
+                    Some((remote.reference().clone(), image))
+                }
+                Opened::Layout(_) => None,
+            },
+        })
+    };
+    selected.iter().map(target).collect()
+}
+
+/// An image as its documents have it.
+fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
+    let sbom = opened.sbom(selected)?;
+    let sbom = sbom.with_context(|| {
+        format!(
+            "{} has no bill of materials, so nobody knows what is in it\n  \
+             try: a layout that `assemble build` made, or a reference that was pushed with --attest",
+            opened.blobs().title()
+        )
+    })?;
+    let provenance = opened.provenance(selected)?;
+    let provenance = provenance.and_then(|bytes| Statement::parse(&bytes).ok());
+    if provenance.is_none() {
+        warning!(
+            "{} has no provenance: features count as switched on, and crates of a workspace as those of crates.io",
+            opened.blobs().title()
+        );
+    }
+    let digest = &selected.image.descriptor.digest;
+    let platform = &selected.config.platform;
+    Ok(Subject::new(digest, platform, &sbom, provenance.as_ref()))
+}
+
+fn write_vex(directory: &Path, subject: &Subject, document: &vex::Document) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let name = format!("{}-{}", subject.name, subject.platform);
+    let allowed = |c: char| match c.is_ascii_alphanumeric() || "._-".contains(c) {
+        true => c,
+        false => '-',
+    };
+    let name: String = name.chars().map(allowed).collect();
+    let path = directory.join(name.trim_start_matches('.').to_owned() + attach::VEX_SUFFIX);
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    super::report::write(&path, &text)
+}
+
+/// The time of the audit: `SOURCE_DATE_EPOCH`, else the clock's.
+fn now() -> String {
+    let said = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let said = said.and_then(|text| text.parse().ok());
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = said.unwrap_or_else(|| clock().map_or(0, |it| it.as_secs()));
+    image::time::rfc3339(seconds)
+}

@@ -1,0 +1,244 @@
+//! Where advisories come from: copies on this machine, or the places where they are published.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use audit::database::Database;
+use audit::tracker::Tracker;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use web::Reply;
+
+use crate::state;
+
+/// Where RustSec publishes its database, and Debian its security data.
+const RUSTSEC: &str = "https://github.com/RustSec/advisory-db/archive/refs/heads/main.tar.gz";
+const DEBIAN: &str = "https://security-tracker.debian.org/tracker/data/json";
+/// How long to wait for a connection, and for the next byte.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most that is downloaded, in bytes.
+const LIMIT: u64 = 512 << 20;
+
+/// Options that say where advisories are.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Advisories")]
+pub struct DataArgs {
+    /// RustSec's database: a checkout, its .tar.gz, or the address of one; may be repeated
+    ///
+    /// Without it, the database is fetched from where RustSec publishes it.
+    #[arg(long, value_name = "PATH|URL")]
+    advisories: Vec<String>,
+
+    /// The data of Debian's security tracker: a file, or the address of one
+    ///
+    /// Without it, the data is fetched from where Debian publishes it, if an image has Debian packages.
+    #[arg(long, value_name = "PATH|URL")]
+    debian: Option<String>,
+
+    /// Look at no Debian packages
+    #[arg(long, conflicts_with = "debian")]
+    no_debian: bool,
+
+    /// Fetch nothing: use the copies of the last time
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What is known of vulnerabilities.
+pub struct Advisories {
+    /// RustSec's.
+    pub rustsec: Option<Database>,
+    /// Debian's.
+    pub debian: Option<Tracker>,
+    /// What it is, for people.
+    pub summary: Summary,
+}
+
+/// What was looked into.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// How many advisories RustSec's copy has.
+    rustsec: usize,
+    /// The date of the newest.
+    newest: Option<String>,
+    /// Whether Debian's data was looked into.
+    debian: bool,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = self.newest.as_deref().unwrap_or("never");
+        write!(
+            f,
+            "{} advisories of RustSec, the newest of {newest}",
+            self.rustsec
+        )?;
+        match self.debian {
+            true => writeln!(f, "; Debian's security data"),
+            false => writeln!(f),
+        }
+    }
+}
+
+impl Advisories {
+    /// Reads all, and of Debian's what is said about `sources`.
+    ///
+    /// # Errors
+    /// When a copy can't be read, or can't be had.
+    pub fn load(args: &DataArgs, sources: &BTreeSet<String>) -> Result<Advisories> {
+        let default = [RUSTSEC.to_owned()];
+        let places = match args.advisories.is_empty() {
+            true => &default[..],
+            false => &args.advisories,
+        };
+        let mut rustsec = Database::default();
+        for place in places {
+            rustsec.extend(Database::read(&located(
+                place,
+                "--advisories",
+                args.offline,
+            )?)?);
+        }
+        let debian = match args.no_debian || sources.is_empty() {
+            true => None,
+            false => {
+                let place = args.debian.as_deref().unwrap_or(DEBIAN);
+                let path = located(place, "--debian", args.offline)?;
+                Some(Tracker::read(&path, sources)?)
+            }
+        };
+        Ok(Advisories {
+            summary: Summary {
+                rustsec: rustsec.all().count(),
+                newest: rustsec.newest().map(str::to_owned),
+                debian: debian.is_some(),
+            },
+            rustsec: Some(rustsec),
+            debian,
+        })
+    }
+}
+
+/// Where a place's content is on this machine.
+fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
+    if !place.starts_with("https://") && !place.starts_with("http://") {
+        return Ok(PathBuf::from(place));
+    }
+    if !is_trusted(place) {
+        bail!("{option} {place:?}: anybody on the way could change it\n  try: https://");
+    }
+    Copy::of(place)?.update(option, is_offline)
+}
+
+/// Whether nobody on the way can change what is sent.
+fn is_trusted(url: &str) -> bool {
+    let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    let rest = here.iter().find_map(|it| url.strip_prefix(it));
+    url.starts_with("https://")
+        || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+}
+
+/// The copy of what was at an address the last time.
+struct Copy<'a> {
+    url: &'a str,
+    directory: PathBuf,
+    content: PathBuf,
+    /// The tag that the server gave to this version.
+    tag: PathBuf,
+}
+
+impl<'a> Copy<'a> {
+    fn of(url: &'a str) -> Result<Copy<'a>> {
+        let directory = state::cache()?.join("advisories");
+        let name = format!("{:x}", Sha256::digest(url.as_bytes()));
+        Ok(Copy {
+            url,
+            content: directory.join(&name[..32]),
+            tag: directory.join(format!("{}.tag", &name[..32])),
+            directory,
+        })
+    }
+
+    fn update(&self, option: &str, is_offline: bool) -> Result<PathBuf> {
+        let is_there = self.content.is_file();
+        if is_offline {
+            if !is_there {
+                bail!(
+                    "there is no copy of {} yet\n  try: without --offline, or {option} PATH",
+                    self.url
+                );
+            }
+            return Ok(self.content.clone());
+        }
+        note!("fetching {}", self.url);
+        match self.fetch(is_there) {
+            Ok(()) => Ok(self.content.clone()),
+            Err(error) if is_there => {
+                warning!("{error:#}; going on with the copy of the last time");
+                Ok(self.content.clone())
+            }
+            Err(error) => {
+                Err(error.context(format!("no advisories\n  try: {option} PATH with a copy")))
+            }
+        }
+    }
+
+    fn fetch(&self, is_there: bool) -> Result<()> {
+        let cannot = |path: &Path| format!("cannot write {}", path.display());
+        fs::create_dir_all(&self.directory).with_context(|| cannot(&self.directory))?;
+        let tag = fs::read_to_string(&self.tag).ok().filter(|_| is_there);
+        let file = tempfile::NamedTempFile::new_in(&self.directory);
+        let mut file = file.with_context(|| cannot(&self.directory))?;
+        let client = web::client(PATIENCE).map_err(anyhow::Error::msg)?;
+        let download = web::download(&client, self.url, tag.as_deref(), LIMIT, &mut file);
+        let reply = registry::run_on_this_thread(download)?;
+        let Reply::Content { tag } = reply else {
+            return Ok(());
+        };
+        // A tag that outlives its content would keep an old copy for good.
+        match fs::remove_file(&self.tag) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| cannot(&self.tag));
+            }
+            _ => {}
+        }
+        file.as_file()
+            .sync_all()
+            .with_context(|| cannot(&self.content))?;
+        file.persist(&self.content)
+            .with_context(|| cannot(&self.content))?;
+        if let Some(tag) = tag {
+            fs::write(&self.tag, tag).with_context(|| cannot(&self.tag))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_trusted;
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for url in [
+            "https://a.example/b",
+            "http://127.0.0.1:80/b",
+            "http://[::1]/b",
+            "http://localhost",
+        ] {
+            assert!(is_trusted(url), "{url}");
+        }
+        for url in [
+            "http://a.example/b",
+            "http://localhost.example/b",
+            "http://127.0.0.1.example/",
+        ] {
+            assert!(!is_trusted(url), "{url}");
+        }
+    }
+}

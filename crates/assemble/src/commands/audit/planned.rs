@@ -1,0 +1,60 @@
+//! Images that are not built: what their derivations say they will be made of.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use audit::subject::Subject;
+use drive::closure::{self, Store};
+use image::spec::ImageSpec;
+use serde_json::Value;
+
+use super::Target;
+use crate::commands::build::wanted;
+use crate::nix::{Nix, flake_at};
+
+/// The images of a workspace that are called so; all if none is named. Nix evaluates them, and builds
+/// only what evaluation reads.
+///
+/// # Errors
+/// When the workspace describes no such image, or Nix can't evaluate it.
+pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
+    let names = wanted(workspace, names)?;
+    let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
+    crate::git::check(workspace)?;
+    let flake = flake_at(workspace)?;
+    let store = Store::default();
+    let mut targets = Vec::new();
+    for derivation in Nix::default().images(&flake, &attributes)? {
+        for spec in specs(&store, &derivation)? {
+            let Some(inputs) = &spec.inputs else {
+                bail!("{derivation} does not say what {} is made of", spec.name);
+            };
+            targets.push(Target {
+                subject: Subject::planned(&spec.name, &spec.platform, inputs),
+                is_own: true,
+                published: None,
+            });
+        }
+    }
+    Ok(targets)
+}
+
+/// What an image's derivation is given: one specification, or those of its platforms.
+fn specs(store: &Store, path: &str) -> Result<Vec<ImageSpec>> {
+    let derivation = closure::read(store, path)?;
+    let text = derivation.env.get("spec");
+    let text = text.with_context(|| format!("{path} is not the derivation of an image"))?;
+    let spec: Value = serde_json::from_str(text).with_context(|| path.to_owned())?;
+    if spec.get("layouts").is_none() {
+        return Ok(vec![
+            serde_json::from_value(spec).with_context(|| path.to_owned())?,
+        ]);
+    }
+    let name = closure::name_of(path);
+    let layouts = derivation.input_derivations.keys();
+    let mut specs_of_all = Vec::new();
+    for layout in layouts.filter(|it| closure::name_of(it) == name) {
+        specs_of_all.extend(specs(store, layout)?);
+    }
+    Ok(specs_of_all)
+}
