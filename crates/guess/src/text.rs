@@ -14,7 +14,7 @@ pub(crate) fn images_toml(
     crates: &BTreeMap<String, BTreeSet<String>>,
     left_out: &[LeftOut],
 ) -> String {
-    let mut text = "# What the images hold. Every field: \
+    let mut text = "# The images. Every field: \
                     https://github.com/crateyard/crateyard/blob/main/docs/images-toml.md\nversion = 1\n"
         .to_string();
     // Writing to a string cannot fail.
