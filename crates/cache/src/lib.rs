@@ -14,6 +14,8 @@
 //! # Ok::<(), cache::Error>(())
 //! ```
 
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
 mod address;
 mod directory;
 mod error;

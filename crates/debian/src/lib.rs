@@ -34,6 +34,8 @@
 //! # Ok::<(), debian::lock::LockError>(())
 //! ```
 
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
 pub mod apt;
 pub mod control;
 pub mod deb;

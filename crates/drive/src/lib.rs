@@ -24,6 +24,8 @@
 //! # Ok::<(), drive::Error>(())
 //! ```
 
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
 pub mod build_record;
 pub mod closure;
 pub mod driver;

@@ -12,6 +12,8 @@
 //! # Ok::<(), port::Wrong>(())
 //! ```
 
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -18,6 +18,8 @@
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
 mod artifact;
 mod attempts;
 mod auth;

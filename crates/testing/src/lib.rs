@@ -1,4 +1,6 @@
 //! Parts that tests share: a real registry, layouts to push, and a client.
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 #![allow(missing_docs, clippy::new_without_default)]
 
 pub mod moments;
