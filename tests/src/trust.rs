@@ -153,15 +153,16 @@ fn linked(program: &str) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// zlib and zstd, compiled by build scripts: the bill of materials has the versions that the libraries
-/// themselves say when the program runs.
+/// zlib and zstd, compiled by build scripts: the bill of materials has the versions that the
+/// libraries themselves say when the program runs.
 fn c_libraries() -> Result<()> {
     let main = "fn main() {\n    \
         let z = unsafe { std::ffi::CStr::from_ptr(libz_sys::zlibVersion()) };\n    \
         let zstd = unsafe { std::ffi::CStr::from_ptr(zstd_sys::ZSTD_versionString()) };\n    \
         println!(\"z {}\\nzstd {}\", z.to_str().unwrap(), zstd.to_str().unwrap());\n}\n";
-    let dependencies = "libz-sys = { version = \"1\", default-features = false, features = [\"static\"] }\n\
-                        zstd-sys = { version = \"2\", default-features = false }\n";
+    let dependencies = "[dependencies.libz-sys]\nversion = \"1\"\ndefault-features = false\n\
+                        features = [\"static\"]\n\n\
+                        [dependencies.zstd-sys]\nversion = \"2\"\ndefault-features = false\n";
     let workspace = small_with("archives", main, "", dependencies)?;
     let layout = nix::build(&attribute(workspace.path(), "images.archives"))?;
     let said = run(&layout, &[], "")?;

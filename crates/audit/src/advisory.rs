@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{Error, Kind, Result, range};
 
-/// What the TOML is fenced by.
+/// The fence of the TOML.
 const FENCE: &str = "```";
 
 /// An advisory about a crate of crates.io, or about a part of a release of the Rust project.
@@ -28,7 +28,7 @@ pub struct Advisory {
     pub url: Option<String>,
     /// When it was published: `2024-01-31`.
     pub date: String,
-    /// What sort of advisory it is.
+    /// The sort of the advisory.
     pub kind: Kind,
     /// `low` to `critical`, from its CVSS vector.
     pub severity: Option<String>,
@@ -121,7 +121,7 @@ impl Advisory {
         })
     }
 
-    /// What it says about a version.
+    /// Whether a version has the fault.
     pub fn about(&self, version: &Version) -> Said {
         let is_in = |ranges: &[VersionReq]| ranges.iter().any(|it| range::contains(it, version));
         if is_in(&self.patched) {
@@ -146,7 +146,7 @@ impl Advisory {
     }
 }
 
-/// What an advisory says about a version.
+/// Whether a version has the fault of an advisory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// It has the fault.

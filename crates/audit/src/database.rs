@@ -139,7 +139,7 @@ impl Database {
     }
 }
 
-/// What was read so far.
+/// The files and bytes that were read so far.
 #[derive(Default)]
 struct Account {
     files: usize,

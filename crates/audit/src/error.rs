@@ -1,4 +1,4 @@
-//! What can be wrong with advisories and with what is said about them.
+//! Errors in advisories and in `audit.toml`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub enum Error {
     Form {
         /// The file, with a line where one is known.
         place: String,
-        /// What is wrong, and what to do.
+        /// The problem and the next step.
         problem: String,
     },
 }
@@ -40,7 +40,7 @@ impl Error {
         }
     }
 
-    /// What TOML's parser says, with the line in the file. `first` is the line on which the text
+    /// The error of TOML's parser, with the line in the file. `first` is the line on which the text
     /// begins there.
     pub(crate) fn toml(file: &str, text: &str, first: usize, error: &toml::de::Error) -> Error {
         let start = error.span().map_or(0, |span| span.start).min(text.len());

@@ -1,10 +1,10 @@
-//! What an audit finds.
+//! The findings of an audit.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-/// What sort of advisory something is.
+/// The sort of an advisory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -20,13 +20,13 @@ pub enum Kind {
     Unimportant,
 }
 
-/// What an advisory means for a component of an image. The names are OpenVEX's.
+/// How an advisory affects a component of an image. The names are OpenVEX's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status", content = "justification")]
 pub enum Status {
     /// The vulnerable code is in the image.
     Affected,
-    /// Nobody can tell yet.
+    /// It is not known yet.
     UnderInvestigation,
     /// It is not in the image, or can't be reached.
     NotAffected(Justification),
@@ -65,18 +65,18 @@ pub struct Component {
     pub programs: BTreeSet<String>,
 }
 
-/// What one advisory means for one component of an image.
+/// How one advisory affects one component of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// What it means.
+    /// Whether the image is affected.
     #[serde(flatten)]
     pub status: Status,
     /// The advisory's identifier.
     pub id: String,
     /// The component.
     pub component: Component,
-    /// What sort of advisory it is.
+    /// The sort of the advisory.
     pub kind: Kind,
     /// The identifiers that others gave to the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,4 +1,4 @@
-//! What advisories mean for an image.
+//! How advisories affect an image.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::tracker::{InRelease, Issue, Tracker, release};
 /// How long a title may be that is made of a CVE's text.
 const TITLE: usize = 120;
 
-/// What there is to judge by.
+/// The data of an audit.
 #[derive(Debug, Clone, Copy)]
 pub struct Data<'a> {
     /// RustSec's advisories.
@@ -24,16 +24,16 @@ pub struct Data<'a> {
     pub tracker: Option<&'a Tracker>,
     /// The crates of crates.io that the workspace's `Cargo.lock` has: name and version.
     pub locked: &'a [(String, String)],
-    /// What people say.
+    /// The content of `audit.toml`.
     pub policy: &'a Policy,
     /// The day of the audit: `2027-03-01`.
     pub today: &'a str,
 }
 
-/// What was found about an image.
+/// The findings about an image.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Sorted: what affects the image comes first.
+    /// Sorted, those that affect the image first.
     pub findings: Vec<Finding>,
     /// The entries of `ignore` that were about it, by their places in the policy.
     pub used: BTreeSet<usize>,
@@ -129,7 +129,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
     findings
 }
 
-/// What an advisory means for a crate that is linked into a program.
+/// How an advisory affects a crate that is linked into a program.
 fn of_linked(
     linked: &Crate,
     advisory: &Advisory,
@@ -248,8 +248,8 @@ fn finding(component: &Crate, advisory: &Advisory, (status, reason): (Status, St
     }
 }
 
-/// What Debian says about a package that is not mended. What is mended, or never was at fault, is
-/// left out: that is the most, and dpkg's versions say it to every scanner.
+/// Debian's issues that are open in a package. Fixed issues are left out: they are the most, and
+/// scanners know them by the versions of dpkg.
 fn about_package<'a>(
     package: &'a DebianPackage,
     release: &'a str,

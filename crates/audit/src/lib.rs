@@ -1,8 +1,8 @@
 //! Which images known vulnerabilities reach.
 //!
 //! 1. [`advisory`] and [`database`] read RustSec's advisories, [`tracker`] reads Debian's;
-//! 2. [`subject`] says what is in an image, from the documents beside it;
-//! 3. [`policy`] is what people say about advisories in `audit.toml`;
+//! 2. [`subject`] lists the components of an image, from the documents beside it or from the plan;
+//! 3. [`policy`] reads `audit.toml`, in which people ignore advisories;
 //! 4. [`judge`] brings them together: a [`Finding`] for each advisory and component;
 //! 5. [`vex`] writes findings as OpenVEX.
 //!
@@ -23,5 +23,5 @@ pub mod vex;
 pub use error::Error;
 pub use finding::{Component, Finding, Kind, Status};
 
-/// What most functions here return.
+/// The result of most functions here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! What people say about advisories: `audit.toml`.
+//! `audit.toml`: advisories to ignore, and the features that vulnerable code needs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use crate::finding::Justification;
 use crate::{Error, Result};
 
-/// What the file is called, beside `images.toml`.
+/// The name of the file, which lies beside `images.toml`.
 pub const FILE: &str = "audit.toml";
 const VERSION: i64 = 1;
 
-/// What people say about advisories.
+/// The content of `audit.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     version: i64,
-    /// The advisories that are passed over.
+    /// Advisories to ignore.
     #[serde(default)]
     pub ignore: Vec<Ignore>,
     /// The features that vulnerable code needs.
@@ -25,7 +25,7 @@ pub struct Policy {
     pub reach: Vec<Reach>,
 }
 
-/// An advisory that is passed over.
+/// An advisory to ignore.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ignore {
@@ -33,16 +33,16 @@ pub struct Ignore {
     pub id: String,
     /// Why.
     pub reason: String,
-    /// The last day on which it is passed over: `2027-03-01`.
+    /// The last day on which it is ignored: `2027-03-01`.
     #[serde(default)]
     pub until: Option<Day>,
-    /// The only crate or package for which it is passed over.
+    /// The only crate or package for which it is ignored.
     #[serde(default)]
     pub package: Option<String>,
-    /// The only images for which it is passed over.
+    /// The only images for which it is ignored.
     #[serde(default)]
     pub images: Option<BTreeSet<String>>,
-    /// What VEX says: with it, that the image is not affected.
+    /// The justification in VEX, which then says that the image is not affected.
     #[serde(default)]
     pub justification: Option<Justification>,
 }
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Day {
 }
 
 impl Policy {
-    /// Reads `audit.toml`; without the file, nothing is said.
+    /// Reads `audit.toml`. A missing file is an empty policy.
     ///
     /// # Errors
     /// Says which line is wrong.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_and_empty_fields_are_refused() {
         for (text, expected) in [
             ("version = 2", "audit.toml: version 2 is not 1"),
             ("", "missing field `version`"),

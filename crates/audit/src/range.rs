@@ -1,8 +1,8 @@
 //! Requirements of versions as advisories use them.
 //!
 //! Cargo lets a pre-release meet a requirement only if the requirement names one. To an advisory,
-//! `2.0.0-rc.1` is simply a version before `2.0.0` and after `1.9.9`, so comparisons here follow the
-//! [precedence](https://semver.org/#spec-item-11) of versions alone, as RustSec's own tools do.
+//! `2.0.0-rc.1` is simply a version before `2.0.0` and after `1.9.9`. So comparisons here follow
+//! the [precedence](https://semver.org/#spec-item-11) of versions alone, as RustSec's own tools do.
 
 use std::cmp::Ordering;
 

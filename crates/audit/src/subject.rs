@@ -1,9 +1,9 @@
-//! What an image is made of, as far as an audit asks.
+//! The components of an image that an audit asks for.
 //!
-//! All of it comes from the documents beside the image: the bill of materials says what is in it and
-//! in which program, the provenance says with which features, and what only ran while it was built.
-//! Both say what Cargo's plan says. Where the image is not built yet, [`Subject::planned`] asks the plan
-//! itself.
+//! They come from the documents beside the image. The bill of materials has the components and the
+//! programs that hold them. The provenance has features, and the crates that only ran during the
+//! build. Both say what Cargo's plan says. Where the image is not built yet, [`Subject::planned`]
+//! asks the plan itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,17 @@ use image::spec::{InputsSpec, UnitInput};
 
 /// The image's own name in its bill of materials.
 const IMAGE: &str = "SPDXRef-image";
-/// What the standard library is called there.
+/// The standard library's name there.
 const STD: &str = "rust-std";
 
-/// An image that is looked into.
+/// An image to audit.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// Its name.
     pub name: String,
     /// Its manifest's digest; none of an image that is not built yet.
     pub digest: Option<Digest>,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
     /// Who gave it, as its bill of materials says: `Organization: crateyard`.
     pub supplier: Option<String>,
@@ -124,8 +124,8 @@ impl Subject {
 }
 
 impl Subject {
-    /// Reads what an image will be made of. It has no Debian packages then: the plan does not know their
-    /// source packages.
+    /// Reads the specification of an image that is not built yet. The result has no Debian
+    /// packages, because the specification does not name their source packages.
     pub fn planned(name: &str, platform: &Platform, inputs: &InputsSpec) -> Subject {
         let mut crates: BTreeMap<(&str, &str, &str), Crate> = BTreeMap::new();
         let mut linked: BTreeSet<&str> = BTreeSet::new();
@@ -258,7 +258,7 @@ impl<'a> Graph<'a> {
         all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
     }
 
-    /// What programs depend on, with the paths of those programs.
+    /// The dependencies of programs, with the paths of those programs.
     fn linked(&self) -> BTreeMap<&'a str, BTreeSet<String>> {
         let mut needs: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
         for (from, _, to) in self.relations.iter().filter(|it| it.1 == "DEPENDS_ON") {
@@ -301,7 +301,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// What the provenance says about crates.
+/// The crates in the provenance.
 struct Built<'a> {
     uses: &'a BTreeMap<String, CrateUse>,
     /// The package URLs of the crates that do not lie in the workspace.

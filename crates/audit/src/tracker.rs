@@ -35,7 +35,7 @@ const RELEASES: [(&str, &str); 9] = [
     ("15", "duke"),
 ];
 
-/// What Debian says about some source packages.
+/// Debian's issues of some source packages.
 #[derive(Debug, Clone, Default)]
 pub struct Tracker {
     packages: BTreeMap<String, BTreeMap<String, Issue>>,
@@ -47,12 +47,12 @@ pub struct Issue {
     /// The CVE's own text.
     #[serde(default)]
     pub description: String,
-    /// What it means for each release, by its name.
+    /// The state in each release, by its name.
     #[serde(default)]
     pub releases: BTreeMap<String, InRelease>,
 }
 
-/// What a CVE means for a release.
+/// The state of a CVE in a release.
 #[derive(Debug, Clone, Deserialize)]
 pub struct InRelease {
     /// `open`, `resolved` or `undetermined`.
@@ -99,7 +99,7 @@ impl Tracker {
         Ok(Tracker { packages })
     }
 
-    /// What there is about a source package, by CVE.
+    /// The issues of a source package, by CVE.
     pub fn about(&self, source: &str) -> impl Iterator<Item = (&String, &Issue)> {
         self.packages.get(source).into_iter().flatten()
     }

@@ -31,16 +31,16 @@ pub struct Document {
     pub version: u64,
     /// By which program it was made.
     pub tooling: String,
-    /// What is said.
+    /// The statements.
     pub statements: Vec<Value>,
 }
 
 impl Document {
-    /// The document of an image's findings; `None` if there is nothing to say, which the format does
-    /// not provide for, or if the image is not built yet.
+    /// The document of an image's findings; `None` if there is nothing to say, which the format
+    /// does not provide for, or if the image is not built yet.
     ///
-    /// `time` is when the findings were made, as RFC 3339 has it. Nothing else in the document depends
-    /// on the clock, and its identifier follows from the rest.
+    /// `time` is the time of the audit in the form of RFC 3339. Nothing else in the document
+    /// depends on the clock, and its identifier follows from the rest.
     pub fn new(subject: &Subject, findings: &[Finding], time: &str) -> Option<Document> {
         let digest = subject.digest.as_ref()?;
         let product = image::attestation::image_purl(&subject.name, digest);
@@ -124,7 +124,7 @@ fn statement(product: &str, digest: &Digest, finding: &Finding) -> Value {
     statement
 }
 
-/// What can be done.
+/// The next step for a user of the image.
 fn action(finding: &Finding) -> String {
     if let Some(reason) = &finding.ignored {
         return format!("Nothing is done for now: {reason}");

@@ -1,4 +1,4 @@
-//! Downloads over HTTPS, within limits: what is fetched from web servers that are no registries.
+//! Downloads over HTTPS, within limits, from web servers that are no registries.
 //!
 //! Registries have a client of their own (`registry`), with credentials and retries.
 #![forbid(unsafe_code)]
@@ -15,13 +15,13 @@ use rustls::{ClientConfig, RootCertStore};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {url}: {reason}")]
 pub struct Error {
-    /// What was asked for.
+    /// The address.
     pub url: String,
-    /// What went wrong.
+    /// The reason.
     pub reason: String,
 }
 
-/// What a server sent.
+/// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The content, whole, with the tag that the server gives to this version of it.
@@ -56,8 +56,8 @@ pub fn client(patience: Duration) -> Result<Client, String> {
         .map_err(|error| innermost(&error))
 }
 
-/// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has the
-/// version with `tag`. Redirects are followed.
+/// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has
+/// the version with `tag`. Redirects are followed.
 ///
 /// # Errors
 /// When the server can't be reached, answers something else, sends more, or breaks off; `out` may

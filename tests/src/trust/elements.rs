@@ -6,9 +6,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// The elements of CISA's draft of 2025 ("2025 Minimum Elements for a Software Bill of Materials"), in
-/// both documents: author, timestamp, tool and generation context of the document; producer, name,
-/// version, identifier, hash, licence and dependencies of each component.
+/// The elements of CISA's draft of 2025 ("2025 Minimum Elements for a Software Bill of Materials"),
+/// in both documents: author, timestamp, tool and generation context of the document; producer,
+/// name, version, identifier, hash, licence and dependencies of each component.
 pub fn are_complete() -> Result<()> {
     for (name, layout) in images()? {
         let read = |file: &str| -> Result<Value> {

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// `cargo audit bin` and syft read the lists in programs. Every crate of `Cargo.lock` has an advisory,
-/// so what `cargo audit` reports is what it found.
+/// `cargo audit bin` and syft read the lists in programs. Every crate of `Cargo.lock` has an
+/// advisory, so the report of `cargo audit` has all crates that it found.
 pub fn find() -> Result<()> {
     let (cargo_audit, syft) = (validator("cargo-audit")?, validator("syft")?);
     let data = advisories()?;
@@ -74,8 +74,8 @@ pub fn find() -> Result<()> {
     Ok(())
 }
 
-/// `assemble audit` with an advisory for every crate of `Cargo.lock`: what is linked affects an image,
-/// what is only locked does not, and OpenVEX says so.
+/// `assemble audit` with an advisory for every crate of `Cargo.lock`: linked crates affect an
+/// image, the others do not, and OpenVEX says so.
 pub fn audits_by_reach() -> Result<()> {
     let data = advisories()?;
     let vex = tempfile::tempdir()?;

@@ -31,7 +31,7 @@ Examples:
   assemble audit                                    every image of images.toml
   assemble audit gateway --advisories ./advisory-db --debian ./debian.json
   assemble audit registry.example/team/gateway:v1 --only-fixed --json
-  assemble audit gateway --vex vex && assemble push gateway --to registry.example/gateway:v1 --vex vex
+  assemble audit gateway --vex vex && assemble push gateway --to registry.example/app:v1 --vex vex
 
 Exit codes: 0 nothing affects the images, 1 something does, or there is no audit.";
 
@@ -41,18 +41,18 @@ Exit codes: 0 nothing affects the images, 1 something does, or there is no audit
 pub struct Args {
     /// Images of images.toml by their names, layouts or archives by their paths, or references
     ///
-    /// Images of images.toml are built first. Without any, all of them are looked into.
+    /// Images of images.toml are built first. Without any argument, all of them are audited.
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
     #[command(flatten)]
     data: DataArgs,
 
-    /// What is passed over, and which features vulnerable code needs [default: audit.toml]
+    /// Advisories to ignore, and the features that vulnerable code needs [default: audit.toml]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Ask the plan and build nothing: crates alone, for images of images.toml
+    /// Build nothing and audit the plan: crates alone, for images of images.toml
     #[arg(long, conflicts_with_all = ["vex", "attach"])]
     plan: bool,
 
@@ -60,11 +60,11 @@ pub struct Args {
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
     deny: Vec<Denied>,
 
-    /// Fail only on what an update mends
+    /// Fail only if a version with the fix exists
     #[arg(long)]
     only_fixed: bool,
 
-    /// Show what does not affect the images too
+    /// Show advisories that do not affect the images too
     #[arg(long)]
     all: bool,
 
@@ -84,7 +84,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// What makes the command fail if it is asked for.
+/// Findings that make the command fail on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Denied {
     /// Code that is called safe and is not
@@ -93,9 +93,9 @@ enum Denied {
     Unmaintained,
     /// Other notices
     Notice,
-    /// What Debian's security team calls unimportant
+    /// Issues that Debian's security team calls unimportant
     Unimportant,
-    /// What nobody can tell yet
+    /// Findings under investigation
     Unclear,
 }
 
@@ -121,12 +121,12 @@ struct Output<'a> {
     notes: &'a [String],
 }
 
-/// An image that is looked into.
+/// An image to audit.
 struct Target {
     subject: Subject,
     /// Whether `Cargo.lock` of the workspace is the image's.
     is_own: bool,
-    /// What VEX can be attached to: where the image is in a registry.
+    /// The reference and the manifest, if the image is in a registry. VEX can be attached to it.
     published: Option<(Reference, Descriptor)>,
 }
 
@@ -241,7 +241,7 @@ fn fails(finding: &Finding, args: &Args) -> bool {
     }
 }
 
-/// What is wrong with the policy, and what can't be judged.
+/// Entries of the policy that do nothing, and packages that can't be judged.
 fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
     let mut notes = Vec::new();
     for (place, entry) in policy.ignore.iter().enumerate() {
@@ -266,20 +266,21 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
             let count = report.without_release.len();
             let name = &subject.name;
             notes.push(format!(
-                "{name}: no Debian release is known of {count} packages, such as {first}: nothing was looked up for them"
+                "{name}: {count} packages, such as {first}, were not judged: of unknown release"
             ));
         }
     }
     notes
 }
 
-/// The images that are looked into. Those of the workspace are built at once.
+/// The images to audit. Those of the workspace are built together.
 fn targets(args: &Args) -> Result<Vec<Target>> {
     let workspace = &args.place.workspace;
     let described = place::described(workspace)?;
     if args.images.is_empty() && described.is_empty() {
         bail!(
-            "{} has no images.toml that describes an image\n  try: the path of a layout or archive, or a reference",
+            "{} has no images.toml that describes an image\n  \
+             try: the path of a layout or archive, or a reference",
             workspace.display()
         );
     }
@@ -326,8 +327,8 @@ fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     let sbom = opened.sbom(selected)?;
     let sbom = sbom.with_context(|| {
         format!(
-            "{} has no bill of materials, so nobody knows what is in it\n  \
-             try: a layout that `assemble build` made, or a reference that was pushed with --attest",
+            "{} has no bill of materials, so its components are unknown\n  \
+             try: a layout that `assemble build` made, or a reference pushed with --attest",
             opened.blobs().title()
         )
     })?;
@@ -335,7 +336,7 @@ fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     let provenance = provenance.and_then(|bytes| Statement::parse(&bytes).ok());
     if provenance.is_none() {
         warning!(
-            "{} has no provenance: features count as switched on, and crates of a workspace as those of crates.io",
+            "{} has no provenance: all features count as on, and all crates as those of crates.io",
             opened.blobs().title()
         );
     }

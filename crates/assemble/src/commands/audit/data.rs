@@ -35,30 +35,31 @@ pub struct DataArgs {
 
     /// The data of Debian's security tracker: a file, or the address of one
     ///
-    /// Without it, the data is fetched from where Debian publishes it, if an image has Debian packages.
+    /// Without it, the data is fetched from where Debian publishes it, if an image has Debian
+    /// packages.
     #[arg(long, value_name = "PATH|URL")]
     debian: Option<String>,
 
-    /// Look at no Debian packages
+    /// Ignore Debian packages
     #[arg(long, conflicts_with = "debian")]
     no_debian: bool,
 
-    /// Fetch nothing: use the copies of the last time
+    /// Download nothing and use the copies of the last time
     #[arg(long)]
     offline: bool,
 }
 
-/// What is known of vulnerabilities.
+/// Known vulnerabilities.
 pub struct Advisories {
     /// RustSec's.
     pub rustsec: Option<Database>,
     /// Debian's.
     pub debian: Option<Tracker>,
-    /// What it is, for people.
+    /// The same for people.
     pub summary: Summary,
 }
 
-/// What was looked into.
+/// The data that was read.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -66,7 +67,7 @@ pub struct Summary {
     rustsec: usize,
     /// The date of the newest.
     newest: Option<String>,
-    /// Whether Debian's data was looked into.
+    /// Whether Debian's data was read.
     debian: bool,
 }
 
@@ -86,7 +87,7 @@ impl fmt::Display for Summary {
 }
 
 impl Advisories {
-    /// Reads all, and of Debian's what is said about `sources`.
+    /// Reads all advisories of RustSec, and Debian's data about `sources`.
     ///
     /// # Errors
     /// When a copy can't be read, or can't be had.
@@ -143,7 +144,7 @@ fn is_trusted(url: &str) -> bool {
         || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
 }
 
-/// The copy of what was at an address the last time.
+/// The copy of the last download from an address.
 struct Copy<'a> {
     url: &'a str,
     directory: PathBuf,

@@ -1,4 +1,4 @@
-//! Images that are not built: what their derivations say they will be made of.
+//! Images that are not built yet, as their derivations describe them.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use super::Target;
 use crate::commands::build::wanted;
 use crate::nix::{Nix, flake_at};
 
-/// The images of a workspace that are called so; all if none is named. Nix evaluates them, and builds
-/// only what evaluation reads.
+/// The images of a workspace that are called so; all if none is named. Nix evaluates them, and
+/// builds only what evaluation reads.
 ///
 /// # Errors
 /// When the workspace describes no such image, or Nix can't evaluate it.
@@ -39,7 +39,7 @@ pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// What an image's derivation is given: one specification, or those of its platforms.
+/// The specifications in an image's derivation: one for each platform.
 fn specs(store: &Store, path: &str) -> Result<Vec<ImageSpec>> {
     let derivation = closure::read(store, path)?;
     let text = derivation.env.get("spec");
