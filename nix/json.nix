@@ -1,11 +1,11 @@
-# A JSON file that one of Crateyard's programs wrote: what evaluation knows from a build. What it names is no
-# input of what is made of it, unless Nix says so.
+# Reads a JSON file that one of Crateyard's programs wrote. Paths in it become inputs of a
+# derivation only if Nix adds them.
 {
   # The file: a string.
   file,
-  # What it is, for people.
+  # A description of the file, for messages.
   what,
-  # The version of its form that is read here.
+  # The expected version of its format.
   version,
 }:
 let

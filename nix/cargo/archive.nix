@@ -3,7 +3,7 @@
   cell,
   # The workspace: ./tree.nix.
   tree,
-  # Where its packages lie (crates/plan: `Layout`).
+  # The directories of its packages (crates/plan: `Layout`).
   layout,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,
@@ -21,7 +21,7 @@ let
       builtins.attrValues tested.planned
     );
   quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
-  # Where a program of a run comes from: "PATH=SOURCE".
+  # The source of a run's program: "PATH=SOURCE".
   placesOf =
     { programs, ... }:
     map (
@@ -47,7 +47,7 @@ let
     "(cd ${quote unit.cwd} && "
     + (if scratch == null then "" else "mkdir -p ${quote scratch} && ")
     + "${builtins.concatStringsSep " " words}) || failed=1";
-  # What the package's own build script wrote.
+  # The output of the package's own build script.
   writtenOf =
     planned:
     let
@@ -55,16 +55,16 @@ let
       run = builtins.head planned.dependencies;
     in
     if script == null then [ ] else [ "${script}=${tested.units.${run}}/files" ];
-  # What archive.sh reads.
+  # The input of archive.sh.
   described =
     planned:
     map (place: "program ${place}") (placesOf planned)
     ++ map (place: "directory ${place}") (writtenOf planned)
     ++ [ "line ${oneLine (lineOf planned)}" ];
-  # A description of a package may have several lines; no test reads it.
+  # A package's description may have several lines. No test reads it.
   oneLine = builtins.replaceStrings [ "\n" ] [ " " ];
 in
-# What Cargo says of a member: its name and its directory.
+# A member, as Cargo describes it: its name and its directory.
 { name, directory, ... }:
 cell {
   name = "${name}-tests";

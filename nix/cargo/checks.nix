@@ -1,15 +1,15 @@
 # The checks of a workspace's packages as units: tests, clippy, documentation, formatting.
 #
-# Gives: package name to { test, clippy, doc, fmt }, for each package of the workspace. The names are
-# known from Cargo.lock alone; only a derivation waits for what Cargo says. Of a package that is no member
-# `cargo test --workspace` checks nothing, and so do these.
+# Maps the name of each package of the workspace to { test, clippy, doc, fmt }. The names come from
+# Cargo.lock, so that only derivations need Cargo's output. The checks of a package that is not a
+# member do nothing, just as `cargo test --workspace` ignores it.
 {
   cell,
   # A directory of links: parts.nix.
   links,
-  # What the `image` program makes: ../image/make.nix.
+  # Derivations of the program `image`: ../image/make.nix.
   make,
-  # What Cargo says of the workspace and all that it depends on: metadata.json.
+  # Cargo's description of the workspace and its dependencies: metadata.json.
   metadata,
   # The plan and the units of one call of Cargo: ./workspace.nix.
   planned,
@@ -22,8 +22,8 @@
   lints,
 }:
 let
-  # All members in one call, as `cargo test --workspace` would: features are those of the whole
-  # workspace, and every check of a package shares its dependencies with those of all others.
+  # All members in one call, like `cargo test --workspace`. So the features are those of the whole
+  # workspace, and all checks share their dependencies.
   tested = planned { args = [ "test" "--workspace" ]; };
   linted = planned {
     args = [
@@ -46,13 +46,13 @@ let
     environment.RUSTDOCFLAGS = "-Dwarnings";
   };
 
-  # What Cargo says of the workspace: its members, and where packages lie.
+  # Cargo's description of the workspace: its members, and the directories of packages.
   said = import ../json.nix {
     file = "${targets}/targets.json";
     what = "the list of targets";
     version = 2;
   };
-  # Name to what Cargo says of the member.
+  # Maps names to Cargo's descriptions of members.
   members = builtins.listToAttrs (
     map (package: {
       inherit (package) name;

@@ -1,17 +1,17 @@
-# What compiles for another platform than the one that builds: a root file system beside the toolchain, and what Cargo
-# must be told.
+# Compiles for a platform other than the build platform: root file systems in addition to the
+# toolchain, and settings for Cargo.
 {
-  # The platform, as rustc names it.
+  # The platform, by rustc's name.
   rust,
-  # What the names of GNU's compilers for it begin with.
+  # The prefix of GNU's compilers for it.
   gnu,
   # Root file systems with Rust's standard library for it and those compilers.
   roots,
 }:
 {
   inherit roots;
-  # Units for the platform name it in their arguments or, where they run a build script, in TARGET.
-  # All others are for the machine that builds, and the same derivations as in a native build.
+  # Units for the platform name it in their arguments, or in TARGET if they run a build script. All
+  # other units are for the build machine, and have the derivations of a native build.
   concerns =
     unit:
     builtins.elem "--target" (unit.action.args or [ ]) && builtins.elem rust unit.action.args

@@ -1,16 +1,16 @@
-# Whether a package is formatted: rustfmt over the files that `cargo fmt --check` would name. It needs
-# no plan.
+# Checks that a package is formatted, with rustfmt on the files that `cargo fmt --check` would
+# check. It needs no plan.
 {
   cell,
   # The workspace: ./tree.nix.
   tree,
-  # Where its packages lie (crates/plan: `Layout`).
+  # The directories of its packages (crates/plan: `Layout`).
   layout,
   # Root file systems: the compiler, and beside it rustfmt.
   toolchain,
   lints,
 }:
-# What Cargo says of the package (crates/plan: `Package`), and its directory.
+# Cargo's description of the package (crates/plan: `Package`), and its directory.
 {
   name,
   edition,
@@ -76,8 +76,8 @@ cell {
       files
       ;
     package = name;
-    # What the package's links and targets lead to is not the package's own: it is there, and not checked
-    # but as a target.
+    # Files behind the package's links are not the package's own. They exist for rustfmt, but only
+    # targets among them are checked.
     beside = map (place: "${place}=${beside.${place}}") (builtins.attrNames beside);
     settings = map (file: "${file}=${content file}") settings;
   };

@@ -1,6 +1,7 @@
 # The checkout of a git repository that Cargo.lock pins.
 {
-  # As the lock has it: git+URL?branch=NAME#COMMIT, with `tag=` or `rev=` or nothing in place of `branch=`.
+  # The source in the lock: git+URL?branch=NAME#COMMIT, with `tag=`, `rev=` or nothing instead of
+  # `branch=`.
   source,
   ...
 }:

@@ -7,7 +7,7 @@ let
   data = builtins.fromTOML (builtins.readFile lock);
   packages = data.package or [ ];
   outside = builtins.filter (package: package ? source) packages;
-  # Packages of a lock of version 1 or 2 have their checksums elsewhere.
+  # Locks of version 1 and 2 have the checksums of packages in `metadata`.
   checksumOf =
     package:
     package.checksum
@@ -29,7 +29,7 @@ let
           path = import ./fetch.nix (package // { inherit checksum; });
         }
     );
-  # Each commit is fetched once, however many packages come from it.
+  # Each commit is fetched once, for all its packages.
   checkouts = builtins.listToAttrs (
     map (package: {
       name = package.source;
@@ -41,8 +41,8 @@ in
 {
   inherit packages;
   inherit (data) version;
-  # The names of the packages that lie in the workspace: its members, and what they reach by `path`. Cargo wrote
-  # them, so that nobody needs to read manifests to know them.
+  # The names of the packages in the workspace: its members, and their `path` dependencies. Cargo
+  # wrote them into the lock, so Nix need not read manifests.
   own = builtins.attrNames (
     builtins.listToAttrs (
       map (package: {
@@ -51,9 +51,9 @@ in
       }) (builtins.filter (package: !(package ? source)) packages)
     )
   );
-  # Name to the packages that have it.
+  # Maps each name to its packages.
   named = builtins.groupBy (package: package.name) packages;
-  # The packages that do not lie in the workspace, each with its file or checkout as `path`.
+  # The packages outside the workspace, each with its file or checkout as `path`.
   outside = located;
   # Their files, by "NAME VERSION SOURCE".
   files = builtins.listToAttrs (

@@ -1,9 +1,9 @@
-# What of a workspace decides the plan by its content: every manifest, the lock, Cargo's configuration.
-# Directories and symbolic links are there too, for Cargo follows them.
+# The files of a workspace whose content decides the plan: every manifest, the lock, Cargo's
+# configuration. Includes directories and symbolic links, because Cargo follows them.
 {
   # The workspace: a path.
   root,
-  # What is no part of it: ./names.nix.
+  # Whether to skip a path: ./names.nix.
   isSkipped,
 }:
 let

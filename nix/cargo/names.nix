@@ -1,5 +1,5 @@
-# What of a workspace Cargo may look at before it compiles: names. Their content does not matter, so an
-# edit to a source file does not plan again.
+# The names of files that Cargo may look at before it compiles. Their content does not matter, so
+# Nix need not plan again after an edit of a source file.
 #
 # Gives: { isSkipped, files }
 #   isSkipped  whether a directory or a link, by its path relative to the root, is no part of the

@@ -1,5 +1,5 @@
-# A percent-encoded text as it is meant: since version 4 Cargo.lock writes a branch `a/b` as `a%2Fb`. Nix has no
-# characters beyond ASCII by their codes.
+# Decodes a percent-encoded text: Cargo.lock version 4 writes a branch `a/b` as `a%2Fb`. Only ASCII
+# is decoded, because Nix can't make other characters from their codes.
 text:
 let
   digits = {
@@ -26,7 +26,7 @@ let
     e = 14;
     f = 15;
   };
-  # Of ASCII what is printed, from the blank on.
+  # The printable characters of ASCII, from the space on.
   ascii = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
   character =
     code:

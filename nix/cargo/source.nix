@@ -1,8 +1,8 @@
-# The source of one package of the workspace: what its units see.
+# The source of one package of the workspace, which its units see.
 #
-# Left out are packages inside it and, unless they are wanted, tests, benches, examples and
-# documents. The root's own package has all of the repository in its directory: of that, what is there for git, Nix,
-# engines and readers is left out, too.
+# It leaves out packages inside it and, by default, tests, benches, examples and documents. The
+# directory of the root's own package is the whole repository, so the files for git, Nix, engines
+# and readers are left out too.
 #
 # Gives: { source, beside }
 #   source  the directory
@@ -10,7 +10,7 @@
 {
   # The workspace: a path.
   root,
-  # Where its packages lie (crates/plan: `Layout`).
+  # The directories of its packages (crates/plan: `Layout`).
   layout,
 }:
 let
@@ -33,7 +33,7 @@ let
     ".git"
   ];
   isDocument = inner: builtins.match "[^/]*\\.md|LICEN[CS]E[^/]*|CHANGELOG[^/]*" inner != null;
-  # Of the repository's root, not of a package.
+  # Whether a path belongs to the repository's root, not to a package.
   isBeside =
     top:
     builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
@@ -42,7 +42,7 @@ in
 {
   # The package's directory.
   directory,
-  # Whether tests, benches, examples and documents are wanted too.
+  # Whether to include tests, benches, examples and documents.
   withTests ? false,
 }:
 let
@@ -58,14 +58,14 @@ let
     && (withTests || !(builtins.elem top testFolders))
     && (withTests || !(isDocument inner))
     && (directory != "" || !(isBeside top));
-  # Of something that a package reaches in its own directory: whether it is there in any case.
+  # Whether a path in the package's own directory is included anyway.
   isThere =
     reached:
     let
       inner = if directory == "" then reached.place else builtins.substring (builtins.stringLength directory + 1) (-1) reached.place;
     in
     reached.place == join directory inner && reached.source == join place.source inner && isWanted inner && !(isOfAnother inner);
-  # Whether it lies in a package inside this one.
+  # Whether a path is in a package inside this one.
   isOfAnother =
     inner: inner != "." && (packages ? ${join place.source inner} || isOfAnother (builtins.dirOf inner));
   isReached = reached: builtins.any isWanted reached.by && !(isThere reached);

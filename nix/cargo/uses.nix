@@ -1,12 +1,12 @@
-# Key of each unit to the keys of the libraries that it names itself, by Cargo's own word: `--extern`. What the plan calls
-# its dependencies is more where it is linked: the code of all libraries below it.
+# Maps the key of each unit to the keys of the libraries that Cargo passes to it with `--extern`.
+# The plan's dependencies of a linked unit are more: the code of all libraries below it.
 {
-  # Key to what the plan says of it (crates/plan: `Planned`).
+  # Maps keys to entries of the plan (crates/plan: `Planned`).
   planned,
 }:
 let
-  # `/…/libserde-HASH.rlib` and the unit `serde-1.0.219-HASH` have one hash of Cargo's. A macro is a `.so`: nothing of it
-  # is in what is compiled with it.
+  # `/…/libserde-HASH.rlib` and the unit `serde-1.0.219-HASH` have the same hash by Cargo. A macro
+  # is a `.so`, and units that use it contain nothing of it.
   hashOfFile = path: builtins.match ".*-([0-9a-f]+)\\.r(lib|meta)" path;
   hashOfKey = key: builtins.head (builtins.match ".*-([0-9a-f]+)" key);
   isWhole = key: !(planned.${key}.unit.action.metadataOnly or false);

@@ -1,2 +1,3 @@
-# Symbolic links that the alternatives system would have made: path to target. The list is crates/debian's.
+# Maps paths to targets: the symbolic links that the alternatives system would make. crates/debian
+# has the list.
 builtins.fromJSON (builtins.readFile ../../crates/debian/src/alternatives.json)

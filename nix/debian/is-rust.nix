@@ -1,2 +1,2 @@
-# Whether a .deb file of a set is part of Debian's Rust compiler, which a release's compiler takes the place of.
+# Whether a .deb file of a set belongs to Debian's Rust compiler, which a release replaces.
 package: builtins.match "(rustc|cargo|libstd-rust|rust-).*" package.name != null

@@ -1,6 +1,6 @@
-# The crates that a binary is linked from, as a program carries them (crates/image: `spec::LinkedCrates`).
+# The list of crates in a program (crates/image: `spec::LinkedCrates`).
 {
-  # What built it: ../cargo/units.nix.
+  # The build of the program: ../cargo/units.nix.
   build,
 }:
 binary:

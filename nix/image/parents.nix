@@ -1,4 +1,4 @@
-# The images that the Docker way begins with: the very packages that units and images are made of.
+# The images that the Docker way starts from, with the packages that units and images are made of.
 {
   # ./make.nix, applied to its tools.
   make,
@@ -8,7 +8,7 @@
   debian,
   # Debian's name of the architecture.
   architecture,
-  # The components of the release that compiles: root file systems; without them Debian's compiler does.
+  # Root file systems of the release's components. Without them, Debian's compiler is used.
   components,
 }:
 let
@@ -74,6 +74,6 @@ in
 {
   # Cargo, rustc, C and C++ compilers, a shell.
   builder = parent "builder" (packages "toolchain" ++ links ++ map tree components);
-  # What images begin with.
+  # The base of images.
   base = parent "base" (packages "base" ++ [ (certificates "base") ]);
 }

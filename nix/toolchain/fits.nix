@@ -1,4 +1,5 @@
-# A release, if it is the one that the workspace asks for; else what to do.
+# Returns a release if it is the one that the workspace asks for. Otherwise fails with the next
+# step.
 {
   # images.toml, and the workspace: paths.
   description,
@@ -27,8 +28,8 @@ let
       }
     else
       null;
-  # What the root manifest wants at least, for its package or for all members. It is no business of Nix to parse
-  # manifests, and Cargo says the same of members when it plans.
+  # The least version in the root manifest, for its package or for all members. Nix does not parse
+  # other manifests; Cargo checks them when it plans.
   wanted = builtins.concatLists (
     builtins.filter builtins.isList (
       builtins.split "rust-version *= *\"([0-9.]+)\"" (builtins.readFile (root + "/Cargo.toml"))

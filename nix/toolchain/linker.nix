@@ -1,7 +1,8 @@
-# A root file system in which another linker has the names under which the compilers call theirs: it goes before the others.
+# A root file system that gives another linker the names that compilers call. It comes before the
+# other root file systems.
 {
   rootFileSystem,
-  # The platform that builds, as rustc names it.
+  # The build platform, by rustc's name.
   rust,
 }:
 {
@@ -17,9 +18,9 @@ rootFileSystem {
   name = "linker-${linker}";
   inherit packages;
   symlinks = {
-    # What gcc calls by itself.
+    # The name that gcc calls by default.
     "usr/bin/ld" = program;
-    # What gcc calls for a release whose default is its own lld.
+    # The name that gcc calls for a release with its own lld.
     "usr/lib/rustlib/${rust}/bin/gcc-ld/ld.lld" = program;
   };
 }

@@ -1,14 +1,14 @@
-# The compiler of nixpkgs. It brings its own C library for itself; programs are linked against Debian's.
+# The compiler of nixpkgs. It runs with its own C library, but links programs against Debian's.
 {
   # A directory of links: ../parts.nix.
   links,
 }:
 {
-  # The packages of nixpkgs for the system that builds: `nixpkgs.legacyPackages.SYSTEM`.
+  # The packages of nixpkgs for the build system: `nixpkgs.legacyPackages.SYSTEM`.
   packages,
 }:
 let
-  # The compiler itself: the wrapper around it would set a linker and flags of its own.
+  # The unwrapped compiler, because the wrapper would set its own linker and flags.
   rustc = packages.rustc.unwrapped or packages.rustc;
   programs = {
     inherit (packages) cargo;
@@ -28,7 +28,7 @@ let
   };
 in
 {
-  # Root file systems, as ./release.nix has them.
+  # Root file systems, as in ./release.nix.
   roots = [ root ];
   lints = [ ];
   entries = [ ];

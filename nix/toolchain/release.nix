@@ -1,8 +1,8 @@
 # The components of a release of the Rust project, as toolchain.lock pins them.
 #
-# Each is a root file system of its own, and its path in the store depends on its files alone: `assemble fetch` puts it
-# there from the machine's rustup, and only where that has not happened Nix downloads the archive and unpacks it. Where
-# the lock has no hash of the files, the component comes from its archive.
+# Each is a root file system whose store path depends only on its files. `assemble fetch` can add it
+# from the machine's rustup; otherwise Nix downloads the archive and unpacks it. If the lock has no
+# hash of the files, the component comes from its archive.
 {
   cell,
   # Root file systems with sh, tar and xz.
@@ -11,18 +11,19 @@
 {
   # toolchain.lock: a path.
   lock,
-  # The platform that builds, as rustc names it.
+  # The build platform, by rustc's name.
   host,
 }:
 let
   data = builtins.fromJSON (builtins.readFile lock);
-  # A night's build has its date in its name.
+  # The name of a nightly release contains its date.
   release =
     if builtins.match ".*-.*" data.release == null then
       data.release
     else
       "${data.release}-${data.date}";
-  # What pins a component for a platform: { platform, archive, sha256, files }. Some are the same for all platforms.
+  # The pin of a component for a platform: { platform, archive, sha256, files }. Some components are
+  # the same for all platforms.
   pinOf =
     name: platform:
     let
@@ -43,7 +44,8 @@ let
       name = builtins.baseNameOf pin.archive;
       system = "builtin";
       builder = "builtin:fetchurl";
-      # The Rust project's own server, and no mirror: what is evaluated depends on nothing of the machine.
+      # The Rust project's own server, not a mirror, because evaluation must not depend on the
+      # machine.
       url = "https://static.rust-lang.org/${pin.archive}";
       outputHashMode = "flat";
       outputHashAlgo = "sha256";
@@ -74,7 +76,7 @@ let
           { }
       );
     };
-  # What a provenance says of a component.
+  # The entry of a component in a provenance.
   entry =
     name: platform:
     let
@@ -96,9 +98,10 @@ assert
   data.version == 1
   || throw "toolchain.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble lock`";
 {
-  # The compiler's version, such as "1.95.0", and the channel that was asked for.
+  # The compiler's version, such as "1.95.0", and the requested channel.
   inherit (data) release channel;
-  # Root file systems: cargo, rustc, the standard libraries of the platform that builds and of the lock's targets.
+  # Root file systems: cargo, rustc, and the standard libraries of the build platform and of the
+  # lock's targets.
   roots = map (name: component name host) compiling ++ libraries component;
   # The standard library for a platform.
   std = component "rust-std";
@@ -107,12 +110,12 @@ assert
     "clippy"
     "rustfmt"
   ];
-  # All that the lock has for the platform that builds, such as rust-analyzer.
+  # All components of the lock for the build platform, such as rust-analyzer.
   all =
     map (name: component name host) (
       builtins.filter (name: name != "rust-std") (builtins.attrNames data.components)
     )
     ++ libraries component;
-  # What compiles, for provenances.
+  # The compiling components, for provenances.
   entries = map (name: entry name host) compiling ++ libraries entry;
 }

@@ -1,5 +1,5 @@
-# A release's components as one tree, for programs that run outside of cells: rustc finds its libraries beside itself,
-# behind all links. Real files, for that reason.
+# A release's components as one tree, for programs outside cells. It has real files, because rustc
+# resolves links before it looks for its libraries beside itself.
 {
   cell,
   # Root file systems with sh and cp.
