@@ -1,19 +1,19 @@
-//! What can go wrong with a cache, and what to do next.
+//! Errors of caches, with the next step.
 
 use std::path::PathBuf;
 
-/// Everything that this crate reports as an error.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text that is not what it should be: a key, an address, a narinfo.
+    /// A malformed text: a key, an address or a narinfo.
     #[error("{what} {text:?}: {reason}")]
     Syntax {
-        /// What it should be.
+        /// The expected kind of text.
         what: &'static str,
         /// The text as given.
         text: String,
-        /// What is wrong with it, and what is expected.
+        /// The fault, and the expected form.
         reason: String,
     },
 
@@ -22,7 +22,7 @@ pub enum Error {
     Damaged {
         /// The file or the part of the cache.
         place: String,
-        /// What is wrong there.
+        /// The fault.
         reason: String,
     },
 

@@ -19,7 +19,7 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What the parser expected.
+        /// The parser's expectation.
         message: &'static str,
         /// The position of the error, in bytes.
         position: usize,
@@ -47,7 +47,7 @@ pub enum Error {
     /// A process of Nix ended or violated the protocol.
     #[error("nix-store --serve stopped answering ({reason}){}", said(.log))]
     Broken {
-        /// What happened.
+        /// The cause.
         reason: String,
         /// Its output on standard error.
         log: String,

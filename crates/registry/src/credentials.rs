@@ -55,9 +55,9 @@ pub(crate) struct Found {
 pub(crate) struct Complaint {
     /// The helper.
     pub place: String,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
-    /// What to do about it.
+    /// The next step.
     pub remedy: String,
 }
 

@@ -23,9 +23,9 @@ pub enum Error {
     Source {
         /// The file or the place in it.
         place: String,
-        /// What is wrong there.
+        /// The fault.
         reason: String,
-        /// What to do next.
+        /// The next step.
         remedy: String,
     },
 
@@ -34,9 +34,9 @@ pub enum Error {
     Credentials {
         /// The file or the helper.
         place: String,
-        /// What is wrong there.
+        /// The fault.
         reason: String,
-        /// What to do next.
+        /// The next step.
         remedy: String,
     },
 
@@ -45,11 +45,11 @@ pub enum Error {
     Configuration {
         /// The file or option.
         place: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 
-    /// A request that failed after all retries.
+    /// A request that failed for good: it was refused, or all retries failed.
     #[error(transparent)]
     Request(Box<Failure>),
 
@@ -65,7 +65,7 @@ pub enum Error {
     },
 }
 
-/// A request that failed after all retries.
+/// A request that failed for good: it was refused, or all retries failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reference}: {request}: {detail}\n  try: {remedy}")]
 pub struct Failure {
@@ -77,7 +77,7 @@ pub struct Failure {
     pub kind: Kind,
     /// The registry's message, or the connection's error.
     pub detail: String,
-    /// What to do next.
+    /// The next step.
     pub remedy: String,
 }
 

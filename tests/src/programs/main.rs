@@ -46,7 +46,7 @@ struct Args {
     /// The directory for sources, store and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/programs")]
     place: PathBuf,
-    /// Do a part alone
+    /// Do only one part
     #[arg(long, value_name = "PART", value_enum)]
     only: Option<Part>,
     /// Write the outcomes of all programs that are kept as a page
@@ -59,16 +59,16 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Units and features beside Cargo's unit graph; nothing is built
+    /// Compare units and features with Cargo's unit graph; build nothing
     Units,
-    /// The same; then the program is built by units and run
+    /// The same; then build the program by units and run it
     Counts,
-    /// Cold builds of both sorts, timed
+    /// Time cold builds of both kinds
     Cold,
-    /// What both would take on other machines; Cargo builds where it has not
+    /// Simulate both on other machines; Cargo builds if it has not
     Simulated,
-    /// All units built again in another directory and another store, with one core for each; the
-    /// bytes compared
+    /// Build all units again in another directory and another store, with one core each, and
+    /// compare the bytes
     Again,
 }
 
