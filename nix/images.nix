@@ -98,11 +98,12 @@ let
     targets = packagesAndTargets;
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
+    inherit (debian) libraries;
   };
   resolved = import ./json.nix {
     file = "${normalized}";
     what = "the description";
-    version = 1;
+    version = 2;
   };
 
   inherit (resolved.build) calls targets;
@@ -199,16 +200,18 @@ let
       plan = plansOf built;
       # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
       program = entry: built.${entry.call}.program { inherit (entry) package bin; };
-      inherit (packages) packagesOf;
-      # The same to the crates that it is linked from.
-      crates = entry: import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
-      libraries = librariesOf built packages;
-      # Another platform's are not among what compiles here.
-      compilerLibraries =
+      packagesOf = packages.withEntries;
+      inherit (packages) has;
+      # Those of the compiler's set that have one of these names; another platform's are not among what compiles here.
+      select =
+        set: names:
         if isNative target then
-          debian.select resolved.toolchain.set (import ./image/compiler-libraries.nix)
+          builtins.filter (package: builtins.elem package.entry.name names) (packages.withEntries set)
         else
           [ ];
+      # The same to the crates that it is linked from, and to their names.
+      crates = entry: import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
+      linked = entry: built.${entry.call}.linked { inherit (entry) package bin; };
       inputsOf = import ./image/inputs.nix {
         root = src;
         description = resolved;
@@ -230,12 +233,6 @@ let
       };
     };
   platforms = builtins.mapAttrs (_: platformFor) targets;
-  # The sets with the libraries of Debian that a binary is linked to.
-  librariesOf =
-    builds: debian: entry:
-    builtins.filter debian.has (
-      map (name: "libraries.${name}") (builds.${entry.call}.linked { inherit (entry) package bin; })
-    );
   nativeRoot =
     name: set:
     parts.rootFileSystem {

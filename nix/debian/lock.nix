@@ -31,10 +31,23 @@ let
     else if fallback != null then
       fallback.packagesOf set
     else
-      throw ''
-        debian.lock has no packages of the set "${set}" for ${architecture}: run `assemble lock`.
-        It pins the sets of images.toml ([debian.sets.NAME]) and what its images and crates need (images.NAME, crates.NAME).
-      '';
+      missing set;
+  missing =
+    set:
+    throw ''
+      debian.lock has no packages of the set "${set}" for ${architecture}: run `assemble lock`.
+      It pins the sets of images.toml ([debian.sets.NAME]) and what its images and crates need (images.NAME, crates.NAME).
+    '';
+  # The crates that sets of a kind are for.
+  cratesOf =
+    kind:
+    builtins.concatMap (
+      set:
+      let
+        name = builtins.match "${kind}\\.(.*)" set;
+      in
+      if name == null then [ ] else name
+    ) (builtins.attrNames data.sets);
 in
 assert
   data.version == 1
@@ -51,24 +64,21 @@ assert
       fallback.entriesOf set
     else
       [ ];
-  # Those of a set that have one of these names: { file, entry } each, as above.
-  select =
-    set: names:
+  # The packages of a set, as above: { file, entry } each.
+  withEntries =
+    set:
     if has set then
       map (key: {
         file = known.${key};
         entry = entryOf key;
-      }) (builtins.filter (key: builtins.elem (entryOf key).name names) data.sets.${set}.${architecture})
+      }) data.sets.${set}.${architecture}
+    else if fallback != null then
+      fallback.withEntries set
     else
-      fallback.select set names;
+      missing set;
   # Whether this lock itself has a set.
   inherit has;
-  # The crates that it has packages for.
-  crates = builtins.concatMap (
-    set:
-    let
-      name = builtins.match "crates\\.(.*)" set;
-    in
-    if name == null then [ ] else name
-  ) (builtins.attrNames data.sets);
+  # The crates that it has packages for, and those that it has libraries for.
+  crates = cratesOf "crates";
+  libraries = cratesOf "libraries";
 }

@@ -1,4 +1,5 @@
-# The images of a description.
+# The images of a description, whose layers are lowered already (crates/description, `lower.rs`): only paths of
+# the store and what the plan knows are filled in.
 {
   # ./make.nix, applied to its tools.
   make,
@@ -8,9 +9,9 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, program, crates, libraries, compilerLibraries, inputsOf }: where packages
-  # and binaries of that platform come from, the crates of a binary (./crates.nix), the sets with the libraries that a binary is linked to, the packages with libraries
-  # of the compiler (../debian/lock.nix, `select`), and what all is made of (./inputs.nix).
+  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, inputsOf }: where packages and
+  # binaries of that platform come from (../debian/lock.nix), the crates of a binary (./crates.nix), the names of those
+  # that it is linked from, and what all is made of (./inputs.nix).
   platforms,
 }:
 let
@@ -20,193 +21,113 @@ let
     platforms.${nameOf platform}
       or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
 
-  isPackages = item: item.kind == "packages";
-  # Nothing is below a set that goes beyond none.
-  isBase = item: description.debian.sets ? ${item.set} && (description.debian.sets.${item.set}.beyond or null) == null;
-  packagesBelow =
-    image: item: provider:
-    let
-      others = builtins.filter (other: isPackages other && other.name != item.name) image.layers;
-      byLayer = packagesByLayer image.layers provider;
-    in
-    if isBase item then
-      [ ]
-    else
-      builtins.concatMap (other: byLayer.${other.name}) others;
-
-  # Name of each layer with packages to these. What several sets have, as libraries of two crates may, the
-  # first of them gives.
-  packagesByLayer =
-    layers: provider:
-    let
-      step =
-        { given, byLayer }:
-        item:
-        let
-          own = builtins.filter (package: !(builtins.elem package given)) (provider.packagesOf item.set);
-        in
-        {
-          given = given ++ own;
-          byLayer = byLayer // {
-            ${item.name} = own;
-          };
-        };
-    in
-    (builtins.foldl' step {
-      given = [ ];
-      byLayer = { };
-    } (builtins.filter isPackages layers)).byLayer;
-
-  packagesSource = packages: alsoInstalled: {
-    kind = "debian";
-    inherit packages alsoInstalled;
-    exclude = import ./unneeded.nix;
-  };
-  packagesSpec =
-    image: provider: item:
-    let
-      packages = (packagesByLayer image.layers provider).${item.name};
-    in
-    [ (packagesSource packages (packagesBelow image item provider)) ]
-    ++ (
-      if isBase item then
-        [
-          {
-            kind = "ca-certificates";
-            inherit packages;
-            to = "/etc/ssl/certs/ca-certificates.crt";
-          }
-        ]
-      else
-        [ ]
-    );
-
-  layerOf =
-    image: platform: item:
-    let
-      provider = providerOf platform;
-      entry = import ./entry.nix {
-        inherit root;
-        inherit (provider) program;
-        crates = if description.build.crateList or true then provider.crates else null;
-        image = name: layoutOf description.images.${name} platform;
-      };
-    in
-    makeLayer image {
-      inherit (item) name;
-      # Where a path of the store shows, something of the machine that built it got in.
-      forbidden = if isPackages item then [ ] else [ "/nix/store/" ];
-      sources = if isPackages item then packagesSpec image provider item else map entry item.entries;
-    };
-  # A layer, and what of it takes the place of files of the base.
-  replacing =
-    image: platform: item:
-    let
-      replaces = map (entry: entry.path) (builtins.filter (entry: entry.replace or false) item.entries);
-      path = layerOf image platform item;
-    in
-    if replaces == [ ] then path else { inherit path replaces; };
-  makeLayer =
-    image:
-    {
-      name,
-      forbidden ? [ ],
-      sources,
-    }:
-    make {
-      name = "layer-${name}";
-      command = "layer";
-      spec = {
-        comment = name;
-        inherit (image) compression;
-        inherit forbidden sources;
-      };
-    };
-
-  binariesOf =
-    image:
-    builtins.filter (entry: entry.type == "binary") (
-      builtins.concatMap (item: item.entries or [ ]) image.layers
-    );
-
-  # The described layers, and above those with packages the libraries that the binaries need, a layer for
-  # each crate that binds some. Over somebody else's base there is no telling which are there.
-  layersOf =
-    image: platform:
-    let
-      provider = providerOf platform;
-      sets = builtins.concatMap provider.libraries (binariesOf image);
-      packages = builtins.filter isPackages image.layers;
-      libraries = map (set: {
-        name = set;
-        kind = "packages";
-        inherit set;
-      }) (import ../unique.nix sets);
-      byLayer = packagesByLayer (packages ++ libraries) provider;
-      needed = builtins.filter (item: byLayer.${item.name} != [ ]) libraries;
-    in
-    if packages == [ ] then
-      image.layers
-    else
-      packages ++ needed ++ builtins.filter (item: !(isPackages item)) image.layers;
-
-  # The layer with the compiler's libraries that no other layer has. Whether a program is linked to one of them shows when it
-  # is linked, so the image is given the layer in any case, and takes it where one of its programs is.
-  compilerLayers =
-    image: platform:
-    let
-      provider = providerOf platform;
-      given = builtins.concatLists (builtins.attrValues (packagesByLayer image.layers provider));
-      isMissing = package: !(builtins.elem package.file given);
-      missing = builtins.filter isMissing provider.compilerLibraries;
-      layer = makeLayer image {
-        name = "libraries.compiler";
-        sources = [ (packagesSource (map (package: package.file) missing) given) ];
-      };
-    in
-    # Without packages an image stands on somebody else's base, or is to be copied from.
-    if given == [ ] || missing == [ ] || binariesOf image == [ ] then
-      [ ]
-    else
-      [
-        {
-          path = layer;
-          onlyIfLinked = true;
-          packages = map (package: package.entry // { role = "image"; }) missing;
-        }
-      ];
-
-  baseOf =
-    image:
-    if image.base.kind == "layout" then
-      { base = builtins.path { name = "base"; path = root + "/${image.base.path}"; }; }
-    else if image.base.kind == "reference" then
-      throw "the image \"${image.name}\" stands on ${image.base.reference}: pull it with `assemble pull ${image.base.reference}@${image.base.digest} --out DIR` and name the directory as its base"
-    else
-      { };
+  isProgram = source: source.kind == "file" && source.from.placeholder == "program";
+  isPackages = value: value.placeholder == "packages";
+  sourcesOf = image: builtins.concatMap (layer: layer.sources) image.layers;
 
   # The layout of an image for one platform.
   layoutOf =
     image: platform:
     let
-      whole = image // {
-        layers = layersOf image platform;
+      provider = providerOf platform;
+      other = name: layoutOf description.images.${name} platform;
+      programs = builtins.filter isProgram (sourcesOf image);
+      linked = builtins.concatMap (source: provider.linked source.from) programs;
+      holds = set: !(set ? linkedFrom) || (builtins.elem set.linkedFrom linked && provider.has set.set);
+
+      # The packages that a placeholder stands for: { file, entry } each.
+      packagesOf =
+        packages:
+        let
+          filesOf = set: if holds set then map (package: package.file) (provider.packagesOf set.set) else [ ];
+          given = builtins.concatMap filesOf (packages.beyond or [ ]);
+          own =
+            if packages ? named then
+              provider.select packages.set packages.named
+            else if holds packages then
+              provider.packagesOf packages.set
+            else
+              [ ];
+        in
+        builtins.filter (package: !(builtins.elem package.file given)) own;
+
+      fill = import ./fill.nix {
+        stand = {
+          # By content: only what the layer holds decides about it.
+          workspace =
+            { path, ... }:
+            builtins.path {
+              name = "content";
+              path = root + "/${path}";
+            };
+          program = binary: "${provider.program binary}/bin/${binary.bin}";
+          crates = provider.crates;
+          image = { name, ... }: other name;
+          packages = packages: map (package: package.file) (packagesOf packages);
+        };
       };
+
+      # The packages of a layer, as its sources name them.
+      ownPackages =
+        layer:
+        builtins.concatMap (source: builtins.filter isPackages source.packages) (
+          builtins.filter (source: source.kind == "debian") layer.sources
+        );
+      isThere = layer: !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
+      layers = builtins.filter isThere image.layers;
+      isFirm = layer: !(layer.onlyIfLinked or false);
+      layerOf =
+        layer:
+        let
+          path = make {
+            name = "layer-${layer.name}";
+            command = "layer";
+            spec = {
+              comment = layer.name;
+              inherit (image) compression;
+              forbidden = layer.forbidden or [ ];
+              sources = fill layer.sources;
+            };
+          };
+        in
+        {
+          inherit path;
+          replaces = layer.replaces or [ ];
+        }
+        // (
+          if isFirm layer then
+            { }
+          else
+            {
+              onlyIfLinked = true;
+              # With the layer, the image takes these.
+              packages = map (package: package.entry // { role = "image"; }) (
+                builtins.concatMap packagesOf (ownPackages layer)
+              );
+            }
+        );
+      base =
+        if image.base.kind == "layout" then
+          { base = builtins.path { name = "base"; path = root + "/${image.base.path}"; }; }
+        else if image.base.kind == "reference" then
+          throw "the image \"${image.name}\" stands on ${image.base.reference}: pull it with `assemble pull ${image.base.reference}@${image.base.digest} --out DIR` and name the directory as its base"
+        else
+          { };
     in
     make {
       name = "${image.name}-image";
       command = "assemble";
-      spec = baseOf image // {
-        inherit (image) name config;
-        references = map (tag: "${image.name}:${tag}") image.tags;
+      spec = base // {
+        inherit (image) name config references;
         inherit platform;
-        layers =
-          map (layerOf whole platform) (builtins.filter isPackages whole.layers)
-          ++ compilerLayers whole platform
-          ++ map (replacing whole platform) (builtins.filter (item: !(isPackages item)) whole.layers);
-        inputs = (providerOf platform).inputsOf {
-          image = whole;
-          layoutOf = name: layoutOf description.images.${name} platform;
+        layers = map layerOf layers;
+        inputs = provider.inputsOf {
+          inherit image;
+          sources = builtins.concatMap (layer: layer.sources) layers;
+          packageSets = map (packages: packages.set) (
+            builtins.concatMap ownPackages (builtins.filter isFirm layers)
+          );
+          layoutOf = other;
         };
       };
     };
@@ -220,8 +141,7 @@ let
         name = "${image.name}-image";
         command = "index";
         spec = {
-          inherit (image) name;
-          references = map (tag: "${image.name}:${tag}") image.tags;
+          inherit (image) name references;
           layouts = map (layoutOf image) image.platforms;
         };
       };

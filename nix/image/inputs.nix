@@ -32,11 +32,14 @@ in
 {
   # The image's entry in the description.
   image,
+  # The sources of the layers that it has for the platform, and the sets whose packages it holds in any case.
+  sources,
+  packageSets,
   # Name of an image to its layout.
   layoutOf,
 }:
 let
-  calls = import ../unique.nix (map (entry: entry.call) (ofType "binary"));
+  calls = import ../unique.nix (map (source: source.from.call) (ofKind "program"));
   # What the image's calls built, as one.
   build = {
     planned = builtins.foldl' (all: call: all // builds.${call}.planned) { } calls;
@@ -163,21 +166,22 @@ let
     map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
   # With a release, Debian's own Rust has no part in it.
   isUsed = entry: components == [ ] || !(import ../debian/is-rust.nix entry);
-  entries = builtins.concatMap (layer: layer.entries or [ ]) image.layers;
-  ofType = type: builtins.filter (entry: entry.type == type) entries;
+  # The sources that are made from placeholders of a kind.
+  ofKind = kind: builtins.filter (source: source.from.placeholder or "" == kind) sources;
   programs = map (
-    entry:
+    { to, from, ... }:
     let
-      unit = builds.${entry.call}.keyOf { inherit (entry) package bin; };
+      unit = builds.${from.call}.keyOf { inherit (from) package bin; };
     in
     {
-      inherit (entry) path package bin;
+      path = to;
+      inherit (from) package bin;
       inherit unit;
       units = below unit;
     }
-  ) (ofType "binary");
+  ) (ofKind "program");
   keys = import ../unique.nix (builtins.concatMap (program: program.units) programs);
-  sources = sourcesOf keys;
+  packageSources = sourcesOf keys;
   nativeSets = builtins.concatMap (
     key:
     let
@@ -185,7 +189,6 @@ let
     in
     if crate ? set then [ crate.set ] else [ ]
   ) keys;
-  packageSets = map (layer: layer.set) (builtins.filter (layer: layer.kind == "packages") image.layers);
 in
 {
   description = image;
@@ -215,12 +218,12 @@ in
   inherit programs;
   sources =
     builtins.attrValues (
-      builtins.mapAttrs (path: from: { inherit path from; }) sources
+      builtins.mapAttrs (path: from: { inherit path from; }) packageSources
     )
     ++ extrasOf keys
-    ++ map (entry: stored entry.source) (ofType "source" ++ ofType "chart");
-  images = map (entry: {
-    name = entry.image;
-    layout = layoutOf entry.image;
-  }) (ofType "image");
+    ++ map (source: stored source.from.path) (ofKind "workspace");
+  images = map (source: {
+    inherit (source.from) name;
+    layout = layoutOf source.from.name;
+  }) (ofKind "image");
 }

@@ -13,8 +13,9 @@
   targets,
   # Cargo.lock: a path. It says which crates are known to need packages of Debian.
   lock,
-  # The names of the crates that debian.lock has packages for.
+  # The names of the crates that debian.lock has packages for, and of those that it has libraries for.
   pinned,
+  libraries,
 }:
 cell {
   name = "description";
@@ -38,6 +39,8 @@ cell {
     })
     "--pinned"
     (builtins.concatStringsSep " " pinned)
+    "--libraries"
+    (builtins.concatStringsSep " " libraries)
     "--out"
     (placeholder "out")
   ];

@@ -1,2 +1,2 @@
-# Files of Debian packages that nothing in an image reads. The list is the image program's own.
-builtins.fromJSON (builtins.readFile ../../crates/image/src/unneeded.json)
+# Files of Debian packages that nothing in an image reads. The list is crates/spec's.
+builtins.fromJSON (builtins.readFile ../../crates/spec/src/unneeded.json)

@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod defaults;
 mod dialect;
+mod lower;
 mod model;
 mod native;
 pub mod normal;
@@ -23,7 +24,7 @@ mod workspace;
 
 pub use check::is_reserved;
 pub use model::*;
-pub use native::{needed, pinned, resolved_packages, undecided};
+pub use native::{Pinned, closure, needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
 pub use sources::{Found, Sources};
 pub use targets::{Package, TARGETS_FORMAT, Target, Targets, TargetsError};

@@ -1,5 +1,6 @@
 //! Checks and normalizes an `images.toml` where nothing but this program can run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use description::{Description, Sources, Targets, Workspace, locked_packages, nam
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] [--libraries NAMES] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
@@ -20,6 +21,7 @@ usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source
     --lock         the workspace's Cargo.lock: crates that are not in it are errors
     --pinned       the crates that debian.lock has packages for, with spaces between: those of them that could compile a library's own
                    copy take Debian's
+    --libraries    the crates that debian.lock has libraries for, with spaces between: layers of images that hold programs
     --out          where to write; `-` is standard output
   check        say all that is wrong with FILE; its sources are looked for beside it, or under DIR
 
@@ -59,6 +61,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
                 "--source-list",
                 "--lock",
                 "--pinned",
+                "--libraries",
                 "--out",
             ],
         )?),
@@ -107,6 +110,12 @@ impl Arguments {
         given.map(|(_, value)| value.as_str())
     }
 
+    /// The names that an option lists.
+    fn names(&self, option: &str) -> BTreeSet<String> {
+        let names = self.option(option).unwrap_or_default();
+        names.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
     fn required(&self, name: &str) -> Result<&str, Failure> {
         self.option(name)
             .ok_or_else(|| usage(format!("`{name}` is missing")))
@@ -129,10 +138,10 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
         let packages = locked_packages(&read(Path::new(lock))?)
             .map_err(|error| bad_data(format!("{lock}: error: {error}")))?;
         workspace.locked = Some(names_of(&packages));
-        let pinned = arguments.option("--pinned").unwrap_or_default();
-        let is_pinned = |name: &str| pinned.split(' ').any(|pinned| pinned == name);
-        description = description.with_known_crates(&packages, is_pinned);
+        let pinned = arguments.names("--pinned");
+        description = description.with_known_crates(&packages, |name| pinned.contains(name));
     }
+    workspace.libraries = arguments.names("--libraries");
     let normal = description
         .normalize(&workspace)
         .map_err(|problems| bad_data(problems.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use port::Port;
+use crateyard_spec::{ArchiveFormat, Compression, Mode, Port};
 pub use toml::Spanned;
 
 use crate::problem::Source;
@@ -285,8 +285,8 @@ pub struct File {
     pub path: Spanned<String>,
     /// Its content.
     pub content: Spanned<Content>,
-    /// Mode in four octal digits.
-    pub mode: Option<String>,
+    /// Mode, of a directory that of the files in it.
+    pub mode: Option<Mode>,
     /// Who owns it.
     pub owner: Owner,
     /// Whether it takes the place of a file of the base.
@@ -307,8 +307,8 @@ pub struct Owner {
 pub struct Directory {
     /// Path in the image.
     pub path: Spanned<String>,
-    /// Mode in four octal digits.
-    pub mode: String,
+    /// Mode.
+    pub mode: Mode,
     /// Who owns it.
     pub owner: Owner,
 }
@@ -340,8 +340,8 @@ pub struct Bundled {
     pub image: Spanned<String>,
     /// Path in the image.
     pub path: Spanned<String>,
-    /// `oci`.
-    pub format: String,
+    /// The archive's form.
+    pub format: ArchiveFormat,
     /// The name that the archive gives it; where not given, `IMAGE:TAG`.
     pub reference: Option<String>,
 }
@@ -364,22 +364,4 @@ pub enum HealthCheck {
         /// Failures in a row that make the container unhealthy.
         retries: u32,
     },
-}
-
-/// How layers are compressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compression {
-    /// `gzip`, `zstd` or `none`.
-    pub algorithm: String,
-    /// 1 to 9, or 1 to 19; nothing where nothing is compressed.
-    pub level: Option<u32>,
-}
-
-impl Default for Compression {
-    fn default() -> Compression {
-        Compression {
-            algorithm: "gzip".to_string(),
-            level: Some(6),
-        }
-    }
 }

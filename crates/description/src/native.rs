@@ -106,19 +106,53 @@ pub fn resolved_packages(metadata: &str) -> Result<Vec<LockedPackage>, serde_jso
     Ok(nodes.collect())
 }
 
-/// The crates for which a `debian.lock` pins packages.
+/// The crates that a `debian.lock` has sets for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// Those with packages that they are compiled with: the sets `crates.NAME`.
+    pub crates: BTreeSet<String>,
+    /// Those with libraries that programs need which are linked from them: `libraries.NAME`.
+    pub libraries: BTreeSet<String>,
+}
+
+/// What a `debian.lock` pins for crates.
 ///
 /// # Errors
 /// Where the text is not JSON of that form.
-pub fn pinned(debian_lock: &str) -> Result<BTreeSet<String>, serde_json::Error> {
+pub fn pinned(debian_lock: &str) -> Result<Pinned, serde_json::Error> {
     #[derive(Deserialize)]
     struct Lock {
         sets: BTreeMap<String, IgnoredAny>,
     }
     let lock: Lock = serde_json::from_str(debian_lock)?;
-    let names = lock.sets.keys();
-    let crates = names.filter_map(|name| name.strip_prefix("crates."));
-    Ok(crates.map(str::to_owned).collect())
+    let of = |kind: &str| {
+        let names = lock.sets.keys();
+        let names = names.filter_map(|name| name.strip_prefix(kind));
+        names.map(str::to_owned).collect()
+    };
+    Ok(Pinned {
+        crates: of("crates."),
+        libraries: of("libraries."),
+    })
+}
+
+/// The names of a package and of all that it depends on, however far away.
+///
+/// From the packages of a lock that is more than a program is linked from: the dependencies of build
+/// scripts and tests are among them, and of features that are off.
+pub fn closure(packages: &[LockedPackage], package: &str) -> BTreeSet<String> {
+    let mut reached = BTreeSet::from([package.to_owned()]);
+    let mut rest = vec![package.to_owned()];
+    while let Some(name) = rest.pop() {
+        let found = packages.iter().filter(|package| package.name == name);
+        let below = found.flat_map(|package| &package.dependencies);
+        for dependency in below.filter_map(|dependency| dependency.split(' ').next()) {
+            if reached.insert(dependency.to_owned()) {
+                rest.push(dependency.to_owned());
+            }
+        }
+    }
+    reached
 }
 
 impl Description {
@@ -205,7 +239,9 @@ mod tests {
     fn a_lock_pins_crates() {
         let lock =
             r#"{"version": 1, "sets": {"base": {}, "crates.pq-sys": {}, "libraries.pq-sys": {}}}"#;
-        assert_eq!(pinned(lock).unwrap(), ["pq-sys".to_string()].into());
+        let pinned = pinned(lock).unwrap();
+        assert_eq!(pinned.crates, ["pq-sys".to_string()].into());
+        assert_eq!(pinned.libraries, ["pq-sys".to_string()].into());
     }
 
     #[test]

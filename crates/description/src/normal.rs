@@ -8,11 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::Platform;
 
+pub use crateyard_spec::lowered::{Layer, Source};
+pub use crateyard_spec::{
+    Binary, Compression, Config, Healthcheck, Packages, Placeholder, SetReference,
+};
+
+/// The version of this form.
+pub const VERSION: u32 = 2;
+
 /// Everything that an `images.toml` says, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Description {
-    /// Version of this form: 1.
+    /// Version of this form: [`VERSION`].
     pub version: u32,
     /// Where Debian packages come from.
     pub debian: Debian,
@@ -194,18 +202,6 @@ impl Call {
     }
 }
 
-/// A binary of the workspace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Binary {
-    /// Package.
-    pub package: String,
-    /// Binary target.
-    pub bin: String,
-    /// The call of Cargo that compiles it, in [`Build::calls`].
-    pub call: String,
-}
-
 /// The compiler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -256,12 +252,48 @@ pub struct Image {
     pub compression: Compression,
     /// Its tags, the main one first.
     pub tags: Vec<String>,
-    /// Its layers from below, without those of the base where that is somebody else's image.
+    /// What it is called: its name with each of its tags.
+    pub references: Vec<String>,
+    /// Its layers from below, lowered, without those of the base where that is somebody else's image.
     pub layers: Vec<Layer>,
     /// The images in it, sorted, each once.
     pub images: Vec<String>,
-    /// How it runs.
+    /// How it runs. Over somebody else's base, what is not given here is what the base says.
     pub config: Config,
+}
+
+impl Image {
+    /// All that its layers are made from.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.layers.iter().flat_map(|layer| &layer.sources)
+    }
+
+    /// Its programs with their paths in it.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &Binary)> {
+        self.sources().filter_map(|source| match source {
+            Source::File(file) => match &file.from {
+                Placeholder::Program(binary) => Some((file.to.as_str(), binary)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// The files and directories of the workspace that it holds, without charts.
+    pub fn copied(&self) -> impl Iterator<Item = &str> {
+        self.sources().filter_map(|source| match source {
+            Source::Copy(copy) => copy.from.workspace_path(),
+            _ => None,
+        })
+    }
+
+    /// The directories of the charts that it holds.
+    pub fn charts(&self) -> impl Iterator<Item = &str> {
+        self.sources().filter_map(|source| match source {
+            Source::Chart(chart) => chart.from.workspace_path(),
+            _ => None,
+        })
+    }
 }
 
 /// What an image stands on.
@@ -285,171 +317,4 @@ pub enum Base {
         /// The manifest or index.
         digest: String,
     },
-}
-
-/// How layers are compressed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Compression {
-    /// `gzip`, `zstd` or `none`.
-    pub algorithm: String,
-    /// The algorithm's own measure.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub level: Option<u32>,
-}
-
-/// A layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Layer {
-    /// What it is, unique in its image: `base`, `binary-gateway`.
-    pub name: String,
-    /// What is in it.
-    #[serde(flatten)]
-    pub content: LayerContent,
-}
-
-/// What is in a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum LayerContent {
-    /// The packages of a set.
-    Packages {
-        /// The set, in [`Debian::sets`].
-        set: String,
-    },
-    /// Single things.
-    Files {
-        /// Sorted by path.
-        entries: Vec<Entry>,
-    },
-}
-
-/// One thing in a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// Absolute path. A chart's may end in `/`: it then receives the chart as `NAME-VERSION.tgz`.
-    pub path: String,
-    /// What it is.
-    #[serde(flatten)]
-    pub content: Content,
-    /// Four octal digits. Without it, files keep whether they are executable: `0755` or `0644`. Of a directory that is
-    /// copied it is the mode of the files; directories are `0755`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub mode: Option<String>,
-    /// Number of the user.
-    pub uid: u32,
-    /// Number of the group.
-    pub gid: u32,
-    /// Whether it takes the place of a file of the base.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub replace: bool,
-}
-
-/// What an entry is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-pub enum Content {
-    /// A file, or all files under a directory.
-    Source {
-        /// Relative to the workspace.
-        source: String,
-    },
-    /// A text.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink {
-        /// What it points at.
-        target: String,
-    },
-    /// A binary of the workspace.
-    Binary(Binary),
-    /// A Helm chart, packaged.
-    Chart {
-        /// The chart's directory, relative to the workspace.
-        source: String,
-    },
-    /// Another image as an archive.
-    Image {
-        /// Its name.
-        image: String,
-        /// `oci`.
-        format: String,
-        /// The name that the archive gives it.
-        reference: String,
-    },
-}
-
-/// How an image runs, in the words of the image specification.
-///
-/// Over somebody else's base, what is not given here is what the base says.
-///
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties>
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Config {
-    /// `UID:GID`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub user: Option<String>,
-    /// `8080/tcp`, sorted by number.
-    pub exposed_ports: Vec<String>,
-    /// Environment, sorted by name.
-    pub env: Vec<Variable>,
-    /// Program and its first arguments.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub entrypoint: Option<Vec<String>>,
-    /// Arguments that the person who runs the image may replace.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cmd: Option<Vec<String>>,
-    /// Sorted.
-    pub volumes: Vec<String>,
-    /// Directory it starts in.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub working_dir: Option<String>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Signal that stops it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub stop_signal: Option<String>,
-    /// Docker's extension of the specification.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub healthcheck: Option<Healthcheck>,
-}
-
-/// A variable of the environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Variable {
-    /// Name.
-    pub name: String,
-    /// Value.
-    pub value: String,
-}
-
-/// How an engine asks whether the container is well. Times are in nanoseconds.
-///
-/// <https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#container-runconfig-field-descriptions>
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Healthcheck {
-    /// `["NONE"]`, or `"CMD"` and a command.
-    pub test: Vec<String>,
-    /// Between two checks.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub interval: Option<u64>,
-    /// After which a check has failed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub timeout: Option<u64>,
-    /// At the start, in which failures do not count.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub start_period: Option<u64>,
-    /// Failures in a row that make the container unhealthy.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub retries: Option<u32>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use port::Port;
+use crateyard_spec::{Compression, Port, Variable};
 
 use crate::calls;
 use crate::check::{check_paths, claims};
@@ -12,7 +12,7 @@ use crate::normal;
 use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::{Found, Sources};
 use crate::targets::{Package, Targets};
-use crate::value::{Platform, join_within, last_part};
+use crate::value::{Platform, join_within};
 use crate::workspace::Workspace;
 
 /// Where an image finds programs, unless it says otherwise; Debian's own default.
@@ -50,6 +50,7 @@ impl Description {
                 targets,
                 image,
                 binaries: &binaries[image.name.get_ref()],
+                libraries: &workspace.libraries,
             };
             images.insert(
                 image.name.get_ref().clone(),
@@ -57,7 +58,7 @@ impl Description {
             );
         }
         let normal = normal::Description {
-            version: 1,
+            version: normal::VERSION,
             debian: self.normal_debian(),
             build: self.normal_build(calls),
             toolchain: normal::Toolchain {
@@ -528,7 +529,7 @@ fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
 const LINKER_SET: &str = "toolchain.linker";
 
 /// The name of the set of what an image adds to its base.
-fn image_set(image: &str) -> String {
+pub(crate) fn image_set(image: &str) -> String {
     format!("images.{image}")
 }
 
@@ -546,23 +547,24 @@ fn sorted(names: &[String]) -> Vec<String> {
 pub(crate) struct PlacedBinary {
     /// Its call is known when all binaries of all images are: [`calls::assign`].
     pub(crate) binary: normal::Binary,
-    path: String,
-    replace: bool,
+    pub(crate) path: String,
+    pub(crate) replace: bool,
 }
 
 /// Normalizes one image.
-struct Normalizer<'a> {
-    description: &'a Description,
-    targets: &'a Targets,
-    image: &'a Image,
-    binaries: &'a [PlacedBinary],
+pub(crate) struct Normalizer<'a> {
+    pub(crate) description: &'a Description,
+    pub(crate) targets: &'a Targets,
+    pub(crate) image: &'a Image,
+    pub(crate) binaries: &'a [PlacedBinary],
+    /// The crates that `debian.lock` has the libraries of.
+    pub(crate) libraries: &'a BTreeSet<String>,
 }
 
 impl Normalizer<'_> {
     fn image(&self, problems: &mut Vec<Problem>) -> normal::Image {
         let fields = &self.image.fields;
         let base = self.description.base(self.image);
-        let compression = fields.compression.clone().unwrap_or_default();
         let tags = self.tags(self.image);
         if tags.is_empty() && self.named_package_exists() {
             problems.push(self.no_tag());
@@ -577,13 +579,14 @@ impl Normalizer<'_> {
             name: self.image.name.get_ref().clone(),
             variant_of: self.image.variant_of.clone(),
             platforms: self.description.platforms(self.image),
-            compression: normal::Compression {
-                algorithm: compression.algorithm,
-                level: compression.level,
-            },
+            compression: fields.compression.unwrap_or(Compression::DEFAULT),
             layers: self.layers(&base),
             images: bundled.into_iter().cloned().collect(),
             config: self.config(&base, &tags),
+            references: tags
+                .iter()
+                .map(|tag| format!("{}:{tag}", self.image.name.get_ref()))
+                .collect(),
             tags,
             base: normal_base(base),
         }
@@ -600,7 +603,7 @@ impl Normalizer<'_> {
         self.image.fields.binaries.iter().flatten().next().is_none()
     }
 
-    fn tags(&self, image: &Image) -> Vec<String> {
+    pub(crate) fn tags(&self, image: &Image) -> Vec<String> {
         match &image.fields.tags {
             Some(tags) => tags.clone(),
             // `+` can't be in a tag; `_` stands for it, as Helm does.
@@ -624,178 +627,6 @@ impl Normalizer<'_> {
         problem.help("add `tags = [\"…\"]`")
     }
 
-    /// From what changes seldom to what changes often.
-    fn layers(&self, base: &Base) -> Vec<normal::Layer> {
-        let mut layers = Vec::new();
-        let packages = |name: &str, set: String| normal::Layer {
-            name: name.to_string(),
-            content: normal::LayerContent::Packages { set },
-        };
-        if let Base::Set(set) = base {
-            layers.push(packages("base", set.clone()));
-        }
-        if self.image.fields.packages.iter().flatten().next().is_some() {
-            layers.push(packages("packages", image_set(self.image.name.get_ref())));
-        }
-        let mut files = |name: String, mut entries: Vec<normal::Entry>| {
-            entries.sort_by(|a, b| a.path.cmp(&b.path));
-            if !entries.is_empty() {
-                let content = normal::LayerContent::Files { entries };
-                let name = unique_name(name, &layers);
-                layers.push(normal::Layer { name, content });
-            }
-        };
-        if !base.is_foreign() {
-            files("accounts".to_string(), self.accounts());
-        }
-        files("files".to_string(), self.files());
-        files("charts".to_string(), self.charts());
-        for bundled in self.image.fields.images.iter().flatten() {
-            let name = format!("image-{}", last_part(bundled.path.get_ref()));
-            files(name, vec![self.bundled(bundled)]);
-        }
-        for placed in self.binaries {
-            let content = normal::Content::Binary(placed.binary.clone());
-            let entry = normal::Entry {
-                replace: placed.replace,
-                ..root_entry(&placed.path, content, Some("0755"))
-            };
-            files(format!("binary-{}", last_part(&placed.path)), vec![entry]);
-        }
-        layers
-    }
-
-    /// `/etc/passwd` and `/etc/group` with the accounts built in and those that the image uses.
-    fn accounts(&self) -> Vec<normal::Entry> {
-        let used = self.used_names();
-        let own = self.description.users.iter().map(|user| user.get_ref());
-        let own = own
-            .filter(|user| used.contains(user.name.as_str()))
-            .cloned();
-        let mut users: Vec<User> = crate::parse::built_in_users()
-            .into_iter()
-            .chain(own)
-            .collect();
-        users.sort_by_key(|user| user.uid);
-        let passwd = users.iter().map(|user| {
-            let User {
-                name,
-                uid,
-                gid,
-                home,
-                shell,
-            } = user;
-            format!("{name}:x:{uid}:{gid}:{name}:{home}:{shell}\n")
-        });
-        let group = users
-            .iter()
-            .map(|user| format!("{}:x:{}:\n", user.name, user.gid));
-        let text = |text: String| normal::Content::Text { text };
-        vec![
-            root_entry("/etc/passwd", text(passwd.collect()), Some("0644")),
-            root_entry("/etc/group", text(group.collect()), Some("0644")),
-        ]
-    }
-
-    fn used_names(&self) -> BTreeSet<&str> {
-        let fields = &self.image.fields;
-        let files = fields.files.iter().flatten().map(|file| &file.owner);
-        let directories = fields
-            .directories
-            .iter()
-            .flatten()
-            .map(|directory| &directory.owner);
-        let owners = files
-            .chain(directories)
-            .flat_map(|owner| [&owner.user, &owner.group]);
-        owners
-            .chain([&fields.user])
-            .flatten()
-            .map(|name| name.get_ref().as_str())
-            .collect()
-    }
-
-    fn files(&self) -> Vec<normal::Entry> {
-        let fields = &self.image.fields;
-        let files = fields.files.iter().flatten().map(|file| {
-            let (content, mode) = match file.content.get_ref() {
-                Content::Source(source) => {
-                    let source = source.clone();
-                    (normal::Content::Source { source }, file.mode.clone())
-                }
-                Content::Text(text) => {
-                    let mode = file.mode.clone().unwrap_or_else(|| "0644".to_string());
-                    (normal::Content::Text { text: text.clone() }, Some(mode))
-                }
-            };
-            normal::Entry {
-                replace: file.replace,
-                ..self.owned(file.destination(), content, mode, &file.owner)
-            }
-        });
-        let directories = fields.directories.iter().flatten().map(|directory| {
-            let path = directory.path.get_ref().clone();
-            let mode = Some(directory.mode.clone());
-            self.owned(path, normal::Content::Directory, mode, &directory.owner)
-        });
-        let links = fields.links.iter().flatten().map(|link| {
-            let target = link.target.clone();
-            let content = normal::Content::Symlink { target };
-            normal::Entry {
-                replace: link.replace,
-                ..root_entry(link.path.get_ref(), content, None)
-            }
-        });
-        files.chain(directories).chain(links).collect()
-    }
-
-    fn owned(
-        &self,
-        path: String,
-        content: normal::Content,
-        mode: Option<String>,
-        owner: &Owner,
-    ) -> normal::Entry {
-        let account =
-            |name: &Option<Spanned<String>>| self.description.account(name.as_ref()?.get_ref());
-        let (uid, own_gid) = account(&owner.user).unwrap_or((0, 0));
-        normal::Entry {
-            path,
-            content,
-            mode,
-            uid,
-            gid: account(&owner.group).map_or(own_gid, |(_, gid)| gid),
-            replace: false,
-        }
-    }
-
-    fn charts(&self) -> Vec<normal::Entry> {
-        let charts = self.image.fields.charts.iter().flatten();
-        let entry = |chart: &Chart| {
-            let source = chart.source.get_ref().clone();
-            root_entry(
-                chart.path.get_ref(),
-                normal::Content::Chart { source },
-                Some("0644"),
-            )
-        };
-        charts.map(entry).collect()
-    }
-
-    fn bundled(&self, bundled: &Bundled) -> normal::Entry {
-        let name = bundled.image.get_ref();
-        let other = self.description.images.get(name);
-        let tag = other.and_then(|other| self.tags(other).into_iter().next());
-        let reference = bundled.reference.clone();
-        let content = normal::Content::Image {
-            image: name.clone(),
-            format: bundled.format.clone(),
-            reference: reference
-                .unwrap_or_else(|| format!("{name}:{}", tag.as_deref().unwrap_or("latest"))),
-        };
-        root_entry(bundled.path.get_ref(), content, Some("0644"))
-    }
-
     fn config(&self, base: &Base, tags: &[String]) -> normal::Config {
         let fields = &self.image.fields;
         normal::Config {
@@ -813,9 +644,9 @@ impl Normalizer<'_> {
     }
 
     /// By number, each once.
-    fn ports(&self) -> Vec<String> {
-        let ports: BTreeSet<&Port> = self.image.fields.ports.iter().flatten().collect();
-        ports.into_iter().map(ToString::to_string).collect()
+    fn ports(&self) -> Vec<Port> {
+        let ports: BTreeSet<Port> = self.image.fields.ports.iter().flatten().copied().collect();
+        ports.into_iter().collect()
     }
 
     fn user(&self, base: &Base) -> Option<String> {
@@ -828,14 +659,14 @@ impl Normalizer<'_> {
         Some(format!("{uid}:{gid}"))
     }
 
-    fn environment(&self, base: &Base) -> Vec<normal::Variable> {
+    fn environment(&self, base: &Base) -> Vec<Variable> {
         let mut environment = self.image.fields.environment.clone().unwrap_or_default();
         if !base.is_foreign() {
             environment
                 .entry("PATH".to_string())
                 .or_insert_with(|| PATH.to_string());
         }
-        let variable = |(name, value)| normal::Variable { name, value };
+        let variable = |(name, value)| Variable { name, value };
         environment.into_iter().map(variable).collect()
     }
 
@@ -882,27 +713,6 @@ impl Normalizer<'_> {
     }
 }
 
-/// `name`, or with a number behind it where the layers have that name already (one binary at two paths).
-fn unique_name(name: String, layers: &[normal::Layer]) -> String {
-    let taken = |name: &String| layers.iter().any(|layer| layer.name == *name);
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .find(|name| !taken(name))
-        .unwrap_or(name)
-}
-
-fn root_entry(path: &str, content: normal::Content, mode: Option<&str>) -> normal::Entry {
-    normal::Entry {
-        path: path.to_string(),
-        content,
-        mode: mode.map(str::to_string),
-        uid: 0,
-        gid: 0,
-        replace: false,
-    }
-}
-
 fn normal_base(base: Base) -> normal::Base {
     match base {
         Base::None | Base::Set(_) => normal::Base::None,
@@ -915,10 +725,7 @@ fn normal_healthcheck(check: &HealthCheck) -> normal::Healthcheck {
     match check {
         HealthCheck::None => normal::Healthcheck {
             test: vec!["NONE".to_string()],
-            interval: None,
-            timeout: None,
-            start_period: None,
-            retries: None,
+            ..normal::Healthcheck::default()
         },
         HealthCheck::Command {
             command,
@@ -933,7 +740,8 @@ fn normal_healthcheck(check: &HealthCheck) -> normal::Healthcheck {
             interval: Some(*interval),
             timeout: Some(*timeout),
             start_period: Some(*start_period).filter(|period| *period > 0),
-            retries: Some(*retries),
+            start_interval: None,
+            retries: Some(u64::from(*retries)),
         },
     }
 }

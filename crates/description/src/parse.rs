@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use port::Port;
+use crateyard_spec::{Algorithm, ArchiveFormat, Compression, Mode, Port};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -584,7 +584,7 @@ fn read_replace(fields: &Fields) -> bool {
     fields.boolean("replace").unwrap_or(false)
 }
 
-fn read_mode(fields: &Fields) -> Option<String> {
+fn read_mode(fields: &Fields) -> Option<Mode> {
     let value = fields.value("mode")?;
     if let DeValue::Integer(digits) = value.get_ref() {
         let problem = fields
@@ -599,7 +599,7 @@ fn read_mode(fields: &Fields) -> Option<String> {
 }
 
 fn read_directory(fields: &Fields) -> Option<Directory> {
-    let mode = read_mode(fields).unwrap_or_else(|| "0755".to_string());
+    let mode = read_mode(fields).unwrap_or(Mode(0o755));
     let owner = read_owner(fields);
     let path = required_path(fields, "path")?;
     let path = Spanned::new(path.span(), trim_slash(path.get_ref()));
@@ -634,12 +634,13 @@ fn read_chart(fields: &Fields) -> Option<Chart> {
 fn read_bundled(fields: &Fields) -> Option<Bundled> {
     let image = fields.required("image", fields.string("image"), "\"…\"");
     let path = required_path(fields, "path").map(|path| file_path(fields.reader, path));
-    let format = choice(fields, "format", &["oci"]).unwrap_or_else(|| "oci".to_string());
+    // There is one; anything else is refused.
+    choice(fields, "format", &["oci"]);
     let reference = fields.string("reference").map(Spanned::into_inner);
     Some(Bundled {
         image: image?,
         path: path?,
-        format,
+        format: ArchiveFormat::Oci,
         reference,
     })
 }
@@ -670,7 +671,7 @@ fn read_ports(image: &Fields) -> Option<Vec<Port>> {
         let verdict = text
             .get_ref()
             .parse()
-            .map_err(|wrong: port::Wrong| wrong.to_string());
+            .map_err(|wrong: crateyard_spec::Wrong| wrong.to_string());
         accept(image.reader, &text, verdict)
     };
     Some(elements.into_iter().filter_map(read).collect())
@@ -734,29 +735,23 @@ fn read_platforms(image: &Fields) -> Option<Vec<Spanned<value::Platform>>> {
 }
 
 fn read_compression(image: &Fields) -> Option<Compression> {
-    // With each algorithm's default level and its highest.
-    const ALGORITHMS: &[(&str, Option<u32>, i64)] = &[
-        ("gzip", Some(6), 9),
-        ("zstd", Some(9), 19),
-        ("none", None, 0),
-    ];
-    let names: Vec<&str> = ALGORITHMS.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = Algorithm::ALL.iter().map(|it| it.name()).collect();
+    let named = |name: String| Algorithm::ALL.into_iter().find(|it| it.name() == name);
     let value = image.value("compression")?;
-    if value.get_ref().is_table() {
-        let place = image.place_of("compression");
-        let fields = image.reader.table(value, &schema::COMPRESSION, &place)?;
-        fields.required("algorithm", fields.value("algorithm"), "\"zstd\"");
-        let algorithm = choice(&fields, "algorithm", &names)?;
-        let (_, default, most) = ALGORITHMS.iter().find(|(name, ..)| *name == algorithm)?;
-        let level = positive(&fields, "level", 1..=*most).or(*default);
-        return Some(Compression { algorithm, level });
+    if !value.get_ref().is_table() {
+        return choice(image, "compression", &names)
+            .and_then(named)
+            .map(Compression::of);
     }
-    let algorithm = choice(image, "compression", &names)?;
-    let (_, level, _) = ALGORITHMS.iter().find(|(name, ..)| *name == algorithm)?;
-    Some(Compression {
-        algorithm,
-        level: *level,
-    })
+    let place = image.place_of("compression");
+    let fields = image.reader.table(value, &schema::COMPRESSION, &place)?;
+    fields.required("algorithm", fields.value("algorithm"), "\"zstd\"");
+    let default = choice(&fields, "algorithm", &names)
+        .and_then(named)
+        .map(Compression::of)?;
+    let most = default.algorithm.levels().map_or(0, |(most, _)| most);
+    let level = positive(&fields, "level", 1..=i64::from(most)).or(default.level);
+    Some(Compression { level, ..default })
 }
 
 fn read_tags(image: &Fields) -> Option<Vec<String>> {

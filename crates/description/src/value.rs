@@ -3,6 +3,7 @@
 //! Every function takes what was written and returns what it means, or what is wrong with it as half a sentence that
 //! follows the quoted value.
 
+use crateyard_spec::Mode;
 use serde::{Deserialize, Serialize};
 
 /// A platform as OCI and Go name it.
@@ -224,14 +225,15 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A mode in octal digits, in its four-digit form: `0644`.
-pub(crate) fn mode(text: &str) -> Result<String, String> {
+/// A mode in octal digits: `0644`.
+pub(crate) fn mode(text: &str) -> Result<Mode, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
-    let octal = (3..=4).contains(&digits.len()) && digits.chars().all(|c| ('0'..='7').contains(&c));
-    if !octal {
-        return Err("is not a mode; write three or four octal digits, as \"0644\"".to_string());
-    }
-    Ok(format!("{digits:0>4}"))
+    let wrong = || "is not a mode; write three or four octal digits, as \"0644\"".to_string();
+    let parsed = digits.parse().map_err(|_| wrong());
+    parsed.and_then(|mode| match digits.len() {
+        3 | 4 => Ok(mode),
+        _ => Err(wrong()),
+    })
 }
 
 /// An absolute path inside an image, as short as it can be written.
@@ -476,8 +478,8 @@ mod tests {
 
     #[test]
     fn modes() {
-        assert_eq!(mode("644"), Ok("0644".to_string()));
-        assert_eq!(mode("4755"), Ok("4755".to_string()));
+        assert_eq!(mode("644"), Ok(Mode(0o644)));
+        assert_eq!(mode("0o4755"), Ok(Mode(0o4755)));
         for wrong in ["", "0o", "8", "0844", "rwx", "00644"] {
             assert!(mode(wrong).is_err(), "{wrong}");
         }

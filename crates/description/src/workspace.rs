@@ -16,6 +16,8 @@ pub struct Workspace {
     pub sources: Sources,
     /// The names of all packages in `Cargo.lock`, where it is known.
     pub locked: Option<BTreeSet<String>>,
+    /// The crates for whose programs `debian.lock` has libraries.
+    pub libraries: BTreeSet<String>,
 }
 
 impl Workspace {
@@ -25,6 +27,7 @@ impl Workspace {
             targets,
             sources: Sources::Unknown,
             locked: None,
+            libraries: BTreeSet::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use description::normal::{Call, Content, LayerContent};
+use description::normal::Call;
 use description::{Description, Targets, Workspace, normal};
 
 /// Packages with their binaries, and the features that these require.
@@ -27,16 +27,10 @@ fn normalized(images: &str) -> normal::Description {
 
 /// The call of each binary of an image, by the binary's path.
 fn calls_of(description: &normal::Description, image: &str) -> BTreeMap<String, String> {
-    let layers = description.images[image].layers.iter();
-    let entries = layers.flat_map(|layer| match &layer.content {
-        LayerContent::Files { entries } => entries.as_slice(),
-        LayerContent::Packages { .. } => &[],
-    });
-    let calls = entries.filter_map(|entry| match &entry.content {
-        Content::Binary(binary) => Some((entry.path.clone(), binary.call.clone())),
-        _ => None,
-    });
-    calls.collect()
+    let programs = description.images[image].programs();
+    programs
+        .map(|(path, binary)| (path.to_owned(), binary.call.clone()))
+        .collect()
 }
 
 fn words(call: &Call) -> String {

@@ -8,7 +8,8 @@ use std::fmt::Write;
 use super::images::{archive, bundled, lines_of};
 use super::names::Names;
 use super::text::{hcl_list, hcl_string};
-use super::{DOCKERFILE, base_context};
+use super::{DOCKERFILE, Project, base_context};
+use crateyard_spec::Algorithm;
 use description::normal::{Base, Description, Image};
 
 /// What people may set. The defaults are for a build on one machine.
@@ -162,7 +163,7 @@ function "output" {
 "#;
 
 /// The whole file.
-pub(super) fn file(description: &Description, names: &Names) -> String {
+pub(super) fn file(description: &Description, project: &Project, names: &Names) -> String {
     let mut out = String::from(VARIABLES);
     let images: Vec<&str> = description.images.keys().map(String::as_str).collect();
     let binaries = description.build.binaries().into_iter();
@@ -185,7 +186,7 @@ pub(super) fn file(description: &Description, names: &Names) -> String {
         );
     }
     for image in description.images.values() {
-        out += &image_target(image, &platforms, names);
+        out += &image_target(image, project, &platforms, names);
     }
     let archived = bundled(description).into_iter();
     for image in archived.filter_map(|name| description.images.get(name)) {
@@ -232,9 +233,9 @@ target "_common" {{
 }
 
 /// The contexts that an image needs beyond the common ones.
-fn contexts(image: &Image) -> String {
+fn contexts(image: &Image, project: &Project) -> String {
     let mut contexts = Vec::new();
-    if let Some(context) = base_context(image) {
+    if let Some(context) = base_context(image, project) {
         let at = match context.as_str() {
             "base-image" => layout_or("BASE", &context),
             _ => layout(&context),
@@ -297,14 +298,14 @@ target "{name}" {{
 fn compression(image: &Image) -> String {
     let level = image.compression.level;
     let level = level.map_or(String::new(), |level| format!(",compression-level={level}"));
-    let algorithm = match image.compression.algorithm.as_str() {
-        "none" => "uncompressed",
-        other => other,
+    let algorithm = match image.compression.algorithm {
+        Algorithm::None => "uncompressed",
+        other => other.name(),
     };
     format!("compression={algorithm}{level},force-compression=true")
 }
 
-fn image_target(image: &Image, all_platforms: &str, names: &Names) -> String {
+fn image_target(image: &Image, project: &Project, all_platforms: &str, names: &Names) -> String {
     let Image { name, .. } = image;
     let platforms = hcl_list(image.platforms.iter().map(ToString::to_string));
     let main = image.tags.first().map_or("latest", String::as_str);
@@ -316,7 +317,7 @@ fn image_target(image: &Image, all_platforms: &str, names: &Names) -> String {
             false => format!("\"${{REGISTRY}}{name}:{tag}\""),
         })
         .collect();
-    let contexts = contexts(image);
+    let contexts = contexts(image, project);
     let compression = compression(image);
     let (stage, dependencies) = (names.image(name), names.own("dependencies"));
     let lines = lines_of(&image.config).into_iter();

@@ -26,7 +26,7 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
         project,
         names,
     };
-    let mut out = format!("{}ARG BUILDER_IMAGE\n\n", contexts(description));
+    let mut out = format!("{}ARG BUILDER_IMAGE\n\n", contexts(description, project));
     out += &toolchain(description, project, names);
     out += &recipe(project, names);
     out += &vendor(description, names);
@@ -42,7 +42,7 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
 }
 
 /// What the file wants from outside, for those who call it without the bake file.
-fn contexts(description: &Description) -> String {
+fn contexts(description: &Description, project: &Project) -> String {
     let mut out = String::from(
         "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or DIR):\n\
          #   builder-image  Cargo, a linker and a shell\n",
@@ -50,7 +50,7 @@ fn contexts(description: &Description) -> String {
     let bases: BTreeSet<String> = description
         .images
         .values()
-        .filter_map(base_context)
+        .filter_map(|image| base_context(image, project))
         .collect();
     for base in bases {
         let _ = writeln!(out, "#   {base:13}  what images begin with");

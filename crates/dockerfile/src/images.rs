@@ -3,79 +3,76 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::base_context;
 use super::names::Names;
 use super::text::{
     copy_words, docker_word, exec_form, has_lines, heredoc, is_plain, paths_form, shell_word,
     volumes_form,
 };
-use description::normal::{
-    Base, Config, Content, Description, Entry, Healthcheck, Image, LayerContent,
-};
+use super::{Project, base_context};
+use crateyard_spec::{DirectorySource, ImageArchiveSource, Mode, SPECIAL_DIRECTORIES, TextSource};
+use description::normal::{Base, Config, Description, Healthcheck, Image, Placeholder, Source};
 use description::{Found, Sources, last_part};
 
 /// A stage for each image, and one before it where something in it needs a shell to make.
-pub(super) fn stages(description: &Description, sources: &Sources, names: &Names) -> String {
+pub(super) fn stages(
+    description: &Description,
+    project: &Project,
+    sources: &Sources,
+    names: &Names,
+) -> String {
     let staging = |image: &Image| match staged(image).is_empty() {
         true => String::new(),
         false => staging(image, names),
     };
-    let stage = |image: &Image| staging(image) + &stage(image, sources, names);
+    let stage = |image: &Image| staging(image) + &stage(image, project, sources, names);
     let stages: Vec<String> = description.images.values().map(stage).collect();
     stages.join("\n")
 }
 
-fn entries(image: &Image) -> impl Iterator<Item = &Entry> {
-    image.layers.iter().flat_map(|layer| match &layer.content {
-        LayerContent::Files { entries } => entries.as_slice(),
-        LayerContent::Packages { .. } => &[],
-    })
-}
-
-/// The directories that are not 0755 where nobody declares them and something lies below: as in `crates/image`, `layer/tree.rs`.
-const SPECIAL_DIRECTORIES: [(&str, &str); 3] =
-    [("/root", "0700"), ("/tmp", "1777"), ("/var/tmp", "1777")];
-
 /// Directories, links and charts, which no instruction of a Dockerfile makes, by the directory that they are in. Each of those is
 /// copied for itself: of one tree, the directories on the way would take the place of those that the image has, with other modes.
-fn staged(image: &Image) -> BTreeMap<String, Vec<Entry>> {
-    let mut staged: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for entry in special_directories(image)
+fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
+    let mut staged: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for source in special_directories(image)
         .into_iter()
-        .chain(entries(image).cloned())
+        .chain(image.sources().cloned())
     {
-        let directory = match &entry.content {
-            Content::Chart { .. } if entry.path.ends_with('/') => entry.path.trim_end_matches('/'),
-            Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
-                entry.path.rsplit_once('/').map_or("", |(parent, _)| parent)
+        let directory = match &source {
+            Source::Chart(chart) if chart.to.ends_with('/') => chart.to.trim_end_matches('/'),
+            Source::Directory(_) | Source::Symlink(_) | Source::Chart(_) => {
+                let parent = source.to().and_then(|to| to.rsplit_once('/'));
+                parent.map_or("", |(parent, _)| parent)
             }
             _ => continue,
         };
-        let directory = directory.to_owned();
-        staged.entry(directory).or_default().push(entry);
+        staged.entry(directory.to_owned()).or_default().push(source);
     }
     staged
 }
 
-/// Those of them that an image implies.
-fn special_directories(image: &Image) -> Vec<Entry> {
+/// Those of the directories with a mode of their own that an image implies.
+fn special_directories(image: &Image) -> Vec<Source> {
+    let files = image.layers.iter().filter(|layer| !layer.has_packages());
+    let paths: Vec<&str> = files
+        .flat_map(|layer| &layer.sources)
+        .filter_map(Source::to)
+        .collect();
     let is_implied = |directory: &str| {
-        let mut below = entries(image).filter_map(|entry| entry.path.strip_prefix(directory));
-        let is_declared = entries(image).any(|entry| entry.path == directory);
-        !is_declared && below.any(|rest| rest.starts_with('/'))
+        let mut below = paths.iter().filter_map(|path| path.strip_prefix(directory));
+        !paths.contains(&directory) && below.any(|rest| rest.starts_with('/'))
     };
     let implied = SPECIAL_DIRECTORIES
-        .iter()
+        .into_iter()
         .filter(|(directory, _)| is_implied(directory));
-    let entry = |(path, mode): &(&str, &str)| Entry {
-        path: (*path).to_owned(),
-        content: Content::Directory,
-        mode: Some((*mode).to_owned()),
-        uid: 0,
-        gid: 0,
-        replace: false,
+    let source = |(path, mode): (&str, Mode)| {
+        Source::Directory(DirectorySource {
+            to: path.to_owned(),
+            mode: Some(mode),
+            uid: 0,
+            gid: 0,
+        })
     };
-    implied.map(entry).collect()
+    implied.map(source).collect()
 }
 
 /// Where the things of one directory are put together.
@@ -92,7 +89,7 @@ fn staging(image: &Image, names: &Names) -> String {
         let _ = writeln!(script, "mkdir -p {directory}");
         let commands = entries
             .iter()
-            .map(|entry| command(entry, &directory, &charts) + "\n");
+            .map(|source| command(source, &directory, &charts) + "\n");
         script.extend(commands);
     }
     let copies: String = charts
@@ -113,11 +110,7 @@ fn staging(image: &Image, names: &Names) -> String {
 
 /// The charts of an image, each once.
 fn charts(image: &Image) -> Vec<&str> {
-    let charts = entries(image).filter_map(|entry| match &entry.content {
-        Content::Chart { source } => Some(source.as_str()),
-        _ => None,
-    });
-    let charts: BTreeSet<&str> = charts.collect();
+    let charts: BTreeSet<&str> = image.charts().collect();
     charts.into_iter().collect()
 }
 
@@ -127,25 +120,25 @@ fn chart_directory(number: usize) -> String {
 }
 
 /// Makes a thing in the directory where it is put.
-fn command(entry: &Entry, directory: &str, charts: &[&str]) -> String {
-    let name = entry.path.rsplit('/').next().unwrap_or_default();
+fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
+    let path = source.to().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
     let to = shell_word(&format!("{directory}/{name}"));
-    let place = |source: &str| {
-        let number = charts.iter().position(|chart| *chart == source);
-        chart_directory(number.unwrap_or_default())
-    };
-    match &entry.content {
-        Content::Directory => {
-            let mode = entry.mode.as_deref().unwrap_or("0755");
-            let (uid, gid) = (entry.uid, entry.gid);
+    match source {
+        Source::Directory(DirectorySource { mode, uid, gid, .. }) => {
+            let mode = mode.unwrap_or(Mode(0o755));
             format!("install -d -m {mode} -o {uid} -g {gid} {to}")
         }
-        Content::Symlink { target } => format!("ln -s {} {to}", shell_word(target)),
-        Content::Chart { source } if name.is_empty() => package_chart(
-            &place(source),
-            &format!("{directory}/\"$name-$version.tgz\""),
-        ),
-        Content::Chart { source } => package_chart(&place(source), &to),
+        Source::Symlink(link) => format!("ln -s {} {to}", shell_word(&link.target)),
+        Source::Chart(chart) => {
+            let from = chart.from.workspace_path().unwrap_or_default();
+            let number = charts.iter().position(|chart| *chart == from);
+            let place = chart_directory(number.unwrap_or_default());
+            match name {
+                "" => package_chart(&place, &format!("{directory}/\"$name-$version.tgz\"")),
+                _ => package_chart(&place, &to),
+            }
+        }
         _ => String::new(),
     }
 }
@@ -163,74 +156,99 @@ name=$(field name) version=$(field version)
     )
 }
 
-fn stage(image: &Image, sources: &Sources, names: &Names) -> String {
-    let mut out = format!("FROM {} AS {}\n", base(image), names.image(&image.name));
+fn stage(image: &Image, project: &Project, sources: &Sources, names: &Names) -> String {
+    let base = base(image, project);
+    let mut out = format!("FROM {base} AS {}\n", names.image(&image.name));
     for (number, directory) in staged(image).keys().enumerate() {
         let [from, to] = [staging_directory(number), directory.to_string()].map(|path| path + "/");
         let paths = paths_form(&[&from], &to);
         let _ = writeln!(out, "COPY --from={} {paths}", names.files(&image.name));
     }
-    for (number, entry) in entries(image).enumerate() {
-        out += &copy(entry, number, sources, names);
+    let files = image.layers.iter().filter(|layer| !layer.has_packages());
+    for (number, source) in files.flat_map(|layer| &layer.sources).enumerate() {
+        out += &copy(source, number, sources, names);
     }
     out + &config(&image.config, image.tags.first().map_or("", String::as_str))
 }
 
-fn base(image: &Image) -> String {
+fn base(image: &Image, project: &Project) -> String {
     match &image.base {
-        Base::None => base_context(image).unwrap_or_else(|| "scratch".to_string()),
+        Base::None => base_context(image, project).unwrap_or_else(|| "scratch".to_string()),
         Base::Layout { .. } => format!("{}-base-image", image.name),
         Base::Reference { reference, digest } => format!("{reference}@{digest}"),
     }
 }
 
-fn copy(entry: &Entry, number: usize, sources: &Sources, names: &Names) -> String {
-    let to = &entry.path;
-    let owner = match (entry.uid, entry.gid) {
-        (0, 0) => String::new(),
-        (uid, gid) => format!("--chown={uid}:{gid} "),
-    };
-    let mode = letters(entry.mode.as_deref().unwrap_or("0644"), false);
-    let instruction = match &entry.content {
-        Content::Text { text } => {
-            let (text, end) = heredoc(text);
-            // A heredoc has no exec form; a variable is one word, whatever is in it.
-            let (variable, to) = match is_plain(to) {
-                true => (String::new(), to.clone()),
-                false => (
-                    format!("ARG TO_{number}={}\n", docker_word(to)),
-                    format!("${{TO_{number}}}"),
-                ),
-            };
-            return format!("{variable}COPY {owner}--chmod={mode} <<'{end}' {to}\n{text}");
-        }
-        Content::Source { source } => {
-            let directory = matches!(sources.find(source), Found::Directory(_));
-            let mode = source_mode(entry.mode.as_deref(), directory);
-            format!("{owner}--chmod={mode} {}", paths_form(&[source], to))
-        }
-        Content::Binary(binary) => {
-            let from = format!("/out/{}", names.program(binary));
-            let words = copy_words(&[&from], to);
+/// The instruction for a source; none where it is made otherwise: what a base or the stage with directories has.
+fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> String {
+    match source {
+        Source::Text(text) => copy_text(text, number),
+        Source::Copy(it) => {
+            let from = it.from.workspace_path().unwrap_or_default();
+            let directory = matches!(sources.find(from), Found::Directory(_));
+            let mode = source_mode(it.mode, directory);
+            let owner = owner(it.uid, it.gid);
             format!(
-                "--from={} {owner}--chmod={mode} {words}",
-                names.binary(binary)
+                "COPY {owner}--chmod={mode} {}\n",
+                paths_form(&[from], &it.to)
             )
         }
-        Content::Image { image, .. } => {
-            let words = copy_words(&[&format!("/{image}.tar")], to);
-            format!("--from=bundle {owner}--chmod={mode} {words}")
+        Source::File(file) => match &file.from {
+            Placeholder::Program(binary) => {
+                let from = format!("/out/{}", names.program(binary));
+                let mode = letters(file.mode.unwrap_or(Mode(0o755)), false);
+                let owner = owner(file.uid, file.gid);
+                let words = copy_words(&[&from], &file.to);
+                let stage = names.binary(binary);
+                format!("COPY --from={stage} {owner}--chmod={mode} {words}\n")
+            }
+            _ => String::new(),
+        },
+        Source::ImageArchive(ImageArchiveSource {
+            from: Placeholder::Image { name },
+            to,
+            ..
+        }) => {
+            let words = copy_words(&[&format!("/{name}.tar")], to);
+            let mode = letters(Mode(0o644), false);
+            format!("COPY --from=bundle --chmod={mode} {words}\n")
         }
-        Content::Directory | Content::Symlink { .. } | Content::Chart { .. } => {
-            return String::new();
-        }
+        Source::Debian(_)
+        | Source::CaCertificates(_)
+        | Source::Tree(_)
+        | Source::ImageArchive(_)
+        | Source::Directory(_)
+        | Source::Symlink(_)
+        | Source::Chart(_) => String::new(),
+    }
+}
+
+fn copy_text(text: &TextSource, number: usize) -> String {
+    let to = &text.to;
+    let mode = letters(text.mode.unwrap_or(Mode(0o644)), false);
+    let owner = owner(text.uid, text.gid);
+    let (content, end) = heredoc(&text.text);
+    // A heredoc has no exec form; a variable is one word, whatever is in it.
+    let (variable, to) = match is_plain(to) {
+        true => (String::new(), to.clone()),
+        false => (
+            format!("ARG TO_{number}={}\n", docker_word(to)),
+            format!("${{TO_{number}}}"),
+        ),
     };
-    format!("COPY {instruction}\n")
+    format!("{variable}COPY {owner}--chmod={mode} <<'{end}' {to}\n{content}")
+}
+
+fn owner(uid: u32, gid: u32) -> String {
+    match (uid, gid) {
+        (0, 0) => String::new(),
+        (uid, gid) => format!("--chown={uid}:{gid} "),
+    }
 }
 
 /// Without a mode files keep whether they are executable, whatever the umask they were checked out with. Directories can
 /// always be entered.
-fn source_mode(mode: Option<&str>, directory: bool) -> String {
+fn source_mode(mode: Option<Mode>, directory: bool) -> String {
     match mode {
         Some(mode) => letters(mode, directory),
         None => "u=rwX,go=rX".to_string(),
@@ -240,8 +258,7 @@ fn source_mode(mode: Option<&str>, directory: bool) -> String {
 /// An octal mode in letters. An octal one would also be that of the directories which are missing on the way to the file.
 ///
 /// The files of a directory get the mode; so do the directories in it, which must be entered all the same.
-fn letters(octal: &str, directory: bool) -> String {
-    let bits = u32::from_str_radix(octal, 8).unwrap_or(0o644);
+fn letters(Mode(bits): Mode, directory: bool) -> String {
     let enter = match directory && bits & 0o111 == 0 {
         true => "X",
         false => "",
@@ -290,7 +307,12 @@ fn config(config: &Config, version: &str) -> String {
         let _ = writeln!(out, "USER {user}");
     }
     if !config.exposed_ports.is_empty() {
-        let _ = writeln!(out, "EXPOSE {}", config.exposed_ports.join(" "));
+        let ports: Vec<String> = config
+            .exposed_ports
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let _ = writeln!(out, "EXPOSE {}", ports.join(" "));
     }
     if !config.volumes.is_empty() {
         let _ = writeln!(out, "VOLUME {}", volumes_form(&config.volumes));
@@ -403,12 +425,9 @@ pub(super) fn bundled(description: &Description) -> Vec<&str> {
 
 /// The sources that images copy, for the ignore file.
 pub(super) fn copied(description: &Description) -> Vec<&str> {
-    let entries = description.images.values().flat_map(entries);
-    let mut copied: Vec<&str> = entries
-        .filter_map(|entry| match &entry.content {
-            Content::Source { source } | Content::Chart { source } => Some(source.as_str()),
-            _ => None,
-        })
+    let images = description.images.values();
+    let mut copied: Vec<&str> = images
+        .flat_map(|image| image.copied().chain(image.charts()))
         .collect();
     copied.sort_unstable();
     copied.dedup();
@@ -427,13 +446,13 @@ mod tests {
     #[test]
     fn modes_are_letters() {
         for (octal, directory, expected) in [
-            ("0644", false, "u=rw,g=r,o=r"),
-            ("0755", false, "u=rwx,g=rx,o=rx"),
-            ("4750", false, "u=rwxs,g=rx,o="),
-            ("1777", true, "u=rwx,g=rwx,o=rwx,+t"),
-            ("0640", true, "u=rwX,g=rX,o=X"),
+            (0o644, false, "u=rw,g=r,o=r"),
+            (0o755, false, "u=rwx,g=rx,o=rx"),
+            (0o4750, false, "u=rwxs,g=rx,o="),
+            (0o1777, true, "u=rwx,g=rwx,o=rwx,+t"),
+            (0o640, true, "u=rwX,g=rX,o=X"),
         ] {
-            assert_eq!(letters(octal, directory), expected);
+            assert_eq!(letters(Mode(octal), directory), expected);
         }
     }
 }

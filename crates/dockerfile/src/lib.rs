@@ -27,7 +27,7 @@ mod workspace;
 use std::collections::BTreeSet;
 
 use description::Sources;
-use description::normal::{self, Description};
+use description::normal::{Description, Image, Placeholder, Source};
 use names::Names;
 pub use project::{Project, ProjectError};
 pub use workspace::{METADATA, Resolved, WorkspaceError, for_workspace, resolve};
@@ -54,13 +54,13 @@ pub fn generate(description: &Description, project: &Project, sources: &Sources)
     let dockerfile = format!(
         "{GENERATED}\n{}{}",
         compile::stages(description, project, &names),
-        images::stages(description, sources, &names)
+        images::stages(description, project, sources, &names)
     );
     [
         (DOCKERFILE, dockerfile),
         (
             BAKE,
-            format!("{GENERATED}\n{}", bake::file(description, &names)),
+            format!("{GENERATED}\n{}", bake::file(description, project, &names)),
         ),
         (
             IGNORE,
@@ -82,20 +82,43 @@ fn contexts_of(description: &Description) -> BTreeSet<String> {
     common.into_iter().chain(own).collect()
 }
 
-/// The named context that an image of Debian packages begins with: `base-image` where it has no packages of its own.
-fn base_context(image: &normal::Image) -> Option<String> {
-    use normal::LayerContent::Packages;
-    let sets: Vec<&String> = image
-        .layers
-        .iter()
-        .filter_map(|layer| match &layer.content {
-            Packages { set } => Some(set),
-            _ => None,
-        })
-        .collect();
+/// The named context that an image of Debian packages begins with: the base's own where it has no other packages.
+fn base_context(image: &Image, project: &Project) -> Option<String> {
+    let sets = sets(image, project);
     match sets.as_slice() {
         [] => None,
         [only] if !only.contains('.') => Some(format!("{only}-image")),
         _ => Some(format!("{}-base-image", image.name)),
     }
+}
+
+/// The named context that is made for an image alone: the layers with its packages, and with the libraries that its programs may
+/// be linked to.
+pub fn own_base(image: &Image, project: &Project) -> Option<String> {
+    base_context(image, project).filter(|context| *context == format!("{}-base-image", image.name))
+}
+
+/// The sets of Debian packages in an image. Whether a program is linked to the compiler's libraries shows too late.
+fn sets<'i>(image: &'i Image, project: &Project) -> Vec<&'i str> {
+    let linked = project.linked(image);
+    let layers = image.layers.iter().filter(|layer| !layer.only_if_linked);
+    let debian = layers
+        .flat_map(|layer| &layer.sources)
+        .filter_map(|source| match source {
+            Source::Debian(debian) => Some(&debian.packages),
+            _ => None,
+        });
+    debian
+        .flatten()
+        .filter_map(|placeholder| match placeholder {
+            Placeholder::Packages(packages) => Some(&packages.of),
+            _ => None,
+        })
+        .filter(|of| {
+            of.linked_from
+                .as_ref()
+                .is_none_or(|name| linked.contains(name))
+        })
+        .map(|of| of.set.as_str())
+        .collect()
 }

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
-use description::{Package, Target, Targets};
+use description::normal::Image;
+use description::{LockedPackage, Package, Target, Targets};
 
 /// A workspace.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct Project {
     /// The sources of locked packages other than crates.io, as `Cargo.lock` names them.
     pub(crate) sources: BTreeSet<String>,
     targets: Targets,
+    locked: Vec<LockedPackage>,
 }
 
 /// A package of the workspace. All paths are relative to the workspace's root.
@@ -165,6 +167,8 @@ impl Project {
             configuration: configuration.map(str::to_string),
             patches: patches(manifest)?,
             sources: sources(lock)?,
+            locked: description::locked_packages(lock)
+                .map_err(|error| ProjectError::Toml("Cargo.lock".to_string(), error))?,
             targets: Targets {
                 version: description::TARGETS_FORMAT,
                 packages,
@@ -175,6 +179,14 @@ impl Project {
     /// The workspace's packages and targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// The crates that the programs of an image may be linked from: all that `Cargo.lock` has below
+    /// their packages. What is there for build scripts, tests and features that are off is among them.
+    pub fn linked(&self, image: &Image) -> BTreeSet<String> {
+        let packages = image.programs().map(|(_, binary)| &binary.package);
+        let closures = packages.map(|package| description::closure(&self.locked, package));
+        closures.flatten().collect()
     }
 
     /// The names of its packages.

@@ -1,6 +1,5 @@
 //! The files of a workspace on disk.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Files, Project, ProjectError, generate};
 use description::{
-    Description, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned,
+    Description, Pinned, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned,
 };
 
 /// The arguments of `cargo metadata`.
@@ -84,7 +83,8 @@ pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> 
     if let Ok(packages) = locked_packages(&lock) {
         workspace.locked = Some(names_of(&packages));
         let pinned = pinned_crates(root)?;
-        description = description.with_known_crates(&packages, |name| pinned.contains(name));
+        description = description.with_known_crates(&packages, |it| pinned.crates.contains(it));
+        workspace.libraries = pinned.libraries;
     }
     let description = description
         .normalize(&workspace)
@@ -96,11 +96,11 @@ pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> 
     })
 }
 
-/// The crates for which the workspace's debian.lock has packages; none where there is no such file.
-fn pinned_crates(root: &Path) -> Result<BTreeSet<String>, WorkspaceError> {
+/// What the workspace's debian.lock has for crates; nothing where there is no such file.
+fn pinned_crates(root: &Path) -> Result<Pinned, WorkspaceError> {
     let path = root.join("debian.lock");
     if !path.exists() {
-        return Ok(BTreeSet::new());
+        return Ok(Pinned::default());
     }
     let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     pinned(&read(&path)?).map_err(|error| WorkspaceError::Read(path, malformed(error)))

@@ -64,6 +64,23 @@ fn a_version_bump_leaves_the_dockerfile_alone() {
     }
 }
 
+/// A program that may be linked to Debian's libraries stands on a base that has them; the others do not.
+#[test]
+fn libraries_of_crates_are_in_a_base_of_its_own() {
+    let workspace = fixture::copy();
+    let lock = r#"{"version": 1, "sets": {"libraries.marks": {}, "libraries.unused": {}}}"#;
+    fs::write(workspace.path().join("debian.lock"), lock).unwrap();
+    let [(_, dockerfile), (_, bake), _] = for_workspace(workspace.path()).unwrap();
+    for expected in [
+        "FROM gateway-base-image AS gateway\n",
+        "FROM base-image AS supervisor\n",
+    ] {
+        assert!(dockerfile.contains(expected), "{expected}: {dockerfile}");
+    }
+    let context = "\"gateway-base-image\" = \"oci-layout://${LAYOUTS}/gateway-base-image\"";
+    assert!(bake.contains(context), "{bake}");
+}
+
 #[test]
 fn a_path_dependency_outside_the_workspace_is_refused_by_name() {
     let workspace = fixture::copy();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use port::Port;
+use crateyard_spec::Port;
 
 use crate::tree::{self, Kind};
 

@@ -1,6 +1,6 @@
 //! A guessed image.
 
-use port::Port;
+use crateyard_spec::Port;
 
 use crate::metadata::Package;
 

@@ -102,7 +102,7 @@ fn ports_of(
     dockerfiles: &[Dockerfile],
     sources: &[sources::Source],
     reasons: &mut Vec<String>,
-) -> Vec<port::Port> {
+) -> Vec<crateyard_spec::Port> {
     let own = dockerfiles
         .iter()
         .find(|file| file.holds(&image.package.name, image.bin));
@@ -127,7 +127,7 @@ fn ports_of(
                 "image {}: port {port}, which {place} names",
                 image.name
             ));
-            port::Port::tcp(port).into_iter().collect()
+            crateyard_spec::Port::tcp(port).into_iter().collect()
         }
         ports::Found::Several(places) => {
             reasons.push(format!(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use port::Port;
+use crateyard_spec::Port;
 
 use crate::image::Image;
 use crate::shipped::LeftOut;

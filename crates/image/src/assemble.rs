@@ -19,8 +19,8 @@ use crate::layer;
 use crate::output::{self, OutputDir};
 use crate::packages;
 use crate::spec::{
-    self, ConfigSpec, DetailedLayer, EntryRecord, ImageSpec, InputsSpec, LayerEntries,
-    LayerPackages, LayerRecord, PackageDetails,
+    self, Config, DetailedLayer, EntryRecord, ImageSpec, InputsSpec, LayerEntries, LayerPackages,
+    LayerRecord, PackageDetails,
 };
 use crate::{Error, Result};
 
@@ -166,7 +166,7 @@ fn programs(layers: &[Layer]) -> BTreeMap<String, EntryRecord> {
 }
 
 /// Checks that the programs which the specification names are in the image.
-fn check_programs(config: &ConfigSpec, paths: &check::Paths) -> Result<()> {
+fn check_programs(config: &Config, paths: &check::Paths) -> Result<()> {
     if let Some(program) = config.entrypoint.as_ref().and_then(|words| words.first()) {
         paths.check_program("config.entrypoint", program)?;
     }

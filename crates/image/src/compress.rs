@@ -15,72 +15,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use crateyard_oci::media_type;
-use serde::{Deserialize, Serialize};
 
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Compression {
-    /// The format.
-    pub algorithm: Algorithm,
-    /// How hard to try: 1 to 9 for gzip, 1 to 19 for zstd. Without it 6 for gzip and 9 for zstd.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<u32>,
-}
+pub use crateyard_spec::{Algorithm, Compression};
 
-impl Default for Compression {
-    fn default() -> Compression {
-        Compression {
-            algorithm: Algorithm::Gzip,
-            level: None,
-        }
-    }
-}
-
-/// The compression formats of layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// Read by everything.
-    Gzip,
-    /// Smaller and faster; docker since 23, containerd since 1.5.
-    Zstd,
-    /// Not compressed.
-    None,
-}
-
-impl Algorithm {
-    /// The media type of a layer compressed so.
-    pub fn layer_media_type(self) -> &'static str {
-        match self {
-            Algorithm::Gzip => media_type::LAYER_GZIP,
-            Algorithm::Zstd => media_type::LAYER_ZSTD,
-            Algorithm::None => media_type::LAYER,
-        }
-    }
-}
-
-impl Compression {
-    /// The level to use, or what is wrong with the one given.
-    ///
-    /// # Errors
-    /// When the level is out of range or given for no compression.
-    pub fn checked_level(&self) -> Result<u32, String> {
-        let (range, default) = match self.algorithm {
-            Algorithm::Gzip => (1..=9, 6),
-            Algorithm::Zstd => (1..=19, 9),
-            Algorithm::None if self.level.is_none() => return Ok(0),
-            Algorithm::None => return Err("a level makes no sense without compression".into()),
-        };
-        let level = self.level.unwrap_or(default);
-        if range.contains(&level) {
-            return Ok(level);
-        }
-        Err(format!(
-            "{level} is not between {} and {}",
-            range.start(),
-            range.end()
-        ))
+/// The media type of a layer compressed so.
+pub fn layer_media_type(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Gzip => media_type::LAYER_GZIP,
+        Algorithm::Zstd => media_type::LAYER_ZSTD,
+        Algorithm::None => media_type::LAYER,
     }
 }
 
@@ -449,7 +392,7 @@ mod tests {
                     );
                 }
                 let mut back = Vec::new();
-                let media_type = algorithm.layer_media_type();
+                let media_type = layer_media_type(algorithm);
                 crateyard_oci::layer::decompress(media_type, &one[..])
                     .unwrap()
                     .read_to_end(&mut back)

@@ -13,14 +13,13 @@ mod forbidden;
 mod plain;
 mod spool;
 mod tree;
-mod users;
 
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
 use crate::archive::{self, Selection};
-use crate::compress::Compressor;
+use crate::compress::{Compressor, layer_media_type};
 use crate::output::{self, OutputDir};
 use crate::spec::{
     DebianPackage, DebianSource, ImageArchiveSource, LayerEntries, LayerPackages, LayerRecord,
@@ -41,10 +40,6 @@ pub const RECORD: &str = "layer.json";
 pub const ENTRIES: &str = "entries.json";
 /// The file with the [`LayerPackages`].
 pub const PACKAGES: &str = "packages.json";
-
-/// Patterns of files of Debian packages that nothing in an image reads, as a JSON list for [`DebianSource::exclude`]. Nix reads the
-/// same list.
-pub const UNNEEDED: &str = include_str!("unneeded.json");
 
 /// Makes a layer in the directory `out`: its blob, [`RECORD`] and [`ENTRIES`]. The bytes do
 /// not depend on the number of threads.
@@ -88,6 +83,7 @@ fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
             Source::CaCertificates(source) => debian::add_certificates(&mut tree, &at, source)?,
             Source::File(source) => plain::add_file(&mut tree, &at, source)?,
             Source::Tree(source) => plain::add_tree(&mut tree, &at, source)?,
+            Source::Copy(source) => plain::add_copy(&mut tree, &at, source)?,
             Source::Text(source) => plain::add_text(&mut tree, &at, source)?,
             Source::Directory(source) => plain::add_directory(&mut tree, &at, source)?,
             Source::Symlink(source) => plain::add_symlink(&mut tree, &at, source)?,
@@ -95,7 +91,6 @@ fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
             Source::ImageArchive(source) => {
                 add_image_archive(&mut tree, &at, source, spec.epoch, spool)?;
             }
-            Source::Users(source) => users::add(&mut tree, &at, source)?,
         }
     }
     let (details, also_installed) = add_debian(&mut tree, &debian, spool)?;
@@ -185,7 +180,7 @@ fn write(
     output::sync(&file, &path)?;
     Ok(LayerRecord {
         version: Version,
-        media_type: spec.compression.algorithm.layer_media_type().to_owned(),
+        media_type: layer_media_type(spec.compression.algorithm).to_owned(),
         digest,
         size,
         diff_id,

@@ -333,7 +333,7 @@ fn mistakes_in_the_configuration_are_named() {
         ),
         (
             json!({"exposedPorts": ["8080", "web"]}),
-            "config.exposedPorts[1]: \"web\"",
+            "\"web\" is not a port",
         ),
         (json!({"exposedPorts": ["0/tcp"]}), "\"0/tcp\""),
         (

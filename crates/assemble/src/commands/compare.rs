@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use crateyard_oci::{ImageConfig, Layout, Manifest};
-use description::normal::{Content, Image, LayerContent};
+use description::normal::Image;
 use flate2::read::GzDecoder;
 use image::auditable::is_same_program;
 use image::diff::{FileChange, ImageDiff, Side, compare};
@@ -179,7 +179,8 @@ impl Opened {
 fn look(image: &Image, [one, other]: &[Opened; 2]) -> Result<Compared> {
     let difference = compare(one.side(), other.side())?;
     let differs = |path: &str| difference.files.iter().any(|file| file.path == path);
-    let programs = programs(image)
+    let paths = image.programs().map(|(path, _)| path);
+    let programs = paths
         .map(|path| (path.to_owned(), !differs(path.trim_start_matches('/'))))
         .collect();
     let mut compared = Compared {
@@ -208,17 +209,6 @@ fn look(image: &Image, [one, other]: &[Opened; 2]) -> Result<Compared> {
     }
     compared.difference = difference;
     Ok(compared)
-}
-
-/// The paths of an image's programs.
-fn programs(image: &Image) -> impl Iterator<Item = &str> {
-    let entries = image.layers.iter().flat_map(|layer| match &layer.content {
-        LayerContent::Files { entries } => entries.as_slice(),
-        LayerContent::Packages { .. } => &[],
-    });
-    entries
-        .filter(|entry| matches!(entry.content, Content::Binary(_)))
-        .map(|entry| entry.path.as_str())
 }
 
 fn is_rewritten(file: &FileChange) -> bool {

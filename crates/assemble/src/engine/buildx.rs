@@ -1,16 +1,16 @@
 //! The Docker way: `docker buildx bake` builds the targets of Dockerfile.images, and what it writes becomes layouts of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use description::normal::Description;
+use description::normal::{Description, Image};
 use dockerfile::Resolved;
 
 use self::progress::Said;
-use super::images::references;
+use super::images::Images;
 use super::kept::Kept;
 use super::packages::Packages;
 use super::{Built, Engine, Request, parents};
@@ -49,7 +49,7 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     let (workspace, resolved) = request.resolve()?;
     check_drift(&workspace, &resolved)?;
     let kept = Kept::of(&workspace)?;
-    make_parents(request, &workspace, &resolved.description, &kept)?;
+    make_parents(request, &workspace, &resolved, &kept)?;
     let destination = tempfile::Builder::new()
         .prefix(".buildx-")
         .tempdir_in(kept.directory("images")?)?;
@@ -70,7 +70,7 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
         let from = destination.path().join(name);
         let path = kept
             .image(name, |out| {
-                Ok(image::import::make(&from, &references(image), out)?)
+                Ok(image::import::make(&from, &image.references, out)?)
             })
             .with_context(|| format!("buildx has written no sound image {name:?}"))?;
         kept.link(Engine::Buildx, name, &path)?;
@@ -132,24 +132,46 @@ fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
 fn make_parents(
     request: &Request<'_>,
     workspace: &Path,
-    description: &Description,
+    resolved: &Resolved,
     kept: &Kept,
 ) -> Result<()> {
     let is_named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let description = &resolved.description;
+    let asked = request.images.iter();
+    let asked = asked.filter_map(|name| description.images.get(name));
+    let held = asked.clone().flat_map(|image| &image.images);
+    let held = held.filter_map(|name| description.images.get(name));
+    let own: BTreeMap<String, &Image> = asked
+        .chain(held)
+        .filter_map(|image| Some((dockerfile::own_base(image, &resolved.project)?, image)))
+        .collect();
     let (toolchain, base) = (is_named("TOOLCHAIN"), is_named("BASE"));
-    if (toolchain && base) || is_named("LAYOUTS") {
+    if (toolchain && base && own.is_empty()) || is_named("LAYOUTS") {
         return Ok(());
     }
     let platform = this_platform()?;
-    let packages = Packages::of(&request.debian_lock(workspace), platform.debian())?;
+    let images = Images {
+        root: workspace,
+        description,
+        packages: Packages::locked(&request.debian_lock(workspace), platform.debian())?,
+        platform,
+        project: &resolved.project,
+        binaries: BTreeMap::new(),
+        unhermetic: "",
+        kept,
+        made: BTreeMap::new(),
+    };
+    let (packages, platform) = (&images.packages, &images.platform);
     if !toolchain {
-        let set = &description.toolchain.set;
-        let image = parents::builder(kept, &packages, set, &platform)?;
+        let image = parents::builder(kept, packages, &description.toolchain.set, platform)?;
         kept.link_layout("builder-image", &image)?;
     }
     if !base && description.debian.sets.contains_key("base") {
-        let image = parents::base(kept, &packages, "base", &platform)?;
+        let image = parents::base(kept, packages, "base", platform)?;
         kept.link_layout("base-image", &image)?;
+    }
+    for (context, image) in own {
+        kept.link_layout(&context, &images.make_base(image)?)?;
     }
     Ok(())
 }
@@ -182,7 +204,7 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
 pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     let (workspace, resolved) = request.resolve()?;
     let kept = Kept::of(&workspace)?;
-    make_parents(request, &workspace, &resolved.description, &kept)?;
+    make_parents(request, &workspace, &resolved, &kept)?;
     let bundle = kept.directory("bundle")?;
     let context = clean_context(&workspace, &kept)?;
     let bake = Bake {

@@ -32,8 +32,9 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
     let mut images = Images {
         root: &workspace,
         description: &resolved.description,
-        packages: Packages::of(&request.debian_lock(&workspace), platform.debian())?,
+        packages: Packages::locked(&request.debian_lock(&workspace), platform.debian())?,
         platform,
+        project: &resolved.project,
         binaries: compiled.binaries,
         unhermetic: WHY,
         kept: &kept,

@@ -1,20 +1,17 @@
-//! From a description to images without Nix: what nix/image/*.nix says, done here and now.
+//! From a description to images without Nix: what nix/image/images.nix fills in, done here and now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use crateyard_oci::{Digest, digest::HashingWriter};
+use crateyard_spec::fill;
 use description::Platform;
-use description::normal::{Base, Binary, Content, Description, Entry, Image, Layer, LayerContent};
-use image::spec::{
-    ArchiveFormat, CaCertificatesSource, ChartSource, DebianSource, DetailedLayer, DirectorySource,
-    FileSource, ImageArchiveSource, ImageSpec, LayerReference, LayerSpec, Mode, Source,
-    SymlinkSource, TextSource, TreeSource, Version,
-};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
+use dockerfile::Project;
+use image::spec::{DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version};
+use serde_json::{Value, json};
 
 use super::kept::Kept;
 use super::packages::Packages;
@@ -32,6 +29,8 @@ pub struct Images<'a> {
     pub platform: Platform,
     /// Where Debian packages come from.
     pub packages: Packages,
+    /// The workspace, which says what programs may be linked from.
+    pub project: &'a Project,
     /// The programs.
     pub binaries: BTreeMap<Binary, PathBuf>,
     /// Why the programs are not hermetic.
@@ -77,14 +76,6 @@ impl Images<'_> {
     }
 
     fn spec(&self, image: &Image) -> Result<ImageSpec> {
-        let layers = image.layers.iter().map(|layer| {
-            let spec = self.layer(image, layer)?;
-            let path = self.kept.layer(&layer.name, &spec)?;
-            Ok(LayerReference::Detailed(DetailedLayer {
-                replaces: replaced(layer),
-                ..LayerReference::Path(path).detailed()
-            }))
-        });
         let mut config = image.config.clone();
         config
             .labels
@@ -92,11 +83,11 @@ impl Images<'_> {
         Ok(ImageSpec {
             version: Version,
             name: image.name.clone(),
-            references: references(image),
-            platform: same_form(&self.platform)?,
+            references: image.references.clone(),
+            platform: oci_platform(&self.platform)?,
             base: self.base(image)?,
-            layers: layers.collect::<Result<_>>()?,
-            config: same_form(&config)?,
+            layers: self.layers(image, |_| true)?,
+            config,
             annotations: BTreeMap::from([(UNHERMETIC.to_owned(), self.unhermetic.to_owned())]),
             created: 0,
             // Nix alone knows all that goes in.
@@ -116,151 +107,76 @@ impl Images<'_> {
         }
     }
 
-    fn layer(&self, image: &Image, layer: &Layer) -> Result<LayerSpec> {
-        let sources = match &layer.content {
-            LayerContent::Packages { set } => self.packages_of(image, layer, set)?,
-            LayerContent::Files { entries } => {
-                let sources = entries.iter().map(|entry| self.source(entry));
-                sources.collect::<Result<_>>()?
-            }
+    /// An image with the Debian packages of another and nothing else.
+    ///
+    /// # Errors
+    /// When a layer or the image can't be made.
+    pub fn make_base(&self, image: &Image) -> Result<PathBuf> {
+        let name = format!("{}-base", image.name);
+        let spec = ImageSpec {
+            layers: self.layers(image, |layer| layer.has_packages() && !layer.only_if_linked)?,
+            ..super::parents::spec(&name, &self.platform)?
         };
-        Ok(LayerSpec {
-            version: Version,
-            comment: layer.name.clone(),
-            compression: same_form(&image.compression)?,
-            epoch: 0,
-            forbidden: Vec::new(),
-            sources,
-        })
+        self.kept
+            .image(&name, |out| Ok(image::assemble::make(&spec, out)?))
+            .with_context(|| format!("cannot assemble the image {name:?}"))
     }
 
-    fn packages_of(&self, image: &Image, layer: &Layer, set: &str) -> Result<Vec<Source>> {
-        let is_beyond = self
-            .description
-            .debian
-            .sets
-            .get(set)
-            .is_some_and(|set| set.beyond.is_some());
-        if !is_beyond {
-            return base_packages(&self.packages, set);
-        }
-        let mut also_installed = Vec::new();
-        for other in image.layers.iter().filter(|other| other.name != layer.name) {
-            if let LayerContent::Packages { set } = &other.content {
-                also_installed.extend(self.packages.of_set(set)?);
-            }
-        }
-        Ok(vec![Source::Debian(DebianSource {
-            packages: self.packages.of_set(set)?,
-            exclude: serde_json::from_str(image::layer::UNNEEDED)?,
-            also_installed,
-        })])
-    }
-
-    fn source(&self, entry: &Entry) -> Result<Source> {
-        let to = entry.path.clone();
-        let (uid, gid) = (entry.uid, entry.gid);
-        let mode = entry.mode.as_deref().map(mode).transpose()?;
-        let file = |from: PathBuf| {
-            Source::File(FileSource {
-                from,
-                to: to.clone(),
-                mode,
-                uid,
-                gid,
-                xattrs: BTreeMap::new(),
-                crates: None,
+    /// The layers of an image that are wanted, those that it can do without only where they have something.
+    fn layers(&self, image: &Image, wanted: fn(&Layer) -> bool) -> Result<Vec<LayerReference>> {
+        let linked = self.project.linked(image);
+        let mut layers = Vec::new();
+        for layer in image.layers.iter().filter(|layer| wanted(layer)) {
+            let mut spec: LayerSpec = fill(&layer.spec(image.compression), &mut |it| {
+                self.stand(it, &linked)
             })
-        };
-        Ok(match &entry.content {
-            Content::Source { source } => {
-                let from = self.root.join(source);
-                match from.is_dir() {
-                    true => Source::Tree(TreeSource { from, to, uid, gid }),
-                    false => file(from),
-                }
+            .with_context(|| format!("cannot make the layer {:?}", layer.name))?;
+            if layer.optional && !has_packages(&spec) {
+                continue;
             }
-            Content::Binary(binary) => file(
+            // The machine's own compiler may lie in a store.
+            spec.forbidden.clear();
+            layers.push(LayerReference::Detailed(DetailedLayer {
+                replaces: layer.replaces.clone(),
+                only_if_linked: layer.only_if_linked,
+                ..LayerReference::Path(self.kept.layer(&layer.name, &spec)?).detailed()
+            }));
+        }
+        Ok(layers)
+    }
+
+    /// What stands for a placeholder here and now.
+    fn stand(&self, placeholder: Placeholder, linked: &BTreeSet<String>) -> Result<Value> {
+        Ok(match placeholder {
+            Placeholder::Workspace { path } => json!(self.root.join(path)),
+            Placeholder::Program(binary) => json!(
                 self.binaries
-                    .get(binary)
+                    .get(&binary)
                     .with_context(|| format!("cargo has built no {}", binary.bin))?
-                    .clone(),
             ),
-            Content::Text { text } => Source::Text(TextSource {
-                to,
-                text: text.clone(),
-                mode,
-                uid,
-                gid,
-            }),
-            Content::Directory => Source::Directory(DirectorySource { to, mode, uid, gid }),
-            Content::Symlink { target } => Source::Symlink(SymlinkSource {
-                to,
-                target: target.clone(),
-            }),
-            Content::Chart { source } => Source::Chart(ChartSource {
-                from: self.root.join(source),
-                to,
-                version: None,
-                app_version: None,
-            }),
-            Content::Image {
-                image,
-                format,
-                reference,
-            } => Source::ImageArchive(ImageArchiveSource {
-                from: self
-                    .made
-                    .get(image)
-                    .with_context(|| format!("the image {image:?} is not made yet"))?
-                    .clone(),
-                to,
-                format: same_form::<_, ArchiveFormat>(format)?,
-                reference: reference.clone(),
-            }),
+            // Nix alone knows the plan.
+            Placeholder::Crates(_) => Value::Null,
+            Placeholder::Image { name } => json!(
+                self.made
+                    .get(&name)
+                    .with_context(|| format!("the image {name:?} is not made yet"))?
+            ),
+            Placeholder::Packages(packages) => json!(self.packages.of(&packages, linked)?),
         })
     }
 }
 
-/// What a layer has that takes the place of files of the base.
-fn replaced(layer: &Layer) -> Vec<String> {
-    let LayerContent::Files { entries } = &layer.content else {
-        return Vec::new();
-    };
-    let replaced = entries.iter().filter(|entry| entry.replace);
-    replaced.map(|entry| entry.path.clone()).collect()
+fn has_packages(spec: &LayerSpec) -> bool {
+    let mut sources = spec.sources.iter();
+    sources.any(|source| matches!(source, Source::Debian(debian) if !debian.packages.is_empty()))
 }
 
-/// The names of an image: itself with each of its tags.
-pub fn references(image: &Image) -> Vec<String> {
-    let tags = image.tags.iter();
-    tags.map(|tag| format!("{}:{tag}", image.name)).collect()
-}
-
-/// What a set that stands on nothing puts into a layer: its packages, and the certificates among them as one file.
-pub fn base_packages(packages: &Packages, set: &str) -> Result<Vec<Source>> {
-    let files = packages.of_set(set)?;
-    Ok(vec![
-        Source::Debian(DebianSource {
-            packages: files.clone(),
-            exclude: serde_json::from_str(image::layer::UNNEEDED)?,
-            also_installed: Vec::new(),
-        }),
-        Source::CaCertificates(CaCertificatesSource {
-            packages: files,
-            to: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
-        }),
-    ])
-}
-
-fn mode(octal: &str) -> Result<Mode> {
-    let bits = u32::from_str_radix(octal, 8).with_context(|| format!("{octal:?} is no mode"))?;
-    Ok(Mode(bits))
-}
-
-/// The description and the image program have types of their own for one JSON form.
-fn same_form<T: Serialize, U: DeserializeOwned>(value: &T) -> Result<U> {
-    Ok(serde_json::from_value(serde_json::to_value(value)?)?)
+/// A platform of a description as images name it.
+pub fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
+    platform
+        .to_string()
+        .parse()
+        .map_err(|problem: String| anyhow!(problem))
 }
 
 /// What decides about a layer: its specification, and the content of files that may change under their names.
@@ -271,6 +187,7 @@ pub fn key_of(spec: &LayerSpec) -> Result<Digest> {
         match source {
             Source::File(file) => hash(&file.from, &mut hasher)?,
             Source::Tree(tree) => hash(&tree.from, &mut hasher)?,
+            Source::Copy(copy) => hash(&copy.from, &mut hasher)?,
             Source::Chart(chart) => hash(&chart.from, &mut hasher)?,
             // Packages and images have names that say their content.
             _ => {}

@@ -1,10 +1,12 @@
 //! The files of Debian packages that images are made of, with or without Nix.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use debian::lock::Lock;
+use description::normal::{Packages as Placed, SetReference};
 
 use crate::commands::fetch::debs::{self, Deb};
 use crate::commands::fetch::store::Store;
@@ -23,7 +25,7 @@ impl Packages {
     ///
     /// # Errors
     /// When the lock can't be read.
-    pub fn of(lock: &Path, architecture: &'static str) -> Result<Packages> {
+    pub fn locked(lock: &Path, architecture: &'static str) -> Result<Packages> {
         Ok(Packages {
             lock: Lock::load(lock).context(
                 "the lock of the Debian packages: `assemble lock` writes it, --debian-lock names another",
@@ -35,12 +37,44 @@ impl Packages {
         })
     }
 
-    /// The files of a set.
+    /// The files that a placeholder stands for, in an image whose programs are linked from crates.
+    ///
+    /// # Errors
+    /// As [`Packages::of_set`].
+    pub fn of(&self, packages: &Placed, linked: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
+        let mut given = Vec::new();
+        for set in &packages.beyond {
+            given.extend(self.of_reference(set, &[], linked)?);
+        }
+        let mut files = self.of_reference(&packages.of, &packages.named, linked)?;
+        files.retain(|file| !given.contains(file));
+        Ok(files)
+    }
+
+    fn of_reference(
+        &self,
+        of: &SetReference,
+        named: &[String],
+        linked: &BTreeSet<String>,
+    ) -> Result<Vec<PathBuf>> {
+        let is_linked = of.linked_from.as_ref().is_none_or(|it| linked.contains(it));
+        let may_lack = of.linked_from.is_some() || !named.is_empty();
+        if !is_linked || (may_lack && !self.has(&of.set)) {
+            return Ok(Vec::new());
+        }
+        self.of_set(&of.set, named)
+    }
+
+    fn has(&self, set: &str) -> bool {
+        self.lock.set(set, self.architecture).is_some()
+    }
+
+    /// The files of a set; where names are given, of the packages of these names.
     ///
     /// # Errors
     /// When the lock has no such set, or a file can't be downloaded.
-    pub fn of_set(&self, set: &str) -> Result<Vec<PathBuf>> {
-        if self.lock.set(set, self.architecture).is_none() {
+    fn of_set(&self, set: &str, named: &[String]) -> Result<Vec<PathBuf>> {
+        if !self.has(set) {
             bail!(
                 "{} has no packages of the set {set:?} for {}\n  try: name the set in images.toml \
                  ([debian.sets.{set}]) and run `assemble lock`",
@@ -50,7 +84,9 @@ impl Packages {
         }
         let sets = [set.to_owned()];
         let architectures = [self.architecture.to_owned()];
-        let debs = debs::select(&self.lock, &sets, &architectures, &self.store)?;
+        let mut debs = debs::select(&self.lock, &sets, &architectures, &self.store)?;
+        let name = |deb: &Deb<'_>| deb.file.split('_').next().unwrap_or_default().to_owned();
+        debs.retain(|deb| named.is_empty() || named.contains(&name(deb)));
         let missing: Vec<&Deb<'_>> = debs
             .iter()
             .filter(|deb| self.present(deb).is_none())

@@ -1,17 +1,18 @@
 //! The images that the Docker way begins with, from debian.lock: what nix/image/parents.nix says, done here and now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use crateyard_spec::{CA_BUNDLE, Packages as Placed, SetReference, unneeded};
 use description::Platform;
 use image::compress::{Algorithm, Compression};
 use image::spec::{
-    ConfigSpec, DebianSource, ImageSpec, LayerReference, LayerSpec, Source, SymlinkSource,
-    Variable, Version,
+    CaCertificatesSource, Config, DebianSource, ImageSpec, LayerReference, LayerSpec, Source,
+    SymlinkSource, Variable, Version,
 };
 
-use super::images::base_packages;
+use super::images::oci_platform;
 use super::kept::Kept;
 use super::packages::Packages;
 
@@ -31,18 +32,44 @@ pub fn builder(
             target,
         })
     };
-    let mut sources = vec![Source::Debian(DebianSource {
-        packages: packages.of_set(set)?,
-        exclude: serde_json::from_str(image::layer::UNNEEDED)?,
-        also_installed: Vec::new(),
-    })];
+    let mut sources = vec![packages_of(all_of(packages, set)?)];
     sources.extend(links.into_iter().map(link));
     parent(kept, "builder", sources, platform)
 }
 
 /// What images begin with.
 pub fn base(kept: &Kept, packages: &Packages, set: &str, platform: &Platform) -> Result<PathBuf> {
-    parent(kept, "base", base_packages(packages, set)?, platform)
+    let files = all_of(packages, set)?;
+    let certificates = Source::CaCertificates(CaCertificatesSource {
+        packages: files.clone(),
+        to: CA_BUNDLE.to_owned(),
+    });
+    parent(
+        kept,
+        "base",
+        vec![packages_of(files), certificates],
+        platform,
+    )
+}
+
+fn all_of(packages: &Packages, set: &str) -> Result<Vec<PathBuf>> {
+    let placed = Placed {
+        of: SetReference {
+            set: set.to_owned(),
+            linked_from: None,
+        },
+        named: Vec::new(),
+        beyond: Vec::new(),
+    };
+    packages.of(&placed, &BTreeSet::new())
+}
+
+fn packages_of(packages: Vec<PathBuf>) -> Source {
+    Source::Debian(DebianSource {
+        packages,
+        exclude: unneeded(),
+        also_installed: Vec::new(),
+    })
 }
 
 fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) -> Result<PathBuf> {
@@ -58,23 +85,31 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         sources,
     };
     let spec = ImageSpec {
+        layers: vec![LayerReference::Path(kept.layer(name, &layer)?)],
+        ..spec(name, platform)?
+    };
+    kept.image(name, |out| Ok(image::assemble::make(&spec, out)?))
+        .with_context(|| format!("cannot assemble the image {name:?}"))
+}
+
+/// An image without layers, whose programs are found where Debian has them.
+pub fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
+    Ok(ImageSpec {
         version: Version,
         name: name.to_owned(),
         references: vec![format!("{name}:latest")],
-        platform: serde_json::from_value(serde_json::to_value(platform)?)?,
+        platform: oci_platform(platform)?,
         base: None,
-        layers: vec![LayerReference::Path(kept.layer(name, &layer)?)],
-        config: ConfigSpec {
+        layers: Vec::new(),
+        config: Config {
             env: vec![Variable {
                 name: "PATH".to_owned(),
                 value: PATH.to_owned(),
             }],
-            ..ConfigSpec::default()
+            ..Config::default()
         },
         annotations: BTreeMap::new(),
         created: 0,
         inputs: None,
-    };
-    kept.image(name, |out| Ok(image::assemble::make(&spec, out)?))
-        .with_context(|| format!("cannot assemble the image {name:?}"))
+    })
 }

@@ -7,7 +7,7 @@ use crateyard_oci::{
 };
 
 use super::{Base, Layer};
-use crate::spec::{ConfigSpec, HealthcheckSpec, ImageSpec};
+use crate::spec::{self, Config, ImageSpec};
 use crate::time::rfc3339;
 use crate::{Error, Result};
 
@@ -63,17 +63,20 @@ fn complete_history(base: &Base) -> Vec<History> {
     }
 }
 
-fn execution(spec: &ConfigSpec, base: ExecutionConfig) -> Result<ExecutionConfig> {
+fn execution(spec: &Config, base: ExecutionConfig) -> Result<ExecutionConfig> {
     check_paths(spec)?;
     let own_entrypoint = spec.entrypoint.is_some();
     let inherited_cmd = if own_entrypoint { None } else { base.cmd };
     Ok(ExecutionConfig {
         user: spec.user.clone().or(base.user),
-        exposed_ports: Some(joined(base.exposed_ports, ports(spec)?)),
+        exposed_ports: Some(joined(
+            base.exposed_ports,
+            spec.exposed_ports.iter().map(ToString::to_string),
+        )),
         env: Some(environment(base.env.unwrap_or_default(), spec)?),
         entrypoint: spec.entrypoint.clone().or(base.entrypoint),
         cmd: spec.cmd.clone().or(inherited_cmd),
-        volumes: Some(joined(base.volumes, spec.volumes.iter().cloned().collect())),
+        volumes: Some(joined(base.volumes, spec.volumes.iter().cloned())),
         working_dir: spec.working_dir.clone().or(base.working_dir),
         labels: Some(labels(base.labels.unwrap_or_default(), spec)?),
         stop_signal: stop_signal(spec)?.or(base.stop_signal),
@@ -86,28 +89,14 @@ fn execution(spec: &ConfigSpec, base: ExecutionConfig) -> Result<ExecutionConfig
 
 type Set = BTreeMap<String, EmptyObject>;
 
-fn joined(base: Option<Set>, own: BTreeSet<String>) -> Set {
+fn joined(base: Option<Set>, own: impl Iterator<Item = String>) -> Set {
     let mut all = base.unwrap_or_default();
-    all.extend(own.into_iter().map(|key| (key, EmptyObject {})));
+    all.extend(own.map(|key| (key, EmptyObject {})));
     all
 }
 
-fn ports(spec: &ConfigSpec) -> Result<BTreeSet<String>> {
-    let port = |(at, text): (usize, &String)| {
-        let port = text.parse::<port::Port>();
-        port.map(|port| port.to_string()).map_err(|wrong| {
-            Error::spec(
-                format!("config.exposedPorts[{at}]"),
-                format!("{text:?} {wrong}"),
-                "write a number, optionally with /tcp, /udp or /sctp",
-            )
-        })
-    };
-    spec.exposed_ports.iter().enumerate().map(port).collect()
-}
-
 /// The base's variables in their order with new values, then the new ones in theirs.
-fn environment(mut all: Vec<String>, spec: &ConfigSpec) -> Result<Vec<String>> {
+fn environment(mut all: Vec<String>, spec: &Config) -> Result<Vec<String>> {
     let mut names = BTreeSet::new();
     for (number, variable) in spec.env.iter().enumerate() {
         let name = &variable.name;
@@ -134,10 +123,7 @@ fn environment(mut all: Vec<String>, spec: &ConfigSpec) -> Result<Vec<String>> {
     Ok(all)
 }
 
-fn labels(
-    mut all: BTreeMap<String, String>,
-    spec: &ConfigSpec,
-) -> Result<BTreeMap<String, String>> {
+fn labels(mut all: BTreeMap<String, String>, spec: &Config) -> Result<BTreeMap<String, String>> {
     if spec.labels.contains_key("") {
         return Err(Error::spec(
             "config.labels",
@@ -162,7 +148,7 @@ fn check_annotations(spec: &ImageSpec) -> Result<()> {
     Ok(())
 }
 
-fn check_paths(spec: &ConfigSpec) -> Result<()> {
+fn check_paths(spec: &Config) -> Result<()> {
     let volumes = spec.volumes.iter().map(|path| ("config.volumes", path));
     let directory = spec
         .working_dir
@@ -181,7 +167,7 @@ fn check_paths(spec: &ConfigSpec) -> Result<()> {
     Ok(())
 }
 
-fn stop_signal(spec: &ConfigSpec) -> Result<Option<String>> {
+fn stop_signal(spec: &Config) -> Result<Option<String>> {
     let Some(signal) = &spec.stop_signal else {
         return Ok(None);
     };
@@ -204,7 +190,7 @@ fn stop_signal(spec: &ConfigSpec) -> Result<Option<String>> {
     ))
 }
 
-fn healthcheck(spec: &ConfigSpec) -> Result<Option<Healthcheck>> {
+fn healthcheck(spec: &Config) -> Result<Option<Healthcheck>> {
     let Some(check) = &spec.healthcheck else {
         return Ok(None);
     };
@@ -219,7 +205,7 @@ fn healthcheck(spec: &ConfigSpec) -> Result<Option<Healthcheck>> {
     }))
 }
 
-fn check_test(check: &HealthcheckSpec) -> Result<()> {
+fn check_test(check: &spec::Healthcheck) -> Result<()> {
     let wrong = |problem: String| {
         let remedy = "write [\"CMD\", PROGRAM, …], [\"CMD-SHELL\", COMMAND] or [\"NONE\"]";
         Error::spec("config.healthcheck.test", problem, remedy)

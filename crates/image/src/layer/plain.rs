@@ -11,7 +11,7 @@ use base64::Engine as _;
 use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
 use crate::auditable::Patch;
 use crate::spec::{
-    DirectorySource, FileSource, LinkedCrates, SymlinkSource, TextSource, TreeSource,
+    CopySource, DirectorySource, FileSource, LinkedCrates, SymlinkSource, TextSource, TreeSource,
 };
 use crate::{Error, Result};
 
@@ -84,6 +84,37 @@ pub(super) fn add_tree(tree: &mut Tree, at: &str, source: &TreeSource) -> Result
     copy.directory(tree, &source.from, &to)
 }
 
+/// A file or a directory, as it is.
+pub(super) fn add_copy(tree: &mut Tree, at: &str, source: &CopySource) -> Result<()> {
+    let CopySource {
+        from,
+        to,
+        mode,
+        uid,
+        gid,
+    } = source.clone();
+    if from.is_dir() {
+        let source = TreeSource {
+            from,
+            to,
+            mode,
+            uid,
+            gid,
+        };
+        return add_tree(tree, at, &source);
+    }
+    let source = FileSource {
+        from,
+        to,
+        mode,
+        uid,
+        gid,
+        xattrs: BTreeMap::new(),
+        crates: None,
+    };
+    add_file(tree, at, &source)
+}
+
 /// One tree on its way into the layer.
 struct TreeCopy<'a> {
     source: &'a TreeSource,
@@ -130,7 +161,11 @@ impl TreeCopy<'_> {
             path: from.to_owned(),
             length: metadata.len(),
         };
-        tree.insert(to, self.node(Body::File(content), plain_mode(&metadata)))
+        let mode = self
+            .source
+            .mode
+            .map_or(plain_mode(&metadata), |mode| mode.0);
+        tree.insert(to, self.node(Body::File(content), mode))
     }
 
     /// A link out of the tree by an absolute path of the build machine would dangle in the image.

@@ -13,13 +13,9 @@ use crateyard_oci::tar;
 use super::elf;
 use super::spool::Spool;
 use crate::auditable::{HEADER, Patch};
-use crate::spec::{EntryKind, EntryRecord, Mode};
+use crate::spec::{EntryKind, EntryRecord, Mode, SPECIAL_DIRECTORIES};
 use crate::{Error, Result};
 use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
-
-/// The directories whose mode is not 0755 wherever they are, when nobody declares them.
-const SPECIAL_DIRECTORIES: [(&str, u32); 3] =
-    [("root", 0o700), ("tmp", 0o1777), ("var/tmp", 0o1777)];
 
 /// The prefix that marks deletions in layers.
 pub(crate) const WHITEOUT: &str = ".wh.";
@@ -243,10 +239,10 @@ fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
 fn implied(path: &str, origin: &Rc<str>) -> Node {
     let special = SPECIAL_DIRECTORIES
         .iter()
-        .find(|(special, _)| *special == path);
+        .find(|(special, _)| special.strip_prefix('/') == Some(path));
     Node {
         body: Body::Directory,
-        mode: special.map_or(0o755, |(_, mode)| *mode),
+        mode: special.map_or(0o755, |(_, mode)| mode.0),
         uid: 0,
         gid: 0,
         xattrs: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use description::normal::{Content, Description, Image, LayerContent};
+use description::normal::{Description, Image};
 use dockerfile::Resolved;
 use serde::{Deserialize, Serialize};
 
@@ -372,7 +372,11 @@ impl Subject {
         let service = self.services.first()?;
         let images = self.images().values();
         let mut fitting = images.filter(|image| {
-            image.variant_of.is_none() && packages_in(image).any(|package| package == service)
+            image.variant_of.is_none()
+                && image
+                    .programs()
+                    .map(|(_, binary)| &binary.package)
+                    .any(|package| package == service)
         });
         fitting
             .clone()
@@ -396,7 +400,12 @@ impl Subject {
     /// Images with a program of one of the packages, and those that hold such images.
     fn images_of(&self, packages: &BTreeSet<String>) -> BTreeSet<String> {
         let images = self.images().values();
-        let with = images.filter(|image| packages_in(image).any(|one| packages.contains(one)));
+        let with = images.filter(|image| {
+            image
+                .programs()
+                .map(|(_, binary)| &binary.package)
+                .any(|one| packages.contains(one))
+        });
         self.holders(&with.map(|image| image.name.clone()).collect())
     }
 
@@ -499,40 +508,28 @@ fn shared(resolved: &Resolved, services: &[String]) -> Option<String> {
     candidates.next().filter(|_| services.len() > 1)
 }
 
-fn entries(image: &Image) -> impl Iterator<Item = &description::normal::Entry> {
-    image.layers.iter().flat_map(|layer| match &layer.content {
-        LayerContent::Files { entries } => entries.as_slice(),
-        LayerContent::Packages { .. } => &[],
-    })
-}
-
-fn packages_in(image: &Image) -> impl Iterator<Item = &String> {
-    entries(image).filter_map(|entry| match &entry.content {
-        Content::Binary(binary) => Some(&binary.package),
-        _ => None,
-    })
-}
-
 /// The first chart that an image holds, or else the first file.
 fn held(description: &Description, root: &Path) -> Option<Held> {
-    let all = description.images.values();
-    let contents: Vec<(&Image, &Content)> = all
-        .flat_map(|image| entries(image).map(move |entry| (image, &entry.content)))
+    let images = description.images.values();
+    let held: Vec<(&Image, &str, String)> = images
+        .flat_map(|image| {
+            let charts = image
+                .charts()
+                .map(|path| (path, format!("{path}/values.yaml")));
+            let files = image.copied().map(|path| (path, path.to_owned()));
+            let all = charts.chain(files);
+            all.map(move |(path, file)| (image, path, file))
+        })
         .collect();
-    let charts = contents.iter().filter_map(|(_, content)| match content {
-        Content::Chart { source } => Some((content, format!("{source}/values.yaml"))),
-        _ => None,
-    });
-    let files = contents.iter().filter_map(|(_, content)| match content {
-        Content::Source { source } => Some((content, source.clone())),
-        _ => None,
-    });
-    let mut candidates = charts.chain(files);
-    let (wanted, file) = candidates.find(|(_, file)| root.join(file).is_file())?;
-    let holding = contents.iter().filter(|(_, content)| content == wanted);
+    let mut candidates = held.iter().filter(|(_, _, file)| root.join(file).is_file());
+    let (_, wanted, file) = candidates
+        .clone()
+        .find(|(_, path, file)| file != path)
+        .or_else(|| candidates.next())?;
+    let holding = held.iter().filter(|(_, path, _)| path == wanted);
     Some(Held {
-        file,
-        images: holding.map(|(image, _)| image.name.clone()).collect(),
+        file: file.clone(),
+        images: holding.map(|(image, ..)| image.name.clone()).collect(),
     })
 }
 

@@ -4,18 +4,20 @@
 //! which is [OCI's](https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties).
 //!
 //! ```
-//! use port::Port;
+//! use crateyard_spec::Port;
 //!
 //! let port: Port = "53/udp".parse()?;
 //! assert_eq!(port.number(), 53);
 //! assert_eq!("8080".parse::<Port>()?.to_string(), "8080/tcp");
-//! # Ok::<(), port::Wrong>(())
+//! # Ok::<(), crateyard_spec::Wrong>(())
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The protocols that engines know.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
@@ -74,6 +76,20 @@ impl FromStr for Port {
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.protocol)
+    }
+}
+
+impl Serialize for Port {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Port, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let port = text.parse();
+        port.map_err(|wrong: Wrong| serde::de::Error::custom(format!("{text:?} {wrong}")))
     }
 }
 

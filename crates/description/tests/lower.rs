@@ -1,0 +1,94 @@
+//! The layers that a description is lowered to.
+
+use std::collections::HashSet;
+
+use crateyard_spec::fill;
+use description::normal::{Image, Placeholder};
+use description::{Description, Targets, Workspace};
+use serde_json::{Value, json};
+
+const TARGETS: &str = r#"{ "version": 2, "packages": [
+    { "name": "app", "version": "0.1.0", "manifestPath": "Cargo.toml",
+      "targets": [{ "kind": ["bin"], "name": "app" }] }
+] }"#;
+
+/// The image `app` of a description, where `debian.lock` has libraries of two crates.
+fn lowered(image: &str) -> Image {
+    let text = format!("version = 1\n[images.app]\nbinaries = [\"app\"]\n{image}");
+    let description = Description::parse(&text, "images.toml");
+    let description = description.unwrap_or_else(|problems| panic!("{problems}"));
+    let mut workspace = Workspace::new(Targets::from_json(TARGETS).unwrap());
+    workspace.libraries = ["pq-sys", "openssl-sys"].map(str::to_owned).into();
+    let normal = description.normalize(&workspace);
+    let mut normal = normal.unwrap_or_else(|problems| panic!("{problems}"));
+    normal.images.remove("app").unwrap()
+}
+
+fn names(image: &Image) -> Vec<&str> {
+    let names = image.layers.iter().map(|layer| layer.name.as_str());
+    names.collect()
+}
+
+#[test]
+fn libraries_come_after_the_packages_and_before_the_programs() {
+    let image = lowered("packages = [\"curl\"]");
+    let expected = [
+        "base",
+        "packages",
+        "libraries.openssl-sys",
+        "libraries.pq-sys",
+        "libraries.compiler",
+        "accounts",
+        "binary-app",
+    ];
+    assert_eq!(names(&image), expected);
+    let optional = image.layers.iter().filter(|layer| layer.optional);
+    assert_eq!(optional.count(), 3);
+}
+
+#[test]
+fn without_debian_packages_there_is_nothing_for_libraries_to_stand_on() {
+    let image = lowered("base = \"none\"\ntags = [\"1\"]\nuser = \"root\"");
+    assert_eq!(names(&image), ["accounts", "binary-app"]);
+}
+
+/// What several sets have the first of them gives, and dpkg is told of all others.
+#[test]
+fn each_set_is_without_what_is_below() {
+    let image = lowered("");
+    let layer = &image.layers[2];
+    assert_eq!(layer.name, "libraries.pq-sys");
+    let source = serde_json::to_value(&layer.sources[0]).unwrap();
+    let openssl = json!({"set": "libraries.openssl-sys", "linkedFrom": "openssl-sys"});
+    let expected = json!([{
+        "placeholder": "packages", "set": "libraries.pq-sys", "linkedFrom": "pq-sys",
+        "beyond": [{"set": "base"}, openssl],
+    }]);
+    assert_eq!(source["packages"], expected);
+    assert_eq!(
+        source["alsoInstalled"][1]["beyond"],
+        json!([{"set": "base"}])
+    );
+}
+
+/// All that is missing stands in placeholders: filled in, it is what the image program reads.
+#[test]
+fn what_is_filled_in_is_a_specification() {
+    let image = lowered("files = [{ source = \"etc/app\", path = \"/etc/app\", mode = \"0600\" }]");
+    let mut seen = HashSet::new();
+    let mut stand = |placeholder| {
+        seen.insert(std::mem::discriminant(&placeholder));
+        Ok::<Value, serde_json::Error>(match placeholder {
+            Placeholder::Packages(_) => json!(["/a.deb", "/b.deb"]),
+            Placeholder::Crates(_) => Value::Null,
+            _ => json!("/path"),
+        })
+    };
+    for layer in &image.layers {
+        let spec = layer.spec(image.compression);
+        let spec: crateyard_spec::LayerSpec = fill(&spec, &mut stand).unwrap();
+        assert_eq!(spec.comment, layer.name);
+        assert_eq!(spec.sources.len(), layer.sources.len());
+    }
+    assert_eq!(seen.len(), 4, "packages, crates, program, workspace");
+}

@@ -1,0 +1,86 @@
+//! How layers are compressed.
+
+use serde::{Deserialize, Serialize};
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compression {
+    /// The format.
+    pub algorithm: Algorithm,
+    /// How hard to try: 1 to 9 for gzip, 1 to 19 for zstd. Without it 6 for gzip and 9 for zstd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u32>,
+}
+
+impl Compression {
+    /// What holds where nothing is said.
+    pub const DEFAULT: Compression = Compression::of(Algorithm::Gzip);
+
+    /// An algorithm with the level that holds where none is given.
+    pub const fn of(algorithm: Algorithm) -> Compression {
+        let level = match algorithm.levels() {
+            Some((_, level)) => Some(level),
+            None => None,
+        };
+        Compression { algorithm, level }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        Compression::DEFAULT
+    }
+}
+
+/// The compression formats of layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Read by everything.
+    Gzip,
+    /// Smaller and faster; docker since 23, containerd since 1.5.
+    Zstd,
+    /// Not compressed.
+    None,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 3] = [Algorithm::Gzip, Algorithm::Zstd, Algorithm::None];
+
+    /// Its name in `images.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Gzip => "gzip",
+            Algorithm::Zstd => "zstd",
+            Algorithm::None => "none",
+        }
+    }
+
+    /// Its highest level, from 1 on, and the one that holds where none is given.
+    pub const fn levels(self) -> Option<(u32, u32)> {
+        match self {
+            Algorithm::Gzip => Some((9, 6)),
+            Algorithm::Zstd => Some((19, 9)),
+            Algorithm::None => None,
+        }
+    }
+}
+
+impl Compression {
+    /// The level to use, or what is wrong with the one given.
+    ///
+    /// # Errors
+    /// When the level is out of range or given for no compression.
+    pub fn checked_level(&self) -> Result<u32, String> {
+        match (self.algorithm.levels(), self.level) {
+            (None, None) => Ok(0),
+            (None, Some(_)) => Err("a level makes no sense without compression".into()),
+            (Some((most, default)), level) => match level.unwrap_or(default) {
+                level if (1..=most).contains(&level) => Ok(level),
+                level => Err(format!("{level} is not between 1 and {most}")),
+            },
+        }
+    }
+}

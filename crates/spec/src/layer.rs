@@ -1,0 +1,370 @@
+//! What goes into a layer.
+//!
+//! The types are generic over what stands for a path and for a program's list of crates: a
+//! [`Placeholder`](crate::Placeholder) where a description is lowered, the path and the list
+//! themselves where the layer is made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Compression, Mode, Version};
+
+/// What goes into one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LayerSpec<P = PathBuf, C = LinkedCrates> {
+    /// Always 1.
+    pub version: Version,
+    /// What the layer is, for people; goes into the image's history.
+    #[serde(default)]
+    pub comment: String,
+    /// How the layer is compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// The time of every entry, in seconds since 1970.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Texts that no file of the layer may hold, such as `/nix/store/`: where one shows, something
+    /// of the machine that built the file got into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<String>,
+    /// What to put in. The order does not matter.
+    pub sources: Vec<Source<P, C>>,
+}
+
+/// One source of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Source<P = PathBuf, C = LinkedCrates> {
+    /// Debian packages with their metadata.
+    Debian(DebianSource<P>),
+    /// The bundle of certificate authorities.
+    CaCertificates(CaCertificatesSource<P>),
+    /// One file.
+    File(FileSource<P, C>),
+    /// A directory with all that is in it.
+    Tree(TreeSource<P>),
+    /// A file or a directory: what it is shows when the layer is made.
+    Copy(CopySource<P>),
+    /// A file whose content stands in the specification.
+    Text(TextSource),
+    /// A directory with chosen mode and owner.
+    Directory(DirectorySource),
+    /// A symbolic link.
+    Symlink(SymlinkSource),
+    /// A packaged Helm chart.
+    Chart(ChartSource<P>),
+    /// Another image, as an archive.
+    ImageArchive(ImageArchiveSource<P>),
+}
+
+impl<P, C> Source<P, C> {
+    /// The path in the image that it is about; none for packages.
+    pub fn to(&self) -> Option<&str> {
+        match self {
+            Source::Debian(_) => None,
+            Source::CaCertificates(source) => Some(&source.to),
+            Source::File(source) => Some(&source.to),
+            Source::Tree(source) => Some(&source.to),
+            Source::Copy(source) => Some(&source.to),
+            Source::Text(source) => Some(&source.to),
+            Source::Directory(source) => Some(&source.to),
+            Source::Symlink(source) => Some(&source.to),
+            Source::Chart(source) => Some(&source.to),
+            Source::ImageArchive(source) => Some(&source.to),
+        }
+    }
+}
+
+/// Patterns of files of Debian packages that nothing in an image reads, as a JSON list for
+/// [`DebianSource::exclude`]. Nix reads the same list.
+pub const UNNEEDED: &str = include_str!("unneeded.json");
+
+/// [`UNNEEDED`] as a list.
+pub fn unneeded() -> Vec<String> {
+    // The list is part of this program; a test reads it.
+    serde_json::from_str(UNNEEDED).unwrap_or_default()
+}
+
+/// Where the bundle of certificate authorities belongs.
+pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The directories whose mode is not 0755 where nobody declares them and something lies below.
+pub const SPECIAL_DIRECTORIES: [(&str, Mode); 3] = [
+    ("/root", Mode(0o700)),
+    ("/tmp", Mode(0o1777)),
+    ("/var/tmp", Mode(0o1777)),
+];
+
+/// The files of Debian packages as they are in the packages, with merged `/usr`, and what dpkg
+/// knows of them (`/var/lib/dpkg`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DebianSource<P = PathBuf> {
+    /// The `.deb` files.
+    pub packages: Vec<P>,
+    /// Patterns of paths to leave out: `*` and `?` within a component, `**` across. What matches
+    /// a directory leaves out all below. A pattern that starts with `!` keeps what an earlier one
+    /// left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// The `.deb` files of packages that lower layers hold, so that dpkg's status lists them too.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub also_installed: Vec<P>,
+}
+
+/// The certificates of packages such as `ca-certificates`, as one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaCertificatesSource<P = PathBuf> {
+    /// The `.deb` files that hold `/usr/share/ca-certificates/**/*.crt`.
+    pub packages: Vec<P>,
+    /// Where the bundle goes.
+    #[serde(default = "ca_bundle")]
+    pub to: String,
+}
+
+fn ca_bundle() -> String {
+    CA_BUNDLE.to_owned()
+}
+
+/// One file from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSource<P = PathBuf, C = LinkedCrates> {
+    /// The file.
+    pub from: P,
+    /// Its path in the image.
+    pub to: String,
+    /// Its mode; without it 0755 if it may be executed, else 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Its owner.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub uid: u32,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub gid: u32,
+    /// Extended attributes, in base 64.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+    /// The crates that the file, a program, is linked from: it gets a list of them, as `cargo auditable` writes
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crates: Option<C>,
+}
+
+/// The crates that a program is linked from, by their units' keys in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkedCrates {
+    /// The program's own unit.
+    pub root: String,
+    /// All units that are in it, its own among them.
+    pub units: BTreeMap<String, LinkedCrate>,
+}
+
+/// A unit that a program is linked from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkedCrate {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its source as `Cargo.lock` has it; empty for packages of the workspace.
+    #[serde(default)]
+    pub source: String,
+    /// The keys of the libraries that it names itself.
+    #[serde(default)]
+    pub uses: Vec<String>,
+}
+
+/// A directory from outside. Directories get mode 0755; symbolic links stay what they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TreeSource<P = PathBuf> {
+    /// The directory.
+    pub from: P,
+    /// Its path in the image.
+    pub to: String,
+    /// The mode of the files in it; without it 0755 for those that may be executed, else 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The owner of all in it.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub uid: u32,
+    /// The group of all in it.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub gid: u32,
+}
+
+/// A file or a directory from outside, as a [`FileSource`] or a [`TreeSource`] takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CopySource<P = PathBuf> {
+    /// The file or the directory.
+    pub from: P,
+    /// Its path in the image.
+    pub to: String,
+    /// The mode of the file, or of the files in the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The owner of all in it.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub uid: u32,
+    /// The group of all in it.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub gid: u32,
+}
+
+/// A file whose content stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TextSource {
+    /// Its path in the image.
+    pub to: String,
+    /// Its content.
+    pub text: String,
+    /// Its mode; without it 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Its owner.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub uid: u32,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub gid: u32,
+}
+
+/// A directory, empty as far as this source goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectorySource {
+    /// Its path in the image.
+    pub to: String,
+    /// Its mode; without it 0755.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Its owner.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub uid: u32,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "is_root")]
+    pub gid: u32,
+}
+
+/// A symbolic link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SymlinkSource {
+    /// Its path in the image.
+    pub to: String,
+    /// What it points to.
+    pub target: String,
+}
+
+/// A Helm chart, packaged as `helm package` lays it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChartSource<P = PathBuf> {
+    /// The chart's directory, with `Chart.yaml` in it.
+    pub from: P,
+    /// Its path in the image; a directory, whose name ends in `/`, gets `NAME-VERSION.tgz`.
+    pub to: String,
+    /// Stands in for the version in `Chart.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Stands in for the version of the application in `Chart.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+}
+
+/// Another image, as one tar file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageArchiveSource<P = PathBuf> {
+    /// The layout directory.
+    pub from: P,
+    /// Its path in the image.
+    pub to: String,
+    /// What kind of archive.
+    pub format: ArchiveFormat,
+    /// The name under which it is loaded, such as `gateway:0.1.0`.
+    pub reference: String,
+}
+
+/// The formats of image archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveFormat {
+    /// An OCI layout as a tar file: containerd, k3s, podman, skopeo.
+    Oci,
+    /// What `docker load` reads; an OCI layout too.
+    Docker,
+}
+
+fn is_root(id: &u32) -> bool {
+    *id == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Result<LayerSpec, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn every_source_is_read() {
+        let spec = layer(
+            r#"{"version":1,"comment":"all","compression":{"algorithm":"zstd","level":3},"epoch":7,"sources":[
+            {"kind":"debian","packages":["/a.deb"],"exclude":["usr/share/doc/**"],"alsoInstalled":["/b.deb"]},
+            {"kind":"ca-certificates","packages":["/a.deb"]},
+            {"kind":"file","from":"/x","to":"/x","mode":"4755","xattrs":{"user.a":"YQ=="}},
+            {"kind":"tree","from":"/x","to":"/y","uid":1},
+            {"kind":"copy","from":"/x","to":"/z","mode":"0600"},
+            {"kind":"text","to":"/t","text":"hello"},
+            {"kind":"directory","to":"/tmp","mode":"1777"},
+            {"kind":"symlink","to":"/l","target":"x"},
+            {"kind":"chart","from":"/c","to":"/charts/","appVersion":"2"},
+            {"kind":"image-archive","from":"/l","to":"/i.tar","format":"oci","reference":"a:1"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(spec.sources.len(), 10);
+        let again = layer(&serde_json::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(spec, again);
+    }
+
+    #[test]
+    fn the_list_of_what_is_left_out_is_read() {
+        assert!(unneeded().contains(&"usr/share/doc/**".to_owned()));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for (text, says) in [
+            (r#"{"version":2,"sources":[]}"#, "version 2"),
+            (r#"{"version":1,"sources":[],"colour":1}"#, "colour"),
+            (
+                r#"{"version":1,"sources":[{"kind":"text","to":"/a","text":"","mod":1}]}"#,
+                "mod",
+            ),
+            (
+                r#"{"version":1,"sources":[{"kind":"text","to":"/a","text":"","mode":"0999"}]}"#,
+                "0999",
+            ),
+            (
+                r#"{"version":1,"sources":[{"kind":"directory","to":"/a","mode":493}]}"#,
+                "493",
+            ),
+            (r#"{"version":1,"sources":[{"kind":"teapot"}]}"#, "teapot"),
+        ] {
+            let error = layer(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What goes into layers and images.
+//!
+//! `description` lowers `images.toml` to this form once. Nix, `assemble build --engine cargo` and the
+//! generated Dockerfile all read it, and `image` makes layers and images of it.
+//!
+//! - [`LayerSpec`] and its [`Source`]s say what a layer holds, [`Config`] how an image is run.
+//! - In a [`lowered`] layer a [`Placeholder`] stands for what only a build knows: the path of a
+//!   program, of a package, of another image. [`fill`] puts that in its place, as nix/image/fill.nix does.
+//!
+//! ```
+//! use crateyard_spec::{LayerSpec, Placeholder, Version, fill, lowered};
+//!
+//! let layer: lowered::Layer = serde_json::from_str(
+//!     r#"{"name": "files", "sources": [
+//!         {"kind": "copy", "from": {"placeholder": "workspace", "path": "etc/app"}, "to": "/etc/app"}
+//!     ]}"#,
+//! )?;
+//! let mut stand = |placeholder: Placeholder| match placeholder {
+//!     Placeholder::Workspace { path } => Ok(format!("/home/me/{path}").into()),
+//!     other => panic!("{other:?}"),
+//! };
+//! let spec: LayerSpec = fill(&layer.spec(Default::default()), &mut stand)?;
+//! assert_eq!(spec.comment, "files");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod compression;
+mod config;
+mod layer;
+pub mod lowered;
+mod mode;
+mod placeholder;
+mod port;
+mod version;
+
+pub use compression::{Algorithm, Compression};
+pub use config::{Config, Healthcheck, Variable};
+pub use layer::*;
+pub use mode::Mode;
+pub use placeholder::{Binary, Packages, Placeholder, SetReference, fill};
+pub use port::{Port, Wrong};
+pub use version::{VERSION, Version};

@@ -1,0 +1,51 @@
+//! Layers as `images.toml` describes them, in which only a build's paths and facts are missing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Compression, LayerSpec, Placeholder, Version};
+
+/// A source of files, with placeholders.
+pub type Source = crate::Source<Placeholder, Placeholder>;
+
+/// A layer of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Layer {
+    /// What it is, unique in its image: `base`, `binary-gateway`.
+    pub name: String,
+    /// Whether the image goes without it where its sets have no packages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// Whether the image goes without it where no program is linked to a library that only it has.
+    /// It is seen when the image is put together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_if_linked: bool,
+    /// Paths of its files that take the place of files of the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
+    /// Texts that no file of it may hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<String>,
+    /// What is in it: packages, or single things sorted by path.
+    pub sources: Vec<Source>,
+}
+
+impl Layer {
+    /// Its specification, to be filled in.
+    pub fn spec(&self, compression: Compression) -> LayerSpec<Placeholder, Placeholder> {
+        LayerSpec {
+            version: Version,
+            comment: self.name.clone(),
+            compression,
+            epoch: 0,
+            forbidden: self.forbidden.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// Whether it holds packages, and so belongs to what programs stand on.
+    pub fn has_packages(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| matches!(source, Source::Debian(_)))
+    }
+}

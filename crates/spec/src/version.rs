@@ -1,0 +1,27 @@
+//! The version of specifications and records.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The version of all specifications and records.
+pub const VERSION: u32 = 1;
+
+/// The number 1: anything else is refused when it is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Version;
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(VERSION)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+        match u32::deserialize(deserializer)? {
+            VERSION => Ok(Version),
+            other => Err(serde::de::Error::custom(format!(
+                "version {other} is not understood, only version {VERSION}"
+            ))),
+        }
+    }
+}
