@@ -251,6 +251,10 @@ let
 in
 {
   image = images;
+  programs = import ./image/programs.nix {
+    description = resolved;
+    inherit platforms;
+  };
   parents = import ./image/parents.nix { inherit make; } {
     inherit debian;
     inherit (host) architecture;

@@ -58,8 +58,8 @@ let
 
   # The images of a workspace, and the checks of its packages.
   #
-  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, debianLock,
-  #   toolchainLock, debian }
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, storePaths,
+  #   debianLock, toolchainLock, debian }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -70,6 +70,7 @@ let
   #   checks       package to { test, clippy, doc, fmt }
   #   tests        package to the programs of its tests, as an archive
   #   checkUnits   { test, clippy, doc }: key to derivation
+  #   storePaths   { images, binaries, checks }: what all of them will lie at (./store-paths.nix)
   #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
   #   debianLock   the lock of the Debian packages that it is all made of
   #   toolchainLock  the lock of the compiler; "" where that is Debian's
@@ -130,6 +131,9 @@ let
           value = lazily "${name}-image" (build.image name);
         }) (namesIn description)
       );
+      checks = builtins.mapAttrs (
+        package: builtins.mapAttrs (kind: lazily "${package}-${kind}")
+      ) build.checks.packages;
     in
     {
       inherit images;
@@ -143,9 +147,11 @@ let
       evaluation = build.evaluation // {
         all = lazily "evaluation" build.evaluation.all;
       };
-      checks = builtins.mapAttrs (
-        package: builtins.mapAttrs (kind: lazily "${package}-${kind}")
-      ) build.checks.packages;
+      inherit checks;
+      storePaths = import ./store-paths.nix {
+        inherit images checks;
+        inherit (build) programs;
+      };
       tests = builtins.mapAttrs (package: lazily "${package}-tests") build.checks.archives;
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
@@ -205,6 +211,7 @@ let
       evaluation
       checks
       tests
+      storePaths
       debianLock
       toolchainLock
       ;

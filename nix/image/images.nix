@@ -15,15 +15,13 @@
   platforms,
 }:
 let
-  nameOf = platform: "${platform.os}/${platform.architecture}" + (if platform ? variant then "/${platform.variant}" else "");
+  nameOf = import ./platform-name.nix;
   providerOf =
     platform:
     platforms.${nameOf platform}
       or (throw "images.toml wants the platform ${nameOf platform}; this version of Crateyard builds ${builtins.concatStringsSep ", " (builtins.attrNames platforms)}");
 
-  isProgram = source: source.kind == "file" && source.from.placeholder == "program";
   isPackages = value: value.placeholder == "packages";
-  sourcesOf = image: builtins.concatMap (layer: layer.sources) image.layers;
 
   # The layout of an image for one platform.
   layoutOf =
@@ -31,8 +29,7 @@ let
     let
       provider = providerOf platform;
       other = name: layoutOf description.images.${name} platform;
-      programs = builtins.filter isProgram (sourcesOf image);
-      linked = builtins.concatMap (source: provider.linked source.from) programs;
+      linked = builtins.concatMap provider.linked (import ./binaries.nix image);
       holds = set: !(set ? linkedFrom) || (builtins.elem set.linkedFrom linked && provider.has set.set);
 
       # The packages that a placeholder stands for: { file, entry } each.
