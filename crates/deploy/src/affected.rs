@@ -1,0 +1,184 @@
+//! What differs between two evaluations of a workspace: images, programs and checks by their store paths.
+//!
+//! A store path names everything that a thing is made of. So two evaluations tell exactly what a change touches, and
+//! nothing has to be built for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// The ending of a check that runs tests (`nix/cargo/checks.nix`).
+const TEST: &str = "-test";
+
+/// The store paths of an evaluation (`nix/store-paths.nix`). What was not asked for is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorePaths {
+    /// Image to store path.
+    pub images: BTreeMap<String, String>,
+    /// Image to `PACKAGE/BINARY` to platform to store path.
+    pub binaries: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
+    /// `PACKAGE-test`, `PACKAGE-clippy` and so on to store path.
+    pub checks: BTreeMap<String, String>,
+}
+
+/// What a change touches. All lists are sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Affected {
+    /// Images that are new or made of something else.
+    pub images: Vec<String>,
+    /// Programs of images, likewise.
+    pub binaries: Vec<Binary>,
+    /// Packages whose tests run again.
+    pub tests: Vec<String>,
+    /// All checks that run again, tests among them: `PACKAGE-KIND`.
+    pub checks: Vec<String>,
+    /// What is no more.
+    pub removed: Removed,
+}
+
+/// A program of images.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Binary {
+    /// Its package.
+    pub package: String,
+    /// Its name.
+    pub name: String,
+    /// The images whose program of this name is touched.
+    pub images: Vec<String>,
+}
+
+/// What is no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Images.
+    pub images: Vec<String>,
+    /// Programs that no image has any more: `PACKAGE/BINARY`.
+    pub binaries: Vec<String>,
+    /// Checks.
+    pub checks: Vec<String>,
+}
+
+impl Affected {
+    /// Whether nothing is touched.
+    pub fn is_empty(&self) -> bool {
+        *self == Affected::default()
+    }
+}
+
+/// Compares two evaluations.
+pub fn compare(before: &StorePaths, after: &StorePaths) -> Affected {
+    let checks = changed(&before.checks, &after.checks);
+    Affected {
+        images: changed(&before.images, &after.images),
+        binaries: binaries(before, after),
+        tests: checks
+            .iter()
+            .filter_map(|check| check.strip_suffix(TEST).map(str::to_owned))
+            .collect(),
+        removed: Removed {
+            images: gone(&before.images, &after.images),
+            binaries: gone(&by_binary(before), &by_binary(after)),
+            checks: gone(&before.checks, &after.checks),
+        },
+        checks,
+    }
+}
+
+fn changed<V: PartialEq>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<String> {
+    let differs = |(name, value): &(&String, &V)| before.get(*name) != Some(*value);
+    after
+        .iter()
+        .filter(differs)
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+fn gone<V>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<String> {
+    let names = before.keys().filter(|name| !after.contains_key(*name));
+    names.cloned().collect()
+}
+
+/// `PACKAGE/BINARY` to image to platform to store path.
+fn by_binary(paths: &StorePaths) -> BTreeMap<String, BTreeMap<&str, &BTreeMap<String, String>>> {
+    let mut binaries: BTreeMap<String, BTreeMap<&str, _>> = BTreeMap::new();
+    for (image, programs) in &paths.binaries {
+        for (binary, platforms) in programs {
+            binaries
+                .entry(binary.clone())
+                .or_default()
+                .insert(image, platforms);
+        }
+    }
+    binaries
+}
+
+/// A program is touched if it has a store path that no image had before: an image that takes over a program of
+/// another one makes none.
+fn binaries(before: &StorePaths, after: &StorePaths) -> Vec<Binary> {
+    let (before, after) = (by_binary(before), by_binary(after));
+    let mut found = Vec::new();
+    for (binary, images) in &after {
+        let known: BTreeSet<&String> = before
+            .get(binary)
+            .into_iter()
+            .flat_map(|images| images.values().flat_map(|platforms| platforms.values()))
+            .collect();
+        let is_new = |platforms: &BTreeMap<String, String>| {
+            platforms.values().any(|path| !known.contains(path))
+        };
+        let touched: Vec<String> = images
+            .iter()
+            .filter(|(_, platforms)| is_new(platforms))
+            .map(|(image, _)| (*image).to_owned())
+            .collect();
+        if !touched.is_empty() {
+            let (package, name) = binary.split_once('/').unwrap_or(("", binary));
+            found.push(Binary {
+                package: package.to_owned(),
+                name: name.to_owned(),
+                images: touched,
+            });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> StorePaths {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_new_other_and_gone_is_told_apart() {
+        let before = paths(
+            r#"{"images": {"a": "/1", "b": "/2", "old": "/3"},
+                "binaries": {"a": {"p/x": {"linux/amd64": "/x1"}}, "b": {"p/y": {"linux/amd64": "/y"}}, "old": {"q/z": {}}},
+                "checks": {"p-test": "/t1", "p-fmt": "/f", "q-test": "/t"}}"#,
+        );
+        let after = paths(
+            r#"{"images": {"a": "/9", "b": "/2", "new": "/4"},
+                "binaries": {"a": {"p/x": {"linux/amd64": "/x2"}}, "b": {"p/y": {"linux/amd64": "/y"}}, "new": {"p/y": {"linux/amd64": "/y"}}},
+                "checks": {"p-test": "/t2", "p-fmt": "/f"}}"#,
+        );
+        let found = compare(&before, &after);
+        assert_eq!(found.images, ["a", "new"]);
+        let x = Binary {
+            package: "p".into(),
+            name: "x".into(),
+            images: vec!["a".into()],
+        };
+        // The program that `new` shares with `b` is made already.
+        assert_eq!(found.binaries, [x]);
+        assert_eq!(found.tests, ["p"]);
+        assert_eq!(found.checks, ["p-test"]);
+        assert_eq!(found.removed.images, ["old"]);
+        assert_eq!(found.removed.binaries, ["q/z"]);
+        assert_eq!(found.removed.checks, ["q-test"]);
+        assert!(compare(&after, &after).is_empty());
+    }
+}

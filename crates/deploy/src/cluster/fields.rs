@@ -1,0 +1,109 @@
+//! The part of an object that a field manager has applied.
+//!
+//! A server keeps for each manager the set of fields that it owns, and the object has their values. Together they are
+//! what the manager applied last.
+//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/> (`FieldsV1`)
+
+use serde_json::{Map, Value};
+
+use super::MANAGER;
+
+/// What was applied to an object last; none where this manager has applied nothing.
+pub fn applied(object: &Value) -> Option<Value> {
+    let entry = entry(object)?;
+    let mut applied = project(object, &entry["fieldsV1"]);
+    for name in ["apiVersion", "kind"] {
+        applied[name] = object[name].clone();
+    }
+    for name in ["name", "namespace"] {
+        if !object["metadata"][name].is_null() {
+            applied["metadata"][name] = object["metadata"][name].clone();
+        }
+    }
+    Some(applied)
+}
+
+/// When this manager applied something last, as the server wrote it down (RFC 3339).
+pub fn time(object: &Value) -> Option<&str> {
+    entry(object)?["time"].as_str()
+}
+
+fn entry(object: &Value) -> Option<&Value> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    let is_own = |entry: &&Value| {
+        entry["manager"] == MANAGER
+            && entry["operation"] == "Apply"
+            && entry["subresource"].is_null()
+    };
+    entries.iter().find(is_own)
+}
+
+/// The part of a value that a set of fields holds.
+fn project(value: &Value, fields: &Value) -> Value {
+    let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else {
+        return value.clone();
+    };
+    match value {
+        Value::Object(object) => {
+            let mut result = Map::new();
+            for (name, below) in fields {
+                let Some(name) = name.strip_prefix("f:") else {
+                    continue;
+                };
+                if let Some(value) = object.get(name) {
+                    result.insert(name.to_owned(), project(value, below));
+                }
+            }
+            Value::Object(result)
+        }
+        Value::Array(elements) => {
+            let element = |(number, value): (usize, &Value)| {
+                let below = fields.iter().find(|(key, _)| selects(key, number, value));
+                below.map(|(_, below)| project(value, below))
+            };
+            Value::Array(elements.iter().enumerate().filter_map(element).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether a key of a set means an element of a list: by its own keys, its value, or its number.
+fn selects(key: &str, number: usize, element: &Value) -> bool {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+    if let Some(keys) = key.strip_prefix("k:").and_then(parse) {
+        let Some(keys) = keys.as_object() else {
+            return false;
+        };
+        return keys.iter().all(|(name, value)| element[name] == *value);
+    }
+    if let Some(value) = key.strip_prefix("v:").and_then(parse) {
+        return *element == value;
+    }
+    key.strip_prefix("i:") == Some(number.to_string().as_str())
+}
+
+/// The part of an object that has the shape of another: what it says of the same fields. Elements of lists are told apart
+/// by their names; lists of anything else are taken whole.
+pub fn shaped(object: &Value, like: &Value) -> Value {
+    match (object, like) {
+        (Value::Object(object), Value::Object(like)) => {
+            let fields = like.iter().filter_map(|(name, like)| {
+                let value = object.get(name)?;
+                Some((name.clone(), shaped(value, like)))
+            });
+            Value::Object(fields.collect())
+        }
+        (Value::Array(elements), Value::Array(like)) => {
+            let element = |value: &Value| {
+                let named =
+                    |other: &&Value| !value["name"].is_null() && other["name"] == value["name"];
+                match like.iter().find(named) {
+                    Some(like) => shaped(value, like),
+                    None => value.clone(),
+                }
+            };
+            Value::Array(elements.iter().map(element).collect())
+        }
+        _ => object.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Objects of Kubernetes and their names.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// What tells an object from all others. The version of its interface does not: the same object is served in several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The group of its interface; empty for the core's.
+    pub group: String,
+    /// Its kind, such as `Deployment`.
+    pub kind: String,
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// Of an object; none where it has no kind or name.
+    pub fn of(object: &Value) -> Option<Key> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let version = object["apiVersion"].as_str()?;
+        Some(Key {
+            group: version
+                .split_once('/')
+                .map_or("", |(group, _)| group)
+                .to_owned(),
+            kind: text(&object["kind"])?,
+            namespace: text(&object["metadata"]["namespace"]).unwrap_or_default(),
+            name: text(&object["metadata"]["name"])?,
+        })
+    }
+
+    /// As `kubectl` is told of it: `deployment.apps/gateway`.
+    pub fn resource(&self) -> String {
+        let kind = self.kind.to_lowercase();
+        match self.group.is_empty() {
+            true => format!("{kind}/{}", self.name),
+            false => format!("{kind}.{}/{}", self.group, self.name),
+        }
+    }
+
+    /// Whether it is something whose rollout can be waited for.
+    pub fn rolls_out(&self) -> bool {
+        let kinds = ["Deployment", "DaemonSet", "StatefulSet"];
+        self.group == "apps" && kinds.contains(&self.kind.as_str())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind.to_lowercase(), self.name)?;
+        match self.namespace.is_empty() {
+            true => Ok(()),
+            false => write!(formatter, " in {}", self.namespace),
+        }
+    }
+}
+
+/// The objects of a text of `kubectl`'s: one document, a list, or documents one after the other.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn objects(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+    let mut found = Vec::new();
+    for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let mut document = document?;
+        let is_list = document["kind"] == "List";
+        let items = document.get_mut("items").filter(|_| is_list);
+        match items.map(Value::take) {
+            Some(Value::Array(items)) => found.extend(items),
+            _ => found.push(document),
+        }
+    }
+    Ok(found)
+}
+
+/// Objects as one document.
+pub fn list<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
+    let items: Vec<&Value> = objects.into_iter().collect();
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}

@@ -1,0 +1,55 @@
+//! `deploy.toml`: what `assemble resolve` and `assemble deploy` would otherwise be told each time.
+//!
+//! ```toml
+//! to = "registry.example/team/"
+//! files = ["deploy/manifests"]
+//!
+//! [images]
+//! "docker.io/crateyard/gateway" = "gateway"
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The file's name, beside `images.toml`.
+pub const FILE: &str = "deploy.toml";
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// Where images go: `REGISTRY/PATH/`, below which each image has a repository of its name.
+    pub to: Option<String>,
+    /// Files and directories to deploy, relative to this file.
+    pub files: Vec<String>,
+    /// Names that manifests have for images, without tag and digest, to names of `images.toml`.
+    pub images: BTreeMap<String, String>,
+    /// A context of the kubeconfig. Without it kubectl's current one.
+    pub context: Option<String>,
+    /// The namespace of objects that name none. Without it kubectl's.
+    pub namespace: Option<String>,
+}
+
+impl Config {
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// Names the line and what is wrong there.
+    pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let config = Config::parse("to = \"localhost:5000/\"\n[images]\napp = \"app\"\n").unwrap();
+        assert_eq!(config.images["app"], "app");
+        let error = Config::parse("to = \"x\"\nfile = [\"a\"]\n").unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}

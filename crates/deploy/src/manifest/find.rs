@@ -1,0 +1,345 @@
+//! Where YAML names images of the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crateyard_oci::Reference;
+
+use super::mention::{self, SCHEME};
+use super::yaml::{self, Style, Tree, Value};
+use super::{Error, Position};
+
+/// The keys of a scalar that is a whole reference, as in containers of pods and services of compose.
+const WHOLE: &str = "image";
+/// The keys of a repository with its tag or digest beside it, as in Helm's values, and in kustomizations.
+const REPOSITORIES: [&str; 4] = ["repository", "newName", "name", "image"];
+/// The keys of tags beside a repository.
+const TAGS: [&str; 2] = ["tag", "newTag"];
+/// The key of a digest beside a repository.
+const DIGEST: &str = "digest";
+/// The key of a registry's host beside a repository.
+const REGISTRY: &str = "registry";
+
+/// Which images there are, and what manifests call them besides `crateyard://NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The images of `images.toml`.
+    images: BTreeSet<String>,
+    /// A repository in full to the name of an image.
+    mapping: BTreeMap<Reference, String>,
+}
+
+impl Names {
+    /// Those of `images.toml`, and a mapping of names in manifests to them.
+    ///
+    /// # Errors
+    /// When the mapping has a name that is no reference, or leads to no image.
+    pub fn new(images: &[String], mapping: &BTreeMap<String, String>) -> Result<Names, String> {
+        let images: BTreeSet<String> = images.iter().cloned().collect();
+        let mut references = BTreeMap::new();
+        for (from, to) in mapping {
+            let reference: Reference = from
+                .parse()
+                .map_err(|error: crateyard_oci::ParseReferenceError| error.to_string())?;
+            if !images.contains(to) {
+                return Err(format!(
+                    "the mapping {from:?} leads to {to:?}, {}",
+                    missing(&images)
+                ));
+            }
+            references.insert(reference.without_version(), to.clone());
+        }
+        Ok(Names {
+            images,
+            mapping: references,
+        })
+    }
+
+    /// Checks that an image is there.
+    pub(super) fn known(&self, image: &str, position: Position) -> Result<String, Error> {
+        match self.images.contains(image) {
+            true => Ok(image.to_owned()),
+            false => Err(Error {
+                position,
+                reason: format!("{SCHEME}{image}: {}", missing(&self.images)),
+            }),
+        }
+    }
+
+    /// The image that a reference in a manifest stands for.
+    pub(super) fn mapped(&self, text: &str) -> Option<String> {
+        if self.mapping.is_empty() {
+            return None;
+        }
+        let reference: Reference = text.parse().ok()?;
+        self.mapping.get(&reference.without_version()).cloned()
+    }
+}
+
+fn missing(images: &BTreeSet<String>) -> String {
+    let known: Vec<&str> = images.iter().map(String::as_str).collect();
+    match known.is_empty() {
+        true => "but images.toml describes no image".to_owned(),
+        false => format!("but images.toml describes {}", known.join(", ")),
+    }
+}
+
+/// Bytes that name an image, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The name in `images.toml`.
+    pub image: String,
+    /// Where it is.
+    pub position: Position,
+    /// What is replaced by what.
+    pub places: Vec<Place>,
+}
+
+/// Bytes that become a part of a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The bytes.
+    pub range: Range<usize>,
+    /// Where they are.
+    pub position: Position,
+    /// What is put there.
+    pub part: Part,
+    /// What is put around it.
+    pub around: &'static str,
+}
+
+/// A part of a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `HOST/PATH@DIGEST`.
+    Whole,
+    /// `HOST/PATH`.
+    Repository,
+    /// `HOST`.
+    Registry,
+    /// `PATH`.
+    Path,
+    /// `DIGEST`.
+    Digest,
+    /// `TAG@DIGEST`, for charts that put a tag behind a colon and know no digest. Holds the tag that was there.
+    TagWithDigest(Option<String>),
+}
+
+/// Finds the images that YAML names.
+///
+/// # Errors
+/// When it does not parse, or names an image where no reference can go.
+pub fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
+    let tree = yaml::read(text)?;
+    let mut found = Vec::new();
+    // A value that several aliases name is replaced once.
+    let mut edited = BTreeSet::new();
+    for value in &tree.values {
+        for one in of_value(text, &tree, value, names)? {
+            let mut one = one;
+            one.places.retain(|place| edited.insert(place.range.start));
+            if !one.places.is_empty() {
+                found.push(one);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn of_value(text: &str, tree: &Tree, value: &Value, names: &Names) -> Result<Vec<Found>, Error> {
+    let mentions = mention::all(&value.text);
+    if value.is_key {
+        return match mentions.first() {
+            None => Ok(Vec::new()),
+            Some(_) => Err(Error {
+                position: value.position,
+                reason: format!("{SCHEME} is a key here, and references go into values"),
+            }),
+        };
+    }
+    let only = match mentions.as_slice() {
+        [only] if only.range.start == 0 && only.range.end == value.text.len() => {
+            Some(names.known(&only.image, value.position)?)
+        }
+        [] if is_image(value) => names.mapped(&value.text),
+        _ => None,
+    };
+    if let Some(image) = only {
+        if let Some(places) = parts(text, tree, value)? {
+            return Ok(vec![Found {
+                image,
+                position: value.position,
+                places,
+            }]);
+        }
+        if mentions.is_empty() && value.style != Style::Alias && is_whole(value) {
+            let place = place(value, Part::Whole);
+            return Ok(vec![Found {
+                image,
+                position: value.position,
+                places: vec![place],
+            }]);
+        }
+    }
+    match mentions.is_empty() || value.style == Style::Alias {
+        // What an alias names is found where its anchor is.
+        true => Ok(Vec::new()),
+        false => within(text, value, mentions.len(), names),
+    }
+}
+
+/// Mentions in a longer text: an argument, a script, or the image alone.
+fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<Found>, Error> {
+    let source = &text[value.range.clone()];
+    let found = mention::all(source);
+    if found.len() != count {
+        return Err(Error {
+            position: value.position,
+            reason: format!(
+                "{SCHEME} is written with escapes or over several lines here\n  try: write it plainly"
+            ),
+        });
+    }
+    let mut all = Vec::new();
+    for one in found {
+        let start = value.range.start + one.range.start;
+        let position = position_of(text, start);
+        all.push(Found {
+            image: names.known(&one.image, position)?,
+            position,
+            places: vec![Place {
+                range: start..value.range.start + one.range.end,
+                position,
+                part: Part::Whole,
+                around: "",
+            }],
+        });
+    }
+    Ok(all)
+}
+
+/// The line and column of a byte.
+pub(super) fn position_of(text: &str, at: usize) -> Position {
+    let before = &text[..at];
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    Position {
+        line: before.matches('\n').count() + 1,
+        column: before[start..].chars().count() + 1,
+    }
+}
+
+/// Whether a name of the mapping counts here. `name` is the key of too much else.
+fn is_image(value: &Value) -> bool {
+    let key = value.key.as_deref();
+    key.is_some_and(|key| key != "name" && REPOSITORIES.contains(&key))
+}
+
+fn is_whole(value: &Value) -> bool {
+    value.key.as_deref() == Some(WHOLE)
+}
+
+/// The places of a repository and of what is beside it; none where it stands alone and takes the whole reference.
+fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place>>, Error> {
+    let key = repository.key.as_deref().unwrap_or_default();
+    if !REPOSITORIES.contains(&key) {
+        return Ok(None);
+    }
+    let mapping = repository.parent;
+    let digest = tree.sibling(mapping, DIGEST);
+    let tag = TAGS.iter().find_map(|key| tree.sibling(mapping, key));
+    let version = match (digest, tag) {
+        (Some(digest), _) => own(text, digest, Part::Digest)?,
+        (None, Some(tag)) => {
+            let is_null = tag.style == Style::Plain && ["~", "null"].contains(&tag.text.as_str());
+            let known = (!is_null && !tag.text.is_empty()).then(|| tag.text.clone());
+            own(text, tag, Part::TagWithDigest(known))?
+        }
+        (None, None) if key == "repository" => {
+            return Err(Error {
+                position: repository.position,
+                reason: "no tag: and no digest: stands beside this repository:, so the digest has no place\n  \
+                         try: add the line `digest: \"\"` if the chart reads it, else `tag: \"\"`"
+                    .to_owned(),
+            });
+        }
+        (None, None) => return Ok(None),
+    };
+    refuse_overrides(tree, mapping)?;
+    let mut places = Vec::new();
+    match tree.sibling(mapping, REGISTRY) {
+        Some(registry) => {
+            places.push(own(text, registry, Part::Registry)?);
+            places.push(place(repository, Part::Path));
+        }
+        None => places.push(place(repository, Part::Repository)),
+    }
+    // What an alias names is replaced where its anchor is.
+    if repository.style == Style::Alias {
+        places.pop();
+    }
+    places.push(version);
+    Ok(Some(places))
+}
+
+/// A mapping that merges this one and says another tag would run the pushed repository with that tag.
+fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
+    let merging = tree
+        .merges
+        .iter()
+        .filter(|(_, merged)| merged.contains(&mapping));
+    for (into, _) in merging {
+        let mut keys = TAGS.iter().chain([&DIGEST, &REGISTRY]);
+        if let Some(value) = keys.find_map(|key| tree.sibling(*into, key)) {
+            let key = value.key.as_deref().unwrap_or_default();
+            return Err(Error {
+                position: value.position,
+                reason: format!(
+                    "this {key}: overrides that of a merged mapping which names an image of the workspace\n  \
+                     try: leave it out, or write the repository: here too"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A place that no other mapping shares.
+fn own(text: &str, value: &Value, part: Part) -> Result<Place, Error> {
+    if value.anchor != 0 {
+        return Err(Error {
+            position: value.position,
+            reason:
+                "an anchor shares this value with other places, and it becomes one image's own\n  \
+                     try: write the value out in each place"
+                    .to_owned(),
+        });
+    }
+    let is_somewhere = !value.range.is_empty() || value.style != Style::Plain;
+    if value.style == Style::Block || !is_somewhere && !is_behind_colon(text, value) {
+        return Err(Error {
+            position: value.position,
+            reason: "a value can't be put here\n  try: write it in one line, in quotes".to_owned(),
+        });
+    }
+    Ok(place(value, part))
+}
+
+fn is_behind_colon(text: &str, value: &Value) -> bool {
+    text[..value.range.start].ends_with(':')
+}
+
+fn place(value: &Value, part: Part) -> Place {
+    let around = match value.style {
+        Style::Single => "'",
+        Style::Double => "\"",
+        // `tag:` with nothing behind it.
+        Style::Plain if value.range.is_empty() => " ",
+        _ => "",
+    };
+    Place {
+        range: value.range.clone(),
+        position: value.position,
+        part,
+        around,
+    }
+}

@@ -1,0 +1,245 @@
+//! YAML as a list of scalars, each with its bytes, its key, and the mapping that it is in.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use granit_parser::{Event, Parser, ScalarStyle};
+
+use super::{Error, Position};
+
+/// The value of a mapping's entry, or an element of a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The bytes of the scalar with its quotes, or of the alias.
+    pub range: Range<usize>,
+    /// What the scalar says, or the one that the alias names.
+    pub text: String,
+    /// How it is written.
+    pub style: Style,
+    /// Its key, if it is the value of one that is a scalar.
+    pub key: Option<String>,
+    /// Whether it is a key itself.
+    pub is_key: bool,
+    /// The number of the mapping or sequence that it is in.
+    pub parent: usize,
+    /// Where it begins.
+    pub position: Position,
+    /// The number that its anchor, or the anchor of its alias, has in its document; 0 for none.
+    pub anchor: usize,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes.
+    Plain,
+    /// `'…'`.
+    Single,
+    /// `"…"`.
+    Double,
+    /// `|` or `>`.
+    Block,
+    /// `*name`.
+    Alias,
+}
+
+/// What a text holds.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// All scalars and aliases of scalars, in the text's order.
+    pub values: Vec<Value>,
+    /// Mapping to the mappings that it merges (`<<: *name`).
+    pub merges: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Tree {
+    /// The value of a key in a mapping.
+    pub fn sibling(&self, mapping: usize, key: &str) -> Option<&Value> {
+        let is_it = |value: &&Value| value.parent == mapping && value.key.as_deref() == Some(key);
+        self.values.iter().find(is_it)
+    }
+}
+
+/// A mapping or a sequence that is being read.
+struct Open {
+    number: usize,
+    is_mapping: bool,
+    /// The key whose value comes next: none where a key comes next, and the inner none for a key that is no scalar.
+    key: Option<Option<String>>,
+}
+
+/// What an anchor names.
+enum Anchored {
+    Scalar(String),
+    Node(usize),
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// When it is no YAML.
+pub fn read(text: &str) -> Result<Tree, Error> {
+    let mut reader = Reader {
+        text,
+        tree: Tree::default(),
+        open: Vec::new(),
+        anchors: BTreeMap::new(),
+        nodes: 0,
+    };
+    for next in Parser::new_from_str(text) {
+        let (event, span) = next.map_err(|error| Error {
+            position: position(*error.marker()),
+            reason: error.info(),
+        })?;
+        reader.take(event, span)?;
+    }
+    Ok(reader.tree)
+}
+
+fn position(marker: granit_parser::Marker) -> Position {
+    Position {
+        line: marker.line(),
+        column: marker.col() + 1,
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    tree: Tree,
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Anchored>,
+    nodes: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Error> {
+        match event {
+            Event::DocumentStart(..) => self.anchors.clear(),
+            Event::MappingStart(_, anchor, _) => self.begin(true, anchor),
+            Event::SequenceStart(_, anchor, _) => self.begin(false, anchor),
+            Event::MappingEnd | Event::SequenceEnd => {
+                self.open.pop();
+                self.end_node(None);
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                if anchor != 0 {
+                    self.anchors
+                        .insert(anchor, Anchored::Scalar(text.clone().into_owned()));
+                }
+                self.leaf(text.into_owned(), style_of(style), anchor, span)?;
+            }
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, is_mapping: bool, anchor: usize) {
+        self.nodes += 1;
+        if anchor != 0 {
+            self.anchors.insert(anchor, Anchored::Node(self.nodes));
+        }
+        self.open.push(Open {
+            number: self.nodes,
+            is_mapping,
+            key: None,
+        });
+    }
+
+    fn alias(&mut self, anchor: usize, span: granit_parser::Span) -> Result<(), Error> {
+        match self.anchors.get(&anchor) {
+            Some(Anchored::Scalar(text)) => self.leaf(text.clone(), Style::Alias, anchor, span),
+            Some(Anchored::Node(node)) => {
+                let node = *node;
+                self.merge(node);
+                self.end_node(None);
+                Ok(())
+            }
+            None => {
+                self.end_node(None);
+                Ok(())
+            }
+        }
+    }
+
+    /// `<<: *name`, or an element of `<<: [*one, *other]`.
+    fn merge(&mut self, node: usize) {
+        let is_merge = |open: &Open| {
+            open.key
+                .as_ref()
+                .is_some_and(|key| key.as_deref() == Some("<<"))
+        };
+        let into = self.open.iter().rev().take(2).find(|open| is_merge(open));
+        if let Some(into) = into {
+            self.tree.merges.entry(into.number).or_default().push(node);
+        }
+    }
+
+    fn leaf(
+        &mut self,
+        text: String,
+        style: Style,
+        anchor: usize,
+        span: granit_parser::Span,
+    ) -> Result<(), Error> {
+        let position = position(span.start);
+        let range = span.byte_range().ok_or_else(|| Error {
+            position,
+            reason: "the parser does not say where this is".to_owned(),
+        })?;
+        let open = self.open.last();
+        let is_key = open.is_some_and(|open| open.is_mapping && open.key.is_none());
+        self.tree.values.push(Value {
+            range: trimmed(self.text, range, style),
+            text: text.clone(),
+            style,
+            key: open.and_then(|open| open.key.clone()).flatten(),
+            is_key,
+            parent: open.map_or(0, |open| open.number),
+            position,
+            anchor,
+        });
+        self.end_node(Some(text));
+        Ok(())
+    }
+
+    /// A node of the innermost mapping has ended: it was a key, or a value.
+    fn end_node(&mut self, scalar: Option<String>) {
+        if let Some(open) = self.open.last_mut().filter(|open| open.is_mapping) {
+            open.key = match open.key {
+                None => Some(scalar),
+                Some(_) => None,
+            };
+        }
+    }
+}
+
+/// The bytes of a scalar itself: those of a block have no header, which may hold a comment.
+fn trimmed(text: &str, range: Range<usize>, style: Style) -> Range<usize> {
+    let source = &text[range.clone()];
+    match style {
+        Style::Block if source.starts_with(['|', '>']) => {
+            let header = source.find('\n').map_or(source.len(), |end| end + 1);
+            range.start + header..range.end
+        }
+        // A value that is not there has the place of its key's end, which is before the colon.
+        _ if range.is_empty() => {
+            let rest = text[range.start..].trim_start();
+            let colon = text.len() - rest.len() + usize::from(rest.starts_with(':'));
+            match rest.starts_with(':') {
+                true => colon..colon,
+                false => range,
+            }
+        }
+        _ => range.start..range.start + source.trim_end().len(),
+    }
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::SingleQuoted => Style::Single,
+        ScalarStyle::DoubleQuoted => Style::Double,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+        _ => Style::Plain,
+    }
+}
