@@ -3,6 +3,7 @@
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 #![allow(missing_docs, clippy::new_without_default)]
 
+pub mod cluster;
 pub mod moments;
 pub mod proxy;
 mod request;

@@ -1,0 +1,292 @@
+//! A stand-in for the API server of a cluster, for the real `kubectl`: discovery, server-side apply with managed fields
+//! and conflicts, dry runs, watches, and a controller that rolls Deployments out. No archive of Debian's has a server.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
+
+mod apply;
+mod discovery;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::request::Seen;
+use crate::scripted::{Answer, Scripted};
+use apply::{Conflict, Sets};
+
+/// An image whose name holds this never starts.
+pub const BROKEN: &str = "broken";
+
+/// The stand-in.
+pub struct Cluster {
+    server: Scripted,
+    state: Arc<Mutex<State>>,
+}
+
+/// All objects by the path of each.
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Object>,
+    version: u64,
+    /// Objects that were written, by path, in order. Dry runs are not among them.
+    written: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Object {
+    value: Value,
+    /// Manager to the fields that it owns.
+    sets: Sets,
+    /// Manager to when it wrote last, in writes.
+    times: BTreeMap<String, u64>,
+}
+
+impl Cluster {
+    /// An empty one.
+    pub fn start() -> Cluster {
+        let state = Arc::<Mutex<State>>::default();
+        let shared = state.clone();
+        let server = Scripted::start(move |seen| shared.lock().unwrap().answer(seen));
+        Cluster { server, state }
+    }
+
+    /// Writes a kubeconfig whose current context is this cluster.
+    pub fn write_config(&self, path: &Path, namespace: &str) {
+        let server = format!("http://{}", self.server.address);
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{ "name": "here", "cluster": { "server": server } }],
+            "users": [{ "name": "me", "user": { "token": "secret-token" } }],
+            "contexts": [{ "name": "here", "context": { "cluster": "here", "user": "me", "namespace": namespace } }],
+        });
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    /// The paths of objects that were written since this was asked last.
+    pub fn written(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().written)
+    }
+
+    /// The requests so far: method and path.
+    pub fn seen(&self) -> Vec<String> {
+        let seen = self.server.seen();
+        seen.iter()
+            .map(|one| format!("{} {}", one.method, one.path))
+            .collect()
+    }
+
+    /// An object by its path, such as `/apis/apps/v1/namespaces/shop/deployments/app`.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let state = self.state.lock().unwrap();
+        state.objects.get(path).map(Object::shown)
+    }
+
+    /// Another manager writes fields of an object.
+    pub fn write_as(&self, manager: &str, path: &str, fields: &Value) {
+        let mut state = self.state.lock().unwrap();
+        let now = state.version + 1;
+        let object = state.objects.get(path).cloned().unwrap();
+        let object = object.applied(fields, manager, true, now).ok().unwrap();
+        state.store(path, object);
+    }
+}
+
+impl State {
+    fn answer(&mut self, seen: &Seen) -> Answer {
+        let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+        if let Some(document) = discovery::answer(path) {
+            return ok(&document);
+        }
+        if path == discovery::SCHEMAS {
+            // No schemas: an empty message of protobuf.
+            return Answer::new(200);
+        }
+        let has = |parameter: &str| query.split('&').any(|one| one == parameter);
+        match seen.method.as_str() {
+            "GET" if has("watch=true") || has("watch=1") => self.watch(path, query),
+            "GET" if self.objects.contains_key(path) => ok(&self.objects[path].shown()),
+            "GET" if is_list(path) => ok(&self.list(path, query)),
+            "PATCH" => {
+                let manager = query
+                    .split('&')
+                    .find_map(|one| one.strip_prefix("fieldManager="));
+                let object = serde_json::from_slice(&seen.body).unwrap();
+                let manager = manager.unwrap_or("unknown");
+                self.patch(path, &object, manager, has("force=true"), has("dryRun=All"))
+            }
+            _ => status(404, "NotFound", &format!("{path} not found")),
+        }
+    }
+
+    fn patch(
+        &mut self,
+        path: &str,
+        config: &Value,
+        manager: &str,
+        force: bool,
+        dry: bool,
+    ) -> Answer {
+        let before = self.objects.get(path).cloned().unwrap_or_default();
+        match before.applied(config, manager, force, self.version + 1) {
+            Err(Conflict(message)) => status(409, "Conflict", &message),
+            Ok(object) if dry => ok(&object.shown()),
+            Ok(object) => {
+                self.written.push(path.to_owned());
+                self.store(path, object);
+                ok(&self.objects[path].shown())
+            }
+        }
+    }
+
+    fn store(&mut self, path: &str, mut object: Object) {
+        self.version += 1;
+        let before = self.objects.get(path).map(|object| object.value.clone());
+        let before = before.unwrap_or_default();
+        if before["spec"] != object.value["spec"] {
+            let generation = before["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
+            object.value["metadata"]["generation"] = json!(generation);
+        }
+        object.value["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(path.to_owned(), object);
+    }
+
+    fn list(&self, path: &str, query: &str) -> Value {
+        let items: Vec<Value> = self
+            .selected(path, query)
+            .iter()
+            .map(|path| self.objects[path].shown())
+            .collect();
+        let kind = discovery::kind_of(path).unwrap_or("Unknown");
+        let group = path
+            .trim_start_matches("/apis/")
+            .trim_start_matches("/api/");
+        let version = group.split("/namespaces").next().unwrap_or("v1");
+        json!({
+            "apiVersion": version, "kind": format!("{kind}List"), "items": items,
+            "metadata": { "resourceVersion": self.version.to_string() },
+        })
+    }
+
+    fn selected(&self, path: &str, query: &str) -> Vec<String> {
+        let name = query
+            .split('&')
+            .find_map(|one| one.strip_prefix("fieldSelector=metadata.name%3D"));
+        let below = format!("{path}/");
+        let of = |object: &&String| {
+            let rest = object.strip_prefix(&below);
+            rest.is_some_and(|rest| name.is_none_or(|name| name == rest))
+        };
+        self.objects.keys().filter(of).cloned().collect()
+    }
+
+    /// The controller has done its work by the time that somebody watches.
+    fn watch(&mut self, path: &str, query: &str) -> Answer {
+        let mut events = String::new();
+        for path in self.selected(path, query) {
+            self.version += 1;
+            let version = self.version;
+            let object = self.objects.get_mut(&path).unwrap();
+            object.roll_out();
+            object.value["metadata"]["resourceVersion"] = json!(version.to_string());
+            events += &json!({ "type": "MODIFIED", "object": object.shown() }).to_string();
+            events.push('\n');
+        }
+        Answer::new(200)
+            .header("Content-Type", "application/json")
+            .body(events)
+    }
+}
+
+impl Object {
+    fn applied(
+        mut self,
+        config: &Value,
+        manager: &str,
+        force: bool,
+        now: u64,
+    ) -> Result<Object, Conflict> {
+        apply::apply(&mut self.value, &mut self.sets, config, manager, force)?;
+        defaults(&mut self.value);
+        self.times.insert(manager.to_owned(), now);
+        Ok(self)
+    }
+
+    /// With managed fields.
+    fn shown(&self) -> Value {
+        let mut value = self.value.clone();
+        let entries: Vec<Value> = self
+            .sets
+            .iter()
+            .map(|(manager, set)| {
+                let time = self.times[manager];
+                json!({
+                    "manager": manager, "operation": "Apply", "apiVersion": value["apiVersion"], "fieldsType": "FieldsV1",
+                    "time": format!("2026-01-01T{:02}:{:02}:{:02}Z", time / 3600, time / 60 % 60, time % 60),
+                    "fieldsV1": apply::fields(set),
+                })
+            })
+            .collect();
+        value["metadata"]["managedFields"] = json!(entries);
+        value
+    }
+
+    fn roll_out(&mut self) {
+        let is_broken = self.value["spec"].to_string().contains(BROKEN);
+        let replicas = self.value["spec"]["replicas"].clone();
+        let ready = if is_broken {
+            json!(0)
+        } else {
+            replicas.clone()
+        };
+        self.value["status"] = json!({
+            "observedGeneration": self.value["metadata"]["generation"],
+            "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready, "availableReplicas": ready,
+        });
+    }
+}
+
+/// What a server fills in.
+fn defaults(object: &mut Value) {
+    if object["kind"] != "Deployment" {
+        return;
+    }
+    let mut default = |pointer: [&str; 2], value: Value| {
+        let field = &mut object[pointer[0]][pointer[1]];
+        if field.is_null() {
+            *field = value;
+        }
+    };
+    default(["spec", "replicas"], json!(1));
+    default(["spec", "revisionHistoryLimit"], json!(10));
+    default(
+        ["metadata", "uid"],
+        json!("00000000-0000-0000-0000-000000000001"),
+    );
+    let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut();
+    for container in containers.into_iter().flatten() {
+        if container["imagePullPolicy"].is_null() {
+            container["imagePullPolicy"] = json!("IfNotPresent");
+        }
+    }
+}
+
+fn is_list(path: &str) -> bool {
+    discovery::kind_of(path).is_some()
+}
+
+fn ok(document: &Value) -> Answer {
+    Answer::new(200)
+        .header("Content-Type", "application/json")
+        .body(document.to_string())
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Answer {
+    let document = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message,
+    });
+    Answer::new(code)
+        .header("Content-Type", "application/json")
+        .body(document.to_string())
+}
