@@ -1,5 +1,6 @@
 //! One module for each subcommand.
 
+pub mod affected;
 pub mod audit;
 pub mod bench;
 pub mod build;
@@ -7,6 +8,7 @@ pub mod cache;
 pub mod cat;
 pub mod compare;
 pub mod completions;
+pub mod deploy;
 pub mod diff;
 pub mod dockerfile;
 pub mod explain;
@@ -20,6 +22,7 @@ pub mod plan;
 pub mod pull;
 pub mod push;
 pub mod report;
+pub mod resolve;
 pub mod save;
 pub mod shell;
 pub mod sign;

@@ -17,6 +17,7 @@ mod native;
 mod nix;
 mod place;
 mod remote;
+mod rollout;
 mod signature;
 mod state;
 mod toolchains;
@@ -39,9 +40,12 @@ enum Command {
     Build(commands::build::Args),
     Plan(commands::plan::Args),
     Report(commands::report::Args),
+    Affected(commands::affected::Args),
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Resolve(commands::resolve::Args),
+    Deploy(commands::deploy::Args),
     Load(commands::load::Args),
     Save(commands::save::Args),
     Inspect(commands::inspect::Args),
@@ -68,9 +72,12 @@ fn main() -> ExitCode {
         Command::Build(args) => commands::build::run(args),
         Command::Plan(args) => commands::plan::run(args),
         Command::Report(args) => commands::report::run(args),
+        Command::Affected(args) => commands::affected::run(args),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),
+        Command::Resolve(args) => commands::resolve::run(args),
+        Command::Deploy(args) => commands::deploy::run(args),
         Command::Load(args) => commands::load::run(args),
         Command::Save(args) => commands::save::run(args),
         Command::Inspect(args) => commands::inspect::run(args),

@@ -220,6 +220,28 @@ const TITLES: [(Kind, &str); 12] = [
     (Kind::Builder, "Crateyard itself"),
 ];
 
+/// How many names of a sort are listed in a line.
+const LISTED: usize = 4;
+
+/// The sorts of inputs that differ, each in a line with the first of their names: `source files: src/main.rs`.
+pub fn summary(before: &Statement, after: &Statement) -> Vec<String> {
+    let differences = compare(before, after);
+    let of = |(kind, title): (Kind, &str)| {
+        let names: Vec<_> = differences
+            .iter()
+            .filter(|it| it.kind == kind)
+            .map(|it| clean(&it.name))
+            .collect();
+        let more = match names.len().saturating_sub(LISTED) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let first = &names[..names.len().min(LISTED)];
+        (!names.is_empty()).then(|| format!("{title}: {}{more}", first.join(", ")))
+    };
+    TITLES.into_iter().filter_map(of).collect()
+}
+
 fn row(difference: &Difference) -> Vec<String> {
     let (before, after) = (difference.before.as_ref(), difference.after.as_ref());
     let shown = [before, after].map(|value| value.map(|text| short(text)).unwrap_or_default());

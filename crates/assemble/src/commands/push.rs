@@ -122,7 +122,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The image at `path` with all that is to be attached to it.
-fn source(path: &Path, args: &AttachArgs, key: Option<&SecretKey>) -> anyhow::Result<Arc<Source>> {
+///
+/// # Errors
+/// When it is damaged, or a document can't be attached.
+pub fn source(
+    path: &Path,
+    args: &AttachArgs,
+    key: Option<&SecretKey>,
+) -> anyhow::Result<Arc<Source>> {
     let source = Source::open(path)?;
     if !args.attest && args.vex.is_empty() && key.is_none() {
         return Ok(source);

@@ -1,0 +1,244 @@
+//! `assemble affected`: which images, programs and tests a change touches, from two evaluations.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use deploy::affected::{Affected, StorePaths, compare};
+use serde::Serialize;
+
+use crate::git;
+use crate::nix::{Nix, flake_at};
+use crate::text::{clean, print, print_json, table};
+
+/// The attribute of a workspace's flake with the store paths (nix/store-paths.nix).
+const ATTRIBUTE: &str = "storePaths";
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble affected --since main
+  assemble affected --since origin/main --merge-base --json       in a pull request
+  assemble affected --since HEAD --only images                    what is not committed yet";
+
+/// Say which images, programs and tests a change touches, and build none of them
+///
+/// The workspace is evaluated as it was and as it is now. What has another store path is touched.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The commit to compare with: a branch, a tag, a hash
+    #[arg(long, value_name = "REF")]
+    since: String,
+
+    /// Compare with where the work since forked off REF, as a pull request does
+    #[arg(long)]
+    merge_base: bool,
+
+    /// Look at these alone, which is faster; may be repeated
+    #[arg(long, value_enum, value_name = "KIND")]
+    only: Vec<Kind>,
+
+    /// The workspace: a directory with images.toml and flake.nix
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Images
+    Images,
+    /// Programs of images
+    Binaries,
+    /// Tests, lints, documentation, formatting
+    Checks,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Images, Kind::Binaries, Kind::Checks];
+
+    fn attribute(self) -> &'static str {
+        match self {
+            Kind::Images => "images",
+            Kind::Binaries => "binaries",
+            Kind::Checks => "checks",
+        }
+    }
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Report {
+    since: Since,
+    #[serde(flatten)]
+    affected: Affected,
+}
+
+/// What the workspace is compared with.
+#[derive(Serialize)]
+struct Since {
+    reference: String,
+    commit: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such commit, or one of the two can't be evaluated.
+pub fn run(args: Args) -> Result<()> {
+    git::check(&args.workspace)?;
+    let commit = commit(&args)?;
+    let kinds = match args.only.as_slice() {
+        [] => &Kind::ALL,
+        only => only,
+    };
+    let before = evaluate(&at_commit(&args.workspace, &commit)?, kinds).with_context(|| {
+        format!(
+            "cannot evaluate {} ({commit})\n  try: `assemble fetch` in a checkout of it if sources are missing; \
+             if the attribute {ATTRIBUTE:?} is missing, its flake.lock pins a Crateyard from before `assemble affected`",
+            args.since
+        )
+    })?;
+    let after = evaluate(&flake_at(&args.workspace)?, kinds)
+        .context("cannot evaluate the workspace\n  try: assemble fetch")?;
+    let affected = compare(&before, &after);
+    if !args.json {
+        return print(&describe(&affected));
+    }
+    print_json(&Report {
+        since: Since {
+            reference: args.since,
+            commit,
+        },
+        affected,
+    })
+}
+
+/// The commit's hash.
+fn commit(args: &Args) -> Result<String> {
+    let read = |arguments: &[&str]| -> Result<String> {
+        let printed = git::read(&args.workspace, arguments)?;
+        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+    };
+    let name = format!("{}^{{commit}}", args.since);
+    let verify = [
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &name,
+    ];
+    let found = read(&verify).with_context(|| {
+        format!(
+            "{:?} is no commit of this repository\n  try: git fetch; in a CI system that clones a part of the history, have it clone all",
+            args.since
+        )
+    })?;
+    if !args.merge_base {
+        return Ok(found);
+    }
+    let base = read(&["merge-base", &found, "HEAD"]);
+    base.with_context(|| {
+        format!(
+            "{} and HEAD have no common commit here\n  try: git fetch --unshallow",
+            args.since
+        )
+    })
+}
+
+/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no file is checked out.
+fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
+    let top = git::top(workspace)?;
+    let below = git::read(workspace, &["rev-parse", "--show-prefix"])?;
+    let below = String::from_utf8(below).context("the workspace's path is no text")?;
+    let below = below.trim().trim_end_matches('/');
+    let top = top.to_str().context("the repository's path is no text")?;
+    let mut reference = format!("git+file://{}?rev={commit}", percent(top));
+    if !below.is_empty() {
+        reference += &format!("&dir={}", percent(below));
+    }
+    let is_shallow = git::read(workspace, &["rev-parse", "--is-shallow-repository"])?;
+    if is_shallow.trim_ascii() == b"true" {
+        reference += "&shallow=1";
+    }
+    Ok(reference)
+}
+
+/// A path in a URL (RFC 3986, section 2.1).
+fn percent(path: &str) -> String {
+    let mut text = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(byte.into());
+            }
+            other => text += &format!("%{other:02X}"),
+        }
+    }
+    text
+}
+
+fn evaluate(flake: &str, kinds: &[Kind]) -> Result<StorePaths> {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.attribute()).collect();
+    let chosen = format!("paths: {{ inherit (paths) {}; }}", names.join(" "));
+    let mut args: Vec<OsString> = vec!["eval".into(), "--json".into()];
+    args.push(format!("{flake}#{ATTRIBUTE}").into());
+    args.extend(["--apply".into(), chosen.into()]);
+    let printed = Nix::default().read(args)?;
+    let paths: StorePaths =
+        serde_json::from_str(&printed).context("nix eval printed no store paths")?;
+    let is_empty = paths == StorePaths::default();
+    ensure!(!is_empty, "the flake has neither images nor checks");
+    Ok(paths)
+}
+
+fn describe(affected: &Affected) -> String {
+    if affected.is_empty() {
+        return "nothing is touched\n".to_owned();
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut add = |sign: &str, kind: &str, name: &str| {
+        rows.push(vec![
+            sign.to_owned(),
+            kind.to_owned(),
+            clean(name).into_owned(),
+        ]);
+    };
+    for image in &affected.images {
+        add("~", "image", image);
+    }
+    for binary in &affected.binaries {
+        let images = binary.images.join(", ");
+        add(
+            "~",
+            "binary",
+            &format!("{}/{} in {images}", binary.package, binary.name),
+        );
+    }
+    for check in &affected.checks {
+        add("~", "check", check);
+    }
+    let removed = &affected.removed;
+    for (kind, names) in [
+        ("image", &removed.images),
+        ("binary", &removed.binaries),
+        ("check", &removed.checks),
+    ] {
+        names.iter().for_each(|name| add("-", kind, name));
+    }
+    table(&rows, "", &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_odd_letters_stays_one_in_a_reference() {
+        assert_eq!(percent("/a b/c?d#e%ü"), "/a%20b/c%3Fd%23e%25%C3%BC");
+    }
+}

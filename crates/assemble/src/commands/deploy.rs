@@ -1,0 +1,314 @@
+//! `assemble deploy`: what runs elsewhere becomes what the workspace is, and nothing else is touched.
+
+mod said;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use deploy::cluster::Change;
+
+use crate::rollout::compose::{self, Kept};
+use crate::rollout::files::{self, Source};
+use crate::rollout::kubectl::{ClusterArgs, Kubectl};
+use crate::rollout::kubernetes;
+use crate::rollout::quadlet::Units;
+use crate::rollout::reasons;
+use crate::rollout::settings::{Settings, ShipArgs};
+use crate::rollout::ship::{self, Shipped};
+use crate::rollout::watch::Watch;
+use crate::text::{print, print_json};
+use said::Said;
+
+const EXAMPLES: &str = "\
+Examples:
+  assemble deploy -f deploy/manifests --to registry.example/team/ --dry-run
+  assemble deploy                                  what deploy.toml says
+  assemble deploy --watch                          and again after each edit
+  assemble deploy --rollback                       back to before the last deployment
+  helm template app ./chart | assemble deploy -f -
+  assemble deploy -f compose.yaml                  containers of this machine; Quadlet's .container files too";
+
+/// Build, push, and roll out what changed, and nothing else
+///
+/// Manifests name images as crateyard://IMAGE. What a cluster runs is compared with what it would run; objects that
+/// would differ are applied by server-side apply, through kubectl with the user's own kubeconfig, and waited for.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    ship: ShipArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// Where Quadlet's units go [default: where podman reads this user's]
+    #[arg(long, value_name = "DIR")]
+    units: Option<PathBuf>,
+
+    /// Say what would be done, and push and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Go back to what ran before the last deployment of these manifests
+    #[arg(long, conflicts_with = "watch")]
+    rollback: bool,
+
+    /// Go on after each edit, until interrupted
+    #[arg(long, short)]
+    watch: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something can't be read, built, pushed, applied, or does not start.
+pub fn run(mut args: Args) -> Result<()> {
+    let settings = Settings::of(&args.ship)?;
+    let config = &settings.config;
+    args.cluster.context = args.cluster.context.or_else(|| config.context.clone());
+    args.cluster.namespace = args.cluster.namespace.or_else(|| config.namespace.clone());
+    if args.rollback {
+        return rollback(&args, &settings);
+    }
+    if !args.watch {
+        return once(&args, &settings).map(drop);
+    }
+    watch(&args, &settings)
+}
+
+/// After each edit. One that does not build or is refused is no reason to stop.
+fn watch(args: &Args, settings: &Settings) -> Result<()> {
+    let mut files = Vec::new();
+    loop {
+        let mut watch = Watch::new(&args.ship.workspace, &files)?;
+        match once(args, settings) {
+            Ok(read) => files = read,
+            Err(error) => crate::text::say("error", &crate::describe(&error)),
+        }
+        crate::text::say("watching", "for edits");
+        watch.wait()?;
+    }
+}
+
+/// The files of a run by where they go, with pushed references.
+#[derive(Default)]
+struct Texts {
+    manifests: Vec<String>,
+    compose: Vec<(PathBuf, String)>,
+    units: Vec<(PathBuf, String)>,
+}
+
+/// One run; gives the files that were read.
+fn once(args: &Args, settings: &Settings) -> Result<Vec<PathBuf>> {
+    let sources = files::read(&settings.files, &settings.names)?;
+    sources.iter().try_for_each(refuse_others)?;
+    let images: BTreeSet<String> = sources
+        .iter()
+        .flat_map(Source::uses)
+        .map(|one| one.image)
+        .collect();
+    let shipped = ship::ship(&args.ship, settings, &images, args.dry_run)?;
+    let references = ship::references(&shipped);
+    let texts = sort(&sources, |source| {
+        let resolved = source.manifest.resolve(&references);
+        Ok(resolved.with_context(|| source.title())?.0)
+    })?;
+    roll_out(args, &shipped, &texts)?;
+    Ok(sources
+        .into_iter()
+        .filter_map(|source| source.path)
+        .collect())
+}
+
+/// What no cluster takes as it is.
+fn refuse_others(source: &Source) -> Result<()> {
+    let name = source
+        .below
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let title = source.title();
+    if name == "Chart.yaml" || name.starts_with("values.") {
+        bail!(
+            "{title} belongs to a Helm chart\n  \
+             try: helm template NAME CHART | assemble deploy -f -, or let Helm roll it out: \
+             assemble resolve -f values.yaml | helm upgrade --install NAME CHART -f -"
+        );
+    }
+    if name.starts_with("kustomization.") {
+        bail!("{title} is for kustomize\n  try: kubectl kustomize DIR | assemble deploy -f -");
+    }
+    Ok(())
+}
+
+fn sort(sources: &[Source], resolve: impl Fn(&Source) -> Result<String>) -> Result<Texts> {
+    let mut texts = Texts::default();
+    for source in sources {
+        let text = resolve(source)?;
+        let name = source
+            .below
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        match &source.path {
+            Some(path) if compose::is_compose(&name) => texts.compose.push((path.clone(), text)),
+            Some(path) if source.is_unit() => texts.units.push((path.clone(), text)),
+            _ => texts.manifests.push(text),
+        }
+    }
+    Ok(texts)
+}
+
+fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> Result<()> {
+    let kubectl = Kubectl::new(&args.cluster);
+    let steps = match texts.manifests.is_empty() {
+        true => Vec::new(),
+        false => kubernetes::compare(&kubectl, &texts.manifests)?,
+    };
+    let mut said = Said::new(args.dry_run, shipped);
+    said.add_steps(&steps, |image, running| {
+        reasons::why(&args.ship, image, &shipped[image].path, running)
+    });
+    if !args.dry_run {
+        kubernetes::apply(&kubectl, &steps)?;
+    }
+    // It is said before it is waited for: a rollout that hangs is looked into by this.
+    if !args.json {
+        print(&said.describe())?;
+    }
+    let hosts = hosts(args, texts)?;
+    if !args.dry_run {
+        if !args.cluster.no_wait {
+            kubernetes::wait(&kubectl, &args.cluster, &steps)?;
+        }
+        for (image, one) in shipped {
+            if let Err(error) =
+                reasons::remember(&args.ship, image, &one.path, one.pushed.digest.hex())
+            {
+                note!("what {image} is made of is not remembered: {error:#}");
+            }
+        }
+    }
+    match args.json {
+        true => print_json(&said.with_hosts(hosts)),
+        false => print(&said::describe_hosts(&hosts)),
+    }
+}
+
+/// Compose files and units of this machine.
+fn hosts(args: &Args, texts: &Texts) -> Result<Vec<said::Host>> {
+    let mut hosts = up(args, &texts.compose)?;
+    hosts.extend(install(args, &texts.units)?);
+    Ok(hosts)
+}
+
+fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
+    let mut hosts = Vec::new();
+    let mut kept = Vec::new();
+    for (file, text) in texts {
+        let output = compose::up(file, text, args.dry_run)?;
+        hosts.push(said::Host::compose(file, output));
+        if !args.dry_run {
+            kept.push((Kept::of(&args.ship.workspace, file)?, text));
+        }
+    }
+    let mut is_new = Vec::new();
+    for (one, text) in &kept {
+        is_new.push(one.keep(text)?);
+    }
+    // A rollback goes behind this deployment, and not behind earlier ones.
+    if is_new.contains(&true) {
+        let same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+        same.map(|((one, _), _)| one.forget())
+            .collect::<Result<()>>()?;
+    }
+    Ok(hosts)
+}
+
+fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let units = Units::new(args.units.as_deref())?;
+    let mut hosts = Vec::new();
+    let (mut changed, mut same) = (Vec::new(), Vec::new());
+    for (file, text) in texts {
+        let name = file.file_name().unwrap_or_default();
+        let differs = units.differs(name, text)?;
+        hosts.push(said::Host::unit(file, differs));
+        match differs {
+            true => changed.push((name, text)),
+            false => same.push(name),
+        }
+    }
+    if changed.is_empty() || args.dry_run {
+        return Ok(hosts);
+    }
+    for (name, text) in &changed {
+        units.install(name, text)?;
+    }
+    // A rollback goes behind this deployment, and not behind earlier ones.
+    same.into_iter().try_for_each(|name| units.forget(name))?;
+    let names: Vec<_> = changed.into_iter().map(|(name, _)| name).collect();
+    units.restart(&names)?;
+    Ok(hosts)
+}
+
+/// Back to before the last deployment. Nothing is built or pushed: the objects say what they were.
+fn rollback(args: &Args, settings: &Settings) -> Result<()> {
+    let sources = files::read(&settings.files, &settings.names)?;
+    // Names of objects are wanted of manifests, and the images are those of before.
+    let texts = sort(&sources, |source| Ok(source.text.clone()))?;
+    let nothing = BTreeMap::new();
+    let mut said = Said::new(args.dry_run, &nothing);
+    let mut staying = String::new();
+    let kubectl = Kubectl::new(&args.cluster);
+    if !texts.manifests.is_empty() {
+        let back = kubernetes::back(&kubectl, &texts.manifests)?;
+        said.add_steps(&back.steps, |_, _| Vec::new());
+        staying = kubernetes::describe_staying(&back.staying);
+        if !args.dry_run {
+            kubernetes::apply(&kubectl, &back.steps)?;
+            if !args.cluster.no_wait {
+                kubernetes::wait(&kubectl, &args.cluster, &back.steps)?;
+            }
+        }
+        if back.steps.iter().all(|step| step.change == Change::None) {
+            note!("the cluster runs what it ran before the last deployment already");
+        }
+    }
+    let before = before(args, &texts)?;
+    let hosts = hosts(args, &before)?;
+    if args.json {
+        return print_json(&said.with_hosts(hosts));
+    }
+    print(&(said.describe() + &staying + &said::describe_hosts(&hosts)))
+}
+
+/// What ran on this machine before.
+fn before(args: &Args, texts: &Texts) -> Result<Texts> {
+    let mut before = Texts::default();
+    for (file, _) in &texts.compose {
+        if let Some(text) = Kept::of(&args.ship.workspace, file)?.before()? {
+            before.compose.push((file.clone(), text));
+        }
+    }
+    if !texts.units.is_empty() {
+        let units = Units::new(args.units.as_deref())?;
+        for (file, _) in &texts.units {
+            if let Some(text) = units.before(file.file_name().unwrap_or_default())? {
+                before.units.push((file.clone(), text));
+            }
+        }
+    }
+    let wanted = texts.compose.len() + texts.units.len();
+    if wanted > 0 && before.compose.len() + before.units.len() == 0 {
+        bail!("nothing is kept of what ran on this machine before the last deployment");
+    }
+    Ok(before)
+}

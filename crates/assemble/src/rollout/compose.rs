@@ -1,0 +1,173 @@
+//! Compose files: the user's own `docker compose`, which starts anew what has another configuration and leaves the rest.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use image::beneath::Directory;
+use sha2::{Digest, Sha256};
+
+use crate::state::State;
+use crate::text::clean_log;
+
+/// Whether a file is one of compose's by its name: `compose.yaml`, `docker-compose.prod.yml`.
+pub fn is_compose(name: &str) -> bool {
+    let rest = name.strip_prefix("docker-").unwrap_or(name);
+    let Some(rest) = rest.strip_prefix("compose") else {
+        return false;
+    };
+    rest.starts_with(['.', '-']) && (rest.ends_with(".yaml") || rest.ends_with(".yml"))
+}
+
+/// How compose is called, as words: `docker compose`, `docker-compose` or `podman-compose`.
+fn program() -> Result<Vec<OsString>> {
+    let candidates: [&[&str]; 3] = [
+        &["docker", "compose"],
+        &["docker-compose"],
+        &["podman-compose"],
+    ];
+    for words in candidates {
+        let version = duct::cmd(words[0], words[1..].iter().chain([&"version"]));
+        let answer = version.stdout_null().stderr_null().unchecked().run();
+        if answer.is_ok_and(|answer| answer.status.success()) {
+            return Ok(words.iter().map(OsString::from).collect());
+        }
+    }
+    bail!(
+        "there is no compose\n  try: install docker compose (Debian: apt-get install docker-compose)"
+    )
+}
+
+/// Starts what a resolved file describes, and what has changed of it anew; waits until it is healthy. A dry run has
+/// compose say what it would do.
+///
+/// # Errors
+/// When compose is not installed, or fails.
+pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
+    let program = program()?;
+    let directory = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let mut words: Vec<OsString> = program[1..].to_vec();
+    words.extend(["--project-directory".into(), directory.into()]);
+    if is_dry {
+        words.push("--dry-run".into());
+    }
+    words.extend(["--file", "-", "up", "--detach", "--wait"].map(OsString::from));
+    let output = duct::cmd(&program[0], words)
+        .stdin_bytes(text.as_bytes())
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .before_spawn(|command| {
+            drive::process::end_with_parent(command);
+            Ok(())
+        })
+        .run()
+        .context("cannot start compose")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said = clean_log(said.trim()).into_owned();
+    if !output.status.success() {
+        bail!("compose did not start {}: {said}", file.display());
+    }
+    Ok(said)
+}
+
+/// Where resolved files are kept, below the workspace's state.
+const PLACE: &str = "deployed/compose";
+/// The largest one that is read, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Digits of the hash that a file is called by.
+const DIGITS: usize = 16;
+
+/// The resolved texts of one compose file: that which runs, and the one before.
+pub struct Kept {
+    directory: Directory,
+    last: String,
+    before: String,
+}
+
+impl Kept {
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// When the workspace can't be written to.
+    pub fn of(workspace: &Path, file: &Path) -> Result<Kept> {
+        let full = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        let mut key = format!("{:x}", Sha256::digest(full.as_os_str().as_bytes()));
+        key.truncate(DIGITS);
+        Ok(Kept {
+            directory: State::of(workspace)?.make_directory(PLACE)?,
+            last: format!("{key}-last.yaml"),
+            before: format!("{key}-before.yaml"),
+        })
+    }
+
+    /// Keeps what runs now, and tells whether something else ran before.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn keep(&self, text: &str) -> Result<bool> {
+        let last = self.directory.read(&self.last, MAX_FILE)?;
+        if last.as_deref() == Some(text.as_bytes()) {
+            return Ok(false);
+        }
+        if last.is_some() {
+            self.directory.rename(&self.last, &self.before)?;
+        }
+        self.directory.write(&self.last, text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Keeps nothing of what ran before.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn forget(&self) -> Result<()> {
+        match self.directory.remove_file(&self.before) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What ran before.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn before(&self) -> Result<Option<String>> {
+        let bytes = self.directory.read(&self.before, MAX_FILE)?;
+        bytes
+            .map(String::from_utf8)
+            .transpose()
+            .context("a kept compose file is no text")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_compose_files() {
+        for name in [
+            "compose.yaml",
+            "compose.yml",
+            "docker-compose.yml",
+            "docker-compose.prod.yaml",
+            "compose-dev.yaml",
+        ] {
+            assert!(is_compose(name), "{name}");
+        }
+        for name in [
+            "composer.yaml",
+            "deployment.yaml",
+            "compose.json",
+            "my-compose.yaml",
+        ] {
+            assert!(!is_compose(name), "{name}");
+        }
+    }
+}

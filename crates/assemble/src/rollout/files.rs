@@ -1,0 +1,207 @@
+//! The files that a person names by `-f`.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
+
+/// The largest manifest that is read, in bytes. etcd keeps objects of at most 1.5 MB.
+const MAX_FILE: u64 = 16 << 20;
+/// How many files a directory may have.
+const MAX_FILES: usize = 10_000;
+/// What says that a directory is a Helm chart.
+const CHART: &str = "Chart.yaml";
+/// Where a chart keeps texts that are no YAML before Helm has filled them in.
+const TEMPLATES: &str = "templates";
+
+/// A manifest that was read.
+#[derive(Debug)]
+pub struct Source {
+    /// Where it lies; none for standard input.
+    pub path: Option<PathBuf>,
+    /// Where below the directory that was named; its name where a file was.
+    pub below: PathBuf,
+    /// What it says.
+    pub text: String,
+    /// What it is.
+    pub format: Format,
+    /// The images in it.
+    pub manifest: Manifest,
+}
+
+impl Source {
+    /// What it is called in messages.
+    pub fn title(&self) -> String {
+        title(self.path.as_deref())
+    }
+
+    /// Whether it is one of Quadlet's units.
+    pub fn is_unit(&self) -> bool {
+        self.format == Format::Unit
+    }
+
+    /// The images that it names, in its order.
+    pub fn uses(&self) -> Vec<Use> {
+        self.manifest.uses()
+    }
+}
+
+fn title(path: Option<&Path>) -> String {
+    path.map_or("standard input".to_owned(), |path| {
+        path.display().to_string()
+    })
+}
+
+/// Reads all that was named.
+///
+/// # Errors
+/// When a file can't be read, does not parse, or names an image that is not there.
+pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for path in named {
+        if path.as_os_str() == "-" {
+            sources.push(standard_input(names)?);
+        } else if path.is_dir() {
+            let mut found = Vec::new();
+            walk(path, &mut found)?;
+            for file in found {
+                let below = file.strip_prefix(path).unwrap_or(&file).to_owned();
+                sources.push(source(&file, below, names)?);
+            }
+        } else {
+            let below = PathBuf::from(path.file_name().unwrap_or_default());
+            sources.push(source(path, below, names)?);
+        }
+    }
+    Ok(sources)
+}
+
+/// Texts as documents of one stream; one text as it is.
+pub fn join<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut stream = String::new();
+    for text in texts {
+        if !stream.is_empty() {
+            if !stream.ends_with('\n') {
+                stream.push('\n');
+            }
+            if !text.starts_with("---") {
+                stream += "---\n";
+            }
+        }
+        stream += text;
+    }
+    stream
+}
+
+fn standard_input(names: &Names) -> Result<Source> {
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock().take(MAX_FILE + 1);
+    input
+        .read_to_string(&mut text)
+        .context("cannot read standard input")?;
+    check_size(text.len() as u64, "standard input")?;
+    parse(None, "manifest.yaml".into(), text, Format::Yaml, names)
+}
+
+fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
+    let title = path.display().to_string();
+    let format = path
+        .file_name()
+        .and_then(|name| Format::of(&name.to_string_lossy()));
+    let Some(format) = format else {
+        bail!(
+            "{title} is no manifest by its name\n  try: a name that ends in .yaml, .json or .container"
+        );
+    };
+    let text = text_of(path)?;
+    parse(Some(path.to_owned()), below, text, format, names)
+}
+
+fn parse(
+    path: Option<PathBuf>,
+    below: PathBuf,
+    text: String,
+    format: Format,
+    names: &Names,
+) -> Result<Source> {
+    let manifest = Manifest::parse(&text, format, names);
+    let manifest = manifest.with_context(|| title(path.as_deref()))?;
+    Ok(Source {
+        path,
+        below,
+        text,
+        format,
+        manifest,
+    })
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    let title = path.display().to_string();
+    let context = || format!("cannot read {title}");
+    let size = fs::metadata(path).with_context(context)?.len();
+    check_size(size, &title)?;
+    fs::read_to_string(path).with_context(context)
+}
+
+fn check_size(size: u64, title: &str) -> Result<()> {
+    if size > MAX_FILE {
+        bail!("{title} has more than {MAX_FILE} bytes, and no manifest has");
+    }
+    Ok(())
+}
+
+/// The manifests of a directory, sorted. Links are passed over: a repository's may lead anywhere.
+fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let context = || format!("cannot read {}", directory.display());
+    let entries = fs::read_dir(directory).with_context(context)?;
+    let mut entries: Vec<_> = entries.collect::<Result<_, _>>().with_context(context)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    let is_chart = directory.join(CHART).is_file();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().with_context(context)?;
+        let path = entry.path();
+        if name.starts_with('.') {
+            continue;
+        }
+        if kind.is_dir() && is_chart && name == TEMPLATES {
+            check_templates(&path)?;
+        } else if kind.is_dir() {
+            walk(&path, found)?;
+        } else if kind.is_file() && Format::of(&name).is_some() {
+            found.push(path);
+        } else if kind.is_symlink() && Format::of(&name).is_some() {
+            note!("{} is a link and is passed over", path.display());
+        }
+        if found.len() > MAX_FILES {
+            bail!(
+                "{} has more than {MAX_FILES} manifests",
+                directory.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Templates of Helm are no YAML, and what they name would go unseen.
+fn check_templates(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)?.flatten() {
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let path = entry.path();
+        // What is no text has no reference.
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if let Some(line) = text.lines().position(|line| line.contains(SCHEME)) {
+            bail!(
+                "{}:{}: {SCHEME} in a template of Helm's stays as it is\n  \
+                 try: name the image in values.yaml, or resolve what `helm template` prints: helm template . | assemble resolve -f -",
+                path.display(),
+                line + 1
+            );
+        }
+    }
+    Ok(())
+}

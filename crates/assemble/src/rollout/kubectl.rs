@@ -1,0 +1,192 @@
+//! The user's own `kubectl`: contexts, client certificates, tokens and exec plugins of the kubeconfig work as they do
+//! for the user, and no second client has to know them.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use deploy::cluster::{MANAGER, objects};
+use serde_json::Value;
+
+use crate::text::clean_log;
+
+/// The most that is read of what kubectl prints, in bytes.
+const MAX_OUTPUT: u64 = 256 << 20;
+/// The most of what it says that goes into an error.
+const MAX_SAID: usize = 4 << 10;
+
+/// Which cluster, and how it is reached.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster options")]
+pub struct ClusterArgs {
+    /// A context of the kubeconfig [default: `context` of deploy.toml, else the current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// The namespace of objects that name none [default: `namespace` of deploy.toml, else the context's]
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// The kubeconfig [default: as kubectl finds it]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The program that talks to the cluster
+    #[arg(long, value_name = "PROGRAM", default_value = "kubectl")]
+    kubectl: String,
+
+    /// Take over fields that another manager owns
+    #[arg(long)]
+    pub force_conflicts: bool,
+
+    /// How long to wait for each rollout, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub timeout: String,
+
+    /// Do not wait for rollouts
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `kubectl` with the options of its cluster.
+pub struct Kubectl {
+    program: String,
+    options: Vec<OsString>,
+    force: bool,
+}
+
+impl Kubectl {
+    /// With the options of a command line.
+    pub fn new(args: &ClusterArgs) -> Kubectl {
+        let mut options: Vec<OsString> = Vec::new();
+        let mut add = |name: &str, value: Option<OsString>| {
+            if let Some(value) = value {
+                options.extend([name.into(), value]);
+            }
+        };
+        add("--kubeconfig", args.kubeconfig.clone().map(Into::into));
+        add("--context", args.context.clone().map(Into::into));
+        add("--namespace", args.namespace.clone().map(Into::into));
+        Kubectl {
+            program: args.kubectl.clone(),
+            options,
+            force: args.force_conflicts,
+        }
+    }
+
+    /// Manifests as objects, with the namespace that they have where they name none. kubectl reads YAML as it does for
+    /// the user.
+    ///
+    /// # Errors
+    /// When it does not know a kind, or the server can't be reached.
+    pub fn read(&self, manifests: &str) -> Result<Vec<Value>> {
+        let arguments = [
+            "create",
+            "--dry-run=client",
+            "--validate=false",
+            "-o",
+            "json",
+            "-f",
+            "-",
+        ];
+        self.objects(&arguments, manifests)
+    }
+
+    /// What the cluster has of objects.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn live(&self, list: &str) -> Result<Vec<Value>> {
+        let arguments = ["get", "--ignore-not-found", "-o", "json", "-f", "-"];
+        // Since 1.21 managed fields are shown only if they are asked for; before, there is no such option.
+        let asked = [&arguments[..], &["--show-managed-fields"]].concat();
+        match self.objects(&asked, list) {
+            Err(error) if error.to_string().contains("unknown flag") => {
+                self.objects(&arguments, list)
+            }
+            result => result,
+        }
+    }
+
+    /// What the cluster would have if objects were applied.
+    ///
+    /// # Errors
+    /// When it refuses them.
+    pub fn would(&self, list: &str) -> Result<Vec<Value>> {
+        let arguments = self.apply_arguments(&["--dry-run=server", "-o", "json"]);
+        self.objects(&arguments, list)
+    }
+
+    /// Applies objects by server-side apply.
+    ///
+    /// # Errors
+    /// When the cluster refuses one; those before it are applied.
+    pub fn apply(&self, list: &str) -> Result<()> {
+        let arguments = self.apply_arguments(&["-o", "name"]);
+        self.run(&arguments, list).map(drop)
+    }
+
+    fn apply_arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec!["apply", "--server-side", "--field-manager", MANAGER];
+        if self.force {
+            arguments.push("--force-conflicts");
+        }
+        arguments.extend(more);
+        arguments.extend(["-f", "-"]);
+        arguments
+    }
+
+    fn objects(&self, arguments: &[&str], input: &str) -> Result<Vec<Value>> {
+        let text = self.run(arguments, input)?;
+        objects(&text).with_context(|| format!("kubectl {} printed no objects", arguments[0]))
+    }
+
+    /// Runs it, and gives what it prints.
+    ///
+    /// # Errors
+    /// When it is not installed or fails; what it said is in the error.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let words = arguments.iter().map(OsString::from);
+        let command = duct::cmd(&self.program, words.chain(self.options.iter().cloned()))
+            .stdin_bytes(input.as_bytes())
+            .stderr_capture()
+            .unchecked()
+            .before_spawn(|command| {
+                drive::process::end_with_parent(command);
+                Ok(())
+            });
+        let reader = command.reader().with_context(|| {
+            format!(
+                "cannot start {}\n  try: install kubectl (Debian: apt-get install kubernetes-client), or --kubectl PROGRAM",
+                self.program
+            )
+        })?;
+        let mut text = String::new();
+        let mut limited = (&reader).take(MAX_OUTPUT + 1);
+        limited
+            .read_to_string(&mut text)
+            .context("cannot read what kubectl prints")?;
+        if text.len() as u64 > MAX_OUTPUT {
+            reader.kill().ok();
+            bail!(
+                "kubectl {} prints more than {MAX_OUTPUT} bytes",
+                arguments[0]
+            );
+        }
+        let output = reader.try_wait()?.context("kubectl is still running")?;
+        if output.status.success() {
+            return Ok(text);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("kubectl {} failed: {}", arguments[0], shortened(&said));
+    }
+}
+
+fn shortened(said: &str) -> String {
+    let said = clean_log(said.trim());
+    match said.char_indices().nth(MAX_SAID) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said.into_owned(),
+    }
+}

@@ -1,0 +1,219 @@
+//! Objects of a cluster: compared, applied, waited for, and rolled back.
+
+use anyhow::{Context, Result, bail};
+use deploy::cluster::{Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::files;
+use super::kubectl::{ClusterArgs, Kubectl};
+use crate::text::{clean, count};
+
+/// Digits of the hash that a deployment is called by.
+const DIGITS: usize = 16;
+
+/// Compares manifests with what a cluster has.
+///
+/// # Errors
+/// When the cluster can't be reached, or refuses a manifest.
+pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
+    let wanted = read(kubectl, manifests)?;
+    if let Some(unnamed) = wanted.iter().find(|object| Key::of(object).is_none()) {
+        bail!(
+            "an object of kind {} has no name, so nothing tells what runs of it\n  try: metadata.name",
+            clean(&unnamed["kind"].to_string())
+        );
+    }
+    let live = kubectl.live(&list(&wanted))?;
+    let there: Vec<Value> = wanted
+        .iter()
+        .filter_map(|object| {
+            let key = Key::of(object)?;
+            let live = live
+                .iter()
+                .find(|one| Key::of(one).as_ref() == Some(&key))?;
+            Some(with_kept(object.clone(), live))
+        })
+        .collect();
+    let would = match there.is_empty() {
+        true => Vec::new(),
+        false => kubectl.would(&list(&there)).map_err(with_conflicts)?,
+    };
+    Ok(plan(wanted, &live, &would))
+}
+
+/// YAML is read as one stream, and each JSON text for itself: kubectl takes a stream for one of the two.
+fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
+    let (json, yaml): (Vec<&String>, Vec<&String>) = manifests
+        .iter()
+        .partition(|text| text.trim_start().starts_with('{'));
+    let mut streams = vec![files::join(yaml.into_iter().map(String::as_str))];
+    streams.extend(json.into_iter().cloned());
+    let mut objects = Vec::new();
+    for stream in streams.iter().filter(|stream| !stream.trim().is_empty()) {
+        objects.extend(kubectl.read(stream)?);
+    }
+    Ok(objects)
+}
+
+fn with_conflicts(error: anyhow::Error) -> anyhow::Error {
+    match error.to_string().contains("conflict") {
+        true => error.context(
+            "another manager owns fields that these manifests set\n  \
+             try: leave them out of the manifests, or take them over by --force-conflicts",
+        ),
+        false => error,
+    }
+}
+
+/// Applies the steps that change something, each with a record of what was there.
+///
+/// # Errors
+/// When the cluster refuses.
+pub fn apply(kubectl: &Kubectl, steps: &[Step]) -> Result<()> {
+    let changed: Vec<&Step> = steps
+        .iter()
+        .filter(|step| step.change != Change::None)
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let deployment = name_of(&changed);
+    let objects: Vec<Value> = changed
+        .iter()
+        .map(|step| with_record(step.wanted.clone(), step.live.as_ref(), &deployment))
+        .collect();
+    kubectl.apply(&list(&objects)).map_err(with_conflicts)
+}
+
+/// The name of a deployment: of what it applies, and over what.
+fn name_of(changed: &[&Step]) -> String {
+    let mut hash = Sha256::new();
+    for step in changed {
+        for value in [Some(&step.wanted), step.live.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            hash.update(value.to_string());
+        }
+    }
+    let mut name = format!("{:x}", hash.finalize());
+    name.truncate(DIGITS);
+    name
+}
+
+/// Waits until what was changed is rolled out.
+///
+/// # Errors
+/// When a rollout fails or takes too long: says what its pods wait for.
+pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()> {
+    let rolling = steps
+        .iter()
+        .filter(|step| step.change != Change::None && step.key.rolls_out());
+    let timeout = format!("--timeout={}", args.timeout);
+    for step in rolling {
+        let key = &step.key;
+        crate::text::say("waiting", &format!("for {key}"));
+        let namespace = format!("--namespace={}", key.namespace);
+        let resource = key.resource();
+        let arguments = ["rollout", "status", &resource, &namespace, &timeout];
+        kubectl.run(&arguments, "").with_context(|| {
+            format!(
+                "{key} is not rolled out{}\n  try: kubectl describe {resource} {namespace}, or back to what ran before: assemble deploy --rollback",
+                pods(kubectl, step).unwrap_or_default()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// What containers of an object's pods wait for.
+fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
+    let labels = step.wanted["spec"]["selector"]["matchLabels"].as_object()?;
+    let labels = labels
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
+    let selector = format!("--selector={}", labels.collect::<Vec<_>>().join(","));
+    let namespace = format!("--namespace={}", step.key.namespace);
+    let arguments = ["get", "pods", &selector, &namespace, "-o", "json"];
+    let pods = deploy::cluster::objects(&kubectl.run(&arguments, "").ok()?).ok()?;
+    let mut said: Vec<String> = Vec::new();
+    for pod in &pods {
+        let statuses = pod["status"]["containerStatuses"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        for status in statuses {
+            let waiting = &status["state"]["waiting"];
+            if let Some(reason) = waiting["reason"].as_str() {
+                let message = waiting["message"].as_str().unwrap_or_default();
+                let line = format!(
+                    "{} of {}: {reason} {message}",
+                    status["name"], pod["metadata"]["name"]
+                );
+                said.push(clean(line.trim()).into_owned());
+            }
+        }
+    }
+    said.sort();
+    said.dedup();
+    said.truncate(5);
+    (!said.is_empty()).then(|| format!(":\n  {}", said.join("\n  ")))
+}
+
+/// What a rollback would do.
+pub struct Back {
+    /// What is restored, as steps.
+    pub steps: Vec<Step>,
+    /// What stays: nobody kept what it was.
+    pub staying: Vec<Key>,
+}
+
+/// Finds the last deployment of manifests' objects, and what was there before.
+///
+/// # Errors
+/// When there was none, or the cluster can't be reached.
+pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Back> {
+    let wanted = read(kubectl, manifests)?;
+    let live = kubectl.live(&list(&wanted))?;
+    let of_last = rollback(&live);
+    if of_last.is_empty() {
+        bail!(
+            "no object of these manifests was changed by `assemble deploy`, so there is nothing to go back to"
+        );
+    }
+    let (kept, staying): (Vec<Restored>, Vec<Restored>) =
+        of_last.into_iter().partition(|one| one.previous.is_some());
+    let previous: Vec<Value> = kept
+        .iter()
+        .filter_map(|one| Some(with_kept(one.previous.clone()?, &one.live)))
+        .collect();
+    let would = match previous.is_empty() {
+        true => Vec::new(),
+        false => kubectl.would(&list(&previous)).map_err(with_conflicts)?,
+    };
+    let live: Vec<Value> = kept.iter().map(|one| one.live.clone()).collect();
+    let previous = kept.into_iter().filter_map(|one| one.previous).collect();
+    Ok(Back {
+        steps: plan(previous, &live, &would),
+        staying: staying.into_iter().map(|one| one.key).collect(),
+    })
+}
+
+/// What a person is told that stays.
+pub fn describe_staying(staying: &[Key]) -> String {
+    match staying {
+        [] => String::new(),
+        keys => {
+            let names: Vec<String> = keys
+                .iter()
+                .map(|key| clean(&key.to_string()).into_owned())
+                .collect();
+            format!(
+                "{} of that deployment stay as they are, being new, secret or too large to keep: {}\n",
+                count(keys.len(), "object"),
+                names.join(", ")
+            )
+        }
+    }
+}

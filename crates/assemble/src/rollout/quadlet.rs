@@ -1,0 +1,154 @@
+//! Quadlet's units: put where podman's generator reads them, and started anew where they changed.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use image::beneath::Directory;
+
+use crate::text::clean_log;
+
+/// The largest unit that is read, in bytes.
+const MAX_UNIT: u64 = 1 << 20;
+/// What the file is called that keeps what a unit was; no unit to the generator.
+const BEFORE: &str = ".before-crateyard";
+
+/// Where units go, and who runs them.
+pub struct Units {
+    directory: Directory,
+    is_user: bool,
+}
+
+impl Units {
+    /// In a directory or, without one, where the generator looks: `/etc/containers/systemd` for root,
+    /// `$XDG_CONFIG_HOME/containers/systemd` for others.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn new(directory: Option<&Path>) -> Result<Units> {
+        let is_user = !rustix::process::geteuid().is_root();
+        let path = match directory {
+            Some(directory) => directory.to_owned(),
+            None if is_user => home()?.join("containers/systemd"),
+            None => "/etc/containers/systemd".into(),
+        };
+        let made = Directory::create(&path);
+        Ok(Units {
+            directory: made.with_context(|| format!("cannot create {}", path.display()))?,
+            is_user,
+        })
+    }
+
+    /// Whether what is installed differs from a text.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn differs(&self, name: &OsStr, text: &str) -> Result<bool> {
+        let installed = self.directory.read(name, MAX_UNIT)?;
+        Ok(installed.as_deref() != Some(text.as_bytes()))
+    }
+
+    /// Writes a unit, and keeps what was there.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn install(&self, name: &OsStr, text: &str) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            if let Some(before) = self.directory.read(name, MAX_UNIT)? {
+                self.directory.write(kept(name), &before)?;
+            }
+            self.directory.write(name, text.as_bytes())
+        };
+        write().with_context(|| {
+            format!(
+                "cannot write {:?} in {}",
+                name,
+                self.directory.path().display()
+            )
+        })
+    }
+
+    /// Keeps nothing of what a unit was.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn forget(&self, name: &OsStr) -> Result<()> {
+        match self.directory.remove_file(kept(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a unit was before it was installed last.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn before(&self, name: &OsStr) -> Result<Option<String>> {
+        let bytes = self.directory.read(kept(name), MAX_UNIT)?;
+        bytes
+            .map(String::from_utf8)
+            .transpose()
+            .context("a kept unit is no text")
+    }
+
+    /// Has systemd read the units and start the changed ones anew; returns when they have started.
+    ///
+    /// # Errors
+    /// When systemd refuses, or one does not start.
+    pub fn restart(&self, names: &[&OsStr]) -> Result<()> {
+        self.systemctl(&["daemon-reload"])?;
+        for service in names.iter().filter_map(|name| service(name)) {
+            self.systemctl(&["restart", &service]).with_context(|| {
+                format!("{service} did not start\n  try: journalctl -u {service}, or back to what ran before: assemble deploy --rollback")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<()> {
+        let mut words: Vec<&str> = Vec::new();
+        if self.is_user {
+            words.push("--user");
+        }
+        words.extend(arguments);
+        let command = duct::cmd("systemctl", &words);
+        let output = command
+            .stdout_capture()
+            .stderr_to_stdout()
+            .unchecked()
+            .run();
+        let output = output.context("cannot start systemctl")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout);
+            bail!("systemctl {}: {}", words.join(" "), clean_log(said.trim()));
+        }
+        Ok(())
+    }
+}
+
+/// The service that the generator makes of a unit; none for those that are started by others.
+fn service(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    match ending {
+        "container" | "kube" => Some(format!("{stem}.service")),
+        "pod" => Some(format!("{stem}-pod.service")),
+        _ => None,
+    }
+}
+
+fn kept(name: &OsStr) -> PathBuf {
+    let mut kept = name.to_owned();
+    kept.push(BEFORE);
+    kept.into()
+}
+
+fn home() -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let below_home = || Some(PathBuf::from(variable("HOME")?).join(".config"));
+    config
+        .or_else(below_home)
+        .context("neither XDG_CONFIG_HOME nor HOME is set")
+}

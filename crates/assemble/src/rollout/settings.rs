@@ -1,0 +1,133 @@
+//! What the command line says, and for the rest `deploy.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use deploy::config::{Config, FILE};
+use deploy::manifest::Names;
+
+use crate::attach::AttachArgs;
+use crate::connection::ConnectionArgs;
+use crate::place;
+
+/// Options of where images go and what manifests call them.
+#[derive(clap::Args, Debug)]
+pub struct ShipArgs {
+    /// A manifest, a directory of manifests, or - for standard input; may be repeated
+    /// [default: `files` of deploy.toml]
+    #[arg(long = "file", short = 'f', value_name = "PATH")]
+    files: Vec<PathBuf>,
+
+    /// Where images go: REGISTRY/PATH/, below which each has a repository of its name [default: `to` of deploy.toml]
+    #[arg(long, value_name = "REFERENCE")]
+    to: Option<String>,
+
+    /// The tag that images get [default: the first digits of their digest]
+    #[arg(long, short = 't', value_name = "TAG")]
+    pub tag: Option<String>,
+
+    /// A name that manifests have for an image of images.toml, besides crateyard://IMAGE; may be repeated
+    #[arg(long = "map", value_name = "NAME=IMAGE", value_parser = pair)]
+    mapping: Vec<(String, String)>,
+
+    /// Take this layout or archive for an image, and build nothing for it; may be repeated
+    #[arg(long = "layout", value_name = "IMAGE=PATH", value_parser = pair)]
+    layouts: Vec<(String, String)>,
+
+    /// The workspace: a directory with images.toml and flake.nix, and deploy.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub workspace: PathBuf,
+
+    #[command(flatten)]
+    pub attach: AttachArgs,
+
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("this has the form NAME=VALUE".to_owned()),
+    }
+}
+
+/// What holds for a run.
+#[derive(Debug)]
+pub struct Settings {
+    /// The files and directories to read; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// What images are called.
+    pub names: Names,
+    /// Images that are built already.
+    pub layouts: BTreeMap<String, PathBuf>,
+    /// Where images go, without the slash at the end.
+    to: Option<String>,
+    /// The rest of `deploy.toml`.
+    pub config: Config,
+}
+
+impl Settings {
+    /// Of a command line, in its workspace.
+    ///
+    /// # Errors
+    /// When deploy.toml or images.toml can't be read, or there is nothing to deploy.
+    pub fn of(args: &ShipArgs) -> Result<Settings> {
+        let mut config = read(&args.workspace)?;
+        let files = match args.files.is_empty() {
+            false => args.files.clone(),
+            true => config
+                .files
+                .iter()
+                .map(|file| args.workspace.join(file))
+                .collect(),
+        };
+        if files.is_empty() {
+            bail!("no manifest is named\n  try: -f DIR, or `files = [\"DIR\"]` in {FILE}");
+        }
+        config.images.extend(args.mapping.iter().cloned());
+        let layouts: BTreeMap<String, PathBuf> = args
+            .layouts
+            .iter()
+            .map(|(name, path)| (name.clone(), path.into()))
+            .collect();
+        let mut images = place::described(&args.workspace)?;
+        images.extend(layouts.keys().cloned());
+        let names = Names::new(&images, &config.images).map_err(anyhow::Error::msg)?;
+        let to = args.to.clone().or_else(|| config.to.clone());
+        let to = to.map(|to| to.trim_end_matches('/').to_owned());
+        Ok(Settings {
+            files,
+            names,
+            layouts,
+            to,
+            config,
+        })
+    }
+
+    /// The repository of an image.
+    ///
+    /// # Errors
+    /// When nobody says where images go, or that is no place.
+    pub fn repository(&self, image: &str) -> Result<crateyard_oci::Reference> {
+        let Some(to) = &self.to else {
+            bail!(
+                "nothing says where images go\n  try: --to registry.example/team/, or `to` in {FILE}"
+            );
+        };
+        let reference: crateyard_oci::Reference = format!("{to}/{image}").parse()?;
+        Ok(reference.without_version())
+    }
+}
+
+fn read(workspace: &Path) -> Result<Config> {
+    let path = workspace.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Config::parse(&text).with_context(|| format!("{} is invalid", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}

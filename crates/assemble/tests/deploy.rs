@@ -1,0 +1,498 @@
+//! `assemble resolve` and `assemble deploy` as people run them, with the real kubectl and a real registry.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crateyard_testing::cluster::{BROKEN, Cluster};
+use crateyard_testing::{Layout, Registry, need};
+use serde_json::{Value, json};
+
+/// Services of the large test.
+const SERVICES: usize = 20;
+
+/// A person's machine: a home, manifests, images that are built, a registry, a cluster.
+struct Place {
+    home: tempfile::TempDir,
+    registry: Registry,
+    cluster: Cluster,
+    layouts: BTreeMap<String, Layout>,
+}
+
+impl Place {
+    fn new(images: &[&str]) -> Place {
+        let home = tempfile::tempdir().unwrap();
+        let cluster = Cluster::start();
+        cluster.write_config(&home.path().join("kubeconfig"), "shop");
+        fs::create_dir(home.path().join("manifests")).unwrap();
+        let mut place = Place {
+            home,
+            registry: Registry::start(),
+            cluster,
+            layouts: BTreeMap::new(),
+        };
+        for (at, image) in images.iter().enumerate() {
+            place.build(image, at as u64);
+        }
+        place
+    }
+
+    /// Another build of an image.
+    fn build(&mut self, image: &str, seed: u64) {
+        let layout = Layout::with_sound_image(seed, 1000);
+        self.layouts.insert(image.to_owned(), layout);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+        command.args(arguments);
+        command.args(["--to", &format!("{}/team/", self.registry.address)]);
+        for (image, layout) in &self.layouts {
+            let path = layout.path().display();
+            command.arg(format!("--layout={image}={path}"));
+        }
+        command
+            .current_dir(self.home.path())
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", self.path("kubeconfig"))
+            .env_remove("DOCKER_CONFIG")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("XDG_CACHE_HOME");
+        command
+    }
+
+    /// Runs it, expects it to succeed or to fail, and gives what it printed and said.
+    #[track_caller]
+    fn expect(&self, success: bool, arguments: &[&str]) -> (String, String) {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (out, error) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(
+            output.status.success(),
+            success,
+            "{arguments:?}\n{out}\n{error}\n{:#?}",
+            self.cluster.seen()
+        );
+        assert!(!(out.clone() + &error).contains("secret-token"));
+        (out, error)
+    }
+
+    #[track_caller]
+    fn deploy(&self, more: &[&str]) -> String {
+        let arguments = [&["deploy", "-f", "manifests"], more].concat();
+        self.expect(true, &arguments).0
+    }
+
+    #[track_caller]
+    fn deploy_json(&self, more: &[&str]) -> Value {
+        let more = [more, &["--json"]].concat();
+        serde_json::from_str(&self.deploy(&more)).unwrap()
+    }
+
+    fn digest(&self, image: &str) -> String {
+        let source = self.layouts[image].source();
+        source.index().manifests[0].digest.to_string()
+    }
+
+    fn reference(&self, image: &str) -> String {
+        format!(
+            "{}/team/{image}@{}",
+            self.registry.address,
+            self.digest(image)
+        )
+    }
+
+    fn running(&self, name: &str) -> String {
+        let object = self.cluster.get(&deployment(name)).unwrap();
+        let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+        image.as_str().unwrap().to_owned()
+    }
+}
+
+fn deployment(name: &str) -> String {
+    format!("/apis/apps/v1/namespaces/shop/deployments/{name}")
+}
+
+/// A Deployment and a Service, as people write them.
+fn service(name: &str) -> String {
+    format!(
+        "# The service {name}.\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  replicas: 2\n  \
+         selector:\n    matchLabels: {{app: {name}}}\n  template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      \
+         containers:\n      - name: {name}\n        image: crateyard://{name} # by digest\n        ports: [{{containerPort: 8080}}]\n\
+         ---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+    )
+}
+
+fn counts(report: &Value) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for object in report["objects"].as_array().unwrap() {
+        let change = object["change"].as_str().unwrap().to_owned();
+        *counts.entry(change).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn pushed(report: &Value) -> Vec<String> {
+    let images = report["images"].as_object().unwrap().iter();
+    let sent = images.filter(|(_, image)| image["push"]["unchanged"] == false);
+    sent.map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn one_edit_of_twenty_services_is_one_push_and_one_patch() {
+    need!("deploy of twenty services", "docker-registry", "kubectl");
+    let names: Vec<String> = (0..SERVICES).map(|at| format!("service-{at}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut place = Place::new(&all);
+    for name in &names {
+        place.write(&format!("manifests/{name}.yaml"), &service(name));
+    }
+    let first = place.deploy_json(&[]);
+    assert_eq!(
+        counts(&first),
+        [("created".to_owned(), 2 * SERVICES)].into()
+    );
+    assert_eq!(pushed(&first).len(), SERVICES);
+    assert_eq!(place.cluster.written().len(), 2 * SERVICES);
+
+    // Nothing is edited: nothing is sent, and nothing is touched.
+    let again = place.deploy_json(&[]);
+    assert_eq!(
+        counts(&again),
+        [("unchanged".to_owned(), 2 * SERVICES)].into()
+    );
+    assert_eq!(pushed(&again), [""; 0]);
+    assert_eq!(place.cluster.written(), [""; 0]);
+
+    let before = place.reference("service-7");
+    place.build("service-7", 1000);
+    let plan = place.deploy(&["--dry-run"]);
+    assert!(
+        plan.contains("would update deployment/service-7 in shop\n"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains(&format!("{before} -> {}", place.reference("service-7"))),
+        "{plan}"
+    );
+    assert_eq!(place.cluster.written(), [""; 0]);
+    assert_eq!(place.running("service-7"), before);
+
+    let edited = place.deploy_json(&[]);
+    assert_eq!(pushed(&edited), ["service-7"]);
+    let expected = [
+        ("unchanged".to_owned(), 2 * SERVICES - 1),
+        ("updated".to_owned(), 1),
+    ];
+    assert_eq!(counts(&edited), expected.into());
+    assert_eq!(place.cluster.written(), [deployment("service-7")]);
+    assert_eq!(place.running("service-7"), place.reference("service-7"));
+}
+
+#[test]
+fn a_rollback_restores_the_last_deployment_alone() {
+    need!("rollback", "docker-registry", "kubectl");
+    let mut place = Place::new(&["one", "two"]);
+    for name in ["one", "two"] {
+        place.write(&format!("manifests/{name}.yaml"), &service(name));
+    }
+    place.deploy(&[]);
+    let first = place.reference("one");
+    place.build("one", 10);
+    place.deploy(&[]);
+    place.build("two", 11);
+    let two = place.running("two");
+    // A deployment may change other fields than images.
+    let edited = service("two").replace("replicas: 2", "replicas: 5");
+    place.write("manifests/two.yaml", &edited);
+    place.deploy(&[]);
+    place.cluster.written();
+
+    let plan = place.deploy(&["--rollback", "--dry-run"]);
+    assert!(plan.contains("would update deployment/two"), "{plan}");
+    assert_eq!(place.cluster.written(), [""; 0]);
+    place.deploy(&["--rollback"]);
+    assert_eq!(place.cluster.written(), [deployment("two")]);
+    assert_eq!(place.running("two"), two);
+    let object = place.cluster.get(&deployment("two")).unwrap();
+    assert_eq!(object["spec"]["replicas"], 2);
+    assert_ne!(
+        place.running("one"),
+        first,
+        "the deployment before it stays"
+    );
+    // And forth again.
+    place.deploy(&["--rollback"]);
+    assert_eq!(place.running("two"), place.reference("two"));
+    // The next deployment finds nothing to do.
+    assert_eq!(counts(&place.deploy_json(&[]))["unchanged"], 4);
+}
+
+#[test]
+fn what_others_own_stays_theirs() {
+    need!("other managers", "docker-registry", "kubectl");
+    let mut place = Place::new(&["app"]);
+    place.write("manifests/app.yaml", &service("app"));
+    place.deploy(&[]);
+    let path = deployment("app");
+    // Another container, and a number of replicas that the manifest says too.
+    let mesh = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "mesh", "image": "mesh:1" }] } } } });
+    place.cluster.write_as("mesh", &path, &mesh);
+    place.build("app", 20);
+    place.deploy(&[]);
+    let object = place.cluster.get(&path).unwrap();
+    let containers = object["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap();
+    assert_eq!(containers.len(), 2, "{containers:?}");
+    place.deploy(&["--rollback"]);
+    let object = place.cluster.get(&path).unwrap();
+    assert_eq!(
+        object["spec"]["template"]["spec"]["containers"][1]["name"],
+        "mesh"
+    );
+
+    place
+        .cluster
+        .write_as("autoscaler", &path, &json!({ "spec": { "replicas": 9 } }));
+    place.cluster.written();
+    let (_, error) = place.expect(false, &["deploy", "-f", "manifests"]);
+    assert!(
+        error.contains("autoscaler") && error.contains("--force-conflicts"),
+        "{error}"
+    );
+    assert_eq!(place.cluster.written(), [""; 0]);
+    place.deploy(&["--force-conflicts"]);
+    let object = place.cluster.get(&path).unwrap();
+    assert_eq!(object["spec"]["replicas"], 2);
+}
+
+#[test]
+fn a_rollout_that_hangs_is_said_with_the_way_back() {
+    need!("hanging rollout", "docker-registry", "kubectl");
+    let place = Place::new(&[BROKEN]);
+    place.write("manifests/app.yaml", &service(BROKEN));
+    let (_, error) = place.expect(false, &["deploy", "-f", "manifests", "--timeout", "2s"]);
+    assert!(
+        error.contains("is not rolled out") && error.contains("--rollback"),
+        "{error}"
+    );
+    place.deploy(&["--timeout", "2s", "--no-wait"]);
+}
+
+#[test]
+fn texts_are_resolved_and_pushed_once() {
+    need!("resolve", "docker-registry");
+    let place = Place::new(&["app"]);
+    place.write("manifests/app.yaml", &service("app"));
+    let resolve = |more: &[&str]| {
+        let arguments = [&["resolve", "-f", "manifests/app.yaml"], more].concat();
+        place.expect(true, &arguments).0
+    };
+    let expected = service("app").replace("crateyard://app", &place.reference("app"));
+    assert_eq!(resolve(&["--dry-run"]), expected);
+    assert_eq!(resolve(&[]), expected);
+    let report: Value = serde_json::from_str(&resolve(&["--json", "--in-place"])).unwrap();
+    assert_eq!(report["images"]["app"]["push"]["unchanged"], true);
+    assert_eq!(report["edits"][0]["before"], "crateyard://app");
+    assert_eq!(
+        fs::read_to_string(place.path("manifests/app.yaml")).unwrap(),
+        expected
+    );
+    // What is wrong in one file leaves all others as they are.
+    place.write("manifests/app.yaml", &service("app"));
+    place.write("manifests/other.yaml", "a: 1\nimage: crateyard://ap\n");
+    let (_, error) = place.expect(false, &["resolve", "-f", "manifests", "--in-place"]);
+    assert!(
+        error.contains("manifests/other.yaml") && error.contains("line 2"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_to_string(place.path("manifests/app.yaml")).unwrap(),
+        service("app")
+    );
+}
+
+#[test]
+fn an_image_for_several_platforms_goes_as_one_index() {
+    need!("resolve of an index", "docker-registry");
+    let mut place = Place::new(&["app"]);
+    let mut layout = Layout::new();
+    let images = ["amd64", "arm64"].map(|architecture| layout.image(&[vec![1; 100]], architecture));
+    let index = layout.index(&images);
+    layout.list(index.clone());
+    place.layouts.insert("app".to_owned(), layout);
+    place.write("manifests/app.json", "{\"image\": \"crateyard://app\"}\n");
+    let (out, _) = place.expect(true, &["resolve", "-f", "manifests"]);
+    assert!(out.contains(index["digest"].as_str().unwrap()), "{out}");
+}
+
+#[test]
+fn the_chart_of_this_repository_keeps_its_shape() {
+    need!("resolve of a chart", "docker-registry");
+    let place = Place::new(&["gateway", "supervisor"]);
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/charts/crateyard");
+    let values = fs::read_to_string(chart.join("values.yaml")).unwrap();
+    let chart = chart.display().to_string();
+    let map = [
+        "--map",
+        "crateyard/gateway=gateway",
+        "--map",
+        "crateyard/supervisor=supervisor",
+    ];
+    let arguments = [&["resolve", "-f", &chart, "--output", "out"], &map[..]].concat();
+    place.expect(true, &arguments);
+    let resolved = fs::read_to_string(place.path("out/values.yaml")).unwrap();
+    let mut expected = values;
+    for image in ["gateway", "supervisor"] {
+        let digest = place.digest(image);
+        let repository = format!("{}/team/{image}", place.registry.address);
+        expected = expected.replace(&format!("docker.io/crateyard/{image}"), &repository);
+        let tag = format!("tag: \"{}@{digest}\"", &digest["sha256:".len()..][..12]);
+        expected = expected.replacen("tag: \"\"", &tag, 1);
+    }
+    assert_eq!(resolved, expected);
+    // A chart is Helm's to roll out.
+    let arguments = [&["deploy", "-f", &chart], &map[..]].concat();
+    let (_, error) = place.expect(false, &arguments);
+    assert!(error.contains("helm template"), "{error}");
+}
+
+/// A place with a program in front of the PATH that writes down how it is called.
+struct Host {
+    place: Place,
+    path: String,
+}
+
+impl Host {
+    fn new(images: &[&str], program: &str, script: &str) -> Host {
+        let place = Place::new(images);
+        let bin = place.path("bin");
+        fs::create_dir(&bin).unwrap();
+        let calls = place.path("calls").display().to_string();
+        let text = format!("#!/bin/sh\n{}\n", script.replace("CALLS", &calls));
+        fs::write(bin.join(program), text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(bin.join(program), mode).unwrap();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        Host { place, path }
+    }
+
+    /// Deploys, and gives what the program has written down.
+    fn deploy(&self, more: &[&str]) -> String {
+        let mut command = self.place.command(&["deploy", "-f", "manifests"]);
+        let output = command.args(more).env("PATH", &self.path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let calls = fs::read_to_string(self.place.path("calls")).unwrap_or_default();
+        fs::write(self.place.path("calls"), "").unwrap();
+        calls
+    }
+}
+
+#[test]
+fn units_are_installed_where_they_changed() {
+    need!("Quadlet units", "docker-registry");
+    let mut host = Host::new(&["one", "two"], "systemctl", "echo \"$@\" >> CALLS");
+    for name in ["one", "two"] {
+        let unit = format!(
+            "# {name}\n[Container]\nImage=crateyard://{name}\n\n[Install]\nWantedBy=default.target\n"
+        );
+        host.place
+            .write(&format!("manifests/{name}.container"), &unit);
+    }
+    let deploy = |host: &Host, more: &[&str]| host.deploy(&[&["--units", "units"], more].concat());
+    let is_root = rustix::process::geteuid().is_root();
+    let user = if is_root { "" } else { "--user " };
+    let expect = |services: &[&str]| {
+        let restarts = services
+            .iter()
+            .map(|name| format!("{user}restart {name}.service\n"));
+        format!("{user}daemon-reload\n{}", restarts.collect::<String>())
+    };
+    assert_eq!(deploy(&host, &[]), expect(&["one", "two"]));
+    assert_eq!(deploy(&host, &[]), "");
+    let installed =
+        |host: &Host| fs::read_to_string(host.place.path("units/two.container")).unwrap();
+    let before = installed(&host);
+    let image = format!("Image={}\n", host.place.reference("two"));
+    assert!(before.contains(&image), "{before}");
+    host.place.build("one", 29);
+    deploy(&host, &[]);
+    host.place.build("two", 30);
+    assert_eq!(deploy(&host, &["--dry-run"]), "");
+    assert_eq!(deploy(&host, &[]), expect(&["two"]));
+    // Not behind the deployment of the other.
+    assert_eq!(deploy(&host, &["--rollback"]), expect(&["two"]));
+    assert_eq!(installed(&host), before);
+}
+
+#[test]
+fn compose_gets_references_and_what_it_got_before() {
+    need!("compose files", "docker-registry");
+    let script = "[ \"$2\" = version ] && exit 0\necho \"$@\" >> CALLS\ncat >> CALLS";
+    let mut host = Host::new(&["app"], "docker", script);
+    let file = "services:\n  app: # one\n    image: crateyard://app\n";
+    host.place.write("manifests/compose.yaml", file);
+    let up = |text: &str, dry: &str| {
+        format!("compose --project-directory manifests {dry}--file - up --detach --wait\n{text}")
+    };
+    let resolved = |host: &Host| file.replace("crateyard://app", &host.place.reference("app"));
+    let first = resolved(&host);
+    assert_eq!(host.deploy(&[]), up(&first, ""));
+    host.place.build("app", 40);
+    assert_eq!(
+        host.deploy(&["--dry-run"]),
+        up(&resolved(&host), "--dry-run ")
+    );
+    assert_eq!(host.deploy(&[]), up(&resolved(&host), ""));
+    assert_eq!(host.deploy(&["--rollback"]), up(&first, ""));
+}
+
+#[test]
+fn a_watch_goes_on_after_an_edit() {
+    need!("deploy --watch", "docker-registry", "kubectl", "git");
+    let place = Place::new(&["app"]);
+    place.write("manifests/app.yaml", &service("app"));
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(arguments).current_dir(place.home.path());
+        assert!(command.status().unwrap().success());
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "manifests"]);
+    let mut command = place.command(&["deploy", "-f", "manifests", "--watch", "--no-wait"]);
+    let null = std::process::Stdio::null;
+    let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
+    let expect = |paths: usize| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut written = Vec::new();
+        while written.len() < paths && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(100));
+            written.extend(place.cluster.written());
+        }
+        written
+    };
+    assert_eq!(expect(2).len(), 2);
+    // An edit that does not parse is no end.
+    place.write("manifests/app.yaml", "a: [");
+    std::thread::sleep(Duration::from_secs(2));
+    let edited = service("app").replace("replicas: 2", "replicas: 3");
+    place.write("manifests/app.yaml", &edited);
+    let written = expect(1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(written, [deployment("app")]);
+}
