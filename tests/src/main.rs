@@ -6,6 +6,7 @@
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
+mod affected;
 mod cache;
 mod calls;
 mod checkout;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         .chain(driver::trials())
         .chain(tree::trials())
         .chain(explain::trials())
+        .chain(affected::trials())
         .chain(workspaces::trials())
         .chain(reading::trials())
         .chain(reach::trials())
