@@ -1,19 +1,13 @@
 //! Readers of caches and archives read or refuse any bytes, without panics, without aborts, and in
 //! bounded memory.
-//!
-//! Each reader gets 10,000 damaged inputs. `MUTATION_SEED=N` repeats a run; the seed is printed.
 
 use std::io::{Cursor, Read};
 
 use cache::NarInfo;
 use cache::packs::Index;
+use crateyard_testing::mutations::survive;
 use debian::deb::Deb;
-use fastrand::Rng;
 
-/// Inputs for each reader.
-const INPUTS: usize = 10_000;
-/// The memory limit of the process in kibibytes, for the reader and the test.
-const MEMORY: u64 = 256 << 10;
 /// How many bytes of an archive's content are read.
 const CONTENT: u64 = 1 << 20;
 
@@ -32,28 +26,6 @@ const PACKAGES: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: 2.36-9+
     Description: GNU C Library\n Shared libraries.\n .\n More.\n\nPackage: mawk\nVersion: 1.3.4\n\
     Architecture: all\nFilename: pool/m.deb\nSize: 1\n\
     SHA256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n";
-
-/// Pieces to insert: tokens of the formats, and extreme numbers.
-const PIECES: [&[u8]; 18] = [
-    b"\n",
-    b"\0",
-    b": ",
-    b" ",
-    b"/",
-    b"..",
-    b"\"",
-    b"{",
-    b"]",
-    b"-1",
-    b"18446744073709551615",
-    b"9223372036854775808",
-    b"sha256:",
-    b"\xff\xfe",
-    b"\xf0\x9f\x98\x80",
-    b"\x1b[2J",
-    b"1e999",
-    b"(>= ~)",
-];
 
 fn index() -> String {
     let pack = serde_json::json!({
@@ -114,65 +86,9 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
     archive
 }
 
-/// Damages bytes in one to four places.
-fn damage(bytes: &mut Vec<u8>, random: &mut Rng) {
-    for _ in 0..random.usize(1..=4) {
-        let at = random.usize(0..=bytes.len());
-        let end = random.usize(at..=bytes.len().min(at + 64));
-        match random.u8(0..6) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << random.u8(0..8),
-            1 if at < bytes.len() => bytes[at] = random.u8(..),
-            2 => bytes.truncate(at),
-            3 => drop(bytes.drain(at..end)),
-            4 => {
-                let again = bytes[at..end].to_vec();
-                bytes.splice(at..at, again);
-            }
-            _ => {
-                let piece = random.choice(PIECES).unwrap_or_default();
-                bytes.splice(at..end, piece.iter().copied());
-            }
-        }
-    }
-}
-
-/// Gives damaged inputs to a reader, and prints how many it accepted.
-fn survives(what: &str, input: &[u8], read: impl Fn(&[u8]) -> bool) {
-    let given = std::env::var("MUTATION_SEED").ok();
-    let seed = given
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("{what}: MUTATION_SEED={seed}");
-    assert!(read(input), "{what}: it refuses what is whole");
-    let mut random = Rng::with_seed(seed);
-    let mut taken = 0;
-    for _ in 0..INPUTS {
-        let mut bytes = input.to_vec();
-        damage(&mut bytes, &mut random);
-        taken += usize::from(read(&bytes));
-    }
-    println!("{what}: {taken} of {INPUTS} were taken");
-    assert!(taken < INPUTS, "{what}: it takes everything");
-    assert!(
-        peak() < MEMORY,
-        "{what}: {} KiB, MUTATION_SEED={seed}",
-        peak()
-    );
-}
-
-/// The most memory that this process has used, in kibibytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .and_then(|number| number.parse().ok())
-        .expect("VmHWM in /proc/self/status")
-}
-
 #[test]
 fn narinfos() {
-    survives("a narinfo", NARINFO.as_bytes(), |bytes| {
+    survive("narinfos", &[NARINFO.into()], |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let info = NarInfo::parse(&text, "here");
         info.is_ok_and(|info| NarInfo::parse(&info.to_string(), "here").is_ok())
@@ -181,14 +97,14 @@ fn narinfos() {
 
 #[test]
 fn indexes_of_packs() {
-    survives("an index of packs", index().as_bytes(), |bytes| {
+    survive("indexes of packs", &[index().into()], |bytes| {
         Index::parse(bytes, "here").is_ok_and(|index| index.infos("here").is_ok())
     });
 }
 
 #[test]
 fn indexes_of_debian() {
-    survives("a Packages file", PACKAGES.as_bytes(), |bytes| {
+    survive("Packages files", &[PACKAGES.into()], |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let packages = debian::index::parse(&text, "Packages", 0);
         packages.is_ok_and(|packages| {
@@ -202,7 +118,7 @@ fn indexes_of_debian() {
 
 #[test]
 fn packages_of_debian() {
-    survives("a package", &deb(), |bytes| {
+    survive("Debian packages", &[deb()], |bytes| {
         let Ok(deb) = Deb::new(Cursor::new(bytes)) else {
             return false;
         };

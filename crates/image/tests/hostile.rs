@@ -1,7 +1,7 @@
 //! Thousands of mutated layouts, archives and tar streams: no panic, no runaway, nothing outside.
 //!
 //! 10,000 of each, or as many as fit into a bounded time, which is said; `IMAGE_MUTATIONS` sets how many
-//! of each, however long they take. The seed is fixed, so a failure comes back.
+//! of each, however long they take.
 #![allow(missing_docs)]
 
 mod common;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use crateyard_oci::{Digest, Layout};
+use crateyard_testing::mutations::{Mutations, fix_checksums};
 use image::archive::{ArchiveFormat, Selection};
 use image::files::{Listing, Options};
 use image::verify::verify_layout;
@@ -79,47 +80,6 @@ fn use_all(layout: &Layout) {
                 "{path:?}"
             );
             let _ = listing.copy_content(layout, &manifest, &path, &mut std::io::sink());
-        }
-    }
-}
-
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    const INTERESTING: [&[u8]; 12] = [
-        b"\0",
-        b"\xff",
-        b"..",
-        b"/",
-        b"-1",
-        b"9",
-        b"18446744073709551615",
-        b"null",
-        b"\"",
-        b"{}",
-        b"[",
-        b".wh.",
-    ];
-    for _ in 0..=random.below(4) {
-        let at = random.below(bytes.len() + 1);
-        match random.below(5) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-            1 => {
-                let insert = INTERESTING[random.below(INTERESTING.len())];
-                bytes.splice(at..at, insert.iter().copied());
-            }
-            2 => {
-                let insert = INTERESTING[random.below(INTERESTING.len())];
-                let end = (at + insert.len()).min(bytes.len());
-                bytes.splice(at..end, insert.iter().copied());
-            }
-            3 => {
-                let end = (at + random.below(64)).min(bytes.len());
-                bytes.drain(at..end);
-            }
-            _ => {
-                let end = (at + random.below(600)).min(bytes.len());
-                let copy = bytes[at..end].to_vec();
-                bytes.splice(at..at, copy);
-            }
         }
     }
 }
@@ -192,7 +152,7 @@ enum Part {
     Marker,
 }
 
-fn write_layout(root: &Path, seeds: &Seeds, random: &mut Random, part: Part) {
+fn write_layout(root: &Path, seeds: &Seeds, random: &mut Mutations, part: Part) {
     let blobs = root.join("blobs/sha256");
     let _ = fs::remove_dir_all(&blobs);
     fs::create_dir_all(&blobs).unwrap();
@@ -203,10 +163,10 @@ fn write_layout(root: &Path, seeds: &Seeds, random: &mut Random, part: Part) {
     };
     let mut tar = seeds.tar.clone();
     if matches!(part, Part::Tar) {
-        mutate(random, &mut tar);
+        random.damage(&mut tar);
         fix_checksums(&mut tar);
     }
-    let (mut blob, media_type) = match random.below(3) {
+    let (mut blob, media_type) = match random.random.usize(..3) {
         0 => (gzip(&tar), "application/vnd.oci.image.layer.v1.tar+gzip"),
         1 => (
             zstd::bulk::compress(&tar, 1).unwrap(),
@@ -215,12 +175,12 @@ fn write_layout(root: &Path, seeds: &Seeds, random: &mut Random, part: Part) {
         _ => (tar, "application/vnd.oci.image.layer.v1.tar"),
     };
     if matches!(part, Part::Blob) {
-        mutate(random, &mut blob);
+        random.damage(&mut blob);
     }
     let layer = put(&blob, media_type);
     let mut config = seeds.config.to_string().into_bytes();
     if matches!(part, Part::Config) {
-        mutate(random, &mut config);
+        random.damage(&mut config);
     }
     let config = put(&config, "application/vnd.oci.image.config.v1+json");
     let media_type = "application/vnd.oci.image.manifest.v1+json";
@@ -228,33 +188,21 @@ fn write_layout(root: &Path, seeds: &Seeds, random: &mut Random, part: Part) {
         json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]});
     let mut manifest = manifest.to_string().into_bytes();
     if matches!(part, Part::Manifest) {
-        mutate(random, &mut manifest);
+        random.damage(&mut manifest);
     }
     let mut descriptor = put(&manifest, media_type);
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": "x"});
     let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
     let mut index = index.to_string().into_bytes();
     if matches!(part, Part::Index) {
-        mutate(random, &mut index);
+        random.damage(&mut index);
     }
     let mut marker = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
     if matches!(part, Part::Marker) {
-        mutate(random, &mut marker);
+        random.damage(&mut marker);
     }
     fs::write(root.join("index.json"), index).unwrap();
     fs::write(root.join("oci-layout"), marker).unwrap();
-}
-
-/// Sets the checksum of every block that looks like a header right, so that the mutated field is
-/// read.
-fn fix_checksums(tar: &mut [u8]) {
-    for block in tar.chunks_exact_mut(512) {
-        if &block[257..262] == b"ustar" {
-            block[148..156].fill(b' ');
-            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        }
-    }
 }
 
 #[test]
@@ -263,7 +211,7 @@ fn mutated_layouts_are_survived() {
     let outside = directory.path().join("outside");
     fs::write(&outside, "secret").unwrap();
     let root = directory.path().join("layout");
-    let (seeds, mut random) = (seeds(), Random(0x1234_5678_9abc_def1));
+    let (seeds, mut random) = (seeds(), Mutations::new("layouts"));
     let parts = [
         Part::Tar,
         Part::Tar,
@@ -297,7 +245,7 @@ fn mutated_layouts_are_survived() {
 #[test]
 fn mutated_archives_are_survived() {
     let directory = scratch();
-    let mut random = Random(0xfeed_beef_0bad_cafe);
+    let mut random = Mutations::new("archives");
     let root = directory.path().join("layout");
     write_layout(&root, &seeds(), &mut random, Part::Marker);
     fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
@@ -326,7 +274,7 @@ fn mutated_archives_are_survived() {
     let path = directory.path().join("archive.tar");
     repeat("archives", |number| {
         let mut bytes = archives[number % archives.len()].clone();
-        mutate(&mut random, &mut bytes);
+        random.damage(&mut bytes);
         fix_checksums(&mut bytes);
         fs::write(&path, bytes).unwrap();
         if let Ok(layout) = Layout::open(&path) {
@@ -338,11 +286,11 @@ fn mutated_archives_are_survived() {
 #[test]
 fn mutated_tar_streams_are_survived() {
     let seeds = seeds();
-    let mut random = Random(0x0dd_ba11);
+    let mut random = Mutations::new("tar streams");
     repeat("tar streams", |_| {
         let mut bytes = seeds.tar.clone();
-        mutate(&mut random, &mut bytes);
-        if random.below(4) > 0 {
+        random.damage(&mut bytes);
+        if random.random.usize(..4) > 0 {
             fix_checksums(&mut bytes);
         }
         let mut reader = crateyard_oci::tar::Reader::new(&bytes[..]);
@@ -361,10 +309,10 @@ fn mutated_packages_are_survived() {
     let (base, _) = packages(directory.path());
     let good = fs::read(base).unwrap();
     let path = directory.path().join("x.deb");
-    let mut random = Random(0xdeb_deb_deb);
+    let mut random = Mutations::new("packages");
     repeat("packages", |number| {
         let mut bytes = good.clone();
-        mutate(&mut random, &mut bytes);
+        random.damage(&mut bytes);
         fix_checksums(&mut bytes);
         fs::write(&path, bytes).unwrap();
         let out = directory.path().join(format!("layer{number}"));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crateyard_oci::{Digest, Reference};
 use crateyard_testing::moments::{Moments, kill};
 use crateyard_testing::need;
-use crateyard_testing::proxy::{Head, Proxy, received};
+use crateyard_testing::proxy::{Proxy, received};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use registry::{Client, Environment, Options, Retry, push};
 use serde_json::Value;
@@ -128,12 +128,7 @@ async fn lacking(client: &Client, target: &Reference, blobs: &[(Digest, u64)]) -
     bytes
 }
 
-/// Whether a request carries bytes of a blob.
-fn is_upload(head: &Head) -> bool {
-    matches!(head.method(), "PATCH" | "PUT") && head.path().contains("/uploads/")
-}
-
-/// How many requests a push of this image makes if it has to send everything.
+/// How many requests a push of this image makes, if it has to send everything.
 fn requests(layout: &Layout, registry: &Registry) -> usize {
     let proxy = Proxy::start(registry.address);
     let (target, client) = (proxy.reference("whole:v1"), Home::new().client());
@@ -167,7 +162,7 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
         let mut seen = 0;
         proxy.rule(move |head| {
             if seen == at {
-                shared_hit.store(usize::from(is_upload(head)), Ordering::SeqCst);
+                shared_hit.store(usize::from(head.is_upload()), Ordering::SeqCst);
                 std::thread::sleep(Duration::from_micros(delay));
                 kill(shared.load(Ordering::SeqCst));
             }
@@ -244,7 +239,7 @@ fn killing_the_registry_leaves_the_old_image_or_the_new_one() {
         let mut seen = 0;
         proxy.rule(move |head| {
             if seen == at {
-                let _ = signal.send(is_upload(head));
+                let _ = signal.send(head.is_upload());
             }
             seen += 1;
             None

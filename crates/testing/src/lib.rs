@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod moments;
+pub mod mutations;
 pub mod proxy;
 mod request;
 pub mod scripted;

@@ -50,6 +50,11 @@ impl Head {
         ];
     }
 
+    /// Whether a request carries bytes of a blob.
+    pub fn is_upload(&self) -> bool {
+        matches!(self.method(), "PATCH" | "PUT") && self.path().contains("/uploads/")
+    }
+
     fn length(&self) -> u64 {
         self.header("content-length")
             .and_then(|length| length.parse().ok())
