@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use archive::{Archive, NEEDED, Package, absent, sha256, skipped};
+use crateyard_testing::moments::{Moments, kill};
 use debian::index;
 use debian::lock::Suite;
 use debian::resolve::{SetRequest, Universe};
@@ -96,9 +98,14 @@ impl Case {
     }
 
     fn fetch(&self, mirror: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command(mirror, "store", arguments);
+        command.output().expect("assemble")
+    }
+
+    fn command(&self, mirror: &str, store: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
         command.arg("fetch").current_dir(self.path());
-        command.arg("--store").arg(self.path().join("store"));
+        command.arg("--store").arg(self.path().join(store));
         command
             .arg("--mirror")
             .arg(format!("debian={mirror}"))
@@ -107,7 +114,7 @@ impl Case {
         command
             .env("CARGO", "true")
             .env("CARGO_HOME", self.path().join("cargo"));
-        command.output().expect("assemble")
+        command
     }
 
     /// Runs with `--json` and returns what it says.
@@ -122,8 +129,26 @@ impl Case {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
+    /// Fails where a store says that it has what it has not, or has other bytes than it says.
+    fn check(&self, store: &str) {
+        let output = Command::new("nix-store")
+            .args(["--verify", "--check-contents", "--store"])
+            .arg(self.path().join(store))
+            .output()
+            .expect("nix-store");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+    }
+
     fn stored(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path().join("store/nix/store")).expect("a store");
+        self.stored_in("store")
+    }
+
+    fn stored_in(&self, store: &str) -> Vec<String> {
+        let store = self.path().join(store).join("nix/store");
+        let Ok(entries) = fs::read_dir(store) else {
+            return Vec::new();
+        };
         let name = |entry: fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             name.split_once('-').map(|(_, name)| name.to_owned())
@@ -310,4 +335,53 @@ fn locks_that_cannot_be_read_are_told() {
         error.contains("debian.lock") && error.contains("assemble lock"),
         "{error}"
     );
+}
+
+/// How long fetches are killed, on a slow machine fewer times.
+const TIME: Duration = Duration::from_secs(60);
+
+/// The store has a file whole or does not have it, and the next fetch brings the rest.
+#[test]
+fn a_killed_fetch_leaves_whole_files_and_is_made_up_for() {
+    let test = "a_killed_fetch_leaves_whole_files_and_is_made_up_for";
+    let Some(case) = Case::new(test) else {
+        return;
+    };
+    let mirror = case.archive.mirror();
+    let start = Instant::now();
+    assert!(case.fetch(&mirror, &[]).status.success());
+    let whole = start.elapsed();
+    let all = case.stored();
+    // What apt has under way goes where a test that is over leaves nothing.
+    let temporary = case.path().join("tmp");
+    fs::create_dir(&temporary).expect("a directory");
+    let mut moments = Moments::new(test, 100, TIME);
+    let (mut within, mut round) = (0, 0);
+    while moments.another() {
+        // Five in a row go on in the same store.
+        let store = format!("store{}", round / 5);
+        round += 1;
+        let mut child = case
+            .command(&mirror, &store, &[])
+            .env("TMPDIR", &temporary)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("assemble");
+        std::thread::sleep(whole.mul_f64(moments.random.f64()));
+        kill(child.id());
+        let is_killed = !child.wait().expect("a child").success();
+        let is_begun = case.path().join(&store).exists();
+        within += usize::from(is_killed && is_begun && case.stored_in(&store) != all);
+        case.check(&store);
+        if round % 5 == 0 {
+            let output = case.command(&mirror, &store, &[]).output();
+            let output = output.expect("assemble");
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{error}");
+            assert_eq!(case.stored_in(&store), all);
+            case.check(&store);
+        }
+    }
+    moments.require(within, "a fetch that was under way");
 }

@@ -1,0 +1,267 @@
+//! Killing a push of a cache at random moments: the cache is the old one or the new one, and whole.
+#![allow(missing_docs)]
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
+use cache::{Hash, NarInfo};
+use crateyard_oci::Reference;
+use crateyard_testing::moments::{Moments, kill};
+use crateyard_testing::proxy::Proxy;
+use crateyard_testing::{Home, Registry, need, noise, run};
+use registry::{Client, Environment, Options};
+use tempfile::TempDir;
+
+const MOMENTS: usize = 100;
+/// How long one of the tests goes on, on a slow machine with fewer moments.
+const TIME: Duration = Duration::from_secs(60);
+/// Each path gets a pack of its own.
+const PACK_SIZE: u64 = 1;
+const PATH_SIZE: usize = 200_000;
+
+/// The paths of the cache that is there, and those that a push adds.
+const OLD: [u64; 2] = [1, 2];
+const NEW: [u64; 3] = [3, 4, 5];
+
+/// What a cache says of a path.
+fn info(number: u64) -> NarInfo {
+    let archive = noise(number, PATH_SIZE);
+    let hash = Hash::of(&archive);
+    let text = format!(
+        "StorePath: /nix/store/{}-path{number}\nURL: nar/{number}.nar\nCompression: none\n\
+         FileHash: {hash}\nFileSize: {PATH_SIZE}\nNarHash: {hash}\nNarSize: {PATH_SIZE}\nReferences: \n",
+        number.to_string().repeat(32)
+    );
+    NarInfo::parse(&text, "here").unwrap()
+}
+
+/// Adds paths to what an index has: new packs in a directory, and the index of all.
+fn add(directory: &PackDirectory, mut index: Index, numbers: &[u64]) -> Index {
+    let mut writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
+    let mut paths = index.paths().unwrap();
+    for number in numbers {
+        let info = info(*number);
+        let archive = noise(*number, PATH_SIZE);
+        writer.append(&info, &mut archive.as_slice()).unwrap();
+        paths.insert(info.path);
+    }
+    let build = Build { pushed: 0, paths };
+    index.add(writer.finish().unwrap(), "main", build);
+    directory.commit(&index).unwrap();
+    index
+}
+
+/// A directory with packs.
+struct Scene {
+    _directory: TempDir,
+    packs: PackDirectory,
+    index: Index,
+}
+
+impl Scene {
+    fn old() -> Scene {
+        let directory = tempfile::tempdir().unwrap();
+        let packs = PackDirectory::new(directory.path());
+        let _lock = packs.lock().unwrap();
+        let index = add(&packs, Index::default(), &OLD);
+        Scene {
+            _directory: directory,
+            packs,
+            index,
+        }
+    }
+}
+
+/// The index that [`pusher`] makes of the old one.
+fn new_index(old: &Index) -> Index {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path());
+    let _lock = packs.lock().unwrap();
+    add(&packs, old.clone(), &NEW)
+}
+
+fn client(home: &Path) -> Client {
+    let environment = Environment {
+        home: Some(home.to_owned()),
+        ..Environment::default()
+    };
+    Client::new(Options::new(environment))
+}
+
+/// A pusher in a process of its own, as `assemble cache push` is; [`start_pusher`] starts it.
+#[test]
+#[ignore = "started by the other tests"]
+fn pusher() {
+    let variable = |name: &str| std::env::var(name).expect("set by the test that starts this one");
+    let place = variable("PUSHER_PACKS");
+    let Ok(target) = std::env::var("PUSHER_TARGET") else {
+        let packs = PackDirectory::new(Path::new(&place));
+        let lock = packs.lock().unwrap();
+        add(&packs, packs.index().unwrap().unwrap(), &NEW);
+        packs.sweep(&lock).unwrap();
+        return;
+    };
+    let target: Reference = target.parse().unwrap();
+    let packs = PackDirectory::new(Path::new(&place));
+    let _lock = packs.lock().unwrap();
+    let client = client(Path::new(&variable("PUSHER_HOME")));
+    let there = run(Packs::open_registry(&client, &target)).unwrap();
+    add(&packs, there.unwrap().index().clone(), &NEW);
+    run(publish(&client, &packs, &target)).unwrap();
+}
+
+fn start_pusher(packs: &Path, target: Option<(&Reference, &Path)>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--ignored", "--exact", "pusher"])
+        .env("PUSHER_PACKS", packs)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if let Some((target, home)) = target {
+        command
+            .env("PUSHER_TARGET", target.to_string())
+            .env("PUSHER_HOME", home);
+    }
+    command.spawn().unwrap()
+}
+
+/// Fails where a cache lacks something that its index names.
+fn check_whole(packs: &Packs) {
+    let index = packs.index();
+    assert!(run(packs.lost()).unwrap().is_empty());
+    let builds: BTreeSet<_> = index.builds.values().flat_map(|it| &it.paths).collect();
+    for (_, _, info) in index.infos("here").unwrap() {
+        // In one runtime: it drives the connection that the archive comes by.
+        let spooled = run(async { packs.archive(&info.url).await?.unwrap().spool().await });
+        let (mut file, mut bytes) = (spooled.unwrap(), Vec::new());
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(Some(Hash::of(&bytes)), info.file_hash, "{}", info.path);
+        assert!(builds.contains(&info.path), "{} is of no build", info.path);
+    }
+}
+
+/// How many requests a push makes.
+fn requests(old: &Scene, registry: &Registry) -> usize {
+    let proxy = Proxy::start(registry.address);
+    let (direct, target) = (
+        registry.reference("whole:main"),
+        proxy.reference("whole:main"),
+    );
+    let home = Home::new();
+    run(publish(&home.client(), &old.packs, &direct)).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let home = Some((&target, home.directory.path()));
+    let mut child = start_pusher(place.path(), home);
+    assert!(child.wait().unwrap().success());
+    proxy.take().len()
+}
+
+#[test]
+fn a_killed_push_to_a_registry_leaves_the_old_cache_or_the_new_one() {
+    need!("kill the push of a cache", "docker-registry");
+    let registry = Registry::start();
+    let proxy = Proxy::start(registry.address);
+    let old = Scene::old();
+    let new = new_index(&old.index);
+    let observer = Home::new().client();
+    let count = requests(&old, &registry);
+    let mut moments = Moments::new("killed pushes of a cache", MOMENTS, TIME);
+    let (mut within, mut moment) = (0, 0);
+    while moments.another() {
+        moment += 1;
+        let name = format!("app{moment}:main");
+        let (direct, target) = (registry.reference(&name), proxy.reference(&name));
+        run(publish(&observer, &old.packs, &direct)).unwrap();
+        // It is killed when one of its requests comes by, or a little later.
+        let (at, delay) = (moments.random.usize(..count), moments.random.u64(..3000));
+        let (victim, hit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (shared, shared_hit) = (victim.clone(), hit.clone());
+        let mut seen = 0;
+        proxy.rule(move |head| {
+            if seen == at {
+                shared_hit.store(usize::from(head.is_upload()), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_micros(delay));
+                kill(shared.load(Ordering::SeqCst));
+            }
+            seen += 1;
+            None
+        });
+        let (home, place) = (Home::new(), tempfile::tempdir().unwrap());
+        let home = Some((&target, home.directory.path()));
+        let mut child = start_pusher(place.path(), home);
+        victim.store(child.id(), Ordering::SeqCst);
+        let is_killed = !child.wait().unwrap().success();
+        proxy.heal();
+        within += usize::from(is_killed) * hit.load(Ordering::SeqCst);
+        // What the killed one had under way comes to its end at the proxy.
+        proxy.settle();
+        let packs = run(Packs::open_registry(&observer, &direct))
+            .unwrap()
+            .unwrap();
+        assert!([&old.index, &new].contains(&packs.index()), "another cache");
+        check_whole(&packs);
+
+        let again = tempfile::tempdir().unwrap();
+        let mut child = start_pusher(again.path(), home);
+        assert!(child.wait().unwrap().success(), "the push does not go on");
+        let packs = run(Packs::open_registry(&observer, &direct))
+            .unwrap()
+            .unwrap();
+        assert!(*packs.index() == new, "the push did not go on");
+        proxy.take();
+    }
+    moments.require(within, "an upload");
+}
+
+#[test]
+fn a_killed_push_to_a_directory_leaves_the_old_cache_or_the_new_one() {
+    let old = Scene::old();
+    let new = new_index(&old.index);
+    let begin = Instant::now();
+    assert!(
+        start_pusher(old.packs.path(), None)
+            .wait()
+            .unwrap()
+            .success()
+    );
+    let whole = begin.elapsed();
+    let mut moments = Moments::new("killed pushes to a directory", MOMENTS, TIME);
+    let mut within = 0;
+    while moments.another() {
+        let scene = Scene::old();
+        let before = blobs(&scene.packs);
+        let mut child = start_pusher(scene.packs.path(), None);
+        std::thread::sleep(whole.mul_f64(moments.random.f64() * 1.1));
+        kill(child.id());
+        let is_killed = !child.wait().unwrap().success();
+        within += usize::from(is_killed && blobs(&scene.packs) > before);
+        let packs = Packs::open_directory(scene.packs.clone()).unwrap().unwrap();
+        assert!(
+            [&scene.index, &new].contains(&packs.index()),
+            "another cache"
+        );
+        check_whole(&packs);
+
+        assert!(
+            start_pusher(scene.packs.path(), None)
+                .wait()
+                .unwrap()
+                .success()
+        );
+        let packs = Packs::open_directory(scene.packs.clone()).unwrap().unwrap();
+        assert!(*packs.index() == new, "the push did not go on");
+        // Nothing is left of the one that was killed: packs, the index, the manifest.
+        assert_eq!(blobs(&scene.packs), new.packs.len() + 2);
+    }
+    moments.require(within, "a pack that was being written");
+}
+
+fn blobs(packs: &PackDirectory) -> usize {
+    std::fs::read_dir(packs.blobs()).unwrap().count()
+}
