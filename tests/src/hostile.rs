@@ -241,20 +241,70 @@ fn evaluation() -> Result<()> {
     Ok(())
 }
 
-/// A new input in `flake.nix` may be a directory of this machine, so an evaluation must not read
-/// it.
+/// An input may be a directory of this machine. No evaluation gets it, and Nix does not get to copy
+/// it into the store, which everybody can read.
 fn unlocked() -> Result<()> {
     let scene = Scene::new()?;
-    let victim = scene.path("victim");
-    let input = format!(
-        "inputs.a = {{ url = \"path:{}\"; flake = false; }};",
-        victim.display()
-    );
-    scene.write("flake.nix", &flake(&input, "\"x\""))?;
-    scene.commit()?;
-    expect_refused(&scene.build()?, "flake.lock does not name each input")?;
-    let lock = scene.path("workspace/flake.lock");
-    ensure!(!lock.exists(), "a lock was written");
+    let letters = scene.path("victim/letters");
+    let letters = letters.display();
+    let path = format!("path:{letters}");
+    let input = |url: &str| format!("inputs.a = {{ url = \"{url}\"; flake = false; }};");
+    let lock = |original: &str, locked: &str| {
+        let hash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let node = |path: &str| format!(r#""type": "path", "path": "{path}""#);
+        format!(
+            r#"{{"root": "root", "version": 7, "nodes": {{"root": {{"inputs": {{"a": "a"}}}}, "a": {{"flake": false,
+            "original": {{{}}}, "locked": {{{}, "narHash": "{hash}", "lastModified": 1}}}}}}}}"#,
+            node(original),
+            node(locked)
+        )
+    };
+    let place = letters.to_string();
+    let ways = [
+        ("not in the lock", input(&path), None),
+        ("another hash", input(&path), Some(lock(&place, &place))),
+        (
+            "locked elsewhere",
+            input("github:a/b"),
+            Some(lock("/nowhere", &place)),
+        ),
+        (
+            "another path",
+            input(&path),
+            Some(lock("/nowhere", "./text.nix")),
+        ),
+        (
+            "a query",
+            input(&format!("{path}?x=y")),
+            Some(lock(&place, "./text.nix")),
+        ),
+        ("through a link", input("path:./link/letters"), None),
+        (
+            "overridden",
+            format!("inputs.a = {{ url = \"github:a/b\"; inputs.c.url = \"{path}\"; }};"),
+            Some(lock("/nowhere", "./text.nix")),
+        ),
+    ];
+    symlink(scene.path("victim"), scene.path("workspace/link"))?;
+    for (what, inputs, lock) in ways {
+        scene.write("flake.nix", &flake(&inputs, "\"x\""))?;
+        let file = scene.path("workspace/flake.lock");
+        let _ = fs::remove_file(&file);
+        if let Some(lock) = &lock {
+            scene.write("flake.lock", lock)?;
+        }
+        scene.commit()?;
+        let output = scene.build()?;
+        let refused = expect_refused(&output, "this machine");
+        let refused = refused.or_else(|_| expect_refused(&output, "outside of the repository"));
+        let refused = refused.or_else(|_| expect_refused(&output, "flake.lock does not name"));
+        refused.context(what)?;
+        ensure!(!scene.store_says(LETTER)?, "{what}: it is in the store");
+        ensure!(
+            lock.is_some() || !file.exists(),
+            "{what}: a lock was written"
+        );
+    }
     Ok(())
 }
 

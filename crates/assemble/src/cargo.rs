@@ -48,6 +48,7 @@ impl Cargo {
             true => Path::new("."),
             false => directory,
         };
+        crate::workspace::check(directory)?;
         let is_free = std::env::var_os(TOOLCHAIN).is_none();
         let instead = is_free.then(|| instead(directory)).flatten();
         let is_trusted = std::env::var_os(TRUST).is_some_and(|value| value == "1");

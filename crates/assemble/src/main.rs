@@ -21,6 +21,7 @@ mod rollout;
 mod signature;
 mod state;
 mod toolchains;
+mod workspace;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ pub mod driven;
 mod evaluation;
 mod inputs;
 mod links;
+mod pinned;
 mod progress;
 pub mod said;
 mod tree;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tree::may_lock;
-pub use tree::remember_own;
+pub use tree::{remember, remember_own};
 
 /// Nix fetches no input that flake.lock does not name with its hash: it might be a directory of this machine.
 const LOCKED: &str = "--no-update-lock-file";
@@ -149,6 +150,17 @@ impl Nix {
         Ok(printed.lines().map(str::to_owned).collect())
     }
 
+    /// The reference of the flake in a directory, all inputs of which are pinned.
+    ///
+    /// # Errors
+    /// As [`flake_at`]; when an input is not pinned; and when a file of the workspace is none.
+    pub fn flake(&self, directory: &Path) -> Result<String> {
+        let flake = flake_at(directory)?;
+        crate::workspace::check(directory)?;
+        pinned::expect(directory, self)?;
+        Ok(flake)
+    }
+
     /// Where Nix is, and how it is set for these calls.
     ///
     /// # Errors
@@ -163,12 +175,15 @@ impl Nix {
 /// # Errors
 /// Where it has.
 pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
-    ensure!(
-        !said.contains(LOCKED),
+    ensure!(!said.contains(LOCKED), "{}", not_locked(flake));
+    Ok(())
+}
+
+fn not_locked(flake: &str) -> String {
+    format!(
         "flake.lock does not name each input of flake.nix with its hash, and nothing else is evaluated\n  \
          try: nix flake lock {flake}, and commit flake.lock"
-    );
-    Ok(())
+    )
 }
 
 /// The outputs in the order of the attributes. Nix prints them in an order of its own.
@@ -196,7 +211,7 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
 ///
 /// # Errors
 /// When it is no directory, or its path is none that a reference can hold.
-pub fn flake_at(directory: &Path) -> Result<String> {
+fn flake_at(directory: &Path) -> Result<String> {
     let shown = directory.display();
     if !directory.is_dir() {
         bail!("{shown} is no directory\n  try: the directory with flake.nix and images.toml");

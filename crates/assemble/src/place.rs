@@ -383,6 +383,7 @@ pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
 
 /// The images that the workspace describes; none where it describes nothing.
 pub fn described(workspace: &Path) -> Result<Vec<String>> {
+    crate::workspace::check(workspace)?;
     let file = workspace.join("images.toml");
     let Ok(text) = std::fs::read_to_string(&file) else {
         return Ok(Vec::new());

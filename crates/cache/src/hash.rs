@@ -28,6 +28,11 @@ impl Hash {
         Hash(hasher.finalize().into())
     }
 
+    /// In lower-case hexadecimal.
+    pub fn base16(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Only the digits, as in file names of caches.
     pub fn base32(&self) -> String {
         base32(&self.0)

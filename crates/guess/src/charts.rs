@@ -1,6 +1,5 @@
 //! Finds the Helm charts of a workspace and assigns them to images.
 
-use std::fs;
 use std::path::Path;
 
 use crate::image::Image;
@@ -23,7 +22,7 @@ pub(crate) fn below(root: &Path) -> Vec<Chart> {
 }
 
 fn below_directory(root: &Path, directory: &Path, depth: usize) -> Vec<Chart> {
-    if let Ok(text) = fs::read_to_string(directory.join("Chart.yaml")) {
+    if let Some(text) = tree::text(&directory.join("Chart.yaml")) {
         return vec![Chart {
             directory: tree::relative(directory, root),
             name: name_in(&text),

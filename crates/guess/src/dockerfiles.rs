@@ -1,7 +1,6 @@
 //! Reads a workspace's Dockerfiles: the programs that they ship, and the ports that they expose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use crateyard_spec::Port;
@@ -63,7 +62,7 @@ pub(crate) fn below(root: &Path) -> Vec<Dockerfile> {
                     pending.push((entry.path, depth + 1));
                 }
                 Kind::File if is_named(&relative) && !is_other(&relative) => {
-                    let text = fs::read_to_string(&entry.path).unwrap_or_default();
+                    let text = tree::text(&entry.path).unwrap_or_default();
                     found.push(read(relative, &text));
                 }
                 _ => {}

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use crate::dockerfiles::Dockerfile;
@@ -164,7 +163,7 @@ fn is_wasm(package: &Package) -> bool {
         !dependency.optional && dependency.target.is_none() && dependency.kind.is_none()
     });
     let configured = [".cargo/config.toml", ".cargo/config"].iter().any(|name| {
-        let text = fs::read_to_string(package.directory().join(name)).unwrap_or_default();
+        let text = tree::text(&package.directory().join(name)).unwrap_or_default();
         text.contains("target = \"wasm32")
     });
     configured || plain.any(|dependency| WASM.contains(&dependency.name.as_str()))

@@ -1,6 +1,5 @@
 //! The Rust files of a package.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::metadata::Package;
@@ -48,7 +47,7 @@ impl Source {
         Source {
             path: path.strip_prefix(directory).unwrap_or(path).to_path_buf(),
             // A file that is not text holds no paths.
-            text: fs::read_to_string(path).unwrap_or_default(),
+            text: tree::text(path).unwrap_or_default(),
             target: None,
         }
     }

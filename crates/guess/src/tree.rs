@@ -35,6 +35,16 @@ pub(crate) fn entries(directory: &Path) -> Vec<Entry> {
     entries
 }
 
+/// The largest file that is read, in bytes.
+const MOST: u64 = 16 << 20;
+
+/// The text of a regular file that is not too large. A pipe is not waited for.
+pub(crate) fn text(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let is_read = metadata.is_file() && metadata.len() <= MOST;
+    is_read.then(|| fs::read_to_string(path).ok()).flatten()
+}
+
 /// Whether tools own a directory: build outputs, npm packages, names that begin with a dot.
 pub(crate) fn is_foreign(directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();

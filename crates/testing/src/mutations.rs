@@ -98,8 +98,9 @@ impl Mutations {
     }
 }
 
-/// Hands [`INPUTS`] damaged copies of `whole` to `read`, which says whether it understood. It may refuse, but not
-/// panic, abort or take more memory than [`MEMORY`]: an allocation beyond ends the process.
+/// Hands [`INPUTS`] damaged copies of `whole` to `read`, which says whether it understood. It may
+/// refuse, but not panic, abort or take more memory than [`MEMORY`]: an allocation beyond ends the
+/// process.
 pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> bool) {
     bound_memory();
     for input in whole {
@@ -121,7 +122,8 @@ pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> boo
     mutations.check_memory();
 }
 
-/// Has the kernel refuse this process more memory than readers may take, whichever thread asks for it.
+/// Has the kernel refuse this process more memory than readers may take, whichever thread asks for
+/// it.
 fn bound_memory() {
     let limit = libc::rlimit {
         rlim_cur: MEMORY,
@@ -140,7 +142,8 @@ fn peak() -> u64 {
     kibibytes.unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Sets the checksum of every block that looks like a tar header right, so that the damage behind it is read.
+/// Sets the checksum of every block that looks like a tar header right, so that the damage behind
+/// it is read.
 pub fn fix_checksums(bytes: &mut [u8]) {
     for block in bytes.chunks_exact_mut(512) {
         if &block[257..262] == b"ustar" {

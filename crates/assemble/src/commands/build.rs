@@ -4,7 +4,7 @@ use super::fetch::{self, release, store::Store};
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
-use crate::nix::{Nix, driven, flake_at};
+use crate::nix::{Nix, driven};
 use crate::place::physical;
 use crate::state::State;
 use crate::text;
@@ -214,7 +214,7 @@ struct Way<'a> {
 
 fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     crate::git::check(request.workspace)?;
-    let flake = flake_at(request.workspace)?;
+    let flake = nix.flake(request.workspace)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let state = State::of(request.workspace)?;
@@ -236,6 +236,7 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
 /// # Errors
 /// When images.toml can't be read or has no such image.
 pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
+    crate::workspace::check(workspace)?;
     let file = workspace.join("images.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!(

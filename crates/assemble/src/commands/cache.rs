@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use cache::{Graph, Store, StorePath};
 
 use crate::caches::Substituters;
-use crate::nix::{Nix, flake_at};
+use crate::nix::Nix;
 
 mod gc;
 mod pull;
@@ -77,8 +77,8 @@ impl WorkArgs {
         }
     }
 
-    fn installables(&self) -> Result<Vec<String>> {
-        let flake = flake_at(&self.workspace)?;
+    fn installables(&self, nix: &Nix) -> Result<Vec<String>> {
+        let flake = nix.flake(&self.workspace)?;
         let packages = self.packages.iter();
         Ok(packages
             .map(|package| format!("{flake}#{package}"))
@@ -88,7 +88,7 @@ impl WorkArgs {
     /// Evaluates the packages. What evaluation reads is fetched or built for that.
     fn evaluate(&self, nix: &Nix) -> Result<Work> {
         let mut goals = Vec::new();
-        for installable in self.installables()? {
+        for installable in self.installables(nix)? {
             let mut args = vec!["eval".into(), "--raw".into()];
             if let Some(store) = &self.store {
                 args.extend(["--store".into(), store.into()]);

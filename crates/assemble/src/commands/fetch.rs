@@ -19,7 +19,7 @@ use self::debs::Deb;
 use self::release::Release;
 use self::store::Store;
 use super::lock::parse_mirror;
-use crate::nix;
+use crate::nix::{self, Nix};
 use crate::text;
 
 pub mod crates;
@@ -86,6 +86,9 @@ struct Missing {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    for lock in [&args.lock, &args.cargo_lock] {
+        crate::workspace::check(lock.parent().unwrap_or(Path::new("")))?;
+    }
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
@@ -164,12 +167,14 @@ pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
         workspace
     };
     crate::git::check(flake)?;
-    let installable = format!("{}#{attribute}", flake.display());
+    let installable = format!("{}#{attribute}", Nix::default().flake(flake)?);
     let mut arguments = vec![installable.as_str()];
     arguments.extend(nix::locked(flake));
-    git::evaluate(&arguments, None)
-        .map(PathBuf::from)
-        .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))
+    let path = git::evaluate(&arguments, None)
+        .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
+    // Where Nix has written flake.lock, it is this user's own.
+    nix::remember(flake)?;
+    Ok(path.into())
 }
 
 fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {

@@ -66,11 +66,12 @@ pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let described = read_description(&args.images)?;
     let workspace = match args.images.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    crate::workspace::check(workspace)?;
+    let described = read_description(&args.images)?;
     if !args.without_toolchain {
         release::pin(workspace, &described, args.check)?;
     }

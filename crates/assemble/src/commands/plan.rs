@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
     crate::git::check(&args.workspace)?;
-    let flake = crate::nix::flake_at(&args.workspace)?;
+    let flake = nix.flake(&args.workspace)?;
     let built = nix.build(&flake, "", &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
     let mut plans = plans_in(built, args.store.as_deref())?.into_iter();
@@ -212,7 +212,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let images = wanted(&args.workspace, &[])?;
     let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
     crate::git::check(&args.workspace)?;
-    let flake = crate::nix::flake_at(&args.workspace)?;
+    let flake = nix.flake(&args.workspace)?;
     let roots = nix.images(&flake, &attributes)?;
     let store = Store {
         uri: args.store.clone(),

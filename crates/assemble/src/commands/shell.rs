@@ -28,8 +28,9 @@ pub struct Args {
 /// # Errors
 /// When Nix can't build the toolchain, or the command can't be started.
 pub fn run(args: Args) -> Result<()> {
-    let flake = crate::nix::flake_at(&args.workspace)?;
-    let built = Nix::default().build(&flake, "", &[PACKAGE.to_owned()], None)?;
+    let nix = Nix::default();
+    let flake = nix.flake(&args.workspace)?;
+    let built = nix.build(&flake, "", &[PACKAGE.to_owned()], None)?;
     let root = built.first().context("nix has built no toolchain")?;
     let mut path = OsString::from(root.join("usr/bin"));
     if let Some(rest) = std::env::var_os("PATH") {

@@ -234,6 +234,14 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
         json(&tree.inputs.sources),
         super::string(NOWHERE),
     );
+    let mut args = confined("tree", &top);
+    args.extend(["--expr".into(), call.into()]);
+    args
+}
+
+/// What keeps the evaluation of an expression to the files of one directory, which it knows as
+/// `<NAME>`.
+pub fn confined(name: &str, directory: &str) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["--impure".into()];
     for (name, value) in [
         ("restrict-eval", "true"),
@@ -242,7 +250,6 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
     ] {
         args.extend(["--option", name, value].map(OsString::from));
     }
-    args.extend(["-I".into(), format!("tree={top}").into()]);
-    args.extend(["--expr".into(), call.into()]);
+    args.extend(["-I".into(), format!("{name}={directory}").into()]);
     args
 }

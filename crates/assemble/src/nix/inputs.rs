@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// A lock without inputs, as Nix understands it.
-const EMPTY: &str = r#"{"root":"root","nodes":{"root":{}}}"#;
+pub const EMPTY: &str = r#"{"root":"root","nodes":{"root":{}}}"#;
 /// What of a locked reference Nix tells of the source.
 const TOLD: [&str; 4] = ["narHash", "rev", "revCount", "lastModified"];
 /// As many digits of a revision make a short one.

@@ -88,6 +88,12 @@ pub fn may_lock(workspace: &Path) -> bool {
     is_own && !workspace.join("flake.lock").exists()
 }
 
+/// Whether Nix itself has evaluated the flake here before, with the lock that is there.
+pub fn is_seen(workspace: &Path) -> bool {
+    let place = state::outside(workspace).ok().flatten();
+    place.is_some_and(|place| is_noted(workspace, &place, SEEN))
+}
+
 /// Notes that Nix itself has evaluated the flake: its lock is complete.
 ///
 /// # Errors

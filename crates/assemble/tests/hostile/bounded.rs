@@ -42,11 +42,12 @@ pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
 }
 
 /// As [`survives`], for what must fail with an error that says `why`.
-pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) {
+pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String) {
     let (code, said) = survives(arguments);
     let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     assert!(code != 0, "{words:?} went well");
     assert!(said.contains(why), "{words:?}: {said}");
+    (code, said)
 }
 
 /// The exit status of a process, and the most memory that it had, in KiB.

@@ -4,6 +4,7 @@
 mod bounded;
 mod inputs;
 mod server;
+mod workspaces;
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Target;
 use crate::commands::build::wanted;
-use crate::nix::{Nix, flake_at};
+use crate::nix::Nix;
 
 /// The images of a workspace that are called so; all if none is named. Nix evaluates them, and
 /// builds only what evaluation reads.
@@ -21,10 +21,11 @@ pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
     let names = wanted(workspace, names)?;
     let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
     crate::git::check(workspace)?;
-    let flake = flake_at(workspace)?;
+    let nix = Nix::default();
+    let flake = nix.flake(workspace)?;
     let store = Store::default();
     let mut targets = Vec::new();
-    for derivation in Nix::default().images(&flake, &attributes)? {
+    for derivation in nix.images(&flake, &attributes)? {
         for spec in specs(&store, &derivation)? {
             let Some(inputs) = &spec.inputs else {
                 bail!("{derivation} does not say what {} is made of", spec.name);

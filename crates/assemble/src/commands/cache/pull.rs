@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Result<()> {
     // What is not in a cache is an error here, not a reason to build.
     nix.settings += "max-jobs = 0\nbuilders =\n";
     let Some(name) = &args.build else {
-        let paths = args.work.installables()?;
+        let paths = args.work.installables(&nix)?;
         let mut command = vec!["build".into(), "--no-link".into()];
         command.extend(
             args.work

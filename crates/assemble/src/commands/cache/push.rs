@@ -149,7 +149,7 @@ fn build(work: &WorkArgs, nix: &Nix) -> Result<()> {
             .iter()
             .flat_map(|it| ["--store".into(), it.into()]),
     );
-    command.extend(work.installables()?.into_iter().map(Into::into));
+    command.extend(work.installables(nix)?.into_iter().map(Into::into));
     nix.read(command)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
-use cache::base32;
+use cache::{Hash, base32};
 use drive::environment;
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,12 @@ impl Store {
         let fingerprint = format!("source:sha256:{sha256}:{}:{name}", self.directory);
         let digest = base32(&fold(&Sha256::digest(fingerprint)));
         format!("{}/{digest}-{name}", self.directory)
+    }
+
+    /// Whether a tree of this name is in the store; `hash` is that of the tree as a Nix archive.
+    pub fn has_tree(&self, name: &str, hash: &Hash) -> bool {
+        let path = self.path_of_tree(name, &hash.base16());
+        crate::place::physical(Path::new(&path), self.url.as_deref()).exists()
     }
 
     /// Adds a tree under its own name and checks that it gets the path that was expected for it.

@@ -1,0 +1,123 @@
+//! Workspaces whose files are no files, or lead out of them: commands refuse them, wait for nothing
+//! and quote nothing.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bounded::refuses;
+use crate::inputs::directory;
+
+const SECRET: &str = "nobody-else-s-business";
+
+/// The files that commands read by name.
+const FILES: [&str; 10] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "images.toml",
+    "flake.nix",
+    "flake.lock",
+    "debian.lock",
+    "toolchain.lock",
+    "rust-toolchain.toml",
+    ".cargo/config.toml",
+    ".gitmodules",
+];
+
+/// All commands that read a workspace.
+fn commands(workspace: &str) -> Vec<Vec<String>> {
+    let file = |name: &str| format!("{workspace}/{name}");
+    let (images, debian, cargo) = (file("images.toml"), file("debian.lock"), file("Cargo.lock"));
+    let lists: [&[&str]; 7] = [
+        &["init", "--workspace", workspace],
+        &["build", "--workspace", workspace],
+        &["build", "--workspace", workspace, "--engine", "cargo"],
+        &["plan", "--workspace", workspace],
+        &["dockerfile", "--workspace", workspace],
+        &["lock", "--images", &images],
+        &["fetch", "--lock", &debian, "--cargo-lock", &cargo],
+    ];
+    let owned = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
+    lists.iter().map(owned).collect()
+}
+
+/// A workspace with an image.
+fn workspace(place: &Path) -> PathBuf {
+    let root = place.join("workspace");
+    let files = [
+        (
+            "Cargo.toml",
+            "[package]\nname = \"x\"\nversion = \"0.1.0\"\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"x\"\nversion = \"0.1.0\"\n",
+        ),
+        (
+            "images.toml",
+            "version = 1\n[images.x]\nbinaries = [\"x\"]\n",
+        ),
+        ("flake.nix", "{ outputs = { self }: { }; }\n"),
+        ("src/main.rs", "fn main() {}\n"),
+    ];
+    for (name, text) in files {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+/// Puts something in the place of each file, and expects that each command says why it does not
+/// read it.
+fn expect_refused(make: impl Fn(&Path), why: &str) {
+    for name in FILES {
+        let place = directory();
+        let root = workspace(place.path());
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        make(&path);
+        for command in commands(root.to_str().unwrap()) {
+            let (_, said) = refuses(&command, why);
+            assert!(said.contains(name), "{command:?}: {said}");
+            assert!(!said.contains(SECRET), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let pipe = |path: &Path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    expect_refused(pipe, "no regular file");
+}
+
+#[test]
+fn a_link_out_of_the_workspace_is_not_followed() {
+    let other = directory();
+    let secret = other.path().join("secret");
+    fs::write(&secret, format!("{SECRET} = ")).unwrap();
+    let to_secret = |path: &Path| symlink(&secret, path).unwrap();
+    expect_refused(to_secret, "lies outside of");
+    let to_zeros = |path: &Path| symlink("/dev/zero", path).unwrap();
+    expect_refused(to_zeros, "lies outside of");
+}
+
+/// `init` looks into sources, Dockerfiles and charts for what an image needs.
+#[test]
+fn what_init_looks_into_makes_it_wait_for_nothing() {
+    let place = directory();
+    let root = workspace(place.path());
+    fs::create_dir(root.join("chart")).unwrap();
+    for name in ["src/pipe.rs", "Dockerfile", "chart/Chart.yaml"] {
+        let path = root.join(name);
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+    symlink("/dev/zero", root.join("src/zeros.rs")).unwrap();
+    let words = ["init", "--workspace", root.to_str().unwrap()];
+    let (code, said) = crate::bounded::survives(&words);
+    assert_eq!(code, 0, "{said}");
+}
