@@ -46,6 +46,7 @@ pub fn trials() -> Vec<Trial> {
             &["cargo", "python3"],
             scanners::audits_by_reach,
         ),
+        test("one_line_leaves_the_list_out", &["cargo"], list_is_left_out),
         test(
             "c_libraries_have_the_versions_that_they_say",
             &["cargo", "runc"],
@@ -151,6 +152,25 @@ fn linked(program: &str) -> Result<BTreeSet<String>> {
     }
     ensure!(found.len() > 1, "cargo tree says nothing of {program}");
     Ok(found)
+}
+
+/// Programs carry the list of their crates, unless `images.toml` says otherwise.
+fn list_is_left_out() -> Result<()> {
+    let workspace = small_with("listed", "fn main() {}", "", "")?;
+    let has_list = || -> Result<bool> {
+        let layout = nix::build(&attribute(workspace.path(), "images.listed"))?;
+        let program = duct::cmd!(assemble(), "cat", &layout, "/usr/bin/listed")
+            .stdout_capture()
+            .run()?;
+        let mut sections = program.stdout.windows(8);
+        Ok(sections.any(|bytes| bytes == b".dep-v0\0"))
+    };
+    ensure!(has_list()?, "no list by default");
+    let description = workspace.path().join("images.toml");
+    let text = fs::read_to_string(&description)?;
+    fs::write(&description, text + "\n[build]\ncrate-list = false\n")?;
+    ensure!(!has_list()?, "a list although there should be none");
+    Ok(())
 }
 
 /// zlib and zstd, compiled by build scripts: the bill of materials has the versions that the
