@@ -8,7 +8,7 @@ use deploy::affected::{Affected, StorePaths, compare};
 use serde::Serialize;
 
 use crate::git;
-use crate::nix::{Nix, flake_at};
+use crate::nix::Nix;
 use crate::text::{clean, print, print_json, table};
 
 /// The attribute of a workspace's flake with the store paths (nix/store-paths.nix).
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> Result<()> {
             args.since
         )
     })?;
-    let after = evaluate(&flake_at(&args.workspace)?, kinds)
+    let after = evaluate(&Nix::default().flake(&args.workspace)?, kinds)
         .context("cannot evaluate the workspace\n  try: assemble fetch")?;
     let affected = compare(&before, &after);
     if !args.json {
