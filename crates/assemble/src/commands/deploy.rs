@@ -223,9 +223,8 @@ fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
     }
     // A rollback goes behind this deployment, and not behind earlier ones.
     if is_new.contains(&true) {
-        let same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
-        same.map(|((one, _), _)| one.forget())
-            .collect::<Result<()>>()?;
+        let mut same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+        same.try_for_each(|((one, _), _)| one.forget())?;
     }
     Ok(hosts)
 }

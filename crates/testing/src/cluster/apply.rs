@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 /// What leads to a field: steps of `FieldsV1`, `f:NAME` and `k:{"name":"app"}`.
-pub type Field = Vec<String>;
+pub(super) type Field = Vec<String>;
 /// Manager to the fields that it owns.
-pub type Sets = BTreeMap<String, BTreeSet<Field>>;
+pub(super) type Sets = BTreeMap<String, BTreeSet<Field>>;
 
 /// Why an apply is refused.
-pub struct Conflict(pub String);
+pub(super) struct Conflict(pub(super) String);
 
 /// What tells elements of a list apart, by the first of these that they have; other lists are one field.
 const KEYS: [&str; 2] = ["name", "containerPort"];
@@ -18,7 +18,7 @@ const KEYS: [&str; 2] = ["name", "containerPort"];
 const IDENTITY: [&str; 2] = ["apiVersion", "kind"];
 
 /// Applies what a manager wants of an object.
-pub fn apply(
+pub(super) fn apply(
     object: &mut Value,
     sets: &mut Sets,
     config: &Value,
@@ -77,7 +77,7 @@ pub fn apply(
 }
 
 /// A set as `FieldsV1`.
-pub fn fields(set: &BTreeSet<Field>) -> Value {
+pub(super) fn fields(set: &BTreeSet<Field>) -> Value {
     let mut root = Map::new();
     for field in set {
         let mut at = &mut root;

@@ -13,10 +13,10 @@ const KINDS: [(&str, &str, &str, bool); 6] = [
 ];
 
 /// Where clients ask for the schemas of all kinds.
-pub const SCHEMAS: &str = "/openapi/v2";
+pub(super) const SCHEMAS: &str = "/openapi/v2";
 
 /// The answer to a question about the server itself; none for objects.
-pub fn answer(path: &str) -> Option<Value> {
+pub(super) fn answer(path: &str) -> Option<Value> {
     Some(match path {
         "/version" => json!({ "major": "1", "minor": "32", "gitVersion": "v1.32.0" }),
         "/api" => json!({ "kind": "APIVersions", "versions": ["v1"] }),
@@ -39,7 +39,7 @@ pub fn answer(path: &str) -> Option<Value> {
 }
 
 /// The kind of a list's path.
-pub fn kind_of(path: &str) -> Option<&'static str> {
+pub(super) fn kind_of(path: &str) -> Option<&'static str> {
     let plural = path.rsplit('/').next()?;
     let found = KINDS.iter().find(|(_, one, ..)| *one == plural);
     found.map(|(_, _, kind, _)| *kind)
