@@ -31,10 +31,20 @@
         lib.packagesOf made.${system}
         // {
           assemble = named "assemble" parts.assemble;
+          assemble-static = named "assemble" parts.assembleStatic;
+          bootstrap = named "bootstrap" parts.bootstrap.fromSource;
           seed = named "seed" (parts.seedFor "x86_64-unknown-linux-gnu");
           seed-aarch64 = named "seed-aarch64" (parts.seedFor "aarch64-unknown-linux-gnu");
         }
       );
+
+      # `nix run`, with the command line's arguments after `--`.
+      apps = forEach (system: {
+        default = {
+          type = "app";
+          program = "${(lib.partsFor system).assemble}/bin/assemble";
+        };
+      });
 
       # Every unit of the images' binaries by its key in the plan, the checks and tests of every package.
       legacyPackages = forEach (system: lib.legacyPackagesOf made.${system});
@@ -43,18 +53,23 @@
         system:
         let
           parts = lib.partsFor system;
-          sameBytes = import ./nix/seed/check.nix { inherit system; inherit (parts) tools cell; };
           seedCheck =
             architecture:
-            sameBytes {
+            parts.sameBytes {
               name = "seed-${architecture}";
-              built = "${parts.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
-              checkedIn = ./nix/seed + "/seed-${architecture}-linux";
+              pairs = [
+                {
+                  built = "${parts.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
+                  kept = ./nix/seed + "/seed-${architecture}-linux";
+                }
+              ];
+              cure = "The seed in nix/seed is not what crates/seed gives. docs/seed.md says how to renew it.";
             };
         in
         {
           seed-x86_64 = seedCheck "x86_64";
           seed-aarch64 = seedCheck "aarch64";
+          bootstrap = parts.bootstrap.check;
           images = made.${system}.all;
         }
         # Of the other packages, many tests want the machine's tools: `make test` runs all.

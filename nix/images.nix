@@ -92,7 +92,7 @@ let
       inherit (parts) toolchain;
       target = host.rust;
     }).targets;
-  normalized = import ./image/normalize.nix { inherit (parts) cell runtime descriptionProgram; }
+  normalized = import ./image/normalize.nix { inherit (parts) cell bare descriptionProgram; }
     {
     inherit description;
     targets = packagesAndTargets;
@@ -268,7 +268,7 @@ in
   evaluation =
     let
       stages = {
-        tools = parts.toolsPlan;
+        tools = parts.bootstrap.needed;
         description = normalized;
         plan = plansOf builds;
       };

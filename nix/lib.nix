@@ -59,7 +59,7 @@ let
   # The images of a workspace, and the checks of its packages.
   #
   # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, storePaths,
-  #   debianLock, toolchainLock, debian }
+  #   debianLock, toolchainLock, ownInputs, debian }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -74,6 +74,8 @@ let
   #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
   #   debianLock   the lock of the Debian packages that it is all made of
   #   toolchainLock  the lock of the compiler; "" where that is Debian's
+  #   ownInputs    what `assemble fetch` brings of Crateyard's own, as JSON: its locks, and
+  #                ./bootstrap/programs.nix, `wanted`
   #   debian       the same with Debian's compiler, for machines that can't have the release
   mkImages =
     {
@@ -156,6 +158,13 @@ let
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
       toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
+      ownInputs = builtins.toJSON {
+        version = 1;
+        source = "${crateyard}";
+        debianLock = "${crateyard + "/debian.lock"}";
+        toolchainLock = "${ownLock}";
+        programs = usedParts.bootstrap.wanted;
+      };
       toolchain = lazily "toolchain" build.toolchain;
       all = usedParts.links {
         name = "images";
@@ -214,6 +223,7 @@ let
       storePaths
       debianLock
       toolchainLock
+      ownInputs
       ;
   };
 

@@ -45,9 +45,40 @@ let
     name = "runtime";
     packages = debian.packagesOf "base";
   };
+  # What a static program needs to run: nothing.
+  bare = rootFileSystem {
+    name = "bare";
+    packages = [ ];
+  };
 
   tree = import ./cargo/tree.nix { root = crateyard; };
-  bootstrap = import ./cargo/bootstrap.nix { inherit cell toolchain tree; };
+  bootstrap = import ./bootstrap/programs.nix {
+    inherit
+      system
+      seed
+      cell
+      links
+      sameBytes
+      tools
+      ;
+    # Only Crateyard's own release gives the bytes that are pinned, whatever a workspace is compiled by.
+    lock = if toolchainLock == null then null else crateyard + "/bootstrap.lock";
+    builtOf = import ./bootstrap/built.nix {
+      inherit cell tree;
+      target = host.rust;
+      toolchain = if toolchainLock == null then [ debianToolchain ] else ownRelease.roots ++ [ tools ];
+      pins = builtins.toJSON [
+        (debian.entriesOf "toolchain")
+        (if toolchainLock == null then null else builtins.readFile ownLock)
+      ];
+    };
+  };
+  ownLock = crateyard + "/toolchain.lock";
+  ownRelease = releaseOf {
+    lock = ownLock;
+    host = host.rust;
+  };
+  sameBytes = import ./same-bytes.nix { inherit tools cell; };
   # A directory of links.
   links =
     { name, entries }:
@@ -64,40 +95,25 @@ let
         "${entry}=${entries.${entry}}"
       ]) (builtins.attrNames entries);
     };
-  runner = bootstrap {
-    package = "unit";
-    crates = [ "unit" ];
-  };
-  planner = bootstrap {
-    package = "plan";
-    crates = [
-      "plan"
-      "unit"
-    ];
-  };
-  make = import ./image/make.nix {
-    inherit cell runtime;
-    imageProgram = program ownPrograms "image";
-  };
+  runner = bootstrap.programs.unit;
+  planner = bootstrap.programs.plan;
+  imageProgram = bootstrap.programs.image;
+  make = import ./image/make.nix { inherit cell bare imageProgram; };
   workspace = import ./cargo/workspace.nix { inherit cell planner runner links make; };
 
-  # Crateyard's own programs, by units as any other workspace's.
-  own = workspace {
-    inherit tree toolchain;
-    target = host.rust;
-  };
-  programsOf =
-    names:
-    own.build (
-      map (name: {
-        package = name;
-        bin = name;
-      }) names
-    );
-  ownPrograms = programsOf [
-    "description"
-    "image"
-  ];
+  # The command line, by units as any other workspace's programs. It brings the bootstrap programs along.
+  assembleWith =
+    cargoArgs:
+    program ((workspace {
+      inherit tree toolchain cargoArgs;
+      target = host.rust;
+      variables.assemble.CRATEYARD_BOOTSTRAP = "${bootstrap.brought}";
+    }).build [
+      {
+        package = "assemble";
+        bin = "assemble";
+      }
+    ]) "assemble";
   # The seed from its source, to compare with the one that is checked in: by Debian's compiler, whose packages stay in the
   # archive for good.
   seedFor =
@@ -155,18 +171,21 @@ in
     release
     releaseOf
     runtime
+    bare
     runner
     planner
     tree
     workspace
     make
-    own
     seedFor
     ;
-  # What evaluation reads to know the units of the programs below.
-  toolsPlan = ownPrograms.plan;
-  descriptionProgram = program ownPrograms "description";
-  imageProgram = program ownPrograms "image";
-  assemble = program (programsOf [ "assemble" ]) "assemble";
+  inherit bootstrap imageProgram sameBytes;
+  descriptionProgram = bootstrap.programs.description;
+  assemble = assembleWith [ ];
+  # The same for machines without a C library, or with an older one.
+  assembleStatic = assembleWith [
+    "--config"
+    "target.${host.rust}.rustflags=['-Ctarget-feature=+crt-static']"
+  ];
   inherit links;
 }

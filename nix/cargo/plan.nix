@@ -1,7 +1,11 @@
 # The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan).
 # Without arguments: which packages and targets the workspace has. For the subcommand `metadata`: what Cargo says of
 # the workspace and all that it depends on.
-{ cell, planner }:
+{
+  cell,
+  # The program `plan`: a file.
+  planner,
+}:
 {
   # The workspace: ./tree.nix.
   tree,
@@ -21,7 +25,7 @@ cell {
     else
       "plan";
   roots = toolchain;
-  program = "${planner}/bin/plan";
+  program = planner;
   writable = [
     "/workspace"
     "/cargo"

@@ -7,7 +7,11 @@
 #   program   { package, bin } to the derivation that holds bin/NAME
 #   linked    { package, bin } to the names of the packages that it is linked from
 #   uses      key to the keys of the libraries that the unit names itself (./uses.nix)
-{ cell, runner }:
+{
+  cell,
+  # The program `unit`: a file.
+  runner,
+}:
 {
   # The plan's derivation (./plan.nix).
   plan,
@@ -245,7 +249,7 @@ let
         ++ crossFor planned
         ++ (if isLint planned.unit then lints else [ ])
         ++ nativeFor key planned;
-      program = "${runner}/bin/unit";
+      program = runner;
       writable = [ "/cargo" ];
       # Where sources lie (crates/unit/src/source.rs, PLACES).
       memory = [

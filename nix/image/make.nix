@@ -1,9 +1,9 @@
 # What the `image` program makes of a specification: a layer, an image, an index over images.
 {
   cell,
-  # A root file system with what the program needs to run.
-  runtime,
-  # The derivation with bin/image.
+  # A root file system without files: the program needs none.
+  bare,
+  # The program `image`: a file.
   imageProgram,
 }:
 {
@@ -18,8 +18,8 @@
 }:
 cell {
   inherit name;
-  roots = [ runtime ];
-  program = "${imageProgram}/bin/image";
+  roots = [ bare ];
+  program = imageProgram;
   args = [
     command
     "@spec"

@@ -1,9 +1,9 @@
 # images.toml checked and resolved by the `description` program: a JSON file.
 {
   cell,
-  # A root file system with what the program needs to run.
-  runtime,
-  # The derivation with bin/description.
+  # A root file system without files: the program needs none.
+  bare,
+  # The program `description`: a file.
   descriptionProgram,
 }:
 {
@@ -19,8 +19,8 @@
 }:
 cell {
   name = "description";
-  roots = [ runtime ];
-  program = "${descriptionProgram}/bin/description";
+  roots = [ bare ];
+  program = descriptionProgram;
   args = [
     "normalize"
     # By content, so that its place does not matter.

@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod affected;
+mod bootstrap;
 mod cache;
 mod calls;
 mod checkout;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials: Vec<Trial> = precision::trials()
         .into_iter()
+        .chain(bootstrap::trials())
         .chain(flake::trials())
         .chain(hostile::trials())
         .chain(images::trials())

@@ -321,13 +321,7 @@ const UNITS: [(&str, &str); 6] = [
 ];
 
 /// Names of other derivations. A name that ends in `-` is a prefix.
-const OTHERS: [&str; 5] = [
-    "bootstrap-unit",
-    "bootstrap-plan",
-    "tools",
-    "runtime",
-    "layer-",
-];
+const OTHERS: [&str; 4] = ["bootstrap-", "tools", "bare", "layer-"];
 
 /// The derivations that the other Nix builds.
 fn to_rebuild(machine: &Evaluated) -> Result<BTreeSet<String>> {

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod audit;
 pub mod bench;
+pub mod bootstrap;
 pub mod build;
 pub mod cache;
 pub mod cat;

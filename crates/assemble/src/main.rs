@@ -4,6 +4,7 @@
 mod text;
 
 mod attach;
+mod bootstrap;
 mod caches;
 mod cargo;
 mod commands;
@@ -63,6 +64,7 @@ enum Command {
     Fetch(commands::fetch::Args),
     Lock(commands::lock::Args),
     Shell(commands::shell::Args),
+    Bootstrap(commands::bootstrap::Args),
     Completions(commands::completions::Args),
     Man(commands::completions::ManArgs),
 }
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => commands::fetch::run(args),
         Command::Lock(args) => commands::lock::run(args),
         Command::Shell(args) => commands::shell::run(args),
+        Command::Bootstrap(args) => commands::bootstrap::run(args),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::completions::run_man(args),
     };

@@ -17,6 +17,22 @@ pub fn dump(path: &Path, out: &mut impl Write) -> io::Result<()> {
     node(path, out)
 }
 
+/// Writes the archive of an executable file with these bytes.
+///
+/// # Errors
+/// When writing fails.
+pub fn dump_executable(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    string(out, b"nix-archive-1")?;
+    string(out, b"(")?;
+    string(out, b"type")?;
+    string(out, b"regular")?;
+    string(out, b"executable")?;
+    string(out, b"")?;
+    string(out, b"contents")?;
+    string(out, bytes)?;
+    string(out, b")")
+}
+
 fn node(path: &Path, out: &mut impl Write) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let kind = metadata.file_type();

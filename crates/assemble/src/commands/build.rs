@@ -214,6 +214,7 @@ struct Way<'a> {
 
 fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
     crate::git::check(request.workspace)?;
+    crate::bootstrap::bring(nix.store.as_deref());
     let flake = nix.flake(request.workspace)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();

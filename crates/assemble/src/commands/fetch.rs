@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
+use self::own::Own;
 use self::release::Release;
 use self::store::Store;
 use super::lock::parse_mirror;
@@ -25,6 +26,7 @@ use crate::text;
 pub mod crates;
 pub mod debs;
 mod git;
+mod own;
 pub mod release;
 pub mod store;
 
@@ -68,6 +70,8 @@ struct Report {
     missing: Vec<Missing>,
     /// Packages from git repositories.
     git: Vec<String>,
+    /// The bootstrap programs that the first build compiles: neither this command line nor a cache has them.
+    bootstrap: Vec<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -92,7 +96,14 @@ pub fn run(args: Args) -> Result<()> {
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
         .context("the lock of the Debian packages, which `assemble lock` writes")?;
-    let debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
+    let mut debs = debs::select(&lock, &args.sets, &args.architectures, &store)?;
+    crate::bootstrap::bring(args.store.as_deref());
+    let own = own(&args.cargo_lock);
+    let own_lock = own.as_ref().map(|own| Lock::load(&own.debian_lock));
+    let own_lock = own_lock.transpose()?.filter(|own_lock| *own_lock != lock);
+    if let Some(own_lock) = &own_lock {
+        debs.extend(own_debs(own_lock, &debs, &store)?);
+    }
     let pinned = crates::read(&args.cargo_lock, &store)?;
 
     let missing = store.missing(paths(&pinned, &debs))?;
@@ -124,6 +135,13 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     report.packages.added -= report.missing.len();
     report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
+    if let Some(own) = own {
+        report.bootstrap = own.fetch(&store)?;
+        if !report.bootstrap.is_empty() && own.toolchain_lock.exists() {
+            // What is missing of it Nix says when it is needed.
+            release::fetch(&own.toolchain_lock, &store)?;
+        }
+    }
     let failed = fetch_git(&pinned.git, args.store.as_deref());
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
@@ -155,25 +173,50 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
     }
 }
 
+/// What Crateyard's own parts are made of. A flake that does not tell has an older Crateyard, or none.
+fn own(cargo_lock: &Path) -> Option<Own> {
+    Own::of(cargo_lock).unwrap_or_else(|error| {
+        note!("nothing is fetched for Crateyard's own programs: the flake does not tell what they need ({error:#})");
+        None
+    })
+}
+
+/// The packages of Crateyard's own tools that are not among those of the workspace.
+fn own_debs<'l>(own: &'l Lock, debs: &[Deb<'_>], store: &Store) -> Result<Vec<Deb<'l>>> {
+    let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
+    more.retain(|each| debs.iter().all(|known| known.path != each.path));
+    Ok(more)
+}
+
+/// The directory that a lock lies in.
+fn workspace_of(lock: &Path) -> &Path {
+    match lock.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The flake beside a lock, if there is one.
+fn flake_of(lock: &Path) -> Option<PathBuf> {
+    let workspace = workspace_of(lock);
+    let is_flake = workspace.join("flake.nix").exists();
+    is_flake.then(|| workspace.to_owned())
+}
+
 /// A workspace without a lock of its own builds with Crateyard's, which its flake knows.
 pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
-    let workspace = lock.parent().unwrap_or(Path::new(""));
-    if lock.exists() || !workspace.join("flake.nix").exists() {
-        return Ok(lock.to_owned());
-    }
-    let flake = if workspace.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        workspace
+    let flake = match flake_of(lock) {
+        Some(flake) if !lock.exists() => flake,
+        _ => return Ok(lock.to_owned()),
     };
-    crate::git::check(flake)?;
-    let installable = format!("{}#{attribute}", Nix::default().flake(flake)?);
+    crate::git::check(&flake)?;
+    let installable = format!("{}#{attribute}", Nix::default().flake(&flake)?);
     let mut arguments = vec![installable.as_str()];
-    arguments.extend(nix::locked(flake));
+    arguments.extend(nix::locked(&flake));
     let path = git::evaluate(&arguments, None)
         .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
     // Where Nix has written flake.lock, it is this user's own.
-    nix::remember(flake)?;
+    nix::remember(&flake)?;
     Ok(path.into())
 }
 
@@ -301,6 +344,13 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         for (name, reason) in &release.missing {
             eprintln!("warning: {name}: {reason}");
         }
+    }
+    if !report.bootstrap.is_empty() && !args.json {
+        text::print(&format!(
+            "bootstrap {:>5}  the first build compiles {}\n",
+            report.bootstrap.len(),
+            report.bootstrap.join(", ")
+        ))?;
     }
     warn_of(&report.missing);
     let packages = report.missing.iter().filter(|m| m.file.ends_with(".deb"));

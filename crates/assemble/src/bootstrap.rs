@@ -1,0 +1,178 @@
+//! The programs that Nix needs before there are units (nix/bootstrap): as data, which `bootstrap.lock` pins and a command
+//! line may bring along.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use cache::nar;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::commands::fetch::store::Store;
+
+/// The lock's name at the top of Crateyard's own repository.
+pub const FILE: &str = "bootstrap.lock";
+
+/// The version of the lock's form.
+const FORMAT: u32 = 1;
+
+/// What goes before a program's name in the store.
+const PREFIX: &str = "bootstrap-";
+
+/// The programs that this command line brings along: name and bytes. `build.rs` says how they get here.
+const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs"));
+
+/// `bootstrap.lock`: the bytes of the programs, and the source that they are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    version: u32,
+    /// Nix's name of the system that the programs run on, such as `x86_64-linux`, to name to program.
+    programs: BTreeMap<String, BTreeMap<String, Pin>>,
+}
+
+/// What pins a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// A hash of all that decides the bytes (nix/bootstrap/built.nix).
+    pub source: String,
+    /// SHA-256 of the executable file as a Nix archive: what its path in the store depends on.
+    pub files: String,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// Number of bytes.
+    pub size: usize,
+}
+
+impl Lock {
+    /// Reads a lock.
+    ///
+    /// # Errors
+    /// When it can't be read, or has another form.
+    pub fn load(path: &Path) -> Result<Self> {
+        let context = || format!("cannot read {}", path.display());
+        let text = fs::read_to_string(path).with_context(context)?;
+        let lock: Self = serde_json::from_str(&text).with_context(context)?;
+        if lock.version != FORMAT {
+            bail!(
+                "{} has format {}, and this version of assemble knows {FORMAT}",
+                path.display(),
+                lock.version
+            );
+        }
+        Ok(lock)
+    }
+
+    /// Pins the programs of a system in place of those that were pinned for it.
+    pub fn set(&mut self, system: &str, programs: BTreeMap<String, Pin>) {
+        self.programs.insert(system.to_owned(), programs);
+    }
+
+    /// The lock as text, of which git shows a line for each program that changes.
+    ///
+    /// # Errors
+    /// Never: it holds nothing that JSON can't.
+    pub fn to_text(&self) -> Result<String> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+impl Pin {
+    /// Pins a program of a source.
+    pub fn new(source: &str, bytes: &[u8]) -> Self {
+        Self {
+            source: source.to_owned(),
+            files: files_of(bytes),
+            sha256: hex(&Sha256::digest(bytes)),
+            size: bytes.len(),
+        }
+    }
+}
+
+/// Adds the programs that this command line brings along to a store, so that no build has to compile them. They are of
+/// no use to a flake with another revision of Crateyard, and do no harm. A store that can't be written to says why later.
+pub fn bring(store: Option<&str>) {
+    if BROUGHT.is_empty() {
+        return;
+    }
+    let store = Store::new(store.map(str::to_owned));
+    if let Err(error) = add(&store, BROUGHT) {
+        note!("the bootstrap programs are not in {store}, and a build may compile them: {error:#}");
+    }
+}
+
+fn add(store: &Store, programs: &[(&str, &[u8])]) -> Result<()> {
+    let mut wanted = Vec::new();
+    for (name, bytes) in programs {
+        let name = format!("{PREFIX}{name}");
+        wanted.push((store.path_of_tree(&name, &files_of(bytes)), name, bytes));
+    }
+    let missing = store.missing(wanted.iter().map(|(path, ..)| path.as_str()))?;
+    let directory = tempfile::tempdir()?;
+    for (path, name, bytes) in wanted {
+        if missing.contains(&path) {
+            let file = directory.path().join(name);
+            write_executable(&file, bytes)?;
+            store.add_tree(&file, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// SHA-256 of an executable file as a Nix archive.
+fn files_of(bytes: &[u8]) -> String {
+    let mut hasher = Sha256::new();
+    // A hasher takes all that it is given.
+    let _ = nar::dump_executable(bytes, &mut hasher);
+    hex(&hasher.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a file in the file system gives it, which `nar::dump` reads.
+    #[test]
+    fn the_hash_is_that_of_an_executable_file() {
+        let directory = tempfile::tempdir().unwrap();
+        for bytes in [&b""[..], b"12345678", b"a program"] {
+            let file = directory.path().join("program");
+            write_executable(&file, bytes).unwrap();
+            let mut hasher = Sha256::new();
+            nar::dump(&file, &mut hasher).unwrap();
+            assert_eq!(files_of(bytes), hex(&hasher.finalize()));
+        }
+    }
+
+    #[test]
+    fn a_lock_of_another_form_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(FILE);
+        fs::write(&file, r#"{"version": 2, "programs": {}}"#).unwrap();
+        let error = Lock::load(&file).unwrap_err().to_string();
+        assert!(error.contains("format 2"), "{error}");
+        let mut lock: Lock = serde_json::from_str(r#"{"version": 1, "programs": {}}"#).unwrap();
+        lock.set(
+            "x86_64-linux",
+            [("unit".to_owned(), Pin::new("a", b"b"))].into(),
+        );
+        fs::write(&file, lock.to_text().unwrap()).unwrap();
+        assert_eq!(Lock::load(&file).unwrap(), lock);
+    }
+}

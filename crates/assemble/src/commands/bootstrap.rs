@@ -1,0 +1,83 @@
+//! `assemble bootstrap`: builds the bootstrap programs of a checkout of Crateyard, and pins their bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::report;
+use crate::bootstrap::{FILE, Lock, Pin};
+use crate::nix::Nix;
+use crate::text::print_line;
+
+/// Builds Crateyard's bootstrap programs from source and writes bootstrap.lock
+///
+/// Only for a checkout of Crateyard, after an edit of crates that these programs are made of.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The checkout: a directory with bootstrap.lock
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Write nothing; fail where bootstrap.lock is not what would be written
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the directory is no checkout of Crateyard, a program can't be built, or, with `--check`, the lock has drifted.
+pub fn run(args: Args) -> Result<()> {
+    let path = match args.workspace == Path::new(".") {
+        true => PathBuf::from(FILE),
+        false => args.workspace.join(FILE),
+    };
+    ensure!(
+        path.exists(),
+        "there is no {}: only a checkout of Crateyard has bootstrap programs to pin. Other workspaces have them from their \
+         input `crateyard`",
+        path.display()
+    );
+    let older = Lock::load(&path)?;
+    crate::git::check(&args.workspace)?;
+    let attributes = ["bootstrap".to_owned()];
+    let nix = Nix::default();
+    let built = nix.build(&nix.flake(&args.workspace)?, "", &attributes, None)?;
+    let built = built.first().context("nix has built nothing")?;
+    let programs = pins(built)?;
+    let mut lock = older.clone();
+    let system = format!("{}-linux", std::env::consts::ARCH);
+    lock.set(&system, programs.clone());
+    ensure!(
+        !args.check || lock == older,
+        "{} is not of the source in crates/; renew it with: assemble bootstrap",
+        path.display()
+    );
+    if lock != older {
+        report::write(&path, &lock.to_text()?)?;
+    }
+    for (name, pin) in programs {
+        print_line(format!(
+            "{name:<12} {:>9} bytes  sha256:{}",
+            pin.size, pin.sha256
+        ))?;
+    }
+    Ok(())
+}
+
+/// The programs that nix/bootstrap/programs.nix has put into a directory.
+fn pins(built: &Path) -> Result<BTreeMap<String, Pin>> {
+    let directory = built.join("bin");
+    let context = || format!("cannot read {}", directory.display());
+    let mut pins = BTreeMap::new();
+    for entry in fs::read_dir(&directory).with_context(context)? {
+        let name = entry.with_context(context)?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        let bytes = fs::read(directory.join(&name)).with_context(context)?;
+        let source =
+            fs::read_to_string(built.join(format!("{name}.source"))).with_context(context)?;
+        pins.insert(name, Pin::new(source.trim(), &bytes));
+    }
+    Ok(pins)
+}

@@ -1,0 +1,123 @@
+//! What a build needs of Crateyard's own, besides what the workspace's locks pin: the Debian packages and the release that
+//! Crateyard's parts are made with, and the bootstrap programs or the crates that they are made of.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::crates::Crate;
+use super::store::Store;
+use super::{crates, flake_of, git};
+use crate::nix::{self, Nix};
+
+/// The attribute that tells of all this (nix/lib.nix).
+const ATTRIBUTE: &str = "ownInputs";
+
+/// The version of its form.
+const FORMAT: u32 = 1;
+
+/// What Crateyard's own parts are made of.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Own {
+    version: u32,
+    /// Crateyard's own source.
+    source: PathBuf,
+    /// Its locks.
+    pub debian_lock: PathBuf,
+    pub toolchain_lock: PathBuf,
+    programs: Vec<Group>,
+}
+
+/// Bootstrap programs that are built together.
+#[derive(Debug, Deserialize)]
+struct Group {
+    /// Name to path in the store; none where the lock does not pin the source's bytes.
+    programs: BTreeMap<String, Option<String>>,
+    crates: Vec<Locked>,
+}
+
+/// A crate of Crateyard's own Cargo.lock.
+#[derive(Debug, Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    checksum: String,
+}
+
+impl Own {
+    /// Asks the flake beside a lock. None where there is no flake.
+    ///
+    /// # Errors
+    /// When it does not tell.
+    pub fn of(lock: &Path) -> Result<Option<Self>> {
+        let Some(flake) = flake_of(lock) else {
+            return Ok(None);
+        };
+        crate::git::check(&flake)?;
+        let installable = format!("{}#{ATTRIBUTE}", Nix::default().flake(&flake)?);
+        let mut arguments = vec![installable.as_str()];
+        arguments.extend(nix::locked(&flake));
+        let text = git::evaluate(&arguments, None)?;
+        let own: Self = serde_json::from_str(&text).context("it tells it in another form")?;
+        ensure!(
+            own.version == FORMAT,
+            "it tells it in form {}, and this version of assemble knows {FORMAT}",
+            own.version
+        );
+        Ok(Some(own))
+    }
+
+    /// Takes from binary caches what programs they have, and gives those groups that have to be compiled.
+    fn to_compile(&self, store: &Store) -> Result<Vec<&Group>> {
+        let mut groups = Vec::new();
+        for group in &self.programs {
+            let paths: Option<Vec<&str>> = group.programs.values().map(Option::as_deref).collect();
+            let Some(paths) = paths else {
+                groups.push(group);
+                continue;
+            };
+            let missing = store.missing(paths)?;
+            if !missing.iter().all(|path| store.substitute(path)) {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Brings the crates of the programs that have to be compiled; gives the names of these.
+    ///
+    /// # Errors
+    /// When cargo can't download a crate.
+    pub fn fetch(&self, store: &Store) -> Result<Vec<String>> {
+        let groups = self.to_compile(store)?;
+        let locked = groups.iter().flat_map(|group| &group.crates);
+        let crates: BTreeMap<String, Crate> = locked.map(|each| each.at(store)).collect();
+        let missing = store.missing(crates.keys().map(String::as_str))?;
+        let wanted: Vec<&Crate> = missing.iter().filter_map(|path| crates.get(path)).collect();
+        if !wanted.is_empty() {
+            crates::download(&self.source.join("Cargo.lock"), || ())?;
+            store
+                .add(&crates::find(&wanted)?)
+                .with_context(|| format!("cannot add Crateyard's own crates to {store}"))?;
+        }
+        let names = groups.iter().flat_map(|group| group.programs.keys());
+        Ok(names.cloned().collect())
+    }
+}
+
+impl Locked {
+    /// The crate by its path in a store.
+    fn at(&self, store: &Store) -> (String, Crate) {
+        let file = format!("{}-{}.crate", self.name, self.version);
+        let path = store.path_of(&file, &self.checksum);
+        let found = Crate {
+            file,
+            sha256: self.checksum.clone(),
+            path: path.clone(),
+        };
+        (path, found)
+    }
+}

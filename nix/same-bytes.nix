@@ -1,0 +1,35 @@
+# Fails unless programs that were built have the bytes of those that are kept.
+{
+  # A root file system with sh and cmp.
+  tools,
+  cell,
+}:
+{
+  # The name of the check.
+  name,
+  # Of each program { built, kept }: two files.
+  pairs,
+  # What to do if they differ: a sentence.
+  cure,
+}:
+cell {
+  inherit name;
+  roots = [ tools ];
+  program = "/usr/bin/sh";
+  args = [
+    "-c"
+    ''
+      for pair in $pairs; do
+        if ! /usr/bin/cmp "''${pair%=*}" "''${pair#*=}"; then
+          echo "$cure" >&2
+          exit 1
+        fi
+      done
+      /usr/bin/mkdir "$out"
+    ''
+  ];
+  attributes = {
+    inherit cure;
+    pairs = builtins.concatStringsSep " " (map ({ built, kept }: "${built}=${kept}") pairs);
+  };
+}
