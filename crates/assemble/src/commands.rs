@@ -12,6 +12,7 @@ pub mod completions;
 pub mod deploy;
 pub mod diff;
 pub mod dockerfile;
+pub mod doctor;
 pub mod explain;
 pub mod fetch;
 pub mod init;

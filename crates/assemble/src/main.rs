@@ -13,6 +13,7 @@ mod engine;
 mod git;
 mod history;
 mod invocation;
+mod isolation;
 mod mirror;
 mod native;
 mod nix;
@@ -43,6 +44,7 @@ enum Command {
     Plan(commands::plan::Args),
     Report(commands::report::Args),
     Affected(commands::affected::Args),
+    Doctor(commands::doctor::Args),
     Dockerfile(commands::dockerfile::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(args),
         Command::Report(args) => commands::report::run(args),
         Command::Affected(args) => commands::affected::run(args),
+        Command::Doctor(args) => return finish(commands::doctor::run(args)),
         Command::Dockerfile(args) => commands::dockerfile::run(args),
         Command::Push(args) => commands::push::run(args),
         Command::Pull(args) => commands::pull::run(args),

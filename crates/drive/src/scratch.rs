@@ -19,17 +19,26 @@ const PLACE: &str = "/dev/shm";
 const FOR_EACH: u64 = 4 << 30;
 
 /// The size of the file systems for `jobs` processes, in bytes. `None` if builders should work on
-/// the disk: if memory is short, the user is not root, or `TMPDIR` is set.
+/// the disk: if memory is short, the user may not mount, as root in a container, or `TMPDIR` is
+/// set.
 pub fn size(jobs: usize) -> Option<u64> {
-    // SAFETY: geteuid has no preconditions.
-    let is_root = unsafe { libc::geteuid() } == 0;
     let jobs = jobs.max(1) as u64;
-    let has_place = is_root && std::env::var_os("TMPDIR").is_none();
+    let has_place = may_mount() && std::env::var_os("TMPDIR").is_none();
     let enough = |bytes: &u64| *bytes >= jobs * FOR_EACH;
     available()
         .filter(|_| has_place)
         .filter(enough)
         .map(|bytes| bytes / 2 / jobs)
+}
+
+/// Whether this process may make mount namespaces and mounts: whether it has the capability
+/// `CAP_SYS_ADMIN` (capabilities(7)).
+fn may_mount() -> bool {
+    const ADMIN: u32 = 21;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set >> ADMIN & 1 == 1)
 }
 
 /// The available memory in bytes.

@@ -1,7 +1,8 @@
 //! Runs a program in a cell.
 //!
-//! The seed stays as the program's parent: it keeps its standard streams open until the program has ended, because Nix
-//! takes the end of the builder's output for the end of the build, and it passes on the program's exit status.
+//! The seed stays as the program's parent: it keeps its standard streams open until the program has
+//! ended, because Nix takes the end of the builder's output for the end of the build, and it passes
+//! on the program's exit status.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -44,8 +45,8 @@ const BUILD_VARIABLES: [&[u8]; 6] = [
 /// Signals that are passed on to the program.
 const FORWARDED: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
 
-/// The exit code of a program that wants to be run again with its places in memory on disk, because they are full
-/// (`EX_TEMPFAIL`).
+/// The exit code of a program that wants to be run again with its places in memory on disk, because
+/// they are full (`EX_TEMPFAIL`).
 const MEMORY_IS_FULL: i32 = 75;
 
 /// Runs the program that the options name and returns its exit code.
@@ -79,8 +80,8 @@ pub fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
 struct Program<'a> {
     /// The signals that were blocked when the seed was started.
     inherited: Signals,
-    /// The signals that the seed waits for instead of handling them: it blocks them, and the program must not inherit
-    /// that.
+    /// The signals that the seed waits for instead of handling them: it blocks them, and the
+    /// program must not inherit that.
     waited: Signals,
     directory: &'a [u8],
     arguments: &'a [Vec<u8>],
@@ -233,8 +234,8 @@ fn start_in(directory: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Lets the kernel kill this process when its parent, the seed, is killed. (New namespaces reset that, so it comes
-/// after them.)
+/// Lets the kernel kill this process when its parent, the seed, is killed. (New namespaces reset
+/// that, so it comes after them.)
 fn die_with(seed: Pid) -> Result<(), Error> {
     let killed = |_| Error::Cell("the seed has been killed".into());
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(killed)?;
@@ -256,7 +257,8 @@ fn supervise(program: Pid, signals: Signals) -> i32 {
     }
 }
 
-/// Waits for a signal. Returns whether a child process has changed; else passes the signal on to the program.
+/// Waits for a signal. Returns whether a child process has changed; else passes the signal on to
+/// the program.
 fn forward(signals: Signals, program: Pid) -> bool {
     let received = sys::wait(signals);
     if received.signal == Signal::CHILD.as_raw() {
@@ -272,8 +274,8 @@ fn forward(signals: Signals, program: Pid) -> bool {
     false
 }
 
-/// Reaps processes that have ended, until the program is among them. There are others where the seed is process 1, as
-/// in Nix's sandbox: those whose parents have ended.
+/// Reaps processes that have ended, until the program is among them. There are others where the
+/// seed is process 1, as in Nix's sandbox: those whose parents have ended.
 fn reap(program: Pid) -> Option<WaitStatus> {
     while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
         if ended == program {
@@ -342,7 +344,8 @@ fn unexecutable(path: &[u8], errno: Errno) -> Error {
     }
 }
 
-/// The program's environment. Where it names the build's directory outside, it names the one inside.
+/// The program's environment. Where it names the build's directory outside, it names the one
+/// inside.
 fn variables(
     options: &Cell,
     outer: Vec<Vec<u8>>,
@@ -434,7 +437,8 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to keep it.
+    /// Removes what is empty; in a directory of Nix the rest is left to Nix, which can be told to
+    /// keep it.
     fn remove(self) {
         if self.own {
             return remove_tree(CWD, &self.path);

@@ -1,4 +1,5 @@
-//! The first way into a root file system: namespaces. Where they are forbidden, `traced.rs` is the second.
+//! The first way into a root file system: namespaces. Where they are forbidden, `traced.rs` is the
+//! second.
 
 use alloc::format;
 use alloc::string::String;
@@ -68,13 +69,15 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Makes the plan the root of this process: afterwards `/` is its root. The process must be a child made for that.
+    /// Makes the plan the root of this process: afterwards `/` is its root. The process must be a
+    /// child made for that.
     ///
     /// # Errors
     /// When the system does not let it; the process is then of no more use.
     pub fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
         self.unshare()?;
-        // Everything is opened before the new root is mounted, because that hides what lies where it is mounted.
+        // Everything is opened before the new root is mounted, because that hides what lies where
+        // it is mounted.
         let source = source_root(plan)?;
         let binds = plan.binds.iter().map(Opened::new);
         let binds: Vec<Opened<'_>> = binds.collect::<Result<_, _>>()?;
@@ -265,7 +268,8 @@ impl Skeleton {
             .map_err(|errno| unbindable(path, path, errno))
     }
 
-    /// Binds a file or directory from outside to a place in the cell, which is made if it does not exist.
+    /// Binds a file or directory from outside to a place in the cell, which is made if it does not
+    /// exist.
     fn bind(&self, opened: &Opened<'_>) -> Result<(), Error> {
         let place = opened.bind.place;
         let target = self.place(place, opened.is_directory)?;
@@ -274,8 +278,8 @@ impl Skeleton {
             return mount_memory(&target);
         };
         let source = open_path(file);
-        // Without what is mounted below, because the build's directory holds this very root. Where something else is
-        // mounted there, the kernel insists on it.
+        // Without what is mounted below, because the build's directory holds this very root. Where
+        // something else is mounted there, the kernel insists on it.
         mount_bind(source.as_str(), target.as_str())
             .or_else(|_| mount_bind_recursive(source.as_str(), target.as_str()))
             .map_err(|errno| unbindable(outside, place, errno))
@@ -347,7 +351,8 @@ fn write_file(path: &CStr, content: &str) -> Result<(), Errno> {
     write_all(&file, content.as_bytes())
 }
 
-/// A path of an open file, for calls that take paths only. No link in the file's own path can lead it elsewhere.
+/// A path of an open file, for calls that take paths only. No link in the file's own path can lead
+/// it elsewhere.
 fn open_path(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }

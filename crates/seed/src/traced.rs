@@ -1,4 +1,5 @@
-//! The second way into a cell, for where namespaces and mounts are forbidden: the program is traced.
+//! The second way into a cell, for where namespaces and mounts are forbidden: the program is
+//! traced.
 
 use alloc::format;
 use alloc::string::String;
@@ -39,7 +40,8 @@ impl Drop for Own {
 }
 
 impl Traced {
-    /// Puts a cell's file system together. `in_memory` says whether memory is used where the plan wants it.
+    /// Puts a cell's file system together. `in_memory` says whether memory is used where the plan
+    /// wants it.
     ///
     /// # Errors
     /// When a source is missing, or there is no place for it in the cell.
@@ -170,7 +172,8 @@ pub fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
     ))
 }
 
-/// What a process of the cell does before it becomes the program: it waits for its tracer, and gives up its rights.
+/// What a process of the cell does before it becomes the program: it waits for its tracer, and
+/// gives up its rights.
 ///
 /// # Errors
 /// When the system knows no filters.

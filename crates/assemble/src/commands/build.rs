@@ -156,7 +156,9 @@ pub fn run(args: Args) -> Result<()> {
                 order: args.order.into(),
                 events: args.events.as_deref(),
             };
-            drive(&request, &nix, &way)?
+            crate::isolation::say_less_isolated();
+            drive(&request, &nix, &way)
+                .inspect_err(|_| super::doctor::explain_failure(&args.workspace))?
         }
         engine => engine::build(engine, &request)?,
     };

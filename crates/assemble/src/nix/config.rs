@@ -119,7 +119,8 @@ impl Config {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
-    fn get(&self, name: &str) -> &str {
+    /// A setting's value; empty where Nix has none of that name.
+    pub fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
 }

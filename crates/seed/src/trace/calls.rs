@@ -545,7 +545,8 @@ impl Tracer {
         Ok(None)
     }
 
-    /// Two ids, one after the other. Whom the cell does not know is nobody there, as in a user namespace.
+    /// Two ids, one after the other. Whom the cell does not know is nobody there, as in a user
+    /// namespace.
     fn show_owners(&self, task: i32, address: u64) -> Result<(), Errno> {
         const NOBODY: u32 = 65534;
         let ids: [u8; 8] = machine::read_array(task, address)?;

@@ -90,7 +90,8 @@ const TRACED_BEFORE: &[u32] = &[
 #[cfg(target_arch = "aarch64")]
 const TRACED_BEFORE: &[u32] = &[];
 
-/// Calls that a program does without where the kernel does not have them: they would name files in ways of their own.
+/// Calls that a program does without where the kernel does not have them: they would name files in
+/// ways of their own.
 const ABSENT: &[u32] = &[
     kernel::__NR_execveat,
     kernel::__NR_fchmodat2,

@@ -21,8 +21,8 @@ const NT_PRSTATUS: usize = 1;
 #[cfg(target_arch = "aarch64")]
 const NT_ARM_SYSTEM_CALL: usize = 0x404;
 
-/// System calls that make processes and threads, `exec`, filtered calls: each stops the process. Ends of calls are told
-/// from signals, and with the tracer all its processes end.
+/// System calls that make processes and threads, `exec`, filtered calls: each stops the process.
+/// Ends of calls are told from signals, and with the tracer all its processes end.
 const OPTIONS: usize = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x80 | 0x10_0000;
 
 /// How a stopped process goes on.
@@ -144,7 +144,8 @@ impl Registers {
         self.words[layout::RESULT] = result as u64;
     }
 
-    /// Gives the arguments back that the call began with. The result stays, even where it has an argument's register.
+    /// Gives the arguments back that the call began with. The result stays, even where it has an
+    /// argument's register.
     pub fn restore_arguments(&mut self, before: &Self) {
         for register in layout::ARGUMENTS {
             if register != layout::RESULT {

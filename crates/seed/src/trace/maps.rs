@@ -1,5 +1,5 @@
-//! The files that a process has mapped (`/proc/PID/maps`), as the cell names them: programs look there for their own
-//! debugging information.
+//! The files that a process has mapped (`/proc/PID/maps`), as the cell names them: programs look
+//! there for their own debugging information.
 
 use alloc::format;
 use alloc::vec::Vec;

@@ -1,8 +1,9 @@
 //! A tracer: runs a program in a cell where the system forbids namespaces and mounts.
 //!
-//! The program and all that it starts are traced (ptrace(2)). A filter stops them in the system calls that name files
-//! (`filter.rs`), and the tracer puts in their place the paths where the files lie outside (`view.rs`, `calls.rs`). A
-//! program is started by the dynamic loader of the cell, not by that of the machine (`program.rs`).
+//! The program and all that it starts are traced (ptrace(2)). A filter stops them in the system
+//! calls that name files (`filter.rs`), and the tracer puts in their place the paths where the
+//! files lie outside (`view.rs`, `calls.rs`). A program is started by the dynamic loader of the
+//! cell, not by that of the machine (`program.rs`).
 
 mod calls;
 mod filter;
@@ -113,7 +114,8 @@ impl Tracer {
             let ended = match status & 0x7f {
                 0 => Ended::Code(status >> 8 & 0xff),
                 0x7f => {
-                    // An error means that the process has been killed meanwhile: its end is told next.
+                    // An error means that the process has been killed meanwhile: its end is told
+                    // next.
                     let _ = self.stopped(task, status >> 8 & 0xff, status >> 16);
                     continue;
                 }

@@ -1,4 +1,5 @@
-//! Giving up what root may do, so that files of the store are as read-only to a traced program as to any other.
+//! Giving up what root may do, so that files of the store are as read-only to a traced program as
+//! to any other.
 
 use linux_raw_sys::general as kernel;
 
@@ -13,8 +14,8 @@ const NO_ROOT: usize = 0b11;
 const CAPABILITIES: usize = 64;
 const VERSION: u32 = 0x2008_0522;
 
-/// Gives up all capabilities, and those that root would get by executing a program. Where that is forbidden there is
-/// nothing to give up.
+/// Gives up all capabilities, and those that root would get by executing a program. Where that is
+/// forbidden there is nothing to give up.
 pub fn drop_all() {
     let control =
         |option, value| unsafe { call6(kernel::__NR_prctl as usize, [option, value, 0, 0, 0, 0]) };

@@ -1,7 +1,7 @@
 //! Starting programs (execve(2)).
 //!
-//! The kernel would look for a program's dynamic loader, or for a script's interpreter, outside. So the loader is
-//! started itself, with the program as an argument.
+//! The kernel would look for a program's dynamic loader, or for a script's interpreter, outside. So
+//! the loader is started itself, with the program as an argument.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -150,7 +150,8 @@ fn script(head: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     (!interpreter.is_empty()).then(|| (interpreter.to_vec(), option))
 }
 
-/// The dynamic loader that an ELF file of this architecture names (elf(5)). Other files are the kernel's.
+/// The dynamic loader that an ELF file of this architecture names (elf(5)). Other files are the
+/// kernel's.
 fn loader(place: &Place, head: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     const PT_INTERP: u32 = 3;
     #[cfg(target_arch = "x86_64")]

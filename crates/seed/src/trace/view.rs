@@ -1,7 +1,7 @@
 //! What a traced process sees at which path, and where that lies outside.
 //!
-//! Paths are resolved here, one component after another, as the kernel would do it in the cell. The result is a path
-//! outside without links on the way, which the kernel can follow to nothing else.
+//! Paths are resolved here, one component after another, as the kernel would do it in the cell. The
+//! result is a path outside without links on the way, which the kernel can follow to nothing else.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -63,7 +63,8 @@ pub struct View {
     roots: Vec<Vec<u8>>,
     /// The last of those with the longest path wins.
     mounts: Vec<Mount>,
-    /// A directory outside with what no root holds: the top of the cell, and directories of several roots as one.
+    /// A directory outside with what no root holds: the top of the cell, and directories of several
+    /// roots as one.
     shadow: Vec<u8>,
     known: BTreeMap<Vec<u8>, Known>,
 }
@@ -202,7 +203,8 @@ impl View {
         })
     }
 
-    /// Whether a root file system has something at a path without links. The top of the cell is nobody's.
+    /// Whether a root file system has something at a path without links. The top of the cell is
+    /// nobody's.
     pub fn is_of_roots(&mut self, guest: &[u8]) -> bool {
         guest != b"/" && !matches!(self.of_roots(guest).kind, Kind::Missing)
     }
@@ -217,8 +219,8 @@ impl View {
         lstat(place.host.as_slice()).is_ok()
     }
 
-    /// Where a path without links lies outside, and whether that is fixed. A directory that several roots have is
-    /// their union.
+    /// Where a path without links lies outside, and whether that is fixed. A directory that several
+    /// roots have is their union.
     fn locate(&mut self, guest: &[u8]) -> Result<(Vec<u8>, bool), Errno> {
         if let Some(host) = self.mounted(guest) {
             return Ok((host, false));
@@ -340,7 +342,8 @@ impl View {
         directories.take(2).count() == 2
     }
 
-    /// Makes the union of a directory of several roots, if it has not been made: its names and their kinds.
+    /// Makes the union of a directory of several roots, if it has not been made: its names and
+    /// their kinds.
     fn union(&mut self, guest: &[u8]) -> Result<Vec<u8>, Errno> {
         let union = join_path(&self.shadow, guest);
         let of_roots = self.of_roots(guest);
@@ -366,7 +369,8 @@ impl View {
         Ok(union)
     }
 
-    /// Puts the names of a root's directory into the shadow, with something of the same kind behind each.
+    /// Puts the names of a root's directory into the shadow, with something of the same kind behind
+    /// each.
     fn copy_names(&self, root: &[u8], guest: &[u8], without: &[&[u8]]) -> Result<(), Errno> {
         let from = join_path(root, guest);
         let to = join_path(&self.shadow, guest);

@@ -1,0 +1,142 @@
+//! `assemble doctor`: what of this machine is in a build's way.
+
+mod machine;
+mod nix;
+mod workspace;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::text;
+
+/// Look at this machine: what is wrong, what it costs, and the command that mends it
+#[derive(clap::Args)]
+pub struct Args {
+    /// The workspace
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    /// It builds, and something costs time or is missing.
+    Warning,
+    /// Nothing builds.
+    Error,
+}
+
+/// What one check has found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// The check's name, which does not change between versions.
+    check: &'static str,
+    status: Status,
+    /// What there is.
+    found: String,
+    /// What it costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<String>,
+    /// The command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            check,
+            status: Status::Ok,
+            found: found.into(),
+            cost: None,
+            mend: None,
+        }
+    }
+
+    fn warning(
+        check: &'static str,
+        found: impl Into<String>,
+        cost: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            status: Status::Warning,
+            cost: Some(cost.into()),
+            mend: Some(mend.into()),
+            ..Self::ok(check, found)
+        }
+    }
+
+    fn error(
+        check: &'static str,
+        found: impl Into<String>,
+        cost: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            status: Status::Error,
+            ..Self::warning(check, found, cost, mend)
+        }
+    }
+}
+
+/// Prints what there is. The exit code is 1 if something prevents building.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let findings = findings(&args.workspace);
+    if args.json {
+        text::print_json(&findings)?;
+    } else {
+        text::print(&findings.iter().map(describe).collect::<String>())?;
+    }
+    let prevents = findings
+        .iter()
+        .any(|finding| finding.status == Status::Error);
+    Ok(ExitCode::from(u8::from(prevents)))
+}
+
+/// Names what explains that a build has failed, if anything of the machine does.
+pub fn explain_failure(workspace: &Path) {
+    for finding in findings(workspace) {
+        if finding.status == Status::Error {
+            let mend = finding.mend.unwrap_or_default();
+            note!(
+                "`assemble doctor` says of {}: {}\n  try: {mend}",
+                finding.check,
+                finding.found
+            );
+        }
+    }
+}
+
+fn findings(workspace: &Path) -> Vec<Finding> {
+    let mut all = nix::findings();
+    all.extend(machine::findings());
+    all.extend(workspace::findings(workspace));
+    all
+}
+
+fn describe(finding: &Finding) -> String {
+    let mark = match finding.status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Error => "error",
+    };
+    let mut lines = format!("{mark:8} {:12} {}\n", finding.check, finding.found);
+    for (name, value) in [("costs", &finding.cost), ("mend", &finding.mend)] {
+        if let Some(value) = value {
+            lines += &format!("{:21} {name}: {value}\n", "");
+        }
+    }
+    lines
+}

@@ -1,0 +1,109 @@
+//! The machine: what builds may do on it, and what room there is.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use indicatif::HumanBytes;
+use rustix::fs::statvfs;
+
+use super::Finding;
+use crate::isolation;
+
+/// A toolchain and the units of a small service, in bytes.
+const LITTLE_DISK: u64 = 5 << 30;
+/// Not even a toolchain, in bytes.
+const NO_DISK: u64 = 1 << 30;
+/// What Docker gives, in bytes. Larger sources are on disk then.
+const LITTLE_MEMORY: u64 = 64 << 20;
+/// 2025-01-01: no certificate of a registry is valid before that any more.
+const LONG_AGO: u64 = 1_735_689_600;
+
+pub fn findings() -> Vec<Finding> {
+    let namespaces = isolation::namespaces();
+    let mut all = Vec::new();
+    if let Err(error) = &namespaces {
+        all.extend(without_namespaces(error));
+    } else {
+        all.push(Finding::ok("namespaces", "cells have their own"));
+    }
+    all.push(disk());
+    all.push(clock());
+    all
+}
+
+/// What matters where units are traced.
+fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
+    let (who, mend) = isolation::remedy();
+    let found = format!("refused ({error}): {who}");
+    let Err(refused) = isolation::tracing() else {
+        return vec![
+            Finding::warning(
+                "namespaces",
+                found,
+                "units are traced: a C compiler's small calls take about four times as long, and less is isolated (docs/privileges.md)",
+                mend,
+            ),
+            Finding::ok("tracing", "allowed"),
+            shared_memory(),
+        ];
+    };
+    vec![
+        Finding::warning("namespaces", found, "units must be traced", mend),
+        Finding::error(
+            "tracing",
+            format!("refused ({refused})"),
+            "there is no way into a cell: no unit is built",
+            "sysctl -w kernel.yama.ptrace_scope=1, or a profile of the container that allows ptrace",
+        ),
+    ]
+}
+
+fn shared_memory() -> Finding {
+    match free(Path::new("/dev/shm")) {
+        Some(bytes) if bytes >= LITTLE_MEMORY => {
+            Finding::ok("memory", format!("{} in /dev/shm", HumanBytes(bytes)))
+        }
+        bytes => Finding::warning(
+            "memory",
+            format!("{} in /dev/shm", HumanBytes(bytes.unwrap_or(0))),
+            "large sources lie on disk: a build script that writes down the order of files may give other bytes",
+            "docker run --shm-size=1g …",
+        ),
+    }
+}
+
+fn disk() -> Finding {
+    let store = Path::new("/nix/store");
+    let place = if store.exists() {
+        store
+    } else {
+        Path::new("/")
+    };
+    let bytes = free(place).unwrap_or(0);
+    let found = format!("{} free for {}", HumanBytes(bytes), place.display());
+    let mend = "nix-collect-garbage, or a larger disk";
+    match bytes {
+        LITTLE_DISK.. => Finding::ok("disk", found),
+        NO_DISK.. => Finding::warning("disk", found, "a larger build may end for want of it", mend),
+        _ => Finding::error("disk", found, "the toolchain alone takes more", mend),
+    }
+}
+
+fn free(place: &Path) -> Option<u64> {
+    let status = statvfs(place).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+fn clock() -> Finding {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0, |since| since.as_secs());
+    if seconds < LONG_AGO {
+        return Finding::error(
+            "clock",
+            format!("it is {seconds} seconds after 1970"),
+            "no certificate is valid: nothing can be fetched or pushed",
+            "timedatectl set-ntp true",
+        );
+    }
+    Finding::ok("clock", "plausible")
+}

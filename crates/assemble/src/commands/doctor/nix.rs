@@ -1,0 +1,201 @@
+//! Nix: its version, its store, and what this user may do with it.
+
+use super::Finding;
+use crate::nix::Config;
+
+/// The oldest version that the tests run.
+const OLDEST: (u32, u32) = (2, 8);
+
+pub fn findings() -> Vec<Finding> {
+    let config = match Config::read("", "") {
+        Ok(config) => config,
+        Err(error) => {
+            return vec![Finding::error(
+                "nix",
+                error.to_string(),
+                "nothing is built by Nix; `assemble build --engine docker` needs none",
+                "apt-get install nix-bin",
+            )];
+        }
+    };
+    let mut all = vec![version(&config), store(&config)];
+    if config.is_direct(None) {
+        all.extend(build_users(&config));
+    } else {
+        all.push(trust(&config));
+    }
+    all.push(sandbox(&config));
+    all.push(substituters(&config));
+    all
+}
+
+fn version(config: &Config) -> Finding {
+    let said = duct::cmd!(&config.nix, "--version")
+        .stderr_null()
+        .unchecked()
+        .read()
+        .unwrap_or_default();
+    let (oldest, required) = (OLDEST, format!("{}.{}", OLDEST.0, OLDEST.1));
+    match number(&said) {
+        Some(version) if version >= oldest => Finding::ok("nix", said),
+        _ => Finding::error(
+            "nix",
+            format!("{said:?} is not Nix {required} or newer"),
+            "evaluation fails",
+            "nix upgrade-nix, or a newer package of your distribution",
+        ),
+    }
+}
+
+/// Major and minor version, in the line that Nix prints.
+fn number(said: &str) -> Option<(u32, u32)> {
+    let version = said.split_whitespace().last()?;
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn store(config: &Config) -> Finding {
+    if config.is_direct(None) {
+        return Finding::ok("store", "this user writes to it directly");
+    }
+    let reached = duct::cmd!(&config.nix, "store", "ping")
+        .full_env(drive::environment::with_config(&config.text))
+        .stdout_null()
+        .stderr_capture()
+        .unchecked()
+        .run();
+    match reached {
+        Ok(output) if output.status.success() => Finding::ok("store", "a daemon writes to it"),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().last().unwrap_or_default();
+            Finding::error(
+                "store",
+                format!("it can't be written to, and no daemon answers: {said}"),
+                "nothing is built",
+                "systemctl start nix-daemon, or as root: nix-daemon &",
+            )
+        }
+        Err(error) => Finding::error(
+            "store",
+            format!("{} can't be run: {error}", config.nix.display()),
+            "nothing is built",
+            "apt-get install nix-bin",
+        ),
+    }
+}
+
+/// What the daemon lets this user do.
+fn trust(config: &Config) -> Finding {
+    let user = user();
+    let trusted = config.get("trusted-users");
+    let is_trusted = trusted
+        .split_whitespace()
+        .any(|name| name == "*" || name == user || is_in_group(name));
+    if is_trusted {
+        return Finding::ok("trust", format!("the daemon trusts {user}"));
+    }
+    Finding::warning(
+        "trust",
+        format!("the daemon does not trust {user} (trusted-users = {trusted})"),
+        "everything builds, but `--cache` and `--trusted-key` are ignored: a cache that is not in nix.conf gives nothing",
+        "as root, in /etc/nix/nix.conf: extra-substituters = CACHE, extra-trusted-public-keys = KEY",
+    )
+}
+
+fn user() -> String {
+    let id = rustix::process::geteuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut lines = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2) == Some(&id.as_str()));
+    line.map_or(id.clone(), |fields| fields[0].to_owned())
+}
+
+fn is_in_group(name: &str) -> bool {
+    let Some(name) = name.strip_prefix('@') else {
+        return false;
+    };
+    let (user, own) = (user(), rustix::process::getegid().as_raw().to_string());
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    groups.lines().any(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let has = |members: &&str| members.split(',').any(|member| member == user);
+        fields[0] == name
+            && (fields.get(2) == Some(&own.as_str()) || fields.get(3).is_some_and(has))
+    })
+}
+
+/// Root builds as users of a group, and Nix refuses to build without.
+fn build_users(config: &Config) -> Option<Finding> {
+    let group = config.get("build-users-group");
+    if !rustix::process::geteuid().is_root() || group.is_empty() {
+        return None;
+    }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let line = groups
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{group}:")));
+    Some(match line {
+        Some(line) if !line.ends_with(':') => {
+            let count = line
+                .rsplit(':')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .count();
+            Finding::ok("build users", format!("{count} in the group {group}"))
+        }
+        _ => Finding::error(
+            "build users",
+            format!("the group {group} has no members"),
+            "Nix as root builds nothing",
+            format!(
+                "groupadd -r {group}; for n in 1 2 3 4; do useradd -r -g {group} -G {group} -d /var/empty -s /sbin/nologin {group}$n; done"
+            ),
+        ),
+    })
+}
+
+fn sandbox(config: &Config) -> Finding {
+    match config.get("sandbox") {
+        "true" => Finding::ok("sandbox", "on, where the system lets Nix"),
+        other => Finding::warning(
+            "sandbox",
+            format!("sandbox = {other}"),
+            "derivations that download see the machine; units are in cells all the same",
+            "remove `sandbox` from NIX_CONFIG and nix.conf",
+        ),
+    }
+}
+
+fn substituters(config: &Config) -> Finding {
+    let caches = config.get("substituters");
+    if !config.has_caches() {
+        return Finding::ok("caches", "none in nix.conf: what no `--cache` has is built");
+    }
+    let keys = config.get("trusted-public-keys");
+    if keys.is_empty() {
+        return Finding::warning(
+            "caches",
+            format!("{caches}, and no trusted-public-keys"),
+            "nothing is taken from them",
+            "add the caches' keys to trusted-public-keys in nix.conf",
+        );
+    }
+    Finding::ok("caches", caches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_of_all_that_call_themselves_nix() {
+        assert_eq!(number("nix (Nix) 2.8.0"), Some((2, 8)));
+        assert_eq!(number("nix (Nix) 2.34.0pre20260101_abc"), Some((2, 34)));
+        assert_eq!(number("nix (Lix, like Nix) 2.91.1"), Some((2, 91)));
+        assert_eq!(number(""), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! What the system lets a build be isolated by. `docs/privileges.md` says what each way isolates.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Whom builders of Nix are as: nobody in particular, where root starts them and there are users
+/// for that.
+const NOBODY: u32 = 65534;
+
+/// Tries what a cell of namespaces needs: a user namespace, and mounts in it.
+///
+/// # Errors
+/// The system's refusal.
+pub fn namespaces() -> io::Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    try_in_child(move || {
+        if is_root && has_build_users() {
+            // SAFETY: these change only this process.
+            unsafe {
+                succeeded(libc::setgid(NOBODY))?;
+                succeeded(libc::setuid(NOBODY))?;
+            }
+        }
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+        // SAFETY: the process has one thread.
+        unsafe { unshare_unsafe(flags) }?;
+        // Root that becomes somebody else may not write its own files in /proc until it executes a
+        // program. SAFETY: it changes only this process.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private)?;
+        Ok(mount("probe", "/tmp", "tmpfs", MountFlags::empty(), c"")?)
+    })
+}
+
+/// Tries to trace a process, which a cell without namespaces needs.
+///
+/// # Errors
+/// The system's refusal.
+pub fn tracing() -> io::Result<()> {
+    try_in_child(|| {
+        // SAFETY: it changes only this process.
+        let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+        succeeded(traced as libc::c_int)
+    })
+}
+
+/// Does something in a process that is ended then.
+fn try_in_child(attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // SAFETY: between fork and exec there are system calls and small allocations, and this program
+    // has no other thread that could hold the allocator's lock for long.
+    unsafe { command.pre_exec(attempt) };
+    let mut child = command.spawn()?;
+    let _ = child.kill();
+    child.wait().map(drop)
+}
+
+fn succeeded(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether Nix has users to build as.
+fn has_build_users() -> bool {
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    groups
+        .lines()
+        .filter_map(|line| line.strip_prefix("nixbld:"))
+        .any(|rest| !rest.ends_with(':'))
+}
+
+/// Who forbids namespaces, and the command that changes it.
+pub fn remedy() -> (&'static str, &'static str) {
+    let is = |path: &str, value: &str| {
+        std::fs::read_to_string(Path::new("/proc/sys").join(path))
+            .is_ok_and(|text| text.trim() == value)
+    };
+    if is("user/max_user_namespaces", "0") {
+        return (
+            "user.max_user_namespaces is 0",
+            "sysctl -w user.max_user_namespaces=15000",
+        );
+    }
+    if is("kernel/unprivileged_userns_clone", "0") {
+        return (
+            "kernel.unprivileged_userns_clone is 0",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        );
+    }
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return (
+            "AppArmor forbids them to programs without a profile",
+            "install -m 644 nix/apparmor/crateyard /etc/apparmor.d/ && apparmor_parser -r /etc/apparmor.d/crateyard",
+        );
+    }
+    (
+        "a container's profile forbids them",
+        "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",
+    )
+}
+
+/// Says, once a build, that its programs are less isolated than elsewhere.
+pub fn say_less_isolated() {
+    if let Err(error) = namespaces() {
+        note!(
+            "this system forbids namespaces ({error}): units are traced instead, which is slower and isolates less; \
+             `assemble doctor` says more"
+        );
+    }
+}
