@@ -12,14 +12,26 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 /// for that.
 const NOBODY: u32 = 65534;
 
-/// Tries what a cell of namespaces needs: a user namespace, and mounts in it.
+/// Tries what a cell of namespaces needs, as a builder of Nix: a user namespace, and mounts in it.
 ///
 /// # Errors
 /// The system's refusal.
 pub fn namespaces() -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
+    try_namespaces(is_root && has_build_users())
+}
+
+/// Tries what the sandbox of a Nix needs that this user runs without a daemon: the same.
+///
+/// # Errors
+/// The system's refusal.
+pub fn sandbox() -> io::Result<()> {
+    try_namespaces(false)
+}
+
+fn try_namespaces(as_nobody: bool) -> io::Result<()> {
     try_in_child(move || {
-        if is_root && has_build_users() {
+        if as_nobody {
             // SAFETY: these change only this process.
             unsafe {
                 succeeded(libc::setgid(NOBODY))?;

@@ -14,6 +14,9 @@ sandbox = true
 max-jobs = auto
 ";
 
+/// The line of [`SETTINGS`] that does not hold where the system forbids it.
+const SANDBOX: &str = "sandbox = true\n";
+
 /// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every
 /// unit costs a request each, and a wait where it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
@@ -50,6 +53,14 @@ impl Config {
         if settings.get("substituters").map(String::as_str) == Some(DEFAULT_CACHE) {
             text = format!("{SETTINGS}substituters =\n{defaults}{own}\n");
             settings.remove("substituters");
+        }
+        if settings.get("sandbox").map(String::as_str) == Some("true")
+            && is_direct(settings.get("store").map_or("auto", String::as_str))
+            && crate::isolation::sandbox().is_err()
+        {
+            // Nix would fail, or try in vain for each derivation. Cells isolate units all the same.
+            text = text.replacen(SANDBOX, "sandbox = false\n", 1);
+            settings = show(&nix, &text);
         }
         if !asked.is_empty() {
             text.push_str(asked);
@@ -88,10 +99,7 @@ impl Config {
     /// Whether Nix works on the store itself, as it does when it may write there; otherwise a daemon
     /// does it, or another machine.
     pub fn is_direct(&self, store: Option<&str>) -> bool {
-        match store.unwrap_or_else(|| self.get("store")) {
-            "auto" => rustix::fs::access(self.state(), Access::READ_OK | Access::WRITE_OK).is_ok(),
-            store => store == "local" || store.starts_with('/'),
-        }
+        is_direct(store.unwrap_or_else(|| self.get("store")))
     }
 
     /// Whether Nix has a setting for where builders work.
@@ -106,7 +114,7 @@ impl Config {
 
     /// Where Nix keeps what it knows of the machine's own store.
     pub fn state(&self) -> PathBuf {
-        std::env::var_os("NIX_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from)
+        state()
     }
 
     /// A setting that is a number; none where it is 0, which is Nix's word for "all".
@@ -123,6 +131,17 @@ impl Config {
     pub fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
+}
+
+fn is_direct(store: &str) -> bool {
+    match store {
+        "auto" => rustix::fs::access(state(), Access::READ_OK | Access::WRITE_OK).is_ok(),
+        store => store == "local" || store.starts_with('/'),
+    }
+}
+
+fn state() -> PathBuf {
+    std::env::var_os("NIX_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from)
 }
 
 /// All settings, as Nix itself says.
