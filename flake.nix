@@ -20,7 +20,7 @@
     {
       inherit lib;
 
-      packages = forEach (
+      packages = import ./nix/macs.nix (forEach (
         system:
         let
           parts = lib.partsFor system;
@@ -36,7 +36,7 @@
           seed = named "seed" (parts.seedFor "x86_64-unknown-linux-gnu");
           seed-aarch64 = named "seed-aarch64" (parts.seedFor "aarch64-unknown-linux-gnu");
         }
-      );
+      ));
 
       # `nix run`, with the command line's arguments after `--`.
       apps = forEach (system: {

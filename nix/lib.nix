@@ -255,7 +255,7 @@ let
       each = function: builtins.mapAttrs (_: function) made;
     in
     {
-      packages = each packagesOf;
+      packages = import ./macs.nix (each packagesOf);
       checks = each (
         made: checksOf made (if checked == null then builtins.attrNames made.checks else checked)
       );
