@@ -1,13 +1,11 @@
 //! Sources lie in memory, so that directories list their files in the same order everywhere.
 //!
-//! A build script that lists a directory of its package often writes down what it finds in the
-//! order in which the file system names it. On a disk that follows hashes with a seed of the file
-//! system's own; in memory it follows the order in which files were made, which is the archive's or
-//! that of names. `sequoia-openpgp` 2.0.0 (`build.rs`, `tests.index.rs.inc`) showed it.
+//! A build script that lists a directory of its package often writes down what it finds in the order in which the file system
+//! names it. On a disk that follows hashes with a seed of the file system's own; in memory it follows the order in which
+//! files were made, which is the archive's or that of names. `sequoia-openpgp` 2.0.0 (`build.rs`, `tests.index.rs.inc`) showed it.
 //!
-//! The cell mounts the memory (`nix/cargo/units.nix`, `memory`). Where it may not mount, it takes a
-//! directory in `/dev/shm`, which can be too small: the cell then runs the unit again, with sources
-//! on disk.
+//! The cell mounts the memory (`nix/cargo/units.nix`, `memory`). Where it may not mount, it takes a directory in `/dev/shm`, which
+//! can be too small: the cell then runs the unit again, with sources on disk.
 
 use std::ffi::CString;
 
