@@ -2,7 +2,7 @@
 
 mod builders;
 mod faults;
-mod parts;
+pub(crate) mod parts;
 mod scopes;
 
 use crate::checkout::{Checkout, assemble, repository};

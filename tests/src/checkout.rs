@@ -91,7 +91,8 @@ pub fn repository() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
+/// Runs git in a directory.
+pub fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
     duct::cmd("git", arguments)
         .dir(directory)
         .read()

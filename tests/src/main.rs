@@ -26,6 +26,7 @@ mod platforms;
 mod precision;
 mod reach;
 mod reading;
+mod rebuild;
 mod registries;
 mod release;
 mod reproducible;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         .chain(hostile::trials())
         .chain(images::trials())
         .chain(trust::trials())
+        .chain(rebuild::trials())
         .chain(driver::trials())
         .chain(tree::trials())
         .chain(explain::trials())

@@ -8,10 +8,9 @@ use audit::vex;
 use crateyard_oci::{Descriptor, Layout, Reference, media_type};
 use image::attestation::{self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx};
 use registry::{Artifact, Client, Source, push};
-use serde_json::Value;
-use signing::{BUNDLE_TYPE, Bundle, SecretKey};
 
 use crate::invocation;
+use crate::signer::{Signer, SignerArgs};
 
 /// The media type of a provenance: an in-toto statement.
 pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
@@ -39,43 +38,20 @@ pub struct AttachArgs {
     #[arg(long, value_name = "PATH")]
     pub vex: Vec<PathBuf>,
 
-    /// Sign the image, and with --attest all documents, with this key (PEM)
-    ///
-    /// A key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key.
-    #[arg(long, value_name = "FILE")]
-    pub sign_key: Option<PathBuf>,
-}
-
-impl AttachArgs {
-    /// The key, if there is one.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub fn secret_key(&self) -> Result<Option<SecretKey>> {
-        self.sign_key.as_deref().map(secret_key).transpose()
-    }
-}
-
-/// Reads a key that signs.
-///
-/// # Errors
-/// When it can't be read.
-pub fn secret_key(path: &Path) -> Result<SecretKey> {
-    let pem = std::fs::read_to_string(path);
-    let pem = pem.with_context(|| format!("cannot read the key {}", path.display()))?;
-    let password = std::env::var("COSIGN_PASSWORD").ok();
-    SecretKey::from_pem(&pem, password.as_deref()).with_context(|| format!("{}", path.display()))
+    /// Sign the image, and with --attest all documents.
+    #[command(flatten)]
+    pub signer: SignerArgs,
 }
 
 /// Everything that is to be attached to the images of the layout at `path`.
 ///
 /// # Errors
 /// When documents are wanted and there are none, or they can't be read.
-pub fn artifacts(path: &Path, args: &AttachArgs, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
+pub fn artifacts(path: &Path, args: &AttachArgs, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
     let layout = Layout::open(path)?;
     let mut artifacts = Vec::new();
     if args.attest {
-        artifacts = documents(&layout, key)?;
+        artifacts = documents(&layout, signer)?;
         if artifacts.is_empty() {
             bail!(
                 "{} has no {SBOM} and no {PROVENANCE} beside its index\n  \
@@ -84,23 +60,31 @@ pub fn artifacts(path: &Path, args: &AttachArgs, key: Option<&SecretKey>) -> Res
             );
         }
     }
-    artifacts.extend(vex_documents(&layout, &args.vex, key)?);
-    if let Some(key) = key {
+    artifacts.extend(vex_documents(&layout, &args.vex, signer)?);
+    if let Some(signer) = signer.filter(|signer| signer.makes_bundles()) {
         for top in distinct(&layout) {
-            artifacts.push(signature(&top, key));
+            artifacts.push(signer.image(&top)?);
         }
     }
     Ok(artifacts)
 }
 
-/// The signature of an image.
-pub fn signature(subject: &Descriptor, key: &SecretKey) -> Artifact {
-    let statement = signing::image_statement(subject.digest.as_str());
-    signed(subject, &statement, key)
+/// Sends an artifact to the repository of the image that it is about.
+///
+/// # Errors
+/// When the registry refuses or can't be reached.
+pub async fn upload(
+    client: &Client,
+    reference: &Reference,
+    artifact: &Artifact,
+) -> Result<push::Report, registry::Error> {
+    let target = reference.with_digest(&artifact.digest());
+    let source = Source::artifact(artifact);
+    push::push(client, source, &target, &push::Options::default()).await
 }
 
 /// The bills of materials and the provenance of each image of a layout.
-fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> {
+fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
     for image in layout
         .images()?
@@ -137,7 +121,9 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
                 let statement =
                     signing::statement(subject.digest.as_str(), predicate_type, predicate);
                 artifacts.push(plain(&subject, media_type, None, bytes));
-                artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+                if let Some(signer) = signer {
+                    artifacts.push(signer.statement(&subject, &statement)?);
+                }
             }
         }
         if let Some(bytes) = read(PROVENANCE)? {
@@ -153,7 +139,9 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
                 let statement = serde_json::to_value(&statement)?;
                 let predicate = Some(("in-toto.io/predicate-type", provenance::PREDICATE_TYPE));
                 artifacts.push(plain(&subject, PROVENANCE_TYPE, predicate, bytes));
-                artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+                if let Some(signer) = signer {
+                    artifacts.push(signer.statement(&subject, &statement)?);
+                }
             }
         }
     }
@@ -164,7 +152,7 @@ fn documents(layout: &Layout, key: Option<&SecretKey>) -> Result<Vec<Artifact>> 
 fn vex_documents(
     layout: &Layout,
     paths: &[PathBuf],
-    key: Option<&SecretKey>,
+    signer: Option<&Signer>,
 ) -> Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
     if paths.is_empty() {
@@ -183,7 +171,9 @@ fn vex_documents(
             let statement =
                 signing::statement(subject.digest.as_str(), vex::PREDICATE_TYPE, predicate);
             artifacts.push(vex(&subject, bytes.clone()));
-            artifacts.extend(key.map(|key| signed(&subject, &statement, key)));
+            if let Some(signer) = signer {
+                artifacts.push(signer.statement(&subject, &statement)?);
+            }
         }
     }
     if artifacts.is_empty() {
@@ -241,10 +231,7 @@ pub fn vex(subject: &Descriptor, document: Vec<u8>) -> Artifact {
 /// # Errors
 /// When the registry refuses it or can't be reached.
 pub fn send(client: &Client, reference: &Reference, artifact: &Artifact) -> Result<()> {
-    let target = reference.with_digest(&artifact.digest());
-    let source = Source::artifact(artifact);
-    let options = push::Options::default();
-    registry::run(push::push(client, source, &target, &options))
+    registry::run(upload(client, reference, artifact))
         .with_context(|| format!("cannot attach a document to {reference}"))?;
     Ok(())
 }
@@ -278,23 +265,5 @@ fn plain(
         media_type: media_type.to_owned(),
         document: bytes.into(),
         annotations: annotation.into_iter().collect(),
-    }
-}
-
-fn signed(subject: &Descriptor, statement: &Value, key: &SecretKey) -> Artifact {
-    let predicate = statement["predicateType"].as_str().unwrap_or_default();
-    // What cosign looks for in lists of referrers.
-    let annotations = [
-        ("dev.sigstore.bundle.content", "dsse-envelope"),
-        ("dev.sigstore.bundle.predicateType", predicate),
-    ];
-    Artifact {
-        subject: subject.clone(),
-        artifact_type: BUNDLE_TYPE.to_owned(),
-        media_type: BUNDLE_TYPE.to_owned(),
-        document: Bundle::sign(statement, key).to_bytes().into(),
-        annotations: annotations
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
     }
 }

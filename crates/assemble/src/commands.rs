@@ -23,6 +23,7 @@ pub mod ls;
 pub mod plan;
 pub mod pull;
 pub mod push;
+pub mod rebuild;
 pub mod report;
 pub mod resolve;
 pub mod save;

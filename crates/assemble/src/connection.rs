@@ -59,6 +59,11 @@ impl ConnectionArgs {
         Ok(self.client_of(self.options()?))
     }
 
+    /// The certificate authorities that are trusted beside the system's.
+    pub fn authorities(&self) -> &[PathBuf] {
+        &self.ca_file
+    }
+
     /// A client that soon gives up: for what can be done without.
     pub fn impatient_client(&self) -> anyhow::Result<Client> {
         let mut options = self.options()?;

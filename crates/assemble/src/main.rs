@@ -20,9 +20,10 @@ mod nix;
 mod place;
 mod remote;
 mod rollout;
-mod signature;
+mod signer;
 mod state;
 mod toolchains;
+mod trust;
 mod workspace;
 
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ enum Command {
     Compare(commands::compare::Args),
     Explain(commands::explain::Args),
     Audit(commands::audit::Args),
+    Rebuild(commands::rebuild::Args),
     Sign(commands::sign::Args),
     Bench(commands::bench::Args),
     Verify(commands::verify::Args),
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => return finish(commands::audit::run(args)),
         Command::Sign(args) => commands::sign::run(args),
         Command::Explain(args) => commands::explain::run(args),
+        Command::Rebuild(args) => return finish(commands::rebuild::run(args)),
         Command::Bench(args) => return finish(commands::bench::run(args)),
         Command::Verify(args) => return finish(commands::verify::run(args)),
         Command::Cache(args) => commands::cache::run(args),

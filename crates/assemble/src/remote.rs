@@ -157,6 +157,29 @@ impl Remote {
         })
     }
 
+    /// The manifest under another tag of the same repository; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the registry refuses or can't be reached.
+    pub fn tagged(&self, tag: &str) -> Result<Option<Document>, Error> {
+        let version = Version::Tag(tag.to_owned());
+        registry::run(async {
+            let repository = self.client.repository(&self.reference)?;
+            repository.manifest(&version).await
+        })
+    }
+
+    /// A small blob of the repository, verified.
+    ///
+    /// # Errors
+    /// When the registry refuses, can't be reached, has no such blob, or sends other bytes.
+    pub fn small_blob(&self, blob: &Descriptor) -> Result<Vec<u8>, Error> {
+        registry::run(async {
+            let repository = self.client.repository(&self.reference)?;
+            Ok(repository.small_blob(blob).await?.to_vec())
+        })
+    }
+
     /// Why the registry stopped sending, if it did. Without this, a reader can't tell a broken
     /// connection from a damaged image.
     pub fn take_failure(&self) -> Option<Error> {
@@ -230,7 +253,7 @@ impl Read for Reader {
 }
 
 /// Whether an error says that the image is not whole, rather than that it can't be looked at.
-fn is_about_the_image(error: &Error) -> bool {
+pub fn is_about_the_image(error: &Error) -> bool {
     match error {
         Error::Request(failure) => matches!(failure.kind, Kind::NotFound | Kind::Contradiction),
         _ => false,
@@ -242,7 +265,7 @@ fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
 }
 
 /// What is wrong, without what to try: nobody here can do anything about it.
-fn first_line(error: &Error) -> String {
+pub fn first_line(error: &Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -1,114 +1,17 @@
 //! Documents and signatures that go with an image, and what they say of it afterwards.
 #![allow(missing_docs)]
 
-use std::path::{Path, PathBuf};
+mod place;
+
+use std::path::Path;
 use std::process::Command;
 
 use crateyard_oci::{Digest, Reference};
 use crateyard_testing::Registry;
 use crateyard_testing::need;
+use place::{Place, has};
 use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
-
-/// An ECDSA P-256 key pair that guards nothing: `openssl ecparam -name prime256v1 -genkey`.
-const KEY: &str = include_str!("keys/signer.pem");
-const PUBLIC: &str = include_str!("keys/signer.pub");
-const OTHER_PUBLIC: &str = include_str!("keys/other.pub");
-
-struct Place {
-    directory: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Place {
-        let place = Place {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        for (name, text) in [
-            ("key", KEY),
-            ("key.pub", PUBLIC),
-            ("other.pub", OTHER_PUBLIC),
-        ] {
-            std::fs::write(place.path(name), text).unwrap();
-        }
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Exit code and both outputs.
-    fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env("HOME", self.directory.path())
-            .env("COSIGN_PASSWORD", "secret")
-            .env_remove("XDG_CACHE_HOME")
-            .env_remove("DOCKER_CONFIG")
-            .env_remove("GITHUB_ACTIONS")
-            .env_remove("GITLAB_CI")
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.code().unwrap_or(-1),
-            String::from_utf8(text).unwrap(),
-        )
-    }
-
-    fn assemble(&self, arguments: &[&str]) -> String {
-        let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
-        assert_eq!(code, 0, "{arguments:?}: {text}");
-        text
-    }
-
-    fn fails(&self, arguments: &[&str]) -> String {
-        let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
-        assert_ne!(code, 0, "{arguments:?}: {text}");
-        text
-    }
-
-    /// An image whose program has `text`, made of the crate serde in `version`.
-    fn image(&self, name: &str, text: &str, version: &str) -> String {
-        let layer = self.path(&format!("{name}.layer"));
-        let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});
-        let spec = json!({"version": 1, "comment": "app", "sources": [file]});
-        image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
-        let unit = json!({
-            "package": "serde", "version": version, "kind": "lib", "forTarget": true,
-            "source": "registry+https://github.com/rust-lang/crates.io-index", "checksum": "00",
-        });
-        let own = json!({
-            "package": "app", "version": "0.1.0", "kind": "bin", "forTarget": true, "uses": ["serde"],
-            "repository": "https://github.com/example/app",
-        });
-        let spec = json!({
-            "version": 1, "name": "app", "references": ["app:1"],
-            "platform": {"os": "linux", "architecture": "amd64"}, "layers": [layer],
-            "inputs": {
-                "description": {"name": "app"},
-                "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"},
-                "units": {"serde": unit, "app": own},
-                "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app", "units": ["serde"]}],
-            },
-        });
-        let out = self.path(name);
-        image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
-        out.to_str().unwrap().to_owned()
-    }
-}
-
-fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-    });
-    if !found {
-        crateyard_testing::skip("attachments", &format!("{program} is not installed"));
-    }
-    found
-}
 
 #[test]
 fn explain_names_what_changed_between_layouts_and_against_a_registry() {
@@ -192,7 +95,10 @@ fn what_is_signed_is_verified_with_that_key_only() {
     assert_eq!(run("key.pub").0, 1, "nobody has signed it yet");
     place.assemble(&["sign", &target, "--sign-key", "key"]);
     let (code, said) = run("key.pub");
-    assert!(code == 0 && said.contains("signed by this key"), "{said}");
+    assert!(
+        code == 0 && said.contains("signed by the key key.pub"),
+        "{said}"
+    );
     assert_eq!(run("other.pub").0, 1, "another key");
     assert!(
         place
@@ -228,13 +134,13 @@ fn strangers_referrers_neither_help_nor_harm() {
 
     let verify = ["verify", target.as_str(), "--public-key", "key.pub"];
     let said = place.fails(&verify);
-    assert!(said.contains("NOT SIGNED by this key"), "{said}");
+    assert!(said.contains("NOT SIGNED by the key key.pub"), "{said}");
     place.assemble(&["sign", &target, "--sign-key", "key"]);
     let said = place.assemble(&verify);
     let digest = digest_in_registry(&reference);
     let named = format!("{}@{digest}\n", reference.without_version());
     assert!(said.contains(&named), "it says which digest: {said}");
-    assert!(said.contains("signed by this key"), "{said}");
+    assert!(said.contains("signed by the key key.pub"), "{said}");
     assert!(
         said.contains("passed over: sha256:") && said.contains(" more\n"),
         "{said}"

@@ -68,6 +68,14 @@ impl Repository {
             let detail = format!("{} is no artifact with a document", artifact.digest);
             self.contradiction_of(format!("GET manifests/{version}"), detail)
         })?;
+        self.small_blob(layer).await
+    }
+
+    /// A blob of at most 16 MiB, verified.
+    ///
+    /// # Errors
+    /// When the registry refuses, cannot be reached, has no such blob, or sends other bytes.
+    pub async fn small_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let request = format!("GET blobs/{}", layer.digest);
         let size = usize::try_from(layer.size).unwrap_or(usize::MAX);
         if size > MAX_DOCUMENT {

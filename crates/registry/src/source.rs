@@ -56,6 +56,19 @@ impl Source {
         nothing.attach(std::slice::from_ref(artifact))
     }
 
+    /// A manifest with the blobs that it names, as they are.
+    pub fn manifest(manifest: Bytes, blobs: impl IntoIterator<Item = Bytes>) -> Arc<Source> {
+        let index = Index::new(vec![Descriptor::of(media_type::MANIFEST, &manifest)]);
+        let all = std::iter::once(manifest).chain(blobs);
+        let stored = |bytes: Bytes| (Digest::of(&bytes), Stored::bytes(bytes));
+        Arc::new(Source {
+            layout: None,
+            index,
+            attached: all.map(stored).collect(),
+            budget: Arc::default(),
+        })
+    }
+
     /// The same source with `artifacts` attached to its images.
     pub fn attach(&self, artifacts: &[Artifact]) -> Arc<Source> {
         let mut index = self.index.clone();

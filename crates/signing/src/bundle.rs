@@ -3,28 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{BUNDLE_TYPE, Error, IMAGE_PREDICATE, PublicKey, SecretKey};
-
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
-
-/// The statement that an image's signature is about. `digest` is `ALGORITHM:HEX`.
-pub fn image_statement(digest: &str) -> Value {
-    statement(digest, IMAGE_PREDICATE, json!({}))
-}
-
-/// A statement about an image.
-pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value {
-    let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
-    json!({
-        "_type": STATEMENT_TYPE,
-        "subject": [{"digest": {algorithm: hex}}],
-        "predicateType": predicate_type,
-        "predicate": predicate,
-    })
-}
+use crate::certificate::{Certificate, Identity};
+use crate::log::{Claim, Entry};
+use crate::root::TrustedRoot;
+use crate::statement::{self, PAYLOAD_TYPE, pre_authentication};
+use crate::{BUNDLE_TYPE, Error, PublicKey, SecretKey};
 
 /// A signed statement with what is needed to verify it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,23 +20,42 @@ pub struct Bundle {
     dsse_envelope: Envelope,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VerificationMaterial {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<KeyHint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<RawCertificate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    x509_certificate_chain: Option<RawChain>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tlog_entries: Vec<Entry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct KeyHint {
     #[serde(default)]
     hint: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawCertificate {
+    raw_bytes: String,
+}
+
+/// Bundles before version 0.3 have a chain, the signer's certificate first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RawChain {
+    certificates: Vec<RawCertificate>,
+}
+
 /// A payload with signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
+pub(crate) struct Envelope {
     payload: String,
     payload_type: String,
     signatures: Vec<Signature>,
@@ -62,25 +66,72 @@ struct Signature {
     sig: String,
 }
 
+impl Envelope {
+    /// Signs a statement.
+    pub fn sign(statement: &Value, key: &SecretKey) -> Envelope {
+        let payload = statement.to_string();
+        let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()));
+        Envelope {
+            payload: BASE64.encode(payload),
+            payload_type: PAYLOAD_TYPE.to_owned(),
+            signatures: vec![Signature {
+                sig: BASE64.encode(signature),
+            }],
+        }
+    }
+
+    fn payload(&self) -> Result<Vec<u8>, Error> {
+        let damaged = |_| Error::Bundle("its base 64 is damaged".to_owned());
+        BASE64.decode(&self.payload).map_err(damaged)
+    }
+
+    /// The first signature that `verifies` accepts, and the bytes that it is about.
+    fn signed(
+        &self,
+        payload: &[u8],
+        verifies: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let message = pre_authentication(&self.payload_type, payload);
+        let signatures = self.signatures.iter();
+        let mut signatures = signatures.filter_map(|it| BASE64.decode(&it.sig).ok());
+        match signatures.find(|signature| verifies(&message, signature)) {
+            Some(signature) => Ok((message, signature)),
+            None => Err(Error::Mismatch("another key made it, or it was changed")),
+        }
+    }
+}
+
 impl Bundle {
     /// Signs a statement.
     pub fn sign(statement: &Value, key: &SecretKey) -> Bundle {
-        let payload = statement.to_string();
-        let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()));
+        let hint = KeyHint {
+            hint: key.public().hint(),
+        };
+        let material = VerificationMaterial {
+            public_key: Some(hint),
+            ..VerificationMaterial::default()
+        };
+        Bundle::new(material, Envelope::sign(statement, key))
+    }
+
+    /// An envelope that the key of a certificate has signed, with the log's entry about it.
+    pub(crate) fn logged(envelope: Envelope, certificate: &Certificate, entry: Entry) -> Bundle {
+        let certificate = RawCertificate {
+            raw_bytes: BASE64.encode(certificate.der()),
+        };
+        let material = VerificationMaterial {
+            certificate: Some(certificate),
+            tlog_entries: vec![entry],
+            ..VerificationMaterial::default()
+        };
+        Bundle::new(material, envelope)
+    }
+
+    fn new(verification_material: VerificationMaterial, dsse_envelope: Envelope) -> Bundle {
         Bundle {
             media_type: BUNDLE_TYPE.to_owned(),
-            verification_material: VerificationMaterial {
-                public_key: Some(KeyHint {
-                    hint: key.public().hint(),
-                }),
-            },
-            dsse_envelope: Envelope {
-                payload: BASE64.encode(payload),
-                payload_type: PAYLOAD_TYPE.to_owned(),
-                signatures: vec![Signature {
-                    sig: BASE64.encode(signature),
-                }],
-            },
+            verification_material,
+            dsse_envelope,
         }
     }
 
@@ -93,57 +144,83 @@ impl Bundle {
     }
 
     /// The bundle's bytes.
+    ///
+    /// # Panics
+    /// Never: text and numbers can be written as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("text can be written as JSON")
     }
 
     /// The type of the statement's predicate; not verified.
     pub fn predicate_type(&self) -> Option<String> {
-        let payload = BASE64.decode(&self.dsse_envelope.payload).ok()?;
+        let payload = self.dsse_envelope.payload().ok()?;
         let statement: Value = serde_json::from_slice(&payload).ok()?;
         statement["predicateType"].as_str().map(str::to_owned)
     }
 
-    /// The statement, if `key` signed it and it is about the image with this digest (`ALGORITHM:HEX`).
+    /// Whether it names a certificate, and so an identity, as its signer.
+    pub fn has_certificate(&self) -> bool {
+        let material = &self.verification_material;
+        material.certificate.is_some() || material.x509_certificate_chain.is_some()
+    }
+
+    /// The statement, if `key` signed it and it is about the image with this digest
+    /// (`ALGORITHM:HEX`).
     ///
     /// # Errors
     /// When another key signed it, or it is about something else.
     pub fn verify(&self, key: &PublicKey, digest: &str) -> Result<Value, Error> {
         let envelope = &self.dsse_envelope;
-        let damaged = |_| Error::Bundle("its base 64 is damaged".to_owned());
-        let payload = BASE64.decode(&envelope.payload).map_err(damaged)?;
-        let message = pre_authentication(&envelope.payload_type, &payload);
-        let signatures = envelope
-            .signatures
-            .iter()
-            .filter_map(|it| BASE64.decode(&it.sig).ok());
-        if !signatures
-            .into_iter()
-            .any(|signature| key.verifies(&message, &signature))
-        {
-            return Err(Error::Mismatch("another key made it, or it was changed"));
-        }
-        let statement: Value =
-            serde_json::from_slice(&payload).map_err(|error| Error::Bundle(error.to_string()))?;
-        let is_statement =
-            envelope.payload_type == PAYLOAD_TYPE && statement["_type"] == STATEMENT_TYPE;
-        let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
-        let subjects = statement["subject"].as_array();
-        let is_about =
-            subjects.is_some_and(|all| all.iter().any(|it| it["digest"][algorithm] == hex));
-        match is_statement && is_about {
-            true => Ok(statement),
-            false => Err(Error::Mismatch("it is about something else")),
-        }
+        let payload = envelope.payload()?;
+        envelope.signed(&payload, |message, signature| {
+            key.verifies(message, signature)
+        })?;
+        statement::about(&envelope.payload_type, &payload, digest)
     }
-}
 
-/// What is signed: type and payload with their lengths, so that neither can pass for the other.
-fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    );
-    [head.as_bytes(), payload].concat()
+    /// The statement and its signer, if an identity signed it in the eyes of the trusted root, and
+    /// it is about the image with this digest (`ALGORITHM:HEX`).
+    ///
+    /// # Errors
+    /// Says what does not hold: certificate, log, signature or statement.
+    pub fn verify_identity(
+        &self,
+        root: &TrustedRoot,
+        digest: &str,
+    ) -> Result<(Value, Identity), Error> {
+        let certificate = self.certificate()?;
+        let envelope = &self.dsse_envelope;
+        let payload = envelope.payload()?;
+        let (message, signature) = envelope.signed(&payload, |message, signature| {
+            certificate.verifies(message, signature)
+        })?;
+        let entries = &self.verification_material.tlog_entries;
+        let [entry] = &entries[..] else {
+            let reason = format!("the bundle has {} entries, not one", entries.len());
+            return Err(Error::Log(reason));
+        };
+        entry.is_about(&Claim {
+            message: &message,
+            payload: Some(&payload),
+            signature: &signature,
+            certificate: &certificate,
+        })?;
+        let time = entry.check(root, true)?;
+        certificate.check(root, time)?;
+        let statement = statement::about(&envelope.payload_type, &payload, digest)?;
+        Ok((statement, certificate.identity()?))
+    }
+
+    fn certificate(&self) -> Result<Certificate, Error> {
+        let material = &self.verification_material;
+        let chain = material.x509_certificate_chain.as_ref();
+        let certificate = material
+            .certificate
+            .as_ref()
+            .or_else(|| chain?.certificates.first());
+        let missing = || Error::Certificate("the bundle has none".to_owned());
+        let raw = &certificate.ok_or_else(missing)?.raw_bytes;
+        let damaged = |_| Error::Certificate("its base 64 is damaged".to_owned());
+        Certificate::from_der(&BASE64.decode(raw).map_err(damaged)?)
+    }
 }

@@ -4,11 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crypto_secretbox::aead::{Aead, KeyInit};
 use crypto_secretbox::{Nonce, XSalsa20Poly1305};
-use p256::ecdsa::signature::{Signer, Verifier};
-use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
-use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey};
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{DerSignature, SigningKey};
+use p256::elliptic_curve::rand_core::OsRng;
+use p256::pkcs8::{DecodePrivateKey, EncodePublicKey};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use webpki::ring as algorithms;
 
 use crate::Error;
 
@@ -25,9 +29,18 @@ const MAX_SCRYPT_FACTOR: u32 = 16;
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
-/// A key that verifies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+/// A key that verifies: ECDSA P-256 or P-384, Ed25519, or RSA, in the DER form of X.509.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicKey(Vec<u8>);
+
+/// How keys sign messages, each sort of key with the hashes that are usual for it.
+pub(crate) const MESSAGES: [&dyn SignatureVerificationAlgorithm; 5] = [
+    algorithms::ECDSA_P256_SHA256,
+    algorithms::ECDSA_P384_SHA384,
+    algorithms::ECDSA_P384_SHA256,
+    algorithms::ED25519,
+    algorithms::RSA_PKCS1_2048_8192_SHA256,
+];
 
 impl SecretKey {
     /// Reads a key from PEM: cosign's encrypted form, PKCS #8, or SEC 1.
@@ -54,42 +67,98 @@ impl SecretKey {
         Ok(SecretKey(key))
     }
 
+    /// A new key, for one signature or a few.
+    pub fn generate() -> SecretKey {
+        SecretKey(SigningKey::random(&mut OsRng))
+    }
+
     /// The key that verifies what this one signs.
+    ///
+    /// # Panics
+    /// Never: a point of the curve has a DER form.
     pub fn public(&self) -> PublicKey {
-        PublicKey(*self.0.verifying_key())
+        let der = self.0.verifying_key().to_public_key_der();
+        PublicKey(der.expect("a point of the curve").into_vec())
     }
 
     /// Signs a message: ASN.1 DER.
-    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signature: DerSignature = self.0.sign(message);
         signature.as_bytes().to_vec()
     }
 }
 
 impl PublicKey {
-    /// Reads a key from PEM, as `cosign public-key` and `openssl ec -pubout` write it.
+    /// Reads a key from PEM, as `cosign public-key` and `openssl pkey -pubout` write it.
     ///
     /// # Errors
-    /// When it is no ECDSA P-256 key.
+    /// When it is no public key, or of a sort that is unknown here.
     pub fn from_pem(pem: &str) -> Result<PublicKey, Error> {
-        VerifyingKey::from_public_key_pem(pem.trim())
-            .map(PublicKey)
-            .map_err(|error| Error::Key(error.to_string()))
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
+        let der = der.map_err(|error| Error::PublicKey(error.to_string()))?;
+        PublicKey::from_der(&der)
+    }
+
+    /// Reads a key from DER (`SubjectPublicKeyInfo`).
+    ///
+    /// # Errors
+    /// When it is none, or of a sort that is unknown here.
+    pub fn from_der(der: &[u8]) -> Result<PublicKey, Error> {
+        let key = PublicKey(der.to_vec());
+        // The only way to ask for the sort of a key is to let it verify something.
+        let is_known = MESSAGES.iter().any(|algorithm| {
+            !matches!(
+                key.verify(*algorithm, b"", b""),
+                Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_))
+            )
+        });
+        match key.verify(MESSAGES[0], b"", b"") {
+            Err(webpki::Error::TrailingData(_) | webpki::Error::BadDer) => {
+                Err(Error::PublicKey("its DER form is damaged".to_owned()))
+            }
+            _ if !is_known => Err(Error::PublicKey(
+                "it is neither ECDSA P-256 or P-384, Ed25519, nor RSA".to_owned(),
+            )),
+            _ => Ok(key),
+        }
+    }
+
+    /// Its form in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its form in PEM.
+    pub fn pem(&self) -> String {
+        crate::certificate::pem("PUBLIC KEY", &self.0)
+    }
+
+    /// The SHA-256 of its DER form, in hexadecimal digits: what tells it from other keys.
+    pub fn fingerprint(&self) -> String {
+        format!("{:x}", Sha256::digest(&self.0))
     }
 
     /// Whether it verifies a signature.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        let signature = DerSignature::try_from(signature);
-        signature.is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+        MESSAGES
+            .iter()
+            .any(|algorithm| self.verify(*algorithm, message, signature).is_ok())
+    }
+
+    fn verify(
+        &self,
+        algorithm: &dyn SignatureVerificationAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), webpki::Error> {
+        let der = SubjectPublicKeyInfoDer::from(&self.0[..]);
+        let key = webpki::RawPublicKeyEntity::try_from(&der)?;
+        key.verify_signature(algorithm, message, signature)
     }
 
     /// What cosign calls the key by: the SHA-256 of its DER form, in base 64.
     pub(crate) fn hint(&self) -> String {
-        let der = self
-            .0
-            .to_public_key_der()
-            .map(|der| Sha256::digest(der.as_bytes()));
-        der.map(|hash| BASE64.encode(hash)).unwrap_or_default()
+        BASE64.encode(Sha256::digest(&self.0))
     }
 }
 

@@ -2,19 +2,38 @@
 //!
 //! A signature is an [in-toto statement](https://github.com/in-toto/attestation) in a
 //! [DSSE envelope](https://github.com/secure-systems-lab/dsse) in a
-//! [sigstore bundle](https://github.com/sigstore/protobuf-specs), made with a key pair: what
-//! `cosign sign --key` makes since version 3 and `cosign verify --key` reads. Keys are ECDSA P-256, in
-//! cosign's own encrypted form or as plain PEM.
+//! [sigstore bundle](https://github.com/sigstore/protobuf-specs): what `cosign sign` makes since
+//! version 3. [`Simple`] is the form of cosign before that. Two sorts of signers make them:
 //!
-//! Signing the same with the same key gives the same bytes (RFC 6979), so that a push that is repeated
-//! adds nothing.
+//! - A key pair. Keys that sign are ECDSA P-256, in cosign's own encrypted form or as plain PEM.
+//!   Signing the same with the same key gives the same bytes (RFC 6979), so a push that is repeated
+//!   adds nothing.
+//! - An identity, such as a workflow of a CI system ([`Keyless`]). A certificate authority (Fulcio)
+//!   writes a short-lived certificate for the identity, and a log (Rekor) says when the signature
+//!   was there. A [`TrustedRoot`] says whom to believe.
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod certificate;
 mod key;
+mod keyless;
+mod log;
+mod root;
+mod simple;
+mod statement;
+mod token;
+mod web;
 
-pub use bundle::{Bundle, image_statement, statement};
+pub use bundle::Bundle;
+pub use certificate::{Certificate, Identity};
 pub use key::{PublicKey, SecretKey};
+pub use keyless::{Keyless, Services};
+pub use log::Entry;
+pub use root::TrustedRoot;
+pub use simple::Simple;
+pub use statement::{image_statement, statement};
+pub use token::Token;
+pub use web::Web;
 
 /// The media type of a bundle, and its artifact type in a registry.
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -30,6 +49,11 @@ pub enum Error {
         "no key that can be used: {0}\n  try: a key of `cosign generate-key-pair`, or ECDSA P-256 as PEM (openssl ecparam -name prime256v1 -genkey)"
     )]
     Key(String),
+    /// A public key that can't be read.
+    #[error(
+        "no public key that can be used: {0}\n  try: the cosign.pub of `cosign generate-key-pair`, or PEM (openssl pkey -pubout)"
+    )]
+    PublicKey(String),
     /// The password of an encrypted key is missing or wrong.
     #[error(
         "the key is encrypted and {0}\n  try: COSIGN_PASSWORD=… with the password that it was made with"
@@ -41,4 +65,26 @@ pub enum Error {
     /// A signature that another key made, or of something else.
     #[error("the signature does not fit: {0}")]
     Mismatch(&'static str),
+    /// A certificate that says nothing, or that nobody trusted has written.
+    #[error("the certificate does not hold: {0}")]
+    Certificate(String),
+    /// An entry of a log that says nothing, or that no trusted log has made.
+    #[error("the entry in the transparency log does not hold: {0}")]
+    Log(String),
+    /// A file that is no trusted root.
+    #[error(
+        "no trusted root: {0}\n  try: the trusted_root.json that `cosign initialize` leaves below ~/.sigstore/root"
+    )]
+    Root(String),
+    /// A token that is none.
+    #[error("no identity token: {0}\n  try: {1}")]
+    Token(String, &'static str),
+    /// A service that can't be reached or refuses.
+    #[error("{url}: {reason}")]
+    Service {
+        /// What was asked.
+        url: String,
+        /// What came of it.
+        reason: String,
+    },
 }

@@ -1,6 +1,9 @@
 //! What is signed is verified, and nothing else is; keys of all forms are read.
 #![allow(missing_docs)]
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crateyard_testing::need;
 use serde_json::{Value, json};
 use signing::{Bundle, Error, PublicKey, SecretKey, image_statement};
 
@@ -88,6 +91,59 @@ fn keys_of_cosign_are_opened_by_their_password() {
         SecretKey::from_pem(COSIGN, None),
         Err(Error::Password(_))
     ));
+}
+
+/// A bundle that another program has signed.
+fn signed_elsewhere(sign: impl Fn(&[u8]) -> Vec<u8>) -> Bundle {
+    let payload = image_statement(DIGEST).to_string();
+    let length = payload.len();
+    let message = format!("DSSEv1 28 application/vnd.in-toto+json {length} {payload}");
+    let bundle = json!({
+        "mediaType": signing::BUNDLE_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": ""}},
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&payload),
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": STANDARD.encode(sign(message.as_bytes()))}],
+        },
+    });
+    Bundle::parse(bundle.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn keys_of_other_sorts_verify() {
+    for algorithm in [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let der = rcgen::PublicKeyData::subject_public_key_info(&pair);
+        let bundle = signed_elsewhere(|it| rcgen::SigningKey::sign(&pair, it).unwrap());
+        let own = PublicKey::from_der(&der).unwrap();
+        bundle.verify(&own, DIGEST).unwrap();
+        assert!(bundle.verify(&key().public(), DIGEST).is_err());
+    }
+}
+
+#[test]
+fn rsa_keys_verify() {
+    need!("RSA", "openssl");
+    let place = tempfile::tempdir().unwrap();
+    let openssl = |line: &str| {
+        let mut command = std::process::Command::new("openssl");
+        let output = command
+            .args(line.split(' '))
+            .current_dir(place.path())
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    openssl("genrsa -out rsa.key 2048");
+    let pem = String::from_utf8(openssl("pkey -in rsa.key -pubout")).unwrap();
+    let bundle = signed_elsewhere(|message| {
+        std::fs::write(place.path().join("message"), message).unwrap();
+        openssl("dgst -sha256 -sign rsa.key message")
+    });
+    let own = PublicKey::from_pem(&pem).unwrap();
+    bundle.verify(&own, DIGEST).unwrap();
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod mutations;
 pub mod proxy;
 mod request;
 pub mod scripted;
+pub mod sigstore;
 pub mod tokens;
 
 use std::collections::BTreeMap;

@@ -193,6 +193,35 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     Ok(paths)
 }
 
+/// Builds one image by Nix from what the workspace has, with this compiler and in this store.
+///
+/// # Errors
+/// When Nix is not installed or a build fails.
+pub fn build_again(
+    workspace: &Path,
+    image: &str,
+    compiler: Compiler,
+    store: Option<&str>,
+) -> Result<PathBuf> {
+    let images = [image.to_owned()];
+    let request = Request {
+        workspace,
+        debian_lock: None,
+        images: &images,
+        vendor: None,
+    };
+    let nix = Nix {
+        store: store.map(str::to_owned),
+        ..Nix::default()
+    };
+    let way = Way {
+        prefix: compiler.prefix(workspace, store)?,
+        ..Way::default()
+    };
+    let built = drive(&request, &nix, &way)?.into_iter().next();
+    built.with_context(|| format!("nix built no path for {image}"))
+}
+
 /// Builds images, and returns where each lies.
 ///
 /// # Errors

@@ -8,12 +8,12 @@ use anyhow::{Context, bail};
 use crateyard_oci::Reference;
 use registry::Source;
 use registry::push::{How, Options, Report};
-use signing::SecretKey;
 
 use crate::attach::{self, AttachArgs};
 use crate::commands::build::build_by_nix;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::{place, text};
+use crate::signer::Signer;
+use crate::{place, text, trust};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +86,9 @@ struct Job {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let destination = Destination::parse(&args)?;
-    let key = args.attach.secret_key()?;
+    let signer = args.attach.signer.signer(args.connection.authorities())?;
+    // A log can't forget what a dry run would have it note.
+    let signer = signer.filter(|signer| !(args.dry_run && signer.is_logged()));
     let jobs = find_images(&args, &destination)?;
     let (client, display) = args.connection.client()?;
     let options = Options {
@@ -104,10 +106,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
             let context = || format!("cannot push {}", job.path.display());
-            let source = source(&job.path, &args.attach, key.as_ref()).with_context(context)?;
+            let source = source(&job.path, &args.attach, signer.as_ref()).with_context(context)?;
             let result = registry::push::push(&client, source, &job.target, &options).await;
             display.end();
             let report = result.with_context(context)?;
+            let tags = signer
+                .as_ref()
+                .filter(|it| it.makes_tags() && !args.dry_run);
+            if let Some(signer) = tags {
+                sign_by_tag(&client, &job.target, &report, signer)
+                    .await
+                    .with_context(context)?;
+            }
             if !args.json {
                 text::print(&describe(&report, begin))?;
             }
@@ -121,6 +131,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Signs what was pushed in the form of cosign before version 3.
+///
+/// # Errors
+/// When the log or the registry refuses or can't be reached.
+pub async fn sign_by_tag(
+    client: &registry::Client,
+    target: &Reference,
+    report: &Report,
+    signer: &Signer,
+) -> anyhow::Result<()> {
+    let repository = client.repository(target)?;
+    let version = target.with_digest(&report.digest).version();
+    let manifest = repository.manifest(&version).await?;
+    let subject = manifest.context("the registry has lost the image")?;
+    trust::tag::add(client, target, &subject.plain_descriptor(), signer).await?;
+    Ok(())
+}
+
 /// The image at `path` with all that is to be attached to it.
 ///
 /// # Errors
@@ -128,13 +156,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 pub fn source(
     path: &Path,
     args: &AttachArgs,
-    key: Option<&SecretKey>,
+    signer: Option<&Signer>,
 ) -> anyhow::Result<Arc<Source>> {
     let source = Source::open(path)?;
-    if !args.attest && args.vex.is_empty() && key.is_none() {
+    if !args.attest && args.vex.is_empty() && signer.is_none() {
         return Ok(source);
     }
-    let artifacts = attach::artifacts(path, args, key)?;
+    let artifacts = attach::artifacts(path, args, signer)?;
     Ok(source.attach(&artifacts))
 }
 

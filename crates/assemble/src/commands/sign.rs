@@ -1,18 +1,19 @@
 //! `assemble sign`: signs an image that is in a registry.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use crateyard_oci::Reference;
-use registry::{Failure, Kind, Source, push};
+use registry::{Failure, Kind};
 
 use crate::attach;
 use crate::connection::ConnectionArgs;
+use crate::signer::SignerArgs;
 use crate::text::print;
+use crate::trust::tag;
 
 const EXAMPLES: &str = "\
 Examples:
   COSIGN_PASSWORD=… assemble sign registry.example/team/gateway@sha256:… --sign-key cosign.key
+  assemble sign registry.example/team/gateway@sha256:… --keyless --sign-as both
   assemble verify registry.example/team/gateway:v1 --public-key cosign.pub
 
 The exit codes are those of push.";
@@ -25,9 +26,8 @@ pub struct Args {
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// The key (PEM): one of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key
-    #[arg(long, value_name = "FILE")]
-    sign_key: PathBuf,
+    #[command(flatten)]
+    signer: SignerArgs,
 
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -39,23 +39,29 @@ pub struct Args {
 /// When the key can't be read, or the registry has no such image or refuses.
 pub fn run(args: Args) -> Result<()> {
     let reference: Reference = args.reference.parse()?;
-    let key = attach::secret_key(&args.sign_key)?;
+    let Some(signer) = args.signer.signer(args.connection.authorities())? else {
+        bail!("nobody signs\n  try: --sign-key cosign.key, or in a CI job --keyless");
+    };
     let (client, _) = args.connection.client()?;
-    let (digest, report) = registry::run(async {
+    let (digest, was_signed) = registry::run(async {
         let repository = client.repository(&reference)?.for_push();
         let version = reference.version();
         let manifest = repository.manifest(&version).await?;
         let subject = manifest.map(|manifest| manifest.plain_descriptor());
         let subject = subject.ok_or_else(|| not_there(&reference))?;
-        let artifact = attach::signature(&subject, &key);
-        let source = Source::artifact(&artifact);
-        let target = reference.with_digest(&artifact.digest());
-        let options = push::Options::default();
-        let report = push::push(&client, source, &target, &options).await?;
-        Ok::<_, registry::Error>((subject.digest, report))
+        let mut was_signed = true;
+        if signer.makes_bundles() {
+            let artifact = signer.image(&subject)?;
+            let report = attach::upload(&client, &reference, &artifact).await?;
+            was_signed &= report.unchanged;
+        }
+        if signer.makes_tags() {
+            was_signed &= tag::add(&client, &reference, &subject, &signer).await?;
+        }
+        Ok::<_, anyhow::Error>((subject.digest, was_signed))
     })
     .with_context(|| format!("cannot sign {reference}"))?;
-    let done = if report.unchanged {
+    let done = if was_signed {
         "was signed by this key before"
     } else {
         "signed"

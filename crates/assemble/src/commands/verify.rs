@@ -1,25 +1,28 @@
 //! `assemble verify`: whether an image is whole, to the last byte.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_oci::Digest;
 use image::verify::{Report, Severity, verify, verify_blobs};
 use serde::Serialize;
-use signing::PublicKey;
 
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs};
-use crate::signature::{self, Search};
+use crate::remote::Remote;
 use crate::text::{clean, count, print, print_json, table};
+use crate::trust::policy::{Pattern, Rule, trusted_root};
+use crate::trust::{Gathered, Judgement, Policy, gather};
 
 const EXAMPLES: &str = "\
 Examples:
   assemble verify gateway
   assemble verify image.tar --json
   assemble verify registry.example/team/gateway@sha256:… --public-key cosign.pub
+  assemble verify registry.example/team/gateway:v1 --policy policy.toml
 
-Exit codes: 0 the image is sound (and signed), 1 it is not or there is no such image; those of push where a registry
+Exit codes: 0 the image is sound (and the policy satisfied), 1 it is not or there is no such image; those of push where a registry
 can't be asked.";
 
 /// How many referrers that can't be read are said.
@@ -33,11 +36,8 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Require a signature by the key that this public key (PEM) belongs to
-    ///
-    /// Signatures are kept in registries, not in layouts.
-    #[arg(long, value_name = "FILE")]
-    public_key: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -45,6 +45,108 @@ pub struct Args {
 
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// Options that say whom to trust.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Signatures, which registries keep and layouts do not")]
+struct PolicyArgs {
+    /// Require what this file asks for: signers, provenance, witnesses (docs/trust.md)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "certificate_identity",
+        "certificate_identity_regexp", "trusted_root", "witnesses"])]
+    policy: Option<PathBuf>,
+
+    /// Require a signature by the key that this public key (PEM) belongs to, or one of several
+    #[arg(long, value_name = "FILE")]
+    public_key: Vec<PathBuf>,
+
+    /// Require a signature by this identity
+    #[arg(
+        long,
+        value_name = "IDENTITY",
+        requires = "trusted_root",
+        requires = "issuer"
+    )]
+    certificate_identity: Option<String>,
+
+    /// Require a signature by an identity that matches, from begin to end
+    #[arg(
+        long,
+        value_name = "REGEXP",
+        conflicts_with = "certificate_identity",
+        requires = "trusted_root",
+        requires = "issuer"
+    )]
+    certificate_identity_regexp: Option<String>,
+
+    /// Who must have vouched for the identity
+    #[arg(long, value_name = "URL", group = "issuer")]
+    certificate_oidc_issuer: Option<String>,
+
+    /// Who must have vouched for the identity: what matches, from begin to end
+    #[arg(long, value_name = "REGEXP", group = "issuer")]
+    certificate_oidc_issuer_regexp: Option<String>,
+
+    /// The authorities and logs to believe: sigstore's trusted_root.json
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Option<PathBuf>,
+
+    /// Require that this many witnesses have built the image again, with the same digest
+    #[arg(long, value_name = "N", requires = "witness_key", default_value_t = 0)]
+    witnesses: usize,
+
+    /// The public key (PEM) of a witness; may be repeated
+    #[arg(long, value_name = "FILE")]
+    witness_key: Vec<PathBuf>,
+}
+
+impl PolicyArgs {
+    fn policy(&self) -> Result<Policy> {
+        if let Some(path) = &self.policy {
+            return Policy::read(path);
+        }
+        let keys = |paths: &[PathBuf]| -> Result<Vec<Rule>> {
+            paths.iter().map(|path| Rule::key(path)).collect()
+        };
+        let root = self.trusted_root.as_deref().map(trusted_root).transpose()?;
+        let mut policy = Policy {
+            signers: keys(&self.public_key)?,
+            witnesses: keys(&self.witness_key)?,
+            count: self.witnesses,
+            root,
+            ..Policy::default()
+        };
+        let identity = pattern(
+            &self.certificate_identity,
+            &self.certificate_identity_regexp,
+            "--certificate-identity-regexp",
+        )?;
+        let issuer = pattern(
+            &self.certificate_oidc_issuer,
+            &self.certificate_oidc_issuer_regexp,
+            "--certificate-oidc-issuer-regexp",
+        )?;
+        if let Some((identity, issuer)) = identity.zip(issuer) {
+            policy.signers.push(Rule::Identity { identity, issuer });
+        }
+        policy.witness_keys_needed()?;
+        Ok(policy)
+    }
+}
+
+fn pattern(
+    exact: &Option<String>,
+    regexp: &Option<String>,
+    option: &str,
+) -> Result<Option<Pattern>> {
+    match (exact, regexp) {
+        (Some(text), _) => Ok(Some(Pattern::Exact(text.clone()))),
+        (None, Some(text)) => {
+            let pattern = Pattern::regexp(text);
+            pattern.with_context(|| option.to_owned()).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// What is printed as JSON.
@@ -56,8 +158,14 @@ struct Verdict<'a> {
     reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
+    /// Whether one of those who may have signed has signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<bool>,
+    /// Whether all rules of the policy are satisfied, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<&'a [Judgement]>,
     /// What stood in for a signature and was none.
     #[serde(rename = "unusable", skip_serializing_if = "Option::is_none")]
     unusable: Option<&'a [String]>,
@@ -70,12 +178,12 @@ struct Verdict<'a> {
 /// # Errors
 /// When the image can't be found, or a registry can't be asked.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let key = args.public_key.as_deref().map(public_key).transpose()?;
-    let mut search: Option<Search> = None;
+    let policy = args.policy.policy()?;
+    let mut judged: Option<Judged> = None;
     let mut verified = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {
         // What is wrong with opening it is a finding too.
-        Place::Path(path) if key.is_some() => bail!(
+        Place::Path(path) if !policy.is_empty() => bail!(
             "{} is a layout, and signatures are kept in registries\n  try: the reference that it was pushed to",
             path.display()
         ),
@@ -89,22 +197,24 @@ pub fn run(args: Args) -> Result<ExitCode> {
             if let Opened::Remote(remote) = &opened {
                 let digest = remote.root().digest.to_string();
                 verified = Some((remote.reference().without_version().to_string(), digest));
-                if let Some(key) = &key {
-                    search = Some(signature::search(remote, key)?);
+                if !policy.is_empty() {
+                    judged = Some(judge(&opened, remote, &policy)?);
                 }
             }
             opened.checked(Ok::<_, image::Error>(report))?
         }
     };
     let sound = report.is_sound();
-    let signed = search.as_ref().map(|search| search.is_signed);
+    let accepted = judged.as_ref().map(Judged::is_accepted);
     if args.json {
         print_json(&Verdict {
             sound,
             reference: verified.as_ref().map(|(reference, _)| reference.clone()),
             digest: verified.as_ref().map(|(_, digest)| digest.clone()),
-            signed,
-            unusable: search.as_ref().map(|search| &search.unusable[..]),
+            signed: judged.as_ref().and_then(Judged::is_signed),
+            accepted,
+            rules: judged.as_ref().map(|it| &it.rules[..]),
+            unusable: judged.as_ref().map(|it| &it.unusable[..]),
             report: &report,
         })?;
     } else {
@@ -112,35 +222,72 @@ pub fn run(args: Args) -> Result<ExitCode> {
         if let Some((reference, digest)) = &verified {
             text += &format!("{reference}@{digest}\n");
         }
-        text += &search.as_ref().map(describe_signature).unwrap_or_default();
+        text += &judged.as_ref().map(describe_rules).unwrap_or_default();
         print(&text)?;
     }
-    Ok(match sound && signed != Some(false) {
+    Ok(match sound && accepted != Some(false) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
 }
 
-fn describe_signature(search: &Search) -> String {
-    let verdict = match search.is_signed {
-        true => "this digest is signed by this key\n",
-        false => "this digest is NOT SIGNED by this key\n",
+/// What became of the policy's rules.
+struct Judged {
+    rules: Vec<Judgement>,
+    /// What stood in for a signature and was none.
+    unusable: Vec<String>,
+}
+
+impl Judged {
+    fn is_accepted(&self) -> bool {
+        self.rules.iter().all(|rule| rule.satisfied)
+    }
+
+    fn is_signed(&self) -> Option<bool> {
+        let rule = self.rules.iter().find(|rule| rule.rule == "signers");
+        rule.map(|rule| rule.satisfied)
+    }
+}
+
+/// Judges what a registry has about an image, and about the images that an index names.
+fn judge(opened: &Opened, remote: &Remote, policy: &Policy) -> Result<Judged> {
+    let root = remote.root().digest;
+    let images = opened.images()?.into_iter();
+    let images: Vec<Digest> = images.map(|image| image.descriptor.digest).collect();
+    let mut subjects = vec![root.clone()];
+    subjects.extend(images.iter().filter(|image| **image != root).cloned());
+    let mut gathered = Gathered::default();
+    let is_enough = |gathered: &Gathered| {
+        let rules = policy.judge(&root, &images, gathered);
+        // A witness who objects may come last.
+        policy.count == 0 && rules.iter().all(|rule| rule.satisfied)
     };
-    let passed = search.unusable.iter().take(SHOWN);
+    for subject in &subjects {
+        gather(remote, subject, policy, &mut gathered, is_enough)?;
+        if is_enough(&gathered) {
+            break;
+        }
+    }
+    Ok(Judged {
+        rules: policy.judge(&root, &images, &gathered),
+        unusable: gathered.unusable,
+    })
+}
+
+fn describe_rules(judged: &Judged) -> String {
+    let passed = judged.unusable.iter().take(SHOWN);
     let mut text: String = passed
         .map(|reason| format!("passed over: {}\n", clean(reason)))
         .collect();
-    if search.unusable.len() > SHOWN {
-        text += &format!("passed over: {} more\n", search.unusable.len() - SHOWN);
+    if judged.unusable.len() > SHOWN {
+        text += &format!("passed over: {} more\n", judged.unusable.len() - SHOWN);
     }
-    text += verdict;
-    text
-}
-
-fn public_key(path: &Path) -> Result<PublicKey> {
-    let pem = std::fs::read_to_string(path);
-    let pem = pem.with_context(|| format!("cannot read the key {}", path.display()))?;
-    PublicKey::from_pem(&pem).with_context(|| format!("{}", path.display()))
+    let row = |rule: &Judgement| {
+        let verdict = if rule.satisfied { "ok" } else { "REFUSED" };
+        let reason = clean(&rule.reason).into_owned();
+        vec![verdict.to_owned(), rule.rule.to_owned(), reason]
+    };
+    text + &table(&judged.rules.iter().map(row).collect::<Vec<_>>(), "", &[])
 }
 
 fn describe(report: &Report) -> String {

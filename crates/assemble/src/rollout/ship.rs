@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::settings::{Settings, ShipArgs};
 use crate::commands::build::build_by_nix;
-use crate::commands::push::source;
+use crate::commands::push::{sign_by_tag, source};
 
 /// Digits of a digest that an image's tag has where no other tag is asked for. A tag keeps registries from
 /// collecting the image as garbage.
@@ -43,7 +43,8 @@ pub fn ship(
     for image in images {
         settings.repository(image)?;
     }
-    let key = args.attach.secret_key()?;
+    let signer = args.attach.signer.signer(args.connection.authorities())?;
+    let signer = signer.filter(|signer| !(is_dry && signer.is_logged()));
     let built = build(args, settings, images)?;
     let (client, display) = args.connection.client()?;
     registry::run_on_this_thread(async {
@@ -53,7 +54,7 @@ pub fn ship(
             let context = || format!("cannot push {image} of {}", path.display());
             let plain = Source::open(&path).with_context(context)?;
             let digest = digest(&plain, &path)?;
-            let source = source(&path, &args.attach, key.as_ref()).with_context(context)?;
+            let source = source(&path, &args.attach, signer.as_ref()).with_context(context)?;
             let pushed = Pushed {
                 repository: settings.repository(&image)?,
                 tag: args.tag.clone().unwrap_or_else(|| tag(&digest)),
@@ -68,6 +69,10 @@ pub fn ship(
             let result = registry::push::push(&client, source, &target, &options).await;
             display.end();
             let report = result.with_context(context)?;
+            if let Some(signer) = signer.as_ref().filter(|it| it.makes_tags() && !is_dry) {
+                let signed = sign_by_tag(&client, &target, &report, signer).await;
+                signed.with_context(context)?;
+            }
             shipped.insert(
                 image,
                 Shipped {

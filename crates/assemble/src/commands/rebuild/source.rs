@@ -1,0 +1,177 @@
+//! The sources that a provenance names: a commit by its hash, and files by theirs.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use image::attestation::provenance::Statement;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::without_reference;
+use crate::git;
+
+/// How many files that differ are named.
+const NAMED: usize = 20;
+
+/// A commit, checked out in a temporary directory.
+pub struct Checkout {
+    directory: TempDir,
+    workspace: PathBuf,
+    address: String,
+    commit: String,
+}
+
+impl Checkout {
+    /// Fetches the commit that the provenance names, from there or from another address.
+    ///
+    /// # Errors
+    /// When the provenance names none and `commit` is none, or it can't be fetched.
+    pub fn fetch(
+        provenance: &Statement,
+        repository: Option<&str>,
+        commit: Option<&str>,
+        directory: &Path,
+    ) -> Result<Checkout> {
+        let dependencies = &provenance.predicate.build_definition.resolved_dependencies;
+        let named = dependencies.iter().find_map(|it| {
+            let is_it = it
+                .annotations
+                .get("role")
+                .is_some_and(|role| role == "repository");
+            let commit = it.digest.get("gitCommit").filter(|_| is_it)?;
+            Some((it.uri.as_deref()?, commit.as_str()))
+        });
+        let (address, commit) = match (repository, commit, named) {
+            (Some(address), Some(commit), _) => (address, commit),
+            (Some(address), None, Some((_, commit))) => (address, commit),
+            (None, _, Some((uri, commit))) => (without_reference(uri)?, commit),
+            (_, _, None) => bail!(
+                "the provenance names no commit, as no CI system pushed the image\n  try: --repository URL --commit HASH"
+            ),
+        };
+        let is_hash =
+            matches!(commit.len(), 40 | 64) && commit.bytes().all(|it| it.is_ascii_hexdigit());
+        ensure!(
+            is_hash,
+            "{commit:?} is no hash of a commit: 40 or 64 hexadecimal digits"
+        );
+        let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        let place = tempfile::Builder::new()
+            .prefix("crateyard-rebuild-")
+            .tempdir();
+        let place = place.context("cannot make a temporary directory")?;
+        ensure!(
+            directory.components().all(is_inside),
+            "--directory {}: must be a path inside the repository",
+            directory.display()
+        );
+        let fetched = fetch(place.path(), address, commit);
+        fetched.with_context(|| format!("cannot fetch the commit {commit} from {address}"))?;
+        Ok(Checkout {
+            workspace: place.path().join(directory),
+            directory: place,
+            address: address.to_owned(),
+            commit: commit.to_owned(),
+        })
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    /// Where it was fetched from.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The commit's hash.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// The files of the commit that are not what the provenance says, for people.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn compare(&self, provenance: &Statement) -> Result<Vec<String>> {
+        let mut differences = Vec::new();
+        let dependencies = &provenance.predicate.build_definition.resolved_dependencies;
+        for source in dependencies {
+            let is_source = source
+                .annotations
+                .get("role")
+                .is_some_and(|role| role == "source");
+            let (Some(name), Some(wanted)) = (&source.name, source.digest.get("sha256")) else {
+                continue;
+            };
+            if !is_source {
+                continue;
+            }
+            match self.hash(Path::new(name))? {
+                Some(own) if own == *wanted => continue,
+                Some(_) => {
+                    differences.push(format!("source {name}: the commit has another content"))
+                }
+                None => differences.push(format!("source {name}: the commit has no such file")),
+            }
+        }
+        let more = differences.len().saturating_sub(NAMED);
+        if more > 0 {
+            differences.truncate(NAMED);
+            differences.push(format!("source: {more} more files differ"));
+        }
+        Ok(differences)
+    }
+
+    /// The SHA-256 of a file of the workspace; `None` where there is none. Links are not followed
+    /// out of the checkout.
+    fn hash(&self, name: &Path) -> Result<Option<String>> {
+        let is_plain = |part| matches!(part, Component::Normal(_));
+        if !name.components().all(is_plain) {
+            return Ok(None);
+        }
+        let Ok(path) = self.workspace.join(name).canonicalize() else {
+            return Ok(None);
+        };
+        if !path.starts_with(self.directory.path().canonicalize()?) || !path.is_file() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(&path);
+        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Some(format!("{:x}", Sha256::digest(bytes))))
+    }
+}
+
+fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
+    let format = if commit.len() == 64 { "sha256" } else { "sha1" };
+    let format = format!("--object-format={format}");
+    git::read(place, &["init", "--quiet", &format])?;
+    // Servers may refuse single commits; then all of the history is needed.
+    let one = [
+        "fetch",
+        "--quiet",
+        "--depth=1",
+        "--no-tags",
+        "--",
+        address,
+        commit,
+    ];
+    if git::read(place, &one).is_err() {
+        let all = [
+            "fetch",
+            "--quiet",
+            "--",
+            address,
+            "+refs/*:refs/remotes/origin/*",
+        ];
+        git::read(place, &all)?;
+    }
+    git::read(place, &["checkout", "--quiet", "--detach", commit])?;
+    let head = git::read(place, &["rev-parse", "HEAD"])?;
+    ensure!(
+        head.trim_ascii() == commit.as_bytes(),
+        "git checked out another commit"
+    );
+    Ok(())
+}

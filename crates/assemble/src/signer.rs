@@ -1,0 +1,204 @@
+//! Who signs: a key, or the identity that a CI system gives a job.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use crateyard_oci::Descriptor;
+use registry::Artifact;
+use serde_json::Value;
+use signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Simple, Token, Web};
+
+/// A key in a variable of the environment, as cosign writes it.
+const IN_ENVIRONMENT: &str = "env://";
+/// References to keys that cosign knows and Crateyard does not.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("pkcs11:", "PKCS #11 tokens"),
+    ("awskms://", "AWS KMS"),
+    ("azurekms://", "Azure Key Vault"),
+    ("gcpkms://", "Google Cloud KMS"),
+    ("hashivault://", "HashiCorp Vault"),
+    ("k8s://", "Kubernetes secrets"),
+    ("gitlab://", "GitLab variables"),
+    ("github://", "GitHub secrets"),
+];
+
+/// Options that say who signs.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Signatures")]
+pub struct SignerArgs {
+    /// Sign with this key: a PEM file, or env://VARIABLE
+    ///
+    /// A key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key.
+    #[arg(long, value_name = "KEY", conflicts_with = "keyless")]
+    sign_key: Option<String>,
+
+    /// Sign as the identity of this CI job: no key to keep
+    ///
+    /// Takes the token of GitHub Actions (permission id-token: write), or SIGSTORE_ID_TOKEN, as
+    /// GitLab's id_tokens set it. A certificate authority and a public log take part.
+    #[arg(long)]
+    keyless: bool,
+
+    /// Take the identity token from this file
+    #[arg(long, value_name = "FILE", requires = "keyless")]
+    identity_token: Option<PathBuf>,
+
+    /// The certificate authority
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://fulcio.sigstore.dev"
+    )]
+    fulcio_url: String,
+
+    /// The transparency log
+    #[arg(long, value_name = "URL", default_value = "https://rekor.sigstore.dev")]
+    rekor_url: String,
+
+    /// In which form images are signed
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    sign_as: Form,
+}
+
+/// The form of an image's signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// A bundle that refers to the image, as cosign 3 makes it
+    #[default]
+    Bundle,
+    /// A tag sha256-….sig, as cosign before version 3 makes it
+    Tag,
+    /// Both
+    Both,
+}
+
+/// Who signs, and in which form.
+pub struct Signer {
+    author: Author,
+    form: Form,
+}
+
+enum Author {
+    Key(SecretKey),
+    Identity(Box<Keyless>),
+}
+
+impl SignerArgs {
+    /// The signer, if there is one. `authorities` are files of certificates to trust.
+    ///
+    /// # Errors
+    /// When the key can't be read, or there is no token or certificate to be had.
+    pub fn signer(&self, authorities: &[PathBuf]) -> Result<Option<Signer>> {
+        let author = match &self.sign_key {
+            Some(key) => Author::Key(secret_key(key)?),
+            None if self.keyless => Author::Identity(Box::new(self.begin(authorities)?)),
+            None => return Ok(None),
+        };
+        let form = self.sign_as;
+        Ok(Some(Signer { author, form }))
+    }
+
+    fn begin(&self, authorities: &[PathBuf]) -> Result<Keyless> {
+        let services = Services {
+            fulcio: self.fulcio_url.clone(),
+            rekor: self.rekor_url.clone(),
+            web: Web {
+                ca_files: authorities.to_vec(),
+            },
+        };
+        let token = match &self.identity_token {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                Token::parse(&text).with_context(|| path.display().to_string())?
+            }
+            None => Token::of_environment(|name| std::env::var(name).ok(), &services.web)?,
+        };
+        let keyless = Keyless::begin(&token, &services)?;
+        let identity = keyless.identity()?;
+        note!("signing as {} ({})", identity.subject, identity.issuer);
+        Ok(keyless)
+    }
+}
+
+impl Signer {
+    /// Whether a log takes note of each signature.
+    pub fn is_logged(&self) -> bool {
+        matches!(self.author, Author::Identity(_))
+    }
+
+    /// Whether images are signed in a bundle.
+    pub fn makes_bundles(&self) -> bool {
+        self.form != Form::Tag
+    }
+
+    /// Whether images are signed under a tag.
+    pub fn makes_tags(&self) -> bool {
+        self.form != Form::Bundle
+    }
+
+    /// The signature of an image.
+    ///
+    /// # Errors
+    /// When the log refuses or can't be reached.
+    pub fn image(&self, subject: &Descriptor) -> Result<Artifact> {
+        let statement = signing::image_statement(subject.digest.as_str());
+        self.statement(subject, &statement)
+    }
+
+    /// A signed statement about an image.
+    ///
+    /// # Errors
+    /// When the log refuses or can't be reached.
+    pub fn statement(&self, subject: &Descriptor, statement: &Value) -> Result<Artifact> {
+        let bundle = match &self.author {
+            Author::Key(key) => Bundle::sign(statement, key),
+            Author::Identity(keyless) => keyless.sign(statement)?,
+        };
+        let predicate = statement["predicateType"].as_str().unwrap_or_default();
+        // What cosign looks for in lists of referrers.
+        let annotations = [
+            ("dev.sigstore.bundle.content", "dsse-envelope"),
+            ("dev.sigstore.bundle.predicateType", predicate),
+        ];
+        Ok(Artifact {
+            subject: subject.clone(),
+            artifact_type: BUNDLE_TYPE.to_owned(),
+            media_type: BUNDLE_TYPE.to_owned(),
+            document: bundle.to_bytes().into(),
+            annotations: annotations
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        })
+    }
+
+    /// The signature of a document in the older form.
+    ///
+    /// # Errors
+    /// When the log refuses or can't be reached.
+    pub fn simple(&self, document: Vec<u8>) -> Result<Simple> {
+        Ok(match &self.author {
+            Author::Key(key) => Simple::sign(document, key),
+            Author::Identity(keyless) => keyless.sign_simple(document)?,
+        })
+    }
+}
+
+/// Reads a key that signs.
+fn secret_key(reference: &str) -> Result<SecretKey> {
+    if let Some((_, what)) = ELSEWHERE.iter().find(|(own, _)| reference.starts_with(own)) {
+        bail!(
+            "--sign-key {reference}: keys in {what} are not supported\n  \
+             try: cosign sign --key {reference}, which `assemble verify` reads; a key in a file; or --keyless"
+        );
+    }
+    let pem = match reference.strip_prefix(IN_ENVIRONMENT) {
+        Some(name) => std::env::var(name).with_context(|| format!("the variable {name}"))?,
+        None => {
+            let pem = std::fs::read_to_string(Path::new(reference));
+            pem.with_context(|| format!("cannot read the key {reference}"))?
+        }
+    };
+    let password = std::env::var("COSIGN_PASSWORD").ok();
+    SecretKey::from_pem(&pem, password.as_deref()).with_context(|| reference.to_owned())
+}

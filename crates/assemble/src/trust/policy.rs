@@ -1,0 +1,366 @@
+//! What a reader of images asks for: a TOML file, or the options of `assemble verify`.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use regex::Regex;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use signing::{Identity, PublicKey, TrustedRoot};
+use toml::Spanned;
+
+/// The version of the file's form that is read here.
+const VERSION: i64 = 1;
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Who may have signed the image, and its provenance: one of them must.
+    pub signers: Vec<Rule>,
+    /// What the signed provenance has to say.
+    pub provenance: Provenance,
+    /// Who may have built the image again, and how many of them must.
+    pub witnesses: Vec<Rule>,
+    /// How many of the witnesses must have built the same.
+    pub count: usize,
+    /// Whom to believe about identities.
+    pub root: Option<TrustedRoot>,
+}
+
+/// What a provenance has to say.
+#[derive(Debug, Default)]
+pub struct Provenance {
+    /// The builder's identity.
+    pub builder: Option<Pattern>,
+    /// The repository of the workflow.
+    pub repository: Option<Pattern>,
+    /// The branch or tag of the workflow.
+    pub reference: Option<Pattern>,
+}
+
+impl Provenance {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        let all = [&self.builder, &self.repository, &self.reference];
+        all.into_iter().all(Option::is_none)
+    }
+}
+
+/// Somebody who may have signed.
+#[derive(Debug, Clone)]
+pub enum Rule {
+    /// The holder of a key, which `name` tells from others.
+    Key { name: String, key: PublicKey },
+    /// An identity by the word of an issuer.
+    Identity { identity: Pattern, issuer: Pattern },
+}
+
+impl Rule {
+    /// Reads a public key.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn key(path: &Path) -> Result<Rule> {
+        let name = path.display().to_string();
+        let pem = std::fs::read_to_string(path);
+        let pem = pem.with_context(|| format!("cannot read the key {name}"))?;
+        let key = PublicKey::from_pem(&pem).with_context(|| name.clone())?;
+        Ok(Rule::Key { name, key })
+    }
+
+    /// Whether it is about this identity.
+    pub fn accepts(&self, own: &Identity) -> bool {
+        match self {
+            Rule::Key { .. } => false,
+            Rule::Identity { identity, issuer } => {
+                identity.matches(&own.subject) && issuer.matches(&own.issuer)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Key { name, .. } => write!(f, "the key {name}"),
+            Rule::Identity { identity, issuer } => write!(f, "{identity} by {issuer}"),
+        }
+    }
+}
+
+/// A text that is wanted, or an expression that has to match all of it.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// This text.
+    Exact(String),
+    /// What matches, from begin to end.
+    Regexp(Regex),
+}
+
+impl Pattern {
+    /// An expression that has to match all of a text.
+    ///
+    /// # Errors
+    /// When it is no regular expression.
+    pub fn regexp(text: &str) -> Result<Pattern> {
+        // By itself first, so that no bracket of it closes the group.
+        Regex::new(text)?;
+        Ok(Pattern::Regexp(Regex::new(&format!("^(?:{text})$"))?))
+    }
+
+    /// Whether a text is wanted.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Exact(own) => own == text,
+            Pattern::Regexp(own) => own.is_match(text),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Exact(own) => write!(f, "{own}"),
+            Pattern::Regexp(own) => write!(f, "{}", own.as_str()),
+        }
+    }
+}
+
+/// Reads a trusted root.
+///
+/// # Errors
+/// When it can't be read.
+pub fn trusted_root(path: &Path) -> Result<TrustedRoot> {
+    let bytes = std::fs::read(path);
+    let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+    TrustedRoot::parse(&bytes).with_context(|| path.display().to_string())
+}
+
+impl Policy {
+    /// Reads a policy. The files that it names are beside it.
+    ///
+    /// # Errors
+    /// Names the line that is wrong.
+    pub fn read(path: &Path) -> Result<Policy> {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("cannot read the policy {}", path.display()))?;
+        let source = Source { path, text: &text };
+        let file: File = toml::from_str(&text).map_err(|error| {
+            source.error(
+                error.span().unwrap_or(0..0),
+                &anyhow!("{}", error.message()),
+            )
+        })?;
+        file.policy(&source)
+    }
+
+    /// All rules about signers, of the image and of witnesses.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.signers.iter().chain(&self.witnesses)
+    }
+
+    /// Whether anything is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.signers.is_empty() && self.provenance.is_empty() && self.count == 0
+    }
+}
+
+/// The file, for messages.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn error(&self, span: Range<usize>, reason: &anyhow::Error) -> anyhow::Error {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow!("{}:{line}: {reason:#}", self.path.display())
+    }
+
+    /// A file that the policy names, with its line where it can't be read.
+    fn file<T>(&self, name: &Spanned<PathBuf>, read: fn(&Path) -> Result<T>) -> Result<T> {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let read = read(&directory.join(name.get_ref()));
+        read.map_err(|error| self.error(name.span(), &error))
+    }
+
+    fn pattern(&self, raw: &Spanned<RawPattern>) -> Result<Pattern> {
+        match raw.get_ref() {
+            RawPattern::Exact(text) => Ok(Pattern::Exact(text.clone())),
+            RawPattern::Regexp(text) => {
+                let pattern = Pattern::regexp(text);
+                pattern.map_err(|error| self.error(raw.span(), &error))
+            }
+        }
+    }
+
+    fn optional(&self, raw: Option<&Spanned<RawPattern>>) -> Result<Option<Pattern>> {
+        raw.map(|raw| self.pattern(raw)).transpose()
+    }
+
+    fn rules(&self, raw: &[Spanned<RawRule>]) -> Result<Vec<Rule>> {
+        raw.iter().map(|raw| self.rule(raw)).collect()
+    }
+
+    fn rule(&self, raw: &Spanned<RawRule>) -> Result<Rule> {
+        match raw.get_ref() {
+            RawRule {
+                key: Some(key),
+                identity: None,
+                issuer: None,
+            } => self.file(key, Rule::key),
+            RawRule {
+                key: None,
+                identity: Some(identity),
+                issuer: Some(issuer),
+            } => Ok(Rule::Identity {
+                identity: self.pattern(identity)?,
+                issuer: self.pattern(issuer)?,
+            }),
+            _ => {
+                let reason = anyhow!("must have either `key`, or `identity` and `issuer`");
+                Err(self.error(raw.span(), &reason))
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    version: Spanned<i64>,
+    trusted_root: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    signers: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    provenance: Option<Spanned<RawProvenance>>,
+    #[serde(default)]
+    witnesses: Option<Spanned<RawWitnesses>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    key: Option<Spanned<PathBuf>>,
+    identity: Option<Spanned<RawPattern>>,
+    issuer: Option<Spanned<RawPattern>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProvenance {
+    builder: Option<Spanned<RawPattern>>,
+    repository: Option<Spanned<RawPattern>>,
+    #[serde(rename = "ref")]
+    reference: Option<Spanned<RawPattern>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWitnesses {
+    count: usize,
+    from: Vec<Spanned<RawRule>>,
+}
+
+/// `"TEXT"` or `{ regexp = "TEXT" }`.
+enum RawPattern {
+    Exact(String),
+    Regexp(String),
+}
+
+impl<'de> Deserialize<'de> for RawPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            regexp: String,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawPattern;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or { regexp = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawPattern, E> {
+                Ok(RawPattern::Exact(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawPattern, A::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawPattern::Regexp(table.regexp))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl File {
+    fn policy(self, source: &Source<'_>) -> Result<Policy> {
+        if *self.version.get_ref() != VERSION {
+            let reason = anyhow!(
+                "version {} is unknown; this is {VERSION}",
+                self.version.get_ref()
+            );
+            return Err(source.error(self.version.span(), &reason));
+        }
+        let root = self.trusted_root.as_ref();
+        let mut policy = Policy {
+            signers: source.rules(&self.signers)?,
+            root: root.map(|it| source.file(it, trusted_root)).transpose()?,
+            ..Policy::default()
+        };
+        if let Some(raw) = &self.provenance {
+            let fields = raw.get_ref();
+            policy.provenance = Provenance {
+                builder: source.optional(fields.builder.as_ref())?,
+                repository: source.optional(fields.repository.as_ref())?,
+                reference: source.optional(fields.reference.as_ref())?,
+            };
+            if policy.signers.is_empty() {
+                let reason = anyhow!("a provenance needs `signers`: anybody can write one");
+                return Err(source.error(raw.span(), &reason));
+            }
+        }
+        if let Some(raw) = &self.witnesses {
+            policy.witnesses = source.rules(&raw.get_ref().from)?;
+            policy.count = raw.get_ref().count;
+            let needed = policy.witness_keys_needed();
+            needed.map_err(|error| source.error(raw.span(), &error))?;
+        }
+        let needs_root = |rule: &Rule| matches!(rule, Rule::Identity { .. });
+        if policy.root.is_none() && policy.rules().any(needs_root) {
+            bail!(
+                "{}: an `identity` needs `trusted-root`, which says whose certificates to believe",
+                source.path.display()
+            );
+        }
+        if policy.is_empty() {
+            bail!("{}: it asks for nothing", source.path.display());
+        }
+        Ok(policy)
+    }
+}
+
+impl Policy {
+    /// Whether as many witnesses as are asked for can exist at all.
+    ///
+    /// # Errors
+    /// When there are fewer keys than that, and nobody else.
+    pub fn witness_keys_needed(&self) -> Result<()> {
+        let is_key = |rule: &&Rule| matches!(rule, Rule::Key { .. });
+        let keys = self.witnesses.iter().filter(is_key).count();
+        if keys == self.witnesses.len() && keys < self.count {
+            bail!(
+                "{} witnesses are asked for and {keys} are known",
+                self.count
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Signatures under a tag beside the image's own, as cosign before version 3 keeps them: one
+//! manifest for all, one layer for each.
+
+use anyhow::{Context, Result};
+use crateyard_oci::{Descriptor, Digest, Document, Manifest, Reference, media_type};
+use registry::{Client, Source, push};
+use serde_json::json;
+use signing::Simple;
+
+use crate::remote::{Remote, first_line, is_about_the_image};
+use crate::signer::Signer;
+
+/// How many signatures under one tag are looked into.
+const MAX_SIGNATURES: usize = 200;
+/// How large the document of one may be, in bytes.
+const MAX_PAYLOAD: u64 = 64 * 1024;
+
+/// The signatures of an image that are under its tag, and why others can't be read: anybody who may
+/// write to the repository can put something there.
+///
+/// # Errors
+/// When the registry refuses or can't be reached.
+pub fn read(remote: &Remote, digest: &Digest) -> Result<Vec<Result<Simple, String>>> {
+    let manifest = match usable(remote.tagged(&Simple::tag(digest.as_str())))? {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => return Ok(Vec::new()),
+        Err(reason) => return Ok(vec![Err(reason)]),
+    };
+    let mut found = Vec::new();
+    for layer in signatures(&manifest).take(MAX_SIGNATURES) {
+        if layer.size > MAX_PAYLOAD {
+            found.push(Err(format!("a document of {} bytes", layer.size)));
+            continue;
+        }
+        let payload = usable(remote.small_blob(layer))?;
+        found.push(payload.map(|payload| Simple {
+            payload,
+            annotations: layer.annotations.clone(),
+        }));
+    }
+    Ok(found)
+}
+
+/// Tells what is wrong with the image's signatures from a registry that can't be asked.
+fn usable<T>(result: Result<T, registry::Error>) -> Result<Result<T, String>, registry::Error> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if is_about_the_image(&error) => Ok(Err(first_line(&error))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds a signature to those of an image. Says whether it was there already.
+///
+/// # Errors
+/// When the log or the registry refuses or can't be reached.
+pub async fn add(
+    client: &Client,
+    reference: &Reference,
+    subject: &Descriptor,
+    signer: &Signer,
+) -> Result<bool> {
+    let digest = subject.digest.as_str();
+    let repository = client.repository(reference)?.for_push();
+    let target = reference.without_version().with_tag(&Simple::tag(digest))?;
+    let known = repository.manifest(&target.version()).await?;
+    let named = reference.without_version().to_string();
+    let signature = signer.simple(Simple::document(&named, digest))?;
+    let own = Descriptor {
+        annotations: signature.annotations,
+        ..Descriptor::of(Simple::MEDIA_TYPE, &signature.payload)
+    };
+    let mut layers: Vec<Descriptor> = known.iter().flat_map(signatures).cloned().collect();
+    if layers.contains(&own) {
+        return Ok(true);
+    }
+    layers.push(own);
+    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    let config = json!({
+        "architecture": "", "os": "", "config": {}, "created": "0001-01-01T00:00:00Z",
+        "history": [], "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = config.to_string().into_bytes();
+    let mut blobs = vec![config.clone().into(), signature.payload.into()];
+    for layer in &layers[..layers.len() - 1] {
+        blobs.push(repository.small_blob(layer).await?);
+    }
+    let manifest = Manifest::new(Descriptor::of(media_type::CONFIG, &config), layers);
+    let source = Source::manifest(crateyard_oci::to_bytes(&manifest)?.into(), blobs);
+    push::push(client, source, &target, &push::Options::default())
+        .await
+        .with_context(|| format!("cannot write {target}"))?;
+    Ok(false)
+}
+
+fn signatures(manifest: &Document) -> impl Iterator<Item = &Descriptor> {
+    let layers = manifest.blobs.iter();
+    layers.filter(|layer| layer.media_type == Simple::MEDIA_TYPE)
+}

@@ -1,0 +1,525 @@
+//! Whom `verify` trusts: identities and keys, by options and by policies, and what cosign says of
+//! the same signatures.
+#![allow(missing_docs)]
+
+mod place;
+
+use crateyard_oci::{Descriptor, Manifest, Reference};
+use crateyard_testing::sigstore::{ISSUER, REQUEST_TOKEN, Sigstore, token};
+use crateyard_testing::{Registry, need};
+use place::{Place, has};
+use registry::{Artifact, Client, Environment, Options, Source, push};
+use serde_json::{Value, json};
+use signing::{BUNDLE_TYPE, Bundle, SecretKey};
+
+const ASSEMBLE: &str = env!("CARGO_BIN_EXE_assemble");
+const WORKFLOW: &str = "team/shop/.github/workflows/release.yml@refs/tags/v1";
+const IDENTITY: &str = "https://github.com/team/shop/.github/workflows/release.yml@refs/tags/v1";
+
+/// A registry, a place with an image, and services that stand in for sigstore's.
+struct World {
+    registry: Registry,
+    place: Place,
+    sigstore: Sigstore,
+    image: String,
+}
+
+impl World {
+    fn new() -> World {
+        let (registry, place, sigstore) = (Registry::start(), Place::new(), Sigstore::start());
+        let root = sigstore.trusted_root().to_string();
+        std::fs::write(place.path("root.json"), root).unwrap();
+        let image = place.image("image", "1", "1.0.1");
+        World {
+            registry,
+            place,
+            sigstore,
+            image,
+        }
+    }
+
+    /// Runs a command as a job of GitHub's does.
+    fn job(&self, arguments: &[&str]) -> String {
+        let (url, services) = (self.sigstore.token_url(), self.sigstore.url());
+        let variables = [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_REPOSITORY", "team/shop"),
+            ("GITHUB_WORKFLOW_REF", WORKFLOW),
+            ("GITHUB_RUN_ID", "77"),
+            ("GITHUB_SHA", "00ff"),
+            ("GITHUB_REF", "refs/tags/v1"),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", &url),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN),
+        ];
+        let keyless = [
+            "--keyless",
+            "--fulcio-url",
+            &services,
+            "--rekor-url",
+            &services,
+        ];
+        let all = [arguments, &keyless].concat();
+        let (code, said) = self.place.run_with(ASSEMBLE, &all, &variables);
+        assert_eq!(code, 0, "{said}");
+        said
+    }
+
+    /// An image that a workflow has pushed and signed in this form.
+    fn pushed(&self, name: &str, form: &str) -> String {
+        let target = self.registry.reference(&format!("{name}:v1")).to_string();
+        let push = [
+            "push",
+            &self.image,
+            "--to",
+            &target,
+            "--attest",
+            "--sign-as",
+            form,
+        ];
+        let said = self.job(&push);
+        assert!(said.contains(&format!("signing as {IDENTITY}")), "{said}");
+        target
+    }
+
+    fn verify(&self, target: &str, options: &[&str]) -> (i32, String) {
+        self.place
+            .run(ASSEMBLE, &[&["verify", target][..], options].concat())
+    }
+
+    fn accepts(&self, target: &str, options: &[&str]) -> String {
+        let (code, said) = self.verify(target, options);
+        assert_eq!(code, 0, "{options:?}: {said}");
+        said
+    }
+
+    fn refuses(&self, target: &str, options: &[&str], reason: &str) {
+        let (code, said) = self.verify(target, options);
+        assert!(
+            code == 1 && said.contains(reason),
+            "{options:?}: {code} {said}"
+        );
+    }
+
+    fn policy(&self, text: &str) -> [&'static str; 2] {
+        std::fs::write(self.place.path("policy.toml"), text).unwrap();
+        ["--policy", "policy.toml"]
+    }
+}
+
+fn by<'a>(identity: &'a str, issuer: &'a str, root: &'a str) -> [&'a str; 6] {
+    [
+        "--certificate-identity",
+        identity,
+        "--certificate-oidc-issuer",
+        issuer,
+        "--trusted-root",
+        root,
+    ]
+}
+
+#[test]
+fn an_image_that_a_workflow_signed_is_verified_by_its_identity() {
+    need!("keyless", "docker-registry");
+    let world = World::new();
+    let other = Sigstore::start();
+    let root = other.trusted_root().to_string();
+    std::fs::write(world.place.path("other.json"), root).unwrap();
+    for form in ["bundle", "tag", "both"] {
+        let target = world.pushed(form, form);
+        let said = world.accepts(&target, &by(IDENTITY, ISSUER, "root.json"));
+        assert!(
+            said.contains(&format!("signed by {IDENTITY} by {ISSUER}")),
+            "{said}"
+        );
+        let stranger = "https://github.com/team/other/.github/workflows/release.yml@refs/tags/v1";
+        let signed = format!("; signed by {IDENTITY}");
+        world.refuses(&target, &by(stranger, ISSUER, "root.json"), &signed);
+        world.refuses(
+            &target,
+            &by(IDENTITY, "https://issuer.example", "root.json"),
+            &signed,
+        );
+        world.refuses(
+            &target,
+            &by(IDENTITY, ISSUER, "other.json"),
+            "no log of the trusted root",
+        );
+        world.refuses(&target, &["--public-key", "key.pub"], "NOT SIGNED");
+    }
+}
+
+#[test]
+fn a_token_may_come_from_a_file() {
+    need!("tokens", "docker-registry");
+    let world = World::new();
+    let target = world.registry.reference("file:v1").to_string();
+    let services = world.sigstore.url();
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target]);
+    std::fs::write(world.place.path("token"), token(WORKFLOW)).unwrap();
+    let sign = ["sign", &target, "--keyless", "--identity-token", "token"];
+    let services = ["--fulcio-url", &services, "--rekor-url", &services];
+    world.place.assemble(&[&sign[..], &services].concat());
+    world.accepts(&target, &by(IDENTITY, ISSUER, "root.json"));
+}
+
+#[test]
+fn what_strangers_put_under_the_tag_neither_helps_nor_harms() {
+    need!("strange tags", "docker-registry");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    world.place.assemble(&[
+        "push",
+        &world.image,
+        "--to",
+        &reference.to_string(),
+        "--sign-key",
+        "key",
+    ]);
+    let client = Client::new(Options::new(Environment::default()));
+    registry::run(async {
+        let repository = client.repository(&reference).unwrap();
+        let image = repository.manifest(&reference.version()).await.unwrap();
+        let digest = image.unwrap().digest;
+        let strange = |size: usize| {
+            let payload = vec![b'x'; size];
+            (
+                Descriptor::of(signing::Simple::MEDIA_TYPE, &payload),
+                payload,
+            )
+        };
+        let [(small, one), (large, other)] = [strange(10), strange(100_000)];
+        let config = Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}");
+        let manifest = Manifest::new(config, vec![small, large]);
+        let blobs = [b"{}".to_vec().into(), one.into(), other.into()];
+        let source = Source::manifest(crateyard_oci::to_bytes(&manifest).unwrap().into(), blobs);
+        let tag = reference
+            .without_version()
+            .with_tag(&signing::Simple::tag(digest.as_str()));
+        let options = push::Options::default();
+        push::push(&client, source, &tag.unwrap(), &options)
+            .await
+            .unwrap();
+    });
+    let target = reference.to_string();
+    let said = world.accepts(&target, &["--public-key", "key.pub"]);
+    assert!(
+        said.contains("passed over: a signature under the tag: a document of 100000"),
+        "{said}"
+    );
+    world.refuses(&target, &["--public-key", "other.pub"], "NOT SIGNED");
+}
+
+#[test]
+fn keys_sign_in_the_older_form_too() {
+    need!("tags", "docker-registry");
+    let world = World::new();
+    let target = world.registry.reference("keys:v1").to_string();
+    let key = [("KEY", include_str!("keys/signer.pem"))];
+    let push = [
+        "push",
+        &world.image,
+        "--to",
+        &target,
+        "--sign-key",
+        "env://KEY",
+        "--sign-as",
+        "tag",
+    ];
+    let (code, said) = world.place.run_with(ASSEMBLE, &push, &key);
+    assert_eq!(code, 0, "{said}");
+    world.accepts(
+        &target,
+        &["--public-key", "other.pub", "--public-key", "key.pub"],
+    );
+    world.refuses(
+        &target,
+        &["--public-key", "other.pub"],
+        "NOT SIGNED by the key other.pub",
+    );
+    let sign = ["sign", &target, "--sign-key", "key", "--sign-as", "both"];
+    assert!(world.place.assemble(&sign).contains("  signed"));
+    assert!(world.place.assemble(&sign).contains("before"));
+    for (reference, what) in [
+        ("pkcs11:token=a", "PKCS #11"),
+        ("awskms:///alias/a", "AWS KMS"),
+    ] {
+        let said = world
+            .place
+            .fails(&["sign", &target, "--sign-key", reference]);
+        assert!(
+            said.contains(what) && said.contains("not supported"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn cosign_verifies_both_forms_and_what_cosign_signs_is_verified() {
+    need!("cosign keyless", "docker-registry");
+    if !has("cosign") {
+        return;
+    }
+    let world = World::new();
+    let flags = ["--allow-insecure-registry"];
+    let cosign = |arguments: &[&str], succeeds: bool| {
+        let all = [arguments, &flags].concat();
+        let (code, said) = world.place.run("cosign", &all);
+        assert_eq!(code == 0, succeeds, "{arguments:?}: {said}");
+    };
+    for form in ["bundle", "tag"] {
+        let target = world.pushed(form, form);
+        let trusted = by(IDENTITY, ISSUER, "root.json");
+        cosign(&[&["verify", &target][..], &trusted].concat(), true);
+        let stranger = by("https://github.com/team/other", ISSUER, "root.json");
+        cosign(&[&["verify", &target][..], &stranger].concat(), false);
+        let attested = ["verify-attestation", "--type", "slsaprovenance1", &target];
+        cosign(&[&attested[..], &trusted].concat(), true);
+    }
+    let theirs = world.registry.reference("theirs:v1").to_string();
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &theirs]);
+    let config = world.sigstore.signing_config().to_string();
+    std::fs::write(world.place.path("config.json"), config).unwrap();
+    let token = token(WORKFLOW);
+    let sign = [
+        "sign",
+        "--signing-config",
+        "config.json",
+        "--trusted-root",
+        "root.json",
+        "--identity-token",
+        &token,
+        "-y",
+        &theirs,
+    ];
+    cosign(&sign, true);
+    world.accepts(&theirs, &by(IDENTITY, ISSUER, "root.json"));
+}
+
+const POLICY: &str = r#"
+version = 1
+trusted-root = "root.json"
+
+[[signers]]
+identity = { regexp = 'https://github\.com/team/shop/.*@refs/tags/v[0-9.]+' }
+issuer = "https://token.actions.githubusercontent.com"
+
+[provenance]
+builder = "https://github.com/team/shop/.github/workflows/release.yml@refs/tags/v1"
+repository = "https://github.com/team/shop"
+ref = { regexp = "refs/tags/v.*" }
+"#;
+
+#[test]
+fn each_rule_of_a_policy_refuses_by_itself() {
+    need!("policies", "docker-registry");
+    let world = World::new();
+    let target = world.pushed("app", "bundle");
+    let said = world.accepts(&target, &world.policy(POLICY));
+    assert_eq!(said.matches("ok  ").count(), 4, "{said}");
+    let rules = [
+        ("team/shop/.*@", "team/other/.*@", "NOT SIGNED"),
+        // The whole text has to match.
+        ("v[0-9.]+'", "v'", "NOT SIGNED"),
+        (
+            "https://token.actions",
+            "https://token.elsewhere",
+            "NOT SIGNED",
+        ),
+        (
+            "release.yml@refs/tags/v1\"",
+            "other.yml@refs/tags/v1\"",
+            "provenance.builder",
+        ),
+        (
+            "\"https://github.com/team/shop\"",
+            "\"https://github.com/team\"",
+            "provenance.repository",
+        ),
+        ("refs/tags/v.*\"", "refs/heads/.*\"", "provenance.ref"),
+    ];
+    for (before, after, reason) in rules {
+        assert!(POLICY.contains(before), "{before}");
+        let changed = POLICY.replace(before, after);
+        world.refuses(&target, &world.policy(&changed), reason);
+    }
+    let json = world.accepts(&target, &[&world.policy(POLICY)[..], &["--json"]].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["accepted"], true);
+    assert_eq!(json["rules"].as_array().unwrap().len(), 4);
+    assert_eq!(json["rules"][1]["reason"], IDENTITY);
+    // A provenance that somebody else has signed counts for nothing.
+    let unsigned = world.registry.reference("unsigned:v1").to_string();
+    world.place.assemble(&[
+        "push",
+        &world.image,
+        "--to",
+        &unsigned,
+        "--attest",
+        "--sign-key",
+        "key",
+    ]);
+    world.job(&["sign", &unsigned]);
+    let reason = "no signer of the policy has signed a provenance";
+    world.refuses(&unsigned, &world.policy(POLICY), reason);
+}
+
+#[test]
+fn mistakes_in_a_policy_are_named_by_their_line() {
+    need!("mistakes in policies", "docker-registry");
+    let world = World::new();
+    let target = world.registry.reference("app:v1").to_string();
+    let mistakes = [
+        ("version = 2", "policy.toml:1: version 2"),
+        ("version = 1\n", "policy.toml: it asks for nothing"),
+        ("version = 1\n\nsinger = 1", "policy.toml:3: unknown field"),
+        (
+            "version = 1\n[[signers]]\nkey = \"none.pub\"",
+            "policy.toml:3: cannot read the key none.pub",
+        ),
+        (
+            "version = 1\n[[signers]]\nidentity = \"a\"",
+            "policy.toml:2: must have either `key`",
+        ),
+        (
+            "version = 1\ntrusted-root = \"root.json\"\n[[signers]]\nissuer = \"a\"\nidentity = { regexp = \"(\" }",
+            "policy.toml:5: regex parse error",
+        ),
+        (
+            "version = 1\n[[signers]]\nissuer = \"a\"\nidentity = \"b\"",
+            "needs `trusted-root`",
+        ),
+        (
+            "version = 1\n[[signers]]\nissuer = 1\nidentity = \"b\"",
+            "policy.toml:3: invalid type",
+        ),
+        (
+            "version = 1\n[provenance]\nbuilder = \"a\"",
+            "policy.toml:2: a provenance needs `signers`",
+        ),
+        (
+            "version = 1\n[witnesses]\ncount = 2\nfrom = [{ key = \"key.pub\" }]",
+            "policy.toml:2: 2 witnesses are asked for and 1 are known",
+        ),
+    ];
+    for (text, reason) in mistakes {
+        world.refuses(&target, &world.policy(text), reason);
+    }
+}
+
+/// What a witness says: the digest that came out, and the key that signs.
+fn witness(reference: &Reference, key: &SecretKey, result: &str, rebuilt: Option<&str>) {
+    let client = Client::new(Options::new(Environment::default()));
+    registry::run(async {
+        let repository = client.repository(reference).unwrap();
+        let image = repository.manifest(&reference.version()).await.unwrap();
+        let subject = image.unwrap().plain_descriptor();
+        let own = subject.digest.hex().to_owned();
+        let digest = json!({"sha256": rebuilt.unwrap_or(&own)});
+        let predicate = json!({"result": result, "rebuilt": {"digest": digest}});
+        let kind = "https://github.com/crateyard/crateyard/rebuild/v1";
+        let statement = signing::statement(subject.digest.as_str(), kind, predicate);
+        let artifact = Artifact {
+            subject,
+            artifact_type: BUNDLE_TYPE.to_owned(),
+            media_type: BUNDLE_TYPE.to_owned(),
+            document: Bundle::sign(&statement, key).to_bytes().into(),
+            annotations: Default::default(),
+        };
+        let target = reference.with_digest(&artifact.digest());
+        let source = Source::artifact(&artifact);
+        let options = push::Options::default();
+        push::push(&client, source, &target, &options)
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn witnesses_count_once_each_and_an_objection_refuses() {
+    need!("witnesses", "docker-registry");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    let target = reference.to_string();
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target, "--sign-key", "key"]);
+    let keys: Vec<SecretKey> = (0..3).map(|_| SecretKey::generate()).collect();
+    for (number, key) in keys.iter().enumerate() {
+        std::fs::write(
+            world.place.path(&format!("{number}.pub")),
+            key.public().pem(),
+        )
+        .unwrap();
+    }
+    let two = [
+        "--public-key",
+        "key.pub",
+        "--witnesses",
+        "2",
+        "--witness-key",
+        "0.pub",
+        "--witness-key",
+        "1.pub",
+        "--witness-key",
+        "key.pub",
+    ];
+    world.refuses(&target, &two, "2 independent witnesses are wanted and 0");
+    witness(&reference, &keys[0], "same", None);
+    world.refuses(
+        &target,
+        &two,
+        "wanted and 1 have built it again: the key 0.pub",
+    );
+    // The same witness again, one that nobody knows, and the one who has signed the image.
+    let signer = SecretKey::from_pem(include_str!("keys/signer.pem"), None).unwrap();
+    witness(&reference, &keys[0], "same", Some(&"0".repeat(64)));
+    world.refuses(&target, &two, "the key 0.pub has built something else");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    let target = reference.to_string();
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target, "--sign-key", "key"]);
+    for (number, key) in keys.iter().enumerate() {
+        std::fs::write(
+            world.place.path(&format!("{number}.pub")),
+            key.public().pem(),
+        )
+        .unwrap();
+    }
+    witness(&reference, &keys[0], "same", None);
+    witness(&reference, &keys[2], "same", None);
+    witness(&reference, &signer, "same", None);
+    world.refuses(
+        &target,
+        &two,
+        "wanted and 1 have built it again: the key 0.pub",
+    );
+    witness(&reference, &keys[1], "same", None);
+    let said = world.accepts(&target, &two);
+    assert!(
+        said.contains("built again by the key 0.pub, the key 1.pub"),
+        "{said}"
+    );
+    let policy =
+        "version = 1\n[witnesses]\ncount = 2\nfrom = [{ key = \"0.pub\" }, { key = \"1.pub\" }]";
+    world.accepts(&target, &world.policy(policy));
+    world.refuses(
+        &target,
+        &world.policy(&policy.replace("1.pub", "other.pub")),
+        "wanted and 1",
+    );
+    // A stranger's objection changes nothing, a witness's does.
+    witness(&reference, &keys[2], "different", Some(&"0".repeat(64)));
+    world.accepts(&target, &two);
+    witness(&reference, &keys[1], "different", Some(&"0".repeat(64)));
+    world.refuses(
+        &target,
+        &two,
+        "the key 1.pub has built something else: sha256:0000",
+    );
+}

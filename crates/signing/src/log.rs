@@ -1,0 +1,477 @@
+//! Entries of a transparency log, as Rekor makes them: a signature was there at this time.
+//!
+//! An entry is believed if a log of the trusted root has signed it with its time (the "signed entry
+//! timestamp"), and is found in the log's tree, whose root the log has signed too
+//! ([RFC 9162](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2),
+//! [checkpoints](https://github.com/transparency-dev/formats/blob/main/log/README.md)).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::certificate::Certificate;
+use crate::root::{Log, TrustedRoot};
+
+type Hash = [u8; 32];
+
+/// An entry with what shows that the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    #[serde(with = "number")]
+    log_index: i64,
+    log_id: LogId,
+    kind_version: Option<KindVersion>,
+    #[serde(default, with = "number")]
+    integrated_time: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inclusion_promise: Option<Promise>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inclusion_proof: Option<Proof>,
+    canonicalized_body: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogId {
+    key_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KindVersion {
+    kind: String,
+    version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Promise {
+    signed_entry_timestamp: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Proof {
+    #[serde(default, with = "number")]
+    log_index: i64,
+    root_hash: String,
+    #[serde(with = "number")]
+    tree_size: i64,
+    #[serde(default)]
+    hashes: Vec<String>,
+    checkpoint: Option<Checkpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Checkpoint {
+    envelope: String,
+}
+
+/// What an entry has to be about.
+pub(crate) struct Claim<'a> {
+    /// The bytes that were signed.
+    pub message: &'a [u8],
+    /// The payload of the envelope, where there is one.
+    pub payload: Option<&'a [u8]>,
+    pub signature: &'a [u8],
+    pub certificate: &'a Certificate,
+}
+
+impl Entry {
+    /// Reads the answer of Rekor's first interface to a new entry, or to the question for one.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn from_answer(answer: &[u8]) -> Result<Entry, Error> {
+        let damaged = |what: &str| Error::Log(format!("the log answers no {what}"));
+        let answer: Value = serde_json::from_slice(answer).map_err(|_| damaged("JSON"))?;
+        let entry = answer.as_object().and_then(|all| all.values().next());
+        let entry = entry.ok_or_else(|| damaged("entry"))?;
+        let text = |value: &Value, what: &str| {
+            let text = value.as_str().map(str::to_owned);
+            text.ok_or_else(|| damaged(what))
+        };
+        let integer = |value: &Value, what: &str| value.as_i64().ok_or_else(|| damaged(what));
+        let body = text(&entry["body"], "body")?;
+        let content: Value = decode(&body)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| damaged("body"))?;
+        let proof = &entry["verification"]["inclusionProof"];
+        let hashes = proof["hashes"].as_array();
+        Ok(Entry {
+            log_index: integer(&entry["logIndex"], "logIndex")?,
+            log_id: LogId {
+                key_id: from_hex(&text(&entry["logID"], "logID")?)?,
+            },
+            kind_version: Some(KindVersion {
+                kind: text(&content["kind"], "kind")?,
+                version: text(&content["apiVersion"], "apiVersion")?,
+            }),
+            integrated_time: integer(&entry["integratedTime"], "integratedTime")?,
+            inclusion_promise: Some(Promise {
+                signed_entry_timestamp: text(
+                    &entry["verification"]["signedEntryTimestamp"],
+                    "signedEntryTimestamp",
+                )?,
+            }),
+            inclusion_proof: Some(Proof {
+                log_index: integer(&proof["logIndex"], "inclusionProof")?,
+                root_hash: from_hex(&text(&proof["rootHash"], "rootHash")?)?,
+                tree_size: integer(&proof["treeSize"], "treeSize")?,
+                hashes: hashes
+                    .into_iter()
+                    .flatten()
+                    .map(|hash| from_hex(hash.as_str().unwrap_or_default()))
+                    .collect::<Result<_, _>>()?,
+                checkpoint: Some(Checkpoint {
+                    envelope: text(&proof["checkpoint"], "checkpoint")?,
+                }),
+            }),
+            canonicalized_body: body,
+        })
+    }
+
+    /// Reads what cosign before version 3 puts beside a signature: an entry without proof.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn from_annotation(text: &str) -> Result<Entry, Error> {
+        let old: Old = serde_json::from_str(text).map_err(|error| Error::Log(error.to_string()))?;
+        Ok(Entry {
+            log_index: old.payload.log_index,
+            log_id: LogId {
+                key_id: from_hex(&old.payload.log_id)?,
+            },
+            kind_version: None,
+            integrated_time: old.payload.integrated_time,
+            inclusion_promise: Some(Promise {
+                signed_entry_timestamp: old.signed_entry_timestamp,
+            }),
+            inclusion_proof: None,
+            canonicalized_body: old.payload.body,
+        })
+    }
+
+    /// Writes what cosign before version 3 puts beside a signature.
+    ///
+    /// # Errors
+    /// When the log has made no promise.
+    pub(crate) fn to_annotation(&self) -> Result<String, Error> {
+        let old = Old {
+            signed_entry_timestamp: self.promise()?.signed_entry_timestamp.clone(),
+            payload: OldPayload {
+                body: self.canonicalized_body.clone(),
+                integrated_time: self.integrated_time,
+                log_index: self.log_index,
+                log_id: self
+                    .log_id()?
+                    .iter()
+                    .map(|it| format!("{it:02x}"))
+                    .collect(),
+            },
+        };
+        Ok(serde_json::to_string(&old).expect("text and numbers can be written as JSON"))
+    }
+
+    /// When a log of the trusted root took the entry, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When no trusted log has signed it, or it is not in the log's tree. `needs_proof` says whether
+    /// there has to be a proof of the latter.
+    pub(crate) fn check(&self, root: &TrustedRoot, needs_proof: bool) -> Result<u64, Error> {
+        let promise = self.promise()?;
+        let time = u64::try_from(self.integrated_time).unwrap_or_default();
+        let log = root.log(&self.log_id()?, time);
+        let log = log.ok_or_else(|| log_error("no log of the trusted root has made it"))?;
+        if !log.verifies(&self.promised()?, &decode(&promise.signed_entry_timestamp)?) {
+            return Err(log_error("the log has not signed its time (SET)"));
+        }
+        match &self.inclusion_proof {
+            Some(proof) => proof.check(log, &decode(&self.canonicalized_body)?)?,
+            None if needs_proof => return Err(log_error("it has no proof of inclusion")),
+            None => {}
+        }
+        Ok(time)
+    }
+
+    /// What the log signs of an entry: JSON with sorted keys.
+    fn promised(&self) -> Result<Vec<u8>, Error> {
+        let id: String = self
+            .log_id()?
+            .iter()
+            .map(|it| format!("{it:02x}"))
+            .collect();
+        decode(&self.canonicalized_body)?;
+        let Entry {
+            canonicalized_body: body,
+            integrated_time: time,
+            log_index: index,
+            ..
+        } = self;
+        let text = format!(
+            r#"{{"body":"{body}","integratedTime":{time},"logID":"{id}","logIndex":{index}}}"#
+        );
+        Ok(text.into_bytes())
+    }
+
+    fn promise(&self) -> Result<&Promise, Error> {
+        self.inclusion_promise.as_ref().ok_or_else(|| {
+            log_error(
+                "the log has not signed its time (it has no SET; times of RFC 3161 are not read)",
+            )
+        })
+    }
+
+    fn log_id(&self) -> Result<Vec<u8>, Error> {
+        decode(&self.log_id.key_id)
+    }
+
+    /// Whether the entry is about a signature: the same bytes, signature and certificate.
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub(crate) fn is_about(&self, claim: &Claim<'_>) -> Result<(), Error> {
+        let body = decode(&self.canonicalized_body)?;
+        let body: Value =
+            serde_json::from_slice(&body).map_err(|error| Error::Log(error.to_string()))?;
+        let spec = &body["spec"];
+        let (hash, bytes, signature, verifier) = match body["kind"].as_str() {
+            Some("dsse") => {
+                let [signed] = spec["signatures"].as_array().map_or(&[][..], |all| all) else {
+                    return Err(log_error("it has not exactly one signature"));
+                };
+                let payload = claim.payload.unwrap_or(claim.message);
+                (
+                    &spec["payloadHash"],
+                    payload,
+                    &signed["signature"],
+                    &signed["verifier"],
+                )
+            }
+            Some("hashedrekord") => (
+                &spec["data"]["hash"],
+                claim.message,
+                &spec["signature"]["content"],
+                &spec["signature"]["publicKey"]["content"],
+            ),
+            kind => {
+                let kind = kind.unwrap_or("none").to_owned();
+                return Err(Error::Log(format!("its kind is unknown here: {kind:?}")));
+            }
+        };
+        let hex = format!("{:x}", Sha256::digest(bytes));
+        if hash["algorithm"] != "sha256" || hash["value"] != hex.as_str() {
+            return Err(log_error("it is about something else"));
+        }
+        let own = |value: &Value| decode(value.as_str().unwrap_or_default());
+        if own(signature)? != claim.signature {
+            return Err(log_error("it is about another signature"));
+        }
+        let pem = String::from_utf8(own(verifier)?).unwrap_or_default();
+        let certificates = Certificate::from_pem(&pem).unwrap_or_default();
+        match certificates.first() {
+            Some(own) if own == claim.certificate => Ok(()),
+            _ => Err(log_error("it is about another certificate")),
+        }
+    }
+}
+
+impl Proof {
+    /// Whether the tree whose root the log has signed holds this body.
+    fn check(&self, log: &Log, body: &[u8]) -> Result<(), Error> {
+        let hash = |text: &str| -> Result<Hash, Error> {
+            let wrong = |_| log_error("a hash of the proof has the wrong length");
+            decode(text)?.try_into().map_err(wrong)
+        };
+        let root = hash(&self.root_hash)?;
+        let hashes: Vec<Hash> = self
+            .hashes
+            .iter()
+            .map(|it| hash(it))
+            .collect::<Result<_, _>>()?;
+        let leaf = node(0, &[body]);
+        if tree_root(leaf, self.log_index, self.tree_size, &hashes) != Some(root) {
+            return Err(log_error("the proof does not lead to the root of the tree"));
+        }
+        let checkpoint = self.checkpoint.as_ref();
+        let checkpoint = checkpoint.ok_or_else(|| log_error("the proof has no checkpoint"))?;
+        checkpoint.check(log, self.tree_size, &root)
+    }
+}
+
+impl Checkpoint {
+    /// Whether the log has signed that its tree of this size has this root.
+    fn check(&self, log: &Log, size: i64, root: &Hash) -> Result<(), Error> {
+        let damaged = || log_error("its checkpoint is damaged");
+        let (text, signatures) = self.envelope.split_once("\n\n").ok_or_else(damaged)?;
+        let mut lines = text.lines().skip(1);
+        let own_size: i64 = lines
+            .next()
+            .and_then(|it| it.parse().ok())
+            .ok_or_else(damaged)?;
+        let own_root = decode(lines.next().ok_or_else(damaged)?)?;
+        if own_size != size || own_root != root {
+            return Err(log_error("its checkpoint is of another tree"));
+        }
+        let message = format!("{text}\n");
+        let is_signed = signatures.lines().any(|line| {
+            let encoded = line.strip_prefix("— ").and_then(|it| it.rsplit_once(' '));
+            let bytes = encoded.and_then(|(_, encoded)| decode(encoded).ok());
+            bytes.is_some_and(|bytes| {
+                bytes.len() > 4
+                    && &bytes[..4] == log.hint()
+                    && log.verifies(message.as_bytes(), &bytes[4..])
+            })
+        });
+        match is_signed {
+            true => Ok(()),
+            false => Err(log_error("the log has not signed its checkpoint")),
+        }
+    }
+}
+
+/// The root of a tree of `size` leaves, from a leaf at `index` and the hashes beside its way up.
+fn tree_root(leaf: Hash, index: i64, size: i64, hashes: &[Hash]) -> Option<Hash> {
+    let (mut index, mut last) = (
+        u64::try_from(index).ok()?,
+        u64::try_from(size).ok()?.checked_sub(1)?,
+    );
+    if index > last {
+        return None;
+    }
+    let mut root = leaf;
+    for hash in hashes {
+        if last == 0 {
+            return None;
+        }
+        if index & 1 == 1 || index == last {
+            root = node(1, &[hash, &root]);
+            while index & 1 == 0 && index != 0 {
+                index >>= 1;
+                last >>= 1;
+            }
+        } else {
+            root = node(1, &[&root, hash]);
+        }
+        index >>= 1;
+        last >>= 1;
+    }
+    (last == 0).then_some(root)
+}
+
+fn node(prefix: u8, parts: &[&[u8]]) -> Hash {
+    let mut hash = Sha256::new();
+    hash.update([prefix]);
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn log_error(reason: &str) -> Error {
+    Error::Log(reason.to_owned())
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Error> {
+    let damaged = |_| log_error("its base 64 is damaged");
+    BASE64.decode(text).map_err(damaged)
+}
+
+/// Base 64 of hexadecimal digits.
+fn from_hex(text: &str) -> Result<String, Error> {
+    let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
+    let bytes = bytes.ok_or_else(|| log_error("its hexadecimal digits are damaged"))?;
+    Ok(BASE64.encode(bytes))
+}
+
+/// The form of cosign before version 3.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Old {
+    signed_entry_timestamp: String,
+    payload: OldPayload,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OldPayload {
+    body: String,
+    integrated_time: i64,
+    log_index: i64,
+    #[serde(rename = "logID")]
+    log_id: String,
+}
+
+/// Whole numbers of 64 bits, which the JSON form of protocol buffers writes as text.
+mod number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&number.to_string())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(i64),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(number) => Ok(number),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The root of a tree by the definition, and the proof of one leaf.
+    fn tree(leaves: &[Hash], index: usize) -> (Hash, Vec<Hash>) {
+        if let [only] = leaves {
+            return (*only, Vec::new());
+        }
+        let split = leaves.len().next_power_of_two() / 2;
+        let (left, right) = leaves.split_at(split);
+        let (own, other) = match index < split {
+            true => (tree(left, index), tree(right, 0).0),
+            false => (tree(right, index - split), tree(left, 0).0),
+        };
+        let root = match index < split {
+            true => node(1, &[&own.0, &other]),
+            false => node(1, &[&other, &own.0]),
+        };
+        (root, [own.1, vec![other]].concat())
+    }
+
+    #[test]
+    fn proofs_lead_to_the_root_of_trees_of_every_size() {
+        let leaves: Vec<Hash> = (0_u8..20).map(|it| node(0, &[&[it]])).collect();
+        for size in 1..=leaves.len() {
+            for index in 0..size {
+                let (root, proof) = tree(&leaves[..size], index);
+                let found = |leaf, index: usize, size: usize, proof: &[Hash]| {
+                    tree_root(leaf, index as i64, size as i64, proof)
+                };
+                assert_eq!(found(leaves[index], index, size, &proof), Some(root));
+                let other = node(0, &[b"other"]);
+                assert_ne!(found(other, index, size, &proof), Some(root));
+                let longer = [&proof[..], &[other]].concat();
+                assert_ne!(found(leaves[index], index, size, &longer), Some(root));
+                if !proof.is_empty() {
+                    let shorter = &proof[1..];
+                    assert_ne!(found(leaves[index], index, size, shorter), Some(root));
+                }
+            }
+        }
+        assert_eq!(tree_root(leaves[0], -1, 1, &[]), None);
+        assert_eq!(tree_root(leaves[0], 0, 0, &[]), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! The trusted root: whom to believe about identities and times.
+//!
+//! The file is sigstore's `trusted_root.json`
+//! ([`trustroot.v1`](https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto)).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::certificate::Certificate;
+use crate::{Error, PublicKey};
+
+/// Media types begin with this.
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
+
+/// Whom to believe.
+#[derive(Debug, Clone)]
+pub struct TrustedRoot {
+    authorities: Vec<Authority>,
+    logs: Vec<Log>,
+    certificate_logs: Vec<Log>,
+}
+
+/// A certificate authority.
+#[derive(Debug, Clone)]
+pub(crate) struct Authority {
+    /// Its certificates, the root last.
+    pub chain: Vec<Certificate>,
+    period: Period,
+}
+
+/// A log.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    id: Vec<u8>,
+    key: PublicKey,
+    period: Period,
+}
+
+impl Log {
+    /// Whether the log has signed this.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verifies(message, signature)
+    }
+
+    /// The first bytes of its name, by which checkpoints call its key.
+    pub fn hint(&self) -> &[u8] {
+        &self.id[..4.min(self.id.len())]
+    }
+}
+
+impl TrustedRoot {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// When it is no trusted root, or something in it is damaged. Logs whose keys are of a sort that
+    /// is unknown here are left out.
+    pub fn parse(bytes: &[u8]) -> Result<TrustedRoot, Error> {
+        let file: File =
+            serde_json::from_slice(bytes).map_err(|error| Error::Root(error.to_string()))?;
+        if !file.media_type.starts_with(MEDIA_TYPE) {
+            let reason = format!("its media type is {:?}", file.media_type);
+            return Err(Error::Root(reason));
+        }
+        let authorities = file.certificate_authorities.iter().map(authority);
+        Ok(TrustedRoot {
+            authorities: authorities.collect::<Result<_, _>>()?,
+            logs: logs(&file.tlogs)?,
+            certificate_logs: logs(&file.ctlogs)?,
+        })
+    }
+
+    /// The authorities that were in use at a time, in seconds since 1970.
+    pub(crate) fn authorities_at(&self, time: u64) -> impl Iterator<Item = &Authority> {
+        self.authorities
+            .iter()
+            .filter(move |authority| authority.period.has(time))
+    }
+
+    /// The log of signatures that is called `id` and was in use at that time.
+    pub(crate) fn log(&self, id: &[u8], time: u64) -> Option<&Log> {
+        let mut all = self.logs.iter();
+        all.find(|log| log.id == id && log.period.has(time))
+    }
+
+    /// The log of certificates that is called `id` and was in use at that time.
+    pub(crate) fn certificate_log(&self, id: &[u8], time: u64) -> Option<&Log> {
+        let mut all = self.certificate_logs.iter();
+        all.find(|log| log.id == id && log.period.has(time))
+    }
+}
+
+fn authority(own: &FileAuthority) -> Result<Authority, Error> {
+    let mut chain = Vec::new();
+    for certificate in &own.cert_chain.certificates {
+        let certificate = Certificate::from_der(&bytes(&certificate.raw_bytes)?);
+        chain.push(certificate.map_err(|error| Error::Root(error.to_string()))?);
+    }
+    Ok(Authority {
+        chain,
+        period: own.valid_for,
+    })
+}
+
+fn logs(all: &[FileLog]) -> Result<Vec<Log>, Error> {
+    let mut logs = Vec::new();
+    for log in all {
+        let der = bytes(&log.public_key.raw_bytes)?;
+        let Ok(key) = PublicKey::from_der(&der) else {
+            continue;
+        };
+        let id = match &log.log_id {
+            Some(id) => bytes(&id.key_id)?,
+            None => Sha256::digest(&der).to_vec(),
+        };
+        logs.push(Log {
+            id,
+            key,
+            period: log.public_key.valid_for,
+        });
+    }
+    Ok(logs)
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, Error> {
+    let damaged = |_| Error::Root("its base 64 is damaged".to_owned());
+    BASE64.decode(text).map_err(damaged)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    media_type: String,
+    #[serde(default)]
+    tlogs: Vec<FileLog>,
+    #[serde(default)]
+    certificate_authorities: Vec<FileAuthority>,
+    #[serde(default)]
+    ctlogs: Vec<FileLog>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileLog {
+    public_key: FileKey,
+    log_id: Option<FileId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileKey {
+    raw_bytes: String,
+    #[serde(default)]
+    valid_for: Period,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileId {
+    key_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileAuthority {
+    cert_chain: FileChain,
+    #[serde(default)]
+    valid_for: Period,
+}
+
+#[derive(Deserialize)]
+struct FileChain {
+    certificates: Vec<FileCertificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileCertificate {
+    raw_bytes: String,
+}
+
+/// When something was in use; without bounds, always.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Period {
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+}
+
+impl Period {
+    fn has(&self, time: u64) -> bool {
+        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let begun = self.start.is_none_or(|start| start.as_second() <= time);
+        begun && self.end.is_none_or(|end| time <= end.as_second())
+    }
+}

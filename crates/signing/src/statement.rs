@@ -1,0 +1,50 @@
+//! Statements about images, and what is signed of them.
+
+use serde_json::{Value, json};
+
+use crate::{Error, IMAGE_PREDICATE};
+
+/// The type of in-toto statements.
+pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The media type of in-toto statements in envelopes.
+pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// The statement that an image's signature is about. `digest` is `ALGORITHM:HEX`.
+pub fn image_statement(digest: &str) -> Value {
+    statement(digest, IMAGE_PREDICATE, json!({}))
+}
+
+/// A statement about an image.
+pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value {
+    let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
+    json!({
+        "_type": STATEMENT_TYPE,
+        "subject": [{"digest": {algorithm: hex}}],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    })
+}
+
+/// Reads the statement about the image with this digest (`ALGORITHM:HEX`).
+pub(crate) fn about(payload_type: &str, payload: &[u8], digest: &str) -> Result<Value, Error> {
+    let statement: Value =
+        serde_json::from_slice(payload).map_err(|error| Error::Bundle(error.to_string()))?;
+    let is_statement = payload_type == PAYLOAD_TYPE && statement["_type"] == STATEMENT_TYPE;
+    let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
+    let subjects = statement["subject"].as_array();
+    let is_about = subjects.is_some_and(|all| all.iter().any(|it| it["digest"][algorithm] == hex));
+    match is_statement && is_about {
+        true => Ok(statement),
+        false => Err(Error::Mismatch("it is about something else")),
+    }
+}
+
+/// What is signed: type and payload with their lengths, so that neither can pass for the other.
+pub(crate) fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
+    [head.as_bytes(), payload].concat()
+}

@@ -1,0 +1,126 @@
+//! Identity tokens: what a CI system gives a job to show who it is (OpenID Connect).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::{Error, Web};
+
+/// The audience that certificate authorities of sigstore want to be named.
+const AUDIENCE: &str = "sigstore";
+/// Where GitLab's `id_tokens` and other systems put a token for sigstore.
+const VARIABLE: &str = "SIGSTORE_ID_TOKEN";
+/// What GitHub gives a job that has the permission `id-token: write`.
+const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+const REMEDY: &str = "in GitHub Actions the permission `id-token: write`; in GitLab `id_tokens: SIGSTORE_ID_TOKEN: aud: sigstore`; \
+     elsewhere --identity-token FILE, or SIGSTORE_ID_TOKEN";
+
+/// An identity token. It is a secret: whoever has it can sign in its owner's name for some minutes.
+#[derive(Clone)]
+pub struct Token {
+    text: String,
+    subject: String,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token of {:?}", self.subject)
+    }
+}
+
+impl Token {
+    /// Reads a token. Whether it is genuine the certificate authority decides.
+    ///
+    /// # Errors
+    /// When it is no JSON web token with a subject.
+    pub fn parse(text: &str) -> Result<Token, Error> {
+        let text = text.trim();
+        let claims = text.split('.').nth(1);
+        let claims =
+            claims.and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
+        let claims: Option<Value> = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let wrong = |what: &str| Error::Token(what.to_owned(), REMEDY);
+        let claims = claims.ok_or_else(|| wrong("it is no JSON web token"))?;
+        let subject = subject(&claims).ok_or_else(|| wrong("it names no subject"))?;
+        Ok(Token {
+            text: text.to_owned(),
+            subject,
+        })
+    }
+
+    /// The token that the CI system gives this job. `variable` gives the value of a variable of the
+    /// environment.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub fn of_environment(
+        variable: impl Fn(&str) -> Option<String>,
+        web: &Web,
+    ) -> Result<Token, Error> {
+        let variable = |name| variable(name).filter(|value: &String| !value.is_empty());
+        if let Some(text) = variable(VARIABLE) {
+            return Token::parse(&text);
+        }
+        let (Some(url), Some(bearer)) = (variable(GITHUB_URL), variable(GITHUB_TOKEN)) else {
+            return Err(Error::Token("this job has none".to_owned(), REMEDY));
+        };
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{separator}audience={AUDIENCE}");
+        let answer = web.get(&url, Some(&bearer))?.success(&url)?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let text = answer["value"].as_str().ok_or_else(|| Error::Service {
+            url,
+            reason: "answers no token".to_owned(),
+        })?;
+        Token::parse(text)
+    }
+
+    /// The token itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The name that its owner has to sign, to show that the key is theirs: a verified e-mail
+    /// address, else the subject.
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+fn subject(claims: &Value) -> Option<String> {
+    let is_verified = claims["email_verified"] == true || claims["email_verified"] == "true";
+    let address = claims["email"].as_str().filter(|_| is_verified);
+    let subject = address.or_else(|| claims["sub"].as_str());
+    subject.filter(|it| !it.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> Result<Token, Error> {
+        Token::parse(&format!("e30.{}.c2ln\n", URL_SAFE_NO_PAD.encode(claims)))
+    }
+
+    #[test]
+    fn the_owner_is_a_verified_address_or_the_subject() {
+        let of = |claims: &str| token(claims).unwrap().subject().to_owned();
+        assert_eq!(of(r#"{"sub":"repo:team/shop"}"#), "repo:team/shop");
+        let verified = r#"{"sub":"1","email":"ann@shop.example","email_verified":true}"#;
+        assert_eq!(of(verified), "ann@shop.example");
+        assert_eq!(of(r#"{"sub":"1","email":"ann@shop.example"}"#), "1");
+    }
+
+    #[test]
+    fn a_token_never_shows_and_other_text_is_none() {
+        let shown = format!("{:?}", token(r#"{"sub":"ann"}"#).unwrap());
+        assert_eq!(shown, r#"Token of "ann""#);
+        for text in ["", "a.b", "e30.e30.e30"] {
+            assert!(
+                matches!(Token::parse(text), Err(Error::Token(..))),
+                "{text:?}"
+            );
+        }
+    }
+}

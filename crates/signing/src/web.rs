@@ -1,0 +1,192 @@
+//! Requests to the services that signing by an identity needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::LOCATION;
+use reqwest::{Client, Method, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::Error;
+
+/// How long to wait for a connection, and for the next byte. Logs take some seconds for an entry.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a request is sent before a service counts as unreachable, and how long to wait
+/// between.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 4 << 20;
+/// How much of a refusal is quoted, in characters.
+const QUOTED: usize = 300;
+
+/// A client of these services. What it sends are secrets, so it speaks plain HTTP with this machine
+/// only.
+#[derive(Debug, Clone, Default)]
+pub struct Web {
+    /// Certificate authorities (PEM files) that are trusted beside the system's.
+    pub ca_files: Vec<PathBuf>,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub location: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body, if the service did what was asked.
+    pub fn success(self, url: &str) -> Result<Vec<u8>, Error> {
+        if (200..300).contains(&self.status) {
+            return Ok(self.body);
+        }
+        let said: String = String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(QUOTED)
+            .collect();
+        Err(Error::Service {
+            url: url.to_owned(),
+            reason: format!("answers {}: {}", self.status, said.trim()),
+        })
+    }
+}
+
+impl Web {
+    /// Fetches something.
+    pub(crate) fn get(&self, url: &str, bearer: Option<&str>) -> Result<Answer, Error> {
+        self.ask(Method::GET, url, bearer, None)
+    }
+
+    /// Sends JSON.
+    pub(crate) fn post(&self, url: &str, body: &Value) -> Result<Answer, Error> {
+        self.ask(Method::POST, url, None, Some(body.to_string()))
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        bearer: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, Error> {
+        let failed = |reason: String| Error::Service {
+            url: url.to_owned(),
+            reason,
+        };
+        let parsed = Url::parse(url).map_err(|error| failed(format!("is no address: {error}")))?;
+        if !is_private(&parsed) {
+            return Err(failed(
+                "must be https:// (http:// only on this machine)".to_owned(),
+            ));
+        }
+        let client = self.client().map_err(failed)?;
+        let request = || {
+            let mut request = client.request(method.clone(), parsed.clone());
+            if let Some(bearer) = bearer {
+                request = request.bearer_auth(bearer);
+            }
+            if let Some(body) = &body {
+                request = request
+                    .header("content-type", "application/json")
+                    .body(body.clone());
+            }
+            request.header("accept", "application/json")
+        };
+        // Whoever calls this may have a runtime of its own, which must not be blocked from within.
+        let ask = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            runtime.block_on(persist(request))
+        };
+        let answered = std::thread::scope(|scope| scope.spawn(ask).join());
+        answered
+            .unwrap_or_else(|_| Err("the request failed".to_owned()))
+            .map_err(failed)
+    }
+
+    fn client(&self) -> Result<Client, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for path in &self.ca_files {
+            let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|it| wrong(&it))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|it| wrong(&it))?;
+                roots.add(certificate).map_err(|it| wrong(&it))?;
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(PATIENCE)
+            .read_timeout(PATIENCE);
+        client.build().map_err(|error| innermost(&error))
+    }
+}
+
+/// Whether nobody on the way reads along.
+fn is_private(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || url.scheme() == "http" && is_here
+}
+
+/// Sends a request until a service answers that is not overloaded.
+async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, String> {
+    let mut attempt = 1;
+    loop {
+        let answer = once(request()).await;
+        let is_passing = match &answer {
+            Ok(answer) => answer.status == 429 || answer.status >= 500,
+            Err(_) => true,
+        };
+        if !is_passing || attempt == ATTEMPTS {
+            return answer;
+        }
+        tokio::time::sleep(PAUSE * attempt).await;
+        attempt += 1;
+    }
+}
+
+async fn once(request: reqwest::RequestBuilder) -> Result<Answer, String> {
+    let broken = |error: reqwest::Error| innermost(&error);
+    let mut reply = request.send().await.map_err(broken)?;
+    let location = reply.headers().get(LOCATION);
+    let location = location.and_then(|it| it.to_str().ok()).map(str::to_owned);
+    let mut body = Vec::new();
+    while let Some(piece) = reply.chunk().await.map_err(broken)? {
+        body.extend_from_slice(&piece);
+        if body.len() > MAX_ANSWER {
+            return Err(format!("the answer is larger than {MAX_ANSWER} bytes"));
+        }
+    }
+    Ok(Answer {
+        status: reply.status().as_u16(),
+        location,
+        body,
+    })
+}
+
+/// The cause at the end of the chain: the outer ones only repeat the address.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
