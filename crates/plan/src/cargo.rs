@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 
 /// Where the stand-ins lie, for variables that name one of them.
 pub const STAND_INS: &str = "/cargo/stand-ins";
+/// The program behind all of them.
+const STAND_IN: &str = "/cargo/stand-in";
 const HOME: &str = "/cargo/home";
 const RECORDS: &str = "/cargo/records";
 const CONFIG: &str = "/cargo/sources.toml";
@@ -29,9 +31,9 @@ pub fn record(
     for dir in [STAND_INS, HOME, RECORDS] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
     }
-    let this = std::env::current_exe()?;
+    fs::copy(std::env::current_exe()?, STAND_IN).context("cannot copy the planner")?;
     for name in TOOLS {
-        symlink(&this, Path::new(STAND_INS).join(name))?;
+        symlink(STAND_IN, Path::new(STAND_INS).join(name))?;
     }
     fs::write(CONFIG, packages.replacements()?)?;
     let mut cargo = command();

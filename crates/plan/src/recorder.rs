@@ -62,8 +62,9 @@ fn play_rustc(record: &Record, directory: &Path) -> Result<()> {
     record.save(directory)?;
     for path in outputs(record)? {
         if path.extension().is_none() {
-            // A program: should it be a build script, then Cargo is going to run it.
-            fs::copy(std::env::current_exe()?, &path)?;
+            // Cargo runs it if it is a build script. It lies on the same file system as the stand-ins.
+            fs::hard_link(std::env::current_exe()?, &path)
+                .with_context(|| format!("cannot link {}", path.display()))?;
         } else {
             fs::write(&path, dep_info(&path))?;
         }

@@ -72,34 +72,72 @@ fn place(packages: &Packages, located: &Located) -> Result<()> {
 fn place_crate(package: &LockedPackage, place: &Path) -> Result<()> {
     let file = File::open(&package.path)
         .with_context(|| format!("cannot open {}", package.path.display()))?;
-    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
-    let mut manifest = String::new();
-    let mut sources = Vec::new();
-    for entry in archive.entries()? {
-        let mut entry = entry.context("the archive is damaged")?;
-        let path = entry.path()?.into_owned();
-        let inner: PathBuf = path.components().skip(1).collect();
-        if inner
-            .components()
-            .any(|c| !matches!(c, Component::Normal(_)))
-        {
-            bail!("entry {} leaves the package", path.display());
-        }
-        if inner == Path::new("Cargo.toml") {
-            entry.read_to_string(&mut manifest)?;
-        } else if inner.extension().is_some_and(|e| e == "rs") {
-            sources.push(inner);
-        }
-    }
-    write(&place.join("Cargo.toml"), manifest.as_bytes())?;
-    let table: toml::Table = toml::from_str(&manifest).context("its manifest is malformed")?;
-    let explicit = explicit_targets(&table);
-    for source in sources {
-        if is_discovered(&source) || explicit.contains(&source) {
-            write_empty(&place.join(source))?;
-        }
+    let published = Published::read(BufReader::new(file))?;
+    write(&place.join("Cargo.toml"), published.manifest.as_bytes())?;
+    for source in published.sources {
+        write_empty(&place.join(source))?;
     }
     write_checksum(place, package.checksum.as_deref())
+}
+
+/// What Cargo looks at in a `.crate` file before it compiles.
+struct Published {
+    manifest: String,
+    /// The source files of targets.
+    sources: Vec<PathBuf>,
+}
+
+impl Published {
+    /// Reads an archive up to its manifest where that names all targets, and to its end elsewhere.
+    fn read(archive: impl Read) -> Result<Self> {
+        let mut archive = tar::Archive::new(GzDecoder::new(archive));
+        let mut manifest = None;
+        let mut found = Vec::new();
+        for entry in archive.entries()? {
+            let mut entry = entry.context("the archive is damaged")?;
+            let path = inner_path(&entry.path()?)?;
+            if path == Path::new("Cargo.toml") {
+                let mut text = String::new();
+                entry.read_to_string(&mut text)?;
+                let table: toml::Table =
+                    toml::from_str(&text).context("its manifest is malformed")?;
+                let explicit = explicit_targets(&table);
+                if names_all_targets(&table) {
+                    let (manifest, sources) = (text, explicit);
+                    return Ok(Self { manifest, sources });
+                }
+                manifest = Some((text, explicit));
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+        let (manifest, explicit) = manifest.context("it has no Cargo.toml")?;
+        found.retain(|source| is_discovered(source) || explicit.contains(source));
+        let sources = found;
+        Ok(Self { manifest, sources })
+    }
+}
+
+/// The path of an archive's entry below the package's directory.
+fn inner_path(path: &Path) -> Result<PathBuf> {
+    let inner: PathBuf = path.components().skip(1).collect();
+    let is_inside = |c: Component| matches!(c, Component::Normal(_));
+    if !inner.components().all(is_inside) {
+        bail!("entry {} leaves the package", path.display());
+    }
+    Ok(inner)
+}
+
+/// Whether Cargo looks for no target of its own: so newer versions of `cargo package` write manifests.
+/// <https://doc.rust-lang.org/cargo/reference/cargo-targets.html#target-auto-discovery>
+fn names_all_targets(manifest: &toml::Table) -> bool {
+    let package = manifest.get("package");
+    let is_off = |key| {
+        let value = package.and_then(|package| package.get(key));
+        value.and_then(toml::Value::as_bool) == Some(false)
+    };
+    let names_build = package.is_some_and(|package| package.get("build").is_some());
+    is_off("autolib") && is_off("autobins") && names_build
 }
 
 /// Whether Cargo looks for targets at this path by itself. What a dependency does not build
@@ -173,4 +211,60 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    /// A `.crate` file, cut off after `whole` of its entries.
+    fn published(entries: &[(&str, &str)], whole: usize) -> Result<Published> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut end = 0;
+        for (index, (path, text)) in entries.iter().enumerate() {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            let path = format!("a-1.0.0/{path}");
+            archive.append_data(&mut header, path, text.as_bytes())?;
+            if index + 1 == whole {
+                end = archive.get_ref().len();
+            }
+        }
+        let mut bytes = archive.into_inner()?;
+        if whole < entries.len() {
+            bytes.truncate(end + 100);
+        }
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        std::io::Write::write_all(&mut gzip, &bytes)?;
+        Published::read(gzip.finish()?.as_slice())
+    }
+
+    #[test]
+    fn reads_no_further_than_a_manifest_that_names_all_targets() {
+        let manifest = "[package]\nname = \"a\"\nversion = \"1.0.0\"\nbuild = \"make.rs\"\n\
+            autolib = false\nautobins = false\n[lib]\npath = \"src/a.rs\"\n";
+        let entries = [("Cargo.toml", manifest), ("src/main.rs", "fn main() {}")];
+        let read = published(&entries, 1).unwrap();
+        assert_eq!(read.manifest, manifest);
+        assert_eq!(read.sources, [Path::new("src/a.rs"), Path::new("make.rs")]);
+    }
+
+    #[test]
+    fn finds_targets_that_a_manifest_does_not_name() {
+        let manifest = "[package]\nname = \"a\"\nversion = \"1.0.0\"\n";
+        let entries = [
+            ("Cargo.toml", manifest),
+            ("src/lib.rs", ""),
+            ("src/inner.rs", ""),
+            ("src/bin/b.rs", ""),
+        ];
+        let read = published(&entries, 4).unwrap();
+        assert_eq!(
+            read.sources,
+            [Path::new("src/lib.rs"), Path::new("src/bin/b.rs")]
+        );
+        assert!(published(&entries, 2).is_err());
+    }
 }
