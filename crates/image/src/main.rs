@@ -1,5 +1,7 @@
 //! `image`: what the Nix side calls to make layers, images, indexes and archives.
 
+mod environment;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,7 +90,14 @@ impl From<Format> for ArchiveFormat {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let started_as = std::env::args_os().next().map(PathBuf::from);
+    let name = started_as.as_deref().and_then(Path::file_name);
+    let done = if name.is_some_and(|name| name == environment::BUILDER) {
+        environment::write()
+    } else {
+        run(Arguments::parse().command)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("image: {error:#}");
