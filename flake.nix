@@ -79,6 +79,8 @@
         ]
       );
 
+      devShells = forEach (system: { default = made.${system}.shell; });
+
       templates = import ./nix/templates.nix;
     };
 }

@@ -72,6 +72,7 @@ let
   #   checkUnits   { test, clippy, doc }: key to derivation
   #   storePaths   { images, binaries, checks }: what all of them will lie at (./store-paths.nix)
   #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
+  #   shell        the same as a development shell, for `nix develop`
   #   debianLock   the lock of the Debian packages that it is all made of
   #   toolchainLock  the lock of the compiler; "" where that is Debian's
   #   ownInputs    what `assemble fetch` brings of Crateyard's own, as JSON: its locks, and
@@ -166,6 +167,9 @@ let
         programs = usedParts.bootstrap.wanted;
       };
       toolchain = lazily "toolchain" build.toolchain;
+      shell = import ./shell.nix { inherit system; inherit (usedParts) links imageProgram; } {
+        inherit (build) toolchain;
+      };
       all = usedParts.links {
         name = "images";
         entries = images;
@@ -227,7 +231,7 @@ let
       ;
   };
 
-  # The outputs of a flake that has nothing but images: packages and checks for each system.
+  # The outputs of a flake that has nothing but images: packages, checks and a shell for each system.
   mkFlake =
     {
       src,
@@ -260,6 +264,7 @@ let
         made: checksOf made (if checked == null then builtins.attrNames made.checks else checked)
       );
       legacyPackages = each legacyPackagesOf;
+      devShells = each (made: { default = made.shell; });
     };
 
   # The outputs of a flake that has others, too: these, and what `mkFlake` makes of the same arguments. What
