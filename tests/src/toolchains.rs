@@ -1,6 +1,6 @@
 //! The compilers: the release in toolchain.lock, Debian's, and nixpkgs'.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix;
 use crate::trial::failed;
 use crate::workspaces::{binary_of, ledger};
@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         test("a_release_compiles", release_compiles),
         test("debians_compiler_compiles", debian_compiles),
         test("the_compiler_of_nixpkgs_compiles", nixpkgs_compiles),
+        test("shells_have_the_locked_compiler", shells),
     ]
 }
 
@@ -53,6 +54,33 @@ fn hashes(lock: &Lock) -> Result<()> {
         .run()?;
     let made = fs::read_to_string(at("toolchain.lock"))?;
     ensure!(made == lock.text, "the lock made here is\n{made}");
+    Ok(())
+}
+
+/// `nix develop` and `assemble shell` put the same compiler first in PATH.
+fn shells(lock: &Lock) -> Result<()> {
+    let checkout = Checkout::new()?;
+    let asks = "rustc --version; cargo --version; command -v rustc";
+    let flake = format!("git+file://{}", checkout.path().display());
+    let developed = nix::nix(&["develop", &flake, "--command", "sh", "-c", asks])?;
+    let shell = duct::cmd!(assemble(), "shell", "--", "sh", "-c", asks)
+        .dir(checkout.path())
+        .read()?;
+    ensure!(
+        developed.trim() == shell.trim(),
+        "nix develop has\n{developed}\nassemble shell has\n{shell}"
+    );
+    for tool in ["rustc", "cargo"] {
+        let version = format!("{tool} {} ", lock.channel);
+        ensure!(shell.contains(&version), "the shell has\n{shell}");
+    }
+    ensure!(
+        shell
+            .lines()
+            .last()
+            .is_some_and(|path| path.starts_with("/nix/store/")),
+        "rustc is not the locked one: {shell}"
+    );
     Ok(())
 }
 
