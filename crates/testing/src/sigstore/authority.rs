@@ -20,7 +20,7 @@ const SCT: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
 /// How long certificates are valid, in seconds.
 const VALID: i64 = 600;
 
-pub struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     issuer_key: Vec<u8>,
     /// The issuer's certificate and the root.
@@ -44,7 +44,7 @@ impl PublicKeyData for Point {
 }
 
 impl Authority {
-    pub fn new() -> Authority {
+    pub(super) fn new() -> Authority {
         let parameters = |name: &str| {
             let mut parameters = CertificateParams::default();
             parameters.distinguished_name = DistinguishedName::new();
@@ -77,7 +77,7 @@ impl Authority {
     }
 
     /// A certificate for whoever shows a token and has signed its subject.
-    pub fn answer(&self, request: &Value, bearer: Option<&str>, faults: &Faults) -> Answer {
+    pub(super) fn answer(&self, request: &Value, bearer: Option<&str>, faults: &Faults) -> Answer {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let own = text(&request["credentials"]["oidcIdentityToken"]);
         // cosign shows it in the header.

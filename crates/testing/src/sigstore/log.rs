@@ -11,14 +11,14 @@ use super::{Answer, Faults, Key, answer, now};
 
 type Hash = [u8; 32];
 
-pub struct Log {
+pub(super) struct Log {
     pub key: Key,
     stranger: Key,
     leaves: Mutex<Vec<Hash>>,
 }
 
 impl Log {
-    pub fn new() -> Log {
+    pub(super) fn new() -> Log {
         // Entries of others, so that proofs are longer than nothing.
         let leaves = (0_u8..5).map(|it| node(0, &[&[it]])).collect();
         Log {
@@ -29,7 +29,7 @@ impl Log {
     }
 
     /// Takes an entry.
-    pub fn answer(&self, proposed: &Value, faults: &Faults) -> Answer {
+    pub(super) fn answer(&self, proposed: &Value, faults: &Faults) -> Answer {
         let Some(body) = canonical(proposed) else {
             return answer(400, &json!({"code": 400, "message": "this is no entry"}));
         };
