@@ -19,10 +19,10 @@ mod key;
 mod keyless;
 mod log;
 mod root;
+mod services;
 mod simple;
 mod statement;
 mod token;
-mod web;
 
 pub use bundle::Bundle;
 pub use certificate::{Certificate, Identity};
@@ -30,10 +30,10 @@ pub use key::{PublicKey, SecretKey};
 pub use keyless::{Keyless, Services};
 pub use log::Entry;
 pub use root::TrustedRoot;
+pub use services::Web;
 pub use simple::Simple;
 pub use statement::{image_statement, statement};
 pub use token::Token;
-pub use web::Web;
 
 /// The media type of a bundle, and its artifact type in a registry.
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

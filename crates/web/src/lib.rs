@@ -1,14 +1,18 @@
-//! Downloads over HTTPS, within limits, from web servers that are no registries.
+//! HTTPS to servers that are not registries: one set-up of TLS, and downloads within limits.
 //!
 //! Registries have a client of their own (`registry`), with credentials and retries.
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, IF_NONE_MATCH};
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// Why there is no download.
@@ -33,27 +37,68 @@ pub enum Reply {
     Unchanged,
 }
 
-/// A client that trusts the system's authorities and gives up after `patience` without a connection
-/// or without a byte.
+/// How a client connects.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// How long to wait for a connection, and for the next byte.
+    pub patience: Duration,
+    /// Certificate authorities (PEM files) that are trusted beside the system's.
+    pub ca_files: &'a [PathBuf],
+    /// Whether redirects are followed. A request that carries a secret must not be.
+    pub follows_redirects: bool,
+}
+
+/// A client for downloads: it trusts the system's authorities, follows redirects, and gives up
+/// after `patience` without a connection or without a byte.
 ///
 /// # Errors
 /// When TLS can't be set up.
 pub fn client(patience: Duration) -> Result<Client, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    client_with(&Options {
+        patience,
+        ca_files: &[],
+        follows_redirects: true,
+    })
+}
+
+/// A client that connects as `options` say.
+///
+/// # Errors
+/// When TLS can't be set up, or a file of certificates can't be read; the error names the file.
+pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(options.ca_files)?)
         .with_no_client_auth();
+    let redirects = match options.follows_redirects {
+        true => Policy::default(),
+        false => Policy::none(),
+    };
     Client::builder()
         .tls_backend_preconfigured(tls)
+        .redirect(redirects)
         .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(patience)
-        .read_timeout(patience)
+        .connect_timeout(options.patience)
+        .read_timeout(options.patience)
         .build()
         .map_err(|error| innermost(&error))
+}
+
+/// The system's certificate authorities, and those of some PEM files.
+fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for path in files {
+        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|it| wrong(&it))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|it| wrong(&it))?;
+            roots.add(certificate).map_err(|it| wrong(&it))?;
+        }
+    }
+    Ok(roots)
 }
 
 /// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has

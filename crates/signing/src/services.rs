@@ -1,14 +1,10 @@
 //! Requests to the services that signing by an identity needs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::LOCATION;
 use reqwest::{Client, Method, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use crate::Error;
@@ -112,29 +108,11 @@ impl Web {
     }
 
     fn client(&self) -> Result<Client, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in &self.ca_files {
-            let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|it| wrong(&it))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|it| wrong(&it))?;
-                roots.add(certificate).map_err(|it| wrong(&it))?;
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(PATIENCE)
-            .read_timeout(PATIENCE);
-        client.build().map_err(|error| innermost(&error))
+        web::client_with(&web::Options {
+            patience: PATIENCE,
+            ca_files: &self.ca_files,
+            follows_redirects: false,
+        })
     }
 }
 
@@ -164,7 +142,7 @@ async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer
 }
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answer, String> {
-    let broken = |error: reqwest::Error| innermost(&error);
+    let broken = |error: reqwest::Error| web::innermost(&error);
     let mut reply = request.send().await.map_err(broken)?;
     let location = reply.headers().get(LOCATION);
     let location = location.and_then(|it| it.to_str().ok()).map(str::to_owned);
@@ -180,13 +158,4 @@ async fn once(request: reqwest::RequestBuilder) -> Result<Answer, String> {
         location,
         body,
     })
-}
-
-/// The cause at the end of the chain: the outer ones only repeat the address.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
