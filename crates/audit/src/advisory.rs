@@ -10,21 +10,21 @@ use serde::Deserialize;
 
 use crate::{Error, Kind, Result, range};
 
-/// The fence of the TOML.
+/// The line that begins and ends the TOML.
 const FENCE: &str = "```";
 
 /// An advisory about a crate of crates.io, or about a part of a release of the Rust project.
 #[derive(Debug, Clone)]
 pub struct Advisory {
-    /// Its identifier: `RUSTSEC-2024-0001`, or a CVE's.
+    /// Its identifier: `RUSTSEC-2024-0001`, or that of a CVE.
     pub id: String,
     /// The crate, or `std`, `cargo`, `rustdoc`.
     pub package: String,
     /// Identifiers that others gave to the same vulnerability.
     pub aliases: Vec<String>,
-    /// One line.
+    /// A summary in one line.
     pub title: String,
-    /// Where more is said.
+    /// The address of a page with details.
     pub url: Option<String>,
     /// When it was published: `2024-01-31`.
     pub date: String,
@@ -32,17 +32,18 @@ pub struct Advisory {
     pub kind: Kind,
     /// `low` to `critical`, from its CVSS vector.
     pub severity: Option<String>,
-    /// Whether it turned out to be none.
+    /// Whether the advisory was withdrawn.
     pub is_withdrawn: bool,
-    /// The versions that have the fix.
+    /// The versions with the fix.
     pub patched: Vec<VersionReq>,
     /// The versions that never had the fault.
     pub unaffected: Vec<VersionReq>,
-    /// Processors that it is limited to, as rustc names them; empty for all.
+    /// The processors that it is limited to, as rustc names them; empty if there is no limit.
     pub arch: Vec<String>,
-    /// Operating systems that it is limited to, as rustc names them; empty for all.
+    /// The operating systems that it is limited to, as rustc names them; empty if there is no
+    /// limit.
     pub os: Vec<String>,
-    /// The functions that have the fault, by path, with the versions in which they have it.
+    /// The paths of the functions with the fault, each with the versions that have it.
     pub functions: BTreeMap<String, Vec<VersionReq>>,
 }
 
@@ -87,10 +88,10 @@ struct Versions {
 }
 
 impl Advisory {
-    /// Reads an advisory. `file` is what it is called in errors.
+    /// Reads an advisory. Errors call it `file`.
     ///
     /// # Errors
-    /// Says which line is wrong: an advisory that is passed over is a vulnerability that is missed.
+    /// Names the wrong line. Skipping a malformed advisory would miss a vulnerability.
     pub fn parse(file: &str, text: &str) -> Result<Advisory> {
         let (front, body) = split(file, text)?;
         let read: Front =
@@ -133,14 +134,14 @@ impl Advisory {
         }
     }
 
-    /// The functions that have the fault in a version.
+    /// The functions that have the fault in this version.
     pub fn functions_in(&self, version: &Version) -> Vec<String> {
         let has = |ranges: &[VersionReq]| ranges.iter().any(|it| range::contains(it, version));
         let found = self.functions.iter().filter(|(_, ranges)| has(ranges));
         found.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Whether this is its identifier, or that of an alias.
+    /// Whether `id` is its identifier or one of its aliases.
     pub fn is_called(&self, id: &str) -> bool {
         self.id == id || self.aliases.iter().any(|alias| alias == id)
     }
@@ -157,7 +158,7 @@ pub enum Said {
     Unaffected,
 }
 
-/// The TOML and what follows it.
+/// The TOML and the text after it.
 fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
     let wrong = |problem: &str| Error::form(format!("{file}:1"), problem);
     let text = text.trim_start_matches('\u{feff}');
@@ -186,8 +187,8 @@ fn kind(informational: Option<&str>) -> Kind {
     }
 }
 
-/// The name that CVSS gives to a vector's score; `None` for a vector that can't be read, which says
-/// nothing about the versions.
+/// CVSS's name for the score of a vector. `None` for an unreadable vector, which says nothing about
+/// the versions.
 fn severity(vector: &str) -> Option<String> {
     let vector = cvss::Cvss::from_str(vector).ok()?;
     Some(vector.severity().to_string())

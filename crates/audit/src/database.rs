@@ -11,17 +11,18 @@ use flate2::read::GzDecoder;
 use crate::advisory::Advisory;
 use crate::{Error, Result};
 
-/// The most that one advisory may hold, in bytes. The longest of RustSec's has 10 kB.
+/// The largest advisory that is read, in bytes. RustSec's longest has 10 kB.
 const ADVISORY: u64 = 1 << 20;
-/// The most files that a copy may have, and the most bytes in all of them.
+/// How many files a copy may have, and how many bytes they may have together.
 const FILES: usize = 200_000;
 const BYTES: u64 = 512 << 20;
 
-/// The directory of advisories about crates, and the one about releases of the Rust project.
+/// The directory of advisories about crates, and that of advisories about releases of the Rust
+/// project.
 const CRATES: &str = "crates";
 const RUST: &str = "rust";
 
-/// Advisories by the names of their packages.
+/// Advisories by package name.
 #[derive(Debug, Clone, Default)]
 pub struct Database {
     crates: BTreeMap<String, Vec<Advisory>>,
@@ -32,7 +33,7 @@ impl Database {
     /// Reads a copy: a directory that holds `crates`, or a `.tar.gz` of one.
     ///
     /// # Errors
-    /// When there is none, or an advisory can't be read.
+    /// When there is no such copy, or an advisory can't be read.
     pub fn read(path: &Path) -> Result<Database> {
         let mut database = Database::default();
         match path.is_dir() {
@@ -61,7 +62,7 @@ impl Database {
         }
     }
 
-    /// The advisories about a crate of crates.io, those that were withdrawn left out.
+    /// The advisories about a crate of crates.io, without withdrawn ones.
     pub fn about_crate(&self, name: &str) -> impl Iterator<Item = &Advisory> {
         self.crates.get(name).into_iter().flatten()
     }
@@ -71,12 +72,12 @@ impl Database {
         self.rust.get("std").into_iter().flatten()
     }
 
-    /// All of them.
+    /// All advisories.
     pub fn all(&self) -> impl Iterator<Item = &Advisory> {
         self.crates.values().chain(self.rust.values()).flatten()
     }
 
-    /// The date of the newest advisory, which says how old a copy is at least: `2024-01-31`.
+    /// The date of the newest advisory: `2024-01-31`. The copy is at least as new.
     pub fn newest(&self) -> Option<&str> {
         self.all().map(|advisory| advisory.date.as_str()).max()
     }
@@ -139,7 +140,7 @@ impl Database {
     }
 }
 
-/// The files and bytes that were read so far.
+/// The number of files and bytes read so far.
 #[derive(Default)]
 struct Account {
     files: usize,

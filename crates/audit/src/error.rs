@@ -3,19 +3,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why there is no audit.
+/// Why an audit failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or directory can't be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A file is not in the form that it should be in.
+    /// A file has the wrong form.
     #[error("{place}: {problem}")]
     Form {
         /// The file, with a line where one is known.
@@ -40,8 +40,8 @@ impl Error {
         }
     }
 
-    /// The error of TOML's parser, with the line in the file. `first` is the line on which the text
-    /// begins there.
+    /// Turns an error of the TOML parser into ours, with the line in the file. `first` is the
+    /// file's line on which the TOML begins.
     pub(crate) fn toml(file: &str, text: &str, first: usize, error: &toml::de::Error) -> Error {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let line = first + text[..start].matches('\n').count();

@@ -10,11 +10,11 @@ use serde::Serialize;
 pub enum Kind {
     /// A vulnerability.
     Vulnerability,
-    /// Safe code can do what only unsafe code should be able to.
+    /// Safe code can do something that only unsafe code should be able to do.
     Unsound,
-    /// Nobody cares for the crate any longer.
+    /// Nobody maintains the crate any longer.
     Unmaintained,
-    /// Something else that is worth knowing.
+    /// Another notice.
     Notice,
     /// Debian's security team calls it unimportant.
     Unimportant,
@@ -26,9 +26,9 @@ pub enum Kind {
 pub enum Status {
     /// The vulnerable code is in the image.
     Affected,
-    /// It is not known yet.
+    /// Nobody knows yet.
     UnderInvestigation,
-    /// It is not in the image, or can't be reached.
+    /// The vulnerable code is not in the image, or can't be reached.
     NotAffected(Justification),
     /// The version in the image has the fix.
     Fixed,
@@ -40,27 +40,27 @@ pub enum Status {
 pub enum Justification {
     /// The component is not in the image.
     ComponentNotPresent,
-    /// The component is, the vulnerable code is not.
+    /// The component is in the image, but the vulnerable code is not.
     VulnerableCodeNotPresent,
     /// The vulnerable code never runs.
     VulnerableCodeNotInExecutePath,
-    /// No attacker can decide what it is called with.
+    /// An attacker can't control the input of the vulnerable code.
     VulnerableCodeCannotBeControlledByAdversary,
-    /// Something else in the image prevents it.
+    /// Something else in the image prevents an attack.
     InlineMitigationsAlreadyExist,
 }
 
-/// Something that an advisory is about.
+/// A component that an advisory is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// A crate or a Debian package.
+    /// The name of a crate or a Debian package.
     pub name: String,
     /// Its version.
     pub version: String,
     /// Its package URL.
     pub purl: String,
-    /// The programs that a crate is linked into, by path.
+    /// The paths of the programs that the crate is linked into.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub programs: BTreeSet<String>,
 }
@@ -78,31 +78,31 @@ pub struct Finding {
     pub component: Component,
     /// The sort of the advisory.
     pub kind: Kind,
-    /// The identifiers that others gave to the same.
+    /// Other identifiers of the same vulnerability.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// The advisory in one line.
     pub title: String,
-    /// Where more is said.
+    /// The address of a page with details.
     pub url: String,
     /// `low` to `critical`, or Debian's urgency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
-    /// Why the status is what it is.
+    /// The reason for the status.
     pub reason: String,
-    /// The versions that have the fix; empty if there are none.
+    /// The versions with the fix; empty if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed_in: Vec<String>,
     /// The vulnerable functions, where the advisory names them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
-    /// Why somebody wants it to be passed over (`audit.toml`).
+    /// The reason to ignore it, from `audit.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
 
 impl Finding {
-    /// Whether it says that something should be done.
+    /// Whether somebody should act on it.
     pub fn is_open(&self) -> bool {
         self.ignored.is_none()
             && matches!(self.status, Status::Affected | Status::UnderInvestigation)

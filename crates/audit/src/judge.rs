@@ -1,4 +1,4 @@
-//! How advisories affect an image.
+//! Judges how advisories affect an image.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::policy::{Policy, Reach};
 use crate::subject::{Crate, DebianPackage, Origin, Subject};
 use crate::tracker::{InRelease, Issue, Tracker, release};
 
-/// How long a title may be that is made of a CVE's text.
+/// How long a title may be if it is made from the text of a CVE.
 const TITLE: usize = 120;
 
 /// The data of an audit.
@@ -22,7 +22,7 @@ pub struct Data<'a> {
     pub database: Option<&'a Database>,
     /// Debian's security data.
     pub tracker: Option<&'a Tracker>,
-    /// The crates of crates.io that the workspace's `Cargo.lock` has: name and version.
+    /// The crates of crates.io in the workspace's `Cargo.lock`: name and version.
     pub locked: &'a [(String, String)],
     /// The content of `audit.toml`.
     pub policy: &'a Policy,
@@ -33,13 +33,13 @@ pub struct Data<'a> {
 /// The findings about an image.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Sorted, those that affect the image first.
+    /// The findings, sorted; those that affect the image come first.
     pub findings: Vec<Finding>,
-    /// The entries of `ignore` that were about it, by their places in the policy.
+    /// The entries of `ignore` that apply to the image, by their index in the policy.
     pub used: BTreeSet<usize>,
-    /// Of these, those whose last day is over.
+    /// Those of them that have expired.
     pub over: BTreeSet<usize>,
-    /// The Debian packages of which nobody knows from which release they are.
+    /// The Debian packages whose release is unknown.
     pub without_release: Vec<String>,
 }
 
@@ -164,7 +164,7 @@ fn of_linked(
     reached(linked, &reach)
 }
 
-/// Whether the features with which a crate was compiled have the vulnerable code.
+/// Whether the features that a crate was compiled with include the vulnerable code.
 fn reached(linked: &Crate, reach: &[&Reach]) -> (Status, String) {
     let programs: Vec<&str> = linked.programs.iter().map(String::as_str).collect();
     let programs = programs.join(", ");
@@ -194,7 +194,7 @@ fn reached(linked: &Crate, reach: &[&Reach]) -> (Status, String) {
     )
 }
 
-/// The processors or systems that an advisory is limited to, if the image is for another.
+/// The processors or systems that an advisory is limited to, if the image is for a different one.
 fn other_platform(advisory: &Advisory, platform: &Platform) -> Option<String> {
     let arch = rust_arch(&platform.architecture);
     if !advisory.os.is_empty() && !advisory.os.contains(&platform.os) {
@@ -206,7 +206,7 @@ fn other_platform(advisory: &Advisory, platform: &Platform) -> Option<String> {
     None
 }
 
-/// rustc's name of a processor that Go and OCI call otherwise.
+/// rustc's name of a processor whose name differs in Go and OCI.
 fn rust_arch(architecture: &str) -> &str {
     match architecture {
         "amd64" => "x86_64",
@@ -248,8 +248,8 @@ fn finding(component: &Crate, advisory: &Advisory, (status, reason): (Status, St
     }
 }
 
-/// Debian's issues that are open in a package. Fixed issues are left out: they are the most, and
-/// scanners know them by the versions of dpkg.
+/// Debian's open issues in a package. Fixed issues are left out: there are many, and scanners
+/// recognize them by the versions in dpkg's database.
 fn about_package<'a>(
     package: &'a DebianPackage,
     release: &'a str,
@@ -341,7 +341,7 @@ fn debian_finding(
     }
 }
 
-/// The begin of a CVE's text, which has no title.
+/// The beginning of a CVE's text, because a CVE has no title.
 fn title(description: &str) -> String {
     let line = description.lines().next().unwrap_or_default().trim();
     match line.char_indices().nth(TITLE) {
@@ -350,7 +350,7 @@ fn title(description: &str) -> String {
     }
 }
 
-/// Passes over a finding that the policy is about.
+/// Marks a finding as ignored if the policy says so.
 fn ignore(finding: &mut Finding, image: &str, data: &Data<'_>, report: &mut Report) {
     if !finding.is_open() {
         return;

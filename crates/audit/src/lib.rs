@@ -1,4 +1,4 @@
-//! Which images known vulnerabilities reach.
+//! Finds out which images are affected by known vulnerabilities.
 //!
 //! 1. [`advisory`] and [`database`] read RustSec's advisories, [`tracker`] reads Debian's;
 //! 2. [`subject`] lists the components of an image, from the documents beside it or from the plan;

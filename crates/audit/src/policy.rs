@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::finding::Justification;
 use crate::{Error, Result};
 
-/// The name of the file, which lies beside `images.toml`.
+/// The name of the file. It lies beside `images.toml`.
 pub const FILE: &str = "audit.toml";
 const VERSION: i64 = 1;
 
@@ -31,33 +31,33 @@ pub struct Policy {
 pub struct Ignore {
     /// Its identifier, or an alias.
     pub id: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// The last day on which it is ignored: `2027-03-01`.
     #[serde(default)]
     pub until: Option<Day>,
-    /// The only crate or package for which it is ignored.
+    /// Limits the entry to this crate or package.
     #[serde(default)]
     pub package: Option<String>,
-    /// The only images for which it is ignored.
+    /// Limits the entry to these images.
     #[serde(default)]
     pub images: Option<BTreeSet<String>>,
-    /// The justification in VEX, which then says that the image is not affected.
+    /// The justification for VEX. With it, VEX says that the image is not affected.
     #[serde(default)]
     pub justification: Option<Justification>,
 }
 
-/// The features of a crate without which its vulnerable code is not compiled. The plan is asked for
-/// them each time, so an advisory comes back with the feature.
+/// The features without which a crate's vulnerable code is not compiled. Each audit asks the plan
+/// for them, so the advisory comes back if somebody turns the feature on.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reach {
     /// The advisory's identifier, or an alias.
     pub id: String,
-    /// The features that the vulnerable code needs, all of them. Several entries about one advisory
-    /// are several ways to reach it.
+    /// The features that the vulnerable code needs, all of them. Each entry about an advisory is
+    /// another way to reach the code.
     pub features: BTreeSet<String>,
-    /// How you know.
+    /// How the author knows.
     pub reason: String,
 }
 
@@ -88,7 +88,7 @@ impl Policy {
     /// Reads `audit.toml`. A missing file is an empty policy.
     ///
     /// # Errors
-    /// Says which line is wrong.
+    /// Names the wrong line.
     pub fn read(path: &Path) -> Result<Policy> {
         match std::fs::read_to_string(path) {
             Ok(text) => Policy::parse(&path.display().to_string(), &text),
@@ -97,10 +97,10 @@ impl Policy {
         }
     }
 
-    /// Reads the text of a file that is called `file`.
+    /// Reads a text. Errors call the file `file`.
     ///
     /// # Errors
-    /// Says which line is wrong.
+    /// Names the wrong line.
     pub fn parse(file: &str, text: &str) -> Result<Policy> {
         let policy: Policy =
             toml::from_str(text).map_err(|error| Error::toml(file, text, 1, &error))?;
@@ -128,14 +128,14 @@ impl Policy {
 }
 
 impl Ignore {
-    /// Whether it no longer counts on `today` (`2027-03-01`).
+    /// Whether the entry has expired on `today` (`2027-03-01`).
     pub fn is_over(&self, today: &str) -> bool {
         self.until
             .as_ref()
             .is_some_and(|until| until.0.as_str() < today)
     }
 
-    /// The last day on which it counts.
+    /// The last day on which the entry is valid.
     pub fn last_day(&self) -> Option<&str> {
         self.until.as_ref().map(|it| it.0.as_str())
     }

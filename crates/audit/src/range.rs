@@ -1,4 +1,4 @@
-//! Requirements of versions as advisories use them.
+//! Version requirements as advisories use them.
 //!
 //! Cargo lets a pre-release meet a requirement only if the requirement names one. To an advisory,
 //! `2.0.0-rc.1` is simply a version before `2.0.0` and after `1.9.9`. So comparisons here follow
@@ -38,7 +38,7 @@ fn holds(comparator: &Comparator, version: &Version) -> bool {
         Op::LessEq => order.is_le(),
         Op::Tilde => order.is_ge() && numbers < after_tilde(comparator),
         Op::Caret => order.is_ge() && numbers < after_caret(comparator),
-        // The crate may learn more operators; what is not understood excludes nothing.
+        // The crate may learn more operators. An unknown one excludes nothing.
         _ => false,
     }
 }
@@ -54,7 +54,7 @@ fn lowest(comparator: &Comparator) -> Version {
     }
 }
 
-/// What comes after all versions that a partial version (`1`, `1.2`) stands for.
+/// The first version after all versions that a partial version (`1`, `1.2`) stands for.
 fn next(comparator: &Comparator) -> (u64, u64, u64) {
     match comparator.minor {
         Some(minor) => (comparator.major, minor.saturating_add(1), 0),

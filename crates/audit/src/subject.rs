@@ -1,4 +1,4 @@
-//! The components of an image that an audit asks for.
+//! The components of an image that an audit looks up.
 //!
 //! They come from the documents beside the image. The bill of materials has the components and the
 //! programs that hold them. The provenance has features, and the crates that only ran during the
@@ -13,9 +13,9 @@ use image::attestation::spdx::{Document, Package};
 use image::attestation::{self, Purl};
 use image::spec::{InputsSpec, UnitInput};
 
-/// The image's own name in its bill of materials.
+/// The SPDX identifier of the image in its bill of materials.
 const IMAGE: &str = "SPDXRef-image";
-/// The standard library's name there.
+/// The name of the standard library in a bill of materials.
 const STD: &str = "rust-std";
 
 /// An image to audit.
@@ -23,15 +23,15 @@ const STD: &str = "rust-std";
 pub struct Subject {
     /// Its name.
     pub name: String,
-    /// Its manifest's digest; none of an image that is not built yet.
+    /// The digest of its manifest; `None` for an image that is not built yet.
     pub digest: Option<Digest>,
     /// Its platform.
     pub platform: Platform,
-    /// Who gave it, as its bill of materials says: `Organization: crateyard`.
+    /// Its supplier in the bill of materials: `Organization: crateyard`.
     pub supplier: Option<String>,
-    /// The crates that its programs are linked from.
+    /// The crates that are linked into its programs.
     pub crates: Vec<Crate>,
-    /// The crates that only ran while it was built: procedural macros, build scripts.
+    /// The crates that only ran during the build: procedural macros and build scripts.
     pub tools: Vec<Crate>,
     /// Its Debian packages.
     pub packages: Vec<DebianPackage>,
@@ -50,9 +50,9 @@ pub struct Crate {
     pub purl: String,
     /// Where it comes from.
     pub origin: Origin,
-    /// The features that it was compiled with; `None` where nobody says.
+    /// The features that it was compiled with; `None` if they are unknown.
     pub features: Option<BTreeSet<String>>,
-    /// The programs that it is linked into, by path.
+    /// The paths of the programs that it is linked into.
     pub programs: BTreeSet<String>,
 }
 
@@ -61,9 +61,9 @@ pub struct Crate {
 pub enum Origin {
     /// crates.io, which RustSec's advisories are about.
     CratesIo,
-    /// A git repository or another registry: its version may say nothing about its content.
+    /// A git repository or another registry, so the version may say nothing about the content.
     Elsewhere,
-    /// The workspace: the name is its own.
+    /// The workspace, so the name means nothing outside it.
     Workspace,
 }
 
@@ -76,11 +76,11 @@ pub struct DebianPackage {
     pub version: String,
     /// Its package URL.
     pub purl: String,
-    /// The source package that it was built from: Debian's security data is kept by these.
+    /// The source package that it was built from. Debian lists security issues by source package.
     pub source: String,
-    /// That one's version.
+    /// The version of the source package.
     pub source_version: String,
-    /// Debian's number: `12`.
+    /// The number of its Debian release: `12`.
     pub release: Option<String>,
 }
 
@@ -208,7 +208,7 @@ fn planned_crate(unit: &UnitInput) -> Crate {
 /// The bill of materials as a graph.
 struct Graph<'a> {
     packages: BTreeMap<&'a str, &'a Package>,
-    /// From, how, to.
+    /// Relationships: from, type, to.
     relations: Vec<(&'a str, &'a str, &'a str)>,
     /// The paths of the base image's programs.
     base_programs: BTreeSet<String>,
@@ -258,7 +258,7 @@ impl<'a> Graph<'a> {
         all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
     }
 
-    /// The dependencies of programs, with the paths of those programs.
+    /// The dependencies of programs, each with the paths of those programs.
     fn linked(&self) -> BTreeMap<&'a str, BTreeSet<String>> {
         let mut needs: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
         for (from, _, to) in self.relations.iter().filter(|it| it.1 == "DEPENDS_ON") {
@@ -304,7 +304,7 @@ impl<'a> Graph<'a> {
 /// The crates in the provenance.
 struct Built<'a> {
     uses: &'a BTreeMap<String, CrateUse>,
-    /// The package URLs of the crates that do not lie in the workspace.
+    /// The package URLs of the crates from outside the workspace.
     outside: BTreeSet<&'a str>,
 }
 
@@ -331,7 +331,7 @@ impl<'a> Built<'a> {
         Some(found.features.clone())
     }
 
-    /// All crates that do not lie in the workspace, whatever they are for.
+    /// All crates from outside the workspace, whatever they are for.
     fn outside(&self) -> Vec<Crate> {
         let read = |purl: &&str| {
             let parsed = Purl::parse(purl)?;
@@ -355,7 +355,7 @@ fn linked_crate(
 ) -> Option<Crate> {
     let purl = package.purl()?;
     let parsed = Purl::parse(purl).filter(|it| it.kind == "cargo")?;
-    // The crates of a workspace have the URLs that they would have on crates.io.
+    // The package URL of a workspace's crate looks like one of crates.io.
     let is_own = built.is_some_and(|built| !built.outside.contains(purl));
     Some(Crate {
         origin: match is_own {

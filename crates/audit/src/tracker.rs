@@ -1,8 +1,8 @@
-//! Debian's security data: the tracker's JSON, which says for each source package and CVE in which
-//! version of which release it is mended.
+//! Debian's security data: the JSON of its security tracker. For each source package and CVE it
+//! says which version of which release has the fix.
 //!
-//! Where it is published: <https://security-tracker.debian.org/tracker/data/json>. What its words
-//! mean: <https://security-team.debian.org/security_tracker.html>.
+//! Debian publishes it at <https://security-tracker.debian.org/tracker/data/json> and explains its
+//! words at <https://security-team.debian.org/security_tracker.html>.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,9 +15,9 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use crate::{Error, Result};
 
-/// The most that the data may hold, in bytes. In 2025 it had 70 MB.
+/// The largest data that is read, in bytes. In 2025 it had 70 MB.
 const LIMIT: u64 = 1 << 30;
-/// How gzip begins.
+/// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Debian's releases by their numbers, as
@@ -35,7 +35,7 @@ const RELEASES: [(&str, &str); 9] = [
     ("15", "duke"),
 ];
 
-/// Debian's issues of some source packages.
+/// The issues of some source packages.
 #[derive(Debug, Clone, Default)]
 pub struct Tracker {
     packages: BTreeMap<String, BTreeMap<String, Issue>>,
@@ -44,10 +44,10 @@ pub struct Tracker {
 /// One CVE in one source package.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Issue {
-    /// The CVE's own text.
+    /// The text of the CVE.
     #[serde(default)]
     pub description: String,
-    /// The state in each release, by its name.
+    /// The state in each release, by the release's name.
     #[serde(default)]
     pub releases: BTreeMap<String, InRelease>,
 }
@@ -63,17 +63,16 @@ pub struct InRelease {
     /// `unimportant`, `low`, `medium`, `high`, `not yet assigned`, `end-of-life`.
     #[serde(default)]
     pub urgency: Option<String>,
-    /// Why there is no security update.
+    /// Why Debian issues no security update.
     #[serde(default)]
     pub nodsa: Option<String>,
 }
 
 impl Tracker {
-    /// Reads what a copy (plain or gzip) says about the source packages in `wanted`; the rest is
-    /// not kept.
+    /// Reads a copy (plain or gzip) and keeps the issues of the source packages in `wanted`.
     ///
     /// # Errors
-    /// When it can't be read, or is something else.
+    /// When the copy can't be read, or is not the tracker's data.
     pub fn read(path: &Path, wanted: &BTreeSet<String>) -> Result<Tracker> {
         let open = || File::open(path).map_err(Error::read(path));
         let mut start = Vec::new();
@@ -111,7 +110,7 @@ pub fn release(number: &str) -> Option<&'static str> {
     Some(found.1)
 }
 
-/// Keeps some of a map's values and passes over the others.
+/// Keeps some of a map's values and skips the others.
 struct Wanted<'a>(&'a BTreeSet<String>);
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
@@ -140,7 +139,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        // An empty copy would say that everything is well.
+        // An empty copy would make every image look safe.
         match is_empty {
             true => Err(serde::de::Error::custom("it has no package")),
             false => Ok(kept),

@@ -9,8 +9,8 @@ use crate::subject::Subject;
 
 /// The media type of a document, and its artifact type in a registry.
 pub const MEDIA_TYPE: &str = "application/vnd.openvex+json";
-/// The type of a document as the predicate of an in-toto statement: that of `cosign attest --type
-/// openvex`.
+/// The predicate type of a document in an in-toto statement, as `cosign attest --type openvex` sets
+/// it.
 pub const PREDICATE_TYPE: &str = "https://openvex.dev/ns";
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
@@ -20,27 +20,27 @@ pub struct Document {
     /// The format's version.
     #[serde(rename = "@context")]
     pub context: String,
-    /// An address that no other document has.
+    /// An address that is unique to the document.
     #[serde(rename = "@id")]
     pub id: String,
-    /// Who says it.
+    /// The author.
     pub author: String,
-    /// When it was true.
+    /// The time of the audit.
     pub timestamp: String,
     /// The document's version.
     pub version: u64,
-    /// By which program it was made.
+    /// The program that made it.
     pub tooling: String,
     /// The statements.
     pub statements: Vec<Value>,
 }
 
 impl Document {
-    /// The document of an image's findings; `None` if there is nothing to say, which the format
-    /// does not provide for, or if the image is not built yet.
+    /// Makes the document of an image's findings. `None` if there are no findings, because the
+    /// format has no empty documents, or if the image is not built yet.
     ///
     /// `time` is the time of the audit in the form of RFC 3339. Nothing else in the document
-    /// depends on the clock, and its identifier follows from the rest.
+    /// depends on the clock. The identifier is derived from the rest of the document.
     pub fn new(subject: &Subject, findings: &[Finding], time: &str) -> Option<Document> {
         let digest = subject.digest.as_ref()?;
         let product = image::attestation::image_purl(&subject.name, digest);
@@ -69,7 +69,7 @@ impl Document {
         })
     }
 
-    /// Whether it is about the image whose manifest has this digest, and about no other.
+    /// Whether the document is about the image with this manifest digest, and about no other.
     pub fn is_about(&self, digest: &Digest) -> bool {
         let products = self
             .statements
@@ -81,7 +81,7 @@ impl Document {
     }
 }
 
-/// That nobody cares for a crate is no vulnerability.
+/// An unmaintained crate is not a vulnerability.
 fn is_vulnerability(finding: &Finding) -> bool {
     !matches!(finding.kind, Kind::Unmaintained | Kind::Notice)
 }

@@ -1,4 +1,4 @@
-//! What advisories mean for an image: from the documents that are made with it.
+//! Tests how advisories affect an image, by the documents that are made with it.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ fn subject(directory: &Path) -> Subject {
     )
 }
 
-/// A database with an advisory for each of these: identifier, crate, and the TOML after the first
+/// A database with one advisory for each triple: identifier, crate, and the TOML after the first
 /// table.
 fn database(directory: &Path, advisories: &[(&str, &str, &str)]) -> Database {
     let root = directory.join("advisory-db");
@@ -117,7 +117,7 @@ impl Scene {
         judge(&self.subject, &data)
     }
 
-    /// The one finding, as its status and its reason.
+    /// The status and the reason of the only finding.
     fn one(&self, advisory: (&str, &str, &str), policy: &str) -> (String, String) {
         let report = self.judge(&[advisory], policy);
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
@@ -236,10 +236,10 @@ fn features_are_asked_for_each_time() {
         (found.as_str(), why.as_str()),
         ("affected", "linked into /usr/bin/app with clock and std")
     );
-    // Two entries are two ways.
+    // Each of two entries is a way to reach the code.
     let two = reach("CVE-2099-1", "[\"parsing\"]") + &reach("CVE-2099-1", "[\"clock\"]");
     assert_eq!(scene.one(advisory, &two).0, "affected");
-    // Of another advisory.
+    // This entry is about another advisory.
     assert_eq!(
         scene
             .one(advisory, &reach("CVE-2099-10", "[\"parsing\"]"))
@@ -420,7 +420,7 @@ fn debian_says_what_its_release_lacks() {
             .ends_with("bookworm has no fix (Minor issue)")
     );
     assert_eq!(report.without_release, ["libc-odd"]);
-    // Something else, cut short, or empty says nothing about safety.
+    // Other data, cut data, and empty data say nothing about safety.
     for odd in ["[]", "{}", "{\"a\": {", "{\"glibc\": {\"CVE-1\": 3}}"] {
         fs::write(&path, odd).unwrap();
         let error = Tracker::read(&path, &BTreeSet::from(["glibc".to_owned()])).unwrap_err();
@@ -465,11 +465,11 @@ fn a_database_is_a_checkout_or_an_archive_of_one() {
         assert_eq!(read.about_std().count(), 1);
         assert_eq!(read.newest(), Some("2099-03-01"));
     }
-    // What is cut off is no smaller database.
+    // A cut archive must not pass for a smaller database.
     let bytes = fs::read(&archive).unwrap();
     fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
     assert!(Database::read(&archive).is_err());
-    // One advisory that can't be read is one that would be missed.
+    // Skipping an unreadable advisory would miss it.
     fs::write(root.join("crates/leaf/RUSTSEC-2099-0003.md"), "# nothing").unwrap();
     let error = Database::read(&root).unwrap_err().to_string();
     assert!(
