@@ -1,16 +1,17 @@
-//! What differs between two evaluations of a workspace: images, programs and checks by their store paths.
+//! Compares two evaluations of a workspace: the store paths of its images, programs and checks.
 //!
-//! A store path names everything that a thing is made of. So two evaluations tell exactly what a change touches, and
-//! nothing has to be built for it.
+//! A store path depends on every input of what it names. So two evaluations show exactly what a
+//! change touches, without building anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// The ending of a check that runs tests (`nix/cargo/checks.nix`).
+/// The suffix of checks that run tests (`nix/cargo/checks.nix`).
 const TEST: &str = "-test";
 
-/// The store paths of an evaluation (`nix/store-paths.nix`). What was not asked for is empty.
+/// The store paths of an evaluation (`nix/store-paths.nix`). Maps that were not requested are
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StorePaths {
@@ -22,19 +23,19 @@ pub struct StorePaths {
     pub checks: BTreeMap<String, String>,
 }
 
-/// What a change touches. All lists are sorted.
+/// The images, programs and checks that a change touches. All lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Affected {
-    /// Images that are new or made of something else.
+    /// Images that are new or have other inputs.
     pub images: Vec<String>,
-    /// Programs of images, likewise.
+    /// Programs of images that are new or have other inputs.
     pub binaries: Vec<Binary>,
     /// Packages whose tests run again.
     pub tests: Vec<String>,
-    /// All checks that run again, tests among them: `PACKAGE-KIND`.
+    /// All checks that run again, including tests: `PACKAGE-KIND`.
     pub checks: Vec<String>,
-    /// What is no more.
+    /// Images, programs and checks that no longer exist.
     pub removed: Removed,
 }
 
@@ -49,19 +50,19 @@ pub struct Binary {
     pub images: Vec<String>,
 }
 
-/// What is no more.
+/// Images, programs and checks that no longer exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// Images.
     pub images: Vec<String>,
-    /// Programs that no image has any more: `PACKAGE/BINARY`.
+    /// Programs that no image has any longer: `PACKAGE/BINARY`.
     pub binaries: Vec<String>,
     /// Checks.
     pub checks: Vec<String>,
 }
 
 impl Affected {
-    /// Whether nothing is touched.
+    /// Whether the change touches nothing.
     pub fn is_empty(&self) -> bool {
         *self == Affected::default()
     }
@@ -114,8 +115,8 @@ fn by_binary(paths: &StorePaths) -> BTreeMap<String, BTreeMap<&str, &BTreeMap<St
     binaries
 }
 
-/// A program is touched if it has a store path that no image had before: an image that takes over a program of
-/// another one makes none.
+/// A program is touched if it has a store path that no image had before. An image that takes over
+/// another image's program touches none.
 fn binaries(before: &StorePaths, after: &StorePaths) -> Vec<Binary> {
     let (before, after) = (by_binary(before), by_binary(after));
     let mut found = Vec::new();
@@ -172,7 +173,7 @@ mod tests {
             name: "x".into(),
             images: vec!["a".into()],
         };
-        // The program that `new` shares with `b` is made already.
+        // `b` already has the program that `new` uses.
         assert_eq!(found.binaries, [x]);
         assert_eq!(found.tests, ["p"]);
         assert_eq!(found.checks, ["p-test"]);

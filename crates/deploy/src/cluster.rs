@@ -1,7 +1,7 @@
-//! What a cluster runs, beside what it would run.
+//! Compares what a cluster runs with what it would run.
 //!
-//! Objects are JSON as `kubectl` prints it. Nothing of their values is shown but references of images: an object may be
-//! a secret.
+//! Objects are JSON as `kubectl` prints it. An object may be a secret, so image references are the
+//! only values that are ever shown.
 
 mod differences;
 mod fields;
@@ -16,40 +16,41 @@ pub use object::{Key, list, objects};
 pub use record::{ANNOTATION, with_kept, with_record};
 pub use rollback::{Restored, rollback};
 
-/// The field manager that owns what is applied here.
+/// The field manager that owns the fields that Crateyard applies.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 pub const MANAGER: &str = "crateyard";
 
-/// What is to be done with an object.
+/// What a deployment does with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is not there.
+    /// Creates it.
     Create,
-    /// It would be another one.
+    /// Changes it.
     Update {
-        /// The images of its containers that would be others.
+        /// The containers whose image would change.
         images: Vec<ImageChange>,
-        /// The paths of all other fields that would differ.
+        /// The paths of all other fields that would change.
         fields: Vec<String>,
     },
-    /// It is as it is to be.
+    /// Leaves it as it is.
     None,
 }
 
-/// An object, and what is to be done with it.
+/// An object, and what a deployment does with it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Which.
+    /// The object's identity.
     pub key: Key,
-    /// What is to be done.
+    /// What happens to it.
     pub change: Change,
-    /// What is to be applied.
+    /// The object to apply.
     pub wanted: Value,
-    /// What the cluster has.
+    /// The object that the cluster has.
     pub live: Option<Value>,
 }
 
-/// Compares what is wanted with what is there, and with what would be there (`kubectl apply --dry-run=server`).
+/// Compares the wanted objects with those in the cluster, and with those that the server would make
+/// of them (`kubectl apply --dry-run=server`).
 pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
     let find = |all: &[Value], key: &Key| {
         let found = all.iter().find(|one| Key::of(one).as_ref() == Some(key));

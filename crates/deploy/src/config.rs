@@ -1,4 +1,4 @@
-//! `deploy.toml`: what `assemble resolve` and `assemble deploy` would otherwise be told each time.
+//! `deploy.toml`: defaults for the options of `assemble resolve` and `assemble deploy`.
 //!
 //! ```toml
 //! to = "registry.example/team/"
@@ -19,15 +19,16 @@ pub const FILE: &str = "deploy.toml";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
-    /// Where images go: `REGISTRY/PATH/`, below which each image has a repository of its name.
+    /// Where images go: `REGISTRY/PATH/`. Below it each image has a repository of its own name.
     pub to: Option<String>,
     /// Files and directories to deploy, relative to this file.
     pub files: Vec<String>,
-    /// Names that manifests have for images, without tag and digest, to names of `images.toml`.
+    /// Maps the names that manifests use for images, without tag and digest, to names in
+    /// `images.toml`.
     pub images: BTreeMap<String, String>,
-    /// A context of the kubeconfig. Without it kubectl's current one.
+    /// A context of the kubeconfig [default: kubectl's current one].
     pub context: Option<String>,
-    /// The namespace of objects that name none. Without it kubectl's.
+    /// The namespace of objects that name none [default: kubectl's].
     pub namespace: Option<String>,
 }
 
@@ -35,7 +36,7 @@ impl Config {
     /// Reads the text of the file.
     ///
     /// # Errors
-    /// Names the line and what is wrong there.
+    /// Names the line and the problem.
     pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
         toml::from_str(text)
     }

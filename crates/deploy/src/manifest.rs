@@ -1,7 +1,8 @@
-//! Manifests: where they name images of the workspace, and the same text with pushed references.
+//! Finds where manifests name images of the workspace, and puts pushed references there.
 //!
-//! A manifest names an image as `crateyard://NAME`, or by a name that a mapping gives. A text is edited at the bytes of
-//! those scalars alone. So comments, anchors, several documents, quotes and line ends stay as they are.
+//! A manifest names an image as `crateyard://NAME`, or by a name that a mapping gives. An edit
+//! changes only the bytes of those scalars. So comments, anchors, multiple documents, quotes and
+//! line ends stay as they are.
 
 mod edit;
 mod find;
@@ -15,21 +16,21 @@ use crateyard_oci::{Digest, Reference};
 pub use find::Names;
 pub use mention::SCHEME;
 
-/// What a file is, by the ending of its name.
+/// The kind of a file, by the extension of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// YAML, of which JSON is a part.
+    /// YAML, which includes JSON.
     Yaml,
-    /// A unit of systemd's, as Quadlet reads it.
+    /// A systemd unit that Quadlet reads.
     Unit,
 }
 
-/// Endings of Quadlet's units that can name an image.
+/// Extensions of Quadlet units that can name an image.
 /// <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
 const UNITS: [&str; 5] = ["container", "image", "volume", "pod", "kube"];
 
 impl Format {
-    /// Of a file; none for those that are no manifests.
+    /// The kind of a file; `None` if it is not a manifest.
     pub fn of(name: &str) -> Option<Format> {
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
@@ -45,18 +46,18 @@ impl Format {
 pub struct Pushed {
     /// Its repository.
     pub repository: Reference,
-    /// A tag that names it there.
+    /// A tag that it has in the repository.
     pub tag: String,
-    /// Its digest; of an image for several platforms, that of its index.
+    /// Its digest. An image for several platforms has the digest of its index.
     pub digest: Digest,
 }
 
-/// Where in a text something is.
+/// A position in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// The column in characters, counted from 1.
     pub column: usize,
 }
 
@@ -65,22 +66,22 @@ pub struct Position {
 pub struct Use {
     /// The name in `images.toml`.
     pub image: String,
-    /// Where.
+    /// Its position.
     pub position: Position,
 }
 
-/// What was put in another's place.
+/// A replacement in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// The name of the image in `images.toml`.
     pub image: String,
-    /// Where.
+    /// Its position.
     pub position: Position,
-    /// Which bytes of the text.
+    /// The range of the replaced bytes.
     pub range: std::ops::Range<usize>,
-    /// The bytes that were there.
+    /// The old bytes.
     pub before: String,
-    /// Those that are there now.
+    /// The new bytes.
     pub after: String,
 }
 
@@ -88,9 +89,9 @@ pub struct Edit {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {reason}", .position.line, .position.column)]
 pub struct Error {
-    /// Where.
+    /// The position.
     pub position: Position,
-    /// What is wrong there, and what to do.
+    /// The problem and the next step.
     pub reason: String,
 }
 
@@ -102,10 +103,10 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Finds the images of a text.
+    /// Finds the images in a text.
     ///
     /// # Errors
-    /// When it does not parse, or names an image where no reference can go.
+    /// When the text does not parse, or names an image in a place that can't hold a reference.
     pub fn parse(text: &str, format: Format, names: &Names) -> Result<Manifest, Error> {
         let found = match format {
             Format::Yaml => find::in_yaml(text, names)?,
@@ -115,7 +116,7 @@ impl Manifest {
         Ok(Manifest { text, found })
     }
 
-    /// The images that it names, in its order.
+    /// The images that it names, in the text's order.
     pub fn uses(&self) -> Vec<Use> {
         let uses = self.found.iter().map(|found| Use {
             image: found.image.clone(),
@@ -124,10 +125,10 @@ impl Manifest {
         uses.collect()
     }
 
-    /// The text with pushed references, and what was changed, in its order.
+    /// Returns the text with pushed references, and the replacements in the text's order.
     ///
     /// # Errors
-    /// When it names an image that is not among `pushed`.
+    /// When the text names an image that is not in `pushed`.
     pub fn resolve(&self, pushed: &BTreeMap<String, Pushed>) -> Result<(String, Vec<Edit>), Error> {
         edit::apply(&self.text, &self.found, pushed)
     }

@@ -1,4 +1,4 @@
-//! Objects as servers have them: what differs, what was applied, and the way back.
+//! Objects as servers return them: differences, applied fields, and rollbacks.
 
 use deploy::cluster::{self, Change, Key, plan, rollback, with_kept, with_record};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn deployment(image: &str) -> Value {
     })
 }
 
-/// What a server makes of it: defaults, another container, and who owns what.
+/// Adds what a server adds: defaults, another container, and the owners of fields.
 fn served(image: &str, time: &str) -> Value {
     let mut object = deployment(image);
     object["spec"]["revisionHistoryLimit"] = json!(10);
@@ -82,7 +82,7 @@ fn the_record_is_what_was_applied_and_not_what_others_did() {
     let record = previous_of(&applied);
     assert_eq!(record["deployment"], "d1");
     assert_eq!(record["previous"], deployment("app:1"));
-    // What is not changed keeps its record.
+    // An unchanged object keeps its record.
     let mut next = live.clone();
     next["metadata"]["annotations"] = applied["metadata"]["annotations"].clone();
     let kept = with_kept(deployment("app:2"), &next);

@@ -37,7 +37,8 @@ fn resolve(text: &str) -> String {
     resolve_as(text, Format::Yaml).unwrap().0
 }
 
-/// The text with `@G` for the gateway's reference, `@S` for the supervisor's and `@D` for the digest.
+/// The text after it replaces `@G` with the gateway's reference, `@S` with the supervisor's and
+/// `@D` with the digest.
 fn expected(text: &str) -> String {
     text.replace("@G", &format!("localhost:5000/team/gateway@{DIGEST}"))
         .replace("@S", &format!("localhost:5000/team/supervisor@{DIGEST}"))
@@ -47,7 +48,7 @@ fn expected(text: &str) -> String {
 #[track_caller]
 fn check(before: &str, after: &str) {
     assert_eq!(resolve(before), expected(after));
-    // What is resolved stays.
+    // A resolved text stays the same.
     assert_eq!(resolve(&expected(after)), expected(after));
 }
 
@@ -200,7 +201,7 @@ fn edits_say_what_was_there() {
     assert_eq!(said, [(1, "v1"), (2, "crateyard://gateway")]);
 }
 
-/// Whatever a text is, it is refused, or its mentions change and nothing else.
+/// Any text is either refused, or only its mentions change.
 #[test]
 fn nothing_else_changes_in_any_text() {
     let parts = [
@@ -253,12 +254,12 @@ fn nothing_else_changes_in_any_text() {
     assert!(resolved > 500, "only {resolved} edits");
 }
 
-/// Everything that a text says, in its order.
+/// All values in a text, in its order.
 fn scalars(text: &str) -> Vec<String> {
     let events = granit_parser::Parser::new_from_str(text);
     let said = events.map(|event| match event.unwrap().0 {
         granit_parser::Event::Scalar(text, ..) => text.into_owned(),
-        // What it merges or repeats is compared where it is said.
+        // Merged and repeated values are compared where they are written.
         other => format!("{other:?}"),
     });
     said.collect()

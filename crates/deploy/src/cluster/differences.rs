@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Change;
 use super::record::ANNOTATION;
 
-/// What the server writes by itself.
+/// Fields that the server writes by itself.
 const OF_SERVER: [&str; 6] = [
     "creationTimestamp",
     "generation",
@@ -15,18 +15,18 @@ const OF_SERVER: [&str; 6] = [
     "uid",
 ];
 
-/// A container that would have another image.
+/// A container whose image would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageChange {
     /// The container's name.
     pub container: String,
-    /// The image that it has.
+    /// The current image.
     pub before: String,
-    /// The image that it would have.
+    /// The new image.
     pub after: String,
 }
 
-/// What differs between an object and what it would be.
+/// Compares an object with what it would become.
 pub fn between(live: &Value, would: &Value) -> Change {
     let (live, would) = (cleaned(live), cleaned(would));
     let mut found = Found::default();
@@ -68,7 +68,7 @@ struct Found {
 }
 
 impl Found {
-    /// `path` is what leads to both values.
+    /// `path` leads to both values.
     fn compare(&mut self, path: &mut Vec<String>, before: &Value, after: &Value) {
         match (before, after) {
             (Value::Object(one), Value::Object(other)) => {

@@ -1,14 +1,14 @@
-//! The part of an object that a field manager has applied.
+//! Finds the part of an object that a field manager applied.
 //!
-//! A server keeps for each manager the set of fields that it owns, and the object has their values. Together they are
-//! what the manager applied last.
-//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/> (`FieldsV1`)
+//! For each manager the server keeps the set of fields that it owns (`FieldsV1`), and the object
+//! has their values. Together they are what the manager applied last.
+//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>
 
 use serde_json::{Map, Value};
 
 use super::MANAGER;
 
-/// What was applied to an object last; none where this manager has applied nothing.
+/// Returns what this manager applied to an object last; `None` if it applied nothing.
 pub fn applied(object: &Value) -> Option<Value> {
     let entry = entry(object)?;
     let mut applied = project(object, &entry["fieldsV1"]);
@@ -23,7 +23,7 @@ pub fn applied(object: &Value) -> Option<Value> {
     Some(applied)
 }
 
-/// When this manager applied something last, as the server wrote it down (RFC 3339).
+/// When this manager last applied something, as the server recorded it (RFC 3339).
 pub fn time(object: &Value) -> Option<&str> {
     entry(object)?["time"].as_str()
 }
@@ -38,7 +38,7 @@ fn entry(object: &Value) -> Option<&Value> {
     entries.iter().find(is_own)
 }
 
-/// The part of a value that a set of fields holds.
+/// The part of a value that a set of fields covers.
 fn project(value: &Value, fields: &Value) -> Value {
     let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else {
         return value.clone();
@@ -67,7 +67,8 @@ fn project(value: &Value, fields: &Value) -> Value {
     }
 }
 
-/// Whether a key of a set means an element of a list: by its own keys, its value, or its number.
+/// Whether a key of a set refers to an element of a list: by the element's keys, its value, or its
+/// index.
 fn selects(key: &str, number: usize, element: &Value) -> bool {
     let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
     if let Some(keys) = key.strip_prefix("k:").and_then(parse) {
@@ -82,8 +83,8 @@ fn selects(key: &str, number: usize, element: &Value) -> bool {
     key.strip_prefix("i:") == Some(number.to_string().as_str())
 }
 
-/// The part of an object that has the shape of another: what it says of the same fields. Elements of lists are told apart
-/// by their names; lists of anything else are taken whole.
+/// The part of an object that has the same fields as another. Elements of lists are matched by
+/// name; lists of anything else are taken whole.
 pub fn shaped(object: &Value, like: &Value) -> Value {
     match (object, like) {
         (Value::Object(object), Value::Object(like)) => {

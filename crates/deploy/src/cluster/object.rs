@@ -4,21 +4,22 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// What tells an object from all others. The version of its interface does not: the same object is served in several.
+/// The identity of an object. It has no API version, because a server serves the same object in
+/// several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The group of its interface; empty for the core's.
+    /// The API group; empty for the core group.
     pub group: String,
-    /// Its kind, such as `Deployment`.
+    /// The kind, such as `Deployment`.
     pub kind: String,
-    /// Its namespace; empty where it has none.
+    /// The namespace; empty for objects without one.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
 impl Key {
-    /// Of an object; none where it has no kind or name.
+    /// Reads the identity of an object; `None` if it has no kind or name.
     pub fn of(object: &Value) -> Option<Key> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let version = object["apiVersion"].as_str()?;
@@ -33,7 +34,7 @@ impl Key {
         })
     }
 
-    /// As `kubectl` is told of it: `deployment.apps/gateway`.
+    /// The form that `kubectl` takes: `deployment.apps/gateway`.
     pub fn resource(&self) -> String {
         let kind = self.kind.to_lowercase();
         match self.group.is_empty() {
@@ -42,7 +43,7 @@ impl Key {
         }
     }
 
-    /// Whether it is something whose rollout can be waited for.
+    /// Whether `kubectl rollout status` can wait for it.
     pub fn rolls_out(&self) -> bool {
         let kinds = ["Deployment", "DaemonSet", "StatefulSet"];
         self.group == "apps" && kinds.contains(&self.kind.as_str())
@@ -59,10 +60,10 @@ impl fmt::Display for Key {
     }
 }
 
-/// The objects of a text of `kubectl`'s: one document, a list, or documents one after the other.
+/// Reads objects from the output of `kubectl`: one document, a list, or several documents in a row.
 ///
 /// # Errors
-/// When it is no JSON.
+/// When the text is not JSON.
 pub fn objects(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     let mut found = Vec::new();
     for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
@@ -77,7 +78,7 @@ pub fn objects(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     Ok(found)
 }
 
-/// Objects as one document.
+/// Writes objects as one document.
 pub fn list<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     let items: Vec<&Value> = objects.into_iter().collect();
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()

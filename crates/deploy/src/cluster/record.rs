@@ -1,4 +1,4 @@
-//! What an object was before the last deployment, kept in an annotation of its own.
+//! Records an object's state before the last deployment, in an annotation of the object.
 //!
 //! So any machine that reaches the cluster can roll back, and nothing has to be kept elsewhere.
 
@@ -7,30 +7,32 @@ use serde_json::{Value, json};
 
 use super::fields;
 
-/// The annotation.
+/// The annotation's name.
 pub const ANNOTATION: &str = "crateyard.dev/previous";
-/// The largest record, in bytes. The server takes 256 KiB for all annotations of an object.
+/// The largest record, in bytes. The server accepts 256 KiB for all annotations of an object.
 const MAX_RECORD: usize = 200 << 10;
 
-/// What the annotation holds.
+/// The content of the annotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Which deployment wrote it: the same for all objects that it changed.
+    /// The deployment that wrote it: the same for all objects that it changed.
     pub deployment: String,
-    /// What was applied before. None for an object that it created, for secrets, and for what is too large.
+    /// The object as it was applied before. `None` if the deployment created the object, for
+    /// secrets, and if it is too large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Value>,
 }
 
 impl Record {
-    /// That of an object.
+    /// Reads the record of an object.
     pub fn of(object: &Value) -> Option<Record> {
         let text = object["metadata"]["annotations"][ANNOTATION].as_str()?;
         serde_json::from_str(text).ok()
     }
 }
 
-/// What is wanted with the record that the object has, so that comparing the two does not find it missing.
+/// Gives the wanted object the record that the current one has, so that comparing the two does not
+/// find it missing.
 pub fn with_kept(mut wanted: Value, live: &Value) -> Value {
     let kept = &live["metadata"]["annotations"][ANNOTATION];
     if kept.is_string() {
@@ -39,7 +41,7 @@ pub fn with_kept(mut wanted: Value, live: &Value) -> Value {
     wanted
 }
 
-/// What is wanted with a record of what was there.
+/// Gives the wanted object a record of the current one.
 pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) -> Value {
     let record = |previous| {
         let deployment = deployment.to_owned();
@@ -49,7 +51,7 @@ pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) ->
         })
         .to_string()
     };
-    // A secret's values belong in no annotation.
+    // An annotation must not hold a secret's values.
     let live = live.filter(|_| wanted["kind"] != "Secret");
     let text = record(live.map(|live| previous(live, &wanted)));
     let text = match text.len() > MAX_RECORD {
@@ -60,7 +62,8 @@ pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) ->
     wanted
 }
 
-/// What was applied before or, where another manager did, what the object says of the fields that are applied now.
+/// The object as it was applied before. If another manager applied it, the current values of the
+/// fields that are applied now.
 fn previous(live: &Value, wanted: &Value) -> Value {
     let mut previous = fields::applied(live).unwrap_or_else(|| fields::shaped(live, wanted));
     if let Some(metadata) = previous["metadata"].as_object_mut() {

@@ -1,4 +1,4 @@
-//! Back to before the last deployment.
+//! Finds the state before the last deployment.
 
 use serde_json::Value;
 
@@ -9,15 +9,15 @@ use super::record::Record;
 /// An object of the last deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restored {
-    /// Which.
+    /// The object's identity.
     pub key: Key,
-    /// What the cluster has.
+    /// The object that the cluster has.
     pub live: Value,
-    /// What it was; none where nobody kept that.
+    /// The object before the deployment; `None` if no record has it.
     pub previous: Option<Value>,
 }
 
-/// The objects that the last deployment changed, of those that are there. Empty where there was none.
+/// The existing objects that the last deployment changed; empty if there was no deployment.
 pub fn rollback(live: &[Value]) -> Vec<Restored> {
     let recorded: Vec<(&Value, Record)> = live
         .iter()

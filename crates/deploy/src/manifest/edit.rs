@@ -1,14 +1,14 @@
-//! Pushed references in the places that were found.
+//! Puts pushed references into a text.
 
 use std::collections::BTreeMap;
 
 use super::find::{Found, Part, Place};
 use super::{Edit, Error, Pushed};
 
-/// The text with the parts of references in their places, and what was changed, in the text's order.
+/// Returns the edited text, and the replacements in the text's order.
 ///
 /// # Errors
-/// When an image is not among `pushed`.
+/// When an image is not in `pushed`.
 pub fn apply(
     text: &str,
     found: &[Found],
@@ -42,7 +42,7 @@ pub fn apply(
     Ok((result, edits))
 }
 
-/// With the quotes that were there. Where nothing was, a colon and a space come before a value.
+/// Keeps the quotes of the old value. An empty value gets a colon and a space before the new one.
 fn written(place: &Place, value: &str) -> String {
     match place.around {
         " " => format!(" {value}"),
@@ -59,7 +59,7 @@ fn value(part: &Part, image: &Pushed) -> String {
         Part::Path => repository.repository().to_owned(),
         Part::Digest => image.digest.to_string(),
         Part::TagWithDigest(tag) => {
-            // A tag that was resolved before has a digest already.
+            // A tag that was resolved before already has a digest.
             let tag = tag.as_deref().unwrap_or(&image.tag);
             let tag = tag.split('@').next().unwrap_or_default();
             format!("{tag}@{}", image.digest)

@@ -1,4 +1,4 @@
-//! Where YAML names images of the workspace.
+//! Finds where YAML names images of the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,31 +9,31 @@ use super::mention::{self, SCHEME};
 use super::yaml::{self, Style, Tree, Value};
 use super::{Error, Position};
 
-/// The keys of a scalar that is a whole reference, as in containers of pods and services of compose.
+/// The key of a scalar that is a whole reference, as in pods' containers and compose services.
 const WHOLE: &str = "image";
-/// The keys of a repository with its tag or digest beside it, as in Helm's values, and in kustomizations.
+/// The keys of a repository whose tag or digest is beside it, as in Helm values and kustomizations.
 const REPOSITORIES: [&str; 4] = ["repository", "newName", "name", "image"];
-/// The keys of tags beside a repository.
+/// The keys of a tag beside a repository.
 const TAGS: [&str; 2] = ["tag", "newTag"];
 /// The key of a digest beside a repository.
 const DIGEST: &str = "digest";
 /// The key of a registry's host beside a repository.
 const REGISTRY: &str = "registry";
 
-/// Which images there are, and what manifests call them besides `crateyard://NAME`.
+/// The images, and the names that manifests have for them besides `crateyard://NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The images of `images.toml`.
     images: BTreeSet<String>,
-    /// A repository in full to the name of an image.
+    /// Full repository name to image name.
     mapping: BTreeMap<Reference, String>,
 }
 
 impl Names {
-    /// Those of `images.toml`, and a mapping of names in manifests to them.
+    /// Collects the images of `images.toml` and a mapping of manifests' names to them.
     ///
     /// # Errors
-    /// When the mapping has a name that is no reference, or leads to no image.
+    /// When a name in the mapping is not a reference, or maps to no image.
     pub fn new(images: &[String], mapping: &BTreeMap<String, String>) -> Result<Names, String> {
         let images: BTreeSet<String> = images.iter().cloned().collect();
         let mut references = BTreeMap::new();
@@ -55,7 +55,7 @@ impl Names {
         })
     }
 
-    /// Checks that an image is there.
+    /// Checks that an image exists.
     pub(super) fn known(&self, image: &str, position: Position) -> Result<String, Error> {
         match self.images.contains(image) {
             true => Ok(image.to_owned()),
@@ -84,27 +84,27 @@ fn missing(images: &BTreeSet<String>) -> String {
     }
 }
 
-/// Bytes that name an image, or a part of it.
+/// Bytes that name an image, or a part of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The name in `images.toml`.
     pub image: String,
-    /// Where it is.
+    /// Its position.
     pub position: Position,
-    /// What is replaced by what.
+    /// The replacements.
     pub places: Vec<Place>,
 }
 
-/// Bytes that become a part of a reference.
+/// Bytes that a part of a reference replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The bytes.
+    /// The range of bytes.
     pub range: Range<usize>,
-    /// Where they are.
+    /// Their position.
     pub position: Position,
-    /// What is put there.
+    /// The part that replaces them.
     pub part: Part,
-    /// What is put around it.
+    /// How it is quoted.
     pub around: &'static str,
 }
 
@@ -121,14 +121,15 @@ pub enum Part {
     Path,
     /// `DIGEST`.
     Digest,
-    /// `TAG@DIGEST`, for charts that put a tag behind a colon and know no digest. Holds the tag that was there.
+    /// `TAG@DIGEST`, for charts that put a tag behind a colon and have no key for a digest. Holds
+    /// the old tag.
     TagWithDigest(Option<String>),
 }
 
 /// Finds the images that YAML names.
 ///
 /// # Errors
-/// When it does not parse, or names an image where no reference can go.
+/// When the text does not parse, or names an image in a place that can't hold a reference.
 pub fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let tree = yaml::read(text)?;
     let mut found = Vec::new();
@@ -182,13 +183,13 @@ fn of_value(text: &str, tree: &Tree, value: &Value, names: &Names) -> Result<Vec
         }
     }
     match mentions.is_empty() || value.style == Style::Alias {
-        // What an alias names is found where its anchor is.
+        // The search finds an alias's value at its anchor.
         true => Ok(Vec::new()),
         false => within(text, value, mentions.len(), names),
     }
 }
 
-/// Mentions in a longer text: an argument, a script, or the image alone.
+/// Finds mentions in a longer text: an argument, a script, or the image alone.
 fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<Found>, Error> {
     let source = &text[value.range.clone()];
     let found = mention::all(source);
@@ -218,7 +219,7 @@ fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<
     Ok(all)
 }
 
-/// The line and column of a byte.
+/// The position of a byte.
 pub(super) fn position_of(text: &str, at: usize) -> Position {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -228,7 +229,7 @@ pub(super) fn position_of(text: &str, at: usize) -> Position {
     }
 }
 
-/// Whether a name of the mapping counts here. `name` is the key of too much else.
+/// Whether this key may hold a name of the mapping. The key `name` is too common for that.
 fn is_image(value: &Value) -> bool {
     let key = value.key.as_deref();
     key.is_some_and(|key| key != "name" && REPOSITORIES.contains(&key))
@@ -238,7 +239,8 @@ fn is_whole(value: &Value) -> bool {
     value.key.as_deref() == Some(WHOLE)
 }
 
-/// The places of a repository and of what is beside it; none where it stands alone and takes the whole reference.
+/// Finds the places of a repository and of the values beside it; `None` if the repository is alone
+/// and takes the whole reference.
 fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place>>, Error> {
     let key = repository.key.as_deref().unwrap_or_default();
     if !REPOSITORIES.contains(&key) {
@@ -273,7 +275,7 @@ fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place
         }
         None => places.push(place(repository, Part::Repository)),
     }
-    // What an alias names is replaced where its anchor is.
+    // The replacement of an alias happens at its anchor.
     if repository.style == Style::Alias {
         places.pop();
     }
@@ -281,7 +283,8 @@ fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place
     Ok(Some(places))
 }
 
-/// A mapping that merges this one and says another tag would run the pushed repository with that tag.
+/// Checks the mappings that merge this one. If one overrode the tag, it would run the pushed
+/// repository with that tag.
 fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
     let merging = tree
         .merges
@@ -303,7 +306,7 @@ fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// A place that no other mapping shares.
+/// A place that belongs to no other mapping.
 fn own(text: &str, value: &Value, part: Part) -> Result<Place, Error> {
     if value.anchor != 0 {
         return Err(Error {
@@ -332,7 +335,7 @@ fn place(value: &Value, part: Part) -> Place {
     let around = match value.style {
         Style::Single => "'",
         Style::Double => "\"",
-        // `tag:` with nothing behind it.
+        // `tag:` without a value.
         Style::Plain if value.range.is_empty() => " ",
         _ => "",
     };

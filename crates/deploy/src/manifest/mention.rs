@@ -1,14 +1,14 @@
-//! `crateyard://NAME` in a text.
+//! Finds `crateyard://NAME` in a text.
 
 use std::ops::Range;
 
-/// What a mention begins with.
+/// The prefix of a mention.
 pub const SCHEME: &str = "crateyard://";
 
-/// `crateyard://NAME`, and the tag or digest behind it, which a template may have put there.
+/// `crateyard://NAME`, with the tag or digest after it that a template may have added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
-    /// Its bytes.
+    /// The range of its bytes.
     pub range: Range<usize>,
     /// The image's name.
     pub image: String,
@@ -37,13 +37,13 @@ fn is_of_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "._-".contains(letter)
 }
 
-/// The word at the beginning. A full stop or dash behind it is a sentence's.
+/// The word at the beginning of a text. A full stop or dash at its end belongs to the sentence.
 fn word(text: &str, is_of: fn(char) -> bool) -> &str {
     let end = text.find(|letter| !is_of(letter)).unwrap_or(text.len());
     text[..end].trim_end_matches(['.', '-', '_'])
 }
 
-/// The length of `:TAG@DIGEST` at the beginning, of either, or of none.
+/// The length of `:TAG`, `@DIGEST` or `:TAG@DIGEST` at the beginning of a text, or 0.
 fn version(text: &str) -> usize {
     let mut length = 0;
     for (sign, is_of) in [(':', is_of_name as fn(char) -> bool), ('@', is_of_digest)] {

@@ -1,4 +1,5 @@
-//! Quadlet's units: `Image=` in `.container` and other files that systemd's generator of podman reads.
+//! Finds images in Quadlet units: `Image=` in `.container` and other files that podman's systemd
+//! generator reads.
 //! <https://docs.podman.io/en/latest/markdown/podman-systemd.unit.5.html>
 
 use super::find::{Found, Names, Part, Place, position_of};
@@ -10,7 +11,7 @@ const KEY: &str = "Image";
 /// Finds the images that a unit names.
 ///
 /// # Errors
-/// When it names one that is not there.
+/// When the unit names an image that does not exist.
 pub fn find(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! YAML as a list of scalars, each with its bytes, its key, and the mapping that it is in.
+//! Reads YAML as a list of scalars, each with its bytes, its key, and its mapping.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,28 +10,28 @@ use super::{Error, Position};
 /// The value of a mapping's entry, or an element of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// The bytes of the scalar with its quotes, or of the alias.
+    /// The range of the scalar with its quotes, or of the alias.
     pub range: Range<usize>,
-    /// What the scalar says, or the one that the alias names.
+    /// The value of the scalar, or of the one that the alias refers to.
     pub text: String,
-    /// How it is written.
+    /// Its style.
     pub style: Style,
-    /// Its key, if it is the value of one that is a scalar.
+    /// Its key, if it is a mapping's value and the key is a scalar.
     pub key: Option<String>,
-    /// Whether it is a key itself.
+    /// Whether it is itself a key.
     pub is_key: bool,
-    /// The number of the mapping or sequence that it is in.
+    /// The number of its mapping or sequence.
     pub parent: usize,
-    /// Where it begins.
+    /// Its position.
     pub position: Position,
-    /// The number that its anchor, or the anchor of its alias, has in its document; 0 for none.
+    /// The number of its anchor, or of its alias's anchor, in the document; 0 for none.
     pub anchor: usize,
 }
 
-/// How a value is written.
+/// The style of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes.
+    /// No quotes.
     Plain,
     /// `'…'`.
     Single,
@@ -43,7 +43,7 @@ pub enum Style {
     Alias,
 }
 
-/// What a text holds.
+/// The content of a text.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// All scalars and aliases of scalars, in the text's order.
@@ -60,15 +60,16 @@ impl Tree {
     }
 }
 
-/// A mapping or a sequence that is being read.
+/// A mapping or a sequence that the parser is in.
 struct Open {
     number: usize,
     is_mapping: bool,
-    /// The key whose value comes next: none where a key comes next, and the inner none for a key that is no scalar.
+    /// The key of the next value. The outer `None` means that a key comes next; the inner one means
+    /// that the key is not a scalar.
     key: Option<Option<String>>,
 }
 
-/// What an anchor names.
+/// What an anchor refers to.
 enum Anchored {
     Scalar(String),
     Node(usize),
@@ -77,7 +78,7 @@ enum Anchored {
 /// Reads a text.
 ///
 /// # Errors
-/// When it is no YAML.
+/// When the text is not YAML.
 pub fn read(text: &str) -> Result<Tree, Error> {
     let mut reader = Reader {
         text,
@@ -203,7 +204,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A node of the innermost mapping has ended: it was a key, or a value.
+    /// Ends a node of the innermost mapping, either a key or a value.
     fn end_node(&mut self, scalar: Option<String>) {
         if let Some(open) = self.open.last_mut().filter(|open| open.is_mapping) {
             open.key = match open.key {
@@ -214,7 +215,8 @@ impl Reader<'_> {
     }
 }
 
-/// The bytes of a scalar itself: those of a block have no header, which may hold a comment.
+/// The bytes of a scalar itself. A block scalar has them without its header, which may hold a
+/// comment.
 fn trimmed(text: &str, range: Range<usize>, style: Style) -> Range<usize> {
     let source = &text[range.clone()];
     match style {
@@ -222,7 +224,7 @@ fn trimmed(text: &str, range: Range<usize>, style: Style) -> Range<usize> {
             let header = source.find('\n').map_or(source.len(), |end| end + 1);
             range.start + header..range.end
         }
-        // A value that is not there has the place of its key's end, which is before the colon.
+        // The parser places a missing value at the end of its key, before the colon.
         _ if range.is_empty() => {
             let rest = text[range.start..].trim_start();
             let colon = text.len() - rest.len() + usize::from(rest.starts_with(':'));
