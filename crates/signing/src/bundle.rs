@@ -1,4 +1,4 @@
-//! Statements in envelopes in bundles.
+//! Signed statements: envelopes in bundles.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,7 +11,7 @@ use crate::root::TrustedRoot;
 use crate::statement::{self, PAYLOAD_TYPE, pre_authentication};
 use crate::{BUNDLE_TYPE, Error, PublicKey, SecretKey};
 
-/// A signed statement with what is needed to verify it.
+/// A signed statement with everything that its verification needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bundle {
@@ -46,7 +46,7 @@ struct RawCertificate {
     raw_bytes: String,
 }
 
-/// Bundles before version 0.3 have a chain, the signer's certificate first.
+/// Bundles before version 0.3 have a chain, with the signer's certificate first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RawChain {
     certificates: Vec<RawCertificate>,
@@ -85,7 +85,7 @@ impl Envelope {
         BASE64.decode(&self.payload).map_err(damaged)
     }
 
-    /// The first signature that `verifies` accepts, and the bytes that it is about.
+    /// The first signature that `verifies` accepts, and the message that it signs.
     fn signed(
         &self,
         payload: &[u8],
@@ -114,7 +114,7 @@ impl Bundle {
         Bundle::new(material, Envelope::sign(statement, key))
     }
 
-    /// An envelope that the key of a certificate has signed, with the log's entry about it.
+    /// Makes a bundle of an envelope that a certificate's key signed, and the log's entry for it.
     pub(crate) fn logged(envelope: Envelope, certificate: &Certificate, entry: Entry) -> Bundle {
         let certificate = RawCertificate {
             raw_bytes: BASE64.encode(certificate.der()),
@@ -138,7 +138,7 @@ impl Bundle {
     /// Reads a bundle.
     ///
     /// # Errors
-    /// When it is none, or holds no envelope.
+    /// When the text is not a bundle, or holds no envelope.
     pub fn parse(bytes: &[u8]) -> Result<Bundle, Error> {
         serde_json::from_slice(bytes).map_err(|error| Error::Bundle(error.to_string()))
     }
@@ -151,24 +151,24 @@ impl Bundle {
         serde_json::to_vec(self).expect("text can be written as JSON")
     }
 
-    /// The type of the statement's predicate; not verified.
+    /// The predicate type of the statement. It is not verified.
     pub fn predicate_type(&self) -> Option<String> {
         let payload = self.dsse_envelope.payload().ok()?;
         let statement: Value = serde_json::from_slice(&payload).ok()?;
         statement["predicateType"].as_str().map(str::to_owned)
     }
 
-    /// Whether it names a certificate, and so an identity, as its signer.
+    /// Whether the signer is an identity, named by a certificate.
     pub fn has_certificate(&self) -> bool {
         let material = &self.verification_material;
         material.certificate.is_some() || material.x509_certificate_chain.is_some()
     }
 
-    /// The statement, if `key` signed it and it is about the image with this digest
+    /// Returns the statement, if `key` signed it and it is about the image with this digest
     /// (`ALGORITHM:HEX`).
     ///
     /// # Errors
-    /// When another key signed it, or it is about something else.
+    /// When another key signed it, or it is about another image.
     pub fn verify(&self, key: &PublicKey, digest: &str) -> Result<Value, Error> {
         let envelope = &self.dsse_envelope;
         let payload = envelope.payload()?;
@@ -178,11 +178,11 @@ impl Bundle {
         statement::about(&envelope.payload_type, &payload, digest)
     }
 
-    /// The statement and its signer, if an identity signed it in the eyes of the trusted root, and
-    /// it is about the image with this digest (`ALGORITHM:HEX`).
+    /// Returns the statement and its signer, if the trusted root vouches for the identity that
+    /// signed it, and it is about the image with this digest (`ALGORITHM:HEX`).
     ///
     /// # Errors
-    /// Says what does not hold: certificate, log, signature or statement.
+    /// Names the failed part: certificate, log, signature or statement.
     pub fn verify_identity(
         &self,
         root: &TrustedRoot,

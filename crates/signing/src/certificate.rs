@@ -33,13 +33,13 @@ const CERTIFICATES: [&dyn SignatureVerificationAlgorithm; 8] = [
 ];
 /// The extended key usage of code signing, 1.3.6.1.5.5.7.3.3, in DER.
 const CODE_SIGNING: &[u8] = &[43, 6, 1, 5, 5, 7, 3, 3];
-/// The name of a user, in certificates of issuers whose users have no e-mail addresses.
+/// The user's name, in certificates from issuers whose users have no e-mail addresses.
 const USER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
-/// The issuer as plain bytes, in old certificates.
+/// The issuer as plain bytes, as in old certificates.
 const OLD_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 /// The issuer of the token.
 const ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
-/// What a CI system says of a run.
+/// What a CI system states about a run.
 const CLAIMS: [(&str, ObjectIdentifier); 9] = [
     ("build-signer", oid("1.3.6.1.4.1.57264.1.9")),
     ("runner-environment", oid("1.3.6.1.4.1.57264.1.11")),
@@ -56,7 +56,7 @@ const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// Whom a certificate is for, and who has checked that.
+/// The owner of a certificate, and who checked the owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -64,7 +64,8 @@ pub struct Identity {
     pub subject: String,
     /// The address of the issuer of the token.
     pub issuer: String,
-    /// What the token said of the run of a CI system: `source-repository`, `source-ref` and others.
+    /// What the token states about the run of a CI system: `source-repository`, `source-ref` and
+    /// others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
 }
@@ -80,7 +81,7 @@ impl Certificate {
     /// Reads a certificate from DER.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the bytes are not a certificate.
     pub fn from_der(der: &[u8]) -> Result<Certificate, Error> {
         let fields = x509_cert::Certificate::from_der(der);
         Ok(Certificate {
@@ -89,10 +90,10 @@ impl Certificate {
         })
     }
 
-    /// Reads the certificates of a PEM file, in their order.
+    /// Reads the certificates of a PEM file, in the file's order.
     ///
     /// # Errors
-    /// When it has none, or one is damaged.
+    /// When the file has none, or one is damaged.
     pub fn from_pem(pem: &str) -> Result<Vec<Certificate>, Error> {
         let chain = x509_cert::Certificate::load_pem_chain(pem.as_bytes());
         let chain = chain.map_err(|error| Error::Certificate(error.to_string()))?;
@@ -114,10 +115,10 @@ impl Certificate {
         pem("CERTIFICATE", &self.der)
     }
 
-    /// Whom it is for. This is worth nothing before [`Certificate::check`].
+    /// The owner. It means nothing before [`Certificate::check`].
     ///
     /// # Errors
-    /// When it names nobody, or no issuer.
+    /// When the certificate names no owner, or no issuer.
     pub fn identity(&self) -> Result<Identity, Error> {
         let missing = |what: &str| Error::Certificate(format!("it names no {what}"));
         let text = |oid| self.extension(oid).and_then(text_of);
@@ -135,7 +136,7 @@ impl Certificate {
         })
     }
 
-    /// The only alternative name: two would leave open which of them has signed.
+    /// The only alternative name. With two, nobody could tell which of them signed.
     fn subject(&self) -> Option<String> {
         let names = SubjectAltName::from_der(self.extension(SubjectAltName::OID)?).ok()?;
         match &names.0[..] {
@@ -155,7 +156,7 @@ impl Certificate {
         Some(found.extn_value.as_bytes())
     }
 
-    /// Whether its key verifies a signature.
+    /// Whether the certificate's key verifies a signature.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = self.public_key();
         key.is_ok_and(|key| key.verifies(message, signature))
@@ -170,11 +171,11 @@ impl Certificate {
         key.map_err(|error| Error::Certificate(error.to_string()))
     }
 
-    /// Whether an authority of the trusted root has written it, for signing code, it was valid at
-    /// that time (seconds since 1970), and a trusted log of certificates knows it.
+    /// Checks that an authority of the trusted root issued it for signing code, that it was valid
+    /// at that time (seconds since 1970), and that a trusted certificate log lists it.
     ///
     /// # Errors
-    /// Says what is missing.
+    /// Names what is missing.
     pub(crate) fn check(&self, root: &TrustedRoot, time: u64) -> Result<(), Error> {
         let mut reason = "the trusted root has no certificate authority for that time".to_owned();
         for authority in root.authorities_at(time) {
@@ -212,7 +213,7 @@ impl Certificate {
         .map(drop)
     }
 
-    /// Whether a log of certificates has promised to list it (RFC 6962).
+    /// Whether a certificate log has promised to list it (RFC 6962).
     fn check_logged(&self, root: &TrustedRoot, authority: &Authority) -> Result<(), Error> {
         let damaged = |error: &dyn std::fmt::Display| {
             Error::Certificate(format!("its timestamps are damaged: {error}"))
@@ -249,7 +250,7 @@ impl Certificate {
         ))
     }
 
-    /// The part that a log signs: all but its own signature.
+    /// The part that a log signs: everything except the log's own signature.
     fn logged_part(&self) -> Result<Vec<u8>, Error> {
         let mut part = self.fields.tbs_certificate.clone();
         if let Some(extensions) = &mut part.extensions {
@@ -260,7 +261,8 @@ impl Certificate {
     }
 }
 
-/// What a log of certificates signs (RFC 6962, section 3.2): an entry of the sort `precert_entry`.
+/// The bytes that a certificate log signs (RFC 6962, section 3.2): an entry of type
+/// `precert_entry`.
 fn logged_message(stamp: &SignedCertificateTimestamp, issuer: &[u8], part: &[u8]) -> Vec<u8> {
     let mut message = vec![0, 0];
     message.extend(stamp.timestamp.to_be_bytes());
@@ -274,7 +276,7 @@ fn logged_message(stamp: &SignedCertificateTimestamp, issuer: &[u8], part: &[u8]
     message
 }
 
-/// The text of an extension: DER, UTF8String.
+/// The text of an extension: a UTF8String in DER.
 fn text_of(der: &[u8]) -> Option<String> {
     let text = Utf8StringRef::from_der(der).ok()?;
     Some(text.as_str().to_owned())
@@ -288,7 +290,7 @@ fn describe(error: &webpki::Error) -> String {
         webpki::Error::CertNotValidYet { .. } => {
             "it was not yet valid when the log took the signature".to_owned()
         }
-        // Authorities may have the same name and other keys.
+        // Two authorities may have the same name and different keys.
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             "no certificate authority of the trusted root has written it".to_owned()
         }
@@ -297,7 +299,7 @@ fn describe(error: &webpki::Error) -> String {
     }
 }
 
-/// The PEM form of something in DER.
+/// Wraps DER in PEM.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     x509_cert::der::pem::encode_string(label, LineEnding::LF, der).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Keys: reading them, signing, verifying.
+//! Reads keys, signs and verifies.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,24 +16,25 @@ use webpki::ring as algorithms;
 
 use crate::Error;
 
-/// The PEM labels of cosign's encrypted keys, the present one and the one before.
+/// The PEM labels of cosign's encrypted keys, the current one and the one before.
 const ENCRYPTED: [&str; 2] = [
     "ENCRYPTED SIGSTORE PRIVATE KEY",
     "ENCRYPTED COSIGN PRIVATE KEY",
 ];
-/// The most that a key file may ask of memory and time: 16 times what cosign asks.
+/// How much memory and time a key file may demand: 16 times cosign's own values.
 const MAX_SCRYPT_LOG_N: u32 = 20;
 const MAX_SCRYPT_FACTOR: u32 = 16;
 
-/// A key that signs.
+/// A private key, which signs.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
-/// A key that verifies: ECDSA P-256 or P-384, Ed25519, or RSA, in the DER form of X.509.
+/// A public key, which verifies: ECDSA P-256 or P-384, Ed25519, or RSA, as `SubjectPublicKeyInfo`
+/// in DER.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicKey(Vec<u8>);
 
-/// How keys sign messages, each sort of key with the hashes that are usual for it.
+/// The signature algorithms, for each type of key with its usual hashes.
 pub(crate) const MESSAGES: [&dyn SignatureVerificationAlgorithm; 5] = [
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P384_SHA384,
@@ -46,7 +47,7 @@ impl SecretKey {
     /// Reads a key from PEM: cosign's encrypted form, PKCS #8, or SEC 1.
     ///
     /// # Errors
-    /// When it is none of these, is not ECDSA P-256, or the password does not open it.
+    /// When the text has none of these forms, the key is not ECDSA P-256, or the password is wrong.
     pub fn from_pem(pem: &str, password: Option<&str>) -> Result<SecretKey, Error> {
         let wrong = |error: &dyn std::fmt::Display| Error::Key(error.to_string());
         for label in ENCRYPTED {
@@ -67,12 +68,12 @@ impl SecretKey {
         Ok(SecretKey(key))
     }
 
-    /// A new key, for one signature or a few.
+    /// Makes a new key, for one signature or a few.
     pub fn generate() -> SecretKey {
         SecretKey(SigningKey::random(&mut OsRng))
     }
 
-    /// The key that verifies what this one signs.
+    /// The public key of this key.
     ///
     /// # Panics
     /// Never: a point of the curve has a DER form.
@@ -81,7 +82,7 @@ impl SecretKey {
         PublicKey(der.expect("a point of the curve").into_vec())
     }
 
-    /// Signs a message: ASN.1 DER.
+    /// Signs a message. The signature is ASN.1 in DER.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signature: DerSignature = self.0.sign(message);
         signature.as_bytes().to_vec()
@@ -92,7 +93,7 @@ impl PublicKey {
     /// Reads a key from PEM, as `cosign public-key` and `openssl pkey -pubout` write it.
     ///
     /// # Errors
-    /// When it is no public key, or of a sort that is unknown here.
+    /// When it is not a public key, or its type is unknown here.
     pub fn from_pem(pem: &str) -> Result<PublicKey, Error> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
         let der = der.map_err(|error| Error::PublicKey(error.to_string()))?;
@@ -102,10 +103,10 @@ impl PublicKey {
     /// Reads a key from DER (`SubjectPublicKeyInfo`).
     ///
     /// # Errors
-    /// When it is none, or of a sort that is unknown here.
+    /// When it is not a public key, or its type is unknown here.
     pub fn from_der(der: &[u8]) -> Result<PublicKey, Error> {
         let key = PublicKey(der.to_vec());
-        // The only way to ask for the sort of a key is to let it verify something.
+        // The only way to learn a key's type is to let the key verify something.
         let is_known = MESSAGES.iter().any(|algorithm| {
             !matches!(
                 key.verify(*algorithm, b"", b""),
@@ -133,7 +134,7 @@ impl PublicKey {
         crate::certificate::pem("PUBLIC KEY", &self.0)
     }
 
-    /// The SHA-256 of its DER form, in hexadecimal digits: what tells it from other keys.
+    /// The SHA-256 of its DER form in hexadecimal digits, which identifies the key.
     pub fn fingerprint(&self) -> String {
         format!("{:x}", Sha256::digest(&self.0))
     }
@@ -156,7 +157,7 @@ impl PublicKey {
         key.verify_signature(algorithm, message, signature)
     }
 
-    /// What cosign calls the key by: the SHA-256 of its DER form, in base 64.
+    /// cosign's name for the key: the SHA-256 of its DER form, in base 64.
     pub(crate) fn hint(&self) -> String {
         BASE64.encode(Sha256::digest(&self.0))
     }
@@ -170,7 +171,7 @@ fn section(pem: &str, label: &str) -> Option<Vec<u8>> {
     BASE64.decode(body).ok()
 }
 
-/// What cosign encrypts keys in: scrypt makes the key of a NaCl secret box.
+/// cosign's encryption of keys: a NaCl secret box with a key from scrypt.
 #[derive(Deserialize)]
 struct Encrypted {
     kdf: KeyDerivation,

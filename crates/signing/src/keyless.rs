@@ -1,5 +1,5 @@
-//! Signing by an identity: a key that lives as long as the command, a certificate for it, and an
-//! entry in a log for each signature.
+//! Signs by an identity: with a key that lives as long as the command, a certificate for it, and a
+//! log entry for each signature.
 //!
 //! The services are [Fulcio](https://github.com/sigstore/fulcio) (`/api/v2/signingCert`) and
 //! [Rekor](https://github.com/sigstore/rekor) (`/api/v1/log/entries`).
@@ -17,15 +17,15 @@ use crate::{Error, SecretKey, Simple, Token, Web};
 /// The addresses of the services.
 #[derive(Debug, Clone)]
 pub struct Services {
-    /// Of the certificate authority.
+    /// The certificate authority.
     pub fulcio: String,
-    /// Of the log.
+    /// The log.
     pub rekor: String,
-    /// How they are spoken to.
+    /// The client that talks to them.
     pub web: Web,
 }
 
-/// A signer with a certificate, which is valid for some minutes.
+/// A signer with a certificate that is valid for some minutes.
 #[derive(Clone)]
 pub struct Keyless {
     key: SecretKey,
@@ -36,7 +36,7 @@ pub struct Keyless {
 }
 
 impl Keyless {
-    /// Makes a key and gets a certificate for it by a token.
+    /// Makes a key, and gets a certificate for it with a token.
     ///
     /// # Errors
     /// When the certificate authority refuses or can't be reached.
@@ -79,15 +79,15 @@ impl Keyless {
         })
     }
 
-    /// Whom the certificate is for.
+    /// The owner of the certificate.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the certificate does not name the owner.
     pub fn identity(&self) -> Result<Identity, Error> {
         self.certificate.identity()
     }
 
-    /// Signs a statement and has the log take note.
+    /// Signs a statement and has the log record the signature.
     ///
     /// # Errors
     /// When the log refuses or can't be reached.
@@ -129,7 +129,7 @@ impl Keyless {
     fn log(&self, proposed: &Value) -> Result<Entry, Error> {
         let url = address(&self.services.rekor, "/api/v1/log/entries");
         let answer = self.services.web.post(&url, proposed)?;
-        // The log has it already: a request that was sent twice.
+        // The log already has the entry, because the request was sent twice.
         if let (409, Some(location)) = (answer.status, &answer.location) {
             let name = location.rsplit('/').next().unwrap_or_default();
             let url = format!("{url}/{name}");

@@ -1,16 +1,16 @@
 //! Signatures of images and of statements about them.
 //!
-//! A signature is an [in-toto statement](https://github.com/in-toto/attestation) in a
-//! [DSSE envelope](https://github.com/secure-systems-lab/dsse) in a
-//! [sigstore bundle](https://github.com/sigstore/protobuf-specs): what `cosign sign` makes since
-//! version 3. [`Simple`] is the form of cosign before that. Two sorts of signers make them:
+//! A signature is an [in-toto statement](https://github.com/in-toto/attestation) in a [DSSE
+//! envelope](https://github.com/secure-systems-lab/dsse) in a [sigstore
+//! bundle](https://github.com/sigstore/protobuf-specs). `cosign sign` makes the same since version
+//! 3. [`Simple`] is the older form of cosign. There are two kinds of signers:
 //!
-//! - A key pair. Keys that sign are ECDSA P-256, in cosign's own encrypted form or as plain PEM.
-//!   Signing the same with the same key gives the same bytes (RFC 6979), so a push that is repeated
-//!   adds nothing.
+//! - A key pair. Private keys are ECDSA P-256, in cosign's own encrypted form or as plain PEM. The
+//!   same key gives the same bytes for the same content (RFC 6979), so a repeated push adds
+//!   nothing.
 //! - An identity, such as a workflow of a CI system ([`Keyless`]). A certificate authority (Fulcio)
-//!   writes a short-lived certificate for the identity, and a log (Rekor) says when the signature
-//!   was there. A [`TrustedRoot`] says whom to believe.
+//!   issues a short-lived certificate for the identity, and a log (Rekor) records when the
+//!   signature was made. A [`TrustedRoot`] lists the authorities and logs to trust.
 #![forbid(unsafe_code)]
 
 mod bundle;
@@ -40,16 +40,16 @@ pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The type of the predicate of an image's signature.
 pub const IMAGE_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// What can be wrong with a key or a signature.
+/// Errors in keys and signatures.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A key that can't be read.
+    /// A key can't be read.
     #[error(
         "no key that can be used: {0}\n  try: a key of `cosign generate-key-pair`, or ECDSA P-256 as PEM (openssl ecparam -name prime256v1 -genkey)"
     )]
     Key(String),
-    /// A public key that can't be read.
+    /// A public key can't be read.
     #[error(
         "no public key that can be used: {0}\n  try: the cosign.pub of `cosign generate-key-pair`, or PEM (openssl pkey -pubout)"
     )]
@@ -59,32 +59,32 @@ pub enum Error {
         "the key is encrypted and {0}\n  try: COSIGN_PASSWORD=… with the password that it was made with"
     )]
     Password(&'static str),
-    /// A bundle that is none.
+    /// A bundle is malformed.
     #[error("no signature that can be read: {0}")]
     Bundle(String),
-    /// A signature that another key made, or of something else.
+    /// Another key made the signature, or it is about something else.
     #[error("the signature does not fit: {0}")]
     Mismatch(&'static str),
-    /// A certificate that says nothing, or that nobody trusted has written.
+    /// A certificate names no owner, or no trusted authority issued it.
     #[error("the certificate does not hold: {0}")]
     Certificate(String),
-    /// An entry of a log that says nothing, or that no trusted log has made.
+    /// A log entry is malformed, or no trusted log made it.
     #[error("the entry in the transparency log does not hold: {0}")]
     Log(String),
-    /// A file that is no trusted root.
+    /// A file is not a trusted root.
     #[error(
         "no trusted root: {0}\n  try: the trusted_root.json that `cosign initialize` leaves below ~/.sigstore/root"
     )]
     Root(String),
-    /// A token that is none.
+    /// A token is malformed.
     #[error("no identity token: {0}\n  try: {1}")]
     Token(String, &'static str),
-    /// A service that can't be reached or refuses.
+    /// A service can't be reached, or refuses.
     #[error("{url}: {reason}")]
     Service {
-        /// What was asked.
+        /// The request.
         url: String,
-        /// What came of it.
+        /// The outcome.
         reason: String,
     },
 }

@@ -1,9 +1,11 @@
-//! Entries of a transparency log, as Rekor makes them: a signature was there at this time.
+//! Entries of a transparency log, as Rekor makes them. An entry proves that a signature existed at
+//! a time.
 //!
-//! An entry is believed if a log of the trusted root has signed it with its time (the "signed entry
-//! timestamp"), and is found in the log's tree, whose root the log has signed too
-//! ([RFC 9162](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2),
-//! [checkpoints](https://github.com/transparency-dev/formats/blob/main/log/README.md)).
+//! An entry counts if a log of the trusted root signed it with its time (the "signed entry
+//! timestamp"), and if it is in the log's tree, whose root the log signed too.
+//!
+//! Proofs are those of [RFC 9162](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2), signed
+//! roots are [checkpoints](https://github.com/transparency-dev/formats/blob/main/log/README.md).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +19,7 @@ use crate::root::{Log, TrustedRoot};
 
 type Hash = [u8; 32];
 
-/// An entry with what shows that the log has it.
+/// An entry with the proof that the log has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -70,21 +72,21 @@ struct Checkpoint {
     envelope: String,
 }
 
-/// What an entry has to be about.
+/// The signature that an entry must be about.
 pub(crate) struct Claim<'a> {
     /// The bytes that were signed.
     pub message: &'a [u8],
-    /// The payload of the envelope, where there is one.
+    /// The payload of the envelope, if there is one.
     pub payload: Option<&'a [u8]>,
     pub signature: &'a [u8],
     pub certificate: &'a Certificate,
 }
 
 impl Entry {
-    /// Reads the answer of Rekor's first interface to a new entry, or to the question for one.
+    /// Reads the answer of Rekor's first API to a new entry, or to a query for one.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the text is not an entry.
     pub(crate) fn from_answer(answer: &[u8]) -> Result<Entry, Error> {
         let damaged = |what: &str| Error::Log(format!("the log answers no {what}"));
         let answer: Value = serde_json::from_slice(answer).map_err(|_| damaged("JSON"))?;
@@ -135,10 +137,11 @@ impl Entry {
         })
     }
 
-    /// Reads what cosign before version 3 puts beside a signature: an entry without proof.
+    /// Reads the annotation that cosign before version 3 puts beside a signature: an entry without
+    /// a proof.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the text is not an entry.
     pub(crate) fn from_annotation(text: &str) -> Result<Entry, Error> {
         let old: Old = serde_json::from_str(text).map_err(|error| Error::Log(error.to_string()))?;
         Ok(Entry {
@@ -156,7 +159,7 @@ impl Entry {
         })
     }
 
-    /// Writes what cosign before version 3 puts beside a signature.
+    /// Writes the annotation that cosign before version 3 puts beside a signature.
     ///
     /// # Errors
     /// When the log has made no promise.
@@ -177,11 +180,12 @@ impl Entry {
         Ok(serde_json::to_string(&old).expect("text and numbers can be written as JSON"))
     }
 
-    /// When a log of the trusted root took the entry, in seconds since 1970.
+    /// Returns when a log of the trusted root accepted the entry, in seconds since 1970.
+    ///
+    /// `needs_proof` says whether the entry must prove that it is in the log's tree.
     ///
     /// # Errors
-    /// When no trusted log has signed it, or it is not in the log's tree. `needs_proof` says whether
-    /// there has to be a proof of the latter.
+    /// When no trusted log signed the entry, or it is not in the log's tree.
     pub(crate) fn check(&self, root: &TrustedRoot, needs_proof: bool) -> Result<u64, Error> {
         let promise = self.promise()?;
         let time = u64::try_from(self.integrated_time).unwrap_or_default();
@@ -198,7 +202,7 @@ impl Entry {
         Ok(time)
     }
 
-    /// What the log signs of an entry: JSON with sorted keys.
+    /// The bytes of an entry that the log signs: JSON with sorted keys.
     fn promised(&self) -> Result<Vec<u8>, Error> {
         let id: String = self
             .log_id()?
@@ -230,10 +234,10 @@ impl Entry {
         decode(&self.log_id.key_id)
     }
 
-    /// Whether the entry is about a signature: the same bytes, signature and certificate.
+    /// Checks that the entry is about a signature: the same bytes, signature and certificate.
     ///
     /// # Errors
-    /// Says what differs.
+    /// Names the difference.
     pub(crate) fn is_about(&self, claim: &Claim<'_>) -> Result<(), Error> {
         let body = decode(&self.canonicalized_body)?;
         let body: Value =
@@ -281,7 +285,7 @@ impl Entry {
 }
 
 impl Proof {
-    /// Whether the tree whose root the log has signed holds this body.
+    /// Checks that this body is in the tree whose root the log signed.
     fn check(&self, log: &Log, body: &[u8]) -> Result<(), Error> {
         let hash = |text: &str| -> Result<Hash, Error> {
             let wrong = |_| log_error("a hash of the proof has the wrong length");
@@ -304,7 +308,7 @@ impl Proof {
 }
 
 impl Checkpoint {
-    /// Whether the log has signed that its tree of this size has this root.
+    /// Checks that the log signed this root for its tree of this size.
     fn check(&self, log: &Log, size: i64, root: &Hash) -> Result<(), Error> {
         let damaged = || log_error("its checkpoint is damaged");
         let (text, signatures) = self.envelope.split_once("\n\n").ok_or_else(damaged)?;
@@ -334,7 +338,7 @@ impl Checkpoint {
     }
 }
 
-/// The root of a tree of `size` leaves, from a leaf at `index` and the hashes beside its way up.
+/// Computes the root of a tree of `size` leaves from the leaf at `index` and its audit path.
 fn tree_root(leaf: Hash, index: i64, size: i64, hashes: &[Hash]) -> Option<Hash> {
     let (mut index, mut last) = (
         u64::try_from(index).ok()?,
@@ -381,7 +385,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Error> {
     BASE64.decode(text).map_err(damaged)
 }
 
-/// Base 64 of hexadecimal digits.
+/// Hexadecimal digits to base 64.
 fn from_hex(text: &str) -> Result<String, Error> {
     let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
@@ -389,7 +393,7 @@ fn from_hex(text: &str) -> Result<String, Error> {
     Ok(BASE64.encode(bytes))
 }
 
-/// The form of cosign before version 3.
+/// The annotation of cosign before version 3.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Old {
@@ -407,7 +411,7 @@ struct OldPayload {
     log_id: String,
 }
 
-/// Whole numbers of 64 bits, which the JSON form of protocol buffers writes as text.
+/// 64-bit integers, which the JSON form of protocol buffers writes as text.
 mod number {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -433,7 +437,7 @@ mod number {
 mod tests {
     use super::*;
 
-    /// The root of a tree by the definition, and the proof of one leaf.
+    /// Computes the root of a tree by the definition, and the proof of one leaf.
     fn tree(leaves: &[Hash], index: usize) -> (Hash, Vec<Hash>) {
         if let [only] = leaves {
             return (*only, Vec::new());

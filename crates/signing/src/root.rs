@@ -1,4 +1,4 @@
-//! The trusted root: whom to believe about identities and times.
+//! The trusted root: the authorities and logs to trust for identities and times.
 //!
 //! The file is sigstore's `trusted_root.json`
 //! ([`trustroot.v1`](https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto)).
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::certificate::Certificate;
 use crate::{Error, PublicKey};
 
-/// Media types begin with this.
+/// The prefix of the media types.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
 
-/// Whom to believe.
+/// The authorities and logs to trust.
 #[derive(Debug, Clone)]
 pub struct TrustedRoot {
     authorities: Vec<Authority>,
@@ -26,7 +26,7 @@ pub struct TrustedRoot {
 /// A certificate authority.
 #[derive(Debug, Clone)]
 pub(crate) struct Authority {
-    /// Its certificates, the root last.
+    /// Its certificates, with the root last.
     pub chain: Vec<Certificate>,
     period: Period,
 }
@@ -40,12 +40,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Whether the log has signed this.
+    /// Whether the log signed this.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verifies(message, signature)
     }
 
-    /// The first bytes of its name, by which checkpoints call its key.
+    /// The first bytes of its key id, which name the key in checkpoints.
     pub fn hint(&self) -> &[u8] {
         &self.id[..4.min(self.id.len())]
     }
@@ -55,8 +55,8 @@ impl TrustedRoot {
     /// Reads the file's text.
     ///
     /// # Errors
-    /// When it is no trusted root, or something in it is damaged. Logs whose keys are of a sort that
-    /// is unknown here are left out.
+    /// When the text is not a trusted root, or a part of it is damaged. Logs with unknown types of
+    /// keys are skipped.
     pub fn parse(bytes: &[u8]) -> Result<TrustedRoot, Error> {
         let file: File =
             serde_json::from_slice(bytes).map_err(|error| Error::Root(error.to_string()))?;
@@ -72,20 +72,20 @@ impl TrustedRoot {
         })
     }
 
-    /// The authorities that were in use at a time, in seconds since 1970.
+    /// The authorities that were in use at a time (seconds since 1970).
     pub(crate) fn authorities_at(&self, time: u64) -> impl Iterator<Item = &Authority> {
         self.authorities
             .iter()
             .filter(move |authority| authority.period.has(time))
     }
 
-    /// The log of signatures that is called `id` and was in use at that time.
+    /// The signature log with this `id`, if it was in use at that time.
     pub(crate) fn log(&self, id: &[u8], time: u64) -> Option<&Log> {
         let mut all = self.logs.iter();
         all.find(|log| log.id == id && log.period.has(time))
     }
 
-    /// The log of certificates that is called `id` and was in use at that time.
+    /// The certificate log with this `id`, if it was in use at that time.
     pub(crate) fn certificate_log(&self, id: &[u8], time: u64) -> Option<&Log> {
         let mut all = self.certificate_logs.iter();
         all.find(|log| log.id == id && log.period.has(time))
@@ -181,7 +181,7 @@ struct FileCertificate {
     raw_bytes: String,
 }
 
-/// When something was in use; without bounds, always.
+/// A period of use. A missing bound means no limit.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Period {
     start: Option<Timestamp>,

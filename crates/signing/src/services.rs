@@ -1,4 +1,4 @@
-//! Requests to the services that signing by an identity needs.
+//! Sends requests to the services that keyless signing needs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::Error;
 
 /// How long to wait for a connection, and for the next byte. Logs take some seconds for an entry.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a request is sent before a service counts as unreachable, and how long to wait
-/// between.
+/// How often a request is sent before the service counts as unreachable, and the wait between
+/// attempts.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// How much of a refusal is quoted, in characters.
+/// The longest quote of a refusal, in characters.
 const QUOTED: usize = 300;
 
-/// A client of these services. What it sends are secrets, so it speaks plain HTTP with this machine
-/// only.
+/// A client of these services. Its requests contain secrets, so it uses plain HTTP only to this
+/// machine.
 #[derive(Debug, Clone, Default)]
 pub struct Web {
-    /// Certificate authorities (PEM files) that are trusted beside the system's.
+    /// Certificate authorities (PEM files) to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body, if the service did what was asked.
+    /// The body, if the service accepted the request.
     pub fn success(self, url: &str) -> Result<Vec<u8>, Error> {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
@@ -53,7 +53,7 @@ impl Answer {
 }
 
 impl Web {
-    /// Fetches something.
+    /// Sends a GET request.
     pub(crate) fn get(&self, url: &str, bearer: Option<&str>) -> Result<Answer, Error> {
         self.ask(Method::GET, url, bearer, None)
     }
@@ -93,7 +93,7 @@ impl Web {
             }
             request.header("accept", "application/json")
         };
-        // Whoever calls this may have a runtime of its own, which must not be blocked from within.
+        // The caller may have its own runtime, which must not be blocked from within.
         let ask = || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -116,7 +116,7 @@ impl Web {
     }
 }
 
-/// Whether nobody on the way reads along.
+/// Whether nobody can read the connection.
 fn is_private(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
@@ -124,7 +124,7 @@ fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_here
 }
 
-/// Sends a request until a service answers that is not overloaded.
+/// Sends a request until the service answers and is not overloaded.
 async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, String> {
     let mut attempt = 1;
     loop {

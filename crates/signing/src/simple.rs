@@ -1,5 +1,5 @@
-//! Signatures as cosign before version 3 makes them: a small document that names the image's digest
-//! ("simple signing"), and all the rest in annotations of a layer, under the tag
+//! Signatures as cosign before version 3 makes them. A small document names the image's digest
+//! ("simple signing"). The annotations of its layer hold everything else. The tag is
 //! `ALGORITHM-HEX.sig`.
 //!
 //! See [cosign's
@@ -25,7 +25,7 @@ const TYPE: &str = "cosign container image signature";
 /// A signature in the form of cosign before version 3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Simple {
-    /// The document: a layer of the signatures' manifest.
+    /// The document, which is a layer of the signatures' manifest.
     pub payload: Vec<u8>,
     /// The layer's annotations.
     pub annotations: BTreeMap<String, String>,
@@ -35,12 +35,12 @@ impl Simple {
     /// The media type of the document.
     pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-    /// The tag that the signatures of an image are under. `digest` is `ALGORITHM:HEX`.
+    /// The tag for the signatures of an image. `digest` is `ALGORITHM:HEX`.
     pub fn tag(digest: &str) -> String {
         format!("{}.sig", digest.replace(':', "-"))
     }
 
-    /// The document about an image, which `reference` names without tag and digest.
+    /// Makes the document about an image. `reference` names the image without tag and digest.
     pub fn document(reference: &str, digest: &str) -> Vec<u8> {
         let critical = json!({
             "identity": {"docker-reference": reference},
@@ -52,7 +52,7 @@ impl Simple {
             .into_bytes()
     }
 
-    /// Signs a document by a key.
+    /// Signs a document with a key.
     pub fn sign(payload: Vec<u8>, key: &SecretKey) -> Simple {
         let signature = BASE64.encode(key.sign(&payload));
         Simple {
@@ -79,10 +79,10 @@ impl Simple {
         Ok(self)
     }
 
-    /// Whether `key` signed it and it is about the image with this digest.
+    /// Checks that `key` signed it and that it is about the image with this digest.
     ///
     /// # Errors
-    /// When another key signed it, or it is about something else.
+    /// When another key signed it, or it is about another image.
     pub fn verify(&self, key: &PublicKey, digest: &str) -> Result<(), Error> {
         if !key.verifies(&self.payload, &self.signature()?) {
             return Err(Error::Mismatch("another key made it, or it was changed"));
@@ -90,11 +90,11 @@ impl Simple {
         self.is_about(digest)
     }
 
-    /// The signer, if an identity signed it in the eyes of the trusted root, and it is about the
-    /// image with this digest.
+    /// Returns the signer, if the trusted root vouches for the identity that signed it, and it is
+    /// about the image with this digest.
     ///
     /// # Errors
-    /// Says what does not hold: certificate, log, signature or document.
+    /// Names the failed part: certificate, log, signature or document.
     pub fn verify_identity(&self, root: &TrustedRoot, digest: &str) -> Result<Identity, Error> {
         let missing = |what: &str| Error::Bundle(format!("it has no annotation {what}"));
         let annotation = |name| self.annotations.get(name).ok_or_else(|| missing(name));
@@ -114,14 +114,14 @@ impl Simple {
             signature: &signature,
             certificate,
         })?;
-        // This form has no place for a proof.
+        // This form has no field for a proof.
         let time = entry.check(root, false)?;
         certificate.check(root, time)?;
         self.is_about(digest)?;
         certificate.identity()
     }
 
-    /// Whether it names a certificate, and so an identity, as its signer.
+    /// Whether the signer is an identity, named by a certificate.
     pub fn has_certificate(&self) -> bool {
         self.annotations.contains_key(CERTIFICATE)
     }

@@ -1,4 +1,4 @@
-//! Statements about images, and what is signed of them.
+//! Statements about images, and the bytes of them that are signed.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The media type of in-toto statements in envelopes.
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// The statement that an image's signature is about. `digest` is `ALGORITHM:HEX`.
+/// The statement that an image's signature signs. `digest` is `ALGORITHM:HEX`.
 pub fn image_statement(digest: &str) -> Value {
     statement(digest, IMAGE_PREDICATE, json!({}))
 }
@@ -39,7 +39,8 @@ pub(crate) fn about(payload_type: &str, payload: &[u8], digest: &str) -> Result<
     }
 }
 
-/// What is signed: type and payload with their lengths, so that neither can pass for the other.
+/// The bytes that are signed: type and payload, each with its length, so that neither can pass for
+/// the other.
 pub(crate) fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {payload_type} {} ",

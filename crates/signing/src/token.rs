@@ -1,4 +1,4 @@
-//! Identity tokens: what a CI system gives a job to show who it is (OpenID Connect).
+//! Identity tokens (OpenID Connect): a CI system gives one to a job as proof of its identity.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,17 +6,18 @@ use serde_json::Value;
 
 use crate::{Error, Web};
 
-/// The audience that certificate authorities of sigstore want to be named.
+/// The audience that sigstore's certificate authorities require.
 const AUDIENCE: &str = "sigstore";
-/// Where GitLab's `id_tokens` and other systems put a token for sigstore.
+/// The variable that holds a token for sigstore, as set by GitLab's `id_tokens` and other systems.
 const VARIABLE: &str = "SIGSTORE_ID_TOKEN";
-/// What GitHub gives a job that has the permission `id-token: write`.
+/// The variables that GitHub gives to a job with the permission `id-token: write`.
 const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 const REMEDY: &str = "in GitHub Actions the permission `id-token: write`; in GitLab `id_tokens: SIGSTORE_ID_TOKEN: aud: sigstore`; \
      elsewhere --identity-token FILE, or SIGSTORE_ID_TOKEN";
 
-/// An identity token. It is a secret: whoever has it can sign in its owner's name for some minutes.
+/// An identity token. It is a secret: anybody who has it can sign in its owner's name for some
+/// minutes.
 #[derive(Clone)]
 pub struct Token {
     text: String,
@@ -30,10 +31,10 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// Reads a token. Whether it is genuine the certificate authority decides.
+    /// Reads a token. The certificate authority decides whether it is genuine.
     ///
     /// # Errors
-    /// When it is no JSON web token with a subject.
+    /// When it is not a JSON web token with a subject.
     pub fn parse(text: &str) -> Result<Token, Error> {
         let text = text.trim();
         let claims = text.split('.').nth(1);
@@ -49,11 +50,11 @@ impl Token {
         })
     }
 
-    /// The token that the CI system gives this job. `variable` gives the value of a variable of the
-    /// environment.
+    /// Gets the token that the CI system gives this job. `variable` returns the value of an
+    /// environment variable.
     ///
     /// # Errors
-    /// When it gives none.
+    /// When the CI system gives none.
     pub fn of_environment(
         variable: impl Fn(&str) -> Option<String>,
         web: &Web,
@@ -81,8 +82,8 @@ impl Token {
         &self.text
     }
 
-    /// The name that its owner has to sign, to show that the key is theirs: a verified e-mail
-    /// address, else the subject.
+    /// The name that the owner signs to prove that the key is theirs: a verified e-mail address,
+    /// else the subject.
     pub(crate) fn subject(&self) -> &str {
         &self.subject
     }

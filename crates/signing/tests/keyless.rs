@@ -1,5 +1,5 @@
-//! Signatures by identities: made with services that stand in for sigstore's, and refused for each
-//! reason alone.
+//! Signatures by identities, made with stand-ins for sigstore's services. Each reason for a refusal
+//! is tested alone.
 #![allow(missing_docs)]
 
 use crateyard_testing::sigstore::{Faults, ISSUER, REQUEST_TOKEN, Sigstore, token};
@@ -176,7 +176,7 @@ fn a_root_that_lacks_one_of_the_services_trusts_nobody() {
     assert!(said.contains("for that time"), "{said}");
 }
 
-/// Every text and number of a bundle is changed in turn. What nobody signs is listed here.
+/// Changes every text and number of a bundle in turn. This list has the unsigned ones.
 #[test]
 fn what_was_changed_after_signing_is_refused() {
     let unsigned = ["/mediaType", "/kindVersion/kind", "/kindVersion/version"];

@@ -1,4 +1,4 @@
-//! What is signed is verified, and nothing else is; keys of all forms are read.
+//! Only signed content passes verification; keys of all forms are read.
 #![allow(missing_docs)]
 
 use base64::Engine;
@@ -56,7 +56,7 @@ fn what_was_changed_after_signing_is_refused() {
             continue;
         };
         changed += 1;
-        // What is no part of the envelope (the hint of the key) may be anything.
+        // The hint of the key is no part of the envelope, so it may have any value.
         if let Ok(statement) = parsed.verify(&key.public(), DIGEST) {
             assert_eq!(statement, image_statement(DIGEST));
             let before: Value = serde_json::from_slice(&bundle).unwrap();
@@ -93,7 +93,7 @@ fn keys_of_cosign_are_opened_by_their_password() {
     ));
 }
 
-/// A bundle that another program has signed.
+/// A bundle that another program signed.
 fn signed_elsewhere(sign: impl Fn(&[u8]) -> Vec<u8>) -> Bundle {
     let payload = image_statement(DIGEST).to_string();
     let length = payload.len();
