@@ -1,6 +1,6 @@
-//! HTTPS to servers that are not registries: one set-up of TLS, and downloads within limits.
+//! HTTPS to servers that are not registries: one setup of TLS, and downloads within limits.
 //!
-//! Registries have a client of their own (`registry`), with credentials and retries.
+//! Registries have their own client (`registry`), with credentials and retries.
 #![forbid(unsafe_code)]
 
 use std::io::Write;
@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why there is no download.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {url}: {reason}")]
 pub struct Error {
@@ -28,12 +28,12 @@ pub struct Error {
 /// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The content, whole, with the tag that the server gives to this version of it.
+    /// The whole content, and the server's tag for this version of it.
     Content {
-        /// The tag, to be sent the next time.
+        /// The tag to send next time.
         tag: Option<String>,
     },
-    /// The version that was named is still the current one.
+    /// The caller's version is still the current one.
     Unchanged,
 }
 
@@ -42,14 +42,14 @@ pub enum Reply {
 pub struct Options<'a> {
     /// How long to wait for a connection, and for the next byte.
     pub patience: Duration,
-    /// Certificate authorities (PEM files) that are trusted beside the system's.
+    /// Certificate authorities (PEM files) to trust besides the system's.
     pub ca_files: &'a [PathBuf],
-    /// Whether redirects are followed. A request that carries a secret must not be.
+    /// Whether to follow redirects. A request that carries a secret must not follow them.
     pub follows_redirects: bool,
 }
 
-/// A client for downloads: it trusts the system's authorities, follows redirects, and gives up
-/// after `patience` without a connection or without a byte.
+/// Makes a client for downloads. It trusts the system's authorities, follows redirects, and gives
+/// up after `patience` without a connection or without a byte.
 ///
 /// # Errors
 /// When TLS can't be set up.
@@ -61,10 +61,10 @@ pub fn client(patience: Duration) -> Result<Client, String> {
     })
 }
 
-/// A client that connects as `options` say.
+/// Makes a client with these options.
 ///
 /// # Errors
-/// When TLS can't be set up, or a file of certificates can't be read; the error names the file.
+/// When TLS can't be set up, or a file of certificates can't be read. The error names the file.
 pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -101,12 +101,12 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has
-/// the version with `tag`. Redirects are followed.
+/// Fetches `url` into `out`: at most `limit` bytes, and nothing if the server still has the version
+/// with `tag`. Follows redirects.
 ///
 /// # Errors
-/// When the server can't be reached, answers something else, sends more, or breaks off; `out` may
-/// hold a part of it then.
+/// When the server can't be reached, refuses, sends more, or breaks off. `out` may then hold a part
+/// of the content.
 pub async fn download(
     client: &Client,
     url: &str,
@@ -143,7 +143,7 @@ pub async fn download(
     Ok(Reply::Content { tag })
 }
 
-/// The innermost cause, because the outer ones only repeat the address.
+/// The innermost cause. The outer ones only repeat the address.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
