@@ -12,7 +12,7 @@ use super::{DOCKERFILE, Project, base_context};
 use crateyard_spec::Algorithm;
 use description::normal::{Base, Description, Image};
 
-/// What people may set. The defaults are for a build on one machine.
+/// The variables that people may set. The defaults are for a build on one machine.
 const VARIABLES: &str = r#"variable "CONTEXT" {
   description = "What is built: a directory, or a repository and revision as https://HOST/REPOSITORY.git#REVISION"
   default     = "."
@@ -232,7 +232,7 @@ target "_common" {{
     )
 }
 
-/// The contexts that an image needs beyond the common ones.
+/// The contexts that an image needs besides the common ones.
 fn contexts(image: &Image, project: &Project) -> String {
     let mut contexts = Vec::new();
     if let Some(context) = base_context(image, project) {
@@ -258,12 +258,12 @@ fn contexts(image: &Image, project: &Project) -> String {
     }
 }
 
-/// What a variable names, or else the layout.
+/// The path that a variable names, or the layout if it is empty.
 fn layout_or(variable: &str, context: &str) -> String {
     format!("{variable} == \"\" ? {} : {variable}", layout(context))
 }
 
-/// Where the layout of a context lies.
+/// The path of a context's layout.
 fn layout(context: &str) -> String {
     format!("\"oci-layout://${{LAYOUTS}}/{context}\"")
 }
@@ -278,7 +278,7 @@ fn all_platforms(description: &Description) -> String {
     hcl_list(platforms)
 }
 
-/// A stage that is no image of the description, with a cache of its own.
+/// A stage that is not an image of the description, with its own cache.
 fn stage_target(name: &str, platforms: &str) -> String {
     format!(
         r#"
@@ -294,7 +294,7 @@ target "{name}" {{
     )
 }
 
-/// An exporter's options for the layers of an image: all of them, also those of its base.
+/// An exporter's options for the layers of an image, including those of its base.
 fn compression(image: &Image) -> String {
     let level = image.compression.level;
     let level = level.map_or(String::new(), |level| format!(",compression-level={level}"));

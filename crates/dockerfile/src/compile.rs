@@ -14,11 +14,12 @@ use description::normal::{Binary, Description};
 const MANIFEST_AWK: &str = include_str!("manifest.awk");
 const LOCK_AWK: &str = include_str!("lock.awk");
 
-/// How every command that compiles begins: without network, with the sources of all dependencies in place.
+/// The beginning of every command that compiles: no network, and the sources of all dependencies in
+/// place.
 const RUN: &str =
     "RUN --network=none --mount=type=bind,from=vendor,target=/cargo/registry /cargo/build";
 
-/// All stages from the toolchain to the single programs.
+/// All stages from the toolchain to the programs.
 pub(super) fn stages(description: &Description, project: &Project, names: &Names) -> String {
     let compiler = Compiler {
         packages: Packages::of(description, project),
@@ -41,7 +42,7 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
     out + &compiler.builder()
 }
 
-/// What the file wants from outside, for those who call it without the bake file.
+/// The build arguments that the file expects, for people who build it without the bake file.
 fn contexts(description: &Description, project: &Project) -> String {
     let mut out = String::from(
         "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or DIR):\n\
@@ -66,10 +67,10 @@ fn contexts(description: &Description, project: &Project) -> String {
     out
 }
 
-/// The packages whose programs images hold.
+/// The packages that have the images' programs.
 struct Packages<'d> {
     binaries: BTreeMap<&'d str, Vec<&'d Binary>>,
-    /// The members that every one of them needs.
+    /// The members that all of these packages need.
     shared: BTreeSet<String>,
 }
 
@@ -83,7 +84,7 @@ impl<'d> Packages<'d> {
         let first = closures.next().unwrap_or_default();
         let shared = closures.fold(first, |shared, closure| &shared & &closure);
         Packages {
-            // With one package there is nothing to share with.
+            // A single package has nothing to share.
             shared: if binaries.len() > 1 {
                 shared
             } else {
@@ -129,13 +130,13 @@ fn toolchain(description: &Description, project: &Project, names: &Names) -> Str
     out
 }
 
-/// `toolchain-arm64`; a variant that is its architecture's only one is not in `TARGETVARIANT`.
+/// `toolchain-arm64`. `TARGETVARIANT` lacks a variant that is the only one of its architecture.
 pub(super) fn stage_of(platform: &Platform) -> String {
     let variant = platform.variant.as_deref().unwrap_or("");
     format!("toolchain-{}{variant}", platform.architecture)
 }
 
-/// All sources of the lock are the one directory that `cargo vendor` fills.
+/// All sources of the lock are in the one directory that `cargo vendor` fills.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/source-replacement.html>
 fn source_replacement(project: &Project) -> String {
@@ -165,7 +166,7 @@ fn source_definition(source: &str) -> String {
     out
 }
 
-/// The lock writes the names of branches and tags percent-encoded.
+/// The lock percent-encodes the names of branches and tags.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -227,7 +228,7 @@ done
     )
 }
 
-/// The manifests without what can't change a dependency, and empty targets.
+/// The manifests without the parts that can't change a dependency, and empty targets.
 fn recipe(project: &Project, names: &Names) -> String {
     let mut out = format!(
         "FROM {} AS {}\nWORKDIR /manifests\nCOPY Cargo.toml Cargo.lock ./\n",
@@ -295,7 +296,8 @@ empty 'fn main() {{}}' {}
     )
 }
 
-/// The only stage that needs the network, and the only one that sees the machine's secrets: none of them stays.
+/// The only stage that needs the network, and the only one that sees the machine's secrets. It
+/// keeps none of them.
 fn vendor(description: &Description, names: &Names) -> String {
     let locked = if description.build.locked {
         " --locked"
@@ -359,7 +361,8 @@ impl Compiler<'_> {
         format!("FROM {dependencies} AS {shared}\nCOPY Cargo.toml ./\n{compiled}\n\n")
     }
 
-    /// The programs of one package: first the members that only it needs, so that an edit in the package leaves them.
+    /// The programs of one package. The members that only it needs are compiled first, so an edit
+    /// in the package does not compile them again.
     fn build(&self, package: &str, binaries: &[&Binary]) -> String {
         let (base, manifest) = match self.packages.shared.is_empty() {
             true => (self.names.own("dependencies"), "COPY Cargo.toml ./\n"),
@@ -374,7 +377,8 @@ impl Compiler<'_> {
             false => self.compiled(&needed, &words_of(&calls)) + "\n",
         };
         let copies = self.copies(&itself);
-        // Each call puts its programs where the one before may have had others of the same name.
+        // The next call may write other programs of the same name, so each call installs its own
+        // first.
         let runs: Vec<String> = calls
             .iter()
             .map(|call| {
@@ -404,14 +408,14 @@ impl Compiler<'_> {
         )
     }
 
-    /// The instructions that copy and compile members. The last is left open.
+    /// The instructions that copy and compile members. The last instruction is left open.
     fn compiled(&self, members: &BTreeSet<String>, calls: &str) -> String {
         let copies = self.copies(members);
         let names: Vec<&str> = members.iter().map(String::as_str).collect();
         format!("{copies}{RUN} {calls} {}", names.join(" "))
     }
 
-    /// The sources of members, and the files that are declared beside them.
+    /// The sources of members, and the files that the description declares beside them.
     fn copies(&self, members: &BTreeSet<String>) -> String {
         let mut out = String::new();
         let known = members
@@ -442,8 +446,9 @@ fn words_of(calls: &[&str]) -> String {
     shell_word(&calls.join(" "))
 }
 
-/// What is copied of a member: its directory, of which the ignore file leaves what it compiles; of the root's own package, in
-/// whose directory everything lies, what it names.
+/// The paths of a member to copy. For most members that is the directory, which the ignore file
+/// reduces to the sources. The directory of the root's own package holds everything, so only the
+/// paths that it names are copied.
 pub(super) fn member_sources(member: &Member) -> BTreeSet<String> {
     if !member.directory.is_empty() {
         return BTreeSet::from([member.directory.clone()]);

@@ -1,4 +1,4 @@
-//! What of the workspace is sent to the engine: nothing but what the Dockerfile copies.
+//! Sends the engine only those files of the workspace that the Dockerfile copies.
 //!
 //! <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
@@ -10,12 +10,12 @@ use super::images::copied;
 use super::project::Project;
 use description::normal::Description;
 
-/// In a member's directory, what its programs are not compiled from.
+/// Files in a member's directory that its programs are not compiled from.
 const NOT_COMPILED: &[&str] = &[
     "tests", "benches", "examples", "target", "*.md", "LICENSE*", "LICENCE*",
 ];
 
-/// The file. The last pattern that fits decides.
+/// The ignore file. The last matching pattern decides.
 pub(super) fn file(description: &Description, project: &Project) -> String {
     let mut out = String::from("*\n!Cargo.toml\n!Cargo.lock\n");
     let mut allow = |path: &str| {
@@ -49,7 +49,7 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
             let _ = writeln!(out, "{}/{not_compiled}", pattern(&member.directory));
         }
     }
-    // Last, so that a README that is declared is there although READMEs are not.
+    // These come last, so that a declared README is sent although READMEs are ignored.
     let declared = description
         .crates
         .iter()
@@ -64,7 +64,7 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
     out
 }
 
-/// A path as a pattern that fits nothing else.
+/// A path as a pattern that matches nothing else.
 fn pattern(path: &str) -> String {
     let mut pattern = String::new();
     for c in path.chars() {

@@ -13,7 +13,7 @@ use crateyard_spec::{DirectorySource, ImageArchiveSource, Mode, SPECIAL_DIRECTOR
 use description::normal::{Base, Config, Description, Healthcheck, Image, Placeholder, Source};
 use description::{Found, Sources, last_part};
 
-/// A stage for each image, and one before it where something in it needs a shell to make.
+/// A stage for each image, and a stage before it if a part of the image needs a shell.
 pub(super) fn stages(
     description: &Description,
     project: &Project,
@@ -29,8 +29,9 @@ pub(super) fn stages(
     stages.join("\n")
 }
 
-/// Directories, links and charts, which no instruction of a Dockerfile makes, by the directory that they are in. Each of those is
-/// copied for itself: of one tree, the directories on the way would take the place of those that the image has, with other modes.
+/// Directories, links and charts, which no Dockerfile instruction makes, by parent directory. Each
+/// parent is copied by itself: copying a whole tree would also replace the image's own directories
+/// on the way, and their modes.
 fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     let mut staged: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for source in special_directories(image)
@@ -50,7 +51,7 @@ fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     staged
 }
 
-/// Those of the directories with a mode of their own that an image implies.
+/// The directories with a special mode that an image implies.
 fn special_directories(image: &Image) -> Vec<Source> {
     let files = image.layers.iter().filter(|layer| !layer.has_packages());
     let paths: Vec<&str> = files
@@ -75,12 +76,12 @@ fn special_directories(image: &Image) -> Vec<Source> {
     implied.map(source).collect()
 }
 
-/// Where the things of one directory are put together.
+/// The path where the contents of one directory are assembled.
 fn staging_directory(number: usize) -> String {
     format!("/files/{}", number + 1)
 }
 
-/// The stage that makes what is copied so.
+/// The stage that assembles these directories.
 fn staging(image: &Image, names: &Names) -> String {
     let charts = charts(image);
     let mut script = String::from("set -eu\n");
@@ -108,18 +109,18 @@ fn staging(image: &Image, names: &Names) -> String {
     )
 }
 
-/// The charts of an image, each once.
+/// The charts of an image, without duplicates.
 fn charts(image: &Image) -> Vec<&str> {
     let charts: BTreeSet<&str> = image.charts().collect();
     charts.into_iter().collect()
 }
 
-/// Where the files of a chart are while it is packaged.
+/// The path of a chart's files while it is packaged.
 fn chart_directory(number: usize) -> String {
     format!("/charts/{}", number + 1)
 }
 
-/// Makes a thing in the directory where it is put.
+/// Makes an entry of a directory.
 fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
     let path = source.to().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -143,7 +144,8 @@ fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
     }
 }
 
-/// As `helm package`, but with the same bytes every time: `Chart.yaml` first, then all files by path.
+/// Packages a chart as `helm package` does, but always with the same bytes: `Chart.yaml` first,
+/// then all files by path.
 fn package_chart(place: &str, to: &str) -> String {
     format!(
         r#"cd {place}
@@ -179,7 +181,7 @@ fn base(image: &Image, project: &Project) -> String {
     }
 }
 
-/// The instruction for a source; none where it is made otherwise: what a base or the stage with directories has.
+/// The instruction for a source; `None` if the base or the stage with directories has it already.
 fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> String {
     match source {
         Source::Text(text) => copy_text(text, number),
@@ -228,7 +230,7 @@ fn copy_text(text: &TextSource, number: usize) -> String {
     let mode = letters(text.mode.unwrap_or(Mode(0o644)), false);
     let owner = owner(text.uid, text.gid);
     let (content, end) = heredoc(&text.text);
-    // A heredoc has no exec form; a variable is one word, whatever is in it.
+    // A heredoc has no exec form. A variable is one word, whatever its value.
     let (variable, to) = match is_plain(to) {
         true => (String::new(), to.clone()),
         false => (
@@ -246,8 +248,8 @@ fn owner(uid: u32, gid: u32) -> String {
     }
 }
 
-/// Without a mode files keep whether they are executable, whatever the umask they were checked out with. Directories can
-/// always be entered.
+/// Without a mode, files keep their executable bit, whatever umask the checkout had. Directories
+/// can always be entered.
 fn source_mode(mode: Option<Mode>, directory: bool) -> String {
     match mode {
         Some(mode) => letters(mode, directory),
@@ -255,9 +257,9 @@ fn source_mode(mode: Option<Mode>, directory: bool) -> String {
     }
 }
 
-/// An octal mode in letters. An octal one would also be that of the directories which are missing on the way to the file.
+/// A mode in letters. An octal mode would also apply to missing parent directories of the file.
 ///
-/// The files of a directory get the mode; so do the directories in it, which must be entered all the same.
+/// The files of a directory get the mode. So do its subdirectories, but they can always be entered.
 fn letters(Mode(bits): Mode, directory: bool) -> String {
     let enter = match directory && bits & 0o111 == 0 {
         true => "X",
@@ -332,8 +334,8 @@ fn config(config: &Config, version: &str) -> String {
     out + &labels(config, version)
 }
 
-/// Values of several lines, which no instruction can hold: the names of the arguments that bring them, and the values. The bake file
-/// gives them.
+/// Values with several lines, which no instruction can hold: the names of their arguments, and the
+/// values. The bake file passes them.
 pub(super) fn lines_of(config: &Config) -> Vec<(String, &str)> {
     let env = config.env.iter().map(|variable| variable.value.as_str());
     let env = env
@@ -357,7 +359,7 @@ fn word_or_argument(value: &str, argument: &str) -> String {
     }
 }
 
-/// Last, and the version in an argument: a new version is nothing but a new configuration.
+/// The version comes last and in an argument, so a new version only changes the configuration.
 fn labels(config: &Config, version: &str) -> String {
     if config.labels.is_empty() {
         return String::new();
@@ -410,7 +412,7 @@ fn healthcheck(check: &Healthcheck) -> String {
     format!("{out} CMD {}\n", exec_form(command))
 }
 
-/// The archives that the stage of an image copies from the context `bundle`.
+/// The archives that an image's stage copies from the context `bundle`.
 pub(super) fn bundled(description: &Description) -> Vec<&str> {
     let mut names: Vec<&str> = description
         .images
@@ -434,7 +436,7 @@ pub(super) fn copied(description: &Description) -> Vec<&str> {
     copied
 }
 
-/// The name that an archive's file has in the context `bundle`.
+/// The file name of an archive in the context `bundle`.
 pub(super) fn archive(image: &str) -> String {
     format!("{}.tar", last_part(image))
 }

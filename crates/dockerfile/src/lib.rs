@@ -1,19 +1,23 @@
-//! The same description as a Dockerfile, for those without Nix: `Dockerfile.images`, `docker-bake.hcl` and what of the workspace
-//! they see.
+//! Writes the description as a Dockerfile, for people without Nix: `Dockerfile.images`,
+//! `docker-bake.hcl`, and an ignore file.
 //!
-//! One build graph. Its stages, from below:
+//! There is one build graph. Its stages, from the first to the last:
 //!
-//! - `toolchain`: the compiler, and `/cargo/build`, the one command that compiles, so that all stages compile alike.
-//! - `recipe`: the manifests and the lock without what can't change a dependency (versions of members, descriptions, lints), and
-//!   empty targets. Its content is what keys the next two.
-//! - `vendor`: the sources of all dependencies. A directory can take its place: `--build-context vendor=DIR`.
+//! - `toolchain`: the compiler, and `/cargo/build`, the only command that compiles, so that all
+//!   stages compile alike.
+//! - `recipe`: the manifests and the lock without the parts that can't change a dependency
+//!   (versions of members, descriptions, lints), and empty targets. Its content is the cache key of
+//!   the next two stages.
+//! - `vendor`: the sources of all dependencies. A directory can take its place:
+//!   `--build-context vendor=DIR`.
 //! - `dependencies`: all dependencies, compiled once, for all images.
 //! - `shared`: the members that every program needs.
-//! - `PACKAGE-build`: the members that this one needs, real; the others stay empty.
-//! - `BIN-binary`: one program, from `PACKAGE-build` or from a builder that is there already (`BUILDER_IMAGE`).
-//! - `BIN-output`: nothing but the program.
-//! - `builder`: all programs; what `BUILDER_IMAGE` can name.
-//! - one stage for each image.
+//! - `PACKAGE-build`: the sources of the members that this package needs; the other members stay
+//!   empty.
+//! - `BIN-binary`: one program, from `PACKAGE-build` or from an existing builder (`BUILDER_IMAGE`).
+//! - `BIN-output`: the program alone.
+//! - `builder`: all programs. `BUILDER_IMAGE` can name it.
+//! - One stage for each image.
 
 mod bake;
 mod compile;
@@ -36,7 +40,7 @@ pub use workspace::{METADATA, Resolved, WorkspaceError, for_workspace, resolve};
 pub const DOCKERFILE: &str = "Dockerfile.images";
 /// The name of the bake file.
 pub const BAKE: &str = "docker-bake.hcl";
-/// The name of the file that says what of the workspace is sent to the engine.
+/// The name of the ignore file, which limits what the engine gets of the workspace.
 pub const IGNORE: &str = "Dockerfile.images.dockerignore";
 
 /// The first line of every generated file.
@@ -47,8 +51,9 @@ pub type Files = [(&'static str, String); 3];
 
 /// The generated files.
 ///
-/// They depend on the description and on the workspace's shape (members, targets, path dependencies, sources of the lock),
-/// not on any version: a version bump generates the same Dockerfile.
+/// They depend on the description and on the workspace's shape (members, targets, path
+/// dependencies, sources of the lock). They depend on no version: a version bump generates the same
+/// Dockerfile.
 pub fn generate(description: &Description, project: &Project, sources: &Sources) -> Files {
     let names = Names::of(description);
     let dockerfile = format!(
@@ -69,12 +74,12 @@ pub fn generate(description: &Description, project: &Project, sources: &Sources)
     ]
 }
 
-/// The target of the bake file that makes the archive of an image for another one to hold.
+/// The bake target that makes an image's archive for another image to hold.
 pub fn archive_target(description: &Description, image: &str) -> String {
     Names::of(description).archive(image)
 }
 
-/// All named contexts that the generated files may be given.
+/// All named contexts that the generated files may need.
 fn contexts_of(description: &Description) -> BTreeSet<String> {
     let images = description.images.values();
     let own = images.map(|image| format!("{}-base-image", image.name));
@@ -82,7 +87,8 @@ fn contexts_of(description: &Description) -> BTreeSet<String> {
     common.into_iter().chain(own).collect()
 }
 
-/// The named context that an image of Debian packages begins with: the base's own where it has no other packages.
+/// The named context that an image with Debian packages starts from. An image with no other
+/// packages than the base's uses the base's own context.
 fn base_context(image: &Image, project: &Project) -> Option<String> {
     let sets = sets(image, project);
     match sets.as_slice() {
@@ -92,13 +98,14 @@ fn base_context(image: &Image, project: &Project) -> Option<String> {
     }
 }
 
-/// The named context that is made for an image alone: the layers with its packages, and with the libraries that its programs may
-/// be linked to.
+/// The named context that is made for one image: the layers with its packages, and with the
+/// libraries that its programs may link to.
 pub fn own_base(image: &Image, project: &Project) -> Option<String> {
     base_context(image, project).filter(|context| *context == format!("{}-base-image", image.name))
 }
 
-/// The sets of Debian packages in an image. Whether a program is linked to the compiler's libraries shows too late.
+/// The sets of Debian packages in an image. The compiler's libraries are not among them, because it
+/// shows too late whether a program links to them.
 fn sets<'i>(image: &'i Image, project: &Project) -> Vec<&'i str> {
     let linked = project.linked(image);
     let layers = image.layers.iter().filter(|layer| !layer.only_if_linked);

@@ -1,4 +1,4 @@
-//! Names of stages and targets: each only once, whatever images, packages and programs are called.
+//! Unique names for stages and targets, whatever names images, packages and programs have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use description::normal::{Binary, Description};
 
 use super::contexts_of;
 
-/// Stages whose names are part of the interface or only ever meet images.
+/// Stages whose names are part of the interface, or can only collide with images.
 const STAGES: [&str; 6] = [
     "toolchain",
     "recipe",
@@ -16,8 +16,8 @@ const STAGES: [&str; 6] = [
     "builder",
 ];
 
-/// The names in the generated files. An image's target always has the image's name, and what is Crateyard's own gives way; where
-/// nothing meets, all names are those that docs/docker.md says.
+/// The names in the generated files. An image's target always has the image's name, and Crateyard's
+/// own names give way. Without collisions all names are those in docs/docker.md.
 pub struct Names {
     images: BTreeMap<String, String>,
     own: BTreeMap<String, String>,
@@ -28,14 +28,14 @@ impl Names {
     /// The names for a description.
     pub fn of(description: &Description) -> Names {
         let mut taken = Taken::default();
-        // Whoever calls the engine gives these, so they stay.
+        // People pass these names to the engine, so they stay.
         for context in contexts_of(description) {
             taken.0.insert(context);
         }
         let images = description.images.keys();
         let images = images.map(|name| (name.clone(), taken.stage(name, "image")));
         let images: BTreeMap<String, String> = images.collect();
-        // A target of the bake file has the image's name, even where the stage has another.
+        // The bake target has the image's name, even if the stage has another.
         taken.0.extend(description.images.keys().cloned());
         let mut own: BTreeMap<String, String> = BTreeMap::new();
         let mut add = |name: String, taken: &mut Taken| {
@@ -99,7 +99,7 @@ impl Names {
         self.own(&build_stage(package)).to_owned()
     }
 
-    /// What stands for a program in `/out`, and what the names of its stages begin with.
+    /// The name of a program in `/out`, and the prefix of its stages.
     pub fn program<'n>(&'n self, binary: &'n Binary) -> &'n str {
         self.programs
             .get(binary)
@@ -112,7 +112,7 @@ impl Names {
             .to_owned()
     }
 
-    /// The stage and target with a program and nothing else.
+    /// The stage and target that hold the program alone.
     pub fn output(&self, binary: &Binary) -> String {
         self.own(&format!("{}-output", self.program(binary)))
             .to_owned()
@@ -133,12 +133,13 @@ fn build_stage(package: &str) -> String {
     format!("{package}-build")
 }
 
-/// Names that are given away.
+/// The names that are taken.
 #[derive(Default)]
 struct Taken(BTreeSet<String>);
 
 impl Taken {
-    /// A free name that a stage can have: letters in lower case, digits, `-` and `_`, a letter first.
+    /// An unused name that a stage can have: lower-case letters, digits, `-` and `_`, with a letter
+    /// first.
     fn stage(&mut self, name: &str, kind: &str) -> String {
         let allowed = |c: char| match c.to_ascii_lowercase() {
             c @ ('a'..='z' | '0'..='9' | '-' | '_') => c,
@@ -146,7 +147,7 @@ impl Taken {
         };
         let plain: String = name.chars().map(allowed).collect();
         let begins = plain.starts_with(|c: char| c.is_ascii_lowercase());
-        // The engine's own words for nothing and for what is sent to it.
+        // The engine reserves these for an empty image and for the build context.
         let is_word = ["scratch", "context"].contains(&plain.as_str());
         let others = (2..).map(|number| format!("{kind}-{plain}-{number}"));
         let mut names = [plain.clone(), format!("{kind}-{plain}")]

@@ -1,4 +1,4 @@
-//! The workspace as Cargo tells of it: its members, where their sources lie, which need which.
+//! The workspace as Cargo describes it: its members, their sources, and their dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,7 @@ use description::{LockedPackage, Package, Target, Targets};
 pub struct Project {
     /// Its packages, by name.
     pub(crate) members: BTreeMap<String, Member>,
-    /// The name of Cargo's configuration in it, where it has one.
+    /// The name of Cargo's configuration file, if the workspace has one.
     pub(crate) configuration: Option<String>,
     /// Directories of packages that `[patch]` names.
     pub(crate) patches: BTreeSet<String>,
@@ -27,30 +27,30 @@ pub struct Project {
 /// A package of the workspace. All paths are relative to the workspace's root.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    /// Empty for the root's own package.
+    /// Its directory; empty for the root's own package.
     pub(crate) directory: String,
     /// Source files of libraries.
     pub(crate) libraries: Vec<String>,
     /// Source files of programs and build scripts.
     pub(crate) programs: Vec<String>,
-    /// Members that it is compiled with.
+    /// The members that it is compiled with.
     pub(crate) needs: BTreeSet<String>,
 }
 
-/// Why a workspace can't be read, or not be built by a Dockerfile.
+/// Why a workspace can't be read, or a Dockerfile can't build it.
 #[derive(Debug)]
 pub enum ProjectError {
-    /// The output of `cargo metadata` is not of its form.
+    /// The output of `cargo metadata` has the wrong form.
     Metadata(serde_json::Error),
     /// `Cargo.toml` or `Cargo.lock` is not TOML.
     Toml(String, toml::de::Error),
-    /// A path dependency that is no member of the workspace.
+    /// A path dependency is not a member of the workspace.
     Outside {
         /// The package that has it.
         package: String,
         /// Its name.
         dependency: String,
-        /// Where it is.
+        /// Its path.
         path: String,
     },
 }
@@ -88,7 +88,7 @@ impl std::error::Error for ProjectError {
     }
 }
 
-/// What is read of `cargo metadata --no-deps --format-version 1`.
+/// The fields that are read from `cargo metadata --no-deps --format-version 1`.
 ///
 /// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
 #[derive(Deserialize)]
@@ -127,11 +127,12 @@ struct MetadataDependency {
 }
 
 impl Project {
-    /// A workspace from the output of `cargo metadata --no-deps --format-version 1`, the texts of its `Cargo.toml` and `Cargo.lock`,
-    /// and the name of Cargo's configuration (`.cargo/config.toml`, `.cargo/config`), where it has one.
+    /// Reads a workspace from the output of `cargo metadata --no-deps --format-version 1`, the
+    /// texts of its `Cargo.toml` and `Cargo.lock`, and the name of Cargo's configuration
+    /// (`.cargo/config.toml` or `.cargo/config`), if there is one.
     ///
     /// # Errors
-    /// Where one of them is not of its form, or a path dependency lies outside the workspace.
+    /// When one of them has the wrong form, or a path dependency lies outside the workspace.
     pub fn new(
         metadata: &str,
         manifest: &str,
@@ -181,8 +182,9 @@ impl Project {
         &self.targets
     }
 
-    /// The crates that the programs of an image may be linked from: all that `Cargo.lock` has below
-    /// their packages. What is there for build scripts, tests and features that are off is among them.
+    /// The crates that the programs of an image may be linked from: all dependencies of their
+    /// packages in `Cargo.lock`. These include the dependencies of build scripts, tests and
+    /// disabled features.
     pub fn linked(&self, image: &Image) -> BTreeSet<String> {
         let packages = image.programs().map(|(_, binary)| &binary.package);
         let closures = packages.map(|package| description::closure(&self.locked, package));
@@ -194,19 +196,19 @@ impl Project {
         self.members.keys().map(String::as_str)
     }
 
-    /// Where the sources of a package's libraries begin: files, relative to the workspace's root.
+    /// The root source files of a package's libraries, relative to the workspace's root.
     pub fn libraries(&self, package: &str) -> &[String] {
         let member = self.members.get(package);
         member.map_or(&[], |member| &member.libraries)
     }
 
-    /// Where the sources of a package's programs and of its build script begin.
+    /// The root source files of a package's programs and of its build script.
     pub fn programs(&self, package: &str) -> &[String] {
         let member = self.members.get(package);
         member.map_or(&[], |member| &member.programs)
     }
 
-    /// `package` and the members that it is compiled with, however far away.
+    /// `package` and all members that it is compiled with, direct or indirect.
     pub fn closure(&self, package: &str) -> BTreeSet<String> {
         let mut reached = BTreeSet::from([package.to_string()]);
         let mut rest = vec![package.to_string()];

@@ -1,4 +1,4 @@
-//! Quoting, for the three languages that are written here.
+//! Quotes text for the three languages that this crate writes.
 
 /// A JSON array, as the exec forms of a Dockerfile take it.
 pub(super) fn exec_form(words: &[String]) -> String {
@@ -6,7 +6,8 @@ pub(super) fn exec_form(words: &[String]) -> String {
     serde_json::to_string(words).unwrap_or_default()
 }
 
-/// A JSON array of a `COPY`. That replaces variables, takes quotes away and, in sources, looks for patterns even there.
+/// A JSON array for `COPY`. Even there `COPY` expands variables, removes quotes and, in sources,
+/// matches patterns.
 /// <https://docs.docker.com/reference/dockerfile/#copy>
 pub(super) fn paths_form(sources: &[&str], destination: &str) -> String {
     let sources = sources.iter().map(|source| escaped(source, "*?["));
@@ -14,13 +15,13 @@ pub(super) fn paths_form(sources: &[&str], destination: &str) -> String {
     exec_form(&all)
 }
 
-/// A JSON array of paths for `VOLUME`, which replaces variables and takes quotes away, too.
+/// A JSON array of paths for `VOLUME`, which also expands variables and removes quotes.
 pub(super) fn volumes_form(paths: &[String]) -> String {
     let all: Vec<String> = paths.iter().map(|path| escaped(path, "")).collect();
     exec_form(&all)
 }
 
-/// A path in which nothing is replaced, and nothing of `patterns` is one.
+/// Escapes a path so that no variable is expanded and none of `patterns` has a meaning.
 fn escaped(path: &str, patterns: &str) -> String {
     let mut escaped = String::new();
     for c in path.chars() {
@@ -33,7 +34,8 @@ fn escaped(path: &str, patterns: &str) -> String {
     escaped
 }
 
-/// Sources and destination of `COPY`: plain words where they can be, which people read more easily.
+/// Sources and destination of `COPY`: plain words if possible, because people read them more
+/// easily.
 pub(super) fn copy_words(sources: &[&str], destination: &str) -> String {
     let mut all = sources.iter().chain([&destination]);
     match all.all(|path| is_plain(path)) {
@@ -48,12 +50,12 @@ pub(super) fn is_plain(path: &str) -> bool {
     !path.is_empty() && path.chars().all(plain)
 }
 
-/// Whether a text can't stand on a line of a Dockerfile.
+/// Whether a text can't be written on one line of a Dockerfile.
 pub(super) fn has_lines(text: &str) -> bool {
     text.contains(['\n', '\r'])
 }
 
-/// A double-quoted word of a Dockerfile, in which nothing is replaced.
+/// A double-quoted word of a Dockerfile without expansion.
 pub(super) fn docker_word(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -74,7 +76,7 @@ pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A string of HCL, in which nothing is replaced.
+/// A string of HCL without expansion.
 pub(super) fn hcl_string(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
     // HCL knows fewer escapes than JSON.
@@ -91,7 +93,7 @@ pub(super) fn hcl_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Str
     format!("[{}]", items.join(", "))
 }
 
-/// A text as a heredoc's body, with a word that ends it and is not in it.
+/// A text as the body of a heredoc, with an end marker that does not occur in it.
 pub(super) fn heredoc(text: &str) -> (String, String) {
     let taken = |word: &String| text.lines().any(|line| line == word);
     let words = std::iter::once("EOF".to_string()).chain((1..).map(|n| format!("EOF{n}")));

@@ -20,7 +20,7 @@ pub enum WorkspaceError {
     Read(PathBuf, io::Error),
     /// The description is wrong.
     Description(Problems),
-    /// The workspace is.
+    /// The workspace is wrong.
     Project(ProjectError),
 }
 
@@ -45,18 +45,18 @@ impl std::error::Error for WorkspaceError {}
 /// A workspace on disk, with its description resolved.
 #[derive(Debug)]
 pub struct Resolved {
-    /// What `images.toml` says.
+    /// The content of `images.toml`.
     pub description: normal::Description,
-    /// What Cargo says.
+    /// The workspace as Cargo describes it.
     pub project: Project,
-    /// Its files.
+    /// The paths of its files.
     pub sources: Sources,
 }
 
-/// The generated files of the workspace at `root`, whose description is `images.toml` there.
+/// Generates the files for the workspace at `root`, which has the description `images.toml`.
 ///
 /// # Errors
-/// As [`resolve`].
+/// The errors of [`resolve`].
 pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceError> {
     let Resolved {
         description,
@@ -66,12 +66,13 @@ pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceErro
     Ok(generate(&description, &project, &sources))
 }
 
-/// Reads the workspace at `root`, whose description is `images.toml` there.
+/// Reads the workspace at `root`, which has the description `images.toml`.
 ///
-/// `metadata` is what `cargo metadata` prints with [`METADATA`]. That needs neither the network nor anything compiled.
+/// `metadata` is the output of `cargo metadata` with [`METADATA`]. That needs neither the network
+/// nor anything compiled.
 ///
 /// # Errors
-/// Where the workspace or its description is wrong.
+/// When the workspace or its description is wrong.
 pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> {
     let text = read(&root.join("images.toml"))?;
     let mut description =
@@ -96,7 +97,8 @@ pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> 
     })
 }
 
-/// What the workspace's debian.lock has for crates; nothing where there is no such file.
+/// The package sets that the workspace's debian.lock has for crates; nothing if there is no such
+/// file.
 fn pinned_crates(root: &Path) -> Result<Pinned, WorkspaceError> {
     let path = root.join("debian.lock");
     if !path.exists() {

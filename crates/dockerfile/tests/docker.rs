@@ -1,7 +1,9 @@
-//! The generated Dockerfile with a real engine: what an edit compiles again, what is exported, what a prebuilt builder spares.
+//! The generated Dockerfile on a real engine: what an edit compiles again, what is exported, and
+//! what a prebuilt builder saves.
 //!
-//! Needs an engine with buildx 0.15 or newer, and a toolchain: `CRATEYARD_BUILDER_IMAGE` names an image of the engine that has Cargo,
-//! a linker and a shell, or the workspace has the layout `.crateyard/layouts/builder-image`.
+//! Needs an engine with buildx 0.15 or newer, and a toolchain. Either `CRATEYARD_BUILDER_IMAGE`
+//! names an image of the engine with Cargo, a linker and a shell, or the workspace has the layout
+//! `.crateyard/layouts/builder-image`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,14 +19,14 @@ mod fixture;
 
 const MEMBERS: [&str; 4] = ["fleet", "gateway", "marks", "supervisor"];
 
-/// A workspace with its generated files, and how the engine is called for it.
+/// A workspace with its generated files, and the settings for calls of the engine.
 struct Build {
     workspace: TempDir,
     vendor: TempDir,
     toolchain: String,
 }
 
-/// What one call compiled, and what it said.
+/// The crates that one call compiled, and its log.
 struct Outcome {
     success: bool,
     compiled: BTreeSet<String>,
@@ -32,12 +34,12 @@ struct Outcome {
 }
 
 impl Build {
-    /// A workspace that no build before has seen; or why there can be none.
+    /// A workspace that no build has seen before, or the reason why there can be none.
     fn of(fixture: &str) -> Result<Build, String> {
         let toolchain = toolchain()?;
         let workspace = fixture::copy_of(fixture);
         let path = workspace.path();
-        // The engine keeps what it built: a variable of its own makes this workspace's dependencies new.
+        // The engine keeps its results. A unique variable makes this workspace's dependencies new.
         let unique = path.display().to_string();
         let config = path.join(".cargo/config.toml");
         let text = fs::read_to_string(&config).unwrap_or_default();
@@ -110,14 +112,14 @@ impl Build {
         }
     }
 
-    /// Builds a target for nothing but its log.
+    /// Builds a target only for its log.
     fn target(&self, target: &str) -> BTreeSet<String> {
         let outcome = self.docker(&["--target", target, "--output=type=cacheonly"]);
         assert!(outcome.success, "{}", outcome.log);
         outcome.compiled
     }
 
-    /// What the target exports, in a directory.
+    /// Exports a target into a directory.
     fn exported(&self, target: &str, more: &[&str]) -> TempDir {
         let out = tempfile::tempdir().unwrap();
         let output = format!("--output=type=local,dest={}", out.path().display());
@@ -131,7 +133,7 @@ fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The crates that Cargo says it compiles.
+/// The crates that Cargo reports as compiled.
 fn compiled(log: &str) -> BTreeSet<String> {
     log.lines()
         .filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
@@ -209,7 +211,7 @@ fn an_edit_compiles_what_depends_on_it_and_nothing_else() {
     );
 
     build.append("crates/gateway/src/main.rs", "// edited\n");
-    // What stands for supervisor in gateway's stage is as it was.
+    // The supervisor's placeholder in the gateway's stage is unchanged.
     assert_eq!(
         both(&build),
         (set(&["gateway"]), none.clone()),
@@ -296,7 +298,7 @@ fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
     else {
         return;
     };
-    // The tag's last part makes it this test's own.
+    // The last part of the tag is unique to this test.
     let unique = build
         .path()
         .file_name()
@@ -353,7 +355,7 @@ fn a_prebuilt_builder_compiles_nothing_and_must_have_the_program() {
     let _ = Command::new("docker").args(["image", "rm", &tag]).output();
 }
 
-/// All variants in one call of bake, with a builder that is there.
+/// Builds all variants in one call of bake, with an existing builder.
 fn fourteen_variants_compile_nothing(build: &Build, prebuilt: &str) {
     let names: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
     for name in &names {
@@ -384,7 +386,7 @@ fn fourteen_variants_compile_nothing(build: &Build, prebuilt: &str) {
     }
 }
 
-/// Everything lies in the directory of the root's own package, and that is not all copied.
+/// The directory of the root's own package holds everything, and not all of it is copied.
 #[test]
 fn a_package_at_the_root_with_two_programs_is_built() {
     let test = "a_package_at_the_root_with_two_programs_is_built";
@@ -427,7 +429,7 @@ fn an_image_is_what_the_description_says() {
     assert_eq!(mode("etc/app/a.conf"), "644");
     assert_eq!(mode("srv/README.md"), "640");
     assert_eq!(mode("srv"), "700");
-    // Nobody asked for it, but what is in it must be found.
+    // Nobody asked for this image, but the build must find its contents.
     assert_eq!(mode("etc"), "755");
     let link = fs::read_link(out.path().join("usr/bin/gw")).unwrap();
     assert_eq!(link, Path::new("gateway"));
@@ -435,7 +437,7 @@ fn an_image_is_what_the_description_says() {
     assert!(accounts.contains("app:x:10001:10001:"), "{accounts}");
 }
 
-/// A program where the engine is: the tests' own engine has a network of its own, and tells which.
+/// Runs a program where the engine runs. The tests' own engine has its own network and says which.
 fn where_the_engine_is(program: &str) -> Command {
     let Ok(network) = std::env::var("ENGINE_NETWORK") else {
         return Command::new(program);
@@ -460,7 +462,7 @@ struct Registry {
 }
 
 impl Registry {
-    /// A registry where the engine is: the tests' own engine has a network of its own, and tells which.
+    /// A registry where the engine runs. The tests' own engine has its own network and says which.
     fn start() -> Result<Registry, String> {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -485,7 +487,7 @@ impl Registry {
         })
     }
 
-    /// The tags of a repository, as they lie in its files.
+    /// The tags of a repository, read from the registry's files.
     fn tags(&self, repository: &str) -> BTreeSet<String> {
         let tags = format!("docker/registry/v2/repositories/{repository}/_manifests/tags");
         let entries = fs::read_dir(self.directory.path().join(tags)).unwrap();
@@ -498,7 +500,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // One that has ended by itself is gone already.
+        // A process that ended by itself is already gone.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -586,9 +588,9 @@ fn every_target_passes_the_engines_own_checks() {
     }
 }
 
-/// What bake would do, with these variables.
+/// The plan that bake prints with these variables.
 fn bake_plan(build: &Build, variables: &[(&str, &str)]) -> serde_json::Value {
-    // An exporter wants the directory of its archives to be there.
+    // The exporter needs the directory of its archives to exist.
     fs::create_dir_all(build.path().join(".crateyard/bundle")).unwrap();
     let output = Command::new("docker")
         .args(["buildx", "bake", "--print"])
@@ -671,7 +673,8 @@ fn codegen_units_reach_dependencies_and_members() {
     }
 }
 
-/// A directory of repositories that git serves where the engine is; ended when it is dropped.
+/// A directory of repositories that git serves where the engine runs; the server ends when this is
+/// dropped.
 struct Repositories {
     process: Child,
     address: String,
@@ -680,7 +683,7 @@ struct Repositories {
 impl Repositories {
     fn serve(directory: &Path) -> Result<Repositories, String> {
         let port = free_port()?;
-        // Not through `git`, which would be ended alone.
+        // Runs the daemon directly: ending `git` would leave its child running.
         let programs = Command::new("git").arg("--exec-path").output();
         let programs = programs.map_err(|error| format!("there is no git: {error}"))?;
         let daemon = format!("{}/git-daemon", text_of(&programs).trim());
@@ -713,13 +716,13 @@ impl Repositories {
 
 impl Drop for Repositories {
     fn drop(&mut self) {
-        // One that has ended by itself is gone already.
+        // A process that ended by itself is already gone.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// What is in the directory and not in the revision gets into nothing.
+/// Files that are in the directory but not in the revision get into no image.
 #[test]
 fn a_revision_is_built_in_place_of_the_directory() {
     let test = "a_revision_is_built_in_place_of_the_directory";

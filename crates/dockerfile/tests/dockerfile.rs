@@ -1,6 +1,6 @@
-//! The files that are generated for `dockerfile/workspace` are those in `dockerfile/expected`.
+//! Compares the files generated for `dockerfile/workspace` with those in `dockerfile/expected`.
 //!
-//! `UPDATE=1` writes them, to be read before they are committed.
+//! `UPDATE=1` writes the expected files. Read them before you commit them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn our_own_files_have_not_drifted() {
     }
 }
 
-/// Only the bake file, in which tags are, knows a version.
+/// Only the bake file has tags, so only it contains a version.
 #[test]
 fn a_version_bump_leaves_the_dockerfile_alone() {
     let workspace = fixture::copy();
@@ -64,7 +64,7 @@ fn a_version_bump_leaves_the_dockerfile_alone() {
     }
 }
 
-/// A program that may be linked to Debian's libraries stands on a base that has them; the others do not.
+/// A program that may link to Debian's libraries has a base with them; the others do not.
 #[test]
 fn libraries_of_crates_are_in_a_base_of_its_own() {
     let workspace = fixture::copy();
@@ -128,7 +128,8 @@ fn a_wrong_description_is_told_as_everywhere() {
     assert!(error.contains("did you mean `deploy/chart`?"), "{error}");
 }
 
-/// The scripts of the stage `recipe` run in whatever image people name: with every awk there is, the same comes out.
+/// The scripts of the stage `recipe` run in any image that people choose, so every awk must give
+/// the same output.
 #[test]
 fn the_recipe_is_the_same_with_every_awk() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,4 +1,4 @@
-//! Words and names that mean something to a Dockerfile, a bake file or a shell.
+//! Words and names with a meaning in a Dockerfile, a bake file or a shell.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -96,7 +96,8 @@ fn paths_and_values_are_taken_as_they_are() {
         &generated(root.path(), IGNORE),
         &["!my crates/notes\n", "!my docs\n"],
     );
-    // No instruction goes on by accident: a line is in a heredoc, a continuation, or begins with an instruction.
+    // No line continues an instruction by accident: it is in a heredoc, is a continuation, or
+    // begins with an instruction.
     assert!(!text.lines().any(|line| line.starts_with("two")), "{text}");
 }
 
@@ -219,7 +220,7 @@ fn programs_of_one_name_are_installed_by_the_call_that_made_them() {
     assert_eq!((installed.len(), different.len()), (3, 3), "{installed:?}");
 }
 
-/// All that TOML allows: dotted keys, literal strings, names of their own.
+/// All forms that TOML allows: dotted keys, literal strings, unusual names.
 #[test]
 fn a_masked_version_is_masked_however_it_is_written() {
     let dependencies = "[dependencies]\nfirst.path = \"../first\"\nfirst.version = \"0.1\"\n\
