@@ -1,4 +1,4 @@
-//! An advisory and what people say about advisories: both are read or refused.
+//! Advisories, and `audit.toml`: both are read or refused.
 #![no_main]
 
 use audit::advisory::Advisory;

@@ -1,4 +1,5 @@
-//! What a registry asks for in `WWW-Authenticate`: it is split, with no more challenges than characters.
+//! A registry's challenges in `WWW-Authenticate`: they are split, and there are no more challenges
+//! than characters.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Debian packages. Of the content, which may be compressed a thousandfold, a megabyte is read.
+//! Debian packages. The content may be compressed a thousandfold, so only a megabyte of it is read.
 #![no_main]
 
 use debian::deb::Deb;

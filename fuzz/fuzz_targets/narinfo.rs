@@ -1,4 +1,4 @@
-//! What a cache says of a path: what is read is written and read again as the same.
+//! A cache's description of a path: it reads back the same after it is written.
 #![no_main]
 
 use cache::NarInfo;

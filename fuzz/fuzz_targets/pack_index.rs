@@ -1,4 +1,4 @@
-//! The index of a cache that is packs: each path that it gives lies in its pack.
+//! The index of a pack cache: each path that it lists lies within its pack.
 #![no_main]
 
 use cache::packs::Index;

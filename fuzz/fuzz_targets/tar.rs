@@ -1,4 +1,4 @@
-//! Tar streams, with a budget as layers have it.
+//! Tar streams, with the budget of a layer.
 #![no_main]
 
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! `assemble affected` against full evaluations: random edits of a workspace, of all sorts.
+//! Compares `assemble affected` with full evaluations, over random edits of a workspace.
 
 use crate::checkout::{Checkout, assemble};
 use crate::nix;
@@ -11,9 +11,9 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// How many edits are tried unless the environment says otherwise.
+/// The default number of edits.
 const EDITS: usize = 25;
-/// The variables that say how many, and where the random numbers begin.
+/// The variables with the number of edits and the seed of the random numbers.
 const HOW_MANY: &str = "CRATEYARD_EDITS";
 const SEED: &str = "CRATEYARD_SEED";
 
@@ -93,7 +93,7 @@ const FILES: [(&str, &str); 22] = [
     ("crates/tool/NOTES.md", "# Notes\n"),
 ];
 
-/// What is appended to a file, by its ending: nothing that stops it from compiling.
+/// The text to append to a file, by its extension. It never stops the file from compiling.
 fn addition(file: &str, number: usize) -> String {
     match file.rsplit('.').next().unwrap_or_default() {
         "rs" => format!("// edit {number}\n"),
@@ -102,7 +102,7 @@ fn addition(file: &str, number: usize) -> String {
     }
 }
 
-/// Texts that are swapped for each other: file, one, other.
+/// Texts that are swapped for each other: file, one text, the other.
 const SWAPS: [(&str, &str, &str); 9] = [
     ("Cargo.toml", "opt-level = 1", "opt-level = 2"),
     ("images.toml", "MODE = \"a\"", "MODE = \"b\""),
@@ -135,7 +135,7 @@ const SWAPS: [(&str, &str, &str); 9] = [
     ("crates/base/src/inner.rs", "    1\n}", "    2 - 1\n}"),
 ];
 
-/// Files that come and go.
+/// Files that are added and removed.
 const COMERS: [&str; 5] = [
     "docs/more.md",
     "crates/base/tests/more.rs",
@@ -202,10 +202,10 @@ impl Shop {
         Ok(())
     }
 
-    /// Edits something, and says what.
+    /// Makes an edit, and describes it.
     fn edit(&self, random: &mut fastrand::Rng, number: usize) -> Result<String> {
         let what = match random.usize(..10) {
-            // What is written by hand most often.
+            // People write these edits most often.
             0..=5 => {
                 let (file, _) = FILES[random.usize(..FILES.len())];
                 self.write(file, &(self.read(file)? + &addition(file, number)))?;
@@ -239,11 +239,11 @@ impl Shop {
         Ok(what)
     }
 
-    /// A full evaluation of the files as they lie there, by another way than the command's: no git, no flake of the
-    /// workspace, and programs by their units.
+    /// Evaluates the files in full, in a different way from the command: without git, without the
+    /// workspace's flake, and with programs found by their units.
     fn evaluate(&self) -> Result<Paths> {
         let copy = tempfile::tempdir()?;
-        // The name is a part of no store path.
+        // No store path depends on this name.
         let source = copy.path().join("source");
         duct::cmd!("cp", "-rT", self.path(), &source).run()?;
         fs::remove_dir_all(source.join(".git"))?;
@@ -291,7 +291,7 @@ impl Paths {
         all.collect()
     }
 
-    /// Program to the store path of the unit that links it, whose key has `-bin-NAME-` in it.
+    /// Program to the store path of the unit that links it. The unit's key has `-bin-NAME-` in it.
     fn programs(&self) -> BTreeMap<String, &String> {
         let program = |key: &str| {
             key.split_once("-bin-")
@@ -304,7 +304,7 @@ impl Paths {
     }
 }
 
-/// What the command says.
+/// The output of the command.
 #[derive(Deserialize, Debug)]
 struct Affected {
     images: BTreeSet<String>,
@@ -318,7 +318,7 @@ struct Binary {
     name: String,
 }
 
-/// The names whose paths are new.
+/// The names with new paths.
 fn changed<P: PartialEq>(
     before: &BTreeMap<String, P>,
     after: &BTreeMap<String, P>,

@@ -1,5 +1,5 @@
-//! The bootstrap programs are data: `bootstrap.lock` has the bytes that the source gives, and an edit that changes no
-//! byte builds nothing again.
+//! The bootstrap programs are data. `bootstrap.lock` has the bytes that their source gives, and an
+//! edit that changes no byte builds nothing again.
 
 use crate::checkout::{Checkout, repository};
 use crate::nix::{self, name_of};
@@ -39,7 +39,8 @@ fn lock_is_current() -> Result<()> {
     nix::nix(&["build", "--no-link", "--print-build-logs", &flake]).map(drop)
 }
 
-/// Their paths may be named before they exist, so they can't name a path of the store themselves.
+/// Their paths may be named before they exist, so the programs themselves must not contain store
+/// paths.
 fn programs_are_static() -> Result<()> {
     let flake = format!("git+file://{}#bootstrap", repository().display());
     let text = nix::nix(&["build", "--no-link", "--json", &flake])?;
@@ -125,7 +126,8 @@ fn comment_in_the_runner() -> Result<()> {
     Ok(())
 }
 
-/// In a store that has the bytes and nothing else, Nix plans to build what unpacks, reads and plans, and to compile nothing.
+/// In a store that holds only these bytes, Nix plans to build the derivations that unpack, read and
+/// plan. It plans to compile nothing.
 fn nothing_is_compiled() -> Result<()> {
     let lock = fs::read_to_string(repository().join("bootstrap.lock"))?;
     let lock: serde_json::Value = serde_json::from_str(&lock)?;

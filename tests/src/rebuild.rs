@@ -1,4 +1,4 @@
-//! Witnesses: an image is built again from its provenance alone, and what differs is shown.
+//! Witnesses: an image is built again from its provenance alone, and the differences are shown.
 
 use crate::cache::parts::Registry;
 use crate::checkout::{Checkout, assemble, git, repository};
@@ -25,7 +25,7 @@ struct World {
 }
 
 impl World {
-    /// A commit whose supervisor has a file.
+    /// Makes a commit that adds a file to the supervisor's image.
     fn new() -> Result<World> {
         let (checkout, registry) = (Checkout::new()?, Registry::start()?);
         checkout.write("deploy/note", "honest\n")?;
@@ -47,7 +47,7 @@ impl World {
         format!("{}/team/supervisor:{tag}", self.registry.host)
     }
 
-    /// Builds what the checkout has now, and pushes it as a CI job for the commit.
+    /// Builds the checkout's current state, and pushes it as a CI job for the commit does.
     fn push(&self, tag: &str) -> Result<()> {
         let target = self.reference(tag);
         let push = duct::cmd!(assemble(), "push", "supervisor", "--to", target, "--attest");
@@ -65,8 +65,8 @@ impl World {
         Ok(())
     }
 
-    /// Builds an image again from a copy of the repository. Whether it is the same, and what was
-    /// said.
+    /// Builds an image again from a copy of the repository. Returns whether it is the same, and the
+    /// messages.
     fn rebuild(&self, tag: &str) -> Result<(bool, Value)> {
         let target = self.reference(tag);
         let (from, key) = (
@@ -83,7 +83,7 @@ impl World {
             key,
             "--json"
         );
-        // Elsewhere, so that nothing of the checkout but its commits can be read.
+        // The command runs elsewhere, so that it can read nothing of the checkout but its commits.
         let elsewhere = tempfile::tempdir()?;
         let output = rebuild
             .dir(elsewhere.path())
@@ -119,7 +119,7 @@ fn rebuilds() -> Result<()> {
     ensure!(said["digest"] == said["rebuilt"], "{said}");
     ensure!(world.verify("v1")?, "the witness has signed");
 
-    // Built from something else than the commit that the provenance names.
+    // This image was built from something else than the commit that its provenance names.
     world.checkout.write("deploy/note", "hostile\n")?;
     world.push("v2")?;
     let (same, said) = world.rebuild("v2")?;

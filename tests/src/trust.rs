@@ -84,7 +84,8 @@ fn documents_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// A program of the Python environment with validators and scanners, kept between runs.
+/// A program of the Python environment with validators and scanners. The environment is kept
+/// between runs.
 fn validator(program: &str) -> Result<PathBuf> {
     let environment = cache("validators")?;
     let wanted = repository().join("tests/trust/requirements.txt");
@@ -114,7 +115,7 @@ fn lists_are_exact() -> Result<()> {
     Ok(())
 }
 
-/// The crates of a program by `cargo tree`, with the features that all programs together need.
+/// The crates of a program by `cargo tree`, with the combined features of all programs.
 fn linked(program: &str) -> Result<BTreeSet<String>> {
     let text = duct::cmd!(
         "cargo",
@@ -173,8 +174,8 @@ fn list_is_left_out() -> Result<()> {
     Ok(())
 }
 
-/// zlib and zstd, compiled by build scripts: the bill of materials has the versions that the
-/// libraries themselves say when the program runs.
+/// Build scripts compile zlib and zstd. The bill of materials has the versions that these libraries
+/// report at run time.
 fn c_libraries() -> Result<()> {
     let main = "fn main() {\n    \
         let z = unsafe { std::ffi::CStr::from_ptr(libz_sys::zlibVersion()) };\n    \
@@ -217,7 +218,7 @@ fn programs_of(image: &str) -> Vec<&str> {
     }
 }
 
-/// `NAME VERSION` of what a report calls so.
+/// The packages of a report as `NAME VERSION`.
 fn named(package: &Value) -> String {
     let text = |field: &str| package[field].as_str().unwrap_or_default();
     format!("{} {}", text("name"), text("version"))
