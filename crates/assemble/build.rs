@@ -1,5 +1,5 @@
-//! Puts the bootstrap programs into the command line, where `CRATEYARD_BOOTSTRAP` names a directory with them: one that
-//! `nix build .#bootstrap` has made. Without it the command line brings none along.
+//! Puts the bootstrap programs into the command line if `CRATEYARD_BOOTSTRAP` names a directory
+//! with them, which `nix build .#bootstrap` makes. Otherwise the command line has none.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -31,7 +31,7 @@ fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A pair of name and bytes, as Rust's source.
+/// A pair of name and bytes, as Rust source.
 fn entry(path: &Path) -> String {
     println!("cargo::rerun-if-changed={}", path.display());
     let name = path.file_name().unwrap_or_default().to_string_lossy();

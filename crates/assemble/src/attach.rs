@@ -1,4 +1,4 @@
-//! What a push attaches to an image: the documents that lie beside it, and signatures.
+//! The documents and signatures that a push attaches to an image.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ pub const PROVENANCE_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate type of a bill of materials.
 const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
 const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
-/// How the name of an OpenVEX document ends.
+/// The suffix of an OpenVEX document's name.
 pub const VEX_SUFFIX: &str = ".openvex.json";
 /// The largest OpenVEX document that is read, in bytes.
 const MAX_VEX: u64 = 16 << 20;
 
-/// Options of what to attach.
+/// Options for attachments.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Attachments")]
 pub struct AttachArgs {
@@ -43,10 +43,10 @@ pub struct AttachArgs {
     pub signer: SignerArgs,
 }
 
-/// Everything that is to be attached to the images of the layout at `path`.
+/// Collects everything to attach to the images of the layout at `path`.
 ///
 /// # Errors
-/// When documents are wanted and there are none, or they can't be read.
+/// When a requested document is missing or can't be read.
 pub fn artifacts(path: &Path, args: &AttachArgs, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
     let layout = Layout::open(path)?;
     let mut artifacts = Vec::new();
@@ -69,7 +69,7 @@ pub fn artifacts(path: &Path, args: &AttachArgs, signer: Option<&Signer>) -> Res
     Ok(artifacts)
 }
 
-/// Sends an artifact to the repository of the image that it is about.
+/// Sends an artifact to the repository of the image that it refers to.
 ///
 /// # Errors
 /// When the registry refuses or can't be reached.
@@ -92,7 +92,7 @@ fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> 
         .filter(|image| !image.is_attestation())
     {
         let manifest = layout.manifest(&image.descriptor)?;
-        // Other artifacts have no platform to be known by.
+        // Other artifacts have no platform to identify them by.
         if !media_type::is_config(&manifest.config.media_type) {
             continue;
         }
@@ -105,7 +105,7 @@ fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> 
             .as_deref()
             .map(serde_json::from_slice::<spdx::Document>);
         let document = document.transpose().context(SBOM)?;
-        // The other form is of the same image: both are written at once.
+        // The other format is about the same image: both are written at once.
         if document.is_some_and(|it| it.is_about(digest)) {
             let forms = [
                 (spdx::MEDIA_TYPE, SPDX_PREDICATE, bill),
@@ -187,7 +187,7 @@ fn vex_documents(
     Ok(artifacts)
 }
 
-/// The files that paths stand for, sorted.
+/// The files that the paths stand for, sorted.
 fn vex_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
@@ -226,7 +226,7 @@ pub fn vex(subject: &Descriptor, document: Vec<u8>) -> Artifact {
     plain(subject, vex::MEDIA_TYPE, None, document)
 }
 
-/// Sends an artifact about an image that is in a registry, unless it is there.
+/// Sends an artifact about an image in a registry, unless the registry already has it.
 ///
 /// # Errors
 /// When the registry refuses it or can't be reached.

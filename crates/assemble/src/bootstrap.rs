@@ -1,5 +1,5 @@
-//! The programs that Nix needs before there are units (nix/bootstrap): as data, which `bootstrap.lock` pins and a command
-//! line may bring along.
+//! The programs that Nix needs before there are units (nix/bootstrap). They are data:
+//! `bootstrap.lock` pins them, and a command line may contain them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,34 +14,34 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::fetch::store::Store;
 
-/// The lock's name at the top of Crateyard's own repository.
+/// The name of the lock at the top of Crateyard's own repository.
 pub const FILE: &str = "bootstrap.lock";
 
-/// The version of the lock's form.
+/// The version of the lock's format.
 const FORMAT: u32 = 1;
 
-/// What goes before a program's name in the store.
+/// The prefix of a program's name in the store.
 const PREFIX: &str = "bootstrap-";
 
-/// The programs that this command line brings along: name and bytes. `build.rs` says how they get here.
+/// The programs in this command line: name and bytes. `build.rs` puts them here.
 const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs"));
 
-/// `bootstrap.lock`: the bytes of the programs, and the source that they are of.
+/// `bootstrap.lock`: the bytes of the programs, and their source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     version: u32,
-    /// Nix's name of the system that the programs run on, such as `x86_64-linux`, to name to program.
+    /// System to name to program. The system is Nix's name, such as `x86_64-linux`.
     programs: BTreeMap<String, BTreeMap<String, Pin>>,
 }
 
-/// What pins a program.
+/// The pin of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// A hash of all that decides the bytes (nix/bootstrap/built.nix).
+    /// A hash of everything that determines the bytes (nix/bootstrap/built.nix).
     pub source: String,
-    /// SHA-256 of the executable file as a Nix archive: what its path in the store depends on.
+    /// SHA-256 of the executable file as a Nix archive. Its store path depends on it.
     pub files: String,
     /// SHA-256 of the bytes.
     pub sha256: String,
@@ -53,7 +53,7 @@ impl Lock {
     /// Reads a lock.
     ///
     /// # Errors
-    /// When it can't be read, or has another form.
+    /// When the file can't be read, or has the wrong format.
     pub fn load(path: &Path) -> Result<Self> {
         let context = || format!("cannot read {}", path.display());
         let text = fs::read_to_string(path).with_context(context)?;
@@ -68,15 +68,15 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Pins the programs of a system in place of those that were pinned for it.
+    /// Pins the programs of a system, and replaces the system's old pins.
     pub fn set(&mut self, system: &str, programs: BTreeMap<String, Pin>) {
         self.programs.insert(system.to_owned(), programs);
     }
 
-    /// The lock as text, of which git shows a line for each program that changes.
+    /// Writes the lock as text. In a git diff, each changed program is one line.
     ///
     /// # Errors
-    /// Never: it holds nothing that JSON can't.
+    /// Never: JSON can hold all of it.
     pub fn to_text(&self) -> Result<String> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
@@ -85,7 +85,7 @@ impl Lock {
 }
 
 impl Pin {
-    /// Pins a program of a source.
+    /// Pins one program.
     pub fn new(source: &str, bytes: &[u8]) -> Self {
         Self {
             source: source.to_owned(),
@@ -96,8 +96,9 @@ impl Pin {
     }
 }
 
-/// Adds the programs that this command line brings along to a store, so that no build has to compile them. They are of
-/// no use to a flake with another revision of Crateyard, and do no harm. A store that can't be written to says why later.
+/// Adds the programs in this command line to a store, so that no build has to compile them. A flake
+/// with another revision of Crateyard can't use them, but they do no harm. A build reports a
+/// read-only store later.
 pub fn bring(store: Option<&str>) {
     if BROUGHT.is_empty() {
         return;
@@ -134,7 +135,7 @@ fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// SHA-256 of an executable file as a Nix archive.
 fn files_of(bytes: &[u8]) -> String {
     let mut hasher = Sha256::new();
-    // A hasher takes all that it is given.
+    // A hasher accepts all bytes.
     let _ = nar::dump_executable(bytes, &mut hasher);
     hex(&hasher.finalize())
 }
@@ -147,7 +148,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// As a file in the file system gives it, which `nar::dump` reads.
+    /// The executable as the file system gives it, which `nar::dump` reads.
     #[test]
     fn the_hash_is_that_of_an_executable_file() {
         let directory = tempfile::tempdir().unwrap();

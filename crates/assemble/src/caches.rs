@@ -1,4 +1,4 @@
-//! The caches that builds take from: options, and how Nix is told of them.
+//! The caches that builds take from: options, and the settings for Nix.
 
 use std::str::FromStr;
 
@@ -12,8 +12,8 @@ use registry::Client;
 use crate::connection::ConnectionArgs;
 use crate::nix::Nix;
 
-/// What Nix is told of caches. Its own patience ends after five minutes, and without `fallback` a cache that fails
-/// ends the build. What a cache lacked a minute ago it may have now.
+/// Nix's settings for caches. By default Nix waits five minutes for a cache, and without `fallback`
+/// a failing cache ends the build. A cache may have now what it lacked a minute ago.
 const PATIENCE: &str = "\
 connect-timeout = 5
 stalled-download-timeout = 15
@@ -23,7 +23,7 @@ narinfo-cache-negative-ttl = 0
 narinfo-cache-positive-ttl = 0
 ";
 
-/// Options that name caches to take from.
+/// Options that name caches to read from.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cache options")]
 pub struct CacheArgs {
@@ -32,7 +32,7 @@ pub struct CacheArgs {
     #[arg(long = "cache", value_name = "CACHE")]
     caches: Vec<Address>,
 
-    /// Trust what this key has signed (NAME:BASE64); may be repeated
+    /// Trust paths that this key has signed (NAME:BASE64); may be repeated
     #[arg(
         long = "trusted-key",
         value_name = "KEY",
@@ -41,7 +41,7 @@ pub struct CacheArgs {
     trusted: Vec<Keys>,
 }
 
-/// Keys with spaces between them. A variable may be set and empty.
+/// Keys separated by spaces. A variable may be set and empty.
 #[derive(Clone, Debug, Default)]
 struct Keys(Vec<PublicKey>);
 
@@ -54,7 +54,7 @@ impl FromStr for Keys {
     }
 }
 
-/// Caches that Nix can read, as long as this lives.
+/// Caches that Nix can read as long as this lives.
 pub struct Substituters {
     urls: Vec<String>,
     keys: Vec<PublicKey>,
@@ -62,7 +62,7 @@ pub struct Substituters {
 }
 
 impl CacheArgs {
-    /// The keys that are trusted.
+    /// The trusted keys.
     pub fn trusted(&self) -> Vec<PublicKey> {
         let keys = self.trusted.iter().flat_map(|keys| &keys.0);
         keys.cloned().collect()
@@ -73,10 +73,10 @@ impl CacheArgs {
         &self.caches
     }
 
-    /// Makes the caches readable for Nix: a server on this machine stands before those that are packs.
+    /// Makes the caches readable for Nix. A server on this machine serves the pack caches.
     ///
     /// # Errors
-    /// When the options of the connection are wrong, or there is no free port.
+    /// When the options of the connection are wrong, or no port is free.
     pub fn start(&self, connection: &ConnectionArgs) -> Result<Substituters> {
         let (behind, plain): (Vec<&Address>, Vec<&Address>) = self
             .caches
@@ -97,7 +97,7 @@ impl CacheArgs {
         })
     }
 
-    /// Opens the caches to ask what they have. One that fails is said and left out.
+    /// Opens the caches for queries. A failing cache is reported and skipped.
     pub async fn open(&self, client: &Client) -> Vec<Cache> {
         let mut opened = Vec::new();
         for address in &self.caches {
@@ -112,7 +112,7 @@ impl CacheArgs {
 }
 
 impl Substituters {
-    /// How Nix is called so that it takes from them.
+    /// The arguments that make Nix read from the caches.
     pub fn nix(&self) -> Nix {
         if self.urls.is_empty() {
             return Nix::default();
@@ -130,7 +130,7 @@ impl Substituters {
     }
 }
 
-/// Opens packs, each without the paths that no trusted key has signed.
+/// Opens packs, and leaves out the paths that no trusted key has signed.
 pub async fn open_packs(
     addresses: &[&Address],
     client: &Client,
@@ -153,10 +153,10 @@ pub async fn open_packs(
     opened
 }
 
-/// Opens a cache that is packs; `None` where it is empty, or no packs.
+/// Opens a pack cache; `None` if it is empty, or not a pack cache.
 ///
 /// # Errors
-/// When it is damaged or can't be reached.
+/// When the cache is damaged or can't be reached.
 pub async fn packs(address: &Address, client: &Client) -> cache::Result<Option<Packs>> {
     match address {
         Address::Packs(path) => Packs::open_directory(PackDirectory::new(path)),
@@ -177,7 +177,7 @@ async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Ca
 }
 
 fn without(address: &Address, error: &cache::Error) {
-    // The remedy that follows is for those who can't.
+    // The later lines of an error are a remedy for commands that need the cache.
     let error = error.to_string();
     let first = error.lines().next().unwrap_or_default();
     warning!("{address}: {first}; going on without it");

@@ -1,10 +1,10 @@
-//! The machine's Cargo, where it only has to read a workspace.
+//! The machine's Cargo, for commands that only read a workspace.
 //!
-//! rustup answers for the toolchain that the workspace names, and where that is not installed Cargo does not run at all. To read
-//! manifests any Cargo will do, so then the default toolchain's does.
+//! rustup picks the toolchain that the workspace names. If that is not installed, Cargo does not
+//! run at all. Any Cargo can read manifests, so then the default toolchain's Cargo does.
 //!
-//! The workspace may be somebody else's. Neither a toolchain nor a program that it names by a path is run, unless
-//! the user says that it is trusted ([`TRUST`]).
+//! The workspace may be somebody else's. So no toolchain or program that it names by a path is run,
+//! unless the user says that the workspace is trusted ([`TRUST`]).
 
 mod configuration;
 
@@ -16,22 +16,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use toolchain::file::ToolchainFile;
 
-/// Says which toolchain rustup is to run, before what the workspace names.
+/// Tells rustup which toolchain to run, and overrides the one that the workspace names.
 const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
-/// The variable that, set to 1, says that Cargo may run what the workspace's own configuration names.
+/// If this variable is 1, Cargo may run programs that the workspace's own configuration names.
 pub const TRUST: &str = "CRATEYARD_TRUST_WORKSPACE";
 
-/// How Cargo is called for a workspace.
+/// The way to call Cargo for a workspace.
 pub struct Cargo {
     directory: PathBuf,
-    /// The toolchain in place of one that is not installed.
+    /// The toolchain to use instead of one that is not installed.
     instead: Option<Instead>,
-    /// What is left of the workspace's configuration; `None` where the workspace is trusted.
+    /// The safe part of the workspace's configuration; `None` if the workspace is trusted.
     configuration: Option<Configuration>,
 }
 
-/// A toolchain that takes the place of one that is not installed.
+/// A toolchain that replaces one that is not installed.
 struct Instead {
     file: PathBuf,
     wanted: String,
@@ -39,10 +39,10 @@ struct Instead {
 }
 
 impl Cargo {
-    /// Of a workspace.
+    /// Prepares calls for a workspace.
     ///
     /// # Errors
-    /// When its configuration can't be read.
+    /// When the workspace's configuration can't be read.
     pub fn of(directory: &Path) -> Result<Self> {
         let directory = match directory.as_os_str().is_empty() {
             true => Path::new("."),
@@ -60,10 +60,10 @@ impl Cargo {
         })
     }
 
-    /// A call of it, without input: a subcommand that reads a manifest, and its arguments.
+    /// A call of Cargo without input: a subcommand that reads a manifest, and its arguments.
     ///
     /// # Errors
-    /// When the workspace's path is not known.
+    /// When the workspace's path is unknown.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(program);
@@ -87,7 +87,8 @@ impl Cargo {
         Ok(command)
     }
 
-    /// What rustup is to run: outside the repository it does not see what the workspace names.
+    /// The toolchain that rustup must run. Outside the repository rustup does not see the one that
+    /// the workspace names.
     fn toolchain(&self) -> Option<String> {
         match &self.instead {
             Some(instead) => Some(instead.taken.clone()),
@@ -98,7 +99,7 @@ impl Cargo {
         }
     }
 
-    /// Says which programs of the workspace's configuration are not run.
+    /// Warns about programs of the workspace's configuration that are not run.
     pub fn warn(&self) {
         for program in self.configuration.iter().flat_map(|it| &it.refused) {
             warning!(
@@ -108,7 +109,7 @@ impl Cargo {
         }
     }
 
-    /// That another toolchain reads the workspace than it names, where that is so.
+    /// A note that another toolchain than the workspace's reads it, if that is so.
     pub fn note(&self) -> Option<String> {
         let Instead {
             file,
@@ -121,18 +122,18 @@ impl Cargo {
         ))
     }
 
-    /// What `cargo metadata` says of the workspace.
+    /// The output of `cargo metadata` for the workspace.
     ///
     /// # Errors
-    /// When Cargo can't be started, or fails; what it said is in the error.
+    /// When Cargo can't be started, or fails. The error quotes its message.
     pub fn metadata(&self, arguments: &[&str]) -> Result<String> {
         self.read(&[&["metadata", "--format-version=1"], arguments].concat())
     }
 
-    /// What Cargo prints.
+    /// The output of Cargo.
     ///
     /// # Errors
-    /// When it can't be started, or fails; what it said is in the error.
+    /// When Cargo can't be started, or fails. The error quotes its message.
     pub fn read(&self, arguments: &[&str]) -> Result<String> {
         let place = self.directory.display();
         let output = self.command(arguments)?.output();
@@ -146,11 +147,11 @@ impl Cargo {
     }
 }
 
-/// What takes the place of the toolchain that a directory names, where rustup has not installed that.
+/// The replacement for the toolchain that a directory names, if rustup has not installed that.
 fn instead(directory: &Path) -> Option<Instead> {
     let (file, wanted) = named(directory)?;
     let rustup = which::which("rustup").ok()?;
-    // Elsewhere, so that rustup does not see to it that what the workspace names gets installed.
+    // Runs elsewhere, so that rustup does not install the toolchain that the workspace names.
     let list = Command::new(rustup)
         .args(["toolchain", "list"])
         .current_dir("/")
@@ -170,12 +171,13 @@ fn instead(directory: &Path) -> Option<Instead> {
 fn named(directory: &Path) -> Option<(PathBuf, String)> {
     let directory = directory.canonicalize().ok()?;
     let mut files = directory.ancestors().map(ToolchainFile::of);
-    // What can't be understood rustup complains of itself.
+    // rustup itself reports a file that can't be understood.
     let file = files.find_map(|file| file.ok().flatten())?;
     Some((file.path, file.channel?.to_string()))
 }
 
-/// The toolchain of a list of rustup's that is taken where the list has no `wanted`: the default, or the first.
+/// The toolchain from rustup's list that replaces `wanted`: the default, or the first. `None` if
+/// the list has `wanted`.
 fn replacement<'l>(list: &'l str, wanted: &str) -> Option<&'l str> {
     let names = || {
         list.lines()

@@ -1,4 +1,4 @@
-//! One module for each subcommand.
+//! The subcommands, one module each.
 
 pub mod affected;
 pub mod audit;

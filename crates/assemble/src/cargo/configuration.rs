@@ -1,8 +1,10 @@
-//! What of a workspace's configuration Cargo is given where it only has to read the workspace.
+//! Selects the part of a workspace's configuration that Cargo gets for commands that only read the
+//! workspace.
 //!
-//! A workspace may be somebody else's, and its `.cargo/config.toml` can name programs: compilers, wrappers,
-//! credential providers, and variables such as `LD_PRELOAD` for all of them. So Cargo runs outside the repository,
-//! where it does not find that file, and gets what says where crates come from.
+//! A workspace may be somebody else's, and its `.cargo/config.toml` can name programs: compilers,
+//! wrappers, credential providers, and variables such as `LD_PRELOAD` for all of them. So Cargo
+//! runs outside the repository, where it does not find that file. It only gets the settings for
+//! where crates come from.
 //!
 //! <https://doc.rust-lang.org/cargo/reference/config.html>
 
@@ -14,41 +16,42 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use toml::{Table, Value};
 
-/// The files in which Cargo looks, the one that wins first.
+/// The files that Cargo looks for, in order of precedence.
 const FILES: [&str; 2] = [".cargo/config", ".cargo/config.toml"];
 
-/// Tables without programs.
+/// Tables that can't name programs.
 const PLAIN: [&str; 5] = ["http", "net", "patch", "paths", "source"];
 
-/// What of `[registry]` and of `[registries.NAME]` names no program.
+/// The keys of `[registry]` and `[registries.NAME]` that can't name programs.
 const REGISTRY: [&str; 4] = ["default", "index", "protocol", "token"];
 
-/// What in a source or a patch is a path, relative to the directory that has `.cargo`.
+/// The keys of a source or a patch that are paths, relative to the parent of `.cargo`.
 const PATHS: [&str; 3] = ["directory", "local-registry", "path"];
 
-/// What a repository's configuration has to say, and what of it is left out.
+/// A repository's configuration: the part that is kept, and the programs that are left out.
 #[derive(Debug)]
 pub struct Configuration {
-    /// A directory outside the repository. Cargo finds there what the directories above say, which are the user's own.
+    /// A directory outside the repository. Cargo finds the configuration of the directories above
+    /// it, which are the user's own.
     pub outside: PathBuf,
-    /// What is kept, if there is anything.
+    /// The kept configuration, if there is any.
     pub file: Option<NamedTempFile>,
     /// The programs that are not run, as `FILE: KEY`.
     pub refused: Vec<String>,
 }
 
 impl Configuration {
-    /// Of the workspace in a directory.
+    /// Reads the configuration of the workspace in a directory.
     ///
     /// # Errors
-    /// When a file can't be read, or is no TOML.
+    /// When a file can't be read, or is not TOML.
     pub fn of(workspace: &Path) -> Result<Self> {
         let workspace = workspace.canonicalize();
         let workspace = workspace.context("the workspace does not exist")?;
         let top = git::top(&workspace).unwrap_or_else(|_| workspace.clone());
         let mut kept = Table::new();
         let mut refused = Vec::new();
-        // The nearest file comes first, and wins.
+        // The nearest file comes first and takes precedence.
         for directory in workspace.ancestors() {
             if let Some((file, mut table)) = read(directory)? {
                 programs(&table, "", &mut |key| {
@@ -89,7 +92,7 @@ fn read(directory: &Path) -> Result<Option<(PathBuf, Table)>> {
     Ok(None)
 }
 
-/// Tells of each key that names a program which Cargo would run to read or fetch.
+/// Reports each key that names a program which Cargo would run to read or fetch.
 fn programs(table: &Table, place: &str, tell: &mut dyn FnMut(String)) {
     for (key, value) in table {
         let whole = format!("{place}{key}");
@@ -140,7 +143,7 @@ fn make_absolute(table: &mut Table, directory: &Path) {
     }
 }
 
-/// Adds what is not there yet.
+/// Adds the values that are not set yet.
 fn merge(kept: &mut Table, more: Table) {
     for (key, value) in more {
         match (kept.get_mut(&key), value) {

@@ -1,4 +1,5 @@
-//! `assemble affected`: which images, programs and tests a change touches, from two evaluations.
+//! `assemble affected`: compares two evaluations to find the images, programs and tests that a
+//! change touches.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::git;
 use crate::nix::Nix;
 use crate::text::{clean, print, print_json, table};
 
-/// The attribute of a workspace's flake with the store paths (nix/store-paths.nix).
+/// The attribute of a workspace's flake that has the store paths (nix/store-paths.nix).
 const ATTRIBUTE: &str = "storePaths";
 
 const EXAMPLES: &str = "\
@@ -20,9 +21,9 @@ Examples:
   assemble affected --since origin/main --merge-base --json       in a pull request
   assemble affected --since HEAD --only images                    what is not committed yet";
 
-/// Say which images, programs and tests a change touches, and build none of them
+/// Show which images, programs and tests a change touches, without building any
 ///
-/// The workspace is evaluated as it was and as it is now. What has another store path is touched.
+/// Evaluates the workspace as it was and as it is now, and lists everything with a new store path.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -30,11 +31,11 @@ pub struct Args {
     #[arg(long, value_name = "REF")]
     since: String,
 
-    /// Compare with where the work since forked off REF, as a pull request does
+    /// Compare with the commit where the current work forked off REF, as a pull request does
     #[arg(long)]
     merge_base: bool,
 
-    /// Look at these alone, which is faster; may be repeated
+    /// Check only these, which is faster; may be repeated
     #[arg(long, value_enum, value_name = "KIND")]
     only: Vec<Kind>,
 
@@ -47,7 +48,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is looked at.
+/// The kinds of outputs to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
     /// Images
@@ -70,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 struct Report {
     since: Since,
@@ -78,7 +79,7 @@ struct Report {
     affected: Affected,
 }
 
-/// What the workspace is compared with.
+/// The commit that the workspace is compared with.
 #[derive(Serialize)]
 struct Since {
     reference: String,
@@ -88,7 +89,7 @@ struct Since {
 /// Runs the command.
 ///
 /// # Errors
-/// When there is no such commit, or one of the two can't be evaluated.
+/// When there is no such commit, or an evaluation fails.
 pub fn run(args: Args) -> Result<()> {
     git::check(&args.workspace)?;
     let commit = commit(&args)?;
@@ -150,7 +151,8 @@ fn commit(args: &Args) -> Result<String> {
     })
 }
 
-/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no file is checked out.
+/// The reference of the workspace's flake at a commit. Nix reads it from the repository without a
+/// checkout.
 fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     let top = git::top(workspace)?;
     let below = git::read(workspace, &["rev-parse", "--show-prefix"])?;

@@ -1,4 +1,4 @@
-//! `assemble audit`: which known vulnerabilities reach which image.
+//! `assemble audit`: finds out which known vulnerabilities affect which image.
 
 mod data;
 mod planned;
@@ -35,24 +35,25 @@ Examples:
 
 Exit codes: 0 nothing affects the images, 1 something does, or there is no audit.";
 
-/// Show which images known vulnerabilities reach: the crates as linked, with their features
+/// Show which images known vulnerabilities affect: checks the linked crates and their features
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images of images.toml by their names, layouts or archives by their paths, or references
+    /// The images to audit: names from images.toml, paths of layouts or archives, or references
     ///
-    /// Images of images.toml are built first. Without any argument, all of them are audited.
+    /// Images of images.toml are built first. Without arguments, all of them are audited.
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
     #[command(flatten)]
     data: DataArgs,
 
-    /// Advisories to ignore, and the features that vulnerable code needs [default: audit.toml]
+    /// The file with advisories to ignore and features that vulnerable code needs [default:
+    /// audit.toml]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Build nothing and audit the plan: crates alone, for images of images.toml
+    /// Audit the plan without building: only crates, only images of images.toml
     #[arg(long, conflicts_with_all = ["vex", "attach"])]
     plan: bool,
 
@@ -60,11 +61,11 @@ pub struct Args {
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
     deny: Vec<Denied>,
 
-    /// Fail only if a version with the fix exists
+    /// Fail only if a fixed version exists
     #[arg(long)]
     only_fixed: bool,
 
-    /// Show advisories that do not affect the images too
+    /// Also show advisories that do not affect the images
     #[arg(long)]
     all: bool,
 
@@ -72,7 +73,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     vex: Option<PathBuf>,
 
-    /// Attach an OpenVEX document to each image that was named by its reference
+    /// Attach an OpenVEX document to each image that is named by its reference
     #[arg(long)]
     attach: bool,
 
@@ -84,12 +85,12 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// Findings that make the command fail on request.
+/// Findings that make the command fail only on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Denied {
-    /// Code that is called safe and is not
+    /// Unsound code: safe code can break memory safety
     Unsound,
-    /// Crates that nobody cares for any longer
+    /// Unmaintained crates
     Unmaintained,
     /// Other notices
     Notice,
@@ -99,12 +100,12 @@ enum Denied {
     Unclear,
 }
 
-/// An image and what was found about it.
+/// An image and its findings.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Audited {
     name: String,
-    /// None of an image that is not built.
+    /// `None` for an image that is not built.
     digest: Option<String>,
     platform: String,
     /// Whether it makes the command fail.
@@ -124,9 +125,10 @@ struct Output<'a> {
 /// An image to audit.
 struct Target {
     subject: Subject,
-    /// Whether `Cargo.lock` of the workspace is the image's.
+    /// Whether the image is built from the workspace's `Cargo.lock`.
     is_own: bool,
-    /// The reference and the manifest, if the image is in a registry. VEX can be attached to it.
+    /// The reference and the manifest, if the image is in a registry, where VEX can be attached to
+    /// it.
     published: Option<(Reference, Descriptor)>,
 }
 
@@ -172,7 +174,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     finish(&args, &advisories.summary, &policy, reports)
 }
 
-/// Writes a document and attaches it, as the options say.
+/// Writes and attaches a document, as the options say.
 fn publish(args: &Args, target: &Target, document: &vex::Document) -> Result<()> {
     if let Some(directory) = &args.vex {
         write_vex(directory, &target.subject, document)?;
@@ -241,7 +243,7 @@ fn fails(finding: &Finding, args: &Args) -> bool {
     }
 }
 
-/// Entries of the policy that do nothing, and packages that can't be judged.
+/// Warns about policy entries without effect, and about packages that can't be judged.
 fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
     let mut notes = Vec::new();
     for (place, entry) in policy.ignore.iter().enumerate() {
@@ -273,7 +275,7 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
     notes
 }
 
-/// The images to audit. Those of the workspace are built together.
+/// The images to audit. Images of the workspace are built together.
 fn targets(args: &Args) -> Result<Vec<Target>> {
     let workspace = &args.place.workspace;
     let described = place::described(workspace)?;
@@ -322,7 +324,7 @@ fn opened(args: &Args, place: Place, is_own: bool) -> Result<Vec<Target>> {
     selected.iter().map(target).collect()
 }
 
-/// An image as its documents have it.
+/// Reads an image from its documents.
 fn subject(opened: &Opened, selected: &Selected) -> Result<Subject> {
     let sbom = opened.sbom(selected)?;
     let sbom = sbom.with_context(|| {
@@ -359,7 +361,7 @@ fn write_vex(directory: &Path, subject: &Subject, document: &vex::Document) -> R
     super::report::write(&path, &text)
 }
 
-/// The time of the audit: `SOURCE_DATE_EPOCH`, else the clock's.
+/// The time of the audit: `SOURCE_DATE_EPOCH`, or else the clock.
 fn now() -> String {
     let said = std::env::var("SOURCE_DATE_EPOCH").ok();
     let said = said.and_then(|text| text.parse().ok());

@@ -1,7 +1,9 @@
-//! `assemble bench`: what each way of building builds again, scenario by scenario, against what it should.
+//! `assemble bench`: compares the rebuilds of each engine with the necessary ones, scenario by
+//! scenario.
 //!
-//! Every engine has a copy of the workspace of its own, in which the scenarios are steps: each begins where the one before it ended. What was
-//! compiled is observed, not estimated: derivations that Nix has built, packages that Cargo says it compiles, inside buildx too.
+//! Each engine has its own copy of the workspace. The scenarios are steps in it: each begins where
+//! the last one ended. The compiled units are observed, not estimated: derivations that Nix built,
+//! packages that Cargo reports, inside buildx too.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,23 +31,23 @@ Examples:
 Writes bench.tsv, bench.md, bench.json and bench.svg. Exit codes: 0, or 1 where something was built that should not have been, or
 was not that should have been; 1 also for errors.";
 
-/// Measure what is built again after an edit, by Nix, buildx and Cargo side by side
+/// Measure which parts Nix, buildx and Cargo build again after an edit, side by side
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The workspace; it is copied, never changed
+    /// The workspace. It is copied, never changed
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
 
-    /// What is measured
+    /// The engines to measure
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINES", default_values = ["nix", "buildx", "cargo"])]
     engines: Vec<Engine>,
 
-    /// Only these scenarios, in their own order; those in between are left out
+    /// Run only these scenarios, in their own order, and skip those in between
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SCENARIOS")]
     scenarios: Vec<Scenario>,
 
-    /// The dependency that the leaf bump changes, to a version that its dependents accept
+    /// The dependency that the leaf bump changes. Its dependents must accept the new version
     #[arg(long, value_name = "NAME@VERSION")]
     leaf: Option<String>,
 
@@ -53,19 +55,20 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
 
-    /// The flake that has Crateyard's library, for a workspace whose own flake should not be used
+    /// The flake with Crateyard's library, for a workspace whose own flake should not be used
     #[arg(long, value_name = "FLAKE")]
     crateyard: Option<String>,
 
-    /// An engine that has built nothing, as in DOCKER_HOST; without one the fresh runner is skipped for buildx
+    /// An engine that has built nothing, in the form of DOCKER_HOST. Without it buildx skips the
+    /// fresh runner
     #[arg(long, value_name = "HOST")]
     fresh_engine: Option<String>,
 
-    /// Where the results are written
+    /// The directory for the results
     #[arg(long, value_name = "DIR", default_value = "bench")]
     out: PathBuf,
 
-    /// Add to the results that are there; those of the same scenario and engine are replaced
+    /// Add to the existing results; rows of the same scenario and engine are replaced
     #[arg(long)]
     add: bool,
 }
@@ -73,7 +76,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When a build fails that should not, or an edit changes nothing.
+/// When a build fails unexpectedly, or an edit changes nothing.
 pub fn run(args: Args) -> Result<ExitCode> {
     let scenarios: BTreeSet<Scenario> = match args.scenarios.is_empty() {
         true => Scenario::all().collect(),
@@ -115,7 +118,7 @@ fn measure(
     eprintln!("{}: getting ready", engine.name());
     runner.prepare(&subject)?;
     if !scenarios.contains(&Scenario::Cold) {
-        // What the first scenario is compared with.
+        // The first scenario is compared with this build.
         runner.build(Scenario::Nothing, &subject)?;
     }
     for scenario in scenarios {
@@ -146,7 +149,7 @@ fn measure(
     Ok(())
 }
 
-/// A skipped row's reason is its verdict.
+/// For a skipped row the verdict is the reason.
 impl Row {
     fn skipped(engine: Engine, scenario: Scenario, reason: String) -> Row {
         Row {

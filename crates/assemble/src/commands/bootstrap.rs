@@ -11,15 +11,15 @@ use crate::bootstrap::{FILE, Lock, Pin};
 use crate::nix::Nix;
 use crate::text::print_line;
 
-/// Builds Crateyard's bootstrap programs from source and writes bootstrap.lock
+/// Build Crateyard's bootstrap programs from source and write bootstrap.lock
 ///
-/// Only for a checkout of Crateyard, after an edit of crates that these programs are made of.
+/// Only for a checkout of Crateyard, after an edit of crates that these programs use.
 #[derive(clap::Args)]
 pub struct Args {
     /// The checkout: a directory with bootstrap.lock
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Write nothing; fail where bootstrap.lock is not what would be written
+    /// Write nothing; fail if bootstrap.lock is out of date
     #[arg(long)]
     check: bool,
 }
@@ -27,7 +27,8 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When the directory is no checkout of Crateyard, a program can't be built, or, with `--check`, the lock has drifted.
+/// When the directory is not a checkout of Crateyard, a program can't be built, or, with `--check`,
+/// the lock is out of date.
 pub fn run(args: Args) -> Result<()> {
     let path = match args.workspace == Path::new(".") {
         true => PathBuf::from(FILE),
@@ -66,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The programs that nix/bootstrap/programs.nix has put into a directory.
+/// The programs that nix/bootstrap/programs.nix put into a directory.
 fn pins(built: &Path) -> Result<BTreeMap<String, Pin>> {
     let directory = built.join("bin");
     let context = || format!("cannot read {}", directory.display());

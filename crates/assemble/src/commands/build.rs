@@ -1,4 +1,4 @@
-//! `assemble build`: builds images and says where they lie.
+//! `assemble build`: builds images and prints their paths.
 
 use super::fetch::{self, release, store::Store};
 use crate::caches::CacheArgs;
@@ -17,62 +17,63 @@ use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Builds images and prints a line for each
+/// Build images and print a line for each
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images to build; without any, all that images.toml describes
+    /// Images to build [default: all images in images.toml]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// The workspace: a directory with images.toml, and flake.nix where Nix builds
+    /// The workspace: a directory with images.toml, and with flake.nix if Nix builds
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// What builds
+    /// The engine that builds
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
     /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
-    /// What compiles, where Nix builds
+    /// The compiler, if Nix builds
     #[arg(long, value_enum, default_value_t)]
     compiler: Compiler,
-    /// Another store than the machine's own
+    /// Use this store instead of the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// After a failure go on with what does not depend on it
+    /// After a failure, continue with everything that does not depend on it
     #[arg(long, short)]
     keep_going: bool,
-    /// Which of the ready derivations starts next
+    /// The order in which ready derivations start
     #[arg(long, value_name = "ORDER", value_enum, default_value = "longest-path")]
     order: StartOrder,
-    /// Write what happens to a file as JSON lines; - is standard error
+    /// Write events to a file as JSON lines; - is standard error
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
     #[command(flatten)]
     caches: CacheArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// More arguments for `nix build`
+    /// Further arguments for `nix build`
     #[arg(last = true, value_name = "NIX ARGUMENT")]
     nix: Vec<OsString>,
 }
 
-/// What compiles.
+/// The compiler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compiler {
-    /// What the description says: the release that toolchain.lock pins, or Debian's compiler
+    /// As the description says: the release that toolchain.lock pins, or Debian's compiler
     #[default]
     Described,
-    /// Debian's
+    /// Debian's compiler
     Debian,
-    /// The description's if `assemble fetch` could have it, else Debian's
+    /// The description's compiler if `assemble fetch` could get it, else Debian's
     Available,
 }
 
 impl Compiler {
-    /// What goes before the names of attributes: a flake has all of them with Debian's compiler below `debian`.
+    /// The prefix of attribute names. A flake repeats all attributes below `debian`, built with
+    /// Debian's compiler.
     fn prefix(self, workspace: &Path, store: Option<&str>) -> Result<&'static str> {
         let is_debian = match self {
             Self::Described => false,
@@ -83,7 +84,7 @@ impl Compiler {
     }
 }
 
-/// Whether the workspace's release is not to be had; that is said.
+/// Whether the workspace's release is unavailable. Warns if so.
 fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
     let lock = fetch::lock_path(&workspace.join(toolchain::lock::FILE), "toolchainLock")?;
     let store = Store::new(store.map(str::to_owned));
@@ -97,10 +98,10 @@ fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
     Ok(true)
 }
 
-/// Which of the ready derivations starts next.
+/// The order in which ready derivations start.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum StartOrder {
-    /// The one with the longest path to the end
+    /// The longest path to the end first
     LongestPath,
     /// By name, as Nix does
     Name,
@@ -115,7 +116,7 @@ impl From<StartOrder> for Order {
     }
 }
 
-/// What is printed of one platform of one image.
+/// The output for one platform of one image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
@@ -131,7 +132,7 @@ struct Line {
 /// Builds the images.
 ///
 /// # Errors
-/// When images.toml has no such image, or Nix fails.
+/// When images.toml has no such image, or the build fails.
 pub fn run(args: Args) -> Result<()> {
     let names = wanted(&args.workspace, &args.images)?;
     let request = Request {
@@ -175,7 +176,7 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// Builds images by Nix with the machine's settings, and returns where each lies.
+/// Builds images by Nix with the machine's settings, and returns their paths.
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.
@@ -193,7 +194,8 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     Ok(paths)
 }
 
-/// Builds one image by Nix from what the workspace has, with this compiler and in this store.
+/// Builds one image by Nix from the workspace's current files, with this compiler and in this
+/// store.
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.
@@ -222,7 +224,7 @@ pub fn build_again(
     built.with_context(|| format!("nix built no path for {image}"))
 }
 
-/// Builds images, and returns where each lies.
+/// Builds images, and returns their paths.
 ///
 /// # Errors
 /// When the engine fails.
@@ -233,10 +235,10 @@ pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf
     }
 }
 
-/// In what way Nix is driven.
+/// How Nix is driven.
 #[derive(Default)]
 struct Way<'a> {
-    /// What goes before the names of attributes.
+    /// The prefix of attribute names.
     prefix: &'static str,
     keep_going: bool,
     order: Order,
@@ -263,7 +265,7 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
     driven.build()
 }
 
-/// The images that are asked for; without any, all that images.toml describes.
+/// The requested images, or all images in images.toml.
 ///
 /// # Errors
 /// When images.toml can't be read or has no such image.
@@ -316,7 +318,7 @@ fn line(name: &str, path: &Path, layout: &Layout, image: &Image) -> Result<Line>
     })
 }
 
-/// A line an image.
+/// A line for each image.
 fn describe(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let describe = |line: &Line| {

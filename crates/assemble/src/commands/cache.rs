@@ -1,4 +1,4 @@
-//! `assemble cache`: what other machines have built, and what they get from here.
+//! `assemble cache`: shares builds between machines.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ mod push;
 mod serve;
 mod status;
 
-/// Shares what was built between machines, through binary caches
+/// Share builds between machines, through binary caches
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ enum Command {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// When it fails.
+/// When the subcommand fails.
 pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Push(args) => push::run(args),
@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// What is built, and where: options that `push`, `pull` and `status` share.
+/// The packages and their store: options that `push`, `pull` and `status` share.
 #[derive(clap::Args, Clone, Debug)]
 struct WorkArgs {
     /// Packages of the flake
@@ -54,12 +54,12 @@ struct WorkArgs {
     /// The workspace: a directory with flake.nix
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Another store than the machine's own
+    /// Use this store instead of the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
 }
 
-/// The derivations of some packages, with all that they need.
+/// The derivations of some packages, with all their inputs.
 struct Work {
     goals: Vec<StorePath>,
     graph: Graph,
@@ -85,7 +85,7 @@ impl WorkArgs {
             .collect())
     }
 
-    /// Evaluates the packages. What evaluation reads is fetched or built for that.
+    /// Evaluates the packages. Fetches or builds whatever evaluation reads.
     fn evaluate(&self, nix: &Nix) -> Result<Work> {
         let mut goals = Vec::new();
         for installable in self.installables(nix)? {
@@ -123,7 +123,7 @@ fn parse_age(text: &str) -> Result<std::time::Duration, String> {
     Ok(std::time::Duration::from_secs(seconds))
 }
 
-/// Names of builds are names of files.
+/// Checks the name of a build, which is also a file name.
 fn parse_name(text: &str) -> Result<String, String> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match !text.is_empty() && !text.starts_with('.') && text.chars().all(is_fine) {

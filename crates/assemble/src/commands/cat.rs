@@ -1,4 +1,4 @@
-//! `assemble cat`: the content of a file in an image.
+//! `assemble cat`: prints a file of an image.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let copied = listing.copy_content(opened.blobs(), manifest, &args.path, &mut out);
     match copied {
-        // A reader that has seen enough, such as head.
+        // The reader, such as head, has seen enough.
         Err(image::Error::Oci(crateyard_oci::Error::Io { source, .. }))
             if source.kind() == ErrorKind::BrokenPipe =>
         {

@@ -1,4 +1,4 @@
-//! `assemble compare`: the same images built two ways, and what differs.
+//! `assemble compare`: builds the same images in two ways, and shows the differences.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -32,15 +32,16 @@ Examples:
 
 Exit codes: 0, or with --exit-code 1 where a program, another file or the configuration differs; 1 also for errors.";
 
-/// Build images two ways and show what differs: configuration, layers, files, and in which section of a program
+/// Build images in two ways and show the differences: configuration, layers, files, and sections of
+/// programs
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images; without any, all that images.toml describes
+    /// Images to build [default: all images in images.toml]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// The two ways
+    /// The two engines
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINE,ENGINE", default_values = ["nix", "buildx"])]
     engines: Vec<Engine>,
 
@@ -52,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
 
-    /// Exit with 1 where the images hold something else
+    /// Exit with 1 if the contents differ
     #[arg(long)]
     exit_code: bool,
 
@@ -61,23 +62,23 @@ pub struct Args {
     json: bool,
 }
 
-/// What was found about one image.
+/// The comparison of one image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Compared {
     name: String,
     /// One for each engine.
     images: Vec<Made>,
-    /// Path of each program of the workspace, and whether both have the same bytes there.
+    /// The path of each program of the workspace, and whether both engines made the same bytes.
     programs: BTreeMap<String, bool>,
     difference: ImageDiff,
-    /// Path of each executable that differs, and where.
+    /// The path of each executable that differs, and its differing sections.
     sections: BTreeMap<String, Vec<Section>>,
-    /// Paths of compressed files that are equal once they are unpacked.
+    /// Paths of compressed files that have the same content.
     equal_unpacked: Vec<String>,
 }
 
-/// What one engine made.
+/// The image of one engine.
 #[derive(Serialize)]
 struct Made {
     engine: Engine,
@@ -139,7 +140,8 @@ struct Opened {
     made: Made,
 }
 
-/// Only one of the ways knows the crates, and a difference in them shows in the program.
+/// Ignores crates, because only one of the engines knows them. A difference in them shows in the
+/// program.
 static NO_CRATES: BTreeMap<String, Vec<Crate>> = BTreeMap::new();
 
 impl Opened {
@@ -215,7 +217,7 @@ fn is_rewritten(file: &FileChange) -> bool {
     file.before.is_some() && file.after.is_some() && file.differs.contains(&"content")
 }
 
-/// What a gzip file holds. As a tar may end in more or fewer empty blocks, those at the end do not count.
+/// The content of a gzip file, without the empty blocks at the end of a tar, whose number may vary.
 fn unpacked(content: &[u8]) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     GzDecoder::new(content).read_to_end(&mut unpacked).ok()?;
@@ -234,7 +236,7 @@ impl Made {
 }
 
 impl Compared {
-    /// Whether both hold the same, however it is packed.
+    /// Whether both have the same content, even if packed differently.
     fn is_same(&self) -> bool {
         let is_packed_otherwise = |file: &FileChange| self.equal_unpacked.contains(&file.path);
         self.difference.config.is_empty() && self.difference.files.iter().all(is_packed_otherwise)

@@ -1,4 +1,4 @@
-//! `assemble completions` and `assemble man`: from the same definitions as the parser.
+//! `assemble completions` and `assemble man`, generated from the parser's definitions.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = PAGES)]
 pub struct ManArgs {
-    /// The directory to write the pages of all commands into
+    /// The directory for the pages of all commands
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

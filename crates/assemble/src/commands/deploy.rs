@@ -1,4 +1,5 @@
-//! `assemble deploy`: what runs elsewhere becomes what the workspace is, and nothing else is touched.
+//! `assemble deploy`: updates clusters and hosts to the workspace's images, and touches nothing
+//! else.
 
 mod said;
 
@@ -31,8 +32,9 @@ Examples:
 
 /// Build, push, and roll out what changed, and nothing else
 ///
-/// Manifests name images as crateyard://IMAGE. What a cluster runs is compared with what it would run; objects that
-/// would differ are applied by server-side apply, through kubectl with the user's own kubeconfig, and waited for.
+/// Manifests name images as crateyard://IMAGE. The command compares the objects of a cluster with
+/// those that the manifests describe. It applies the ones that differ by server-side apply, through
+/// kubectl with the user's own kubeconfig, and waits for their rollout.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -42,19 +44,19 @@ pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 
-    /// Where Quadlet's units go [default: where podman reads this user's]
+    /// The directory for Quadlet units [default: the one where podman reads this user's units]
     #[arg(long, value_name = "DIR")]
     units: Option<PathBuf>,
 
-    /// Say what would be done, and push and change nothing
+    /// Show what would be done, and push and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Go back to what ran before the last deployment of these manifests
+    /// Restore what ran before the last deployment of these manifests
     #[arg(long, conflicts_with = "watch")]
     rollback: bool,
 
-    /// Go on after each edit, until interrupted
+    /// Deploy again after each edit, until interrupted
     #[arg(long, short)]
     watch: bool,
 
@@ -66,7 +68,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When something can't be read, built, pushed, applied, or does not start.
+/// When something can't be read, built, pushed or applied, or does not start.
 pub fn run(mut args: Args) -> Result<()> {
     let settings = Settings::of(&args.ship)?;
     let config = &settings.config;
@@ -81,7 +83,7 @@ pub fn run(mut args: Args) -> Result<()> {
     watch(&args, &settings)
 }
 
-/// After each edit. One that does not build or is refused is no reason to stop.
+/// Deploys after each edit. A failed build or a refusal does not stop the loop.
 fn watch(args: &Args, settings: &Settings) -> Result<()> {
     let mut files = Vec::new();
     loop {
@@ -95,7 +97,7 @@ fn watch(args: &Args, settings: &Settings) -> Result<()> {
     }
 }
 
-/// The files of a run by where they go, with pushed references.
+/// The files of a run by target, with pushed references.
 #[derive(Default)]
 struct Texts {
     manifests: Vec<String>,
@@ -103,7 +105,7 @@ struct Texts {
     units: Vec<(PathBuf, String)>,
 }
 
-/// One run; gives the files that were read.
+/// Does one run, and returns the files that it read.
 fn once(args: &Args, settings: &Settings) -> Result<Vec<PathBuf>> {
     let sources = files::read(&settings.files, &settings.names)?;
     sources.iter().try_for_each(refuse_others)?;
@@ -125,7 +127,7 @@ fn once(args: &Args, settings: &Settings) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// What no cluster takes as it is.
+/// Refuses files that no cluster can take as they are.
 fn refuse_others(source: &Source) -> Result<()> {
     let name = source
         .below
@@ -177,7 +179,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     if !args.dry_run {
         kubernetes::apply(&kubectl, &steps)?;
     }
-    // It is said before it is waited for: a rollout that hangs is looked into by this.
+    // The output comes before the wait: people need it to look into a hanging rollout.
     if !args.json {
         print(&said.describe())?;
     }
@@ -200,7 +202,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     }
 }
 
-/// Compose files and units of this machine.
+/// Deploys compose files and units of this machine.
 fn hosts(args: &Args, texts: &Texts) -> Result<Vec<said::Host>> {
     let mut hosts = up(args, &texts.compose)?;
     hosts.extend(install(args, &texts.units)?);
@@ -221,7 +223,7 @@ fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
     for (one, text) in &kept {
         is_new.push(one.keep(text)?);
     }
-    // A rollback goes behind this deployment, and not behind earlier ones.
+    // A rollback restores the state before this deployment, not before earlier ones.
     if is_new.contains(&true) {
         let mut same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
         same.try_for_each(|((one, _), _)| one.forget())?;
@@ -251,17 +253,18 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
     for (name, text) in &changed {
         units.install(name, text)?;
     }
-    // A rollback goes behind this deployment, and not behind earlier ones.
+    // A rollback restores the state before this deployment, not before earlier ones.
     same.into_iter().try_for_each(|name| units.forget(name))?;
     let names: Vec<_> = changed.into_iter().map(|(name, _)| name).collect();
     units.restart(&names)?;
     Ok(hosts)
 }
 
-/// Back to before the last deployment. Nothing is built or pushed: the objects say what they were.
+/// Restores the state before the last deployment. It builds and pushes nothing: the objects record
+/// their earlier state.
 fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     let sources = files::read(&settings.files, &settings.names)?;
-    // Names of objects are wanted of manifests, and the images are those of before.
+    // Manifests are read only for the names of objects. The images are the earlier ones.
     let texts = sort(&sources, |source| Ok(source.text.clone()))?;
     let nothing = BTreeMap::new();
     let mut said = Said::new(args.dry_run, &nothing);
@@ -289,7 +292,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     print(&(said.describe() + &staying + &said::describe_hosts(&hosts)))
 }
 
-/// What ran on this machine before.
+/// Restores what ran on this machine before.
 fn before(args: &Args, texts: &Texts) -> Result<Texts> {
     let mut before = Texts::default();
     for (file, _) in &texts.compose {

@@ -1,4 +1,4 @@
-//! `assemble diff`: what changed between two images.
+//! `assemble diff`: shows the changes between two images.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -22,31 +22,31 @@ Examples:
 Exit codes: 0, or with --exit-code 1 where the images differ; 1 also for errors, and those of push for
 errors of a registry.";
 
-/// Show what changed between two images: configuration, layers, packages, crates, files
+/// Show the changes between two images: configuration, layers, packages, crates, files
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The image before: its name in images.toml, a path, or a registry's reference
+    /// The old image: its name in images.toml, a path, or a registry's reference
     #[arg(value_name = "BEFORE")]
     before: String,
 
-    /// The image after
+    /// The new image
     #[arg(value_name = "AFTER")]
     after: String,
 
-    /// Which image of BEFORE, where it holds several, by its name there
+    /// The name of the image in BEFORE, if that holds several
     #[arg(long, value_name = "NAME")]
     before_name: Option<String>,
 
-    /// Which image of AFTER, where it holds several, by its name there
+    /// The name of the image in AFTER, if that holds several
     #[arg(long, value_name = "NAME")]
     after_name: Option<String>,
 
-    /// Which images, where there are several platforms
+    /// The platform, if the images have several
     #[arg(long, value_name = "OS/ARCHITECTURE")]
     platform: Option<Platform>,
 
-    /// Exit with 1 where the images differ
+    /// Exit with 1 if the images differ
     #[arg(long)]
     exit_code: bool,
 
@@ -63,7 +63,7 @@ pub struct Args {
 /// # Errors
 /// When an image can't be found or read.
 pub fn run(args: Args) -> Result<ExitCode> {
-    // What both need together is bounded.
+    // Both images share one budget.
     let budget: Arc<Budget> = Arc::default();
     let open = |argument: &str, name: &Option<String>| -> Result<(Opened, Selected)> {
         let place = Place::find(argument, &args.place.workspace)?;
@@ -111,7 +111,7 @@ fn side<'a>(
     }
 }
 
-/// What changed, for people.
+/// The changes, for people.
 pub fn describe(difference: &ImageDiff, is_same: bool) -> String {
     if is_same {
         return "no difference: both have the same digest\n".to_owned();

@@ -1,4 +1,4 @@
-//! `assemble dockerfile`: the description as a Dockerfile, a bake file and an ignore file.
+//! `assemble dockerfile`: writes the description as a Dockerfile, a bake file and an ignore file.
 
 use crate::text::print_line;
 use std::fs;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Writes Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
+/// Write Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
 #[derive(clap::Args)]
 pub struct Args {
     /// The workspace: a directory with Cargo.toml, Cargo.lock and images.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Write nothing; fail where a file is not what would be written
+    /// Write nothing; fail if a file is out of date
     #[arg(long)]
     check: bool,
 }
@@ -22,7 +22,8 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Where the workspace or its description is wrong, a file can't be written, or, with `--check`, one has drifted.
+/// When the workspace or its description is wrong, a file can't be written, or, with `--check`, a
+/// file is out of date.
 pub fn run(args: Args) -> Result<()> {
     let files = crate::engine::generated(&args.workspace)?;
     let mut drifted = Vec::new();
@@ -48,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// What has drifted, with the first line that differs.
+/// The files that are out of date, with the first line that differs.
 fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
     let Some(there) = there else {
         return format!("{name} is missing");
@@ -69,7 +70,7 @@ fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
     )
 }
 
-/// Writes beside `path` and renames, so that it is never half a file.
+/// Writes a temporary file beside `path` and renames it, so that `path` is never incomplete.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let directory = path
         .parent()

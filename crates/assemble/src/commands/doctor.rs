@@ -1,4 +1,4 @@
-//! `assemble doctor`: what of this machine is in a build's way.
+//! `assemble doctor`: finds problems of this machine that affect builds.
 
 mod machine;
 mod nix;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::text;
 
-/// Look at this machine: what is wrong, what it costs, and the command that mends it
+/// Check this machine: the problems, their cost, and the command that fixes each
 #[derive(clap::Args)]
 pub struct Args {
     /// The workspace
@@ -23,29 +23,29 @@ pub struct Args {
     json: bool,
 }
 
-/// How bad something is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
-    /// It builds, and something costs time or is missing.
+    /// Builds work, but something costs time or is missing.
     Warning,
-    /// Nothing builds.
+    /// Nothing can build.
     Error,
 }
 
-/// What one check has found.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     /// The check's name, which does not change between versions.
     check: &'static str,
     status: Status,
-    /// What there is.
+    /// The observation.
     found: String,
-    /// What it costs.
+    /// The cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<String>,
-    /// The command that mends it.
+    /// The command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     mend: Option<String>,
 }
@@ -88,7 +88,7 @@ impl Finding {
     }
 }
 
-/// Prints what there is. The exit code is 1 if something prevents building.
+/// Prints the findings. The exit code is 1 if one of them prevents building.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -105,7 +105,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(prevents)))
 }
 
-/// Names what explains that a build has failed, if anything of the machine does.
+/// Names the machine's problems that may explain a failed build.
 pub fn explain_failure(workspace: &Path) {
     for finding in findings(workspace) {
         if finding.status == Status::Error {

@@ -1,4 +1,4 @@
-//! `assemble explain`: which inputs made an image, and which of them have changed.
+//! `assemble explain`: shows an image's inputs, and which of them have changed.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ Examples:
   assemble explain gateway --against registry.example/team/gateway:v1
   assemble explain ./new --against ./old --json";
 
-/// Show which inputs made an image, and which of them changed since another one was made
+/// Show the inputs of an image, and which of them changed since another one was built
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The image to compare with [default: the last build that was made of something else]
+    /// The image to compare with [default: the last build with other inputs]
     #[arg(long, value_name = "IMAGE")]
     against: Option<String>,
 
@@ -41,7 +41,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Explanation {
@@ -55,11 +55,11 @@ struct Explanation {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Against {
-    /// What it is compared with.
+    /// The image that it is compared with.
     what: String,
     digest: String,
     same_digest: bool,
-    /// The names of layers that only one of the images has.
+    /// The names of the layers that only one of the images has.
     layers: Vec<String>,
     differences: Vec<Difference>,
 }
@@ -67,7 +67,7 @@ struct Against {
 /// Runs the command.
 ///
 /// # Errors
-/// When an image can't be found, or does not say what it was made of.
+/// When an image can't be found, or has no record of its inputs.
 pub fn run(args: Args) -> Result<()> {
     let workspace = &args.place.workspace;
     let current = find(&args.image, &args, Place::find_current)?;
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
     print(&describe(&explanation))
 }
 
-/// An image's own account of its inputs.
+/// An image's own record of its inputs.
 struct Account {
     statement: Statement,
     platform: crateyard_oci::Platform,
@@ -220,10 +220,11 @@ const TITLES: [(Kind, &str); 12] = [
     (Kind::Builder, "Crateyard itself"),
 ];
 
-/// How many names of a sort are listed in a line.
+/// How many names of a kind are listed in a line.
 const LISTED: usize = 4;
 
-/// The sorts of inputs that differ, each in a line with the first of their names: `source files: src/main.rs`.
+/// The kinds of inputs that differ. Each has a line with its first names:
+/// `source files: src/main.rs`.
 pub fn summary(before: &Statement, after: &Statement) -> Vec<String> {
     let differences = compare(before, after);
     let of = |(kind, title): (Kind, &str)| {
@@ -253,11 +254,11 @@ fn row(difference: &Difference) -> Vec<String> {
     ]
 }
 
-/// Digests by their first digits.
+/// Shortens digests to their first digits.
 fn short(text: &str) -> String {
     let text = clean(text);
     match text.strip_prefix("sha256:") {
-        // What looks like a digest need not be one: it may have other characters than hexadecimal digits.
+        // A string that looks like a digest may contain characters other than hexadecimal digits.
         Some(rest) => match (rest.get(..12), rest.get(64..)) {
             (Some(first), Some(behind)) => format!("{first}{behind}"),
             _ => text.into_owned(),
@@ -266,7 +267,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The release that compiles, if it is one of the Rust project's, and how many packages come to it.
+/// The release that compiles, if the Rust project made it, and the number of its packages.
 fn toolchain(resources: &[&Resource]) -> String {
     let uris = || resources.iter().filter_map(|it| it.uri.as_deref());
     let packages = count(
@@ -281,7 +282,7 @@ fn toolchain(resources: &[&Resource]) -> String {
     }
 }
 
-/// The inputs by their sorts, each in a line.
+/// The inputs by kind, one line each.
 fn describe_inputs(statement: &Statement) -> String {
     let definition = &statement.predicate.build_definition;
     let asked = &definition.external_parameters.build;

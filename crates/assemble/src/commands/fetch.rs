@@ -1,8 +1,9 @@
-//! `assemble fetch`: what `Cargo.lock`, `debian.lock` and `toolchain.lock` pin goes into the Nix store, downloaded by cargo and
-//! apt, or taken from the machine's rustup.
+//! `assemble fetch`: adds everything that `Cargo.lock`, `debian.lock` and `toolchain.lock` pin to
+//! the Nix store. cargo and apt download it, or it comes from the machine's rustup.
 //!
-//! The builds would download the same files by themselves from the permanent public addresses. A store path of a file
-//! with a known hash does not depend on where the file came from, so what lies there already is never downloaded.
+//! Builds would download the same files themselves from their permanent public addresses. The store
+//! path of a file with a known hash does not depend on its source, so files in the store are never
+//! downloaded again.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -30,7 +31,7 @@ mod own;
 pub mod release;
 pub mod store;
 
-/// Brings what the locks pin into the Nix store, through cargo, apt and rustup
+/// Add everything that the locks pin to the Nix store, through cargo, apt and rustup
 #[derive(clap::Args)]
 pub struct Args {
     /// The lock of the Debian packages
@@ -51,7 +52,7 @@ pub struct Args {
     /// The store to fill, as Nix names it: a directory or a URL
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
-    /// Where to download an archive from, instead of where the machine's apt does
+    /// Download an archive from here, instead of from where the machine's apt does
     #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
     mirror: Vec<(String, String)>,
     /// Print the result as JSON
@@ -59,25 +60,26 @@ pub struct Args {
     json: bool,
 }
 
-/// What was done; printed by `--json`.
+/// The results, printed by `--json`.
 #[derive(Default, Serialize)]
 struct Report {
     crates: Counts,
     packages: Counts,
-    /// The release that compiles; none where the compiler is Debian's.
+    /// The release that compiles; `None` if Debian's compiler does.
     toolchain: Option<Release>,
-    /// Files that were not to be had, each with the reason.
+    /// Files that could not be fetched, each with the reason.
     missing: Vec<Missing>,
     /// Packages from git repositories.
     git: Vec<String>,
-    /// The bootstrap programs that the first build compiles: neither this command line nor a cache has them.
+    /// The bootstrap programs that the first build compiles, because neither this command line nor
+    /// a cache has them.
     bootstrap: Vec<String>,
 }
 
 #[derive(Default, Serialize)]
 struct Counts {
     total: usize,
-    /// How many were in the store already.
+    /// The number of files that were already in the store.
     present: usize,
     added: usize,
 }
@@ -127,7 +129,7 @@ pub fn run(args: Args) -> Result<()> {
     report.missing = std::thread::scope(|scope| {
         let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store, &bars));
         let packages = fetch_debs(&args.mirror, &wanted_debs, &store, &bars);
-        // A panic in there has said what it is.
+        // The panic itself has already printed its message.
         crates
             .join()
             .map_err(|_| anyhow::anyhow!("fetching the crates failed"))??;
@@ -138,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
         if !report.bootstrap.is_empty() && own.toolchain_lock.exists() {
-            // What is missing of it Nix says when it is needed.
+            // Nix reports missing components when it needs them.
             release::fetch(&own.toolchain_lock, &store)?;
         }
     }
@@ -146,7 +148,8 @@ pub fn run(args: Args) -> Result<()> {
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
     print(&args, &report, &lock)?;
-    // A package that is missing here Nix gets from the snapshot archive. A repository is nowhere else.
+    // If a package is missing here, Nix gets it from the snapshot archive. A repository has no such
+    // second source.
     ensure!(
         unfetched.is_empty(),
         "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or take the dependency from elsewhere \
@@ -157,8 +160,8 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The compiler that the workspace builds with. Where the flake does not name its lock, Nix has to
-/// download the compiler by itself, and a note says why.
+/// The compiler that the workspace builds with. If the flake does not name its lock, Nix must
+/// download the compiler itself, and a note says why.
 fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
     match lock_path(lock, "toolchainLock") {
         Ok(lock) if lock.exists() => release::fetch(&lock, store).map(Some),
@@ -173,7 +176,8 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
     }
 }
 
-/// What Crateyard's own parts are made of. A flake that does not tell has an older Crateyard, or none.
+/// The inputs of Crateyard's own parts. A flake without this information uses an older Crateyard,
+/// or none.
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
         note!("nothing is fetched for Crateyard's own programs: the flake does not tell what they need ({error:#})");
@@ -181,14 +185,14 @@ fn own(cargo_lock: &Path) -> Option<Own> {
     })
 }
 
-/// The packages of Crateyard's own tools that are not among those of the workspace.
+/// The packages of Crateyard's own tools that the workspace does not have.
 fn own_debs<'l>(own: &'l Lock, debs: &[Deb<'_>], store: &Store) -> Result<Vec<Deb<'l>>> {
     let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
     more.retain(|each| debs.iter().all(|known| known.path != each.path));
     Ok(more)
 }
 
-/// The directory that a lock lies in.
+/// The directory of a lock.
 fn workspace_of(lock: &Path) -> &Path {
     match lock.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -203,7 +207,7 @@ fn flake_of(lock: &Path) -> Option<PathBuf> {
     is_flake.then(|| workspace.to_owned())
 }
 
-/// A workspace without a lock of its own builds with Crateyard's, which its flake knows.
+/// A workspace without its own lock builds with Crateyard's, which its flake knows.
 pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
     let flake = match flake_of(lock) {
         Some(flake) if !lock.exists() => flake,
@@ -215,7 +219,7 @@ pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
     arguments.extend(nix::locked(&flake));
     let path = git::evaluate(&arguments, None)
         .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
-    // Where Nix has written flake.lock, it is this user's own.
+    // If Nix wrote flake.lock, it belongs to this user.
     nix::remember(&flake)?;
     Ok(path.into())
 }
@@ -263,7 +267,7 @@ fn fetch_debs(
         .collect())
 }
 
-/// Fetches each commit once; what can't be fetched is told with its reason.
+/// Fetches each commit once, and reports the failures with their reasons.
 fn fetch_git(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
     let mut fetched: BTreeMap<&str, Option<String>> = BTreeMap::new();
     let mut missing = Vec::new();
@@ -309,7 +313,7 @@ fn progress_bar(bars: &MultiProgress, what: &'static str, total: usize) -> Progr
     bar
 }
 
-/// One warning for each reason, however many files it holds for.
+/// Prints one warning for each reason, however many files it affects.
 fn warn_of(missing: &[Missing]) {
     const NAMED: usize = 3;
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

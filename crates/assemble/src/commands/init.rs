@@ -1,4 +1,4 @@
-//! `assemble init`: a flake and a first description for a workspace.
+//! `assemble init`: writes a flake and a first description for a workspace.
 
 mod flake;
 
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use guess::Guess;
 use toolchain::Choice;
 
-/// Where Crateyard is, for flakes.
+/// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
 
 const MALFORMED: &str = "the output of `cargo metadata` is not understood";
@@ -28,13 +28,13 @@ const CARGO_LOCK: &str = "Cargo.lock";
 const TOOLCHAIN_LOCK: &str = "toolchain.lock";
 const DEBIAN_LOCK: &str = "debian.lock";
 
-/// Writes flake.nix and images.toml for a workspace, and says what it guessed
+/// Write flake.nix and images.toml for a workspace, and print the guesses behind them
 #[derive(clap::Args)]
 pub struct Args {
     /// The workspace: a directory with Cargo.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Where the flake finds Crateyard
+    /// Crateyard's address in the flake
     #[arg(long, value_name = "URL", default_value = CRATEYARD)]
     crateyard: String,
 }
@@ -42,8 +42,8 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Where the workspace has no binary, Cargo can't read it, or a file can't be written. A file that is there is
-/// never touched.
+/// When the workspace has no binary, Cargo can't read it, or a file can't be written. Existing
+/// files are never touched.
 pub fn run(args: Args) -> Result<()> {
     let cargo = Cargo::of(&args.workspace)?;
     cargo.warn();
@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// # Errors
-/// Where the directory is not the root of the workspace, or that has no program.
+/// When the directory is not the root of the workspace, or the workspace has no program.
 fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
     let json: serde_json::Value = serde_json::from_str(metadata).context(MALFORMED)?;
     let root = json["workspace_root"].as_str().context(MALFORMED)?;
@@ -94,7 +94,7 @@ fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
     Ok(toolchain::choose(directory, None, &members)?)
 }
 
-/// What `assemble init` works on.
+/// The files and packages that `assemble init` works on.
 struct Workspace<'a> {
     choice: &'a Choice,
     args: &'a Args,
@@ -107,7 +107,8 @@ impl Workspace<'_> {
         self.args.workspace.join(name)
     }
 
-    /// Whether there is a flake with images now. Another one is kept, and the lines to add are printed.
+    /// Whether there is a flake with images now. An existing flake is kept, and the lines to add
+    /// are printed.
     fn write_flake(&self) -> Result<bool> {
         let path = self.path(FLAKE);
         if create(&path, &flake::whole(&self.args.crateyard))? {
@@ -136,7 +137,7 @@ impl Workspace<'_> {
         }
     }
 
-    /// Without a lock nothing is pinned.
+    /// Without a lock, nothing is pinned.
     fn lock_crates(&self, cargo: &Cargo) -> Result<()> {
         if self.path(CARGO_LOCK).exists() {
             return Ok(());
@@ -145,7 +146,7 @@ impl Workspace<'_> {
         print_line(format!("wrote {CARGO_LOCK}"))
     }
 
-    /// What Nix does not see of the repository.
+    /// The files of the repository that Nix does not see.
     fn print_git_notes(&self) -> Result<()> {
         let Some(repository) = &self.repository else {
             return Ok(());
@@ -172,7 +173,7 @@ impl Workspace<'_> {
 
     fn print_next(&self, has_flake: bool) -> Result<()> {
         let description = read_description(&self.path(IMAGES))?;
-        // `assemble lock` asks again, and fails where Cargo can't be asked.
+        // `assemble lock` asks Cargo again, and fails if that is impossible.
         let (needed, unknown) = match native::needed(&description, &self.path(CARGO_LOCK)) {
             Ok(needed) => (needed, None),
             Err(error) => (Default::default(), Some(error)),
@@ -212,7 +213,7 @@ impl Workspace<'_> {
         self.print_git_add(&files)?;
         print_line("  assemble fetch")?;
         let images: Vec<&String> = description.images.keys().collect();
-        // An images.toml that was kept may have other images.
+        // An existing images.toml may have other images.
         let main = self
             .guess
             .main
@@ -241,7 +242,7 @@ impl Workspace<'_> {
     }
 }
 
-/// Writes a file that is not there; false where it is.
+/// Writes a new file; false if it exists already.
 fn create(path: &Path, text: &str) -> Result<bool> {
     let context = || format!("cannot write {}", path.display());
     match OpenOptions::new().write(true).create_new(true).open(path) {
@@ -250,7 +251,8 @@ fn create(path: &Path, text: &str) -> Result<bool> {
                 .write_all(text.as_bytes())
                 .and_then(|()| file.sync_all());
             if whole.is_err() {
-                // Half a file is worse than none; that it can't be removed is said by what comes next.
+                // An incomplete file is worse than none. If it can't be removed, the next error
+                // shows it.
                 let _ = fs::remove_file(path);
             }
             whole.with_context(context)?;

@@ -1,4 +1,4 @@
-//! `assemble inspect`: what an image says of itself, its layers, packages and crates.
+//! `assemble inspect`: shows an image's configuration, layers, packages and crates.
 
 mod documents;
 
@@ -22,7 +22,7 @@ Examples:
   assemble inspect gateway.tar --documents
   assemble inspect registry.example/team/gateway:v1 --platform linux/arm64 --json";
 
-/// Show configuration and layers of an image, and the packages in it
+/// Show the configuration and layers of an image, and the packages in it
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Read the layers too, and list Debian packages and crates
+    /// Also read the layers, and list Debian packages and crates
     #[arg(long)]
     packages: bool,
 
@@ -49,7 +49,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// What is printed of one image.
+/// The output for one image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
@@ -78,7 +78,7 @@ struct Layer {
     comment: Option<String>,
 }
 
-/// What the layers hold.
+/// The content of the layers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Contents {
@@ -94,7 +94,7 @@ struct Contents {
 struct Package {
     #[serde(flatten)]
     package: DebianPackage,
-    /// Bytes of its files, as far as the image says which those are.
+    /// Bytes of its files, if the image lists its files.
     #[serde(rename = "fileBytes")]
     file_bytes: u64,
 }
@@ -119,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
     print(&texts.join("\n"))
 }
 
-/// The image that the options choose; without options, all there are.
+/// The images that the options choose; without options, all of them.
 fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
     if choice.name.is_some() || choice.platform.is_some() {
         let selected = opened.select(choice.name.as_deref(), choice.platform.as_ref())?;
@@ -129,7 +129,7 @@ fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
 }
 
 fn summary(opened: &Opened, selected: Selected, args: &Args) -> Result<Summary> {
-    // A registry would have to be asked for each.
+    // This would need a request to the registry for each image.
     let documents = match args.documents || matches!(opened, Opened::Layout(_)) {
         true => Some(Documents::read(opened, &selected)?),
         false => None,
@@ -262,7 +262,7 @@ fn describe(summary: &Summary, with_documents: bool) -> String {
     text
 }
 
-/// A command as one line; what a shell would split is quoted.
+/// A command as one line, quoted as a shell needs it.
 fn words(command: Option<Vec<String>>) -> Vec<String> {
     let quote = |word: &String| match word.is_empty() || word.contains([' ', '"', '\'', '\\']) {
         true => format!("{word:?}"),

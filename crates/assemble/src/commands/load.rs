@@ -1,4 +1,4 @@
-//! `assemble load`: an image into docker, podman or containerd, streamed without a copy on disk.
+//! `assemble load`: streams an image into docker, podman or containerd, without a copy on disk.
 
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
@@ -34,23 +34,23 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "ENGINE")]
     into: Option<Engine>,
 
-    /// containerd's namespace: k8s.io is what Kubernetes uses
+    /// containerd's namespace; Kubernetes uses k8s.io
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 
-    /// containerd's socket, where it is not the usual one
+    /// containerd's socket, if it is not the usual one
     #[arg(long, value_name = "SOCKET")]
     address: Option<PathBuf>,
 
-    /// A name that the image gets instead of its own; may be repeated
+    /// A name for the image instead of its own; may be repeated
     #[arg(long = "reference", value_name = "NAME:TAG")]
     references: Vec<ImageName>,
 
-    /// The platform to take, of an image that has several [default: this machine's]
+    /// The platform to load, if the image has several [default: this machine's]
     #[arg(long, value_name = "OS/ARCHITECTURE")]
     platform: Option<Platform>,
 
-    /// Print what was loaded as JSON
+    /// Print the loaded image as JSON
     #[arg(long)]
     json: bool,
 
@@ -58,7 +58,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// What keeps images on a machine.
+/// A program that keeps images on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Engine {
@@ -85,7 +85,7 @@ impl Engine {
         }
     }
 
-    /// The engine that was asked for, or the first that is installed.
+    /// The requested engine, or the first that is installed.
     fn find(wanted: Option<Engine>) -> Result<Engine> {
         let is_installed = |engine: &Engine| which::which(engine.program()).is_ok();
         match wanted {
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// The command that reads an archive from its standard input.
+    /// The command that reads an archive from standard input.
     fn command(self, args: &Args) -> Command {
         let mut command = Command::new(self.program());
         if self != Engine::Containerd {
@@ -115,7 +115,7 @@ impl Engine {
     }
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 struct Loaded {
     engine: Engine,
@@ -126,7 +126,7 @@ struct Loaded {
 /// Runs the command.
 ///
 /// # Errors
-/// When the image can't be found or read, or the engine is not there or refuses it.
+/// When the image can't be found or read, or the engine is missing or refuses the image.
 pub fn run(args: Args) -> Result<()> {
     let engine = Engine::find(args.into)?;
     let place = Place::find_current(&args.image, &args.place.workspace)?;
@@ -146,7 +146,7 @@ pub fn run(args: Args) -> Result<()> {
         references,
         platform,
         epoch: 0,
-        // Engines do not keep them.
+        // Engines do not keep documents.
         documents: false,
     };
     send(layout, &selection, engine.command(&args))?;
@@ -200,7 +200,8 @@ fn send(layout: &Layout, selection: &Selection, mut command: Command) -> Result<
         .with_context(|| format!("cannot start `{shown}`"))?;
     let written = write(layout, selection, &mut engine);
     if let Err(error) = &written {
-        // An engine that hung up has said why; any other must not take half an archive for whole.
+        // An engine that closes the pipe has said why. Any other engine must not accept an
+        // incomplete archive.
         if !is_broken_pipe(error) {
             engine.kill().ok();
             engine.wait().ok();
@@ -222,7 +223,7 @@ fn write(layout: &Layout, selection: &Selection, engine: &mut Child) -> Result<(
     let written = archive::write(layout, selection, &mut out)
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(out.flush()?));
-    // What is left in the buffer of a failed attempt must not be written on.
+    // The buffered rest of a failed attempt must not be written.
     let (_, rest) = out.into_parts();
     drop(rest);
     written

@@ -1,5 +1,5 @@
-//! `assemble lock`: resolves the sets of Debian packages that `images.toml` names into `debian.lock`, and pins the release
-//! of the Rust project that compiles in `toolchain.lock`.
+//! `assemble lock`: resolves the sets of Debian packages in `images.toml` into `debian.lock`, and
+//! pins the release of the Rust project that compiles in `toolchain.lock`.
 
 mod release;
 
@@ -15,14 +15,14 @@ use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
 use description::Description;
 
-/// The archive publishes the files before and the snapshot archive holds them some time after the date that the
-/// release file carries.
+/// The archive publishes files before the date in its release file. The snapshot archive has them
+/// some time after that date.
 const HOURS_TO_SNAPSHOT: i64 = 24;
 
-/// The set that images stand on by default.
+/// The default set for images.
 const BASE: &str = "base";
 
-/// Pins the Debian packages that images.toml names in debian.lock, and the compiler in toolchain.lock
+/// Pin the Debian packages of images.toml in debian.lock, and the compiler in toolchain.lock
 #[derive(clap::Args)]
 pub struct Args {
     /// The description of the images
@@ -31,25 +31,25 @@ pub struct Args {
     /// The lock to write
     #[arg(long, value_name = "FILE", default_value = "debian.lock")]
     lock: PathBuf,
-    /// The lock of the crates: what they are known to need is resolved too
+    /// The lock of the crates, whose known native dependencies are resolved too
     #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
     cargo_lock: PathBuf,
-    /// Write nothing; fail if the lock is not what would be written
+    /// Write nothing; fail if the lock is out of date
     #[arg(long)]
     check: bool,
     /// Keys that may sign the archive's indexes
     #[arg(long, value_name = "FILE", default_value = DEBIAN_KEYRING)]
     keyring: PathBuf,
-    /// Where to download an archive from, instead of where the machine's apt does
+    /// Download an archive from here, instead of from where the machine's apt does
     #[arg(long, value_name = "ARCHIVE=URL", value_parser = parse_mirror)]
     mirror: Vec<(String, String)>,
-    /// Leave toolchain.lock as it is
+    /// Leave toolchain.lock unchanged
     #[arg(long)]
     without_toolchain: bool,
-    /// Leave debian.lock as it is
+    /// Leave debian.lock unchanged
     #[arg(long, conflicts_with = "without_toolchain")]
     without_debian: bool,
-    /// Accept indexes whose time has run out
+    /// Accept expired indexes
     #[arg(long)]
     allow_stale: bool,
 }
@@ -108,7 +108,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Reads an `images.toml`.
 ///
 /// # Errors
-/// Where it can't be read, or something is wrong with it.
+/// When it can't be read, or has an error.
 pub fn read_description(path: &Path) -> Result<Description> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -123,7 +123,7 @@ fn suite(name: &str) -> Suite {
     }
 }
 
-/// The sets to resolve, each after the one that it goes beyond.
+/// The sets to resolve, each after the set that it extends.
 fn requests(description: &Description) -> Result<Vec<SetRequest>> {
     let mut waiting = description.package_sets();
     let mut requests: Vec<SetRequest> = Vec::new();
@@ -187,8 +187,8 @@ fn resolve(args: &Args, suites: &[Suite], mut requests: Vec<SetRequest>) -> Resu
     Ok(universe.lock(&requests, &snapshot)?)
 }
 
-/// For each set that a crate compiles with, `crates.NAME`, the set `libraries.NAME`: what programs that
-/// link the crate need in an image.
+/// For each set that a crate compiles with (`crates.NAME`), the set `libraries.NAME`. An image
+/// needs it if its programs link the crate.
 fn libraries(requests: &[SetRequest], universe: &Universe) -> Result<Vec<SetRequest>> {
     let base = requests.iter().find(|request| request.name == BASE);
     let mut libraries = Vec::new();
@@ -200,7 +200,7 @@ fn libraries(requests: &[SetRequest], universe: &Universe) -> Result<Vec<SetRequ
         if roots.is_empty() {
             continue;
         }
-        // What the base has for no architecture can't be gone beyond.
+        // If the base has no packages for an architecture, no set can extend it.
         let covers = |base: &&SetRequest| {
             let mut wanted = request.architectures.iter();
             wanted.all(|architecture| base.architectures.contains(architecture))

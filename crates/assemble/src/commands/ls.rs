@@ -1,4 +1,4 @@
-//! `assemble ls`: the files of an image.
+//! `assemble ls`: lists the files of an image.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(value_name = "PATH", default_value = "/")]
     path: String,
 
-    /// Show what is in subdirectories too
+    /// Also show the content of subdirectories
     #[arg(long, short = 'R')]
     recursive: bool,
 
-    /// Only what comes from this layer, counted from 0, the lowest
+    /// Show only files from this layer, counted from 0, the lowest
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
 
@@ -51,7 +51,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// What is printed of one file.
+/// The output for one file.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(serialize_with = "absolute")]
@@ -103,7 +103,7 @@ fn lines<'a>(
     let mut top = "";
     if !is_root {
         let (path, file) = listing.resolve(&args.path)?;
-        // A path that only leads to directories in the layers may have no entry of its own.
+        // The layers may have no entry for a path that only leads to directories.
         if file.kind != FileKind::Directory {
             return Ok(vec![line(path, file, owners)]);
         }

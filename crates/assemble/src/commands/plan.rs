@@ -1,4 +1,5 @@
-//! `assemble plan`: the units of the images' binaries, and what other machines would make of them.
+//! `assemble plan`: shows the units of the images' binaries, and simulates builds on other
+//! machines.
 
 use crate::commands::build::wanted;
 use crate::commands::report::write;
@@ -18,20 +19,20 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// How many crates are named that are worth attacking, and how many are tried.
+/// How many crates the simulation names as worth speeding up, and how many it tries.
 const GAINS: usize = 5;
 const CANDIDATES: usize = 40;
 
-/// Show the units that images are made of, and why each is what it is
+/// Show the units that make up the images, and the reason for each
 #[derive(clap::Args)]
 pub struct Args {
-    /// Show only units whose name holds this
+    /// Show only units whose name contains this
     #[arg(value_name = "NAME")]
     filter: Option<String>,
     /// The workspace: a directory with flake.nix and images.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Another store than the machine's own
+    /// Use this store instead of the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Print the graph for Graphviz
@@ -40,7 +41,7 @@ pub struct Args {
     /// Write the graph into one HTML file; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "cores"])]
     html: Option<PathBuf>,
-    /// Simulate building all from nothing on machines with these many cores
+    /// Simulate a build from scratch on machines with this many cores each
     #[arg(long, value_name = "N,N…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     cores: Vec<u16>,
     /// Print JSON
@@ -94,7 +95,7 @@ fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
     }))
 }
 
-/// The plan that Nix built, or one for each call of Cargo where images have different settings
+/// The plan that Nix built. There is one for each call of Cargo if images have different settings
 /// (`plansOf` of nix/images.nix).
 fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<plan::Plan>> {
     let directory = physical(built, store);
@@ -118,7 +119,7 @@ fn parse_plan(directory: &Path) -> Result<plan::Plan> {
     serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))
 }
 
-/// A line for each unit; one that is alone is shown in full.
+/// Prints a line for each unit, or the full unit if it is the only one.
 fn list(units: &[Explained]) -> String {
     if let [unit] = units {
         return details(unit);
@@ -181,18 +182,18 @@ fn details(unit: &Explained) -> String {
     table(&rows, "", &[])
 }
 
-/// What a machine would make of a cold build. Times in seconds.
+/// The simulation of a cold build on a machine. Times are in seconds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Machine {
     cores: usize,
-    /// Started in the order of names, as Nix does.
+    /// Time if units start in the order of names, as with Nix.
     by_name: f64,
-    /// Started with the longest path first.
+    /// Time if the units on the longest path start first.
     longest_path_first: f64,
-    /// The work divided by cores, or the longest path: no order is faster.
+    /// The work divided by cores, or the longest path, whichever is longer. No order is faster.
     bound: f64,
-    /// What is worth attacking: what the build would gain if it took half its time.
+    /// The crates worth speeding up: the time that the build saves if one takes half as long.
     attack: Vec<Gain>,
 }
 
@@ -200,9 +201,10 @@ struct Machine {
 #[serde(rename_all = "camelCase")]
 struct Forecast {
     derivations: usize,
-    /// Of how many the time is known; of the others it is guessed from the source's size.
+    /// The number of units with a known time. The others' times are estimated from the size of the
+    /// source.
     known: usize,
-    /// All of it on one core.
+    /// Time on one core.
     work: f64,
     longest_path: f64,
     machines: Vec<Machine>,
@@ -218,7 +220,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
         uri: args.store.clone(),
     };
     let closure = Closure::read(&store, &roots)?;
-    // Sources are there before a build begins.
+    // Sources are present before a build begins.
     let nodes = closure.nodes.iter().enumerate();
     let chosen = nodes.filter(|(_, node)| !node.derivation.is_download());
     let chosen: BTreeSet<usize> = chosen.map(|(index, _)| index).collect();
@@ -244,7 +246,8 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     }
 }
 
-/// A driver makes or takes metadata as the machine has cores; plain Nix makes it.
+/// Simulates a machine. The number of its cores decides how the driver gets metadata; plain Nix
+/// always builds it.
 fn machine(
     graph: &Graph,
     chosen: &BTreeSet<usize>,

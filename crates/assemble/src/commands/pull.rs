@@ -14,7 +14,7 @@ use registry::pull::{Fetched, Options};
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::{self, clean, count};
 
-/// How many of an unsound image's errors are said.
+/// How many errors of a damaged image are shown.
 const SHOWN: usize = 5;
 
 const EXAMPLES: &str = "\
@@ -28,19 +28,19 @@ An image that `assemble verify` would not call sound is refused. The exit codes 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to fetch: REGISTRY/REPOSITORY@DIGEST, or by :TAG
+    /// The image to fetch: REGISTRY/REPOSITORY@DIGEST, or by :TAG
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// The directory of the layout; it is made where there is none
+    /// The directory of the layout. It is created if it does not exist
     #[arg(value_name = "DIRECTORY")]
     destination: PathBuf,
 
-    /// Only the image for this platform: OS/ARCHITECTURE, or OS/ARCHITECTURE/VARIANT
+    /// Fetch only the image for this platform: OS/ARCHITECTURE, or OS/ARCHITECTURE/VARIANT
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
-    /// Print what was fetched as JSON
+    /// Print the fetched image as JSON
     #[arg(long)]
     json: bool,
 
@@ -90,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     ))
 }
 
-/// Whether the image is sound, before the layout names it.
+/// Checks the image before the layout names it.
 fn check(
     fetched: &Fetched,
     layout: &Path,
@@ -125,7 +125,7 @@ fn check(
     Err(error.into())
 }
 
-/// The blobs of a layout whose index does not name them yet.
+/// The blobs of a layout that its index does not name yet.
 struct Unlisted<'a> {
     layout: &'a Path,
     title: String,

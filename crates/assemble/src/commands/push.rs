@@ -26,39 +26,40 @@ Examples:
 Exit codes: 0 done, 2 wrong usage, 3 damaged image, 4 denied, 5 not found, 6 refused, 7 unreachable,
 8 contradiction, 1 anything else.";
 
-/// Send images to a registry: only what it lacks, and tags last
+/// Send images to a registry: only missing blobs, and tags last
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images to send: an OCI layout or archive by its path, or an image of the flake in this directory by its name
+    /// Images to send: an OCI layout or archive by its path, or an image of this directory's flake
+    /// by its name
     ///
-    /// Images of the flake are built first. Without any, all of them are sent.
+    /// Images of the flake are built first. Without arguments, all of them are sent.
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// Where to: REGISTRY/REPOSITORY, or REGISTRY/REPOSITORY:TAG
+    /// The target: REGISTRY/REPOSITORY, or REGISTRY/REPOSITORY:TAG
     ///
     /// Several images, or a REPOSITORY that ends in a slash, go to REPOSITORY/NAME each.
     #[arg(long, value_name = "REFERENCE")]
     to: String,
 
-    /// Give the image this tag too; may be repeated
+    /// Also give the image this tag; may be repeated
     #[arg(long = "tag", short = 't', value_name = "TAG")]
     tags: Vec<String>,
 
-    /// Which image of a layout that holds several: its name there, or its digest
+    /// The image of a layout that holds several: its name there, or its digest
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// A repository of the same registry that has some of the blobs; may be repeated
+    /// Another repository of the registry that has some of the blobs; may be repeated
     #[arg(long, value_name = "REPOSITORY")]
     mount_from: Vec<String>,
 
-    /// Say what would be sent, and send nothing
+    /// Show what would be sent, and send nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
 
-    /// Print what was sent as JSON
+    /// Print the sent images as JSON
     #[arg(long)]
     json: bool,
 
@@ -66,7 +67,7 @@ pub struct Args {
     #[arg(long, short, value_name = "N", default_value_t = Options::default().jobs)]
     jobs: usize,
 
-    /// How much of a blob to send in one request
+    /// The size of the parts in which a blob is sent
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = parse_size)]
     chunk_size: u64,
 
@@ -77,7 +78,7 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
-/// An image and where it goes.
+/// An image and its target.
 struct Job {
     path: PathBuf,
     target: Reference,
@@ -87,7 +88,7 @@ struct Job {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let destination = Destination::parse(&args)?;
     let signer = args.attach.signer.signer(args.connection.authorities())?;
-    // A log can't forget what a dry run would have it note.
+    // A log can't forget an entry that a dry run makes.
     let signer = signer.filter(|signer| !(args.dry_run && signer.is_logged()));
     let jobs = find_images(&args, &destination)?;
     let (client, display) = args.connection.client()?;
@@ -101,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let reports = registry::run_on_this_thread(async {
         let mut reports = Vec::new();
-        // One after the other: what the first sent the second can mount.
+        // Images go one after another, so that the second can mount blobs of the first.
         for job in &jobs {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
@@ -131,10 +132,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Signs what was pushed in the form of cosign before version 3.
+/// Signs pushed images in the form of cosign before version 3.
 ///
 /// # Errors
-/// When the log or the registry refuses or can't be reached.
+/// When the log or the registry refuses, or can't be reached.
 pub async fn sign_by_tag(
     client: &registry::Client,
     target: &Reference,
@@ -149,10 +150,10 @@ pub async fn sign_by_tag(
     Ok(())
 }
 
-/// The image at `path` with all that is to be attached to it.
+/// The image at `path` with all its attachments.
 ///
 /// # Errors
-/// When it is damaged, or a document can't be attached.
+/// When the image is damaged, or a document can't be attached.
 pub fn source(
     path: &Path,
     args: &AttachArgs,
@@ -166,11 +167,11 @@ pub fn source(
     Ok(source.attach(&artifacts))
 }
 
-/// What `--to` means.
+/// The meaning of `--to`.
 enum Destination {
     /// One repository.
     Repository(Reference),
-    /// A repository for each image below this.
+    /// A repository for each image, below this one.
     Parent { path: String, tag: Option<String> },
 }
 
@@ -213,7 +214,7 @@ impl Destination {
     }
 }
 
-/// Images by their paths as they are; images by their names are built.
+/// Images named by path are used as they are; images named by name are built.
 fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
     let workspace = Path::new(".");
     let described = place::described(workspace)?;
@@ -221,7 +222,8 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
         .images
         .iter()
         .partition(|image| is_path(image, &described));
-    // A flake may keep its description elsewhere, and may be above: then Nix knows the names.
+    // A flake may keep its description elsewhere, or may be in a directory above. Then Nix knows
+    // the names.
     let may_know = described.is_empty() && is_in_flake()?;
     if let Some(unknown) = names
         .iter()
@@ -263,7 +265,7 @@ fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job
     Ok(jobs)
 }
 
-/// A directory that bears an image's name counts only if it is a layout.
+/// A directory with an image's name only counts if it is a layout.
 fn is_path(image: &str, described: &[String]) -> bool {
     let path = Path::new(image);
     image.contains('/')
@@ -281,17 +283,17 @@ fn is_in_flake() -> anyhow::Result<bool> {
         .any(|directory| directory.join("flake.nix").is_file()))
 }
 
-/// Builds images through Nix and gives the paths of their layouts, in the same order.
+/// Builds images through Nix, and returns the paths of their layouts in the same order.
 fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // All at once, so that they are built in parallel.
+    // One call builds them all, so that they are built in parallel.
     let names: Vec<String> = names.iter().map(|&name| name.clone()).collect();
     build_by_nix(Path::new("."), &names)
 }
 
-/// What was sent and what was saved, for people.
+/// The bytes that were sent and saved, for people.
 fn describe(report: &Report, begin: Instant) -> String {
     let mut lines = String::new();
     let repository = &report.repository;

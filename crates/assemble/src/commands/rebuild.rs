@@ -1,5 +1,5 @@
-//! `assemble rebuild`: builds an image of a registry again from what its provenance names, and
-//! says, signed if somebody signs, whether the same came out.
+//! `assemble rebuild`: builds an image in a registry again from its provenance, compares the
+//! results, and can sign a statement about the outcome.
 
 mod difference;
 mod source;
@@ -40,25 +40,25 @@ pub struct Args {
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// Fetch the commit from here, not from the address in the provenance
+    /// Fetch the commit from here instead of from the address in the provenance
     ///
-    /// The commit's hash decides what is built, wherever it comes from.
+    /// The commit's hash determines the sources, wherever they come from.
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
 
-    /// The commit, where the provenance names none since no CI system pushed the image
+    /// The commit, if the provenance names none because no CI system pushed the image
     #[arg(long, value_name = "HASH", requires = "repository")]
     commit: Option<String>,
 
-    /// Where the workspace lies in the repository
+    /// The path of the workspace in the repository
     #[arg(long, value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 
-    /// What compiles
+    /// The compiler
     #[arg(long, value_enum, default_value_t)]
     compiler: Compiler,
 
-    /// The store to build in; start with an empty one to use nothing that was built before
+    /// The store to build in; start with an empty one to use no earlier builds
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
 
@@ -73,7 +73,7 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
-/// What became of one image.
+/// The result for one image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
@@ -82,10 +82,10 @@ struct Outcome {
     digest: Digest,
     rebuilt: Digest,
     same: bool,
-    /// What differs, for people.
+    /// The differences, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
-    /// The digest of the witness's statement in the registry.
+    /// The digest of the witness statement in the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<Digest>,
 }
@@ -168,7 +168,7 @@ fn rebuild(
     Ok(outcome)
 }
 
-/// What a witness states: see docs/trust.md.
+/// The statement of a witness, see docs/trust.md.
 fn predicate(outcome: &Outcome, provenance: &[u8], checkout: &Checkout, is_fresh: bool) -> Value {
     let digest = |digest: &Digest| json!({digest.algorithm().name(): digest.hex()});
     json!({
@@ -200,7 +200,7 @@ fn sign(
     Ok(artifact.digest())
 }
 
-/// Whether a store, which is a directory, has nothing in it yet.
+/// Whether a store that is a directory is still empty.
 fn is_empty(store: &str) -> bool {
     let paths = std::fs::read_dir(Path::new(store).join("nix/store"));
     let is_directory = store.starts_with('/');
@@ -229,7 +229,7 @@ fn describe(outcome: &Outcome) -> String {
     text
 }
 
-/// The end of an address in a provenance, which names a branch or tag.
+/// The part of a provenance's address that names a branch or tag.
 fn without_reference(uri: &str) -> Result<&str> {
     let address = uri.strip_prefix("git+").unwrap_or(uri);
     let address = address

@@ -1,4 +1,4 @@
-//! `assemble report`: what the last build did, as one HTML file.
+//! `assemble report`: writes a report on the last build as one HTML file.
 
 use crate::nix::driven;
 use crate::place::physical;
@@ -10,7 +10,7 @@ use report::page::{self, Image, Layer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Write what the last build did into one HTML file: timeline, critical path, reasons, layers
+/// Write a report on the last build as one HTML file: timeline, critical path, reasons, layers
 #[derive(clap::Args)]
 pub struct Args {
     /// The file; - is standard output
@@ -19,7 +19,7 @@ pub struct Args {
     /// The workspace: a directory with flake.nix and images.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// The store that was built in, if not the machine's own
+    /// The store of the build, if it is not the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
     /// Write the record of the build as JSON instead
@@ -30,7 +30,7 @@ pub struct Args {
 /// Writes the report.
 ///
 /// # Errors
-/// When nothing was built yet, or the file can't be written.
+/// When there is no build yet, or the file can't be written.
 pub fn run(args: Args) -> Result<()> {
     let state = State::find(&args.workspace)?;
     let record: Option<BuildRecord> = match state {
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
     write(&args.out, &page::of_build(&record, &images))
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file completely or not at all.
 ///
 /// # Errors
 /// When it can't be written.
@@ -74,7 +74,7 @@ pub fn write(out: &Path, text: &str) -> Result<()> {
     save().with_context(|| format!("cannot write {}", out.display()))
 }
 
-/// The layers of an image, by platform. An image that is gone has none.
+/// The layers of an image, by platform. A deleted image has none.
 fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>> {
     let place = physical(Path::new(&image.path), store);
     let Ok(layout) = Layout::open(&place) else {
@@ -87,7 +87,7 @@ fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>
         .map(|platform| {
             let manifest = layout.manifest(&platform.descriptor)?;
             let config = layout.config(&manifest)?;
-            // History has entries without a layer, such as ENV.
+            // The history has entries without a layer, such as ENV.
             let said = config
                 .history
                 .iter()

@@ -1,4 +1,4 @@
-//! `assemble resolve`: manifests with pushed references.
+//! `assemble resolve`: puts pushed references into manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -21,34 +21,35 @@ Examples:
   helm template app ./chart | assemble resolve -f - --to registry.example/team/
   assemble resolve -f deploy/manifests --output resolved/ --json";
 
-/// Replace crateyard://IMAGE in manifests by pushed references with digests
+/// Replace crateyard://IMAGE in manifests with pushed references with digests
 ///
-/// Reads Kubernetes manifests, kustomizations, Helm values, compose files and Quadlet units. Images that they name are
-/// built, and pushed where the registry lacks them. All else in the files stays as it is, byte for byte.
+/// Reads Kubernetes manifests, kustomizations, Helm values, compose files and Quadlet units. Builds
+/// the images that they name, and pushes them if the registry lacks them. Everything else in the
+/// files stays as it is, byte for byte.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     ship: ShipArgs,
 
-    /// Write the files below this directory and not to standard output
+    /// Write the files below this directory instead of to standard output
     #[arg(long, short, value_name = "DIR", conflicts_with = "in_place")]
     output: Option<PathBuf>,
 
-    /// Write each file where it was read
+    /// Overwrite each file
     #[arg(long, short)]
     in_place: bool,
 
-    /// Push nothing; the references are those that a push would make
+    /// Push nothing; use the references that a push would create
     #[arg(long)]
     dry_run: bool,
 
-    /// Print what was replaced and pushed as JSON, and the files only where --output or --in-place says
+    /// Print replacements and pushes as JSON; write the files only with --output or --in-place
     #[arg(long)]
     json: bool,
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Said<'a> {
@@ -70,7 +71,8 @@ struct Line {
 /// Runs the command.
 ///
 /// # Errors
-/// When a manifest can't be read or resolved, a build fails, or the registry refuses. Then no file is written.
+/// When a manifest can't be read or resolved, a build fails, or the registry refuses. No file is
+/// written then.
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::of(&args.ship)?;
     let sources = files::read(&settings.files, &settings.names)?;
@@ -157,10 +159,10 @@ fn replace(path: Option<&Path>, text: &str) -> Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// One text as it is; several as documents of one stream.
+/// Returns a single text as it is, and several as documents of one stream.
 fn print_all(resolved: &[(&Source, String, Vec<Edit>)]) -> Result<()> {
     let stream = files::join(resolved.iter().map(|(_, text, _)| text.as_str()));
-    // Bytes of the user's own files: they are for a program, and nothing in them is cleaned.
+    // These are bytes of the user's own files for a program, so they are not cleaned.
     let mut out = std::io::stdout().lock();
     match out.write_all(stream.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! `assemble save`: an image as one tar file.
+//! `assemble save`: writes an image as one tar file.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// What kind of archive
+    /// The format of the archive
     #[arg(long, value_enum, default_value_t = Format::Oci)]
     format: Format,
 
@@ -37,15 +37,15 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
 
-    /// A name that the image gets instead of its own; may be repeated
+    /// A name for the image instead of its own; may be repeated
     #[arg(long = "reference", value_name = "NAME:TAG")]
     references: Vec<ImageName>,
 
-    /// The platform to take, of an image that has several
+    /// The platform to save, if the image has several
     #[arg(long, value_name = "OS/ARCHITECTURE")]
     platform: Option<Platform>,
 
-    /// Print what was written as JSON; not with --out -
+    /// Print the written archive as JSON; not with --out -
     #[arg(long)]
     json: bool,
 
@@ -59,7 +59,7 @@ pub struct Args {
 enum Format {
     /// For containerd, k3s, podman, skopeo
     Oci,
-    /// For docker load too
+    /// Also for docker load
     Docker,
 }
 
@@ -72,7 +72,7 @@ impl From<Format> for ArchiveFormat {
     }
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 struct Saved<'a> {
     path: &'a Path,
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let format = ArchiveFormat::from(args.format);
     let references = match args.references.is_empty() {
-        // Only docker's format needs full names; an OCI archive keeps what the index has.
+        // Only docker's format needs full names. An OCI archive keeps the names in the index.
         true if args.format == Format::Docker => own_references(&local)?,
         _ => args.references.clone(),
     };
@@ -134,8 +134,8 @@ fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
     }
 }
 
-/// The full names of the one image that a layout has: where it was fetched from, or what its index
-/// says. A tag alone is no name. None where there are several images, which keep their own.
+/// The full names of the only image in a layout: its source, or the names in the index. A tag alone
+/// is not a full name. Empty if there are several images, which keep their own names.
 ///
 /// # Errors
 /// When an index is damaged.

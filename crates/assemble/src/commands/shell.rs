@@ -1,4 +1,4 @@
-//! `assemble shell`: a shell, or one command, with the compiler that the workspace is built with.
+//! `assemble shell`: starts a shell, or runs one command, with the workspace's compiler.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -9,21 +9,21 @@ use anyhow::{Context, Result};
 
 use crate::nix::Nix;
 
-/// The package of a workspace's flake that holds the compiler: nix/lib.nix.
+/// The package of a workspace's flake that holds the compiler (nix/lib.nix).
 const PACKAGE: &str = "toolchain";
 
-/// Starts a shell with the compiler, Cargo and the tools that toolchain.lock pins
+/// Start a shell with the compiler, Cargo and the tools that toolchain.lock pins
 #[derive(clap::Args)]
 pub struct Args {
     /// The workspace: a directory with flake.nix
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// A command to run in place of a shell
+    /// A command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// Runs the command. Does not return where it could be started.
+/// Runs the command. Returns only if it can't be started.
 ///
 /// # Errors
 /// When Nix can't build the toolchain, or the command can't be started.
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Result<()> {
     let error = Command::new(&program)
         .args(words)
         .env("PATH", path)
-        // rustup's stand-ins for cargo and rustc would look for their own.
+        // rustup's proxies for cargo and rustc would look for their own toolchain.
         .env_remove("RUSTUP_TOOLCHAIN")
         .exec();
     Err(error).with_context(|| format!("cannot start {}", program.to_string_lossy()))

@@ -1,4 +1,4 @@
-//! `assemble sign`: signs an image that is in a registry.
+//! `assemble sign`: signs an image in a registry.
 
 use anyhow::{Context, Result, bail};
 use crateyard_oci::Reference;
@@ -18,11 +18,11 @@ Examples:
 
 The exit codes are those of push.";
 
-/// Sign an image in a registry; `push --sign-key` does it while it sends one
+/// Sign an image in a registry; `push --sign-key` signs while it sends
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to sign: REGISTRY/REPOSITORY@DIGEST, or by :TAG
+    /// The image to sign: REGISTRY/REPOSITORY@DIGEST, or by :TAG
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
@@ -36,7 +36,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When the key can't be read, or the registry has no such image or refuses.
+/// When the key can't be read, or the registry refuses or has no such image.
 pub fn run(args: Args) -> Result<()> {
     let reference: Reference = args.reference.parse()?;
     let Some(signer) = args.signer.signer(args.connection.authorities())? else {

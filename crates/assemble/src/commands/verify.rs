@@ -1,4 +1,4 @@
-//! `assemble verify`: whether an image is whole, to the last byte.
+//! `assemble verify`: checks every byte of an image.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ Examples:
 Exit codes: 0 the image is sound (and the policy satisfied), 1 it is not or there is no such image; those of push where a registry
 can't be asked.";
 
-/// How many referrers that can't be read are said.
+/// How many unreadable referrers are reported.
 const SHOWN: usize = 5;
 
 /// Check every digest, size, diff id, media type and path of an image
@@ -47,16 +47,16 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// Options that say whom to trust.
+/// Options for whom to trust.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Signatures, which registries keep and layouts do not")]
 struct PolicyArgs {
-    /// Require what this file asks for: signers, provenance, witnesses (docs/trust.md)
+    /// Require everything in this policy: signers, provenance, witnesses (docs/trust.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "certificate_identity",
         "certificate_identity_regexp", "trusted_root", "witnesses"])]
     policy: Option<PathBuf>,
 
-    /// Require a signature by the key that this public key (PEM) belongs to, or one of several
+    /// Require a signature by this public key (PEM), or by one of several
     #[arg(long, value_name = "FILE")]
     public_key: Vec<PathBuf>,
 
@@ -69,7 +69,7 @@ struct PolicyArgs {
     )]
     certificate_identity: Option<String>,
 
-    /// Require a signature by an identity that matches, from begin to end
+    /// Require a signature by an identity that this expression matches completely
     #[arg(
         long,
         value_name = "REGEXP",
@@ -79,19 +79,19 @@ struct PolicyArgs {
     )]
     certificate_identity_regexp: Option<String>,
 
-    /// Who must have vouched for the identity
+    /// The issuer that must have vouched for the identity
     #[arg(long, value_name = "URL", group = "issuer")]
     certificate_oidc_issuer: Option<String>,
 
-    /// Who must have vouched for the identity: what matches, from begin to end
+    /// An expression that must match the issuer completely
     #[arg(long, value_name = "REGEXP", group = "issuer")]
     certificate_oidc_issuer_regexp: Option<String>,
 
-    /// The authorities and logs to believe: sigstore's trusted_root.json
+    /// The authorities and logs to trust: sigstore's trusted_root.json
     #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
 
-    /// Require that this many witnesses have built the image again, with the same digest
+    /// Require this many witnesses who rebuilt the image with the same digest
     #[arg(long, value_name = "N", requires = "witness_key", default_value_t = 0)]
     witnesses: usize,
 
@@ -149,16 +149,16 @@ fn pattern(
     }
 }
 
-/// What is printed as JSON.
+/// The command's JSON output.
 #[derive(Serialize)]
 struct Verdict<'a> {
     sound: bool,
-    /// What was verified, where it is in a registry.
+    /// The verified image, if it is in a registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
-    /// Whether one of those who may have signed has signed.
+    /// Whether one of the permitted signers has signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<bool>,
     /// Whether all rules of the policy are satisfied, and why.
@@ -166,7 +166,7 @@ struct Verdict<'a> {
     accepted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<&'a [Judgement]>,
-    /// What stood in for a signature and was none.
+    /// Reasons why referrers that look like signatures are none.
     #[serde(rename = "unusable", skip_serializing_if = "Option::is_none")]
     unusable: Option<&'a [String]>,
     #[serde(flatten)]
@@ -182,7 +182,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut judged: Option<Judged> = None;
     let mut verified = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {
-        // What is wrong with opening it is a finding too.
+        // An error on opening is a finding too.
         Place::Path(path) if !policy.is_empty() => bail!(
             "{} is a layout, and signatures are kept in registries\n  try: the reference that it was pushed to",
             path.display()
@@ -231,10 +231,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-/// What became of the policy's rules.
+/// The results of the policy's rules.
 struct Judged {
     rules: Vec<Judgement>,
-    /// What stood in for a signature and was none.
+    /// Reasons why referrers that look like signatures are none.
     unusable: Vec<String>,
 }
 
@@ -249,7 +249,7 @@ impl Judged {
     }
 }
 
-/// Judges what a registry has about an image, and about the images that an index names.
+/// Judges the registry's documents about an image, and about the images that an index names.
 fn judge(opened: &Opened, remote: &Remote, policy: &Policy) -> Result<Judged> {
     let root = remote.root().digest;
     let images = opened.images()?.into_iter();

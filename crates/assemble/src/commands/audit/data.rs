@@ -1,4 +1,4 @@
-//! Where advisories come from: copies on this machine, or the places where they are published.
+//! Gets advisories from copies on this machine, or from their publishers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use web::Reply;
 
 use crate::state;
 
-/// Where RustSec publishes its database, and Debian its security data.
+/// The addresses where RustSec publishes its database, and Debian its security data.
 const RUSTSEC: &str = "https://github.com/RustSec/advisory-db/archive/refs/heads/main.tar.gz";
 const DEBIAN: &str = "https://security-tracker.debian.org/tracker/data/json";
 /// How long to wait for a connection, and for the next byte.
@@ -23,20 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The most that is downloaded, in bytes.
 const LIMIT: u64 = 512 << 20;
 
-/// Options that say where advisories are.
+/// Options for the sources of advisories.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Advisories")]
 pub struct DataArgs {
     /// RustSec's database: a checkout, its .tar.gz, or the address of one; may be repeated
     ///
-    /// Without it, the database is fetched from where RustSec publishes it.
+    /// Without it, the database is downloaded from RustSec.
     #[arg(long, value_name = "PATH|URL")]
     advisories: Vec<String>,
 
     /// The data of Debian's security tracker: a file, or the address of one
     ///
-    /// Without it, the data is fetched from where Debian publishes it, if an image has Debian
-    /// packages.
+    /// Without it, the data is downloaded from Debian if an image has Debian packages.
     #[arg(long, value_name = "PATH|URL")]
     debian: Option<String>,
 
@@ -44,18 +43,18 @@ pub struct DataArgs {
     #[arg(long, conflicts_with = "debian")]
     no_debian: bool,
 
-    /// Download nothing and use the copies of the last time
+    /// Download nothing and use the copies of the last download
     #[arg(long)]
     offline: bool,
 }
 
 /// Known vulnerabilities.
 pub struct Advisories {
-    /// RustSec's.
+    /// RustSec's advisories.
     pub rustsec: Option<Database>,
-    /// Debian's.
+    /// Debian's security data.
     pub debian: Option<Tracker>,
-    /// The same for people.
+    /// The same as text for people.
     pub summary: Summary,
 }
 
@@ -63,9 +62,9 @@ pub struct Advisories {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// How many advisories RustSec's copy has.
+    /// The number of advisories in RustSec's copy.
     rustsec: usize,
-    /// The date of the newest.
+    /// The date of the newest advisory.
     newest: Option<String>,
     /// Whether Debian's data was read.
     debian: bool,
@@ -90,7 +89,7 @@ impl Advisories {
     /// Reads all advisories of RustSec, and Debian's data about `sources`.
     ///
     /// # Errors
-    /// When a copy can't be read, or can't be had.
+    /// When a copy can't be read or downloaded.
     pub fn load(args: &DataArgs, sources: &BTreeSet<String>) -> Result<Advisories> {
         let default = [RUSTSEC.to_owned()];
         let places = match args.advisories.is_empty() {
@@ -125,7 +124,7 @@ impl Advisories {
     }
 }
 
-/// Where a place's content is on this machine.
+/// The path of a source's content on this machine.
 fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
     if !place.starts_with("https://") && !place.starts_with("http://") {
         return Ok(PathBuf::from(place));
@@ -136,7 +135,7 @@ fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
     Copy::of(place)?.update(option, is_offline)
 }
 
-/// Whether nobody on the way can change what is sent.
+/// Whether nobody can change the content on its way.
 fn is_trusted(url: &str) -> bool {
     let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
     let rest = here.iter().find_map(|it| url.strip_prefix(it));
@@ -149,7 +148,7 @@ struct Copy<'a> {
     url: &'a str,
     directory: PathBuf,
     content: PathBuf,
-    /// The tag that the server gave to this version.
+    /// The server's tag for this version.
     tag: PathBuf,
 }
 
@@ -201,7 +200,7 @@ impl<'a> Copy<'a> {
         let Reply::Content { tag } = reply else {
             return Ok(());
         };
-        // A tag that outlives its content would keep an old copy for good.
+        // A tag that outlived its content would keep an old copy forever.
         match fs::remove_file(&self.tag) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| cannot(&self.tag));

@@ -1,4 +1,4 @@
-//! Images that are not built yet, as their derivations describe them.
+//! Reads images that are not built yet from their derivations.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use super::Target;
 use crate::commands::build::wanted;
 use crate::nix::Nix;
 
-/// The images of a workspace that are called so; all if none is named. Nix evaluates them, and
-/// builds only what evaluation reads.
+/// The workspace's images with these names, or all of them if there are no names. Nix evaluates
+/// them, and builds only what evaluation reads.
 ///
 /// # Errors
-/// When the workspace describes no such image, or Nix can't evaluate it.
+/// When the workspace does not describe such an image, or Nix can't evaluate it.
 pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
     let names = wanted(workspace, names)?;
     let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();

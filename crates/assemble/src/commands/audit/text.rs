@@ -1,4 +1,4 @@
-//! An audit for people.
+//! Prints an audit for people.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use audit::{Finding, Kind, Status};
 use super::Audited;
 use crate::text::{clean, table};
 
-/// An image, what should be done about it, and how much there is besides.
+/// Prints an image, its open findings, and the number of others.
 pub fn describe(image: &Audited, with_all: bool) -> String {
     let mut text = format!(
         "{}  {}  {}\n",
@@ -75,7 +75,7 @@ fn row(finding: &Finding) -> Vec<String> {
     cells.map(|cell| clean(cell).into_owned()).to_vec()
 }
 
-/// What a finding is called, and where it stands among the others.
+/// The label of a finding, and its rank among the others.
 fn word(finding: &Finding) -> (usize, &'static str) {
     if finding.ignored.is_some() {
         return (6, "ignored");

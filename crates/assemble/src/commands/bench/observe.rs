@@ -1,4 +1,4 @@
-//! Building in a scenario, and seeing what was built.
+//! Builds in a scenario, and observes the compiled units.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,19 +16,20 @@ use crate::engine::{Engine, Request, buildx, cargo};
 
 mod nix;
 
-/// What one build did.
+/// The results of one build.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seen {
-    /// Packages of which something was compiled.
+    /// Packages with at least one compiled unit.
     pub packages: BTreeSet<String>,
-    /// How many units were compiled: derivations of Nix, lines of Cargo.
+    /// The number of compiled units: derivations of Nix, lines of Cargo.
     pub units: usize,
     /// Images that are new or have another digest than before.
     pub images: BTreeSet<String>,
-    /// Bytes of blobs that no build before had: what a push would send. On a fresh runner, what came from the cache, where it is known.
+    /// Bytes of new blobs, which a push would send. On a fresh runner, bytes that came from the
+    /// cache, if known.
     pub bytes: Option<u64>,
-    /// From the command to its end, in seconds.
+    /// Duration of the command, in seconds.
     #[serde(with = "seconds")]
     pub wall: Duration,
 }
@@ -49,7 +50,7 @@ mod seconds {
     }
 }
 
-/// Builds with one engine, and remembers what it has built.
+/// Builds with one engine, and remembers the blobs it has built.
 pub struct Runner<'a> {
     engine: Engine,
     trial: &'a Trial,
@@ -64,20 +65,20 @@ pub struct Runner<'a> {
     vendor: PathBuf,
 }
 
-/// What an engine did.
+/// The results of an engine.
 struct Done {
     paths: Vec<PathBuf>,
     compiled: Vec<String>,
     wall: Duration,
-    /// What came from the cache.
+    /// Bytes that came from the cache.
     fetched: Option<u64>,
 }
 
 impl<'a> Runner<'a> {
-    /// A runner that has built nothing.
+    /// Makes a runner that has built nothing.
     ///
     /// # Errors
-    /// When the engine can't be used here.
+    /// When this machine can't run the engine.
     pub fn new(
         engine: Engine,
         trial: &'a Trial,
@@ -113,17 +114,17 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Why a scenario can't be run with this engine.
+    /// Why this engine can't run a scenario.
     pub fn lacks(&self, scenario: Scenario) -> Option<String> {
         let is_fresh = scenario == Scenario::FreshRunner;
         (is_fresh && self.engine == Engine::Buildx && self.fresh_engine.is_none())
             .then(|| "--fresh-engine names none".to_owned())
     }
 
-    /// Brings what is no part of the workspace: the toolchain, Crateyard's own tools, sources.
+    /// Fetches everything outside the workspace: the toolchain, Crateyard's own tools, sources.
     ///
     /// # Errors
-    /// When that fails.
+    /// When a download or build fails.
     pub fn prepare(&mut self, subject: &Subject) -> Result<()> {
         match self.engine {
             Engine::Nix => nix::prepare(self.trial, &subject.image_names()),
@@ -132,7 +133,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The engine has the toolchain once it has made the recipe.
+    /// The engine has the toolchain after it has made the recipe.
     fn prepare_buildx(&self) -> Result<()> {
         self.generate()?;
         buildx::prepare(&self.request(&[]), "recipe")
@@ -172,7 +173,7 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// The digest of an image, and the bytes in it that no image before had.
+    /// The digest of an image, and the bytes of its blobs that no earlier image had.
     fn blobs_of(&mut self, path: &Path) -> Result<(String, u64)> {
         let layout = Layout::open(path)?;
         let mut new = 0;
@@ -202,7 +203,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The generated files belong to an edit of images.toml, and nobody measures them. Nor downloads: sources are there, as for Nix.
+    /// Updates the generated files, which belong to an edit of images.toml. Their time is not
+    /// measured. Nor are downloads: the sources are present, as for Nix.
     fn generate(&self) -> Result<()> {
         let vendor = self.vendor.display().to_string();
         let arguments = ["vendor", "--quiet", "--locked", "--versioned-dirs", &vendor];
@@ -233,7 +235,7 @@ impl<'a> Runner<'a> {
         match scenario {
             Scenario::Cold if target.exists() => fs::remove_dir_all(&target)?,
             Scenario::FreshRunner => {
-                // What a CI carries over is the target directory; the checkout is new.
+                // CI carries over the target directory; the checkout is new.
                 fetched = Some(size_of(&target)?);
                 let files = self.trial.run("git", &["ls-files", "-z"])?;
                 for name in files.split('\0').filter(|name| !name.is_empty()) {
@@ -260,7 +262,7 @@ impl<'a> Runner<'a> {
         let cache = &self.cache.path().join("cache");
         let output = match (scenario, self.fresh_engine) {
             (Scenario::FreshRunner, Some(engine)) => {
-                // What main's last run has left.
+                // Left over from main's last run.
                 buildx::build(&self.request(names), buildx::Output::Write(cache))?;
                 buildx::Output::Fresh { cache, engine }
             }

@@ -1,4 +1,4 @@
-//! The results: as a table for people and for programs, and as a picture.
+//! Writes the results as tables for people and for programs, and as a picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,15 +15,15 @@ use crate::engine::Engine;
 
 mod picture;
 
-/// What came of one scenario.
+/// The outcome of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "lowercase")]
 pub enum Verdict {
-    /// What was built is what should be.
+    /// The engine built exactly what it should.
     Pass,
-    /// It is not; in what.
+    /// The engine built something else. Holds the difference.
     Fail(String),
-    /// It was not run; why.
+    /// The scenario was not run. Holds the reason.
     Skipped(String),
 }
 
@@ -31,25 +31,25 @@ pub enum Verdict {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// What built.
+    /// The engine.
     pub engine: Engine,
-    /// What was changed.
+    /// The edit.
     pub scenario: Scenario,
-    /// Whether what was built is what should be.
+    /// The comparison of expected and actual builds.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What may be compiled.
+    /// What the engine may compile.
     pub expected: String,
-    /// Which images may be others.
+    /// Which images may change.
     pub expected_images: String,
-    /// What was built.
+    /// The engine's results.
     pub seen: Option<Seen>,
 }
 
-/// All rows, of one machine.
+/// All rows, from one machine.
 #[derive(Serialize, Deserialize)]
 pub struct Report {
-    /// How many things the machine does at once.
+    /// The number of things that the machine does at once.
     cores: usize,
     rows: Vec<Row>,
 }
@@ -63,17 +63,17 @@ impl Default for Report {
     }
 }
 
-/// What can be added to.
+/// The file that later runs add to.
 const JSON: &str = "bench.json";
 
-/// More packages than that are counted, not named.
+/// More packages than this are counted, not named.
 const NAMED: usize = 4;
 
 impl Report {
-    /// What an earlier run has written to a directory; nothing where none has.
+    /// Reads the results of an earlier run from a directory; empty if there are none.
     ///
     /// # Errors
-    /// When it can't be read, or comes from another machine.
+    /// When they can't be read, or come from another machine.
     pub fn read(directory: &Path) -> Result<Report> {
         let path = directory.join(JSON);
         let empty = Report::default();
@@ -95,7 +95,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a row, in place of that of the same scenario and engine.
+    /// Adds a row, and replaces the one of the same scenario and engine.
     pub fn add(&mut self, row: Row) {
         let is_same = |other: &Row| (other.scenario, other.engine) == (row.scenario, row.engine);
         self.rows.retain(|other| !is_same(other));
@@ -103,7 +103,7 @@ impl Report {
         self.rows.sort_by_key(|row| (row.scenario, row.engine));
     }
 
-    /// Whether anything was built that should not have been, or not built that should have been.
+    /// Whether an engine built too much or too little.
     pub fn has_failed(&self) -> bool {
         let mut verdicts = self.rows.iter().map(|row| &row.verdict);
         verdicts.any(|verdict| matches!(verdict, Verdict::Fail(_)))
@@ -112,7 +112,7 @@ impl Report {
     /// Writes all forms to a directory.
     ///
     /// # Errors
-    /// When they can't be written.
+    /// When a file can't be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
@@ -128,7 +128,7 @@ impl Report {
         Ok(())
     }
 
-    /// A line for each row; times in seconds, sizes in bytes.
+    /// A line for each row. Times are in seconds, sizes in bytes.
     fn tsv(&self) -> String {
         let mut text = String::from(
             "scenario\tengine\tverdict\texpected\tpackages\tunits\texpected images\timages\tbytes\tseconds\tratio\treason\n",
@@ -167,7 +167,7 @@ impl Report {
         text
     }
 
-    /// The picture and the table, as a page.
+    /// A page with the picture and the table.
     fn page(&self) -> String {
         format!(
             "# What is built again after a change\n\n\
@@ -214,7 +214,7 @@ impl Report {
         text
     }
 
-    /// The time by that of Cargo in the same scenario.
+    /// The time relative to Cargo's in the same scenario.
     fn ratio(&self, row: &Row) -> Option<f64> {
         let times: BTreeMap<Engine, f64> = self
             .rows

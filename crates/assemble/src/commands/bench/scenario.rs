@@ -1,4 +1,4 @@
-//! The scenarios: what is edited, and what may and must be built again then.
+//! The scenarios: each makes an edit, and defines what may and must be built again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,13 +15,13 @@ use super::report::Verdict;
 use super::trial::Trial;
 use crate::engine::{self, Engine};
 
-/// A step, in the order in which they are taken.
+/// The steps, in the order in which they run.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// Nothing of the workspace was ever compiled; the toolchain is there
+    /// Nothing of the workspace was ever compiled; the toolchain is present
     Cold,
     /// The same again
     Nothing,
@@ -29,9 +29,9 @@ pub enum Scenario {
     UnrelatedFile,
     /// Code of one service
     FirstService,
-    /// Code of another
+    /// Code of another service
     SecondService,
-    /// Code that both use
+    /// Code that both services use
     SharedCode,
     /// A chart, or another file that an image holds
     File,
@@ -56,7 +56,7 @@ impl Scenario {
         Scenario::value_variants().iter().copied()
     }
 
-    /// What people read.
+    /// The label for people.
     pub fn title(self) -> &'static str {
         match self {
             Scenario::Cold => "cold",
@@ -74,10 +74,10 @@ impl Scenario {
         }
     }
 
-    /// Makes the edit. Says whether there is one.
+    /// Makes the edit. Returns false if the scenario has none.
     ///
     /// # Errors
-    /// When nothing changes by it.
+    /// When the edit changes nothing.
     pub fn apply(self, subject: &Subject, trial: &Trial) -> Result<bool> {
         let mark = format!("{}-{}", trial.nonce, self.title());
         match self {
@@ -120,7 +120,7 @@ impl Scenario {
         Ok(true)
     }
 
-    /// What must be built, and what may.
+    /// The expected builds: what must be built, and what may.
     pub fn expected(self, engine: Engine, before: &Subject, after: &Subject) -> Expected {
         let services: BTreeSet<String> = after.services.iter().cloned().collect();
         let members = after.members();
@@ -157,7 +157,7 @@ impl Scenario {
                 let dependents: BTreeSet<String> =
                     &after.dependents(&shared) & &after.compiled_members();
                 let (what, may) = match engine {
-                    // What only one service needs is compiled in a layer above.
+                    // A layer above compiles the members that only one service needs.
                     Engine::Buildx => {
                         ("members: one layer above another", after.compiled_members())
                     }
@@ -206,7 +206,7 @@ impl Scenario {
             },
             Scenario::LeafBump => after.expected_of_leaf(engine, &all_images),
             Scenario::FreshRunner => match engine {
-                // Cargo goes by times, and a checkout has new ones.
+                // Cargo compares times, and a checkout has new ones.
                 Engine::Cargo => Expected {
                     what: "members, no dependency",
                     may: members,
@@ -218,7 +218,8 @@ impl Scenario {
     }
 }
 
-/// Gives all of Cargo's calls a variable with a value that no call had before: what is keyed by its inputs has no result for these.
+/// Sets a new value for a variable in all of Cargo's calls, so that caches keyed by inputs have no
+/// result for them.
 fn make_new(trial: &Trial) -> Result<()> {
     let name = match trial.root().join(".cargo/config").is_file() {
         true => ".cargo/config",
@@ -234,7 +235,7 @@ fn make_new(trial: &Trial) -> Result<()> {
     }
 }
 
-/// An edit that the program holds afterwards.
+/// An edit that changes the program.
 fn edit_program(subject: &Subject, trial: &Trial, package: &str, mark: &str) -> Result<()> {
     let programs = subject.resolved.project.programs(package);
     let main = programs.iter().find(|path| !path.ends_with("build.rs"));
@@ -259,7 +260,7 @@ fn add_to_image(text: &str, image: &str, line: &str) -> Option<String> {
         .then(|| text.replacen(&heading, &format!("{heading}{line}"), 1))
 }
 
-/// Adds one to the last number of the workspace's version, or of the root package's.
+/// Increments the last number of the workspace's version, or of the root package's.
 fn bump_version(text: &str) -> Option<String> {
     let at = text
         .find("[workspace.package]")
@@ -276,11 +277,11 @@ fn bump_version(text: &str) -> Option<String> {
     ))
 }
 
-/// The workspace as it lies there.
+/// The workspace's current state.
 pub struct Subject {
-    /// Workspace and description.
+    /// The workspace and its description.
     pub resolved: Resolved,
-    /// Packages of the lock by name, with the names that they depend on.
+    /// Packages of the lock by name, with the names of their dependencies.
     locked: BTreeMap<String, BTreeSet<String>>,
     /// Packages of the lock: name and version.
     pub versions: Vec<(String, String)>,
@@ -290,7 +291,7 @@ pub struct Subject {
     held: Option<Held>,
 }
 
-/// A file that is edited, and the images that hold it.
+/// A file to edit, and the images that hold it.
 struct Held {
     file: String,
     images: BTreeSet<String>,
@@ -300,7 +301,7 @@ impl Subject {
     /// Reads a workspace.
     ///
     /// # Errors
-    /// When it or its description is wrong.
+    /// When the workspace or its description is wrong.
     pub fn of(root: &Path, leaf: Option<&str>) -> Result<Subject> {
         let resolved = engine::resolve(root)?;
         let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
@@ -309,7 +310,7 @@ impl Subject {
         let binaries = resolved.description.build.binaries();
         let mut services: Vec<String> = binaries.iter().map(|one| one.package.clone()).collect();
         services.dedup();
-        // Of three, the first is often the one that holds the others.
+        // Of three images, the first often holds the others.
         let services = services.split_off(services.len().saturating_sub(2));
         let shared = shared(&resolved, &services);
         Ok(Subject {
@@ -323,7 +324,7 @@ impl Subject {
         })
     }
 
-    /// Why a scenario makes no sense here.
+    /// Why a scenario makes no sense for this workspace.
     pub fn lacks(&self, scenario: Scenario) -> Option<String> {
         let lack = match scenario {
             Scenario::SecondService => self.service(1).err(),
@@ -367,7 +368,8 @@ impl Subject {
         Ok((name, version))
     }
 
-    /// An image that can get a tag and a variant: described, no variant itself, with a program of the first service.
+    /// An image that can get a tag and a variant. It is in the description, is not itself a
+    /// variant, and has a program of the first service.
     fn image(&self) -> Option<&str> {
         let service = self.services.first()?;
         let images = self.images().values();
@@ -385,7 +387,7 @@ impl Subject {
             .map(|image| image.name.as_str())
     }
 
-    /// A file that images hold and that a line can be appended to, relative to the workspace.
+    /// A file that images hold and that can get another line, relative to the workspace.
     fn file(&self) -> Result<&str> {
         let held = self.held.as_ref();
         held.map(|held| held.file.as_str())
@@ -397,7 +399,7 @@ impl Subject {
         self.holders(&images.cloned().collect())
     }
 
-    /// Images with a program of one of the packages, and those that hold such images.
+    /// The images that have a program of one of the packages, and the images that hold those.
     fn images_of(&self, packages: &BTreeSet<String>) -> BTreeSet<String> {
         let images = self.images().values();
         let with = images.filter(|image| {
@@ -409,7 +411,7 @@ impl Subject {
         self.holders(&with.map(|image| image.name.clone()).collect())
     }
 
-    /// The images, and all that hold one of them.
+    /// The images, and all images that hold one of them.
     fn holders(&self, images: &BTreeSet<String>) -> BTreeSet<String> {
         let mut found = images.clone();
         loop {
@@ -425,7 +427,7 @@ impl Subject {
         }
     }
 
-    /// An image and its variants, which have its tags too.
+    /// An image and its variants, which also have its tags.
     fn with_variants(&self, image: Option<&str>) -> BTreeSet<String> {
         let is_of = |other: &&Image| {
             Some(other.name.as_str()) == image
@@ -439,7 +441,7 @@ impl Subject {
         self.resolved.project.members().map(str::to_owned).collect()
     }
 
-    /// The members that the images' programs are made of.
+    /// The members that the images' programs are built from.
     fn compiled_members(&self) -> BTreeSet<String> {
         let binaries = self.resolved.description.build.binaries().into_iter();
         binaries
@@ -447,7 +449,8 @@ impl Subject {
             .collect()
     }
 
-    /// A package and all that depends on it. The lock has tests' dependencies too, so it may be more than is compiled.
+    /// A package and all its dependents. The lock also has the dependencies of tests, so these may
+    /// be more than are compiled.
     fn dependents(&self, package: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::from([package.to_owned()]);
         loop {
@@ -553,7 +556,7 @@ fn packages(lock: &str) -> Result<Vec<(String, String)>> {
     Ok(table(lock)?.iter().filter_map(pair).collect())
 }
 
-/// Which names each package depends on. Versions of one name are one.
+/// The dependencies of each package by name. Versions of one name are merged.
 fn edges(lock: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in table(lock)? {
@@ -569,16 +572,16 @@ fn edges(lock: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(edges)
 }
 
-/// What should be built.
+/// The expected builds.
 pub struct Expected {
     what: &'static str,
     /// Packages that must be compiled.
     must: BTreeSet<String>,
     /// Packages that may be compiled.
     may: BTreeSet<String>,
-    /// Images that must be others.
+    /// Images that must change.
     images: BTreeSet<String>,
-    /// Images that may be others.
+    /// Images that may change.
     may_images: BTreeSet<String>,
 }
 
@@ -593,7 +596,7 @@ impl Expected {
         }
     }
 
-    /// What may be compiled, for people.
+    /// The packages that may be compiled, for people.
     pub fn text(&self) -> String {
         const NAMED: usize = 4;
         match self.may.len() {
@@ -606,7 +609,7 @@ impl Expected {
         }
     }
 
-    /// Which images may be others, for people.
+    /// The images that may change, for people.
     pub fn images_text(&self) -> String {
         match self.may_images.is_empty() {
             true => "none".to_owned(),
@@ -619,7 +622,7 @@ impl Expected {
         }
     }
 
-    /// Whether what was seen is what should be.
+    /// Compares the observed builds with the expected ones.
     pub fn judge(&self, seen: &Seen) -> Verdict {
         let names = |set: Vec<&String>| {
             let names: Vec<&str> = set.into_iter().map(String::as_str).collect();

@@ -9,15 +9,15 @@ use tempfile::TempDir;
 
 use crate::engine::Engine;
 
-/// The copy; removed when it is dropped.
+/// The copy. It is removed when this is dropped.
 pub struct Trial {
     directory: TempDir,
-    /// What no other copy has.
+    /// A value that is unique to this copy.
     pub nonce: String,
 }
 
 impl Trial {
-    /// Copies what git knows of the workspace, as it lies there now.
+    /// Copies the files that git knows in the workspace, in their current state.
     ///
     /// # Errors
     /// When git does not know the workspace, or the disk is full.
@@ -43,7 +43,7 @@ impl Trial {
         .context("the workspace must be known to git")?;
         for name in listed.split('\0').filter(|name| !name.is_empty()) {
             let from = workspace.join(name);
-            // What git knows and is not there is on its way out.
+            // A file that git knows but that is missing is being deleted.
             if from.symlink_metadata().is_ok() {
                 copy(&from, &trial.root().join(name))?;
             }
@@ -55,13 +55,14 @@ impl Trial {
         Ok(trial)
     }
 
-    /// Where it lies.
+    /// The path of the copy.
     pub fn root(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Crateyard's own workspace makes its tools of itself: an edit in the copy would build those again too, and they are not what is
-    /// measured. So the copy is built by the library of another flake: the original.
+    /// Makes the copy build with the library of another flake. Crateyard's own workspace builds its
+    /// tools from itself, so an edit in the copy would build those again too, and they are not
+    /// measured. So the original's library builds the copy.
     fn choose_flake(&self, workspace: &Path, engine: Engine, given: Option<&str>) -> Result<()> {
         if engine != Engine::Nix {
             return Ok(());
@@ -77,7 +78,7 @@ impl Trial {
              outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n"
         );
         fs::write(self.root().join("flake.nix"), text)?;
-        // The lock is of the other flake.
+        // The lock belongs to the other flake.
         match fs::remove_file(self.root().join("flake.lock")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -88,7 +89,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Nix sees of a repository only what git knows.
+    /// Adds the files to git, because Nix sees only what git knows.
     ///
     /// # Errors
     /// When git fails.
@@ -109,10 +110,10 @@ impl Trial {
         self.write(name, &(old + text))
     }
 
-    /// Changes a file; it is an error when nothing changes.
+    /// Changes a file, and fails if nothing changes.
     ///
     /// # Errors
-    /// When the file can't be read or written, or stays what it was.
+    /// When the file can't be read or written, or does not change.
     pub fn change(&self, name: &str, edit: impl FnOnce(&str) -> Option<String>) -> Result<()> {
         let path = self.root().join(name);
         let old = read(&path)?;
@@ -130,10 +131,10 @@ impl Trial {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs a program in it.
+    /// Runs a program in the copy.
     ///
     /// # Errors
-    /// When it fails; with what it said.
+    /// When the program fails. The error quotes it.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         run(self.root(), program, arguments)
     }

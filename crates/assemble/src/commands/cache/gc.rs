@@ -1,4 +1,4 @@
-//! `assemble cache gc`: what no named build needs goes away.
+//! `assemble cache gc`: removes everything that no named build needs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use super::{parse_age, parse_name};
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::{count, print_json, print_line};
 
-/// Gives up old builds, and what no build needs any more
+/// Remove old builds, and everything that no build needs any more
 #[derive(clap::Args)]
 pub struct Args {
     /// The cache: a directory, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
     #[arg(value_name = "CACHE")]
     cache: Address,
-    /// Give up builds that were pushed longer ago than this (30d, 12h)
+    /// Remove builds that were pushed longer ago than this (30d, 12h)
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
     older_than: Option<Duration>,
-    /// Never give up the build of this name; may be repeated
+    /// Never remove the build of this name; may be repeated
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     keep: Vec<String>,
-    /// Keep what is younger than this, whoever needs it: an upload may be under way
+    /// Keep anything younger than this, even if no build needs it: an upload may be running
     #[arg(long, value_name = "AGE", default_value = "1d", value_parser = parse_age)]
     grace: Duration,
-    /// Say what would go, and change nothing
+    /// Show what would be removed, and change nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Print JSON

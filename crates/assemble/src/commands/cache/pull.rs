@@ -1,4 +1,4 @@
-//! `assemble cache pull`: brings what caches have into the store, and builds nothing.
+//! `assemble cache pull`: copies builds from caches into the store, and builds nothing.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use crate::caches::{CacheArgs, packs};
 use crate::connection::ConnectionArgs;
 use crate::text::{count, print_line};
 
-/// Brings packages from caches into the store, and builds nothing
+/// Copy packages from caches into the store, and build nothing
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     work: WorkArgs,
-    /// Bring all of this named build instead, units and toolchain included
+    /// Copy all of this named build instead, including units and toolchain
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     build: Option<String>,
     #[command(flatten)]
@@ -28,14 +28,14 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When no cache has what is wanted, signed by a trusted key.
+/// When no cache has a path with a trusted signature.
 pub fn run(args: Args) -> Result<()> {
     if args.caches.addresses().is_empty() {
         bail!("no cache is named\n  try: --cache CACHE --trusted-key KEY");
     }
     let substituters = args.caches.start(&args.connection)?;
     let mut nix = args.work.nix(&substituters);
-    // What is not in a cache is an error here, not a reason to build.
+    // A path that no cache has is an error here, not a reason to build.
     nix.settings += "max-jobs = 0\nbuilders =\n";
     let Some(name) = &args.build else {
         let paths = args.work.installables(&nix)?;

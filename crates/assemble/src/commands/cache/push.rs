@@ -1,4 +1,4 @@
-//! `assemble cache push`: shares what this machine's store has.
+//! `assemble cache push`: sends builds from this machine's store to a cache.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
@@ -31,7 +31,7 @@ Examples:
   assemble cache push --to oci://registry.example/team/cache:pr-7 --sign-key pr.key \\
       --cache oci://registry.example/team/cache:main --trusted-key main-1:…   without what main has";
 
-/// Sends what builds made to a cache: images, units, toolchain, and what evaluation reads
+/// Send builds to a cache: images, units, toolchain, and everything evaluation reads
 ///
 /// Builds the packages first, unless the store or a cache has them.
 #[derive(clap::Args)]
@@ -39,22 +39,22 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     work: WorkArgs,
-    /// Where to: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
+    /// The target: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG
     #[arg(long, value_name = "CACHE")]
     to: Address,
-    /// Name of the build: what it needs is kept as long as its name
+    /// Name of the build. The cache keeps what it needs as long as the name exists
     #[arg(long, value_name = "NAME", default_value = "latest", value_parser = parse_name)]
     name: String,
-    /// The key to sign with, in a file; without it CRATEYARD_SIGN_KEY holds the key itself
+    /// The file with the signing key; without it CRATEYARD_SIGN_KEY holds the key itself
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
-    /// Send downloads too: crates and Debian packages
+    /// Also send downloads: crates and Debian packages
     #[arg(long)]
     sources: bool,
-    /// Send the packages alone, without the units and the toolchain that made them
+    /// Send the packages alone, without the units and the toolchain that built them
     #[arg(long, conflicts_with = "sources")]
     packages_only: bool,
-    /// How large a pack grows before the next one begins
+    /// The size at which the next pack begins
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
     pack_size: u64,
     /// Print JSON
@@ -66,19 +66,19 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
-/// The variable that holds the key to sign with.
+/// The variable that holds the signing key.
 const KEY_VARIABLE: &str = "CRATEYARD_SIGN_KEY";
 
-/// What is printed.
+/// The command's JSON output.
 #[derive(Default, Serialize)]
 struct Report {
-    /// Paths of the build.
+    /// The number of paths in the build.
     paths: usize,
-    /// How many of them were sent.
+    /// The number of paths that were sent.
     sent: usize,
-    /// Bytes that were sent; 0 where Nix sent them and did not say.
+    /// Bytes that were sent; 0 if Nix sent them, which does not report it.
     bytes: u64,
-    /// Requests to the registry.
+    /// The number of requests to the registry.
     requests: u64,
 }
 
@@ -154,11 +154,11 @@ fn build(work: &WorkArgs, nix: &Nix) -> Result<()> {
     Ok(())
 }
 
-/// A key to sign with, and a file that holds it.
+/// A signing key, and a file that holds it.
 struct Key {
     secret: SecretKey,
     path: PathBuf,
-    /// Goes away with this.
+    /// The file, if it is temporary; it is removed on drop.
     _file: Option<NamedTempFile>,
 }
 
@@ -182,7 +182,7 @@ impl Key {
             );
         }
         let secret = text.parse()?;
-        // Nix wants a file. Readable by the user alone.
+        // Nix wants a file. Only the user can read it.
         let mut file = NamedTempFile::new().context("cannot make a file for the key")?;
         file.write_all(text.as_bytes())?;
         let path = file.path().to_owned();
@@ -200,12 +200,12 @@ struct Push<'a> {
     key: &'a Key,
     /// Paths of the build.
     wanted: &'a BTreeSet<StorePath>,
-    /// Those of them that the store has.
+    /// The paths that the store has.
     present: &'a BTreeSet<StorePath>,
 }
 
 impl Push<'_> {
-    /// What the store has and the caches beside the target have not.
+    /// The paths that the store has and that no cache besides the target has.
     fn lacking(&self) -> Result<BTreeSet<StorePath>> {
         let (client, _) = self.args.connection.client()?;
         let known = registry::run(async {
@@ -238,7 +238,7 @@ impl Push<'_> {
         })
     }
 
-    /// By `nix copy`: archives go before narinfos, and what is referred to before what refers to it.
+    /// Pushes by `nix copy`: archives before narinfos, and references before referrers.
     fn by_nix(&self, url: &str, nix: &Nix, paths: &BTreeSet<StorePath>) -> Result<Report> {
         let separator = if url.contains('?') { '&' } else { '?' };
         let key = self.key.path.display();
@@ -296,7 +296,7 @@ impl Push<'_> {
         Ok(report)
     }
 
-    /// Writes what the packs lack into new ones, and an index of both.
+    /// Writes the missing paths into new packs, and an index of old and new packs.
     fn write(
         &self,
         there: Option<&Packs>,
@@ -305,7 +305,8 @@ impl Push<'_> {
     ) -> Result<Report> {
         let mut index = there.map(|packs| packs.index().clone()).unwrap_or_default();
         index.packs.retain(|pack| !lost.contains(&pack.digest));
-        // Whoever else may write there leaves nothing behind.
+        // Other people may be able to write there. Their paths, which no trusted key signed, are
+        // dropped.
         let mut keys = self.args.caches.trusted();
         keys.push(self.key.secret.public());
         let refused = index.retain_signed(&keys)?;
@@ -344,7 +345,7 @@ impl Push<'_> {
         })
     }
 
-    /// What the store has registered of paths and of all that they refer to, but for what `seen` has.
+    /// The registrations of paths and their closure, except those in `seen`.
     fn with_references(
         &self,
         paths: BTreeSet<StorePath>,
@@ -365,7 +366,7 @@ impl Push<'_> {
     }
 }
 
-/// Runs `nix copy`, shows how far it is, and gives how many paths it sent.
+/// Runs `nix copy`, shows its progress, and returns the number of sent paths.
 fn copy(mut command: Command) -> Result<usize> {
     let mut child = command
         .stdin(Stdio::null())
@@ -421,9 +422,9 @@ fn progress(total: usize) -> ProgressBar {
     }
 }
 
-/// Gives up in a registry what the retention does not keep.
+/// Removes the builds from a registry that the retention does not keep.
 ///
-/// The registry itself frees blobs that no tag names any more, when its own collection runs.
+/// The registry's own garbage collection frees blobs that no tag names any longer.
 pub fn collect_in_registry(
     reference: &Reference,
     retention: &Retention,

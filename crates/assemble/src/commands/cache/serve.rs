@@ -1,4 +1,4 @@
-//! `assemble cache serve`: lets Nix read packs, through a server on this machine alone.
+//! `assemble cache serve`: serves packs to the Nix of this machine.
 
 use anyhow::{Result, bail};
 use cache::serve::Server;
@@ -7,14 +7,15 @@ use crate::caches::{CacheArgs, open_packs};
 use crate::connection::ConnectionArgs;
 use crate::text::print_line;
 
-/// Serves packs to the Nix of this machine, as a binary cache over HTTP
+/// Serve packs to the Nix of this machine, as a binary cache over HTTP
 ///
-/// Prints its URL when it is ready, and serves until it is ended. Only what a trusted key has signed is served.
+/// Prints its URL when it is ready, and serves until it is stopped. Serves only paths that a
+/// trusted key has signed.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     caches: CacheArgs,
-    /// The port; 0 for one that is free
+    /// The port; 0 for any free port
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `assemble cache status`: what a build would fetch and what it would build, before it starts.
+//! `assemble cache status`: shows what a build would fetch and build.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::caches::CacheArgs;
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::count;
 
-/// How many names are listed of what would be built.
+/// How many names of future builds are listed.
 const NAMED: usize = 20;
 
-/// Says what caches have of a build: what it would fetch, and what it would build
+/// Show how much of a build caches have: what it would fetch, and what it would build
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -29,21 +29,21 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
-/// What is printed.
+/// The command's JSON output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    /// Outputs of all derivations that are no downloads.
+    /// Outputs of all derivations, except downloads.
     outputs: usize,
-    /// How many of them the store has.
+    /// The number of outputs that the store has.
     in_store: usize,
-    /// How many of the others the caches have.
+    /// The number of other outputs that the caches have.
     in_cache: usize,
-    /// How many the caches have without a trusted signature.
+    /// The number of outputs that the caches have without a trusted signature.
     untrusted: usize,
-    /// How many nobody has.
+    /// The number of outputs that neither has.
     nowhere: usize,
-    /// What a build would do now.
+    /// The actions of a build that starts now.
     fetched: usize,
     fetched_bytes: u64,
     built: Vec<String>,

@@ -1,4 +1,4 @@
-//! Where two executables differ.
+//! Finds the sections in which two executables differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use object::read::elf::{FileHeader, SectionHeader};
 use object::{Endianness, elf};
 use serde::Serialize;
 
-/// A section that differs, or that one of two executables has not.
+/// A section that differs, or that only one of the executables has.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Section {
-    /// Its name, such as `.text`; `headers` for what lies in no section.
+    /// Its name, such as `.text`; `headers` for bytes outside all sections.
     pub name: String,
     /// Bytes in the first executable.
     pub before: Option<u64>,
@@ -18,7 +18,7 @@ pub struct Section {
     pub after: Option<u64>,
 }
 
-/// The sections in which two 64-bit ELF files differ; nothing where one of them is no such file.
+/// The sections in which two 64-bit ELF files differ; `None` if one file is not ELF.
 pub fn differing(before: &[u8], after: &[u8]) -> Option<Vec<Section>> {
     let (one, other) = (sections(before)?, sections(after)?);
     let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
@@ -42,7 +42,7 @@ pub fn differing(before: &[u8], after: &[u8]) -> Option<Vec<Section>> {
     Some(differing)
 }
 
-/// The content of each section. Those of one name are told apart by a number.
+/// The content of each section. A number tells sections of one name apart.
 fn sections(data: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;

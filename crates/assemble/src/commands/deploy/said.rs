@@ -1,4 +1,4 @@
-//! What `assemble deploy` says: to people in lines, to programs as JSON.
+//! The output of `assemble deploy`: lines for people, JSON for programs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::text::{clean, count};
 /// How many fields of an object are listed.
 const FIELDS: usize = 5;
 
-/// Everything that is said of a run.
+/// The output of a run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Said<'a> {
@@ -44,7 +44,7 @@ struct Image {
     /// The image of the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
-    /// What it is made of that the one before was not.
+    /// The inputs that changed since the image before.
     because: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A compose file, and what compose said.
+    /// A compose file, and the output of compose.
     pub fn compose(file: &Path, said: String) -> Host {
         Host {
             file: file.display().to_string(),
@@ -69,7 +69,7 @@ impl Host {
         }
     }
 
-    /// A unit, and whether another was installed.
+    /// A unit, and whether a different one was installed.
     pub fn unit(file: &Path, changed: bool) -> Host {
         Host {
             file: file.display().to_string(),
@@ -80,7 +80,7 @@ impl Host {
 }
 
 impl<'a> Said<'a> {
-    /// Of a run that shipped images.
+    /// Starts the output of a run that shipped images.
     pub fn new(dry_run: bool, shipped: &'a BTreeMap<String, Shipped>) -> Self {
         Self {
             dry_run,
@@ -91,7 +91,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Adds objects of a cluster. `why` is asked for an image of the workspace and the reference that runs.
+    /// Adds objects of a cluster. `why` explains the difference between an image of the workspace
+    /// and the running reference.
     pub fn add_steps(&mut self, steps: &[Step], why: impl Fn(&str, &str) -> Vec<String>) {
         for step in steps {
             let (change, images, fields) = match &step.change {
@@ -125,13 +126,13 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// With what was done on this machine.
+    /// Adds what was done on this machine.
     pub fn with_hosts(mut self, hosts: Vec<Host>) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// For people.
+    /// Prints the output for people.
     pub fn describe(&self) -> String {
         let mut text = self.describe_images();
         for object in self

@@ -1,4 +1,4 @@
-//! The machine: what builds may do on it, and what room there is.
+//! Checks the machine: permissions of builds, memory, and free space.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,13 +9,13 @@ use rustix::fs::statvfs;
 use super::Finding;
 use crate::isolation;
 
-/// A toolchain and the units of a small service, in bytes.
+/// Room for a toolchain and the units of a small service, in bytes.
 const LITTLE_DISK: u64 = 5 << 30;
-/// Not even a toolchain, in bytes.
+/// Too little room even for a toolchain, in bytes.
 const NO_DISK: u64 = 1 << 30;
-/// What Docker gives, in bytes. Larger sources are on disk then.
+/// Docker's default, in bytes. Larger sources are then kept on disk.
 const LITTLE_MEMORY: u64 = 64 << 20;
-/// 2025-01-01: no certificate of a registry is valid before that any more.
+/// 2025-01-01: certificates of registries are newer than this.
 const LONG_AGO: u64 = 1_735_689_600;
 
 pub fn findings() -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub fn findings() -> Vec<Finding> {
     all
 }
 
-/// What matters where units are traced.
+/// Checks that only matter if units are traced.
 fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
     let (who, mend) = isolation::remedy();
     let found = format!("refused ({error}): {who}");

@@ -1,9 +1,9 @@
-//! Nix: its version, its store, and what this user may do with it.
+//! Checks Nix: its version, its store, and this user's permissions.
 
 use super::Finding;
 use crate::nix::Config;
 
-/// The oldest version that the tests run.
+/// The oldest version that the tests use.
 const OLDEST: (u32, u32) = (2, 8);
 
 pub fn findings() -> Vec<Finding> {
@@ -47,7 +47,7 @@ fn version(config: &Config) -> Finding {
     }
 }
 
-/// Major and minor version, in the line that Nix prints.
+/// Major and minor version, from the line that Nix prints.
 fn number(said: &str) -> Option<(u32, u32)> {
     let version = said.split_whitespace().last()?;
     let mut parts = version.split(|c: char| !c.is_ascii_digit());
@@ -85,7 +85,7 @@ fn store(config: &Config) -> Finding {
     }
 }
 
-/// What the daemon lets this user do.
+/// The permissions that the daemon gives this user.
 fn trust(config: &Config) -> Finding {
     let user = user();
     let trusted = config.get("trusted-users");
@@ -127,7 +127,7 @@ fn is_in_group(name: &str) -> bool {
     })
 }
 
-/// Root builds as users of a group, and Nix refuses to build without.
+/// Root builds as users of a group, and Nix refuses to build without that group.
 fn build_users(config: &Config) -> Option<Finding> {
     let group = config.get("build-users-group");
     if !rustix::process::geteuid().is_root() || group.is_empty() {

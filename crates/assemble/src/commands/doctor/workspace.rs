@@ -1,4 +1,4 @@
-//! What the workspace needs of the machine: git, and credentials for registries.
+//! Checks what the workspace needs on the machine: git, and credentials for registries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ fn unusable(file: &Path, reason: &str) -> Finding {
     )
 }
 
-/// The programs that the file names.
+/// The credential helpers that the file names.
 fn helpers(config: &Value) -> BTreeSet<String> {
     let named = config["credHelpers"].as_object();
     let named = named.into_iter().flat_map(|helpers| helpers.values());

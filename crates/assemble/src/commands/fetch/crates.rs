@@ -12,7 +12,7 @@ use crate::cargo::Cargo;
 
 use super::store::{Store, sha256_of};
 
-/// What `Cargo.lock` says about packages that do not lie in the workspace.
+/// The packages in `Cargo.lock` that lie outside the workspace.
 #[derive(Default)]
 pub struct Pinned {
     /// Crates from registries.
@@ -23,9 +23,9 @@ pub struct Pinned {
 
 /// A `.crate` file.
 pub struct Crate {
-    /// `NAME-VERSION.crate`: its name in cargo's cache and in the store.
+    /// `NAME-VERSION.crate`: the name in cargo's cache and in the store.
     pub file: String,
-    /// SHA-256, lower-case hexadecimal.
+    /// SHA-256 in lower-case hexadecimal digits.
     pub sha256: String,
     /// Its path in the store.
     pub path: String,
@@ -35,7 +35,7 @@ pub struct Crate {
 pub struct Git {
     /// `NAME VERSION`.
     pub package: String,
-    /// The repository and the commit, as `Cargo.lock` has them.
+    /// The repository and the commit, as written in `Cargo.lock`.
     pub source: String,
 }
 
@@ -59,7 +59,7 @@ fn parse(lock: &Path) -> Result<CargoLock> {
     toml::from_str(&text).with_context(cannot)
 }
 
-/// Name and version of each crate of crates.io in `Cargo.lock`, whatever it is there for.
+/// Name and version of each crate of crates.io in `Cargo.lock`, whatever depends on it.
 ///
 /// # Errors
 /// When it can't be read.
@@ -99,7 +99,7 @@ pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
     Ok(pinned)
 }
 
-/// Lets cargo download what is missing. `progress` is called for each crate that arrives.
+/// Lets cargo download the missing crates. Calls `progress` for each crate that arrives.
 pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
     let directory = match lock.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -135,7 +135,7 @@ pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
 /// Finds the files of crates in cargo's cache and checks them against `Cargo.lock`.
 ///
 /// # Errors
-/// If one is not there, or is damaged.
+/// When a crate is missing or damaged.
 pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
     let cache = cargo_home()?.join("registry/cache");
     let registries = directories(&cache)?;

@@ -18,7 +18,7 @@ pub struct Deb<'l> {
     package: &'l debian::lock::Package,
 }
 
-/// The packages of the sets and architectures that are asked for; empty lists ask for all.
+/// The requested packages by set and architecture. An empty list means no restriction.
 pub fn select<'l>(
     lock: &'l Lock,
     sets: &[String],
@@ -57,11 +57,11 @@ pub fn select<'l>(
     Ok(debs.collect())
 }
 
-/// What came of a download.
+/// The outcome of a download.
 pub struct Arrived {
-    /// Files with the store paths that they are to get.
+    /// Files, with the store paths that they will get.
     pub files: Vec<(PathBuf, String)>,
-    /// Files that no mirror gave, each with the reason.
+    /// Files that no mirror provided, each with the reason.
     pub missing: Vec<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! The git repositories that `Cargo.lock` pins, as Nix fetches them: with git, and with git's own
+//! The git repositories that `Cargo.lock` pins. Nix fetches them with git, and with git's own
 //! configuration and credentials.
 
 use std::process::Stdio;
@@ -9,7 +9,8 @@ use drive::environment;
 use plan::sources::decode;
 use serde_json::json;
 
-/// Has Nix fetch the commit of a source of `Cargo.lock`, as `nix/cargo/git.nix` is going to ask for it.
+/// Has Nix fetch the commit of a source in `Cargo.lock`, with the arguments that
+/// `nix/cargo/git.nix` uses later.
 ///
 /// # Errors
 /// When the source is malformed, or git can't fetch it.
@@ -19,7 +20,7 @@ pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
     evaluate(&["--impure", "--expr", &expression], store).map(|_| ())
 }
 
-/// What `nix eval --raw` prints.
+/// The output of `nix eval --raw`.
 ///
 /// # Errors
 /// When Nix is not installed or the evaluation fails.
@@ -51,7 +52,7 @@ pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What `builtins.fetchGit` is given for a source such as `git+URL?branch=NAME#COMMIT`.
+/// The arguments of `builtins.fetchGit` for a source such as `git+URL?branch=NAME#COMMIT`.
 fn arguments(source: &str) -> Result<serde_json::Value> {
     let wrong = || format!("{source:?} is no git source with a commit");
     let (url, commit) = source

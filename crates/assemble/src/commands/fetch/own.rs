@@ -1,5 +1,6 @@
-//! What a build needs of Crateyard's own, besides what the workspace's locks pin: the Debian packages and the release that
-//! Crateyard's parts are made with, and the bootstrap programs or the crates that they are made of.
+//! Fetches the inputs of Crateyard's own parts, in addition to those that the workspace's locks
+//! pin: their Debian packages and release, and the bootstrap programs or the crates that these are
+//! compiled from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,20 +13,20 @@ use super::store::Store;
 use super::{crates, flake_of, git};
 use crate::nix::{self, Nix};
 
-/// The attribute that tells of all this (nix/lib.nix).
+/// The attribute with this information (nix/lib.nix).
 const ATTRIBUTE: &str = "ownInputs";
 
-/// The version of its form.
+/// The version of its format.
 const FORMAT: u32 = 1;
 
-/// What Crateyard's own parts are made of.
+/// The inputs of Crateyard's own parts.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Own {
     version: u32,
     /// Crateyard's own source.
     source: PathBuf,
-    /// Its locks.
+    /// The locks of Crateyard.
     pub debian_lock: PathBuf,
     pub toolchain_lock: PathBuf,
     programs: Vec<Group>,
@@ -34,7 +35,7 @@ pub struct Own {
 /// Bootstrap programs that are built together.
 #[derive(Debug, Deserialize)]
 struct Group {
-    /// Name to path in the store; none where the lock does not pin the source's bytes.
+    /// Name to store path; `None` if the lock does not pin the bytes of this source.
     programs: BTreeMap<String, Option<String>>,
     crates: Vec<Locked>,
 }
@@ -48,10 +49,10 @@ struct Locked {
 }
 
 impl Own {
-    /// Asks the flake beside a lock. None where there is no flake.
+    /// Asks the flake beside a lock; `None` if there is no flake.
     ///
     /// # Errors
-    /// When it does not tell.
+    /// When the flake does not have the information.
     pub fn of(lock: &Path) -> Result<Option<Self>> {
         let Some(flake) = flake_of(lock) else {
             return Ok(None);
@@ -70,7 +71,7 @@ impl Own {
         Ok(Some(own))
     }
 
-    /// Takes from binary caches what programs they have, and gives those groups that have to be compiled.
+    /// Gets programs from binary caches, and returns the groups that must be compiled.
     fn to_compile(&self, store: &Store) -> Result<Vec<&Group>> {
         let mut groups = Vec::new();
         for group in &self.programs {
@@ -87,7 +88,8 @@ impl Own {
         Ok(groups)
     }
 
-    /// Brings the crates of the programs that have to be compiled; gives the names of these.
+    /// Fetches the crates of the programs that must be compiled, and returns the names of these
+    /// programs.
     ///
     /// # Errors
     /// When cargo can't download a crate.

@@ -1,5 +1,5 @@
-//! The components that `toolchain.lock` pins, from wherever they are: the store, the machine's rustup, a binary cache, the
-//! distribution server.
+//! Fetches the components that `toolchain.lock` pins from the first place that has them: the store,
+//! the machine's rustup, a binary cache, or the distribution server.
 
 use super::store::Store;
 use crate::toolchains::{self, Refused, Server};
@@ -10,22 +10,22 @@ use std::path::Path;
 use toolchain::lock::{COMPILING, Component, Lock, STD};
 use toolchain::rustup::Installed;
 
-/// What became of a release.
+/// The result of fetching a release.
 #[derive(Serialize)]
 pub struct Release {
     /// The compiler's version.
     pub release: String,
-    /// Where each component came from, by its name in the store.
+    /// The source of each component, by its name in the store.
     pub components: BTreeMap<String, Source>,
-    /// What was not to be had, with the reason.
+    /// The components that could not be fetched, with the reason.
     pub missing: BTreeMap<String, String>,
 }
 
-/// Where a component came from.
+/// The source of a component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// It was in the store already.
+    /// The store already had it.
     Store,
     /// A rustup toolchain of the machine, by its name.
     Rustup(String),
@@ -47,7 +47,7 @@ impl Source {
 }
 
 impl Release {
-    /// A line: how many components came from where.
+    /// Writes one line: how many components came from each source.
     pub fn describe(&self) -> String {
         let mut counts: BTreeMap<&Source, usize> = BTreeMap::new();
         for source in self.components.values() {
@@ -69,10 +69,10 @@ impl Release {
     }
 }
 
-/// Brings all components that this machine builds with into the store.
+/// Adds all components that this machine builds with to the store.
 ///
 /// # Errors
-/// When files are not what the lock pins, wherever they came from; when Nix fails.
+/// When files differ from those that the lock pins, or Nix fails.
 pub fn fetch(lock_path: &Path, store: &Store) -> Result<Release> {
     let lock = Lock::load(lock_path)?;
     let all = Installed::all();
@@ -99,7 +99,7 @@ pub fn fetch(lock_path: &Path, store: &Store) -> Result<Release> {
     Ok(release)
 }
 
-/// Whether all that compiles is in the store.
+/// Whether the store has everything that compiles.
 ///
 /// # Errors
 /// When the lock can't be read, or Nix fails.
@@ -115,7 +115,7 @@ pub fn is_there(lock_path: &Path, store: &Store) -> Result<bool> {
     Ok(store.missing(paths.iter().map(String::as_str))?.is_empty())
 }
 
-/// Where a component lies in the store: its files or, where their hash is not known, its archive.
+/// The store path of a component: of its files or, if their hash is unknown, of its archive.
 fn path_of(lock: &Lock, component: Component<'_>, store: &Store) -> String {
     match &component.pin.files {
         Some(files) => store.path_of_tree(&lock.store_name(component), files),
@@ -135,7 +135,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Brings one component. The inner error is that it was not to be had, and why.
+    /// Fetches one component. The inner error says why it is unavailable.
     fn component(
         &mut self,
         component: Component<'_>,
@@ -157,7 +157,7 @@ impl Fetch<'_> {
         }
         let archive = match self.server.archive(component) {
             Ok(archive) => archive,
-            // Files of another content are refused; files that are not to be had are told.
+            // Files with other content are refused; missing files are reported.
             Err(error) if error.is::<Refused>() => return Err(error),
             Err(error) => {
                 let lacks = installed.map(|installed| installed.lacks(component).to_string());

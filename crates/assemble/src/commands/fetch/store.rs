@@ -1,4 +1,4 @@
-//! The Nix store as a place for files whose hash is known.
+//! The Nix store as a place for files with known hashes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,14 +10,15 @@ use cache::{Hash, base32};
 use drive::environment;
 use sha2::{Digest, Sha256};
 
-/// How many paths one call of nix-store gets: the command line has to hold them all.
+/// How many paths one call of nix-store gets, because they must fit into the command line.
 const BATCH: usize = 1000;
 
 /// A store, as the options and the environment name it.
 pub struct Store {
-    /// `--store`, for the store that Nix does not use by itself.
+    /// `--store`, if it is not the store that Nix uses by default.
     url: Option<String>,
-    /// Directory that store paths begin with. A store elsewhere in the file system still has paths in `/nix/store`.
+    /// The directory that store paths begin with. A store elsewhere in the file system still has
+    /// paths in `/nix/store`.
     directory: String,
 }
 
@@ -28,7 +29,7 @@ impl Store {
         Store { url, directory }
     }
 
-    /// The path that a file of this name and SHA-256 has in the store.
+    /// The store path of a file with this name and SHA-256.
     ///
     /// <https://nix.dev/manual/nix/latest/protocols/store-path>, for a flat fixed output.
     pub fn path_of(&self, name: &str, sha256: &str) -> String {
@@ -38,22 +39,22 @@ impl Store {
         format!("{}/{digest}-{name}", self.directory)
     }
 
-    /// The path that a tree of this name has in the store; `sha256` is that of the tree as a Nix archive.
+    /// The store path of a tree with this name. `sha256` is the hash of the tree as a Nix archive.
     ///
-    /// As [`Store::path_of`], for a recursive fixed output.
+    /// Like [`Store::path_of`], but for a recursive fixed output.
     pub fn path_of_tree(&self, name: &str, sha256: &str) -> String {
         let fingerprint = format!("source:sha256:{sha256}:{}:{name}", self.directory);
         let digest = base32(&fold(&Sha256::digest(fingerprint)));
         format!("{}/{digest}-{name}", self.directory)
     }
 
-    /// Whether a tree of this name is in the store; `hash` is that of the tree as a Nix archive.
+    /// Whether the store has a tree of this name. `hash` is the hash of the tree as a Nix archive.
     pub fn has_tree(&self, name: &str, hash: &Hash) -> bool {
         let path = self.path_of_tree(name, &hash.base16());
         crate::place::physical(Path::new(&path), self.url.as_deref()).exists()
     }
 
-    /// Adds a tree under its own name and checks that it gets the path that was expected for it.
+    /// Adds a tree under its own name, and checks that it gets the expected path.
     pub fn add_tree(&self, tree: &Path, expected: &str) -> Result<()> {
         let mut command = self.command();
         command
@@ -71,17 +72,17 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a binary cache of the machine's settings has given a path.
+    /// Whether a binary cache from the machine's settings has provided a path.
     pub fn substitute(&self, path: &str) -> bool {
         let mut command = self.command();
         command.args(["--quiet", "--realise", path]);
         run(&mut command).is_ok()
     }
 
-    /// Downloads a file with Nix, and gives where it lies.
+    /// Downloads a file with Nix, and returns its path.
     ///
     /// # Errors
-    /// What Nix says when it can't be had.
+    /// Nix's message if the download fails.
     pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
         let mut command = Command::new("nix-prefetch-url");
         if let Some(url) = &self.url {
@@ -96,7 +97,7 @@ impl Store {
         Ok(crate::place::physical(Path::new(path), self.url.as_deref()))
     }
 
-    /// Those of the paths that are not in the store.
+    /// The paths that are not in the store.
     pub fn missing<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p str>,
@@ -118,7 +119,7 @@ impl Store {
         Ok(missing)
     }
 
-    /// Adds files under their own names and checks that each gets the path that was expected for it.
+    /// Adds files under their own names, and checks that each gets its expected path.
     pub fn add(&self, files: &[(PathBuf, String)]) -> Result<()> {
         for batch in files.chunks(BATCH) {
             let mut command = self.command();
@@ -181,7 +182,7 @@ fn run(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// SHA-256 of a file, lower-case hexadecimal.
+/// The SHA-256 of a file in lower-case hexadecimal digits.
 pub fn sha256_of(path: &Path) -> Result<String> {
     let context = || format!("cannot read {}", path.display());
     let mut file = std::fs::File::open(path).with_context(context)?;
@@ -194,7 +195,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Shortens a hash to the 20 bytes that store paths have, by folding the rest over them.
+/// Shortens a hash to the 20 bytes of a store path: folds the remaining bytes over them.
 fn fold(hash: &[u8]) -> [u8; 20] {
     let mut folded = [0; 20];
     for (place, byte) in hash.iter().enumerate() {
@@ -207,7 +208,7 @@ fn fold(hash: &[u8]) -> [u8; 20] {
 mod tests {
     use super::*;
 
-    /// What `nix-store --print-fixed-path sha256 HASH NAME` of Nix 2.8 says.
+    /// The output of `nix-store --print-fixed-path sha256 HASH NAME` with Nix 2.8.
     const KNOWN: &[(&str, &str, &str)] = &[
         (
             "serde-1.0.219.crate",
@@ -248,7 +249,7 @@ mod tests {
         }
     }
 
-    /// What `nix-store --print-fixed-path --recursive sha256 HASH a` of Nix 2.8 says.
+    /// The output of `nix-store --print-fixed-path --recursive sha256 HASH a` with Nix 2.8.
     #[test]
     fn paths_of_trees_are_those_that_nix_computes() {
         assert_eq!(

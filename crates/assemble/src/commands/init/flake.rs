@@ -1,9 +1,10 @@
-//! The flake of a workspace: written whole, or the lines that a flake which is there lacks.
+//! The flake of a workspace: the whole file, or the lines that an existing flake lacks.
 
-/// The arguments of `mkFlake`. The directory of flake.nix, not `self`: that is the repository's top with some versions of Nix.
+/// The arguments of `mkFlake`. They use the directory of flake.nix, because in some versions of Nix
+/// `self` is the repository's top.
 const SOURCE: &str = "{ src = ./.; }";
 
-/// A flake that has nothing but images.
+/// A flake that only has images.
 pub fn whole(crateyard: &str) -> String {
     format!(
         "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \"{crateyard}\";\n\n  \
@@ -11,14 +12,14 @@ pub fn whole(crateyard: &str) -> String {
     )
 }
 
-/// Whether the text of a flake uses Crateyard already.
+/// Whether the text of a flake already uses Crateyard.
 pub fn is_complete(text: &str) -> bool {
     ["crateyard.lib.", ".lib.mkFlake", ".lib.addImages"]
         .iter()
         .any(|call| text.contains(call))
 }
 
-/// What has to be added to a flake that has other outputs, line by line.
+/// The lines to add to a flake that has other outputs.
 pub fn lines_to_add(crateyard: &str) -> [String; 4] {
     [
         format!("inputs.crateyard.url = \"{crateyard}\";"),

@@ -1,4 +1,4 @@
-//! The documents about an image, for people: what is in it, and what made it.
+//! Shows the documents about an image: its contents and its inputs.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::place::{Opened, Selected};
 use crate::text::{clean, count, table};
 
-/// What the documents say.
+/// The documents of an image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Documents {
@@ -19,7 +19,7 @@ pub struct Documents {
     made: Option<Made>,
 }
 
-/// A line of the bill of materials.
+/// A summary of the bill of materials.
 #[derive(Serialize)]
 struct Component {
     name: String,
@@ -28,7 +28,7 @@ struct Component {
     license: String,
 }
 
-/// What the provenance says.
+/// A summary of the provenance.
 #[derive(Serialize)]
 struct Made {
     builder: String,
@@ -36,12 +36,12 @@ struct Made {
     run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
-    /// How many inputs there are of each role.
+    /// The number of inputs by role.
     inputs: BTreeMap<String, usize>,
 }
 
 impl Documents {
-    /// Reads those of an image; without any it says nothing.
+    /// Reads the documents of an image. The result is empty if there are none.
     pub fn read(opened: &Opened, selected: &Selected) -> Result<Documents> {
         let sbom = opened.sbom(selected)?;
         let provenance = opened.provenance(selected)?;
@@ -56,7 +56,7 @@ impl Documents {
         })
     }
 
-    /// What there is, a line for each document.
+    /// A line for each document.
     pub fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.components.is_empty() {
@@ -76,7 +76,7 @@ impl Documents {
         lines
     }
 
-    /// All of it.
+    /// The documents in full.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         if let Some(made) = &self.made {

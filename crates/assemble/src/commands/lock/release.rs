@@ -1,4 +1,4 @@
-//! The release of the Rust project that a workspace is built with, pinned in `toolchain.lock`.
+//! Pins the release of the Rust project that a workspace is built with in `toolchain.lock`.
 
 use crate::commands::fetch::store::Store;
 use crate::text::print_line;
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use toolchain::lock::{Component, FILE, Lock, Pin};
 use toolchain::rustup::Installed;
 
-/// Pins the release that the workspace in a directory asks for, or says that it needs no pin of its own.
+/// Pins the release that a workspace asks for, or reports that it needs no pin of its own.
 ///
 /// # Errors
-/// When it asks for a release that is not to be had, and, where nothing is to be written (`check`), when the file is not
-/// what would be written.
+/// When the workspace asks for an unavailable release, or, with `check`, when the file is out of
+/// date.
 pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<()> {
     if description.toolchain.provider != "release" {
         return Ok(());
@@ -64,8 +64,9 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
     print_line(format!("{} {state}", path.display()))
 }
 
-/// Adds the hashes of the files that this machine builds with, where no older lock has them: rustup's files, or those of
-/// the archive. Gives what was not to be had, with the reason.
+/// Adds hashes of the files that this machine builds with, if no older lock has them. They come
+/// from rustup's files or the archive's. Returns the components that were unavailable, with the
+/// reason.
 fn add_files(lock: &mut Lock, server: &mut Server<'_>) -> Result<Vec<(String, String)>> {
     let all = Installed::all();
     let installed = Installed::of_lock(&all, lock);
@@ -107,7 +108,7 @@ fn set_files(lock: &mut Lock, name: &str, platform: &str, hash: String) {
     }
 }
 
-/// The hash of a component's files. rustup's are preferred: they are there.
+/// The hash of a component's files. It prefers rustup's files, because they need no download.
 fn hash(
     lock: &Lock,
     component: Component<'_>,

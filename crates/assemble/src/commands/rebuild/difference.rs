@@ -1,5 +1,5 @@
-//! What differs between an image and the one that was built again: layers, files, and of these the
-//! bytes and the metadata.
+//! Finds the differences between an image and its rebuild: layers, files, and the bytes and
+//! metadata of files.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use image::packages::Crate;
 use crate::commands::diff;
 use crate::place::{Opened, Selected};
 
-/// How many files' bytes are compared, up to which size, and how many bytes are shown.
+/// How many files are compared byte by byte, up to which size, and how many bytes are shown.
 const FILES: usize = 20;
 const MAX_SIZE: u64 = 64 << 20;
 const SHOWN: usize = 16;
-/// How many lines are said.
+/// How many lines are shown.
 const LINES: usize = 200;
 
 type Image<'a> = (&'a Opened, &'a Selected);
 type Crates = BTreeMap<String, Vec<Crate>>;
 
-/// The differences, a line each.
+/// The differences, one line each.
 ///
 /// # Errors
 /// When a layer is missing or damaged.
@@ -49,7 +49,7 @@ fn side<'a>((opened, selected): Image<'a>, crates: &'a Crates) -> Side<'a> {
     }
 }
 
-/// Metadata and bytes of the files that both images have.
+/// Compares metadata and bytes of the files that both images have.
 fn of_files(difference: &ImageDiff, before: Image<'_>, after: Image<'_>) -> Result<Vec<String>> {
     let both = |change: &&FileChange| change.before.is_some() && change.after.is_some();
     let changed: Vec<&FileChange> = difference.files.iter().filter(both).take(FILES).collect();
@@ -100,7 +100,7 @@ fn metadata(one: &File, other: &File) -> impl Iterator<Item = String> {
     differs.map(|(name, one, other)| format!("{name} {one} -> {other}"))
 }
 
-/// How many bytes differ, and the first of them.
+/// The number of bytes that differ, and the first of them.
 fn bytes(one: &[u8], other: &[u8]) -> String {
     let longer = one.len().max(other.len());
     let differs = |at: &usize| one.get(*at) != other.get(*at);

@@ -1,4 +1,4 @@
-//! The sources that a provenance names: a commit by its hash, and files by theirs.
+//! Fetches the sources that a provenance names: a commit by its hash, and files by theirs.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::without_reference;
 use crate::git;
 
-/// How many files that differ are named.
+/// How many differing files are named.
 const NAMED: usize = 20;
 
 /// A commit, checked out in a temporary directory.
@@ -22,10 +22,10 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Fetches the commit that the provenance names, from there or from another address.
+    /// Fetches the commit that the provenance names, from the address there or from another one.
     ///
     /// # Errors
-    /// When the provenance names none and `commit` is none, or it can't be fetched.
+    /// When neither the provenance nor `commit` names a commit, or it can't be fetched.
     pub fn fetch(
         provenance: &Statement,
         repository: Option<&str>,
@@ -80,7 +80,7 @@ impl Checkout {
         &self.workspace
     }
 
-    /// Where it was fetched from.
+    /// The address it was fetched from.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -90,7 +90,7 @@ impl Checkout {
         &self.commit
     }
 
-    /// The files of the commit that are not what the provenance says, for people.
+    /// The files of the commit that differ from the provenance, for people.
     ///
     /// # Errors
     /// When a file can't be read.
@@ -124,8 +124,8 @@ impl Checkout {
         Ok(differences)
     }
 
-    /// The SHA-256 of a file of the workspace; `None` where there is none. Links are not followed
-    /// out of the checkout.
+    /// The SHA-256 of a file of the workspace; `None` if there is none. Links that lead out of the
+    /// checkout are not followed.
     fn hash(&self, name: &Path) -> Result<Option<String>> {
         let is_plain = |part| matches!(part, Component::Normal(_));
         if !name.components().all(is_plain) {
@@ -147,7 +147,7 @@ fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
     let format = if commit.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     git::read(place, &["init", "--quiet", &format])?;
-    // Servers may refuse single commits; then all of the history is needed.
+    // Servers may refuse single commits. Then the whole history is needed.
     let one = [
         "fetch",
         "--quiet",

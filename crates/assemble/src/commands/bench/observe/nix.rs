@@ -1,4 +1,4 @@
-//! Nix, and what it says it builds.
+//! Builds with Nix, and reads its build log.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::Done;
 use crate::commands::bench::trial::Trial;
 use crate::nix::{Built, in_order};
 
-/// Without caches: what is measured is what is built here.
+/// Caches are off: only builds on this machine are measured.
 const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
@@ -23,15 +23,16 @@ substituters =
 warn-dirty = false
 ";
 
-/// The number that Nix's log gives to an activity that builds.
+/// The number of build activities in Nix's log.
 ///
 /// <https://github.com/NixOS/nix/blob/2.34.0/src/libutil/include/nix/util/logging.hh>
 const BUILD: u64 = 105;
 
-/// The package with what evaluation reads: plans, the description. It is no part of an image's closure.
+/// The package that has everything evaluation reads: plans and the description. It is not in an
+/// image's closure.
 const EVALUATION: &str = "evaluation";
 
-/// Ends with what is missing.
+/// Fails if something is missing.
 ///
 /// # Errors
 /// When Nix is not installed.
@@ -41,7 +42,7 @@ pub fn check() -> Result<()> {
     )
 }
 
-/// The images as they are, so that tools and toolchain are there.
+/// Builds the images as they are, so that tools and toolchain exist.
 ///
 /// # Errors
 /// When a build fails.
@@ -49,7 +50,7 @@ pub fn prepare(trial: &Trial, names: &[String]) -> Result<()> {
     build(trial, names, None).map(drop)
 }
 
-/// Brings the sources that a lock pins now, as a person would before the build.
+/// Downloads the sources that a lock pins now, as a person would before the build.
 ///
 /// # Errors
 /// When one can't be downloaded.
@@ -61,7 +62,7 @@ pub fn fetch(trial: &Trial, debian_lock: &Path) -> Result<()> {
         .map(drop)
 }
 
-/// A binary cache that a runner finds, and the empty store that it begins with.
+/// A runner's binary cache, and the empty store that it begins with.
 pub struct Cache {
     url: String,
     directory: PathBuf,
@@ -69,7 +70,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache with what images and evaluation are, and nothing they were made of.
+    /// Makes a cache with the closures of the images and of evaluation, without their build inputs.
     ///
     /// # Errors
     /// When Nix fails.
@@ -86,7 +87,7 @@ impl Cache {
         })
     }
 
-    /// Bytes of what the store has from the cache.
+    /// Bytes that the store got from the cache.
     fn fetched(&self) -> Result<u64> {
         let mut bytes = 0;
         for entry in fs::read_dir(self.store.join("nix/store"))? {
@@ -108,7 +109,7 @@ impl Cache {
 }
 
 impl Drop for Cache {
-    /// What lies in a store is read-only.
+    /// Files in a store are read-only.
     fn drop(&mut self) {
         let _ = Command::new("chmod")
             .args(["-R", "u+w"])
@@ -120,7 +121,7 @@ impl Drop for Cache {
 /// Builds images, in a store of its own where there is a cache.
 ///
 /// # Errors
-/// When a build fails; with what Nix said.
+/// When a build fails. The error quotes Nix.
 pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> Result<Done> {
     let mut command = nix(trial);
     command.args([
@@ -183,9 +184,9 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What Nix writes with `--log-format internal-json`.
+/// The output of Nix with `--log-format internal-json`.
 struct Log {
-    /// Names of derivations that were built.
+    /// Names of the derivations that were built.
     built: Vec<String>,
     /// Messages for people.
     text: String,
@@ -232,7 +233,8 @@ impl Log {
     }
 }
 
-/// The packages and the number of those derivations that are units: `NAME-VERSION`, with more behind it or not.
+/// The packages and the number of the derivations that are units. Their names begin with
+/// `NAME-VERSION`.
 pub(super) fn units(built: &[String], packages: &[(String, String)]) -> (BTreeSet<String>, usize) {
     let package_of = |derivation: &String| {
         let found = packages.iter().find(|(name, version)| {

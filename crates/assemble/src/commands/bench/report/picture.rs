@@ -1,4 +1,4 @@
-//! The times as bars. The scale is logarithmic: a cold build takes minutes, an edit seconds.
+//! Draws the times as bars. The scale is logarithmic: a cold build takes minutes, an edit seconds.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,12 +12,13 @@ const BAR: f64 = 14.0;
 const GAP: f64 = 14.0;
 const TOP: f64 = 82.0;
 const WIDTH: f64 = 470.0;
-/// What stands behind the longest bar.
+/// Space for the label after the longest bar.
 const RIGHT: f64 = 190.0;
-/// The scale begins here, in seconds.
+/// The start of the scale, in seconds.
 const SHORTEST: f64 = 0.1;
 
-/// Light and dark, as the reader's screen is. The ground is drawn: a viewer may show either behind the picture.
+/// Light and dark styles, which follow the reader's screen. The background is drawn too, because a
+/// viewer may show either color behind the picture.
 const STYLE: &str = "\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328 }
 .ground { fill: #ffffff; stroke: #d1d9e0 } .band { fill: #f6f8fa }
@@ -33,7 +34,7 @@ text { fill: #f0f6fc } .small { fill: #9198a1 } .value { fill: #9198a1; stroke: 
 .nix { fill: #4493f8 } .buildx { fill: #f0883e } .cargo { fill: #768390 } .fail { fill: #ff7b72 }
 }";
 
-/// Draws the rows, measured on a machine with so many cores.
+/// Draws the rows of a machine with this many cores.
 pub fn draw(rows: &[Row], cores: usize) -> String {
     let scenarios: BTreeSet<Scenario> = rows.iter().map(|row| row.scenario).collect();
     let engines: BTreeSet<Engine> = rows.iter().map(|row| row.engine).collect();
@@ -45,7 +46,7 @@ pub fn draw(rows: &[Row], cores: usize) -> String {
     for place in (0..scenarios.len()).step_by(2) {
         let top = TOP + place as f64 * group;
         let width = LEFT + WIDTH + RIGHT - 2.0;
-        // A string takes all that is written to it.
+        // Writing to a string can't fail.
         let _ = writeln!(
             svg,
             "<rect class=\"band\" x=\"1\" y=\"{top:.0}\" width=\"{width:.0}\" height=\"{group:.0}\"/>"
@@ -96,7 +97,7 @@ fn legend(engines: &BTreeSet<Engine>) -> String {
     engines.iter().enumerate().map(entry).collect()
 }
 
-/// From times to lengths.
+/// Converts times to lengths.
 struct Scale {
     longest: f64,
 }
@@ -115,7 +116,7 @@ impl Scale {
         (share * WIDTH).max(2.0)
     }
 
-    /// Where round times are.
+    /// The positions of round times.
     fn lines(&self, bottom: f64) -> String {
         let times = [
             (1.0, "1 s"),
