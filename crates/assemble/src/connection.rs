@@ -1,4 +1,4 @@
-//! What all commands that talk to registries have in common: options, and what they show while they run.
+//! Options of all commands that talk to registries, and the progress that these commands show.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
@@ -14,13 +14,13 @@ use registry::{Client, ClientCertificate, Credentials, Options};
 
 use crate::text;
 
-/// Options of a connection to a registry.
+/// Options for a connection to a registry.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options")]
 pub struct ConnectionArgs {
     /// Log in as this user, with the password from --password-stdin
     ///
-    /// Without it, credentials are taken from where docker and podman keep them.
+    /// Without it, credentials come from the files and helpers of docker and podman.
     #[arg(long, value_name = "NAME", requires = "password_stdin")]
     username: Option<String>,
 
@@ -28,7 +28,7 @@ pub struct ConnectionArgs {
     #[arg(long, requires = "username")]
     password_stdin: bool,
 
-    /// Trust this certificate authority too (PEM); may be repeated
+    /// Also trust this certificate authority (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     ca_file: Vec<PathBuf>,
 
@@ -44,7 +44,7 @@ pub struct ConnectionArgs {
     #[arg(long)]
     plain_http: bool,
 
-    /// Send a request that failed for the moment again this many times
+    /// How many times to retry a request after a temporary failure
     #[arg(long, value_name = "N", default_value_t = 7)]
     retries: u32,
 
@@ -54,17 +54,17 @@ pub struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// A client with these options, which shows its progress on standard error.
+    /// A client with these options. It shows its progress on standard error.
     pub fn client(&self) -> anyhow::Result<(Client, Arc<Display>)> {
         Ok(self.client_of(self.options()?))
     }
 
-    /// The certificate authorities that are trusted beside the system's.
+    /// The certificate authorities to trust besides the system's.
     pub fn authorities(&self) -> &[PathBuf] {
         &self.ca_file
     }
 
-    /// A client that soon gives up: for what can be done without.
+    /// A client that gives up soon, for requests that are not essential.
     pub fn impatient_client(&self) -> anyhow::Result<Client> {
         let mut options = self.options()?;
         options.timeouts.connect = Duration::from_secs(5);
@@ -112,13 +112,13 @@ impl ConnectionArgs {
     }
 }
 
-/// Shows a transfer: a bar on terminals; retries and notices as lines on standard error, wherever that goes.
+/// Shows a transfer: a bar on terminals, and retries and notices as lines on standard error.
 pub struct Display {
     bar: ProgressBar,
     blobs: Mutex<Blobs>,
 }
 
-/// How far each blob is; a retry sets one back.
+/// The progress of each blob. A retry sets it back.
 #[derive(Default)]
 struct Blobs {
     under_way: HashMap<Digest, (u64, u64)>,
@@ -155,13 +155,13 @@ impl Display {
         }
     }
 
-    /// Says what the bar is about.
+    /// Sets the label of the bar.
     pub fn begin(&self, what: &str) {
         *self.blobs() = Blobs::default();
         self.bar.set_message(text::clean(what).into_owned());
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

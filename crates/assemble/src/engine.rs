@@ -1,4 +1,5 @@
-//! The ways to build images: Nix, docker buildx, the machine's own Cargo. What they make lies in the same place, in the same form.
+//! The engines that build images: Nix, docker buildx, and the machine's own Cargo. Their output has
+//! the same form and the same place.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub mod kept;
 mod packages;
 mod parents;
 
-/// What builds.
+/// The engine that builds.
 #[derive(
     Clone,
     Copy,
@@ -37,12 +38,12 @@ pub enum Engine {
     Nix,
     /// docker buildx with Dockerfile.images
     Buildx,
-    /// The machine's Cargo: quick, not hermetic; the image says so
+    /// The machine's Cargo: quick, not hermetic; images are marked accordingly
     Cargo,
 }
 
 impl Engine {
-    /// Its name on the command line.
+    /// The engine's name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Engine::Nix => "nix",
@@ -52,25 +53,26 @@ impl Engine {
     }
 }
 
-/// What is to be built without Nix.
+/// The inputs of a build without Nix.
 pub struct Request<'a> {
     /// The workspace.
     pub workspace: &'a Path,
-    /// What Debian packages images are made of; without it debian.lock in the workspace.
+    /// The lock with the Debian packages of images; without it, debian.lock in the workspace.
     pub debian_lock: Option<&'a Path>,
     /// The names of images.
     pub images: &'a [String],
-    /// The sources of all dependencies, as `cargo vendor --versioned-dirs` writes them, for buildx; without it what the bake file says.
+    /// For buildx, the sources of all dependencies as `cargo vendor --versioned-dirs` writes them;
+    /// without it, the bake file decides.
     pub vendor: Option<&'a Path>,
 }
 
-/// What was built.
+/// The results of a build.
 pub struct Built {
-    /// The layout of each image that was asked for.
+    /// The layout of each requested image.
     pub paths: Vec<PathBuf>,
-    /// The package of each unit that was compiled, where the engine says it.
+    /// The package of each compiled unit, if the engine reports them.
     pub compiled: Vec<String>,
-    /// Bytes of blobs that came from caches, layouts and registries, where the engine says it.
+    /// Bytes of blobs from caches, layouts and registries, if the engine reports them.
     pub fetched: u64,
 }
 
@@ -90,7 +92,7 @@ pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
 /// Reads a workspace and its description.
 ///
 /// # Errors
-/// Where one of them is wrong, or Cargo fails.
+/// When one of them is wrong, or Cargo fails.
 pub fn resolve(root: &Path) -> Result<Resolved> {
     let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
     Ok(dockerfile::resolve(root, &metadata)?)
@@ -99,14 +101,14 @@ pub fn resolve(root: &Path) -> Result<Resolved> {
 /// The files that `assemble dockerfile` generates for a workspace.
 ///
 /// # Errors
-/// As [`resolve`].
+/// The errors of [`resolve`].
 pub fn generated(root: &Path) -> Result<dockerfile::Files> {
     let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
     Ok(dockerfile::for_workspace(root, &metadata)?)
 }
 
 impl Request<'_> {
-    /// The workspace with an absolute path, and what it describes.
+    /// The workspace with an absolute path, and its description.
     fn resolve(&self) -> Result<(PathBuf, Resolved)> {
         let workspace = self.workspace.canonicalize();
         let workspace =

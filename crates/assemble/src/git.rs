@@ -1,6 +1,6 @@
-//! What of a workspace git tracks. Of a repository Nix sees nothing else.
+//! Finds the files of a workspace that git tracks. In a repository Nix sees no other files.
 //!
-//! The repository may be somebody else's: nothing that its configuration names is run.
+//! The repository may be somebody else's, so nothing that its configuration names is run.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -10,14 +10,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Without these Nix can't evaluate a workspace. With the command that writes each.
+/// The files that Nix needs to evaluate a workspace, each with the command that writes it.
 const NEEDED: [(&str, &str); 3] = [
     ("flake.nix", "assemble init"),
     ("images.toml", "assemble init"),
     ("Cargo.lock", "cargo generate-lockfile"),
 ];
 
-/// A repository's own configuration can name a program that `git status` runs, and git can be told to leave it.
+/// A repository's own configuration can name a program that `git status` runs. This option turns it
+/// off.
 const NO_PROGRAMS: [&str; 4] = [
     "-c",
     "core.fsmonitor=false",
@@ -25,12 +26,13 @@ const NO_PROGRAMS: [&str; 4] = [
     "core.hooksPath=/dev/null",
 ];
 
-/// Checks that Nix sees what it needs of a workspace. Nix itself would only name a file of its store that is not there.
+/// Checks that Nix sees the files of a workspace that it needs. Nix's own error would only name a
+/// missing file in its store.
 ///
 /// # Errors
-/// Names the file, and the command that cures it.
+/// Names the file, and the command that fixes it.
 pub fn check(workspace: &Path) -> Result<()> {
-    // A flake may have its Cargo workspace elsewhere.
+    // A flake may keep its Cargo workspace elsewhere.
     let is_cargos = workspace.join("Cargo.toml").exists();
     let needed = NEEDED
         .iter()
@@ -60,7 +62,7 @@ pub fn check(workspace: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The repository that a workspace lies in.
+/// The repository around a workspace.
 pub struct Repository {
     workspace: PathBuf,
     /// The top of its work tree.
@@ -68,7 +70,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Of a workspace; none where it lies in none.
+    /// The repository of a workspace; `None` if there is none.
     pub fn of(workspace: &Path) -> Option<Self> {
         let workspace = workspace.canonicalize().ok()?;
         let mut above = workspace.ancestors();
@@ -77,13 +79,13 @@ impl Repository {
         Some(Self { workspace, top })
     }
 
-    /// Whether git knows a file of the workspace. Where git can't be asked, it does.
+    /// Whether git knows a file of the workspace. If git can't be asked, the answer is yes.
     pub fn tracks(&self, name: &str) -> bool {
         let known = self.git(&["ls-files", "--", name]);
         known.is_none_or(|known| !known.trim().is_empty())
     }
 
-    /// The line that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
+    /// The rule that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
     pub fn ignoring_line(&self, name: &str) -> Option<String> {
         let said = self.git(&["check-ignore", "--verbose", "--", name])?;
         said.split('\t').next().map(str::to_owned)
@@ -97,7 +99,8 @@ impl Repository {
         paths.map(|(_, path)| path.trim().to_owned()).collect()
     }
 
-    /// What git prints; none where it fails. Nothing that the repository's configuration names is run.
+    /// The output of git; `None` if git fails. Nothing that the repository's configuration names is
+    /// run.
     fn git(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new("git")
             .args(NO_PROGRAMS)
@@ -111,10 +114,10 @@ impl Repository {
     }
 }
 
-/// What git prints in a directory.
+/// The output of git in a directory.
 ///
 /// # Errors
-/// When git can't be started, or fails: what it said is in the error.
+/// When git can't be started, or fails. The error quotes its message.
 pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = duct::cmd("git", NO_PROGRAMS.iter().chain(arguments))
         .dir(directory)
@@ -132,13 +135,14 @@ pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
 /// The top of the repository around a directory.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no repository.
 pub fn top(directory: &Path) -> Result<PathBuf> {
     let top = read(directory, &["rev-parse", "--show-toplevel"])?;
     Ok(OsString::from_vec(top.trim_ascii_end().to_vec()).into())
 }
 
-/// The tracked files and links, relative to the top; `None` where git keeps other things in it, such as submodules.
+/// The tracked files and links, relative to the top; `None` if git tracks other kinds of entries,
+/// such as submodules.
 ///
 /// # Errors
 /// When git fails.

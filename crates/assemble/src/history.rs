@@ -1,5 +1,5 @@
-//! What the last builds of each image were made of, kept in the workspace so that `explain` can tell
-//! what has changed since.
+//! Keeps the inputs of each image's last builds in the workspace, so that `explain` can show what
+//! has changed since.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,11 @@ use crate::state::State;
 const LAST: &str = "last.json";
 /// The largest provenance that is read, in bytes.
 const MAX_PROVENANCE: u64 = 64 << 20;
-/// That of the last one before it that was made of something else.
+/// The provenance of the last earlier build with other inputs.
 const BEFORE: &str = "before.json";
 
-/// Remembers what a freshly built image was made of. A workspace that can't be written to is no
-/// reason to fail: then there is nothing to compare with later.
+/// Keeps the provenance of a new image. If the workspace is read-only, nothing is kept and nothing
+/// fails: later there is nothing to compare with.
 pub fn remember(workspace: &Path, name: &str, layout: &Path) {
     if let Err(error) = try_remember(workspace, name, layout) {
         note!("what {name} is made of is not remembered: {error:#}");
@@ -55,7 +55,7 @@ fn keep(place: &Directory, new: &[u8]) -> std::io::Result<()> {
 /// The newest provenance that differs from `current`.
 ///
 /// # Errors
-/// When what is kept can't be read.
+/// When the kept provenance can't be read.
 pub fn before(
     workspace: &Path,
     name: &str,
@@ -88,7 +88,7 @@ fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<P
     Ok(Some(layout.config(&manifest)?.platform))
 }
 
-/// Where an image's accounts are, below the state.
+/// The directory of an image's provenance, below the state.
 fn below(name: &str, platform: &Platform) -> PathBuf {
     let platform = platform.to_string().replace('/', "-");
     ["history", name, &platform].iter().collect()

@@ -1,11 +1,11 @@
-//! What the CI system that this runs in says of itself.
+//! Describes the CI run that this process belongs to.
 
 use std::collections::BTreeMap;
 
 use image::attestation::provenance::{Invocation, Workflow};
 
-/// The run that this process belongs to; `None` outside of CI systems that are known here.
-/// `variable` gives the value of a variable of the environment.
+/// The CI run of this process; `None` outside of the CI systems known here. `variable` returns the
+/// value of an environment variable.
 pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Invocation> {
     let environment = Environment(variable);
     if environment.has("GITHUB_ACTIONS") {
@@ -28,7 +28,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         self.get(name).as_deref() == Some("true")
     }
 
-    /// Those of the variables that are set.
+    /// The variables that are set.
     fn all(&self, names: &[&str]) -> BTreeMap<String, String> {
         let values = names
             .iter()
@@ -36,7 +36,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         values.collect()
     }
 
-    /// The builder is the workflow at its reference, as in the certificates that GitHub's token gets.
+    /// The builder is the workflow at its reference, as in the certificates for GitHub's tokens.
     /// <https://docs.github.com/actions/reference/variables-reference>
     fn github(&self) -> Option<Invocation> {
         let server = self

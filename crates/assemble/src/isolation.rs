@@ -1,4 +1,5 @@
-//! What the system lets a build be isolated by. `docs/privileges.md` says what each way isolates.
+//! Tests which kinds of isolation the system permits. `docs/privileges.md` says what each kind
+//! isolates.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,11 +9,10 @@ use std::process::{Command, Stdio};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Whom builders of Nix are as: nobody in particular, where root starts them and there are users
-/// for that.
+/// The user for Nix builders: an unprivileged one, if root starts them and there are build users.
 const NOBODY: u32 = 65534;
 
-/// Tries what a cell of namespaces needs, as a builder of Nix: a user namespace, and mounts in it.
+/// Tests what a namespace cell needs, as a Nix builder would: a user namespace, and mounts in it.
 ///
 /// # Errors
 /// The system's refusal.
@@ -21,7 +21,7 @@ pub fn namespaces() -> io::Result<()> {
     try_namespaces(is_root && has_build_users())
 }
 
-/// Tries what the sandbox of a Nix needs that this user runs without a daemon: the same.
+/// Tests what Nix's sandbox needs if this user runs Nix without a daemon: the same.
 ///
 /// # Errors
 /// The system's refusal.
@@ -32,7 +32,7 @@ pub fn sandbox() -> io::Result<()> {
 fn try_namespaces(as_nobody: bool) -> io::Result<()> {
     try_in_child(move || {
         if as_nobody {
-            // SAFETY: these change only this process.
+            // SAFETY: these calls change only this process.
             unsafe {
                 succeeded(libc::setgid(NOBODY))?;
                 succeeded(libc::setuid(NOBODY))?;
@@ -42,7 +42,7 @@ fn try_namespaces(as_nobody: bool) -> io::Result<()> {
         let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
         // SAFETY: the process has one thread.
         unsafe { unshare_unsafe(flags) }?;
-        // Root that becomes somebody else may not write its own files in /proc until it executes a
+        // Root that becomes another user may not write its own files in /proc until it executes a
         // program. SAFETY: it changes only this process.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
         std::fs::write("/proc/self/setgroups", "deny")?;
@@ -60,13 +60,13 @@ fn try_namespaces(as_nobody: bool) -> io::Result<()> {
 /// The system's refusal.
 pub fn tracing() -> io::Result<()> {
     try_in_child(|| {
-        // SAFETY: it changes only this process.
+        // SAFETY: this call changes only this process.
         let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
         succeeded(traced as libc::c_int)
     })
 }
 
-/// Does something in a process that is ended then.
+/// Runs a function in a child process, which then exits.
 fn try_in_child(attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -74,8 +74,8 @@ fn try_in_child(attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // SAFETY: between fork and exec there are system calls and small allocations, and this program
-    // has no other thread that could hold the allocator's lock for long.
+    // SAFETY: between fork and exec there are only system calls and small allocations, and this
+    // program has no other thread that could hold the allocator's lock for long.
     unsafe { command.pre_exec(attempt) };
     let mut child = command.spawn()?;
     let _ = child.kill();
@@ -89,7 +89,7 @@ fn succeeded(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// Whether Nix has users to build as.
+/// Whether Nix has build users.
 fn has_build_users() -> bool {
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     groups
@@ -98,7 +98,7 @@ fn has_build_users() -> bool {
         .any(|rest| !rest.ends_with(':'))
 }
 
-/// Who forbids namespaces, and the command that changes it.
+/// The setting that forbids namespaces, and the command that changes it.
 pub fn remedy() -> (&'static str, &'static str) {
     let is = |path: &str, value: &str| {
         std::fs::read_to_string(Path::new("/proc/sys").join(path))
@@ -128,7 +128,7 @@ pub fn remedy() -> (&'static str, &'static str) {
     )
 }
 
-/// Says, once a build, that its programs are less isolated than elsewhere.
+/// Warns once per build that programs are less isolated than elsewhere.
 pub fn say_less_isolated() {
     if let Err(error) = namespaces() {
         note!(

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds, moves and examines container images.
+/// Build, move and examine container images.
 #[derive(Parser)]
 #[command(name = "assemble", version, max_term_width = 100)]
 struct Cli {
@@ -120,7 +120,7 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// An error and its causes, without those that an error's own text quotes already.
+/// An error and its causes, without causes that an error's own text already quotes.
 fn describe(error: &anyhow::Error) -> String {
     let mut description = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -132,12 +132,12 @@ fn describe(error: &anyhow::Error) -> String {
     description
 }
 
-/// What docs/push.md gives to a reference that is none.
+/// The exit code for an invalid reference, as in docs/push.md.
 const BAD_REFERENCE: u8 = 2;
-/// What shells give to a program that an interrupt has ended.
+/// The exit code that shells report for a program ended by an interrupt.
 const INTERRUPTED: u8 = 130;
 
-/// The code that docs/push.md gives to each sort of failure of a registry; 1 for all others.
+/// The exit code for each kind of registry failure, as in docs/push.md; 1 for all others.
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(drive::Error::Interrupted) = error.downcast_ref() {
         return INTERRUPTED;

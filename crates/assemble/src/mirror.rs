@@ -1,7 +1,7 @@
-//! Copies of a repository's files that are kept up to date.
+//! Keeps copies of a repository's files up to date.
 //!
-//! The repository may be somebody else's, and so may the links in it. Neither in the files nor in their copy
-//! is a link followed.
+//! The repository and the links in it may be somebody else's. Links are never followed, neither in
+//! the files nor in their copy.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -12,14 +12,14 @@ use anyhow::{Context, Result};
 use image::beneath::{Directory, is_directory};
 use rustix::fs::{FileType, Stat, Timespec};
 
-/// A file that changed so shortly before it was copied may change again without telling.
+/// A file that changed so shortly before its copy was made may change again without a new time.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// Brings a copy up to date: it has then these files and links, relative to the repository, and no others. What
-/// does not exist is left out.
+/// Updates a copy so that it has exactly these files and links, relative to the repository. Files
+/// that do not exist are left out.
 ///
-/// The copy of a file has as its time when the file was last changed in any way, its mode included: by that
-/// it is known the next time.
+/// The copy of a file has the time of the file's last change of any kind, including changes of its
+/// mode. The next update recognizes unchanged files by it.
 ///
 /// # Errors
 /// When a file can't be read or written, or a link stands on the way to one.
@@ -39,7 +39,7 @@ pub fn update(repository: &Directory, files: &BTreeSet<PathBuf>, copy: &Director
             open = Some((parent.to_owned(), from, to));
         }
         if let Some((_, from, to)) = &open {
-            // What is deleted, git knows until it is told.
+            // git knows a deleted file until it is told.
             if let Some(found) = from.status(name).with_context(context)? {
                 place(from, to, Path::new(name), &found).with_context(context)?;
                 expected.extend(file.ancestors().map(Path::to_owned));
@@ -50,7 +50,8 @@ pub fn update(repository: &Directory, files: &BTreeSet<PathBuf>, copy: &Director
     removed.with_context(|| format!("cannot tidy {}", copy.path().display()))
 }
 
-/// The directory of a copy's file, in place of whatever stands there that is no directory.
+/// Makes the directory of a copied file, and replaces anything in its place that is not a
+/// directory.
 fn make_way(copy: &Directory, parent: &Path) -> io::Result<Directory> {
     let mut here = copy.make_directory("")?;
     for name in parent {
@@ -90,7 +91,7 @@ fn place(from: &Directory, to: &Directory, name: &Path, found: &Stat) -> io::Res
     to.set_time(name, time)
 }
 
-/// Removes what the repository does not have.
+/// Removes files that the repository does not have.
 fn remove_others(
     directory: &Directory,
     path: &Path,
@@ -124,7 +125,7 @@ fn changed(file: &Stat) -> Timespec {
     }
 }
 
-/// Whether one more change would give the file another time.
+/// Whether another change would give the file a new time.
 fn tells(file: &Stat) -> bool {
     let changed = Duration::new(file.st_ctime.unsigned_abs(), file.st_ctime_nsec as u32);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -190,7 +191,8 @@ mod tests {
         assert!(!scene.path("copy/more").exists() && !scene.path("copy/d").exists());
     }
 
-    /// Tracked first as a link, then as a directory with files: the copy of the link must not be written through.
+    /// A path is tracked first as a link, then as a directory with files. The copy must not write
+    /// through the link.
     #[test]
     fn a_link_of_the_last_time_is_not_written_through() {
         let mut scene = Scene::new();

@@ -1,5 +1,5 @@
-//! What the crates of a workspace are known to need of Debian. Whether some do is a question of features, which Cargo
-//! answers.
+//! Finds the Debian packages that crates of a workspace are known to need. For some crates that
+//! depends on features, so Cargo is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,10 +8,10 @@ use crate::cargo::Cargo;
 use anyhow::{Context, Result};
 use description::{Description, LockedPackage};
 
-/// The packages of `Cargo.lock`; none where there is no such file.
+/// The packages of `Cargo.lock`; empty if there is no such file.
 ///
 /// # Errors
-/// Where it can't be read, or is no lock.
+/// When it can't be read, or is not a lock.
 fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     if !cargo_lock.exists() {
         return Ok(Vec::new());
@@ -22,11 +22,11 @@ fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
         .with_context(|| format!("{} is malformed", cargo_lock.display()))
 }
 
-/// Checks that the crates that a description has tables for are in a `Cargo.lock`: to resolve packages for others would be in
-/// vain, and nobody would be told why theirs does not find them.
+/// Checks that `Cargo.lock` has the crates that a description has tables for. Packages for other
+/// crates would be resolved in vain, and nobody would learn why.
 ///
 /// # Errors
-/// As [`locked`], and where one is not there.
+/// The errors of [`locked`], and when a crate is missing.
 pub fn check_crates(description: &Description, cargo_lock: &Path) -> Result<()> {
     if cargo_lock.exists() {
         description.check_crates(&description::names_of(&locked(cargo_lock)?))?;
@@ -34,20 +34,20 @@ pub fn check_crates(description: &Description, cargo_lock: &Path) -> Result<()> 
     Ok(())
 }
 
-/// The description with what the crates of a `Cargo.lock` are known to need.
+/// Adds the known needs of the crates in a `Cargo.lock` to a description.
 ///
 /// # Errors
-/// As [`locked`], and where Cargo is asked and fails.
+/// The errors of [`locked`], and when Cargo fails.
 pub fn with_known_crates(description: Description, cargo_lock: &Path) -> Result<Description> {
     let locked = locked(cargo_lock)?;
     let takers = takers(&description, &locked, cargo_lock)?;
     Ok(description.with_known_crates(&locked, |name| takers.contains(name)))
 }
 
-/// The crates of a `Cargo.lock` that are known to need packages of Debian, and those packages.
+/// The crates of a `Cargo.lock` that are known to need Debian packages, and these packages.
 ///
 /// # Errors
-/// As [`with_known_crates`].
+/// The errors of [`with_known_crates`].
 pub fn needed(
     description: &Description,
     cargo_lock: &Path,
@@ -57,8 +57,8 @@ pub fn needed(
     Ok(description::needed(&locked, |name| takers.contains(name)))
 }
 
-/// Of the crates that could compile their own copy of a library, those that do not. Cargo is asked only where there are such
-/// crates and the description does not say what they are compiled with.
+/// Of the crates that could compile their own copy of a library, those that do not. Cargo is only
+/// asked if there are such crates and the description lists no packages for them.
 fn takers(
     description: &Description,
     locked: &[LockedPackage],
@@ -78,7 +78,7 @@ fn takers(
         )
     })?;
     let vendoring = description::undecided(&resolved);
-    // What Cargo does not build at all needs nothing.
+    // A crate that Cargo does not build needs nothing.
     let built: BTreeSet<&str> = resolved
         .iter()
         .map(|package| package.name.as_str())
@@ -87,7 +87,8 @@ fn takers(
     Ok(open)
 }
 
-/// The workspace's packages and their dependencies with the description's features. Cargo downloads the crates that it has not yet.
+/// The workspace's packages and their dependencies with the description's features. Cargo downloads
+/// missing crates.
 fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     let directory = match cargo_lock.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

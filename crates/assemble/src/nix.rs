@@ -22,50 +22,54 @@ use std::path::{Path, PathBuf};
 use tree::may_lock;
 pub use tree::{remember, remember_own};
 
-/// Nix fetches no input that flake.lock does not name with its hash: it might be a directory of this machine.
+/// Nix must not fetch an input that flake.lock does not name with its hash: it might be a directory
+/// of this machine.
 const LOCKED: &str = "--no-update-lock-file";
 
-/// The argument that keeps Nix to what a workspace's flake.lock names; none where it may write that file.
+/// The argument that limits Nix to the inputs in a workspace's flake.lock; `None` if Nix may write
+/// that file.
 pub fn locked(workspace: &Path) -> Option<&'static str> {
     (!may_lock(workspace)).then_some(LOCKED)
 }
 
-/// The length of the hash and dash that a store path's name starts with.
+/// The length of the hash and dash at the start of a store path's name.
 pub const STORE_HASH: usize = 33;
 
-/// Git repositories are checked out as Cargo does it: files that git-lfs keeps elsewhere stay pointers.
-/// Else a checkout would depend on whether the machine has git-lfs.
+/// Git repositories are checked out as Cargo does it: files in git-lfs stay pointers. Otherwise a
+/// checkout would depend on whether the machine has git-lfs.
 pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
 
-/// What `nix build --json` says of one installable.
+/// The output of `nix build --json` for one installable.
 #[derive(Debug, Deserialize)]
 pub struct Built {
     /// Output name to store path.
     pub outputs: BTreeMap<String, PathBuf>,
 }
 
-/// How Nix is to be called.
+/// The way to call Nix.
 #[derive(Clone, Debug, Default)]
 pub struct Nix {
     /// Another store than the machine's own.
     pub store: Option<String>,
-    /// More arguments for `nix build`.
+    /// Further arguments for `nix build`.
     pub extra: Vec<OsString>,
-    /// Lines of nix.conf that the machine's own may override.
+    /// Lines of nix.conf that the machine's own settings may override.
     pub defaults: String,
-    /// Lines of nix.conf that come after the machine's own: what the command line asked for.
+    /// Lines of nix.conf that come after the machine's own, because the command line asked for
+    /// them.
     pub settings: String,
 }
 
 impl Nix {
-    /// Builds attributes of a flake with `nix build`; their store paths come in the order of `attributes`. Where there
-    /// are several, each must be the name of its derivation. They are those below `prefix`, which is empty or ends in a dot.
+    /// Builds attributes of a flake with `nix build`, and returns their store paths in the order of
+    /// `attributes`. If there are several, each must be the name of its derivation. The attributes
+    /// are below `prefix`, which is empty or ends in a dot.
     ///
-    /// `out_link`, if given, is where Nix keeps links to the results, so that they are not
-    /// collected as garbage.
+    /// `out_link`, if given, is where Nix keeps links to the results, so that garbage collection
+    /// keeps them.
     ///
     /// # Errors
-    /// When Nix is not installed or a build fails; Nix has then shown why.
+    /// When Nix is not installed or a build fails. Nix has then shown the reason.
     pub fn build(
         &self,
         flake: &str,
@@ -82,7 +86,7 @@ impl Nix {
         if let Some(store) = &self.store {
             args.extend(["--store".into(), store.into()]);
         }
-        // Before the user's own arguments: `--max-jobs` among them is their decision.
+        // These come before the user's own arguments, which may include `--max-jobs`.
         self.forbid_builds_elsewhere(&mut args);
         args.extend(self.extra.iter().cloned());
         args.extend(
@@ -96,16 +100,16 @@ impl Nix {
         in_order(built, attributes)
     }
 
-    /// Runs `nix` with arguments, and gives what it prints.
+    /// Runs `nix` with arguments, and returns its output.
     ///
     /// # Errors
-    /// When Nix is not installed or fails; it has then shown why.
+    /// When Nix is not installed or fails. Nix has then shown the reason.
     pub fn read(&self, mut args: Vec<OsString>) -> Result<String> {
         self.forbid_builds_elsewhere(&mut args);
         read(&self.config()?, args)
     }
 
-    /// For a store elsewhere Nix builds nothing by itself (`drive::driver::Driver` does).
+    /// For another store, Nix builds nothing by itself (`drive::driver::Driver` does).
     fn forbid_builds_elsewhere(&self, args: &mut Vec<OsString>) {
         if self.is_elsewhere() {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
@@ -118,11 +122,11 @@ impl Nix {
         drive::closure::Store { uri }.is_elsewhere()
     }
 
-    /// The `.drv` files of images. What evaluation reads is built. They are asked for by the one
-    /// derivation that has them all: Nix copies and evaluates a changed tree for each attribute anew.
+    /// The `.drv` files of images. Builds whatever evaluation reads. Asks for the one derivation
+    /// that has them all, because Nix copies and evaluates a changed tree again for each attribute.
     ///
     /// # Errors
-    /// When Nix is not installed or evaluation fails; Nix has then shown why.
+    /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
     pub fn images(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
         let all = self.derivations(flake, &[evaluation::ALL.to_owned()])?;
         let store = Store {
@@ -135,10 +139,10 @@ impl Nix {
         }
     }
 
-    /// The `.drv` files of attributes, in an order of Nix's own. What evaluation reads is built.
+    /// The `.drv` files of attributes, in Nix's own order. Builds whatever evaluation reads.
     ///
     /// # Errors
-    /// When Nix is not installed or evaluation fails; Nix has then shown why.
+    /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
     fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
         let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
         if let Some(store) = &self.store {
@@ -150,10 +154,11 @@ impl Nix {
         Ok(printed.lines().map(str::to_owned).collect())
     }
 
-    /// The reference of the flake in a directory, all inputs of which are pinned.
+    /// The reference of the flake in a directory, after checking that all its inputs are pinned.
     ///
     /// # Errors
-    /// As [`flake_at`]; when an input is not pinned; and when a file of the workspace is none.
+    /// The errors of [`flake_at`]; when an input is not pinned; and when a file of the workspace is
+    /// not a regular file.
     pub fn flake(&self, directory: &Path) -> Result<String> {
         let flake = flake_at(directory)?;
         crate::workspace::check(directory)?;
@@ -161,19 +166,19 @@ impl Nix {
         Ok(flake)
     }
 
-    /// Where Nix is, and how it is set for these calls.
+    /// Nix's path, and its settings for these calls.
     ///
     /// # Errors
-    /// When it is not installed.
+    /// When Nix is not installed.
     pub fn config(&self) -> Result<Config> {
         Config::read(&self.defaults, &self.settings)
     }
 }
 
-/// Says what to do where Nix has refused to go beyond flake.lock.
+/// Says what to do if Nix refused to go beyond flake.lock.
 ///
 /// # Errors
-/// Where it has.
+/// When Nix refused.
 pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
     ensure!(!said.contains(LOCKED), "{}", not_locked(flake));
     Ok(())
@@ -186,10 +191,11 @@ fn not_locked(flake: &str) -> String {
     )
 }
 
-/// The outputs in the order of the attributes. Nix prints them in an order of its own.
+/// The outputs in the order of the attributes. Nix prints them in its own order.
 ///
 /// # Errors
-/// When an attribute has no output or, among several, not the name of its derivation.
+/// When an attribute has no output, or one of several attributes does not have the name of its
+/// derivation.
 pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
     let outputs: Vec<PathBuf> = built
         .into_iter()
@@ -206,11 +212,11 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
     paths.collect()
 }
 
-/// The reference of the flake in a directory. Nix takes it for a path, and never for a name in a registry of flakes,
-/// which it would look up online.
+/// The reference of the flake in a directory. Nix reads it as a path, never as a name in a flake
+/// registry, which it would look up online.
 ///
 /// # Errors
-/// When it is no directory, or its path is none that a reference can hold.
+/// When it is not a directory, or a reference can't hold its path.
 fn flake_at(directory: &Path) -> Result<String> {
     let shown = directory.display();
     if !directory.is_dir() {
@@ -234,13 +240,14 @@ pub fn string(text: &str) -> String {
     format!("\"{}\"", escaped.replace("${", "\\${"))
 }
 
-/// Whether a store path, or one that is built like it, has this name behind its hash.
+/// Whether a store path, or a path of the same form, has this name after its hash.
 pub fn is_named(path: &Path, name: &str) -> bool {
     let file = path.file_name().and_then(|file| file.to_str());
     file.and_then(|file| file.get(STORE_HASH..)) == Some(name)
 }
 
-/// A call of Nix that ends when this process does. Its output is captured; failing is no error.
+/// A call of Nix that ends when this process does. Its output is captured, and failing is not an
+/// error.
 fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
     duct::cmd(nix, args)
         .env(AS_CARGO_CHECKS_OUT.0, AS_CARGO_CHECKS_OUT.1)

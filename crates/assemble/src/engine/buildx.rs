@@ -1,4 +1,5 @@
-//! The Docker way: `docker buildx bake` builds the targets of Dockerfile.images, and what it writes becomes layouts of ours.
+//! The Docker engine: `docker buildx bake` builds the targets of Dockerfile.images, and its output
+//! is turned into layouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,21 +20,22 @@ use crate::engine::cargo::this_platform;
 mod context;
 mod progress;
 
-/// The machine's certificates, for the stage that downloads: the builder image has none.
+/// The machine's certificates, for the stage that downloads. The builder image has none.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// What becomes of the engine's output, and of its cache.
+/// How the engine's output and its cache are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output<'a> {
-    /// People see all that the engine says.
+    /// The output is shown.
     Shown,
-    /// What was compiled is read from it; people see it where the build fails.
+    /// The output is parsed for compiled packages, and shown only if the build fails.
     Read,
-    /// As `Read`; the caches of all targets are written to the directory.
+    /// Like `Read`, and the caches of all targets are written to the directory.
     Write(&'a Path),
-    /// As `Read`, by another engine, named as in `DOCKER_HOST`; the caches in the directory are used.
+    /// Like `Read`, with another engine, named as in `DOCKER_HOST`, that uses the caches in the
+    /// directory.
     Fresh {
-        /// Where the caches are.
+        /// The directory of the caches.
         cache: &'a Path,
         /// The engine.
         engine: &'a str,
@@ -43,7 +45,8 @@ pub enum Output<'a> {
 /// Builds images.
 ///
 /// # Errors
-/// When the workspace or its description is wrong, the generated files have drifted, or the engine fails.
+/// When the workspace or its description is wrong, the generated files are out of date, or the
+/// engine fails.
 pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     check_buildx()?;
     let (workspace, resolved) = request.resolve()?;
@@ -83,7 +86,7 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     })
 }
 
-/// Ends with what is missing for this engine.
+/// Fails if this engine lacks something.
 ///
 /// # Errors
 /// When docker or buildx is not installed, or no engine answers.
@@ -128,7 +131,7 @@ fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
-/// What the images begin with, unless the environment names something else.
+/// The contexts that images start from, unless the environment sets others.
 fn make_parents(
     request: &Request<'_>,
     workspace: &Path,
@@ -176,7 +179,8 @@ fn make_parents(
     Ok(())
 }
 
-/// A directory with what git knows of the workspace, unless the environment names what is built or git knows nothing.
+/// A directory with the files that git knows. `None` if the environment sets the context, or git
+/// knows nothing.
 fn clean_context(workspace: &Path, kept: &Kept) -> Result<Option<PathBuf>> {
     if std::env::var_os("CONTEXT").is_some() {
         return Ok(None);
@@ -185,7 +189,7 @@ fn clean_context(workspace: &Path, kept: &Kept) -> Result<Option<PathBuf>> {
     Ok(context::update(workspace, &directory)?.then_some(directory))
 }
 
-/// The targets that write what the images hold of other images.
+/// The targets that write the archives of images that other images hold.
 fn archives(description: &Description, images: &[String]) -> Vec<String> {
     let held: BTreeSet<&String> = images
         .iter()
@@ -197,10 +201,10 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Builds one stage for nothing but what the engine keeps of it.
+/// Builds one stage only for the engine's cache.
 ///
 /// # Errors
-/// As [`build`].
+/// The errors of [`build`].
 pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     let (workspace, resolved) = request.resolve()?;
     let kept = Kept::of(&workspace)?;
@@ -222,10 +226,10 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Ends where the engine, named as in `DOCKER_HOST`, keeps anything of a build.
+/// Fails if the engine, named as in `DOCKER_HOST`, keeps any results of a build.
 ///
 /// # Errors
-/// Then, and when it does not answer.
+/// When it keeps some, or does not answer.
 pub fn check_fresh(engine: &str) -> Result<()> {
     let mut command = Command::new("docker");
     use_engine(&mut command, engine);
@@ -243,7 +247,7 @@ pub fn check_fresh(engine: &str) -> Result<()> {
     }
 }
 
-/// Makes a command talk to an engine, whatever the environment names besides.
+/// Makes a command talk to an engine, whatever else the environment sets.
 fn use_engine(command: &mut Command, engine: &str) {
     command
         .env("DOCKER_HOST", engine)
@@ -251,11 +255,11 @@ fn use_engine(command: &mut Command, engine: &str) {
         .env_remove("BUILDX_BUILDER");
 }
 
-/// How bake is called.
+/// The settings of a call of bake.
 struct Bake<'a> {
     workspace: &'a Path,
     vendor: Option<&'a Path>,
-    /// What is built, in place of the workspace.
+    /// The context to build instead of the workspace.
     context: Option<&'a Path>,
     destination: &'a Path,
     bundle: &'a Path,
@@ -263,7 +267,7 @@ struct Bake<'a> {
 }
 
 impl Bake<'_> {
-    /// The cache that the output is about, as the bake file knows it.
+    /// The cache that the output is for, as the bake file names it.
     fn use_cache(&self, command: &mut Command) {
         let directory = match self.output {
             Output::Shown | Output::Read => return,
@@ -277,7 +281,7 @@ impl Bake<'_> {
         command.env("CACHE", "local").env("CACHE_AT", directory);
     }
 
-    /// Whether caches from outside the engine take part.
+    /// Whether the build uses caches outside the engine.
     fn has_cache(&self) -> bool {
         match self.output {
             Output::Shown | Output::Read => {
@@ -287,8 +291,9 @@ impl Bake<'_> {
         }
     }
 
-    /// Builds targets: at once, or one after another where there are caches from outside. Of those, targets with common stages that are built
-    /// at once miss some, and compile again what each of them finds alone (<https://github.com/docker/buildx/issues/3878>).
+    /// Builds targets at once, or one after another if there are caches outside the engine. With
+    /// such caches, targets that share stages and are built at once miss some entries, and compile
+    /// again what each of them finds alone (<https://github.com/docker/buildx/issues/3878>).
     fn targets(&self, targets: &[String]) -> Result<Vec<Said>> {
         let at_once = match self.has_cache() {
             true => 1,
@@ -297,7 +302,7 @@ impl Bake<'_> {
         targets.chunks(at_once).map(|some| self.run(some)).collect()
     }
 
-    /// Builds targets at once, and returns what was said, as far as it is read.
+    /// Builds targets at once, and returns the output if it is parsed.
     fn run(&self, targets: &[String]) -> Result<Said> {
         let mut command = Command::new("docker");
         command
@@ -307,7 +312,7 @@ impl Bake<'_> {
             .env("OUTPUT", "layout")
             .env("DESTINATION", self.destination)
             .env("BUNDLE", self.bundle)
-            // What is read and written lies in the workspace, and was asked for.
+            // All reads and writes are in the workspace, and the user asked for them.
             .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
             .stdin(Stdio::null());
         if let Some(context) = self.context {

@@ -1,6 +1,8 @@
-//! The quick way: the machine's own Cargo compiles, in the workspace's own target directory, and our own layer code does the rest.
+//! The Cargo engine: the machine's own Cargo compiles in the workspace's own target directory, and
+//! Crateyard's layer code does the rest.
 //!
-//! What comes out depends on the machine: its compiler, its C library, its environment. The image says so.
+//! Its output depends on the machine: its compiler, its C library, its environment. The image says
+//! so.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -17,7 +19,7 @@ use super::kept::Kept;
 use super::packages::Packages;
 use super::{Built, Engine, Request};
 
-/// What the label and the annotation say.
+/// The text of the label and the annotation.
 const WHY: &str = "compiled by the cargo of one machine";
 
 /// Builds images.
@@ -54,7 +56,7 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
     })
 }
 
-/// The platform of this machine.
+/// This machine's platform.
 pub fn this_platform() -> Result<Platform> {
     let debian = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -64,14 +66,14 @@ pub fn this_platform() -> Result<Platform> {
     Platform::of_debian(debian).with_context(|| format!("{debian} has no platform"))
 }
 
-/// What Cargo made.
+/// Cargo's results.
 struct Compiled {
     binaries: BTreeMap<Binary, PathBuf>,
-    /// The package of each unit that was not fresh.
+    /// The package of each unit that was compiled anew.
     packages: Vec<String>,
 }
 
-/// What is read of Cargo's messages.
+/// The fields that are read from Cargo's messages.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
 #[derive(Deserialize)]
@@ -91,7 +93,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Every call of the description, one after the other.
+/// Runs every call of the description, one after another.
 fn compile(workspace: &Path, build: &Build, kept: &Kept) -> Result<Compiled> {
     let mut compiled = Compiled {
         binaries: BTreeMap::new(),
@@ -100,7 +102,7 @@ fn compile(workspace: &Path, build: &Build, kept: &Kept) -> Result<Compiled> {
     for (name, call) in &build.calls {
         compiled.call(workspace, build.locked, name, call)?;
         if build.calls.len() > 1 {
-            // The next call may put another program of that name at its place.
+            // The next call may write another program to the same path.
             let directory = kept.directory("programs")?.join(name);
             compiled.keep(name, &directory)?;
         }
@@ -124,7 +126,7 @@ impl Compiled {
             .context("cannot start cargo, which this engine needs")?;
         if let Some(output) = cargo.stdout.take() {
             for line in BufReader::new(output).lines() {
-                // What is not JSON comes from a build script's child and is nobody's message.
+                // A line that is not JSON comes from a child of a build script.
                 if let Ok(message) = serde_json::from_str::<Message>(&line?) {
                     self.add(message, name);
                 }
@@ -137,7 +139,7 @@ impl Compiled {
         Ok(())
     }
 
-    /// Copies the programs of a call to a directory of its own.
+    /// Copies the programs of a call to their own directory.
     fn keep(&mut self, call: &str, directory: &Path) -> Result<()> {
         let own = self
             .binaries

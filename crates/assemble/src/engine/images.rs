@@ -1,4 +1,5 @@
-//! From a description to images without Nix: what nix/image/images.nix fills in, done here and now.
+//! Makes images from a description without Nix. It fills in the same values as
+//! nix/image/images.nix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -16,33 +17,33 @@ use serde_json::{Value, json};
 use super::kept::Kept;
 use super::packages::Packages;
 
-/// What says on an image that it was not built hermetically: a label and an annotation.
+/// The label and annotation that mark an image as not hermetic.
 pub const UNHERMETIC: &str = "io.github.crateyard.unhermetic";
 
 /// Makes the images of a description.
 pub struct Images<'a> {
     /// The workspace.
     pub root: &'a Path,
-    /// What it describes.
+    /// The description.
     pub description: &'a Description,
-    /// The platform that is built for.
+    /// The target platform.
     pub platform: Platform,
-    /// Where Debian packages come from.
+    /// The source of Debian packages.
     pub packages: Packages,
-    /// The workspace, which says what programs may be linked from.
+    /// The workspace, which knows the crates that programs may be linked from.
     pub project: &'a Project,
     /// The programs.
     pub binaries: BTreeMap<Binary, PathBuf>,
     /// Why the programs are not hermetic.
     pub unhermetic: &'a str,
-    /// Where layers and images go.
+    /// The directory for layers and images.
     pub kept: &'a Kept,
-    /// Those that are made.
+    /// The images that are being made.
     pub made: BTreeMap<String, PathBuf>,
 }
 
 impl Images<'_> {
-    /// The layout of an image; of the images in it too.
+    /// The layout of an image. Images inside it are made too.
     ///
     /// # Errors
     /// When a layer or the image can't be made.
@@ -90,7 +91,7 @@ impl Images<'_> {
             config,
             annotations: BTreeMap::from([(UNHERMETIC.to_owned(), self.unhermetic.to_owned())]),
             created: 0,
-            // Nix alone knows all that goes in.
+            // Only Nix knows all inputs.
             inputs: None,
         })
     }
@@ -107,7 +108,7 @@ impl Images<'_> {
         }
     }
 
-    /// An image with the Debian packages of another and nothing else.
+    /// An image with the Debian packages of another image and nothing else.
     ///
     /// # Errors
     /// When a layer or the image can't be made.
@@ -122,7 +123,7 @@ impl Images<'_> {
             .with_context(|| format!("cannot assemble the image {name:?}"))
     }
 
-    /// The layers of an image that are wanted, those that it can do without only where they have something.
+    /// The wanted layers of an image. Optional layers are left out if they are empty.
     fn layers(&self, image: &Image, wanted: fn(&Layer) -> bool) -> Result<Vec<LayerReference>> {
         let linked = self.project.linked(image);
         let mut layers = Vec::new();
@@ -134,7 +135,7 @@ impl Images<'_> {
             if layer.optional && !has_packages(&spec) {
                 continue;
             }
-            // The machine's own compiler may lie in a store.
+            // The machine's own compiler may be in a store.
             spec.forbidden.clear();
             layers.push(LayerReference::Detailed(DetailedLayer {
                 replaces: layer.replaces.clone(),
@@ -145,7 +146,7 @@ impl Images<'_> {
         Ok(layers)
     }
 
-    /// What stands for a placeholder here and now.
+    /// The current value of a placeholder.
     fn stand(&self, placeholder: Placeholder, linked: &BTreeSet<String>) -> Result<Value> {
         Ok(match placeholder {
             Placeholder::Workspace { path } => json!(self.root.join(path)),
@@ -154,7 +155,7 @@ impl Images<'_> {
                     .get(&binary)
                     .with_context(|| format!("cargo has built no {}", binary.bin))?
             ),
-            // Nix alone knows the plan.
+            // Only Nix knows the plan.
             Placeholder::Crates(_) => Value::Null,
             Placeholder::Image { name } => json!(
                 self.made
@@ -171,7 +172,7 @@ fn has_packages(spec: &LayerSpec) -> bool {
     sources.any(|source| matches!(source, Source::Debian(debian) if !debian.packages.is_empty()))
 }
 
-/// A platform of a description as images name it.
+/// Converts a platform of a description to an image's platform.
 pub fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
     platform
         .to_string()
@@ -179,7 +180,8 @@ pub fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
         .map_err(|problem: String| anyhow!(problem))
 }
 
-/// What decides about a layer: its specification, and the content of files that may change under their names.
+/// The inputs of a layer: its specification, and the content of files that may change under the
+/// same name.
 pub fn key_of(spec: &LayerSpec) -> Result<Digest> {
     let mut hasher = HashingWriter::new(std::io::sink());
     serde_json::to_writer(&mut hasher, spec)?;
@@ -189,14 +191,14 @@ pub fn key_of(spec: &LayerSpec) -> Result<Digest> {
             Source::Tree(tree) => hash(&tree.from, &mut hasher)?,
             Source::Copy(copy) => hash(&copy.from, &mut hasher)?,
             Source::Chart(chart) => hash(&chart.from, &mut hasher)?,
-            // Packages and images have names that say their content.
+            // The names of packages and images identify their content.
             _ => {}
         }
     }
     Ok(hasher.finish().1)
 }
 
-/// A file or a tree: names, kinds, whether it may be executed, contents.
+/// Hashes a file or a tree: names, kinds, executable bits, contents.
 fn hash(path: &Path, hasher: &mut HashingWriter<std::io::Sink>) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::MetadataExt;

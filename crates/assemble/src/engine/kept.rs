@@ -1,4 +1,4 @@
-//! What engines other than Nix keep in `.crateyard`.
+//! The files that engines other than Nix keep in `.crateyard`.
 //!
 //! ```text
 //! images/HASH-NAME-image    layouts, under names as the Nix store would give them
@@ -19,22 +19,22 @@ use image::spec::LayerSpec;
 use super::Engine;
 use crate::state::State;
 
-/// Where layouts, layers and what the Docker way begins with are.
+/// The directories of layouts, layers, and base layouts for the Docker engine.
 const IMAGES: &str = "images";
 const LAYERS: &str = "layers";
 const LAYOUTS: &str = "layouts";
-/// As many digits of a digest as a store path has.
+/// The number of digits in a store path's hash.
 const DIGITS: usize = 32;
-/// A layer that no build has used for so long goes away.
+/// A layer that no build has used for this long is removed.
 const LAYER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a workspace's state holds of engines.
+/// The part of a workspace's state that belongs to engines.
 pub struct Kept {
     state: State,
 }
 
 impl Kept {
-    /// That of the workspace, an absolute path.
+    /// Opens the state of a workspace, given as an absolute path.
     ///
     /// # Errors
     /// When it can't be created.
@@ -48,7 +48,7 @@ impl Kept {
         Ok(kept)
     }
 
-    /// A directory of it, created where it is missing.
+    /// A directory of the state, created if it is missing.
     ///
     /// # Errors
     /// When it can't be created.
@@ -61,10 +61,10 @@ impl Kept {
         made.with_context(|| format!("cannot use {}", self.state.path().join(name).display()))
     }
 
-    /// Keeps what `make` writes to the path it is given, under the name of its content.
+    /// Keeps the output that `make` writes to its path, under a name that depends on the content.
     ///
     /// # Errors
-    /// When `make` fails or the file system does.
+    /// When `make` or the file system fails.
     pub fn image(
         &self,
         name: &str,
@@ -78,7 +78,7 @@ impl Kept {
         let digest = make(&made)?.digest;
         let path = images.join(format!("{}-{name}-image", short(&digest)));
         match fs::rename(&made, &path) {
-            // The same image is there already.
+            // The same image already exists.
             Err(_) if path.join("oci-layout").exists() => {}
             renamed => {
                 renamed.with_context(|| format!("cannot rename to {}", path.display()))?;
@@ -87,7 +87,7 @@ impl Kept {
         Ok(path)
     }
 
-    /// Makes the link to the last image of a name that an engine has built, and removes the image before.
+    /// Updates the link to an engine's last image of a name, and removes the previous image.
     ///
     /// # Errors
     /// When the file system fails.
@@ -96,7 +96,7 @@ impl Kept {
         self.replace_link(&self.state, &link, image)
     }
 
-    /// Makes `layouts/NAME` the link to an image: what the Docker way begins with.
+    /// Makes `layouts/NAME` link to an image that the Docker engine starts from.
     ///
     /// # Errors
     /// When the file system fails.
@@ -104,7 +104,8 @@ impl Kept {
         self.replace_link(&self.open(LAYOUTS)?, name, image)
     }
 
-    /// The link is there all the time, to the old target or to the new one. What no link leads to any more is removed.
+    /// Replaces a link atomically: it always leads to the old or the new target. Removes images
+    /// that no link leads to any longer.
     fn replace_link(&self, links: &Directory, name: &str, target: &Path) -> Result<()> {
         let before = links.link_target(name);
         links.link(name, target).with_context(|| {
@@ -119,7 +120,8 @@ impl Kept {
             .with_context(|| format!("cannot remove {}", images.path().join(&left).display()))
     }
 
-    /// The name of an image of ours that no link leads to. Only what lies in the directory of images itself is ours.
+    /// The name of one of our images that no link leads to. Only direct entries of the image
+    /// directory are ours.
     fn left_over(&self, images: &Directory, image: &Path) -> Option<OsString> {
         let name = image.file_name()?;
         let links = [self.state.directory("").ok()??, self.open(LAYOUTS).ok()?];
@@ -132,7 +134,7 @@ impl Kept {
         is_left.then(|| name.to_owned())
     }
 
-    /// The directory of the layer that a specification describes: made now, or there since the last time.
+    /// The directory of a specification's layer. It is made now unless it exists already.
     ///
     /// # Errors
     /// When a source can't be read or the layer can't be made.
@@ -142,7 +144,7 @@ impl Kept {
             .directory(LAYERS)?
             .join(format!("{}-layer-{name}", short(&key)));
         if path.join(image::layer::RECORD).exists() {
-            // Only how old it looks depends on this.
+            // Only the apparent age of the layer depends on this.
             let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         } else {
             image::layer::make(spec, &path, image::compress::default_threads())
@@ -151,7 +153,7 @@ impl Kept {
         Ok(path)
     }
 
-    /// Removes layers that were not used for a week.
+    /// Removes layers that have not been used for a week.
     pub fn remove_old_layers(&self) {
         let Ok(layers) = self.open(LAYERS) else {
             return;
@@ -160,7 +162,7 @@ impl Kept {
             let status = layers.status(&name).ok().flatten();
             let age = status.and_then(|status| modified(&status).elapsed().ok());
             if age.is_some_and(|age| age > LAYER_AGE) {
-                // It is only a cache: what can't be removed stays.
+                // It is only a cache, so a layer that can't be removed stays.
                 let _ = layers.remove_all(&name);
             }
         }
@@ -202,7 +204,8 @@ mod tests {
         }
     }
 
-    /// The link to the last image says which image is removed: only one that lies among the images.
+    /// The link to the last image decides which image is removed, so its target must lie among the
+    /// images.
     #[test]
     fn what_lies_elsewhere_is_not_removed_as_the_image_before() {
         let scene = Scene::new();

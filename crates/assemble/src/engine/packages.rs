@@ -1,4 +1,4 @@
-//! The files of Debian packages that images are made of, with or without Nix.
+//! The files of Debian packages for images, with or without Nix.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,8 @@ use description::normal::{Packages as Placed, SetReference};
 use crate::commands::fetch::debs::{self, Deb};
 use crate::commands::fetch::store::Store;
 
-/// Packages that a lock pins. What the Nix store has is used from there; the rest is downloaded once, into the user's cache.
+/// Packages that a lock pins. Packages in the Nix store are used from there. The rest is downloaded
+/// once, into the user's cache.
 pub struct Packages {
     lock: Lock,
     path: PathBuf,
@@ -21,7 +22,7 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Those of a lock, for an architecture in Debian's terms.
+    /// Reads the packages of a lock for an architecture in Debian's terms.
     ///
     /// # Errors
     /// When the lock can't be read.
@@ -40,7 +41,7 @@ impl Packages {
     /// The files that a placeholder stands for, in an image whose programs are linked from crates.
     ///
     /// # Errors
-    /// As [`Packages::of_set`].
+    /// The errors of [`Packages::of_set`].
     pub fn of(&self, packages: &Placed, linked: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
         let mut given = Vec::new();
         for set in &packages.beyond {
@@ -69,10 +70,10 @@ impl Packages {
         self.lock.set(set, self.architecture).is_some()
     }
 
-    /// The files of a set; where names are given, of the packages of these names.
+    /// The files of a set. With names, only the files of packages with these names.
     ///
     /// # Errors
-    /// When the lock has no such set, or a file can't be downloaded.
+    /// When the lock does not have the set, or a file can't be downloaded.
     fn of_set(&self, set: &str, named: &[String]) -> Result<Vec<PathBuf>> {
         if !self.has(set) {
             bail!(
@@ -106,7 +107,7 @@ impl Packages {
         places.into_iter().find(|path| path.is_file())
     }
 
-    /// The store's name says the hash too.
+    /// The name in the store also contains the hash.
     fn cached(&self, deb: &Deb<'_>) -> PathBuf {
         let name = Path::new(&deb.path).file_name().unwrap_or_default();
         self.cache.join(name)

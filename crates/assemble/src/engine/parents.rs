@@ -1,4 +1,5 @@
-//! The images that the Docker way begins with, from debian.lock: what nix/image/parents.nix says, done here and now.
+//! Makes the images that the Docker engine starts from out of debian.lock, as nix/image/parents.nix
+//! does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ pub fn builder(
     parent(kept, "builder", sources, platform)
 }
 
-/// What images begin with.
+/// The layouts that images start from.
 pub fn base(kept: &Kept, packages: &Packages, set: &str, platform: &Platform) -> Result<PathBuf> {
     let files = all_of(packages, set)?;
     let certificates = Source::CaCertificates(CaCertificatesSource {
@@ -92,7 +93,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         .with_context(|| format!("cannot assemble the image {name:?}"))
 }
 
-/// An image without layers, whose programs are found where Debian has them.
+/// An image without layers, with the search path of Debian's programs.
 pub fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
     Ok(ImageSpec {
         version: Version,

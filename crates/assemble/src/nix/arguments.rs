@@ -1,8 +1,8 @@
-//! Arguments for `nix build`, as far as the driver can honour them too.
+//! The arguments for `nix build` that the driver can honour too.
 
 use std::ffi::OsString;
 
-/// What the arguments say.
+/// The parsed arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
     /// Settings: name and value.
@@ -17,7 +17,7 @@ impl Arguments {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// The first argument that only `nix build` itself understands.
+    /// Returns the first argument that only `nix build` itself understands.
     pub fn parse(arguments: &[OsString]) -> Result<Self, String> {
         let mut parsed = Self::default();
         let mut rest = arguments.iter().map(|text| text.to_string_lossy());
@@ -43,7 +43,7 @@ impl Arguments {
         self.options.push((name.to_owned(), value.to_owned()));
     }
 
-    /// The settings as arguments of any program of Nix.
+    /// The settings as arguments for any program of Nix.
     pub fn for_nix(&self) -> Vec<String> {
         let options = self.options.iter();
         options

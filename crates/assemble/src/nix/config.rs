@@ -7,42 +7,44 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What every call needs, whatever the machine's nix.conf says: flakes, the sandbox, all cores.
+/// The settings of every call, whatever the machine's nix.conf says: flakes, the sandbox, all
+/// cores.
 const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
 max-jobs = auto
 ";
 
-/// The line of [`SETTINGS`] that does not hold where the system forbids it.
+/// The line of [`SETTINGS`] to leave out if the system forbids the sandbox.
 const SANDBOX: &str = "sandbox = true\n";
 
-/// The cache that Nix knows by default is nixpkgs' and holds nothing of ours: asking it for every
-/// unit costs a request each, and a wait where it can't be reached.
+/// Nix's default cache is that of nixpkgs, which has nothing of ours. Asking it costs a request for
+/// every unit, and a wait if it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
 
-/// Where Nix keeps what it knows of the machine's own store, unless the environment says otherwise.
+/// Nix's database of the machine's own store, unless the environment sets another one.
 const STATE: &str = "/nix/var/nix";
 
-/// The setting for where builders work, from Nix 2.23 on.
+/// The setting for the builders' directory, since Nix 2.23.
 const BUILD_DIR: &str = "build-dir";
 
-/// Where Nix is, and how it is set.
+/// Nix's path and settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `nix`.
     pub nix: PathBuf,
-    /// The value of `NIX_CONFIG` for every call.
+    /// The value of `NIX_CONFIG` for each call.
     pub text: String,
     settings: BTreeMap<String, String>,
 }
 
 impl Config {
-    /// Asks Nix. Lines of nix.conf in `defaults` come before the machine's own, so that people have the last word;
-    /// those in `asked`, which somebody asked for now, come after.
+    /// Asks Nix for its settings. Lines of nix.conf in `defaults` come before the machine's own, so
+    /// that people have the last word. The lines in `asked` come after, because somebody asked for
+    /// them now.
     ///
     /// # Errors
-    /// When it is not installed.
+    /// When Nix is not installed.
     pub fn read(defaults: &str, asked: &str) -> Result<Self> {
         let nix = which::which("nix").context(
             "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
@@ -58,7 +60,7 @@ impl Config {
             && is_direct(settings.get("store").map_or("auto", String::as_str))
             && crate::isolation::sandbox().is_err()
         {
-            // Nix would fail, or try in vain for each derivation. Cells isolate units all the same.
+            // Nix would fail, or try in vain for each derivation. Cells isolate units anyway.
             text = text.replacen(SANDBOX, "sandbox = false\n", 1);
             settings = show(&nix, &text);
         }
@@ -73,7 +75,7 @@ impl Config {
         })
     }
 
-    /// `nix-store`, which lies beside `nix`.
+    /// The path of `nix-store`, which is beside `nix`.
     pub fn nix_store(&self) -> PathBuf {
         self.nix.with_file_name("nix-store")
     }
@@ -96,38 +98,38 @@ impl Config {
         }
     }
 
-    /// Whether Nix works on the store itself, as it does when it may write there; otherwise a daemon
-    /// does it, or another machine.
+    /// Whether Nix works on the store directly, as it does if it may write there. Otherwise a
+    /// daemon or another machine does.
     pub fn is_direct(&self, store: Option<&str>) -> bool {
         is_direct(store.unwrap_or_else(|| self.get("store")))
     }
 
-    /// Whether Nix has a setting for where builders work.
+    /// Whether Nix has a setting for the builders' directory.
     pub fn knows_build_dir(&self) -> bool {
         self.settings.contains_key(BUILD_DIR)
     }
 
-    /// Whether somebody has said where builders work.
+    /// Whether somebody has set the builders' directory.
     pub fn has_build_dir(&self) -> bool {
         !self.get(BUILD_DIR).is_empty()
     }
 
-    /// Where Nix keeps what it knows of the machine's own store.
+    /// Nix's database of the machine's own store.
     pub fn state(&self) -> PathBuf {
         state()
     }
 
-    /// A setting that is a number; none where it is 0, which is Nix's word for "all".
+    /// A setting that is a number; `None` if it is 0, which means "all" to Nix.
     pub fn number(&self, name: &str) -> Option<usize> {
         self.get(name).parse().ok().filter(|&number| number > 0)
     }
 
-    /// Changes a setting, as an argument of Nix does.
+    /// Changes a setting, as an argument of Nix would.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
-    /// A setting's value; empty where Nix has none of that name.
+    /// A setting's value; empty if Nix has no such setting.
     pub fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
@@ -144,7 +146,7 @@ fn state() -> PathBuf {
     std::env::var_os("NIX_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from)
 }
 
-/// All settings, as Nix itself says.
+/// All settings, as Nix prints them.
 fn show(nix: &Path, text: &str) -> BTreeMap<String, String> {
     let shown = duct::cmd!(nix, "show-config")
         .full_env(environment::with_config(text))

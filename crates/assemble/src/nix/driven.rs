@@ -1,5 +1,5 @@
-//! Builds attributes of a flake by driving Nix (crates/drive), or leaves it to `nix build` where the
-//! driver can't do what is asked.
+//! Builds attributes of a flake by driving Nix (crates/drive), or with `nix build` if the driver
+//! can't handle the arguments.
 
 use super::Nix;
 use super::arguments::Arguments;
@@ -23,43 +23,44 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The file in [`State`] that says what the last build did.
+/// The file in [`State`] that records the last build.
 const RECORD: &str = "build.json";
 /// The largest record that is read, in bytes: a thousand units take about a megabyte.
 const MAX_RECORD: u64 = 256 << 20;
 
-/// What evaluation itself has built, each so that the next can be evaluated (nix/lib.nix).
+/// The derivations that evaluation itself needs, each built so that the next can be evaluated
+/// (nix/lib.nix).
 const STAGES: [&str; 3] = [
     "evaluation.tools",
     "evaluation.description",
     "evaluation.plan",
 ];
 
-/// What is to be built, and how.
+/// A build request.
 pub struct Request<'a> {
-    /// How Nix is to be called.
+    /// The way to call Nix.
     pub nix: &'a Nix,
     /// The flake.
     pub flake: &'a str,
     /// Its attributes.
     pub attributes: &'a [String],
-    /// What goes before their names: empty, or a name and a dot.
+    /// The prefix of their names: empty, or a name and a dot.
     pub prefix: &'static str,
-    /// Where links to the results and the record of the build are kept.
+    /// The directory for links to the results and for the record of the build.
     pub state: &'a State,
-    /// Whether to go on after a failure with what does not depend on it.
+    /// Whether to continue after a failure with everything that does not depend on it.
     pub keep_going: bool,
     /// The order in which ready derivations start.
     pub order: Order,
-    /// Where events go as JSON lines.
+    /// Where to write events as JSON lines.
     pub events: Option<&'a Path>,
 }
 
 impl Request<'_> {
-    /// Builds the attributes; their store paths come in the order of `attributes`.
+    /// Builds the attributes, and returns their store paths in the order of `attributes`.
     ///
     /// # Errors
-    /// When Nix is not installed, evaluation fails, a build fails, or it is interrupted.
+    /// When Nix is not installed, evaluation or a build fails, or the command is interrupted.
     pub fn build(&self) -> Result<Vec<PathBuf>> {
         let (config, tree) = std::thread::scope(|scope| {
             let tree = scope.spawn(|| Tree::update(Path::new(self.flake)));
@@ -67,7 +68,7 @@ impl Request<'_> {
         });
         let config = config?;
         match self.arguments(&config) {
-            // Where there is no tree, Nix says what is wrong with the repository.
+            // If there is no tree, Nix says what is wrong with the repository.
             Ok(arguments) => {
                 let tree = tree.ok().and_then(Result::ok).flatten();
                 Session::new(self, config, arguments, tree)?.run()
@@ -88,7 +89,7 @@ impl Request<'_> {
         }
     }
 
-    /// What of `nix build`'s arguments the driver honours, or why it can't be used.
+    /// The arguments of `nix build` that the driver honours, or why it can't be used.
     fn arguments(&self, config: &Config) -> Result<Arguments, String> {
         let arguments = Arguments::parse(&self.nix.extra)
             .map_err(|argument| format!("the driver does not know the argument {argument:?}"))?;
@@ -114,7 +115,7 @@ struct Session<'a> {
     config: Config,
     driver: Driver,
     evaluation: Evaluation,
-    /// Where the changed files lie.
+    /// The directory of the changed files.
     tree: Option<Tree>,
     progress: Progress,
     interrupted: Arc<AtomicBool>,
@@ -122,7 +123,7 @@ struct Session<'a> {
     durations: Durations,
     /// The record of the last build.
     previous: BuildRecord,
-    /// The `.drv` files of that build, until they have been looked at.
+    /// The `.drv` files of that build, until they have been read.
     expected: Vec<String>,
     record: BuildRecord,
 }
@@ -142,7 +143,7 @@ impl<'a> Session<'a> {
             signal_hook::flag::register(signal, interrupted.clone())?;
         }
         let durations = durations::default_path().map(|path| Durations::read(&path));
-        // A record of another version is as good as none.
+        // A record of another version is ignored.
         let previous = record(request.state).ok().flatten().unwrap_or_default();
         let driver = Driver::start(settings(request, &config, &arguments))?;
         Ok(Self {
@@ -193,7 +194,7 @@ impl<'a> Session<'a> {
         Ok(paths)
     }
 
-    /// What the attributes are made of.
+    /// The derivations of the attributes.
     fn evaluate(&mut self) -> Result<Closure> {
         if let Some(closure) = self.evaluate_tree()? {
             return Ok(closure);
@@ -203,8 +204,8 @@ impl<'a> Session<'a> {
         self.closure(&derivations)
     }
 
-    /// The same, read where the changed files lie. None where Nix has to copy them first; what goes wrong
-    /// on the way goes wrong there again, and is told.
+    /// The derivations, evaluated in the directory of the changed files. `None` if Nix must copy
+    /// the files first. Errors here would occur again there, where they are reported.
     fn evaluate_tree(&mut self) -> Result<Option<Closure>> {
         let Some(tree) = self.tree.take() else {
             return Ok(None);
@@ -218,7 +219,7 @@ impl<'a> Session<'a> {
         Ok((!closure.says(Tree::NAME)).then_some(closure))
     }
 
-    /// The `.drv` files of the attributes. What evaluation needs built is driven too.
+    /// The `.drv` files of the attributes. The driver also builds what evaluation needs.
     fn evaluate_flake(&mut self) -> Result<Vec<String>> {
         let attributes = self.request.attributes;
         let images = |evaluation: &Evaluation| evaluation.images(Files::Flake, attributes);
@@ -242,7 +243,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Builds what evaluation reads. In a flake that does not tell, Nix does so while it evaluates.
+    /// Builds whatever evaluation reads. If a flake does not list it, Nix builds it during
+    /// evaluation.
     fn drive_stages(&mut self) -> Result<()> {
         for stage in STAGES {
             let stage = [stage.to_owned()];
@@ -257,7 +259,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Evaluates, and notes how long it took. Meanwhile the driver looks at what the last build was made of.
+    /// Evaluates, and records how long that took. Meanwhile the driver reads the derivations of the
+    /// last build.
     fn evaluated(
         &mut self,
         evaluate: impl FnOnce(&Evaluation) -> Result<Evaluated>,
@@ -267,7 +270,7 @@ impl<'a> Session<'a> {
         let (driver, evaluation) = (&mut self.driver, &self.evaluation);
         let expected = std::mem::take(&mut self.expected);
         let evaluated = std::thread::scope(|scope| {
-            // What goes wrong in it goes wrong again in the build, and is told there.
+            // An error here occurs again in the build, which reports it.
             scope.spawn(move || driver.expect(expected.iter().map(String::as_str)));
             evaluate(evaluation)
         })?;
@@ -281,7 +284,7 @@ impl<'a> Session<'a> {
         Ok(self.driver.closure(derivations)?)
     }
 
-    /// Builds what is missing of some derivations.
+    /// Builds the missing parts of some derivations.
     fn drive(&mut self, closure: &Closure) -> Result<Report> {
         let progress = &mut self.progress;
         let mut context = driver::Context {
@@ -306,7 +309,7 @@ impl<'a> Session<'a> {
         Err(failure(&report))
     }
 
-    /// Keeps what was learnt, also of a build that failed or was interrupted.
+    /// Keeps the measured times and the record, even of a build that failed or was interrupted.
     fn remember(&mut self) {
         let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
         for error in [saved.map_err(Into::into), self.write_record()]
@@ -317,7 +320,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes down what was done. Nothing to do leaves the record of the build before.
+    /// Writes the record of the build. If there was nothing to do, the last record stays.
     fn write_record(&mut self) -> Result<()> {
         if self.record.units.is_empty() && self.record.fetched.is_empty() {
             return Ok(());
@@ -335,7 +338,7 @@ impl<'a> Session<'a> {
         self.record.seconds = self.now();
         self.record.mark_critical();
         if self.record.images.is_empty() {
-            // It did not get so far as to see them all.
+            // The build ended before it saw all of them.
             for (name, paths) in std::mem::take(&mut self.previous.derivations) {
                 self.record.derivations.entry(name).or_insert(paths);
             }
@@ -349,7 +352,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Keeps the images from being collected as garbage. A store elsewhere keeps its own links.
+    /// Protects the images from garbage collection. Another store keeps its own links.
     fn link(&self, paths: &[PathBuf]) -> Result<()> {
         if self.request.nix.store.is_some() {
             return Ok(());
@@ -371,7 +374,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The record of the last build; `None` where there is none.
+/// The record of the last build; `None` if there is none.
 ///
 /// # Errors
 /// When it can't be read, or another version wrote it.
@@ -393,7 +396,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
     let given = config.number("cores").filter(|&given| given != cores);
     let jobs = config.number("max-jobs").unwrap_or(cores);
     let is_direct = config.is_direct(request.nix.store.as_deref());
-    // What is kept of a failed build must not be gone with Nix.
+    // The kept directories of a failed build must outlive Nix.
     let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
     Settings {
         launch: Launch {
@@ -417,7 +420,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
     }
 }
 
-/// What failed; it has been shown.
+/// The failure. It has been shown.
 fn failure(report: &Report) -> anyhow::Error {
     let failed = report.units.iter().filter(|u| u.outcome == Outcome::Failed);
     let names: Vec<&str> = failed.map(|unit| unit.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Attributes of a flake, evaluated to `.drv` files.
+//! Evaluates attributes of a flake to `.drv` files.
 
 use super::config::Config;
 use super::tree::Tree;
@@ -8,63 +8,65 @@ use drive::serve::Launch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The derivation that all images are inputs of (nix/lib.nix).
+/// The derivation that has all images as inputs (nix/lib.nix).
 pub const ALL: &str = "images";
 
-/// Calls a flake whose files lie in a directory.
+/// Calls a flake with files in a directory.
 const CALL_FLAKE: &str = include_str!("call-flake.nix");
 
-/// The one address that evaluation in a tree may name: what has a hash and is in the store already is "fetched" from
-/// there. The top-level domain is one that never exists (RFC 2606).
+/// The one address that evaluation in a tree may name. An input with a hash that is already in the
+/// store is "fetched" from there. Its top-level domain never exists (RFC 2606).
 const NOWHERE: &str = "https://inputs.crateyard.invalid/";
 
-/// In a tree Nix evaluates without the features that bring `fetchTree` and `getFlake`: Nix 2.8 does not restrict them.
+/// In a tree, Nix evaluates without the features that add `fetchTree` and `getFlake`, because Nix
+/// 2.8 does not restrict them.
 const FEATURES: &str = "nix-command";
 
-/// Whether evaluation may build what it reads.
+/// Whether evaluation may build the derivations that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Building {
-    /// Nix does so by itself, in its own order.
+    /// Nix builds them itself, in its own order.
     Allowed,
-    /// It stops there.
+    /// Evaluation stops at the first of them.
     Refused,
-    /// The same, and Nix shows what is wrong. For a store elsewhere, in which only the driver builds.
+    /// Evaluation stops, and Nix shows the error. For another store, in which only the driver
+    /// builds.
     Never,
 }
 
-/// How an evaluation ended.
+/// The outcome of an evaluation.
 pub enum Evaluated {
     /// The `.drv` files, in the order of the attributes.
     Done(Vec<String>),
-    /// It reads something that is not built yet.
+    /// Evaluation reads a derivation that is not built yet.
     WantsBuilds,
-    /// It failed otherwise.
+    /// Evaluation failed for another reason.
     Failed,
 }
 
-/// Where a flake's files are read.
+/// The location of a flake's files.
 #[derive(Clone, Copy)]
 pub enum Files<'a> {
-    /// In the store, to which Nix copies them.
+    /// In the store, after Nix copied them.
     Flake,
     /// In a directory.
     Tree(&'a Tree),
 }
 
-/// How a flake is evaluated.
+/// The way to evaluate a flake.
 pub struct Evaluation {
     nix: PathBuf,
     /// The value of `NIX_CONFIG`.
     config: String,
     flake: String,
-    /// What goes before the names of attributes.
+    /// The prefix of attribute names.
     prefix: &'static str,
     launch: Launch,
 }
 
 impl Evaluation {
-    /// Of a flake, with the store and the arguments that Nix is started with otherwise. Attributes are those below `prefix`,
-    /// which is empty or ends in a dot.
+    /// Evaluates a flake with the store and the arguments that Nix otherwise gets. Attributes are
+    /// below `prefix`, which is empty or ends in a dot.
     pub fn new(config: &Config, flake: &str, prefix: &'static str, launch: &Launch) -> Self {
         Self {
             nix: config.nix.clone(),
@@ -75,7 +77,7 @@ impl Evaluation {
         }
     }
 
-    /// Evaluates images, and builds nothing.
+    /// Evaluates images without building anything.
     ///
     /// # Errors
     /// When Nix can't be started.
@@ -89,8 +91,8 @@ impl Evaluation {
         self.attributes(files, attributes, Building::Refused)
     }
 
-    /// The images' `.drv` files by way of the one derivation that they are all inputs of: Nix evaluates a
-    /// flake anew for each thing that it is asked for.
+    /// The images' `.drv` files, through the one derivation that has them as inputs: Nix evaluates
+    /// a flake again for each requested attribute.
     fn together(&self, files: Files<'_>, attributes: &[String]) -> Result<Evaluated> {
         let all = match self.attributes(files, &[ALL.to_owned()], Building::Refused)? {
             Evaluated::Done(all) => all,
@@ -112,7 +114,7 @@ impl Evaluation {
     ) -> Result<Evaluated> {
         let arguments = self.arguments(files, attributes, building);
         let command = super::call(&self.nix, &self.config, arguments);
-        // What Nix builds by itself it tells by itself.
+        // Nix reports its own builds itself.
         let command = match building {
             Building::Refused | Building::Never => command.stderr_capture(),
             Building::Allowed => command,
@@ -128,7 +130,7 @@ impl Evaluation {
         if building == Building::Never {
             eprint!("{}", crate::text::clean_log(&said));
         }
-        // It names the setting that forbids the build. What else is wrong it says when it may build.
+        // Nix names the setting that forbids the build. It shows other errors when it may build.
         let is_refused = building == Building::Refused && said.contains("max-jobs");
         Ok(match is_refused {
             true => Evaluated::WantsBuilds,
@@ -136,7 +138,7 @@ impl Evaluation {
         })
     }
 
-    /// Whether Nix may build by itself at all.
+    /// Whether Nix may build anything itself.
     pub fn building(&self) -> Building {
         match self.launch.store.is_elsewhere() {
             true => Building::Never,
@@ -174,8 +176,8 @@ impl Evaluation {
         args
     }
 
-    /// Nix prints paths in an order of its own. A derivation has the name of its attribute; where
-    /// that does not tell, each is asked for alone.
+    /// Nix prints paths in its own order. A derivation has the name of its attribute. If the names
+    /// are ambiguous, each attribute is evaluated alone.
     fn in_order(
         &self,
         files: Files<'_>,
@@ -208,10 +210,11 @@ impl Evaluation {
     }
 }
 
-/// The `.drv` files of images among the inputs of the one that has them all; none where one is missing.
+/// The `.drv` files of images among the inputs of the derivation that has them all; `None` if one
+/// is missing.
 ///
 /// # Errors
-/// When that can't be read.
+/// When that derivation can't be read.
 pub fn inputs(store: &Store, all: &str, images: &[String]) -> Result<Option<Vec<String>>> {
     let all = closure::read(store, all)?;
     let named = |image: &String| {
@@ -221,8 +224,8 @@ pub fn inputs(store: &Store, all: &str, images: &[String]) -> Result<Option<Vec<
     Ok(images.iter().map(named).collect())
 }
 
-/// What has Nix find attributes in a tree. No other file of the machine can be read, nothing is fetched, and of inputs
-/// there are those that flake.lock names with a hash.
+/// The arguments that make Nix find attributes in a tree. It can read no other file of the machine
+/// and fetches nothing. The only inputs are those that flake.lock names with a hash.
 fn in_tree(tree: &Tree) -> Vec<OsString> {
     let top = tree.top.to_string_lossy();
     let json = |text: &str| format!("(builtins.fromJSON {})", super::string(text));
@@ -239,7 +242,7 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
     args
 }
 
-/// What keeps the evaluation of an expression to the files of one directory, which it knows as
+/// The arguments that limit an expression to the files of one directory, which it knows as
 /// `<NAME>`.
 pub fn confined(name: &str, directory: &str) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["--impure".into()];

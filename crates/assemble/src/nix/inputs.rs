@@ -1,4 +1,4 @@
-//! The inputs that a flake's lock names, each with its hash.
+//! The inputs in a flake's lock, each with its hash.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -6,27 +6,27 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// A lock without inputs, as Nix understands it.
+/// A lock without inputs, in the form that Nix reads.
 pub const EMPTY: &str = r#"{"root":"root","nodes":{"root":{}}}"#;
-/// What of a locked reference Nix tells of the source.
+/// The attributes of a locked reference that Nix passes on to the source.
 const TOLD: [&str; 4] = ["narHash", "rev", "revCount", "lastModified"];
-/// As many digits of a revision make a short one.
+/// The number of digits in a short revision.
 const SHORT: usize = 7;
 
-/// What the lock of a flake says, as JSON texts.
+/// The content of a flake's lock, as JSON texts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Inputs {
     /// The lock itself.
     pub lock: String,
-    /// Node of the lock to what Nix tells of its source.
+    /// Node of the lock to the attributes of its source.
     pub sources: String,
 }
 
 impl Inputs {
-    /// Reads the lock in a directory; none is as good as one without inputs. `None` where an input has no hash.
+    /// Reads the lock in a directory. A missing lock has no inputs. `None` if an input has no hash.
     ///
     /// # Errors
-    /// When it can't be read, or is no lock.
+    /// When the lock can't be read, or is malformed.
     pub fn locked(directory: &Path) -> Result<Option<Self>> {
         let file = directory.join("flake.lock");
         let context = || format!("cannot read {}", file.display());
@@ -51,7 +51,7 @@ impl Inputs {
     }
 }
 
-/// What Nix tells of a source besides where it lies in the store; `None` where its hash is not known.
+/// The attributes that Nix gives a source besides its store path; `None` if its hash is unknown.
 ///
 /// See `emitTreeAttrs` in Nix's `primops/fetchTree.cc`.
 fn source(locked: &Value) -> Option<Value> {

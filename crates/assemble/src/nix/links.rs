@@ -1,4 +1,4 @@
-//! Links to images, which Nix knows of, so that they are not collected as garbage.
+//! Links to images that Nix knows, so that garbage collection keeps the images.
 
 use super::config::Config;
 use crate::state::State;
@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// Makes each link lead to its store path, which a process of Nix keeps meanwhile. Links that are right stay; one that
-/// Nix knows is replaced; Nix makes the others.
+/// Makes each link lead to its store path, while a process of Nix keeps the path. Correct links
+/// stay, links that Nix already knows are replaced, and Nix makes the others.
 ///
 /// # Errors
 /// When Nix can't be started, or a link can't be made.
@@ -40,7 +40,7 @@ pub fn make(config: &Config, state: &State, links: &[(String, PathBuf)]) -> Resu
     })
 }
 
-/// The links outside of the store that Nix follows when it looks for what is in use.
+/// The links outside the store that Nix follows to find paths in use.
 fn known(config: &Config) -> HashSet<PathBuf> {
     let Ok(entries) = fs::read_dir(config.state().join("gcroots/auto")) else {
         return HashSet::new();

@@ -1,11 +1,11 @@
-//! Whether a flake's inputs are pinned, which is looked at before Nix evaluates it.
+//! Checks that a flake's inputs are pinned before Nix evaluates it.
 //!
 //! Nix 2.8 copies an input into the store before it finds that `flake.lock` does not name it, or
 //! names another hash. The input may be a directory of this machine, and everybody can read the
 //! store.
 //!
-//! Inputs from elsewhere are Nix's own to check. One that lies on this machine must be named by the
-//! lock as by `flake.nix`, and the lock must know its content.
+//! Nix itself checks inputs from elsewhere. The lock must name an input on this machine exactly as
+//! `flake.nix` does, and must have the hash of its content.
 
 use super::{Nix, config::Config, evaluation, tree};
 use crate::commands::fetch::store::Store;
@@ -18,8 +18,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// What a reference begins with that leads to another machine. All others count as leading to this
-/// one.
+/// The prefixes of references to other machines. All other references count as local.
 const REMOTE: [&str; 13] = [
     "github:",
     "gitlab:",
@@ -35,13 +34,12 @@ const REMOTE: [&str; 13] = [
     "git+ssh:",
     "hg+https:",
 ];
-/// Types of references that lead to another machine.
+/// The types of references to other machines.
 const REMOTE_TYPES: [&str; 4] = ["github", "gitlab", "sourcehut", "indirect"];
-/// The name that Nix gives to a source in the store.
+/// Nix's name for a source in the store.
 const SOURCE: &str = "source";
 
-/// Tells what flake.nix says of its inputs. Paths come as texts: as paths Nix would copy what they
-/// lead to.
+/// Reads the inputs in flake.nix. Paths become texts, because Nix would copy the target of a path.
 const INPUTS: &str = r#"
 let
   flake = import <workspace/flake.nix>;
@@ -56,20 +54,20 @@ in {
 }
 "#;
 
-/// What flake.nix says of its inputs.
+/// The inputs in flake.nix.
 #[derive(Deserialize)]
 struct Wanted {
     inputs: Map<String, Value>,
-    /// The names that its outputs take.
+    /// The names that the outputs function takes.
     taken: Vec<String>,
 }
 
 /// Checks a workspace's flake.
 ///
 /// # Errors
-/// When it has an input that its lock does not pin, or can't be read.
+/// When the flake has an input that its lock does not pin, or can't be read.
 pub fn expect(workspace: &Path, nix: &Nix) -> Result<()> {
-    // What this user has evaluated before, with the same lock, is what it was.
+    // A flake that this user evaluated before with the same lock is unchanged.
     if tree::may_lock(workspace) || tree::is_seen(workspace) {
         return Ok(());
     }
@@ -96,7 +94,7 @@ pub fn expect(workspace: &Path, nix: &Nix) -> Result<()> {
     Ok(())
 }
 
-/// The lock; none is as good as one without inputs.
+/// The lock. A missing lock has no inputs.
 fn lock(workspace: &Path) -> Result<Value> {
     let file = workspace.join("flake.lock");
     let context = || format!("cannot read {}", file.display());
@@ -139,7 +137,7 @@ fn wanted(workspace: &Path, config: &Config) -> Result<Wanted> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Checks what a node is locked to: if it lies on this machine, its content is what the lock says.
+/// Checks a locked node: if it is on this machine, its content must be that in the lock.
 fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
     let text = |name: &str| locked[name].as_str().unwrap_or_default();
     let kind = text("type");
@@ -156,7 +154,7 @@ fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
     if kind != "path" && is_remote(place) {
         return Ok(());
     }
-    // Nobody guesses a commit of a repository.
+    // A commit hash of a repository can't be guessed.
     if kind == "git" && text("rev").len() >= 40 {
         return Ok(());
     }
@@ -172,8 +170,8 @@ fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
     )
 }
 
-/// Checks an input of flake.nix and those that it overrides: what leads to this machine stands in
-/// the lock just so.
+/// Checks an input of flake.nix and those that it overrides: the lock must name local inputs
+/// exactly as they are written there.
 fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) -> Result<()> {
     let Some(input) = input.as_object() else {
         return Ok(());
@@ -195,7 +193,7 @@ fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) ->
         (None, Some(url), _) if url.starts_with("path:") => ("path", &url["path:".len()..]),
         (None, Some(url), _) if url.starts_with(['/', '.']) => ("path", url),
         (None, Some(url), _) => ("", url),
-        // It follows another input, or is one of a registry.
+        // The input follows another input, or comes from a registry.
         (None, None, _) => return Ok(()),
     };
     if kind != "path" && is_remote(place) {
@@ -218,7 +216,7 @@ fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) ->
     Ok(())
 }
 
-/// A path in the workspace leads nowhere else.
+/// A path in the workspace must not lead out of it.
 fn check_relative(path: &str, workspace: &Path) -> Result<()> {
     let here = workspace.canonicalize()?;
     let top = crate::git::Repository::of(&here).map_or(here.clone(), |repository| repository.top);
@@ -228,7 +226,7 @@ fn check_relative(path: &str, workspace: &Path) -> Result<()> {
             "the input {path:?} of flake.nix leads to {}, outside of the repository",
             place.display()
         ),
-        // What is not there can't be copied.
+        // A missing path can't be copied.
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Shows a build to people and to programs.
 //!
-//! A terminal gets one line that changes in place, a log gets a line now and then, and programs get
+//! A terminal gets one line that changes in place, a log gets a line at intervals, and programs get
 //! JSON lines.
 
 mod log;
@@ -15,16 +15,16 @@ use std::io::{IsTerminal, LineWriter, Write, stderr};
 use std::path::Path;
 use std::time::Duration;
 
-/// How many names of what builds fit on the line.
+/// How many names of running builds fit on the line.
 const NAMES: usize = 3;
 
-/// Where events go.
+/// The target of events.
 pub struct Progress {
     bar: ProgressBar,
-    /// Standard error is a file or a pipe, and takes no JSON lines.
+    /// Standard error, if it is a file or a pipe and gets no JSON lines.
     log: Option<Log>,
     events: Option<Box<dyn Write>>,
-    /// The last number of ended builds that programs were told.
+    /// The number of finished builds that programs were last told.
     told: Option<usize>,
 }
 
@@ -59,7 +59,7 @@ impl Progress {
         })
     }
 
-    /// Shows what is going on while nothing is known that could be counted.
+    /// Shows activity while there is nothing to count yet.
     pub fn phase(&self, text: &str) {
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.bar.set_message(text.to_owned());
@@ -96,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// Writes the event for programs. Where the build stands they are told when something has ended.
+    /// Writes the event for programs. They learn the totals when a build has finished.
     fn tell(&mut self, event: &Event) {
         let Some(events) = &mut self.events else {
             return;
@@ -107,7 +107,7 @@ impl Progress {
             }
         }
         if let Ok(text) = serde_json::to_string(event) {
-            // Who has stopped listening is no reason to stop building.
+            // A closed reader must not stop the build.
             let _ = writeln!(events, "{text}");
         }
     }
@@ -130,7 +130,7 @@ fn line(done: usize, of: usize, running: &[String], left: f64) -> String {
     format!("{done:>width$}/{of} · {left} left · {}", names.join(", "))
 }
 
-/// Seconds as people say them.
+/// Formats seconds for people.
 fn clock(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
     match seconds {
@@ -140,13 +140,13 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// The whole of a failure: what the builder wrote, and Nix's reason.
+/// A whole failure: the builder's output, and Nix's reason.
 fn failure(name: &str, message: &str, log: &str) -> String {
     let mut text = log.to_owned();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    // Newer versions of Nix repeat the end of the log in their reason.
+    // Newer versions of Nix repeat the end of the log in the reason.
     let reason = match log.is_empty() {
         true => message,
         false => message.lines().next().unwrap_or_default(),

@@ -1,6 +1,6 @@
-//! What of Nix's words on standard error is the cause of a failure.
+//! Finds the cause of a failure in Nix's messages on standard error.
 
-/// Beginnings of lines that say what Nix does or how to see more of it, not what went wrong.
+/// Prefixes of lines that report Nix's activity or how to see more of it, not errors.
 const NOISE: [&str; 9] = [
     "(use '--show-trace'",
     "(stack trace truncated",
@@ -13,11 +13,11 @@ const NOISE: [&str; 9] = [
     "this derivation",
 ];
 
-/// What other programs that Nix calls, git and ssh among them, begin a complaint with.
+/// Prefixes of complaints from other programs that Nix calls, such as git and ssh.
 const COMPLAINTS: [&str; 4] = ["fatal:", "ssh:", "remote:", "Host key"];
 
-/// The cause of a failure: the last error, whole, after what git and ssh complained of. Newer versions of Nix print a trace before
-/// it, all of them a remark about `--show-trace` behind it.
+/// The cause of a failure: the whole last error, after complaints of git and ssh. Newer versions of
+/// Nix print a trace before it, and all of them add a remark about `--show-trace`.
 pub fn cause(said: &str) -> String {
     let lines: Vec<&str> = said.lines().collect();
     let is_error = |line: &&str| {

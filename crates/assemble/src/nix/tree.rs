@@ -1,10 +1,12 @@
-//! The files of a changed git repository as Nix sees them, in a directory that is kept up to date.
+//! Keeps the files of a changed git repository, as Nix sees them, in a directory.
 //!
-//! After each edit Nix copies all files of a flake into the store before it evaluates them, which takes longer than
-//! the evaluation. Evaluated in this directory, a flake gives the same derivations, as their sources are copied one
-//! by one. Only a derivation that names the directory itself would differ: [`Tree::NAME`] tells.
+//! After each edit Nix copies all files of a flake into the store before it evaluates them. That
+//! takes longer than the evaluation. A flake that is evaluated in this directory gives the same
+//! derivations, because their sources are copied one by one. Only a derivation that names the
+//! directory itself would differ, and [`Tree::NAME`] detects that.
 //!
-//! The directory lies outside the workspace ([`state::outside`]): what is removed in it, no repository decides.
+//! The directory lies outside the workspace ([`state::outside`]), so no repository decides which
+//! files in it are removed.
 
 use super::inputs::Inputs;
 use crate::{git, mirror, state};
@@ -14,30 +16,30 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The file that says of which flake.nix and flake.lock Nix itself has made derivations.
+/// Records the flake.nix and flake.lock that Nix itself has evaluated to derivations.
 const SEEN: &str = "flake.seen";
 
-/// The file that says which flake.nix `assemble init` has written.
+/// Records the flake.nix that `assemble init` wrote.
 const OWN: &str = "flake.own";
 
-/// A repository's tracked files, copied. Nobody else changes the copy while this lives.
+/// A copy of a repository's tracked files. Nobody else changes the copy while this lives.
 #[derive(Debug)]
 pub struct Tree {
-    /// The copy of the repository's top.
+    /// The copy of the repository's top directory.
     pub top: PathBuf,
-    /// Where the flake lies below it: empty, or `/DIRECTORY`.
+    /// The path of the flake below it: empty, or `/DIRECTORY`.
     pub below: String,
-    /// What the flake's lock names.
+    /// The inputs in the flake's lock.
     pub inputs: Inputs,
     _lock: File,
 }
 
 impl Tree {
-    /// The last part of the copy's path, which nothing else is called.
+    /// The last part of the copy's path, which no other file has as its name.
     pub const NAME: &str = "tree-that-crateyard-evaluates";
 
-    /// Brings the copy of the repository around `workspace` up to date. None where Nix does better without: nothing
-    /// is changed, or the repository is more than files.
+    /// Updates the copy of the repository around `workspace`. `None` if Nix is better off without
+    /// it: nothing has changed, or the repository has entries that are not files.
     ///
     /// # Errors
     /// When git can't be run, or a file can't be copied.
@@ -72,32 +74,32 @@ impl Tree {
     }
 }
 
-/// Notes that `assemble init` has just written the flake, here and for this user.
+/// Records that `assemble init` has just written the flake, here and for this user.
 ///
 /// # Errors
-/// When that can't be written down.
+/// When the record can't be written.
 pub fn remember_own(workspace: &Path) -> Result<()> {
     note(workspace, OWN)
 }
 
-/// Whether Nix may write flake.lock: there is none, and flake.nix is what `assemble init` has written here. What
-/// anybody else's flake.nix names could be a directory of this machine.
+/// Whether Nix may write flake.lock: there is none, and `assemble init` wrote flake.nix here.
+/// Anybody else's flake.nix could name a directory of this machine.
 pub fn may_lock(workspace: &Path) -> bool {
     let place = state::outside(workspace).ok().flatten();
     let is_own = place.is_some_and(|place| is_noted(workspace, &place, OWN));
     is_own && !workspace.join("flake.lock").exists()
 }
 
-/// Whether Nix itself has evaluated the flake here before, with the lock that is there.
+/// Whether Nix itself has evaluated the flake here before, with the current lock.
 pub fn is_seen(workspace: &Path) -> bool {
     let place = state::outside(workspace).ok().flatten();
     place.is_some_and(|place| is_noted(workspace, &place, SEEN))
 }
 
-/// Notes that Nix itself has evaluated the flake: its lock is complete.
+/// Records that Nix itself has evaluated the flake, so its lock is complete.
 ///
 /// # Errors
-/// When that can't be written down.
+/// When the record can't be written.
 pub fn remember(workspace: &Path) -> Result<()> {
     note(workspace, SEEN)
 }

@@ -1,5 +1,5 @@
-//! What the engine is given of the workspace: the files that git knows, as they lie there. What is only in one person's directory can't get
-//! into an image by it, as it can't through Nix.
+//! The build context: the files that git knows, in their current state. Files that are only in one
+//! person's directory can't get into an image this way, and neither can they with Nix.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Brings the directory up to date with what git knows of the workspace. Says whether git knows it at all.
+/// Updates the directory to the files of the workspace that git knows. Returns false if git does
+/// not know the workspace.
 ///
 /// # Errors
 /// When a file can't be read or written.
@@ -18,7 +19,7 @@ pub fn update(workspace: &Path, directory: &Path) -> Result<bool> {
     let Some(mut names) = known_to_git(workspace) else {
         return Ok(false);
     };
-    // They are what the engine reads first, committed or not.
+    // The engine reads these first, committed or not.
     names.extend([dockerfile::DOCKERFILE, dockerfile::IGNORE].map(PathBuf::from));
     remove_others(directory, directory, &names)?;
     for name in &names {
@@ -37,7 +38,7 @@ fn known_to_git(workspace: &Path) -> Option<BTreeSet<PathBuf>> {
         .filter(|output| output.status.success() && !output.stdout.is_empty())?;
     let list = String::from_utf8(output.stdout).ok()?;
     let names = list.split('\0').filter(|name| !name.is_empty());
-    // What git knows and is not there is on its way out.
+    // A file that git knows but that is missing is being deleted.
     let there = names.filter(|name| workspace.join(name).symlink_metadata().is_ok());
     Some(there.map(PathBuf::from).collect())
 }
@@ -62,7 +63,7 @@ fn remove_others(root: &Path, directory: &Path, names: &BTreeSet<PathBuf>) -> Re
     Ok(())
 }
 
-/// With its time: by size and time the engine knows what it has already.
+/// Copies a file with its time. The engine recognizes known files by size and time.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let metadata = from.symlink_metadata()?;
     if let Some(parent) = to.parent() {
@@ -79,11 +80,11 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
             && there.permissions() == metadata.permissions()
             && there.modified().ok() == metadata.modified().ok()
     });
-    // A submodule is a directory, which git lists and does not know.
+    // git lists a submodule as one directory, and does not know its files.
     if is_same || !metadata.is_file() {
         return Ok(());
     }
-    // A file that may not be written can be replaced.
+    // A read-only file can be replaced.
     if to.symlink_metadata().is_ok() {
         fs::remove_file(to)?;
     }

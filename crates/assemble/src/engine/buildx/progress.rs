@@ -1,4 +1,4 @@
-//! What `docker buildx --progress=rawjson` writes: one status a line.
+//! Parses the output of `docker buildx --progress=rawjson`: one status a line.
 //!
 //! <https://docs.docker.com/reference/cli/docker/buildx/build/#progress>
 
@@ -16,7 +16,7 @@ struct Status {
     statuses: Vec<Transfer>,
 }
 
-/// How far something is; of a blob that is brought from outside, named by its digest, in bytes.
+/// The progress of an operation. For a blob from outside, named by its digest, it is in bytes.
 #[derive(Deserialize)]
 struct Transfer {
     id: String,
@@ -26,23 +26,25 @@ struct Transfer {
 
 #[derive(Deserialize)]
 struct Log {
-    /// The step that wrote it. What several write at once comes in pieces, which end anywhere.
+    /// The step that wrote it. The output of concurrent writers comes in pieces, which may end
+    /// anywhere.
     #[serde(default)]
     vertex: String,
-    /// In base 64.
+    /// Base 64.
     data: String,
 }
 
-/// What the engine said.
+/// The parsed output of the engine.
 #[derive(Default)]
 pub struct Said {
-    /// What all steps wrote, and what buildx itself did.
+    /// The output of all steps, and of buildx itself.
     pub log: String,
-    /// Digest of each blob that came from a cache, a layout or a registry, and its bytes.
+    /// The digest of each blob that came from a cache, a layout or a registry, and its size in
+    /// bytes.
     pub blobs: BTreeMap<String, u64>,
 }
 
-/// Reads the output of buildx. What is no status is the text of an error.
+/// Reads the output of buildx. Any line that is not a status belongs to an error.
 pub fn read(output: &[u8]) -> Said {
     let mut said = Said::default();
     let mut steps: BTreeMap<String, String> = BTreeMap::new();
@@ -69,7 +71,7 @@ pub fn read(output: &[u8]) -> Said {
     said
 }
 
-/// Bytes of the blobs that came in some calls of one engine: each once.
+/// The bytes of all blobs that came in some calls of one engine. Each blob counts once.
 pub fn fetched(said: &[Said]) -> u64 {
     let blobs: BTreeMap<&String, u64> = said
         .iter()
@@ -79,7 +81,8 @@ pub fn fetched(said: &[Said]) -> u64 {
 }
 
 impl Said {
-    /// The packages that Cargo said it compiles. A member counts where its source was there, and where it was empty.
+    /// The packages that Cargo reports as compiled. A member counts both with its source and as an
+    /// empty placeholder.
     pub fn compiled(&self) -> Vec<String> {
         let names = self.log.lines().filter_map(|line| {
             let rest = line.trim_start().strip_prefix("Compiling ")?;

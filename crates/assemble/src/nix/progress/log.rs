@@ -1,4 +1,4 @@
-//! A build as a log: where standard error is a file, a pipe or the console of a CI.
+//! Shows a build as a log, if standard error is a file, a pipe or the console of a CI system.
 
 use super::{failure, line};
 use crate::text::{clean, clean_log};
@@ -6,17 +6,17 @@ use drive::event::Event;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
-/// How often a log says where the build stands.
+/// How often a log reports the state of the build.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes lines to standard error.
 pub struct Log {
-    /// When the log said last where the build stands.
+    /// When the log last reported the state of the build.
     last: Instant,
     markup: Markup,
 }
 
-/// Marks that a CI understands.
+/// The markup that a CI system understands.
 #[derive(Clone, Copy)]
 enum Markup {
     None,
@@ -27,7 +27,7 @@ enum Markup {
 }
 
 impl Log {
-    /// A log for the CI that this runs in, if it is one that is known.
+    /// A log for the CI system that this runs in, if it is known.
     pub fn new() -> Self {
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
@@ -36,7 +36,7 @@ impl Log {
         }
     }
 
-    /// Writes what people want to know of an event.
+    /// Writes the part of an event that people want to know.
     pub fn show(&mut self, event: &Event) {
         match event {
             Event::Planned {
@@ -61,7 +61,7 @@ impl Log {
         }
     }
 
-    /// Whether the interval has passed; if so, it begins anew.
+    /// Whether the interval has passed. If so, a new one begins.
     fn is_due(&mut self) -> bool {
         let due = self.last.elapsed() >= INTERVAL;
         if due {
@@ -90,7 +90,8 @@ impl Markup {
             Self::GitHub => {
                 let reason = message.lines().next().unwrap_or_default();
                 let reason = reason.trim_start_matches("error: ");
-                // What a builder writes gives GitHub no commands. It can't hold a hash of itself.
+                // GitHub must not read a builder's output as commands. No output can contain its
+                // own hash.
                 let token = token(&text);
                 format!(
                     "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n\
@@ -104,7 +105,7 @@ impl Markup {
     }
 }
 
-/// A word that the text does not hold.
+/// A word that does not occur in the text.
 fn token(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest[..16]
