@@ -27,8 +27,8 @@ narinfo-cache-positive-ttl = 0
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cache options")]
 pub struct CacheArgs {
-    /// Take from this cache: a directory, http(s)://…, s3://…, pack:DIR or oci://REGISTRY/REPOSITORY:TAG; may be
-    /// repeated
+    /// Take from this cache: a directory, http(s)://…, s3://…, pack:DIR or
+    /// oci://REGISTRY/REPOSITORY:TAG; may be repeated
     #[arg(long = "cache", value_name = "CACHE")]
     caches: Vec<Address>,
 

@@ -1,5 +1,5 @@
-//! What an IMAGE argument means, and opening it: an image of images.toml by its name, a layout or
-//! an archive by its path, or an image in a registry by its reference.
+//! Resolves and opens IMAGE arguments: the name of an image in images.toml, the path of a layout or
+//! an archive, or a reference to an image in a registry.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ use crate::nix::is_named;
 use crate::remote::Remote;
 use crate::state::State;
 
-/// Options that say where images are.
+/// Options for where images are.
 #[derive(clap::Args, Debug)]
 pub struct PlaceArgs {
-    /// The workspace whose images.toml names images
+    /// The workspace whose images.toml names the images
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub workspace: PathBuf,
 
@@ -38,11 +38,11 @@ pub struct PlaceArgs {
 /// Options that choose one image of several.
 #[derive(clap::Args, Debug)]
 pub struct ChoiceArgs {
-    /// Which image of a layout that holds several, by its name there
+    /// The name of the image in a layout that holds several
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Which image of several, by its platform
+    /// The platform of the image, if there are several
     #[arg(long, value_name = "OS/ARCHITECTURE")]
     pub platform: Option<Platform>,
 }
@@ -57,22 +57,22 @@ pub enum Place {
 }
 
 impl Place {
-    /// What an argument means. A layout or file at that path wins, then an image that the workspace
-    /// describes; what has a registry's host, a tag or a digest is a reference.
+    /// Resolves an argument. A layout or file at that path comes first, then an image that the
+    /// workspace describes. An argument with a registry's host, a tag or a digest is a reference.
     ///
-    /// An image of the workspace is where the last build left it; one that was never built is
-    /// built through Nix.
+    /// For an image of the workspace it uses the result of the last build. If there is none, Nix
+    /// builds the image.
     ///
     /// # Errors
-    /// When it is none of these, or Nix fails.
+    /// When the argument is none of these, or Nix fails.
     pub fn find(argument: &str, workspace: &Path) -> Result<Place> {
         Self::find_with(argument, workspace, last_build)
     }
 
-    /// As [`Place::find`], but an image of the workspace is built from what the workspace has now.
+    /// Like [`Place::find`], but builds an image of the workspace from the current files.
     ///
     /// # Errors
-    /// When it is none of these, or Nix fails.
+    /// When the argument is none of these, or Nix fails.
     pub fn find_current(argument: &str, workspace: &Path) -> Result<Place> {
         Self::find_with(argument, workspace, |_, _| Ok(None))
     }
@@ -94,7 +94,7 @@ impl Place {
             };
             return Ok(Place::Path(path));
         }
-        // No image by its looks; what it lacks is said by who opens it.
+        // It does not look like an image. The caller that opens it reports the problem.
         if path.exists() {
             return Ok(Place::Path(path.to_owned()));
         }
@@ -112,18 +112,18 @@ impl Place {
         );
     }
 
-    /// Opens it for reading.
+    /// Opens the image for reading.
     ///
     /// # Errors
-    /// When it is damaged or can't be reached.
+    /// When the image is damaged or can't be reached.
     pub fn open(self, connection: &ConnectionArgs) -> Result<Opened> {
         self.open_within(connection, Arc::default())
     }
 
-    /// As [`Place::open`], with a budget that several images share.
+    /// Like [`Place::open`], with a budget that several images share.
     ///
     /// # Errors
-    /// When it is damaged or can't be reached.
+    /// When the image is damaged or can't be reached.
     pub fn open_within(self, connection: &ConnectionArgs, budget: Arc<Budget>) -> Result<Opened> {
         Ok(match self {
             Place::Path(path) => Opened::Layout(Layout::open_within(&path, budget)?),
@@ -134,11 +134,11 @@ impl Place {
         })
     }
 
-    /// Opens it as a layout, for those that need all of it: what is in a registry is fetched into a
-    /// temporary directory first.
+    /// Opens the image as a layout, for commands that need all of it. An image in a registry is
+    /// fetched into a temporary directory first.
     ///
     /// # Errors
-    /// When it is damaged or can't be reached.
+    /// When the image is damaged or can't be reached.
     pub fn open_layout(
         self,
         connection: &ConnectionArgs,
@@ -173,7 +173,8 @@ impl Place {
     }
 }
 
-/// Says that an argument is neither a path nor one of the images that the workspace describes, and what to try.
+/// The error for an argument that is neither a path nor an image of the workspace, with a
+/// suggestion.
 pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
     let names = match known.is_empty() {
         true => format!("{} has no images.toml", workspace.display()),
@@ -189,13 +190,13 @@ pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
 pub struct LocalLayout {
     /// The layout.
     pub layout: Layout,
-    /// Where it was fetched from.
+    /// The reference it was fetched from.
     pub reference: Option<Reference>,
-    /// What goes away with it.
+    /// A temporary directory, which is removed on drop.
     _directory: Option<TempDir>,
 }
 
-/// An image that was opened, or several.
+/// One or more images that were opened.
 pub enum Opened {
     /// On this machine.
     Layout(Layout),
@@ -203,9 +204,9 @@ pub enum Opened {
     Remote(Remote),
 }
 
-/// One image of what was opened, with its documents.
+/// One image, with its documents.
 pub struct Selected {
-    /// What the index says of it.
+    /// Its entry in the index.
     pub image: Image,
     /// Its manifest.
     pub manifest: Manifest,
@@ -222,7 +223,7 @@ impl Opened {
         }
     }
 
-    /// All images but the statements about them.
+    /// All images, without the statements about them.
     ///
     /// # Errors
     /// When an index is missing or damaged.
@@ -260,7 +261,7 @@ impl Opened {
         Ok(selected)
     }
 
-    /// All container images with their documents. Artifacts beside them are passed over.
+    /// All container images with their documents. Other artifacts are skipped.
     ///
     /// # Errors
     /// When there is no container image, or a document is missing or damaged.
@@ -306,7 +307,7 @@ impl Opened {
         })
     }
 
-    /// The provenance that is beside an image, or that refers to it in a registry.
+    /// The provenance beside an image, or one that refers to it in a registry.
     ///
     /// # Errors
     /// When it can't be read.
@@ -316,7 +317,7 @@ impl Opened {
         self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
     }
 
-    /// The crates in each program, as the bill of materials beside the image says, or the one that
+    /// The crates in each program, from the bill of materials beside the image, or from one that
     /// refers to it in a registry.
     ///
     /// # Errors
@@ -326,7 +327,7 @@ impl Opened {
         Ok(sbom.map(|sbom| sbom.crates()).unwrap_or_default())
     }
 
-    /// The bill of materials that is beside an image, or that refers to it in a registry.
+    /// The bill of materials beside an image, or one that refers to it in a registry.
     ///
     /// # Errors
     /// When it can't be read.
@@ -338,7 +339,7 @@ impl Opened {
         Ok(found.and_then(|bytes| parse(&bytes)))
     }
 
-    /// A document about an image, by its name beside a layout, by its type in a registry.
+    /// A document about an image: by its name beside a layout, by its type in a registry.
     fn document(
         &self,
         selected: &Selected,
@@ -358,10 +359,11 @@ impl Opened {
         }
     }
 
-    /// Replaces an error that only says that a registry stopped sending by the registry's own.
+    /// Replaces an error that only says that a registry stopped sending with the registry's own
+    /// error.
     ///
     /// # Errors
-    /// The registry's, or the one of `result`.
+    /// The registry's error, or that of `result`.
     pub fn checked<T, E>(&self, result: Result<T, E>) -> Result<T>
     where
         E: std::error::Error + Send + Sync + 'static,
@@ -375,13 +377,13 @@ impl Opened {
     }
 }
 
-/// Where a path of a store lies.
+/// The physical path of a store path.
 pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
     let uri = store.map(str::to_owned);
     drive::closure::Store { uri }.physical(&path.to_string_lossy())
 }
 
-/// The images that the workspace describes; none where it describes nothing.
+/// The images that the workspace describes; empty if it has no description.
 pub fn described(workspace: &Path) -> Result<Vec<String>> {
     crate::workspace::check(workspace)?;
     let file = workspace.join("images.toml");
@@ -392,7 +394,7 @@ pub fn described(workspace: &Path) -> Result<Vec<String>> {
     Ok(description.images.into_keys().collect())
 }
 
-/// Where the last build of an image is: the newest of the links that `assemble build` keeps.
+/// The path of an image's last build: the newest of the links that `assemble build` keeps.
 fn last_build(name: &str, workspace: &Path) -> Result<Option<PathBuf>> {
     let wanted = format!("{name}-image");
     let Some(state) = State::find(workspace)? else {
@@ -414,8 +416,8 @@ fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
     path.with_context(|| format!("nix built no path for {name}"))
 }
 
-/// Whether an argument can only be a reference: paths that do not exist are a likelier mistake than
-/// images of Docker Hub without a tag.
+/// Whether an argument can only be a reference. A path that does not exist is a likelier mistake
+/// than an image of Docker Hub without a tag.
 fn looks_like_reference(argument: &str) -> bool {
     if argument.starts_with(['.', '/']) || argument.ends_with(".tar") {
         return false;

@@ -1,4 +1,4 @@
-//! An image in a registry, read blob by blob without keeping it on disk.
+//! Reads an image in a registry blob by blob, without keeping it on disk.
 
 use std::io::{self, Cursor, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -8,20 +8,20 @@ use std::thread;
 use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version};
 use registry::{Client, Error, Failure, Kind, Repository};
 
-/// How many pieces of a blob wait for their reader: what is fetched ahead and held in memory.
+/// How many pieces of a blob are fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
-/// The type of artifacts that name none.
+/// The type of artifacts that do not state one.
 const NO_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// How many documents about one image are looked into, and how many bytes they may have together: anybody who may
-/// write to a repository can add to an image's list.
+/// How many documents about one image are read, and how many bytes they may have together. Anybody
+/// who may write to a repository can add to an image's list.
 const MAX_DOCUMENTS: usize = 2_000;
 const MAX_DOCUMENT_BYTES: u64 = 256 * 1024 * 1024;
-/// How often a broken download goes on where it stopped.
+/// How often a broken download is resumed.
 const RESUMPTIONS: usize = 5;
 
 type Piece = Result<Vec<u8>, Error>;
 
-/// The manifest or index that a reference names, and the blobs it leads to.
+/// The manifest or index that a reference names, and its blobs.
 ///
 /// One thread talks to the registry and serves one blob after the other: a reader must be dropped
 /// or read to its end before the next one gets bytes.
@@ -34,7 +34,7 @@ pub struct Remote {
     failure: Arc<Mutex<Option<Error>>>,
 }
 
-/// A blob that somebody wants to read.
+/// A blob that somebody reads.
 struct Request {
     digest: Digest,
     is_manifest: bool,
@@ -62,7 +62,8 @@ impl Remote {
                     Err(error) => return drop(answer.send(Err(error))),
                 };
                 drop(answer.send(Ok(root)));
-                // Waiting here blocks this thread only; connections live on the runtime's own.
+                // Waiting here blocks only this thread. Connections live on the runtime's own
+                // threads.
                 while let Ok(request) = queue.recv() {
                     if let Err(error) = serve(&repository, &request).await {
                         drop(request.pieces.send(Err(error)));
@@ -83,17 +84,18 @@ impl Remote {
         })
     }
 
-    /// Points to the manifest or index that the reference names.
+    /// The descriptor of the manifest or index that the reference names.
     pub fn root(&self) -> Descriptor {
         self.root.plain_descriptor()
     }
 
-    /// The reference it was opened by.
+    /// The reference that was opened.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
-    /// The first document of a type that refers to an image and `is_it`. Those that can't be read are passed over.
+    /// The first document of a type that refers to an image and that `is_it` accepts. Unreadable
+    /// documents are skipped.
     ///
     /// # Errors
     /// When the registry refuses or cannot be reached.
@@ -111,11 +113,13 @@ impl Remote {
         Ok(found)
     }
 
-    /// Hands the documents of a type that refer to an image to `look`, one after the other with the digest of its
-    /// manifest, or with the reason why it can't be had, until `look` says that it has seen enough.
+    /// Passes the documents of a type that refer to an image to `look`, one after another, until
+    /// `look` says that it has seen enough. Each comes with the digest of its manifest, or with the
+    /// reason why it can't be read.
     ///
     /// # Errors
-    /// When the registry refuses to list them, or can't be reached for one and `look` wanted more than it got.
+    /// When the registry refuses to list the documents, or can't be reached for one of them before
+    /// `look` has seen enough.
     pub fn search_documents(
         &self,
         subject: &Digest,
@@ -180,7 +184,7 @@ impl Remote {
         })
     }
 
-    /// Why the registry stopped sending, if it did. Without this, a reader can't tell a broken
+    /// The reason if the registry stopped sending. Without it, a reader can't tell a broken
     /// connection from a damaged image.
     pub fn take_failure(&self) -> Option<Error> {
         lock(&self.failure).take()
@@ -252,7 +256,7 @@ impl Read for Reader {
     }
 }
 
-/// Whether an error says that the image is not whole, rather than that it can't be looked at.
+/// Whether an error says that the image is incomplete, rather than that it can't be read.
 pub fn is_about_the_image(error: &Error) -> bool {
     match error {
         Error::Request(failure) => matches!(failure.kind, Kind::NotFound | Kind::Contradiction),
@@ -264,14 +268,14 @@ fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
     failure.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is wrong, without what to try: nobody here can do anything about it.
+/// The error without its suggestion, because nobody here can follow it.
 pub fn first_line(error: &Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Referrers that may be of a type: those that say so first, then those that do not say what they are, as some clients
-/// list what they attach.
+/// Referrers that may have a type. Referrers that state the type come first, then those that state
+/// none, because some clients attach documents that way.
 fn in_order(listed: Vec<Descriptor>, artifact_type: &str) -> Vec<Descriptor> {
     let says_so = |it: &Descriptor| it.artifact_type.as_deref() == Some(artifact_type);
     let (mut first, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(says_so);
@@ -310,7 +314,7 @@ async fn serve(repository: &Repository, request: &Request) -> Result<(), Error> 
     }
 }
 
-/// Sends a blob from byte `sent` on, also where the registry begins anew.
+/// Sends a blob from byte `sent` on, even if the registry starts from the beginning.
 async fn send_from(
     repository: &Repository,
     request: &Request,

@@ -1,5 +1,5 @@
-//! What `resolve` and `deploy` have in common: manifests that are read, images that are built and pushed, and the places
-//! where they run.
+//! The shared parts of `resolve` and `deploy`: reading manifests, building and pushing images, and
+//! the places where they run.
 
 pub mod compose;
 pub mod files;

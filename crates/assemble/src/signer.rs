@@ -1,4 +1,4 @@
-//! Who signs: a key, or the identity that a CI system gives a job.
+//! The signer: a key, or the identity that a CI system gives to a job.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use registry::Artifact;
 use serde_json::Value;
 use signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Simple, Token, Web};
 
-/// A key in a variable of the environment, as cosign writes it.
+/// A key in an environment variable, in cosign's notation.
 const IN_ENVIRONMENT: &str = "env://";
-/// References to keys that cosign knows and Crateyard does not.
+/// References to keys that cosign supports and Crateyard does not.
 const ELSEWHERE: [(&str, &str); 8] = [
     ("pkcs11:", "PKCS #11 tokens"),
     ("awskms://", "AWS KMS"),
@@ -22,7 +22,7 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("github://", "GitHub secrets"),
 ];
 
-/// Options that say who signs.
+/// Options for the signer.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Signatures")]
 pub struct SignerArgs {
@@ -32,7 +32,7 @@ pub struct SignerArgs {
     #[arg(long, value_name = "KEY", conflicts_with = "keyless")]
     sign_key: Option<String>,
 
-    /// Sign as the identity of this CI job: no key to keep
+    /// Sign as the identity of this CI job, without a stored key
     ///
     /// Takes the token of GitHub Actions (permission id-token: write), or SIGSTORE_ID_TOKEN, as
     /// GitLab's id_tokens set it. A certificate authority and a public log take part.
@@ -55,7 +55,7 @@ pub struct SignerArgs {
     #[arg(long, value_name = "URL", default_value = "https://rekor.sigstore.dev")]
     rekor_url: String,
 
-    /// In which form images are signed
+    /// The form of the images' signatures
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     sign_as: Form,
 }
@@ -72,7 +72,7 @@ pub enum Form {
     Both,
 }
 
-/// Who signs, and in which form.
+/// The signer, and the form of its signatures.
 pub struct Signer {
     author: Author,
     form: Form,
@@ -84,10 +84,10 @@ enum Author {
 }
 
 impl SignerArgs {
-    /// The signer, if there is one. `authorities` are files of certificates to trust.
+    /// The signer, if the options name one. `authorities` are files of certificates to trust.
     ///
     /// # Errors
-    /// When the key can't be read, or there is no token or certificate to be had.
+    /// When the key can't be read, or no token or certificate is available.
     pub fn signer(&self, authorities: &[PathBuf]) -> Result<Option<Signer>> {
         let author = match &self.sign_key {
             Some(key) => Author::Key(secret_key(key)?),
@@ -122,22 +122,22 @@ impl SignerArgs {
 }
 
 impl Signer {
-    /// Whether a log takes note of each signature.
+    /// Whether a log records each signature.
     pub fn is_logged(&self) -> bool {
         matches!(self.author, Author::Identity(_))
     }
 
-    /// Whether images are signed in a bundle.
+    /// Whether images get a signature in a bundle.
     pub fn makes_bundles(&self) -> bool {
         self.form != Form::Tag
     }
 
-    /// Whether images are signed under a tag.
+    /// Whether images get a signature under a tag.
     pub fn makes_tags(&self) -> bool {
         self.form != Form::Bundle
     }
 
-    /// The signature of an image.
+    /// Signs an image.
     ///
     /// # Errors
     /// When the log refuses or can't be reached.
@@ -146,7 +146,7 @@ impl Signer {
         self.statement(subject, &statement)
     }
 
-    /// A signed statement about an image.
+    /// Signs a statement about an image.
     ///
     /// # Errors
     /// When the log refuses or can't be reached.
@@ -156,7 +156,7 @@ impl Signer {
             Author::Identity(keyless) => keyless.sign(statement)?,
         };
         let predicate = statement["predicateType"].as_str().unwrap_or_default();
-        // What cosign looks for in lists of referrers.
+        // cosign looks for this in lists of referrers.
         let annotations = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
             ("dev.sigstore.bundle.predicateType", predicate),
@@ -172,7 +172,7 @@ impl Signer {
         })
     }
 
-    /// The signature of a document in the older form.
+    /// Signs a document in the older form.
     ///
     /// # Errors
     /// When the log refuses or can't be reached.
@@ -184,7 +184,7 @@ impl Signer {
     }
 }
 
-/// Reads a key that signs.
+/// Reads a signing key.
 fn secret_key(reference: &str) -> Result<SecretKey> {
     if let Some((_, what)) = ELSEWHERE.iter().find(|(own, _)| reference.starts_with(own)) {
         bail!(

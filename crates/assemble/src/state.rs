@@ -1,8 +1,10 @@
-//! What commands keep of a workspace: `.crateyard` in it, and a directory outside that only the user writes to.
+//! The files that commands keep for a workspace: `.crateyard` in it, and a directory outside that
+//! only the user writes to.
 //!
-//! The workspace may be somebody else's. So `.crateyard` is opened without following links, and refused
-//! where git tracks something of it: then the repository's authors would say what it holds. What decides
-//! about deletion, such as the copy that evaluation reads, lies outside.
+//! The workspace may be somebody else's. So `.crateyard` is opened without following links, and
+//! refused if git tracks a file in it, because then the repository's authors would control its
+//! content. State that decides about deletion, such as the copy that evaluation reads, lies
+//! outside.
 
 use std::io::ErrorKind;
 use std::ops::Deref;
@@ -15,21 +17,21 @@ use sha2::{Digest, Sha256};
 
 use crate::git;
 
-/// The directory below a workspace.
+/// The name of the directory in a workspace.
 pub const NAME: &str = ".crateyard";
 
-/// Digits of the hash that a workspace's directory outside is called by.
+/// The number of digits of the hash that names a workspace's outside directory.
 const DIGITS: usize = 32;
 
-/// `.crateyard` of a workspace, open.
+/// An open `.crateyard` of a workspace.
 #[derive(Debug)]
 pub struct State(Directory);
 
 impl State {
-    /// Opens it; it is made where it is missing, with a `.gitignore` so that git leaves it alone.
+    /// Opens it. A missing directory is created with a `.gitignore`, so that git leaves it alone.
     ///
     /// # Errors
-    /// When git tracks it, when it is a link or no directory, or when it can't be made.
+    /// When git tracks it, it is a link or not a directory, or it can't be created.
     pub fn of(workspace: &Path) -> Result<Self> {
         refuse_tracked(workspace)?;
         let open = || {
@@ -42,10 +44,10 @@ impl State {
         opened(workspace, open())
     }
 
-    /// Opens it; `None` where there is none.
+    /// Opens it; `None` if it does not exist.
     ///
     /// # Errors
-    /// When git tracks it, or when it is a link or no directory.
+    /// When git tracks it, or it is a link or not a directory.
     pub fn find(workspace: &Path) -> Result<Option<Self>> {
         let find = || {
             let workspace = match Directory::open(workspace) {
@@ -81,9 +83,9 @@ fn opened<T>(workspace: &Path, result: std::io::Result<T>) -> Result<T> {
     })
 }
 
-/// What git tracks comes from whoever may write to the repository.
+/// Tracked files come from anybody who may write to the repository.
 fn refuse_tracked(workspace: &Path) -> Result<()> {
-    // Where there is no git or no repository, nothing is tracked.
+    // Without git or a repository, nothing is tracked.
     let listed = git::read(workspace, &["ls-files", "-z", "--", NAME]).unwrap_or_default();
     let Some(first) = listed
         .split(|&byte| byte == 0)
@@ -98,11 +100,11 @@ fn refuse_tracked(workspace: &Path) -> Result<()> {
     )
 }
 
-/// The directory for what is known of a workspace and must not lie in it:
-/// `$XDG_STATE_HOME/crateyard/workspaces/HASH`. `None` where the environment names no home.
+/// The directory for state of a workspace that must not lie in it:
+/// `$XDG_STATE_HOME/crateyard/workspaces/HASH`. `None` if the environment names no home.
 ///
 /// # Errors
-/// When the workspace does not exist, or the directory can't be made.
+/// When the workspace does not exist, or the directory can't be created.
 pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
     let Some(state) = drive::durations::state_directory() else {
         return Ok(None);
@@ -115,7 +117,7 @@ pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
     Ok(Some(made))
 }
 
-/// The user's directory for what can be had again: `$XDG_CACHE_HOME/crateyard`.
+/// The user's directory for files that can be fetched again: `$XDG_CACHE_HOME/crateyard`.
 ///
 /// # Errors
 /// When the environment names neither a home nor a cache.

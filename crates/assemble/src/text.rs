@@ -1,4 +1,4 @@
-//! Text for people. All that is printed goes through here, and is cleaned on the way ([`image::text`]).
+//! Prints text for people. All output goes through here, where it is cleaned ([`image::text`]).
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -7,29 +7,29 @@ use anyhow::{Context, Result};
 pub use image::text::{clean, clean_log};
 use image::text::{clean_json, clean_lines};
 
-/// Says on standard error what goes wrong and is gone on with.
+/// Prints a warning to standard error: something went wrong, but the command continues.
 macro_rules! warning {
     ($($argument:tt)*) => { $crate::text::say("warning", &format!($($argument)*)) };
 }
 
-/// Says on standard error what is worth knowing.
+/// Prints a note to standard error.
 macro_rules! note {
     ($($argument:tt)*) => { $crate::text::say("note", &format!($($argument)*)) };
 }
 
-/// Writes a message of a kind to standard error.
+/// Prints a message of a kind to standard error.
 pub fn say(kind: &str, message: &str) {
     eprintln!("{kind}: {}", clean_lines(message));
 }
 
-/// Rows as lines with aligned columns. Those in `right` end, all others begin at the same place.
+/// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.
 pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
     let widths = widths(rows.iter());
     let lines = rows.iter().map(|row| line(row, &widths, indent, right));
     lines.collect()
 }
 
-/// Prints rows as [`table`] lays them out, one after the other: an image may have very many files.
+/// Prints rows with the layout of [`table`], one by one, because an image may have very many files.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -73,7 +73,7 @@ fn line(row: &[String], widths: &[usize], indent: &str, right: &[usize]) -> Stri
     line
 }
 
-/// Prints what `write` writes. A reader that has seen enough, such as `head`, is no error.
+/// Prints the output of `write`. A reader that has seen enough, such as `head`, is not an error.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
@@ -82,7 +82,7 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
     }
 }
 
-/// Prints to standard output. A reader that has seen enough, such as `head`, is no error.
+/// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -94,7 +94,7 @@ fn write(text: &str) -> Result<()> {
     print_with(|out| out.write_all(text.as_bytes()))
 }
 
-/// The same for a line.
+/// Prints a line to standard output.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -111,7 +111,7 @@ pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
     write(&(clean_json(&text).into_owned() + "\n"))
 }
 
-/// `+` for what is new, `-` for what is gone, `~` for what is otherwise.
+/// `+` for a new entry, `-` for a removed one, `~` for a changed one.
 pub fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
     match (before, after) {
         (None, _) => "+",

@@ -1,4 +1,4 @@
-//! Releases of the Rust project: from where their components and manifests are had.
+//! Gets the components and manifests of Rust releases.
 
 use crate::cargo::Cargo;
 use crate::commands::fetch::store::{Store, sha256_of};
@@ -12,7 +12,7 @@ use toolchain::manifest::Manifest;
 use toolchain::rustup::Installed;
 use toolchain::{Choice, Member, server};
 
-/// The platform of this machine, as rustc names it.
+/// This machine's platform, as rustc names it.
 pub fn host() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
@@ -20,11 +20,11 @@ pub fn host() -> String {
 /// The release that a workspace is built with, and why.
 ///
 /// # Errors
-/// When a toolchain file can't be used, or Cargo can't read the manifests.
+/// When a toolchain file is invalid, or Cargo can't read the manifests.
 pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
     let release = description.toolchain.release.as_ref();
     let release = release.map(|release| release.get_ref().as_str());
-    // Cargo is asked only where its answer counts.
+    // Cargo is only asked if its answer matters.
     let file = toolchain::file::ToolchainFile::of(workspace)?;
     let is_said = release.is_some() || file.is_some_and(|file| file.channel.is_some());
     let members = match is_said {
@@ -34,7 +34,7 @@ pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
     Ok(toolchain::choose(workspace, release, &members)?)
 }
 
-/// The packages of a workspace; none where there are only images.
+/// The packages of a workspace; empty if there are only images.
 fn members(workspace: &Path) -> Result<Vec<Member>> {
     if !workspace.join("Cargo.toml").exists() {
         return Ok(Vec::new());
@@ -58,12 +58,12 @@ pub fn members_in(metadata: &str) -> Vec<Member> {
         .collect()
 }
 
-/// A file with another content than it must have.
+/// A file whose content is not the expected one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
 
-/// The distribution server, and whether it has failed before: then it is not asked again.
+/// The distribution server. After a failure it is not asked again.
 pub struct Server<'a> {
     store: &'a Store,
     address: String,
@@ -71,7 +71,7 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// The server that the environment names, or the Rust project's own. What it gives goes through a store.
+    /// The server in the environment, or the Rust project's own. Downloads go through a store.
     pub fn new(store: &'a Store) -> Self {
         Self {
             store,
@@ -85,10 +85,10 @@ impl<'a> Server<'a> {
         &self.address
     }
 
-    /// The manifest of a channel, which the server's own checksum file vouches for.
+    /// The manifest of a channel, checked against the server's own checksum file.
     ///
     /// # Errors
-    /// When the server does not give it, or not the one that its checksum is of.
+    /// When the server does not send it, or its checksum does not match.
     pub fn manifest(&mut self, channel: &Channel) -> Result<Manifest> {
         let path = channel.manifest_path();
         let file = self.get(&path)?;
@@ -103,7 +103,7 @@ impl<'a> Server<'a> {
     /// The archive of a component.
     ///
     /// # Errors
-    /// When the server does not give it, or another one than the lock pins.
+    /// When the server does not send it, or the lock pins another one.
     pub fn archive(&mut self, component: Component<'_>) -> Result<PathBuf> {
         let path = &component.pin.archive;
         let file = self.get(path)?;
@@ -138,7 +138,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Whether the server has answered that it has no such file.
+/// Whether the server has answered that the file does not exist.
 fn is_missing(error: &anyhow::Error) -> bool {
     let said = error.to_string();
     said.contains("HTTP error 404") || said.contains("HTTP error 403")
@@ -151,10 +151,10 @@ fn last_line(error: &anyhow::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// The files in a component's archive, which must be those that the lock pins.
+/// The files in a component's archive, checked against those that the lock pins.
 ///
 /// # Errors
-/// When the archive is damaged, or they are others.
+/// When the archive is damaged, or has other files.
 pub fn checked(lock: &Lock, component: Component<'_>, archive: &Path) -> Result<Files> {
     let files = Files::unpacked(&lock.store_name(component), archive)?;
     if let Some(expected) = &component.pin.files {
@@ -169,7 +169,7 @@ pub fn checked(lock: &Lock, component: Component<'_>, archive: &Path) -> Result<
     Ok(files)
 }
 
-/// The manifest of a channel: the machine's rustup has it, or the server gives it.
+/// The manifest of a channel, from the machine's rustup or else from the server.
 ///
 /// # Errors
 /// When neither has it.

@@ -1,4 +1,4 @@
-//! Whether an image is to be trusted: who has signed what about it, and what a policy asks for.
+//! Decides whether to trust an image, by the signatures on it and a policy.
 
 mod gather;
 mod judge;
@@ -9,5 +9,5 @@ pub use gather::{Gathered, gather};
 pub use judge::Judgement;
 pub use policy::Policy;
 
-/// The type of the statement of somebody who has built an image again: see docs/trust.md.
+/// The type of a witness statement: somebody has built an image again. See docs/trust.md.
 pub const REBUILD_PREDICATE: &str = "https://github.com/crateyard/crateyard/rebuild/v1";

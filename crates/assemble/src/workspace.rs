@@ -1,8 +1,8 @@
-//! The files of a workspace that commands read by name.
+//! Checks the files of a workspace that commands read by name.
 //!
-//! The workspace may be somebody else's. A named pipe in the place of such a file would make a
-//! command wait for ever, and a link to `/proc/self/environ` would have an error quote the secrets
-//! of the machine in a log.
+//! The workspace may be somebody else's. A named pipe in place of such a file would make a command
+//! wait forever. A link to `/proc/self/environ` would make an error quote the machine's secrets in
+//! a log.
 
 use crate::git::Repository;
 use anyhow::{Result, ensure};
@@ -25,14 +25,14 @@ const FILES: [&str; 12] = [
     ".gitmodules",
 ];
 
-/// The largest of them, in bytes.
+/// The largest file that is read, in bytes.
 const MOST: u64 = 64 << 20;
 
-/// Checks that the files are regular files of the repository around the workspace, and of a size
-/// that fits into memory. Those that are missing, the command that needs them tells of.
+/// Checks that the files are regular files of the repository around the workspace, and small enough
+/// for memory. The command that needs a missing file reports it.
 ///
 /// # Errors
-/// Names the file, and says what is wrong with it.
+/// Names the file and the problem.
 pub fn check(workspace: &Path) -> Result<()> {
     let workspace = match workspace.as_os_str().is_empty() {
         true => Path::new("."),

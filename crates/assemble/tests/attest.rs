@@ -1,4 +1,4 @@
-//! Documents and signatures that go with an image, and what they say of it afterwards.
+//! Documents and signatures that are attached to an image, and the commands that read them.
 #![allow(missing_docs)]
 
 mod place;
@@ -123,7 +123,7 @@ fn strangers_referrers_neither_help_nor_harm() {
     for number in 0..24 {
         stranger(&reference, &format!(r#"{{"number":{number}}}"#));
     }
-    // One whose document is gone, one whose document is huge.
+    // The document of one is missing, that of the other is huge.
     let gone = Digest::of(stranger(&reference, "gone").as_bytes());
     let store = registry
         .directory
@@ -155,7 +155,7 @@ fn strangers_referrers_neither_help_nor_harm() {
     );
 }
 
-/// Attaches to an image what calls itself a signature, and gives its document.
+/// Attaches a fake signature to an image, and returns its document.
 fn stranger(reference: &Reference, document: &str) -> String {
     let client = Client::new(Options::new(Environment::default()));
     registry::run(async {
@@ -323,7 +323,8 @@ fn cosign_and_oras_read_what_is_attached_and_what_cosign_signs_is_verified() {
     keys_of_cosign_are_read(&place, &registry, &image);
 }
 
-/// cosign's own key, encrypted, signs here; what cosign signs with it is verified here.
+/// cosign's own encrypted key signs here, and signatures that cosign makes with it are verified
+/// here.
 fn keys_of_cosign_are_read(place: &Place, registry: &Registry, image: &str) {
     let (code, said) = place.run("cosign", &["generate-key-pair"]);
     assert_eq!(code, 0, "{said}");

@@ -1,5 +1,4 @@
-//! `assemble audit` on layouts and in a registry, with advisories in the forms in which they are
-//! published.
+//! Tests `assemble audit` on layouts and in a registry, with advisories in their published forms.
 #![allow(missing_docs)]
 
 use std::fs;
@@ -50,7 +49,7 @@ impl Place {
         fs::write(file, text).unwrap();
     }
 
-    /// The archive of the advisories, as it is published.
+    /// The archive of the advisories, in its published form.
     fn archive(&self) -> Vec<u8> {
         let file = self.path("db.tar.gz");
         let status = Command::new("tar")
@@ -93,7 +92,7 @@ impl Place {
         out.to_str().unwrap().to_owned()
     }
 
-    /// Exit code, output, messages.
+    /// Exit code, standard output, and messages.
     fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
             .args(arguments)
@@ -147,7 +146,7 @@ fn what_is_linked_is_shown_and_ends_with_1() {
     assert_eq!(first["component"]["purl"], "pkg:cargo/leaf@1.4.2");
     assert_eq!(first["component"]["programs"], json!(["/usr/bin/app"]));
 
-    // The fix: nothing fails, unless what nobody cares for is denied.
+    // With the fix nothing fails, unless unmaintained crates are denied.
     place.advisory(
         "leaf",
         "RUSTSEC-2099-0001",
@@ -228,7 +227,7 @@ fn an_advisory_that_cannot_be_read_is_not_passed_over() {
         noted.contains("RUSTSEC-2099-0003.md:1: an advisory begins with a line ```toml"),
         "{noted}"
     );
-    // No documents, no audit.
+    // Without documents there is no audit.
     fs::remove_dir_all(Path::new(&image).join("attestations")).unwrap();
     let (code, _, noted) = place.audit(&image, &[]);
     assert!(
@@ -242,7 +241,7 @@ fn advisories_are_fetched_once_for_each_version_and_kept() {
     let place = Place::new();
     let image = place.image("app");
     let archive = place.archive();
-    // What the server does: 0 sends, 1 breaks off, 2 is out of order.
+    // The server's behavior: 0 sends, 1 breaks off, 2 is out of order.
     static MOOD: AtomicU16 = AtomicU16::new(0);
     let server = Scripted::start(move |request| match MOOD.load(Ordering::SeqCst) {
         0 if request.known_tag.as_deref() == Some("\"v1\"") => Answer::new(304),
@@ -341,14 +340,14 @@ fn vex_is_attached_to_the_image_that_it_is_about() {
     ]);
     assert_eq!(code, 0, "{noted}");
     assert_eq!(vex_referrers(&registry), 1);
-    // Another image's document is refused.
+    // A document about another image is refused.
     let other = place.image("other");
     let (code, _, noted) = place.run(&["push", &other, "--to", &target, "--vex", "vex"]);
     assert!(
         code != 0 && noted.contains("no OpenVEX document of vex is about this image"),
         "{noted}"
     );
-    // A published image is looked into again, later, with what is known then.
+    // A published image is audited again later, with new advisories.
     place.advisory("leaf", "RUSTSEC-2099-0004", "[versions]\npatched = []");
     let (code, said, noted) = place.audit(&target, &["--attach"]);
     assert!(

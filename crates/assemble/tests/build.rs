@@ -1,4 +1,5 @@
-//! `assemble build` on a small flake, in a store of its own, with the machine's shell as builder.
+//! Tests `assemble build` on a small flake, in its own store, with the machine's shell as the
+//! builder.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -15,7 +16,8 @@ struct Workspace {
 }
 
 impl Workspace {
-    /// A workspace whose only image is what a shell script makes. None where Nix can't build; says so.
+    /// A workspace whose only image comes from a shell script. `None` if Nix can't build here,
+    /// after a message.
     fn new(test: &str, script: &str) -> Option<Self> {
         let workspace = Self {
             directory: tempfile::tempdir().unwrap(),
@@ -85,12 +87,12 @@ impl Workspace {
     }
 }
 
-/// A script that never ends, told from others by its marker.
+/// A script that never ends. Its marker identifies it.
 fn endless(marker: &str) -> String {
     format!(": {marker}; while :; do sleep 1; done")
 }
 
-/// Whether a process runs whose arguments hold the marker.
+/// Whether a process is running whose arguments contain the marker.
 fn runs(marker: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes

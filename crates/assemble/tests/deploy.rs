@@ -1,4 +1,5 @@
-//! `assemble resolve` and `assemble deploy` as people run them, with the real kubectl and a real registry.
+//! Tests `assemble resolve` and `assemble deploy` as people run them, with the real kubectl and a
+//! real registry.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
@@ -11,10 +12,10 @@ use crateyard_testing::cluster::{BROKEN, Cluster};
 use crateyard_testing::{Layout, Registry, need};
 use serde_json::{Value, json};
 
-/// Services of the large test.
+/// The number of services in the large test.
 const SERVICES: usize = 20;
 
-/// A person's machine: a home, manifests, images that are built, a registry, a cluster.
+/// A person's machine: a home, manifests, built images, a registry, a cluster.
 struct Place {
     home: tempfile::TempDir,
     registry: Registry,
@@ -73,7 +74,7 @@ impl Place {
         command
     }
 
-    /// Runs it, expects it to succeed or to fail, and gives what it printed and said.
+    /// Runs the command, expects success or failure, and returns its output and messages.
     #[track_caller]
     fn expect(&self, success: bool, arguments: &[&str]) -> (String, String) {
         let output = self.command(arguments).output().unwrap();
@@ -167,7 +168,7 @@ fn one_edit_of_twenty_services_is_one_push_and_one_patch() {
     assert_eq!(pushed(&first).len(), SERVICES);
     assert_eq!(place.cluster.written().len(), 2 * SERVICES);
 
-    // Nothing is edited: nothing is sent, and nothing is touched.
+    // Without an edit, nothing is sent or touched.
     let again = place.deploy_json(&[]);
     assert_eq!(
         counts(&again),
@@ -214,7 +215,7 @@ fn a_rollback_restores_the_last_deployment_alone() {
     place.deploy(&[]);
     place.build("two", 11);
     let two = place.running("two");
-    // A deployment may change other fields than images.
+    // A deployment may change fields other than images.
     let edited = service("two").replace("replicas: 2", "replicas: 5");
     place.write("manifests/two.yaml", &edited);
     place.deploy(&[]);
@@ -233,7 +234,7 @@ fn a_rollback_restores_the_last_deployment_alone() {
         first,
         "the deployment before it stays"
     );
-    // And forth again.
+    // Rolling back again restores the new version.
     place.deploy(&["--rollback"]);
     assert_eq!(place.running("two"), place.reference("two"));
     // The next deployment finds nothing to do.
@@ -247,7 +248,7 @@ fn what_others_own_stays_theirs() {
     place.write("manifests/app.yaml", &service("app"));
     place.deploy(&[]);
     let path = deployment("app");
-    // Another container, and a number of replicas that the manifest says too.
+    // Another container, and a number of replicas that the manifest also has.
     let mesh = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "mesh", "image": "mesh:1" }] } } } });
     place.cluster.write_as("mesh", &path, &mesh);
     place.build("app", 20);
@@ -311,7 +312,7 @@ fn texts_are_resolved_and_pushed_once() {
         fs::read_to_string(place.path("manifests/app.yaml")).unwrap(),
         expected
     );
-    // What is wrong in one file leaves all others as they are.
+    // An error in one file leaves all others unchanged.
     place.write("manifests/app.yaml", &service("app"));
     place.write("manifests/other.yaml", "a: 1\nimage: crateyard://ap\n");
     let (_, error) = place.expect(false, &["resolve", "-f", "manifests", "--in-place"]);
@@ -364,13 +365,13 @@ fn the_chart_of_this_repository_keeps_its_shape() {
         expected = expected.replacen("tag: \"\"", &tag, 1);
     }
     assert_eq!(resolved, expected);
-    // A chart is Helm's to roll out.
+    // Only Helm can roll out a chart.
     let arguments = [&["deploy", "-f", &chart], &map[..]].concat();
     let (_, error) = place.expect(false, &arguments);
     assert!(error.contains("helm template"), "{error}");
 }
 
-/// A place with a program in front of the PATH that writes down how it is called.
+/// A directory at the front of PATH with a program that records its calls.
 struct Host {
     place: Place,
     path: String,
@@ -390,7 +391,7 @@ impl Host {
         Host { place, path }
     }
 
-    /// Deploys, and gives what the program has written down.
+    /// Deploys, and returns what the program recorded.
     fn deploy(&self, more: &[&str]) -> String {
         let mut command = self.place.command(&["deploy", "-f", "manifests"]);
         let output = command.args(more).env("PATH", &self.path).output().unwrap();
@@ -434,7 +435,7 @@ fn units_are_installed_where_they_changed() {
     host.place.build("two", 30);
     assert_eq!(deploy(&host, &["--dry-run"]), "");
     assert_eq!(deploy(&host, &[]), expect(&["two"]));
-    // Not behind the deployment of the other.
+    // This does not go back to before the deployment of the other service.
     assert_eq!(deploy(&host, &["--rollback"]), expect(&["two"]));
     assert_eq!(installed(&host), before);
 }
@@ -486,7 +487,7 @@ fn a_watch_goes_on_after_an_edit() {
         written
     };
     assert_eq!(expect(2).len(), 2);
-    // An edit that does not parse is no end.
+    // An edit that does not parse does not end the loop.
     place.write("manifests/app.yaml", "a: [");
     std::thread::sleep(Duration::from_secs(2));
     let edited = service("app").replace("replicas: 2", "replicas: 3");

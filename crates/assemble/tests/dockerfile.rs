@@ -1,4 +1,4 @@
-//! `assemble dockerfile` writes what is missing or has drifted, and `--check` finds it.
+//! `assemble dockerfile` writes missing and outdated files, and `--check` finds them.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `assemble doctor`: each thing is broken, and it says so.
+//! Tests `assemble doctor`: breaks each thing, and expects a report of it.
 #![allow(missing_docs)]
 
 use std::path::Path;
@@ -25,7 +25,7 @@ fn status<'a>(findings: &'a [Value], check: &str) -> Option<&'a str> {
     finding["status"].as_str()
 }
 
-/// A directory with links to programs, to be all of `PATH`.
+/// A directory with links to programs, to use as the whole `PATH`.
 fn path_with(programs: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for name in programs {

@@ -1,4 +1,5 @@
-//! `assemble build --engine cargo` and `--engine buildx`: the same layouts in the same place as through Nix.
+//! Tests `assemble build --engine cargo` and `--engine buildx`: they make the same layouts in the
+//! same place as Nix does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A copy of the workspace that the tests of the Dockerfile build, with this repository's packages.
+/// A copy of the workspace of the Dockerfile tests, with this repository's packages.
 fn workspace() -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_tree(
@@ -42,7 +43,7 @@ fn copy_tree(from: &Path, to: &Path) {
 
 fn assemble(workspace: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
-    // The tests' own target directory would be everybody's.
+    // Otherwise all tests would share one target directory.
     command
         .current_dir(workspace)
         .env_remove("CARGO_TARGET_DIR");
@@ -146,7 +147,8 @@ fn what_is_missing_is_said() {
     assert!(said.contains("  try: "), "{said}");
 }
 
-/// A context for each of the layouts that tests/run makes, and the sources of the dependencies; or why there is none.
+/// A context for each of the layouts that tests/run makes, and the sources of the dependencies; or
+/// why they are missing.
 fn contexts(workspace: &Path) -> Result<Vec<(&'static str, String)>, String> {
     let engine = Command::new("docker").args(["info"]).output();
     if !engine.is_ok_and(|output| output.status.success()) {
@@ -207,13 +209,13 @@ fn buildx_leaves_layouts_as_others_do() {
         succeeds(assemble(root).arg("verify").arg(path));
     }
     assert_eq!(build(&mut buildx(), "buildx"), first, "nothing changed");
-    // What an image holds of another is that other image, layer by layer.
+    // An image inside another one is that same image, layer by layer.
     let held = succeeds(assemble(root).args(["cat", "cluster", "/bundle/gateway.tar"]));
     let (digest, _) = &first["gateway"];
     assert!(text_of(&held).contains(digest), "{digest}");
 }
 
-/// A workspace whose packages have binaries of one name, and one that needs a feature.
+/// A workspace whose packages have binaries of one name, one of which needs a feature.
 fn servers() -> TempDir {
     let workspace = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {

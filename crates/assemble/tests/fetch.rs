@@ -1,4 +1,4 @@
-//! `assemble fetch` into a store of its own.
+//! Tests `assemble fetch` with its own store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn packages() -> [Package<'static>; 3] {
     ]
 }
 
-/// A workspace with one crate and three packages, cargo's cache, and a store.
+/// A workspace with one crate and three packages, a cargo cache, and a store.
 struct Case {
     archive: Archive,
     directory: tempfile::TempDir,
@@ -110,14 +110,14 @@ impl Case {
             .arg("--mirror")
             .arg(format!("debian={mirror}"))
             .args(arguments);
-        // Cargo would have nothing to download here: the crate lies in its cache.
+        // Cargo has nothing to download here, because its cache has the crate.
         command
             .env("CARGO", "true")
             .env("CARGO_HOME", self.path().join("cargo"));
         command
     }
 
-    /// Runs with `--json` and returns what it says.
+    /// Runs with `--json` and returns the parsed output.
     fn report(&self, mirror: &str, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let output = self.fetch(mirror, &arguments);
@@ -129,7 +129,7 @@ impl Case {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// Fails where a store says that it has what it has not, or has other bytes than it says.
+    /// Fails if a store claims to have a file that it lacks, or has other bytes than it claims.
     fn check(&self, store: &str) {
         let output = Command::new("nix-store")
             .args(["--verify", "--check-contents", "--store"])
@@ -200,7 +200,7 @@ fn what_the_locks_pin_is_added_once() {
     assert_eq!(counts(&report, "packages"), (3, 3, 0));
 }
 
-/// The rest is there all the same, and the report tells of both.
+/// The rest is fetched anyway, and the report names both.
 #[test]
 fn a_repository_that_git_cannot_fetch_is_a_failure() {
     let Some(case) = Case::new("a_repository_that_git_cannot_fetch_is_a_failure") else {
@@ -337,10 +337,10 @@ fn locks_that_cannot_be_read_are_told() {
     );
 }
 
-/// How long fetches are killed, on a slow machine fewer times.
+/// The total time for killed fetches. A slow machine does fewer.
 const TIME: Duration = Duration::from_secs(60);
 
-/// The store has a file whole or does not have it, and the next fetch brings the rest.
+/// The store has a file completely or not at all, and the next fetch gets the rest.
 #[test]
 fn a_killed_fetch_leaves_whole_files_and_is_made_up_for() {
     let test = "a_killed_fetch_leaves_whole_files_and_is_made_up_for";
@@ -352,13 +352,13 @@ fn a_killed_fetch_leaves_whole_files_and_is_made_up_for() {
     assert!(case.fetch(&mirror, &[]).status.success());
     let whole = start.elapsed();
     let all = case.stored();
-    // What apt has under way goes where a test that is over leaves nothing.
+    // apt's partial downloads go to a directory that is removed after the test.
     let temporary = case.path().join("tmp");
     fs::create_dir(&temporary).expect("a directory");
     let mut moments = Moments::new(test, 100, TIME);
     let (mut within, mut round) = (0, 0);
     while moments.another() {
-        // Five in a row go on in the same store.
+        // Five killed fetches in a row share one store.
         let store = format!("store{}", round / 5);
         round += 1;
         let mut child = case

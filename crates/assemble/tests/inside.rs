@@ -1,4 +1,5 @@
-//! Looking inside images, and moving them out: the real program on small layouts, read back by real tools.
+//! Looks inside images and exports them: the real program on small layouts, read back by real
+//! tools.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ use tempfile::{TempDir, tempdir};
 
 const STATUS: &str =
     "Package: demo\nStatus: install ok installed\nVersion: 1.0-1\nArchitecture: amd64\n";
-/// A name with an escape sequence in it, as no honest image has.
+/// A name with an escape sequence, which no honest image has.
 const HOSTILE: &str = "/srv/\u{1b}[2Jodd";
 
 fn assemble(arguments: &[&str]) -> Output {
@@ -27,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What a command that has to succeed prints.
+/// The output of a command that must succeed.
 fn prints(arguments: &[&str]) -> String {
     let output = assemble(arguments);
     let complaint = text(&output.stderr);
@@ -39,7 +40,7 @@ fn prints_json(arguments: &[&str]) -> Value {
     serde_json::from_str(&prints(arguments)).unwrap()
 }
 
-/// Exit code and message of a command that has to fail.
+/// Exit code and message of a command that must fail.
 fn fails(arguments: &[&str]) -> (i32, String) {
     let output = assemble(arguments);
     assert!(!output.status.success(), "{arguments:?}");
@@ -54,7 +55,7 @@ fn layer(directory: &Path, name: &str, sources: Value) -> PathBuf {
     out
 }
 
-/// An image of two layers at `directory/name`; `version` is in a file and a variable.
+/// An image of two layers at `directory/name`. A file and a variable contain `version`.
 fn make_image(directory: &Path, name: &str, version: &str) -> String {
     make_image_for(directory, name, version, "amd64")
 }
@@ -94,7 +95,7 @@ fn demo() -> (TempDir, String) {
     (directory, image)
 }
 
-/// Whether a program can be run; if not, says that the test is skipped.
+/// Whether a program can be run. If not, prints that the test is skipped.
 fn has(test: &str, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -180,7 +181,7 @@ fn cat_follows_links_inside_the_image() {
     assert_eq!(prints(&["cat", &image, "/etc/link"]), "1");
     let (_, error) = fails(&["cat", &image, "/etc"]);
     assert!(error.contains("not a regular file"), "{error}");
-    // The colon makes it a reference to nothing that listens.
+    // The colon makes it a reference, and nothing listens at that address.
     let (code, _) = fails(&["cat", "localhost:1/none:x", "/etc", "--retries", "0"]);
     assert_eq!(code, 7);
 }
@@ -228,7 +229,7 @@ fn verify_gives_a_verdict() {
     let output = assemble(&["verify", &image, "--json"]);
     let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(verdict["sound"], false);
-    // No image at all is not sound either; no file is an error.
+    // A layout without an image is not sound either; a missing file is an error.
     let empty = directory.path().join("empty.tar");
     fs::write(&empty, [0; 1024]).unwrap();
     let output = assemble(&["verify", empty.to_str().unwrap()]);
@@ -257,7 +258,7 @@ fn a_name_is_what_was_built_last() {
     let workspace = workspace.to_str().unwrap();
     let shown = prints(&["cat", "demo", "/srv/version", "--workspace", workspace]);
     assert_eq!(shown, "1");
-    // A directory of that name, which is no layout, does not stand in the way.
+    // A directory of that name is ignored if it is not a layout.
     let beside = Command::new(env!("CARGO_BIN_EXE_assemble"))
         .args(["cat", "demo", "/srv/version"])
         .current_dir(workspace)
@@ -324,7 +325,7 @@ fn layouts_of_other_tools_are_read() {
     }
 }
 
-/// Debian's registry on a free port, until it is dropped.
+/// The `registry` program of Debian on a free port, until this is dropped.
 struct Registry {
     _process: Process,
     address: String,
@@ -388,7 +389,7 @@ fn images_in_a_registry_are_read_like_others() {
             let mut arguments = vec![command[0], image];
             arguments.extend(&command[1..]);
             let shown = prints(&arguments);
-            // What comes before the digest are names, which differ by design.
+            // The names before the digests differ by design.
             match shown.split_once("digest ") {
                 Some((_, rest)) => rest.to_owned(),
                 None => shown,
@@ -449,7 +450,7 @@ fn several_platforms_are_chosen_from() {
             "{error}"
         );
         assert!(prints(&["verify", place]).starts_with("sound: 2 images"));
-        // Docker's format holds one platform under a name.
+        // Docker's format holds one platform for each name.
         let out = directory.path().join("arm64.tar");
         let out = out.to_str().unwrap();
         let arm64 = [
@@ -502,7 +503,7 @@ fn load_streams_a_whole_archive_or_stops_the_engine() {
     assert_eq!(arguments, "--namespace k8s.io images import -\n");
     prints(&["verify", got.to_str().unwrap()]);
 
-    // An engine that refuses is quoted, and its own words are shown.
+    // If an engine refuses, its own message is shown.
     let path = engine(directory.path(), "ctr", "echo no room >&2; exit 3");
     let output = load_with_path(&path, &[&[image.as_str()], &into[..]].concat());
     let complaint = text(&output.stderr);
@@ -511,7 +512,7 @@ fn load_streams_a_whole_archive_or_stops_the_engine() {
         "{complaint}"
     );
 
-    // A damaged blob: the engine never sees the end of an archive.
+    // The blob is damaged, so the engine never sees the end of an archive.
     fs::remove_file(directory.path().join("got.end")).unwrap();
     let blobs = Path::new(&image).join("blobs/sha256");
     let layer = fs::read_dir(blobs)
@@ -599,7 +600,7 @@ fn containerd_takes_what_is_loaded() {
     assert_eq!(listed, "docker.io/library/demo:1.0\n");
 }
 
-/// A program that is stopped at the end of a test, however it ends.
+/// A program that is stopped when the test ends, in any way.
 struct Process(Child);
 
 impl Drop for Process {

@@ -1,4 +1,4 @@
-//! `assemble lock` on an archive of a few packages.
+//! Tests `assemble lock` on an archive of a few packages.
 
 use std::fs;
 use std::path::Path;
@@ -201,7 +201,7 @@ fn what_cannot_be_resolved_is_told_and_the_lock_kept() {
     assert_eq!(case.text(), before);
 }
 
-/// Packages for a crate that is not there would be resolved in vain.
+/// Packages for a crate that does not exist would be resolved in vain.
 #[test]
 fn a_crate_that_is_not_locked_is_refused() {
     let Some(case) = Case::new("a_crate_that_is_not_locked_is_refused") else {
@@ -237,7 +237,7 @@ fn a_mirror_must_be_an_archive_and_an_address() {
     assert!(error.contains("expected ARCHIVE=URL"), "{error}");
 }
 
-/// Suites become lines of apt's sources.
+/// Suites become lines in apt's sources.
 #[test]
 fn a_suite_adds_no_line_to_the_sources_of_apt() {
     let Some(case) = Case::new("a_suite_adds_no_line_to_the_sources_of_apt") else {
@@ -255,7 +255,7 @@ fn a_suite_adds_no_line_to_the_sources_of_apt() {
     assert!(!case.path().join("debian.lock").exists());
 }
 
-/// How long locks are killed, on a slow machine fewer times.
+/// The total time for killed locks. A slow machine does fewer.
 const TIME: Duration = Duration::from_secs(45);
 
 #[test]

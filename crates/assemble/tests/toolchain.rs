@@ -1,5 +1,5 @@
-//! `assemble lock` and `assemble fetch` on a release of a few small files: from a directory like rustup's, and from a
-//! stand-in of the distribution server.
+//! Tests `assemble lock` and `assemble fetch` on a release of a few small files, from a directory
+//! like rustup's and from a stand-in for the distribution server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 const OTHER: &str = "aarch64-unknown-linux-gnu";
-/// Where nothing listens.
+/// An address where nothing listens.
 const NOBODY: &str = "http://127.0.0.1:9";
 /// Paths and contents.
 type Files = &'static [(&'static str, &'static str)];
 
-/// Each component as the manifest lists it, its archive's name, and its files.
+/// Each component: its name in the manifest, the name of its archive, and its files.
 const COMPONENTS: [(&str, &str, Files); 5] = [
     (
         "cargo",
@@ -176,7 +176,7 @@ impl Case {
         fs::read_to_string(self.at("workspace/toolchain.lock")).unwrap()
     }
 
-    /// Fetches into a store of its own; gives what is said and the paths of components there.
+    /// Fetches into its own store. Returns the messages, and the components' paths there.
     fn fetch(&self, rustup: bool, server: &str) -> (Output, Vec<String>) {
         let store = self.at(&format!("store-{rustup}-{}", server == NOBODY));
         let output = self.assemble(
@@ -201,7 +201,7 @@ impl Case {
 }
 
 impl Drop for Case {
-    /// Stores are read-only.
+    /// Store files are read-only.
     fn drop(&mut self) {
         let _ = Command::new("chmod")
             .args(["-R", "u+w"])
@@ -248,7 +248,8 @@ fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Serves a directory on the loopback address, until the test's process ends; gives the address.
+/// Serves a directory on the loopback address until the test's process ends, and returns the
+/// address.
 fn serve(directory: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -304,7 +305,7 @@ fn fail(output: &Output, expected: &[&str]) {
     }
 }
 
-/// The SHA-256 of files that a lock has, by component.
+/// The SHA-256 of the files in a lock, by component.
 fn pinned(lock: &str) -> BTreeMap<String, String> {
     let lock: serde_json::Value = serde_json::from_str(lock).unwrap();
     let components = lock["components"].as_object().unwrap().iter();
@@ -345,7 +346,7 @@ fn rustup_and_the_server_give_the_same_lock_and_the_same_paths() {
     assert_eq!(of_rustup.len(), COMPONENTS.len());
     let (output, _) = case.fetch(true, NOBODY);
     assert!(succeed(&output).contains("Rust 1.95.0: 5 present"));
-    // Nothing changes where nothing is to change.
+    // If nothing is to change, nothing does.
     let again = case.assemble(&["lock", "--without-debian", "--check"], false, NOBODY);
     fail(&again, &["distribution server"]);
     succeed(&case.assemble(&["lock", "--without-debian", "--check"], true, NOBODY));
@@ -400,7 +401,7 @@ fn a_missing_component_is_named_with_what_adds_it() {
             .join(format!("lib/rustlib/manifest-clippy-preview-{HOST}")),
     )
     .unwrap();
-    // Offline there is nothing else; a server has it.
+    // Offline there is no other source; a server has it.
     let (output, _) = case.fetch(true, NOBODY);
     let text = succeed(&output);
     assert!(text.contains("4 from the rustup toolchain"), "{text}");
@@ -426,7 +427,7 @@ fn a_server_that_lies_is_refused() {
     let given = sha256(b"not what was published");
     fail(&output, &["is refused", &given, "toolchain.lock has"]);
     assert!(paths.is_empty(), "{paths:?}");
-    // A manifest that is not the one of its checksum is refused, too.
+    // A manifest that does not match its checksum is refused, too.
     let manifest = case.at("server/dist/channel-rust-1.95.0.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("2026-04-16", "2026-04-17")).unwrap();
@@ -465,11 +466,11 @@ fn channels_that_do_not_exist_are_quoted_with_their_line() {
         let output = case.assemble(&["lock", "--without-debian"], true, NOBODY);
         fail(&output, &[expected]);
     }
-    // One that is well-formed and that the server has never heard of.
+    // A well-formed name that the server does not know.
     case.describe("[toolchain]\nchannel = \"1.999.0\"\n");
     let output = case.assemble(&["lock", "--without-debian"], true, &case.server);
     fail(&output, &["1.999.0", "404"]);
-    // A target that the release does not have.
+    // A target that the release lacks.
     case.describe("[toolchain]\nchannel = \"1.95.0\"\ntargets = [\"z80-unknown-none\"]\n");
     let output = case.assemble(&["lock", "--without-debian"], true, NOBODY);
     fail(&output, &["no component `rust-std` for z80-unknown-none"]);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const HTPASSWD: &str = "ann:$2y$04$DB.JUfTUWWKABFiljuNNEeSJ7FGrpHrVanSMTLzKzyQZykcvltoc2\n";
 
-/// Runs assemble with a home of its own.
+/// Runs assemble with its own home.
 fn assemble(home: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_assemble"))
         .args(arguments)
@@ -30,7 +30,7 @@ fn assemble(home: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that fails before it reads closes its end first.
+    // A command that fails before it reads closes its end of the pipe first.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Runs it, expects this exit code, and gives both outputs.
+/// Runs the command, expects this exit code, and returns both outputs.
 fn expect(code: i32, home: &Path, arguments: &[&str]) -> (String, String) {
     let output = assemble(home, arguments, "");
     let (out, error) = (text(&output.stdout), text(&output.stderr));
@@ -204,7 +204,7 @@ fn every_failure_has_its_code_and_says_what_to_try() {
         |head| head.set("Docker-Content-Digest", "sha256:0");
     proxy.fail("PUT", "/manifests/", 1, Fault::Rewrite(change));
     expect(8, home, &["push", path, "--to", &good]);
-    // clap's own code for wrong usage is 2 as well.
+    // clap's own code for wrong usage is also 2.
     let output = assemble(home, &["push", path], "");
     assert_eq!(output.status.code(), Some(2));
 }
@@ -278,7 +278,7 @@ fn passwords_come_from_standard_input() {
     );
     let output = assemble(home, &arguments, "secret\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    // docker's own file does as well.
+    // docker's own file works as well.
     let docker = home.join(".docker");
     std::fs::create_dir(&docker).unwrap();
     let config = json!({"auths": {registry.address.to_string(): {"auth": "YW5uOnNlY3JldA=="}}});
@@ -315,7 +315,7 @@ fn a_killed_save_leaves_a_whole_archive_or_none() {
         std::thread::sleep(whole_time.mul_f64(moments.random.f64()));
         kill(child.id());
         child.wait().unwrap();
-        // Whatever has the archive's name is all of it.
+        // A file with the archive's name is always complete.
         if let Ok(file) = std::fs::metadata(&archive) {
             assert_eq!(file.len(), size);
             expect(0, home, &["verify", "image.tar"]);
@@ -339,7 +339,7 @@ fn pull_refuses_what_verify_does_not_call_sound() {
     let registry = Registry::start();
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    // The digests are right; the layer is no archive.
+    // The digests are right, but the layer is not an archive.
     let layout = Layout::with_image(5, &[3000]);
     let path = layout.path().to_str().unwrap();
     let bad = registry.reference("bad:v1").to_string();
@@ -352,7 +352,7 @@ fn pull_refuses_what_verify_does_not_call_sound() {
         "{error}"
     );
     assert!(!home.join("out").exists(), "nothing is left");
-    // Into a layout that holds an image, it changes nothing.
+    // A layout that holds an image is not changed.
     let sound = Layout::with_sound_image(6, 3000);
     let good = registry.reference("good:v1").to_string();
     expect(
@@ -365,7 +365,7 @@ fn pull_refuses_what_verify_does_not_call_sound() {
     expect(3, home, &["pull", &bad, "out"]);
     assert_eq!(std::fs::read(home.join("out/index.json")).unwrap(), index);
     expect(0, home, &["verify", "./out"]);
-    // An image for another machine than was asked for.
+    // An image for a machine other than the requested one.
     expect(
         3,
         home,
@@ -373,7 +373,7 @@ fn pull_refuses_what_verify_does_not_call_sound() {
     );
 }
 
-/// As in build.rs: the machine's shell is the builder.
+/// As in build.rs, the machine's shell is the builder.
 const NIX_SETTINGS: &str = "\
 experimental-features = nix-command flakes
 sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64
@@ -391,7 +391,7 @@ fn images_of_a_flake_are_built_first() {
     let directory = tempfile::tempdir().unwrap();
     let home = &directory.path().join("nixpkgs");
     std::fs::create_dir(home).unwrap();
-    // A name of its own in the machine's store, where nothing of an earlier run is to be found.
+    // A unique name in the machine's store, where no earlier run has left anything.
     let made = format!("made {}", home.display());
     let image = |image: &str| {
         let layout = Layout::with_image(5, &[1000]);
@@ -446,7 +446,7 @@ fn images_of_a_flake_are_built_first() {
             "{image} was not built"
         );
     }
-    // A directory that bears the name of a flake in Nix's online registry.
+    // A directory with the name of a flake in Nix's online registry.
     let build = |workspace: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
         command.args(["build", "a", "--workspace", workspace]);

@@ -1,5 +1,5 @@
-//! Whom `verify` trusts: identities and keys, by options and by policies, and what cosign says of
-//! the same signatures.
+//! Tests whom `verify` trusts: identities and keys, by options and by policies. cosign judges the
+//! same signatures.
 #![allow(missing_docs)]
 
 mod place;
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// Runs a command as a job of GitHub's does.
+    /// Runs a command as a job of GitHub does.
     fn job(&self, arguments: &[&str]) -> String {
         let (url, services) = (self.sigstore.token_url(), self.sigstore.url());
         let variables = [
@@ -64,7 +64,7 @@ impl World {
         said
     }
 
-    /// An image that a workflow has pushed and signed in this form.
+    /// An image that a workflow has pushed, signed in this form.
     fn pushed(&self, name: &str, form: &str) -> String {
         let target = self.registry.reference(&format!("{name}:v1")).to_string();
         let push = [
@@ -322,7 +322,7 @@ fn each_rule_of_a_policy_refuses_by_itself() {
     assert_eq!(said.matches("ok  ").count(), 4, "{said}");
     let rules = [
         ("team/shop/.*@", "team/other/.*@", "NOT SIGNED"),
-        // The whole text has to match.
+        // The whole text must match.
         ("v[0-9.]+'", "v'", "NOT SIGNED"),
         (
             "https://token.actions",
@@ -351,7 +351,7 @@ fn each_rule_of_a_policy_refuses_by_itself() {
     assert_eq!(json["accepted"], true);
     assert_eq!(json["rules"].as_array().unwrap().len(), 4);
     assert_eq!(json["rules"][1]["reason"], IDENTITY);
-    // A provenance that somebody else has signed counts for nothing.
+    // A provenance that somebody else signed does not count.
     let unsigned = world.registry.reference("unsigned:v1").to_string();
     world.place.assemble(&[
         "push",
@@ -410,7 +410,7 @@ fn mistakes_in_a_policy_are_named_by_their_line() {
     }
 }
 
-/// What a witness says: the digest that came out, and the key that signs.
+/// A witness statement: the resulting digest, and the key that signs.
 fn witness(reference: &Reference, key: &SecretKey, result: &str, rebuilt: Option<&str>) {
     let client = Client::new(Options::new(Environment::default()));
     registry::run(async {
@@ -474,7 +474,7 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
         &two,
         "wanted and 1 have built it again: the key 0.pub",
     );
-    // The same witness again, one that nobody knows, and the one who has signed the image.
+    // The same witness again, an unknown one, and the signer of the image.
     let signer = SecretKey::from_pem(include_str!("keys/signer.pem"), None).unwrap();
     witness(&reference, &keys[0], "same", Some(&"0".repeat(64)));
     world.refuses(&target, &two, "the key 0.pub has built something else");
@@ -513,7 +513,7 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
         &world.policy(&policy.replace("1.pub", "other.pub")),
         "wanted and 1",
     );
-    // A stranger's objection changes nothing, a witness's does.
+    // A stranger's objection has no effect, a witness's does.
     witness(&reference, &keys[2], "different", Some(&"0".repeat(64)));
     world.accepts(&target, &two);
     witness(&reference, &keys[1], "different", Some(&"0".repeat(64)));

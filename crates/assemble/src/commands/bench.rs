@@ -51,7 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME@VERSION")]
     leaf: Option<String>,
 
-    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the
+    /// workspace]
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
 

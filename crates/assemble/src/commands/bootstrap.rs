@@ -1,4 +1,5 @@
-//! `assemble bootstrap`: builds the bootstrap programs of a checkout of Crateyard, and pins their bytes.
+//! `assemble bootstrap`: builds the bootstrap programs of a checkout of Crateyard, and pins their
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::fs;

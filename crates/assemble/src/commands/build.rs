@@ -29,7 +29,8 @@ pub struct Args {
     /// The engine that builds
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
-    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the workspace]
+    /// The lock of the Debian packages, for engines other than nix [default: debian.lock in the
+    /// workspace]
     #[arg(long, value_name = "FILE")]
     debian_lock: Option<PathBuf>,
     /// The compiler, if Nix builds

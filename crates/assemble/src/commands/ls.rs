@@ -20,7 +20,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An image of images.toml by its name, a layout or archive by its path, or a registry's reference
+    /// An image of images.toml by its name, a layout or archive by its path, or a registry's
+    /// reference
     #[arg(value_name = "IMAGE")]
     image: String,
 

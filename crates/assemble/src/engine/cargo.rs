@@ -176,7 +176,8 @@ impl Compiled {
     }
 }
 
-/// The name in a package's identifier: `URL#NAME@VERSION`, or `URL#VERSION` where the URL ends in the name.
+/// The name in a package's identifier: `URL#NAME@VERSION`, or `URL#VERSION` where the URL ends in
+/// the name.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 fn package_of(id: &str) -> &str {

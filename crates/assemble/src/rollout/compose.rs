@@ -1,4 +1,5 @@
-//! Compose files: the user's own `docker compose`, which starts anew what has another configuration and leaves the rest.
+//! Compose files. The user's own `docker compose` restarts services with a new configuration and
+//! leaves the rest alone.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::state::State;
 use crate::text::clean_log;
 
-/// Whether a file is one of compose's by its name: `compose.yaml`, `docker-compose.prod.yml`.
+/// Whether the name of a file is one of compose's: `compose.yaml`, `docker-compose.prod.yml`.
 pub fn is_compose(name: &str) -> bool {
     let rest = name.strip_prefix("docker-").unwrap_or(name);
     let Some(rest) = rest.strip_prefix("compose") else {
@@ -21,7 +22,7 @@ pub fn is_compose(name: &str) -> bool {
     rest.starts_with(['.', '-']) && (rest.ends_with(".yaml") || rest.ends_with(".yml"))
 }
 
-/// How compose is called, as words: `docker compose`, `docker-compose` or `podman-compose`.
+/// The command for compose, as words: `docker compose`, `docker-compose` or `podman-compose`.
 fn program() -> Result<Vec<OsString>> {
     let candidates: [&[&str]; 3] = [
         &["docker", "compose"],
@@ -40,8 +41,8 @@ fn program() -> Result<Vec<OsString>> {
     )
 }
 
-/// Starts what a resolved file describes, and what has changed of it anew; waits until it is healthy. A dry run has
-/// compose say what it would do.
+/// Starts the services of a resolved file, restarts the changed ones, and waits until they are
+/// healthy. In a dry run compose only says what it would do.
 ///
 /// # Errors
 /// When compose is not installed, or fails.
@@ -76,14 +77,14 @@ pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
     Ok(said)
 }
 
-/// Where resolved files are kept, below the workspace's state.
+/// The directory of resolved files, below the workspace's state.
 const PLACE: &str = "deployed/compose";
-/// The largest one that is read, in bytes.
+/// The largest resolved file that is read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
-/// Digits of the hash that a file is called by.
+/// The number of digits of the hash in a file's name.
 const DIGITS: usize = 16;
 
-/// The resolved texts of one compose file: that which runs, and the one before.
+/// The resolved texts of one compose file: the running one, and the one before.
 pub struct Kept {
     directory: Directory,
     last: String,
@@ -91,10 +92,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Those of a file.
+    /// The texts of a file.
     ///
     /// # Errors
-    /// When the workspace can't be written to.
+    /// When the workspace is not writable.
     pub fn of(workspace: &Path, file: &Path) -> Result<Kept> {
         let full = file.canonicalize().unwrap_or_else(|_| file.to_owned());
         let mut key = format!("{:x}", Sha256::digest(full.as_os_str().as_bytes()));
@@ -106,7 +107,7 @@ impl Kept {
         })
     }
 
-    /// Keeps what runs now, and tells whether something else ran before.
+    /// Keeps the running text. Returns whether another one ran before.
     ///
     /// # Errors
     /// When it can't be written.
@@ -122,7 +123,7 @@ impl Kept {
         Ok(true)
     }
 
-    /// Keeps nothing of what ran before.
+    /// Deletes the text that ran before.
     ///
     /// # Errors
     /// When it can't be removed.
@@ -133,7 +134,7 @@ impl Kept {
         }
     }
 
-    /// What ran before.
+    /// The text that ran before.
     ///
     /// # Errors
     /// When it can't be read.

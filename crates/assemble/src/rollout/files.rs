@@ -1,4 +1,4 @@
-//! The files that a person names by `-f`.
+//! Reads the files that `-f` names.
 
 use std::fs;
 use std::io::Read;
@@ -11,33 +11,33 @@ use deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
 const MAX_FILE: u64 = 16 << 20;
 /// How many files a directory may have.
 const MAX_FILES: usize = 10_000;
-/// What says that a directory is a Helm chart.
+/// The file that marks a directory as a Helm chart.
 const CHART: &str = "Chart.yaml";
-/// Where a chart keeps texts that are no YAML before Helm has filled them in.
+/// The directory of a chart's templates, which are not YAML until Helm renders them.
 const TEMPLATES: &str = "templates";
 
 /// A manifest that was read.
 #[derive(Debug)]
 pub struct Source {
-    /// Where it lies; none for standard input.
+    /// Its path; `None` for standard input.
     pub path: Option<PathBuf>,
-    /// Where below the directory that was named; its name where a file was.
+    /// Its path relative to the named directory; its name if the file itself was named.
     pub below: PathBuf,
-    /// What it says.
+    /// Its content.
     pub text: String,
-    /// What it is.
+    /// Its format.
     pub format: Format,
     /// The images in it.
     pub manifest: Manifest,
 }
 
 impl Source {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn title(&self) -> String {
         title(self.path.as_deref())
     }
 
-    /// Whether it is one of Quadlet's units.
+    /// Whether it is a Quadlet unit.
     pub fn is_unit(&self) -> bool {
         self.format == Format::Unit
     }
@@ -54,10 +54,10 @@ fn title(path: Option<&Path>) -> String {
     })
 }
 
-/// Reads all that was named.
+/// Reads all named files and directories.
 ///
 /// # Errors
-/// When a file can't be read, does not parse, or names an image that is not there.
+/// When a file can't be read, does not parse, or names an image that does not exist.
 pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for path in named {
@@ -78,7 +78,7 @@ pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// Texts as documents of one stream; one text as it is.
+/// Returns several texts as documents of one stream, and a single text as it is.
 pub fn join<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut stream = String::new();
     for text in texts {
@@ -152,7 +152,8 @@ fn check_size(size: u64, title: &str) -> Result<()> {
     Ok(())
 }
 
-/// The manifests of a directory, sorted. Links are passed over: a repository's may lead anywhere.
+/// The manifests of a directory, sorted. Links are skipped, because a repository's links may lead
+/// anywhere.
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let context = || format!("cannot read {}", directory.display());
     let entries = fs::read_dir(directory).with_context(context)?;
@@ -185,14 +186,14 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Templates of Helm are no YAML, and what they name would go unseen.
+/// Helm templates are not YAML, so the images that they name would be missed.
 fn check_templates(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         if !entry.file_type()?.is_file() {
             continue;
         }
         let path = entry.path();
-        // What is no text has no reference.
+        // A file that is not text has no references.
         let text = fs::read_to_string(&path).unwrap_or_default();
         if let Some(line) = text.lines().position(|line| line.contains(SCHEME)) {
             bail!(

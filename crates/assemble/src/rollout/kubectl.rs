@@ -1,5 +1,5 @@
-//! The user's own `kubectl`: contexts, client certificates, tokens and exec plugins of the kubeconfig work as they do
-//! for the user, and no second client has to know them.
+//! Runs the user's own `kubectl`. Contexts, client certificates, tokens and exec plugins of the
+//! kubeconfig work as they do for the user, and there is no second client to configure.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::text::clean_log;
 
-/// The most that is read of what kubectl prints, in bytes.
+/// The largest output of kubectl that is read, in bytes.
 const MAX_OUTPUT: u64 = 256 << 20;
-/// The most of what it says that goes into an error.
+/// The longest message of kubectl that an error quotes.
 const MAX_SAID: usize = 4 << 10;
 
-/// Which cluster, and how it is reached.
+/// The cluster, and the way to reach it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster options")]
 pub struct ClusterArgs {
@@ -24,7 +24,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 
-    /// The namespace of objects that name none [default: `namespace` of deploy.toml, else the context's]
+    /// The namespace of objects that name none [default: `namespace` of deploy.toml, else the
+    /// context's]
     #[arg(long, short = 'n', value_name = "NAME")]
     pub namespace: Option<String>,
 
@@ -40,7 +41,7 @@ pub struct ClusterArgs {
     #[arg(long)]
     pub force_conflicts: bool,
 
-    /// How long to wait for each rollout, such as 90s or 5m
+    /// The time to wait for each rollout, such as 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub timeout: String,
 
@@ -49,7 +50,7 @@ pub struct ClusterArgs {
     pub no_wait: bool,
 }
 
-/// `kubectl` with the options of its cluster.
+/// `kubectl` with the options for its cluster.
 pub struct Kubectl {
     program: String,
     options: Vec<OsString>,
@@ -57,7 +58,7 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    /// With the options of a command line.
+    /// Applies the options of a command line.
     pub fn new(args: &ClusterArgs) -> Kubectl {
         let mut options: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: Option<OsString>| {
@@ -75,11 +76,11 @@ impl Kubectl {
         }
     }
 
-    /// Manifests as objects, with the namespace that they have where they name none. kubectl reads YAML as it does for
-    /// the user.
+    /// Reads manifests as objects, and sets the namespace of objects that name none. kubectl parses
+    /// the YAML, as it does for the user.
     ///
     /// # Errors
-    /// When it does not know a kind, or the server can't be reached.
+    /// When kubectl does not know a kind, or the server can't be reached.
     pub fn read(&self, manifests: &str) -> Result<Vec<Value>> {
         let arguments = [
             "create",
@@ -93,13 +94,14 @@ impl Kubectl {
         self.objects(&arguments, manifests)
     }
 
-    /// What the cluster has of objects.
+    /// The cluster's versions of objects.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// When the cluster can't be queried.
     pub fn live(&self, list: &str) -> Result<Vec<Value>> {
         let arguments = ["get", "--ignore-not-found", "-o", "json", "-f", "-"];
-        // Since 1.21 managed fields are shown only if they are asked for; before, there is no such option.
+        // Since 1.21 kubectl prints managed fields only on request. Older versions do not have the
+        // option.
         let asked = [&arguments[..], &["--show-managed-fields"]].concat();
         match self.objects(&asked, list) {
             Err(error) if error.to_string().contains("unknown flag") => {
@@ -109,10 +111,10 @@ impl Kubectl {
         }
     }
 
-    /// What the cluster would have if objects were applied.
+    /// The objects as the cluster would have them after they are applied.
     ///
     /// # Errors
-    /// When it refuses them.
+    /// When the cluster refuses them.
     pub fn would(&self, list: &str) -> Result<Vec<Value>> {
         let arguments = self.apply_arguments(&["--dry-run=server", "-o", "json"]);
         self.objects(&arguments, list)
@@ -121,7 +123,7 @@ impl Kubectl {
     /// Applies objects by server-side apply.
     ///
     /// # Errors
-    /// When the cluster refuses one; those before it are applied.
+    /// When the cluster refuses an object. The objects before it are applied.
     pub fn apply(&self, list: &str) -> Result<()> {
         let arguments = self.apply_arguments(&["-o", "name"]);
         self.run(&arguments, list).map(drop)
@@ -142,10 +144,10 @@ impl Kubectl {
         objects(&text).with_context(|| format!("kubectl {} printed no objects", arguments[0]))
     }
 
-    /// Runs it, and gives what it prints.
+    /// Runs kubectl, and returns its output.
     ///
     /// # Errors
-    /// When it is not installed or fails; what it said is in the error.
+    /// When kubectl is not installed or fails. The error quotes its message.
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let words = arguments.iter().map(OsString::from);
         let command = duct::cmd(&self.program, words.chain(self.options.iter().cloned()))

@@ -1,4 +1,4 @@
-//! Objects of a cluster: compared, applied, waited for, and rolled back.
+//! Compares, applies and rolls back objects of a cluster, and waits for their rollouts.
 
 use anyhow::{Context, Result, bail};
 use deploy::cluster::{Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record};
@@ -9,10 +9,10 @@ use super::files;
 use super::kubectl::{ClusterArgs, Kubectl};
 use crate::text::{clean, count};
 
-/// Digits of the hash that a deployment is called by.
+/// The number of digits of the hash that names a deployment.
 const DIGITS: usize = 16;
 
-/// Compares manifests with what a cluster has.
+/// Compares manifests with the objects of a cluster.
 ///
 /// # Errors
 /// When the cluster can't be reached, or refuses a manifest.
@@ -42,7 +42,8 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
     Ok(plan(wanted, &live, &would))
 }
 
-/// YAML is read as one stream, and each JSON text for itself: kubectl takes a stream for one of the two.
+/// Reads YAML as one stream and each JSON text by itself, because kubectl expects a stream to be
+/// one of the two.
 fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
     let (json, yaml): (Vec<&String>, Vec<&String>) = manifests
         .iter()
@@ -66,7 +67,7 @@ fn with_conflicts(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Applies the steps that change something, each with a record of what was there.
+/// Applies the steps that change something, each with a record of the old object.
 ///
 /// # Errors
 /// When the cluster refuses.
@@ -86,7 +87,7 @@ pub fn apply(kubectl: &Kubectl, steps: &[Step]) -> Result<()> {
     kubectl.apply(&list(&objects)).map_err(with_conflicts)
 }
 
-/// The name of a deployment: of what it applies, and over what.
+/// The name of a deployment: a hash of the objects that it applies and of those that it replaces.
 fn name_of(changed: &[&Step]) -> String {
     let mut hash = Sha256::new();
     for step in changed {
@@ -102,10 +103,10 @@ fn name_of(changed: &[&Step]) -> String {
     name
 }
 
-/// Waits until what was changed is rolled out.
+/// Waits for the rollout of the changed objects.
 ///
 /// # Errors
-/// When a rollout fails or takes too long: says what its pods wait for.
+/// When a rollout fails or takes too long. The error says what its pods wait for.
 pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()> {
     let rolling = steps
         .iter()
@@ -127,7 +128,7 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
     Ok(())
 }
 
-/// What containers of an object's pods wait for.
+/// The reasons why containers of an object's pods wait.
 fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     let labels = step.wanted["spec"]["selector"]["matchLabels"].as_object()?;
     let labels = labels
@@ -161,18 +162,18 @@ fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     (!said.is_empty()).then(|| format!(":\n  {}", said.join("\n  ")))
 }
 
-/// What a rollback would do.
+/// The plan of a rollback.
 pub struct Back {
-    /// What is restored, as steps.
+    /// The steps that restore objects.
     pub steps: Vec<Step>,
-    /// What stays: nobody kept what it was.
+    /// Objects that stay as they are, because there is no record of them.
     pub staying: Vec<Key>,
 }
 
-/// Finds the last deployment of manifests' objects, and what was there before.
+/// Finds the last deployment of the manifests' objects, and the state before it.
 ///
 /// # Errors
-/// When there was none, or the cluster can't be reached.
+/// When there was no deployment, or the cluster can't be reached.
 pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Back> {
     let wanted = read(kubectl, manifests)?;
     let live = kubectl.live(&list(&wanted))?;
@@ -200,7 +201,7 @@ pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Back> {
     })
 }
 
-/// What a person is told that stays.
+/// The message about objects that stay as they are.
 pub fn describe_staying(staying: &[Key]) -> String {
     match staying {
         [] => String::new(),

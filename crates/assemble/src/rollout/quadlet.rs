@@ -1,4 +1,4 @@
-//! Quadlet's units: put where podman's generator reads them, and started anew where they changed.
+//! Installs Quadlet units where podman's generator reads them, and restarts the changed ones.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -11,21 +11,21 @@ use crate::text::clean_log;
 
 /// The largest unit that is read, in bytes.
 const MAX_UNIT: u64 = 1 << 20;
-/// What the file is called that keeps what a unit was; no unit to the generator.
+/// The suffix of the file that keeps the old unit. The generator does not read it as a unit.
 const BEFORE: &str = ".before-crateyard";
 
-/// Where units go, and who runs them.
+/// The directory of units, and the user who runs them.
 pub struct Units {
     directory: Directory,
     is_user: bool,
 }
 
 impl Units {
-    /// In a directory or, without one, where the generator looks: `/etc/containers/systemd` for root,
+    /// Uses a directory, or the one that the generator reads: `/etc/containers/systemd` for root,
     /// `$XDG_CONFIG_HOME/containers/systemd` for others.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When the directory can't be made.
     pub fn new(directory: Option<&Path>) -> Result<Units> {
         let is_user = !rustix::process::geteuid().is_root();
         let path = match directory {
@@ -40,7 +40,7 @@ impl Units {
         })
     }
 
-    /// Whether what is installed differs from a text.
+    /// Whether the installed unit differs from a text.
     ///
     /// # Errors
     /// When it can't be read.
@@ -49,7 +49,7 @@ impl Units {
         Ok(installed.as_deref() != Some(text.as_bytes()))
     }
 
-    /// Writes a unit, and keeps what was there.
+    /// Writes a unit, and keeps the old one.
     ///
     /// # Errors
     /// When it can't be written.
@@ -69,7 +69,7 @@ impl Units {
         })
     }
 
-    /// Keeps nothing of what a unit was.
+    /// Deletes the kept old unit.
     ///
     /// # Errors
     /// When it can't be removed.
@@ -80,7 +80,7 @@ impl Units {
         }
     }
 
-    /// What a unit was before it was installed last.
+    /// The unit before its last installation.
     ///
     /// # Errors
     /// When it can't be read.
@@ -92,10 +92,11 @@ impl Units {
             .context("a kept unit is no text")
     }
 
-    /// Has systemd read the units and start the changed ones anew; returns when they have started.
+    /// Makes systemd read the units and restart the changed ones, and waits until they have
+    /// started.
     ///
     /// # Errors
-    /// When systemd refuses, or one does not start.
+    /// When systemd refuses, or a unit does not start.
     pub fn restart(&self, names: &[&OsStr]) -> Result<()> {
         self.systemctl(&["daemon-reload"])?;
         for service in names.iter().filter_map(|name| service(name)) {
@@ -127,7 +128,7 @@ impl Units {
     }
 }
 
-/// The service that the generator makes of a unit; none for those that are started by others.
+/// The service that the generator makes from a unit; `None` for units that others start.
 fn service(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let (stem, ending) = name.rsplit_once('.')?;

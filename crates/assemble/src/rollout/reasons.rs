@@ -1,7 +1,7 @@
-//! Why an image is another one than what runs: what the two were made of.
+//! Finds out why an image differs from the running one, by comparing their inputs.
 //!
-//! What was deployed from here is kept in `.crateyard/deployed`. What was deployed elsewhere is asked of the registry,
-//! which has it if the image was pushed with `--attest`.
+//! The provenance of images deployed from here is kept in `.crateyard/deployed`. The provenance of
+//! other images comes from the registry, which has it if the image was pushed with `--attest`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::place::{Opened, Place};
 use crate::remote::Remote;
 use crate::state::State;
 
-/// Where it is kept, below the workspace's state.
+/// The directory of kept provenance, below the workspace's state.
 const PLACE: &str = "deployed";
 /// The largest provenance that is read, in bytes.
 const MAX_PROVENANCE: u64 = 64 << 20;
-/// How many are kept of an image.
+/// How many are kept for each image.
 const KEPT: usize = 10;
 
-/// What an image was made of, as its layout says.
+/// The inputs of an image, from its layout.
 fn provenance(path: &Path, args: &ShipArgs) -> Result<Option<Vec<u8>>> {
     first(&Place::Path(path.to_owned()).open(&args.connection)?)
 }
 
-/// That of the first platform: all are made of the same sources.
+/// The provenance of the first platform. All platforms have the same sources.
 fn first(opened: &Opened) -> Result<Option<Vec<u8>>> {
     match opened.select_all()?.first() {
         Some(selected) => opened.provenance(selected),
@@ -36,7 +36,7 @@ fn first(opened: &Opened) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Why an image of the workspace differs from the one that runs, in lines; empty where nobody knows.
+/// Why an image of the workspace differs from the running one, in lines; empty if that is unknown.
 pub fn why(args: &ShipArgs, image: &str, path: &Path, running: &str) -> Vec<String> {
     let found = || -> Result<Option<(Statement, Statement)>> {
         let Some(now) = provenance(path, args)? else {
@@ -48,7 +48,7 @@ pub fn why(args: &ShipArgs, image: &str, path: &Path, running: &str) -> Vec<Stri
         let parse = |bytes: &[u8]| Statement::parse(bytes).ok();
         Ok(parse(&before).zip(parse(&now)))
     };
-    // It is worth a line, and no failure.
+    // This is worth a message, but not a failure.
     match found() {
         Ok(Some((before, now))) => summary(&before, &now),
         _ => Vec::new(),
@@ -68,16 +68,16 @@ fn before(args: &ShipArgs, image: &str, running: &str) -> Result<Option<Vec<u8>>
             return Ok(kept);
         }
     }
-    // What ran may lie in a registry that is no more: a reason is worth no long wait.
+    // The registry of the running image may be gone. A reason is not worth a long wait.
     let client = args.connection.impatient_client()?;
     let remote = Remote::open(client, reference, Arc::default())?;
     first(&Opened::Remote(remote))
 }
 
-/// Keeps what a deployed image was made of.
+/// Keeps the inputs of a deployed image.
 ///
 /// # Errors
-/// When the workspace can't be written to.
+/// When the workspace is not writable.
 pub fn remember(args: &ShipArgs, image: &str, path: &Path, digest: &str) -> Result<()> {
     let Some(bytes) = provenance(path, args)? else {
         return Ok(());

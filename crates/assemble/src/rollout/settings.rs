@@ -1,4 +1,4 @@
-//! What the command line says, and for the rest `deploy.toml`.
+//! The settings of a run: the command line, then `deploy.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::attach::AttachArgs;
 use crate::connection::ConnectionArgs;
 use crate::place;
 
-/// Options of where images go and what manifests call them.
+/// Options for the targets of images and their names in manifests.
 #[derive(clap::Args, Debug)]
 pub struct ShipArgs {
     /// A manifest, a directory of manifests, or - for standard input; may be repeated
@@ -19,23 +19,25 @@ pub struct ShipArgs {
     #[arg(long = "file", short = 'f', value_name = "PATH")]
     files: Vec<PathBuf>,
 
-    /// Where images go: REGISTRY/PATH/, below which each has a repository of its name [default: `to` of deploy.toml]
+    /// The target of images: REGISTRY/PATH/. Each has a repository of its own name below it
+    /// [default: `to` of deploy.toml]
     #[arg(long, value_name = "REFERENCE")]
     to: Option<String>,
 
-    /// The tag that images get [default: the first digits of their digest]
+    /// The tag for the images [default: the first digits of their digest]
     #[arg(long, short = 't', value_name = "TAG")]
     pub tag: Option<String>,
 
-    /// A name that manifests have for an image of images.toml, besides crateyard://IMAGE; may be repeated
+    /// Another name that manifests use for an image of images.toml, besides crateyard://IMAGE; may
+    /// be repeated
     #[arg(long = "map", value_name = "NAME=IMAGE", value_parser = pair)]
     mapping: Vec<(String, String)>,
 
-    /// Take this layout or archive for an image, and build nothing for it; may be repeated
+    /// Use this layout or archive as an image instead of building it; may be repeated
     #[arg(long = "layout", value_name = "IMAGE=PATH", value_parser = pair)]
     layouts: Vec<(String, String)>,
 
-    /// The workspace: a directory with images.toml and flake.nix, and deploy.toml
+    /// The workspace: a directory with images.toml, flake.nix and deploy.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub workspace: PathBuf,
 
@@ -55,23 +57,23 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// What holds for a run.
+/// The settings of a run.
 #[derive(Debug)]
 pub struct Settings {
     /// The files and directories to read; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// What images are called.
+    /// The names of images in manifests.
     pub names: Names,
     /// Images that are built already.
     pub layouts: BTreeMap<String, PathBuf>,
-    /// Where images go, without the slash at the end.
+    /// The target of images, without the slash at the end.
     to: Option<String>,
     /// The rest of `deploy.toml`.
     pub config: Config,
 }
 
 impl Settings {
-    /// Of a command line, in its workspace.
+    /// Reads the settings for a command line in its workspace.
     ///
     /// # Errors
     /// When deploy.toml or images.toml can't be read, or there is nothing to deploy.
@@ -111,7 +113,7 @@ impl Settings {
     /// The repository of an image.
     ///
     /// # Errors
-    /// When nobody says where images go, or that is no place.
+    /// When no target is set, or the target is invalid.
     pub fn repository(&self, image: &str) -> Result<crateyard_oci::Reference> {
         let Some(to) = &self.to else {
             bail!(

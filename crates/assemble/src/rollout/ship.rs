@@ -1,4 +1,4 @@
-//! Images that manifests name, built and pushed, each once.
+//! Builds and pushes the images that manifests name, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,22 +14,23 @@ use super::settings::{Settings, ShipArgs};
 use crate::commands::build::build_by_nix;
 use crate::commands::push::{sign_by_tag, source};
 
-/// Digits of a digest that an image's tag has where no other tag is asked for. A tag keeps registries from
+/// The number of digits of the digest in an image's default tag. A tag keeps registries from
 /// collecting the image as garbage.
 const TAG_DIGITS: usize = 12;
 
-/// An image that is built, and where it goes.
+/// A built image and its target.
 #[derive(Debug)]
 pub struct Shipped {
     /// The layout or archive.
     pub path: PathBuf,
-    /// What manifests are told.
+    /// The reference for manifests.
     pub pushed: Pushed,
-    /// What the push came to.
+    /// The result of the push.
     pub report: Report,
 }
 
-/// Builds images, and sends what the registry lacks. A dry run sends nothing, and tells what it would.
+/// Builds images, and sends the missing blobs to the registry. A dry run sends nothing, and reports
+/// what it would send.
 ///
 /// # Errors
 /// When a build fails, or the registry refuses.
@@ -39,7 +40,7 @@ pub fn ship(
     images: &BTreeSet<String>,
     is_dry: bool,
 ) -> Result<BTreeMap<String, Shipped>> {
-    // Where they go is checked before anything is built.
+    // The targets are checked before anything is built.
     for image in images {
         settings.repository(image)?;
     }
@@ -49,7 +50,7 @@ pub fn ship(
     let (client, display) = args.connection.client()?;
     registry::run_on_this_thread(async {
         let mut shipped = BTreeMap::new();
-        // One after the other: what the first sent the others can mount.
+        // Images go one after another, so that the others can mount blobs of the first.
         for (image, path) in built {
             let context = || format!("cannot push {image} of {}", path.display());
             let plain = Source::open(&path).with_context(context)?;
@@ -94,14 +95,14 @@ impl Shipped {
     }
 }
 
-/// What is printed of an image as JSON.
+/// The JSON output for an image.
 #[derive(Serialize)]
 pub struct Sent<'a> {
     reference: String,
     push: &'a Report,
 }
 
-/// What is printed of images as JSON.
+/// The JSON output for images.
 pub fn sent(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<&str, Sent<'_>> {
     let each = shipped.iter().map(|(name, one)| {
         let reference = one.reference();
@@ -111,7 +112,7 @@ pub fn sent(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<&str, Sent<'_>> {
     each.collect()
 }
 
-/// What manifests are told of images.
+/// The references of images for manifests.
 pub fn references(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<String, Pushed> {
     let each = shipped.iter();
     each.map(|(image, shipped)| (image.clone(), shipped.pushed.clone()))
@@ -138,7 +139,8 @@ fn build(
     Ok(paths)
 }
 
-/// The digest of the one image of a layout; of an image for several platforms, that of its index.
+/// The digest of the only image in a layout. An image for several platforms has the digest of its
+/// index.
 fn digest(source: &Source, path: &Path) -> Result<Digest> {
     let all: BTreeSet<&Digest> = source
         .index()

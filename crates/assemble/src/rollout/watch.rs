@@ -9,13 +9,13 @@ use anyhow::Result;
 
 use crate::git;
 
-/// How often files are looked at.
+/// How often files are checked.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What files looked like: path, size, time.
+/// The state of files: path, size, time.
 type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// The files of a workspace, and others, as they were at some time.
+/// The state of a workspace's files and some others at one time.
 pub struct Watch {
     top: PathBuf,
     others: Vec<PathBuf>,
@@ -23,10 +23,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at what git tracks of the repository around a workspace, and at other files.
+    /// Reads the state of the files that git tracks around a workspace, and of other files.
     ///
     /// # Errors
-    /// When git can't be asked.
+    /// When git can't be queried.
     pub fn new(workspace: &Path, others: &[PathBuf]) -> Result<Self> {
         let mut watch = Self {
             top: git::top(workspace)?,
@@ -37,11 +37,11 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until a file differs from how it was when this was made, or when this last returned. Edits that come one
-    /// after the other are one.
+    /// Waits until a file differs from its state when this was made or last returned. Edits in
+    /// quick succession count as one.
     ///
     /// # Errors
-    /// When git can't be asked.
+    /// When git can't be queried.
     pub fn wait(&mut self) -> Result<()> {
         loop {
             sleep(PAUSE);
@@ -66,7 +66,7 @@ impl Watch {
         let tracked = tracked.into_iter().map(|file| self.top.join(file));
         let all = tracked.chain(self.others.iter().cloned());
         let look = all.filter_map(|path| {
-            // A file that was removed is one that is not there.
+            // A removed file simply does not exist.
             let status = fs::symlink_metadata(&path).ok()?;
             Some((path, status.len(), status.modified().ok()))
         });

@@ -1,4 +1,4 @@
-//! What somebody known has signed about an image in a registry.
+//! Collects the documents about an image in a registry that a known party signed.
 
 use anyhow::Result;
 use crateyard_oci::Digest;
@@ -9,7 +9,7 @@ use super::policy::{Policy, Rule};
 use super::tag;
 use crate::remote::Remote;
 
-/// Who has signed.
+/// The author of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Author {
     /// The holder of a key.
@@ -28,7 +28,7 @@ impl Author {
         }
     }
 
-    /// What tells it from others: two runs of a workflow are one witness.
+    /// The identity of the author for counting: two runs of a workflow are one witness.
     pub fn name(&self) -> String {
         match self {
             Author::Key { name, .. } => format!("the key {name}"),
@@ -45,7 +45,7 @@ impl Author {
     }
 }
 
-/// A statement that somebody known has signed.
+/// A statement that a known party signed.
 #[derive(Debug)]
 pub struct Found {
     pub subject: Digest,
@@ -53,21 +53,21 @@ pub struct Found {
     pub statement: Value,
 }
 
-/// What was found.
+/// The collected statements.
 #[derive(Debug, Default)]
 pub struct Gathered {
     pub found: Vec<Found>,
-    /// Referrers that call themselves signatures and can't be used, each with the reason. Anybody
-    /// who may write to the repository can add such; they neither help nor harm.
+    /// Referrers that look like signatures but can't be used, each with the reason. Anybody who may
+    /// write to the repository can add such referrers. They have no effect on the result.
     pub unusable: Vec<String>,
 }
 
-/// Gathers what the policy's signers and witnesses have signed about an image. Other referrers of
-/// the image, however many and whatever they are, are passed over.
+/// Collects the signatures of the policy's signers and witnesses on an image. Other referrers of
+/// the image are skipped, whatever their number and kind.
 ///
 /// # Errors
-/// When the registry refuses to list referrers, or can't be reached and not all has been found that
-/// `is_enough` wants.
+/// When the registry refuses to list referrers, or can't be reached before `is_enough` is
+/// satisfied.
 pub fn gather(
     remote: &Remote,
     subject: &Digest,
@@ -109,10 +109,10 @@ pub fn gather(
 }
 
 type Verified<T> = Result<T, signing::Error>;
-/// A statement, where the signature has one, and who has signed it.
+/// The statement of a signature, if it has one, and its author.
 type Signed = Option<(Option<Value>, Author)>;
 
-/// Who of the policy's signers has signed; `None` where it is somebody else.
+/// The policy's signer who made the signature; `None` if somebody else did.
 fn author(
     policy: &Policy,
     by_key: impl Fn(&PublicKey) -> Verified<Option<Value>>,

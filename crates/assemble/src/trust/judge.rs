@@ -1,4 +1,4 @@
-//! Whether what was gathered satisfies a policy: a judgement for each rule, with its reason.
+//! Checks the collected statements against a policy: a judgement for each rule, with its reason.
 
 use crateyard_oci::Digest;
 use image::attestation::provenance::{self, Statement};
@@ -9,14 +9,14 @@ use super::REBUILD_PREDICATE;
 use super::gather::{Author, Found, Gathered};
 use super::policy::{Pattern, Policy};
 
-/// What became of one rule.
+/// The judgement of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Judgement {
     /// The rule: `signers`, `provenance.builder` and so on.
     pub rule: &'static str,
     /// Whether it is satisfied.
     pub satisfied: bool,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }
 
@@ -31,7 +31,7 @@ impl Judgement {
 }
 
 impl Policy {
-    /// Judges an image. `root` is what its reference names; `images` are the images for the single
+    /// Judges an image. `root` is the target of its reference. `images` are the images for single
     /// platforms, which may be the same.
     pub fn judge(&self, root: &Digest, images: &[Digest], gathered: &Gathered) -> Vec<Judgement> {
         let mut all = Vec::new();
@@ -75,7 +75,7 @@ impl Policy {
         self.signers.iter().any(|rule| author.is_meant_by(rule))
     }
 
-    /// A judgement for each field, of the provenance that comes closest.
+    /// A judgement for each field, by the provenance that satisfies the most.
     fn provenance_of(&self, image: &Digest, gathered: &Gathered) -> Vec<Judgement> {
         let signed = gathered.about(image, provenance::PREDICATE_TYPE);
         let signed = signed.filter(|found| self.is_signer(&found.author));
@@ -132,8 +132,8 @@ impl Policy {
         values.into_iter().filter_map(judge).collect()
     }
 
-    /// Whether enough witnesses, none of whom has signed the image, have built the same, and none
-    /// has built something else.
+    /// Checks that enough witnesses, who have not signed the image themselves, have built the same
+    /// image, and that none has built another one.
     fn witnesses_of(&self, image: &Digest, gathered: &Gathered) -> Result<String, String> {
         let signers: Vec<&Author> = gathered
             .found

@@ -1,4 +1,4 @@
-//! What a reader of images asks for: a TOML file, or the options of `assemble verify`.
+//! A policy for images: a TOML file, or the options of `assemble verify`.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,25 +12,25 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use signing::{Identity, PublicKey, TrustedRoot};
 use toml::Spanned;
 
-/// The version of the file's form that is read here.
+/// The supported version of the file's format.
 const VERSION: i64 = 1;
 
-/// What is asked for.
+/// The requirements.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// Who may have signed the image, and its provenance: one of them must.
+    /// The permitted signers of the image and its provenance. One of them must have signed.
     pub signers: Vec<Rule>,
-    /// What the signed provenance has to say.
+    /// The requirements on the signed provenance.
     pub provenance: Provenance,
-    /// Who may have built the image again, and how many of them must.
+    /// The permitted witnesses.
     pub witnesses: Vec<Rule>,
-    /// How many of the witnesses must have built the same.
+    /// How many of the witnesses must have built the same image.
     pub count: usize,
-    /// Whom to believe about identities.
+    /// The authorities and logs to trust for identities.
     pub root: Option<TrustedRoot>,
 }
 
-/// What a provenance has to say.
+/// The requirements on a provenance.
 #[derive(Debug, Default)]
 pub struct Provenance {
     /// The builder's identity.
@@ -42,19 +42,19 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Whether nothing is asked for.
+    /// Whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         let all = [&self.builder, &self.repository, &self.reference];
         all.into_iter().all(Option::is_none)
     }
 }
 
-/// Somebody who may have signed.
+/// A permitted signer.
 #[derive(Debug, Clone)]
 pub enum Rule {
-    /// The holder of a key, which `name` tells from others.
+    /// The holder of a key. `name` tells it from others.
     Key { name: String, key: PublicKey },
-    /// An identity by the word of an issuer.
+    /// An identity that an issuer vouches for.
     Identity { identity: Pattern, issuer: Pattern },
 }
 
@@ -71,7 +71,7 @@ impl Rule {
         Ok(Rule::Key { name, key })
     }
 
-    /// Whether it is about this identity.
+    /// Whether the rule is about this identity.
     pub fn accepts(&self, own: &Identity) -> bool {
         match self {
             Rule::Key { .. } => false,
@@ -91,27 +91,27 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A text that is wanted, or an expression that has to match all of it.
+/// A required text, or an expression that must match the whole text.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// This text.
     Exact(String),
-    /// What matches, from begin to end.
+    /// A text that this matches completely.
     Regexp(Regex),
 }
 
 impl Pattern {
-    /// An expression that has to match all of a text.
+    /// An expression that must match a whole text.
     ///
     /// # Errors
-    /// When it is no regular expression.
+    /// When it is not a regular expression.
     pub fn regexp(text: &str) -> Result<Pattern> {
-        // By itself first, so that no bracket of it closes the group.
+        // It is parsed alone first, so that none of its brackets can close the group.
         Regex::new(text)?;
         Ok(Pattern::Regexp(Regex::new(&format!("^(?:{text})$"))?))
     }
 
-    /// Whether a text is wanted.
+    /// Whether a text satisfies it.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Pattern::Exact(own) => own == text,
@@ -140,10 +140,10 @@ pub fn trusted_root(path: &Path) -> Result<TrustedRoot> {
 }
 
 impl Policy {
-    /// Reads a policy. The files that it names are beside it.
+    /// Reads a policy. The files that it names are relative to it.
     ///
     /// # Errors
-    /// Names the line that is wrong.
+    /// Names the wrong line.
     pub fn read(path: &Path) -> Result<Policy> {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read the policy {}", path.display()))?;
@@ -157,18 +157,18 @@ impl Policy {
         file.policy(&source)
     }
 
-    /// All rules about signers, of the image and of witnesses.
+    /// All rules about signers, both of the image and of witnesses.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.signers.iter().chain(&self.witnesses)
     }
 
-    /// Whether anything is asked for.
+    /// Whether there are any requirements.
     pub fn is_empty(&self) -> bool {
         self.signers.is_empty() && self.provenance.is_empty() && self.count == 0
     }
 }
 
-/// The file, for messages.
+/// The file's name for messages.
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,
@@ -181,7 +181,7 @@ impl Source<'_> {
         anyhow!("{}:{line}: {reason:#}", self.path.display())
     }
 
-    /// A file that the policy names, with its line where it can't be read.
+    /// A file that the policy names. Errors have the line of the policy.
     fn file<T>(&self, name: &Spanned<PathBuf>, read: fn(&Path) -> Result<T>) -> Result<T> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let read = read(&directory.join(name.get_ref()));
@@ -348,10 +348,10 @@ impl File {
 }
 
 impl Policy {
-    /// Whether as many witnesses as are asked for can exist at all.
+    /// Checks that the required number of witnesses can exist at all.
     ///
     /// # Errors
-    /// When there are fewer keys than that, and nobody else.
+    /// When there are fewer keys than that, and no identities.
     pub fn witness_keys_needed(&self) -> Result<()> {
         let is_key = |rule: &&Rule| matches!(rule, Rule::Key { .. });
         let keys = self.witnesses.iter().filter(is_key).count();

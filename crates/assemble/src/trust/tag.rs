@@ -10,13 +10,13 @@ use signing::Simple;
 use crate::remote::{Remote, first_line, is_about_the_image};
 use crate::signer::Signer;
 
-/// How many signatures under one tag are looked into.
+/// How many signatures under one tag are read.
 const MAX_SIGNATURES: usize = 200;
-/// How large the document of one may be, in bytes.
+/// The largest document of a signature, in bytes.
 const MAX_PAYLOAD: u64 = 64 * 1024;
 
-/// The signatures of an image that are under its tag, and why others can't be read: anybody who may
-/// write to the repository can put something there.
+/// The signatures under an image's tag, and the errors of the unreadable ones. Anybody who may
+/// write to the repository can add one.
 ///
 /// # Errors
 /// When the registry refuses or can't be reached.
@@ -41,7 +41,7 @@ pub fn read(remote: &Remote, digest: &Digest) -> Result<Vec<Result<Simple, Strin
     Ok(found)
 }
 
-/// Tells what is wrong with the image's signatures from a registry that can't be asked.
+/// Reports a problem with the signatures of an image whose registry can't be queried.
 fn usable<T>(result: Result<T, registry::Error>) -> Result<Result<T, String>, registry::Error> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -50,7 +50,7 @@ fn usable<T>(result: Result<T, registry::Error>) -> Result<Result<T, String>, re
     }
 }
 
-/// Adds a signature to those of an image. Says whether it was there already.
+/// Adds a signature to an image. Returns whether it was there already.
 ///
 /// # Errors
 /// When the log or the registry refuses or can't be reached.

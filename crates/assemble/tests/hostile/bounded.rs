@@ -1,16 +1,16 @@
-//! Running the program with a bound on its memory and its time.
+//! Runs the program with bounds on its memory and its time.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The most memory that a command may have in use, in KiB.
+/// The most memory that a command may use, in KiB.
 const MEMORY: i64 = 256 << 10;
-/// The most address space, in KiB, so that a failing test does not take the machine along.
+/// The largest address space, in KiB, so that a failing test does not exhaust the machine.
 const ADDRESS_SPACE: u64 = 2 << 20;
 const TIME: Duration = Duration::from_secs(120);
 
-/// Runs a command, which may succeed or fail, but must end by itself and with little memory.
+/// Runs a command that may succeed or fail, but must end by itself and use little memory.
 #[expect(clippy::zombie_processes, reason = "`wait` waits, by wait4")]
 pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
     let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
@@ -41,7 +41,7 @@ pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
     (libc::WEXITSTATUS(status), said)
 }
 
-/// As [`survives`], for what must fail with an error that says `why`.
+/// Like [`survives`], but the command must fail with an error that contains `why`.
 pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String) {
     let (code, said) = survives(arguments);
     let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
@@ -50,7 +50,7 @@ pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String) {
     (code, said)
 }
 
-/// The exit status of a process, and the most memory that it had, in KiB.
+/// The exit status of a process, and its peak memory in KiB.
 fn wait(process: i32, words: &[&str]) -> (i32, i64) {
     let begin = Instant::now();
     let mut status = 0;

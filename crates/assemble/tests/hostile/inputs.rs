@@ -1,4 +1,4 @@
-//! Layouts, archives and layers as nobody makes them by accident.
+//! Layouts, archives and layers that nobody makes by accident.
 
 use std::fs;
 use std::io::Write;
@@ -8,12 +8,12 @@ use crateyard_oci::{Descriptor, Digest, media_type};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A place for a test's files.
+/// A directory for a test's files.
 pub fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A layout directory in the making.
+/// A layout directory that is being made.
 pub struct Layout(PathBuf);
 
 impl Layout {
@@ -103,22 +103,22 @@ pub fn pax(records: &[(String, String)]) -> Vec<u8> {
     let mut content = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        // The length counts itself.
+        // The length includes its own digits.
         let length = (rest..).find(|length| rest + length.to_string().len() == *length);
         writeln!(content, "{} {key}={value}", length.unwrap()).unwrap();
     }
     entry("pax", tar::EntryType::XHeader, "", &content)
 }
 
-/// Makes the checksum of a changed header right again.
+/// Corrects the checksum of a changed header.
 pub fn fix_checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-/// A zstd frame of one tar header that claims a file of `size` bytes of zeros, and the zeros, of which each
-/// 128 KiB take four bytes.
+/// A zstd frame with one tar header that claims a file of `size` zero bytes, and the zeros. Four
+/// bytes encode each 128 KiB of them.
 pub fn zstd_of_zeros(size: u64) -> Vec<u8> {
     let mut header = tar_of("x", b"");
     header[124] = 0x80;

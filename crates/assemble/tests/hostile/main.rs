@@ -1,5 +1,4 @@
-//! Images that are made to hurt whoever looks at them: each kind, against the real program, with a bound on
-//! memory and time.
+//! Tests each kind of malicious image against the real program, with bounds on memory and time.
 
 mod bounded;
 mod inputs;
@@ -133,7 +132,7 @@ fn paths_that_no_system_can_open_are_refused() {
 fn a_bomb_is_stopped_by_every_command() {
     let place = directory();
     let layout = Layout::new(place.path());
-    // Nothing is in it but a block of zeros that is repeated: 8 GiB of 256 kB.
+    // It only has a block of zeros that is repeated: 8 GiB in 256 kB.
     let bomb = inputs::zstd_of_zeros(8 << 30);
     layout.image_of("application/vnd.oci.image.layer.v1.tar+zstd", &bomb, b"");
     for command in [
@@ -192,7 +191,7 @@ fn a_hole_of_a_terabyte_is_not_read() {
     let file = fs::File::create(&archive).unwrap();
     file.set_len(1 << 40).unwrap();
     for command in reading(archive.to_str().unwrap(), place.path()) {
-        // What is wrong with opening it is a finding of `verify`.
+        // `verify` reports an error on opening as a finding.
         let why = if command[0] == "verify" { "" } else { "sparse" };
         refuses(&command, why);
     }

@@ -1,4 +1,4 @@
-//! Registries that answer with more than anybody wants.
+//! Registries with excessive answers.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -26,7 +26,7 @@ impl Registry {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (documents, counter) = (Arc::clone(&documents), Arc::clone(&counter));
-                // Whoever goes away in the middle of an answer ends the thread.
+                // A client that disconnects in the middle of an answer ends the thread.
                 std::thread::spawn(move || serve(stream, &documents, &counter));
             }
         });
@@ -85,7 +85,7 @@ pub fn flood(count: usize, size: usize) -> Registry {
     let padding = "x".repeat(size - 1_000);
     let mut documents = HashMap::new();
     let mut listed = Vec::new();
-    // More than these are never asked for.
+    // Clients never ask for more than these.
     let real = count.min(12);
     for number in 0..real {
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config,
@@ -109,7 +109,7 @@ pub fn flood(count: usize, size: usize) -> Registry {
     Registry::start(documents)
 }
 
-/// `depth` indexes inside each other, each named `width` times.
+/// `depth` nested indexes, each named `width` times.
 pub fn fanout(depth: usize, width: usize) -> Registry {
     let mut documents = HashMap::new();
     let mut listed = Vec::new();

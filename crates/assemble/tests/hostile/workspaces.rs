@@ -1,5 +1,5 @@
-//! Workspaces whose files are no files, or lead out of them: commands refuse them, wait for nothing
-//! and quote nothing.
+//! Workspaces whose files are not regular files, or lead out of them. Commands must refuse them
+//! without waiting or quoting anything.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -69,8 +69,8 @@ fn workspace(place: &Path) -> PathBuf {
     root
 }
 
-/// Puts something in the place of each file, and expects that each command says why it does not
-/// read it.
+/// Replaces each file with something else, and expects each command to say why it does not read the
+/// file.
 fn expect_refused(make: impl Fn(&Path), why: &str) {
     for name in FILES {
         let place = directory();

@@ -1,4 +1,4 @@
-//! A directory with keys and images, and the program run in it.
+//! A directory with keys and images, in which the program runs.
 #![allow(dead_code)]
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-/// An ECDSA P-256 key pair that guards nothing: `openssl ecparam -name prime256v1 -genkey`.
+/// An ECDSA P-256 key pair that protects nothing: `openssl ecparam -name prime256v1 -genkey`.
 const KEY: &str = include_str!("../keys/signer.pem");
 const PUBLIC: &str = include_str!("../keys/signer.pub");
 const OTHER_PUBLIC: &str = include_str!("../keys/other.pub");
@@ -34,12 +34,12 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// Exit code and both outputs.
+    /// Runs the program, and returns its exit code and both outputs.
     pub fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
         self.run_with(program, arguments, &[])
     }
 
-    /// The same with more variables.
+    /// Like `run`, with more variables.
     pub fn run_with(
         &self,
         program: &str,
@@ -77,7 +77,7 @@ impl Place {
         text
     }
 
-    /// An image whose program has `text`, made of the crate serde in `version`.
+    /// An image whose program contains `text` and uses the crate serde in `version`.
     pub fn image(&self, name: &str, text: &str, version: &str) -> String {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});
