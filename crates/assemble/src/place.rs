@@ -47,7 +47,7 @@ pub struct ChoiceArgs {
     pub platform: Option<Platform>,
 }
 
-/// Where an image is.
+/// The location of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A layout directory or an archive.

@@ -161,7 +161,7 @@ impl Remote {
         })
     }
 
-    /// The manifest under another tag of the same repository; `None` where there is none.
+    /// The manifest under another tag of the same repository; `None` if there is none.
     ///
     /// # Errors
     /// When the registry refuses or can't be reached.

@@ -48,7 +48,7 @@ pub struct Crate {
     pub version: String,
     /// Its package URL.
     pub purl: String,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
     /// The features that it was compiled with; `None` if they are unknown.
     pub features: Option<BTreeSet<String>>,
@@ -56,7 +56,7 @@ pub struct Crate {
     pub programs: BTreeSet<String>,
 }
 
-/// Where a crate comes from.
+/// The origin of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// crates.io, which RustSec's advisories are about.

@@ -20,7 +20,7 @@ pub use rollback::{Restored, rollback};
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 pub const MANAGER: &str = "crateyard";
 
-/// What a deployment does with an object.
+/// The action of a deployment on an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Creates it.
@@ -36,12 +36,12 @@ pub enum Change {
     None,
 }
 
-/// An object, and what a deployment does with it.
+/// An object, and the action of a deployment on it.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The object's identity.
     pub key: Key,
-    /// What happens to it.
+    /// The action.
     pub change: Change,
     /// The object to apply.
     pub wanted: Value,

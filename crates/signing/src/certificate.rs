@@ -39,7 +39,7 @@ const USER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57
 const OLD_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 /// The issuer of the token.
 const ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
-/// What a CI system states about a run.
+/// The extensions with claims about a CI run.
 const CLAIMS: [(&str, ObjectIdentifier); 9] = [
     ("build-signer", oid("1.3.6.1.4.1.57264.1.9")),
     ("runner-environment", oid("1.3.6.1.4.1.57264.1.11")),
@@ -64,8 +64,7 @@ pub struct Identity {
     pub subject: String,
     /// The address of the issuer of the token.
     pub issuer: String,
-    /// What the token states about the run of a CI system: `source-repository`, `source-ref` and
-    /// others.
+    /// The token's claims about the CI run: `source-repository`, `source-ref` and others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
 }

@@ -56,7 +56,7 @@ fn what_was_changed_after_signing_is_refused() {
             continue;
         };
         changed += 1;
-        // The hint of the key is no part of the envelope, so it may have any value.
+        // The hint of the key is not part of the envelope, so it may have any value.
         if let Ok(statement) = parsed.verify(&key.public(), DIGEST) {
             assert_eq!(statement, image_statement(DIGEST));
             let before: Value = serde_json::from_slice(&bundle).unwrap();

@@ -42,8 +42,8 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
     Ok(plan(wanted, &live, &would))
 }
 
-/// Reads YAML as one stream and each JSON text by itself, because kubectl expects a stream to be
-/// one of the two.
+/// Reads YAML as one stream and each JSON text by itself, because kubectl reads a stream either as
+/// YAML or as JSON.
 fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
     let (json, yaml): (Vec<&String>, Vec<&String>) = manifests
         .iter()

@@ -69,7 +69,7 @@ struct Open {
     key: Option<Option<String>>,
 }
 
-/// What an anchor refers to.
+/// The target of an anchor.
 enum Anchored {
     Scalar(String),
     Node(usize),

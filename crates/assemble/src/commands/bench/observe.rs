@@ -203,8 +203,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Updates the generated files, which belong to an edit of images.toml. Their time is not
-    /// measured. Nor are downloads: the sources are present, as for Nix.
+    /// Downloads the sources and updates the generated files. Neither is measured: Nix has its
+    /// sources too, and generated files belong to an edit of images.toml.
     fn generate(&self) -> Result<()> {
         let vendor = self.vendor.display().to_string();
         let arguments = ["vendor", "--quiet", "--locked", "--versioned-dirs", &vendor];

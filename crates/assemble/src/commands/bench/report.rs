@@ -38,9 +38,9 @@ pub struct Row {
     /// The comparison of expected and actual builds.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What the engine may compile.
+    /// The packages that the engine may compile.
     pub expected: String,
-    /// Which images may change.
+    /// The images that may change.
     pub expected_images: String,
     /// The engine's results.
     pub seen: Option<Seen>,

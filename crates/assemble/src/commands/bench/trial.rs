@@ -61,8 +61,8 @@ impl Trial {
     }
 
     /// Makes the copy build with the library of another flake. Crateyard's own workspace builds its
-    /// tools from itself, so an edit in the copy would build those again too, and they are not
-    /// measured. So the original's library builds the copy.
+    /// tools from itself, so an edit in the copy would build those again too. They are not
+    /// measured, so the library of the original builds the copy.
     fn choose_flake(&self, workspace: &Path, engine: Engine, given: Option<&str>) -> Result<()> {
         if engine != Engine::Nix {
             return Ok(());

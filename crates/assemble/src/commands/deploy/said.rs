@@ -209,7 +209,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// What was done on this machine, for people.
+/// The changes on this machine, for people.
 pub fn describe_hosts(hosts: &[Host]) -> String {
     let mut text = String::new();
     for host in hosts {

@@ -118,7 +118,7 @@ impl Drop for Cache {
     }
 }
 
-/// Builds images, in a store of its own where there is a cache.
+/// Builds images, in their own store if there is a cache.
 ///
 /// # Errors
 /// When a build fails. The error quotes Nix.
