@@ -108,7 +108,8 @@ let
       };
     };
   names = builtins.attrNames known;
-  pinned = builtins.filter (name: known.${name}.pin != null) names;
+  # All of them, or none: a lock that lacks one is not of the source.
+  pinned = if pins == { } then [ ] else names;
   stale = builtins.filter (name: !known.${name}.isCurrent) pinned;
   # Evaluation reads the hash of what is not pinned, and runs these two.
   isRun = name: name == "plan" || name == "description";

@@ -166,7 +166,16 @@ impl Nix {
         Ok(flake)
     }
 
-    /// Nix's path, and its settings for these calls.
+    /// Checks that the flake.nix and flake.lock in a directory, copied from another commit of a
+    /// workspace's repository, pin all inputs.
+    ///
+    /// # Errors
+    /// When an input is not pinned.
+    pub fn check_inputs(&self, files: &Path, workspace: &Path) -> Result<()> {
+        pinned::check(files, workspace, self)
+    }
+
+    /// Where Nix is, and how it is set for these calls.
     ///
     /// # Errors
     /// When Nix is not installed.

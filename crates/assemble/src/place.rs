@@ -228,7 +228,31 @@ impl Opened {
     /// # Errors
     /// When an index is missing or damaged.
     pub fn images(&self) -> Result<Vec<Image>> {
-        let mut images = match self {
+        let mut images = self.entries()?;
+        images.retain(|image| !image.is_attestation());
+        Ok(images)
+    }
+
+    /// All images that a runtime might run. An index can call an image a statement, and a runtime
+    /// that chooses by platform runs it all the same. So this leaves out a statement only where its
+    /// manifest has neither the configuration nor the layers of a container image.
+    ///
+    /// # Errors
+    /// When an index, or the manifest of a statement, is missing or damaged.
+    pub fn runnable(&self) -> Result<Vec<Image>> {
+        let mut runnable = Vec::new();
+        for image in self.entries()? {
+            let may_be_statement =
+                image.is_attestation() && image.descriptor.is_manifest_or_index();
+            if !may_be_statement || may_run(&self.manifest(&image)?) {
+                runnable.push(image);
+            }
+        }
+        Ok(runnable)
+    }
+
+    fn entries(&self) -> Result<Vec<Image>> {
+        Ok(match self {
             Opened::Layout(layout) => layout.images()?,
             Opened::Remote(remote) => {
                 let index = Index::new(vec![remote.root()]);
@@ -238,9 +262,7 @@ impl Opened {
                 }
                 images
             }
-        };
-        images.retain(|image| !image.is_attestation());
-        Ok(images)
+        })
     }
 
     /// The one image that the options choose, with its documents.
@@ -377,7 +399,14 @@ impl Opened {
     }
 }
 
-/// The physical path of a store path.
+/// Whether a manifest has a part of a container image.
+fn may_run(manifest: &Manifest) -> bool {
+    let mut layers = manifest.layers.iter();
+    media_type::is_config(&manifest.config.media_type)
+        || layers.any(|layer| media_type::is_layer(&layer.media_type))
+}
+
+/// Where a path of a store lies.
 pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
     let uri = store.map(str::to_owned);
     drive::closure::Store { uri }.physical(&path.to_string_lossy())

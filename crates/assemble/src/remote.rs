@@ -1,5 +1,6 @@
 //! Reads an image in a registry blob by blob, without keeping it on disk.
 
+use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,26 @@ pub struct Remote {
     failure: Arc<Mutex<Option<Error>>>,
 }
 
-/// A blob that somebody reads.
+/// Documents that were not looked into, since there are too many or they are too large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many were looked into.
+    pub looked: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LeftOut { looked, total } = self;
+        write!(
+            f,
+            "the list of referrers names {total} documents; {looked} were looked into"
+        )
+    }
+}
+
+/// A blob that somebody wants to read.
 struct Request {
     digest: Digest,
     is_manifest: bool,
@@ -113,9 +133,9 @@ impl Remote {
         Ok(found)
     }
 
-    /// Passes the documents of a type that refer to an image to `look`, one after another, until
-    /// `look` says that it has seen enough. Each comes with the digest of its manifest, or with the
-    /// reason why it can't be read.
+    /// Hands the documents of a type that refer to an image to `look`, one after the other with the digest of its
+    /// manifest, or with the reason why it can't be had, until `look` says that it has seen enough. There are limits;
+    /// where they left out some that `look` wanted, it says so.
     ///
     /// # Errors
     /// When the registry refuses to list the documents, or can't be reached for one of them before
@@ -125,21 +145,20 @@ impl Remote {
         subject: &Digest,
         artifact_type: &str,
         mut look: impl FnMut(&str, Result<Vec<u8>, String>) -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<LeftOut>, Error> {
         registry::run(async {
             let repository = self.client.repository(&self.reference)?;
             let (listed, _) = repository.referrers(subject, false).await?;
             let mut unreachable = None;
             let mut bytes_left = MAX_DOCUMENT_BYTES;
             let listed = in_order(listed, artifact_type);
-            if listed.len() > MAX_DOCUMENTS {
-                let reason = format!(
-                    "names {} documents; {MAX_DOCUMENTS} are looked into",
-                    listed.len()
-                );
-                look("the list of referrers", Err(reason));
-            }
+            let total = listed.len();
+            let mut looked = 0;
             for referrer in listed.into_iter().take(MAX_DOCUMENTS) {
+                if bytes_left == 0 {
+                    break;
+                }
+                looked += 1;
                 let document = match repository.document(&referrer).await {
                     Ok(document) => Ok(document.to_vec()),
                     Err(error) if is_about_the_image(&error) => Err(first_line(&error)),
@@ -150,14 +169,14 @@ impl Remote {
                 };
                 let length = document.as_ref().map_or(0, Vec::len) as u64;
                 if look(referrer.digest.as_str(), document) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 bytes_left = bytes_left.saturating_sub(length);
-                if bytes_left == 0 {
-                    break;
-                }
             }
-            unreachable.map_or(Ok(()), Err)
+            match unreachable {
+                Some(error) => Err(error),
+                None => Ok((looked < total).then_some(LeftOut { looked, total })),
+            }
         })
     }
 

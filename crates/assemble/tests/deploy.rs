@@ -290,7 +290,39 @@ fn a_rollout_that_hangs_is_said_with_the_way_back() {
         error.contains("is not rolled out") && error.contains("--rollback"),
         "{error}"
     );
+    // A second run changes nothing, and does not say that all is well.
+    place.cluster.written();
+    let (_, error) = place.expect(false, &["deploy", "-f", "manifests", "--timeout", "2s"]);
+    assert!(error.contains("is not rolled out"), "{error}");
+    assert_eq!(place.cluster.written(), [""; 0]);
     place.deploy(&["--timeout", "2s", "--no-wait"]);
+}
+
+#[test]
+fn a_namespace_is_for_objects_that_name_none() {
+    need!("namespaces", "docker-registry", "kubectl");
+    let place = Place::new(&["app"]);
+    place.write("manifests/app.yaml", &service("app"));
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: other}\n---\n\
+                 apiVersion: v1\nkind: Namespace\nmetadata: {name: stage}\n";
+    place.write("manifests/other.yaml", other);
+    // The context's own namespace is one that an object may name, too.
+    let shop =
+        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"two","namespace":"shop"}}"#;
+    place.write("manifests/shop.json", shop);
+    place.deploy(&["--namespace", "stage"]);
+    for path in [
+        "/apis/apps/v1/namespaces/stage/deployments/app",
+        "/api/v1/namespaces/stage/services/app",
+        "/api/v1/namespaces/other/configmaps/one",
+        "/api/v1/namespaces/shop/configmaps/two",
+        "/api/v1/namespaces/stage",
+    ] {
+        assert!(place.cluster.get(path).is_some(), "{path}");
+    }
+    assert!(place.cluster.get(&deployment("app")).is_none());
+    place.write("deploy.toml", "namespace = \"stage\"\n");
+    assert_eq!(counts(&place.deploy_json(&[]))["unchanged"], 5);
 }
 
 #[test]
@@ -391,12 +423,19 @@ impl Host {
         Host { place, path }
     }
 
-    /// Deploys, and returns what the program recorded.
+    /// Deploys, and gives what the program has written down.
+    #[track_caller]
     fn deploy(&self, more: &[&str]) -> String {
+        self.expect(true, more)
+    }
+
+    /// Deploys, expects that to succeed or to fail, and gives what the program has written down.
+    #[track_caller]
+    fn expect(&self, success: bool, more: &[&str]) -> String {
         let mut command = self.place.command(&["deploy", "-f", "manifests"]);
         let output = command.args(more).env("PATH", &self.path).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
+        assert_eq!(output.status.success(), success, "{said}");
         let calls = fs::read_to_string(self.place.path("calls")).unwrap_or_default();
         fs::write(self.place.path("calls"), "").unwrap();
         calls
@@ -406,7 +445,10 @@ impl Host {
 #[test]
 fn units_are_installed_where_they_changed() {
     need!("Quadlet units", "docker-registry");
-    let mut host = Host::new(&["one", "two"], "systemctl", "echo \"$@\" >> CALLS");
+    // Nothing has failed so far, and a service starts unless a file says otherwise.
+    let script = "case \"$*\" in *is-failed*) [ -e CALLS-failed ]; exit;; esac\n\
+                  echo \"$@\" >> CALLS\n! [ -e CALLS-refused ]";
+    let mut host = Host::new(&["one", "two"], "systemctl", script);
     for name in ["one", "two"] {
         let unit = format!(
             "# {name}\n[Container]\nImage=crateyard://{name}\n\n[Install]\nWantedBy=default.target\n"
@@ -420,7 +462,7 @@ fn units_are_installed_where_they_changed() {
     let expect = |services: &[&str]| {
         let restarts = services
             .iter()
-            .map(|name| format!("{user}restart {name}.service\n"));
+            .map(|name| format!("{user}restart -- {name}.service\n"));
         format!("{user}daemon-reload\n{}", restarts.collect::<String>())
     };
     assert_eq!(deploy(&host, &[]), expect(&["one", "two"]));
@@ -438,12 +480,37 @@ fn units_are_installed_where_they_changed() {
     // This does not go back to before the deployment of the other service.
     assert_eq!(deploy(&host, &["--rollback"]), expect(&["two"]));
     assert_eq!(installed(&host), before);
+
+    // A service that did not start is started by the next run, and so is one that has failed since.
+    host.place.write("calls-refused", "");
+    let units = ["--units", "units"];
+    assert_eq!(host.expect(false, &units), format!("{user}daemon-reload\n"));
+    assert_eq!(host.expect(false, &units), format!("{user}daemon-reload\n"));
+    fs::remove_file(host.place.path("calls-refused")).unwrap();
+    assert_eq!(deploy(&host, &[]), expect(&["two"]));
+    assert_eq!(deploy(&host, &[]), "");
+    host.place.write("calls-failed", "");
+    assert_eq!(deploy(&host, &[]), expect(&["one", "two"]));
+}
+
+#[test]
+fn a_file_name_is_no_option_of_systemctl() {
+    need!("names of units", "docker-registry");
+    let host = Host::new(&["app"], "systemctl", "echo \"$@\" >> CALLS");
+    let unit = "[Container]\nImage=crateyard://app\n";
+    host.place.write("manifests/-Hroot@host.container", unit);
+    let calls = host.deploy(&["--units", "units"]);
+    assert!(
+        calls.contains("restart -- -Hroot@host.service\n"),
+        "{calls}"
+    );
 }
 
 #[test]
 fn compose_gets_references_and_what_it_got_before() {
-    need!("compose files", "docker-registry");
-    let script = "[ \"$2\" = version ] && exit 0\necho \"$@\" >> CALLS\ncat >> CALLS";
+    need!("compose files", "docker-registry", "kubectl");
+    let script = "[ \"$2\" = version ] && exit 0\necho \"$@\" >> CALLS\ncat >> CALLS\n\
+                  ! [ -e CALLS-unhealthy ]";
     let mut host = Host::new(&["app"], "docker", script);
     let file = "services:\n  app: # one\n    image: crateyard://app\n";
     host.place.write("manifests/compose.yaml", file);
@@ -460,6 +527,54 @@ fn compose_gets_references_and_what_it_got_before() {
     );
     assert_eq!(host.deploy(&[]), up(&resolved(&host), ""));
     assert_eq!(host.deploy(&["--rollback"]), up(&first, ""));
+
+    // From one that does not start, it is one step back, and not two.
+    host.place.build("app", 41);
+    let second = resolved(&host);
+    host.deploy(&[]);
+    host.place.build("app", 42);
+    host.place.write("calls-unhealthy", "");
+    assert_eq!(host.expect(false, &[]), up(&resolved(&host), ""));
+    fs::remove_file(host.place.path("calls-unhealthy")).unwrap();
+    // Nor do objects of a cluster stand in its way that were never deployed.
+    host.place.write("manifests/app.yaml", &service("app"));
+    assert_eq!(host.deploy(&["--rollback"]), up(&second, ""));
+}
+
+#[test]
+fn inputs_of_the_commit_to_compare_with_are_checked_first() {
+    need!("inputs of a commit", "nix", "git");
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::create_dir_all(path("secret")).unwrap();
+    fs::create_dir(path("work")).unwrap();
+    let flake = format!(
+        "{{ inputs.x = {{ url = \"path:{}\"; flake = false; }}; outputs = _: {{ }}; }}\n",
+        path("secret").display()
+    );
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=me", "-c", "user.email=me@host.example"]);
+        command.args(arguments).current_dir(path("work"));
+        assert!(command.status().unwrap().success());
+    };
+    git(&["init", "--quiet"]);
+    fs::write(path("work/images.toml"), "").unwrap();
+    for flake in [flake.as_str(), "{ outputs = _: { }; }\n"] {
+        fs::write(path("work/flake.nix"), flake).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message", "flake"]);
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assemble"));
+    command.args(["affected", "--since", "HEAD~1"]);
+    command.current_dir(path("work")).env("HOME", home.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains("flake.lock does not name each input of flake.nix"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod place;
 
-use crateyard_oci::{Descriptor, Manifest, Reference};
+use crateyard_oci::{Descriptor, Digest, Manifest, Reference, media_type};
 use crateyard_testing::sigstore::{ISSUER, REQUEST_TOKEN, Sigstore, token};
 use crateyard_testing::{Registry, need};
 use place::{Place, has};
@@ -299,6 +299,84 @@ fn cosign_verifies_both_forms_and_what_cosign_signs_is_verified() {
     world.accepts(&theirs, &by(IDENTITY, ISSUER, "root.json"));
 }
 
+#[test]
+fn options_that_name_nobody_do_not_accept_an_unsigned_image() {
+    need!("half-given options", "docker-registry");
+    let world = World::new();
+    let target = world.registry.reference("unsigned:v1").to_string();
+    world
+        .place
+        .assemble(&["push", &world.image, "--to", &target]);
+    world.accepts(&target, &[]);
+    let issuer = ["--certificate-oidc-issuer", ISSUER];
+    let root = ["--trusted-root", "root.json"];
+    let witness = ["--witness-key", "key.pub"];
+    let policy = world.policy("version = 1\n[[signers]]\nkey = \"key.pub\"");
+    for (options, said_of) in [
+        (issuer.to_vec(), "--certificate-identity"),
+        (root.to_vec(), "--certificate-identity"),
+        ([root, issuer].concat(), "--certificate-identity"),
+        (witness.to_vec(), "--witnesses"),
+        (
+            [&witness[..], &["--witnesses", "0"]].concat(),
+            "ask for nothing",
+        ),
+        ([policy, issuer].concat(), "cannot be used with"),
+        ([policy, witness].concat(), "cannot be used with"),
+    ] {
+        let (code, said) = world.verify(&target, &options);
+        assert!(
+            code != 0 && said.contains(said_of),
+            "{options:?}: {code} {said}"
+        );
+    }
+}
+
+/// Pushes an index that calls the image of a world something else. Gives the image's digest.
+fn push_disguised(world: &World, target: &Reference) -> Digest {
+    let path = std::path::Path::new(&world.image);
+    let file = path.join("index.json");
+    let mut outer: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let image: Descriptor = serde_json::from_value(outer["manifests"][0].clone()).unwrap();
+    let mut entry = json!(image.plain());
+    entry["artifactType"] = json!("application/vnd.example");
+    entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let index = json!({
+        "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [entry],
+    });
+    let index = index.to_string();
+    let own = Descriptor::of(media_type::INDEX, index.as_bytes());
+    let blobs = path.join("blobs/sha256");
+    std::fs::write(blobs.join(own.digest.hex()), &index).unwrap();
+    outer["manifests"] = json!([own]);
+    std::fs::write(&file, outer.to_string()).unwrap();
+    let client = Client::new(Options::new(Environment::default()));
+    registry::run(async {
+        let source = Source::open(path).unwrap();
+        let options = push::Options::default();
+        push::push(&client, source, target, &options).await.unwrap();
+    });
+    image.digest
+}
+
+#[test]
+fn an_image_that_an_index_calls_an_artifact_is_judged() {
+    need!("disguised images", "docker-registry");
+    let world = World::new();
+    let reference = world.registry.reference("app:v1");
+    let target = reference.to_string();
+    let image = push_disguised(&world, &reference);
+    let key = SecretKey::generate();
+    std::fs::write(world.place.path("ann.pub"), key.public().pem()).unwrap();
+    let one = ["--witnesses", "1", "--witness-key", "ann.pub"];
+    world.refuses(&target, &one, "wanted and 0 have built it again");
+    // What counts is said of the image, not of the index.
+    witness(&reference, &key, "same", None);
+    world.refuses(&target, &one, "wanted and 0 have built it again");
+    witness(&reference.with_digest(&image), &key, "same", None);
+    world.accepts(&target, &one);
+}
+
 const POLICY: &str = r#"
 version = 1
 trusted-root = "root.json"
@@ -499,6 +577,9 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
         &two,
         "wanted and 1 have built it again: the key 0.pub",
     );
+    // Nor is the signer a witness where no signer is asked for.
+    let own = ["--witnesses", "1", "--witness-key", "key.pub"];
+    world.refuses(&target, &own, "wanted and 0 have built it again");
     witness(&reference, &keys[1], "same", None);
     let said = world.accepts(&target, &two);
     assert!(

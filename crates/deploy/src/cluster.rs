@@ -8,11 +8,12 @@ mod fields;
 mod object;
 mod record;
 mod rollback;
+mod settled;
 
 use serde_json::Value;
 
 pub use differences::ImageChange;
-pub use object::{Key, list, objects};
+pub use object::{Key, list, objects, place};
 pub use record::{ANNOTATION, with_kept, with_record};
 pub use rollback::{Restored, rollback};
 
@@ -49,8 +50,17 @@ pub struct Step {
     pub live: Option<Value>,
 }
 
-/// Compares the wanted objects with those in the cluster, and with those that the server would make
-/// of them (`kubectl apply --dry-run=server`).
+impl Step {
+    /// Whether its rollout may still go on: of an object that was changed, or that does not run as
+    /// it is to. Objects whose pods are replaced by hand have none.
+    pub fn rolls_out(&self) -> bool {
+        let by_hand = self.wanted["spec"]["updateStrategy"]["type"] == "OnDelete";
+        let live = self.live.as_ref().filter(|_| self.change == Change::None);
+        self.key.rolls_out() && !by_hand && !live.is_some_and(settled::is_settled)
+    }
+}
+
+/// Compares what is wanted with what is there, and with what would be there (`kubectl apply --dry-run=server`).
 pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
     let find = |all: &[Value], key: &Key| {
         let found = all.iter().find(|one| Key::of(one).as_ref() == Some(key));

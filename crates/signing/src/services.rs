@@ -75,7 +75,7 @@ impl Web {
             reason,
         };
         let parsed = Url::parse(url).map_err(|error| failed(format!("is no address: {error}")))?;
-        if !is_private(&parsed) {
+        if !web::is_private(url) {
             return Err(failed(
                 "must be https:// (http:// only on this machine)".to_owned(),
             ));
@@ -116,15 +116,7 @@ impl Web {
     }
 }
 
-/// Whether nobody can read the connection.
-fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
-    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    url.scheme() == "https" || url.scheme() == "http" && is_here
-}
-
-/// Sends a request until the service answers and is not overloaded.
+/// Sends a request until a service answers that is not overloaded.
 async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, String> {
     let mut attempt = 1;
     loop {

@@ -4,13 +4,14 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -101,8 +102,19 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Fetches `url` into `out`: at most `limit` bytes, and nothing if the server still has the version
-/// with `tag`. Follows redirects.
+/// Whether nobody on the way to `url` can read or change what is sent: HTTPS, or HTTP to this machine.
+pub fn is_private(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || url.scheme() == "http" && is_here
+}
+
+/// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has
+/// the version with `tag`. Redirects are followed.
 ///
 /// # Errors
 /// When the server can't be reached, refuses, sends more, or breaks off. `out` may then hold a part
@@ -150,4 +162,30 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for url in [
+            "https://example.org/a",
+            "http://127.0.0.1:80/a",
+            "http://[::1]/",
+            "http://localhost:1",
+        ] {
+            assert!(is_private(url), "{url}");
+        }
+        for url in [
+            "http://example.org",
+            "http://127.0.0.1:80@example.org/",
+            "http://localhost.example.org",
+            "ftp://localhost",
+            "a",
+        ] {
+            assert!(!is_private(url), "{url}");
+        }
+    }
 }

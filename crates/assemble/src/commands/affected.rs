@@ -2,6 +2,7 @@
 //! change touches.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -97,6 +98,8 @@ pub fn run(args: Args) -> Result<()> {
         [] => &Kind::ALL,
         only => only,
     };
+    check_inputs(&args.workspace, &commit)
+        .with_context(|| format!("cannot evaluate {} ({commit})", args.since))?;
     let before = evaluate(&at_commit(&args.workspace, &commit)?, kinds).with_context(|| {
         format!(
             "cannot evaluate {} ({commit})\n  try: `assemble fetch` in a checkout of it if sources are missing; \
@@ -151,13 +154,35 @@ fn commit(args: &Args) -> Result<String> {
     })
 }
 
-/// The reference of the workspace's flake at a commit. Nix reads it from the repository without a
-/// checkout.
-fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
-    let top = git::top(workspace)?;
+/// Checks the inputs of the workspace's flake at a commit, as [`Nix::flake`] does those of the
+/// workspace. The author of the commit may have named a directory of this machine.
+fn check_inputs(workspace: &Path, commit: &str) -> Result<()> {
+    let below = below_top(workspace)?;
+    let read = |name: &str| {
+        let object = format!("{commit}:{below}{name}");
+        git::read(workspace, &["cat-file", "blob", &object])
+    };
+    let files = tempfile::tempdir().context("cannot make a temporary directory")?;
+    fs::write(files.path().join("flake.nix"), read("flake.nix")?)?;
+    // Without a lock, no input is pinned.
+    if let Ok(lock) = read("flake.lock") {
+        fs::write(files.path().join("flake.lock"), lock)?;
+    }
+    Nix::default().check_inputs(files.path(), workspace)
+}
+
+/// Where a workspace lies in its repository: empty, or `DIRECTORY/`.
+fn below_top(workspace: &Path) -> Result<String> {
     let below = git::read(workspace, &["rev-parse", "--show-prefix"])?;
     let below = String::from_utf8(below).context("the workspace's path is no text")?;
-    let below = below.trim().trim_end_matches('/');
+    Ok(below.trim_end_matches('\n').to_owned())
+}
+
+/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no file is checked out.
+fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
+    let top = git::top(workspace)?;
+    let below = below_top(workspace)?;
+    let below = below.trim_end_matches('/');
     let top = top.to_str().context("the repository's path is no text")?;
     let mut reference = format!("git+file://{}?rev={commit}", percent(top));
     if !below.is_empty() {

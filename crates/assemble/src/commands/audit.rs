@@ -200,7 +200,7 @@ fn finish(
             name: subject.name.clone(),
             digest: subject.digest.as_ref().map(ToString::to_string),
             platform: subject.platform.to_string(),
-            failed: report.findings.iter().any(|it| fails(it, args)),
+            failed: is_unjudged(&report, args) || report.findings.iter().any(|it| fails(it, args)),
             findings: report.findings,
         })
         .collect();
@@ -223,6 +223,11 @@ fn finish(
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Whether packages that could not be judged make the command fail.
+fn is_unjudged(report: &Report, args: &Args) -> bool {
+    args.deny.contains(&Denied::Unclear) && !report.without_release.is_empty()
 }
 
 /// Whether a finding makes the command fail.

@@ -195,8 +195,11 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     Ok(paths)
 }
 
-/// Builds one image by Nix from the workspace's current files, with this compiler and in this
-/// store.
+/// The line of nix.conf that keeps Nix from asking binary caches.
+const NO_CACHES: &str = "substitute = false\n";
+
+/// Builds one image by Nix from what the workspace has, with this compiler and in this store. Nothing
+/// comes from a binary cache: otherwise a witness would repeat what the signer's cache says.
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.
@@ -215,6 +218,7 @@ pub fn build_again(
     };
     let nix = Nix {
         store: store.map(str::to_owned),
+        settings: NO_CACHES.to_owned(),
         ..Nix::default()
     };
     let way = Way {

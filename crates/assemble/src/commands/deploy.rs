@@ -4,7 +4,7 @@
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use deploy::cluster::Change;
@@ -210,14 +210,23 @@ fn hosts(args: &Args, texts: &Texts) -> Result<Vec<said::Host>> {
 }
 
 fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
+    // One that does not start has been deployed all the same, and a rollback leads behind it.
+    if !args.dry_run {
+        keep(args, texts)?;
+    }
     let mut hosts = Vec::new();
-    let mut kept = Vec::new();
     for (file, text) in texts {
         let output = compose::up(file, text, args.dry_run)?;
         hosts.push(said::Host::compose(file, output));
-        if !args.dry_run {
-            kept.push((Kept::of(&args.ship.workspace, file)?, text));
-        }
+    }
+    Ok(hosts)
+}
+
+/// Keeps compose files, and what they were before this deployment.
+fn keep(args: &Args, texts: &[(PathBuf, String)]) -> Result<()> {
+    let mut kept = Vec::new();
+    for (file, text) in texts {
+        kept.push((Kept::of(&args.ship.workspace, file)?, text));
     }
     let mut is_new = Vec::new();
     for (one, text) in &kept {
@@ -228,7 +237,7 @@ fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
         let mut same = kept.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
         same.try_for_each(|((one, _), _)| one.forget())?;
     }
-    Ok(hosts)
+    Ok(())
 }
 
 fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
@@ -247,16 +256,30 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
             false => same.push(name),
         }
     }
-    if changed.is_empty() || args.dry_run {
+    if args.dry_run {
         return Ok(hosts);
+    }
+    let mut names: Vec<_> = changed.iter().map(|(name, _)| *name).collect();
+    for name in &same {
+        // An earlier run may have installed it and not have started it.
+        if units.is_down(name)? {
+            note!(
+                "{} does not run, and is started again",
+                Path::new(name).display()
+            );
+            names.push(*name);
+        }
     }
     for (name, text) in &changed {
         units.install(name, text)?;
     }
-    // A rollback restores the state before this deployment, not before earlier ones.
-    same.into_iter().try_for_each(|name| units.forget(name))?;
-    let names: Vec<_> = changed.into_iter().map(|(name, _)| name).collect();
-    units.restart(&names)?;
+    // A rollback goes behind this deployment, and not behind earlier ones.
+    if !changed.is_empty() {
+        same.into_iter().try_for_each(|name| units.forget(name))?;
+    }
+    if !names.is_empty() {
+        units.restart(&names)?;
+    }
     Ok(hosts)
 }
 
@@ -270,8 +293,13 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     let mut said = Said::new(args.dry_run, &nothing);
     let mut staying = String::new();
     let kubectl = Kubectl::new(&args.cluster);
-    if !texts.manifests.is_empty() {
-        let back = kubernetes::back(&kubectl, &texts.manifests)?;
+    let back = match texts.manifests.is_empty() {
+        true => None,
+        false => kubernetes::back(&kubectl, &texts.manifests)?,
+    };
+    let before = before(args, &texts)?;
+    expect_any(&texts, back.is_some(), &before)?;
+    if let Some(back) = back {
         said.add_steps(&back.steps, |_, _| Vec::new());
         staying = kubernetes::describe_staying(&back.staying);
         if !args.dry_run {
@@ -284,7 +312,6 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
             note!("the cluster runs what it ran before the last deployment already");
         }
     }
-    let before = before(args, &texts)?;
     let hosts = hosts(args, &before)?;
     if args.json {
         return print_json(&said.with_hosts(hosts));
@@ -308,9 +335,24 @@ fn before(args: &Args, texts: &Texts) -> Result<Texts> {
             }
         }
     }
-    let wanted = texts.compose.len() + texts.units.len();
-    if wanted > 0 && before.compose.len() + before.units.len() == 0 {
-        bail!("nothing is kept of what ran on this machine before the last deployment");
-    }
     Ok(before)
+}
+
+/// Checks that there is something to go back to, on this machine or in the cluster.
+fn expect_any(texts: &Texts, has_objects: bool, before: &Texts) -> Result<()> {
+    let mut missing = Vec::new();
+    if !texts.manifests.is_empty() && !has_objects {
+        missing.push(
+            "no object of these manifests was changed by `assemble deploy`, so there is nothing to go back to",
+        );
+    }
+    let files = |texts: &Texts| texts.compose.len() + texts.units.len();
+    if files(texts) > 0 && files(before) == 0 {
+        missing.push("nothing is kept of what ran on this machine before the last deployment");
+    }
+    if !has_objects && files(before) == 0 && !missing.is_empty() {
+        bail!("{}", missing.join("; "));
+    }
+    missing.iter().for_each(|one| note!("{one}"));
+    Ok(())
 }

@@ -4,6 +4,7 @@
 mod difference;
 mod source;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,7 +59,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     compiler: Compiler,
 
-    /// The store to build in; start with an empty one to use no earlier builds
+    /// The store to build in; start with an empty one to use nothing that was built before
+    ///
+    /// Nix asks no binary cache, whatever the store.
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
 
@@ -200,11 +203,17 @@ fn sign(
     Ok(artifact.digest())
 }
 
-/// Whether a store that is a directory is still empty.
+/// Whether a store, which is a directory, has nothing in it yet.
+///
+/// A store with settings behind a `?` may lie elsewhere. A directory that can't be read may have
+/// anything.
 fn is_empty(store: &str) -> bool {
-    let paths = std::fs::read_dir(Path::new(store).join("nix/store"));
-    let is_directory = store.starts_with('/');
-    is_directory && paths.map_or(true, |mut paths| paths.next().is_none())
+    let is_directory = store.starts_with('/') && !store.contains('?');
+    is_directory
+        && match std::fs::read_dir(Path::new(store).join("nix/store")) {
+            Ok(mut paths) => paths.next().is_none(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
 }
 
 fn describe(outcome: &Outcome) -> String {
@@ -247,6 +256,23 @@ fn without_reference(uri: &str) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_is_empty_only_where_that_can_be_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        assert!(is_empty(root));
+        assert!(is_empty(&format!("{root}/none")));
+        for odd in [format!("{root}?x=y"), "/?x=y".to_owned(), "none".to_owned()] {
+            assert!(!is_empty(&odd), "{odd}");
+        }
+        // No directory, so that it can't be read.
+        std::fs::write(directory.path().join("nix"), "").unwrap();
+        assert!(!is_empty(root));
+        std::fs::remove_file(directory.path().join("nix")).unwrap();
+        std::fs::create_dir_all(directory.path().join("nix/store/a")).unwrap();
+        assert!(!is_empty(root));
+    }
 
     #[test]
     fn only_safe_addresses_of_a_provenance_are_fetched_from() {

@@ -54,7 +54,8 @@ pub struct Args {
 struct PolicyArgs {
     /// Require everything in this policy: signers, provenance, witnesses (docs/trust.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "certificate_identity",
-        "certificate_identity_regexp", "trusted_root", "witnesses"])]
+        "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp",
+        "trusted_root", "witnesses", "witness_key"])]
     policy: Option<PathBuf>,
 
     /// Require a signature by this public key (PEM), or by one of several
@@ -65,6 +66,7 @@ struct PolicyArgs {
     #[arg(
         long,
         value_name = "IDENTITY",
+        group = "identity",
         requires = "trusted_root",
         requires = "issuer"
     )]
@@ -74,22 +76,22 @@ struct PolicyArgs {
     #[arg(
         long,
         value_name = "REGEXP",
-        conflicts_with = "certificate_identity",
+        group = "identity",
         requires = "trusted_root",
         requires = "issuer"
     )]
     certificate_identity_regexp: Option<String>,
 
-    /// The issuer that must have vouched for the identity
-    #[arg(long, value_name = "URL", group = "issuer")]
+    /// Who must have vouched for the identity
+    #[arg(long, value_name = "URL", group = "issuer", requires = "identity")]
     certificate_oidc_issuer: Option<String>,
 
-    /// An expression that must match the issuer completely
-    #[arg(long, value_name = "REGEXP", group = "issuer")]
+    /// Who must have vouched for the identity: what matches, from begin to end
+    #[arg(long, value_name = "REGEXP", group = "issuer", requires = "identity")]
     certificate_oidc_issuer_regexp: Option<String>,
 
-    /// The authorities and logs to trust: sigstore's trusted_root.json
-    #[arg(long, value_name = "FILE")]
+    /// The authorities and logs to believe: sigstore's trusted_root.json
+    #[arg(long, value_name = "FILE", requires = "identity")]
     trusted_root: Option<PathBuf>,
 
     /// Require this many witnesses who rebuilt the image with the same digest
@@ -97,7 +99,7 @@ struct PolicyArgs {
     witnesses: usize,
 
     /// The public key (PEM) of a witness; may be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "witnesses")]
     witness_key: Vec<PathBuf>,
 }
 
@@ -131,7 +133,28 @@ impl PolicyArgs {
             policy.signers.push(Rule::Identity { identity, issuer });
         }
         policy.witness_keys_needed()?;
+        if policy.is_empty() && self.is_given() {
+            bail!(
+                "the options about signatures ask for nothing: no signer, and no witness\n  \
+                 try: --public-key, --certificate-identity, or --witnesses with a number above 0"
+            );
+        }
         Ok(policy)
+    }
+
+    /// Whether somebody has given one of these options. Then an empty policy is a mistake, and must
+    /// not accept everything.
+    fn is_given(&self) -> bool {
+        let texts = [
+            &self.certificate_identity,
+            &self.certificate_identity_regexp,
+            &self.certificate_oidc_issuer,
+            &self.certificate_oidc_issuer_regexp,
+        ];
+        self.trusted_root.is_some()
+            || !self.public_key.is_empty()
+            || !self.witness_key.is_empty()
+            || texts.into_iter().any(Option::is_some)
     }
 }
 
@@ -253,7 +276,7 @@ impl Judged {
 /// Judges the registry's documents about an image, and about the images that an index names.
 fn judge(opened: &Opened, remote: &Remote, policy: &Policy) -> Result<Judged> {
     let root = remote.root().digest;
-    let images = opened.images()?.into_iter();
+    let images = opened.runnable()?.into_iter();
     let images: Vec<Digest> = images.map(|image| image.descriptor.digest).collect();
     let mut subjects = vec![root.clone()];
     subjects.extend(images.iter().filter(|image| **image != root).cloned());

@@ -71,14 +71,22 @@ pub fn expect(workspace: &Path, nix: &Nix) -> Result<()> {
     if tree::may_lock(workspace) || tree::is_seen(workspace) {
         return Ok(());
     }
-    let lock = lock(workspace)?;
+    check(workspace, workspace, nix)
+}
+
+/// Checks the flake.nix and flake.lock in a directory. Relative paths in them are the workspace's.
+///
+/// # Errors
+/// When they have an input that the lock does not pin, or can't be read.
+pub fn check(files: &Path, workspace: &Path, nix: &Nix) -> Result<()> {
+    let lock = lock(files)?;
     let nodes = nodes(&lock)?;
     let store = Store::new(nix.store.clone());
     for (name, node) in &nodes {
         let is_pinned = check_locked(&node["locked"], workspace, &store);
         is_pinned.with_context(|| format!("flake.lock does not pin its node {name:?}"))?;
     }
-    let wanted = wanted(workspace, &nix.config()?)?;
+    let wanted = wanted(files, &nix.config()?)?;
     let root = &lock["nodes"][lock["root"].as_str().unwrap_or_default()]["inputs"];
     let names = wanted.inputs.keys().chain(&wanted.taken);
     for name in names.filter(|name| *name != "self") {

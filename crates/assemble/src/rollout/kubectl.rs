@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use deploy::cluster::{MANAGER, objects};
+use anyhow::{Context, Result, bail, ensure};
+use deploy::cluster::{MANAGER, objects, place};
 use serde_json::Value;
 
 use crate::text::clean_log;
@@ -54,6 +54,9 @@ pub struct ClusterArgs {
 pub struct Kubectl {
     program: String,
     options: Vec<OsString>,
+    /// Where objects go that name no namespace. It is no option: kubectl would refuse objects that
+    /// name another one.
+    namespace: Option<String>,
     force: bool,
 }
 
@@ -68,10 +71,10 @@ impl Kubectl {
         };
         add("--kubeconfig", args.kubeconfig.clone().map(Into::into));
         add("--context", args.context.clone().map(Into::into));
-        add("--namespace", args.namespace.clone().map(Into::into));
         Kubectl {
             program: args.kubectl.clone(),
             options,
+            namespace: args.namespace.clone(),
             force: args.force_conflicts,
         }
     }
@@ -91,6 +94,23 @@ impl Kubectl {
             "-f",
             "-",
         ];
+        let mut objects = self.objects(&arguments, manifests)?;
+        if let Some(namespace) = &self.namespace {
+            let written = self.written(manifests)?;
+            ensure!(
+                place(&mut objects, &written, namespace),
+                "kubectl reads the manifests in two ways, so nothing tells which objects name no \
+                 namespace\n  try: a namespace in each object, and no --namespace"
+            );
+        }
+        Ok(objects)
+    }
+
+    /// Manifests as objects just as they are written: without the context's namespace.
+    fn written(&self, manifests: &str) -> Result<Vec<Value>> {
+        // This takes away what no object has. `--local` asks no server, so nothing is filled in.
+        let absent = "crateyard.dev/absent-";
+        let arguments = ["annotate", "--local", "-o", "json", "-f", "-", absent];
         self.objects(&arguments, manifests)
     }
 

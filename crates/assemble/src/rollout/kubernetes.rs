@@ -103,14 +103,12 @@ fn name_of(changed: &[&Step]) -> String {
     name
 }
 
-/// Waits for the rollout of the changed objects.
+/// Waits until all objects are rolled out, also those that an earlier run has left unfinished.
 ///
 /// # Errors
 /// When a rollout fails or takes too long. The error says what its pods wait for.
 pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()> {
-    let rolling = steps
-        .iter()
-        .filter(|step| step.change != Change::None && step.key.rolls_out());
+    let rolling = steps.iter().filter(|step| step.rolls_out());
     let timeout = format!("--timeout={}", args.timeout);
     for step in rolling {
         let key = &step.key;
@@ -170,18 +168,17 @@ pub struct Back {
     pub staying: Vec<Key>,
 }
 
-/// Finds the last deployment of the manifests' objects, and the state before it.
+/// Finds the last deployment of manifests' objects, and what was there before. None where there was
+/// none.
 ///
 /// # Errors
-/// When there was no deployment, or the cluster can't be reached.
-pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Back> {
+/// When the cluster can't be reached.
+pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Option<Back>> {
     let wanted = read(kubectl, manifests)?;
     let live = kubectl.live(&list(&wanted))?;
     let of_last = rollback(&live);
     if of_last.is_empty() {
-        bail!(
-            "no object of these manifests was changed by `assemble deploy`, so there is nothing to go back to"
-        );
+        return Ok(None);
     }
     let (kept, staying): (Vec<Restored>, Vec<Restored>) =
         of_last.into_iter().partition(|one| one.previous.is_some());
@@ -195,10 +192,10 @@ pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Back> {
     };
     let live: Vec<Value> = kept.iter().map(|one| one.live.clone()).collect();
     let previous = kept.into_iter().filter_map(|one| one.previous).collect();
-    Ok(Back {
+    Ok(Some(Back {
         steps: plan(previous, &live, &would),
         staying: staying.into_iter().map(|one| one.key).collect(),
-    })
+    }))
 }
 
 /// The message about objects that stay as they are.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use image::beneath::Directory;
@@ -13,6 +14,8 @@ use crate::text::clean_log;
 const MAX_UNIT: u64 = 1 << 20;
 /// The suffix of the file that keeps the old unit. The generator does not read it as a unit.
 const BEFORE: &str = ".before-crateyard";
+/// What the file is called that says that a unit was installed and has not started since.
+const PENDING: &str = ".pending-crateyard";
 
 /// The directory of units, and the user who runs them.
 pub struct Units {
@@ -49,12 +52,28 @@ impl Units {
         Ok(installed.as_deref() != Some(text.as_bytes()))
     }
 
-    /// Writes a unit, and keeps the old one.
+    /// Whether what is installed does not run: it has not started since, or has failed.
+    ///
+    /// # Errors
+    /// When it can't be found out.
+    pub fn is_down(&self, name: &OsStr) -> Result<bool> {
+        if self.directory.read(pending(name), MAX_UNIT)?.is_some() {
+            return Ok(true);
+        }
+        let Some(service) = service(name) else {
+            return Ok(false);
+        };
+        let output = self.call(&["is-failed", "--quiet", "--", &service])?;
+        Ok(output.status.success())
+    }
+
+    /// Writes a unit, and keeps what was there.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn install(&self, name: &OsStr, text: &str) -> Result<()> {
         let write = || -> std::io::Result<()> {
+            self.directory.write(pending(name), b"")?;
             if let Some(before) = self.directory.read(name, MAX_UNIT)? {
                 self.directory.write(kept(name), &before)?;
             }
@@ -74,10 +93,7 @@ impl Units {
     /// # Errors
     /// When it can't be removed.
     pub fn forget(&self, name: &OsStr) -> Result<()> {
-        match self.directory.remove_file(kept(name)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.remove(&kept(name))
     }
 
     /// The unit before its last installation.
@@ -92,22 +108,50 @@ impl Units {
             .context("a kept unit is no text")
     }
 
-    /// Makes systemd read the units and restart the changed ones, and waits until they have
+    fn remove(&self, file: &Path) -> Result<()> {
+        match self.directory.remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has systemd read the units and start those of these names anew. Returns when they have
     /// started.
     ///
     /// # Errors
     /// When systemd refuses, or a unit does not start.
     pub fn restart(&self, names: &[&OsStr]) -> Result<()> {
         self.systemctl(&["daemon-reload"])?;
-        for service in names.iter().filter_map(|name| service(name)) {
-            self.systemctl(&["restart", &service]).with_context(|| {
-                format!("{service} did not start\n  try: journalctl -u {service}, or back to what ran before: assemble deploy --rollback")
-            })?;
+        for name in names {
+            if let Some(service) = service(name) {
+                // A file's name may begin with a dash, and is no option.
+                self.systemctl(&["restart", "--", &service]).with_context(|| {
+                    format!(
+                        "{service} did not start\n  try: journalctl --unit={service}, or back to \
+                         what ran before: assemble deploy --rollback"
+                    )
+                })?;
+            }
+            self.remove(&pending(name))?;
         }
         Ok(())
     }
 
     fn systemctl(&self, arguments: &[&str]) -> Result<()> {
+        let output = self.call(arguments)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout);
+            bail!(
+                "systemctl {}: {}",
+                arguments.join(" "),
+                clean_log(said.trim())
+            );
+        }
+        Ok(())
+    }
+
+    /// What systemctl says; failing is no error.
+    fn call(&self, arguments: &[&str]) -> Result<Output> {
         let mut words: Vec<&str> = Vec::new();
         if self.is_user {
             words.push("--user");
@@ -119,12 +163,7 @@ impl Units {
             .stderr_to_stdout()
             .unchecked()
             .run();
-        let output = output.context("cannot start systemctl")?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stdout);
-            bail!("systemctl {}: {}", words.join(" "), clean_log(said.trim()));
-        }
-        Ok(())
+        output.context("cannot start systemctl")
     }
 }
 
@@ -140,9 +179,17 @@ fn service(name: &OsStr) -> Option<String> {
 }
 
 fn kept(name: &OsStr) -> PathBuf {
-    let mut kept = name.to_owned();
-    kept.push(BEFORE);
-    kept.into()
+    beside(name, BEFORE)
+}
+
+fn pending(name: &OsStr) -> PathBuf {
+    beside(name, PENDING)
+}
+
+fn beside(name: &OsStr, ending: &str) -> PathBuf {
+    let mut file = name.to_owned();
+    file.push(ending);
+    file.into()
 }
 
 fn home() -> Result<PathBuf> {

@@ -7,7 +7,7 @@ use signing::{BUNDLE_TYPE, Bundle, Identity, PublicKey, TrustedRoot};
 
 use super::policy::{Policy, Rule};
 use super::tag;
-use crate::remote::Remote;
+use crate::remote::{LeftOut, Remote};
 
 /// The author of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ impl Author {
         }
     }
 
-    /// The identity of the author for counting: two runs of a workflow are one witness.
+    /// Its name, for people.
     pub fn name(&self) -> String {
         match self {
             Author::Key { name, .. } => format!("the key {name}"),
@@ -36,16 +36,28 @@ impl Author {
         }
     }
 
-    /// Whether both are the same party.
+    /// Whether both are the same party. A workflow is one, on whatever branch or tag it runs.
     pub fn is_same(&self, other: &Author) -> bool {
         match (self, other) {
             (Author::Key { key, .. }, Author::Key { key: own, .. }) => key == own,
-            _ => self.name() == other.name(),
+            (Author::Identity(identity), Author::Identity(own)) => {
+                identity.issuer == own.issuer && party(&identity.subject) == party(&own.subject)
+            }
+            _ => false,
         }
     }
 }
 
-/// A statement that a known party signed.
+/// The part of a subject that does not depend on a branch or tag. The address of a workflow has one
+/// behind an `@`; an e-mail address is no address of the web.
+fn party(subject: &str) -> &str {
+    match subject.split_once('@') {
+        Some((workflow, _)) if workflow.starts_with("https://") => workflow,
+        _ => subject,
+    }
+}
+
+/// A statement that somebody known has signed.
 #[derive(Debug)]
 pub struct Found {
     pub subject: Digest,
@@ -60,6 +72,8 @@ pub struct Gathered {
     /// Referrers that look like signatures but can't be used, each with the reason. Anybody who may
     /// write to the repository can add such referrers. They have no effect on the result.
     pub unusable: Vec<String>,
+    /// What was not looked into, and may hold an objection.
+    pub left_out: Option<LeftOut>,
 }
 
 /// Collects the signatures of the policy's signers and witnesses on an image. Other referrers of
@@ -91,7 +105,7 @@ pub fn gather(
     if is_enough(gathered) {
         return Ok(());
     }
-    remote.search_documents(subject, BUNDLE_TYPE, |name, document| {
+    let left_out = remote.search_documents(subject, BUNDLE_TYPE, |name, document| {
         let bundle = document.and_then(|bytes| Bundle::parse(&bytes).map_err(|it| it.to_string()));
         let verified = bundle.and_then(|bundle| {
             let digest = subject.as_str();
@@ -105,6 +119,10 @@ pub fn gather(
         gathered.add(subject, name, verified, Value::default);
         is_enough(gathered)
     })?;
+    if let Some(left_out) = left_out {
+        gathered.unusable.push(left_out.to_string());
+        gathered.left_out.get_or_insert(left_out);
+    }
     Ok(())
 }
 

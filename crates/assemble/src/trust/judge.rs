@@ -38,6 +38,10 @@ impl Policy {
         if !self.signers.is_empty() {
             all.push(Judgement::new("signers", self.signers_of(root, gathered)));
         }
+        if images.is_empty() && self.is_about_each_image() {
+            let reason = "there is no container image that it could be asked of".to_owned();
+            all.push(Judgement::new("images", Err(reason)));
+        }
         if !self.provenance.is_empty() {
             for image in images {
                 all.extend(self.provenance_of(image, gathered));
@@ -52,6 +56,10 @@ impl Policy {
             }
         }
         all
+    }
+
+    fn is_about_each_image(&self) -> bool {
+        !self.provenance.is_empty() || self.count > 0
     }
 
     fn signers_of(&self, root: &Digest, gathered: &Gathered) -> Result<String, String> {
@@ -132,15 +140,14 @@ impl Policy {
         values.into_iter().filter_map(judge).collect()
     }
 
-    /// Checks that enough witnesses, who have not signed the image themselves, have built the same
-    /// image, and that none has built another one.
+    /// Whether enough witnesses, none of whom has signed the image, have built the same, and none
+    /// has built something else. A signer need not be one of the policy's: no party vouches twice.
     fn witnesses_of(&self, image: &Digest, gathered: &Gathered) -> Result<String, String> {
         let signers: Vec<&Author> = gathered
             .found
             .iter()
             .filter(|found| found.statement["predicateType"] == IMAGE_PREDICATE)
             .map(|found| &found.author)
-            .filter(|author| self.is_signer(author))
             .collect();
         let mut witnesses: Vec<&Author> = Vec::new();
         for found in gathered.about(image, REBUILD_PREDICATE) {
@@ -162,6 +169,9 @@ impl Policy {
             if !witnesses.iter().any(is_known) && !signers.iter().any(is_known) {
                 witnesses.push(author);
             }
+        }
+        if let Some(left_out) = &gathered.left_out {
+            return Err(format!("{left_out}, and the others may hold an objection"));
         }
         let mut names: Vec<String> = witnesses.iter().map(|it| it.name()).collect();
         names.sort();
@@ -186,5 +196,124 @@ impl Gathered {
     ) -> impl Iterator<Item = &'a Found> {
         let all = self.found.iter();
         all.filter(move |it| it.subject == *subject && it.statement["predicateType"] == predicate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::LeftOut;
+    use crate::trust::policy::Rule;
+    use serde_json::json;
+    use signing::{Identity, SecretKey};
+
+    const ISSUER: &str = "https://issuer.example";
+
+    fn image() -> Digest {
+        Digest::of(b"image")
+    }
+
+    fn says(author: &Author, kind: &str) -> Found {
+        let image = image();
+        let digest = json!({image.algorithm().name(): image.hex()});
+        let predicate = json!({"result": "same", "rebuilt": {"digest": digest}});
+        Found {
+            subject: image.clone(),
+            author: author.clone(),
+            statement: signing::statement(image.as_str(), kind, predicate),
+        }
+    }
+
+    fn key(name: &str) -> (Author, Rule) {
+        let (name, key) = (name.to_owned(), SecretKey::generate().public());
+        let author = Author::Key {
+            name: name.clone(),
+            key: key.clone(),
+        };
+        (author, Rule::Key { name, key })
+    }
+
+    fn identity(subject: &str) -> Author {
+        Author::Identity(Identity {
+            subject: subject.to_owned(),
+            issuer: ISSUER.to_owned(),
+            claims: Default::default(),
+        })
+    }
+
+    fn wants(count: usize, witnesses: Vec<Rule>) -> Policy {
+        Policy {
+            witnesses,
+            count,
+            ..Policy::default()
+        }
+    }
+
+    /// The only judgement.
+    fn judged(policy: &Policy, images: &[Digest], gathered: &Gathered) -> (bool, String) {
+        let mut all = policy.judge(&image(), images, gathered);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let own = all.remove(0);
+        (own.satisfied, own.reason)
+    }
+
+    fn gathered(found: Vec<Found>) -> Gathered {
+        Gathered {
+            found,
+            ..Gathered::default()
+        }
+    }
+
+    #[test]
+    fn an_index_without_images_satisfies_no_rule_about_images() {
+        let (_, rule) = key("ann");
+        let (satisfied, reason) = judged(&wants(1, vec![rule]), &[], &gathered(Vec::new()));
+        assert!(
+            !satisfied && reason.contains("no container image"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn who_has_signed_the_image_is_no_witness_even_where_no_signer_is_wanted() {
+        let (ann, rule) = key("ann");
+        let policy = wants(1, vec![rule]);
+        let mut all = gathered(vec![says(&ann, REBUILD_PREDICATE)]);
+        assert!(judged(&policy, &[image()], &all).0);
+        all.found.push(says(&ann, IMAGE_PREDICATE));
+        assert!(!judged(&policy, &[image()], &all).0);
+    }
+
+    #[test]
+    fn a_workflow_is_one_witness_on_all_its_branches() {
+        let rule = Rule::Identity {
+            identity: Pattern::regexp(".*").unwrap(),
+            issuer: Pattern::Exact(ISSUER.to_owned()),
+        };
+        let policy = wants(2, vec![rule]);
+        let accepts = |subjects: [&str; 2]| {
+            let found = subjects.map(|it| says(&identity(it), REBUILD_PREDICATE));
+            judged(&policy, &[image()], &gathered(found.into())).0
+        };
+        let workflow = "https://github.com/team/shop/.github/workflows/witness.yml";
+        let [main, next] = ["main", "next"].map(|it| format!("{workflow}@refs/heads/{it}"));
+        assert!(!accepts([&main, &next]));
+        let other = main.replace("team", "others");
+        assert!(accepts([&main, &other]));
+        assert!(accepts(["ann@one.example", "ann@two.example"]));
+    }
+
+    #[test]
+    fn what_was_left_out_may_hold_an_objection() {
+        let (ann, rule) = key("ann");
+        let all = Gathered {
+            left_out: Some(LeftOut {
+                looked: 2000,
+                total: 2001,
+            }),
+            ..gathered(vec![says(&ann, REBUILD_PREDICATE)])
+        };
+        let (satisfied, reason) = judged(&wants(1, vec![rule]), &[image()], &all);
+        assert!(!satisfied && reason.contains("2001 documents"), "{reason}");
     }
 }

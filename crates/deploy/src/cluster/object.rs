@@ -83,3 +83,24 @@ pub fn list<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     let items: Vec<&Value> = objects.into_iter().collect();
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
+
+/// Gives a namespace to those of `objects` that name none in `written`. `written` has the same
+/// objects as a person wrote them; `objects` have the namespace that they would otherwise get, and
+/// none where their kind has none. False if the two are not the same objects in the same order.
+pub fn place(objects: &mut [Value], written: &[Value], namespace: &str) -> bool {
+    let name = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let names = |all: &[Value]| all.iter().map(name).collect::<Vec<_>>();
+    if names(objects) != names(written) {
+        return false;
+    }
+    let is_named = |object: &Value| {
+        let own = object["metadata"]["namespace"].as_str();
+        own.is_some_and(|own| !own.is_empty())
+    };
+    for (object, written) in objects.iter_mut().zip(written) {
+        if is_named(object) && !is_named(written) {
+            object["metadata"]["namespace"] = namespace.into();
+        }
+    }
+    true
+}

@@ -129,18 +129,10 @@ fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
     if !place.starts_with("https://") && !place.starts_with("http://") {
         return Ok(PathBuf::from(place));
     }
-    if !is_trusted(place) {
+    if !web::is_private(place) {
         bail!("{option} {place:?}: anybody on the way could change it\n  try: https://");
     }
     Copy::of(place)?.update(option, is_offline)
-}
-
-/// Whether nobody can change the content on its way.
-fn is_trusted(url: &str) -> bool {
-    let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
-    let rest = here.iter().find_map(|it| url.strip_prefix(it));
-    url.starts_with("https://")
-        || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
 }
 
 /// The copy of the last download from an address.
@@ -216,29 +208,5 @@ impl<'a> Copy<'a> {
             fs::write(&self.tag, tag).with_context(|| cannot(&self.tag))?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_trusted;
-
-    #[test]
-    fn plain_http_is_for_this_machine() {
-        for url in [
-            "https://a.example/b",
-            "http://127.0.0.1:80/b",
-            "http://[::1]/b",
-            "http://localhost",
-        ] {
-            assert!(is_trusted(url), "{url}");
-        }
-        for url in [
-            "http://a.example/b",
-            "http://localhost.example/b",
-            "http://127.0.0.1.example/",
-        ] {
-            assert!(!is_trusted(url), "{url}");
-        }
     }
 }

@@ -53,9 +53,20 @@ fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
             "tracing",
             format!("refused ({refused})"),
             "there is no way into a cell: no unit is built",
-            "sysctl -w kernel.yama.ptrace_scope=1, or a profile of the container that allows ptrace",
+            allowing_ptrace(),
         ),
     ]
+}
+
+/// Yama's strictest setting stays until the machine starts anew.
+/// <https://docs.kernel.org/admin-guide/LSM/Yama.html>
+fn allowing_ptrace() -> &'static str {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    match scope.trim() {
+        "3" => "boot with kernel.yama.ptrace_scope=1: nothing lowers 3 while the machine runs",
+        "2" => "sysctl -w kernel.yama.ptrace_scope=1",
+        _ => "use a profile of the container that allows ptrace",
+    }
 }
 
 fn shared_memory() -> Finding {

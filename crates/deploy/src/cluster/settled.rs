@@ -1,0 +1,60 @@
+//! Whether a rollout has come to its end, by the status that the cluster gives.
+
+use serde_json::Value;
+
+/// Whether all pods of an object are of its last version and available. This only spares questions:
+/// where it says no, `kubectl rollout status` is asked.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/>
+pub fn is_settled(object: &Value) -> bool {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    // A server leaves numbers out that are 0.
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let are = |wanted: &Value, names: &[&str]| {
+        names
+            .iter()
+            .all(|name| number(&status[*name]) == number(wanted))
+    };
+    let generation = object["metadata"]["generation"].as_u64();
+    if generation.is_none() || status["observedGeneration"].as_u64() < generation {
+        return false;
+    }
+    match object["kind"].as_str() {
+        Some("Deployment") => are(
+            &spec["replicas"],
+            &["replicas", "updatedReplicas", "availableReplicas"],
+        ),
+        Some("StatefulSet") => {
+            let is_last = status["currentRevision"] == status["updateRevision"];
+            is_last && are(&spec["replicas"], &["replicas", "readyReplicas"])
+        }
+        Some("DaemonSet") => are(
+            &status["desiredNumberScheduled"],
+            &["updatedNumberScheduled", "numberAvailable"],
+        ),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_that_are_old_or_missing_are_waited_for() {
+        let deployment = |observed: u64, updated: u64, available: u64| {
+            json!({
+                "kind": "Deployment", "metadata": { "generation": 2 }, "spec": { "replicas": 2 },
+                "status": {
+                    "observedGeneration": observed, "replicas": 2,
+                    "updatedReplicas": updated, "availableReplicas": available,
+                },
+            })
+        };
+        assert!(is_settled(&deployment(2, 2, 2)));
+        assert!(!is_settled(&deployment(1, 2, 2)));
+        assert!(!is_settled(&deployment(2, 1, 2)));
+        assert!(!is_settled(&deployment(2, 2, 1)));
+        assert!(!is_settled(&json!({ "kind": "Deployment" })));
+    }
+}
