@@ -4,7 +4,7 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -66,20 +66,21 @@ pub fn tracing() -> io::Result<()> {
     })
 }
 
-/// Runs a function in a child process, which then exits.
-fn try_in_child(attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> io::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    // SAFETY: between fork and exec there are only system calls and small allocations, and this
+/// Runs a function in a child process, which then exits. The child executes no program: it may have
+/// become a user who cannot read this one.
+fn try_in_child(
+    mut attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    let attempt = move || {
+        attempt()?;
+        // SAFETY: it ends the child, and runs nothing of the parent's at its exit.
+        unsafe { libc::_exit(0) }
+    };
+    // SAFETY: between fork and exit there are only system calls and small allocations, and this
     // program has no other thread that could hold the allocator's lock for long.
     unsafe { command.pre_exec(attempt) };
-    let mut child = command.spawn()?;
-    let _ = child.kill();
-    child.wait().map(drop)
+    command.spawn()?.wait().map(drop)
 }
 
 fn succeeded(result: libc::c_int) -> io::Result<()> {

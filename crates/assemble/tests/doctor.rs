@@ -109,3 +109,20 @@ fn credentials_that_cannot_be_used_are_named() {
         assert_eq!(status(&found, "credentials"), Some(expected), "{text}");
     }
 }
+
+/// Build users can't read root's home directory, where a compiled command line often lies.
+#[test]
+fn a_closed_directory_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(directory.path(), closed).unwrap();
+    let program = directory.path().join("assemble");
+    std::fs::copy(ASSEMBLE, &program).unwrap();
+    let mut command = Command::new(program);
+    let (inside, _) = findings(command.args(["doctor", "--json"]));
+    let (outside, _) = findings(&mut doctor());
+    assert_eq!(
+        status(&inside, "namespaces"),
+        status(&outside, "namespaces")
+    );
+}

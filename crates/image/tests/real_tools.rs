@@ -156,7 +156,7 @@ fn umoci_unpacks_and_runc_runs() {
         .arg(path("main")));
     make_layer(
         json!([{"kind": "debian", "packages": [base]}, {"kind": "text", "to": "/srv/hello", "text": "x"},
-               {"kind": "users", "users": [{"name": "app", "uid": 10001, "gid": 10001}]},
+               accounts("/etc/passwd", 10001), accounts("/etc/group", 10001),
                {"kind": "directory", "to": "/proc"}, {"kind": "directory", "to": "/dev"}, {"kind": "directory", "to": "/sys"}]),
         "gzip",
         &path("base.layer"),

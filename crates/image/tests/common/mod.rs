@@ -201,13 +201,21 @@ pub fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
     serde_json::from_value(spec).unwrap()
 }
 
+/// `/etc/passwd` or `/etc/group` with the user or group `app`.
+pub fn accounts(to: &str, id: u32) -> Value {
+    let rest = match to {
+        "/etc/passwd" => format!("{id}::/:/usr/sbin/nologin"),
+        _ => String::new(),
+    };
+    json!({"kind": "text", "to": to, "text": format!("app:x:{id}:{rest}\n")})
+}
+
 /// A whole image of two layers in `directory/image`.
 pub fn demo_image(directory: &Path) -> Layout {
     let (base, extra) = packages(directory);
     let (one, two) = (directory.join("one.layer"), directory.join("two.layer"));
-    let users = json!({"kind": "users", "users": [{"name": "app", "uid": 10001, "gid": 10001}]});
     make_layer(
-        json!([{"kind": "debian", "packages": [base]}, users]),
+        json!([{"kind": "debian", "packages": [base]}, accounts("/etc/passwd", 10001), accounts("/etc/group", 10001)]),
         "gzip",
         &one,
         2,
