@@ -23,5 +23,7 @@ derivation {
   name = "shell";
   inherit system;
   builder = "${builder}/usr/bin/bash";
+  # Nix reads the variable.
+  outputs = [ "out" ];
   PATH = "${toolchain}/usr/bin";
 }
