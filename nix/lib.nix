@@ -189,7 +189,10 @@ let
     // {
       images = made.all;
       default = made.all;
-      evaluation = made.evaluation.all;
+      # With its stages, which the driver asks for one by one.
+      evaluation = made.evaluation.all // {
+        inherit (made.evaluation) tools description plan;
+      };
       inherit (made) toolchain;
       builder-image = made.parents.builder;
       base-image = made.parents.base;

@@ -211,8 +211,13 @@ impl<'a> Session<'a> {
             return Ok(None);
         };
         let attributes = self.request.attributes;
-        let evaluated = |evaluation: &Evaluation| evaluation.images(Files::Tree(&tree), attributes);
-        let Evaluated::Done(derivations) = self.evaluated(evaluated)? else {
+        let images = |evaluation: &Evaluation| evaluation.images(Files::Tree(&tree), attributes);
+        let mut evaluated = self.evaluated(images)?;
+        if let Evaluated::WantsBuilds = evaluated {
+            self.drive_stages(Files::Tree(&tree))?;
+            evaluated = self.evaluated(images)?;
+        }
+        let Evaluated::Done(derivations) = evaluated else {
             return Ok(None);
         };
         let closure = self.closure(&derivations)?;
@@ -226,7 +231,7 @@ impl<'a> Session<'a> {
         match self.evaluated(images)? {
             Evaluated::Done(derivations) => return Ok(derivations),
             Evaluated::WantsBuilds => {
-                self.drive_stages()?;
+                self.drive_stages(Files::Flake)?;
                 let again = self.evaluated(images)?;
                 if let Evaluated::Done(derivations) = again {
                     return Ok(derivations);
@@ -245,16 +250,20 @@ impl<'a> Session<'a> {
 
     /// Builds whatever evaluation reads. If a flake does not list it, Nix builds it during
     /// evaluation.
-    fn drive_stages(&mut self) -> Result<()> {
+    fn drive_stages(&mut self, files: Files<'_>) -> Result<()> {
         for stage in STAGES {
             let stage = [stage.to_owned()];
-            let stage = |evaluation: &Evaluation| {
-                evaluation.attributes(Files::Flake, &stage, Building::Refused)
+            let stage =
+                |evaluation: &Evaluation| evaluation.attributes(files, &stage, Building::Refused);
+            let Evaluated::Done(derivations) = self.evaluated(stage)? else {
+                break;
             };
-            match self.evaluated(stage)? {
-                Evaluated::Done(derivations) => self.drive(&self.closure(&derivations)?)?,
-                Evaluated::WantsBuilds | Evaluated::Failed => break,
-            };
+            let closure = self.closure(&derivations)?;
+            // The directory of a copy must not get into the store.
+            if closure.says(Tree::NAME) {
+                break;
+            }
+            self.drive(&closure)?;
         }
         Ok(())
     }
