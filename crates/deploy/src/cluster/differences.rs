@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Change;
-use super::record::ANNOTATION;
+use super::record::without_record;
 
 /// Fields that the server writes by itself.
 const OF_SERVER: [&str; 6] = [
@@ -47,18 +47,8 @@ fn cleaned(object: &Value) -> Value {
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.retain(|name, _| !OF_SERVER.contains(&name.as_str()));
-        let annotations = metadata
-            .get_mut("annotations")
-            .and_then(Value::as_object_mut);
-        let is_empty = annotations.is_some_and(|annotations| {
-            annotations.remove(ANNOTATION);
-            annotations.is_empty()
-        });
-        if is_empty {
-            metadata.remove("annotations");
-        }
     }
-    object
+    without_record(object)
 }
 
 #[derive(Default)]

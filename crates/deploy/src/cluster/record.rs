@@ -65,8 +65,12 @@ pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) ->
 /// The object as it was applied before. If another manager applied it, the current values of the
 /// fields that are applied now.
 fn previous(live: &Value, wanted: &Value) -> Value {
-    let mut previous = fields::applied(live).unwrap_or_else(|| fields::shaped(live, wanted));
-    if let Some(metadata) = previous["metadata"].as_object_mut() {
+    without_record(fields::applied(live).unwrap_or_else(|| fields::shaped(live, wanted)))
+}
+
+/// The object without its record, and without annotations if there are no others.
+pub(super) fn without_record(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
         let annotations = metadata
             .get_mut("annotations")
             .and_then(Value::as_object_mut);
@@ -78,5 +82,5 @@ fn previous(live: &Value, wanted: &Value) -> Value {
             metadata.remove("annotations");
         }
     }
-    previous
+    object
 }
