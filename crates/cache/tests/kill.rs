@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
@@ -178,27 +176,10 @@ fn a_killed_push_to_a_registry_leaves_the_old_cache_or_the_new_one() {
         let name = format!("app{moment}:main");
         let (direct, target) = (registry.reference(&name), proxy.reference(&name));
         run(publish(&observer, &old.packs, &direct)).unwrap();
-        // It is killed when one of its requests comes by, or a little later.
-        let (at, delay) = (moments.random.usize(..count), moments.random.u64(..3000));
-        let (victim, hit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (shared, shared_hit) = (victim.clone(), hit.clone());
-        let mut seen = 0;
-        proxy.rule(move |head| {
-            if seen == at {
-                shared_hit.store(usize::from(head.is_upload()), Ordering::SeqCst);
-                std::thread::sleep(Duration::from_micros(delay));
-                kill(shared.load(Ordering::SeqCst));
-            }
-            seen += 1;
-            None
-        });
         let (home, place) = (Home::new(), tempfile::tempdir().unwrap());
         let home = Some((&target, home.directory.path()));
-        let mut child = start_pusher(place.path(), home);
-        victim.store(child.id(), Ordering::SeqCst);
-        let is_killed = !child.wait().unwrap().success();
-        proxy.heal();
-        within += usize::from(is_killed) * hit.load(Ordering::SeqCst);
+        let start = || start_pusher(place.path(), home);
+        within += usize::from(moments.kill_client(&proxy, count, start));
         // What the killed one had under way comes to its end at the proxy.
         proxy.settle();
         let packs = run(Packs::open_registry(&observer, &direct))

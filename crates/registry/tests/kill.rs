@@ -3,13 +3,11 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use crateyard_oci::{Digest, Reference};
-use crateyard_testing::moments::{Moments, kill};
+use crateyard_testing::moments::Moments;
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Proxy, received};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
@@ -155,25 +153,8 @@ fn killing_the_pusher_leaves_the_old_image_or_the_new_one() {
         let direct = registry.reference(&format!("app{moment}:v1"));
         run(push::push(&observer, old.source(), &direct, &options())).unwrap();
         let home = Home::new();
-        // Kill the pusher when the proxy sees one of its requests, or a little later.
-        let (at, delay) = (moments.random.usize(..count), moments.random.u64(..3000));
-        let (victim, hit) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (shared, shared_hit) = (victim.clone(), hit.clone());
-        let mut seen = 0;
-        proxy.rule(move |head| {
-            if seen == at {
-                shared_hit.store(usize::from(head.is_upload()), Ordering::SeqCst);
-                std::thread::sleep(Duration::from_micros(delay));
-                kill(shared.load(Ordering::SeqCst));
-            }
-            seen += 1;
-            None
-        });
-        let mut child = start_pusher(new.path(), &target, &home, CHUNK);
-        victim.store(child.id(), Ordering::SeqCst);
-        let is_killed = !child.wait().unwrap().success();
-        proxy.heal();
-        within += usize::from(is_killed) * hit.load(Ordering::SeqCst);
+        let start = || start_pusher(new.path(), &target, &home, CHUNK);
+        within += usize::from(moments.kill_client(&proxy, count, start));
         let found = run(check_whole(&observer, &direct)).expect("the tag is there");
         assert!(found == old_digest || found == new_digest, "{found}");
         kept_old += usize::from(found == old_digest);

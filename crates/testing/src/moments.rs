@@ -1,6 +1,11 @@
 //! Random moments that can be repeated.
 
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::proxy::Proxy;
 
 /// Random moments to kill something, until there were enough or the time is up.
 pub struct Moments {
@@ -36,6 +41,37 @@ impl Moments {
         let is_one = self.left > 0;
         self.left = self.left.saturating_sub(1);
         is_one
+    }
+
+    /// Starts a client of a proxy, and kills it when the proxy sees one of its first `count`
+    /// requests, or a little later. Whether that hit an upload.
+    pub fn kill_client(
+        &mut self,
+        proxy: &Proxy,
+        count: usize,
+        start: impl FnOnce() -> Child,
+    ) -> bool {
+        let (at, delay) = (self.random.usize(..count), self.random.u64(..3000));
+        let (client, hit) = (
+            Arc::new(AtomicU32::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (shared, shared_hit) = (client.clone(), hit.clone());
+        let mut seen = 0;
+        proxy.rule(move |head| {
+            if seen == at {
+                shared_hit.store(head.is_upload(), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_micros(delay));
+                kill(shared.load(Ordering::SeqCst));
+            }
+            seen += 1;
+            None
+        });
+        let mut child = start();
+        client.store(child.id(), Ordering::SeqCst);
+        let is_killed = !child.wait().unwrap().success();
+        proxy.heal();
+        is_killed && hit.load(Ordering::SeqCst)
     }
 
     /// Fails the test if no moment hit its target. `hit` is the number of hits.
