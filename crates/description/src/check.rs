@@ -197,18 +197,8 @@ impl Description {
 }
 
 fn check_users(description: &Description, image: &Image, problems: &mut Vec<Problem>) {
-    let fields = &image.fields;
-    let files = fields.files.iter().flatten().map(|file| &file.owner);
-    let directories = fields
-        .directories
-        .iter()
-        .flatten()
-        .map(|directory| &directory.owner);
-    let owners = files
-        .chain(directories)
-        .flat_map(|owner| [&owner.user, &owner.group]);
     let users = description.all_users();
-    for name in owners.chain([&fields.user]).flatten() {
+    for name in image.fields.account_names() {
         if description.account(name.get_ref()).is_none() {
             let known = users.iter().map(|user| user.name.as_str());
             let help = suggestion(name.get_ref(), "users", known);

@@ -183,21 +183,8 @@ impl Normalizer<'_> {
     }
 
     fn used_names(&self) -> BTreeSet<&str> {
-        let fields = &self.image.fields;
-        let files = fields.files.iter().flatten().map(|file| &file.owner);
-        let directories = fields
-            .directories
-            .iter()
-            .flatten()
-            .map(|directory| &directory.owner);
-        let owners = files
-            .chain(directories)
-            .flat_map(|owner| [&owner.user, &owner.group]);
-        owners
-            .chain([&fields.user])
-            .flatten()
-            .map(|name| name.get_ref().as_str())
-            .collect()
+        let names = self.image.fields.account_names();
+        names.map(|name| name.get_ref().as_str()).collect()
     }
 
     fn files(&self) -> Vec<Source> {

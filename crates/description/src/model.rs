@@ -212,6 +212,15 @@ impl ImageFields {
             tags: self.tags.or(under.tags),
         }
     }
+
+    /// The names of the accounts that the image uses: its user, and owners of files and directories.
+    pub(crate) fn account_names(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let files = self.files.iter().flatten().map(|file| &file.owner);
+        let directories = self.directories.iter().flatten();
+        let owners = files.chain(directories.map(|directory| &directory.owner));
+        let names = owners.flat_map(|owner| [&owner.user, &owner.group]);
+        names.chain([&self.user]).flatten()
+    }
 }
 
 type Map = BTreeMap<String, String>;
