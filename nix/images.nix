@@ -158,7 +158,8 @@ let
       );
       inherit revision;
     };
-  # Name of each call of Cargo to what it builds for a platform. A call for a target of its own is for that platform alone.
+  # Name of each call of Cargo to what it builds for a platform. A call for a target of its own is
+  # for that platform alone.
   buildsFor =
     target:
     builtins.mapAttrs (_: call: (workspaceFor target call.settings).build call.binaries) (
@@ -202,7 +203,8 @@ let
       program = entry: built.${entry.call}.program { inherit (entry) package bin; };
       packagesOf = packages.withEntries;
       inherit (packages) has;
-      # Those of the compiler's set that have one of these names; another platform's are not among what compiles here.
+      # Those of the compiler's set that have one of these names; another platform's are not among
+      # what compiles here.
       select =
         set: names:
         if isNative target then
@@ -263,8 +265,9 @@ in
   # Of all calls; keys tell the units of one from those of another.
   units = builtins.foldl' (all: build: all // build.units) { } (builtins.attrValues builds);
   plan = plansOf builds;
-  # What evaluation builds and reads (import from derivation), in the order in which it needs them. A binary cache
-  # that has the images but not this makes a cold machine fetch the toolchain and plan again.
+  # What evaluation builds and reads (import from derivation), in the order in which it needs them.
+  # A binary cache that has the images but not this makes a cold machine fetch the toolchain and
+  # plan again.
   evaluation =
     let
       stages = {

@@ -23,13 +23,15 @@ let
   partsOf =
     toolchainLock: system: host:
     import ./parts.nix { inherit crateyard system host toolchainLock; };
-  # The parts that everything is made of, by system and compiler: made once, however often they are asked for.
+  # The parts that everything is made of, by system and compiler: made once, however often they are
+  # asked for.
   parts = builtins.mapAttrs (system: host: {
     release = partsOf ownLock system host;
     debian = partsOf null system host;
   }) systems;
   partsFor = system: parts.${system}.release;
-  # The parts for a workspace: compiled by its own release, so that no machine needs two, unless that is too old.
+  # The parts for a workspace: compiled by its own release, so that no machine needs two, unless
+  # that is too old.
   partsWith =
     {
       system,
@@ -58,7 +60,8 @@ let
 
   # The images of a workspace, and the checks of its packages.
   #
-  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests, checkUnits, storePaths,
+  # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests,
+  #   checkUnits, storePaths,
   #   debianLock, toolchainLock, ownInputs, debian }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
@@ -86,14 +89,15 @@ let
       system ? "x86_64-linux",
       # What goes into the images: a path.
       description ? src + "/images.toml",
-      # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds since
-      # 1970. A flake knows its own.
+      # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds
+      # since 1970. A flake knows its own.
       revision ? {
         commit = builtins.substring 0 40 (src.rev or src.dirtyRev or "0000000000000000000000000000000000000000");
         time = src.lastModified or 0;
         dirty = !(src ? rev);
       },
-      # What compiles: "release" for the release that toolchain.lock pins, "debian" for Debian's compiler.
+      # What compiles: "release" for the release that toolchain.lock pins, "debian" for Debian's
+      # compiler.
       compiler ? (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
       # What the release is pinned by: a path.
       toolchainLock ? if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
@@ -234,7 +238,8 @@ let
       ;
   };
 
-  # The outputs of a flake that has nothing but images: packages, checks and a shell for each system.
+  # The outputs of a flake that has nothing but images: packages, checks and a shell for each
+  # system.
   mkFlake =
     {
       src,
@@ -270,8 +275,8 @@ let
       devShells = each (made: { default = made.shell; });
     };
 
-  # The outputs of a flake that has others, too: these, and what `mkFlake` makes of the same arguments. What
-  # both have, such as the package `default`, stays theirs.
+  # The outputs of a flake that has others, too: these, and what `mkFlake` makes of the same
+  # arguments. What both have, such as the package `default`, stays theirs.
   addImages =
     arguments: outputs:
     let

@@ -6,7 +6,8 @@
   # The system that builds, and what it is called elsewhere: { architecture, rust, platform }.
   system,
   host,
-  # The pin of the release whose compiler is used, ./toolchain/release.nix: a path; null for Debian's compiler.
+  # The pin of the release whose compiler is used, ./toolchain/release.nix: a path; null for
+  # Debian's compiler.
   toolchainLock,
 }:
 let
@@ -61,7 +62,8 @@ let
       sameBytes
       tools
       ;
-    # Only Crateyard's own release gives the bytes that are pinned, whatever a workspace is compiled by.
+    # Only Crateyard's own release gives the bytes that are pinned, whatever a workspace is compiled
+    # by.
     lock = if toolchainLock == null then null else crateyard + "/bootstrap.lock";
     builtOf = import ./bootstrap/built.nix {
       inherit cell tree;
@@ -101,7 +103,8 @@ let
   make = import ./image/make.nix { inherit cell bare imageProgram; };
   workspace = import ./cargo/workspace.nix { inherit cell planner runner links make; };
 
-  # The command line, by units as any other workspace's programs. It brings the bootstrap programs along.
+  # The command line, by units as any other workspace's programs. It brings the bootstrap programs
+  # along.
   assembleWith =
     cargoArgs:
     program ((workspace {
@@ -114,8 +117,8 @@ let
         bin = "assemble";
       }
     ]) "assemble";
-  # The seed from its source, to compare with the one that is checked in: by Debian's compiler, whose packages stay in the
-  # archive for good.
+  # The seed from its source, to compare with the one that is checked in: by Debian's compiler,
+  # whose packages stay in the archive for good.
   seedFor =
     target:
     let

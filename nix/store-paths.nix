@@ -1,5 +1,5 @@
-# What a workspace's images, programs and checks will lie at, as plain strings: `assemble affected` compares those of
-# two revisions (crates/deploy: `StorePaths`). Nothing of it is built to know it.
+# What a workspace's images, programs and checks will lie at, as plain strings: `assemble affected`
+# compares those of two revisions (crates/deploy: `StorePaths`). Nothing of it is built to know it.
 {
   # Name to derivation.
   images,

@@ -4,8 +4,8 @@
 #
 # A program is a fixed output: a machine that has it from a cache or from the command line never
 # compiles it. bootstrap.lock pins the bytes, and says of which source they are. Of an edited source
-# the program is built while Nix evaluates, and its bytes are taken from there. If the edit has changed
-# no byte, it is the same path, and nothing is built again.
+# the program is built while Nix evaluates, and its bytes are taken from there. If the edit has
+# changed no byte, it is the same path, and nothing is built again.
 #
 # Gives: { programs, needed, brought, fromSource, wanted, check }
 #   programs    name to the program: a string

@@ -1,4 +1,5 @@
-# The programs of a package's tests as archives: one that runs on a machine without Rust, and one for nextest.
+# The programs of a package's tests as archives: one that runs on a machine without Rust, and one
+# for nextest.
 {
   cell,
   # The workspace: ./tree.nix.

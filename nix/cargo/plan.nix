@@ -1,6 +1,6 @@
 # The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan).
-# Without arguments: which packages and targets the workspace has. For the subcommand `metadata`: what Cargo says of
-# the workspace and all that it depends on.
+# Without arguments: which packages and targets the workspace has. For the subcommand `metadata`:
+# what Cargo says of the workspace and all that it depends on.
 {
   cell,
   # The program `plan`: a file.

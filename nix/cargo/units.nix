@@ -99,7 +99,8 @@ let
     builtins.filter (file: builtins.pathExists (root + "/${file}")) (
       ((planned.asks or { }).files or [ ]) ++ (if seesWorkspace planned then [ "Cargo.toml" ] else [ ])
     );
-  # Whether it sees the workspace around its package: its code asks, or the root's manifest is declared.
+  # Whether it sees the workspace around its package: its code asks, or the root's manifest is
+  # declared.
   seesWorkspace =
     { package, ... }@planned:
     package.origin.kind == "path"

@@ -1,7 +1,8 @@
-# Puts values in the place of the placeholders of a lowered specification (crates/spec: `Placeholder`).
+# Puts values in the place of the placeholders of a lowered specification (crates/spec:
+# `Placeholder`).
 {
-  # Kind of a placeholder to a function from the placeholder to what stands for it: a value, or a list, which
-  # is joined with the list that it stands in.
+  # Kind of a placeholder to a function from the placeholder to what stands for it: a value, or a
+  # list, which is joined with the list that it stands in.
   stand,
 }:
 let

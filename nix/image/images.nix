@@ -1,5 +1,5 @@
-# The images of a description, whose layers are lowered already (crates/description, `lower.rs`): only paths of
-# the store and what the plan knows are filled in.
+# The images of a description, whose layers are lowered already (crates/description, `lower.rs`):
+# only paths of the store and what the plan knows are filled in.
 {
   # ./make.nix, applied to its tools.
   make,
@@ -9,9 +9,10 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, inputsOf }: where packages and
-  # binaries of that platform come from (../debian/lock.nix), the crates of a binary (./crates.nix), the names of those
-  # that it is linked from, and what all is made of (./inputs.nix).
+  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, inputsOf
+  # }: where packages and binaries of that platform come from (../debian/lock.nix), the crates of a
+  # binary (./crates.nix), the names of those that it is linked from, and what all is made of
+  # (./inputs.nix).
   platforms,
 }:
 let

@@ -1,6 +1,6 @@
-# What an image is made of, as its provenance and its SBOM name it (crates/image: `spec::InputsSpec`).
-# Texts and the sources of the image's own crates: nothing here makes a build wait for more than the
-# image waits for, and what concerns other images alone changes nothing.
+# What an image is made of, as its provenance and its SBOM name it (crates/image:
+# `spec::InputsSpec`). Texts and the sources of the image's own crates: nothing here makes a build
+# wait for more than the image waits for, and what concerns other images alone changes nothing.
 {
   # The workspace: a path.
   root,
@@ -15,7 +15,8 @@
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
-  # The components of the release that compiles (../toolchain/release.nix), and the sets that compile.
+  # The components of the release that compiles (../toolchain/release.nix), and the sets that
+  # compile.
   components,
   toolchainSets,
   # Name to the store path of each program of Crateyard that has a hand in images.
@@ -32,7 +33,8 @@ in
 {
   # The image's entry in the description.
   image,
-  # The sources of the layers that it has for the platform, and the sets whose packages it holds in any case.
+  # The sources of the layers that it has for the platform, and the sets whose packages it holds in
+  # any case.
   sources,
   packageSets,
   # Name of an image to its layout.
@@ -46,7 +48,8 @@ let
     units = builtins.foldl' (all: call: all // builds.${call}.units) { } calls;
     uses = builtins.foldl' (all: call: all // builds.${call}.uses) { } calls;
   };
-  # How Cargo was asked: all of an image's calls have the same settings, but for features that single binaries require.
+  # How Cargo was asked: all of an image's calls have the same settings, but for features that
+  # single binaries require.
   settings =
     if calls == [ ] then description.build.settings else description.build.calls.${builtins.head calls}.settings;
 

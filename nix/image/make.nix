@@ -9,8 +9,8 @@
 {
   # The derivation's name.
   name,
-  # "layer" for a layer (a directory with `blob` and `layer.json`), "assemble" for an image and "index"
-  # for an index over images (OCI layouts).
+  # "layer" for a layer (a directory with `blob` and `layer.json`), "assemble" for an image and
+  # "index" for an index over images (OCI layouts).
   command,
   # The specification without its version (crates/image: `spec::LayerSpec`, `spec::ImageSpec`,
   # `spec::IndexSpec`).

@@ -13,7 +13,8 @@
   targets,
   # Cargo.lock: a path. It says which crates are known to need packages of Debian.
   lock,
-  # The names of the crates that debian.lock has packages for, and of those that it has libraries for.
+  # The names of the crates that debian.lock has packages for, and of those that it has libraries
+  # for.
   pinned,
   libraries,
 }:

@@ -1,6 +1,7 @@
 # The programs of images, each for itself.
 #
-# Gives: image to "PACKAGE/BIN" to platform, such as "linux/amd64", to the output that holds bin/BIN.
+# Gives: image to "PACKAGE/BIN" to platform, such as "linux/amd64", to the output that holds
+# bin/BIN.
 {
   # The description with everything resolved: description.json as a value.
   description,

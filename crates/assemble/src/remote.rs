@@ -133,9 +133,9 @@ impl Remote {
         Ok(found)
     }
 
-    /// Hands the documents of a type that refer to an image to `look`, one after the other with the digest of its
-    /// manifest, or with the reason why it can't be had, until `look` says that it has seen enough. There are limits;
-    /// where they left out some that `look` wanted, it says so.
+    /// Hands the documents of a type that refer to an image to `look`, one after the other with the
+    /// digest of its manifest, or with the reason why it can't be had, until `look` says that it
+    /// has seen enough. There are limits; where they left out some that `look` wanted, it says so.
     ///
     /// # Errors
     /// When the registry refuses to list the documents, or can't be reached for one of them before

@@ -60,7 +60,8 @@ impl Step {
     }
 }
 
-/// Compares what is wanted with what is there, and with what would be there (`kubectl apply --dry-run=server`).
+/// Compares what is wanted with what is there, and with what would be there (`kubectl apply
+/// --dry-run=server`).
 pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
     let find = |all: &[Value], key: &Key| {
         let found = all.iter().find(|one| Key::of(one).as_ref() == Some(key));

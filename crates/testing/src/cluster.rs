@@ -1,5 +1,6 @@
-//! A stand-in for the API server of a cluster, for the real `kubectl`: discovery, server-side apply with managed fields
-//! and conflicts, dry runs, watches, and a controller that rolls Deployments out. No archive of Debian's has a server.
+//! A stand-in for the API server of a cluster, for the real `kubectl`: discovery, server-side apply
+//! with managed fields and conflicts, dry runs, watches, and a controller that rolls Deployments
+//! out. No archive of Debian's has a server.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 

@@ -102,7 +102,8 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Whether nobody on the way to `url` can read or change what is sent: HTTPS, or HTTP to this machine.
+/// Whether nobody on the way to `url` can read or change what is sent: HTTPS, or HTTP to this
+/// machine.
 pub fn is_private(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else {
         return false;

@@ -1,4 +1,5 @@
-//! Remote builders: two hosts, each with its own network and its own store, and real ssh between them.
+//! Remote builders: two hosts, each with its own network and its own store, and real ssh between
+//! them.
 
 use super::parts::{Main, Runner, Running};
 use crate::checkout::Checkout;

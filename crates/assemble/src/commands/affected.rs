@@ -178,7 +178,8 @@ fn below_top(workspace: &Path) -> Result<String> {
     Ok(below.trim_end_matches('\n').to_owned())
 }
 
-/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no file is checked out.
+/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no
+/// file is checked out.
 fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     let top = git::top(workspace)?;
     let below = below_top(workspace)?;

@@ -198,8 +198,9 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
 /// The line of nix.conf that keeps Nix from asking binary caches.
 const NO_CACHES: &str = "substitute = false\n";
 
-/// Builds one image by Nix from what the workspace has, with this compiler and in this store. Nothing
-/// comes from a binary cache: otherwise a witness would repeat what the signer's cache says.
+/// Builds one image by Nix from what the workspace has, with this compiler and in this store.
+/// Nothing comes from a binary cache: otherwise a witness would repeat what the signer's cache
+/// says.
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.

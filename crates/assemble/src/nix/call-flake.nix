@@ -1,4 +1,5 @@
-# Calls a flake whose files lie in a directory, as Nix calls one whose files it has copied into the store.
+# Calls a flake whose files lie in a directory, as Nix calls one whose files it has copied into the
+# store.
 #
 # Gives: the outputs that commands find by name for this system, packages before legacyPackages.
 # What only the copy in the store would tell is an error here: its hash, its time.
@@ -9,7 +10,8 @@
   below,
   # The flake's lock, as JSON has it.
   lock,
-  # Node of the lock to what Nix would tell of its source, `narHash` at least, without `outPath`. They are in the store.
+  # Node of the lock to what Nix would tell of its source, `narHash` at least, without `outPath`.
+  # They are in the store.
   sources,
   # The one address that evaluation may name. Nothing answers there.
   nowhere,

@@ -12,7 +12,8 @@ pub(super) type Sets = BTreeMap<String, BTreeSet<Field>>;
 /// Why an apply is refused.
 pub(super) struct Conflict(pub(super) String);
 
-/// What tells elements of a list apart, by the first of these that they have; other lists are one field.
+/// What tells elements of a list apart, by the first of these that they have; other lists are one
+/// field.
 const KEYS: [&str; 2] = ["name", "containerPort"];
 /// What nobody owns.
 const IDENTITY: [&str; 2] = ["apiVersion", "kind"];
