@@ -1,8 +1,10 @@
 # One .deb of debian.lock. The path in the store depends on name and hash alone: `assemble fetch`
 # puts it there through apt, and only where that has not happened Nix downloads it.
 {
-  # The date of the archive's snapshot that has the file.
+  # The date of the snapshot of Debian's archives that has the file.
   snapshot,
+  # The addresses of archives that are not Debian's, by name.
+  sources,
 }:
 # The package's key in the lock, NAME:ARCHITECTURE.
 key:
@@ -22,7 +24,11 @@ derivation {
   name = allowed "${builtins.head parts}_${version}_${builtins.elemAt parts 1}.deb";
   system = "builtin";
   builder = "builtin:fetchurl";
-  url = "https://snapshot.debian.org/archive/${archive}/${snapshot}/${path}";
+  url =
+    if sources ? ${archive} then
+      "${sources.${archive}}/${path}"
+    else
+      "https://snapshot.debian.org/archive/${archive}/${snapshot}/${path}";
   outputHashMode = "flat";
   outputHashAlgo = "sha256";
   outputHash = sha256;

@@ -10,7 +10,17 @@
 }:
 let
   data = builtins.fromJSON (builtins.readFile lock);
-  fetch = import ./fetch.nix { inherit (data) snapshot; };
+  # Suites of Debian's own archives have no address: each machine has its own mirror.
+  sources = builtins.listToAttrs (
+    map (suite: {
+      name = suite.archive;
+      value = suite.url;
+    }) (builtins.filter (suite: suite ? url) data.suites)
+  );
+  fetch = import ./fetch.nix {
+    inherit (data) snapshot;
+    inherit sources;
+  };
   known = builtins.mapAttrs fetch data.packages;
   # A package's entry in the lock, with its key's parts.
   entryOf =

@@ -34,6 +34,14 @@ const MOST: u64 = 64 << 20;
 /// # Errors
 /// Names the file and the problem.
 pub fn check(workspace: &Path) -> Result<()> {
+    check_files(workspace, &FILES)
+}
+
+/// The same for files that `images.toml` names, relative to the workspace.
+///
+/// # Errors
+/// Names the file and the problem.
+pub fn check_files(workspace: &Path, names: &[&str]) -> Result<()> {
     let workspace = match workspace.as_os_str().is_empty() {
         true => Path::new("."),
         false => workspace,
@@ -42,7 +50,7 @@ pub fn check(workspace: &Path) -> Result<()> {
         return Ok(());
     };
     let top = Repository::of(&here).map_or_else(|| here.clone(), |repository| repository.top);
-    for name in FILES {
+    for name in names {
         check_file(&workspace.join(name), &top)?;
     }
     Ok(())

@@ -85,6 +85,7 @@ impl Case {
             name: "bookworm".to_owned(),
             archive: "debian".to_owned(),
             components: vec!["main".to_owned()],
+            url: None,
         };
         let universe = Universe::new(vec![suite], found).expect("an archive");
         let requests = [

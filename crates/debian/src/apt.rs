@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::index::{self, IndexError, Package};
+use crate::keys::{KeyError, Keys};
 use crate::lock::Suite;
-use crate::release::{Date, Release, ReleaseError, hex};
+use crate::release::{Date, Release, ReleaseError, hex, is_flat};
 
 /// apt's downloader, from the package `apt` itself.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -37,6 +38,8 @@ pub enum AptError {
          --mirror {0}=URL, or add one to /etc/apt/sources.list.d"
     )]
     NoMirror(String),
+    #[error("[debian.sources.{name}]: {source}")]
+    OfSource { name: String, source: Box<AptError> },
     #[error("{mirror}: apt-get update downloaded no {what} for {suite}")]
     NoIndex {
         mirror: String,
@@ -49,6 +52,8 @@ pub enum AptError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     Index(#[from] IndexError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("{0}: is not UTF-8")]
     NotUtf8(PathBuf),
     #[error("{what} {text:?} has a space or a control character, which apt would misread")]
@@ -124,6 +129,15 @@ impl Mirrors {
         }
     }
 
+    /// Adds the addresses of archives that are not Debian's.
+    pub fn set_sources(&mut self, suites: &[Suite]) {
+        for suite in suites {
+            if let Some(url) = &suite.url {
+                self.set(&suite.archive, url);
+            }
+        }
+    }
+
     /// Makes this mirror the only one of an archive.
     pub fn set(&mut self, archive: &str, uri: &str) {
         self.0.remove(archive);
@@ -155,17 +169,45 @@ pub struct IndexOptions<'a> {
     pub suites: &'a [Suite],
     /// Architectures to read.
     pub architectures: &'a [String],
-    /// The trusted keys.
-    pub keyring: &'a Path,
+    /// The keys that may sign Debian's suites.
+    pub keys: &'a Keys,
+    /// Archives that are not Debian's, by the name that suites give as their archive.
+    pub sources: &'a BTreeMap<String, Source>,
     /// Accept expired release files. The machine's apt configuration can also allow them
     /// (`Acquire::Check-Valid-Until`).
     pub allow_stale: bool,
+}
+
+/// An archive that is not Debian's. It has its own keys, and these sign nothing else.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The keys that may sign its suites.
+    pub keys: Keys,
+    /// The architectures to read, if it need not have all.
+    pub architectures: Option<Vec<String>>,
+}
+
+impl IndexOptions<'_> {
+    fn keys_of(&self, suite: &Suite) -> &Keys {
+        self.sources
+            .get(&suite.archive)
+            .map_or(self.keys, |source| &source.keys)
+    }
+
+    /// The architectures to read of a suite.
+    fn architectures_of(&self, suite: &Suite) -> Vec<&String> {
+        let source = self.sources.get(&suite.archive);
+        let only = source.and_then(|source| source.architectures.as_ref());
+        let wanted = |it: &&String| only.is_none_or(|only| only.contains(it));
+        self.architectures.iter().filter(wanted).collect()
+    }
 }
 
 /// Downloads, verifies and reads the indexes of suites.
 pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Indexes, AptError> {
     let allow_stale = options.allow_stale || machine_allows_stale();
     let mut packages = Vec::new();
+    // The snapshot archive has Debian's files only, so other archives' dates say nothing of it.
     let mut date = None;
     for (place, suite) in options.suites.iter().enumerate() {
         let mut first_error = None;
@@ -173,7 +215,9 @@ pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Ind
             match read_suite(mirror, suite, place, options, allow_stale) {
                 Ok((found, made)) => {
                     packages.extend(found);
-                    date = date.max(Some(made));
+                    if suite.url.is_none() {
+                        date = date.max(Some(made));
+                    }
                     first_error = None;
                     break;
                 }
@@ -181,7 +225,13 @@ pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Ind
             }
         }
         if let Some(error) = first_error {
-            return Err(error);
+            return Err(match suite.url {
+                None => error,
+                Some(_) => AptError::OfSource {
+                    name: suite.archive.clone(),
+                    source: Box::new(error),
+                },
+            });
         }
     }
     Ok(Indexes {
@@ -197,6 +247,9 @@ fn read_suite(
     options: &IndexOptions<'_>,
     allow_stale: bool,
 ) -> Result<(Vec<Package>, Date), AptError> {
+    if options.architectures_of(suite).is_empty() {
+        return Ok((Vec::new(), Date::EPOCH));
+    }
     let apt = PrivateApt::new()?;
     apt.write_source(mirror, suite, options)?;
     apt.update()?;
@@ -208,23 +261,47 @@ fn read_suite(
         })
     };
     let in_release = find("InRelease")?;
-    let release = Release::open(&in_release, options.keyring)?;
+    let release = Release::open(&in_release, options.keys_of(suite))?;
     release.check(&in_release, &suite.name, Date::now(), allow_stale)?;
     let mut packages = Vec::new();
-    for component in &suite.components {
-        for architecture in options.architectures {
-            let name = format!("{component}/binary-{architecture}/Packages");
-            let path = find(&name)?;
-            let bytes = release.read_index(&path, &name)?;
-            let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path))?;
-            packages.extend(index::parse(
-                &text,
-                &format!("{}/{name}", suite.name),
-                place,
-            )?);
-        }
+    for name in index_names(suite, &release, options) {
+        let path = find(&name)?;
+        let bytes = release.read_index(&path, &name)?;
+        let text = String::from_utf8(bytes).map_err(|_| AptError::NotUtf8(path))?;
+        let name = format!("{}/{name}", suite.name.trim_end_matches('/'));
+        packages.extend(index::parse(&text, &name, place)?);
     }
+    let wanted = options.architectures_of(suite);
+    packages.retain(|it| it.architecture == "all" || wanted.contains(&&it.architecture));
     Ok((packages, release.date))
+}
+
+/// The indexes to read of a suite. An archive that is not Debian's may lack an architecture, unless
+/// the architecture was asked of it by name.
+fn index_names(suite: &Suite, release: &Release, options: &IndexOptions<'_>) -> Vec<String> {
+    if is_flat(&suite.name) {
+        return vec!["Packages".to_owned()];
+    }
+    let source = options.sources.get(&suite.archive);
+    let may_lack = source.is_some_and(|source| source.architectures.is_none());
+    let is_listed = |name: &String| release.files.contains_key(name);
+    let mut names = Vec::new();
+    for component in &suite.components {
+        let name = |architecture: &str| format!("{component}/binary-{architecture}/Packages");
+        let wanted = options.architectures_of(suite);
+        let wanted: Vec<String> = wanted.into_iter().map(|it| name(it)).collect();
+        let all = Some(name("all"))
+            .filter(|name| suite.url.is_some() && release.splits_all && is_listed(name));
+        // If none is listed, the error names the first.
+        let keep_all = !may_lack || (all.is_none() && !wanted.iter().any(is_listed));
+        names.extend(
+            wanted
+                .into_iter()
+                .filter(|name| keep_all || is_listed(name)),
+        );
+        names.extend(all);
+    }
+    names
 }
 
 fn machine_allows_stale() -> bool {
@@ -432,22 +509,31 @@ impl PrivateApt {
         suite: &Suite,
         options: &IndexOptions<'_>,
     ) -> Result<(), AptError> {
-        let keyring = options
-            .keyring
-            .canonicalize()
-            .map_err(|_| ReleaseError::NoKeyring(options.keyring.to_owned()))?;
-        for (what, text) in [("the mirror", mirror), ("the suite", &suite.name)] {
+        let keyring = self.path("etc/keyring.gpg");
+        fs::write(&keyring, &options.keys_of(suite).binary)
+            .map_err(|source| io_error(&keyring, source))?;
+        let words = [("the mirror", mirror), ("the suite", &suite.name)].into_iter();
+        let components = suite.components.iter();
+        for (what, text) in words.chain(components.map(|it| ("the component", it.as_str()))) {
             if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 let text = text.to_owned();
                 return Err(AptError::NotAWord { what, text });
             }
         }
+        let architectures: Vec<&str> = options
+            .architectures_of(suite)
+            .into_iter()
+            .map(String::as_str)
+            .collect();
         let text = format!(
-            "Types: deb\nURIs: {mirror}\nSuites: {}\nComponents: {}\nArchitectures: {}\n\
+            "Types: deb\nURIs: {mirror}\nSuites: {}\n{}Architectures: {}\n\
              Signed-By: {}\nTargets: Packages\n{}",
             suite.name,
-            suite.components.join(" "),
-            options.architectures.join(" "),
+            match is_flat(&suite.name) {
+                true => String::new(),
+                false => format!("Components: {}\n", suite.components.join(" ")),
+            },
+            architectures.join(" "),
             keyring.display(),
             if options.allow_stale {
                 "Check-Valid-Until: no\n"

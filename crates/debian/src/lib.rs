@@ -3,7 +3,7 @@
 //! Each module is one step from a package's name to its bytes:
 //!
 //! 1. [`apt`] downloads the archive's files with the machine's configuration;
-//! 2. [`release`] checks the archive's signature and the hash of each index;
+//! 2. [`release`] checks the archive's signature by one of its [`keys`], and each index's hash;
 //! 3. [`index`] reads the indexes ([`control`], [`version`], [`relation`] are their grammar);
 //! 4. [`resolve`] turns named sets of packages into closures;
 //! 5. [`lock`] is the file that pins the result;
@@ -41,6 +41,7 @@ pub mod control;
 pub mod deb;
 pub mod file;
 pub mod index;
+pub mod keys;
 pub mod lock;
 pub mod relation;
 pub mod release;

@@ -44,10 +44,24 @@ pub struct Lock {
 pub struct Suite {
     /// `bookworm`, `bookworm-security` ...
     pub name: String,
-    /// The archive that serves it: `debian` or `debian-security`, the directory at the mirror.
+    /// The archive that serves it: `debian` or `debian-security`, the directory at the mirror. Else
+    /// the name of a source in `images.toml`.
     pub archive: String,
-    /// Components: `main` ...
+    /// Components: `main` ... None if the suite is a directory, such as `./`.
     pub components: Vec<String>,
+    /// The address of an archive that is not Debian's, without `/` at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl Suite {
+    /// The suite as messages name it: `bookworm`, `stable of vendor`.
+    pub fn label(&self) -> String {
+        match self.url {
+            Some(_) => format!("{} of {}", self.name, self.archive),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// One pinned file.
@@ -175,15 +189,31 @@ impl Lock {
     }
 
     fn suite_fault(&self) -> Option<(String, String)> {
-        let suite = self
+        let name_fits = |suite: &Suite| match suite.url {
+            Some(_) => suite
+                .name
+                .split('/')
+                .all(|part| part.is_empty() || is_word(part)),
+            None => is_word(&suite.name),
+        };
+        if let Some(suite) = self
             .suites
             .iter()
-            .find(|suite| !is_word(&suite.archive) || !is_word(&suite.name))?;
-        let reason = format!(
-            "suite `{}` of archive `{}`: not a plain name",
-            suite.name, suite.archive
-        );
-        Some((json(&suite.name), reason))
+            .find(|suite| !is_word(&suite.archive) || !name_fits(suite))
+        {
+            let reason = format!(
+                "suite `{}` of archive `{}`: not a plain name",
+                suite.name, suite.archive
+            );
+            return Some((json(&suite.name), reason));
+        }
+        let url = self
+            .suites
+            .iter()
+            .filter_map(|suite| suite.url.as_ref())
+            .find(|url| !is_address(url))?;
+        let reason = format!("the address `{url}` is not one of http:// or https://");
+        Some((json(url), reason))
     }
 
     fn set_fault(&self) -> Option<(String, String)> {
@@ -381,6 +411,17 @@ fn is_word(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
 }
 
+/// Whether a text is an address that apt and Nix read as one word. apt has other methods, which run
+/// programs or read files of the machine.
+fn is_address(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        text.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    }) && text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"'`\\<>^{|}".contains(&b))
+}
+
 fn is_timestamp(text: &str) -> bool {
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     text.is_ascii()
@@ -429,6 +470,7 @@ mod tests {
                 name: "bookworm".to_owned(),
                 archive: "debian".to_owned(),
                 components: vec!["main".to_owned()],
+                url: None,
             }],
             snapshot: "20260712T101637Z".to_owned(),
             sets: BTreeMap::from([

@@ -64,6 +64,8 @@ pub struct Relation {
     pub qualifier: Option<Qualifier>,
     /// The accepted versions. `None` accepts all.
     pub version: Option<(Operator, Version)>,
+    /// The archive that the package must come from. Only a package that a set names has one.
+    pub source: Option<String>,
 }
 
 /// Alternatives. One of them is enough.
@@ -132,6 +134,28 @@ impl Relation {
             name: name.to_owned(),
             qualifier,
             version,
+            source: None,
+        })
+    }
+
+    /// Reads a package that a set names: a relation that may also name an archive, `nginx@vendor`,
+    /// `nginx:arm64@vendor (>= 1.26)`.
+    pub fn parse_root(text: &str) -> Result<Self, RelationError> {
+        let head = text.split('(').next().unwrap_or_default();
+        let Some((name, source)) = head.split_once('@') else {
+            return Relation::parse(text);
+        };
+        let source = source.trim();
+        if !is_name(source) {
+            return Err(RelationError {
+                text: text.to_owned(),
+                reason: "the text after `@` is not the name of a source".to_owned(),
+            });
+        }
+        let relation = Relation::parse(&format!("{name}{}", &text[head.len()..]))?;
+        Ok(Relation {
+            source: Some(source.to_owned()),
+            ..relation
         })
     }
 }
@@ -200,6 +224,9 @@ impl fmt::Display for Relation {
             Some(Qualifier::Any) => f.write_str(":any")?,
             Some(Qualifier::Architecture(arch)) => write!(f, ":{arch}")?,
             None => {}
+        }
+        if let Some(source) = &self.source {
+            write!(f, "@{source}")?;
         }
         match &self.version {
             Some((operator, version)) => write!(f, " ({} {version})", operator.as_str()),

@@ -13,6 +13,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use crate::control::Stanza;
+use crate::keys::Keys;
 
 /// The keyring of Debian's own archive keys, from the package `debian-archive-keyring`.
 pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -20,12 +21,16 @@ pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 /// A verified `Release` file.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// `Codename` and `Suite`: the names under which the archive serves it.
+    /// `Codename` and `Suite`: the names under which the archive serves it. Archives without
+    /// suites have none.
     pub names: Vec<String>,
     /// When the archive made it.
     pub date: Date,
     /// The time after which it must not be used, if the archive sets one.
     pub valid_until: Option<Date>,
+    /// Whether packages for all architectures have their own index. If not, the index of each
+    /// architecture has them: `No-Support-for-Architecture-all`.
+    pub splits_all: bool,
     /// Size and SHA-256 in hexadecimal of each index file, by its path below the suite's directory.
     pub files: BTreeMap<String, (u64, String)>,
 }
@@ -40,15 +45,10 @@ pub enum ReleaseError {
         "gpgv cannot be started ({0}); it checks the archive's signature: apt-get install gpgv"
     )]
     NoGpgv(io::Error),
-    #[error(
-        "the keyring {0} does not exist; install Debian's with apt-get install \
-         debian-archive-keyring, or name another with --keyring"
-    )]
-    NoKeyring(PathBuf),
-    #[error("{path}: no valid signature by a key of {keyring}; gpgv says: {said}")]
+    #[error("{path}: no valid signature by {signer}; gpgv says: {said}")]
     Signature {
         path: PathBuf,
-        keyring: PathBuf,
+        signer: String,
         said: String,
     },
     #[error("{path}: {reason}")]
@@ -85,8 +85,8 @@ pub enum ReleaseError {
 
 impl Release {
     /// Verifies the signature of an `InRelease` file and reads it.
-    pub fn open(path: &Path, keyring: &Path) -> Result<Self, ReleaseError> {
-        let signed = signed_text(path, keyring)?;
+    pub fn open(path: &Path, keys: &Keys) -> Result<Self, ReleaseError> {
+        let signed = signed_text(path, keys)?;
         Self::parse(&signed).map_err(|reason| ReleaseError::Malformed {
             path: path.to_owned(),
             reason,
@@ -108,14 +108,12 @@ impl Release {
             .iter()
             .filter_map(|name| stanza.get(name).map(str::to_owned))
             .collect();
-        if names.is_empty() {
-            return Err("it has neither `Codename` nor `Suite`".to_owned());
-        }
         let hashes = stanza.get("SHA256").ok_or("it has no `SHA256` list")?;
         Ok(Release {
             names,
             date: date_field("Date")?.ok_or("it has no `Date`")?,
             valid_until: date_field("Valid-Until")?,
+            splits_all: stanza.get("No-Support-for-Architecture-all") != Some("Packages"),
             files: hashes
                 .lines()
                 .filter(|line| !line.trim().is_empty())
@@ -126,7 +124,8 @@ impl Release {
 
     /// Checks that this is the file of the requested suite, and that it has not expired, unless
     /// `allow_stale`. Without the first check, an attacker could serve an older suite under a newer
-    /// name.
+    /// name. Some archives add to a suite's name in addresses (`bookworm/tool/7.0`), and those
+    /// without suites name none.
     pub fn check(
         &self,
         path: &Path,
@@ -134,10 +133,17 @@ impl Release {
         now: Date,
         allow_stale: bool,
     ) -> Result<(), ReleaseError> {
-        if !self.names.iter().any(|name| name == suite) {
+        let is_of = |name: &String| {
+            let rest = suite.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if !is_flat(suite) && !self.names.iter().any(is_of) {
             return Err(ReleaseError::OtherSuite {
                 path: path.to_owned(),
-                found: self.names.join(", "),
+                found: match self.names.is_empty() {
+                    true => "no suite".to_owned(),
+                    false => self.names.join(", "),
+                },
                 wanted: suite.to_owned(),
             });
         }
@@ -183,25 +189,26 @@ impl Release {
     }
 }
 
+/// Whether a suite is a directory with all its packages, without components: `./`, `stable/`.
+pub fn is_flat(suite: &str) -> bool {
+    suite.ends_with('/')
+}
+
 /// The signed text of `path`, as `gpgv` prints it after checking the signature.
-fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
-    if !keyring.is_file() {
-        return Err(ReleaseError::NoKeyring(keyring.to_owned()));
-    }
-    let directory = tempfile::tempdir().map_err(|source| ReleaseError::Read {
+fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
+    let temporary = |source| ReleaseError::Read {
         path: std::env::temp_dir(),
         source,
-    })?;
+    };
+    let directory = tempfile::tempdir().map_err(temporary)?;
+    let keyring = directory.path().join("keyring.gpg");
+    fs::write(&keyring, &keys.binary).map_err(temporary)?;
     let output = directory.path().join("signed");
     let run = Command::new("gpgv")
         .args(["--status-fd", "1", "--homedir"])
         .arg(directory.path())
         .arg("--keyring")
-        .arg(
-            keyring
-                .canonicalize()
-                .unwrap_or_else(|_| keyring.to_owned()),
-        )
+        .arg(&keyring)
         .arg("--output")
         .arg(&output)
         .arg(path)
@@ -209,13 +216,14 @@ fn signed_text(path: &Path, keyring: &Path) -> Result<String, ReleaseError> {
         .output()
         .map_err(ReleaseError::NoGpgv)?;
     let status = String::from_utf8_lossy(&run.stdout);
-    let valid = status
-        .lines()
-        .any(|line| line.starts_with("[GNUPG:] VALIDSIG "));
-    if !run.status.success() || !valid {
+    if !run.status.success() || !status.lines().any(|line| keys.accept(line)) {
+        let keyring = keys.name.display();
         return Err(ReleaseError::Signature {
             path: path.to_owned(),
-            keyring: keyring.to_owned(),
+            signer: match &keys.fingerprint {
+                Some(fingerprint) => format!("the key {fingerprint} of {keyring}"),
+                None => format!("a key of {keyring}"),
+            },
             said: summarize(&String::from_utf8_lossy(&run.stderr)),
         });
     }
@@ -268,6 +276,9 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl Date {
+    /// 1970-01-01.
+    pub(crate) const EPOCH: Date = Date(0);
+
     /// The machine's clock. Use it only to check expiry, never for output.
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -4,7 +4,7 @@
 //! packages are not added by themselves. `Conflicts` and `Breaks` are respected. If several
 //! packages meet a dependency, the resolver prefers, in this order: a package that is already in
 //! the set, the first alternative, a real package over a provider, the preferred suite, the higher
-//! priority, the highest version. It tries the next candidate only if one leads to a conflict.
+//! priority, the highest version. `NAME@SOURCE` takes a package of a set from one archive only. It tries the next candidate only if one leads to a conflict.
 //! Rules: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
 
 use std::cell::RefCell;
@@ -43,7 +43,7 @@ pub struct SetRequest {
     /// Name in the lock.
     pub name: String,
     /// The packages that the set must hold, as relations: `gcc`, `libstd-rust-web-dev:arm64`,
-    /// `cmake (>= 3.20)`.
+    /// `cmake (>= 3.20)`, `nginx@vendor`.
     pub roots: Vec<String>,
     /// The architectures to resolve for, each separately.
     pub architectures: Vec<String>,
@@ -85,7 +85,7 @@ impl SetRequest {
 
     fn parsed_roots(&self) -> Result<Vec<Relation>, ResolveError> {
         let parse = |root: &String| {
-            Relation::parse(root).map_err(|source| ResolveError::BadRoot {
+            Relation::parse_root(root).map_err(|source| ResolveError::BadRoot {
                 set: self.name.clone(),
                 source,
             })
@@ -155,7 +155,7 @@ impl Universe {
             }
             omits.insert(&request.name, omit);
         }
-        Ok(self.to_lock(requests, &chosen, snapshot))
+        self.to_lock(requests, &chosen, snapshot)
     }
 
     /// The libraries that programs need after they were compiled with `packages`. A development
@@ -167,9 +167,10 @@ impl Universe {
     pub fn libraries_of(&self, packages: &[String]) -> Result<Vec<String>, RelationError> {
         let mut libraries = BTreeSet::new();
         for wanted in packages {
-            let name = Relation::parse(wanted)?.name;
-            let newest = self.by_name.get(&name).and_then(|ids| ids.first());
-            let Some(package) = newest.map(|id| &self.packages[*id]) else {
+            let wanted = Relation::parse_root(wanted)?;
+            let named = self.by_name.get(&wanted.name).into_iter().flatten();
+            let mut named = named.map(|id| &self.packages[*id]);
+            let Some(package) = named.find(|package| self.is_from(package, &wanted)) else {
                 continue;
             };
             for group in parse_groups(&package.depends)? {
@@ -177,11 +178,37 @@ impl Universe {
                 let is_own =
                     matches!(&only.version, Some((Operator::Equal, v)) if *v == package.version);
                 if is_own && !only.name.ends_with("-dev") {
-                    libraries.insert(only.name.clone());
+                    let source = wanted.source.as_ref();
+                    let source = source.map_or(String::new(), |source| format!("@{source}"));
+                    libraries.insert(only.name.clone() + &source);
                 }
             }
         }
         Ok(libraries.into_iter().collect())
+    }
+
+    /// Checks that the archive that a relation names is there.
+    fn check_source(&self, set: &str, root: &Relation) -> Result<(), ResolveError> {
+        let Some(source) = &root.source else {
+            return Ok(());
+        };
+        let mut known: Vec<&str> = self.suites.iter().map(|it| it.archive.as_str()).collect();
+        if known.contains(&source.as_str()) {
+            return Ok(());
+        }
+        known.dedup();
+        Err(ResolveError::NoSource {
+            set: set.to_owned(),
+            root: root.to_string(),
+            source_name: source.clone(),
+            known: known.join(", "),
+        })
+    }
+
+    /// Whether a package is in the archive that a relation names, if it names one.
+    fn is_from(&self, package: &Package, relation: &Relation) -> bool {
+        let archive = &self.suites[package.suite].archive;
+        relation.source.as_ref().is_none_or(|it| it == archive)
     }
 
     fn to_lock(
@@ -189,7 +216,7 @@ impl Universe {
         requests: &[SetRequest],
         chosen: &BTreeMap<(&str, &str), BTreeSet<usize>>,
         snapshot: &str,
-    ) -> Lock {
+    ) -> Result<Lock, ResolveError> {
         let mut lock = Lock {
             version: lock::VERSION,
             suites: self.suites.clone(),
@@ -209,13 +236,21 @@ impl Universe {
                 let ids = own
                     .iter()
                     .filter(|id| !below.is_some_and(|below| below.contains(id)));
-                let mut keys: Vec<String> = ids
-                    .map(|id| {
-                        let package = &self.packages[*id];
-                        lock.packages.insert(package.key(), self.pin(package));
-                        package.key()
-                    })
-                    .collect();
+                let mut keys = Vec::new();
+                for package in ids.map(|id| &self.packages[*id]) {
+                    let pin = self.pin(package);
+                    let pinned = lock.packages.entry(package.key()).or_insert(pin.clone());
+                    if (&pinned.version, &pinned.sha256) != (&pin.version, &pin.sha256) {
+                        return Err(ResolveError::TwoVersions {
+                            set: request.name.clone(),
+                            package: package.key(),
+                            version: pin.version,
+                            archive: pin.archive,
+                            other: format!("{} of {}", pinned.version, pinned.archive),
+                        });
+                    }
+                    keys.push(package.key());
+                }
                 keys.sort();
                 set.insert(architecture.clone(), keys);
             }
@@ -226,7 +261,7 @@ impl Universe {
                     .insert(request.name.clone(), omitted.into_iter().collect());
             }
         }
-        lock
+        Ok(lock)
     }
 
     fn pin(&self, package: &Package) -> lock::Package {
@@ -256,18 +291,20 @@ fn with_room<T: Send>(search: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Drops duplicates: packages for all architectures, and versions that several suites have.
+/// Drops duplicates: packages for all architectures, and versions that several suites have. An
+/// archive that is not Debian's may have other files of the same version.
 fn without_duplicates(
     packages: Vec<Package>,
     suites: &[Suite],
 ) -> Result<Vec<Package>, ResolveError> {
-    let mut seen: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<_, usize> = BTreeMap::new();
     let mut kept: Vec<Package> = Vec::with_capacity(packages.len());
     for package in packages {
         let key = (
             package.name.clone(),
             package.architecture.clone(),
             package.version.as_str().to_owned(),
+            suites[package.suite].url.clone(),
         );
         match seen.get(&key).map(|place| &kept[*place]) {
             Some(first) if first.sha256 == package.sha256 => {}
@@ -275,8 +312,8 @@ fn without_duplicates(
                 return Err(ResolveError::TwoFiles {
                     package: package.key(),
                     version: package.version.to_string(),
-                    first: suites[first.suite].name.clone(),
-                    second: suites[package.suite].name.clone(),
+                    first: suites[first.suite].label(),
+                    second: suites[package.suite].label(),
                 });
             }
             None => {
@@ -311,6 +348,9 @@ impl<'a> Problem<'a> {
         omit: &'a [String],
     ) -> Result<Self, ResolveError> {
         let roots = request.parsed_roots()?;
+        for root in &roots {
+            universe.check_source(&request.name, root)?;
+        }
         let named = roots.iter().filter_map(|root| match &root.qualifier {
             Some(Qualifier::Architecture(named)) => Some(named.clone()),
             _ => None,
@@ -426,6 +466,7 @@ impl<'a> Problem<'a> {
             let package = self.package(*id);
             self.serves(package, relation.qualifier.as_ref(), depender)
                 && relation.accepts(&package.version)
+                && self.universe.is_from(package, relation)
         });
         let mut found: Vec<usize> = fit.collect();
         found.sort_by(|a, b| {
@@ -446,6 +487,7 @@ impl<'a> Problem<'a> {
         let fit = providers.iter().filter(|(id, provide)| {
             self.serves(self.package(*id), relation.qualifier.as_ref(), depender)
                 && meets(provide, relation)
+                && self.universe.is_from(self.package(*id), relation)
         });
         let mut found: Vec<usize> = fit.map(|(id, _)| *id).collect();
         found.sort_by(|a, b| {

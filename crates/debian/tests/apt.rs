@@ -1,12 +1,13 @@
 //! Compares closures in Debian's archive with those of `apt-get --simulate install`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use common::{absent, skipped};
 use debian::apt::{IndexOptions, Indexes, Mirrors, read_indexes};
+use debian::keys::Keys;
 use debian::lock::Suite;
 use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
@@ -35,6 +36,7 @@ fn suites() -> Vec<Suite> {
         name: "bookworm".to_owned(),
         archive: "debian".to_owned(),
         components: vec!["main".to_owned()],
+        url: None,
     }]
 }
 
@@ -111,7 +113,8 @@ fn indexes(mirrors: &Mirrors, architecture: &str) -> Result<Indexes, String> {
     let options = IndexOptions {
         suites: &suites(),
         architectures: &[architecture.to_owned()],
-        keyring: Path::new(DEBIAN_KEYRING),
+        keys: &Keys::read(Path::new(DEBIAN_KEYRING)).map_err(|error| error.to_string())?,
+        sources: &BTreeMap::new(),
         allow_stale: false,
     };
     read_indexes(mirrors, &options).map_err(|error| error.to_string())

@@ -1,10 +1,12 @@
 //! Indexes of an archive with its own key: which are accepted, and which are refused.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use common::{Archive, NEEDED, Package, absent, skipped};
 use debian::apt::{IndexOptions, Indexes, Mirrors, download, download_directory, read_indexes};
+use debian::keys::Keys;
 use debian::lock::Suite;
 use debian::release::Release;
 
@@ -40,6 +42,7 @@ fn suites(name: &str) -> [Suite; 1] {
         name: name.to_owned(),
         archive: "debian".to_owned(),
         components: vec!["main".to_owned()],
+        url: None,
     }]
 }
 
@@ -54,7 +57,8 @@ fn read(
     let options = IndexOptions {
         suites: &suites(suite),
         architectures: &["amd64".to_owned(), "arm64".to_owned()],
-        keyring,
+        keys: &Keys::read(keyring).map_err(|error| error.to_string())?,
+        sources: &BTreeMap::new(),
         allow_stale,
     };
     read_indexes(&mirrors, &options).map_err(|error| error.to_string())
@@ -83,7 +87,7 @@ fn a_release_file_that_was_changed_is_refused() {
     let path = archive.dist("InRelease");
     let text = fs::read_to_string(&path).expect("the release file");
     fs::write(&path, text.replace("Origin: Debian", "Origin: debian")).expect("changed");
-    let error = Release::open(&path, &archive.keyring())
+    let error = Release::open(&path, &archive.keys())
         .expect_err("a bad signature")
         .to_string();
     assert!(
@@ -107,7 +111,7 @@ fn a_text_around_the_signed_one_is_not_believed() {
         format!("{text}\nSuite: evil\n"),
     ] {
         fs::write(&path, changed).expect("changed");
-        match Release::open(&path, &archive.keyring()) {
+        match Release::open(&path, &archive.keys()) {
             Ok(release) => assert_eq!(release.names, ["bookworm", "stable"]),
             Err(error) => assert!(error.to_string().contains("no valid signature"), "{error}"),
         }
@@ -125,7 +129,7 @@ fn an_unsigned_release_file_is_refused() {
         "Suite: stable\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n",
     )
     .expect("changed");
-    let error = Release::open(&path, &archive.keyring())
+    let error = Release::open(&path, &archive.keys())
         .expect_err("no signature")
         .to_string();
     assert!(error.contains("no valid signature"), "{error}");
@@ -137,7 +141,7 @@ fn a_signature_by_another_key_is_refused() {
         return;
     };
     let other = Archive::new(&[]);
-    let error = Release::open(&archive.dist("InRelease"), &other.keyring())
+    let error = Release::open(&archive.dist("InRelease"), &other.keys())
         .expect_err("another key")
         .to_string();
     assert!(error.contains("No public key"), "{error}");
@@ -158,7 +162,7 @@ fn an_index_that_was_changed_is_refused() {
     };
     let name = "main/binary-amd64/Packages";
     let path = archive.dist(name);
-    let release = Release::open(&archive.dist("InRelease"), &archive.keyring()).expect("a release");
+    let release = Release::open(&archive.dist("InRelease"), &archive.keys()).expect("a release");
     let text = fs::read_to_string(&path).expect("the index");
     fs::write(&path, text.replacen("Depends: b", "Depends: c", 1)).expect("changed");
     let error = release
@@ -208,7 +212,7 @@ fn a_release_file_whose_time_has_run_out_is_refused() {
     };
     archive.sign_with("Valid-Until: Sun, 12 Jul 2020 10:16:37 UTC\n");
     let path = archive.dist("InRelease");
-    let release = Release::open(&path, &archive.keyring()).expect("a release");
+    let release = Release::open(&path, &archive.keys()).expect("a release");
     let error = release
         .check(&path, "bookworm", release.date, false)
         .expect_err("stale")

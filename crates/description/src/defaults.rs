@@ -71,6 +71,7 @@ impl Default for Debian {
             suites: owned(&SUITES),
             architectures: owned(&ARCHITECTURES),
             sets: BTreeMap::new(),
+            sources: BTreeMap::new(),
         }
         .with_default_sets()
     }

@@ -36,6 +36,26 @@ pub struct Debian {
     pub architectures: Vec<String>,
     /// Named sets of packages.
     pub sets: BTreeMap<String, Set>,
+    /// Other archives, by name.
+    pub sources: BTreeMap<String, DebianSource>,
+}
+
+/// `[debian.sources.NAME]`: an archive that is not Debian's. Only `assemble lock` reads it; the lock
+/// pins what comes of it.
+#[derive(Clone, Debug)]
+pub struct DebianSource {
+    /// Its address, without `/` at its end.
+    pub url: String,
+    /// A suite, or a directory with `/` at its end.
+    pub suite: String,
+    /// Components of the suite. A directory has none.
+    pub components: Vec<String>,
+    /// The file of the workspace with the keys that may sign.
+    pub key: Option<String>,
+    /// The only key that may sign: upper-case hexadecimal.
+    pub fingerprint: Option<String>,
+    /// Architectures that it must have.
+    pub architectures: Option<Vec<String>>,
 }
 
 /// `[debian.sets.NAME]`.

@@ -1,5 +1,7 @@
 //! From the text of an `images.toml` to a [`Description`]: every field's type and form.
 
+mod archives;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -130,6 +132,7 @@ fn read_debian(reader: &Reader, value: &Spanned<DeValue>) -> Option<Debian> {
         suites: suites.unwrap_or(defaults.suites),
         architectures: architectures.unwrap_or(defaults.architectures),
         sets: sets.into_iter().collect(),
+        sources: archives::read(&fields),
     };
     Some(described.with_default_sets())
 }

@@ -40,6 +40,7 @@ pub static TABLES: &[&Table] = &[
     &TOP,
     &DEBIAN,
     &SET,
+    &DEBIAN_SOURCE,
     &BUILD,
     &TOOLCHAIN,
     &CRATE,
@@ -83,6 +84,20 @@ pub static DEBIAN: Table = Table {
             "table of tables",
             "`toolchain`, `base`, `lints`, `cross-*`",
         ),
+        field("sources", "table of tables", "none"),
+    ],
+};
+
+/// An archive of Debian packages that is not Debian's.
+pub static DEBIAN_SOURCE: Table = Table {
+    path: "debian.sources.NAME",
+    fields: &[
+        field("url", "string", "required"),
+        field("suite", "string", "required"),
+        field("components", "array of strings", "`[\"main\"]`"),
+        field("key", "string", "none"),
+        field("fingerprint", "string", "none"),
+        field("architectures", "array of strings", "those it has"),
     ],
 };
 

@@ -397,7 +397,8 @@ pub(crate) fn package_name(text: &str) -> Result<(), String> {
     Err("is not the name of a Debian package; those are lower-case letters, digits, `+`, `-` and `.`".to_string())
 }
 
-/// A package to resolve: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`.
+/// A package to resolve: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`, `nginx@vendor` from
+/// the archive `[debian.sources.vendor]`.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-relationships.html#syntax-of-relationship-fields>
 pub(crate) fn package(text: &str) -> Result<(), String> {
@@ -405,11 +406,16 @@ pub(crate) fn package(text: &str) -> Result<(), String> {
         Some((name, relation)) => (name, Some(relation)),
         None => (text, None),
     };
+    let (name, source) = match name.split_once('@') {
+        Some((name, source)) => (name, Some(source)),
+        None => (name, None),
+    };
     let (name, architecture) = match name.split_once(':') {
         Some((name, architecture)) => (name, Some(architecture)),
         None => (name, None),
     };
     package_name(name)?;
+    source.map_or(Ok(()), source_name)?;
     architecture.map_or(Ok(()), debian_architecture)?;
     match relation {
         Some(relation) if !is_relation(relation) => Err(
@@ -417,6 +423,15 @@ pub(crate) fn package(text: &str) -> Result<(), String> {
         ),
         _ => Ok(()),
     }
+}
+
+/// The name of an archive of packages.
+pub(crate) fn source_name(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) {
+        return Ok(());
+    }
+    Err("can't name a source; use letters, digits, `-`, `_` and `.`".to_string())
 }
 
 /// `>= 3.20)`, what follows the opening parenthesis.

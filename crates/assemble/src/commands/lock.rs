@@ -2,6 +2,7 @@
 //! pins the release of the Rust project that compiles in `toolchain.lock`.
 
 mod release;
+mod sources;
 
 use crate::native;
 use crate::text::print_line;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use debian::apt::{self, IndexOptions, Mirrors};
+use debian::keys::Keys;
 use debian::lock::{Lock, Suite};
 use debian::release::DEBIAN_KEYRING;
 use debian::resolve::{SetRequest, Universe};
@@ -80,14 +82,11 @@ pub fn run(args: Args) -> Result<()> {
     }
     native::check_crates(&described, &args.cargo_lock)?;
     let description = native::with_known_crates(described, &args.cargo_lock)?;
-    let suites: Vec<Suite> = description
-        .debian
-        .suites
-        .iter()
-        .map(|name| suite(name))
-        .collect();
+    let debians = description.debian.suites.iter().map(|name| suite(name));
+    let suites: Vec<Suite> = debians.chain(sources::suites(&description)).collect();
+    let sources = sources::keys(&description, workspace)?;
     let requests = requests(&description)?;
-    let lock = resolve(&args, &suites, requests)?;
+    let lock = resolve(&args, &suites, &sources, requests)?;
     let text = lock.to_text();
     let old = std::fs::read_to_string(&args.lock).unwrap_or_default();
     if args.check {
@@ -120,6 +119,7 @@ fn suite(name: &str) -> Suite {
         name: name.to_owned(),
         archive: apt::archive_of(name).to_owned(),
         components: vec!["main".to_owned()],
+        url: None,
     }
 }
 
@@ -155,16 +155,23 @@ fn requests(description: &Description) -> Result<Vec<SetRequest>> {
     Ok(requests)
 }
 
-fn resolve(args: &Args, suites: &[Suite], mut requests: Vec<SetRequest>) -> Result<Lock> {
+fn resolve(
+    args: &Args,
+    suites: &[Suite],
+    sources: &BTreeMap<String, apt::Source>,
+    mut requests: Vec<SetRequest>,
+) -> Result<Lock> {
     let mut mirrors = Mirrors::default();
     if suites.iter().any(|suite| {
-        !args
-            .mirror
-            .iter()
-            .any(|(archive, _)| *archive == suite.archive)
+        suite.url.is_none()
+            && !args
+                .mirror
+                .iter()
+                .any(|(archive, _)| *archive == suite.archive)
     }) {
         mirrors = Mirrors::of_machine()?;
     }
+    mirrors.set_sources(suites);
     for (archive, url) in &args.mirror {
         mirrors.set(archive, url);
     }
@@ -176,7 +183,8 @@ fn resolve(args: &Args, suites: &[Suite], mut requests: Vec<SetRequest>) -> Resu
     let options = IndexOptions {
         suites,
         architectures: &architectures,
-        keyring: &args.keyring,
+        keys: &Keys::read(&args.keyring)?,
+        sources,
         allow_stale: args.allow_stale,
     };
     let indexes = apt::read_indexes(&mirrors, &options)?;

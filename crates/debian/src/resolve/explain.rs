@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::search::Chosen;
 use super::{Problem, text_of};
+use crate::lock::Suite;
 use crate::relation::{Alternatives, Relation, RelationError};
 
 /// Why sets cannot be resolved.
@@ -40,6 +41,27 @@ pub enum ResolveError {
         package: String,
         version: String,
         source: RelationError,
+    },
+    #[error(
+        "set {set}: `{root}`: there is no source `{source_name}`, only {known}; add \
+         [debian.sources.{source_name}] to images.toml"
+    )]
+    NoSource {
+        set: String,
+        root: String,
+        source_name: String,
+        known: String,
+    },
+    #[error(
+        "set {set} has {package} {version} of {archive}, and another set has {other}; a lock pins \
+         one version of a package: ask for the same version and source in both sets"
+    )]
+    TwoVersions {
+        set: String,
+        package: String,
+        version: String,
+        archive: String,
+        other: String,
     },
     #[error("{package} {version} is one file in {first} and another in {second}")]
     TwoFiles {
@@ -149,12 +171,7 @@ impl Problem<'_> {
     }
 
     fn what_exists_of(&self, relation: &Relation, depender: &str) -> String {
-        let suites: Vec<&str> = self
-            .universe
-            .suites
-            .iter()
-            .map(|suite| suite.name.as_str())
-            .collect();
+        let suites: Vec<String> = self.universe.suites.iter().map(Suite::label).collect();
         let suites = suites.join(", ");
         let named = self
             .universe
@@ -168,7 +185,9 @@ impl Problem<'_> {
             .map(|p| {
                 format!(
                     "{} ({}, {})",
-                    p.version, p.architecture, self.universe.suites[p.suite].name
+                    p.version,
+                    p.architecture,
+                    self.universe.suites[p.suite].label()
                 )
             })
             .collect();

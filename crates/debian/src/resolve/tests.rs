@@ -22,11 +22,17 @@ fn universe(text: &str) -> Universe {
     Universe::new(suites, packages).expect("an archive")
 }
 
+/// `bookworm`, or `stable@vendor` for a suite of an archive that is not Debian's.
 fn suite(name: &str) -> Suite {
+    let (name, source) = match name.split_once('@') {
+        Some((name, source)) => (name, Some(source)),
+        None => (name, None),
+    };
     Suite {
         name: name.to_owned(),
-        archive: "debian".to_owned(),
+        archive: source.unwrap_or("debian").to_owned(),
         components: vec!["main".to_owned()],
+        url: source.map(|source| format!("https://{source}.example")),
     }
 }
 
@@ -450,5 +456,63 @@ fn one_version_is_one_file() {
     assert_eq!(
         error.to_string(),
         "a:amd64 1 is one file in one and another in two"
+    );
+}
+
+const TWO_ARCHIVES: &str = "
+    suite bookworm
+    proxy 1.0 Depends: lib
+    lib 1.0
+    suite stable@vendor
+    proxy 2.0 Depends: lib (>= 2)
+    lib 2.0
+    lib 1.0 SHA256: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+    tool 3.0 Depends: lib
+";
+
+#[test]
+fn debians_packages_go_before_those_of_other_archives() {
+    for (roots, expected) in [
+        (&["proxy"][..], &["lib 1.0", "proxy 1.0"][..]),
+        (&["tool"], &["lib 1.0", "tool 3.0"]),
+        (&["tool", "lib@vendor"], &["lib 2.0", "tool 3.0"]),
+        (&["proxy@vendor"], &["lib 2.0", "proxy 2.0"]),
+        (&["proxy (>= 2)"], &["lib 2.0", "proxy 2.0"]),
+        (&["lib@vendor (= 1.0)"], &["lib 1.0"]),
+    ] {
+        assert_resolves(TWO_ARCHIVES, roots, expected);
+    }
+    let lock = lock(&universe(TWO_ARCHIVES), &[request(&["lib@vendor (= 1.0)"])]).expect("a lock");
+    assert_eq!(lock.packages["lib:amd64"].archive, "vendor");
+    assert_eq!(lock.packages["lib:amd64"].sha256, "f".repeat(64));
+}
+
+#[test]
+fn sources_that_cannot_give_a_package_are_told() {
+    for (root, expected) in [
+        (
+            "proxy@vendro",
+            "set set: `proxy@vendro`: there is no source `vendro`, only debian, vendor; add \
+             [debian.sources.vendro] to images.toml",
+        ),
+        (
+            "tool@debian",
+            "set set (amd64): tool@debian: no package fits `tool@debian` for amd64; there is 3.0 \
+             (amd64, stable of vendor)",
+        ),
+    ] {
+        assert_fails(TWO_ARCHIVES, &[root], expected);
+    }
+}
+
+#[test]
+fn a_package_in_two_versions_is_refused() {
+    let other = SetRequest::new("other", &["proxy@vendor"], &["amd64"]);
+    let error = lock(&universe(TWO_ARCHIVES), &[request(&["proxy"]), other]);
+    let error = error.expect_err("two versions");
+    assert_eq!(
+        error,
+        "set other has lib:amd64 2.0 of vendor, and another set has 1.0 of debian; a lock pins one \
+         version of a package: ask for the same version and source in both sets"
     );
 }

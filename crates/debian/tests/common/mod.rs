@@ -73,6 +73,25 @@ impl Archive {
         self.directory.path().join("keyring.gpg")
     }
 
+    /// The key, as gpgv needs it.
+    pub(crate) fn keys(&self) -> debian::keys::Keys {
+        debian::keys::Keys::read(&self.keyring()).expect("a key")
+    }
+
+    /// The key in armour, as vendors publish it.
+    pub(crate) fn armoured_key(&self) -> PathBuf {
+        let path = self.directory.path().join("key.asc");
+        self.gpg(&["--yes", "--armor", "--output"], &[&path]);
+        path
+    }
+
+    /// The key's fingerprint.
+    pub(crate) fn fingerprint(&self) -> String {
+        let said = self.gpg(&["--with-colons", "--list-keys"], &[]);
+        let line = said.lines().find_map(|line| line.strip_prefix("fpr:"));
+        line.expect("a fingerprint").replace(':', "")
+    }
+
     /// The directory that the mirror serves.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("debian")
@@ -104,6 +123,26 @@ impl Archive {
         self.sign();
     }
 
+    /// Writes packages and one index of them beside the suites, and signs it: an archive without
+    /// suites.
+    pub(crate) fn publish_directory(&self, packages: &[Package<'_>]) {
+        let index: String = packages.iter().map(|package| self.add(package)).collect();
+        fs::write(self.root().join("Packages"), &index).expect("an index");
+        let release = format!(
+            "Date: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n {} {} Packages\n",
+            sha256(index.as_bytes()),
+            index.len()
+        );
+        self.sign_text(&release, &self.root().join("InRelease"));
+    }
+
+    /// Signs again without the index of an architecture.
+    pub(crate) fn leave_out(&self, architecture: &str) {
+        fs::remove_file(self.dist(&format!("main/binary-{architecture}/Packages")))
+            .expect("removed");
+        self.sign();
+    }
+
     /// Writes a package's file, which is not a real `.deb`, and returns its stanza.
     fn add(&self, package: &Package<'_>) -> String {
         let Package {
@@ -128,21 +167,27 @@ impl Archive {
     }
 
     fn sign(&self) {
+        let mut architectures = vec!["amd64", "arm64"];
+        architectures.retain(|it| self.dist(&format!("main/binary-{it}/Packages")).exists());
         let mut release = format!(
             "Origin: Debian\nSuite: stable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n{}\
-             Architectures: amd64 arm64\nComponents: main\nSHA256:\n",
-            self.extra
+             Architectures: {}\nComponents: main\nSHA256:\n",
+            self.extra,
+            architectures.join(" ")
         );
-        for architecture in ["amd64", "arm64"] {
+        for architecture in architectures {
             let name = format!("main/binary-{architecture}/Packages");
             let content = fs::read(self.dist(&name)).expect("an index");
             release += &format!(" {} {} {name}\n", sha256(&content), content.len());
         }
+        self.sign_text(&release, &self.dist("InRelease"));
+    }
+
+    fn sign_text(&self, release: &str, output: &Path) {
         let plain = self.directory.path().join("Release");
         fs::write(&plain, release).expect("a release file");
-        let output = self.dist("InRelease");
-        let _ = fs::remove_file(&output);
-        self.gpg(&["--clearsign", "--output"], &[&output, &plain]);
+        let _ = fs::remove_file(output);
+        self.gpg(&["--clearsign", "--output"], &[output, &plain]);
     }
 
     fn make_key(&self) {
@@ -162,7 +207,7 @@ impl Archive {
         self.gpg(&["--output"], &[&self.keyring()]);
     }
 
-    fn gpg(&self, arguments: &[&str], paths: &[&Path]) {
+    fn gpg(&self, arguments: &[&str], paths: &[&Path]) -> String {
         let mut command = Command::new("gpg");
         command
             .arg("--homedir")
@@ -176,7 +221,7 @@ impl Archive {
             "loopback",
         ]);
         command.args(arguments).args(paths);
-        if arguments == ["--output"] {
+        if matches!(arguments, ["--output"] | [.., "--armor", "--output"]) {
             command.arg("--export");
         }
         let output = command.output().expect("gpg");
@@ -185,6 +230,7 @@ impl Archive {
             "gpg: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

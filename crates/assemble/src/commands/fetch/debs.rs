@@ -16,6 +16,7 @@ pub struct Deb<'l> {
     /// Its path in the store.
     pub path: String,
     package: &'l debian::lock::Package,
+    suites: &'l [debian::lock::Suite],
 }
 
 /// The requested packages by set and architecture. An empty list means no restriction.
@@ -52,6 +53,7 @@ pub fn select<'l>(
                 path: store.path_of(&file, &package.sha256),
                 file,
                 package,
+                suites: &lock.suites,
             }
         });
     Ok(debs.collect())
@@ -73,6 +75,9 @@ pub fn download(
     progress: impl FnMut(usize),
 ) -> Result<Arrived> {
     let mut all = Mirrors::of_machine().context("cannot find the machine's mirrors")?;
+    if let Some(deb) = wanted.first() {
+        all.set_sources(deb.suites);
+    }
     for (archive, url) in mirrors {
         all.set(archive, url);
     }
