@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 mod affected;
+mod aptsources;
 mod bootstrap;
 mod cache;
 mod calls;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         .chain(calls::trials())
         .chain(init::trials())
         .chain(native::trials())
+        .chain(aptsources::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())

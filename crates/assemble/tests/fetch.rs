@@ -289,7 +289,7 @@ fn packages_that_the_mirror_lost_are_told() {
         "{error}"
     );
     assert!(
-        error.contains("note: 2 packages could not be downloaded. Builds get them from the snapshot archive of 20260712T101637Z"),
+        error.contains("note: 2 packages could not be downloaded. Builds get Debian's from the snapshot archive of 20260712T101637Z"),
         "{error}"
     );
     assert_eq!(

@@ -361,8 +361,8 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     let packages = packages.count();
     if packages > 0 {
         note!(
-            "{packages} packages could not be downloaded. Builds get them from the snapshot archive of {}; newer \
-             versions are pinned by: assemble lock",
+            "{packages} packages could not be downloaded. Builds get Debian's from the snapshot archive of {}, \
+             and others from the archives in images.toml; newer versions are pinned by: assemble lock",
             lock.snapshot
         );
     }

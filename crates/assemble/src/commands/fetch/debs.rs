@@ -75,6 +75,7 @@ pub fn download(
     progress: impl FnMut(usize),
 ) -> Result<Arrived> {
     let mut all = Mirrors::of_machine().context("cannot find the machine's mirrors")?;
+    // The workspace's packages come before Crateyard's own, which are all Debian's.
     if let Some(deb) = wanted.first() {
         all.set_sources(deb.suites);
     }
