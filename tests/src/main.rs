@@ -25,6 +25,7 @@ mod native;
 mod nix;
 mod platforms;
 mod precision;
+mod privileges;
 mod reach;
 mod reading;
 mod rebuild;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())
+        .chain(privileges::trials())
         .chain(ways::trials())
         .chain(workflows::trials())
         .collect();

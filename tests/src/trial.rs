@@ -1,7 +1,7 @@
 //! Wraps tests for the runner.
 
 use anyhow::Result;
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 
 /// A test. If it fails, the whole chain of errors is shown.
 pub fn trial(name: String, run: fn() -> Result<()>) -> Trial {
@@ -15,6 +15,19 @@ pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Tria
         println!("SKIPPED: {name}: {tool} is not installed");
     }
     trial(name, run).with_ignored_flag(missing.is_some())
+}
+
+/// A test that may find out that this machine can't run it. It then counts as skipped.
+pub fn ignorable(name: String, run: impl FnOnce() -> Result<Completion> + Send + 'static) -> Trial {
+    let title = name.clone();
+    Trial::ignorable_test(title, move || {
+        let completion = run().map_err(|error| failed(&error))?;
+        if let Completion::Ignored { reason } = &completion {
+            let reason = reason.as_deref().unwrap_or("this machine can't run it");
+            println!("SKIPPED: {name}: {reason}");
+        }
+        Ok(completion)
+    })
 }
 
 /// An error for the runner.

@@ -10,6 +10,7 @@ mod pinned;
 mod progress;
 pub mod said;
 mod tree;
+pub mod trust;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;

@@ -4,7 +4,7 @@ use super::fetch::{self, release, store::Store};
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
-use crate::nix::{Nix, driven};
+use crate::nix::{Nix, driven, trust};
 use crate::place::physical;
 use crate::state::State;
 use crate::text;
@@ -159,6 +159,9 @@ pub fn run(args: Args) -> Result<()> {
                 events: args.events.as_deref(),
             };
             crate::isolation::say_less_isolated();
+            if args.store.is_none() {
+                trust::say_untrusted();
+            }
             drive(&request, &nix, &way)
                 .inspect_err(|_| super::doctor::explain_failure(&args.workspace))?
         }

@@ -1,7 +1,7 @@
 //! Checks Nix: its version, its store, and this user's permissions.
 
 use super::Finding;
-use crate::nix::Config;
+use crate::nix::{Config, trust};
 
 /// The oldest version that the tests use.
 const OLDEST: (u32, u32) = (2, 8);
@@ -87,44 +87,19 @@ fn store(config: &Config) -> Finding {
 
 /// The permissions that the daemon gives this user.
 fn trust(config: &Config) -> Finding {
-    let user = user();
-    let trusted = config.get("trusted-users");
-    let is_trusted = trusted
-        .split_whitespace()
-        .any(|name| name == "*" || name == user || is_in_group(name));
-    if is_trusted {
+    let user = trust::user();
+    if trust::is_trusted(config, &user) {
         return Finding::ok("trust", format!("the daemon trusts {user}"));
     }
     Finding::warning(
         "trust",
-        format!("the daemon does not trust {user} (trusted-users = {trusted})"),
-        "everything builds, but `--cache` and `--trusted-key` are ignored: a cache that is not in nix.conf gives nothing",
-        "as root, in /etc/nix/nix.conf: extra-substituters = CACHE, extra-trusted-public-keys = KEY",
+        format!(
+            "the daemon does not trust {user} (trusted-users = {})",
+            config.get("trusted-users")
+        ),
+        trust::COST,
+        trust::MEND,
     )
-}
-
-fn user() -> String {
-    let id = rustix::process::geteuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut lines = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    let line = lines.find(|fields| fields.get(2) == Some(&id.as_str()));
-    line.map_or(id.clone(), |fields| fields[0].to_owned())
-}
-
-fn is_in_group(name: &str) -> bool {
-    let Some(name) = name.strip_prefix('@') else {
-        return false;
-    };
-    let (user, own) = (user(), rustix::process::getegid().as_raw().to_string());
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    groups.lines().any(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let has = |members: &&str| members.split(',').any(|member| member == user);
-        fields[0] == name
-            && (fields.get(2) == Some(&own.as_str()) || fields.get(3).is_some_and(has))
-    })
 }
 
 /// Root builds as users of a group, and Nix refuses to build without that group.
