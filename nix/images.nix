@@ -15,6 +15,8 @@
   nixpkgs,
   # The revision that is built: { commit, time, dirty }.
   revision,
+  # Whether evaluation reads what the workspace keeps in plan.lock (./imported.nix).
+  readsKept ? true,
 }:
 let
   # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
@@ -82,10 +84,13 @@ let
 
   # The workspace as Cargo is shown it. Crateyard's own is read already.
   tree =
-    if toString src == toString parts.tree.root then
-      parts.tree
-    else
-      import ./cargo/tree.nix { root = src; };
+    (
+      if toString src == toString parts.tree.root then
+        parts.tree
+      else
+        import ./cargo/tree.nix { root = src; }
+    )
+    // (if readsKept then { } else { kept = null; });
   packagesAndTargets =
     (parts.workspace {
       inherit tree;
@@ -101,10 +106,23 @@ let
     inherit (debian) libraries;
   };
   resolved = import ./json.nix {
-    file = "${normalized}";
+    inherit (tree) kept;
+    item = describedItem;
     what = "the description";
     version = 2;
   };
+
+  describedItem = {
+    derivation = normalized;
+    path = "${normalized}";
+    name = "description.json";
+  };
+  # All that evaluation reads, the checks' plans included.
+  items =
+    [ describedItem ]
+    ++ builtins.concatMap (platform: platform.plans) (builtins.attrValues platforms)
+    ++ own.checks.items;
+  imported = import ./imported.nix { inherit (tree) kept; };
 
   inherit (resolved.build) calls targets;
   isNative = target: target.architecture == host.architecture;
@@ -199,6 +217,7 @@ let
     in
     {
       plan = plansOf built;
+      plans = map (build: build.item) (builtins.attrValues built);
       # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
       program = entry: built.${entry.call}.program { inherit (entry) package bin; };
       packagesOf = packages.withEntries;
@@ -235,6 +254,8 @@ let
       };
     };
   platforms = builtins.mapAttrs (_: platformFor) targets;
+  # The workspace by itself, as the checks see it.
+  own = workspaceFor native resolved.build.settings;
   nativeRoot =
     name: set:
     parts.rootFileSystem {
@@ -289,7 +310,22 @@ in
         entries = stages // crossPlans;
       };
     };
-  inherit (workspaceFor native resolved.build.settings) checks;
+  inherit (own) checks;
+  # What the workspace may keep so that evaluation builds nothing, and whether it does (null where it
+  # keeps nothing).
+  planLock = parts.links {
+    name = "plan.lock";
+    entries = imported.links items;
+  };
+  planIsCurrent =
+    if builtins.pathExists (src + "/plan.lock") then
+      parts.sameBytes {
+        name = "plan-is-current";
+        pairs = imported.pairs items;
+        cure = "plan.lock is not what the workspace's manifests give: run `assemble plan --write` and commit plan.lock.";
+      }
+    else
+      null;
   # The compiler as one tree, for shells and editors.
   toolchain =
     if rust != null && rust ? all then

@@ -73,6 +73,8 @@ let
   #   checks       package to { test, clippy, doc, fmt }
   #   tests        package to the programs of its tests, as an archive
   #   checkUnits   { test, clippy, doc }: key to derivation
+  #   planLock     what the workspace's plan.lock is to hold (./imported.nix)
+  #   planIsCurrent  the check that it holds that, or nothing: a set for `checks`
   #   storePaths   { images, binaries, checks }: what all of them will lie at (./store-paths.nix)
   #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
   #   shell        the same as a development shell, for `nix develop`
@@ -111,19 +113,25 @@ let
         "release"
         "debian"
       ];
-      build = import ./images.nix {
-        host = systems.${system};
-        parts = usedParts;
-        inherit
-          src
-          description
-          debianLock
-          compiler
-          toolchainLock
-          nixpkgs
-          revision
-          ;
-      };
+      build = buildWith { };
+      buildWith =
+        more:
+        import ./images.nix (
+          more
+          // {
+            host = systems.${system};
+            parts = usedParts;
+            inherit
+              src
+              description
+              debianLock
+              compiler
+              toolchainLock
+              nixpkgs
+              revision
+              ;
+          }
+        );
       usedParts =
         if builtins.elem compiler compilers then
           partsWith { inherit system compiler toolchainLock; }
@@ -160,6 +168,12 @@ let
         inherit (build) programs;
       };
       tests = builtins.mapAttrs (package: lazily "${package}-tests") build.checks.archives;
+      planLock = lazily "plan.lock" (buildWith { readsKept = false; }).planLock;
+      planIsCurrent =
+        if builtins.pathExists (src + "/plan.lock") then
+          { plan-is-current = lazily "plan-is-current" build.planIsCurrent; }
+        else
+          { };
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
       toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
@@ -231,6 +245,7 @@ let
       evaluation
       checks
       tests
+      planLock
       storePaths
       debianLock
       toolchainLock
@@ -269,7 +284,9 @@ let
     {
       packages = import ./macs.nix (each packagesOf);
       checks = each (
-        made: checksOf made (if checked == null then builtins.attrNames made.checks else checked)
+        made:
+        checksOf made (if checked == null then builtins.attrNames made.checks else checked)
+        // made.planIsCurrent
       );
       legacyPackages = each legacyPackagesOf;
       devShells = each (made: { default = made.shell; });

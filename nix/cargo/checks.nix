@@ -46,9 +46,20 @@ let
     environment.RUSTDOCFLAGS = "-Dwarnings";
   };
 
+  targetsItem = {
+    derivation = targets;
+    path = "${targets}/targets.json";
+    name = "targets.json";
+  };
+  metadataItem = {
+    derivation = metadata;
+    path = "${metadata}/metadata.json";
+    name = "metadata.json";
+  };
   # Cargo's description of the workspace: its members, and the directories of packages.
   said = import ../json.nix {
-    file = "${targets}/targets.json";
+    inherit (tree) kept;
+    item = targetsItem;
     what = "the list of targets";
     version = 2;
   };
@@ -113,6 +124,14 @@ let
 in
 {
   packages = forEach checksOf;
+  # What evaluation reads for all of this: items of ../imported.nix.
+  items = [
+    targetsItem
+    metadataItem
+    tested.item
+    linted.item
+    documented.item
+  ];
   # The units of each call, by key.
   units = {
     test = tested.units;
@@ -125,7 +144,16 @@ in
       archiveOf = import ./archive.nix {
         inherit cell tree toolchain tested;
         inherit (said) layout;
-        nextest = import ./nextest.nix { inherit cell toolchain make metadata tested; };
+        nextest = import ./nextest.nix {
+          inherit
+            cell
+            toolchain
+            make
+            metadata
+            tested
+            ;
+          described = builtins.fromJSON ((import ../imported.nix { inherit (tree) kept; }).read metadataItem);
+        };
       };
     in
     forEach (name: if members ? ${name} then archiveOf members.${name} else nothing "${name}-tests");

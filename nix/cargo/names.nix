@@ -3,7 +3,8 @@
 #
 # Gives: { isSkipped, files }
 #   isSkipped  whether a directory or a link, by its path relative to the root, is no part of the
-#              workspace: git's own files, what Cargo has built, links that `nix build` has made
+#              workspace: git's own files, what Cargo has built, links that `nix build` has made,
+#              the kept plan, which would otherwise change itself
 #   files      the paths of all regular files, relative to the root
 {
   # The workspace: a path.
@@ -17,6 +18,7 @@ let
       name = builtins.baseNameOf path;
     in
     name == ".git"
+    || path == "plan.lock"
     || name == "target" && builtins.pathExists (root + "/${path}/CACHEDIR.TAG")
     || name == path && builtins.match "result(-.*)?" name != null;
   filesIn =

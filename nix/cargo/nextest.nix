@@ -8,8 +8,9 @@
   toolchain,
   # What the `image` program makes: ../image/make.nix.
   make,
-  # What Cargo says of the workspace and all that it depends on: metadata.json.
+  # What Cargo says of the workspace and all that it depends on: metadata.json, and its content.
   metadata,
+  described,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,
 }:
@@ -21,9 +22,6 @@
   runs,
 }:
 let
-  described = builtins.fromJSON (
-    builtins.unsafeDiscardStringContext (builtins.readFile "${metadata}/metadata.json")
-  );
   manifest = "${described.workspace_root}/${if directory == "" then "" else "${directory}/"}Cargo.toml";
   package = builtins.head (
     builtins.filter (package: package.manifest_path == manifest) described.packages

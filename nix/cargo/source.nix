@@ -36,7 +36,7 @@ let
   # Whether a path belongs to the repository's root, not to a package.
   isBeside =
     top:
-    builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
+    builtins.match "\\..*|docs|result(-.*)?|flake\\.(nix|lock)|images\\.toml|(debian|Cargo|plan)\\.lock|Dockerfile.*|docker-bake\\.hcl|[Mm]akefile|justfile" top
     != null;
 in
 {

@@ -1,8 +1,9 @@
 # A workspace as it lies on the disk: what Cargo is shown of it. Who needs the same workspace again
 # hands this on, so that it is read once.
 #
-# Gives: { root, manifests, names, lock }
+# Gives: { root, kept, manifests, names, lock }
 #   root       the workspace: a path
+#   kept       where it may keep its plan: ../imported.nix
 #   manifests  ./manifests.nix
 #   names      a file with the paths of all its files, one a line
 #   lock       ./lock.nix
@@ -15,6 +16,7 @@ let
 in
 {
   inherit root;
+  kept = root + "/plan.lock";
   manifests = import ./manifests.nix {
     inherit root;
     inherit (names) isSkipped;

@@ -13,8 +13,8 @@
   runner,
 }:
 {
-  # The plan's derivation (./plan.nix).
-  plan,
+  # The plan (./plan.nix): an item of ../imported.nix.
+  item,
   # The workspace: ./tree.nix.
   tree,
   # The toolchain: root file systems, of which earlier ones win.
@@ -48,7 +48,8 @@ let
       { };
   # The plan names no store path: a new plan with the same entries gives the same units.
   data = import ../json.nix {
-    file = "${plan}/plan.json";
+    inherit (tree) kept;
+    inherit item;
     what = "the plan";
     version = 2;
   };

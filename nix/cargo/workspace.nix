@@ -58,11 +58,19 @@ let
         ++ cargoArgs
         ++ builtins.tail args;
       };
+      item = {
+        derivation = plan;
+        path = "${plan}/plan.json";
+        name = "plan.json";
+      };
     in
-    { inherit plan; inherit (tree) lock; }
+    {
+      inherit plan item;
+      inherit (tree) lock;
+    }
     // unitsOf {
       inherit
-        plan
+        item
         tree
         toolchain
         cross

@@ -23,6 +23,7 @@ mod images;
 mod init;
 mod native;
 mod nix;
+mod plan_lock;
 mod platforms;
 mod precision;
 mod privileges;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())
+        .chain(plan_lock::trials())
         .chain(privileges::trials())
         .chain(ways::trials())
         .chain(workflows::trials())

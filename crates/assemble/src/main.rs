@@ -18,6 +18,7 @@ mod mirror;
 mod native;
 mod nix;
 mod place;
+mod plan_lock;
 mod remote;
 mod rollout;
 mod signer;

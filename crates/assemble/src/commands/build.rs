@@ -6,6 +6,7 @@ use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
 use crate::nix::{Nix, driven, trust};
 use crate::place::physical;
+use crate::plan_lock;
 use crate::state::State;
 use crate::text;
 use anyhow::{Context, Result, bail};
@@ -258,6 +259,7 @@ fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>
     crate::git::check(request.workspace)?;
     crate::bootstrap::bring(nix.store.as_deref());
     let flake = nix.flake(request.workspace)?;
+    plan_lock::expect_current(request.workspace, nix, &flake)?;
     let images = request.images.iter();
     let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
     let state = State::of(request.workspace)?;

@@ -5,6 +5,7 @@ use crate::commands::build::wanted;
 use crate::commands::report::write;
 use crate::nix::Nix;
 use crate::place::physical;
+use crate::plan_lock;
 use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
 use drive::closure::{Closure, Store};
@@ -35,6 +36,9 @@ pub struct Args {
     /// Use this store instead of the machine's own
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
+    /// Write the plan to the directory plan.lock, from which Nix evaluates without building
+    #[arg(long, conflicts_with_all = ["filter", "dot", "html", "cores", "json"])]
+    write: bool,
     /// Print the graph for Graphviz
     #[arg(long, conflicts_with_all = ["json", "html", "cores"])]
     dot: bool,
@@ -59,6 +63,9 @@ pub fn run(args: Args) -> Result<()> {
         extra: Vec::new(),
         ..Nix::default()
     };
+    if args.write {
+        return keep(&args, &nix);
+    }
     let durations = durations::default_path().map(|path| Durations::read(&path));
     let durations = durations.transpose()?.unwrap_or_default();
     if !args.cores.is_empty() {
@@ -78,6 +85,20 @@ pub fn run(args: Args) -> Result<()> {
     match args.json {
         true => print_json(&units),
         false => print(&list(&units)),
+    }
+}
+
+/// Writes the plan to the workspace.
+fn keep(args: &Args, nix: &Nix) -> Result<()> {
+    crate::git::check(&args.workspace)?;
+    let flake = nix.flake(&args.workspace)?;
+    let place = args.workspace.join(plan_lock::NAME);
+    let place = place.display();
+    match plan_lock::write(&args.workspace, nix, &flake)? {
+        true => print(&format!(
+            "wrote {place}; Nix sees it when git does: git add {place}\n"
+        )),
+        false => print(&format!("{place} is current\n")),
     }
 }
 
