@@ -130,10 +130,7 @@ pub async fn fetch(
         None => root,
     };
     let manifests = fetch_tree(&repository, &budget, &root).await?;
-    let blobs: Vec<Descriptor> = Tree::blobs(&manifests)
-        .into_iter()
-        .filter(|blob| !blob.is_foreign())
-        .collect();
+    let blobs = Tree::blobs(&manifests);
     layout.create()?;
     layout.tidy(&blobs);
     client.progress().event(Event::Start {
@@ -325,6 +322,28 @@ async fn fetch_tree(
     }
 }
 
+/// Says of a layer that the registry lacks, and need not have, where it is. Nothing is fetched from
+/// there: the address is the image's, and anybody may have written it.
+fn elsewhere(descriptor: &Descriptor, error: Error) -> Error {
+    let Error::Request(mut failure) = error else {
+        return error;
+    };
+    if failure.kind == Kind::NotFound && descriptor.is_foreign() {
+        let place = match descriptor.urls.first() {
+            Some(url) => format!("the image says that it is at {url}"),
+            None => "the image does not say where it is".to_owned(),
+        };
+        failure.detail = format!(
+            "the registry does not have this foreign layer ({}); {place}",
+            descriptor.media_type
+        );
+        failure.remedy = "push the image with its foreign layers, such as by `docker push` of a \
+             daemon with `allow-nondistributable-artifacts`"
+            .to_owned();
+    }
+    Error::Request(failure)
+}
+
 /// One pull while it runs.
 struct Pull<'a> {
     client: &'a Client,
@@ -353,7 +372,8 @@ impl Pull<'_> {
         let directory = self.layout.blob_directory(digest)?;
         let mut partial = Partial::open(directory, digest, descriptor.size)?;
         let was_resumed = partial.length > 0;
-        let mut received = self.receive(descriptor, &mut partial).await?;
+        let received = self.receive(descriptor, &mut partial).await;
+        let mut received = received.map_err(|error| elsewhere(descriptor, error))?;
         let mut actual = partial.actual();
         if actual != *digest && was_resumed {
             // The bytes of an earlier run were damaged.

@@ -346,3 +346,43 @@ fn sizes_that_no_number_holds_are_no_panic() {
     assert!(pulled.is_err());
     assert!(!path.join("index.json").exists());
 }
+
+/// Layers that registries need not hold, such as those of Windows.
+#[test]
+fn a_foreign_layer_is_fetched_or_named() {
+    let layout = Layout::with_image(6, &[1000, 2000]);
+    let (mut blobs, root) = contents(&layout);
+    let text = String::from_utf8(blobs.remove(&root).unwrap()).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let media_type = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let url = "https://vendor.example/layer\u{1b}[2J";
+    manifest["layers"][0]["mediaType"] = media_type.into();
+    manifest["layers"][0]["urls"] = serde_json::json!([url]);
+    let foreign = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let text = manifest.to_string();
+    let root = Digest::of(text.as_bytes()).to_string();
+    blobs.insert(root.clone(), text.into_bytes());
+    for is_there in [true, false] {
+        if !is_there {
+            blobs.remove(&foreign);
+        }
+        let (served, root) = (blobs.clone(), root.clone());
+        let registry = Scripted::start(move |seen| serve(&served, &root, seen));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("layout");
+        let (home, reference) = (Home::new(), registry.reference("app:v1"));
+        let options = pull::Options::default();
+        let pulled = run(pull::pull(&home.client(), &reference, &path, &options));
+        if is_there {
+            assert_eq!(pulled.unwrap().fetched, 3);
+            continue;
+        }
+        let error = pulled.unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        let said = error.to_string();
+        for part in [media_type, "https://vendor.example/layer", &foreign] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!path.join("index.json").exists());
+    }
+}
