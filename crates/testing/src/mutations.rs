@@ -122,6 +122,27 @@ pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> boo
     mutations.check_memory();
 }
 
+/// Runs the test of this name once more in a process of its own, in which the kernel refuses more
+/// memory than readers may take. Returns whether this is that process: the test ends if it is not.
+///
+/// # Panics
+/// When the test fails there.
+pub fn is_bounded(test: &str) -> bool {
+    const VARIABLE: &str = "MUTATIONS_ARE_BOUNDED";
+    if std::env::var_os(VARIABLE).is_some() {
+        bound_memory();
+        return true;
+    }
+    let program = std::env::current_exe().unwrap();
+    let status = std::process::Command::new(program)
+        .args([test, "--exact", "--nocapture"])
+        .env(VARIABLE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{test} ended with {status}");
+    false
+}
+
 /// Has the kernel refuse this process more memory than readers may take, whichever thread asks for
 /// it.
 fn bound_memory() {
