@@ -23,18 +23,18 @@
       packages = import ./nix/macs.nix (forEach (
         system:
         let
-          parts = lib.partsFor system;
+          foundation = lib.foundationFor system;
           named =
             name: derivation:
             import ./nix/lazy.nix { inherit name system derivation; };
         in
         lib.packagesOf made.${system}
         // {
-          assemble = named "assemble" parts.assemble;
-          assemble-static = named "assemble" parts.assembleStatic;
-          bootstrap = named "bootstrap" parts.bootstrap.fromSource;
-          seed = named "seed" (parts.seedFor "x86_64-unknown-linux-gnu");
-          seed-aarch64 = named "seed-aarch64" (parts.seedFor "aarch64-unknown-linux-gnu");
+          assemble = named "assemble" foundation.assemble;
+          assemble-static = named "assemble" foundation.assembleStatic;
+          bootstrap = named "bootstrap" foundation.bootstrap.fromSource;
+          seed = named "seed" (foundation.seedFor "x86_64-unknown-linux-gnu");
+          seed-aarch64 = named "seed-aarch64" (foundation.seedFor "aarch64-unknown-linux-gnu");
         }
       ));
 
@@ -42,7 +42,7 @@
       apps = forEach (system: {
         default = {
           type = "app";
-          program = "${(lib.partsFor system).assemble}/bin/assemble";
+          program = "${(lib.foundationFor system).assemble}/bin/assemble";
         };
       });
 
@@ -52,14 +52,14 @@
       checks = forEach (
         system:
         let
-          parts = lib.partsFor system;
+          foundation = lib.foundationFor system;
           seedCheck =
             architecture:
-            parts.sameBytes {
+            foundation.sameBytes {
               name = "seed-${architecture}";
               pairs = [
                 {
-                  built = "${parts.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
+                  built = "${foundation.seedFor "${architecture}-unknown-linux-gnu"}/bin/seed";
                   kept = ./nix/seed + "/seed-${architecture}-linux";
                 }
               ];
@@ -69,7 +69,7 @@
         {
           seed-x86_64 = seedCheck "x86_64";
           seed-aarch64 = seedCheck "aarch64";
-          bootstrap = parts.bootstrap.check;
+          bootstrap = foundation.bootstrap.check;
           images = made.${system}.all;
         }
         # Of the other packages, many tests want the machine's tools: `make test` runs all.

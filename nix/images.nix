@@ -1,7 +1,7 @@
 # A workspace's images: description → plan → units → layers → image.
 {
-  # ./parts.nix, and what the system is called elsewhere.
-  parts,
+  # ./foundation.nix, and what the system is called elsewhere.
+  foundation,
   host,
   # The workspace, its description and its lock of Debian packages: paths.
   src,
@@ -17,6 +17,8 @@
   revision,
   # Whether evaluation reads what the workspace keeps in plan.lock (./imported.nix).
   readsKept ? true,
+  # The parts that the flake hands over, by name: ./part.nix.
+  parts,
 }:
 let
   # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
@@ -25,7 +27,7 @@ let
     import ./debian/lock.nix {
       lock = debianLock;
       inherit architecture;
-      fallback = if architecture == host.architecture then parts.debian else null;
+      fallback = if architecture == host.architecture then foundation.debian else null;
     };
   debian = debianFor host.architecture;
   # Of Debian in any case: the linker, the C compiler, what build scripts call.
@@ -33,7 +35,7 @@ let
     let
       packages = debian.packagesOf resolved.toolchain.set;
     in
-    parts.toolchainOf (
+    foundation.toolchainOf (
       if rust == null then
         { inherit packages; }
       else
@@ -45,8 +47,8 @@ let
   # Another compiler than Debian's: { roots, lints, entries, std }, or null.
   rust =
     if nixpkgs != null then
-      import ./toolchain/nixpkgs.nix { inherit (parts) links; } {
-        packages = nixpkgs.legacyPackages.${parts.system};
+      import ./toolchain/nixpkgs.nix { inherit (foundation) links; } {
+        packages = nixpkgs.legacyPackages.${foundation.system};
       }
     else if compiler == "debian" then
       null
@@ -55,7 +57,7 @@ let
         inherit description;
         root = src;
       } (
-        parts.releaseOf {
+        foundation.releaseOf {
           lock = toolchainLock;
           host = host.rust;
         }
@@ -71,7 +73,7 @@ let
       [
         (import ./toolchain/linker.nix
           {
-            inherit (parts) rootFileSystem;
+            inherit (foundation) rootFileSystem;
             inherit (host) rust;
           }
           {
@@ -85,25 +87,26 @@ let
   # The workspace as Cargo is shown it. Crateyard's own is read already.
   tree =
     (
-      if toString src == toString parts.tree.root then
-        parts.tree
+      if toString src == toString foundation.tree.root then
+        foundation.tree
       else
         import ./cargo/tree.nix { root = src; }
     )
     // (if readsKept then { } else { kept = null; });
   packagesAndTargets =
-    (parts.workspace {
+    (foundation.workspace {
       inherit tree;
-      inherit (parts) toolchain;
+      inherit (foundation) toolchain;
       target = host.rust;
     }).targets;
-  normalized = import ./image/normalize.nix { inherit (parts) cell bare descriptionProgram; }
+  normalized = import ./image/normalize.nix { inherit (foundation) cell bare descriptionProgram; }
     {
     inherit description;
     targets = packagesAndTargets;
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
     inherit (debian) libraries;
+    parts = builtins.attrNames parts;
   };
   resolved = import ./json.nix {
     inherit (tree) kept;
@@ -123,18 +126,29 @@ let
     ++ builtins.concatMap (platform: platform.plans) (builtins.attrValues platforms)
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
+  partOf = import ./part.nix { inherit parts; };
+  # A crate's parts: { path, from }, with the path in the package's directory.
+  partsOf =
+    crate:
+    map (part: {
+      inherit (part) path;
+      from = partOf {
+        name = part.part;
+        path = part.from or "";
+      };
+    }) (crate.parts or [ ]);
 
   inherit (resolved.build) calls targets;
   isNative = target: target.architecture == host.architecture;
 
-  lints = parts.rootFileSystem {
+  lints = foundation.rootFileSystem {
     name = "lints";
     packages = debian.packagesOf "lints";
   };
   # The workspace, compiled for one platform in one way (crates/description: `normal::Settings`).
   workspaceFor =
     target: settings:
-    parts.workspace {
+    foundation.workspace {
       inherit tree toolchain;
       lints = if rust == null then [ lints ] else rust.lints;
       target = settings.target or target.rust;
@@ -145,7 +159,7 @@ let
           import ./cargo/cross.nix {
             inherit (target) rust gnu;
             roots = (if rust == null then [ ] else [ (rust.std target.rust) ]) ++ [
-              (parts.rootFileSystem {
+              (foundation.rootFileSystem {
                 name = target.cross;
                 packages = builtins.filter (
                   package: rust == null || !(import ./debian/is-rust.nix package)
@@ -170,6 +184,7 @@ let
         }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
+      parts = builtins.mapAttrs (_: partsOf) resolved.crates;
       variables = builtins.mapAttrs (_: crate: crate.environment or { }) resolved.crates;
       revisioned = builtins.filter (name: resolved.crates.${name}.revision or false) (
         builtins.attrNames resolved.crates
@@ -199,7 +214,7 @@ let
     if builtins.length names == 1 then
       planOf (builtins.head names)
     else
-      parts.links {
+      foundation.links {
         name = "plans";
         entries = builtins.listToAttrs (
           map (name: {
@@ -248,8 +263,8 @@ let
         ++ (if linker == [ ] then [ ] else [ "toolchain.linker" ])
         ++ (if isNative target then [ ] else [ target.cross ]);
         tools = {
-          inherit (parts) runner planner seed;
-          image = parts.imageProgram;
+          inherit (foundation) runner planner seed;
+          image = foundation.imageProgram;
         };
       };
     };
@@ -258,14 +273,14 @@ let
   own = workspaceFor native resolved.build.settings;
   nativeRoot =
     name: set:
-    parts.rootFileSystem {
+    foundation.rootFileSystem {
       name = "native-${name}";
       packages = debian.packagesOf set;
     };
 
-  inherit (parts) make;
+  inherit (foundation) make;
   images =
-    import ./image/images.nix { inherit make; }
+    import ./image/images.nix { inherit make partOf; }
       {
         root = src;
         description = resolved;
@@ -292,7 +307,7 @@ in
   evaluation =
     let
       stages = {
-        tools = parts.bootstrap.needed;
+        tools = foundation.bootstrap.needed;
         description = normalized;
         plan = plansOf builds;
       };
@@ -305,7 +320,7 @@ in
     in
     stages
     // {
-      all = parts.links {
+      all = foundation.links {
         name = "evaluation";
         entries = stages // crossPlans;
       };
@@ -313,13 +328,13 @@ in
   inherit (own) checks;
   # What the workspace may keep so that evaluation builds nothing, and whether it does (null where it
   # keeps nothing).
-  planLock = parts.links {
+  planLock = foundation.links {
     name = "plan.lock";
     entries = imported.links items;
   };
   planIsCurrent =
     if builtins.pathExists (src + "/plan.lock") then
-      parts.sameBytes {
+      foundation.sameBytes {
         name = "plan-is-current";
         pairs = imported.pairs items;
         cure = "plan.lock is not what the workspace's manifests give: run `assemble plan --write` and commit plan.lock.";
@@ -331,8 +346,8 @@ in
     if rust != null && rust ? all then
       import ./toolchain/tree.nix
         {
-          inherit (parts) cell;
-          tools = [ parts.tools ];
+          inherit (foundation) cell;
+          tools = [ foundation.tools ];
         }
         { release = rust; }
     else

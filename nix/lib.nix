@@ -20,19 +20,19 @@ let
   # Crateyard's own pin of a release, and the oldest release that compiles Crateyard's own programs.
   ownLock = crateyard + "/toolchain.lock";
   oldest = (builtins.fromTOML (builtins.readFile (crateyard + "/Cargo.toml"))).workspace.package.rust-version;
-  partsOf =
+  foundationOf =
     toolchainLock: system: host:
-    import ./parts.nix { inherit crateyard system host toolchainLock; };
-  # The parts that everything is made of, by system and compiler: made once, however often they are
-  # asked for.
-  parts = builtins.mapAttrs (system: host: {
-    release = partsOf ownLock system host;
-    debian = partsOf null system host;
+    import ./foundation.nix { inherit crateyard system host toolchainLock; };
+  # The foundation of everything, by system and compiler: made once, however often it
+  # is asked for.
+  foundations = builtins.mapAttrs (system: host: {
+    release = foundationOf ownLock system host;
+    debian = foundationOf null system host;
   }) systems;
-  partsFor = system: parts.${system}.release;
-  # The parts for a workspace: compiled by its own release, so that no machine needs two, unless
+  foundationFor = system: foundations.${system}.release;
+  # The foundation for a workspace: compiled by its own release, so that no machine needs two, unless
   # that is too old.
-  partsWith =
+  foundationWith =
     {
       system,
       compiler,
@@ -42,11 +42,11 @@ let
       inherit (builtins.fromJSON (builtins.readFile toolchainLock)) release;
     in
     if compiler == "debian" then
-      parts.${system}.debian
+      foundations.${system}.debian
     else if toString toolchainLock == toString ownLock || builtins.compareVersions release oldest < 0 then
-      parts.${system}.release
+      foundations.${system}.release
     else
-      partsOf toolchainLock system systems.${system};
+      foundationOf toolchainLock system systems.${system};
 
   # The names of a description's images, variants among them. Known without building anything,
   # as `nix flake show` wants it.
@@ -105,6 +105,9 @@ let
       toolchainLock ? if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
       # nixpkgs, for its compiler instead: a flake. Nothing of it is evaluated unless it is given.
       nixpkgs ? null,
+      # What images and crates may name as a part, by name: derivations, inputs of the flake, paths.
+      # A function gets the system that builds. A part that nothing names is not evaluated.
+      parts ? { },
       # What Debian packages they and the toolchain are made of: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
     }@arguments:
@@ -120,7 +123,8 @@ let
           more
           // {
             host = systems.${system};
-            parts = usedParts;
+            foundation = usedFoundation;
+            parts = if builtins.isFunction parts then parts system else parts;
             inherit
               src
               description
@@ -132,9 +136,9 @@ let
               ;
           }
         );
-      usedParts =
+      usedFoundation =
         if builtins.elem compiler compilers then
-          partsWith { inherit system compiler toolchainLock; }
+          foundationWith { inherit system compiler toolchainLock; }
         else
           throw "mkImages knows the compilers \"release\" and \"debian\", not \"${compiler}\"";
       lazily =
@@ -182,13 +186,13 @@ let
         source = "${crateyard}";
         debianLock = "${crateyard + "/debian.lock"}";
         toolchainLock = "${ownLock}";
-        programs = usedParts.bootstrap.wanted;
+        programs = usedFoundation.bootstrap.wanted;
       };
       toolchain = lazily "toolchain" build.toolchain;
-      shell = import ./shell.nix { inherit system; inherit (usedParts) links imageProgram; } {
+      shell = import ./shell.nix { inherit system; inherit (usedFoundation) links imageProgram; } {
         inherit (build) toolchain;
       };
-      all = usedParts.links {
+      all = usedFoundation.links {
         name = "images";
         entries = images;
       };
@@ -315,6 +319,6 @@ in
     packagesOf
     checksOf
     legacyPackagesOf
-    partsFor
+    foundationFor
     ;
 }

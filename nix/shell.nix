@@ -5,7 +5,7 @@
 # (crates/image/src/environment.rs): Debian's bash has no loader in Nix's sandbox.
 {
   system,
-  # A directory of links: ./parts.nix.
+  # A directory of links: ./foundation.nix.
   links,
   imageProgram,
 }:

@@ -1,5 +1,5 @@
-# What `nix flake init -t` offers. Each is a workspace whose flake.nix and images.toml are what
-# `assemble init` writes for it.
+# What `nix flake init -t` offers. Each is a workspace with its flake.nix and images.toml, as
+# `assemble init` writes them; `front-end` hands over a part, which only its author knows of.
 let
   templates = {
     service = {
@@ -17,6 +17,10 @@ let
     chart = {
       path = ./templates/chart;
       description = "A service whose image carries its Helm chart";
+    };
+    front-end = {
+      path = ./templates/front-end;
+      description = "A service that embeds a front end";
     };
   };
 in

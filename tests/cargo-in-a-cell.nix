@@ -18,13 +18,13 @@
   edited ? null,
 }:
 let
-  parts = crateyard.lib.partsFor system;
+  foundation = crateyard.lib.foundationFor system;
   lock = import ../nix/cargo/lock.nix { lock = src + "/Cargo.lock"; };
   debianLock = src + "/debian.lock";
   debian = import ../nix/debian/lock.nix {
     lock = debianLock;
     architecture = "amd64";
-    fallback = parts.debian;
+    fallback = foundation.debian;
   };
   # What units of single crates see beside the toolchain, Cargo sees as a whole.
   native =
@@ -39,14 +39,14 @@ let
   # As units have them: ../nix/images.nix.
   nativeRoot =
     set:
-    parts.rootFileSystem {
+    foundation.rootFileSystem {
       name = "native-${builtins.head (crateOf set)}";
       packages = debian.packagesOf set;
     };
 in
-parts.cell {
+foundation.cell {
   name = "cargo";
-  roots = parts.toolchain ++ map nativeRoot native;
+  roots = foundation.toolchain ++ map nativeRoot native;
   program = "/usr/bin/sh";
   args = [
     "-c"

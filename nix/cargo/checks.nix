@@ -5,7 +5,7 @@
 # member do nothing, just as `cargo test --workspace` ignores it.
 {
   cell,
-  # A directory of links: parts.nix.
+  # A directory of links: foundation.nix.
   links,
   # Derivations of the program `image`: ../image/make.nix.
   make,

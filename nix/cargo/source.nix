@@ -44,6 +44,8 @@ in
   directory,
   # Whether to include tests, benches, examples and documents.
   withTests ? false,
+  # Paths in the directory, files or directories, to leave out.
+  without ? [ ],
 }:
 let
   place = layout.${directory} or { source = directory; };
@@ -57,7 +59,9 @@ let
     !(builtins.elem top never)
     && (withTests || !(builtins.elem top testFolders))
     && (withTests || !(isDocument inner))
-    && (directory != "" || !(isBeside top));
+    && (directory != "" || !(isBeside top))
+    && !(isWithout inner);
+  isWithout = inner: inner != "." && (builtins.elem inner without || isWithout (builtins.dirOf inner));
   # Whether a path in the package's own directory is included anyway.
   isThere =
     reached:

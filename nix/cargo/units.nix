@@ -28,6 +28,8 @@
   native ? { },
   # Package name to paths, relative to the workspace, that its units see besides its source.
   extraFiles ? { },
+  # Package name to parts in its directory, which its units see: { path, from }.
+  parts ? { },
   # Package name to variables that its units see besides Cargo's.
   environment ? { },
   # Names of packages whose units are told the revision that is built, and that revision:
@@ -57,14 +59,31 @@ let
     inherit root;
     inherit (data) layout;
   };
-  sources = builtins.mapAttrs (directory: _: sourceOf { inherit directory; }) data.layout;
+  sources = builtins.mapAttrs (
+    directory: _:
+    sourceOf {
+      inherit directory;
+      without = coveredIn directory;
+    }
+  ) data.layout;
   testSources = builtins.mapAttrs (
     directory: _:
     sourceOf {
       inherit directory;
       withTests = true;
+      without = coveredIn directory;
     }
   ) data.layout;
+  # Where parts stand in the place of what the workspace has: in the directory of a member.
+  coveredIn =
+    directory:
+    builtins.concatMap (
+      member: if member.path == directory then map (part: part.path) (partsOf member.name) else [ ]
+    ) data.members;
+  partsOf = name: parts.${name} or [ ];
+  placedParts =
+    { package, unit, ... }:
+    map (part: "${unit.sourceDir}/${part.path}=${part.from}") (partsOf package.name);
   kindOf = unit: unit.action.target.kind or "";
   isHarness = unit: unit.action.target.test or false;
   # Whether tests, benches, examples and documents are there too.
@@ -93,7 +112,9 @@ let
     (if isTest unit then testSources else sources).${origin.path}
       or (throw "the plan has a unit of the package in \"${origin.path}\", and does not say where that lies");
   # Files beside the source: "PATH=SOURCE" lines.
-  extras = planned: builtins.concatStringsSep "\n" (filesOf planned ++ programsOf planned);
+  extras = planned: builtins.concatStringsSep "\n" (
+    filesOf planned ++ placedParts planned ++ programsOf planned
+  );
   # What is there of what a unit's code asks for (crates/plan/src/asks.rs).
   askedOf =
     planned:

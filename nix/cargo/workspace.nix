@@ -25,6 +25,7 @@
   cargoArgs ? [ ],
   native ? { },
   extraFiles ? { },
+  parts ? { },
   # Package name to variables, names of packages that are told the revision, and that: ./units.nix.
   variables ? { },
   revisioned ? [ ],
@@ -77,6 +78,7 @@ let
         lints
         native
         extraFiles
+        parts
         revisioned
         revision
         ;

@@ -3,6 +3,8 @@
 {
   # ./make.nix, applied to its tools.
   make,
+  # Where a part lies: ../part.nix, applied to the flake's parts.
+  partOf,
 }:
 {
   # The workspace: a path.
@@ -58,6 +60,7 @@ let
               name = "content";
               path = root + "/${path}";
             };
+          part = partOf;
           program = binary: "${provider.program binary}/bin/${binary.bin}";
           crates = provider.crates;
           image = { name, ... }: other name;

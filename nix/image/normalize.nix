@@ -17,6 +17,8 @@
   # for.
   pinned,
   libraries,
+  # The names of the parts that the flake hands over.
+  parts,
 }:
 cell {
   name = "description";
@@ -42,6 +44,8 @@ cell {
     (builtins.concatStringsSep " " pinned)
     "--libraries"
     (builtins.concatStringsSep " " libraries)
+    "--parts"
+    (builtins.concatStringsSep " " parts)
     "--out"
     (placeholder "out")
   ];

@@ -1,6 +1,6 @@
 # The compiler of nixpkgs. It runs with its own C library, but links programs against Debian's.
 {
-  # A directory of links: ../parts.nix.
+  # A directory of links: ../foundation.nix.
   links,
 }:
 {

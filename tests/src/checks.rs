@@ -277,12 +277,12 @@ fn run_by_nextest() -> Result<()> {
 }
 
 fn machine_without_rust() -> Result<TempDir> {
-    let parts = format!(
-        "(builtins.getFlake \"git+file://{}\").lib.partsFor \"x86_64-linux\"",
+    let foundation = format!(
+        "(builtins.getFlake \"git+file://{}\").lib.foundationFor \"x86_64-linux\"",
         repository().display()
     );
-    let runtime = nix::build(&format!("({parts}).runtime"))?;
-    let toolchain = nix::build(&format!("({parts}).tools"))?;
+    let runtime = nix::build(&format!("({foundation}).runtime"))?;
+    let toolchain = nix::build(&format!("({foundation}).tools"))?;
     let root = tempfile::tempdir()?;
     let at = |path: &str| root.path().join(path);
     for directory in ["usr/bin", "tmp", "dev"] {

@@ -13,6 +13,7 @@ mod cache;
 mod calls;
 mod checkout;
 mod checks;
+mod compose;
 mod driver;
 mod engine;
 mod explain;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         .chain(checks::trials())
         .chain(calls::trials())
         .chain(init::trials())
+        .chain(compose::trials())
         .chain(native::trials())
         .chain(aptsources::trials())
         .chain(reproducible::trials())

@@ -98,9 +98,9 @@ fn debian_compiles(_: &Lock) -> Result<()> {
 fn nixpkgs_compiles(lock: &Lock) -> Result<()> {
     let packages = format!(
         "nixpkgs.legacyPackages.x86_64-linux = let \
-           parts = flake.lib.partsFor \"x86_64-linux\"; \
+           foundation = flake.lib.foundationFor \"x86_64-linux\"; \
            rust = import {}/nix/toolchain/tree.nix \
-             {{ inherit (parts) cell; tools = [ parts.tools ]; }} {{ inherit (parts) release; }}; \
+             {{ inherit (foundation) cell; tools = [ foundation.tools ]; }} {{ inherit (foundation) release; }}; \
            usr = \"${{rust}}/usr\"; \
          in {{ rustc.unwrapped = usr; cargo = usr; clippy = usr; rustfmt = usr; }}",
         repository().display(),

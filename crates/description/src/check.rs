@@ -403,6 +403,10 @@ pub(crate) fn claims(
         let path = file.destination();
         match file.content.get_ref() {
             Content::Text(_) => claim(path, file.path.span(), "a text".to_string(), false),
+            // Only a build sees whether it is a directory.
+            Content::Part { name, .. } => {
+                claim(path, file.path.span(), format!("the part `{name}`"), true)
+            }
             Content::Source(source) => match sources.find(source) {
                 Found::Directory(files) => {
                     for name in files {
@@ -562,6 +566,10 @@ impl File {
             Content::Source(source) if path.ends_with('/') => {
                 format!("{path}{}", last_part(source))
             }
+            Content::Part { name, from } if path.ends_with('/') => match from.as_str() {
+                "" => format!("{path}{name}"),
+                from => format!("{path}{}", last_part(from)),
+            },
             _ => path.clone(),
         }
     }

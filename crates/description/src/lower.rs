@@ -200,6 +200,16 @@ impl Normalizer<'_> {
                     uid,
                     gid,
                 }),
+                Content::Part { name, from } => Source::Copy(CopySource {
+                    from: Placeholder::Part {
+                        name: name.clone(),
+                        path: from.clone(),
+                    },
+                    to,
+                    mode,
+                    uid,
+                    gid,
+                }),
                 Content::Text(text) => Source::Text(TextSource {
                     to,
                     text: text.clone(),

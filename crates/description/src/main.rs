@@ -11,7 +11,7 @@ use description::{Description, Sources, Targets, Workspace, locked_packages, nam
 const USAGE: &str = "\
 Checks and normalizes an images.toml.
 
-usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] [--libraries NAMES] --out OUT.json
+usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source-list LIST] [--lock Cargo.lock [--pinned NAMES]] [--libraries NAMES] [--parts NAMES] --out OUT.json
        description check FILE [--root DIR]
 
   normalize    write everything that FILE says, resolved, as JSON
@@ -22,6 +22,7 @@ usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source
     --pinned       the crates that debian.lock has packages for, with spaces between: those of them that could compile a library's own
                    copy take Debian's
     --libraries    the crates that debian.lock has libraries for, with spaces between: layers of images that hold programs
+    --parts        the parts that the flake hands over, with spaces between: others are errors
     --out          where to write; `-` is standard output
   check        say all that is wrong with FILE; its sources are looked for beside it, or under DIR
 
@@ -62,6 +63,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
                 "--lock",
                 "--pinned",
                 "--libraries",
+                "--parts",
                 "--out",
             ],
         )?),
@@ -142,6 +144,9 @@ fn normalize(arguments: &Arguments) -> Result<(), Failure> {
         description = description.with_known_crates(&packages, |name| pinned.contains(name));
     }
     workspace.libraries = arguments.names("--libraries");
+    if arguments.option("--parts").is_some() {
+        workspace.parts = Some(arguments.names("--parts"));
+    }
     let normal = description
         .normalize(&workspace)
         .map_err(|problems| bad_data(problems.to_string()))?;

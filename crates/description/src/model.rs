@@ -144,6 +144,19 @@ pub struct Crate {
     pub environment: BTreeMap<String, String>,
     /// Whether its units are told the revision that is built.
     pub revision: bool,
+    /// Parts that its units see in the package's directory.
+    pub parts: Vec<CratePart>,
+}
+
+/// A part in the directory of a package.
+#[derive(Clone, Debug)]
+pub struct CratePart {
+    /// The part's name.
+    pub part: Spanned<String>,
+    /// Its place, relative to the package's directory.
+    pub path: Spanned<String>,
+    /// A path in the part; empty for all of it.
+    pub from: String,
 }
 
 /// `[users.NAME]`, or an account built in.
@@ -305,6 +318,13 @@ pub enum Content {
     Source(String),
     /// The text itself.
     Text(String),
+    /// A part of the flake's.
+    Part {
+        /// Its name.
+        name: String,
+        /// A path in it; empty for all of it.
+        from: String,
+    },
 }
 
 /// A file, or all files under a directory.

@@ -175,6 +175,7 @@ impl Description {
                     files: Vec::new(),
                     environment: BTreeMap::new(),
                     revision: false,
+                    parts: Vec::new(),
                 }),
             }
         }

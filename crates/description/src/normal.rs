@@ -233,6 +233,22 @@ pub struct Crate {
     /// Whether its units are told the revision that is built.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub revision: bool,
+    /// Parts that its units see in the package's directory, sorted by place.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<CratePart>,
+}
+
+/// A part in the directory of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CratePart {
+    /// The part's name.
+    pub part: String,
+    /// Its place, relative to the package's directory.
+    pub path: String,
+    /// A path in the part; empty for all of it.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub from: String,
 }
 
 /// An image.
@@ -283,6 +299,14 @@ impl Image {
     pub fn copied(&self) -> impl Iterator<Item = &str> {
         self.sources().filter_map(|source| match source {
             Source::Copy(copy) => copy.from.workspace_path(),
+            _ => None,
+        })
+    }
+
+    /// The names of the parts that it holds.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.sources().filter_map(|source| match source {
+            Source::Copy(copy) => copy.from.part(),
             _ => None,
         })
     }

@@ -15,6 +15,8 @@ use crate::targets::{Package, Targets};
 use crate::value::{Platform, join_within};
 use crate::workspace::Workspace;
 
+mod parts;
+
 /// Where an image finds programs, unless it says otherwise; Debian's own default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -33,6 +35,9 @@ impl Description {
             let members = targets.packages.iter().map(|package| package.name.clone());
             let known = locked.iter().cloned().chain(members).collect();
             problems.extend(self.unknown_crates(&known));
+        }
+        if let Some(known) = &workspace.parts {
+            problems.extend(self.unknown_parts(known));
         }
         let crates = self.normal_crates(targets, sources, &mut problems);
         let mut binaries = self.all_binaries(targets, &mut problems);
@@ -335,6 +340,7 @@ impl Description {
                 files: files.into_iter().collect(),
                 environment: each.environment.clone(),
                 revision: each.revision,
+                parts: self.normal_parts(each, problems),
             };
             crates.insert(each.name.get_ref().clone(), normal);
         }

@@ -16,6 +16,8 @@ use crate::problem::{Problem, Problems, Source, suggestion};
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
+mod parts;
+
 /// The version of the file's form that this crate reads.
 const VERSION: i64 = 1;
 
@@ -190,6 +192,13 @@ fn read_crate(
         files: fields.strings("files").unwrap_or_default(),
         environment: read_map(&fields, "environment", value::crate_variable).unwrap_or_default(),
         revision: fields.boolean("revision").unwrap_or(false),
+        parts: tables(
+            &fields,
+            "parts",
+            &schema::CRATE_PART,
+            parts::read_crate_part,
+        )
+        .unwrap_or_default(),
     })
 }
 
@@ -531,7 +540,7 @@ fn read_file(fields: &Fields) -> Option<File> {
     let content = read_content(fields)?;
     let path = match content.get_ref() {
         Content::Text(_) => file_path(fields.reader, path?),
-        Content::Source(_) => path?,
+        Content::Source(_) | Content::Part { .. } => path?,
     };
     Some(File {
         path,
@@ -543,37 +552,42 @@ fn read_file(fields: &Fields) -> Option<File> {
 }
 
 fn read_content(fields: &Fields) -> Option<Spanned<Content>> {
-    match (fields.string("source"), fields.string("text")) {
-        (Some(source), None) => {
-            let path = accept(
-                fields.reader,
-                &source,
-                value::workspace_path(source.get_ref()),
-            )?;
-            Some(Spanned::new(source.span(), Content::Source(path)))
+    let names = ["source", "text", "part"];
+    let given = names.iter().filter(|name| fields.value(name).is_some());
+    let given: Vec<&str> = given.copied().collect();
+    let reader = fields.reader;
+    let &[name] = given.as_slice() else {
+        let (span, has) = match given.get(1) {
+            Some(second) => (
+                fields.value(second).map_or(fields.span(), Spanned::span),
+                "several",
+            ),
+            None => (fields.span(), "none"),
+        };
+        let what = format!("a file has a `source`, a `text` or a `part`, this has {has}");
+        let help = match given.is_empty() {
+            true => "add `source = \"path/in/the/workspace\"`, `text = \"…\"` or `part = \"…\"`",
+            false => "keep one of them",
+        };
+        reader.report(reader.problem(span, what).help(help));
+        return None;
+    };
+    let from = parts::read_from(fields, name == "part");
+    let text = fields.string(name)?;
+    let content = match name {
+        "source" => Content::Source(accept(
+            reader,
+            &text,
+            value::workspace_path(text.get_ref()),
+        )?),
+        "part" => {
+            accept(reader, &text, value::part_name(text.get_ref()))?;
+            let name = text.get_ref().clone();
+            Content::Part { name, from }
         }
-        (None, Some(text)) => Some(Spanned::new(text.span(), Content::Text(text.into_inner()))),
-        (Some(_), Some(text)) => {
-            let what = "a file has a `source` or a `text`, this has both";
-            fields.reader.report(
-                fields
-                    .reader
-                    .problem(text.span(), what)
-                    .help("drop one of them"),
-            );
-            None
-        }
-        (None, None) => {
-            if fields.value("source").or(fields.value("text")).is_none() {
-                let what = "a file has a `source` or a `text`, this has neither";
-                let help = "add `source = \"path/in/the/workspace\"` or `text = \"…\"`";
-                fields
-                    .reader
-                    .report(fields.reader.problem(fields.span(), what).help(help));
-            }
-            None
-        }
-    }
+        _ => Content::Text(text.get_ref().clone()),
+    };
+    Some(Spanned::new(text.span(), content))
 }
 
 fn read_owner(fields: &Fields) -> Owner {

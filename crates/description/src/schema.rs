@@ -44,6 +44,7 @@ pub static TABLES: &[&Table] = &[
     &BUILD,
     &TOOLCHAIN,
     &CRATE,
+    &CRATE_PART,
     &USER,
     &IMAGE,
     &BASE,
@@ -154,6 +155,17 @@ pub static CRATE: Table = Table {
         field("files", "array of strings", "`[]`"),
         field("environment", "table of strings", "none"),
         field("revision", "boolean", "`false`"),
+        field("parts", "array of tables", "`[]`"),
+    ],
+};
+
+/// A part that a crate is compiled with.
+pub static CRATE_PART: Table = Table {
+    path: "crates.NAME.parts[]",
+    fields: &[
+        field("part", "string", "required"),
+        field("path", "string", "required"),
+        field("from", "string", "all of the part"),
     ],
 };
 
@@ -250,8 +262,10 @@ pub static FILE: Table = Table {
     path: "images.NAME.files[]",
     fields: &[
         field("path", "string", "required"),
-        field("source", "string", "this or `text`"),
-        field("text", "string", "this or `source`"),
+        field("source", "string", "this, `text` or `part`"),
+        field("text", "string", "this, `source` or `part`"),
+        field("part", "string", "this, `source` or `text`"),
+        field("from", "string", "all of the part"),
         field(
             "mode",
             "string",

@@ -354,6 +354,34 @@ pub fn image_name(text: &str) -> Result<(), String> {
     )
 }
 
+/// The name of a part: an attribute of a flake that needs no quotes.
+pub(crate) fn part_name(text: &str) -> Result<(), String> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let rest = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if text.starts_with(first) && text.chars().all(rest) {
+        return Ok(());
+    }
+    Err("can't name a part; use letters, digits, `_` and `-`, a letter first".to_string())
+}
+
+/// A path below a directory that is known only to a build, as short as it can be written.
+pub(crate) fn inner_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return Err("is absolute; write a relative path".to_string());
+    }
+    // `=` and line breaks separate such paths where they are handed to a unit.
+    if text.contains(|c: char| c == '=' || c.is_control()) {
+        return Err("holds `=` or a control character".to_string());
+    }
+    match join_within("", text) {
+        Some(path) if path.is_empty() => {
+            Err("names the directory itself; name a path in it".into())
+        }
+        Some(path) => Ok(path),
+        None => Err("leads out of the directory that it is relative to".to_string()),
+    }
+}
+
 /// A name as Debian's passwd allows it.
 pub(crate) fn user_name(text: &str) -> Result<(), String> {
     let first = text

@@ -18,6 +18,8 @@ pub struct Workspace {
     pub locked: Option<BTreeSet<String>>,
     /// The crates for whose programs `debian.lock` has libraries.
     pub libraries: BTreeSet<String>,
+    /// The names of the parts that its flake hands over, where they are known.
+    pub parts: Option<BTreeSet<String>>,
 }
 
 impl Workspace {
@@ -28,6 +30,7 @@ impl Workspace {
             sources: Sources::Unknown,
             locked: None,
             libraries: BTreeSet::new(),
+            parts: None,
         }
     }
 }

@@ -31,6 +31,8 @@ fn every_problem_is_told_as_it_should_be() {
                 "files.txt",
                 "--lock",
                 "Cargo.lock",
+                "--parts",
+                "web docs",
                 "--out",
                 "-",
             ])

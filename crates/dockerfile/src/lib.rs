@@ -24,6 +24,7 @@ mod compile;
 mod ignore;
 mod images;
 mod names;
+mod only_nix;
 mod project;
 mod text;
 mod workspace;
@@ -34,7 +35,7 @@ use description::Sources;
 use description::normal::{Description, Image, Placeholder, Source};
 use names::Names;
 pub use project::{Project, ProjectError};
-pub use workspace::{METADATA, Resolved, WorkspaceError, for_workspace, resolve};
+pub use workspace::{METADATA, Resolved, WorkspaceError, buildable, for_workspace, resolve};
 
 /// The name of the Dockerfile.
 pub const DOCKERFILE: &str = "Dockerfile.images";

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Files, Project, ProjectError, generate};
+use super::{Files, Project, ProjectError, generate, only_nix};
 use description::{
     Description, Pinned, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned,
 };
@@ -22,6 +22,8 @@ pub enum WorkspaceError {
     Description(Problems),
     /// The workspace is wrong.
     Project(ProjectError),
+    /// The description asks for what only Nix builds: each thing by name.
+    OnlyNix(Vec<String>),
 }
 
 impl fmt::Display for WorkspaceError {
@@ -36,6 +38,11 @@ impl fmt::Display for WorkspaceError {
             }
             WorkspaceError::Description(problems) => problems.fmt(f),
             WorkspaceError::Project(error) => error.fmt(f),
+            WorkspaceError::OnlyNix(things) => write!(
+                f,
+                "a Dockerfile can't build {}: only Nix has it; `assemble build` builds such images",
+                things.join(", ")
+            ),
         }
     }
 }
@@ -63,7 +70,20 @@ pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceErro
         project,
         sources,
     } = resolve(root, metadata)?;
+    buildable(&description)?;
     Ok(generate(&description, &project, &sources))
+}
+
+/// Whether a Dockerfile can build all of a description.
+///
+/// # Errors
+/// [`WorkspaceError::OnlyNix`].
+pub fn buildable(description: &normal::Description) -> Result<(), WorkspaceError> {
+    let things = only_nix::things(description);
+    match things.is_empty() {
+        true => Ok(()),
+        false => Err(WorkspaceError::OnlyNix(things)),
+    }
 }
 
 /// Reads the workspace at `root`, which has the description `images.toml`.

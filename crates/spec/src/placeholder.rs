@@ -15,6 +15,14 @@ pub enum Placeholder {
         /// Relative to the workspace.
         path: String,
     },
+    /// A part: a file or a directory that the flake hands over under a name (`parts` of nix/lib.nix).
+    Part {
+        /// Its name.
+        name: String,
+        /// A path in it; empty for all of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        path: String,
+    },
     /// A program of the workspace.
     Program(Binary),
     /// The list of the crates that a program is linked from ([`crate::LinkedCrates`]).
@@ -33,6 +41,14 @@ impl Placeholder {
     pub fn workspace_path(&self) -> Option<&str> {
         match self {
             Placeholder::Workspace { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The name of the part that it stands for, if it is one.
+    pub fn part(&self) -> Option<&str> {
+        match self {
+            Placeholder::Part { name, .. } => Some(name),
             _ => None,
         }
     }

@@ -48,18 +48,18 @@ fn expression(unique: u32) -> String {
     format!(
         r#"
         let
-            parts = (flake.inputs.crateyard or flake).lib.partsFor "x86_64-linux";
+            foundation = (flake.inputs.crateyard or flake).lib.foundationFor "x86_64-linux";
             each = make: builtins.genList (n: (make "${{toString n}}-{unique}").drvPath) {COUNT};
         in {{
             derivation = each (name: derivation {{
                 name = "derivation-${{name}}";
                 system = "x86_64-linux";
-                builder = parts.seed;
+                builder = foundation.seed;
                 args = [ "unpack" "--into" (placeholder "out") ];
             }});
-            cell = each (name: parts.cell {{
+            cell = each (name: foundation.cell {{
                 name = "cell-${{name}}";
-                roots = parts.toolchain;
+                roots = foundation.toolchain;
                 program = "/usr/bin/mkdir";
                 args = [ (placeholder "out") ];
             }});

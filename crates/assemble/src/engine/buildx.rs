@@ -50,6 +50,7 @@ pub enum Output<'a> {
 pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     check_buildx()?;
     let (workspace, resolved) = request.resolve()?;
+    dockerfile::buildable(&resolved.description)?;
     check_drift(&workspace, &resolved)?;
     let kept = Kept::of(&workspace)?;
     make_parents(request, &workspace, &resolved, &kept)?;

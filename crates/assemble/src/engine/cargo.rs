@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use description::Platform;
-use description::normal::{Binary, Build, Call};
+use description::normal::{Binary, Build, Call, Description};
 use serde::Deserialize;
 
-use super::images::Images;
+use super::images::{Images, no_part};
 use super::kept::Kept;
 use super::packages::Packages;
 use super::{Built, Engine, Request};
@@ -28,6 +28,7 @@ const WHY: &str = "compiled by the cargo of one machine";
 /// When the workspace or its description is wrong, cargo fails, or an image can't be made.
 pub fn build(request: &Request<'_>) -> Result<Built> {
     let (workspace, resolved) = request.resolve()?;
+    check_parts(&resolved.description, request.images)?;
     let platform = this_platform()?;
     let kept = Kept::of(&workspace)?;
     let compiled = compile(&workspace, &resolved.description.build, &kept)?;
@@ -54,6 +55,24 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
         compiled: compiled.packages,
         fetched: 0,
     })
+}
+
+/// Refuses what only the flake has, before anything is compiled.
+fn check_parts(description: &Description, images: &[String]) -> Result<()> {
+    for (name, each) in &description.crates {
+        if let Some(part) = each.parts.first() {
+            return Err(no_part(&part.part, "this engine"))
+                .with_context(|| format!("cannot compile the crate {name:?}"));
+        }
+    }
+    for name in images {
+        let image = description.images.get(name);
+        if let Some(part) = image.and_then(|image| image.parts().next()) {
+            return Err(no_part(part, "this engine"))
+                .with_context(|| format!("cannot make the image {name:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// This machine's platform.

@@ -150,6 +150,7 @@ impl Images<'_> {
     fn stand(&self, placeholder: Placeholder, linked: &BTreeSet<String>) -> Result<Value> {
         Ok(match placeholder {
             Placeholder::Workspace { path } => json!(self.root.join(path)),
+            Placeholder::Part { name, .. } => return Err(no_part(&name, "this engine")),
             Placeholder::Program(binary) => json!(
                 self.binaries
                     .get(&binary)
@@ -165,6 +166,13 @@ impl Images<'_> {
             Placeholder::Packages(packages) => json!(self.packages.of(&packages, linked)?),
         })
     }
+}
+
+/// Only Nix has what a flake hands over.
+pub fn no_part(name: &str, who: &str) -> anyhow::Error {
+    anyhow!(
+        "{who} has no part {name:?}: the flake hands it over\n  try: `assemble build`, which builds with Nix"
+    )
 }
 
 fn has_packages(spec: &LayerSpec) -> bool {

@@ -1,4 +1,4 @@
-# The parts that everything is made of, for one system: seed, cell, toolchain, bootstrap programs,
+# The foundation of everything, for one system: seed, cell, toolchain, bootstrap programs,
 # and the workspace function. Made from Crateyard's own source and lock, whoever calls.
 {
   # Crateyard's own source: a path.
