@@ -10,7 +10,7 @@ use crateyard_testing::{Registry, need};
 use place::{Place, has};
 use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
-use signing::{BUNDLE_TYPE, Bundle, SecretKey};
+use signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Token, Web};
 
 const ASSEMBLE: &str = env!("CARGO_BIN_EXE_assemble");
 const WORKFLOW: &str = "team/shop/.github/workflows/release.yml@refs/tags/v1";
@@ -490,30 +490,114 @@ fn mistakes_in_a_policy_are_named_by_their_line() {
 
 /// A witness statement: the resulting digest, and the key that signs.
 fn witness(reference: &Reference, key: &SecretKey, result: &str, rebuilt: Option<&str>) {
-    let client = Client::new(Options::new(Environment::default()));
-    registry::run(async {
-        let repository = client.repository(reference).unwrap();
-        let image = repository.manifest(&reference.version()).await.unwrap();
-        let subject = image.unwrap().plain_descriptor();
-        let own = subject.digest.hex().to_owned();
-        let digest = json!({"sha256": rebuilt.unwrap_or(&own)});
-        let predicate = json!({"result": result, "rebuilt": {"digest": digest}});
-        let kind = "https://github.com/crateyard/crateyard/rebuild/v1";
-        let statement = signing::statement(subject.digest.as_str(), kind, predicate);
-        let artifact = Artifact {
-            subject,
-            artifact_type: BUNDLE_TYPE.to_owned(),
-            media_type: BUNDLE_TYPE.to_owned(),
-            document: Bundle::sign(&statement, key).to_bytes().into(),
-            annotations: Default::default(),
-        };
-        let target = reference.with_digest(&artifact.digest());
-        let source = Source::artifact(&artifact);
-        let options = push::Options::default();
-        push::push(&client, source, &target, &options)
-            .await
-            .unwrap();
+    attach_witness(reference, result, rebuilt, |statement| {
+        Bundle::sign(statement, key)
     });
+}
+
+/// Attaches a witness statement to an image, signed by `sign`.
+fn attach_witness(
+    reference: &Reference,
+    result: &str,
+    rebuilt: Option<&str>,
+    sign: impl FnOnce(&Value) -> Bundle,
+) {
+    let client = Client::new(Options::new(Environment::default()));
+    let image = registry::run(async {
+        let repository = client.repository(reference).unwrap();
+        repository.manifest(&reference.version()).await.unwrap()
+    });
+    let subject = image.unwrap().plain_descriptor();
+    let own = subject.digest.hex().to_owned();
+    let digest = json!({"sha256": rebuilt.unwrap_or(&own)});
+    let predicate = json!({"result": result, "rebuilt": {"digest": digest}});
+    let kind = "https://github.com/crateyard/crateyard/rebuild/v1";
+    let statement = signing::statement(subject.digest.as_str(), kind, predicate);
+    let artifact = Artifact {
+        subject,
+        artifact_type: BUNDLE_TYPE.to_owned(),
+        media_type: BUNDLE_TYPE.to_owned(),
+        document: sign(&statement).to_bytes().into(),
+        annotations: Default::default(),
+    };
+    let target = reference.with_digest(&artifact.digest());
+    let source = Source::artifact(&artifact);
+    let options = push::Options::default();
+    registry::run(push::push(&client, source, &target, &options)).unwrap();
+}
+
+const REBUILDERS: &str = "version = 1
+trusted-root = \"root.json\"
+[[signers]]
+identity = { regexp = 'https://github\\.com/team/shop/\\.github/workflows/release\\.yml@.*' }
+issuer = \"https://token.actions.githubusercontent.com\"
+[witnesses]
+count = 2
+[[witnesses.from]]
+identity = { regexp = 'https://github\\.com/ann/.*' }
+issuer = \"https://token.actions.githubusercontent.com\"
+[[witnesses.from]]
+identity = { regexp = 'https://github\\.com/bob/.*' }
+issuer = \"https://token.actions.githubusercontent.com\"
+[[witnesses.from]]
+identity = { regexp = 'https://github\\.com/team/.*' }
+issuer = \"https://token.actions.githubusercontent.com\"
+";
+
+#[test]
+fn workflows_of_different_builders_are_witnesses() {
+    need!("identities that witness", "docker-registry");
+    let world = World::new();
+    let target = world.pushed("app", "bundle");
+    let reference = world.registry.reference("app:v1");
+    let attest = |workflow: &str, result: &str, rebuilt: Option<&str>| {
+        let services = Services {
+            fulcio: world.sigstore.url(),
+            rekor: world.sigstore.url(),
+            web: Web::default(),
+        };
+        let token = Token::parse(&token(workflow)).unwrap();
+        let signer = Keyless::begin(&token, &services).unwrap();
+        attach_witness(&reference, result, rebuilt, |statement| {
+            signer.sign(statement).unwrap()
+        });
+    };
+    let policy = world.policy(REBUILDERS);
+    world.refuses(&target, &policy, "wanted and 0 have built it again");
+    // One workflow on a tag and on a branch, the signer's own one, and a stranger.
+    attest(
+        "ann/rebuilds/.github/workflows/rebuild.yml@refs/tags/v1",
+        "same",
+        None,
+    );
+    attest(
+        "ann/rebuilds/.github/workflows/rebuild.yml@refs/heads/main",
+        "same",
+        None,
+    );
+    attest(WORKFLOW, "same", None);
+    attest(
+        "eve/rebuilds/.github/workflows/rebuild.yml@refs/heads/main",
+        "same",
+        None,
+    );
+    world.refuses(&target, &policy, "wanted and 1 have built it again");
+    let bob = "bob/again/.github/workflows/witness.yml@refs/heads/main";
+    attest(bob, "same", None);
+    let said = world.accepts(&target, &policy);
+    for name in ["ann/rebuilds", "bob/again"] {
+        assert!(said.contains(name), "{said}");
+    }
+    // A stranger's objection has no effect, a witness's does.
+    let other = "0".repeat(64);
+    attest(
+        "eve/rebuilds/.github/workflows/rebuild.yml@refs/heads/main",
+        "different",
+        Some(&other),
+    );
+    world.accepts(&target, &policy);
+    attest(bob, "different", Some(&other));
+    world.refuses(&target, &policy, "has built something else");
 }
 
 #[test]
