@@ -254,6 +254,7 @@ let
         target = target.rust;
         builds = built;
         inherit (tree) lock;
+        inherit partOf;
         debian = packages;
         hostDebian = debian;
         components = if rust == null then [ ] else rust.entries;

@@ -12,6 +12,8 @@
   builds,
   # The workspace's lock: ../cargo/lock.nix.
   lock,
+  # Where a part lies: ../part.nix, applied to the flake's parts.
+  partOf,
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
@@ -155,6 +157,20 @@ let
       else
         [ ]
     ) keys;
+  # Parts that crates are compiled with, a registry's too.
+  partsOf =
+    keys:
+    builtins.concatMap (
+      key:
+      map (part: partAt part.part (part.from or "")) (
+        (description.crates.${build.planned.${key}.package.name} or { }).parts or [ ]
+      )
+    ) keys;
+  # No file of the workspace has such a path.
+  partAt = name: path: {
+    path = "part:${name}" + (if path == "" then "" else "/${path}");
+    from = partOf { inherit name path; };
+  };
   stored = path: {
     inherit path;
     from = builtins.path {
@@ -224,6 +240,8 @@ in
       builtins.mapAttrs (path: from: { inherit path from; }) packageSources
     )
     ++ extrasOf keys
+    ++ partsOf keys
+    ++ map (source: partAt source.from.name (source.from.path or "")) (ofKind "part")
     ++ map (source: stored source.from.path) (ofKind "workspace");
   images = map (source: {
     inherit (source.from) name;

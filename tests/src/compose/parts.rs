@@ -7,6 +7,7 @@ use crate::trial::trial_with;
 use crate::workspaces::{fetch, small, without_hash};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -91,7 +92,17 @@ fn copied() -> Result<()> {
          args = [ \"-c\" \"export PATH=/usr/bin; mkdir -p $out/js && echo 42 > $out/js/app.js\" ]; }}; }}",
         repository().display()
     );
-    let bundle = unpack(&image(copy.path(), &parts, "pages")?)?;
+    let image = image(copy.path(), &parts, "pages")?;
+    let explained = duct::cmd!(assemble(), "explain", &image, "--json").read()?;
+    let explained: Value = serde_json::from_str(&explained)?;
+    let files = &explained["provenance"]["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let file = files.as_array().context("no dependencies")?.iter();
+    let mut file = file.filter(|it| it["name"] == "part:web/js/app.js");
+    let digest = file.next().map(|it| it["digest"]["sha256"].as_str());
+    // sha256sum of the part's only file.
+    let content = "084c799cd551dd1d8d5c5f9a5d593b2e931f5e36122ee5c793c1d08a19839cc0";
+    ensure!(digest == Some(Some(content)), "it is made of {files:#}");
+    let bundle = unpack(&image)?;
     for (path, mode) in [("srv/www/js/app.js", 0o644), ("srv/app.js", 0o600)] {
         let file = bundle.path().join("rootfs").join(path);
         let text = fs::read_to_string(&file).with_context(|| format!("no {path}"))?;
