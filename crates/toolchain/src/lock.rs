@@ -81,44 +81,42 @@ impl Lock {
     /// Pins the components of a choice by the hashes of their archives. [`Lock::pins`] adds the
     /// hashes of files later.
     ///
+    /// A server or a release may lack a build platform, or a component for it. The lock then leaves
+    /// that platform out, unless it is `host`. Returns what each platform without pins lacks.
+    ///
     /// # Errors
-    /// Fails if the release lacks a component.
-    pub fn new(choice: &Choice, manifest: &Manifest) -> Result<Self> {
+    /// Fails if the release lacks a component for `host`, or a target's standard library.
+    pub fn new(choice: &Choice, manifest: &Manifest, host: &str) -> Result<(Self, Vec<Error>)> {
         let mut targets = choice.targets.clone();
         targets.retain(|target| !HOSTS.contains(&target.as_str()));
         targets.sort();
         targets.dedup();
-        let mut components: BTreeMap<String, BTreeMap<String, Pin>> = BTreeMap::new();
-        let mut pin = |component: &str, platform: &str| -> Result<()> {
-            let platform = manifest.platform_of(component, platform)?;
-            let archive = manifest.archive(component, platform)?;
-            let pin = Pin {
-                archive: archive.path,
-                sha256: archive.sha256,
-                files: None,
-            };
-            let pins = components.entry(short(component).to_owned()).or_default();
-            pins.insert(platform.to_owned(), pin);
-            Ok(())
-        };
-        for host in HOSTS {
-            let asked = choice.components.iter().map(String::as_str);
-            let always = COMPILING.into_iter().chain(CHECKING).chain([STD]);
-            for component in always.chain(asked) {
-                pin(component, host)?;
+        let mut pinned = Vec::new();
+        let mut lacking = Vec::new();
+        for platform in HOSTS {
+            match pins_of(choice, manifest, platform) {
+                Ok(pins) => pinned.extend(pins),
+                Err(error @ Error::NoComponent { .. }) if platform != host => lacking.push(error),
+                Err(error) => return Err(error),
             }
         }
         for target in &targets {
-            pin(STD, target)?;
+            pinned.push(pin(manifest, STD, target)?);
         }
-        Ok(Self {
+        let mut components: BTreeMap<String, BTreeMap<String, Pin>> = BTreeMap::new();
+        for (component, platform, pin) in pinned {
+            let pins = components.entry(component).or_default();
+            pins.insert(platform, pin);
+        }
+        let lock = Self {
             version: VERSION,
             channel: choice.channel.to_string(),
             release: manifest.release()?.to_owned(),
             date: manifest.date.clone(),
             targets,
             components,
-        })
+        };
+        Ok((lock, lacking))
     }
 
     /// Reads and checks a lock.
@@ -279,4 +277,78 @@ pub fn short(component: &str) -> &str {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A component, its platform and its pin.
+type Pinned = (String, String, Pin);
+
+/// The pins for one build platform.
+fn pins_of(choice: &Choice, manifest: &Manifest, platform: &str) -> Result<Vec<Pinned>> {
+    let asked = choice.components.iter().map(String::as_str);
+    let always = COMPILING.into_iter().chain(CHECKING).chain([STD]);
+    let all = always.chain(asked);
+    all.map(|component| pin(manifest, component, platform))
+        .collect()
+}
+
+fn pin(manifest: &Manifest, component: &str, platform: &str) -> Result<Pinned> {
+    let platform = manifest.platform_of(component, platform)?;
+    let archive = manifest.archive(component, platform)?;
+    let pin = Pin {
+        archive: archive.path,
+        sha256: archive.sha256,
+        files: None,
+    };
+    Ok((short(component).to_owned(), platform.to_owned(), pin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARM: &str = HOSTS[0];
+    const X86: &str = HOSTS[1];
+
+    /// A manifest whose components are there for x86-64 alone, `everywhere` for both platforms.
+    fn manifest(everywhere: &[&str]) -> Manifest {
+        let mut text = "manifest-version = \"2\"\ndate = \"2023-07-13\"\n".to_owned();
+        for component in COMPILING.into_iter().chain(CHECKING).chain([STD]) {
+            let _ = writeln!(text, "[pkg.{component}]\nversion = \"1.71.0\"");
+            for platform in HOSTS {
+                if platform == X86 || everywhere.contains(&component) {
+                    let hash = "0".repeat(64);
+                    let _ = writeln!(
+                        text,
+                        "[pkg.{component}.target.{platform}]\navailable = true\n\
+                         xz_url = \"https://a.example/dist/2023-07-13/{component}.tar.xz\"\nxz_hash = \"{hash}\""
+                    );
+                }
+            }
+        }
+        Manifest::parse(&text, "a.toml").unwrap()
+    }
+
+    fn choice() -> Choice {
+        let directory = tempfile::tempdir().unwrap();
+        crate::choose(directory.path(), Some("1.71.0"), &[]).unwrap()
+    }
+
+    #[test]
+    fn a_platform_that_the_release_lacks_is_left_out() {
+        for everywhere in [&[][..], &["rustc", "cargo"]] {
+            let (lock, lacking) = Lock::new(&choice(), &manifest(everywhere), X86).unwrap();
+            let platforms = lock.components().map(|component| component.platform);
+            assert!(platforms.into_iter().all(|platform| platform == X86));
+            assert_eq!(lock.components().count(), 5);
+            assert_eq!(lacking.len(), 1);
+            assert!(lacking[0].to_string().contains(ARM), "{}", lacking[0]);
+        }
+    }
+
+    #[test]
+    fn a_release_without_the_own_platform_is_refused() {
+        let error = Lock::new(&choice(), &manifest(&["rustc"]), ARM).unwrap_err();
+        let said = "the release 1.71.0 has no component `cargo` for aarch64-unknown-linux-gnu";
+        assert_eq!(error.to_string(), said);
+    }
 }

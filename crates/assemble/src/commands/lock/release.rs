@@ -36,7 +36,7 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
     let store = Store::new(None);
     let mut server = Server::new(&store);
     let (manifest, from) = toolchains::manifest(&choice.channel, &mut server)?;
-    let mut lock = Lock::new(&choice, &manifest)?;
+    let (mut lock, without) = Lock::new(&choice, &manifest, &toolchains::host())?;
     if let Some(older) = &older {
         lock.keep_files_of(older);
     }
@@ -55,6 +55,9 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
         "Rust {} ({}): {}; the manifest is from {from}",
         lock.release, lock.date, choice.reason
     ))?;
+    for reason in without {
+        eprintln!("note: {reason}, so that nothing is pinned for that platform");
+    }
     for (name, reason) in lacking {
         eprintln!(
             "note: {name} is pinned by its archive alone, for its files were not to be had: {reason}"
