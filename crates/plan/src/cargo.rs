@@ -93,7 +93,19 @@ pub fn arguments(args: &[String], workspace: &serde_json::Value) -> Vec<String> 
 fn id(name: &str, workspace: &serde_json::Value) -> Option<String> {
     let mut packages = workspace["packages"].as_array()?.iter();
     let package = packages.find(|package| package["name"] == name)?;
-    package["id"].as_str().map(str::to_owned)
+    package["id"].as_str().map(specification)
+}
+
+/// The package specification in an identifier of `cargo metadata`. Cargo before 1.77 writes
+/// `NAME VERSION (path+URL)`, which it does not take as a specification.
+fn specification(id: &str) -> String {
+    let parts = id.strip_suffix(')').and_then(|id| id.split_once(" ("));
+    let old = parts.and_then(|(package, source)| {
+        let (name, version) = package.split_once(' ')?;
+        let (_, url) = source.split_once('+')?;
+        Some(format!("{url}#{name}:{version}"))
+    });
+    old.unwrap_or_else(|| id.to_owned())
 }
 
 /// Asks Cargo for the workspace's packages and all that they depend on.
@@ -142,4 +154,30 @@ fn command() -> Command {
         .current_dir(WORKSPACE)
         .stdin(Stdio::null());
     cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The packages' names as every Cargo takes them, whichever wrote the identifiers.
+    #[test]
+    fn packages_are_specified_in_full() {
+        for (id, expected) in [
+            (
+                "path+file:///workspace#app@0.5.0",
+                "path+file:///workspace#app@0.5.0",
+            ),
+            (
+                "app 0.5.0 (path+file:///workspace/a(1))",
+                "file:///workspace/a(1)#app:0.5.0",
+            ),
+        ] {
+            let workspace = json!({ "packages": [{ "name": "app", "id": id }] });
+            let args = ["build", "--package", "app", "--bin", "app"].map(str::to_owned);
+            let full = arguments(&args, &workspace);
+            assert_eq!(full, ["build", "--package", expected, "--bin", "app"]);
+        }
+    }
 }
