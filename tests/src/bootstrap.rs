@@ -1,7 +1,7 @@
 //! The bootstrap programs are data. `bootstrap.lock` has the bytes that their source gives, and an
 //! edit that changes no byte builds nothing again.
 
-use crate::checkout::{Checkout, repository};
+use crate::checkout::{Checkout, assemble, repository};
 use crate::nix::{self, name_of};
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -25,7 +25,25 @@ pub fn trials() -> Vec<Trial> {
             "with_the_programs_nothing_of_theirs_is_built",
             nothing_is_compiled,
         ),
+        test("fetch_knows_them_the_second_time_too", fetch_twice),
     ]
+}
+
+/// Nix remembers what it evaluated of a commit, and 2.8 can't read a text with several derivations
+/// back.
+fn fetch_twice() -> Result<()> {
+    let checkout = Checkout::new()?;
+    let identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
+    let commit = ["commit", "--quiet", "--allow-empty", "--message", "Edited"];
+    checkout.run("git", &[&identity[..], &commit].concat())?;
+    for time in ["first", "second"] {
+        let said = checkout.run(&assemble(), &["fetch"])?;
+        ensure!(
+            !said.contains("the flake does not tell"),
+            "the {time} time:\n{said}"
+        );
+    }
+    Ok(())
 }
 
 const CHECK: &str = "checks.x86_64-linux.bootstrap";

@@ -26,7 +26,9 @@ pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
 /// When Nix is not installed or the evaluation fails.
 pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
     let mut command = environment::nix("nix");
-    command.args(["eval", "--raw"]).args(arguments);
+    // Nix 2.8 can't read a text that names several derivations from its cache of evaluations.
+    command.args(["eval", "--raw", "--option", "eval-cache", "false"]);
+    command.args(arguments);
     if let Some(store) = store {
         command.args(["--store", store]);
     }
