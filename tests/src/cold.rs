@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unit::TargetKind;
 
+/// Nix's name of the machine's own store.
+const MACHINE: &str = "auto";
+
 /// A workspace and its store.
 pub struct Cold {
     /// The directory of the store and of remembered durations.
@@ -31,6 +34,16 @@ pub struct Cargo {
 }
 
 impl Cold {
+    /// A workspace in the machine's own store. Nothing there may be deleted, so that nothing can be
+    /// timed.
+    pub fn in_machine_store(place: &Path, workspace: PathBuf) -> Self {
+        Self {
+            place: place.to_owned(),
+            store: MACHINE.to_owned(),
+            workspace,
+        }
+    }
+
     /// A workspace with a store below `place`, which other workspaces may share.
     pub fn new(place: &Path, workspace: PathBuf) -> Self {
         Self {
@@ -42,10 +55,14 @@ impl Cold {
 
     /// Fetches into the store what a directory's locks pin, with the Debian packages of `lock`.
     pub fn fetch(&self, directory: &Path, lock: &Path) -> Result<()> {
-        duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
+        let output = duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
             .dir(directory)
             .stdout_null()
+            .stderr_capture()
+            .unchecked()
             .run()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "assemble fetch failed:\n{said}");
         Ok(())
     }
 
@@ -56,6 +73,9 @@ impl Cold {
 
     /// The path on this machine of a store path.
     pub fn physical(&self, path: &str) -> PathBuf {
+        if self.store == MACHINE {
+            return PathBuf::from(path);
+        }
         Path::new(&self.store).join(path.trim_start_matches('/'))
     }
 
@@ -165,6 +185,10 @@ impl Cold {
         if there.is_empty() {
             return Ok(());
         }
+        ensure!(
+            self.store != MACHINE,
+            "nothing is deleted from the machine's store"
+        );
         let mut query = vec!["--store", &self.store, "-q", "--referrers-closure"];
         query.extend(there);
         let referrers = nix_store(&query)?;

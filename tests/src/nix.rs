@@ -32,10 +32,20 @@ pub fn with_submodules_of_files(command: duct::Expression) -> duct::Expression {
 
 /// Runs Nix and returns what it prints.
 pub fn nix(arguments: &[&str]) -> Result<String> {
-    with_submodules_of_files(duct::cmd("nix", arguments))
+    let output = with_submodules_of_files(duct::cmd("nix", arguments))
         .env("NIX_CONFIG", configuration())
-        .read()
-        .with_context(|| format!("nix {} failed", arguments.join(" ")))
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .run()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(
+        output.status.success(),
+        "nix {} failed:\n{said}",
+        arguments.join(" ")
+    );
+    let text = String::from_utf8(output.stdout).context("nix printed something else than text")?;
+    Ok(text.trim_end_matches('\n').to_owned())
 }
 
 /// Runs Nix, expects it to fail, and returns its messages.

@@ -46,6 +46,10 @@ struct Args {
     /// The directory for sources, store and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/programs")]
     place: PathBuf,
+    /// Use the machine's own store, from which nothing is deleted: only with `--only units`, `counts`
+    /// or `built`
+    #[arg(long)]
+    machine_store: bool,
     /// Do only one part
     #[arg(long, value_name = "PART", value_enum)]
     only: Option<Part>,
@@ -63,6 +67,8 @@ enum Part {
     Units,
     /// The same; then build the program by units and run it
     Counts,
+    /// Build with both kinds, compare units and bytes, run the program; time nothing
+    Built,
     /// Time cold builds of both kinds
     Cold,
     /// Simulate both on other machines; Cargo builds if it has not
@@ -77,6 +83,11 @@ const OVERHEAD: f64 = 0.02;
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    let keeps_store = matches!(args.only, Some(Part::Units | Part::Counts | Part::Built));
+    ensure!(
+        keeps_store || !args.machine_store,
+        "--machine-store needs --only units, counts or built: other parts delete what was built"
+    );
     let programs = table::read()?;
     fs::create_dir_all(&args.place)?;
     let place = args.place.canonicalize()?;
@@ -177,7 +188,7 @@ fn go(
     step: &mut Step,
 ) -> Result<()> {
     say(program, "sources");
-    let cold = sources::prepare(program, place)?;
+    let cold = sources::prepare(program, place, args.machine_store)?;
     *step = Step::Plan;
     say(program, "toolchain, plan");
     cold.prepare()?;
@@ -189,6 +200,10 @@ fn go(
     if matches!(args.only, None | Some(Part::Units | Part::Counts)) {
         compare(&cold, &plan, outcome, step)?;
     }
+    if matches!(args.only, Some(Part::Built)) {
+        say(program, "cargo build --release");
+        compare_built(&cold, &plan, outcome, step)?;
+    }
     if matches!(args.only, None | Some(Part::Simulated)) {
         *step = Step::Cargo;
         let report = cold.made_by_cargo(&plan)?.join("timings.html");
@@ -196,7 +211,7 @@ fn go(
         let report = fs::read_to_string(report)?;
         outcome.simulated = simulated::simulated(&plan, &report, OVERHEAD)?;
     }
-    if matches!(args.only, None | Some(Part::Counts)) {
+    if matches!(args.only, None | Some(Part::Counts | Part::Built)) {
         run(program, &cold, &plan, outcome, step)?;
     }
     if matches!(args.only, Some(Part::Again)) {
@@ -215,7 +230,7 @@ fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     cold.complete(&[])?;
     let second = place.join("again");
     fs::create_dir_all(&second)?;
-    let second = sources::prepare(program, &second)?;
+    let second = sources::prepare(program, &second, false)?;
     second.prepare()?;
     say(program, "plain Nix in another store");
     second.complete(&["--option", "cores", "1"])?;
@@ -265,13 +280,22 @@ fn time(
 fn compare(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> Result<()> {
     (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
     *step = Step::Cargo;
-    let (known, file) = if outcome.cold_cargo.is_empty() {
-        (Known::UnitGraph, cold.unit_graph(plan)?.join("unit-graph"))
-    } else {
-        (Known::Build, cold.made_by_cargo(plan)?.join("messages"))
-    };
+    if !outcome.cold_cargo.is_empty() {
+        return compare_built(cold, plan, outcome, step);
+    }
+    let file = cold.unit_graph(plan)?.join("unit-graph");
     *step = Step::Compare;
-    outcome.compared = Some(compare::compare(plan, &file, known)?);
+    outcome.compared = Some(compare::compare(plan, &file, Known::UnitGraph)?);
+    Ok(())
+}
+
+/// Compares units and features with Cargo's build, which runs if it has not yet.
+fn compare_built(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> Result<()> {
+    (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
+    *step = Step::Cargo;
+    let file = cold.made_by_cargo(plan)?.join("messages");
+    *step = Step::Compare;
+    outcome.compared = Some(compare::compare(plan, &file, Known::Build)?);
     Ok(())
 }
 
@@ -287,7 +311,7 @@ fn run(
     say(program, "assemble build");
     cold.assemble(&program.name)?;
     let images = cold.images()?;
-    if !outcome.cold_cargo.is_empty() {
+    if outcome.is_built_by_cargo() {
         *step = Step::Compare;
         let ours = fs::read(program_of(program, cold, plan)?)?;
         let cargos = cold.made_by_cargo(plan)?.join(&program.binary);

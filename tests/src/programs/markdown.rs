@@ -9,63 +9,128 @@ use std::fmt::Write as _;
 /// The page. Also lists programs without an outcome.
 pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = include_str!("head.md").to_owned();
-    text += "\n| program | made of | units | Cargo's | features | bytes | again | runs | cargo | units, cold | ratio | on 4 cores | on 8 |\n";
-    text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    let is_timed = |outcome: &Outcome| !outcome.cold.is_empty() || !outcome.simulated.is_empty();
+    let outcomes = programs.iter().filter_map(|(_, outcome)| outcome.as_ref());
+    let timed = outcomes.clone().any(is_timed);
+    let repeated = outcomes.clone().any(|outcome| outcome.again.is_some());
+    let columns = COLUMNS.iter().filter(|column| match column.kind {
+        Kind::Always => true,
+        Kind::Repeated => repeated,
+        Kind::Timed => timed,
+    });
+    let columns: Vec<&Column> = columns.collect();
+    text += "\n";
+    text += &line(columns.iter().map(|column| column.name.to_owned()));
+    text += &format!("|{}\n", "---|".repeat(columns.len()));
     for (program, outcome) in programs {
-        text += &row(program, outcome.as_ref());
+        let unknown = Outcome::new(program);
+        let outcome = outcome.as_ref().unwrap_or(&unknown);
+        text += &line(columns.iter().map(|column| (column.cell)(program, outcome)));
     }
     text += &summary(programs);
     text += &failures(programs);
-    text
+    text + include_str!("timed.md")
 }
 
-fn row(program: &Program, outcome: Option<&Outcome>) -> String {
-    let unknown = Outcome::new(program);
-    let outcome = outcome.unwrap_or(&unknown);
-    let dash = || "–".to_owned();
-    let compared = outcome.compared.as_ref();
-    let seconds = |values: &[f64]| match values {
-        [] => dash(),
-        [one] => format!("{one:.1} s"),
-        several => format!("{:.1} s (of {})", median(several), several.len()),
-    };
-    let ratio = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"));
-    let cells = [
-        format!("{} {}", program.name, program.version),
-        program.made_of.clone(),
-        compared.map_or_else(dash, |c| c.units.to_string()),
+/// A column of the table.
+struct Column {
+    name: &'static str,
+    kind: Kind,
+    cell: fn(&Program, &Outcome) -> String,
+}
+
+/// When a column is shown.
+enum Kind {
+    Always,
+    /// If something was built more than once.
+    Repeated,
+    /// If something was timed.
+    Timed,
+}
+
+const COLUMNS: [Column; 13] = [
+    column("program", Kind::Always, |program, _| {
+        format!("{} {}", program.name, program.version)
+    }),
+    column("made of", Kind::Always, |program, _| {
+        program.made_of.clone()
+    }),
+    column("units", Kind::Always, |_, outcome| {
+        let compared = outcome.compared.as_ref();
+        compared.map_or_else(dash, |c| c.units.to_string())
+    }),
+    column("Cargo's", Kind::Always, |_, outcome| {
+        let compared = outcome.compared.as_ref();
         compared.map_or_else(dash, |c| match c.known_from {
             Known::Build => c.cargos.to_string(),
             Known::UnitGraph => format!("{} (graph)", c.cargos),
-        }),
+        })
+    }),
+    column("features", Kind::Always, |_, outcome| {
+        let compared = outcome.compared.as_ref();
         compared.map_or_else(dash, |c| match c.differing.len() {
             0 => "equal".to_owned(),
             count => format!("**{count} differ**"),
-        }),
+        })
+    }),
+    column("bytes", Kind::Always, |_, outcome| {
         outcome.same_bytes.map_or_else(dash, |same| match same {
             true => "equal".to_owned(),
             false => "**differ**".to_owned(),
-        }),
-        outcome
-            .again
-            .as_ref()
-            .map_or_else(dash, |again| match again.differing.len() {
-                0 if again.elsewhere => format!("{} equal, elsewhere", again.outputs),
-                0 => format!("{} equal", again.outputs),
-                count => format!("**{count} of {} differ**", again.outputs),
-            }),
+        })
+    }),
+    column("again", Kind::Repeated, |_, outcome| {
+        let again = outcome.again.as_ref();
+        again.map_or_else(dash, |again| match again.differing.len() {
+            0 if again.elsewhere => format!("{} equal, elsewhere", again.outputs),
+            0 => format!("{} equal", again.outputs),
+            count => format!("**{count} of {} differ**", again.outputs),
+        })
+    }),
+    column("runs", Kind::Always, |_, outcome| {
         match (&outcome.failure, outcome.runs) {
             (Some(failure), _) => format!("**FAILED: {}**", step(failure)),
             (None, true) => "yes".to_owned(),
             (None, false) => dash(),
-        },
-        seconds(&outcome.cold_cargo),
-        seconds(&outcome.cold),
-        ratio(outcome.ratio()),
-        ratio(outcome.simulated_ratio(4)),
-        ratio(outcome.simulated_ratio(8)),
-    ];
-    format!("| {} |\n", cells.join(" | "))
+        }
+    }),
+    column("cargo", Kind::Timed, |_, outcome| {
+        seconds(&outcome.cold_cargo)
+    }),
+    column("units, cold", Kind::Timed, |_, outcome| {
+        seconds(&outcome.cold)
+    }),
+    column("ratio", Kind::Timed, |_, outcome| ratio(outcome.ratio())),
+    column("on 4 cores", Kind::Timed, |_, outcome| {
+        ratio(outcome.simulated_ratio(4))
+    }),
+    column("on 8", Kind::Timed, |_, outcome| {
+        ratio(outcome.simulated_ratio(8))
+    }),
+];
+
+const fn column(name: &'static str, kind: Kind, cell: fn(&Program, &Outcome) -> String) -> Column {
+    Column { name, kind, cell }
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
+
+fn seconds(values: &[f64]) -> String {
+    match values {
+        [] => dash(),
+        [one] => format!("{one:.1} s"),
+        several => format!("{:.1} s (of {})", median(several), several.len()),
+    }
+}
+
+fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"))
 }
 
 fn step(failure: &Failure) -> String {
@@ -81,8 +146,12 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
         .count();
     let ratios: Vec<f64> = outcomes.iter().filter_map(|o| o.ratio()).collect();
     let within = |limit: f64| ratios.iter().filter(|ratio| **ratio <= limit).count();
+    let compared = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.compared.as_ref());
+    let alike = compared.filter(|c| c.differing.is_empty()).count();
     let mut text = format!(
-        "\n{good} of {} are built, run and have Cargo's units and features; {same} are Cargo's bytes.",
+        "\n{alike} of {} have Cargo's units and features. {good} are built and run too; {same} have Cargo's bytes.",
         programs.len()
     );
     if !ratios.is_empty() {
@@ -134,13 +203,6 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
             let _ = writeln!(text, "- {}: not looked at yet", program.name);
             continue;
         };
-        if outcome.failure.is_none() && !outcome.runs {
-            let _ = writeln!(
-                text,
-                "- {}: planned and compared, not built yet",
-                program.name
-            );
-        }
         if let Some(failure) = &outcome.failure {
             let _ = writeln!(
                 text,

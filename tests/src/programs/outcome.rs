@@ -1,6 +1,6 @@
 //! The outcome of a program, kept as a file so that one table can cover many runs.
 
-use super::compare::Compared;
+use super::compare::{Compared, Known};
 use super::simulated::Simulated;
 use super::table::Program;
 use crate::cold::median;
@@ -157,6 +157,12 @@ impl Outcome {
         let mut machines = self.simulated.iter();
         let machine = machines.find(|machine| machine.cores == cores)?;
         Some(machine.driven / machine.cargo)
+    }
+
+    /// Whether Cargo has built it, so that its units and bytes are known from there.
+    pub fn is_built_by_cargo(&self) -> bool {
+        let compared = self.compared.as_ref();
+        compared.is_some_and(|compared| compared.known_from == Known::Build)
     }
 
     /// Whether it is built, runs, and has Cargo's units.

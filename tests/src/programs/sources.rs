@@ -7,14 +7,23 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Puts the crate's sources and Crateyard's files into a git repository.
-pub fn prepare(program: &Program, place: &Path) -> Result<Cold> {
+/// Puts the crate's sources and Crateyard's files into a git repository, and what its locks pin into
+/// the machine's store or into one below `place`.
+pub fn prepare(program: &Program, place: &Path, machine_store: bool) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     let said = init(&workspace, &crateyard(place)?)?;
-    let cold = Cold::new(place, workspace);
+    ensure!(
+        !said.contains("# add the lines"),
+        "error: the crate has a flake.nix of its own, and init asks for an edit of it"
+    );
+    let cold = match machine_store {
+        true => Cold::in_machine_store(place, workspace),
+        false => Cold::new(place, workspace),
+    };
     if said.contains("assemble lock") {
         run(&cold.workspace, &assemble(), &["lock"])?;
     }
+    track(&cold.workspace)?;
     let own = cold.workspace.join("debian.lock");
     cold.fetch_crateyard()?;
     cold.fetch(

@@ -11,7 +11,7 @@ use std::fs;
 pub struct Program {
     /// The package.
     pub name: String,
-    /// A version that the default toolchain compiles.
+    /// Its version.
     pub version: String,
     /// Why it was chosen.
     pub made_of: String,

@@ -1,0 +1,85 @@
+//! The outcomes, kept as JSON.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The outcome of a workspace.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The workspace.
+    pub name: String,
+    /// Packages that its lock pins.
+    pub packages: usize,
+    /// The images that `assemble init` wrote.
+    pub images: Vec<String>,
+    /// The image that its last line builds.
+    pub main: Option<String>,
+    /// Units of all images.
+    pub units: usize,
+    /// The failed command. The other fields then hold what came before.
+    pub failure: Option<Failure>,
+}
+
+/// A command that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The command, as a user types it.
+    pub command: String,
+    /// What it said.
+    pub said: String,
+}
+
+impl Outcome {
+    /// The outcome of an earlier run.
+    pub fn load(name: &str, place: &Path) -> Result<Option<Self>> {
+        let path = file(name, place);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let outcome = serde_json::from_slice(&fs::read(&path)?);
+        outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
+    }
+
+    /// Writes the file.
+    pub fn save(&self, place: &Path) -> Result<()> {
+        let path = file(&self.name, place);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_string_pretty(self)?)?;
+        Ok(fs::rename(new, path)?)
+    }
+
+    /// A line about it.
+    pub fn verdict(&self) -> String {
+        match &self.failure {
+            Some(failure) => format!("FAILED: {}: {}", failure.command, failure.said),
+            None => format!("{} units, images {}", self.units, self.images.join(", ")),
+        }
+    }
+}
+
+fn file(name: &str, place: &Path) -> PathBuf {
+    place.join(format!("results/{name}.json"))
+}
+
+impl Failure {
+    /// The line with the error, and the next one if the first only leads to it.
+    pub fn summary(&self) -> String {
+        let lines: Vec<&str> = self.said.lines().map(str::trim).collect();
+        let error = lines.iter().position(|line| line.starts_with("error"));
+        let from = error.unwrap_or_else(|| lines.len().saturating_sub(1));
+        let taken = match lines.get(from) {
+            Some(line) if line.ends_with(':') => 2,
+            _ => 1,
+        };
+        let taken: Vec<&str> = lines.iter().skip(from).take(taken).copied().collect();
+        match taken.join(" ") {
+            said if said.is_empty() => "it says nothing".to_owned(),
+            said => said,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Where repositories come from: their public addresses, or a directory that stands for them.
+
+use anyhow::{Context, Result};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Settings with which git, Nix and Cargo find repositories.
+pub struct Sources {
+    /// A configuration file for git.
+    configuration: PathBuf,
+}
+
+impl Sources {
+    /// Writes the configuration into `place`. Each directory of `mirrors` is named like the host
+    /// that it stands for.
+    pub fn new(mirrors: Option<&Path>, place: &Path) -> Result<Self> {
+        let mut text = "[include]\n\tpath = ~/.gitconfig\n".to_owned();
+        if let Some(mirrors) = mirrors {
+            let mirrors = mirrors.canonicalize();
+            let mirrors = mirrors.context("the directory of --sources is not there")?;
+            for entry in fs::read_dir(&mirrors)? {
+                let host = entry?.file_name().to_string_lossy().into_owned();
+                let stand_in = mirrors.join(&host);
+                write!(
+                    text,
+                    "[url \"file://{}/\"]\n\tinsteadOf = https://{host}/\n",
+                    stand_in.display()
+                )?;
+            }
+            // A submodule may lie in a directory.
+            text += "[protocol \"file\"]\n\tallow = always\n";
+        }
+        let configuration = place.join("gitconfig");
+        fs::write(&configuration, text)?;
+        Ok(Self { configuration })
+    }
+
+    /// The command with these settings.
+    pub fn apply(&self, command: duct::Expression) -> duct::Expression {
+        command
+            .env("GIT_CONFIG_GLOBAL", &self.configuration)
+            // Cargo's own git does not read all of git's settings.
+            .env("CARGO_NET_GIT_FETCH_WITH_CLI", "true")
+    }
+}

@@ -1,0 +1,52 @@
+//! The workspaces in `tests/workspaces.toml`.
+
+use crate::checkout::repository;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::fs;
+
+/// A public workspace that ships container images.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Workspace {
+    /// A name for the table.
+    pub name: String,
+    /// Where git clones it from.
+    pub address: String,
+    /// The commit, in full.
+    pub commit: String,
+    /// The directory of its `Cargo.toml` in the repository; empty for the top.
+    #[serde(default)]
+    pub directory: String,
+    /// The programs that its authors ship in container images. `assemble init` should mean the
+    /// first one.
+    pub images: Vec<String>,
+    /// What a user must change by hand before `assemble init`.
+    #[serde(default)]
+    pub edits: Vec<Edit>,
+}
+
+/// A change by hand.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Edit {
+    /// The files, relative to the workspace.
+    pub files: Vec<String>,
+    /// The lines that they get; none: they are removed.
+    pub lines: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    workspace: Vec<Workspace>,
+}
+
+/// All workspaces, in the table's order.
+pub fn read() -> Result<Vec<Workspace>> {
+    let path = repository().join("tests/workspaces.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
+    let table: Table = toml::from_str(&text).with_context(|| format!("in {path:?}"))?;
+    Ok(table.workspace)
+}

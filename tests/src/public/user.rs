@@ -1,0 +1,160 @@
+//! Does what a user does with a workspace, in the words of `assemble init`.
+
+use crate::checkout::{assemble, repository};
+use crate::outcome::{Failure, Outcome};
+use crate::sources::Sources;
+use crate::table::{Edit, Workspace};
+use anyhow::{Context, Result, bail, ensure};
+use serde::de::IgnoredAny;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Clones the workspace, makes the edits, and runs `assemble init`, the commands that it names, and
+/// `assemble plan`. A failing command is part of the outcome.
+pub fn attempt(workspace: &Workspace, place: &Path, sources: &Sources) -> Result<Outcome> {
+    let mut outcome = Outcome {
+        name: workspace.name.clone(),
+        ..Outcome::default()
+    };
+    let mut user = User {
+        directory: PathBuf::new(),
+        programs: programs(place)?,
+        sources,
+        command: String::new(),
+    };
+    if let Err(error) = user.go(workspace, place, &mut outcome) {
+        outcome.failure = Some(Failure {
+            command: user.command,
+            said: format!("{error:#}"),
+        });
+    }
+    Ok(outcome)
+}
+
+/// A directory for `PATH` with the command line under test.
+fn programs(place: &Path) -> Result<PathBuf> {
+    let directory = place.join("bin");
+    fs::create_dir_all(&directory)?;
+    let link = directory.join("assemble");
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => symlink(assemble(), &link)?,
+    }
+    Ok(directory)
+}
+
+struct User<'a> {
+    directory: PathBuf,
+    programs: PathBuf,
+    sources: &'a Sources,
+    /// The last command.
+    command: String,
+}
+
+impl User<'_> {
+    fn go(&mut self, workspace: &Workspace, place: &Path, outcome: &mut Outcome) -> Result<()> {
+        self.clone_repository(workspace, place)?;
+        for edit in &workspace.edits {
+            self.edit(edit)?;
+        }
+        let crateyard = format!("git+file://{}", repository().display());
+        let said = self.type_in(&format!("assemble init --crateyard {crateyard}"))?;
+        outcome.images = images(&self.directory)?;
+        outcome.packages = locked_packages(&self.directory)?;
+        for line in next(&said) {
+            match line.strip_prefix("assemble build") {
+                Some(image) => outcome.main = Some(image.trim().to_owned()),
+                None if line.starts_with('#') => bail!("it asks for an edit: {line}"),
+                None => drop(self.type_in(line)?),
+            }
+        }
+        let plan = self.type_in("assemble plan --json")?;
+        let units: Vec<IgnoredAny> =
+            serde_json::from_str(&plan).context("assemble plan --json printed something else")?;
+        outcome.units = units.len();
+        Ok(())
+    }
+
+    /// Clones it anew, at the commit of the table.
+    fn clone_repository(&mut self, workspace: &Workspace, place: &Path) -> Result<()> {
+        let clone = place.join("clones").join(&workspace.name);
+        if clone.exists() {
+            fs::remove_dir_all(&clone)?;
+        }
+        fs::create_dir_all(&clone)?;
+        self.directory = clone;
+        let Workspace {
+            address, commit, ..
+        } = workspace;
+        self.type_in(&format!("git clone --quiet {address} ."))?;
+        self.type_in(&format!("git checkout --quiet {commit}"))?;
+        self.directory.push(&workspace.directory);
+        Ok(())
+    }
+
+    fn edit(&self, edit: &Edit) -> Result<()> {
+        for file in &edit.files {
+            let path = self.directory.join(file);
+            let edited = match &edit.lines {
+                None => fs::remove_file(&path),
+                Some(lines) => fs::read_to_string(&path)
+                    .or_else(|error| match error.kind() {
+                        std::io::ErrorKind::NotFound => Ok(String::new()),
+                        _ => Err(error),
+                    })
+                    .and_then(|old| fs::write(&path, old + lines)),
+            };
+            edited.with_context(|| format!("cannot edit {file}"))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a line in a shell, and returns what it prints.
+    fn type_in(&mut self, line: &str) -> Result<String> {
+        self.command = line.to_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let command = duct::cmd!("sh", "-c", line)
+            .dir(&self.directory)
+            .env("PATH", format!("{}:{path}", self.programs.display()))
+            .stdin_null()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked();
+        let output = self.sources.apply(command).run()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}", said.trim());
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// The commands that `assemble init` ends with.
+fn next(said: &str) -> Vec<&str> {
+    let lines = said.lines().skip_while(|line| *line != "next:").skip(1);
+    lines.map(str::trim).collect()
+}
+
+/// The images that images.toml has.
+fn images(directory: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(directory.join("images.toml"))?;
+    let table: toml::Table = toml::from_str(&text).context("images.toml is malformed")?;
+    let images = table.get("images").and_then(toml::Value::as_table);
+    Ok(images.into_iter().flat_map(|t| t.keys().cloned()).collect())
+}
+
+fn locked_packages(directory: &Path) -> Result<usize> {
+    let lock = fs::read_to_string(directory.join("Cargo.lock"))?;
+    Ok(lock.lines().filter(|line| *line == "[[package]]").count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_after_next() {
+        let said = "wrote flake.nix\nnext:\n  git add flake.nix\n  assemble build api\n";
+        assert_eq!(next(said), ["git add flake.nix", "assemble build api"]);
+        assert!(next("wrote flake.nix\n").is_empty());
+    }
+}
