@@ -106,7 +106,7 @@ let
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
     inherit (debian) libraries;
-    parts = builtins.attrNames parts;
+    parts = builtins.attrNames allParts;
   };
   resolved = import ./json.nix {
     inherit (tree) kept;
@@ -126,7 +126,19 @@ let
     ++ builtins.concatMap (platform: platform.plans) (builtins.attrValues platforms)
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
-  partOf = import ./part.nix { inherit parts; };
+  # Those that npm makes are in the description.
+  npmParts = import ./npm/parts.nix {
+    inherit src description host;
+    inherit (foundation) cell rootFileSystem;
+    packages = debian.packagesOf "npm";
+  };
+  twice = builtins.filter (name: parts ? ${name}) (builtins.attrNames npmParts.parts);
+  allParts =
+    if twice == [ ] then
+      parts // npmParts.parts
+    else
+      throw "images.toml and the flake both make the part \"${builtins.head twice}\": give one of them another name";
+  partOf = import ./part.nix { parts = allParts; };
   # A crate's parts: { path, from }, with the path in the package's directory.
   partsOf =
     crate:
@@ -354,5 +366,7 @@ in
     else
       debianToolchain;
   targets = packagesAndTargets;
+  # The parts that npm makes, and what it installs for them.
+  npm = npmParts;
   description = normalized;
 }

@@ -62,7 +62,7 @@ let
   #
   # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests,
   #   checkUnits, storePaths,
-  #   debianLock, toolchainLock, ownInputs, debian }
+  #   debianLock, toolchainLock, ownInputs, npmParts, npmInputs, debian }
   #   images       name to OCI layout
   #   all          one derivation with a link to each image
   #   units        key to derivation: every unit of the images' binaries
@@ -82,6 +82,8 @@ let
   #   toolchainLock  the lock of the compiler; "" where that is Debian's
   #   ownInputs    what `assemble fetch` brings of Crateyard's own, as JSON: its locks, and
   #                ./bootstrap/programs.nix, `wanted`
+  #   npmParts     name to part: those that npm makes
+  #   npmInputs    what npm installs for them, as JSON: ./npm/parts.nix, `lists`
   #   debian       the same with Debian's compiler, for machines that can't have the release
   mkImages =
     {
@@ -181,6 +183,8 @@ let
       checkUnits = build.checks.units;
       debianLock = "${debianLock}";
       toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
+      npmParts = build.npm.parts;
+      npmInputs = builtins.toJSON build.npm.lists;
       ownInputs = builtins.toJSON {
         version = 1;
         source = "${crateyard}";
@@ -254,6 +258,8 @@ let
       debianLock
       toolchainLock
       ownInputs
+      npmParts
+      npmInputs
       ;
   };
 

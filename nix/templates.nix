@@ -18,6 +18,10 @@ let
       path = ./templates/chart;
       description = "A service whose image carries its Helm chart";
     };
+    npm = {
+      path = ./templates/npm;
+      description = "A service that embeds a front end built by npm, and a tool of npm's in an image";
+    };
     front-end = {
       path = ./templates/front-end;
       description = "A service that embeds a front end";

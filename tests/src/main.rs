@@ -24,6 +24,7 @@ mod images;
 mod init;
 mod native;
 mod nix;
+mod npm;
 mod plan_lock;
 mod platforms;
 mod precision;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         .chain(compose::trials())
         .chain(native::trials())
         .chain(aptsources::trials())
+        .chain(npm::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())
         .chain(cache::trials())

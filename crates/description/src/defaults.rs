@@ -59,6 +59,21 @@ const BASE: [&str; 6] = [
 /// Only maintainer scripts need these.
 const BASE_OMITS: [&str; 3] = ["debconf", "mawk", "openssl"];
 
+/// npm, and what the scripts of packages call.
+const NPM: [&str; 8] = [
+    "bash",
+    "coreutils",
+    "dash",
+    "findutils",
+    "grep",
+    "nodejs",
+    "npm",
+    "sed",
+];
+
+/// Only what compiles add-ons for node needs `gyp`, and Python with it.
+const NPM_OMITS: [&str; 4] = ["ca-certificates", "debconf", "gyp", "netbase"];
+
 /// Debian's Rust compilers, each with clippy and rustfmt of the same version.
 const LINTS: [(&str, [&str; 2]); 2] = [
     ("rustc", ["rust-clippy", "rustfmt"]),
@@ -141,6 +156,19 @@ impl Debian {
             dependencies: true,
         };
         self.sets.entry("lints".to_owned()).or_insert(set);
+        self
+    }
+
+    /// Adds the set `npm` where it is not described and a part is made by npm.
+    pub(crate) fn with_npm(mut self, is_used: bool) -> Debian {
+        if is_used {
+            let builder: Vec<String> = self.architectures.iter().take(1).cloned().collect();
+            self.sets.entry("npm".to_owned()).or_insert_with(|| Set {
+                omit: owned(&NPM_OMITS),
+                architectures: Some(builder),
+                ..set(owned(&NPM))
+            });
+        }
         self
     }
 }

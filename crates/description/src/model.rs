@@ -21,6 +21,8 @@ pub struct Description {
     pub toolchain: Toolchain,
     /// What single crates need beyond their sources, by package name.
     pub crates: Vec<Crate>,
+    /// Parts that npm makes, by name.
+    pub npm_parts: BTreeMap<String, NpmPart>,
     /// Accounts, beyond those built in.
     pub users: Vec<Spanned<User>>,
     /// All images, variants among them, by name.
@@ -157,6 +159,13 @@ pub struct CratePart {
     pub path: Spanned<String>,
     /// A path in the part; empty for all of it.
     pub from: String,
+}
+
+/// `[parts.NAME]`. Nix reads the other fields.
+#[derive(Clone, Debug)]
+pub struct NpmPart {
+    /// The directory with `package.json` and `package-lock.json`, relative to the workspace.
+    pub directory: String,
 }
 
 /// `[users.NAME]`, or an account built in.

@@ -16,6 +16,7 @@ use crate::problem::{Problem, Problems, Source, suggestion};
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
+mod npm;
 mod parts;
 
 /// The version of the file's form that this crate reads.
@@ -59,12 +60,19 @@ fn read(top: &Fields, source: &Source) -> Description {
         .value("debian")
         .and_then(|value| read_debian(top.reader, value))
         .unwrap_or_default();
+    let npm_parts = named(top, "parts", "parts", npm::read).into_iter();
+    let npm_parts = npm_parts.map(|(name, part)| (name.into_inner(), part));
+    let npm_parts: BTreeMap<String, NpmPart> = npm_parts.collect();
     Description {
         source: source.clone(),
-        debian: debian.with_toolchain(&toolchain).with_lints(&toolchain.set),
+        debian: debian
+            .with_toolchain(&toolchain)
+            .with_lints(&toolchain.set)
+            .with_npm(!npm_parts.is_empty()),
         build: read_build(top),
         toolchain,
         crates: named(top, "crates", "crates", read_crate),
+        npm_parts,
         users: named(top, "users", "users", read_user),
         images: read_images(top),
     }

@@ -45,6 +45,7 @@ pub static TABLES: &[&Table] = &[
     &TOOLCHAIN,
     &CRATE,
     &CRATE_PART,
+    &PART,
     &USER,
     &IMAGE,
     &BASE,
@@ -69,6 +70,7 @@ pub static TOP: Table = Table {
         field("build", "table", "as below"),
         field("toolchain", "table", "as below"),
         field("crates", "table of tables", "none"),
+        field("parts", "table of tables", "none"),
         field("users", "table of tables", "none"),
         field("images", "table of tables", "required"),
     ],
@@ -156,6 +158,19 @@ pub static CRATE: Table = Table {
         field("environment", "table of strings", "none"),
         field("revision", "boolean", "`false`"),
         field("parts", "array of tables", "`[]`"),
+    ],
+};
+
+/// A part that npm makes.
+pub static PART: Table = Table {
+    path: "parts.NAME",
+    fields: &[
+        field("npm", "string", "required"),
+        field("build", "array of strings", "none"),
+        field("output", "string", "none"),
+        field("scripts", "array of strings", "`[]`"),
+        field("ignored-scripts", "array of strings", "`[]`"),
+        field("dev", "boolean", "whether there is `build`"),
     ],
 };
 

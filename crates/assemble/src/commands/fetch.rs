@@ -5,7 +5,7 @@
 //! path of a file with a known hash does not depend on its source, so files in the store are never
 //! downloaded again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,11 +27,12 @@ use crate::text;
 pub mod crates;
 pub mod debs;
 mod git;
+mod npm;
 mod own;
 pub mod release;
 pub mod store;
 
-/// Add everything that the locks pin to the Nix store, through cargo, apt and rustup
+/// Add everything that the locks pin to the Nix store, through cargo, apt, npm and rustup
 #[derive(clap::Args)]
 pub struct Args {
     /// The lock of the Debian packages
@@ -65,6 +66,8 @@ pub struct Args {
 struct Report {
     crates: Counts,
     packages: Counts,
+    /// Packages that npm installs for parts.
+    npm: Counts,
     /// The release that compiles; `None` if Debian's compiler does.
     toolchain: Option<Release>,
     /// Files that could not be fetched, each with the reason.
@@ -136,6 +139,7 @@ pub fn run(args: Args) -> Result<()> {
         packages
     })?;
     report.packages.added -= report.missing.len();
+    fetch_npm(&args.lock, &store, &mut report)?;
     report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
@@ -157,6 +161,37 @@ pub fn run(args: Args) -> Result<()> {
         unfetched.join(", "),
         args.cargo_lock.display()
     );
+    Ok(())
+}
+
+/// What npm installs for parts. Nix downloads what npm could not, from the addresses in the lock.
+fn fetch_npm(lock: &Path, store: &Store, report: &mut Report) -> Result<()> {
+    let parts = npm::read(lock).unwrap_or_else(|error| {
+        note!("nothing is fetched of what npm installs, and Nix downloads it: {error:#}");
+        BTreeMap::new()
+    });
+    let mut fetched: BTreeSet<&str> = BTreeSet::new();
+    for (name, part) in &parts {
+        let new: Vec<&str> = part.paths().filter(|path| fetched.insert(path)).collect();
+        let missing = store.missing(new.iter().copied())?;
+        let missing: Vec<&str> = new
+            .iter()
+            .copied()
+            .filter(|it| missing.contains(*it))
+            .collect();
+        report.npm.total += new.len();
+        report.npm.present += new.len() - missing.len();
+        if missing.is_empty() {
+            continue;
+        }
+        match npm::fetch(workspace_of(lock), part, &missing, store) {
+            Ok(()) => report.npm.added += missing.len(),
+            Err(error) => report.missing.push(Missing {
+                file: format!("the packages of the part {name}"),
+                reason: format!("{error:#}"),
+            }),
+        }
+    }
     Ok(())
 }
 
@@ -334,7 +369,9 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     if args.json {
         text::print_json(report)?;
     } else {
-        for (name, counts) in [("crates", &report.crates), ("packages", &report.packages)] {
+        let counts = [("crates", &report.crates), ("packages", &report.packages)];
+        let npm = Some(("npm", &report.npm)).filter(|(_, counts)| counts.total > 0);
+        for (name, counts) in counts.into_iter().chain(npm) {
             text::print(&format!(
                 "{name:<9} {:>5}  added {:>4}  present {:>4}\n",
                 counts.total, counts.added, counts.present

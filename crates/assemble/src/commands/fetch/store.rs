@@ -121,10 +121,15 @@ impl Store {
 
     /// Adds files under their own names, and checks that each gets its expected path.
     pub fn add(&self, files: &[(PathBuf, String)]) -> Result<()> {
+        self.add_hashed("sha256", files)
+    }
+
+    /// The same with hashes of another algorithm, as Nix names it.
+    pub fn add_hashed(&self, algorithm: &str, files: &[(PathBuf, String)]) -> Result<()> {
         for batch in files.chunks(BATCH) {
             let mut command = self.command();
             command
-                .args(["--add-fixed", "sha256"])
+                .args(["--add-fixed", algorithm])
                 .args(batch.iter().map(|(file, _)| file));
             let output = run(&mut command)?;
             let output = String::from_utf8_lossy(&output.stdout);
@@ -191,7 +196,8 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

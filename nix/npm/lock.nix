@@ -1,0 +1,114 @@
+# A package-lock.json as Nix values: the packages that `npm ci` installs on one platform, each as a
+# file in the store. What npm would ask git or a server without a hash for is refused by name.
+# https://docs.npmjs.com/cli/configuring-npm/package-lock-json
+{
+  # The directory with package.json and package-lock.json: a path, and what messages call it.
+  directory,
+  shown,
+  # Packages whose install scripts run, and those that do without.
+  scripts,
+  ignoredScripts,
+  # npm's names of the platform: "linux" and "x64".
+  os,
+  cpu,
+  # Whether packages for development are installed too.
+  dev,
+}:
+let
+  place = "${shown}/package-lock.json";
+  data = builtins.fromJSON (builtins.readFile (directory + "/package-lock.json"));
+  packages = data.packages or (throw ''
+    ${place} has lockfileVersion ${toString (data.lockfileVersion or 1)}, which does not say where packages go.
+    Make it anew with: npm install --package-lock-only --lockfile-version 3'');
+  tarball = import ./tarball.nix;
+
+  # Lists of npm's say what fits, or with `!` what does not.
+  fitsList =
+    wanted: here:
+    let
+      excluded = builtins.filter (word: builtins.substring 0 1 word == "!") wanted;
+      included = builtins.filter (word: builtins.substring 0 1 word != "!") wanted;
+    in
+    !(builtins.elem "!${here}" excluded) && (included == [ ] || builtins.elem here included || builtins.elem "any" included);
+  asList = value: if builtins.isList value then value else [ value ];
+  fits = entry: fitsList (asList (entry.os or [ ])) os && fitsList (asList (entry.cpu or [ ])) cpu;
+  # Directories of the workspace and links to them are there already, and bundled packages are in
+  # the package that bundles them.
+  isFetched =
+    path:
+    let
+      entry = packages.${path};
+    in
+    path != ""
+    && builtins.match "(.*/)?node_modules/[^/]+(/[^/]+)?" path != null
+    && !(entry.link or false)
+    && !(entry.inBundle or false)
+    && (dev || !(entry.dev or false))
+    && (fits entry || !(entry.optional or false));
+  # `node_modules/a/node_modules/@b/c` is the package @b/c, unless the lock says another name.
+  nameOf =
+    path: packages.${path}.name or (builtins.elemAt (builtins.match "(.*/)?node_modules/(@[^/]+/[^/]+|[^/@][^/]*)" path) 1);
+  refuse = path: reason: throw "${place}: packages.\"${path}\": ${reason}";
+  # npm leaves out the address with `omit-lockfile-registry-resolved`: it is the registry's own.
+  addressOf =
+    path:
+    let
+      entry = packages.${path};
+      name = nameOf path;
+      base = builtins.elemAt (builtins.match "(@[^/]+/)?(.*)" name) 1;
+    in
+    entry.resolved or "https://registry.npmjs.org/${name}/-/${base}-${entry.version}.tgz";
+  # The strongest of the hashes, which stand with spaces between.
+  hashOf =
+    path:
+    let
+      all = builtins.filter builtins.isString (builtins.split " " (packages.${path}.integrity or ""));
+      ofKind = kind: builtins.filter (hash: builtins.match "${kind}-[A-Za-z0-9+/]+=*" hash != null) all;
+      best = ofKind "sha512" ++ ofKind "sha256" ++ ofKind "sha1";
+    in
+    if best == [ ] then
+      refuse path "`${nameOf path}` has no `integrity`, so nothing says which bytes it has. Make the lock anew: npm install --package-lock-only"
+    else
+      builtins.head best;
+  isFile = path: builtins.match "file:.*" (packages.${path}.resolved or "") != null;
+  entryOf =
+    path:
+    let
+      entry = packages.${path};
+      url = addressOf path;
+    in
+    if builtins.match "https?://.*" url == null then
+      refuse path "`${nameOf path}` comes from ${url}. Only packages of registries and files of the workspace can be installed: publish it, or depend on a release"
+    else
+      {
+        inherit path url;
+        name = nameOf path;
+        inherit (entry) version;
+        integrity = hashOf path;
+        file = tarball {
+          name = nameOf path;
+          inherit (entry) version;
+          inherit url;
+          integrity = hashOf path;
+        };
+      };
+  fetched = map entryOf (builtins.filter (path: isFetched path && !(isFile path)) (builtins.attrNames packages));
+
+  # Install scripts run only where somebody said so, and nobody finds out by accident.
+  withScripts = builtins.filter (path: isFetched path && (packages.${path}.hasInstallScript or false)) (
+    builtins.attrNames packages
+  );
+  undecided = builtins.filter (name: !(builtins.elem name (scripts ++ ignoredScripts))) (map nameOf withScripts);
+  unique = import ../unique.nix;
+  unknown = builtins.filter (name: !(builtins.elem name (map nameOf withScripts))) scripts;
+  quoted = names: builtins.concatStringsSep ", " (map (name: "\"${name}\"") names);
+in
+if undecided != [ ] then
+  throw ''
+    ${place}: an install script of ${quoted (unique undecided)} would run, and nobody said whether it may.
+    Add to the part: scripts = [${quoted (unique (scripts ++ undecided))}]
+    or, if they do without: ignored-scripts = [${quoted (unique (ignoredScripts ++ undecided))}]''
+else if unknown != [ ] then
+  throw "${place} has no package with an install script called ${quoted unknown}: drop it from `scripts`"
+else
+  fetched

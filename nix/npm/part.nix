@@ -1,0 +1,88 @@
+# A part made by npm: what `npm ci` installs from a package-lock.json, or what a command then builds
+# with it. It runs in a cell without a network, with Debian's nodejs and npm.
+{
+  # ../seed/cell.nix.
+  cell,
+  # The root file system with nodejs, npm and a shell.
+  root,
+  # npm's names of the platform: { os, cpu }.
+  platform,
+}:
+# The part's name. Gives { derivation, list }: the part, and what npm installs for it.
+name:
+{
+  # The workspace: a path.
+  src,
+  # The directory of package.json and package-lock.json in it; "" for the workspace itself.
+  npm,
+  # The command that builds, and what of the directory it makes: a path. Without a command the part
+  # is the directory `node_modules`, in a directory.
+  build ? null,
+  output ? null,
+  # Packages whose install scripts run, and those whose scripts do not.
+  scripts ? [ ],
+  ignored-scripts ? [ ],
+  # Whether packages for development are installed too: they build, and do not run.
+  dev ? build != null,
+  ...
+}:
+let
+  directory = if npm == "" || npm == "." then src else src + "/${npm}";
+  packages = import ./lock.nix {
+    inherit directory scripts dev;
+    shown = npm;
+    ignoredScripts = ignored-scripts;
+    inherit (platform) os cpu;
+  };
+  relative = import ../cargo/relative.nix { inherit directory; };
+  # What was installed or built before on this machine has no part in it.
+  source = builtins.path {
+    name = "npm-source";
+    path = directory;
+    filter =
+      full: _:
+      let
+        inner = relative full;
+        last = builtins.baseNameOf inner;
+      in
+      last != "node_modules" && last != ".git" && last != ".npmrc" && (build == null || inner != output);
+  };
+in
+if !(builtins.pathExists (directory + "/package-lock.json")) then
+  throw "[parts.${name}]: there is no ${npm}/package-lock.json: `npm install --package-lock-only` makes one, and git must track it"
+else
+  {
+    list = {
+      directory = npm;
+      inherit dev;
+      packages = map (package: {
+        inherit (package) name version integrity;
+        file = builtins.unsafeDiscardStringContext "${package.file}";
+      }) packages;
+    };
+    derivation = cell {
+      name = "part-${name}";
+      roots = [ root ];
+      writable = [ "/tmp" ];
+      program = "/usr/bin/node";
+      args = [
+        "${./install.js}"
+      ];
+      attributes = {
+        settings = builtins.toJSON {
+          inherit source scripts dev build output;
+          out = placeholder "out";
+          packages = map (package: {
+            inherit (package)
+              path
+              name
+              url
+              integrity
+              ;
+            file = "${package.file}";
+          }) packages;
+        };
+        passAsFile = [ "settings" ];
+      };
+    };
+  }
