@@ -106,7 +106,7 @@ let
     lock = src + "/Cargo.lock";
     pinned = debian.crates;
     inherit (debian) libraries;
-    parts = builtins.attrNames allParts;
+    parts = builtins.attrNames (partsFor host.architecture);
   };
   resolved = import ./json.nix {
     inherit (tree) kept;
@@ -126,25 +126,33 @@ let
     ++ builtins.concatMap (platform: platform.plans) (builtins.attrValues platforms)
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
-  # Those that npm makes are in the description.
+  # Those that npm makes and those that are downloaded are in the description.
   npmParts = import ./npm/parts.nix {
     inherit src description host;
     inherit (foundation) cell rootFileSystem;
     packages = debian.packagesOf "npm";
   };
-  twice = builtins.filter (name: parts ? ${name}) (builtins.attrNames npmParts.parts);
-  allParts =
+  downloads = import ./download/parts.nix {
+    inherit description;
+    inherit (foundation) cell tools;
+  };
+  twice = builtins.filter (name: parts ? ${name}) (
+    builtins.attrNames npmParts.parts ++ downloads.names
+  );
+  # All parts, as images and crates for an architecture have them.
+  partsFor =
+    architecture:
     if twice == [ ] then
-      parts // npmParts.parts
+      parts // npmParts.parts // downloads.partsFor architecture
     else
       throw "images.toml and the flake both make the part \"${builtins.head twice}\": give one of them another name";
-  partOf = import ./part.nix { parts = allParts; };
+  partOfFor = architecture: import ./part.nix { parts = partsFor architecture; };
   # A crate's parts: { path, from }, with the path in the package's directory.
   partsOf =
-    crate:
+    architecture: crate:
     map (part: {
       inherit (part) path;
-      from = partOf {
+      from = partOfFor architecture {
         name = part.part;
         path = part.from or "";
       };
@@ -196,7 +204,7 @@ let
         }) (builtins.filter (name: resolved.crates.${name} ? set) (builtins.attrNames resolved.crates))
       );
       extraFiles = builtins.mapAttrs (_: crate: crate.files) resolved.crates;
-      parts = builtins.mapAttrs (_: partsOf) resolved.crates;
+      parts = builtins.mapAttrs (_: partsOf target.architecture) resolved.crates;
       variables = builtins.mapAttrs (_: crate: crate.environment or { }) resolved.crates;
       revisioned = builtins.filter (name: resolved.crates.${name}.revision or false) (
         builtins.attrNames resolved.crates
@@ -241,8 +249,10 @@ let
     let
       built = if isNative target then builds else buildsFor target;
       packages = if isNative target then debian else debianFor target.architecture;
+      partOf = partOfFor target.architecture;
     in
     {
+      inherit partOf;
       plan = plansOf built;
       plans = map (build: build.item) (builtins.attrValues built);
       # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
@@ -267,6 +277,7 @@ let
         builds = built;
         inherit (tree) lock;
         inherit partOf;
+        downloads = downloads.entriesFor target.architecture;
         debian = packages;
         hostDebian = debian;
         components = if rust == null then [ ] else rust.entries;
@@ -293,7 +304,7 @@ let
 
   inherit (foundation) make;
   images =
-    import ./image/images.nix { inherit make partOf; }
+    import ./image/images.nix { inherit make; }
       {
         root = src;
         description = resolved;

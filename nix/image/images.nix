@@ -3,18 +3,16 @@
 {
   # ./make.nix, applied to its tools.
   make,
-  # Where a part lies: ../part.nix, applied to the flake's parts.
-  partOf,
 }:
 {
   # The workspace: a path.
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, inputsOf
-  # }: where packages and binaries of that platform come from (../debian/lock.nix), the crates of a
-  # binary (./crates.nix), the names of those that it is linked from, and what all is made of
-  # (./inputs.nix).
+  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, partOf,
+  # inputsOf }: where packages and binaries of that platform come from (../debian/lock.nix), the
+  # crates of a binary (./crates.nix), the names of those that it is linked from, where a part lies
+  # (../part.nix), and what all is made of (./inputs.nix).
   platforms,
 }:
 let
@@ -60,7 +58,7 @@ let
               name = "content";
               path = root + "/${path}";
             };
-          part = partOf;
+          part = provider.partOf;
           program = binary: "${provider.program binary}/bin/${binary.bin}";
           crates = provider.crates;
           image = { name, ... }: other name;

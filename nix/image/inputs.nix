@@ -12,8 +12,10 @@
   builds,
   # The workspace's lock: ../cargo/lock.nix.
   lock,
-  # Where a part lies: ../part.nix, applied to the flake's parts.
+  # Where a part lies: ../part.nix, applied to the parts for the platform.
   partOf,
+  # What parts download for the platform: name to { url, sha256 }.
+  downloads,
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
@@ -157,17 +159,18 @@ let
       else
         [ ]
     ) keys;
-  # Parts that crates are compiled with, a registry's too.
+  # Parts that crates are compiled with, a registry's too: { name, path } each.
   partsOf =
     keys:
     builtins.concatMap (
       key:
-      map (part: partAt part.part (part.from or "")) (
-        (description.crates.${build.planned.${key}.package.name} or { }).parts or [ ]
-      )
+      map (part: {
+        name = part.part;
+        path = part.from or "";
+      }) ((description.crates.${build.planned.${key}.package.name} or { }).parts or [ ])
     ) keys;
   # No file of the workspace has such a path.
-  partAt = name: path: {
+  partAt = { name, path }: {
     path = "part:${name}" + (if path == "" then "" else "/${path}");
     from = partOf { inherit name path; };
   };
@@ -201,6 +204,16 @@ let
   ) (ofKind "program");
   keys = import ../unique.nix (builtins.concatMap (program: program.units) programs);
   packageSources = sourcesOf keys;
+  parts =
+    partsOf keys
+    ++ map (source: {
+      inherit (source.from) name;
+      path = source.from.path or "";
+    }) (ofKind "part");
+  # The parts among them that are downloaded.
+  downloaded = builtins.filter (name: downloads ? ${name}) (
+    import ../unique.nix (map (part: part.name) parts)
+  );
   nativeSets = builtins.concatMap (
     key:
     let
@@ -240,11 +253,16 @@ in
       builtins.mapAttrs (path: from: { inherit path from; }) packageSources
     )
     ++ extrasOf keys
-    ++ partsOf keys
-    ++ map (source: partAt source.from.name (source.from.path or "")) (ofKind "part")
+    ++ map partAt parts
     ++ map (source: stored source.from.path) (ofKind "workspace");
   images = map (source: {
     inherit (source.from) name;
     layout = layoutOf source.from.name;
   }) (ofKind "image");
 }
+// (
+  if downloaded == [ ] then
+    { }
+  else
+    { downloads = map (part: downloads.${part} // { inherit part; }) downloaded; }
+)

@@ -1,4 +1,4 @@
-# The parts of an images.toml that npm makes: [parts.NAME].
+# The parts of an images.toml that npm makes: [parts.NAME] with `npm`.
 {
   # The workspace and its description: paths.
   src,
@@ -12,7 +12,9 @@
   packages,
 }:
 let
-  described = (builtins.fromTOML (builtins.readFile description)).parts or { };
+  described = import ../select.nix (part: part ? npm) (
+    (builtins.fromTOML (builtins.readFile description)).parts or { }
+  );
   cpus = {
     amd64 = "x64";
     i386 = "ia32";

@@ -14,6 +14,7 @@ mod native;
 pub mod normal;
 mod normalize;
 mod parse;
+mod pins;
 mod problem;
 mod reader;
 pub mod schema;

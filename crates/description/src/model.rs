@@ -1,6 +1,7 @@
 //! What an `images.toml` says, value by value, with the place of everything that later checks may complain about.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crateyard_spec::{ArchiveFormat, Compression, Mode, Port};
 pub use toml::Spanned;
@@ -23,6 +24,8 @@ pub struct Description {
     pub crates: Vec<Crate>,
     /// Parts that npm makes, by name.
     pub npm_parts: BTreeMap<String, NpmPart>,
+    /// Parts that are downloaded, by name: one download for all architectures, or one for each.
+    pub downloads: BTreeMap<String, Vec<Download>>,
     /// Accounts, beyond those built in.
     pub users: Vec<Spanned<User>>,
     /// All images, variants among them, by name.
@@ -161,11 +164,24 @@ pub struct CratePart {
     pub from: String,
 }
 
-/// `[parts.NAME]`. Nix reads the other fields.
+/// `[parts.NAME]` with `npm`. Nix reads the other fields.
 #[derive(Clone, Debug)]
 pub struct NpmPart {
     /// The directory with `package.json` and `package-lock.json`, relative to the workspace.
     pub directory: String,
+}
+
+/// `download` of `[parts.NAME]`, or an element of it. Nix reads the other fields.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// Debian's name of the architecture that it is for; without it, it is for all.
+    pub architecture: Option<String>,
+    /// Its address.
+    pub url: Spanned<String>,
+    /// The SHA-256 of the file, in hexadecimal digits. `assemble lock` adds it.
+    pub sha256: Option<String>,
+    /// Where the key `url` stands.
+    pub(crate) key: Range<usize>,
 }
 
 /// `[users.NAME]`, or an account built in.

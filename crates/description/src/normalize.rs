@@ -15,6 +15,7 @@ use crate::targets::{Package, Targets};
 use crate::value::{Platform, join_within};
 use crate::workspace::Workspace;
 
+mod downloads;
 mod parts;
 
 /// Where an image finds programs, unless it says otherwise; Debian's own default.
@@ -36,6 +37,8 @@ impl Description {
             let known = locked.iter().cloned().chain(members).collect();
             problems.extend(self.unknown_crates(&known));
         }
+        problems.extend(self.unpinned_downloads());
+        problems.extend(self.missing_downloads());
         if let Some(known) = &workspace.parts {
             problems.extend(self.unknown_parts(known));
         }

@@ -16,6 +16,7 @@ use crate::problem::{Problem, Problems, Source, suggestion};
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
+mod downloads;
 mod npm;
 mod parts;
 
@@ -60,9 +61,7 @@ fn read(top: &Fields, source: &Source) -> Description {
         .value("debian")
         .and_then(|value| read_debian(top.reader, value))
         .unwrap_or_default();
-    let npm_parts = named(top, "parts", "parts", npm::read).into_iter();
-    let npm_parts = npm_parts.map(|(name, part)| (name.into_inner(), part));
-    let npm_parts: BTreeMap<String, NpmPart> = npm_parts.collect();
+    let (npm_parts, downloads) = parts::read(top);
     Description {
         source: source.clone(),
         debian: debian
@@ -73,6 +72,7 @@ fn read(top: &Fields, source: &Source) -> Description {
         toolchain,
         crates: named(top, "crates", "crates", read_crate),
         npm_parts,
+        downloads,
         users: named(top, "users", "users", read_user),
         images: read_images(top),
     }

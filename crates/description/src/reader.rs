@@ -200,6 +200,12 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         self.table.get(name)
     }
 
+    /// Where the key of a field stands.
+    pub(crate) fn key(&self, name: &str) -> Option<Range<usize>> {
+        let (key, _) = self.table.get_key_value(name)?;
+        Some(key.span())
+    }
+
     /// How messages name a field.
     pub(crate) fn place_of(&self, name: &str) -> String {
         format!("`{name}` in {}", self.place)

@@ -46,6 +46,7 @@ pub static TABLES: &[&Table] = &[
     &CRATE,
     &CRATE_PART,
     &PART,
+    &DOWNLOAD,
     &USER,
     &IMAGE,
     &BASE,
@@ -161,16 +162,29 @@ pub static CRATE: Table = Table {
     ],
 };
 
-/// A part that npm makes.
+/// A part that npm makes, or that is downloaded.
 pub static PART: Table = Table {
     path: "parts.NAME",
     fields: &[
-        field("npm", "string", "required"),
+        field("npm", "string", "this or `download`"),
         field("build", "array of strings", "none"),
         field("output", "string", "none"),
         field("scripts", "array of strings", "`[]`"),
         field("ignored-scripts", "array of strings", "`[]`"),
         field("dev", "boolean", "whether there is `build`"),
+        field("download", "table or array of tables", "this or `npm`"),
+    ],
+};
+
+/// A file of the web, by its hash.
+pub static DOWNLOAD: Table = Table {
+    path: "parts.NAME.download",
+    fields: &[
+        field("url", "string", "required"),
+        field("sha256", "string", "what `assemble lock` adds"),
+        field("architecture", "string", "all"),
+        field("unpack", "boolean", "`false`"),
+        field("strip", "integer", "none"),
     ],
 };
 

@@ -332,11 +332,31 @@ pub(crate) fn tag(text: &str) -> Result<(), String> {
 
 /// A digest `sha256:…`.
 pub(crate) fn digest(text: &str) -> Result<(), String> {
-    let hex = text.strip_prefix("sha256:").unwrap_or("");
-    if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    match text.strip_prefix("sha256:").map(sha256) {
+        Some(Ok(())) => Ok(()),
+        _ => {
+            Err("is not a digest; write `sha256:` and 64 lower-case hexadecimal digits".to_string())
+        }
+    }
+}
+
+/// A SHA-256 in hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> Result<(), String> {
+    if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
     }
-    Err("is not a digest; write `sha256:` and 64 lower-case hexadecimal digits".to_string())
+    Err(
+        "is not a SHA-256; write 64 lower-case hexadecimal digits, as `sha256sum` prints them"
+            .to_string(),
+    )
+}
+
+/// Host and path of an address of the web.
+pub(crate) fn after_scheme(text: &str) -> Result<&str, String> {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    rest.ok_or_else(|| "is not an address that begins with `https://` or `http://`".to_string())
 }
 
 /// The name of an image: one path component of a repository, and an attribute of a flake.

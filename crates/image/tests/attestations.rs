@@ -54,6 +54,7 @@ fn inputs(workspace: &Path) -> Value {
         "programs": [{"path": "/usr/bin/app", "package": "app", "bin": "app", "unit": "app",
             "units": ["app", "serde", "core", "macros"]}],
         "sources": [{"path": "crates/app", "from": workspace}],
+        "downloads": [{"part": "tool", "url": "https://h.example/tool", "sha256": "cc"}],
     })
 }
 

@@ -205,10 +205,11 @@ fn listed(layers: &[String]) -> String {
     }
 }
 
-const TITLES: [(Kind, &str); 12] = [
+const TITLES: [(Kind, &str); 13] = [
     (Kind::Description, "description"),
     (Kind::Profile, "profile and features asked for"),
     (Kind::Source, "source files"),
+    (Kind::Download, "downloads"),
     (Kind::Dependency, "dependencies"),
     (Kind::Features, "features of crates"),
     (Kind::Options, "compiler options"),
@@ -310,6 +311,7 @@ fn describe_inputs(statement: &Statement) -> String {
         ],
         vec!["features".to_owned(), asked.features.join(" ")],
         vec!["source files".to_owned(), role("source").len().to_string()],
+        vec!["downloads".to_owned(), digests(role("download"))],
         vec![
             "crates".to_owned(),
             format!("{} ({in_programs} in programs)", crates.len()),

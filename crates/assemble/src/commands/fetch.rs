@@ -26,13 +26,14 @@ use crate::text;
 
 pub mod crates;
 pub mod debs;
+pub mod downloads;
 mod git;
 mod npm;
 mod own;
 pub mod release;
 pub mod store;
 
-/// Add everything that the locks pin to the Nix store, through cargo, apt, npm and rustup
+/// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and rustup
 #[derive(clap::Args)]
 pub struct Args {
     /// The lock of the Debian packages
@@ -68,6 +69,8 @@ struct Report {
     packages: Counts,
     /// Packages that npm installs for parts.
     npm: Counts,
+    /// Files that parts download.
+    downloads: Counts,
     /// The release that compiles; `None` if Debian's compiler does.
     toolchain: Option<Release>,
     /// Files that could not be fetched, each with the reason.
@@ -140,6 +143,9 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     report.packages.added -= report.missing.len();
     fetch_npm(&args.lock, &store, &mut report)?;
+    let (counts, lacking) = downloads::fetch(workspace_of(&args.lock), &store)?;
+    report.downloads = counts;
+    report.missing.extend(lacking);
     report.toolchain = fetch_toolchain(&args.toolchain_lock, &store)?;
     if let Some(own) = own {
         report.bootstrap = own.fetch(&store)?;
@@ -370,8 +376,9 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
         text::print_json(report)?;
     } else {
         let counts = [("crates", &report.crates), ("packages", &report.packages)];
-        let npm = Some(("npm", &report.npm)).filter(|(_, counts)| counts.total > 0);
-        for (name, counts) in counts.into_iter().chain(npm) {
+        let of_parts = [("npm", &report.npm), ("downloads", &report.downloads)];
+        let of_parts = of_parts.into_iter().filter(|(_, counts)| counts.total > 0);
+        for (name, counts) in counts.into_iter().chain(of_parts) {
             text::print(&format!(
                 "{name:<9} {:>5}  added {:>4}  present {:>4}\n",
                 counts.total, counts.added, counts.present

@@ -1,6 +1,8 @@
-//! `assemble lock`: resolves the sets of Debian packages in `images.toml` into `debian.lock`, and
-//! pins the release of the Rust project that compiles in `toolchain.lock`.
+//! `assemble lock`: resolves the sets of Debian packages in `images.toml` into `debian.lock`, pins
+//! the release of the Rust project that compiles in `toolchain.lock`, and adds the hashes of
+//! downloads to `images.toml` itself.
 
+mod downloads;
 mod release;
 mod sources;
 
@@ -24,7 +26,8 @@ const HOURS_TO_SNAPSHOT: i64 = 24;
 /// The default set for images.
 const BASE: &str = "base";
 
-/// Pin the Debian packages of images.toml in debian.lock, and the compiler in toolchain.lock
+/// Pin the Debian packages of images.toml in debian.lock, the compiler in toolchain.lock, and
+/// downloads by their hashes
 #[derive(clap::Args)]
 pub struct Args {
     /// The description of the images
@@ -74,6 +77,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     crate::workspace::check(workspace)?;
     let described = read_description(&args.images)?;
+    downloads::pin(&args.images, &described, args.check)?;
     if !args.without_toolchain {
         release::pin(workspace, &described, args.check)?;
     }

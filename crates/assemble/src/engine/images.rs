@@ -168,10 +168,10 @@ impl Images<'_> {
     }
 }
 
-/// Only Nix has what a flake hands over.
+/// Only Nix makes parts, and has what a flake hands over.
 pub fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
-        "{who} has no part {name:?}: the flake hands it over\n  try: `assemble build`, which builds with Nix"
+        "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds with Nix"
     )
 }
 

@@ -106,10 +106,7 @@ fn source_name(text: &str) -> Result<(), String> {
 
 /// An address, returned without `/` at its end.
 fn address(text: &str) -> Result<String, String> {
-    let rest = ["https://", "http://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme))
-        .ok_or("is not an address that begins with `https://` or `http://`")?;
+    let rest = value::after_scheme(text)?;
     let host = rest.split('/').next().unwrap_or_default();
     if host.contains('@') {
         return Err(

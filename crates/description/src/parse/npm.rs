@@ -1,23 +1,17 @@
 //! `[parts.NAME]`: parts that npm makes from a `package-lock.json`. nix/npm/part.nix reads the same
 //! fields.
 
-use toml::Spanned;
-use toml::de::DeValue;
-
 use super::{accept, report_repeated};
 use crate::model::NpmPart;
-use crate::reader::{Fields, Reader};
-use crate::{schema, value};
+use crate::reader::Fields;
+use crate::value;
 
-pub(super) fn read(
-    reader: &Reader,
-    name: Spanned<String>,
-    value: &Spanned<DeValue>,
-    place: &str,
-) -> Option<(Spanned<String>, NpmPart)> {
-    accept(reader, &name, value::part_name(name.get_ref()));
-    let fields = reader.table(value, &schema::PART, place)?;
-    let npm = fields.required("npm", fields.string("npm"), "\"ui\"")?;
+/// The fields that are for such parts alone.
+pub(super) const FIELDS: [&str; 5] = ["build", "output", "scripts", "ignored-scripts", "dev"];
+
+pub(super) fn read(fields: &Fields) -> Option<NpmPart> {
+    let (reader, place) = (fields.reader, &fields.place);
+    let npm = fields.string("npm")?;
     accept(reader, &npm, value::workspace_path(npm.get_ref()));
     let build = fields.strings("build");
     let output = fields.string("output");
@@ -36,8 +30,8 @@ pub(super) fn read(
             "add `build = [\"npm\", \"run\", \"build\"]` and `output = \"dist\"`, or neither";
         reader.report(problem.help(help));
     }
-    let scripts = packages(&fields, "scripts");
-    let ignored = packages(&fields, "ignored-scripts");
+    let scripts = packages(fields, "scripts");
+    let ignored = packages(fields, "ignored-scripts");
     for both in ignored.iter().filter(|name| scripts.contains(name)) {
         let message = format!("`{both}` is in both `scripts` and `ignored-scripts` of {place}");
         reader.report(
@@ -47,12 +41,9 @@ pub(super) fn read(
         );
     }
     let _ = fields.boolean("dev");
-    Some((
-        name,
-        NpmPart {
-            directory: npm.into_inner(),
-        },
-    ))
+    Some(NpmPart {
+        directory: npm.into_inner(),
+    })
 }
 
 fn packages(fields: &Fields, name: &str) -> Vec<String> {
@@ -109,7 +100,7 @@ mod tests {
     #[test]
     fn wrong_parts_are_refused() {
         for (fields, expected) in [
-            ("", "has no `npm`"),
+            ("", "made by `npm` or from a `download`, and this has none"),
             ("npm = \"../ui\"", "leaves the workspace"),
             ("npm = \"ui\"\nbuild = [\"x\"]", "lacks `output`"),
             ("npm = \"ui\"\noutput = \"dist\"", "lacks `build`"),

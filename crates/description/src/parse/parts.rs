@@ -1,11 +1,59 @@
-//! Parts, which the flake hands over.
+//! Parts: those that the description itself makes, and where crates and images have any.
+
+use std::collections::BTreeMap;
 
 use toml::Spanned;
+use toml::de::DeValue;
 
-use super::accept;
-use crate::model::CratePart;
-use crate::reader::Fields;
-use crate::value;
+use super::{accept, downloads, npm};
+use crate::model::{CratePart, Download, NpmPart};
+use crate::reader::{Fields, Reader};
+use crate::{schema, value};
+
+/// What makes a part.
+enum Origin {
+    Npm(NpmPart),
+    Download(Vec<Download>),
+}
+
+/// `[parts]`: those that npm makes, and those that are downloaded, by name.
+pub(super) fn read(top: &Fields) -> (BTreeMap<String, NpmPart>, BTreeMap<String, Vec<Download>>) {
+    let mut npm_parts = BTreeMap::new();
+    let mut downloads = BTreeMap::new();
+    for (name, origin) in super::named(top, "parts", "parts", read_part) {
+        match origin {
+            Origin::Npm(part) => drop(npm_parts.insert(name, part)),
+            Origin::Download(files) => drop(downloads.insert(name, files)),
+        }
+    }
+    (npm_parts, downloads)
+}
+
+fn read_part(
+    reader: &Reader,
+    name: Spanned<String>,
+    value: &Spanned<DeValue>,
+    place: &str,
+) -> Option<(String, Origin)> {
+    accept(reader, &name, value::part_name(name.get_ref()));
+    let fields = reader.table(value, &schema::PART, place)?;
+    let origin = match ["npm", "download"].map(|it| fields.value(it).is_some()) {
+        [true, false] => Origin::Npm(npm::read(&fields)?),
+        [false, true] => Origin::Download(downloads::read(&fields)?),
+        [is_both, _] => {
+            let has = if is_both { "both" } else { "none" };
+            let message =
+                format!("{place} is made by `npm` or from a `download`, and this has {has}");
+            let help = match is_both {
+                true => "keep one of them",
+                false => "add `npm = \"ui\"` or `download = { url = \"https://…\" }`",
+            };
+            reader.report(reader.problem(fields.span(), message).help(help));
+            return None;
+        }
+    };
+    Some((name.into_inner(), origin))
+}
 
 /// The path in a part that `from` gives; empty for all of it.
 pub(super) fn read_from(fields: &Fields, is_part: bool) -> String {

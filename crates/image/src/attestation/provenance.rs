@@ -247,7 +247,8 @@ pub(super) fn statement(
     })
 }
 
-/// Files, crates, components of the compiler, packages and images, in this order, each sorted.
+/// Files, downloads, crates, components of the compiler, packages and images, in this order, each
+/// sorted.
 fn dependencies(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
@@ -263,6 +264,12 @@ fn dependencies(
         }
         all.push(resource);
     }
+    let mut downloads = inputs.downloads.clone();
+    downloads.sort();
+    all.extend(downloads.into_iter().map(|download| {
+        let name = format!("part:{}", download.part);
+        Resource::new(Some(&name), Some(download.url), "download").sha256(Some(&download.sha256))
+    }));
     let outside = inputs.units.values().filter(|unit| !unit.source.is_empty());
     let crates: BTreeMap<String, &UnitInput> =
         outside.map(|unit| (purl::of_crate(unit), unit)).collect();

@@ -31,6 +31,9 @@ pub struct InputsSpec {
     /// Files and directories of the workspace.
     #[serde(default)]
     pub sources: Vec<SourceInput>,
+    /// Files that were downloaded for parts.
+    #[serde(default)]
+    pub downloads: Vec<DownloadInput>,
     /// Other images that this one holds.
     #[serde(default)]
     pub images: Vec<NestedImage>,
@@ -191,6 +194,18 @@ pub struct SourceInput {
     pub path: String,
     /// Where it is.
     pub from: PathBuf,
+}
+
+/// A file that was downloaded for a part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DownloadInput {
+    /// The part's name.
+    pub part: String,
+    /// The address in the description.
+    pub url: String,
+    /// The SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// Another image, held as an archive.

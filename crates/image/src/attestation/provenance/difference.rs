@@ -32,6 +32,8 @@ pub enum Kind {
     Profile,
     /// A file of the workspace.
     Source,
+    /// A file that was downloaded for a part.
+    Download,
     /// The version of a crate.
     Dependency,
     /// The features of a crate.
@@ -168,6 +170,7 @@ fn text(value: &Value) -> String {
 fn resources(before: &[Resource], after: &[Resource], found: &mut Vec<Difference>) {
     let kinds = [
         ("source", Kind::Source),
+        ("download", Kind::Download),
         ("crate", Kind::Dependency),
         ("toolchain", Kind::Toolchain),
         ("library", Kind::Library),

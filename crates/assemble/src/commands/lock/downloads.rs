@@ -1,0 +1,53 @@
+//! Adds the hashes that downloads of parts lack to images.toml.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use debian::file::write_atomically;
+use description::Description;
+
+use crate::commands::fetch::downloads::download;
+use crate::commands::fetch::store::{Store, sha256_of};
+use crate::text::print_line;
+
+/// Downloads what has no hash, and writes the hashes into the file. What has one stays.
+///
+/// # Errors
+/// When a download fails, and, with `check`, when one has no hash. The file is then unchanged.
+pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> {
+    let unpinned: Vec<_> = description.unpinned().collect();
+    if unpinned.is_empty() {
+        return Ok(());
+    }
+    let shown = images.display();
+    if check {
+        let names: Vec<&str> = unpinned.iter().map(|(part, _)| *part).collect();
+        bail!(
+            "{shown} has no `sha256` for the downloads of {}; add it with: assemble lock",
+            names.join(", ")
+        );
+    }
+    let store = Store::new(None);
+    let mut hashes = Vec::new();
+    for (part, each) in &unpinned {
+        let file = download(&store, part, each.url.get_ref());
+        let file = file.with_context(|| format!("the part `{part}`"))?;
+        hashes.push(sha256_of(&file)?);
+    }
+    let text = description.with_hashes(&hashes)?;
+    // A link of the workspace stays one.
+    let file = images.canonicalize()?;
+    ensure!(
+        std::fs::read_to_string(&file)? == description.source.text(),
+        "{shown} has changed while its downloads were hashed; run this again"
+    );
+    write_atomically(&file, text.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
+    for ((part, each), hash) in unpinned.iter().zip(&hashes) {
+        let architecture = each.architecture.as_deref().unwrap_or("all");
+        print_line(format!(
+            "{part:<16} {architecture:<8} sha256 {hash}  {}",
+            each.url.get_ref()
+        ))?;
+    }
+    print_line(format!("{shown} written"))
+}

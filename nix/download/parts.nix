@@ -1,0 +1,39 @@
+# The parts of an images.toml that are downloaded: [parts.NAME] with `download`.
+{
+  # The description: a path.
+  description,
+  # ../seed/cell.nix.
+  cell,
+  # A root file system with sh, coreutils and cmake.
+  tools,
+}:
+let
+  described = import ../select.nix (part: part ? download) (
+    (builtins.fromTOML (builtins.readFile description)).parts or { }
+  );
+  listOf = download: if builtins.isList download then download else [ download ];
+  # What a part downloads for an architecture.
+  entryFor =
+    architecture: name:
+    let
+      fits = entry: (entry.architecture or architecture) == architecture;
+      fitting = builtins.filter fits (listOf described.${name}.download);
+      entry = builtins.head fitting;
+    in
+    if fitting == [ ] then
+      throw "images.toml: [parts.${name}] has no download for ${architecture}: add one with `architecture = \"${architecture}\"`"
+    else if !(entry ? sha256) then
+      throw "images.toml: the download of [parts.${name}] has no `sha256`: run `assemble lock`, which adds it"
+    else
+      entry;
+  partOf = import ./part.nix { inherit cell tools; };
+in
+{
+  names = builtins.attrNames described;
+  # Debian's name of an architecture to the parts for it: name to derivation.
+  partsFor = architecture: builtins.mapAttrs (name: _: partOf name (entryFor architecture name)) described;
+  # The same to what they download: name to { url, sha256 }.
+  entriesFor =
+    architecture:
+    builtins.mapAttrs (name: _: { inherit (entryFor architecture name) url sha256; }) described;
+}
