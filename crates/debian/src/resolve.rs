@@ -4,7 +4,8 @@
 //! packages are not added by themselves. `Conflicts` and `Breaks` are respected. If several
 //! packages meet a dependency, the resolver prefers, in this order: a package that is already in
 //! the set, the first alternative, a real package over a provider, the preferred suite, the higher
-//! priority, the highest version. `NAME@SOURCE` takes a package of a set from one archive only. It tries the next candidate only if one leads to a conflict.
+//! priority, the highest version. `NAME@SOURCE` takes a package of a set from one archive only. The
+//! resolver tries the next candidate only if one leads to a conflict.
 //! Rules: <https://www.debian.org/doc/debian-policy/ch-relationships.html>.
 
 use std::cell::RefCell;
