@@ -99,8 +99,7 @@ let
       inherit (foundation) toolchain;
       target = host.rust;
     }).targets;
-  normalized = import ./image/normalize.nix { inherit (foundation) cell bare descriptionProgram; }
-    {
+  normalized = import ./image/normalize.nix { inherit (foundation) cell bare descriptionProgram; } {
     inherit description;
     targets = packagesAndTargets;
     lock = src + "/Cargo.lock";
@@ -127,13 +126,14 @@ let
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
   # Those that npm makes and those that are downloaded are in the description.
+  described = (builtins.fromTOML (builtins.readFile description)).parts or { };
   npmParts = import ./npm/parts.nix {
-    inherit src description host;
+    inherit src described host;
     inherit (foundation) cell rootFileSystem;
     packages = debian.packagesOf "npm";
   };
   downloads = import ./download/parts.nix {
-    inherit description;
+    inherit described;
     inherit (foundation) cell tools;
   };
   twice = builtins.filter (name: parts ? ${name}) (

@@ -17,7 +17,11 @@ name:
   ...
 }:
 let
-  file = import ./fetch.nix { inherit name url sha256; };
+  file = import ../fetch.nix {
+    name = "download-${name}";
+    inherit url;
+    hash = sha256;
+  };
 in
 if !unpack then
   file

@@ -1,23 +1,21 @@
 # The parts of an images.toml that are downloaded: [parts.NAME] with `download`.
 {
-  # The description: a path.
-  description,
+  # [parts] of images.toml: name to fields.
+  described,
   # ../seed/cell.nix.
   cell,
   # A root file system with sh, coreutils and cmake.
   tools,
 }:
 let
-  described = import ../select.nix (part: part ? download) (
-    (builtins.fromTOML (builtins.readFile description)).parts or { }
-  );
+  downloaded = import ../select.nix (part: part ? download) described;
   listOf = download: if builtins.isList download then download else [ download ];
   # What a part downloads for an architecture.
   entryFor =
     architecture: name:
     let
       fits = entry: (entry.architecture or architecture) == architecture;
-      fitting = builtins.filter fits (listOf described.${name}.download);
+      fitting = builtins.filter fits (listOf downloaded.${name}.download);
       entry = builtins.head fitting;
     in
     if fitting == [ ] then
@@ -29,11 +27,11 @@ let
   partOf = import ./part.nix { inherit cell tools; };
 in
 {
-  names = builtins.attrNames described;
+  names = builtins.attrNames downloaded;
   # Debian's name of an architecture to the parts for it: name to derivation.
-  partsFor = architecture: builtins.mapAttrs (name: _: partOf name (entryFor architecture name)) described;
+  partsFor = architecture: builtins.mapAttrs (name: _: partOf name (entryFor architecture name)) downloaded;
   # The same to what they download: name to { url, sha256 }.
   entriesFor =
     architecture:
-    builtins.mapAttrs (name: _: { inherit (entryFor architecture name) url sha256; }) described;
+    builtins.mapAttrs (name: _: { inherit (entryFor architecture name) url sha256; }) downloaded;
 }

@@ -1,8 +1,9 @@
 # The parts of an images.toml that npm makes: [parts.NAME] with `npm`.
 {
-  # The workspace and its description: paths.
+  # The workspace: a path.
   src,
-  description,
+  # [parts] of images.toml: name to fields.
+  described,
   # What the system is called elsewhere: ../systems.nix.
   host,
   # ../seed/cell.nix and ../debian/root-file-system.nix.
@@ -12,9 +13,6 @@
   packages,
 }:
 let
-  described = import ../select.nix (part: part ? npm) (
-    (builtins.fromTOML (builtins.readFile description)).parts or { }
-  );
   cpus = {
     amd64 = "x64";
     i386 = "ia32";
@@ -39,7 +37,9 @@ let
       cpu = cpus.${host.architecture} or host.architecture;
     };
   };
-  made = builtins.mapAttrs (name: fields: partOf name (fields // { inherit src; })) described;
+  made = builtins.mapAttrs (name: fields: partOf name (fields // { inherit src; })) (
+    import ../select.nix (part: part ? npm) described
+  );
 in
 {
   # Name to derivation.

@@ -1,5 +1,5 @@
-# One package of a package-lock.json, as its registry serves it. Name and hash alone make the path,
-# so `assemble fetch` can put it there through npm; only where that has not happened Nix downloads it.
+# One package of a package-lock.json, as its registry serves it. `assemble fetch` downloads it
+# through npm.
 {
   # The package's name, with its scope.
   name,
@@ -13,14 +13,8 @@ let
   # The store allows fewer characters in names than npm does.
   allowed = builtins.replaceStrings [ "@" "/" "~" "!" "*" "'" "(" ")" ] [ "" "-" "-" "-" "-" "-" "-" "-" ];
 in
-derivation {
+import ../fetch.nix {
   name = "${allowed name}-${allowed version}.tgz";
-  system = "builtin";
-  builder = "builtin:fetchurl";
   inherit url;
-  outputHashMode = "flat";
-  # The hash itself says which it is.
-  outputHashAlgo = "";
-  outputHash = integrity;
-  preferLocalBuild = true;
+  hash = integrity;
 }

@@ -40,17 +40,12 @@ let
       '';
   fetch =
     pin:
-    derivation {
+    import ../fetch.nix {
       name = builtins.baseNameOf pin.archive;
-      system = "builtin";
-      builder = "builtin:fetchurl";
       # The Rust project's own server, not a mirror, because evaluation must not depend on the
       # machine.
       url = "https://static.rust-lang.org/${pin.archive}";
-      outputHashMode = "flat";
-      outputHashAlgo = "sha256";
-      outputHash = pin.sha256;
-      preferLocalBuild = true;
+      hash = pin.sha256;
     };
   component =
     name: platform:

@@ -1,5 +1,5 @@
 //! The files that parts of images.toml download. Nix gets them from where their hashes put them
-//! (nix/download/fetch.nix), and downloads only those that did not arrive here.
+//! (nix/fetch.nix), and downloads only those that did not arrive here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ pub fn download(store: &Store, part: &str, url: &str) -> Result<PathBuf> {
         .with_context(|| format!("cannot download {url}"))
 }
 
-/// The name of a part's file in the store, as nix/download/fetch.nix has it.
+/// The name of a part's file in the store, as nix/download/part.nix has it.
 fn store_name(part: &str) -> String {
     format!("download-{part}")
 }
