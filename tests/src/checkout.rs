@@ -68,10 +68,7 @@ impl Checkout {
 
     /// Replaces a text that must be there.
     pub fn replace(&self, name: &str, from: &str, to: &str) -> Result<()> {
-        let path = self.path().join(name);
-        let old = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
-        ensure!(old.contains(from), "{name} does not hold {from:?}");
-        fs::write(path, old.replacen(from, to, 1))?;
+        replace(self.path(), name, from, to)?;
         self.track()
     }
 
@@ -89,6 +86,26 @@ impl Checkout {
 pub fn repository() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// A copy of a directory, to edit.
+pub fn copy_of(directory: &Path) -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    duct::cmd!("cp", "-rT", directory, copy.path()).run()?;
+    Ok(copy)
+}
+
+/// A copy of a template, to edit.
+pub fn template(name: &str) -> Result<TempDir> {
+    copy_of(&repository().join("nix/templates").join(name))
+}
+
+/// Replaces a text that must be in a file of a directory.
+pub fn replace(directory: &Path, name: &str, from: &str, to: &str) -> Result<()> {
+    let path = directory.join(name);
+    let old = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+    ensure!(old.contains(from), "{name} does not hold {from:?}");
+    Ok(fs::write(path, old.replacen(from, to, 1))?)
 }
 
 /// Runs git in a directory.

@@ -1,6 +1,6 @@
 //! Tests, lints, documentation and formatting as units.
 
-use crate::checkout::repository;
+use crate::checkout::{copy_of, repository};
 use crate::nix::{self, name_of};
 use crate::trial::trial;
 use crate::workspaces::{attribute, ledger, small};
@@ -87,9 +87,7 @@ fn names_need_no_plan() -> Result<()> {
 
 /// A copy of the workspace `ledger` to edit.
 fn copy_of_ledger() -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", ledger()?, copy.path()).run()?;
-    Ok(copy)
+    copy_of(&ledger()?)
 }
 
 /// The derivations of `cargo test`'s units.
@@ -183,7 +181,7 @@ fn each_fails() -> Result<()> {
     ];
     for (kind, reason) in reasons {
         let check = attribute(workspace.path(), &format!("checks.faulty.{kind}"));
-        let said = nix::nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", &check])?;
+        let said = nix::build_fails(&check)?;
         ensure!(said.contains(reason), "{kind} says\n{said}");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! From a workspace to a running image without edits. Also tests the templates.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{self, assemble, repository};
 use crate::engine::Container;
 use crate::nix;
 use crate::trial::trial_with;
@@ -41,9 +41,7 @@ const TEMPLATES: [&str; 4] = ["service", "services", "c-dependencies", "chart"];
 
 /// A copy of a template without what `assemble init` writes.
 fn bare(template: &str) -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    let from = repository().join("nix/templates").join(template);
-    duct::cmd!("cp", "-rT", from, copy.path()).run()?;
+    let copy = checkout::template(template)?;
     for name in ["flake.nix", "images.toml"] {
         fs::remove_file(copy.path().join(name))?;
     }

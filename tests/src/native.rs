@@ -1,6 +1,6 @@
 //! C and C++ libraries: crates compile against them, and images hold them.
 
-use crate::checkout::repository;
+use crate::checkout::{copy_of, repository};
 use crate::engine::run;
 use crate::init::init;
 use crate::nix;
@@ -56,8 +56,7 @@ fn notes_run() -> Result<()> {
 /// A build script and a macro call SQLite. Both load Debian's library when they run; the macro
 /// loads it into rustc.
 fn loaded_while_compiling() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let copy = copy_of(&notes()?)?;
     let write = |name: &str, text: &str| -> Result<()> {
         let path = copy.path().join(name);
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
@@ -107,8 +106,7 @@ fn loaded_while_compiling() -> Result<()> {
 /// Two crates of one program need the same packages, just as the bindings of MariaDB and PostgreSQL
 /// both need OpenSSL.
 fn shared_libraries() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let copy = copy_of(&notes()?)?;
     let path = copy.path().join("debian.lock");
     let mut lock: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
     lock["sets"]["libraries.bitflags"] = lock["sets"]["libraries.libsqlite3-sys"].clone();
@@ -121,8 +119,7 @@ fn shared_libraries() -> Result<()> {
 
 /// A crate that needs packages which no lock pins.
 fn not_locked() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let copy = copy_of(&notes()?)?;
     fs::remove_file(copy.path().join("debian.lock"))?;
     let image = attribute(copy.path(), "images.notes");
     let said = nix::nix_fails(&["build", "--impure", "--no-link", "--expr", &image])?;
@@ -136,8 +133,7 @@ fn not_locked() -> Result<()> {
 
 /// If the lock lacks a library, the image would not start, so the build fails.
 fn library_is_missing() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let copy = copy_of(&notes()?)?;
     let path = copy.path().join("debian.lock");
     let lock = fs::read_to_string(&path)?;
     fs::write(
@@ -145,7 +141,7 @@ fn library_is_missing() -> Result<()> {
         lock.replace("libraries.libsqlite3-sys", "libraries.other"),
     )?;
     let image = attribute(copy.path(), "images.notes");
-    let said = nix::nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", &image])?;
+    let said = nix::build_fails(&image)?;
     ensure!(
         said.contains("linked to libsqlite3.so.0"),
         "Nix says\n{said}"
@@ -160,8 +156,7 @@ fn library_is_missing() -> Result<()> {
 /// A feature that is off would make the crate compile its own copy. `Cargo.lock` names the crates
 /// for that anyway.
 fn features_decide() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", notes()?, copy.path()).run()?;
+    let copy = copy_of(&notes()?)?;
     append(
         &copy.path().join("Cargo.toml"),
         "\n[features]\nbundled = [\"rusqlite/bundled\"]\n",

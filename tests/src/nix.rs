@@ -82,6 +82,11 @@ pub fn build(expression: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(out))
 }
 
+/// Expects the build of an expression to fail, and returns Nix's messages, logs among them.
+pub fn build_fails(expression: &str) -> Result<String> {
+    nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", expression])
+}
+
 /// Builds all elements of an expression's list.
 pub fn build_all(expression: &str) -> Result<()> {
     let arguments = ["build", "--impure", "--no-link", "--expr", expression];

@@ -1,6 +1,6 @@
 //! Parts that npm makes, in crates and images.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{self, assemble, replace, repository};
 use crate::engine::run;
 use crate::nix;
 use crate::trial::trial_with;
@@ -30,20 +30,11 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The template.
+/// The template, with what its locks pin.
 fn template() -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    let from = repository().join("nix/templates/npm");
-    duct::cmd!("cp", "-rT", from, copy.path()).run()?;
+    let copy = checkout::template("npm")?;
     fetch(copy.path(), &copy.path().join("debian.lock"))?;
     Ok(copy)
-}
-
-fn edit(workspace: &TempDir, name: &str, from: &str, to: &str) -> Result<()> {
-    let path = workspace.path().join(name);
-    let text = fs::read_to_string(&path)?;
-    ensure!(text.contains(from), "{name} has no {from:?}");
-    Ok(fs::write(path, text.replacen(from, to, 1))?)
 }
 
 /// An expression for a part alone.
@@ -166,10 +157,10 @@ fn in_a_directory() -> Result<()> {
     fs::write(local.join("index.js"), "export default 'a local greeting';")?;
     let nanoid = "\"nanoid\": \"5.0.9\"";
     let both = format!("{nanoid},\n    \"local\": \"file:./local\"");
-    edit(&workspace, "ui/package.json", nanoid, &both)?;
+    replace(workspace.path(), "ui/package.json", nanoid, &both)?;
     let import = "import { nanoid } from \"nanoid\";";
     let more = format!("{import}\nimport greeting from \"local\";\ndocument.title = greeting;");
-    edit(&workspace, "ui/src/main.js", import, &more)?;
+    replace(workspace.path(), "ui/src/main.js", import, &more)?;
     let install = duct::cmd!("npm", "install", "--package-lock-only", "--ignore-scripts");
     install
         .dir(workspace.path().join("ui"))
@@ -189,15 +180,7 @@ fn in_a_directory() -> Result<()> {
 
 /// Nix's message when a part can't be made.
 fn fails(workspace: &TempDir, name: &str) -> Result<String> {
-    let expression = part(workspace.path(), name);
-    nix::nix_fails(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "-L",
-        "--expr",
-        &expression,
-    ])
+    nix::build_fails(&part(workspace.path(), name))
 }
 
 fn refused() -> Result<()> {
@@ -239,7 +222,7 @@ fn refused() -> Result<()> {
         ),
     ] {
         let workspace = template()?;
-        edit(&workspace, file, from, to)?;
+        replace(workspace.path(), file, from, to)?;
         let said = fails(&workspace, part)?;
         ensure!(said.contains(wanted), "no {wanted:?} in\n{said}");
     }
@@ -249,8 +232,8 @@ fn refused() -> Result<()> {
 /// A tarball with another hash than the lock's reaches no build.
 fn tampered() -> Result<()> {
     let workspace = template()?;
-    edit(
-        &workspace,
+    replace(
+        workspace.path(),
         "ui/package-lock.json",
         "sha512-Aooyr6MXU6Hpvv",
         "sha512-BooyR6MXU6Hpvv",

@@ -1,7 +1,7 @@
 //! A workspace that keeps its plan in `plan.lock` is evaluated without import from derivation, with
 //! the same derivations. A plan that is not the workspace's builds nothing unseen.
 
-use crate::checkout::{Checkout, assemble, git, repository};
+use crate::checkout::{Checkout, assemble, git, template};
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -35,15 +35,8 @@ struct Service {
 impl Service {
     fn new() -> Result<Self> {
         let crateyard = Checkout::new()?;
-        let directory = tempfile::tempdir()?;
+        let directory = template("service")?;
         let root = directory.path();
-        duct::cmd!(
-            "cp",
-            "-rT",
-            repository().join("nix/templates/service"),
-            root
-        )
-        .run()?;
         let flake = format!(
             "{{\n  inputs.crateyard.url = \"path:{}\";\n  outputs = {{ self, crateyard }}: \
              crateyard.lib.mkFlake {{ src = self; }};\n}}\n",

@@ -4,7 +4,8 @@ use crate::checkout::repository;
 use crate::nix;
 use crate::trial::trial;
 use crate::workspaces::{
-    attribute, binary, binary_fails, build, derivations, fetch, locked, small, without_hash,
+    attribute, binary, binary_fails, build, copy_of, derivations, fetch, locked, small,
+    without_hash,
 };
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -64,13 +65,6 @@ fn scriptorium() -> Result<()> {
 fn unit_of(program: &Path) -> Result<&Path> {
     let unit = program.parent().and_then(Path::parent);
     unit.context("a program lies in OUTPUT/bin")
-}
-
-/// A copy of a workspace of `tests/workspaces`, to edit.
-fn copy_of(name: &str) -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", locked(name)?, copy.path()).run()?;
-    Ok(copy)
 }
 
 /// The sorted names of the units that change with an edit.

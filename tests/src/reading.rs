@@ -4,13 +4,14 @@
 use crate::checkout::{assemble, repository};
 use crate::nix;
 use crate::trial::trial;
-use crate::workspaces::{attribute, binary, build_fails, commit_all, fetch, locked, small};
+use crate::workspaces::{
+    attribute, binary, build_fails, commit_all, copy_of, fetch, locked, small,
+};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use tempfile::TempDir;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -83,12 +84,6 @@ fn names_are_cheap() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn copy_of(workspace: &str) -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", locked(workspace)?, copy.path()).run()?;
-    Ok(copy)
 }
 
 /// Key to derivation of each unit.

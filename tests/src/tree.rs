@@ -1,6 +1,6 @@
 //! A changed repository is evaluated in place, with the same result as Nix's copy of it.
 
-use crate::checkout::{Checkout, assemble, repository};
+use crate::checkout::{Checkout, assemble, repository, template};
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -38,11 +38,8 @@ impl Service {
     fn new() -> Result<Self> {
         let crateyard = Checkout::new()?;
         commit(crateyard.path())?;
-        let directory = tempfile::tempdir()?;
-        let from = repository().join("nix/templates/service");
-        duct::cmd!("cp", "-rT", from, directory.path()).run()?;
         let service = Self {
-            directory,
+            directory: template("service")?,
             _crateyard: crateyard,
         };
         service.write_flake("")?;

@@ -1,6 +1,6 @@
 //! Other workspaces, built through the flake's library.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{self, assemble, repository};
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -57,15 +57,7 @@ pub fn build(workspace: &Path, path: &str) -> Result<PathBuf> {
 }
 
 pub fn build_fails(workspace: &Path) -> Result<String> {
-    let expression = attribute(workspace, "all");
-    nix::nix_fails(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "-L",
-        "--expr",
-        &expression,
-    ])
+    nix::build_fails(&attribute(workspace, "all"))
 }
 
 /// Builds a workspace's program of the same name with plain Cargo in a cell. The result holds the
@@ -87,9 +79,7 @@ pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
 /// Nix's messages for a package whose binary can't be built.
 pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
     let units = attribute(workspace, "units");
-    let expression = one_unit(&units, &format!("{package}-.*-bin-{package}-.*"));
-    let arguments = ["build", "--impure", "--no-link", "-L", "--expr"];
-    nix::nix_fails(&[&arguments[..], &[&expression]].concat())
+    nix::build_fails(&one_unit(&units, &format!("{package}-.*-bin-{package}-.*")))
 }
 
 /// The same, from the units of an expression.
@@ -117,6 +107,11 @@ pub fn locked(name: &str) -> Result<PathBuf> {
     let workspace = repository().join("tests/workspaces").join(name);
     fetch(&workspace, &repository().join("debian.lock"))?;
     Ok(workspace)
+}
+
+/// A copy of a workspace of `tests/workspaces`, to edit.
+pub fn copy_of(name: &str) -> Result<TempDir> {
+    checkout::copy_of(&locked(name)?)
 }
 
 /// Fetches into the store what the workspace's lock and a lock of Debian packages pin.
@@ -514,8 +509,7 @@ fn listed() -> Result<()> {
 }
 
 fn declared_file() -> Result<()> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!("cp", "-rT", locked("torture")?, copy.path()).run()?;
+    let copy = copy_of("torture")?;
     // A directory that the root's own package does not see.
     fs::create_dir(copy.path().join("docs"))?;
     let write = |name: &str, text: &str| fs::write(copy.path().join(name), text);

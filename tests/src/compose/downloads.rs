@@ -1,16 +1,15 @@
 //! Parts that are downloaded, from a server of the tests.
 
+use super::{contains, dependencies, holds, only_itoa_sees};
 use crate::checkout::{assemble, repository};
 use crate::engine::unpack;
 use crate::nix;
 use crate::served::serve;
 use crate::trial::trial_with;
 use crate::workspaces::{attribute, binary, build, small};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -54,6 +53,13 @@ fn files() -> Result<TempDir> {
     Ok(directory)
 }
 
+/// An archive of the tree, compressed as its name says.
+fn pack(place: &Path, archive: &str) -> Result<()> {
+    let kit = place.join("kit");
+    duct::cmd!("tar", "-C", kit, "-caf", place.join(archive), "kit-1.0").run()?;
+    Ok(())
+}
+
 /// A workspace with parts and the fields of the image `tools`.
 fn workspace(parts: &str, files: &str) -> Result<TempDir> {
     let workspace = small("downloads", "fn main() {}", "")?;
@@ -88,24 +94,7 @@ fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<Strin
 
 /// Nix's messages when the image can't be built.
 fn fails(workspace: &TempDir) -> Result<String> {
-    let image = attribute(workspace.path(), "images.tools");
-    nix::nix_fails(&["build", "--impure", "--no-link", "-L", "--expr", &image])
-}
-
-fn contains(text: &str, wanted: &[&str]) -> Result<()> {
-    for wanted in wanted {
-        ensure!(text.contains(wanted), "no {wanted:?} in\n{text}");
-    }
-    Ok(())
-}
-
-fn holds(root: &Path, path: &str, content: &str, mode: u32) -> Result<()> {
-    let file = root.join(path);
-    let text = fs::read_to_string(&file).with_context(|| format!("no {path}"))?;
-    ensure!(text == content, "{path} holds {text:?}");
-    let found = fs::metadata(&file)?.permissions().mode() & 0o7777;
-    ensure!(found == mode, "{path} has the mode {found:o}");
-    Ok(())
+    nix::build_fails(&attribute(workspace.path(), "images.tools"))
 }
 
 /// A build asks for hashes, `assemble lock` adds them, and the image then holds a file and the
@@ -113,15 +102,7 @@ fn holds(root: &Path, path: &str, content: &str, mode: u32) -> Result<()> {
 fn pinned() -> Result<()> {
     let files = files()?;
     let place = files.path();
-    duct::cmd!(
-        "tar",
-        "-C",
-        place.join("kit"),
-        "-czf",
-        place.join("kit.tar.gz"),
-        "kit-1.0"
-    )
-    .run()?;
+    pack(place, "kit.tar.gz")?;
     let url = serve(place, None)?;
     let parts = format!(
         "[parts.kit]\ndownload = {{ url = \"{url}/kit.tar.gz\", unpack = true, strip = 1 }}\n\
@@ -173,18 +154,15 @@ fn pinned() -> Result<()> {
     holds(&root, "opt/kit/bin/run", TOOL, 0o755)?;
     let link = fs::read_link(root.join("opt/kit/link"))?;
     ensure!(link == Path::new("bin/run"), "the link leads to {link:?}");
-    let explained = duct::cmd!(assemble(), "explain", &image, "--json").read()?;
-    let explained: Value = serde_json::from_str(&explained)?;
-    let inputs = &explained["provenance"]["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let inputs = dependencies(&image)?;
     for (part, file, hash) in [("kit", "kit.tar.gz", kit), ("tool", "tool", tool)] {
-        let mut all = inputs.as_array().context("no dependencies")?.iter();
-        let found = all.any(|it| {
+        let found = inputs.iter().any(|it| {
             it["annotations"]["role"] == "download"
                 && it["name"] == format!("part:{part}")
                 && it["uri"] == format!("{url}/{file}")
                 && it["digest"]["sha256"] == hash
         });
-        ensure!(found, "no download of {part} in {inputs:#}");
+        ensure!(found, "no download of {part} in {inputs:#?}");
     }
 
     let other = said(&workspace, &["build", "--engine", "cargo", "tools"], false)?;
@@ -282,15 +260,7 @@ fn forms() -> Result<()> {
 fn misfits() -> Result<()> {
     let files = files()?;
     let place = files.path();
-    duct::cmd!(
-        "tar",
-        "-C",
-        place.join("kit"),
-        "-cf",
-        place.join("kit.tar"),
-        "kit-1.0"
-    )
-    .run()?;
+    pack(place, "kit.tar")?;
     let url = serve(place, None)?;
     for (file, strip, expected) in [
         (
@@ -352,13 +322,5 @@ fn of_a_registry() -> Result<()> {
     );
     fs::write(&images, text + &part)?;
     let units = attribute(workspace.path(), "units");
-    let expression = format!("builtins.mapAttrs (_: unit: unit.extras) {units}");
-    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
-    let extras: BTreeMap<String, String> = serde_json::from_str(&text)?;
-    for (key, extras) in &extras {
-        let has = extras.starts_with("/cargo/registry/itoa-1.0.15/data/in=/nix/store/")
-            && extras.ends_with("-download-data");
-        ensure!(has == key.starts_with("itoa-"), "{key} has {extras:?}");
-    }
-    Ok(())
+    only_itoa_sees(&units, "data/in", "-download-data")
 }

@@ -1,16 +1,15 @@
 //! Parts, which a flake hands over to images and crates.
 
-use crate::checkout::{assemble, repository};
+use super::{contains, dependencies, holds, only_itoa_sees};
+use crate::checkout::{self, assemble, repository};
 use crate::engine::{run, unpack};
 use crate::nix;
 use crate::trial::trial_with;
 use crate::workspaces::{fetch, small, without_hash};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -30,14 +29,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// The template, with a page that its part does not have in the part's place, as a checkout has it.
 fn template() -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    duct::cmd!(
-        "cp",
-        "-rT",
-        repository().join("nix/templates/front-end"),
-        copy.path()
-    )
-    .run()?;
+    let copy = checkout::template("front-end")?;
     let stub = copy.path().join("web/dist");
     fs::create_dir_all(&stub)?;
     fs::write(stub.join("index.html"), "a stub")?;
@@ -78,14 +70,11 @@ fn embedded() -> Result<()> {
 /// A derivation's output as a part, and one file of it.
 fn copied() -> Result<()> {
     let copy = template()?;
-    let description = copy.path().join("images.toml");
-    let text = fs::read_to_string(&description)?;
     let one = "{ part = \"web\", path = \"/srv/www\" }";
     let two = format!(
         "{one}, {{ part = \"web\", from = \"js/app.js\", path = \"/srv/\", mode = \"0600\" }}"
     );
-    ensure!(text.contains(one), "the template has changed");
-    fs::write(&description, text.replace(one, &two))?;
+    checkout::replace(copy.path(), "images.toml", one, &two)?;
     let parts = format!(
         "system: let foundation = (builtins.getFlake \"git+file://{}\").lib.foundationFor system; in \
          {{ web = foundation.cell {{ name = \"web\"; roots = [ foundation.tools ]; program = \"/usr/bin/sh\"; \
@@ -93,22 +82,15 @@ fn copied() -> Result<()> {
         repository().display()
     );
     let image = image(copy.path(), &parts, "pages")?;
-    let explained = duct::cmd!(assemble(), "explain", &image, "--json").read()?;
-    let explained: Value = serde_json::from_str(&explained)?;
-    let files = &explained["provenance"]["predicate"]["buildDefinition"]["resolvedDependencies"];
-    let file = files.as_array().context("no dependencies")?.iter();
-    let mut file = file.filter(|it| it["name"] == "part:web/js/app.js");
+    let files = dependencies(&image)?;
+    let mut file = files.iter().filter(|it| it["name"] == "part:web/js/app.js");
     let digest = file.next().map(|it| it["digest"]["sha256"].as_str());
     // sha256sum of the part's only file.
     let content = "084c799cd551dd1d8d5c5f9a5d593b2e931f5e36122ee5c793c1d08a19839cc0";
-    ensure!(digest == Some(Some(content)), "it is made of {files:#}");
+    ensure!(digest == Some(Some(content)), "it is made of {files:#?}");
     let bundle = unpack(&image)?;
     for (path, mode) in [("srv/www/js/app.js", 0o644), ("srv/app.js", 0o600)] {
-        let file = bundle.path().join("rootfs").join(path);
-        let text = fs::read_to_string(&file).with_context(|| format!("no {path}"))?;
-        ensure!(text == "42\n", "{path} holds {text:?}");
-        let found = fs::metadata(&file)?.permissions().mode() & 0o7777;
-        ensure!(found == mode, "{path} has the mode {found:o}");
+        holds(&bundle.path().join("rootfs"), path, "42\n", mode)?;
     }
     Ok(())
 }
@@ -161,14 +143,7 @@ fn of_a_registry() -> Result<()> {
     fs::write(part.path().join("a.bin"), "data")?;
     let parts = format!("{{ data = {}; }}", part.path().display());
     let units = with_parts(workspace.path(), &parts, "units");
-    let expression = format!("builtins.mapAttrs (_: unit: unit.extras) {units}");
-    let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;
-    let extras: BTreeMap<String, String> = serde_json::from_str(&text)?;
-    for (key, extras) in &extras {
-        let has = extras.starts_with("/cargo/registry/itoa-1.0.15/data/in=/nix/store/")
-            && extras.ends_with("-part-data/a.bin");
-        ensure!(has == key.starts_with("itoa-"), "{key} has {extras:?}");
-    }
+    only_itoa_sees(&units, "data/in", "-part-data/a.bin")?;
     image(workspace.path(), &parts, "registered").map(|_| ())
 }
 
@@ -176,22 +151,15 @@ fn of_a_registry() -> Result<()> {
 fn undeclared() -> Result<()> {
     let copy = template()?;
     let expression = with_parts(copy.path(), "{ wob = ./.; }", "all");
-    let said = nix::nix_fails(&[
-        "build",
-        "--impure",
-        "--no-link",
-        "-L",
-        "--expr",
-        &expression,
-    ])?;
-    for wanted in [
-        "images.toml:6:19: error: the flake hands over no part `web`",
-        "did you mean `wob`?",
-        "add `parts.web = …;`",
-    ] {
-        ensure!(said.contains(wanted), "no {wanted:?} in\n{said}");
-    }
-    Ok(())
+    let said = nix::build_fails(&expression)?;
+    contains(
+        &said,
+        &[
+            "images.toml:6:19: error: the flake hands over no part `web`",
+            "did you mean `wob`?",
+            "add `parts.web = …;`",
+        ],
+    )
 }
 
 /// Only Nix has parts. The other ways say so before they start.
@@ -215,8 +183,7 @@ fn refused() -> Result<()> {
             .run()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "{arguments:?} did not fail");
-        ensure!(said.contains(wanted), "no {wanted:?} in\n{said}");
-        ensure!(said.contains("assemble build"), "no help in\n{said}");
+        contains(&said, &[wanted, "assemble build"])?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ mod compare;
 #[allow(dead_code)]
 #[path = "../engine.rs"]
 mod engine;
+#[path = "../kept.rs"]
+mod kept;
 mod markdown;
 #[allow(dead_code)]
 #[path = "../nix.rs"]

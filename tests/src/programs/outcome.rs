@@ -4,11 +4,11 @@ use super::compare::{Compared, Known};
 use super::simulated::Simulated;
 use super::table::Program;
 use crate::cold::median;
+use crate::kept;
 use crate::nix::name_of;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The outcome of a program.
@@ -118,22 +118,12 @@ impl Outcome {
 
     /// The outcome of earlier runs.
     pub fn load(program: &Program, place: &Path) -> Result<Option<Self>> {
-        let path = file(program, place);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = fs::read(&path)?;
-        let outcome = serde_json::from_slice(&text);
-        outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
+        kept::load(&file(program, place))
     }
 
     /// Writes the file.
     pub fn save(&self, program: &Program, place: &Path) -> Result<()> {
-        let path = file(program, place);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_string_pretty(self)?)?;
-        Ok(fs::rename(new, path)?)
+        kept::save(self, &file(program, place))
     }
 
     /// Adds a comparison of two builds to earlier ones. Replaces an earlier one from another store.

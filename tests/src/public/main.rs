@@ -7,6 +7,8 @@
 #[allow(dead_code)]
 #[path = "../checkout.rs"]
 mod checkout;
+#[path = "../kept.rs"]
+mod kept;
 mod markdown;
 mod outcome;
 mod sources;

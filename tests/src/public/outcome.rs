@@ -1,8 +1,8 @@
 //! The outcomes, kept as JSON.
 
-use anyhow::{Context, Result};
+use crate::kept;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The outcome of a workspace.
@@ -36,21 +36,12 @@ pub struct Failure {
 impl Outcome {
     /// The outcome of an earlier run.
     pub fn load(name: &str, place: &Path) -> Result<Option<Self>> {
-        let path = file(name, place);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let outcome = serde_json::from_slice(&fs::read(&path)?);
-        outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
+        kept::load(&file(name, place))
     }
 
     /// Writes the file.
     pub fn save(&self, place: &Path) -> Result<()> {
-        let path = file(&self.name, place);
-        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_string_pretty(self)?)?;
-        Ok(fs::rename(new, path)?)
+        kept::save(self, &file(&self.name, place))
     }
 
     /// A line about it.

@@ -248,17 +248,24 @@ fn flake_of(lock: &Path) -> Option<PathBuf> {
     is_flake.then(|| workspace.to_owned())
 }
 
+/// The arguments that evaluate an attribute of a flake, for [`git::evaluate`].
+///
+/// # Errors
+/// When the flake must not be evaluated here.
+fn attribute_of(flake: &Path, attribute: &str) -> Result<Vec<String>> {
+    crate::git::check(flake)?;
+    let mut arguments = vec![format!("{}#{attribute}", Nix::default().flake(flake)?)];
+    arguments.extend(nix::locked(flake).into_iter().map(str::to_owned));
+    Ok(arguments)
+}
+
 /// A workspace without its own lock builds with Crateyard's, which its flake knows.
 pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
     let flake = match flake_of(lock) {
         Some(flake) if !lock.exists() => flake,
         _ => return Ok(lock.to_owned()),
     };
-    crate::git::check(&flake)?;
-    let installable = format!("{}#{attribute}", Nix::default().flake(&flake)?);
-    let mut arguments = vec![installable.as_str()];
-    arguments.extend(nix::locked(&flake));
-    let path = git::evaluate(&arguments, None)
+    let path = git::evaluate(&attribute_of(&flake, attribute)?, None)
         .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
     // If Nix wrote flake.lock, it belongs to this user.
     nix::remember(&flake)?;

@@ -1,6 +1,7 @@
 //! The git repositories that `Cargo.lock` pins. Nix fetches them with git, and with git's own
 //! configuration and credentials.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 
 use crate::nix;
@@ -24,7 +25,7 @@ pub fn fetch(source: &str, store: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// When Nix is not installed or the evaluation fails.
-pub fn evaluate(arguments: &[&str], store: Option<&str>) -> Result<String> {
+pub fn evaluate(arguments: &[impl AsRef<OsStr>], store: Option<&str>) -> Result<String> {
     let mut command = environment::nix("nix");
     // Nix 2.8 can't read a text that names several derivations from its cache of evaluations.
     command.args(["eval", "--raw", "--option", "eval-cache", "false"]);

@@ -16,8 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::store::{Store, hex};
-use super::{flake_of, workspace_of};
-use crate::nix::{self, Nix};
+use super::{attribute_of, flake_of, git, workspace_of};
 
 /// The attribute that names the packages (nix/lib.nix).
 const ATTRIBUTE: &str = "npmInputs";
@@ -66,11 +65,7 @@ pub fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
     {
         return Ok(BTreeMap::new());
     }
-    crate::git::check(&flake)?;
-    let installable = format!("{}#{ATTRIBUTE}", Nix::default().flake(&flake)?);
-    let mut arguments = vec![installable.as_str()];
-    arguments.extend(nix::locked(&flake));
-    let text = super::git::evaluate(&arguments, None)
+    let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)
         .context("cannot read what npm installs for the parts of images.toml")?;
     serde_json::from_str(&text).context("the flake tells what npm installs in another form")
 }

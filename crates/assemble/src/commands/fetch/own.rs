@@ -10,8 +10,7 @@ use serde::Deserialize;
 
 use super::crates::Crate;
 use super::store::Store;
-use super::{crates, flake_of, git};
-use crate::nix::{self, Nix};
+use super::{attribute_of, crates, flake_of, git};
 
 /// The attribute with this information (nix/lib.nix).
 const ATTRIBUTE: &str = "ownInputs";
@@ -57,11 +56,7 @@ impl Own {
         let Some(flake) = flake_of(lock) else {
             return Ok(None);
         };
-        crate::git::check(&flake)?;
-        let installable = format!("{}#{ATTRIBUTE}", Nix::default().flake(&flake)?);
-        let mut arguments = vec![installable.as_str()];
-        arguments.extend(nix::locked(&flake));
-        let text = git::evaluate(&arguments, None)?;
+        let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)?;
         let own: Self = serde_json::from_str(&text).context("it tells it in another form")?;
         ensure!(
             own.version == FORMAT,
