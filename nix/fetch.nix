@@ -1,5 +1,5 @@
-# One file of the web. Name and hash alone make the path in the store: `assemble fetch` puts the file
-# there, and Nix downloads it only where that has not happened.
+# One file of the web. Name and hash alone make the path in the store: `assemble fetch` puts the
+# file there, and Nix downloads it only where that has not happened.
 {
   # Its name in the store.
   name,

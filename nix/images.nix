@@ -350,8 +350,8 @@ in
       };
     };
   inherit (own) checks;
-  # What the workspace may keep so that evaluation builds nothing, and whether it does (null where it
-  # keeps nothing).
+  # What the workspace may keep so that evaluation builds nothing, and whether it does (null where
+  # it keeps nothing).
   planLock = foundation.links {
     name = "plan.lock";
     entries = imported.links items;

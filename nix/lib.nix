@@ -30,8 +30,8 @@ let
     debian = foundationOf null system host;
   }) systems;
   foundationFor = system: foundations.${system}.release;
-  # The foundation for a workspace: compiled by its own release, so that no machine needs two, unless
-  # that is too old.
+  # The foundation for a workspace: compiled by its own release, so that no machine needs two,
+  # unless that is too old.
   foundationWith =
     {
       system,

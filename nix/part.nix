@@ -1,6 +1,7 @@
 # Where a part lies: what a flake hands over under a name, for images and crates that name it.
 {
-  # Name to what is handed over: a derivation, a flake or its input, a path, or a string with a path.
+  # Name to what is handed over: a derivation, a flake or its input, a path, or a string with a
+  # path.
   parts,
 }:
 {

@@ -48,8 +48,8 @@ struct Args {
     /// The directory for sources, store and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/programs")]
     place: PathBuf,
-    /// Use the machine's own store, from which nothing is deleted: only with `--only units`, `counts`
-    /// or `built`
+    /// Use the machine's own store, from which nothing is deleted: only with `--only units`,
+    /// `counts` or `built`
     #[arg(long)]
     machine_store: bool,
     /// Do only one part

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Puts the crate's sources and Crateyard's files into a git repository, and what its locks pin into
-/// the machine's store or into one below `place`.
+/// Puts the crate's sources and Crateyard's files into a git repository, and what its locks pin
+/// into the machine's store or into one below `place`.
 pub fn prepare(program: &Program, place: &Path, machine_store: bool) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     let said = init(&workspace, &crateyard(place)?)?;

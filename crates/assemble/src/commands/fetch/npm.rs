@@ -2,8 +2,8 @@
 //! from its registry or mirror, with its proxies and tokens.
 //!
 //! Nix reads the locks (nix/npm/lock.nix) and says which files it needs. npm keeps each package in
-//! its cache by the hash that the lock has (<https://github.com/npm/cacache>), and the store gets it
-//! from there.
+//! its cache by the hash that the lock has (<https://github.com/npm/cacache>), and the store gets
+//! it from there.
 
 use std::collections::BTreeMap;
 use std::fs;

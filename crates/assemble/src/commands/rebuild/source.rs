@@ -105,8 +105,8 @@ impl Checkout {
             let (Some(name), Some(wanted)) = (&source.name, source.digest.get("sha256")) else {
                 continue;
             };
-            // A part is no file of the commit: the flake makes it (nix/image/inputs.nix, `partAt`), and
-            // the rebuilt image shows whether it makes the same.
+            // A part is no file of the commit: the flake makes it (nix/image/inputs.nix, `partAt`),
+            // and the rebuilt image shows whether it makes the same.
             if !is_source || name.starts_with("part:") {
                 continue;
             }
