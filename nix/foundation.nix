@@ -148,7 +148,7 @@ let
       }).build
         [
           {
-            package = "seed";
+            package = "crateyard-seed";
             bin = "seed";
           }
         ]

@@ -1,8 +1,8 @@
 //! Advisories, and `audit.toml`: both are read or refused.
 #![no_main]
 
-use audit::advisory::Advisory;
-use audit::policy::Policy;
+use crateyard_audit::advisory::Advisory;
+use crateyard_audit::policy::Policy;
 use libfuzzer_sys::fuzz_target;
 use semver::Version;
 

@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    assert!(registry::fuzzing::challenges(text) <= text.len());
+    assert!(crateyard_registry::fuzzing::challenges(text) <= text.len());
 });

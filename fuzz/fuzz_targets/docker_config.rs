@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = registry::fuzzing::credentials(text, "r.example");
+    let _ = crateyard_registry::fuzzing::credentials(text, "r.example");
 });

@@ -1,7 +1,7 @@
 //! The description of images: it is read or refused.
 #![no_main]
 
-use description::Description;
+use crateyard_description::Description;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

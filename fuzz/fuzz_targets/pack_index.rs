@@ -1,7 +1,7 @@
 //! The index of a pack cache: each path that it lists lies within its pack.
 #![no_main]
 
-use cache::packs::Index;
+use crateyard_cache::packs::Index;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -19,7 +19,7 @@
 }:
 {
   # The packages to build, one after another, so that none gets a feature that only another asks
-  # for. The binary of each has its name.
+  # for. The package of each is crateyard-NAME, its binary NAME.
   programs,
   # All packages of crates/ that they need, themselves included.
   crates,

@@ -58,7 +58,7 @@ CONFIG
 
 mkdir -p "$out/bin"
 for program in $programs; do
-    cargo build --offline --profile bootstrap --target "$target" --package "$program"
+    cargo build --offline --profile bootstrap --target "$target" --package "crateyard-$program"
     cp "/cargo/target/$target/bootstrap/$program" "$out/bin/"
     files_of "$out/bin/$program" > "$out/$program.files"
 done

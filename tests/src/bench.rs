@@ -20,7 +20,7 @@ mod simulated;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use cold::{Cold, make_deletable, median, nix_store, seconds};
-use plan::Plan;
+use crateyard_plan::Plan;
 use serde::Serialize;
 use simulated::Simulated;
 use std::fs;
@@ -43,7 +43,7 @@ struct Args {
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "crates/supervisor/src/main.rs"
+        default_value = "services/supervisor/src/main.rs"
     )]
     edit: String,
     /// The image that holds that program

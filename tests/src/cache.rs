@@ -119,7 +119,7 @@ struct Status {
 fn edit() -> Result<()> {
     let main = Main::pushed()?;
     let checkout = Checkout::new()?;
-    checkout.append("crates/supervisor/src/main.rs", "\n// edited\n")?;
+    checkout.append("services/supervisor/src/main.rs", "\n// edited\n")?;
     let runner = Runner::new()?;
     let caches = main.from(&main.address());
     let text = runner.cache("status", checkout.path(), &caches, &["--json"])?;

@@ -3,12 +3,12 @@
 use crate::checkout::{assemble, repository};
 use crate::nix;
 use anyhow::{Context, Result, anyhow, ensure};
-use plan::Plan;
+use crateyard_plan::Plan;
+use crateyard_unit::TargetKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use unit::TargetKind;
 
 /// Nix's name of the machine's own store.
 const MACHINE: &str = "auto";
@@ -148,7 +148,7 @@ impl Cold {
             let file = self.physical(path);
             let text =
                 fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let derivation = derivation::parse(&text)
+            let derivation = crateyard_derivation::parse(&text)
                 .map_err(|(wrong, at)| anyhow!("{}, byte {at}: {wrong}", file.display()))?;
             let inputs = derivation.input_derivations.into_keys();
             needed.extend(inputs.filter(|input| !doomed.contains(input)));

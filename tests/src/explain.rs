@@ -26,7 +26,7 @@ fn edited_file_and_description() -> Result<()> {
     run(&["build", "supervisor"])?;
     let said = run(&["explain", "supervisor"])?;
     ensure!(said.contains("nothing to compare with"), "{said}");
-    checkout.append("crates/supervisor/src/main.rs", "// edited\n")?;
+    checkout.append("services/supervisor/src/main.rs", "// edited\n")?;
     let description = checkout.path().join("images.toml");
     let text = fs::read_to_string(&description)?;
     let (before, after) = text
@@ -40,7 +40,7 @@ fn edited_file_and_description() -> Result<()> {
         let said = run(&["explain", "supervisor"])?;
         for change in [
             "description: 1 change\n  ~  config.env.RUST_LOG.value  info -> debug\n",
-            "source files: 1 change\n  ~  crates/supervisor/src/main.rs  ",
+            "source files: 1 change\n  ~  services/supervisor/src/main.rs  ",
         ] {
             ensure!(said.contains(change), "{change:?} is not in {said}");
         }

@@ -3,14 +3,14 @@
 use crate::trial::trial;
 use crate::workspaces::{build, by_cargo, locked, outputs};
 use anyhow::{Context, Result, ensure};
+use crateyard_plan::{Plan, Planned, pipelining};
+use crateyard_unit::directives::Directives;
+use crateyard_unit::{Action, calls};
 use libtest_mimic::Trial;
-use plan::{Plan, Planned, pipelining};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use unit::directives::Directives;
-use unit::{Action, calls};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {

@@ -104,7 +104,7 @@ fn expect(what: &str, found: BTreeSet<String>, expected: BTreeSet<String>) -> Re
 }
 
 fn edit_in_supervisor() -> Result<()> {
-    let (before, after) = around(|c| c.append("crates/supervisor/src/main.rs", "\n// edited\n"))?;
+    let (before, after) = around(|c| c.append("services/supervisor/src/main.rs", "\n// edited\n"))?;
     let units = local(&before, |name| name.starts_with("supervisor-"));
     ensure!(!units.is_empty(), "the plan has no unit of supervisor");
     expect("units", rebuilt(&before, &after), units)?;
@@ -116,7 +116,7 @@ fn edit_in_supervisor() -> Result<()> {
 }
 
 fn edit_in_shared_code() -> Result<()> {
-    let (before, after) = around(|c| c.append("crates/fleet/src/lib.rs", "\n// edited\n"))?;
+    let (before, after) = around(|c| c.append("services/fleet/src/lib.rs", "\n// edited\n"))?;
     let units = local(&before, |name| !name.is_empty());
     expect("units", rebuilt(&before, &after), units)
 }
@@ -126,13 +126,13 @@ fn documents_and_tests(checkout: &Checkout) -> Result<()> {
     checkout.append("README.md", "\nedited\n")?;
     checkout.append("docs/images-toml.md", "\nedited\n")?;
     checkout.append("tests/src/main.rs", "\n// edited\n")?;
-    checkout.write("crates/gateway/tests/new.rs", "#[test]\nfn new() {}\n")
+    checkout.write("services/gateway/tests/new.rs", "#[test]\nfn new() {}\n")
 }
 
 fn edit_in_documents() -> Result<()> {
     let (before, after) = around(|checkout| {
         documents_and_tests(checkout)?;
-        checkout.write("crates/gateway/README.md", "new\n")
+        checkout.write("services/gateway/README.md", "new\n")
     })?;
     // Cargo passes the name of the new README, but not its content, in CARGO_PKG_README.
     let (units, images) = (rebuilt(&before, &after), remade(&before, &after));

@@ -7,13 +7,13 @@
 //! says, or is taken from the library.
 
 use anyhow::{Context, Result, ensure};
-use drive::pipelining::Choice;
-use drive::schedule::{Graph, Order, Task};
-use drive::simulate::simulate;
-use plan::{Package, Plan, Planned, pipelining};
+use crateyard_drive::pipelining::Choice;
+use crateyard_drive::schedule::{Graph, Order, Task};
+use crateyard_drive::simulate::simulate;
+use crateyard_plan::{Package, Plan, Planned, pipelining};
+use crateyard_unit::{Action, TargetKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use unit::{Action, TargetKind};
 
 /// The cores of the machines.
 const CORES: [usize; 5] = [2, 4, 8, 16, 64];

@@ -3,10 +3,10 @@
 
 use std::io::{Cursor, Read};
 
-use cache::NarInfo;
-use cache::packs::Index;
+use crateyard_cache::NarInfo;
+use crateyard_cache::packs::Index;
+use crateyard_debian::deb::Deb;
 use crateyard_testing::mutations::survive;
-use debian::deb::Deb;
 
 /// How many bytes of an archive's content are read.
 const CONTENT: u64 = 1 << 20;
@@ -106,11 +106,11 @@ fn indexes_of_packs() {
 fn indexes_of_debian() {
     survive("Packages files", &[PACKAGES.into()], |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        let packages = debian::index::parse(&text, "Packages", 0);
+        let packages = crateyard_debian::index::parse(&text, "Packages", 0);
         packages.is_ok_and(|packages| {
             let relations = packages
                 .iter()
-                .map(|it| debian::relation::parse_groups(&it.depends));
+                .map(|it| crateyard_debian::relation::parse_groups(&it.depends));
             relations.filter(Result::is_err).count() == 0
         })
     });

@@ -4,10 +4,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use audit::vex;
+use crateyard_audit::vex;
+use crateyard_image::attestation::{
+    self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx,
+};
 use crateyard_oci::{Descriptor, Layout, Reference, media_type};
-use image::attestation::{self, PROVENANCE, SBOM, SBOM_CYCLONEDX, cyclonedx, provenance, spdx};
-use registry::{Artifact, Client, Source, push};
+use crateyard_registry::{Artifact, Client, Source, push};
 
 use crate::invocation;
 use crate::signer::{Signer, SignerArgs};
@@ -77,7 +79,7 @@ pub async fn upload(
     client: &Client,
     reference: &Reference,
     artifact: &Artifact,
-) -> Result<push::Report, registry::Error> {
+) -> Result<push::Report, crateyard_registry::Error> {
     let target = reference.with_digest(&artifact.digest());
     let source = Source::artifact(artifact);
     push::push(client, source, &target, &push::Options::default()).await
@@ -118,8 +120,11 @@ fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> 
             for (media_type, predicate_type, bytes) in forms {
                 let Some(bytes) = bytes else { continue };
                 let predicate = serde_json::from_slice(&bytes).context(media_type)?;
-                let statement =
-                    signing::statement(subject.digest.as_str(), predicate_type, predicate);
+                let statement = crateyard_signing::statement(
+                    subject.digest.as_str(),
+                    predicate_type,
+                    predicate,
+                );
                 artifacts.push(plain(&subject, media_type, None, bytes));
                 if let Some(signer) = signer {
                     artifacts.push(signer.statement(&subject, &statement)?);
@@ -168,8 +173,11 @@ fn vex_documents(
         for image in images.iter().filter(is_about) {
             let subject = image.descriptor.plain();
             let predicate = serde_json::to_value(&document)?;
-            let statement =
-                signing::statement(subject.digest.as_str(), vex::PREDICATE_TYPE, predicate);
+            let statement = crateyard_signing::statement(
+                subject.digest.as_str(),
+                vex::PREDICATE_TYPE,
+                predicate,
+            );
             artifacts.push(vex(&subject, bytes.clone()));
             if let Some(signer) = signer {
                 artifacts.push(signer.statement(&subject, &statement)?);
@@ -231,7 +239,7 @@ pub fn vex(subject: &Descriptor, document: Vec<u8>) -> Artifact {
 /// # Errors
 /// When the registry refuses it or can't be reached.
 pub fn send(client: &Client, reference: &Reference, artifact: &Artifact) -> Result<()> {
-    registry::run(upload(client, reference, artifact))
+    crateyard_registry::run(upload(client, reference, artifact))
         .with_context(|| format!("cannot attach a document to {reference}"))?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use cache::nar;
+use crateyard_cache::nar;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

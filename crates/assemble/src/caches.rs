@@ -3,11 +3,11 @@
 use std::str::FromStr;
 
 use anyhow::Result;
-use cache::packs::{PackDirectory, Packs};
-use cache::serve::Background;
-use cache::status::Cache;
-use cache::{Address, Directory, Http, PublicKey};
-use registry::Client;
+use crateyard_cache::packs::{PackDirectory, Packs};
+use crateyard_cache::serve::Background;
+use crateyard_cache::status::Cache;
+use crateyard_cache::{Address, Directory, Http, PublicKey};
+use crateyard_registry::Client;
 
 use crate::connection::ConnectionArgs;
 use crate::nix::Nix;
@@ -46,9 +46,9 @@ pub struct CacheArgs {
 struct Keys(Vec<PublicKey>);
 
 impl FromStr for Keys {
-    type Err = cache::Error;
+    type Err = crateyard_cache::Error;
 
-    fn from_str(text: &str) -> Result<Keys, cache::Error> {
+    fn from_str(text: &str) -> Result<Keys, crateyard_cache::Error> {
         let keys = text.split_whitespace().map(str::parse);
         keys.collect::<Result<_, _>>().map(Keys)
     }
@@ -157,7 +157,7 @@ pub async fn open_packs(
 ///
 /// # Errors
 /// When the cache is damaged or can't be reached.
-pub async fn packs(address: &Address, client: &Client) -> cache::Result<Option<Packs>> {
+pub async fn packs(address: &Address, client: &Client) -> crateyard_cache::Result<Option<Packs>> {
     match address {
         Address::Packs(path) => Packs::open_directory(PackDirectory::new(path)),
         Address::Registry(reference) => Packs::open_registry(client, reference).await,
@@ -165,7 +165,7 @@ pub async fn packs(address: &Address, client: &Client) -> cache::Result<Option<P
     }
 }
 
-async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Cache>> {
+async fn open_one(address: &Address, client: &Client) -> crateyard_cache::Result<Option<Cache>> {
     Ok(match address {
         Address::Directory(path) => Some(Cache::Directory(Directory::new(path))),
         Address::Http(url) => Some(Cache::Http(Http::new(url)?)),
@@ -176,7 +176,7 @@ async fn open_one(address: &Address, client: &Client) -> cache::Result<Option<Ca
     })
 }
 
-fn without(address: &Address, error: &cache::Error) {
+fn without(address: &Address, error: &crateyard_cache::Error) {
     // The later lines of an error are a remedy for commands that need the cache.
     let error = error.to_string();
     let first = error.lines().next().unwrap_or_default();

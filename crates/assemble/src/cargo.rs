@@ -11,10 +11,10 @@ mod configuration;
 use self::configuration::Configuration;
 
 use anyhow::{Context, Result, bail};
+use crateyard_toolchain::file::ToolchainFile;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use toolchain::file::ToolchainFile;
 
 /// Tells rustup which toolchain to run, and overrides the one that the workspace names.
 const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";

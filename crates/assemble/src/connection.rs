@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use crateyard_oci::Digest;
+use crateyard_registry::progress::{Event, Progress};
+use crateyard_registry::{Client, ClientCertificate, Credentials, Options};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use registry::progress::{Event, Progress};
-use registry::{Client, ClientCertificate, Credentials, Options};
 
 use crate::text;
 

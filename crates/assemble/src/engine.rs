@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cargo::Cargo;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use dockerfile::Resolved;
+use crateyard_dockerfile::Resolved;
 use serde::{Deserialize, Serialize};
 
 pub mod buildx;
@@ -94,17 +94,17 @@ pub fn build(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When one of them is wrong, or Cargo fails.
 pub fn resolve(root: &Path) -> Result<Resolved> {
-    let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
-    Ok(dockerfile::resolve(root, &metadata)?)
+    let metadata = Cargo::of(root)?.metadata(&crateyard_dockerfile::METADATA)?;
+    Ok(crateyard_dockerfile::resolve(root, &metadata)?)
 }
 
 /// The files that `assemble dockerfile` generates for a workspace.
 ///
 /// # Errors
 /// The errors of [`resolve`].
-pub fn generated(root: &Path) -> Result<dockerfile::Files> {
-    let metadata = Cargo::of(root)?.metadata(&dockerfile::METADATA)?;
-    Ok(dockerfile::for_workspace(root, &metadata)?)
+pub fn generated(root: &Path) -> Result<crateyard_dockerfile::Files> {
+    let metadata = Cargo::of(root)?.metadata(&crateyard_dockerfile::METADATA)?;
+    Ok(crateyard_dockerfile::for_workspace(root, &metadata)?)
 }
 
 impl Request<'_> {

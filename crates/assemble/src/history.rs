@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use crateyard_image::attestation::{self, PROVENANCE};
+use crateyard_image::beneath::Directory;
 use crateyard_oci::{Layout, Platform, media_type};
-use image::attestation::{self, PROVENANCE};
-use image::beneath::Directory;
 
 use crate::state::State;
 

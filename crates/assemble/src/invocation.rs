@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use image::attestation::provenance::{Invocation, Workflow};
+use crateyard_image::attestation::provenance::{Invocation, Workflow};
 
 /// The CI run of this process; `None` outside of the CI systems known here. `variable` returns the
 /// value of an environment variable.

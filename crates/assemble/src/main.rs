@@ -140,13 +140,15 @@ const INTERRUPTED: u8 = 130;
 
 /// The exit code for each kind of registry failure, as in docs/push.md; 1 for all others.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(drive::Error::Interrupted) = error.downcast_ref() {
+    if let Some(crateyard_drive::Error::Interrupted) = error.downcast_ref() {
         return INTERRUPTED;
     }
     let of_registry = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
-        Some(cache::Error::Registry(inner)) => Some(inner.exit_code()),
+        Some(crateyard_cache::Error::Registry(inner)) => Some(inner.exit_code()),
         _ if cause.is::<crateyard_oci::ParseReferenceError>() => Some(BAD_REFERENCE),
-        _ => cause.downcast_ref().map(registry::Error::exit_code),
+        _ => cause
+            .downcast_ref()
+            .map(crateyard_registry::Error::exit_code),
     };
     error.chain().find_map(of_registry).unwrap_or(1)
 }
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let missing = std::path::Path::new("/nonexistent");
-        let error = registry::Source::open(missing)
+        let error = crateyard_registry::Source::open(missing)
             .map(drop)
             .context("cannot push");
         let description = describe(&error.unwrap_err());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use image::beneath::{Directory, is_directory};
+use crateyard_image::beneath::{Directory, is_directory};
 use rustix::fs::{FileType, Stat, Timespec};
 
 /// A file that changed so shortly before its copy was made may change again without a new time.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cargo::Cargo;
 use anyhow::{Context, Result};
-use description::{Description, LockedPackage};
+use crateyard_description::{Description, LockedPackage};
 
 /// The packages of `Cargo.lock`; empty if there is no such file.
 ///
@@ -18,7 +18,7 @@ fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     }
     let context = || format!("cannot read {}", cargo_lock.display());
     let text = std::fs::read_to_string(cargo_lock).with_context(context)?;
-    description::locked_packages(&text)
+    crateyard_description::locked_packages(&text)
         .with_context(|| format!("{} is malformed", cargo_lock.display()))
 }
 
@@ -29,7 +29,7 @@ fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
 /// The errors of [`locked`], and when a crate is missing.
 pub fn check_crates(description: &Description, cargo_lock: &Path) -> Result<()> {
     if cargo_lock.exists() {
-        description.check_crates(&description::names_of(&locked(cargo_lock)?))?;
+        description.check_crates(&crateyard_description::names_of(&locked(cargo_lock)?))?;
     }
     Ok(())
 }
@@ -54,7 +54,9 @@ pub fn needed(
 ) -> Result<BTreeMap<String, Vec<String>>> {
     let locked = locked(cargo_lock)?;
     let takers = takers(description, &locked, cargo_lock)?;
-    Ok(description::needed(&locked, |name| takers.contains(name)))
+    Ok(crateyard_description::needed(&locked, |name| {
+        takers.contains(name)
+    }))
 }
 
 /// Of the crates that could compile their own copy of a library, those that do not. Cargo is only
@@ -64,7 +66,7 @@ fn takers(
     locked: &[LockedPackage],
     cargo_lock: &Path,
 ) -> Result<BTreeSet<String>> {
-    let mut open = description::undecided(locked);
+    let mut open = crateyard_description::undecided(locked);
     open.retain(|name| !description.has_packages_of(name));
     if open.is_empty() {
         return Ok(open);
@@ -77,7 +79,7 @@ fn takers(
             names.join(", ")
         )
     })?;
-    let vendoring = description::undecided(&resolved);
+    let vendoring = crateyard_description::undecided(&resolved);
     // A crate that Cargo does not build needs nothing.
     let built: BTreeSet<&str> = resolved
         .iter()
@@ -98,6 +100,6 @@ fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPa
     let features = description.metadata_arguments();
     let mut arguments = vec!["--locked", "--filter-platform", &target];
     arguments.extend(features.iter().map(String::as_str));
-    description::resolved_packages(&Cargo::of(directory)?.metadata(&arguments)?)
+    crateyard_description::resolved_packages(&Cargo::of(directory)?.metadata(&arguments)?)
         .context("the output of `cargo metadata` is not understood")
 }

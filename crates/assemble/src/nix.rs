@@ -14,8 +14,8 @@ pub mod trust;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;
-use drive::closure::Store;
-use drive::environment;
+use crateyard_drive::closure::Store;
+use crateyard_drive::environment;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -110,7 +110,7 @@ impl Nix {
         read(&self.config()?, args)
     }
 
-    /// For another store, Nix builds nothing by itself (`drive::driver::Driver` does).
+    /// For another store, Nix builds nothing by itself (`crateyard_drive::driver::Driver` does).
     fn forbid_builds_elsewhere(&self, args: &mut Vec<OsString>) {
         if self.is_elsewhere() {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
@@ -120,7 +120,7 @@ impl Nix {
     /// Whether it works on another directory than the machine's own store.
     pub fn is_elsewhere(&self) -> bool {
         let uri = self.store.clone();
-        drive::closure::Store { uri }.is_elsewhere()
+        crateyard_drive::closure::Store { uri }.is_elsewhere()
     }
 
     /// The `.drv` files of images. Builds whatever evaluation reads. Asks for the one derivation
@@ -265,7 +265,7 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
-            drive::process::end_with_parent(command);
+            crateyard_drive::process::end_with_parent(command);
             Ok(())
         })
 }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use crateyard_description::Description;
+use crateyard_image::attestation::provenance::Statement;
+use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
+use crateyard_image::beneath::modified;
+use crateyard_image::packages::Crate;
 use crateyard_oci::{
     Blobs, Budget, Image, ImageConfig, Index, Layout, Manifest, Platform, Reference, choose,
     images, media_type, read_document,
 };
-use description::Description;
-use image::attestation::provenance::Statement;
-use image::attestation::{self, PROVENANCE, SBOM, spdx};
-use image::beneath::modified;
-use image::packages::Crate;
 use tempfile::TempDir;
 
 use crate::attach;
@@ -156,13 +156,13 @@ impl Place {
         };
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let (client, display) = connection.client()?;
-        let options = registry::pull::Options {
+        let options = crateyard_registry::pull::Options {
             platform: platform.cloned(),
             ..Default::default()
         };
         display.begin(&reference.to_string());
-        let pull = registry::pull::pull(&client, &reference, directory.path(), &options);
-        let pulled = registry::run(pull);
+        let pull = crateyard_registry::pull::pull(&client, &reference, directory.path(), &options);
+        let pulled = crateyard_registry::run(pull);
         display.end();
         pulled.with_context(|| format!("cannot fetch {reference}"))?;
         Ok(LocalLayout {
@@ -409,7 +409,7 @@ fn may_run(manifest: &Manifest) -> bool {
 /// Where a path of a store lies.
 pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
     let uri = store.map(str::to_owned);
-    drive::closure::Store { uri }.physical(&path.to_string_lossy())
+    crateyard_drive::closure::Store { uri }.physical(&path.to_string_lossy())
 }
 
 /// The images that the workspace describes; empty if it has no description.

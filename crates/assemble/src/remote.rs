@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version};
-use registry::{Client, Error, Failure, Kind, Repository};
+use crateyard_registry::{Client, Error, Failure, Kind, Repository};
 
 /// How many pieces of a blob are fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
@@ -76,7 +76,7 @@ impl Remote {
         let wanted = reference.clone();
         let own = client.clone();
         thread::spawn(move || {
-            registry::run(async {
+            crateyard_registry::run(async {
                 let (repository, root) = match root(&client, &wanted).await {
                     Ok(found) => found,
                     Err(error) => return drop(answer.send(Err(error))),
@@ -146,7 +146,7 @@ impl Remote {
         artifact_type: &str,
         mut look: impl FnMut(&str, Result<Vec<u8>, String>) -> bool,
     ) -> Result<Option<LeftOut>, Error> {
-        registry::run(async {
+        crateyard_registry::run(async {
             let repository = self.client.repository(&self.reference)?;
             let (listed, _) = repository.referrers(subject, false).await?;
             let mut unreachable = None;
@@ -186,7 +186,7 @@ impl Remote {
     /// When the registry refuses or can't be reached.
     pub fn tagged(&self, tag: &str) -> Result<Option<Document>, Error> {
         let version = Version::Tag(tag.to_owned());
-        registry::run(async {
+        crateyard_registry::run(async {
             let repository = self.client.repository(&self.reference)?;
             repository.manifest(&version).await
         })
@@ -197,7 +197,7 @@ impl Remote {
     /// # Errors
     /// When the registry refuses, can't be reached, has no such blob, or sends other bytes.
     pub fn small_blob(&self, blob: &Descriptor) -> Result<Vec<u8>, Error> {
-        registry::run(async {
+        crateyard_registry::run(async {
             let repository = self.client.repository(&self.reference)?;
             Ok(repository.small_blob(blob).await?.to_vec())
         })

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_oci::Descriptor;
-use registry::Artifact;
+use crateyard_registry::Artifact;
+use crateyard_signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Simple, Token, Web};
 use serde_json::Value;
-use signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Simple, Token, Web};
 
 /// A key in an environment variable, in cosign's notation.
 const IN_ENVIRONMENT: &str = "env://";
@@ -142,7 +142,7 @@ impl Signer {
     /// # Errors
     /// When the log refuses or can't be reached.
     pub fn image(&self, subject: &Descriptor) -> Result<Artifact> {
-        let statement = signing::image_statement(subject.digest.as_str());
+        let statement = crateyard_signing::image_statement(subject.digest.as_str());
         self.statement(subject, &statement)
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image::beneath::Directory;
+use crateyard_image::beneath::Directory;
 use sha2::{Digest, Sha256};
 
 use crate::git;
@@ -106,7 +106,7 @@ fn refuse_tracked(workspace: &Path) -> Result<()> {
 /// # Errors
 /// When the workspace does not exist, or the directory can't be created.
 pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
-    let Some(state) = drive::durations::state_directory() else {
+    let Some(state) = crateyard_drive::durations::state_directory() else {
         return Ok(None);
     };
     let place = state

@@ -1,11 +1,12 @@
-//! Prints text for people. All output goes through here, where it is cleaned ([`image::text`]).
+//! Prints text for people. All output goes through here, where it is cleaned
+//! ([`crateyard_image::text`]).
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 use anyhow::{Context, Result};
-pub use image::text::{clean, clean_log};
-use image::text::{clean_json, clean_lines};
+pub use crateyard_image::text::{clean, clean_log};
+use crateyard_image::text::{clean_json, clean_lines};
 
 /// Prints a warning to standard error: something went wrong, but the command continues.
 macro_rules! warning {

@@ -3,14 +3,14 @@
 use crate::cargo::Cargo;
 use crate::commands::fetch::store::{Store, sha256_of};
 use anyhow::{Context, Result, bail};
-use description::Description;
+use crateyard_description::Description;
+use crateyard_toolchain::channel::Channel;
+use crateyard_toolchain::component::Files;
+use crateyard_toolchain::lock::{Component, Lock};
+use crateyard_toolchain::manifest::Manifest;
+use crateyard_toolchain::rustup::Installed;
+use crateyard_toolchain::{Choice, Member, server};
 use std::path::{Path, PathBuf};
-use toolchain::channel::Channel;
-use toolchain::component::Files;
-use toolchain::lock::{Component, Lock};
-use toolchain::manifest::Manifest;
-use toolchain::rustup::Installed;
-use toolchain::{Choice, Member, server};
 
 /// This machine's platform, as rustc names it.
 pub fn host() -> String {
@@ -25,13 +25,13 @@ pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
     let release = description.toolchain.release.as_ref();
     let release = release.map(|release| release.get_ref().as_str());
     // Cargo is only asked if its answer matters.
-    let file = toolchain::file::ToolchainFile::of(workspace)?;
+    let file = crateyard_toolchain::file::ToolchainFile::of(workspace)?;
     let is_said = release.is_some() || file.is_some_and(|file| file.channel.is_some());
     let members = match is_said {
         true => Vec::new(),
         false => members(workspace)?,
     };
-    Ok(toolchain::choose(workspace, release, &members)?)
+    Ok(crateyard_toolchain::choose(workspace, release, &members)?)
 }
 
 /// The packages of a workspace; empty if there are only images.
@@ -107,7 +107,12 @@ impl<'a> Server<'a> {
     pub fn archive(&mut self, component: Component<'_>) -> Result<PathBuf> {
         let path = &component.pin.archive;
         let file = self.get(path)?;
-        self.expect(path, &file, &component.pin.sha256, toolchain::lock::FILE)?;
+        self.expect(
+            path,
+            &file,
+            &component.pin.sha256,
+            crateyard_toolchain::lock::FILE,
+        )?;
         Ok(file)
     }
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crateyard_oci::{Digest, Reference};
+use crateyard_registry::{Artifact, Client, Environment, Options, Source, push};
 use crateyard_testing::Registry;
 use crateyard_testing::need;
 use place::{Place, has};
-use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
 
 #[test]
@@ -158,13 +158,13 @@ fn strangers_referrers_neither_help_nor_harm() {
 /// Attaches a fake signature to an image, and returns its document.
 fn stranger(reference: &Reference, document: &str) -> String {
     let client = Client::new(Options::new(Environment::default()));
-    registry::run(async {
+    crateyard_registry::run(async {
         let repository = client.repository(reference).unwrap();
         let image = repository.manifest(&reference.version()).await.unwrap();
         let artifact = Artifact {
             subject: image.unwrap().plain_descriptor(),
-            artifact_type: signing::BUNDLE_TYPE.to_owned(),
-            media_type: signing::BUNDLE_TYPE.to_owned(),
+            artifact_type: crateyard_signing::BUNDLE_TYPE.to_owned(),
+            media_type: crateyard_signing::BUNDLE_TYPE.to_owned(),
             document: document.to_owned().into(),
             annotations: Default::default(),
         };
@@ -180,7 +180,7 @@ fn stranger(reference: &Reference, document: &str) -> String {
 
 fn digest_in_registry(reference: &Reference) -> String {
     let client = Client::new(Options::new(Environment::default()));
-    let manifest = registry::run(async {
+    let manifest = crateyard_registry::run(async {
         let repository = client.repository(reference).unwrap();
         repository.manifest(&reference.version()).await.unwrap()
     });

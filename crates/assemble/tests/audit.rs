@@ -68,7 +68,7 @@ impl Place {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": name, "mode": "0755"});
         let spec = json!({"version": 1, "comment": "app", "sources": [file]});
-        image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
+        crateyard_image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
         let leaf = json!({
             "package": "leaf", "version": "1.4.2", "kind": "lib", "forTarget": true,
             "source": CRATES_IO, "checksum": "00", "settings": ["feature=\"std\""],
@@ -88,7 +88,7 @@ impl Place {
             },
         });
         let out = self.path(name);
-        image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+        crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
         out.to_str().unwrap().to_owned()
     }
 
@@ -382,10 +382,10 @@ fn vex_is_attached_to_the_image_that_it_is_about() {
 
 /// How many OpenVEX documents refer to `app:v1`.
 fn vex_referrers(registry: &Registry) -> usize {
-    use registry::{Client, Environment, Options};
+    use crateyard_registry::{Client, Environment, Options};
     let reference = registry.reference("app:v1");
     let client = Client::new(Options::new(Environment::default()));
-    registry::run(async {
+    crateyard_registry::run(async {
         let repository = client.repository(&reference).unwrap();
         let image = repository
             .manifest(&reference.version())

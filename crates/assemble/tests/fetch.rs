@@ -6,10 +6,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use archive::{Archive, NEEDED, Package, absent, sha256, skipped};
+use crateyard_debian::index;
+use crateyard_debian::lock::Suite;
+use crateyard_debian::resolve::{SetRequest, Universe};
 use crateyard_testing::moments::{Moments, kill};
-use debian::index;
-use debian::lock::Suite;
-use debian::resolve::{SetRequest, Universe};
 use serde_json::Value;
 
 #[path = "../../debian/tests/common/mod.rs"]

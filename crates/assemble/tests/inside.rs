@@ -51,7 +51,7 @@ fn layer(directory: &Path, name: &str, sources: Value) -> PathBuf {
     let out = directory.join(format!("{name}.layer"));
     let spec = json!({"version": 1, "comment": name, "epoch": 0, "sources": sources});
     let spec = serde_json::from_value(spec).unwrap();
-    image::layer::make(&spec, &out, 1).unwrap();
+    crateyard_image::layer::make(&spec, &out, 1).unwrap();
     out
 }
 
@@ -85,7 +85,7 @@ fn make_image_for(directory: &Path, name: &str, version: &str, architecture: &st
                    "env": [{"name": "VERSION", "value": version}]},
     });
     let out = directory.join(name);
-    image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     out.display().to_string()
 }
 
@@ -420,7 +420,7 @@ fn several_platforms_are_chosen_from() {
     let spec =
         json!({"version": 1, "name": "demo", "references": ["demo:1.0"], "layouts": [one, other]});
     let out = directory.path().join("both");
-    image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     let both = out.display().to_string();
     let mut places = vec![both.clone()];
     let registry = Registry::start("several_platforms_are_chosen_from");

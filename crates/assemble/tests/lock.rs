@@ -131,7 +131,8 @@ fn sets_are_resolved_and_pinned() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(String::from_utf8_lossy(&output.stdout).ends_with("debian.lock written\n"));
-    let lock = debian::lock::Lock::parse(&case.text(), Path::new("debian.lock")).expect("a lock");
+    let lock = crateyard_debian::lock::Lock::parse(&case.text(), Path::new("debian.lock"))
+        .expect("a lock");
     let keys = |set: &str, architecture: &str| -> Vec<&str> {
         let members = lock.set(set, architecture).expect("the set");
         members.into_iter().map(|(key, _)| key).collect()

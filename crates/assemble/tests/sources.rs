@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use archive::{Archive, NEEDED, Package, absent, skipped};
+use crateyard_debian::lock::Lock;
 use crateyard_testing::scripted::{Answer, Scripted};
-use debian::lock::Lock;
 
 #[path = "../../debian/tests/common/mod.rs"]
 mod archive;
@@ -162,8 +162,9 @@ fn serve(root: PathBuf) -> Scripted {
 /// The packages of the image, each as `KEY VERSION ARCHIVE`.
 fn pinned(lock: &Lock) -> Vec<String> {
     let members = lock.set("images.tool", "amd64").expect("the set");
-    let line =
-        |(key, it): (&str, &debian::lock::Package)| format!("{key} {} {}", it.version, it.archive);
+    let line = |(key, it): (&str, &crateyard_debian::lock::Package)| {
+        format!("{key} {} {}", it.version, it.archive)
+    };
     members.into_iter().map(line).collect()
 }
 

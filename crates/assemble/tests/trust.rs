@@ -5,12 +5,12 @@
 mod place;
 
 use crateyard_oci::{Descriptor, Digest, Manifest, Reference, media_type};
+use crateyard_registry::{Artifact, Client, Environment, Options, Source, push};
+use crateyard_signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Token, Web};
 use crateyard_testing::sigstore::{ISSUER, REQUEST_TOKEN, Sigstore, token};
 use crateyard_testing::{Registry, need};
 use place::{Place, has};
-use registry::{Artifact, Client, Environment, Options, Source, push};
 use serde_json::{Value, json};
-use signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Token, Web};
 
 const ASSEMBLE: &str = env!("CARGO_BIN_EXE_assemble");
 const WORKFLOW: &str = "team/shop/.github/workflows/release.yml@refs/tags/v1";
@@ -178,14 +178,14 @@ fn what_strangers_put_under_the_tag_neither_helps_nor_harms() {
         "key",
     ]);
     let client = Client::new(Options::new(Environment::default()));
-    registry::run(async {
+    crateyard_registry::run(async {
         let repository = client.repository(&reference).unwrap();
         let image = repository.manifest(&reference.version()).await.unwrap();
         let digest = image.unwrap().digest;
         let strange = |size: usize| {
             let payload = vec![b'x'; size];
             (
-                Descriptor::of(signing::Simple::MEDIA_TYPE, &payload),
+                Descriptor::of(crateyard_signing::Simple::MEDIA_TYPE, &payload),
                 payload,
             )
         };
@@ -196,7 +196,7 @@ fn what_strangers_put_under_the_tag_neither_helps_nor_harms() {
         let source = Source::manifest(crateyard_oci::to_bytes(&manifest).unwrap().into(), blobs);
         let tag = reference
             .without_version()
-            .with_tag(&signing::Simple::tag(digest.as_str()));
+            .with_tag(&crateyard_signing::Simple::tag(digest.as_str()));
         let options = push::Options::default();
         push::push(&client, source, &tag.unwrap(), &options)
             .await
@@ -351,7 +351,7 @@ fn push_disguised(world: &World, target: &Reference) -> Digest {
     outer["manifests"] = json!([own]);
     std::fs::write(&file, outer.to_string()).unwrap();
     let client = Client::new(Options::new(Environment::default()));
-    registry::run(async {
+    crateyard_registry::run(async {
         let source = Source::open(path).unwrap();
         let options = push::Options::default();
         push::push(&client, source, target, &options).await.unwrap();
@@ -503,7 +503,7 @@ fn attach_witness(
     sign: impl FnOnce(&Value) -> Bundle,
 ) {
     let client = Client::new(Options::new(Environment::default()));
-    let image = registry::run(async {
+    let image = crateyard_registry::run(async {
         let repository = client.repository(reference).unwrap();
         repository.manifest(&reference.version()).await.unwrap()
     });
@@ -512,7 +512,7 @@ fn attach_witness(
     let digest = json!({"sha256": rebuilt.unwrap_or(&own)});
     let predicate = json!({"result": result, "rebuilt": {"digest": digest}});
     let kind = "https://github.com/crateyard/crateyard/rebuild/v1";
-    let statement = signing::statement(subject.digest.as_str(), kind, predicate);
+    let statement = crateyard_signing::statement(subject.digest.as_str(), kind, predicate);
     let artifact = Artifact {
         subject,
         artifact_type: BUNDLE_TYPE.to_owned(),
@@ -523,7 +523,7 @@ fn attach_witness(
     let target = reference.with_digest(&artifact.digest());
     let source = Source::artifact(&artifact);
     let options = push::Options::default();
-    registry::run(push::push(&client, source, &target, &options)).unwrap();
+    crateyard_registry::run(push::push(&client, source, &target, &options)).unwrap();
 }
 
 const REBUILDERS: &str = "version = 1

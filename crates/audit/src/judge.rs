@@ -90,7 +90,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
         linked.any(|it| it.name == name && it.version == version)
     };
     let in_lock = data.locked.iter().map(|(name, version)| Crate {
-        purl: image::attestation::cargo_purl(name, version),
+        purl: crateyard_image::attestation::cargo_purl(name, version),
         name: name.clone(),
         version: version.clone(),
         origin: Origin::CratesIo,
@@ -277,8 +277,10 @@ fn of_package(
     match (said.status.as_str(), fixed) {
         ("resolved", Some("0")) => None,
         ("resolved", Some(fixed)) => {
-            let own = package.source_version.parse::<debian::version::Version>();
-            let fixed = fixed.parse::<debian::version::Version>();
+            let own = package
+                .source_version
+                .parse::<crateyard_debian::version::Version>();
+            let fixed = fixed.parse::<crateyard_debian::version::Version>();
             match (own, fixed) {
                 (Ok(own), Ok(fixed)) if own >= fixed => None,
                 (Ok(_), Ok(fixed)) => {

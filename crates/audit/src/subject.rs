@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crateyard_image::attestation::provenance::{CrateUse, Statement};
+use crateyard_image::attestation::spdx::{Document, Package};
+use crateyard_image::attestation::{self, Purl};
+use crateyard_image::spec::{InputsSpec, UnitInput};
 use crateyard_oci::{Digest, Platform};
-use image::attestation::provenance::{CrateUse, Statement};
-use image::attestation::spdx::{Document, Package};
-use image::attestation::{self, Purl};
-use image::spec::{InputsSpec, UnitInput};
 
 /// The SPDX identifier of the image in its bill of materials.
 const IMAGE: &str = "SPDXRef-image";

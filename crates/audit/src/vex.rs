@@ -43,7 +43,7 @@ impl Document {
     /// depends on the clock. The identifier is derived from the rest of the document.
     pub fn new(subject: &Subject, findings: &[Finding], time: &str) -> Option<Document> {
         let digest = subject.digest.as_ref()?;
-        let product = image::attestation::image_purl(&subject.name, digest);
+        let product = crateyard_image::attestation::image_purl(&subject.name, digest);
         let said = findings.iter().filter(|it| is_vulnerability(it));
         let statements: Vec<Value> = said.map(|it| statement(&product, digest, it)).collect();
         if statements.is_empty() {

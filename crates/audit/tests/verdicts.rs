@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use audit::database::Database;
-use audit::judge::{Data, Report, judge};
-use audit::policy::Policy;
-use audit::subject::Subject;
-use audit::tracker::Tracker;
-use audit::{Kind, Status, vex};
+use crateyard_audit::database::Database;
+use crateyard_audit::judge::{Data, Report, judge};
+use crateyard_audit::policy::Policy;
+use crateyard_audit::subject::Subject;
+use crateyard_audit::tracker::Tracker;
+use crateyard_audit::{Kind, Status, vex};
+use crateyard_image::attestation::{self, PROVENANCE, SBOM};
 use crateyard_oci::Layout;
-use image::attestation::{self, PROVENANCE, SBOM};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -24,7 +24,7 @@ fn subject(directory: &Path) -> Subject {
     let layer = directory.join("layer");
     let file = json!({"kind": "text", "to": "/usr/bin/app", "text": "x", "mode": "0755"});
     let spec = json!({"version": 1, "comment": "app", "sources": [file]});
-    image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
+    crateyard_image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
     let unit = |name: &str, version: &str, source: &str, kind: &str, more: Value| {
         let mut unit = json!({
             "package": name, "version": version, "source": source, "kind": kind,
@@ -57,7 +57,7 @@ fn subject(directory: &Path) -> Subject {
         },
     });
     let out = directory.join("image");
-    image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     let image = layout.image(None, None).unwrap();
     let config = layout
@@ -349,15 +349,16 @@ fn vex_says_what_was_found_about_this_image_alone() {
 #[test]
 fn debian_says_what_its_release_lacks() {
     let mut scene = Scene::new();
-    let package =
-        |name: &str, version: &str, release: Option<&str>| audit::subject::DebianPackage {
+    let package = |name: &str, version: &str, release: Option<&str>| {
+        crateyard_audit::subject::DebianPackage {
             name: name.to_owned(),
             version: version.to_owned(),
             purl: format!("pkg:deb/debian/{name}@{version}"),
             source: "glibc".to_owned(),
             source_version: version.to_owned(),
             release: release.map(str::to_owned),
-        };
+        }
+    };
     scene.subject.packages = vec![
         package("libc6", "2.36-9+deb12u4", Some("12")),
         package("libc-bin", "2.36-9+deb12u9", Some("12")),

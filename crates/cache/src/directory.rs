@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use image::beneath::{self, Entry};
+use crateyard_image::beneath::{self, Entry};
 
 use crate::error::{Error, Result};
 use crate::narinfo::{self, NarInfo};

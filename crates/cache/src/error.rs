@@ -37,7 +37,7 @@ pub enum Error {
 
     /// The registry that holds the cache refused or failed.
     #[error("{0}")]
-    Registry(Box<registry::Error>),
+    Registry(Box<crateyard_registry::Error>),
 
     /// A local file can't be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -71,18 +71,18 @@ impl Error {
 
 impl From<crateyard_oci::Error> for Error {
     fn from(error: crateyard_oci::Error) -> Error {
-        registry::Error::from(error).into()
+        crateyard_registry::Error::from(error).into()
     }
 }
 
 impl From<crateyard_oci::ParseReferenceError> for Error {
     fn from(error: crateyard_oci::ParseReferenceError) -> Error {
-        registry::Error::from(error).into()
+        crateyard_registry::Error::from(error).into()
     }
 }
 
-impl From<registry::Error> for Error {
-    fn from(error: registry::Error) -> Error {
+impl From<crateyard_registry::Error> for Error {
+    fn from(error: crateyard_registry::Error) -> Error {
         Error::Registry(Box::new(error))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use drive::environment;
+use crateyard_drive::environment;
 use serde_json::Value;
 
 use crate::error::{Error, Result};

@@ -81,7 +81,7 @@ impl Derivation {
 
     /// Parses a derivation. The error is the position of the unexpected text.
     fn parse(bytes: &[u8]) -> std::result::Result<Derivation, usize> {
-        let read = derivation::parse(bytes).map_err(|(_, position)| position)?;
+        let read = crateyard_derivation::parse(bytes).map_err(|(_, position)| position)?;
         let path = |text: &str| text.parse::<StorePath>().map_err(|_| 0usize);
         let outputs = read.outputs.iter();
         let inputs = read.input_derivations.iter();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crateyard_web::innermost;
 use reqwest::{Client, StatusCode};
-use web::innermost;
 
 use crate::error::{Error, Result};
 use crate::narinfo::{MAX_SIZE, NarInfo};
@@ -28,7 +28,7 @@ impl Http {
             url: url.to_owned(),
             reason,
         };
-        let client = web::client(PATIENCE).map_err(failed)?;
+        let client = crateyard_web::client(PATIENCE).map_err(failed)?;
         Ok(Http {
             url: url.trim_end_matches('/').to_owned(),
             client,

@@ -4,14 +4,14 @@
 //! Nix itself (`nix copy`) copies between stores and ordinary binary caches.
 //!
 //! ```no_run
-//! use cache::{Directory, StorePath};
+//! use crateyard_cache::{Directory, StorePath};
 //!
 //! let path: StorePath = "/nix/store/2ac5dscnf2ghi143hiwb81b55zssyvnv-hello".parse()?;
 //! let cache = Directory::new("/srv/cache".as_ref());
 //! if let Some(info) = cache.narinfo(path.hash())? {
 //!     println!("{} takes {} bytes to download", info.path, info.download_size());
 //! }
-//! # Ok::<(), cache::Error>(())
+//! # Ok::<(), crateyard_cache::Error>(())
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]

@@ -16,7 +16,7 @@ use std::io::{Seek, Write};
 
 use bytes::Bytes;
 use crateyard_oci::{Document, Reference};
-use registry::{Client, Repository};
+use crateyard_registry::{Client, Repository};
 
 pub use gc::{Collected, Retention};
 pub use index::{Build, Entry, Index, Pack};
@@ -72,7 +72,7 @@ enum ArchiveSource {
         position: u64,
     },
     Remote {
-        download: Box<registry::Download>,
+        download: Box<crateyard_registry::Download>,
         skip: u64,
     },
 }
@@ -247,7 +247,10 @@ impl Archive {
 
 /// The next piece. Skips the bytes before the archive, which a registry that sends no parts also
 /// sends.
-async fn remote_piece(download: &mut registry::Download, skip: &mut u64) -> Result<Bytes> {
+async fn remote_piece(
+    download: &mut crateyard_registry::Download,
+    skip: &mut u64,
+) -> Result<Bytes> {
     loop {
         let piece = download.chunk().await?.ok_or_else(|| Error::Damaged {
             place: "the registry".to_owned(),

@@ -165,7 +165,7 @@ async fn archive(State(shared): State<Arc<Shared>>, Path(name): Path<String>) ->
             Ok(None) => {}
             Err(error) => {
                 let said = format!("{}: {error}", cache.place());
-                eprintln!("warning: {}", image::text::clean_lines(&said));
+                eprintln!("warning: {}", crateyard_image::text::clean_lines(&said));
                 return StatusCode::BAD_GATEWAY.into_response();
             }
         }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::path::StorePath;
-use drive::environment;
+use crateyard_drive::environment;
 
 /// How many paths to pass to one call of nix-store. The command line must hold them all.
 const BATCH: usize = 1000;

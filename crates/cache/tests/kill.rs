@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
-use cache::{Hash, NarInfo};
+use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
+use crateyard_cache::{Hash, NarInfo};
 use crateyard_oci::Reference;
+use crateyard_registry::{Client, Environment, Options};
 use crateyard_testing::moments::{Moments, kill};
 use crateyard_testing::proxy::Proxy;
 use crateyard_testing::{Home, Registry, need, noise, run};
-use registry::{Client, Environment, Options};
 use tempfile::TempDir;
 
 const MOMENTS: usize = 100;

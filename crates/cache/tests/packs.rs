@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
-use cache::{Registered, Retention, SecretKey, Store, StorePath};
+use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
+use crateyard_cache::{Registered, Retention, SecretKey, Store, StorePath};
 use tempfile::TempDir;
 
 /// So small that each path gets its own pack.
@@ -137,11 +137,13 @@ fn the_same_paths_give_the_same_packs() {
     assert_eq!(packs.trust(&trusted), 0);
     for path in &parts.paths {
         let info = packs.narinfo(path.hash()).unwrap().clone();
-        let archive = registry::run(packs.archive(&info.url)).unwrap().unwrap();
+        let archive = crateyard_registry::run(packs.archive(&info.url))
+            .unwrap()
+            .unwrap();
         let mut bytes = Vec::new();
-        let mut spooled = registry::run(archive.spool()).unwrap();
+        let mut spooled = crateyard_registry::run(archive.spool()).unwrap();
         std::io::Read::read_to_end(&mut spooled, &mut bytes).unwrap();
-        assert_eq!(cache::Hash::of(&bytes), info.file_hash.unwrap());
+        assert_eq!(crateyard_cache::Hash::of(&bytes), info.file_hash.unwrap());
     }
     assert_eq!(packs.trust(&[]), 3);
     assert!(packs.narinfo(parts.paths[0].hash()).is_none());
@@ -154,7 +156,7 @@ fn what_the_store_did_not_register_is_not_packed() {
     };
     let first = &parts.registered()[0];
     let mut lying = first.clone();
-    lying.nar_hash = cache::Hash::of(b"something else");
+    lying.nar_hash = crateyard_cache::Hash::of(b"something else");
     let mut writer = PackWriter::new(parts.directory.path(), LARGE);
     let error = writer.add(&parts.store, &lying, &parts.key).unwrap_err();
     assert!(error.to_string().contains("registered"), "{error}");
@@ -168,7 +170,7 @@ fn collection_keeps_what_builds_reach_and_rewrites_thin_packs() {
     let directory = parts.packs("packs", LARGE);
     let mut index = directory.index().unwrap().unwrap();
     let paths = BTreeSet::from([parts.paths[0].clone()]);
-    let pushed = cache::now();
+    let pushed = crateyard_cache::now();
     index.add(Vec::new(), "young", Build { pushed, paths });
     directory.commit(&index).unwrap();
     let retention = |is_dry| Retention {
@@ -181,7 +183,8 @@ fn collection_keeps_what_builds_reach_and_rewrites_thin_packs() {
         let lock = directory.lock().unwrap();
         let writer = PackWriter::new(&directory.blobs(), LARGE);
         let packs = open(&directory);
-        let (index, collected) = registry::run(packs.collect(&retention(is_dry), writer)).unwrap();
+        let (index, collected) =
+            crateyard_registry::run(packs.collect(&retention(is_dry), writer)).unwrap();
         if !is_dry {
             directory.commit(&index).unwrap();
             directory.sweep(&lock).unwrap();
@@ -195,7 +198,9 @@ fn collection_keeps_what_builds_reach_and_rewrites_thin_packs() {
     let packs = open(&directory);
     let info = packs.narinfo(parts.paths[0].hash()).unwrap();
     assert!(packs.narinfo(parts.paths[1].hash()).is_none());
-    let archive = registry::run(packs.archive(&info.url)).unwrap().unwrap();
+    let archive = crateyard_registry::run(packs.archive(&info.url))
+        .unwrap()
+        .unwrap();
     assert_eq!(archive.size, info.download_size());
     assert_eq!(collect(false).paths, 0);
 }
@@ -227,9 +232,9 @@ fn damaged_packs_are_said() {
     let pack = directory.blobs().join(index.packs[0].digest.hex());
     std::fs::remove_file(pack).unwrap();
     let packs = open(&directory);
-    assert_eq!(registry::run(packs.lost()).unwrap().len(), 1);
+    assert_eq!(crateyard_registry::run(packs.lost()).unwrap().len(), 1);
     let url = packs.narinfo(parts.paths[0].hash()).unwrap().url.clone();
-    assert!(registry::run(packs.archive(&url)).is_err());
+    assert!(crateyard_registry::run(packs.archive(&url)).is_err());
 }
 
 fn cache_digest(index: &Index) -> String {
@@ -264,14 +269,16 @@ fn a_collection_follows_no_link_and_empties_no_file() {
     };
     for link in ["nar", "builds"] {
         let path = place(link, link, &letters);
-        let error = cache::Directory::new(&path)
+        let error = crateyard_cache::Directory::new(&path)
             .collect(&retention)
             .unwrap_err();
         assert!(error.to_string().contains("symbolic link"), "{error}");
     }
     // A link among the files does not belong to the cache.
     let path = place("inner", "nar/letter", &letter);
-    cache::Directory::new(&path).collect(&retention).unwrap();
+    crateyard_cache::Directory::new(&path)
+        .collect(&retention)
+        .unwrap();
     for (name, link, target) in [
         ("blobs", "blobs", &letters),
         ("sha256", "blobs/sha256", &letters),

@@ -12,7 +12,7 @@
 //! ```
 //! use std::path::Path;
 //!
-//! use debian::lock::Lock;
+//! use crateyard_debian::lock::Lock;
 //!
 //! let text = format!(
 //!     r#"{{
@@ -31,7 +31,7 @@
 //! let lock = Lock::parse(&text, Path::new("debian.lock"))?;
 //! let (key, package) = lock.set("base", "amd64").expect("a set named base")[0];
 //! assert_eq!((key, package.version.as_str()), ("libc6:amd64", "2.36-9"));
-//! # Ok::<(), debian::lock::LockError>(())
+//! # Ok::<(), crateyard_debian::lock::LockError>(())
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]

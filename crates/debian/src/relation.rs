@@ -191,12 +191,12 @@ fn is_name(text: &str) -> bool {
 /// by one of its alternatives.
 ///
 /// ```
-/// use debian::relation::parse_groups;
+/// use crateyard_debian::relation::parse_groups;
 ///
 /// let groups = parse_groups("libc6 (>= 2.34), debconf | debconf-2.0")?;
 /// assert_eq!(groups.len(), 2);
 /// assert_eq!(groups[1][0].name, "debconf");
-/// # Ok::<(), debian::relation::RelationError>(())
+/// # Ok::<(), crateyard_debian::relation::RelationError>(())
 /// ```
 pub fn parse_groups(field: &str) -> Result<Vec<Alternatives>, RelationError> {
     field

@@ -12,12 +12,12 @@ use std::str::FromStr;
 /// follow dpkg's order, not the text.
 ///
 /// ```
-/// use debian::version::Version;
+/// use crateyard_debian::version::Version;
 ///
 /// let release: Version = "1.0-2".parse()?;
 /// let candidate: Version = "1.0~rc1-5".parse()?;
 /// assert!(candidate < release);
-/// # Ok::<(), debian::version::VersionError>(())
+/// # Ok::<(), crateyard_debian::version::VersionError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Version {

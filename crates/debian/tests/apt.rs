@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{absent, skipped};
-use debian::apt::{IndexOptions, Indexes, Mirrors, read_indexes};
-use debian::keys::Keys;
-use debian::lock::Suite;
-use debian::release::DEBIAN_KEYRING;
-use debian::resolve::{SetRequest, Universe};
+use crateyard_debian::apt::{IndexOptions, Indexes, Mirrors, read_indexes};
+use crateyard_debian::keys::Keys;
+use crateyard_debian::lock::Suite;
+use crateyard_debian::release::DEBIAN_KEYRING;
+use crateyard_debian::resolve::{SetRequest, Universe};
 
 mod common;
 
@@ -125,7 +125,7 @@ fn closure(universe: &Universe, roots: &str, architecture: &str) -> BTreeSet<Str
         .lock(&[request(roots, architecture)], "20260101T000000Z")
         .expect(roots);
     let members = lock.set("set", architecture).expect("the set").into_iter();
-    let line = |(key, package): (&str, &debian::lock::Package)| {
+    let line = |(key, package): (&str, &crateyard_debian::lock::Package)| {
         let (name, _) = key.split_once(':').expect(key);
         format!("{name} {}", package.version)
     };

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use common::{Archive, NEEDED, Package, absent, skipped};
-use debian::apt::{IndexOptions, Indexes, Mirrors, download, download_directory, read_indexes};
-use debian::keys::Keys;
-use debian::lock::Suite;
-use debian::release::Release;
+use crateyard_debian::apt::{
+    IndexOptions, Indexes, Mirrors, download, download_directory, read_indexes,
+};
+use crateyard_debian::keys::Keys;
+use crateyard_debian::lock::Suite;
+use crateyard_debian::release::Release;
 
 mod common;
 
@@ -235,7 +237,7 @@ fn downloads_are_checked_and_other_mirrors_asked() {
     let directory = download_directory().expect("a directory");
     let mut files: Vec<_> = indexes.packages[..2]
         .iter()
-        .map(|package| debian::apt::Download {
+        .map(|package| crateyard_debian::apt::Download {
             archive: "debian".to_owned(),
             path: package.path.clone(),
             to: directory.path().join(&package.name),
@@ -243,7 +245,7 @@ fn downloads_are_checked_and_other_mirrors_asked() {
             size: package.size,
         })
         .collect();
-    files.push(debian::apt::Download {
+    files.push(crateyard_debian::apt::Download {
         path: "pool/main/gone_1_all.deb".to_owned(),
         to: directory.path().join("gone"),
         ..files[1].clone()

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{absent, skipped};
-use debian::control::Stanza;
-use debian::deb::Deb;
+use crateyard_debian::control::Stanza;
+use crateyard_debian::deb::Deb;
 
 mod common;
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::process::Command;
 
 use common::{absent, skipped};
-use debian::version::Version;
+use crateyard_debian::version::Version;
 
 mod common;
 

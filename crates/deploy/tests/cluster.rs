@@ -1,6 +1,6 @@
 //! Objects as servers return them: differences, applied fields, and rollbacks.
 
-use deploy::cluster::{self, Change, Key, plan, rollback, with_kept, with_record};
+use crateyard_deploy::cluster::{self, Change, Key, plan, rollback, with_kept, with_record};
 use serde_json::{Value, json};
 
 fn deployment(image: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deploy::manifest::{Edit, Error, Format, Manifest, Names, Pushed};
+use crateyard_deploy::manifest::{Edit, Error, Format, Manifest, Names, Pushed};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

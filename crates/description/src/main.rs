@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use description::{Description, Sources, Targets, Workspace, locked_packages, names_of};
+use crateyard_description::{Description, Sources, Targets, Workspace, locked_packages, names_of};
 
 const USAGE: &str = "\
 Checks and normalizes an images.toml.

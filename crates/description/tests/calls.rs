@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use description::normal::Call;
-use description::{Description, Targets, Workspace, normal};
+use crateyard_description::normal::Call;
+use crateyard_description::{Description, Targets, Workspace, normal};
 
 /// Packages with their binaries, and the features that these require.
 const TARGETS: &str = r#"{ "version": 2, "packages": [

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use description::Description;
-use description::schema::{TABLES, Table};
+use crateyard_description::Description;
+use crateyard_description::schema::{TABLES, Table};
 
 const PAGE: &str = "docs/images-toml.md";
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use crateyard_description::normal::{Image, Placeholder};
+use crateyard_description::{Description, Targets, Workspace};
 use crateyard_spec::fill;
-use description::normal::{Image, Placeholder};
-use description::{Description, Targets, Workspace};
 use serde_json::{Value, json};
 
 const TARGETS: &str = r#"{ "version": 2, "packages": [

@@ -1,7 +1,7 @@
 //! Whatever stands in an images.toml, it is read or refused with a place, and nothing panics.
 
+use crateyard_description::{Description, Sources, Targets, Workspace};
 use crateyard_testing::mutations::survive;
-use description::{Description, Sources, Targets, Workspace};
 
 const TEXT: &str = include_str!("normalize/images.toml");
 const TARGETS: &str = include_str!("normalize/targets.json");

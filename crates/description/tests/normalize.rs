@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use description::normal;
+use crateyard_description::normal;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/normalize")
@@ -131,7 +131,7 @@ fn check_looks_beside_the_file_or_where_it_is_told() {
 fn our_own_description_is_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = fs::read_to_string(root.join("images.toml")).unwrap();
-    if let Err(problems) = description::Description::parse(&text, "images.toml") {
+    if let Err(problems) = crateyard_description::Description::parse(&text, "images.toml") {
         panic!("{problems}");
     }
 }

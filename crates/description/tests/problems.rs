@@ -1,6 +1,7 @@
 //! Every `problems/NAME.toml` is normalized by the real program; what it says must be `problems/NAME.txt`, its exit code 65.
 //!
-//! `UPDATE=1 cargo test -p description` writes what it says into the files, to be read before it is committed.
+//! `UPDATE=1 cargo test -p crateyard-description` writes its output into the files. Read them
+//! before you commit them.
 
 use std::fs;
 use std::path::Path;

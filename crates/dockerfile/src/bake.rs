@@ -9,8 +9,8 @@ use super::images::{archive, bundled, lines_of};
 use super::names::Names;
 use super::text::{hcl_list, hcl_string};
 use super::{DOCKERFILE, Project, base_context};
+use crateyard_description::normal::{Base, Description, Image};
 use crateyard_spec::Algorithm;
-use description::normal::{Base, Description, Image};
 
 /// The variables that people may set. The defaults are for a build on one machine.
 const VARIABLES: &str = r#"variable "CONTEXT" {

@@ -8,8 +8,8 @@ use super::images::bundled;
 use super::names::Names;
 use super::project::{Member, Project};
 use super::text::{copy_words, heredoc, shell_word};
-use description::Platform;
-use description::normal::{Binary, Description};
+use crateyard_description::Platform;
+use crateyard_description::normal::{Binary, Description};
 
 const MANIFEST_AWK: &str = include_str!("manifest.awk");
 const LOCK_AWK: &str = include_str!("lock.awk");

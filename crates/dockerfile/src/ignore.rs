@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::compile::member_sources;
 use super::images::copied;
 use super::project::Project;
-use description::normal::Description;
+use crateyard_description::normal::Description;
 
 /// Files in a member's directory that its programs are not compiled from.
 const NOT_COMPILED: &[&str] = &[

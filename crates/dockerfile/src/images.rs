@@ -9,9 +9,11 @@ use super::text::{
     volumes_form,
 };
 use super::{Project, base_context};
+use crateyard_description::normal::{
+    Base, Config, Description, Healthcheck, Image, Placeholder, Source,
+};
+use crateyard_description::{Found, Sources, last_part};
 use crateyard_spec::{DirectorySource, ImageArchiveSource, Mode, SPECIAL_DIRECTORIES, TextSource};
-use description::normal::{Base, Config, Description, Healthcheck, Image, Placeholder, Source};
-use description::{Found, Sources, last_part};
 
 /// A stage for each image, and a stage before it if a part of the image needs a shell.
 pub(super) fn stages(

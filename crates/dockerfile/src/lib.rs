@@ -31,8 +31,8 @@ mod workspace;
 
 use std::collections::BTreeSet;
 
-use description::Sources;
-use description::normal::{Description, Image, Placeholder, Source};
+use crateyard_description::Sources;
+use crateyard_description::normal::{Description, Image, Placeholder, Source};
 use names::Names;
 pub use project::{Project, ProjectError};
 pub use workspace::{METADATA, Resolved, WorkspaceError, buildable, for_workspace, resolve};

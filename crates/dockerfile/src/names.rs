@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use description::normal::{Binary, Description};
+use crateyard_description::normal::{Binary, Description};
 
 use super::contexts_of;
 

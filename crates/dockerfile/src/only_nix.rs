@@ -1,6 +1,6 @@
 //! What a description may ask for, and no Dockerfile can build.
 
-use description::normal::Description;
+use crateyard_description::normal::Description;
 
 /// All of it, for people, in the order of the description.
 pub(crate) fn things(description: &Description) -> Vec<String> {

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
-use description::normal::Image;
-use description::{LockedPackage, Package, Target, Targets};
+use crateyard_description::normal::Image;
+use crateyard_description::{LockedPackage, Package, Target, Targets};
 
 /// A workspace.
 #[derive(Clone, Debug)]
@@ -168,10 +168,10 @@ impl Project {
             configuration: configuration.map(str::to_string),
             patches: patches(manifest)?,
             sources: sources(lock)?,
-            locked: description::locked_packages(lock)
+            locked: crateyard_description::locked_packages(lock)
                 .map_err(|error| ProjectError::Toml("Cargo.lock".to_string(), error))?,
             targets: Targets {
-                version: description::TARGETS_FORMAT,
+                version: crateyard_description::TARGETS_FORMAT,
                 packages,
             },
         })
@@ -187,7 +187,8 @@ impl Project {
     /// disabled features.
     pub fn linked(&self, image: &Image) -> BTreeSet<String> {
         let packages = image.programs().map(|(_, binary)| &binary.package);
-        let closures = packages.map(|package| description::closure(&self.locked, package));
+        let closures =
+            packages.map(|package| crateyard_description::closure(&self.locked, package));
         closures.flatten().collect()
     }
 
@@ -317,7 +318,7 @@ fn patches(manifest: &str) -> Result<BTreeSet<String>, ProjectError> {
         .flatten()
         .flat_map(|source| values(&source));
     let path = |package: DeValue| Some(package.get("path")?.get_ref().as_str()?.to_string());
-    let clean = |path: String| description::join_within("", &path);
+    let clean = |path: String| crateyard_description::join_within("", &path);
     Ok(packages.filter_map(path).filter_map(clean).collect())
 }
 

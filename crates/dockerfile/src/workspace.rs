@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Files, Project, ProjectError, generate, only_nix};
-use description::{
+use crateyard_description::{
     Description, Pinned, Problems, Sources, Workspace, locked_packages, names_of, normal, pinned,
 };
 

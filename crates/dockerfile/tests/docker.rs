@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use dockerfile::DOCKERFILE;
+use crateyard_dockerfile::DOCKERFILE;
 use fixture::for_workspace;
 use tempfile::TempDir;
 

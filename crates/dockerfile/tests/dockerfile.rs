@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use dockerfile::BAKE;
+use crateyard_dockerfile::BAKE;
 use fixture::for_workspace;
 
 mod fixture;

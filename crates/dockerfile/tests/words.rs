@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use dockerfile::{BAKE, DOCKERFILE, IGNORE};
+use crateyard_dockerfile::{BAKE, DOCKERFILE, IGNORE};
 use fixture::for_workspace;
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! Closures of derivations.
 
 use crate::{Error, Result};
-use derivation::Derivation;
+use crateyard_derivation::Derivation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -223,11 +223,12 @@ pub fn read(store: &Store, path: &str) -> Result<Derivation> {
         path: place.clone(),
         source,
     })?;
-    let derivation = derivation::parse(&text).map_err(|(message, position)| Error::Malformed {
-        path: place,
-        message,
-        position,
-    })?;
+    let derivation =
+        crateyard_derivation::parse(&text).map_err(|(message, position)| Error::Malformed {
+            path: place,
+            message,
+            position,
+        })?;
     if derivation.outputs.values().any(|o| o.path.is_empty()) {
         return Err(Error::FloatingOutput {
             path: path.to_owned(),
@@ -239,7 +240,7 @@ pub fn read(store: &Store, path: &str) -> Result<Derivation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use derivation::Output;
+    use crateyard_derivation::Output;
 
     fn node(name: &str, inputs: &[usize]) -> Node {
         let output = Output {

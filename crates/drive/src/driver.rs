@@ -18,7 +18,7 @@ use crate::schedule::{Graph, Order, Queue};
 use crate::serve::{Built, Launch, Server};
 use crate::tasks;
 use crate::{Error, Result};
-use derivation::Derivation;
+use crateyard_derivation::Derivation;
 use pool::{Job, Message, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,11 +2,11 @@
 
 use crate::closure::{Node, Store};
 use crate::kind::unit_of;
+use crateyard_unit::{Action, TargetKind};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use unit::{Action, TargetKind};
 
 /// The least time: starting a cell, unpacking, registering.
 const LEAST: f64 = 0.1;

@@ -1,7 +1,7 @@
 //! The kinds of derivations that reports show.
 
-use derivation::Derivation;
-use unit::{Action, TargetKind, Unit};
+use crateyard_derivation::Derivation;
+use crateyard_unit::{Action, TargetKind, Unit};
 
 /// The kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
 pub fn of_derivation(derivation: &Derivation) -> &'static str {

@@ -10,8 +10,8 @@
 //! ([`guess`]). [`simulate`] predicts from these how long a build takes on other machines.
 //!
 //! ```
-//! use drive::schedule::{Graph, Order, Task};
-//! use drive::simulate::simulate;
+//! use crateyard_drive::schedule::{Graph, Order, Task};
+//! use crateyard_drive::simulate::simulate;
 //!
 //! let task = |name: &str, inputs: &[usize]| Task {
 //!     name: name.to_owned(),
@@ -21,7 +21,7 @@
 //! let graph = Graph::new(vec![task("a", &[]), task("b", &[]), task("c", &[0, 1])])?;
 //! assert_eq!(simulate(&graph, Order::LongestPath, 1).seconds, 6.0);
 //! assert_eq!(simulate(&graph, Order::LongestPath, 2).seconds, 4.0);
-//! # Ok::<(), drive::Error>(())
+//! # Ok::<(), crateyard_drive::Error>(())
 //! ```
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]

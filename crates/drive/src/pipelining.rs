@@ -14,9 +14,9 @@ use crate::closure::{Closure, Node, Recipe};
 use crate::kind::unit_of;
 use crate::schedule::{Graph, Order, Task};
 use crate::simulate::simulate;
-use derivation::Derivation;
+use crateyard_derivation::Derivation;
+use crateyard_unit::Action;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use unit::Action;
 
 /// The variable that tells a unit's runner which library to take from.
 const WHOLE: &str = "whole";

@@ -1,7 +1,7 @@
 //! Explains why a derivation is built, by what has changed since the last build.
 
 use crate::closure::{self, Closure, Node, Store, name_of};
-use derivation::Derivation;
+use crateyard_derivation::Derivation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

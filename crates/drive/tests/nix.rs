@@ -1,12 +1,12 @@
 //! Tests of the driver with a real Nix, in a separate store.
 
-use drive::build_record::Outcome;
-use drive::closure::{Closure, Store};
-use drive::driver::{Context, Driver, Report, Settings, Sharing};
-use drive::durations::Durations;
-use drive::event::Event;
-use drive::schedule::Order;
-use drive::serve::Launch;
+use crateyard_drive::build_record::Outcome;
+use crateyard_drive::closure::{Closure, Store};
+use crateyard_drive::driver::{Context, Driver, Report, Settings, Sharing};
+use crateyard_drive::durations::Durations;
+use crateyard_drive::event::Event;
+use crateyard_drive::schedule::Order;
+use crateyard_drive::serve::Launch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,7 +113,11 @@ impl Place {
         }
     }
 
-    fn build(&self, settings: &Settings, root: &str) -> (drive::Result<Report>, Vec<Event>) {
+    fn build(
+        &self,
+        settings: &Settings,
+        root: &str,
+    ) -> (crateyard_drive::Result<Report>, Vec<Event>) {
         let mut events = Vec::new();
         let mut context = Context {
             beginning: Instant::now(),
@@ -166,7 +170,7 @@ fn pipelined() -> String {
             "metadataOnly": metadata_only,
         });
         let unit = serde_json::json!({
-            "version": unit::FORMAT,
+            "version": crateyard_unit::FORMAT,
             "name": "low",
             "sourceDir": "/low",
             "cwd": "/",
@@ -483,7 +487,10 @@ fn an_interrupt_leaves_no_builder_and_no_lock() {
         wait_until("the builder starts", || runs(&marker));
         interrupted.store(true, Ordering::Relaxed);
         let error = build.join().unwrap().unwrap_err();
-        assert!(matches!(error, drive::Error::Interrupted), "{error}");
+        assert!(
+            matches!(error, crateyard_drive::Error::Interrupted),
+            "{error}"
+        );
     });
     assert!(!runs(&marker), "the builder outlived the interrupt");
     let store = place.store();

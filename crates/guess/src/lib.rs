@@ -43,7 +43,7 @@ pub struct Guess {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut cargo = std::process::Command::new("cargo");
 /// cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
-/// let guess = guess::guess(&String::from_utf8(cargo.output()?.stdout)?)?;
+/// let guess = crateyard_guess::guess(&String::from_utf8(cargo.output()?.stdout)?)?;
 /// std::fs::write("images.toml", guess.text)?;
 /// # Ok(()) }
 /// ```

@@ -33,7 +33,7 @@ fn wanted(program: &Program, programs: &[Program]) -> String {
     let is_named = |program: &&&Program| program.bin == program.package.name;
     let is_only = rivals.len() == 1;
     let is_first = is_named(&&program) && rivals.iter().filter(is_named).count() == 1;
-    match (is_only || is_first) && !description::is_reserved(&own) {
+    match (is_only || is_first) && !crateyard_description::is_reserved(&own) {
         true => own,
         false if is_named(&&program) => format!("{own}-app"),
         false => valid(&format!("{}-{}", program.package.name, program.bin)),
@@ -55,7 +55,7 @@ fn valid(text: &str) -> String {
     };
     let name: String = text.chars().map(allowed).collect();
     let name = name.trim_matches(['-', '_']).replace("___", "_");
-    match description::image_name(&name) {
+    match crateyard_description::image_name(&name) {
         Ok(()) => name,
         Err(_) => "app".to_owned(),
     }
@@ -113,7 +113,7 @@ mod tests {
             ("a___b", "a_b"),
         ] {
             assert_eq!(valid(text), name);
-            assert_eq!(description::image_name(name), Ok(()));
+            assert_eq!(crateyard_description::image_name(name), Ok(()));
         }
     }
 }

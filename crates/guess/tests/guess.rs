@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use description::Description;
-use guess::Guess;
+use crateyard_description::Description;
+use crateyard_guess::Guess;
 use tempfile::TempDir;
 
 const MAIN: &str = "fn main() {}\n";
@@ -62,7 +62,7 @@ impl Workspace {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        let guess = guess::guess(&String::from_utf8(output.stdout).unwrap()).unwrap();
+        let guess = crateyard_guess::guess(&String::from_utf8(output.stdout).unwrap()).unwrap();
         let described = Description::parse(&guess.text, "images.toml");
         let described = described.unwrap_or_else(|problems| panic!("{problems}\n{}", guess.text));
         let names: Vec<&String> = described.images.keys().collect();

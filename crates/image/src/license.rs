@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use debian::control::stanzas;
+use crateyard_debian::control::stanzas;
 use serde::{Deserialize, Serialize};
 
 /// The most of a licence's text that is kept.

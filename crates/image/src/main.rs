@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use crateyard_image::archive::{self, ArchiveFormat, Selection};
+use crateyard_image::{assemble, compress, layer, multi, spec};
 use crateyard_oci::{ImageName, Layout, Platform};
-use image::archive::{self, ArchiveFormat, Selection};
-use image::{assemble, compress, layer, multi, spec};
 
 /// Makes layers, OCI images, multi-platform indexes and image archives: the same bytes on every
 /// machine.

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use common::*;
+use crateyard_image::attestation::provenance::{Kind, Statement, compare};
+use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
 use crateyard_oci::Layout;
-use image::attestation::provenance::{Kind, Statement, compare};
-use image::attestation::{self, PROVENANCE, SBOM, spdx};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -94,7 +94,7 @@ fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u
     }
     let spec = image_spec(&[&layer], json!({"inputs": inputs}));
     let out = directory.join(name);
-    image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::assemble::make(&spec, &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     let read = |name| {
         attestation::read(&layout, &spec.platform, name)
@@ -116,7 +116,7 @@ fn the_index_names_the_image_alone_and_the_documents_name_the_image() {
     let sbom: spdx::Document = serde_json::from_slice(&sbom).unwrap();
     assert!(sbom.is_about(digest));
     assert!(Statement::parse(&provenance).unwrap().is_about(digest));
-    let report = image::verify::verify_layout(&layout);
+    let report = crateyard_image::verify::verify_layout(&layout);
     assert!(report.is_sound(), "{report:?}");
 }
 
@@ -246,7 +246,7 @@ fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
         1,
     );
     let base = directory.path().join("base");
-    image::assemble::make(&image_spec(&[&layer], json!({})), &base).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[&layer], json!({})), &base).unwrap();
     let mut inputs = inputs(&workspace(directory.path()));
     inputs["packages"] = json!([]);
     inputs["programs"] = json!([]);
@@ -259,7 +259,7 @@ fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
     );
     let spec = image_spec(&[&own], json!({"inputs": inputs, "base": base}));
     let out = directory.path().join("out");
-    image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::assemble::make(&spec, &out).unwrap();
     let bytes = attestation::read(&Layout::open(&out).unwrap(), &spec.platform, SBOM);
     let sbom: spdx::Document = serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap();
     let libc = self::package(&sbom, "libc6");
@@ -343,7 +343,7 @@ fn an_index_over_platforms_keeps_the_documents_of_each() {
     let (_, sbom, _) = make(directory.path(), "a", &inputs);
     let spec = json!({"version": 1, "name": "demo", "layouts": [directory.path().join("a")]});
     let out = directory.path().join("index");
-    image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    crateyard_image::multi::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
     let kept = fs::read(out.join("attestations/linux-amd64/sbom.spdx.json")).unwrap();
     assert_eq!(kept, sbom);
 }

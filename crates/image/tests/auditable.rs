@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::*;
+use crateyard_image::auditable::{SECTION, is_same_program};
+use crateyard_image::files::{Listing, Options};
 use crateyard_oci::Layout;
-use image::auditable::{SECTION, is_same_program};
-use image::files::{Listing, Options};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -32,7 +32,8 @@ fn in_a_layer(directory: &Path, program: &Path, name: &str) -> Vec<u8> {
     make_layer(json!([source]), "zstd", &path("layer"), 1);
     let base = json!([{"kind": "text", "to": "/base", "text": ""}]);
     make_layer(base, "zstd", &path("base"), 1);
-    image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image")).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
+        .unwrap();
     let layout = Layout::open(&path("image")).unwrap();
     let image = layout.image(None, None).unwrap();
     let manifest = layout.manifest(&image.descriptor).unwrap();

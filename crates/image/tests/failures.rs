@@ -161,7 +161,9 @@ fn what_is_there_is_not_touched() {
     fs::create_dir(&out).unwrap();
     fs::write(out.join("mine"), "x").unwrap();
     let spec = layer_spec(json!([]), "none");
-    let error = image::layer::make(&spec, &out, 1).unwrap_err().to_string();
+    let error = crateyard_image::layer::make(&spec, &out, 1)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("exists and is not empty"), "{error}");
     assert!(out.join("mine").exists());
 }

@@ -12,11 +12,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::*;
+use crateyard_image::archive::{ArchiveFormat, Selection};
+use crateyard_image::files::{Listing, Options};
+use crateyard_image::verify::verify_layout;
 use crateyard_oci::{Digest, Layout};
 use crateyard_testing::mutations::{Mutations, fix_checksums, is_bounded};
-use image::archive::{ArchiveFormat, Selection};
-use image::files::{Listing, Options};
-use image::verify::verify_layout;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -67,8 +67,8 @@ fn use_all(layout: &Layout) {
         let Ok(listing) = Listing::read(layout, &manifest, &options) else {
             continue;
         };
-        let _ = image::packages::installed(&listing);
-        let _ = image::packages::owners(&listing);
+        let _ = crateyard_image::packages::installed(&listing);
+        let _ = crateyard_image::packages::owners(&listing);
         let paths: Vec<String> = listing
             .files()
             .take(5)
@@ -266,7 +266,7 @@ fn mutated_archives_are_survived() {
             documents: true,
         };
         let mut bytes = Vec::new();
-        image::archive::write(&layout, &selection, &mut bytes).unwrap();
+        crateyard_image::archive::write(&layout, &selection, &mut bytes).unwrap();
         archives.push(bytes);
     }
     // Without the marker it is what docker wrote before it wrote layouts.
@@ -329,7 +329,7 @@ fn mutated_packages_are_survived() {
         fs::write(&path, bytes).unwrap();
         let out = directory.path().join(format!("layer{number}"));
         let sources = json!([{"kind": "debian", "packages": [path]}]);
-        match image::layer::make(&layer_spec(sources, "none"), &out, 1) {
+        match crateyard_image::layer::make(&layer_spec(sources, "none"), &out, 1) {
             Ok(record) => {
                 let tar = layer_tar(&out, &record);
                 let mut reader = crateyard_oci::tar::Reader::new(&tar[..]);

@@ -30,7 +30,7 @@ fn text_layer(directory: &Path, name: &str, to: &str, text: &str) -> PathBuf {
 }
 
 fn failure(layers: &[&Path], more: Value, out: &Path) -> String {
-    let error = image::assemble::make(&image_spec(layers, more), out).unwrap_err();
+    let error = crateyard_image::assemble::make(&image_spec(layers, more), out).unwrap_err();
     assert!(!out.exists(), "something stands under the final name");
     let left = fs::read_dir(out.parent().unwrap()).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -64,7 +64,11 @@ fn the_configuration_says_what_was_asked() {
     assert_eq!(manifest.layers.len(), 2);
     let index = layout.index();
     assert_eq!(index.manifests[0].ref_name(), Some("1.0"));
-    assert!(image::verify::verify_layout(&layout).findings.is_empty());
+    assert!(
+        crateyard_image::verify::verify_layout(&layout)
+            .findings
+            .is_empty()
+    );
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_base_comes_first_and_is_completed() {
             "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "changed"}],
             "entrypoint": ["/usr/bin/link"], "exposedPorts": ["53/udp"], "labels": {"a": "c"}}}),
     );
-    image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::assemble::make(&spec, &out).unwrap();
     let derived = Layout::open(&out).unwrap();
     let (manifest, config) = parts(&derived);
     let (base_manifest, _) = parts(&base);
@@ -138,7 +142,11 @@ fn a_base_comes_first_and_is_completed() {
     );
     assert_eq!(execution.labels.unwrap()["a"], "c");
     assert!(execution.healthcheck.is_some());
-    assert!(image::verify::verify_layout(&derived).findings.is_empty());
+    assert!(
+        crateyard_image::verify::verify_layout(&derived)
+            .findings
+            .is_empty()
+    );
 
     // What is in the base counts as a lower layer.
     let clash = text_layer(directory.path(), "clash", "/srv/hello", "other");
@@ -201,7 +209,7 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
     let inputs = json!({"description": {}, "build": {"profile": "release", "target": "x86_64-unknown-linux-gnu"}});
     let out = place("image");
     let spec = image_spec(&[], json!({"layers": all, "inputs": inputs}));
-    image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::assemble::make(&spec, &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     let digest = |name: &str| {
         let text = fs::read_to_string(place(name).join("layer.json")).unwrap();
@@ -221,7 +229,7 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
     // The same layers without the program.
     let out = place("without");
     let all = json!([place("firm"), optional("libother1"), optional("libc6")]);
-    image::assemble::make(&image_spec(&[], json!({"layers": all})), &out).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[], json!({"layers": all})), &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     assert_eq!(manifest.layers.len(), 1);
 }
@@ -238,17 +246,18 @@ fn layers_that_clash_are_refused_unless_meant() {
         "{error}"
     );
     let meant = json!({"layers": [one, {"path": two, "mayOverride": true}]});
-    image::assemble::make(&image_spec(&[], meant), &out).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[], meant), &out).unwrap();
 
     // So it can be said of single files, where there is something to replace.
     let said = |path: &str| json!({"layers": [one, {"path": two, "replaces": [path]}]});
     let out = directory.path().join("replaced");
-    image::assemble::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
     let (manifest, _) = parts(&Layout::open(&out).unwrap());
     assert_eq!(manifest.layers.len(), 2);
     for path in ["/etc/y", "/et"] {
         let spec = image_spec(&[], said(path));
-        let error = image::assemble::make(&spec, &directory.path().join("none")).unwrap_err();
+        let error =
+            crateyard_image::assemble::make(&spec, &directory.path().join("none")).unwrap_err();
         assert!(
             error.to_string().contains("/etc/x is given twice"),
             "{error}"
@@ -256,7 +265,8 @@ fn layers_that_clash_are_refused_unless_meant() {
     }
     let three = text_layer(directory.path(), "three", "/etc/three", "3");
     let vain = json!({"layers": [one, {"path": three, "replaces": ["/etc/three"]}]});
-    let vain = image::assemble::make(&image_spec(&[], vain), &directory.path().join("vain"));
+    let vain =
+        crateyard_image::assemble::make(&image_spec(&[], vain), &directory.path().join("vain"));
     let error = vain.unwrap_err().to_string();
     assert!(error.contains("/etc/three replaces nothing"), "{error}");
 
@@ -379,7 +389,7 @@ fn programs_that_are_not_there_are_named() {
     let check = |program: &str| {
         let out = tempdir().unwrap();
         let more = json!({"config": {"entrypoint": [program]}});
-        image::assemble::make(&image_spec(&[&layer], more), &out.path().join("image"))
+        crateyard_image::assemble::make(&image_spec(&[&layer], more), &out.path().join("image"))
             .map_err(|error| error.to_string())
     };
     for program in [
@@ -430,7 +440,11 @@ fn platforms_join_to_an_index() {
     for architecture in ["arm64", "amd64"] {
         let out = directory.path().join(architecture);
         let platform = json!({"os": "linux", "architecture": architecture});
-        image::assemble::make(&image_spec(&[&layer], json!({"platform": platform})), &out).unwrap();
+        crateyard_image::assemble::make(
+            &image_spec(&[&layer], json!({"platform": platform})),
+            &out,
+        )
+        .unwrap();
         layouts.push(out);
     }
     let spec = |layouts: &[PathBuf]| {
@@ -441,7 +455,7 @@ fn platforms_join_to_an_index() {
         .unwrap()
     };
     let out = directory.path().join("both");
-    let descriptor = image::multi::make(&spec(&layouts), &out).unwrap();
+    let descriptor = crateyard_image::multi::make(&spec(&layouts), &out).unwrap();
     let layout = Layout::open(&out).unwrap();
     assert_eq!(descriptor.media_type, media_type::INDEX);
     assert_eq!(layout.images().unwrap().len(), 2);
@@ -456,15 +470,20 @@ fn platforms_join_to_an_index() {
             .to_string()
             .contains("choose one")
     );
-    assert!(image::verify::verify_layout(&layout).findings.is_empty());
+    assert!(
+        crateyard_image::verify::verify_layout(&layout)
+            .findings
+            .is_empty()
+    );
     layouts.rotate_left(1);
     let again = directory.path().join("again");
     assert_eq!(
-        image::multi::make(&spec(&layouts), &again).unwrap(),
+        crateyard_image::multi::make(&spec(&layouts), &again).unwrap(),
         descriptor
     );
     layouts.push(layouts[0].clone());
-    let error = image::multi::make(&spec(&layouts), &directory.path().join("no")).unwrap_err();
+    let error =
+        crateyard_image::multi::make(&spec(&layouts), &directory.path().join("no")).unwrap_err();
     assert!(
         error.to_string().contains("two layouts are for linux/"),
         "{error}"
@@ -477,10 +496,10 @@ fn archives_are_layouts_too() {
     let layout = demo_image(directory.path());
     let digest = layout.image(None, None).unwrap().descriptor.digest;
     for format in [
-        image::archive::ArchiveFormat::Oci,
-        image::archive::ArchiveFormat::Docker,
+        crateyard_image::archive::ArchiveFormat::Oci,
+        crateyard_image::archive::ArchiveFormat::Docker,
     ] {
-        let selection = |references: &[&str]| image::archive::Selection {
+        let selection = |references: &[&str]| crateyard_image::archive::Selection {
             format,
             references: references
                 .iter()
@@ -491,7 +510,8 @@ fn archives_are_layouts_too() {
             documents: true,
         };
         let path = directory.path().join("archive.tar");
-        image::archive::save(&layout, &selection(&["other:2", "another:3"]), &path).unwrap();
+        crateyard_image::archive::save(&layout, &selection(&["other:2", "another:3"]), &path)
+            .unwrap();
         let first = fs::read(&path).unwrap();
         let opened = Layout::open(&path).unwrap();
         for name in ["other:2", "docker.io/library/another:3", "3"] {
@@ -500,10 +520,16 @@ fn archives_are_layouts_too() {
                 digest
             );
         }
-        assert!(image::verify::verify(&path).unwrap().findings.is_empty());
+        assert!(
+            crateyard_image::verify::verify(&path)
+                .unwrap()
+                .findings
+                .is_empty()
+        );
         // From the archive again, the same bytes.
         let again = directory.path().join("again.tar");
-        image::archive::save(&opened, &selection(&["other:2", "another:3"]), &again).unwrap();
+        crateyard_image::archive::save(&opened, &selection(&["other:2", "another:3"]), &again)
+            .unwrap();
         assert!(fs::read(&again).unwrap() == first);
     }
 }

@@ -37,7 +37,7 @@ fn paths(tar: &[u8]) -> Vec<String> {
 }
 
 fn failure(sources: Value, out: &Path) -> String {
-    let error = image::layer::make(&layer_spec(sources, "gzip"), out, 1).unwrap_err();
+    let error = crateyard_image::layer::make(&layer_spec(sources, "gzip"), out, 1).unwrap_err();
     assert!(!out.exists(), "something stands under the final name");
     error.to_string()
 }
@@ -445,7 +445,11 @@ fn an_image_inside_an_image_is_the_archive() {
             image.descriptor.digest,
             layout.image(None, None).unwrap().descriptor.digest
         );
-        assert!(image::verify::verify_layout(&inner).findings.is_empty());
+        assert!(
+            crateyard_image::verify::verify_layout(&inner)
+                .findings
+                .is_empty()
+        );
     }
 }
 
@@ -456,7 +460,7 @@ fn forbidden_texts_stop_the_layer() {
     let make = |source: Value, forbidden: Value| {
         let mut spec = layer_spec(json!([source]), "gzip");
         spec.forbidden = serde_json::from_value(forbidden).unwrap();
-        image::layer::make(&spec, &out, 1).map_err(|error| error.to_string())
+        crateyard_image::layer::make(&spec, &out, 1).map_err(|error| error.to_string())
     };
     let text = json!({"kind": "text", "to": "/etc/x", "text": "path=/nix/store/abc"});
     let link = json!({"kind": "symlink", "to": "/l", "target": "/nix/store/abc"});

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::*;
-use image::diff::{self, Side};
-use image::files::{FileKind, Listing, Options};
-use image::verify::{Severity, verify, verify_layout};
+use crateyard_image::diff::{self, Side};
+use crateyard_image::files::{FileKind, Listing, Options};
+use crateyard_image::verify::{Severity, verify, verify_layout};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -103,10 +103,10 @@ fn files_are_listed_with_their_packages_and_read() {
     assert_eq!(file("srv/hello").digest, Some(Digest::of(b"hello\n")));
     assert_eq!(file("var/lib/dpkg/status").layer, 1);
     assert_eq!(file("usr/bin/zz-tool").kind, FileKind::HardLink);
-    let owners = image::packages::owners(&listing);
+    let owners = crateyard_image::packages::owners(&listing);
     assert_eq!(owners["usr/bin/demo"], "base-demo");
     assert_eq!(owners["usr/lib/extra.so"], "extra-demo");
-    let packages = image::packages::installed(&listing).unwrap();
+    let packages = crateyard_image::packages::installed(&listing).unwrap();
     let names: Vec<_> = packages
         .iter()
         .map(|package| (package.name.as_str(), package.version.as_str()))
@@ -201,7 +201,7 @@ fn differences_are_told_by_kind() {
         &[&path.join("one.layer"), &path.join("newer.layer")],
         json!({"config": {"env": [{"name": "A", "value": "2"}], "user": "app"}}),
     );
-    image::assemble::make(&spec, &path.join("other")).unwrap();
+    crateyard_image::assemble::make(&spec, &path.join("other")).unwrap();
     let other = Layout::open(&path.join("other")).unwrap();
     let ((one_manifest, one_config), (other_manifest, other_config)) = (parts(&one), parts(&other));
     let nothing = BTreeMap::new();
@@ -292,7 +292,8 @@ fn crates_are_read_from_executables() {
         &path("layer"),
         1,
     );
-    image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image")).unwrap();
+    crateyard_image::assemble::make(&image_spec(&[&path("layer")], json!({})), &path("image"))
+        .unwrap();
     let layout = Layout::open(&path("image")).unwrap();
     let listing = list(
         &layout,

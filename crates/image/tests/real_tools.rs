@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::*;
+use crateyard_image::archive::{ArchiveFormat, Selection, save};
+use crateyard_image::files::{Listing, Options};
+use crateyard_image::verify::verify;
 use crateyard_oci::Layout;
-use image::archive::{ArchiveFormat, Selection, save};
-use image::files::{Listing, Options};
-use image::verify::verify;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -173,7 +173,7 @@ fn umoci_unpacks_and_runc_runs() {
         &[&path("base.layer"), &path("top.layer")],
         json!({"config": {"user": "app", "entrypoint": ["/opt/main"]}}),
     );
-    image::assemble::make(&spec, &path("image")).unwrap();
+    crateyard_image::assemble::make(&spec, &path("image")).unwrap();
     run(Command::new("umoci")
         .arg("unpack")
         .arg("--image")
@@ -260,7 +260,7 @@ fn layouts_of_umoci_are_read() {
         1,
     );
     let spec = image_spec(&[&layer], json!({"base": layout}));
-    image::assemble::make(&spec, &directory.path().join("derived")).unwrap();
+    crateyard_image::assemble::make(&spec, &directory.path().join("derived")).unwrap();
     assert_sound(&directory.path().join("derived"));
 }
 
@@ -538,7 +538,7 @@ fn packages_of_dpkg_deb_are_read_in_every_compression() {
             bytes[at] ^= 4;
             fs::write(&deb, &bytes).unwrap();
             let spec = layer_spec(json!([{"kind": "debian", "packages": [deb]}]), "none");
-            let result = image::layer::make(&spec, &directory.path().join("damaged"), 1);
+            let result = crateyard_image::layer::make(&spec, &directory.path().join("damaged"), 1);
             let error = result.map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(&format!("{compression}.deb")), "{error}");
         }
@@ -572,7 +572,7 @@ fn documents_fit_the_schemas() {
         json!({"version": 1, "name": "demo", "references": ["demo:1"], "layouts": [layout.path()], "annotations": {"a": "b"}}),
     );
     let both = directory.path().join("index");
-    let index = image::multi::make(&spec.unwrap(), &both).unwrap();
+    let index = crateyard_image::multi::make(&spec.unwrap(), &both).unwrap();
     let blob = |root: &Path, descriptor: &crateyard_oci::Descriptor| {
         root.join(descriptor.digest.blob_path())
     };

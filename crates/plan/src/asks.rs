@@ -6,11 +6,11 @@
 
 use crate::{Origin, Plan, Planned, WORKSPACE};
 use anyhow::{Context, Result};
+use crateyard_unit::{Action, TargetKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use unit::{Action, TargetKind};
 
 const TABLE: &str = include_str!("asks.toml");
 

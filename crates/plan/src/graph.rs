@@ -7,10 +7,10 @@ use crate::recorder::TOOLS;
 use crate::sources::Packages;
 use crate::{FORMAT, Origin, Package, Plan, Planned, Program, WORKSPACE, recorder};
 use anyhow::{Context, Result, bail};
+use crateyard_unit::{Action, Product, Target, TargetKind, Unit};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use unit::{Action, Product, Target, TargetKind, Unit};
 
 /// Where examples in documentation are compiled to.
 const DOC_TESTS: &str = "/cargo/target/doc-tests";
@@ -155,7 +155,7 @@ impl<'a> Graph<'a> {
             origin: origin(&dir, packages)?,
         };
         let unit = Unit {
-            version: unit::FORMAT,
+            version: crateyard_unit::FORMAT,
             name: node.name()?,
             source_dir: dir,
             path_in_source: package.origin.path_in_source(),

@@ -20,9 +20,9 @@ pub mod sources;
 pub mod stage;
 pub mod targets;
 
+use crateyard_unit::Unit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use unit::Unit;
 
 /// The version of the JSON form of [`Plan`], [`Request`] and [`targets::Targets`].
 pub const FORMAT: u32 = 2;
@@ -158,7 +158,7 @@ pub struct Program {
     /// The package.
     pub package: String,
     /// The kind of the target.
-    pub kind: unit::TargetKind,
+    pub kind: crateyard_unit::TargetKind,
     /// The target's name.
     pub name: String,
     /// The key of its unit.

@@ -1,8 +1,8 @@
 //! The builder of the plan's derivation. It runs inside a cell.
 
 use anyhow::{Context, Result, bail};
-use plan::record::DIRECTORY;
-use plan::{
+use crateyard_plan::record::DIRECTORY;
+use crateyard_plan::{
     FORMAT, Request, WORKSPACE, asks, cargo, configuration, graph, layout, machine, pipelining,
     recorder, sources, stage, targets,
 };

@@ -11,8 +11,8 @@
 //! is part of their identity, and that has to be the same in every workspace.
 
 use crate::{Origin, Plan, Planned};
+use crateyard_unit::{Action, Product, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
-use unit::{Action, Product, TargetKind};
 
 /// Optimized libraries of registries whose metadata is there long before their code, and that much is made from: those by
 /// which simulated machines of 4 and more cores gain (`docs/performance.md`). Sorted.
@@ -91,7 +91,7 @@ fn is_pipelined(planned: &Planned) -> bool {
         && target.kind == TargetKind::Lib
         && !target.test
         && planned.unit.product() == Product::Files
-        && unit::writes_code(args)
+        && crateyard_unit::writes_code(args)
         && is_optimized(planned)
 }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// # Errors
 /// When a path leaves the workspace or something can't be written.
 pub fn workspace(manifests: &Path, names: &[u8]) -> Result<()> {
-    unit::source::place_tree(manifests, Path::new(WORKSPACE))?;
+    crateyard_unit::source::place_tree(manifests, Path::new(WORKSPACE))?;
     for name in names.split(|&byte| byte == b'\n') {
         let path = Path::new(OsStr::from_bytes(name));
         if path
@@ -175,7 +175,7 @@ fn explicit_targets(manifest: &toml::Table) -> Vec<PathBuf> {
 }
 
 fn place_package(checkout: &Checkout, inner: &Path, place: &Path) -> Result<()> {
-    unit::source::place_tree(&checkout.path(inner), place)?;
+    crateyard_unit::source::place_tree(&checkout.path(inner), place)?;
     // Beside the package there is nothing of its repository, so what it inherits is written down.
     write_over(
         &place.join("Cargo.toml"),

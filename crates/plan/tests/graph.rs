@@ -1,10 +1,10 @@
 //! From what Cargo gave its processes to units and what depends on what.
 
-use plan::record::Record;
-use plan::sources::Packages;
-use plan::{LockedPackage, Origin, Plan, graph};
+use crateyard_plan::record::Record;
+use crateyard_plan::sources::Packages;
+use crateyard_plan::{LockedPackage, Origin, Plan, graph};
+use crateyard_unit::{Action, TargetKind};
 use std::collections::BTreeMap;
-use unit::{Action, TargetKind};
 
 const TARGET: &str = "/cargo/target/x86_64-unknown-linux-gnu/release";
 const HOST: &str = "/cargo/target/release";
@@ -345,6 +345,6 @@ fn a_lint_is_given_to_clippy_and_a_document_to_rustdoc() {
         ("clippy-driver", "rustc")
     );
     let document = &plan.units["app-0.1.0-doc-2222"].unit;
-    assert_eq!(document.product(), unit::Product::Documentation);
+    assert_eq!(document.product(), crateyard_unit::Product::Documentation);
     assert_eq!(document.out_dir(), Some("/cargo/target/doc"));
 }

@@ -1,9 +1,9 @@
 //! Which units wait for metadata and which for code.
 
-use plan::{FORMAT, Origin, Package, Plan, Planned, pipelining};
+use crateyard_plan::{FORMAT, Origin, Package, Plan, Planned, pipelining};
+use crateyard_unit::TargetKind::{self, Bin, Lib, ProcMacro};
+use crateyard_unit::{Action, Target, Unit};
 use std::collections::BTreeMap;
-use unit::TargetKind::{self, Bin, Lib, ProcMacro};
-use unit::{Action, Target, Unit};
 
 /// A unit of a package of a registry, with libraries that it is given: what rustc is told, such as `libtokio-1.rlib`.
 fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (String, Planned) {
@@ -16,7 +16,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
         args.extend(["--extern".to_owned(), format!("{key}=/target/deps/{file}")]);
     }
     let unit = Unit {
-        version: unit::FORMAT,
+        version: crateyard_unit::FORMAT,
         name: format!("{name}-1.0.0"),
         source_dir: format!("/cargo/registry/{name}-1.0.0"),
         path_in_source: None,
@@ -47,7 +47,7 @@ fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (
         },
         dependencies: below.iter().map(|(key, _)| (*key).to_owned()).collect(),
         programs: BTreeMap::new(),
-        asks: plan::asks::Asks::default(),
+        asks: crateyard_plan::asks::Asks::default(),
         unit,
     };
     (format!("{name}-1.0.0-{level}"), planned)

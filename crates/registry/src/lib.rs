@@ -4,9 +4,9 @@
 //! an OCI image layout in a directory or in an archive, or a docker archive, from any tool.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), registry::Error> {
+//! # async fn example() -> Result<(), crateyard_registry::Error> {
 //! use crateyard_oci::Reference;
-//! use registry::{Client, Options, Source, push};
+//! use crateyard_registry::{Client, Options, Source, push};
 //!
 //! let client = Client::new(Options::from_environment());
 //! let source = Source::open("result".as_ref())?;

@@ -81,14 +81,14 @@ pub struct Fetched {
 /// digest, pulled into an empty layout, always gives the same bytes.
 ///
 /// ```no_run
-/// use registry::{Client, Options, pull};
+/// use crateyard_registry::{Client, Options, pull};
 ///
 /// let client = Client::new(Options::from_environment());
 /// let reference = "registry.example/team/gateway:v1".parse()?;
 /// let options = pull::Options::default();
-/// let report = registry::run(pull::pull(&client, &reference, "gateway".as_ref(), &options))?;
+/// let report = crateyard_registry::run(pull::pull(&client, &reference, "gateway".as_ref(), &options))?;
 /// println!("fetched {} blobs of {}", report.fetched, report.digest);
-/// # Ok::<(), registry::Error>(())
+/// # Ok::<(), crateyard_registry::Error>(())
 /// ```
 ///
 /// # Errors

@@ -44,16 +44,16 @@ struct Small {
 ///
 /// ```no_run
 /// use crateyard_oci::{Reference, Version};
-/// use registry::{Client, Options};
+/// use crateyard_registry::{Client, Options};
 ///
 /// let client = Client::new(Options::from_environment());
 /// let reference: Reference = "registry.example/team/gateway".parse()?;
 /// let repository = client.repository(&reference)?;
-/// match registry::run(repository.resolve(&Version::Tag("v1".to_owned())))? {
+/// match crateyard_registry::run(repository.resolve(&Version::Tag("v1".to_owned())))? {
 ///     Some(resolved) => println!("v1 is {}", resolved.digest),
 ///     None => println!("there is no tag v1"),
 /// }
-/// # Ok::<(), registry::Error>(())
+/// # Ok::<(), crateyard_registry::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Repository {

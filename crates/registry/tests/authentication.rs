@@ -6,11 +6,11 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crateyard_oci::Reference;
+use crateyard_registry::{ClientCertificate, Credentials, Error, Kind, push};
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Fault, Proxy, count};
 use crateyard_testing::tokens::{REFRESH_TOKEN, TokenServer};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
-use registry::{ClientCertificate, Credentials, Error, Kind, push};
 use serde_json::json;
 
 /// The user "ann" with the password "secret", hashed by bcrypt.
@@ -173,7 +173,7 @@ fn tokens_are_fetched_for_what_is_done_and_renewed() {
     let stranger = Home::new();
     let mut stranger_options = stranger.options.clone();
     stranger_options.credentials = Some(ann("secret"));
-    let client = registry::Client::new(stranger_options);
+    let client = crateyard_registry::Client::new(stranger_options);
     let target = proxy.reference("team/fifth:v1");
     let report = run(push::push(&client, layout.source(), &target, &mount)).unwrap();
     assert_eq!((report.blobs.mounted, report.blobs.uploaded), (0, 3));
@@ -363,11 +363,11 @@ fn credentials_do_not_go_to_other_hosts() {
     let target = proxy.reference("app:v1");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("layout");
-    let error = run(registry::pull::pull(
+    let error = run(crateyard_registry::pull::pull(
         &home.client(),
         &target,
         &path,
-        &registry::pull::Options::default(),
+        &crateyard_registry::pull::Options::default(),
     ));
     assert_eq!(failure(error.unwrap_err()).0, Kind::Denied);
     let seen = seen.lock().unwrap();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crateyard_registry::push::{self, Report};
+use crateyard_registry::{Error, Kind, Source, pull};
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Entry, Fault, Proxy, count, received};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
-use registry::push::{self, Report};
-use registry::{Error, Kind, Source, pull};
 
 const CHUNK: u64 = 64 * 1024;
 const LAYER: usize = 300_000;

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crateyard_oci::{Digest, Version};
+use crateyard_registry::{Credentials, Error, Kind, pull, push};
 use crateyard_testing::scripted::{Answer, Scripted, Seen, certify, elsewhere};
 use crateyard_testing::{Home, Layout, run};
-use registry::{Credentials, Error, Kind, pull, push};
 use serde_json::json;
 
 fn password() -> Option<Credentials> {

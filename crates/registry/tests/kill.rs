@@ -7,11 +7,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crateyard_oci::{Digest, Reference};
+use crateyard_registry::{Client, Environment, Options, Retry, push};
 use crateyard_testing::moments::Moments;
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Proxy, received};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
-use registry::{Client, Environment, Options, Retry, push};
 use serde_json::Value;
 
 const MOMENTS: usize = 100;
@@ -36,7 +36,7 @@ fn pusher() {
         ..Environment::default()
     };
     let client = Client::new(Options::new(environment));
-    let source = registry::Source::open(Path::new(&variable("PUSHER_LAYOUT"))).unwrap();
+    let source = crateyard_registry::Source::open(Path::new(&variable("PUSHER_LAYOUT"))).unwrap();
     let target: Reference = variable("PUSHER_TARGET").parse().unwrap();
     let chunk_size = variable("PUSHER_CHUNK").parse().unwrap();
     let options = push::Options {

@@ -2,8 +2,8 @@
 //! an error.
 #![allow(missing_docs)]
 
+use crateyard_registry::fuzzing::{challenges, credentials};
 use crateyard_testing::mutations::survive;
-use registry::fuzzing::{challenges, credentials};
 
 const CHALLENGES: [&str; 4] = [
     r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a:pull,push""#,

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crateyard_oci::{Digest, Reference};
+use crateyard_registry::{Client, Environment, Options, pull};
 use crateyard_testing::moments::{Moments, kill};
 use crateyard_testing::scripted::{Answer, Scripted, Seen};
 use crateyard_testing::{Home, Layout, run};
-use registry::{Client, Environment, Options, pull};
 
 const MOMENTS: usize = 100;
 
@@ -246,7 +246,7 @@ fn a_killed_pull_leaves_whole_blobs_and_nothing_else() {
     ))
     .unwrap();
     assert!(faults(&path).is_empty(), "{:?}", faults(&path));
-    let source = registry::Source::open(&path).unwrap();
+    let source = crateyard_registry::Source::open(&path).unwrap();
     assert!(!source.index().manifests.is_empty());
 }
 

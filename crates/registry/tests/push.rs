@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crateyard_oci::{Digest, Version};
+use crateyard_registry::push::{self, How};
+use crateyard_registry::{Source, pull};
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Proxy, count, received};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
-use registry::push::{self, How};
-use registry::{Source, pull};
 use serde_json::json;
 
 fn options() -> push::Options {
@@ -256,7 +256,7 @@ fn documents_are_attached_to_a_source_that_does_not_have_them() {
             .unwrap()
             .unwrap()
             .plain_descriptor();
-        let artifact = registry::Artifact {
+        let artifact = crateyard_registry::Artifact {
             subject,
             artifact_type: "application/spdx+json".to_owned(),
             media_type: "application/spdx+json".to_owned(),

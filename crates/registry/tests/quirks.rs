@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crateyard_oci::{Digest, Version};
+use crateyard_registry::{Artifact, Error, pull, push};
 use crateyard_testing::need;
 use crateyard_testing::proxy::{Fault, Proxy, count};
 use crateyard_testing::scripted::{Answer, Scripted};
 use crateyard_testing::{Home, Layout, Registry, check_whole, run};
-use registry::{Artifact, Error, pull, push};
 use serde_json::json;
 
 /// A registry behind a proxy, and a client.
@@ -234,7 +234,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
         layout.list(artifact);
     }
     layout.list_as(image, "app");
-    let push = |source: Arc<registry::Source>, target: &str| {
+    let push = |source: Arc<crateyard_registry::Source>, target: &str| {
         let target = scene.proxy.reference(target);
         let options = push::Options::default();
         run(push::push(&scene.home.client(), source, &target, &options))
@@ -256,7 +256,7 @@ fn where_tags_cannot_move_referrers_are_listed_at_once() {
         document: "late".into(),
         annotations: Default::default(),
     };
-    let source = registry::Source::artifact(&artifact);
+    let source = crateyard_registry::Source::artifact(&artifact);
     let error = push(source, &format!("app@{}", artifact.digest())).unwrap_err();
     assert_eq!(error.exit_code(), 6, "{error}");
     let tag = format!("allow the tag sha256-{} to move", report.digest.hex());

@@ -1,10 +1,10 @@
 //! Explains what every unit of a plan is, and why it is there.
 
-use drive::kind;
-use plan::{Origin, Plan, Planned, Program};
+use crateyard_drive::kind;
+use crateyard_plan::{Origin, Plan, Planned, Program};
+use crateyard_unit::{Action, TargetKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use unit::{Action, TargetKind};
 
 /// A unit, explained.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -194,8 +194,8 @@ fn profile(planned: &Planned) -> Vec<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use plan::Package;
-    use unit::{Target, Unit};
+    use crateyard_plan::Package;
+    use crateyard_unit::{Target, Unit};
 
     fn planned(name: &str, kind: TargetKind, args: &[&str], dependencies: &[&str]) -> Planned {
         let text = |list: &[&str]| list.iter().map(|&t| t.to_owned()).collect();
@@ -231,7 +231,7 @@ pub(crate) mod tests {
             },
             dependencies: text(dependencies),
             programs: BTreeMap::new(),
-            asks: plan::asks::Asks::default(),
+            asks: crateyard_plan::asks::Asks::default(),
         }
     }
 

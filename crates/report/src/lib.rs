@@ -6,9 +6,9 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let plan: plan::Plan = serde_json::from_str(&std::fs::read_to_string("plan.json")?)?;
-//! let units = report::explain::explain(&plan, |_derivation| None);
-//! std::fs::write("plan.html", report::page::of_plan(&units))?;
+//! let plan: crateyard_plan::Plan = serde_json::from_str(&std::fs::read_to_string("plan.json")?)?;
+//! let units = crateyard_report::explain::explain(&plan, |_derivation| None);
+//! std::fs::write("plan.html", crateyard_report::page::of_plan(&units))?;
 //! # Ok(()) }
 //! ```
 

@@ -1,7 +1,7 @@
 //! Self-contained HTML files.
 
 use crate::explain::Explained;
-use drive::build_record::BuildRecord;
+use crateyard_drive::build_record::BuildRecord;
 use serde::Serialize;
 
 const STYLE: &str = include_str!("assets/style.css");

@@ -48,7 +48,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
         let arguments = stack.add(1).cast::<*const c_char>();
         (strings(arguments), strings(arguments.add(count + 1)))
     };
-    seed::sys::exit(seed::run(arguments, environment))
+    crateyard_seed::sys::exit(crateyard_seed::run(arguments, environment))
 }
 
 /// The strings of a null-terminated array of C strings.
@@ -67,10 +67,10 @@ unsafe fn strings(mut array: *const *const c_char) -> Vec<Vec<u8>> {
 /// seed into its bytes.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    seed::output::error(
+    crateyard_seed::output::error(
         b"seed: internal error: this is a defect of the seed, please report the command line\n",
     );
-    seed::sys::exit(INTERNAL_ERROR)
+    crateyard_seed::sys::exit(INTERNAL_ERROR)
 }
 
 /// The compiled core and alloc libraries name these, because they were compiled to unwind; nothing here ever does.
@@ -80,7 +80,7 @@ extern "C" fn rust_eh_personality() {}
 /// See [`rust_eh_personality`].
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
-    seed::sys::exit(INTERNAL_ERROR)
+    crateyard_seed::sys::exit(INTERNAL_ERROR)
 }
 
 /// `cpufeatures` asks the C library what the processor can do, on this architecture. "Nothing special" is right

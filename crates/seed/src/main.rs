@@ -16,5 +16,5 @@ fn main() {
     let environment = std::env::vars_os()
         .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
         .collect();
-    std::process::exit(seed::run(arguments, environment));
+    std::process::exit(crateyard_seed::run(arguments, environment));
 }

@@ -75,7 +75,7 @@ impl Web {
             reason,
         };
         let parsed = Url::parse(url).map_err(|error| failed(format!("is no address: {error}")))?;
-        if !web::is_private(url) {
+        if !crateyard_web::is_private(url) {
             return Err(failed(
                 "must be https:// (http:// only on this machine)".to_owned(),
             ));
@@ -108,7 +108,7 @@ impl Web {
     }
 
     fn client(&self) -> Result<Client, String> {
-        web::client_with(&web::Options {
+        crateyard_web::client_with(&crateyard_web::Options {
             patience: PATIENCE,
             ca_files: &self.ca_files,
             follows_redirects: false,
@@ -134,7 +134,7 @@ async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer
 }
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answer, String> {
-    let broken = |error: reqwest::Error| web::innermost(&error);
+    let broken = |error: reqwest::Error| crateyard_web::innermost(&error);
     let mut reply = request.send().await.map_err(broken)?;
     let location = reply.headers().get(LOCATION);
     let location = location.and_then(|it| it.to_str().ok()).map(str::to_owned);

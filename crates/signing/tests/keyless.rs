@@ -2,11 +2,11 @@
 //! is tested alone.
 #![allow(missing_docs)]
 
-use crateyard_testing::sigstore::{Faults, ISSUER, REQUEST_TOKEN, Sigstore, token};
-use serde_json::Value;
-use signing::{
+use crateyard_signing::{
     Bundle, Error, Identity, Keyless, Services, Simple, Token, TrustedRoot, Web, image_statement,
 };
+use crateyard_testing::sigstore::{Faults, ISSUER, REQUEST_TOKEN, Sigstore, token};
+use serde_json::Value;
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 const WORKFLOW: &str = "team/shop/.github/workflows/release.yml@refs/tags/v1";

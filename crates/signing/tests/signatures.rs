@@ -3,9 +3,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crateyard_signing::{Bundle, Error, PublicKey, SecretKey, image_statement};
 use crateyard_testing::need;
 use serde_json::{Value, json};
-use signing::{Bundle, Error, PublicKey, SecretKey, image_statement};
 
 const PKCS8: &str = include_str!("keys/pkcs8.pem");
 const SEC1: &str = include_str!("keys/sec1.pem");
@@ -99,7 +99,7 @@ fn signed_elsewhere(sign: impl Fn(&[u8]) -> Vec<u8>) -> Bundle {
     let length = payload.len();
     let message = format!("DSSEv1 28 application/vnd.in-toto+json {length} {payload}");
     let bundle = json!({
-        "mediaType": signing::BUNDLE_TYPE,
+        "mediaType": crateyard_signing::BUNDLE_TYPE,
         "verificationMaterial": {"publicKey": {"hint": ""}},
         "dsseEnvelope": {
             "payload": STANDARD.encode(&payload),

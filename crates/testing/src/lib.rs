@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crateyard_oci::{Digest, Reference};
-use registry::progress::{Event, Progress};
-use registry::{Client, Environment, Options, Retry, Timeouts};
+use crateyard_registry::progress::{Event, Progress};
+use crateyard_registry::{Client, Environment, Options, Retry, Timeouts};
 use serde_json::{Value, json};
 
 /// Reports that a test did not run, and why.
@@ -48,7 +48,7 @@ macro_rules! need {
 
 /// Runs a future to completion.
 pub fn run<F: Future>(future: F) -> F::Output {
-    registry::run(future)
+    crateyard_registry::run(future)
 }
 
 /// Debian's docker-registry on loopback, with its own port and directory.
@@ -287,8 +287,8 @@ impl Layout {
         self.directory.path()
     }
 
-    pub fn source(&self) -> Arc<registry::Source> {
-        registry::Source::open(self.path()).unwrap()
+    pub fn source(&self) -> Arc<crateyard_registry::Source> {
+        crateyard_registry::Source::open(self.path()).unwrap()
     }
 
     /// The total size of all blobs and manifests.

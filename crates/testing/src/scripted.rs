@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crateyard_oci::Reference;
-use registry::Client;
+use crateyard_registry::Client;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -99,7 +99,7 @@ impl Scripted {
         format!("{}/{name}", self.address).parse().unwrap()
     }
 
-    pub fn repository(&self, client: &Client, name: &str) -> registry::Repository {
+    pub fn repository(&self, client: &Client, name: &str) -> crateyard_registry::Repository {
         client.repository(&self.reference(name)).unwrap()
     }
 }

@@ -10,12 +10,12 @@ use crate::error::Error;
 /// <https://rust-lang.github.io/rustup/concepts/channels.html>
 ///
 /// ```
-/// use toolchain::Channel;
+/// use crateyard_toolchain::Channel;
 ///
 /// let channel: Channel = "1.95.0".parse()?;
 /// assert!(channel.is_fixed());
 /// assert_eq!(channel.manifest_path(), "dist/channel-rust-1.95.0.toml");
-/// # Ok::<(), toolchain::Error>(())
+/// # Ok::<(), crateyard_toolchain::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {

@@ -53,7 +53,7 @@ impl Files {
     pub fn sha256(&self) -> Result<String> {
         let mut hasher = Sha256::new();
         let path = self.path();
-        cache::nar::dump(&path, &mut hasher).map_err(io(&path))?;
+        crateyard_cache::nar::dump(&path, &mut hasher).map_err(io(&path))?;
         Ok(hex(&hasher.finalize()))
     }
 

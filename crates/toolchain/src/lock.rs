@@ -159,7 +159,7 @@ impl Lock {
     /// # Errors
     /// Fails if writing fails.
     pub fn save(&self, path: &Path) -> Result<()> {
-        debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
+        crateyard_debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
     }
 
     /// The lock's text, one component a line. The same lock always gives the same bytes.

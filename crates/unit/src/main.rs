@@ -18,7 +18,7 @@ Builds one unit. The environment says what:
   out       where the output goes";
 
 fn main() -> ExitCode {
-    if let Some(code) = unit::git::play() {
+    if let Some(code) = crateyard_unit::git::play() {
         return code;
     }
     if std::env::args().len() > 1 {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if !unit::memory::is_full(&unit::source::PLACES) {
+            if !crateyard_unit::memory::is_full(&crateyard_unit::source::PLACES) {
                 return ExitCode::FAILURE;
             }
             // Nothing of this run is left for the next.
@@ -37,13 +37,13 @@ fn main() -> ExitCode {
                 let _ = std::fs::remove_dir_all(out);
             }
             eprintln!("error: the memory for sources is full");
-            ExitCode::from(unit::memory::FULL)
+            ExitCode::from(crateyard_unit::memory::FULL)
         }
     }
 }
 
 fn build() -> Result<()> {
-    let request = unit::run::Request {
+    let request = crateyard_unit::run::Request {
         unit: read_entry()?,
         source: PathBuf::from(variable("source")?),
         inputs: variable("inputs")?
@@ -54,7 +54,7 @@ fn build() -> Result<()> {
         wants: words("wants"),
         skeleton: std::env::var("skeletonPath")
             .ok()
-            .map(|path| unit::skeleton::Skeleton::read(&in_cell(path)))
+            .map(|path| crateyard_unit::skeleton::Skeleton::read(&in_cell(path)))
             .transpose()?,
         revision: std::env::var("revision")
             .ok()
@@ -64,20 +64,20 @@ fn build() -> Result<()> {
         out: PathBuf::from(variable("out")?),
         cores: cores(),
     };
-    unit::run::run(&request)
+    crateyard_unit::run::run(&request)
 }
 
-fn read_entry() -> Result<unit::Unit> {
+fn read_entry() -> Result<crateyard_unit::Unit> {
     let path = in_cell(variable("unitPath")?);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the unit's entry {}", path.display()))?;
-    let entry: unit::Unit = serde_json::from_str(&text)
+    let entry: crateyard_unit::Unit = serde_json::from_str(&text)
         .with_context(|| format!("{} is not an entry of a plan", path.display()))?;
-    if entry.version != unit::FORMAT {
+    if entry.version != crateyard_unit::FORMAT {
         bail!(
             "the entry has format {}, this runner knows {}: build both from one revision",
             entry.version,
-            unit::FORMAT
+            crateyard_unit::FORMAT
         );
     }
     Ok(entry)

@@ -2,8 +2,8 @@
 
 use crate::nix;
 use anyhow::{Result, ensure};
-use drive::closure::{Closure, Store};
-use drive::serve::{Built, Launch};
+use crateyard_drive::closure::{Closure, Store};
+use crateyard_drive::serve::{Built, Launch};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Instant;

@@ -125,7 +125,7 @@ pub fn over_ssh() -> Result<()> {
     let client = Runner::new()?;
     let host = Host::start(&client.path("builder"), main)?;
     let checkout = Checkout::new()?;
-    checkout.append("crates/supervisor/src/main.rs", "\n// built elsewhere\n")?;
+    checkout.append("services/supervisor/src/main.rs", "\n// built elsewhere\n")?;
     let store = client.store().display().to_string();
     let workspace = checkout.path().display().to_string();
     let mut arguments = vec![

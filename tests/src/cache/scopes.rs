@@ -3,9 +3,9 @@
 use super::parts::{Key, Main, Runner};
 use crate::checkout::repository;
 use crate::nix;
-use ::cache::packs::{Build, Index, PACK_SIZE, PackDirectory, PackWriter};
-use ::cache::{Hash, NarInfo, SecretKey, StorePath};
 use anyhow::{Context, Result, ensure};
+use crateyard_cache::packs::{Build, Index, PACK_SIZE, PackDirectory, PackWriter};
+use crateyard_cache::{Hash, NarInfo, SecretKey, StorePath};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

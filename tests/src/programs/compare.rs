@@ -1,12 +1,12 @@
 //! Compares units with Cargo's: their number, packages and features.
 
 use anyhow::{Context, Result};
-use plan::{Plan, Planned, pipelining};
+use crateyard_plan::{Plan, Planned, pipelining};
+use crateyard_unit::{Action, TargetKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use unit::{Action, TargetKind};
 
 /// The units of both sides.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use deploy::affected::{Affected, StorePaths, compare};
+use crateyard_deploy::affected::{Affected, StorePaths, compare};
 use serde::Serialize;
 
 use crate::git;

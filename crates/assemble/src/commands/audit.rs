@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use audit::judge::{Data, Report, judge};
-use audit::policy::{self, Policy};
-use audit::subject::Subject;
-use audit::{Finding, Kind, Status, vex};
 use clap::ValueEnum;
+use crateyard_audit::judge::{Data, Report, judge};
+use crateyard_audit::policy::{self, Policy};
+use crateyard_audit::subject::Subject;
+use crateyard_audit::{Finding, Kind, Status, vex};
+use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Reference};
-use image::attestation::provenance::Statement;
 use serde::Serialize;
 
 use crate::attach;
@@ -372,5 +372,5 @@ fn now() -> String {
     let said = said.and_then(|text| text.parse().ok());
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = said.unwrap_or_else(|| clock().map_or(0, |it| it.as_secs()));
-    image::time::rfc3339(seconds)
+    crateyard_image::time::rfc3339(seconds)
 }

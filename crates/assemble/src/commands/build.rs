@@ -10,9 +10,9 @@ use crate::plan_lock;
 use crate::state::State;
 use crate::text;
 use anyhow::{Context, Result, bail};
+use crateyard_description::Description;
+use crateyard_drive::schedule::Order;
 use crateyard_oci::{Image, Layout};
-use description::Description;
-use drive::schedule::Order;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -88,12 +88,15 @@ impl Compiler {
 
 /// Whether the workspace's release is unavailable. Warns if so.
 fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
-    let lock = fetch::lock_path(&workspace.join(toolchain::lock::FILE), "toolchainLock")?;
+    let lock = fetch::lock_path(
+        &workspace.join(crateyard_toolchain::lock::FILE),
+        "toolchainLock",
+    )?;
     let store = Store::new(store.map(str::to_owned));
     if !lock.exists() || release::is_there(&lock, &store)? {
         return Ok(false);
     }
-    let release = toolchain::Lock::load(&lock)?.release;
+    let release = crateyard_toolchain::Lock::load(&lock)?.release;
     eprintln!(
         "note: Rust {release} is not in {store}; Debian's compiler builds (the attributes debian.NAME-image), and digests differ"
     );

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cache::{Graph, Store, StorePath};
+use crateyard_cache::{Graph, Store, StorePath};
 
 use crate::caches::Substituters;
 use crate::nix::Nix;

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 use anyhow::{Context, Result};
-use image::files::{Listing, Options};
+use crateyard_image::files::{Listing, Options};
 
 use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> Result<()> {
     let copied = listing.copy_content(opened.blobs(), manifest, &args.path, &mut out);
     match copied {
         // The reader, such as head, has seen enough.
-        Err(image::Error::Oci(crateyard_oci::Error::Io { source, .. }))
+        Err(crateyard_image::Error::Oci(crateyard_oci::Error::Io { source, .. }))
             if source.kind() == ErrorKind::BrokenPipe =>
         {
             return Ok(());

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_description::normal::Image;
+use crateyard_image::auditable::is_same_program;
+use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
+use crateyard_image::files::{Listing, Options};
+use crateyard_image::packages::Crate;
 use crateyard_oci::{ImageConfig, Layout, Manifest};
-use description::normal::Image;
 use flate2::read::GzDecoder;
-use image::auditable::is_same_program;
-use image::diff::{FileChange, ImageDiff, Side, compare};
-use image::files::{Listing, Options};
-use image::packages::Crate;
 use serde::Serialize;
 
 use self::sections::Section;

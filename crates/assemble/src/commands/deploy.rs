@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deploy::cluster::Change;
+use crateyard_deploy::cluster::Change;
 
 use crate::rollout::compose::{self, Kept};
 use crate::rollout::files::{self, Source};

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use crateyard_image::diff::{Change, FileChange, ImageDiff, LayerChange, Side, compare};
+use crateyard_image::packages::Crate;
 use crateyard_oci::{Budget, Digest, Platform};
-use image::diff::{Change, FileChange, ImageDiff, LayerChange, Side, compare};
-use image::packages::Crate;
 
 use crate::commands::ls::mode;
 use crate::connection::bytes;
@@ -84,7 +84,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             side(&before, &old, &old_crates),
             side(&after, &new, &new_crates),
         );
-        before.checked(Ok::<_, image::Error>(()))?;
+        before.checked(Ok::<_, crateyard_image::Error>(()))?;
         difference = after.checked(compared)?;
     }
     if args.json {
@@ -194,7 +194,8 @@ fn layer_row(change: &LayerChange) -> Vec<String> {
 
 fn file_row(change: &FileChange) -> Vec<String> {
     let (before, after) = (change.before.as_ref(), change.after.as_ref());
-    let size = |file: Option<&image::files::File>| file.map_or(0, |file| i128::from(file.size));
+    let size =
+        |file: Option<&crateyard_image::files::File>| file.map_or(0, |file| i128::from(file.size));
     let what = match after.or(before) {
         Some(file) if change.differs.is_empty() => mode(file),
         _ => change.differs.join(" "),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use image::attestation::provenance::{Difference, Kind, Resource, Statement, compare};
+use crateyard_image::attestation::provenance::{Difference, Kind, Resource, Statement, compare};
 use serde::Serialize;
 
 use crate::history;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use debian::lock::Lock;
+use crateyard_debian::lock::Lock;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
     cargo_lock: PathBuf,
     /// The lock of the compiler
-    #[arg(long, value_name = "FILE", default_value = toolchain::lock::FILE)]
+    #[arg(long, value_name = "FILE", default_value = crateyard_toolchain::lock::FILE)]
     toolchain_lock: PathBuf,
     /// Only these sets of packages, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -335,7 +335,8 @@ fn fetch_git(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
 }
 
 fn apt_directory() -> Result<tempfile::TempDir> {
-    debian::apt::download_directory().context("cannot make a directory for apt's downloads")
+    crateyard_debian::apt::download_directory()
+        .context("cannot make a directory for apt's downloads")
 }
 
 impl Counts {

@@ -14,8 +14,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use guess::Guess;
-use toolchain::Choice;
+use crateyard_guess::Guess;
+use crateyard_toolchain::Choice;
 
 /// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
@@ -78,7 +78,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
             directory.display()
         );
     }
-    let guess = guess::guess(metadata).context(MALFORMED)?;
+    let guess = crateyard_guess::guess(metadata).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
             "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a [[bin]])",
@@ -91,7 +91,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
 /// The compiler for the workspace.
 fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
     let members = toolchains::members_in(metadata);
-    Ok(toolchain::choose(directory, None, &members)?)
+    Ok(crateyard_toolchain::choose(directory, None, &members)?)
 }
 
 /// The files and packages that `assemble init` works on.

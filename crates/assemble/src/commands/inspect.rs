@@ -5,9 +5,9 @@ mod documents;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use crateyard_image::files::{Listing, Options};
+use crateyard_image::packages::{self, Crate, DebianPackage};
 use crateyard_oci::{Descriptor, ImageConfig};
-use image::files::{Listing, Options};
-use image::packages::{self, Crate, DebianPackage};
 use serde::Serialize;
 
 use crate::connection::bytes;
@@ -189,7 +189,7 @@ fn contents(listing: &Listing, stated: &BTreeMap<String, Vec<Crate>>) -> Result<
     let (mut files, mut file_bytes) = (0, 0);
     for (path, file) in listing.files() {
         files += 1;
-        if file.kind != image::files::FileKind::File {
+        if file.kind != crateyard_image::files::FileKind::File {
             continue;
         }
         file_bytes += file.size;

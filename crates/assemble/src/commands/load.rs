@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_oci::{ImageName, Layout, Platform};
-use image::archive::{self, ArchiveFormat, Selection};
 use serde::Serialize;
 
 use crate::commands::save::own_references;
@@ -232,8 +232,10 @@ fn write(layout: &Layout, selection: &Selection, engine: &mut Child) -> Result<(
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_broken = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
-    match error.downcast_ref::<image::Error>() {
-        Some(image::Error::Oci(crateyard_oci::Error::Io { source, .. })) => is_broken(source),
+    match error.downcast_ref::<crateyard_image::Error>() {
+        Some(crateyard_image::Error::Oci(crateyard_oci::Error::Io { source, .. })) => {
+            is_broken(source)
+        }
         _ => error
             .downcast_ref::<std::io::Error>()
             .is_some_and(is_broken),

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use debian::apt::{self, IndexOptions, Mirrors};
-use debian::keys::Keys;
-use debian::lock::{Lock, Suite};
-use debian::release::DEBIAN_KEYRING;
-use debian::resolve::{SetRequest, Universe};
-use description::Description;
+use crateyard_debian::apt::{self, IndexOptions, Mirrors};
+use crateyard_debian::keys::Keys;
+use crateyard_debian::lock::{Lock, Suite};
+use crateyard_debian::release::DEBIAN_KEYRING;
+use crateyard_debian::resolve::{SetRequest, Universe};
+use crateyard_description::Description;
 
 /// The archive publishes files before the date in its release file. The snapshot archive has them
 /// some time after that date.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use image::files::{File, FileKind, Listing, Options};
-use image::packages;
+use crateyard_image::files::{File, FileKind, Listing, Options};
+use crateyard_image::packages;
 use serde::{Serialize, Serializer};
 
 use crate::place::{ChoiceArgs, Place, PlaceArgs};

@@ -8,14 +8,14 @@ use crate::place::physical;
 use crate::plan_lock;
 use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
-use drive::closure::{Closure, Store};
-use drive::durations::{self, Durations};
-use drive::pipelining::{self, Choice, Libraries};
-use drive::schedule::{Graph, Order};
-use drive::simulate::{self, Gain};
-use drive::tasks;
-use report::explain::{Explained, explain};
-use report::{dot, page};
+use crateyard_drive::closure::{Closure, Store};
+use crateyard_drive::durations::{self, Durations};
+use crateyard_drive::pipelining::{self, Choice, Libraries};
+use crateyard_drive::schedule::{Graph, Order};
+use crateyard_drive::simulate::{self, Gain};
+use crateyard_drive::tasks;
+use crateyard_report::explain::{Explained, explain};
+use crateyard_report::{dot, page};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ fn keep(args: &Args, nix: &Nix) -> Result<()> {
     }
 }
 
-fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
+fn read_plan(args: &Args, nix: &Nix) -> Result<crateyard_plan::Plan> {
     crate::git::check(&args.workspace)?;
     let flake = nix.flake(&args.workspace)?;
     let built = nix.build(&flake, "", &["plan".to_owned()], None)?;
@@ -118,7 +118,7 @@ fn read_plan(args: &Args, nix: &Nix) -> Result<plan::Plan> {
 
 /// The plan that Nix built. There is one for each call of Cargo if images have different settings
 /// (`plansOf` of nix/images.nix).
-fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<plan::Plan>> {
+fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<crateyard_plan::Plan>> {
     let directory = physical(built, store);
     if directory.join("plan.json").exists() {
         return Ok(vec![parse_plan(&directory)?]);
@@ -134,7 +134,7 @@ fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<plan::Plan>> {
     calls.iter().map(parse_call).collect()
 }
 
-fn parse_plan(directory: &Path) -> Result<plan::Plan> {
+fn parse_plan(directory: &Path) -> Result<crateyard_plan::Plan> {
     let path = directory.join("plan.json");
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))

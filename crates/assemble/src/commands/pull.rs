@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use crateyard_image::verify::{Severity, verify_blobs};
 use crateyard_oci::{Blobs, Budget, Descriptor, Platform, Reference};
-use image::verify::{Severity, verify_blobs};
-use registry::Error;
-use registry::pull::{Fetched, Options};
+use crateyard_registry::Error;
+use crateyard_registry::pull::{Fetched, Options};
 
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::{self, clean, count};
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         jobs: args.jobs,
     };
     display.begin(&reference.to_string());
-    let fetched = registry::run(registry::pull::fetch(
+    let fetched = crateyard_registry::run(crateyard_registry::pull::fetch(
         &client,
         &reference,
         &args.destination,

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use crateyard_oci::Reference;
-use registry::Source;
-use registry::push::{How, Options, Report};
+use crateyard_registry::Source;
+use crateyard_registry::push::{How, Options, Report};
 
 use crate::attach::{self, AttachArgs};
 use crate::commands::build::build_by_nix;
@@ -100,7 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         mount_from: args.mount_from.clone(),
         dry_run: args.dry_run,
     };
-    let reports = registry::run_on_this_thread(async {
+    let reports = crateyard_registry::run_on_this_thread(async {
         let mut reports = Vec::new();
         // Images go one after another, so that the second can mount blobs of the first.
         for job in &jobs {
@@ -108,7 +108,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             display.begin(&job.target.to_string());
             let context = || format!("cannot push {}", job.path.display());
             let source = source(&job.path, &args.attach, signer.as_ref()).with_context(context)?;
-            let result = registry::push::push(&client, source, &job.target, &options).await;
+            let result =
+                crateyard_registry::push::push(&client, source, &job.target, &options).await;
             display.end();
             let report = result.with_context(context)?;
             let tags = signer
@@ -137,7 +138,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// # Errors
 /// When the log or the registry refuses, or can't be reached.
 pub async fn sign_by_tag(
-    client: &registry::Client,
+    client: &crateyard_registry::Client,
     target: &Reference,
     report: &Report,
     signer: &Signer,

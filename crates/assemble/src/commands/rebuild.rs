@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Digest, Layout, Platform, Reference};
-use image::attestation::provenance::Statement;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -196,7 +196,8 @@ fn sign(
     predicate: Value,
     signer: &Signer,
 ) -> Result<Digest> {
-    let statement = signing::statement(subject.digest.as_str(), REBUILD_PREDICATE, predicate);
+    let statement =
+        crateyard_signing::statement(subject.digest.as_str(), REBUILD_PREDICATE, predicate);
     let artifact = signer.statement(subject, &statement)?;
     let (client, _) = args.connection.client()?;
     attach::send(&client, reference, &artifact)?;

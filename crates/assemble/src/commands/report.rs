@@ -4,9 +4,9 @@ use crate::nix::driven;
 use crate::place::physical;
 use crate::state::State;
 use anyhow::{Context, Result};
+use crateyard_drive::build_record::{self, BuildRecord};
 use crateyard_oci::Layout;
-use drive::build_record::{self, BuildRecord};
-use report::page::{self, Image, Layer};
+use crateyard_report::page::{self, Image, Layer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

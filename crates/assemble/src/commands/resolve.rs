@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deploy::manifest::Edit;
-use image::beneath::Directory;
+use crateyard_deploy::manifest::Edit;
+use crateyard_image::beneath::Directory;
 use serde::Serialize;
 
 use crate::rollout::files::{self, Source};

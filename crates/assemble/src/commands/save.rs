@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_oci::{ImageName, Layout, Platform};
-use image::archive::{self, ArchiveFormat, Selection};
 use serde::Serialize;
 
 use crate::connection::bytes;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use crateyard_oci::Reference;
-use registry::{Failure, Kind};
+use crateyard_registry::{Failure, Kind};
 
 use crate::attach;
 use crate::connection::ConnectionArgs;
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!("nobody signs\n  try: --sign-key cosign.key, or in a CI job --keyless");
     };
     let (client, _) = args.connection.client()?;
-    let (digest, was_signed) = registry::run(async {
+    let (digest, was_signed) = crateyard_registry::run(async {
         let repository = client.repository(&reference)?.for_push();
         let version = reference.version();
         let manifest = repository.manifest(&version).await?;
@@ -72,7 +72,7 @@ pub fn run(args: Args) -> Result<()> {
     ))
 }
 
-fn not_there(reference: &Reference) -> registry::Error {
+fn not_there(reference: &Reference) -> crateyard_registry::Error {
     Failure {
         reference: reference.to_string(),
         request: format!("GET /v2/{}/manifests", reference.repository()),

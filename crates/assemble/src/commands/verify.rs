@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use crateyard_image::verify::{Report, Severity, verify, verify_blobs};
 use crateyard_oci::Digest;
-use image::verify::{Report, Severity, verify, verify_blobs};
 use serde::Serialize;
 
 use crate::connection::bytes;
@@ -216,7 +216,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let opened = place.open(&args.place.connection)?;
             let report = match &opened {
                 Opened::Remote(remote) => verify_blobs(remote, &remote.root()),
-                Opened::Layout(layout) => image::verify::verify_layout(layout),
+                Opened::Layout(layout) => crateyard_image::verify::verify_layout(layout),
             };
             if let Opened::Remote(remote) = &opened {
                 let digest = remote.root().digest.to_string();
@@ -225,7 +225,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                     judged = Some(judge(&opened, remote, &policy)?);
                 }
             }
-            opened.checked(Ok::<_, image::Error>(report))?
+            opened.checked(Ok::<_, crateyard_image::Error>(report))?
         }
     };
     let sound = report.is_sound();
@@ -315,7 +315,7 @@ fn describe_rules(judged: &Judged) -> String {
 }
 
 fn describe(report: &Report) -> String {
-    let row = |finding: &image::verify::Finding| {
+    let row = |finding: &crateyard_image::verify::Finding| {
         let subject = clean(&finding.subject);
         vec![
             finding.severity.to_string(),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use description::normal::{Description, Image};
-use dockerfile::Resolved;
+use crateyard_description::normal::{Description, Image};
+use crateyard_dockerfile::Resolved;
 
 use self::progress::Said;
 use super::images::Images;
@@ -50,7 +50,7 @@ pub enum Output<'a> {
 pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     check_buildx()?;
     let (workspace, resolved) = request.resolve()?;
-    dockerfile::buildable(&resolved.description)?;
+    crateyard_dockerfile::buildable(&resolved.description)?;
     check_drift(&workspace, &resolved)?;
     let kept = Kept::of(&workspace)?;
     make_parents(request, &workspace, &resolved, &kept)?;
@@ -74,7 +74,11 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
         let from = destination.path().join(name);
         let path = kept
             .image(name, |out| {
-                Ok(image::import::make(&from, &image.references, out)?)
+                Ok(crateyard_image::import::make(
+                    &from,
+                    &image.references,
+                    out,
+                )?)
             })
             .with_context(|| format!("buildx has written no sound image {name:?}"))?;
         kept.link(Engine::Buildx, name, &path)?;
@@ -120,7 +124,8 @@ fn last_line(output: &[u8]) -> String {
 }
 
 fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
-    let files = dockerfile::generate(&resolved.description, &resolved.project, &resolved.sources);
+    let files =
+        crateyard_dockerfile::generate(&resolved.description, &resolved.project, &resolved.sources);
     for (name, text) in files {
         if fs::read_to_string(workspace.join(name)).ok() != Some(text) {
             bail!(
@@ -147,7 +152,12 @@ fn make_parents(
     let held = held.filter_map(|name| description.images.get(name));
     let own: BTreeMap<String, &Image> = asked
         .chain(held)
-        .filter_map(|image| Some((dockerfile::own_base(image, &resolved.project)?, image)))
+        .filter_map(|image| {
+            Some((
+                crateyard_dockerfile::own_base(image, &resolved.project)?,
+                image,
+            ))
+        })
         .collect();
     let (toolchain, base) = (is_named("TOOLCHAIN"), is_named("BASE"));
     if (toolchain && base && own.is_empty()) || is_named("LAYOUTS") {
@@ -198,7 +208,7 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
         .flat_map(|image| &image.images)
         .collect();
     held.into_iter()
-        .map(|image| dockerfile::archive_target(description, image))
+        .map(|image| crateyard_dockerfile::archive_target(description, image))
         .collect()
 }
 
@@ -307,7 +317,7 @@ impl Bake<'_> {
     fn run(&self, targets: &[String]) -> Result<Said> {
         let mut command = Command::new("docker");
         command
-            .args(["buildx", "bake", "--file", dockerfile::BAKE])
+            .args(["buildx", "bake", "--file", crateyard_dockerfile::BAKE])
             .args(targets)
             .current_dir(self.workspace)
             .env("OUTPUT", "layout")

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use description::Platform;
-use description::normal::{Binary, Build, Call, Description};
+use crateyard_description::Platform;
+use crateyard_description::normal::{Binary, Build, Call, Description};
 use serde::Deserialize;
 
 use super::images::{Images, no_part};
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn identifiers_name_packages() {
         for (id, name) in [
-            ("path+file:///w/crates/gateway#0.1.0", "gateway"),
+            ("path+file:///w/services/gateway#0.1.0", "gateway"),
             ("path+file:///w/tests#e2e@0.1.0", "e2e"),
             (
                 "registry+https://github.com/rust-lang/crates.io-index#serde@1.0.219",

@@ -6,12 +6,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use crateyard_description::Platform;
+use crateyard_description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
+use crateyard_dockerfile::Project;
+use crateyard_image::spec::{DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version};
 use crateyard_oci::{Digest, digest::HashingWriter};
 use crateyard_spec::fill;
-use description::Platform;
-use description::normal::{Base, Binary, Description, Image, Layer, Placeholder};
-use dockerfile::Project;
-use image::spec::{DetailedLayer, ImageSpec, LayerReference, LayerSpec, Source, Version};
 use serde_json::{Value, json};
 
 use super::kept::Kept;
@@ -70,7 +70,7 @@ impl Images<'_> {
         let spec = self.spec(image)?;
         let path = self
             .kept
-            .image(name, |out| Ok(image::assemble::make(&spec, out)?))
+            .image(name, |out| Ok(crateyard_image::assemble::make(&spec, out)?))
             .with_context(|| format!("cannot assemble the image {name:?}"))?;
         self.made.insert(name.to_owned(), path.clone());
         Ok(path)
@@ -119,7 +119,9 @@ impl Images<'_> {
             ..super::parents::spec(&name, &self.platform)?
         };
         self.kept
-            .image(&name, |out| Ok(image::assemble::make(&spec, out)?))
+            .image(&name, |out| {
+                Ok(crateyard_image::assemble::make(&spec, out)?)
+            })
             .with_context(|| format!("cannot assemble the image {name:?}"))
     }
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use crateyard_image::beneath::{Directory, modified};
+use crateyard_image::spec::LayerSpec;
 use crateyard_oci::{Descriptor, Digest};
-use image::beneath::{Directory, modified};
-use image::spec::LayerSpec;
 
 use super::Engine;
 use crate::state::State;
@@ -143,11 +143,11 @@ impl Kept {
         let path = self
             .directory(LAYERS)?
             .join(format!("{}-layer-{name}", short(&key)));
-        if path.join(image::layer::RECORD).exists() {
+        if path.join(crateyard_image::layer::RECORD).exists() {
             // Only the apparent age of the layer depends on this.
             let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         } else {
-            image::layer::make(spec, &path, image::compress::default_threads())
+            crateyard_image::layer::make(spec, &path, crateyard_image::compress::default_threads())
                 .with_context(|| format!("cannot make the layer {name:?}"))?;
         }
         Ok(path)

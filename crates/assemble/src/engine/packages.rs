@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use debian::lock::Lock;
-use description::normal::{Packages as Placed, SetReference};
+use crateyard_debian::lock::Lock;
+use crateyard_description::normal::{Packages as Placed, SetReference};
 
 use crate::commands::fetch::debs::{self, Deb};
 use crate::commands::fetch::store::Store;
@@ -116,7 +116,7 @@ impl Packages {
     fn download(&self, missing: &[&Deb<'_>]) -> Result<()> {
         fs::create_dir_all(&self.cache)
             .with_context(|| format!("cannot create {}", self.cache.display()))?;
-        let directory = debian::apt::download_directory()
+        let directory = crateyard_debian::apt::download_directory()
             .context("cannot make a directory for apt's downloads")?;
         let arrived = debs::download(missing, directory.path(), &[], |_| ())?;
         if let Some((file, reason)) = arrived.missing.first() {

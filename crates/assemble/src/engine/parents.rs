@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use crateyard_spec::{CA_BUNDLE, Packages as Placed, SetReference, unneeded};
-use description::Platform;
-use image::compress::{Algorithm, Compression};
-use image::spec::{
+use crateyard_description::Platform;
+use crateyard_image::compress::{Algorithm, Compression};
+use crateyard_image::spec::{
     CaCertificatesSource, Config, DebianSource, ImageSpec, LayerReference, LayerSpec, Source,
     SymlinkSource, Variable, Version,
 };
+use crateyard_spec::{CA_BUNDLE, Packages as Placed, SetReference, unneeded};
 
 use super::images::oci_platform;
 use super::kept::Kept;
@@ -26,7 +26,7 @@ pub fn builder(
     set: &str,
     platform: &Platform,
 ) -> Result<PathBuf> {
-    let links: BTreeMap<String, String> = serde_json::from_str(debian::ALTERNATIVES)?;
+    let links: BTreeMap<String, String> = serde_json::from_str(crateyard_debian::ALTERNATIVES)?;
     let link = |(path, target)| {
         Source::Symlink(SymlinkSource {
             to: format!("/{path}"),
@@ -89,7 +89,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         layers: vec![LayerReference::Path(kept.layer(name, &layer)?)],
         ..spec(name, platform)?
     };
-    kept.image(name, |out| Ok(image::assemble::make(&spec, out)?))
+    kept.image(name, |out| Ok(crateyard_image::assemble::make(&spec, out)?))
         .with_context(|| format!("cannot assemble the image {name:?}"))
 }
 

@@ -10,14 +10,14 @@ use super::progress::Progress;
 use super::tree::{self, Tree};
 use crate::state::State;
 use anyhow::{Context as _, Result, anyhow, bail};
-use drive::build_record::{self, BuildRecord, Image, Outcome, Span};
-use drive::closure::{Closure, Store};
-use drive::driver::{self, Driver, Report, Settings, Sharing};
-use drive::durations::{self, Durations};
-use drive::event::Event;
-use drive::schedule::Order;
-use drive::scratch;
-use drive::serve::Launch;
+use crateyard_drive::build_record::{self, BuildRecord, Image, Outcome, Span};
+use crateyard_drive::closure::{Closure, Store};
+use crateyard_drive::driver::{self, Driver, Report, Settings, Sharing};
+use crateyard_drive::durations::{self, Durations};
+use crateyard_drive::event::Event;
+use crateyard_drive::schedule::Order;
+use crateyard_drive::scratch;
+use crateyard_drive::serve::Launch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -377,7 +377,7 @@ impl<'a> Session<'a> {
 
     fn stop_if_interrupted(&self) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
-            return Err(drive::Error::Interrupted.into());
+            return Err(crateyard_drive::Error::Interrupted.into());
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use super::config::Config;
 use super::tree::Tree;
 use anyhow::{Context as _, Result};
-use drive::closure::{self, Store, name_of};
-use drive::serve::Launch;
+use crateyard_drive::closure::{self, Store, name_of};
+use crateyard_drive::serve::Launch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

@@ -10,8 +10,8 @@
 use super::{Nix, config::Config, evaluation, tree};
 use crate::commands::fetch::store::Store;
 use anyhow::{Context, Result, bail, ensure};
-use cache::Hash;
-use drive::environment;
+use crateyard_cache::Hash;
+use crateyard_drive::environment;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fs;

@@ -8,7 +8,7 @@ mod log;
 use self::log::Log;
 use crate::text::{clean, clean_log};
 use anyhow::{Context, Result};
-use drive::event::Event;
+use crateyard_drive::event::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{IsTerminal, LineWriter, Write, stderr};
@@ -74,7 +74,7 @@ impl Progress {
         }
         match event {
             Event::Fetched { path, from, .. } => {
-                let name = drive::closure::name_of(path);
+                let name = crateyard_drive::closure::name_of(path);
                 let text = format!("fetched {name} from {from}");
                 self.bar.set_message(clean(&text).into_owned());
             }

@@ -11,7 +11,7 @@
 use super::inputs::Inputs;
 use crate::{git, mirror, state};
 use anyhow::{Context, Result};
-use image::beneath::Directory;
+use crateyard_image::beneath::Directory;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use image::beneath::Directory;
+use crateyard_image::beneath::Directory;
 use sha2::{Digest, Sha256};
 
 use crate::state::State;
@@ -64,7 +64,7 @@ pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
-            drive::process::end_with_parent(command);
+            crateyard_drive::process::end_with_parent(command);
             Ok(())
         })
         .run()

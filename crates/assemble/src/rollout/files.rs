@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
+use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
 
 /// The largest manifest that is read, in bytes. etcd keeps objects of at most 1.5 MB.
 const MAX_FILE: u64 = 16 << 20;

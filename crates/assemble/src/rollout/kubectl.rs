@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use deploy::cluster::{MANAGER, objects, place};
+use crateyard_deploy::cluster::{MANAGER, objects, place};
 use serde_json::Value;
 
 use crate::text::clean_log;
@@ -175,7 +175,7 @@ impl Kubectl {
             .stderr_capture()
             .unchecked()
             .before_spawn(|command| {
-                drive::process::end_with_parent(command);
+                crateyard_drive::process::end_with_parent(command);
                 Ok(())
             });
         let reader = command.reader().with_context(|| {

@@ -1,7 +1,9 @@
 //! Compares, applies and rolls back objects of a cluster, and waits for their rollouts.
 
 use anyhow::{Context, Result, bail};
-use deploy::cluster::{Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record};
+use crateyard_deploy::cluster::{
+    Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -135,7 +137,7 @@ fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     let selector = format!("--selector={}", labels.collect::<Vec<_>>().join(","));
     let namespace = format!("--namespace={}", step.key.namespace);
     let arguments = ["get", "pods", &selector, &namespace, "-o", "json"];
-    let pods = deploy::cluster::objects(&kubectl.run(&arguments, "").ok()?).ok()?;
+    let pods = crateyard_deploy::cluster::objects(&kubectl.run(&arguments, "").ok()?).ok()?;
     let mut said: Vec<String> = Vec::new();
     for pod in &pods {
         let statuses = pod["status"]["containerStatuses"]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, Result, bail};
-use image::beneath::Directory;
+use crateyard_image::beneath::Directory;
 
 use crate::text::clean_log;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::Reference;
-use image::attestation::provenance::Statement;
 
 use super::settings::ShipArgs;
 use crate::commands::explain::summary;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deploy::config::{Config, FILE};
-use deploy::manifest::Names;
+use crateyard_deploy::config::{Config, FILE};
+use crateyard_deploy::manifest::Names;
 
 use crate::attach::AttachArgs;
 use crate::connection::ConnectionArgs;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_deploy::manifest::Pushed;
 use crateyard_oci::Digest;
-use deploy::manifest::Pushed;
-use registry::Source;
-use registry::push::{Options, Report};
+use crateyard_registry::Source;
+use crateyard_registry::push::{Options, Report};
 use serde::Serialize;
 
 use super::settings::{Settings, ShipArgs};
@@ -48,7 +48,7 @@ pub fn ship(
     let signer = signer.filter(|signer| !(is_dry && signer.is_logged()));
     let built = build(args, settings, images)?;
     let (client, display) = args.connection.client()?;
-    registry::run_on_this_thread(async {
+    crateyard_registry::run_on_this_thread(async {
         let mut shipped = BTreeMap::new();
         // Images go one after another, so that the others can mount blobs of the first.
         for (image, path) in built {
@@ -67,7 +67,7 @@ pub fn ship(
             };
             let target = pushed.repository.with_tag(&pushed.tag)?;
             display.begin(&target.to_string());
-            let result = registry::push::push(&client, source, &target, &options).await;
+            let result = crateyard_registry::push::push(&client, source, &target, &options).await;
             display.end();
             let report = result.with_context(context)?;
             if let Some(signer) = signer.as_ref().filter(|it| it.makes_tags() && !is_dry) {

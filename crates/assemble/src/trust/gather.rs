@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use crateyard_oci::Digest;
+use crateyard_signing::{BUNDLE_TYPE, Bundle, Identity, PublicKey, TrustedRoot};
 use serde_json::Value;
-use signing::{BUNDLE_TYPE, Bundle, Identity, PublicKey, TrustedRoot};
 
 use super::policy::{Policy, Rule};
 use super::tag;
@@ -99,7 +99,7 @@ pub fn gather(
             };
             author(policy, key, signature.has_certificate().then_some(identity))
         });
-        let statement = || signing::image_statement(subject.as_str());
+        let statement = || crateyard_signing::image_statement(subject.as_str());
         gathered.add(subject, "a signature under the tag", verified, statement);
     }
     if is_enough(gathered) {
@@ -126,7 +126,7 @@ pub fn gather(
     Ok(())
 }
 
-type Verified<T> = Result<T, signing::Error>;
+type Verified<T> = Result<T, crateyard_signing::Error>;
 /// The statement of a signature, if it has one, and its author.
 type Signed = Option<(Option<Value>, Author)>;
 

@@ -1,9 +1,9 @@
 //! Checks the collected statements against a policy: a judgement for each rule, with its reason.
 
+use crateyard_image::attestation::provenance::{self, Statement};
 use crateyard_oci::Digest;
-use image::attestation::provenance::{self, Statement};
+use crateyard_signing::IMAGE_PREDICATE;
 use serde::Serialize;
-use signing::IMAGE_PREDICATE;
 
 use super::REBUILD_PREDICATE;
 use super::gather::{Author, Found, Gathered};
@@ -204,8 +204,8 @@ mod tests {
     use super::*;
     use crate::remote::LeftOut;
     use crate::trust::policy::Rule;
+    use crateyard_signing::{Identity, SecretKey};
     use serde_json::json;
-    use signing::{Identity, SecretKey};
 
     const ISSUER: &str = "https://issuer.example";
 
@@ -220,7 +220,7 @@ mod tests {
         Found {
             subject: image.clone(),
             author: author.clone(),
-            statement: signing::statement(image.as_str(), kind, predicate),
+            statement: crateyard_signing::statement(image.as_str(), kind, predicate),
         }
     }
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use crateyard_signing::{Identity, PublicKey, TrustedRoot};
 use regex::Regex;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use signing::{Identity, PublicKey, TrustedRoot};
 use toml::Spanned;
 
 /// The supported version of the file's format.

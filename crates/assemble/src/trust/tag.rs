@@ -3,9 +3,9 @@
 
 use anyhow::{Context, Result};
 use crateyard_oci::{Descriptor, Digest, Document, Manifest, Reference, media_type};
-use registry::{Client, Source, push};
+use crateyard_registry::{Client, Source, push};
+use crateyard_signing::Simple;
 use serde_json::json;
-use signing::Simple;
 
 use crate::remote::{Remote, first_line, is_about_the_image};
 use crate::signer::Signer;
@@ -42,7 +42,9 @@ pub fn read(remote: &Remote, digest: &Digest) -> Result<Vec<Result<Simple, Strin
 }
 
 /// Reports a problem with the signatures of an image whose registry can't be queried.
-fn usable<T>(result: Result<T, registry::Error>) -> Result<Result<T, String>, registry::Error> {
+fn usable<T>(
+    result: Result<T, crateyard_registry::Error>,
+) -> Result<Result<T, String>, crateyard_registry::Error> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(error) if is_about_the_image(&error) => Ok(Err(first_line(&error))),

@@ -82,7 +82,7 @@ impl Place {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});
         let spec = json!({"version": 1, "comment": "app", "sources": [file]});
-        image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
+        crateyard_image::layer::make(&serde_json::from_value(spec).unwrap(), &layer, 1).unwrap();
         let unit = json!({
             "package": "serde", "version": version, "kind": "lib", "forTarget": true,
             "source": "registry+https://github.com/rust-lang/crates.io-index", "checksum": "00",
@@ -102,7 +102,7 @@ impl Place {
             },
         });
         let out = self.path(name);
-        image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+        crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
         out.to_str().unwrap().to_owned()
     }
 }

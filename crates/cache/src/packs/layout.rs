@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crateyard_image::beneath;
 use crateyard_oci::{Digest, Document, Layout, Stored, media_type};
-use image::beneath;
 use serde_json::json;
 
 use crate::error::{Error, Result};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crateyard_oci::Reference;
-use registry::push::{Options, Report};
-use registry::{Client, Source};
+use crateyard_registry::push::{Options, Report};
+use crateyard_registry::{Client, Source};
 
 use crate::error::Result;
 use crate::packs::layout::PackDirectory;
@@ -22,5 +22,5 @@ pub async fn publish(
 ) -> Result<Report> {
     let path: &Path = directory.path();
     let source = Source::open(path)?;
-    Ok(registry::push::push(client, source, target, &Options::default()).await?)
+    Ok(crateyard_registry::push::push(client, source, target, &Options::default()).await?)
 }

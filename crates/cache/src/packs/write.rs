@@ -7,9 +7,9 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crateyard_image::compress::{Algorithm, Compression, Compressor, default_threads};
 use crateyard_oci::tar::{self, Header, Kind, Writer, entry_length};
 use crateyard_oci::{Digest, Hasher};
-use image::compress::{Algorithm, Compression, Compressor, default_threads};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 

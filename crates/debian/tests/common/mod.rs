@@ -74,8 +74,8 @@ impl Archive {
     }
 
     /// The key, as gpgv needs it.
-    pub(crate) fn keys(&self) -> debian::keys::Keys {
-        debian::keys::Keys::read(&self.keyring()).expect("a key")
+    pub(crate) fn keys(&self) -> crateyard_debian::keys::Keys {
+        crateyard_debian::keys::Keys::read(&self.keyring()).expect("a key")
     }
 
     /// The key in armour, as vendors publish it.

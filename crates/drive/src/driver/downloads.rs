@@ -11,7 +11,7 @@ use crate::closure::Node;
 use crate::event::Event;
 use crate::serve::Launch;
 use crate::{Error, Result, environment, process};
-use derivation::Output;
+use crateyard_derivation::Output;
 use std::process::Stdio;
 
 /// The builder that must not run for another store.

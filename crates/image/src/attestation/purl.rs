@@ -80,7 +80,7 @@ impl Purl {
     /// Takes a package URL apart; `None` where it is none, or has no version.
     ///
     /// ```
-    /// use image::attestation::Purl;
+    /// use crateyard_image::attestation::Purl;
     ///
     /// let purl = Purl::parse("pkg:deb/debian/libstdc%2B%2B6@12.2.0-14?arch=amd64").unwrap();
     /// assert_eq!((purl.kind.as_str(), purl.name.as_str()), ("deb", "libstdc++6"));

@@ -44,7 +44,7 @@ pub struct PackageDetails {
 impl PackageDetails {
     /// Reads a package's control file, or its paragraph in dpkg's status.
     pub fn new(package: DebianPackage, control: &str) -> PackageDetails {
-        let stanza = debian::control::Stanza::whole(control);
+        let stanza = crateyard_debian::control::Stanza::whole(control);
         let field = |name: &str| stanza.get(name).unwrap_or_default();
         let source = field("Source");
         let (source, version) = source.split_once(' ').unwrap_or((source, ""));
@@ -52,7 +52,7 @@ impl PackageDetails {
         let or = |text: &str, other: &str| if text.is_empty() { other } else { text }.to_owned();
         let mut depends: Vec<String> = [field("Pre-Depends"), field("Depends")]
             .iter()
-            .filter_map(|field| debian::relation::parse_groups(field).ok())
+            .filter_map(|field| crateyard_debian::relation::parse_groups(field).ok())
             .flatten()
             .flatten()
             .map(|relation| relation.name)

@@ -147,7 +147,7 @@ pub struct UnitInput {
     /// The keys of the libraries that it names itself.
     #[serde(default)]
     pub uses: Vec<String>,
-    /// What its package's build script left, where it has one (`unit::output`).
+    /// What its package's build script left, where it has one (`crateyard_unit::output`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_output: Option<PathBuf>,
 }

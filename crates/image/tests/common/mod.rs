@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crateyard_image::spec::{ImageSpec, LayerRecord, LayerSpec};
 use crateyard_oci::Layout;
-use image::spec::{ImageSpec, LayerRecord, LayerSpec};
 use serde_json::{Value, json};
 
 pub const EPOCH: u64 = 1_700_000_000;
@@ -171,7 +171,7 @@ pub fn layer_spec(sources: Value, algorithm: &str) -> LayerSpec {
 }
 
 pub fn make_layer(sources: Value, algorithm: &str, out: &Path, threads: usize) -> LayerRecord {
-    image::layer::make(&layer_spec(sources, algorithm), out, threads).unwrap()
+    crateyard_image::layer::make(&layer_spec(sources, algorithm), out, threads).unwrap()
 }
 
 /// The uncompressed tar of a layer.
@@ -234,7 +234,7 @@ pub fn demo_image(directory: &Path) -> Layout {
         "test": ["CMD", "/bin/demo", "health"], "interval": 30_000_000_000_u64, "retries": 3,
     }))
     .unwrap();
-    image::assemble::make(&spec, &out).unwrap();
+    crateyard_image::assemble::make(&spec, &out).unwrap();
     Layout::open(&out).unwrap()
 }
 

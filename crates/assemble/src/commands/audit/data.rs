@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use audit::database::Database;
-use audit::tracker::Tracker;
+use crateyard_audit::database::Database;
+use crateyard_audit::tracker::Tracker;
+use crateyard_web::Reply;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use web::Reply;
 
 use crate::state;
 
@@ -129,7 +129,7 @@ fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
     if !place.starts_with("https://") && !place.starts_with("http://") {
         return Ok(PathBuf::from(place));
     }
-    if !web::is_private(place) {
+    if !crateyard_web::is_private(place) {
         bail!("{option} {place:?}: anybody on the way could change it\n  try: https://");
     }
     Copy::of(place)?.update(option, is_offline)
@@ -186,9 +186,9 @@ impl<'a> Copy<'a> {
         let tag = fs::read_to_string(&self.tag).ok().filter(|_| is_there);
         let file = tempfile::NamedTempFile::new_in(&self.directory);
         let mut file = file.with_context(|| cannot(&self.directory))?;
-        let client = web::client(PATIENCE).map_err(anyhow::Error::msg)?;
-        let download = web::download(&client, self.url, tag.as_deref(), LIMIT, &mut file);
-        let reply = registry::run_on_this_thread(download)?;
+        let client = crateyard_web::client(PATIENCE).map_err(anyhow::Error::msg)?;
+        let download = crateyard_web::download(&client, self.url, tag.as_deref(), LIMIT, &mut file);
+        let reply = crateyard_registry::run_on_this_thread(download)?;
         let Reply::Content { tag } = reply else {
             return Ok(());
         };

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use audit::subject::Subject;
-use drive::closure::{self, Store};
-use image::spec::ImageSpec;
+use crateyard_audit::subject::Subject;
+use crateyard_drive::closure::{self, Store};
+use crateyard_image::spec::ImageSpec;
 use serde_json::Value;
 
 use super::Target;

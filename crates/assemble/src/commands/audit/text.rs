@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use audit::{Finding, Kind, Status};
+use crateyard_audit::{Finding, Kind, Status};
 
 use super::Audited;
 use crate::text::{clean, table};

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use description::normal::{Description, Image};
-use dockerfile::Resolved;
+use crateyard_description::normal::{Description, Image};
+use crateyard_dockerfile::Resolved;
 use serde::{Deserialize, Serialize};
 
 use super::observe::Seen;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs};
-use cache::{Address, Collected, Directory, Retention};
+use crateyard_cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs};
+use crateyard_cache::{Address, Collected, Directory, Retention};
 
 use super::{parse_age, parse_name};
 use crate::connection::{ConnectionArgs, bytes};
@@ -71,7 +71,7 @@ fn directory(directory: &PackDirectory, retention: &Retention) -> Result<Collect
         return Ok(Collected::default());
     };
     let writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
-    let (index, collected) = registry::run(packs.collect(retention, writer))?;
+    let (index, collected) = crateyard_registry::run(packs.collect(retention, writer))?;
     if !retention.dry_run {
         directory.commit(&index)?;
         directory.sweep(&lock)?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use cache::{Address, Directory, StorePath};
-use drive::environment;
+use crateyard_cache::{Address, Directory, StorePath};
+use crateyard_drive::environment;
 
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
@@ -77,7 +77,7 @@ fn find_build(args: &Args, name: &str) -> Result<BTreeSet<StorePath>> {
     for address in args.caches.addresses() {
         let found = match address {
             Address::Directory(path) => Directory::new(path).build(name)?,
-            _ => registry::run(packs(address, &client))?
+            _ => crateyard_registry::run(packs(address, &client))?
                 .and_then(|packs| Some(packs.index().builds.get(name)?.paths.clone())),
         };
         if let Some(paths) = found {

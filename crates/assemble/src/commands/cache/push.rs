@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
-use cache::status::ask;
-use cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
+use crateyard_cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
+use crateyard_cache::status::ask;
+use crateyard_cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
+use crateyard_drive::environment;
 use crateyard_oci::Reference;
-use drive::environment;
+use crateyard_registry::Client;
 use indicatif::{ProgressBar, ProgressStyle};
-use registry::Client;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -208,7 +208,7 @@ impl Push<'_> {
     /// The paths that the store has and that no cache besides the target has.
     fn lacking(&self) -> Result<BTreeSet<StorePath>> {
         let (client, _) = self.args.connection.client()?;
-        let known = registry::run(async {
+        let known = crateyard_registry::run(async {
             let caches = self.args.caches.open(&client).await;
             ask(&caches, &self.args.caches.trusted(), self.present).await
         });
@@ -272,13 +272,13 @@ impl Push<'_> {
         let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
         let directory = PackDirectory::new(temporary.path());
         let _lock = directory.lock()?;
-        let (there, lost) = registry::run(async {
+        let (there, lost) = crateyard_registry::run(async {
             let there = packs(&Address::Registry(reference.clone()), &client).await?;
             let lost = match &there {
                 Some(packs) => packs.lost().await?,
                 None => BTreeSet::new(),
             };
-            Ok::<_, cache::Error>((there, lost))
+            Ok::<_, crateyard_cache::Error>((there, lost))
         })?;
         if !lost.is_empty() {
             warning!(
@@ -288,7 +288,7 @@ impl Push<'_> {
         }
         let mut report = self.write(there.as_ref(), &directory, &lost)?;
         display.begin(&reference.to_string());
-        let sent = registry::run(publish(&client, &directory, reference));
+        let sent = crateyard_registry::run(publish(&client, &directory, reference));
         display.end();
         let sent = sent.with_context(|| format!("cannot push to {reference}"))?;
         report.bytes = sent.bytes_sent;
@@ -332,7 +332,7 @@ impl Push<'_> {
         paths.extend(new.iter().map(|registered| registered.path.clone()));
         let count = paths.len();
         let build = Build {
-            pushed: cache::now(),
+            pushed: crateyard_cache::now(),
             paths,
         };
         index.add(added, &self.args.name, build);
@@ -434,7 +434,7 @@ pub fn collect_in_registry(
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
     let directory = PackDirectory::new(temporary.path());
     let _lock = directory.lock()?;
-    registry::run(async {
+    crateyard_registry::run(async {
         let Some(packs) = Packs::open_registry(&client, reference).await? else {
             return Ok(Collected::default());
         };

@@ -1,7 +1,7 @@
 //! `assemble cache serve`: serves packs to the Nix of this machine.
 
 use anyhow::{Result, bail};
-use cache::serve::Server;
+use crateyard_cache::serve::Server;
 
 use crate::caches::{CacheArgs, open_packs};
 use crate::connection::ConnectionArgs;
@@ -28,7 +28,7 @@ pub struct Args {
 /// When no cache can be opened, or the port is taken.
 pub fn run(args: Args) -> Result<()> {
     let (client, _) = args.connection.client()?;
-    registry::run(async {
+    crateyard_registry::run(async {
         let addresses: Vec<_> = args.caches.addresses().iter().collect();
         if let Some(other) = addresses.iter().find(|address| !address.needs_server()) {
             bail!("{other} needs no server: Nix reads it by itself");

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use cache::StorePath;
-use cache::status::{Forecast, Known, ask, forecast};
+use crateyard_cache::StorePath;
+use crateyard_cache::status::{Forecast, Known, ask, forecast};
 use serde::Serialize;
 
 use super::{Work, WorkArgs, listed};
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     let all: BTreeSet<StorePath> = outputs.union(&work.graph.downloads()).cloned().collect();
     let present = args.work.store().present(&all)?;
     let absent: BTreeSet<StorePath> = all.difference(&present).cloned().collect();
-    let known = registry::run(async {
+    let known = crateyard_registry::run(async {
         let caches = args.caches.open(&client).await;
         ask(&caches, &args.caches.trusted(), &absent).await
     });

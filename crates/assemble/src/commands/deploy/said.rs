@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use deploy::cluster::{Change, ImageChange, Step};
+use crateyard_deploy::cluster::{Change, ImageChange, Step};
 use serde::Serialize;
 
 use crate::connection::bytes;

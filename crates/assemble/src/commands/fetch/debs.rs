@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use debian::apt::{self, Download, Mirrors};
-use debian::lock::{Lock, store_name};
+use crateyard_debian::apt::{self, Download, Mirrors};
+use crateyard_debian::lock::{Lock, store_name};
 
 use super::store::Store;
 
@@ -15,8 +15,8 @@ pub struct Deb<'l> {
     pub file: String,
     /// Its path in the store.
     pub path: String,
-    package: &'l debian::lock::Package,
-    suites: &'l [debian::lock::Suite],
+    package: &'l crateyard_debian::lock::Package,
+    suites: &'l [crateyard_debian::lock::Suite],
 }
 
 /// The requested packages by set and architecture. An empty list means no restriction.

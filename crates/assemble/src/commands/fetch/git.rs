@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use crate::nix;
 use anyhow::{Context, Result, bail};
-use drive::environment;
-use plan::sources::decode;
+use crateyard_drive::environment;
+use crateyard_plan::sources::decode;
 use serde_json::json;
 
 /// Has Nix fetch the commit of a source in `Cargo.lock`, with the arguments that

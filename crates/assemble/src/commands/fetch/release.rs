@@ -4,11 +4,11 @@
 use super::store::Store;
 use crate::toolchains::{self, Refused, Server};
 use anyhow::Result;
+use crateyard_toolchain::lock::{COMPILING, Component, Lock, STD};
+use crateyard_toolchain::rustup::Installed;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use toolchain::lock::{COMPILING, Component, Lock, STD};
-use toolchain::rustup::Installed;
 
 /// The result of fetching a release.
 #[derive(Serialize)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
-use cache::{Hash, base32};
-use drive::environment;
+use crateyard_cache::{Hash, base32};
+use crateyard_drive::environment;
 use sha2::{Digest, Sha256};
 
 /// How many paths one call of nix-store gets, because they must fit into the command line.

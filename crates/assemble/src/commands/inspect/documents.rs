@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use image::attestation::{provenance::Statement, spdx};
+use crateyard_image::attestation::{provenance::Statement, spdx};
 use serde::Serialize;
 
 use crate::place::{Opened, Selected};

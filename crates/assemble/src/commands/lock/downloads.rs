@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use debian::file::write_atomically;
-use description::Description;
+use crateyard_debian::file::write_atomically;
+use crateyard_description::Description;
 
 use crate::commands::fetch::downloads::download;
 use crate::commands::fetch::store::{Store, sha256_of};

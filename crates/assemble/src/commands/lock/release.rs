@@ -4,10 +4,10 @@ use crate::commands::fetch::store::Store;
 use crate::text::print_line;
 use crate::toolchains::{self, Server};
 use anyhow::{Result, bail};
-use description::Description;
+use crateyard_description::Description;
+use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
+use crateyard_toolchain::rustup::Installed;
 use std::path::{Path, PathBuf};
-use toolchain::lock::{Component, FILE, Lock, Pin};
-use toolchain::rustup::Installed;
 
 /// Pins the release that a workspace asks for, or reports that it needs no pin of its own.
 ///

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use debian::apt::Source;
-use debian::keys::{Keys, MACHINE_KEYRINGS};
-use debian::lock::Suite;
-use description::{DebianSource, Description};
+use crateyard_debian::apt::Source;
+use crateyard_debian::keys::{Keys, MACHINE_KEYRINGS};
+use crateyard_debian::lock::Suite;
+use crateyard_description::{DebianSource, Description};
 
 /// The suites of these archives, by name.
 pub fn suites(description: &Description) -> impl Iterator<Item = Suite> {

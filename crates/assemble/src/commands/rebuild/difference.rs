@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use image::diff::{FileChange, ImageDiff, Side, compare};
-use image::files::{File, Listing, Options};
-use image::packages::Crate;
+use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
+use crateyard_image::files::{File, Listing, Options};
+use crateyard_image::packages::Crate;
 
 use crate::commands::diff;
 use crate::place::{Opened, Selected};

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use image::attestation::provenance::Statement;
+use crateyard_image::attestation::provenance::Statement;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 

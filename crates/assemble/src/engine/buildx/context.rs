@@ -20,7 +20,13 @@ pub fn update(workspace: &Path, directory: &Path) -> Result<bool> {
         return Ok(false);
     };
     // The engine reads these first, committed or not.
-    names.extend([dockerfile::DOCKERFILE, dockerfile::IGNORE].map(PathBuf::from));
+    names.extend(
+        [
+            crateyard_dockerfile::DOCKERFILE,
+            crateyard_dockerfile::IGNORE,
+        ]
+        .map(PathBuf::from),
+    );
     remove_others(directory, directory, &names)?;
     for name in &names {
         let (from, to) = (workspace.join(name), directory.join(name));
@@ -106,8 +112,8 @@ mod tests {
             "a",
             "d/b",
             "new",
-            dockerfile::DOCKERFILE,
-            dockerfile::IGNORE,
+            crateyard_dockerfile::DOCKERFILE,
+            crateyard_dockerfile::IGNORE,
         ] {
             fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             fs::write(root.join(name), name).unwrap();

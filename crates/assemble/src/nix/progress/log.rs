@@ -2,7 +2,7 @@
 
 use super::{failure, line};
 use crate::text::{clean, clean_log};
-use drive::event::Event;
+use crateyard_drive::event::Event;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use unit::directives::Directives;
+use crateyard_unit::directives::Directives;
 
 use super::super::purl;
 use super::{Bom, Component, Kind, Party, Relation, key, party, web};
