@@ -176,11 +176,12 @@ impl Nix {
         pinned::check(files, workspace, self)
     }
 
-    /// Where Nix is, and how it is set for these calls.
+    /// Where Nix is, and how it is set for these calls. The store exists then.
     ///
     /// # Errors
-    /// When Nix is not installed.
+    /// When Nix is not installed, or the store can't be created.
     pub fn config(&self) -> Result<Config> {
+        crateyard_drive::creation::create(self.store.as_deref())?;
         Config::read(&self.defaults, &self.settings)
     }
 }

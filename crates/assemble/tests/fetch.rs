@@ -130,8 +130,11 @@ impl Case {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// Fails if a store claims to have a file that it lacks, or has other bytes than it claims.
+    /// Fails if a store is half created, or claims to have a file that it lacks or that has other
+    /// bytes.
     fn check(&self, store: &str) {
+        let state = self.path().join(store).join("nix/var/nix");
+        assert_eq!(state.exists(), state.join("db/schema").exists(), "{store}");
         let output = Command::new("nix-store")
             .args(["--verify", "--check-contents", "--store"])
             .arg(self.path().join(store))

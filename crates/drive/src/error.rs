@@ -1,7 +1,7 @@
 //! Errors of driving a build.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a build could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,22 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file of a store that is to be created can't be read or written.
+    #[error("cannot create the store: {}: {source}", path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nix failed to create a store.
+    #[error("cannot create the store with its state in {}: {reason}", path.display())]
+    Creation {
+        /// The directory of the state.
+        path: PathBuf,
+        /// Nix's message.
+        reason: String,
+    },
     /// A process of Nix ended or violated the protocol.
     #[error("nix-store --serve stopped answering ({reason}){}", said(.log))]
     Broken {
@@ -79,6 +95,14 @@ pub enum Error {
         /// The parser's error.
         source: serde_json::Error,
     },
+}
+
+impl Error {
+    /// Adds the file to an error of creating a store.
+    pub(crate) fn store(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Store { path, source }
+    }
 }
 
 fn said(log: &str) -> String {

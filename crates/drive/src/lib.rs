@@ -28,6 +28,7 @@
 
 pub mod build_record;
 pub mod closure;
+pub mod creation;
 pub mod driver;
 pub mod durations;
 pub mod environment;

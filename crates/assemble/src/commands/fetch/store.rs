@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use crateyard_cache::{Hash, base32};
-use crateyard_drive::environment;
+use crateyard_drive::{creation, environment};
 use sha2::{Digest, Sha256};
 
 /// How many paths one call of nix-store gets, because they must fit into the command line.
@@ -56,7 +56,7 @@ impl Store {
 
     /// Adds a tree under its own name, and checks that it gets the expected path.
     pub fn add_tree(&self, tree: &Path, expected: &str) -> Result<()> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command
             .args(["--recursive", "--add-fixed", "sha256"])
             .arg(tree);
@@ -74,9 +74,11 @@ impl Store {
 
     /// Whether a binary cache from the machine's settings has provided a path.
     pub fn substitute(&self, path: &str) -> bool {
-        let mut command = self.command();
-        command.args(["--quiet", "--realise", path]);
-        run(&mut command).is_ok()
+        let realise = || {
+            let mut command = self.command()?;
+            run(command.args(["--quiet", "--realise", path]))
+        };
+        realise().is_ok()
     }
 
     /// Downloads a file with Nix, and returns its path.
@@ -84,6 +86,7 @@ impl Store {
     /// # Errors
     /// Nix's message if the download fails.
     pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
+        creation::create(self.url.as_deref())?;
         let mut command = Command::new("nix-prefetch-url");
         if let Some(url) = &self.url {
             command.arg("--store").arg(url);
@@ -105,7 +108,7 @@ impl Store {
         let paths: Vec<&str> = paths.into_iter().collect();
         let mut missing = BTreeSet::new();
         for batch in paths.chunks(BATCH) {
-            let mut command = self.command();
+            let mut command = self.command()?;
             command
                 .args(["--check-validity", "--print-invalid"])
                 .args(batch);
@@ -127,7 +130,7 @@ impl Store {
     /// The same with hashes of another algorithm, as Nix names it.
     pub fn add_hashed(&self, algorithm: &str, files: &[(PathBuf, String)]) -> Result<()> {
         for batch in files.chunks(BATCH) {
-            let mut command = self.command();
+            let mut command = self.command()?;
             command
                 .args(["--add-fixed", algorithm])
                 .args(batch.iter().map(|(file, _)| file));
@@ -153,12 +156,14 @@ impl Store {
         Ok(())
     }
 
-    fn command(&self) -> Command {
+    /// A call of nix-store on this store, which exists then.
+    fn command(&self) -> Result<Command> {
+        creation::create(self.url.as_deref())?;
         let mut command = environment::nix("nix-store");
         if let Some(url) = &self.url {
             command.arg("--store").arg(url);
         }
-        command
+        Ok(command)
     }
 }
 
