@@ -1,5 +1,5 @@
-//! Plans public workspaces that ship container images, with a user's commands and hand edits that
-//! are counted.
+//! Plans and builds public workspaces that ship container images, with a user's commands and hand
+//! edits that are counted.
 //!
 //! Run as `cargo run --release -p e2e --bin workspaces -- [NAME...]`: See docs/workspaces.md.
 
@@ -7,6 +7,9 @@
 #[allow(dead_code)]
 #[path = "../checkout.rs"]
 mod checkout;
+#[allow(dead_code)]
+#[path = "../engine.rs"]
+mod engine;
 #[path = "../kept.rs"]
 mod kept;
 mod markdown;
@@ -24,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use table::Workspace;
 
-/// Plans public workspaces, and counts the hand edits that they need
+/// Plans and builds public workspaces, and counts the hand edits that they need
 #[derive(Parser)]
 struct Args {
     /// Workspaces of tests/workspaces.toml; default: all, or none with --markdown
@@ -36,6 +39,9 @@ struct Args {
     /// The directory for clones and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/workspaces")]
     place: PathBuf,
+    /// Also build the image that `assemble init` means, and run it. umoci and runc must be installed
+    #[arg(long)]
+    build: bool,
     /// Write the outcomes of all workspaces that are kept as a page
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -49,7 +55,7 @@ fn main() -> Result<ExitCode> {
     let sources = Sources::new(args.sources.as_deref(), &place)?;
     let mut all_good = true;
     for workspace in wanted(&args, &workspaces)? {
-        let outcome = user::attempt(workspace, &place, &sources)?;
+        let outcome = user::attempt(workspace, &place, &sources, args.build)?;
         outcome.save(&place)?;
         eprintln!("{}: {}", workspace.name, outcome.verdict());
         all_good &= outcome.failure.is_none();

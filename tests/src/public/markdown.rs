@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 /// The page. Also lists workspaces without an outcome.
 pub fn page(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
     let mut text = include_str!("head.md").to_owned();
-    text += "\n| workspace | commit | packages | units | images | edits | planned |\n";
-    text += "|---|---|---|---|---|---|---|\n";
+    text +=
+        "\n| workspace | commit | packages | units | images | edits | planned | built | runs |\n";
+    text += "|---|---|---|---|---|---|---|---|---|\n";
     for (outcome, workspace) in workspaces {
         text += &row(workspace, outcome.as_ref());
     }
@@ -29,9 +30,19 @@ fn row(workspace: &Workspace, outcome: Option<&Outcome>) -> String {
         }),
         outcome.map_or_else(|| "–".to_owned(), |outcome| images(workspace, outcome)),
         workspace.edits.len().to_string(),
-        known(|outcome| match outcome.failure {
-            Some(_) => "**FAILED**".to_owned(),
-            None => "yes".to_owned(),
+        known(|outcome| match outcome.is_planned() {
+            false => "**FAILED**".to_owned(),
+            true => "yes".to_owned(),
+        }),
+        known(|outcome| match (outcome.is_built, &outcome.failure) {
+            (true, _) => "yes".to_owned(),
+            (false, Some(_)) if outcome.is_planned() => "**FAILED**".to_owned(),
+            (false, _) => "–".to_owned(),
+        }),
+        known(|outcome| match (outcome.runs, &outcome.failure) {
+            (true, _) => "yes".to_owned(),
+            (false, Some(_)) if outcome.is_built => "**FAILED**".to_owned(),
+            (false, _) => "–".to_owned(),
         }),
     ];
     format!("| {} |\n", cells.join(" | "))
@@ -56,16 +67,21 @@ fn images(workspace: &Workspace, outcome: &Outcome) -> String {
 }
 
 fn summary(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
-    let is_planned =
-        |outcome: &&Option<Outcome>| outcome.as_ref().is_some_and(|o| o.failure.is_none());
+    let is_planned = |outcome: &&Option<Outcome>| outcome.as_ref().is_some_and(Outcome::is_planned);
     let outcomes = workspaces.iter().map(|(outcome, _)| outcome);
     let planned = outcomes.filter(is_planned).count();
     let untouched = workspaces
         .iter()
         .filter(|(outcome, workspace)| workspace.edits.is_empty() && is_planned(&outcome))
         .count();
+    let known = workspaces
+        .iter()
+        .filter_map(|(outcome, _)| outcome.as_ref());
+    let built = known.clone().filter(|outcome| outcome.is_built).count();
+    let run = known.filter(|outcome| outcome.runs).count();
     format!(
-        "\n{planned} of {} are planned, {untouched} of them without an edit by hand.\n",
+        "\n{planned} of {} are planned, {untouched} of them without an edit by hand. {built} are built, \
+         and {run} of them run.\n",
         workspaces.len()
     )
 }

@@ -19,6 +19,12 @@ pub struct Outcome {
     pub main: Option<String>,
     /// Units of all images.
     pub units: usize,
+    /// Whether `assemble build` built that image.
+    #[serde(default)]
+    pub is_built: bool,
+    /// Whether the built image ran and printed the expected text.
+    #[serde(default)]
+    pub runs: bool,
     /// The failed command. The other fields then hold what came before.
     pub failure: Option<Failure>,
 }
@@ -44,11 +50,24 @@ impl Outcome {
         kept::save(self, &file(&self.name, place))
     }
 
+    /// Whether all commands up to `assemble plan` succeeded.
+    pub fn is_planned(&self) -> bool {
+        self.failure.is_none() || self.units > 0
+    }
+
     /// A line about it.
     pub fn verdict(&self) -> String {
         match &self.failure {
             Some(failure) => format!("FAILED: {}: {}", failure.command, failure.said),
-            None => format!("{} units, images {}", self.units, self.images.join(", ")),
+            None => {
+                let built = match (self.is_built, self.runs) {
+                    (true, true) => "built and run",
+                    (true, false) => "built",
+                    _ => "planned",
+                };
+                let images = self.images.join(", ");
+                format!("{built}, {} units, images {images}", self.units)
+            }
         }
     }
 }

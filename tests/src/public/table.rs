@@ -21,9 +21,21 @@ pub struct Workspace {
     /// The programs that its authors ship in container images. `assemble init` should mean the
     /// first one.
     pub images: Vec<String>,
+    /// How to run the image that `assemble init` means.
+    pub run: Option<Run>,
     /// What a user must change by hand before `assemble init`.
     #[serde(default)]
     pub edits: Vec<Edit>,
+}
+
+/// A run of an image.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The arguments of its program.
+    pub arguments: Vec<String>,
+    /// A text that the program must print.
+    pub prints: String,
 }
 
 /// A change by hand.

@@ -1,6 +1,7 @@
 //! Does what a user does with a workspace, in the words of `assemble init`.
 
 use crate::checkout::{assemble, repository};
+use crate::engine;
 use crate::outcome::{Failure, Outcome};
 use crate::sources::Sources;
 use crate::table::{Edit, Workspace};
@@ -11,8 +12,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// Clones the workspace, makes the edits, and runs `assemble init`, the commands that it names, and
-/// `assemble plan`. A failing command is part of the outcome.
-pub fn attempt(workspace: &Workspace, place: &Path, sources: &Sources) -> Result<Outcome> {
+/// `assemble plan`. If `is_built`, also runs `assemble build` as `init` names it, and the image. A
+/// failing command is part of the outcome.
+pub fn attempt(
+    workspace: &Workspace,
+    place: &Path,
+    sources: &Sources,
+    is_built: bool,
+) -> Result<Outcome> {
     let mut outcome = Outcome {
         name: workspace.name.clone(),
         ..Outcome::default()
@@ -23,7 +30,12 @@ pub fn attempt(workspace: &Workspace, place: &Path, sources: &Sources) -> Result
         sources,
         command: String::new(),
     };
-    if let Err(error) = user.go(workspace, place, &mut outcome) {
+    let planned = user.plan(workspace, place, &mut outcome);
+    let done = match is_built {
+        true => planned.and_then(|()| user.build(workspace, &mut outcome)),
+        false => planned,
+    };
+    if let Err(error) = done {
         outcome.failure = Some(Failure {
             command: user.command,
             said: format!("{error:#}"),
@@ -53,7 +65,7 @@ struct User<'a> {
 }
 
 impl User<'_> {
-    fn go(&mut self, workspace: &Workspace, place: &Path, outcome: &mut Outcome) -> Result<()> {
+    fn plan(&mut self, workspace: &Workspace, place: &Path, outcome: &mut Outcome) -> Result<()> {
         self.clone_repository(workspace, place)?;
         for edit in &workspace.edits {
             self.edit(edit)?;
@@ -73,6 +85,27 @@ impl User<'_> {
         let units: Vec<IgnoredAny> =
             serde_json::from_str(&plan).context("assemble plan --json printed something else")?;
         outcome.units = units.len();
+        Ok(())
+    }
+
+    /// Builds the image that `assemble init` means, and runs it where the table says how.
+    fn build(&mut self, workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
+        let image = outcome.main.clone().context("init names no image")?;
+        self.type_in(&format!("assemble build {image}"))?;
+        outcome.is_built = true;
+        let Some(run) = &workspace.run else {
+            return Ok(());
+        };
+        self.command = format!("{image} {}", run.arguments.join(" "));
+        let layout = self.directory.join(format!(".crateyard/{image}-image"));
+        let arguments: Vec<&str> = run.arguments.iter().map(String::as_str).collect();
+        let said = engine::run(&layout.canonicalize()?, &arguments, "")?;
+        ensure!(
+            said.contains(&run.prints),
+            "it does not print {:?} but\n{said}",
+            run.prints
+        );
+        outcome.runs = true;
         Ok(())
     }
 
