@@ -1,7 +1,7 @@
 //! A cache's description of a path: it reads back the same after it is written.
 #![no_main]
 
-use crateyard_cache::NarInfo;
+use crateyard_nix::NarInfo;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

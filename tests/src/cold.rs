@@ -148,7 +148,7 @@ impl Cold {
             let file = self.physical(path);
             let text =
                 fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let derivation = crateyard_derivation::parse(&text)
+            let derivation = crateyard_nix::derivation::parse(&text)
                 .map_err(|(wrong, at)| anyhow!("{}, byte {at}: {wrong}", file.display()))?;
             let inputs = derivation.input_derivations.into_keys();
             needed.extend(inputs.filter(|input| !doomed.contains(input)));

@@ -1,12 +1,11 @@
 //! Readers of caches and archives read or refuse any bytes, without panics, without aborts, and in
 //! bounded memory.
 
-use std::io::{Cursor, Read};
-
-use crateyard_cache::NarInfo;
 use crateyard_cache::packs::Index;
 use crateyard_debian::deb::Deb;
+use crateyard_nix::NarInfo;
 use crateyard_testing::mutations::survive;
+use std::io::{Cursor, Read};
 
 /// How many bytes of an archive's content are read.
 const CONTENT: u64 = 1 << 20;

@@ -8,11 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use crateyard_cache::nar;
+use crateyard_nix::{Hash, Store, nar};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use crate::commands::fetch::store::Store;
 
 /// The name of the lock at the top of Crateyard's own repository.
 pub const FILE: &str = "bootstrap.lock";
@@ -90,7 +87,7 @@ impl Pin {
         Self {
             source: source.to_owned(),
             files: files_of(bytes),
-            sha256: hex(&Sha256::digest(bytes)),
+            sha256: Hash::of(bytes).base16(),
             size: bytes.len(),
         }
     }
@@ -134,14 +131,7 @@ fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// SHA-256 of an executable file as a Nix archive.
 fn files_of(bytes: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    // A hasher accepts all bytes.
-    let _ = nar::dump_executable(bytes, &mut hasher);
-    hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    nar::hash_of_executable(bytes).base16()
 }
 
 #[cfg(test)]
@@ -155,9 +145,7 @@ mod tests {
         for bytes in [&b""[..], b"12345678", b"a program"] {
             let file = directory.path().join("program");
             write_executable(&file, bytes).unwrap();
-            let mut hasher = Sha256::new();
-            nar::dump(&file, &mut hasher).unwrap();
-            assert_eq!(files_of(bytes), hex(&hasher.finalize()));
+            assert_eq!(files_of(bytes), nar::hash(&file).unwrap().base16());
         }
     }
 

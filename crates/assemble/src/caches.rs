@@ -6,7 +6,8 @@ use anyhow::Result;
 use crateyard_cache::packs::{PackDirectory, Packs};
 use crateyard_cache::serve::Background;
 use crateyard_cache::status::Cache;
-use crateyard_cache::{Address, Directory, Http, PublicKey};
+use crateyard_cache::{Address, Directory, Http};
+use crateyard_nix::PublicKey;
 use crateyard_registry::Client;
 
 use crate::connection::ConnectionArgs;
@@ -46,9 +47,9 @@ pub struct CacheArgs {
 struct Keys(Vec<PublicKey>);
 
 impl FromStr for Keys {
-    type Err = crateyard_cache::Error;
+    type Err = crateyard_nix::Error;
 
-    fn from_str(text: &str) -> Result<Keys, crateyard_cache::Error> {
+    fn from_str(text: &str) -> Result<Keys, crateyard_nix::Error> {
         let keys = text.split_whitespace().map(str::parse);
         keys.collect::<Result<_, _>>().map(Keys)
     }

@@ -14,8 +14,7 @@ pub mod trust;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use config::Config;
-use crateyard_drive::closure::Store;
-use crateyard_drive::environment;
+use crateyard_nix::{Store, creation, environment, process};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -119,8 +118,7 @@ impl Nix {
 
     /// Whether it works on another directory than the machine's own store.
     pub fn is_elsewhere(&self) -> bool {
-        let uri = self.store.clone();
-        crateyard_drive::closure::Store { uri }.is_elsewhere()
+        Store::new(self.store.clone()).is_elsewhere()
     }
 
     /// The `.drv` files of images. Builds whatever evaluation reads. Asks for the one derivation
@@ -130,9 +128,7 @@ impl Nix {
     /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
     pub fn images(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
         let all = self.derivations(flake, &[evaluation::ALL.to_owned()])?;
-        let store = Store {
-            uri: self.store.clone(),
-        };
+        let store = Store::new(self.store.clone());
         let all = all.first().context("nix printed no derivation")?;
         match evaluation::inputs(&store, all, attributes)? {
             Some(paths) => Ok(paths),
@@ -181,7 +177,7 @@ impl Nix {
     /// # Errors
     /// When Nix is not installed, or the store can't be created.
     pub fn config(&self) -> Result<Config> {
-        crateyard_drive::creation::create(self.store.as_deref())?;
+        creation::create(self.store.as_deref())?;
         Config::read(&self.defaults, &self.settings)
     }
 }
@@ -266,7 +262,7 @@ fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
-            crateyard_drive::process::end_with_parent(command);
+            process::end_with_parent(command);
             Ok(())
         })
 }

@@ -11,6 +11,7 @@ use crateyard_image::attestation::provenance::Statement;
 use crateyard_image::attestation::{self, PROVENANCE, SBOM, spdx};
 use crateyard_image::beneath::modified;
 use crateyard_image::packages::Crate;
+use crateyard_nix::Store;
 use crateyard_oci::{
     Blobs, Budget, Image, ImageConfig, Index, Layout, Manifest, Platform, Reference, choose,
     images, media_type, read_document,
@@ -408,8 +409,7 @@ fn may_run(manifest: &Manifest) -> bool {
 
 /// Where a path of a store lies.
 pub fn physical(path: &Path, store: Option<&str>) -> PathBuf {
-    let uri = store.map(str::to_owned);
-    crateyard_drive::closure::Store { uri }.physical(&path.to_string_lossy())
+    Store::new(store.map(str::to_owned)).physical(path)
 }
 
 /// The images that the workspace describes; empty if it has no description.

@@ -1,9 +1,9 @@
 //! Gets the components and manifests of Rust releases.
 
 use crate::cargo::Cargo;
-use crate::commands::fetch::store::{Store, sha256_of};
 use anyhow::{Context, Result, bail};
 use crateyard_description::Description;
+use crateyard_nix::{Store, sha256_of};
 use crateyard_toolchain::channel::Channel;
 use crateyard_toolchain::component::Files;
 use crateyard_toolchain::lock::{Component, Lock};
@@ -144,12 +144,12 @@ impl<'a> Server<'a> {
 }
 
 /// Whether the server has answered that the file does not exist.
-fn is_missing(error: &anyhow::Error) -> bool {
+fn is_missing(error: &crateyard_nix::Error) -> bool {
     let said = error.to_string();
     said.contains("HTTP error 404") || said.contains("HTTP error 403")
 }
 
-fn last_line(error: &anyhow::Error) -> String {
+fn last_line(error: &crateyard_nix::Error) -> String {
     let said = error.to_string();
     let line = said.lines().rfind(|line| !line.trim().is_empty());
     let line = line.unwrap_or_default().trim();

@@ -8,9 +8,8 @@ use std::time::SystemTime;
 use crateyard_image::beneath::{self, Entry};
 
 use crate::error::{Error, Result};
-use crate::narinfo::{self, NarInfo};
-use crate::path::StorePath;
 use crate::retention::{Collected, Retention, reachable};
+use crateyard_nix::{MAX_SIZE, NarInfo, StorePath};
 
 /// The directory of named builds. Each is a file with one store path a line.
 const BUILDS: &str = "builds";
@@ -94,10 +93,8 @@ impl Directory {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes);
-        text.lines()
-            .map(str::parse)
-            .collect::<Result<_>>()
-            .map(Some)
+        let paths = text.lines().map(str::parse);
+        Ok(Some(paths.collect::<Result<_, crateyard_nix::Error>>()?))
     }
 
     /// Removes everything that the retention does not keep. Removes narinfos before archives, so
@@ -241,10 +238,11 @@ impl Directory {
 fn read_info(directory: &beneath::Directory, hash: &str) -> Result<Option<NarInfo>> {
     let name = format!("{hash}{NARINFO}");
     let place = directory.path().join(&name);
-    let read = directory.read(&name, narinfo::MAX_SIZE);
+    let read = directory.read(&name, MAX_SIZE);
     let Some(bytes) = read.map_err(Error::io("read", &place))? else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&bytes);
-    NarInfo::parse(&text, &place.display().to_string()).map(Some)
+    let info = NarInfo::parse(&text, &place.display().to_string())?;
+    Ok(Some(info))
 }

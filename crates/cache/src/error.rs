@@ -6,7 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A malformed text: a key, an address or a narinfo.
+    /// A path, a key, a narinfo or the store is at fault.
+    #[error(transparent)]
+    Nix(#[from] crateyard_nix::Error),
+
+    /// A malformed text: an address.
     #[error("{what} {text:?}: {reason}")]
     Syntax {
         /// The expected kind of text.

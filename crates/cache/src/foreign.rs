@@ -1,14 +1,11 @@
 //! Asks caches that only Nix can read, such as S3, with `nix path-info`.
 
+use crateyard_nix::{NarInfo, StorePath, environment};
+use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 
-use crateyard_drive::environment;
-use serde_json::Value;
-
 use crate::error::{Error, Result};
-use crate::narinfo::NarInfo;
-use crate::path::StorePath;
 
 /// How many paths to pass to one call of nix.
 const BATCH: usize = 500;

@@ -6,7 +6,7 @@ use crateyard_web::innermost;
 use reqwest::{Client, StatusCode};
 
 use crate::error::{Error, Result};
-use crate::narinfo::{MAX_SIZE, NarInfo};
+use crateyard_nix::{MAX_SIZE, NarInfo};
 
 /// How long to wait for a connection, or for the next byte.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,7 @@ impl Http {
                 return Err(failed("the answer is too large for a narinfo".to_owned()));
             }
         }
-        NarInfo::parse(&String::from_utf8_lossy(&bytes), &url).map(Some)
+        let info = NarInfo::parse(&String::from_utf8_lossy(&bytes), &url)?;
+        Ok(Some(info))
     }
 }

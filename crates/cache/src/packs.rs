@@ -25,8 +25,7 @@ pub use publish::publish;
 pub use write::{PACK_SIZE, PackWriter};
 
 use crate::error::{Error, Result};
-use crate::key::PublicKey;
-use crate::narinfo::NarInfo;
+use crateyard_nix::{NarInfo, PublicKey};
 
 /// The artifact type of the cache.
 pub const ARTIFACT_TYPE: &str = "application/vnd.crateyard.cache.v1";

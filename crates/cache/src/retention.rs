@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crateyard_nix::StorePath;
 use serde::Serialize;
-
-use crate::path::StorePath;
 
 /// The rules of retention.
 #[derive(Clone, Debug)]

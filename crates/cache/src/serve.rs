@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::error::{Error, Result};
 use crate::packs::{Archive, Packs};
-use crate::path::STORE;
+use crateyard_nix::STORE;
 
 /// The priority of the cache. Nix asks it before the machine's other caches, because it is the
 /// nearest.

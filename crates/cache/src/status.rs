@@ -7,12 +7,9 @@ use futures_util::stream::{self, StreamExt};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::foreign;
-use crate::graph::Graph;
 use crate::http::Http;
-use crate::key::PublicKey;
-use crate::narinfo::NarInfo;
 use crate::packs::Packs;
-use crate::path::StorePath;
+use crateyard_nix::{Closure, NarInfo, PublicKey, StorePath};
 
 /// How many requests run at the same time.
 const QUESTIONS: usize = 32;
@@ -122,61 +119,65 @@ impl Known {
     }
 }
 
-/// Predicts a build of derivations, if the store already has the paths `present`.
+/// Predicts a build of a closure's roots, if the store already has the paths `present`.
+///
+/// # Errors
+/// Fails if an output or a derivation is not a store path.
 pub fn forecast(
-    graph: &Graph,
-    goals: &[StorePath],
+    closure: &Closure,
     present: &BTreeSet<StorePath>,
     known: &Known,
-) -> Forecast {
+) -> Result<Forecast> {
     let mut walk = Walk {
-        graph,
+        closure,
         present,
         known,
         seen: BTreeSet::new(),
         forecast: Forecast::default(),
     };
-    for goal in goals {
-        walk.need(goal);
+    for root in &closure.roots {
+        walk.need(*root)?;
     }
-    walk.forecast
+    Ok(walk.forecast)
 }
 
 struct Walk<'a> {
-    graph: &'a Graph,
+    closure: &'a Closure,
     present: &'a BTreeSet<StorePath>,
     known: &'a Known,
-    seen: BTreeSet<StorePath>,
+    /// Nodes of the closure.
+    seen: BTreeSet<usize>,
     forecast: Forecast,
 }
 
 impl Walk<'_> {
     /// Adds a derivation whose outputs are needed.
-    fn need(&mut self, path: &StorePath) {
-        if !self.seen.insert(path.clone()) {
-            return;
+    fn need(&mut self, index: usize) -> Result<()> {
+        if !self.seen.insert(index) {
+            return Ok(());
         }
-        let Some(derivation) = self.graph.derivations.get(path) else {
-            return;
-        };
-        let absent: Vec<&StorePath> = derivation
-            .outputs
-            .values()
-            .filter(|output| !self.present.contains(output))
-            .collect();
-        let is_cached = |output: &&StorePath| self.known.cached.contains_key(output);
+        let node = &self.closure.nodes[index];
+        let mut absent = Vec::new();
+        for output in node.outputs() {
+            let output: StorePath = output.parse()?;
+            if !self.present.contains(&output) {
+                absent.push(output);
+            }
+        }
+        let is_cached = |output: &StorePath| self.known.cached.contains_key(output);
         if absent.iter().all(is_cached) {
-            for output in absent {
+            for output in &absent {
                 self.fetch(output);
             }
-        } else if derivation.is_download {
-            self.forecast.downloaded.extend(absent.into_iter().cloned());
+        } else if node.derivation.is_download() {
+            self.forecast.downloaded.extend(absent);
         } else {
-            self.forecast.built.insert(path.clone());
-            for input in derivation.inputs.keys() {
-                self.need(input);
+            self.forecast.built.insert(node.path.parse()?);
+            for input in &node.inputs {
+                self.need(*input)?;
             }
         }
+        Ok(())
     }
 
     /// Adds a path from a cache, with all that it refers to.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs, publish};
-use crateyard_cache::{Hash, NarInfo};
+use crateyard_nix::{Hash, NarInfo};
 use crateyard_oci::Reference;
 use crateyard_registry::{Client, Environment, Options};
 use crateyard_testing::moments::{Moments, kill};

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crateyard_cache::Retention;
 use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
-use crateyard_cache::{Registered, Retention, SecretKey, Store, StorePath};
+use crateyard_nix::{Registered, SecretKey, Store, StorePath};
 use tempfile::TempDir;
 
 /// So small that each path gets its own pack.
@@ -143,7 +144,7 @@ fn the_same_paths_give_the_same_packs() {
         let mut bytes = Vec::new();
         let mut spooled = crateyard_registry::run(archive.spool()).unwrap();
         std::io::Read::read_to_end(&mut spooled, &mut bytes).unwrap();
-        assert_eq!(crateyard_cache::Hash::of(&bytes), info.file_hash.unwrap());
+        assert_eq!(crateyard_nix::Hash::of(&bytes), info.file_hash.unwrap());
     }
     assert_eq!(packs.trust(&[]), 3);
     assert!(packs.narinfo(parts.paths[0].hash()).is_none());
@@ -156,7 +157,7 @@ fn what_the_store_did_not_register_is_not_packed() {
     };
     let first = &parts.registered()[0];
     let mut lying = first.clone();
-    lying.nar_hash = crateyard_cache::Hash::of(b"something else");
+    lying.nar_hash = crateyard_nix::Hash::of(b"something else");
     let mut writer = PackWriter::new(parts.directory.path(), LARGE);
     let error = writer.add(&parts.store, &lying, &parts.key).unwrap_err();
     assert!(error.to_string().contains("registered"), "{error}");

@@ -8,7 +8,6 @@ mod sharing;
 pub use sharing::Sharing;
 
 use crate::build_record::{Entry, Fetch, Outcome, Span};
-use crate::closure::{self, Closure, Node, Recipe};
 use crate::durations::Durations;
 use crate::event::Event;
 use crate::kind;
@@ -18,7 +17,7 @@ use crate::schedule::{Graph, Order, Queue};
 use crate::serve::{Built, Launch, Server};
 use crate::tasks;
 use crate::{Error, Result};
-use crateyard_derivation::Derivation;
+use crateyard_nix::{Closure, Derivation, Node, Recipe};
 use pool::{Job, Message, Pool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +151,7 @@ impl Driver {
     /// Fails if Nix does not answer.
     pub fn expect<'a>(&mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<()> {
         for path in paths {
-            if let Ok(derivation) = closure::read(&self.settings.launch.store, path) {
+            if let Ok(derivation) = self.settings.launch.store.derivation(path) {
                 self.read.insert(path.to_owned(), derivation);
             }
         }
@@ -171,7 +170,8 @@ impl Driver {
     /// # Errors
     /// Fails if one is missing or damaged, or has outputs whose paths nobody knows yet.
     pub fn closure(&self, roots: &[String]) -> Result<Closure> {
-        Closure::read_with(&self.settings.launch.store, roots, &self.read)
+        let store = &self.settings.launch.store;
+        Ok(Closure::read_with(store, roots, &self.read)?)
     }
 
     /// The driver's settings.

@@ -1,7 +1,7 @@
 //! Guesses how long a derivation takes that was not measured yet, by the size of its source.
 
-use crate::closure::{Node, Store};
 use crate::kind::unit_of;
+use crateyard_nix::{Node, Store};
 use crateyard_unit::{Action, TargetKind};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};

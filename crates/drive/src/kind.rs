@@ -1,6 +1,6 @@
 //! The kinds of derivations that reports show.
 
-use crateyard_derivation::Derivation;
+use crateyard_nix::Derivation;
 use crateyard_unit::{Action, TargetKind, Unit};
 
 /// The kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.

@@ -1,7 +1,7 @@
 //! Drives Nix: gives it the missing derivations in the order that finishes soonest.
 //!
 //! Nix itself starts ready derivations in the order of their names. This crate reads the closure of
-//! `.drv` files ([`closure`]), asks the store which outputs it has ([`serve`]), and sends the
+//! `.drv` files, asks the store which outputs it has ([`serve`]), and sends the
 //! missing derivations to long-lived `nix-store --serve --write` processes, the longest remaining
 //! path first ([`schedule`], [`driver`]). Nix does every build, so the store paths are those of
 //! `nix build`.
@@ -27,17 +27,13 @@
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
 pub mod build_record;
-pub mod closure;
-pub mod creation;
 pub mod driver;
 pub mod durations;
-pub mod environment;
 mod error;
 pub mod event;
 pub mod guess;
 pub mod kind;
 pub mod pipelining;
-pub mod process;
 pub mod reason;
 pub mod schedule;
 pub mod scratch;

@@ -10,11 +10,10 @@
 //! only for trusted users.
 
 use crate::Result;
-use crate::closure::{Closure, Node, Recipe};
 use crate::kind::unit_of;
 use crate::schedule::{Graph, Order, Task};
 use crate::simulate::simulate;
-use crateyard_derivation::Derivation;
+use crateyard_nix::{Closure, Derivation, Node, Recipe};
 use crateyard_unit::Action;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,7 +1,6 @@
 //! Explains why a derivation is built, by what has changed since the last build.
 
-use crate::closure::{self, Closure, Node, Store, name_of};
-use crateyard_derivation::Derivation;
+use crateyard_nix::{Closure, Derivation, Node, Store, name_of};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,7 +53,7 @@ impl Reasons<'_> {
         // Several derivations may have the name: units of one package with different features.
         let candidates = previous.iter();
         let changes = candidates
-            .filter_map(|path| closure::read(self.store, path).ok())
+            .filter_map(|path| self.store.derivation(path).ok())
             .map(|old| Changes::between(&old, &node.derivation))
             .min_by_key(|changes| (changes.own.len(), changes.inputs.len()));
         let changes = changes.unwrap_or_else(|| Changes {

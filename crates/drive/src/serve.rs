@@ -8,8 +8,8 @@
 //! This client supports versions 2.5 (of 2015) to 2.7. The replies that it uses are the same from
 //! Nix 2.8 to 2.34.
 
-use crate::closure::{Recipe, Store};
-use crate::{Error, Result, environment, process, scratch};
+use crate::{Error, Result, scratch};
+use crateyard_nix::{Recipe, Store, environment, process};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -88,9 +88,7 @@ impl Launch {
             false => environment::nix(&self.program),
         };
         command.args(["--serve", "--write", "--log-format", "internal-json"]);
-        if let Some(uri) = &self.store.uri {
-            command.args(["--store", uri]);
-        }
+        self.store.name_in(&mut command);
         command.args(&self.arguments);
         command.args(["--option", "builders", ""]);
         command.args(["--option", "max-jobs", &downloads.max(1).to_string()]);

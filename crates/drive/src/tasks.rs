@@ -1,11 +1,11 @@
 //! Turns derivations into tasks.
 
 use crate::Result;
-use crate::closure::{Closure, Node, Store};
 use crate::durations::Durations;
 use crate::guess;
 use crate::pipelining;
 use crate::schedule::{Graph, Task};
+use crateyard_nix::{Closure, Node, Store};
 use std::collections::{BTreeSet, HashMap};
 
 /// A graph of some derivations of a closure. Task N is the Nth of `chosen`. Durations are

@@ -1,12 +1,12 @@
 //! Tests of the driver with a real Nix, in a separate store.
 
 use crateyard_drive::build_record::Outcome;
-use crateyard_drive::closure::{Closure, Store};
 use crateyard_drive::driver::{Context, Driver, Report, Settings, Sharing};
 use crateyard_drive::durations::Durations;
 use crateyard_drive::event::Event;
 use crateyard_drive::schedule::Order;
 use crateyard_drive::serve::Launch;
+use crateyard_nix::{Closure, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,9 +97,7 @@ impl Place {
         Settings {
             launch: Launch {
                 program: "nix-store".into(),
-                store: Store {
-                    uri: Some(path(&self.store()).to_owned()),
-                },
+                store: Store::new(Some(path(&self.store()).to_owned())),
                 config: self.config.clone(),
                 is_direct: true,
                 ..Launch::default()

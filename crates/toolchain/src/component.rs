@@ -8,7 +8,6 @@ use std::io::BufReader;
 use std::path::{Component as Part, Path, PathBuf};
 
 use lzma_rust2::XzReader;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result, io};
@@ -51,10 +50,9 @@ impl Files {
     /// # Errors
     /// Fails if the tree can't be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut hasher = Sha256::new();
         let path = self.path();
-        crateyard_cache::nar::dump(&path, &mut hasher).map_err(io(&path))?;
-        Ok(hex(&hasher.finalize()))
+        let hash = crateyard_nix::nar::hash(&path).map_err(io(&path))?;
+        Ok(hash.base16())
     }
 
     /// Links the files of a list from `source`, or copies them if links are impossible. `scratch`
@@ -183,10 +181,6 @@ fn make_parent(path: &Path) -> Result<()> {
         Some(parent) => fs::create_dir_all(parent).map_err(io(parent)),
         None => Ok(()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

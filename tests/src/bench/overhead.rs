@@ -2,8 +2,8 @@
 
 use crate::nix;
 use anyhow::{Result, ensure};
-use crateyard_drive::closure::{Closure, Store};
 use crateyard_drive::serve::{Built, Launch};
+use crateyard_nix::{Closure, Store};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Instant;
@@ -70,9 +70,7 @@ fn expression(unique: u32) -> String {
 fn build(store: &str, derivations: &[String]) -> Result<Vec<f64>> {
     let launch = Launch {
         program: "nix-store".into(),
-        store: Store {
-            uri: Some(store.to_owned()),
-        },
+        store: Store::new(Some(store.to_owned())),
         config: nix::configuration(),
         is_direct: true,
         ..Launch::default()

@@ -6,7 +6,7 @@ use super::scopes::{Target, archive, forged, main_without, write};
 use crate::checkout::repository;
 use crate::served::{Fault, serve};
 use anyhow::{Result, ensure};
-use crateyard_cache::{NarInfo, SecretKey};
+use crateyard_nix::{NarInfo, SecretKey};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

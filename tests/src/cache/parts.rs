@@ -500,7 +500,7 @@ pub fn whole(directory: &Path) -> Result<usize> {
             continue;
         }
         let text = fs::read_to_string(&path)?;
-        let info = crateyard_cache::NarInfo::parse(&text, &path.display().to_string())?;
+        let info = crateyard_nix::NarInfo::parse(&text, &path.display().to_string())?;
         let archive = directory.join(&info.url);
         let size = fs::metadata(&archive)
             .with_context(|| format!("{} is missing", archive.display()))?

@@ -5,7 +5,7 @@ use crate::checkout::repository;
 use crate::nix;
 use anyhow::{Context, Result, ensure};
 use crateyard_cache::packs::{Build, Index, PACK_SIZE, PackDirectory, PackWriter};
-use crateyard_cache::{Hash, NarInfo, SecretKey, StorePath};
+use crateyard_nix::{Hash, NarInfo, SecretKey, StorePath};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! `assemble build`: builds images and prints their paths.
 
-use super::fetch::{self, release, store::Store};
+use super::fetch::{self, release};
 use crate::caches::CacheArgs;
 use crate::connection::ConnectionArgs;
 use crate::engine::{self, Engine, Request};
@@ -12,6 +12,7 @@ use crate::text;
 use anyhow::{Context, Result, bail};
 use crateyard_description::Description;
 use crateyard_drive::schedule::Order;
+use crateyard_nix::Store;
 use crateyard_oci::{Image, Layout};
 use indicatif::HumanBytes;
 use serde::Serialize;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use crateyard_cache::{Graph, Store, StorePath};
+use crateyard_nix::{Closure, Store, StorePath};
 
 use crate::caches::Substituters;
 use crate::nix::Nix;
@@ -59,12 +59,6 @@ struct WorkArgs {
     store: Option<String>,
 }
 
-/// The derivations of some packages, with all their inputs.
-struct Work {
-    goals: Vec<StorePath>,
-    graph: Graph,
-}
-
 impl WorkArgs {
     fn store(&self) -> Store {
         Store::new(self.store.clone())
@@ -85,8 +79,9 @@ impl WorkArgs {
             .collect())
     }
 
-    /// Evaluates the packages. Fetches or builds whatever evaluation reads.
-    fn evaluate(&self, nix: &Nix) -> Result<Work> {
+    /// The derivations of the packages, with all their inputs. Fetches or builds whatever
+    /// evaluation reads.
+    fn evaluate(&self, nix: &Nix) -> Result<Closure> {
         let mut goals = Vec::new();
         for installable in self.installables(nix)? {
             let mut args = vec!["eval".into(), "--raw".into()];
@@ -94,11 +89,10 @@ impl WorkArgs {
                 args.extend(["--store".into(), store.into()]);
             }
             args.push(format!("{installable}.drvPath").into());
-            goals.push(nix.read(args)?.trim().parse()?);
+            goals.push(nix.read(args)?.trim().to_owned());
         }
-        let graph = Graph::read(&goals, &self.store().root())
-            .context("cannot read the derivations that nix eval has just made")?;
-        Ok(Work { goals, graph })
+        Closure::read(&self.store(), &goals)
+            .context("cannot read the derivations that nix eval has just made")
     }
 }
 

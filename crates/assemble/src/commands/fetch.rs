@@ -19,10 +19,10 @@ use self::crates::{Crate, Git, Pinned};
 use self::debs::Deb;
 use self::own::Own;
 use self::release::Release;
-use self::store::Store;
 use super::lock::parse_mirror;
 use crate::nix::{self, Nix};
 use crate::text;
+use crateyard_nix::Store;
 
 pub mod crates;
 pub mod debs;
@@ -31,7 +31,6 @@ mod git;
 mod npm;
 mod own;
 pub mod release;
-pub mod store;
 
 /// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and rustup
 #[derive(clap::Args)]

@@ -8,12 +8,12 @@ use crate::place::physical;
 use crate::plan_lock;
 use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
-use crateyard_drive::closure::{Closure, Store};
 use crateyard_drive::durations::{self, Durations};
 use crateyard_drive::pipelining::{self, Choice, Libraries};
 use crateyard_drive::schedule::{Graph, Order};
 use crateyard_drive::simulate::{self, Gain};
 use crateyard_drive::tasks;
+use crateyard_nix::{Closure, Store};
 use crateyard_report::explain::{Explained, explain};
 use crateyard_report::{dot, page};
 use serde::Serialize;
@@ -237,9 +237,7 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     crate::git::check(&args.workspace)?;
     let flake = nix.flake(&args.workspace)?;
     let roots = nix.images(&flake, &attributes)?;
-    let store = Store {
-        uri: args.store.clone(),
-    };
+    let store = Store::new(args.store.clone());
     let closure = Closure::read(&store, &roots)?;
     // Sources are present before a build begins.
     let nodes = closure.nodes.iter().enumerate();

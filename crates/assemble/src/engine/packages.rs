@@ -9,7 +9,7 @@ use crateyard_debian::lock::Lock;
 use crateyard_description::normal::{Packages as Placed, SetReference};
 
 use crate::commands::fetch::debs::{self, Deb};
-use crate::commands::fetch::store::Store;
+use crateyard_nix::Store;
 
 /// Packages that a lock pins. Packages in the Nix store are used from there. The rest is downloaded
 /// once, into the user's cache.

@@ -1,7 +1,7 @@
 //! Nix's settings on this machine.
 
 use anyhow::{Context, Result};
-use crateyard_drive::environment;
+use crateyard_nix::environment;
 use rustix::fs::Access;
 use std::collections::BTreeMap;
 use std::fs;

@@ -11,13 +11,13 @@ use super::tree::{self, Tree};
 use crate::state::State;
 use anyhow::{Context as _, Result, anyhow, bail};
 use crateyard_drive::build_record::{self, BuildRecord, Image, Outcome, Span};
-use crateyard_drive::closure::{Closure, Store};
 use crateyard_drive::driver::{self, Driver, Report, Settings, Sharing};
 use crateyard_drive::durations::{self, Durations};
 use crateyard_drive::event::Event;
 use crateyard_drive::schedule::Order;
 use crateyard_drive::scratch;
 use crateyard_drive::serve::Launch;
+use crateyard_nix::{Closure, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -410,9 +410,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
     Settings {
         launch: Launch {
             program: config.nix_store(),
-            store: Store {
-                uri: request.nix.store.clone(),
-            },
+            store: Store::new(request.nix.store.clone()),
             config: config.text.clone(),
             arguments: arguments.for_nix(),
             keep_failed: arguments.keep_failed,

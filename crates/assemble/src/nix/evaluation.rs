@@ -3,8 +3,8 @@
 use super::config::Config;
 use super::tree::Tree;
 use anyhow::{Context as _, Result};
-use crateyard_drive::closure::{self, Store, name_of};
 use crateyard_drive::serve::Launch;
+use crateyard_nix::{Store, name_of};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -153,7 +153,7 @@ impl Evaluation {
         building: Building,
     ) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
-        if let Some(store) = &self.launch.store.uri {
+        if let Some(store) = self.launch.store.url() {
             args.extend(["--store".into(), store.into()]);
         }
         args.extend(self.launch.arguments.iter().map(OsString::from));
@@ -216,7 +216,7 @@ impl Evaluation {
 /// # Errors
 /// When that derivation can't be read.
 pub fn inputs(store: &Store, all: &str, images: &[String]) -> Result<Option<Vec<String>>> {
-    let all = closure::read(store, all)?;
+    let all = store.derivation(all)?;
     let named = |image: &String| {
         let mut inputs = all.input_derivations.keys();
         inputs.find(|path| name_of(path) == image).cloned()

@@ -3,7 +3,7 @@
 use super::config::Config;
 use crate::state::State;
 use anyhow::{Context, Result, ensure};
-use crateyard_drive::environment;
+use crateyard_nix::environment;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,6 @@ fn start(config: &Config, link: &Path, path: &Path) -> Result<Child> {
     let mut command = environment::nix(&config.nix);
     command.args(["build".as_ref(), "--out-link".as_ref(), link, path]);
     command.env("NIX_CONFIG", &config.text);
-    crateyard_drive::process::end_with_parent(&mut command);
+    crateyard_nix::process::end_with_parent(&mut command);
     command.spawn().context("cannot start nix")
 }

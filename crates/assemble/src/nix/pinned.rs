@@ -8,10 +8,8 @@
 //! `flake.nix` does, and must have the hash of its content.
 
 use super::{Nix, config::Config, evaluation, tree};
-use crate::commands::fetch::store::Store;
 use anyhow::{Context, Result, bail, ensure};
-use crateyard_cache::Hash;
-use crateyard_drive::environment;
+use crateyard_nix::{Hash, Store, environment};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fs;

@@ -74,7 +74,7 @@ impl Progress {
         }
         match event {
             Event::Fetched { path, from, .. } => {
-                let name = crateyard_drive::closure::name_of(path);
+                let name = crateyard_nix::name_of(path);
                 let text = format!("fetched {name} from {from}");
                 self.bar.set_message(clean(&text).into_owned());
             }

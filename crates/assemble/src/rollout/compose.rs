@@ -64,7 +64,7 @@ pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
         .stdout_capture()
         .unchecked()
         .before_spawn(|command| {
-            crateyard_drive::process::end_with_parent(command);
+            crateyard_nix::process::end_with_parent(command);
             Ok(())
         })
         .run()

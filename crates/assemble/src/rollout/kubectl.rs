@@ -175,7 +175,7 @@ impl Kubectl {
             .stderr_capture()
             .unchecked()
             .before_spawn(|command| {
-                crateyard_drive::process::end_with_parent(command);
+                crateyard_nix::process::end_with_parent(command);
                 Ok(())
             });
         let reader = command.reader().with_context(|| {

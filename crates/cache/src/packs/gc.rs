@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
-use crate::narinfo::NarInfo;
 use crate::packs::index::{Entry, Index, Pack};
 use crate::packs::{PackWriter, Packs};
 use crate::retention::reachable;
+use crateyard_nix::NarInfo;
 
 pub use crate::retention::{Collected, Retention};
 

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::key::PublicKey;
-use crate::narinfo::NarInfo;
-use crate::path::StorePath;
+use crateyard_nix::{NarInfo, PublicKey, StorePath};
 
 /// The version of the format.
 const VERSION: u32 = 1;

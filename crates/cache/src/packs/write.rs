@@ -14,12 +14,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::hash::Hash;
-use crate::key::SecretKey;
-use crate::nar;
-use crate::narinfo::NarInfo;
 use crate::packs::index::{Entry, Pack};
-use crate::store::{Registered, Store};
+use crateyard_nix::{Hash, NarInfo, Registered, SecretKey, Store, nar};
 
 /// The size at which a pack is closed, in bytes. It keeps requests few, and the cost of a failed
 /// upload small.
@@ -108,7 +104,7 @@ impl PackWriter {
     /// Fails if the files in the store differ from the hash that the store has registered, or if a
     /// file can't be read or written.
     pub fn add(&mut self, store: &Store, known: &Registered, key: &SecretKey) -> Result<()> {
-        let place = store.place(&known.path);
+        let place = store.physical(known.path.to_string());
         let (file, mut info) = self.compress(&place, known)?;
         info.sign(key);
         self.append(&info, &mut BufReader::new(file))

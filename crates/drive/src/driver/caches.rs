@@ -5,7 +5,8 @@ use super::{Context, Settings, TICK};
 use crate::build_record::{Fetch, Span};
 use crate::event::Event;
 use crate::serve::Said;
-use crate::{Error, Result, environment, process};
+use crate::{Error, Result};
+use crateyard_nix::{environment, process};
 use std::collections::HashMap;
 use std::process::Stdio;
 
@@ -66,9 +67,7 @@ fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
         false => environment::nix(&launch.program),
     };
     command.args(["--realise", "--dry-run"]).args(roots);
-    if let Some(uri) = &launch.store.uri {
-        command.args(["--store", uri]);
-    }
+    launch.store.name_in(&mut command);
     command.args(&launch.arguments);
     command.env("NIX_CONFIG", &launch.config);
     command.stdin(Stdio::null()).stdout(Stdio::null());

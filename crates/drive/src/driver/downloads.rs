@@ -7,11 +7,11 @@
 
 use super::{Context, DOWNLOADS, Settings};
 use crate::build_record::{Fetch, Span};
-use crate::closure::Node;
 use crate::event::Event;
 use crate::serve::Launch;
-use crate::{Error, Result, environment, process};
-use crateyard_derivation::Output;
+use crate::{Error, Result};
+use crateyard_nix::derivation::Output;
+use crateyard_nix::{Node, environment, process};
 use std::process::Stdio;
 
 /// The builder that must not run for another store.
@@ -75,9 +75,7 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     })?;
     let program = launch.program.with_file_name("nix-prefetch-url");
     let mut command = environment::nix(&program);
-    if let Some(uri) = &launch.store.uri {
-        command.args(["--store", uri]);
-    }
+    launch.store.name_in(&mut command);
     command.args(&launch.arguments);
     command.args(["--type", "sha256", "--name", node.name(), url, &output.hash]);
     command.env("NIX_CONFIG", &launch.config);

@@ -1,8 +1,8 @@
 //! A pool of Nix processes. Each has a thread that talks to it.
 
 use crate::Result;
-use crate::closure::Recipe;
 use crate::serve::{Built, Launch, Said, Server};
+use crateyard_nix::Recipe;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use crateyard_audit::subject::Subject;
-use crateyard_drive::closure::{self, Store};
 use crateyard_image::spec::ImageSpec;
+use crateyard_nix::{Store, name_of};
 use serde_json::Value;
 
 use super::Target;
@@ -42,7 +42,7 @@ pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
 
 /// The specifications in an image's derivation: one for each platform.
 fn specs(store: &Store, path: &str) -> Result<Vec<ImageSpec>> {
-    let derivation = closure::read(store, path)?;
+    let derivation = store.derivation(path)?;
     let text = derivation.env.get("spec");
     let text = text.with_context(|| format!("{path} is not the derivation of an image"))?;
     let spec: Value = serde_json::from_str(text).with_context(|| path.to_owned())?;
@@ -51,10 +51,10 @@ fn specs(store: &Store, path: &str) -> Result<Vec<ImageSpec>> {
             serde_json::from_value(spec).with_context(|| path.to_owned())?,
         ]);
     }
-    let name = closure::name_of(path);
+    let name = name_of(path);
     let layouts = derivation.input_derivations.keys();
     let mut specs_of_all = Vec::new();
-    for layout in layouts.filter(|it| closure::name_of(it) == name) {
+    for layout in layouts.filter(|it| name_of(it) == name) {
         specs_of_all.extend(specs(store, layout)?);
     }
     Ok(specs_of_all)

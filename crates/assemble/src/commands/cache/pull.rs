@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use crateyard_cache::{Address, Directory, StorePath};
-use crateyard_drive::environment;
+use crateyard_cache::{Address, Directory};
+use crateyard_nix::{StorePath, environment};
 
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};

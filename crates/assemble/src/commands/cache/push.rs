@@ -8,15 +8,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use crateyard_cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use crateyard_cache::status::ask;
-use crateyard_cache::{Address, Collected, Directory, Registered, Retention, SecretKey, StorePath};
-use crateyard_drive::environment;
+use crateyard_cache::{Address, Collected, Directory, Retention};
+use crateyard_nix::{Closure, Node, Registered, SecretKey, StorePath, environment};
 use crateyard_oci::Reference;
 use crateyard_registry::Client;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::{Work, WorkArgs, parse_name};
+use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
 use crate::connection::{ConnectionArgs, bytes, parse_size};
 use crate::nix::Nix;
@@ -91,8 +91,8 @@ pub fn run(args: Args) -> Result<()> {
     let substituters = args.caches.start(&args.connection)?;
     let nix = args.work.nix(&substituters);
     build(&args.work, &nix)?;
-    let work = args.work.evaluate(&nix)?;
-    let wanted = wanted(&work, &args);
+    let closure = args.work.evaluate(&nix)?;
+    let wanted = wanted(&closure, &args)?;
     let present = args.work.store().present(&wanted)?;
     let push = Push {
         args: &args,
@@ -112,21 +112,17 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-fn wanted(work: &Work, args: &Args) -> BTreeSet<StorePath> {
+fn wanted(closure: &Closure, args: &Args) -> Result<BTreeSet<StorePath>> {
     if args.packages_only {
-        let packages = work
-            .goals
-            .iter()
-            .filter_map(|goal| work.graph.derivations.get(goal));
-        return packages
-            .flat_map(|it| it.outputs.values().cloned())
-            .collect();
+        let packages = closure.roots.iter().map(|&root| &closure.nodes[root]);
+        let outputs = packages.flat_map(Node::outputs);
+        return Ok(outputs.map(str::parse).collect::<Result<_, _>>()?);
     }
-    let mut wanted: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
+    let mut wanted = closure.built_outputs()?;
     if args.sources {
-        wanted.extend(work.graph.downloads());
+        wanted.extend(closure.downloads()?);
     }
-    wanted
+    Ok(wanted)
 }
 
 fn print(report: &Report, args: &Args) -> Result<()> {

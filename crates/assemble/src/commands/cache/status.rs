@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use crateyard_cache::StorePath;
 use crateyard_cache::status::{Forecast, Known, ask, forecast};
+use crateyard_nix::StorePath;
 use serde::Serialize;
 
-use super::{Work, WorkArgs, listed};
+use super::{WorkArgs, listed};
 use crate::caches::CacheArgs;
 use crate::connection::{ConnectionArgs, bytes};
 use crate::text::count;
@@ -59,17 +59,18 @@ struct Report {
 pub fn run(args: Args) -> Result<()> {
     let substituters = args.caches.start(&args.connection)?;
     let nix = args.work.nix(&substituters);
-    let work = args.work.evaluate(&nix)?;
+    let closure = args.work.evaluate(&nix)?;
     let client = args.connection.impatient_client()?;
-    let outputs: BTreeSet<StorePath> = work.graph.built_outputs().into_keys().collect();
-    let all: BTreeSet<StorePath> = outputs.union(&work.graph.downloads()).cloned().collect();
+    let outputs = closure.built_outputs()?;
+    let all: BTreeSet<StorePath> = outputs.union(&closure.downloads()?).cloned().collect();
     let present = args.work.store().present(&all)?;
     let absent: BTreeSet<StorePath> = all.difference(&present).cloned().collect();
     let known = crateyard_registry::run(async {
         let caches = args.caches.open(&client).await;
         ask(&caches, &args.caches.trusted(), &absent).await
     });
-    let report = report(&work, &outputs, &present, &known);
+    let forecast = forecast(&closure, &present, &known)?;
+    let report = report(forecast, &outputs, &present, &known);
     match args.json {
         true => crate::text::print_json(&report),
         false => crate::text::print(&describe(&report)),
@@ -77,12 +78,11 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn report(
-    work: &Work,
+    forecast: Forecast,
     outputs: &BTreeSet<StorePath>,
     present: &BTreeSet<StorePath>,
     known: &Known,
 ) -> Report {
-    let forecast: Forecast = forecast(&work.graph, &work.goals, present, known);
     let among =
         |found: &dyn Fn(&StorePath) -> bool| outputs.iter().filter(|path| found(path)).count();
     let in_store = among(&|path| present.contains(path));

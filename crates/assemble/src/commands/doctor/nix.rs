@@ -59,7 +59,7 @@ fn store(config: &Config) -> Finding {
         return Finding::ok("store", "this user writes to it directly");
     }
     let reached = duct::cmd!(&config.nix, "store", "ping")
-        .full_env(crateyard_drive::environment::with_config(&config.text))
+        .full_env(crateyard_nix::environment::with_config(&config.text))
         .stdout_null()
         .stderr_capture()
         .unchecked()

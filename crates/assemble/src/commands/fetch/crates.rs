@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::cargo::Cargo;
-
-use super::store::{Store, sha256_of};
+use crateyard_nix::{Store, sha256_of};
 
 /// The packages in `Cargo.lock` that lie outside the workspace.
 #[derive(Default)]

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_debian::apt::{self, Download, Mirrors};
 use crateyard_debian::lock::{Lock, store_name};
-
-use super::store::Store;
+use crateyard_nix::Store;
 
 /// A `.deb` file.
 pub struct Deb<'l> {

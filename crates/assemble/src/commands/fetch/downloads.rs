@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
-use super::store::{Store, sha256_of};
 use super::{Counts, Missing};
 use crate::commands::lock::read_description;
+use anyhow::{Context, Result, bail};
+use crateyard_nix::{Store, sha256_of};
 
 /// A download with its hash.
 struct Wanted {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::nix;
 use anyhow::{Context, Result, bail};
-use crateyard_drive::environment;
+use crateyard_nix::environment;
 use crateyard_plan::sources::decode;
 use serde_json::json;
 

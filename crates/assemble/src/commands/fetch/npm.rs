@@ -10,13 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::{attribute_of, flake_of, git, workspace_of};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crateyard_nix::{Store, base16};
 use serde::Deserialize;
-
-use super::store::{Store, hex};
-use super::{attribute_of, flake_of, git, workspace_of};
 
 /// The attribute that names the packages (nix/lib.nix).
 const ATTRIBUTE: &str = "npmInputs";
@@ -127,7 +126,7 @@ fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> 
     let Some((algorithm, hash)) = decoded else {
         bail!("`{integrity}` is not a hash of npm's");
     };
-    let hash = hex(&hash);
+    let hash = base16(&hash);
     let content = cache.join("_cacache/content-v2").join(algorithm);
     let place = content.join(&hash[..2]).join(&hash[2..4]).join(&hash[4..]);
     Ok((algorithm, place))

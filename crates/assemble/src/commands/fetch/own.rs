@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::crates::Crate;
-use super::store::Store;
 use super::{attribute_of, crates, flake_of, git};
+use crateyard_nix::Store;
 
 /// The attribute with this information (nix/lib.nix).
 const ATTRIBUTE: &str = "ownInputs";

@@ -1,9 +1,9 @@
 //! Fetches the components that `toolchain.lock` pins from the first place that has them: the store,
 //! the machine's rustup, a binary cache, or the distribution server.
 
-use super::store::Store;
 use crate::toolchains::{self, Refused, Server};
 use anyhow::Result;
+use crateyard_nix::Store;
 use crateyard_toolchain::lock::{COMPILING, Component, Lock, STD};
 use crateyard_toolchain::rustup::Installed;
 use serde::Serialize;

@@ -7,8 +7,8 @@ use crateyard_debian::file::write_atomically;
 use crateyard_description::Description;
 
 use crate::commands::fetch::downloads::download;
-use crate::commands::fetch::store::{Store, sha256_of};
 use crate::text::print_line;
+use crateyard_nix::{Store, sha256_of};
 
 /// Downloads what has no hash, and writes the hashes into the file. What has one stays.
 ///

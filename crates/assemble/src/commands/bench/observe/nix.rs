@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use crateyard_drive::closure::name_of;
+use crateyard_nix::name_of;
 use serde::Deserialize;
 
 use super::Done;
@@ -168,7 +168,7 @@ fn attributes(trial: &Trial, names: &[String]) -> Vec<String> {
 
 fn nix(trial: &Trial) -> Command {
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
-    let mut command = crateyard_drive::environment::nix("nix");
+    let mut command = crateyard_nix::environment::nix("nix");
     command
         .env("NIX_CONFIG", format!("{SETTINGS}{own}"))
         .current_dir(trial.root());

@@ -89,34 +89,34 @@ impl Place {
 
     fn create(&self) -> Result<()> {
         let above = self.state.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(above).map_err(Error::store(above))?;
-        let lock = File::open(above).map_err(Error::store(above))?;
+        fs::create_dir_all(above).map_err(Error::io("create", above))?;
+        let lock = File::open(above).map_err(Error::io("open", above))?;
         // Some network file systems lock no directory. Then a race is less likely than without us.
         let _ = flock(&lock, FlockOperation::LockExclusive);
         if self.is_whole() {
             return Ok(());
         }
-        remove_leftovers(above).map_err(Error::store(above))?;
+        remove_leftovers(above).map_err(Error::io("clean", above))?;
         if self.state.exists() {
             return self.complete(&self.state, &lock);
         }
         let beside = tempfile::Builder::new().prefix(BESIDE).tempdir_in(above);
-        let beside = beside.map_err(Error::store(above))?;
+        let beside = beside.map_err(Error::io("create", above))?;
         let new = beside.path().join("nix");
-        fs::create_dir(&new).map_err(Error::store(&new))?;
+        fs::create_dir(&new).map_err(Error::io("create", &new))?;
         self.complete(&new, &lock)?;
         match fs::rename(&new, &self.state) {
             // A process of Nix that was started by hand came first.
             Err(_) if self.state.exists() => Ok(()),
-            renamed => renamed.map_err(Error::store(&self.state)),
+            renamed => renamed.map_err(Error::io("create", &self.state)),
         }
     }
 
     /// Creates the missing parts of a state that lies in `state` for now. The process of Nix shares
     /// the lock, and so keeps it if this process is killed.
     fn complete(&self, state: &Path, lock: &File) -> Result<()> {
-        self.prepare(state).map_err(Error::store(state))?;
-        let lock = lock.try_clone().map_err(Error::store(state))?;
+        self.prepare(state).map_err(Error::io("create", state))?;
+        let lock = lock.try_clone().map_err(Error::io("create", state))?;
         let output = environment::nix(PROGRAM)
             .args(["--store", "local", "--init"])
             .env("NIX_STORE_DIR", &self.files)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crateyard_drive::creation::create;
+use crateyard_nix::creation::create;
 
 /// How many threads open a new store at once, and how often.
 const THREADS: usize = 6;

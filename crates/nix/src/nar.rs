@@ -8,6 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
+use crate::Hash;
+
 /// Writes the archive of the tree at `path`.
 ///
 /// # Errors
@@ -18,10 +22,7 @@ pub fn dump(path: &Path, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes the archive of an executable file with these bytes.
-///
-/// # Errors
-/// When writing fails.
-pub fn dump_executable(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+fn dump_executable(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     string(out, b"nix-archive-1")?;
     string(out, b"(")?;
     string(out, b"type")?;
@@ -31,6 +32,24 @@ pub fn dump_executable(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     string(out, b"contents")?;
     string(out, bytes)?;
     string(out, b")")
+}
+
+/// The hash of the archive of the tree at `path`.
+///
+/// # Errors
+/// Fails if the tree holds something that the store can't hold, or if reading fails.
+pub fn hash(path: &Path) -> io::Result<Hash> {
+    let mut hasher = Sha256::new();
+    dump(path, &mut hasher)?;
+    Ok(Hash::from_hasher(hasher))
+}
+
+/// The hash of the archive of an executable file with these bytes.
+pub fn hash_of_executable(bytes: &[u8]) -> Hash {
+    let mut hasher = Sha256::new();
+    // A hasher accepts all bytes.
+    let _ = dump_executable(bytes, &mut hasher);
+    Hash::from_hasher(hasher)
 }
 
 fn node(path: &Path, out: &mut impl Write) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! Paths of the Nix store.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -42,11 +41,14 @@ impl StorePath {
     pub fn is_derivation(&self) -> bool {
         self.base.ends_with(".drv")
     }
+}
 
-    /// The path on the disk, in a store below `root` (`/` for the machine's own store).
-    pub fn place(&self, root: &Path) -> PathBuf {
-        root.join(&STORE[1..]).join(&self.base)
-    }
+/// `/nix/store/HASH-NAME.drv` gives `NAME`; so does an output's path, and a path that is no valid
+/// one.
+pub fn name_of(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split_once('-').map_or(file, |(_, name)| name);
+    name.strip_suffix(".drv").unwrap_or(name)
 }
 
 impl fmt::Display for StorePath {
@@ -116,5 +118,11 @@ mod tests {
         ] {
             assert!(odd.parse::<StorePath>().is_err(), "{odd}");
         }
+    }
+
+    #[test]
+    fn names_come_from_paths() {
+        assert_eq!(name_of("/nix/store/abc-serde-1.0.219.drv"), "serde-1.0.219");
+        assert_eq!(name_of("/nix/store/abc-serde-1.0.219"), "serde-1.0.219");
     }
 }

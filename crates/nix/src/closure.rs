@@ -1,35 +1,8 @@
 //! Closures of derivations.
 
-use crate::{Error, Result};
-use crateyard_derivation::Derivation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::path::{Path, PathBuf};
 
-/// A store, for reading its files.
-#[derive(Clone, Debug, Default)]
-pub struct Store {
-    /// The value of `--store`. `None` for the machine's own store.
-    pub uri: Option<String>,
-}
-
-impl Store {
-    /// Whether it is a directory on this machine, but not the machine's own store.
-    pub fn is_elsewhere(&self) -> bool {
-        let uri = self.uri.as_deref().unwrap_or_default();
-        uri.starts_with('/') || uri.starts_with('.') || uri.starts_with("local?")
-    }
-
-    /// The path on the disk of a store path. A store in a directory has `/nix/store` below it.
-    pub fn physical(&self, path: &str) -> PathBuf {
-        match &self.uri {
-            Some(root) if root.starts_with('/') => {
-                Path::new(root).join(path.trim_start_matches('/'))
-            }
-            _ => PathBuf::from(path),
-        }
-    }
-}
+use crate::{Derivation, Result, Store, StorePath, name_of};
 
 /// A derivation in a closure.
 #[derive(Clone, Debug)]
@@ -68,20 +41,13 @@ pub struct Recipe {
 
 impl Recipe {
     /// Whether all of it is valid UTF-8. Otherwise only the file has the right bytes.
-    pub(crate) fn is_text(&self) -> bool {
+    pub fn is_text(&self) -> bool {
         let Derivation { args, env, .. } = &self.derivation;
         let texts = args.iter().chain(env.keys()).chain(env.values());
         !texts
             .into_iter()
             .any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
-}
-
-/// `/nix/store/HASH-NAME.drv` gives `NAME`; so does an output's path.
-pub fn name_of(path: &str) -> &str {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let name = file.split_once('-').map_or(file, |(_, name)| name);
-    name.strip_suffix(".drv").unwrap_or(name)
 }
 
 /// A closure of derivations.
@@ -120,7 +86,7 @@ impl Closure {
             }
             let derivation = match read_before.get(&path) {
                 Some(derivation) => derivation.clone(),
-                None => read(store, &path)?,
+                None => store.derivation(&path)?,
             };
             pending.extend(derivation.input_derivations.keys().cloned());
             known.insert(path.clone(), closure.nodes.len());
@@ -141,6 +107,27 @@ impl Closure {
     /// All output paths.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().flat_map(Node::outputs)
+    }
+
+    /// The outputs of all derivations that are built.
+    ///
+    /// # Errors
+    /// Fails if one is not a store path.
+    pub fn built_outputs(&self) -> Result<BTreeSet<StorePath>> {
+        self.outputs_of(|derivation| !derivation.is_download())
+    }
+
+    /// The outputs of all derivations that only download.
+    ///
+    /// # Errors
+    /// Fails if one is not a store path.
+    pub fn downloads(&self) -> Result<BTreeSet<StorePath>> {
+        self.outputs_of(Derivation::is_download)
+    }
+
+    fn outputs_of(&self, is_wanted: fn(&Derivation) -> bool) -> Result<BTreeSet<StorePath>> {
+        let nodes = self.nodes.iter().filter(|node| is_wanted(&node.derivation));
+        nodes.flat_map(Node::outputs).map(str::parse).collect()
     }
 
     /// Whether a derivation has a text in its arguments, its variables or its sources' names.
@@ -213,34 +200,10 @@ impl Closure {
     }
 }
 
-/// Reads one `.drv` file.
-///
-/// # Errors
-/// Fails if the file is missing or damaged, or if the paths of its outputs are not known yet.
-pub fn read(store: &Store, path: &str) -> Result<Derivation> {
-    let place = store.physical(path);
-    let text = fs::read(&place).map_err(|source| Error::Unreadable {
-        path: place.clone(),
-        source,
-    })?;
-    let derivation =
-        crateyard_derivation::parse(&text).map_err(|(message, position)| Error::Malformed {
-            path: place,
-            message,
-            position,
-        })?;
-    if derivation.outputs.values().any(|o| o.path.is_empty()) {
-        return Err(Error::FloatingOutput {
-            path: path.to_owned(),
-        });
-    }
-    Ok(derivation)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crateyard_derivation::Output;
+    use crate::derivation::Output;
 
     fn node(name: &str, inputs: &[usize]) -> Node {
         let output = Output {
@@ -279,11 +242,5 @@ mod tests {
         assert_eq!(closure.missing(&valid(&[])), [0, 1, 2, 3].into());
         assert_eq!(closure.missing(&valid(&["2"])), [0, 1].into());
         assert_eq!(closure.missing(&valid(&["0"])), BTreeSet::new());
-    }
-
-    #[test]
-    fn names_come_from_paths() {
-        assert_eq!(name_of("/nix/store/abc-serde-1.0.219.drv"), "serde-1.0.219");
-        assert_eq!(name_of("/nix/store/abc-serde-1.0.219"), "serde-1.0.219");
     }
 }

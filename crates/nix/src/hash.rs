@@ -30,7 +30,7 @@ impl Hash {
 
     /// In lower-case hexadecimal.
     pub fn base16(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        base16(&self.0)
     }
 
     /// Only the digits, as in file names of caches.
@@ -74,8 +74,13 @@ impl FromStr for Hash {
     }
 }
 
+/// Encodes bytes in lower-case hexadecimal.
+pub fn base16(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Encodes bytes in Nix's base 32: five bits a digit, from the last digit to the first.
-pub fn base32(bytes: &[u8]) -> String {
+pub(crate) fn base32(bytes: &[u8]) -> String {
     let digits = (bytes.len() * 8).div_ceil(5);
     let digit = |place: usize| {
         let (byte, bit) = (place * 5 / 8, place * 5 % 8);
