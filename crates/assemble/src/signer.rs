@@ -11,12 +11,9 @@ use serde_json::Value;
 /// A key in an environment variable, in cosign's notation.
 const IN_ENVIRONMENT: &str = "env://";
 /// References to keys that cosign supports and Crateyard does not.
-const ELSEWHERE: [(&str, &str); 8] = [
-    ("pkcs11:", "PKCS #11 tokens"),
-    ("awskms://", "AWS KMS"),
+const ELSEWHERE: [(&str, &str); 5] = [
     ("azurekms://", "Azure Key Vault"),
     ("gcpkms://", "Google Cloud KMS"),
-    ("hashivault://", "HashiCorp Vault"),
     ("k8s://", "Kubernetes secrets"),
     ("gitlab://", "GitLab variables"),
     ("github://", "GitHub secrets"),
@@ -26,9 +23,11 @@ const ELSEWHERE: [(&str, &str); 8] = [
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Signatures")]
 pub struct SignerArgs {
-    /// Sign with this key: a PEM file, or env://VARIABLE
+    /// Sign with this key: a PEM file, env://VARIABLE, or a reference to a token or a service
     ///
-    /// A key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256 key.
+    /// A PEM file has a key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256
+    /// key. References, as for cosign: pkcs11:token=…;object=…?module-path=… with the PIN in
+    /// COSIGN_PKCS11_PIN, hashivault://KEY, openbao://KEY, awskms:///KEY (docs/trust.md).
     #[arg(long, value_name = "KEY", conflicts_with = "keyless")]
     sign_key: Option<String>,
 
@@ -90,7 +89,7 @@ impl SignerArgs {
     /// When the key can't be read, or no token or certificate is available.
     pub fn signer(&self, authorities: &[PathBuf]) -> Result<Option<Signer>> {
         let author = match &self.sign_key {
-            Some(key) => Author::Key(secret_key(key)?),
+            Some(key) => Author::Key(secret_key(key, authorities)?),
             None if self.keyless => Author::Identity(Box::new(self.begin(authorities)?)),
             None => return Ok(None),
         };
@@ -102,9 +101,7 @@ impl SignerArgs {
         let services = Services {
             fulcio: self.fulcio_url.clone(),
             rekor: self.rekor_url.clone(),
-            web: Web {
-                ca_files: authorities.to_vec(),
-            },
+            web: web(authorities),
         };
         let token = match &self.identity_token {
             Some(path) => {
@@ -112,7 +109,7 @@ impl SignerArgs {
                 let text = text.with_context(|| format!("cannot read {}", path.display()))?;
                 Token::parse(&text).with_context(|| path.display().to_string())?
             }
-            None => Token::of_environment(|name| std::env::var(name).ok(), &services.web)?,
+            None => Token::of_environment(variable, &services.web)?,
         };
         let keyless = Keyless::begin(&token, &services)?;
         let identity = keyless.identity()?;
@@ -122,9 +119,10 @@ impl SignerArgs {
 }
 
 impl Signer {
-    /// Whether a log records each signature.
-    pub fn is_logged(&self) -> bool {
-        matches!(self.author, Author::Identity(_))
+    /// Whether it signs without leaving a trace elsewhere: no log records the signature, and no
+    /// token or service makes it.
+    pub fn is_local(&self) -> bool {
+        matches!(&self.author, Author::Key(key) if key.is_here())
     }
 
     /// Whether images get a signature in a bundle.
@@ -140,7 +138,7 @@ impl Signer {
     /// Signs an image.
     ///
     /// # Errors
-    /// When the log refuses or can't be reached.
+    /// When the log, or the keeper of the key, refuses or can't be reached.
     pub fn image(&self, subject: &Descriptor) -> Result<Artifact> {
         let statement = crateyard_signing::image_statement(subject.digest.as_str());
         self.statement(subject, &statement)
@@ -149,10 +147,10 @@ impl Signer {
     /// Signs a statement about an image.
     ///
     /// # Errors
-    /// When the log refuses or can't be reached.
+    /// When the log, or the keeper of the key, refuses or can't be reached.
     pub fn statement(&self, subject: &Descriptor, statement: &Value) -> Result<Artifact> {
         let bundle = match &self.author {
-            Author::Key(key) => Bundle::sign(statement, key),
+            Author::Key(key) => Bundle::sign(statement, key)?,
             Author::Identity(keyless) => keyless.sign(statement)?,
         };
         let predicate = statement["predicateType"].as_str().unwrap_or_default();
@@ -175,17 +173,44 @@ impl Signer {
     /// Signs a document in the older form.
     ///
     /// # Errors
-    /// When the log refuses or can't be reached.
+    /// When the log, or the keeper of the key, refuses or can't be reached.
     pub fn simple(&self, document: Vec<u8>) -> Result<Simple> {
         Ok(match &self.author {
-            Author::Key(key) => Simple::sign(document, key),
+            Author::Key(key) => Simple::sign(document, key)?,
             Author::Identity(keyless) => keyless.sign_simple(document)?,
         })
     }
 }
 
-/// Reads a signing key.
-fn secret_key(reference: &str) -> Result<SecretKey> {
+/// The client of services that take part in signing.
+fn web(authorities: &[PathBuf]) -> Web {
+    Web {
+        ca_files: authorities.to_vec(),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The key that a token or a service keeps; `None` if this is no reference to one. `authorities`
+/// are files of certificates to trust.
+///
+/// # Errors
+/// When there is no such key, or its keeper can't be reached or refuses.
+pub fn kept_key(reference: &str, authorities: &[PathBuf]) -> Result<Option<SecretKey>> {
+    if !SecretKey::is_kept(reference) {
+        return Ok(None);
+    }
+    let key = SecretKey::kept(reference, variable, &web(authorities))?;
+    Ok(Some(key))
+}
+
+/// Reads a signing key, or finds it in a token or a service.
+fn secret_key(reference: &str, authorities: &[PathBuf]) -> Result<SecretKey> {
+    if let Some(key) = kept_key(reference, authorities)? {
+        return Ok(key);
+    }
     if let Some((_, what)) = ELSEWHERE.iter().find(|(own, _)| reference.starts_with(own)) {
         bail!(
             "--sign-key {reference}: keys in {what} are not supported\n  \
@@ -199,6 +224,6 @@ fn secret_key(reference: &str) -> Result<SecretKey> {
             pem.with_context(|| format!("cannot read the key {reference}"))?
         }
     };
-    let password = std::env::var("COSIGN_PASSWORD").ok();
+    let password = variable("COSIGN_PASSWORD");
     SecretKey::from_pem(&pem, password.as_deref()).with_context(|| reference.to_owned())
 }

@@ -8,6 +8,8 @@ use crateyard_oci::{Descriptor, Digest, Manifest, Reference, media_type};
 use crateyard_registry::{Artifact, Client, Environment, Options, Source, push};
 use crateyard_signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Token, Web};
 use crateyard_testing::sigstore::{ISSUER, REQUEST_TOKEN, Sigstore, token};
+use crateyard_testing::softhsm::{self, SoftHsm};
+use crateyard_testing::vault::{self, Vault};
 use crateyard_testing::{Registry, need};
 use place::{Place, has};
 use serde_json::{Value, json};
@@ -242,8 +244,8 @@ fn keys_sign_in_the_older_form_too() {
     assert!(world.place.assemble(&sign).contains("  signed"));
     assert!(world.place.assemble(&sign).contains("before"));
     for (reference, what) in [
-        ("pkcs11:token=a", "PKCS #11"),
-        ("awskms:///alias/a", "AWS KMS"),
+        ("gcpkms://a", "Google Cloud KMS"),
+        ("azurekms://a", "Azure Key Vault"),
     ] {
         let said = world
             .place
@@ -252,6 +254,73 @@ fn keys_sign_in_the_older_form_too() {
             said.contains(what) && said.contains("not supported"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn keys_in_tokens_and_services_sign_and_cosign_verifies() {
+    need!("kept keys", "docker-registry", "softhsm2-util", "openssl");
+    let world = World::new();
+    let token = SoftHsm::new().unwrap();
+    token.import("release", "01", &world.place.path("key"));
+    let settings = token.settings();
+    let settings = ("SOFTHSM2_CONF", settings.to_str().unwrap());
+    let engine = Vault::start();
+    let address = engine.url();
+    std::fs::write(world.place.path("vault.pub"), engine.public()).unwrap();
+    let (in_token, in_vault) = (
+        token.reference("release"),
+        "hashivault://release-key".to_owned(),
+    );
+    let pin = [settings, ("COSIGN_PKCS11_PIN", softhsm::PIN)];
+    let vault = [
+        ("VAULT_ADDR", &*address),
+        ("VAULT_TOKEN", vault::TOKEN),
+        ("VAULT_NAMESPACE", vault::NAMESPACE),
+    ];
+    for (name, key, variables, public) in [
+        ("token", &in_token, &pin[..], "key.pub"),
+        ("vault", &in_vault, &vault, "vault.pub"),
+    ] {
+        let target = world.registry.reference(&format!("{name}:v1")).to_string();
+        let mut push = vec!["push", &world.image, "--to", &target, "--attest"];
+        push.extend(["--sign-as", "both", "--sign-key", key]);
+        // A dry run uses no key.
+        let dry = [&push[..], &["--dry-run"]].concat();
+        for arguments in [dry, push] {
+            let (code, said) = world.place.run_with(ASSEMBLE, &arguments, variables);
+            assert_eq!(code, 0, "{said}");
+        }
+        world.accepts(&target, &["--public-key", public]);
+        // cosign's own words for keys elsewhere stand for the public key, too.
+        let verify = ["verify", &target, "--public-key", key];
+        let (code, said) = world.place.run_with(ASSEMBLE, &verify, variables);
+        assert_eq!(code, 0, "{said}");
+        world.refuses(&target, &["--public-key", "other.pub"], "NOT SIGNED");
+        if !has("cosign") {
+            continue;
+        }
+        let flags = [
+            "--insecure-ignore-tlog=true",
+            "--allow-insecure-registry",
+            &target,
+        ];
+        let verify = [&["verify", "--key", public][..], &flags].concat();
+        let (code, said) = world.place.run("cosign", &verify);
+        assert_eq!(code, 0, "{said}");
+    }
+    for (key, variables) in [
+        (format!("{in_token}&pin-value=4711%200816"), &[settings][..]),
+        (in_vault, &[vault[0], ("VAULT_TOKEN", "4711"), vault[2]]),
+    ] {
+        let sign = ["sign", "127.0.0.1:1/a:v1", "--sign-key", &key];
+        let (code, said) = world.place.run_with(ASSEMBLE, &sign, variables);
+        assert_ne!(code, 0, "{said}");
+        assert!(
+            said.contains("refuses the PIN") || said.contains("permission denied"),
+            "{said}"
+        );
+        assert!(!said.contains("4711"), "{said}");
     }
 }
 
@@ -491,7 +560,7 @@ fn mistakes_in_a_policy_are_named_by_their_line() {
 /// A witness statement: the resulting digest, and the key that signs.
 fn witness(reference: &Reference, key: &SecretKey, result: &str, rebuilt: Option<&str>) {
     attach_witness(reference, result, rebuilt, |statement| {
-        Bundle::sign(statement, key)
+        Bundle::sign(statement, key).unwrap()
     });
 }
 

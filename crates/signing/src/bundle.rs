@@ -68,16 +68,16 @@ struct Signature {
 
 impl Envelope {
     /// Signs a statement.
-    pub fn sign(statement: &Value, key: &SecretKey) -> Envelope {
+    pub fn sign(statement: &Value, key: &SecretKey) -> Result<Envelope, Error> {
         let payload = statement.to_string();
-        let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()));
-        Envelope {
+        let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()))?;
+        Ok(Envelope {
             payload: BASE64.encode(payload),
             payload_type: PAYLOAD_TYPE.to_owned(),
             signatures: vec![Signature {
                 sig: BASE64.encode(signature),
             }],
-        }
+        })
     }
 
     fn payload(&self) -> Result<Vec<u8>, Error> {
@@ -103,7 +103,10 @@ impl Envelope {
 
 impl Bundle {
     /// Signs a statement.
-    pub fn sign(statement: &Value, key: &SecretKey) -> Bundle {
+    ///
+    /// # Errors
+    /// When the keeper of the key can't be reached or refuses.
+    pub fn sign(statement: &Value, key: &SecretKey) -> Result<Bundle, Error> {
         let hint = KeyHint {
             hint: key.public().hint(),
         };
@@ -111,7 +114,7 @@ impl Bundle {
             public_key: Some(hint),
             ..VerificationMaterial::default()
         };
-        Bundle::new(material, Envelope::sign(statement, key))
+        Ok(Bundle::new(material, Envelope::sign(statement, key)?))
     }
 
     /// Makes a bundle of an envelope that a certificate's key signed, and the log's entry for it.

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use webpki::ring as algorithms;
 
-use crate::Error;
+use crate::kept::{self, KeptKey};
+use crate::{Error, Web};
 
 /// The PEM labels of cosign's encrypted keys, the current one and the one before.
 const ENCRYPTED: [&str; 2] = [
@@ -27,7 +28,16 @@ const MAX_SCRYPT_FACTOR: u32 = 16;
 
 /// A private key, which signs.
 #[derive(Clone)]
-pub struct SecretKey(SigningKey);
+pub struct SecretKey(Place);
+
+/// Where a private key is.
+#[derive(Clone)]
+enum Place {
+    /// In this process.
+    Memory(SigningKey),
+    /// In a token or a service.
+    Elsewhere(KeptKey),
+}
 
 /// A public key, which verifies: ECDSA P-256 or P-384, Ed25519, or RSA, as `SubjectPublicKeyInfo`
 /// in DER.
@@ -54,7 +64,7 @@ impl SecretKey {
             if let Some(body) = section(pem, label) {
                 let der = decrypt(&body, password)?;
                 let key = SigningKey::from_pkcs8_der(&der).map_err(|error| wrong(&error))?;
-                return Ok(SecretKey(key));
+                return Ok(SecretKey(Place::Memory(key)));
             }
         }
         if section(pem, "EC PRIVATE KEY").is_some() {
@@ -62,15 +72,42 @@ impl SecretKey {
             let start = pem.find("-----BEGIN EC PRIVATE KEY").unwrap_or(0);
             let key =
                 p256::SecretKey::from_sec1_pem(&pem[start..]).map_err(|error| wrong(&error))?;
-            return Ok(SecretKey(key.into()));
+            return Ok(SecretKey(Place::Memory(key.into())));
         }
         let key = SigningKey::from_pkcs8_pem(pem.trim()).map_err(|error| wrong(&error))?;
-        Ok(SecretKey(key))
+        Ok(SecretKey(Place::Memory(key)))
+    }
+
+    /// Whether [`SecretKey::kept`] reads this reference.
+    pub fn is_kept(reference: &str) -> bool {
+        kept::is_reference(reference)
+    }
+
+    /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384,
+    /// or RSA. The references are those of cosign. `variable` returns the value of an environment
+    /// variable, such as `COSIGN_PKCS11_PIN`, `VAULT_TOKEN` or `AWS_SECRET_ACCESS_KEY`.
+    ///
+    /// # Errors
+    /// When there is no such key, or its keeper can't be reached or refuses. No error quotes a PIN
+    /// or a token.
+    pub fn kept(
+        reference: &str,
+        variable: impl Fn(&str) -> Option<String>,
+        web: &Web,
+    ) -> Result<SecretKey, Error> {
+        let key = KeptKey::open(reference, &variable, web)?;
+        Ok(SecretKey(Place::Elsewhere(key)))
     }
 
     /// Makes a new key, for one signature or a few.
     pub fn generate() -> SecretKey {
-        SecretKey(SigningKey::random(&mut OsRng))
+        SecretKey(Place::Memory(SigningKey::random(&mut OsRng)))
+    }
+
+    /// Whether it signs without the help of a token or a service. Then the same message always gets
+    /// the same signature.
+    pub fn is_here(&self) -> bool {
+        matches!(self.0, Place::Memory(_))
     }
 
     /// The public key of this key.
@@ -78,14 +115,25 @@ impl SecretKey {
     /// # Panics
     /// Never: a point of the curve has a DER form.
     pub fn public(&self) -> PublicKey {
-        let der = self.0.verifying_key().to_public_key_der();
+        let key = match &self.0 {
+            Place::Memory(key) => key,
+            Place::Elsewhere(key) => return key.public().clone(),
+        };
+        let der = key.verifying_key().to_public_key_der();
         PublicKey(der.expect("a point of the curve").into_vec())
     }
 
-    /// Signs a message. The signature is ASN.1 in DER.
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let signature: DerSignature = self.0.sign(message);
-        signature.as_bytes().to_vec()
+    /// Signs a message. The signature is ECDSA's in DER, or RSA's with PKCS #1 v1.5.
+    ///
+    /// # Errors
+    /// When the keeper of the key can't be reached or refuses. A key in memory always signs.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = match &self.0 {
+            Place::Memory(key) => key,
+            Place::Elsewhere(key) => return key.sign(message),
+        };
+        let signature: DerSignature = key.sign(message);
+        Ok(signature.as_bytes().to_vec())
     }
 }
 

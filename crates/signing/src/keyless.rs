@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::bundle::{Bundle, Envelope};
 use crate::certificate::{Certificate, Identity};
 use crate::log::Entry;
+use crate::services::Request;
 use crate::{Error, SecretKey, Simple, Token, Web};
 
 /// The addresses of the services.
@@ -42,7 +43,7 @@ impl Keyless {
     /// When the certificate authority refuses or can't be reached.
     pub fn begin(token: &Token, services: &Services) -> Result<Keyless, Error> {
         let key = SecretKey::generate();
-        let proof = key.sign(token.subject().as_bytes());
+        let proof = key.sign(token.subject().as_bytes())?;
         let request = json!({
             "credentials": {"oidcIdentityToken": token.text()},
             "publicKeyRequest": {
@@ -51,7 +52,10 @@ impl Keyless {
             },
         });
         let url = address(&services.fulcio, "/api/v2/signingCert");
-        let answer = services.web.post(&url, &request)?.success(&url)?;
+        let answer = services
+            .web
+            .ask(&Request::to(&url).json(&request))?
+            .success(&url)?;
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let wrong = |reason: &str| Error::Service {
             url: url.clone(),
@@ -92,7 +96,7 @@ impl Keyless {
     /// # Errors
     /// When the log refuses or can't be reached.
     pub fn sign(&self, statement: &Value) -> Result<Bundle, Error> {
-        let envelope = Envelope::sign(statement, &self.key);
+        let envelope = Envelope::sign(statement, &self.key)?;
         let text = serde_json::to_string(&envelope).expect("text can be written as JSON");
         let entry = self.log(&json!({
             "apiVersion": "0.0.1",
@@ -111,7 +115,7 @@ impl Keyless {
     /// When the log refuses or can't be reached.
     pub fn sign_simple(&self, payload: Vec<u8>) -> Result<Simple, Error> {
         let hash = format!("{:x}", Sha256::digest(&payload));
-        let signature = self.key.sign(&payload);
+        let signature = self.key.sign(&payload)?;
         let entry = self.log(&json!({
             "apiVersion": "0.0.1",
             "kind": "hashedrekord",
@@ -123,17 +127,17 @@ impl Keyless {
                 },
             },
         }))?;
-        Simple::sign(payload, &self.key).logged(&self.certificate, &self.chain, &entry)
+        Simple::sign(payload, &self.key)?.logged(&self.certificate, &self.chain, &entry)
     }
 
     fn log(&self, proposed: &Value) -> Result<Entry, Error> {
         let url = address(&self.services.rekor, "/api/v1/log/entries");
-        let answer = self.services.web.post(&url, proposed)?;
+        let answer = self.services.web.ask(&Request::to(&url).json(proposed))?;
         // The log already has the entry, because the request was sent twice.
         if let (409, Some(location)) = (answer.status, &answer.location) {
             let name = location.rsplit('/').next().unwrap_or_default();
             let url = format!("{url}/{name}");
-            return Entry::from_answer(&self.services.web.get(&url, None)?.success(&url)?);
+            return Entry::from_answer(&self.services.web.ask(&Request::to(&url))?.success(&url)?);
         }
         Entry::from_answer(&answer.success(&url)?)
     }

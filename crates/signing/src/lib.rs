@@ -7,7 +7,8 @@
 //!
 //! - A key pair. Private keys are ECDSA P-256, in cosign's own encrypted form or as plain PEM. The
 //!   same key gives the same bytes for the same content (RFC 6979), so a repeated push adds
-//!   nothing.
+//!   nothing. A PKCS #11 token or a key management service may keep the key instead
+//!   ([`SecretKey::kept`]).
 //! - An identity, such as a workflow of a CI system ([`Keyless`]). A certificate authority (Fulcio)
 //!   issues a short-lived certificate for the identity, and a log (Rekor) records when the
 //!   signature was made. A [`TrustedRoot`] lists the authorities and logs to trust.
@@ -15,6 +16,7 @@
 
 mod bundle;
 mod certificate;
+mod kept;
 mod key;
 mod keyless;
 mod log;
@@ -59,6 +61,16 @@ pub enum Error {
         "the key is encrypted and {0}\n  try: COSIGN_PASSWORD=… with the password that it was made with"
     )]
     Password(&'static str),
+    /// A token or a service does not give a key, or does not sign with it.
+    #[error("{key}: {reason}\n  try: {remedy}")]
+    Kept {
+        /// The reference to the key, without a PIN.
+        key: String,
+        /// The reason.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A bundle is malformed.
     #[error("no signature that can be read: {0}")]
     Bundle(String),

@@ -1,10 +1,10 @@
-//! Sends requests to the services that keyless signing needs.
+//! Sends requests to the services that take part in signing.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::LOCATION;
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Url};
 use serde_json::Value;
 
 use crate::Error;
@@ -26,6 +26,38 @@ const QUOTED: usize = 300;
 pub struct Web {
     /// Certificate authorities (PEM files) to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
+}
+
+/// A request: POST if it has a body, else GET.
+pub(crate) struct Request<'a> {
+    url: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    body: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    pub fn to(url: &'a str) -> Request<'a> {
+        Request {
+            url,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub fn header(mut self, name: &'a str, value: &'a str) -> Request<'a> {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub fn body(mut self, body: String) -> Request<'a> {
+        self.body = Some(body);
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Request<'a> {
+        self.header("content-type", "application/json")
+            .body(body.to_string())
+    }
 }
 
 /// An answer.
@@ -53,23 +85,9 @@ impl Answer {
 }
 
 impl Web {
-    /// Sends a GET request.
-    pub(crate) fn get(&self, url: &str, bearer: Option<&str>) -> Result<Answer, Error> {
-        self.ask(Method::GET, url, bearer, None)
-    }
-
-    /// Sends JSON.
-    pub(crate) fn post(&self, url: &str, body: &Value) -> Result<Answer, Error> {
-        self.ask(Method::POST, url, None, Some(body.to_string()))
-    }
-
-    fn ask(
-        &self,
-        method: Method,
-        url: &str,
-        bearer: Option<&str>,
-        body: Option<String>,
-    ) -> Result<Answer, Error> {
+    /// Sends a request, again if the service is overloaded.
+    pub(crate) fn ask(&self, asked: &Request<'_>) -> Result<Answer, Error> {
+        let url = asked.url;
         let failed = |reason: String| Error::Service {
             url: url.to_owned(),
             reason,
@@ -82,16 +100,15 @@ impl Web {
         }
         let client = self.client().map_err(failed)?;
         let request = || {
-            let mut request = client.request(method.clone(), parsed.clone());
-            if let Some(bearer) = bearer {
-                request = request.bearer_auth(bearer);
-            }
-            if let Some(body) = &body {
-                request = request
-                    .header("content-type", "application/json")
-                    .body(body.clone());
-            }
-            request.header("accept", "application/json")
+            let request = match &asked.body {
+                Some(body) => client.post(parsed.clone()).body(body.clone()),
+                None => client.get(parsed.clone()),
+            };
+            let headers = asked.headers.iter();
+            headers.fold(
+                request.header("accept", "application/json"),
+                |request, (name, value)| request.header(*name, *value),
+            )
         };
         // The caller may have its own runtime, which must not be blocked from within.
         let ask = || {

@@ -53,12 +53,15 @@ impl Simple {
     }
 
     /// Signs a document with a key.
-    pub fn sign(payload: Vec<u8>, key: &SecretKey) -> Simple {
-        let signature = BASE64.encode(key.sign(&payload));
-        Simple {
+    ///
+    /// # Errors
+    /// When the keeper of the key can't be reached or refuses.
+    pub fn sign(payload: Vec<u8>, key: &SecretKey) -> Result<Simple, Error> {
+        let signature = BASE64.encode(key.sign(&payload)?);
+        Ok(Simple {
             payload,
             annotations: BTreeMap::from([(SIGNATURE.to_owned(), signature)]),
-        }
+        })
     }
 
     /// Adds the certificate of the key, its issuers, and the log's entry.

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::services::Request;
 use crate::{Error, Web};
 
 /// The audience that sigstore's certificate authorities require.
@@ -68,7 +69,9 @@ impl Token {
         };
         let separator = if url.contains('?') { '&' } else { '?' };
         let url = format!("{url}{separator}audience={AUDIENCE}");
-        let answer = web.get(&url, Some(&bearer))?.success(&url)?;
+        let bearer = format!("Bearer {bearer}");
+        let request = Request::to(&url).header("authorization", &bearer);
+        let answer = web.ask(&request)?.success(&url)?;
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let text = answer["value"].as_str().ok_or_else(|| Error::Service {
             url,

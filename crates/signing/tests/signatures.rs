@@ -21,10 +21,10 @@ fn key() -> SecretKey {
 #[test]
 fn a_signature_is_about_one_image_by_one_key() {
     let key = key();
-    let bundle = Bundle::sign(&image_statement(DIGEST), &key);
+    let bundle = Bundle::sign(&image_statement(DIGEST), &key).unwrap();
     assert_eq!(
         bundle,
-        Bundle::sign(&image_statement(DIGEST), &key),
+        Bundle::sign(&image_statement(DIGEST), &key).unwrap(),
         "the same each time"
     );
     let read = Bundle::parse(&bundle.to_bytes()).unwrap();
@@ -47,7 +47,9 @@ fn a_signature_is_about_one_image_by_one_key() {
 #[test]
 fn what_was_changed_after_signing_is_refused() {
     let key = key();
-    let bundle = Bundle::sign(&image_statement(DIGEST), &key).to_bytes();
+    let bundle = Bundle::sign(&image_statement(DIGEST), &key)
+        .unwrap()
+        .to_bytes();
     let mut changed = 0;
     for position in 0..bundle.len() {
         let mut bytes = bundle.clone();
@@ -75,7 +77,7 @@ fn other_statements_are_no_signature_of_the_image() {
     let key = key();
     let mut statement = image_statement(DIGEST);
     statement["_type"] = json!("something else");
-    let bundle = Bundle::sign(&statement, &key);
+    let bundle = Bundle::sign(&statement, &key).unwrap();
     assert!(bundle.verify(&key.public(), DIGEST).is_err());
 }
 

@@ -10,7 +10,9 @@ pub mod proxy;
 mod request;
 pub mod scripted;
 pub mod sigstore;
+pub mod softhsm;
 pub mod tokens;
+pub mod vault;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};

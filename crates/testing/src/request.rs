@@ -1,5 +1,6 @@
 //! Requests, for the tests' servers.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
 /// A request.
@@ -11,6 +12,8 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// `If-None-Match`.
     pub known_tag: Option<String>,
+    /// All headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
@@ -27,27 +30,25 @@ pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Seen> {
     reader.read_line(&mut line)?;
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next(), words.next());
-    let (mut authorization, mut known_tag, mut length) = (None, None, 0);
+    let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else {
             break;
         };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim().to_owned()),
-            "if-none-match" => known_tag = Some(value.trim().to_owned()),
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let header = |name: &str| headers.get(name).cloned();
+    let length = header("content-length").and_then(|it| it.parse().ok());
     let mut body = Vec::new();
-    reader.take(length).read_to_end(&mut body)?;
+    reader.take(length.unwrap_or(0)).read_to_end(&mut body)?;
     Ok(Seen {
         method: method.unwrap_or_default(),
         path: path.ok_or(io::ErrorKind::UnexpectedEof)?,
-        authorization,
-        known_tag,
+        authorization: header("authorization"),
+        known_tag: header("if-none-match"),
+        headers,
         body,
     })
 }

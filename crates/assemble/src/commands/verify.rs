@@ -1,6 +1,6 @@
 //! `assemble verify`: checks every byte of an image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs};
 use crate::remote::Remote;
+use crate::signer::kept_key;
 use crate::text::{clean, count, print, print_json, table};
 use crate::trust::policy::{Pattern, Rule, trusted_root};
 use crate::trust::{Gathered, Judgement, Policy, gather};
@@ -58,9 +59,11 @@ struct PolicyArgs {
         "trusted_root", "witnesses", "witness_key"])]
     policy: Option<PathBuf>,
 
-    /// Require a signature by this public key (PEM), or by one of several
-    #[arg(long, value_name = "FILE")]
-    public_key: Vec<PathBuf>,
+    /// Require a signature by this public key, or by one of several
+    ///
+    /// A PEM file, or a reference to a key in a token or a service, as for push --sign-key.
+    #[arg(long, value_name = "KEY")]
+    public_key: Vec<String>,
 
     /// Require a signature by this identity
     #[arg(
@@ -98,18 +101,18 @@ struct PolicyArgs {
     #[arg(long, value_name = "N", requires = "witness_key", default_value_t = 0)]
     witnesses: usize,
 
-    /// The public key (PEM) of a witness; may be repeated
-    #[arg(long, value_name = "FILE", requires = "witnesses")]
-    witness_key: Vec<PathBuf>,
+    /// The public key of a witness, like --public-key; may be repeated
+    #[arg(long, value_name = "KEY", requires = "witnesses")]
+    witness_key: Vec<String>,
 }
 
 impl PolicyArgs {
-    fn policy(&self) -> Result<Policy> {
+    fn policy(&self, authorities: &[PathBuf]) -> Result<Policy> {
         if let Some(path) = &self.policy {
             return Policy::read(path);
         }
-        let keys = |paths: &[PathBuf]| -> Result<Vec<Rule>> {
-            paths.iter().map(|path| Rule::key(path)).collect()
+        let keys = |keys: &[String]| -> Result<Vec<Rule>> {
+            keys.iter().map(|key| rule(key, authorities)).collect()
         };
         let root = self.trusted_root.as_deref().map(trusted_root).transpose()?;
         let mut policy = Policy {
@@ -158,6 +161,18 @@ impl PolicyArgs {
     }
 }
 
+/// The holder of the key in a file, or of a key that a token or a service keeps.
+fn rule(key: &str, authorities: &[PathBuf]) -> Result<Rule> {
+    match kept_key(key, authorities)? {
+        Some(kept) => Ok(Rule::Key {
+            // Only the query of a reference may hold a PIN.
+            name: key.split('?').next().unwrap_or_default().to_owned(),
+            key: kept.public(),
+        }),
+        None => Rule::key(Path::new(key)),
+    }
+}
+
 fn pattern(
     exact: &Option<String>,
     regexp: &Option<String>,
@@ -202,7 +217,8 @@ struct Verdict<'a> {
 /// # Errors
 /// When the image can't be found, or a registry can't be asked.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let policy = args.policy.policy()?;
+    let authorities = args.place.connection.authorities();
+    let policy = args.policy.policy(authorities)?;
     let mut judged: Option<Judged> = None;
     let mut verified = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {

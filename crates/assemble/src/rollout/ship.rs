@@ -45,7 +45,7 @@ pub fn ship(
         settings.repository(image)?;
     }
     let signer = args.attach.signer.signer(args.connection.authorities())?;
-    let signer = signer.filter(|signer| !(is_dry && signer.is_logged()));
+    let signer = signer.filter(|signer| !is_dry || signer.is_local());
     let built = build(args, settings, images)?;
     let (client, display) = args.connection.client()?;
     crateyard_registry::run_on_this_thread(async {

@@ -1,0 +1,100 @@
+//! Keys in services sign like keys in memory, and tokens stay secret.
+#![allow(missing_docs)]
+
+use crateyard_signing::{Bundle, Error, PublicKey, SecretKey, Web, image_statement};
+use crateyard_testing::vault::{self, Vault};
+
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
+
+fn open(reference: &str, variables: &[(&str, &str)]) -> Result<SecretKey, Error> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(own, _)| *own == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    SecretKey::kept(reference, variable, &Web::default())
+}
+
+fn refusal(reference: &str, variables: &[(&str, &str)]) -> String {
+    match open(reference, variables) {
+        Err(error) => format!("{error} {error:?}"),
+        Ok(_) => panic!("{reference} is opened"),
+    }
+}
+
+#[track_caller]
+fn signs(key: &SecretKey, public: &PublicKey) {
+    assert_eq!(&key.public(), public);
+    assert!(!key.is_here());
+    let bundle = Bundle::sign(&image_statement(DIGEST), key).unwrap();
+    bundle.verify(public, DIGEST).unwrap();
+    assert!(
+        bundle
+            .verify(&SecretKey::generate().public(), DIGEST)
+            .is_err()
+    );
+}
+
+#[test]
+fn keys_in_vault_sign() {
+    let engine = Vault::start();
+    let public = PublicKey::from_pem(engine.public()).unwrap();
+    let address = engine.url();
+    let namespace = ("VAULT_NAMESPACE", vault::NAMESPACE);
+    let vault = [
+        ("VAULT_ADDR", &*address),
+        ("VAULT_TOKEN", vault::TOKEN),
+        namespace,
+    ];
+    let key = open("hashivault://release-key", &vault).unwrap();
+    signs(&key, &public);
+    let elsewhere = [
+        &vault[..],
+        &[("TRANSIT_SECRET_ENGINE_PATH", "/other/transit/")],
+    ]
+    .concat();
+    signs(
+        &open("hashivault://release-key", &elsewhere).unwrap(),
+        &public,
+    );
+    let bao = [
+        ("BAO_ADDR", &*address),
+        ("BAO_TOKEN", vault::TOKEN),
+        ("BAO_NAMESPACE", vault::NAMESPACE),
+    ];
+    signs(&open("openbao://release-key", &bao).unwrap(), &public);
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".vault-token"), vault::TOKEN).unwrap();
+    let home = home.path().to_str().unwrap();
+    let logged_in = [("HOME", home), vault[0], namespace];
+    signs(
+        &open("hashivault://release-key", &logged_in).unwrap(),
+        &public,
+    );
+
+    let wrong = [vault[0], ("VAULT_TOKEN", "hvs.wrong"), namespace];
+    for (reference, variables, reason) in [
+        ("hashivault://release-key", &wrong[..], "permission denied"),
+        ("hashivault://missing", &vault, "answers 404"),
+        (
+            "hashivault://edwards",
+            &vault,
+            "\"ed25519\" can't sign here",
+        ),
+        ("hashivault://a/../b", &vault, "other characters"),
+        ("hashivault://release-key", &vault[1..], "VAULT_ADDR="),
+        ("hashivault://release-key", &vault[..1], "VAULT_TOKEN="),
+        (
+            "hashivault://release-key",
+            &[("VAULT_ADDR", "http://vault.example"), vault[1]],
+            "must be https://",
+        ),
+    ] {
+        let said = refusal(reference, variables);
+        assert!(said.contains(reason), "{said}");
+        assert!(!said.contains("hvs."), "{said}");
+    }
+
+    engine.renew();
+    let error = key.sign(b"message").unwrap_err().to_string();
+    assert!(error.contains("does not fit its public key"), "{error}");
+}

@@ -1,0 +1,99 @@
+//! A stand-in for the transit engine of Vault and OpenBao, with one key, as its documentation
+//! describes it: <https://developer.hashicorp.com/vault/api-docs/secret/transit>.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use p256::ecdsa::{DerSignature, SigningKey};
+use p256::pkcs8::{EncodePublicKey, LineEnding};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::scripted::{Answer, Scripted, Seen};
+
+/// The token that the engine accepts.
+pub const TOKEN: &str = "hvs.a token under test";
+/// The name of the key.
+pub const KEY: &str = "release-key";
+/// The namespace.
+pub const NAMESPACE: &str = "team";
+
+/// The engine, at `transit` and at `other/transit`.
+pub struct Vault {
+    server: Scripted,
+    public: String,
+    is_renewed: Arc<AtomicBool>,
+}
+
+impl Vault {
+    /// Starts it on loopback. The key has the version 3.
+    pub fn start() -> Vault {
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = key.verifying_key().to_public_key_pem(LineEnding::LF);
+        let public = public.unwrap();
+        let is_renewed = Arc::new(AtomicBool::new(false));
+        let (own, renewed) = (public.clone(), is_renewed.clone());
+        let server =
+            Scripted::start(move |seen| answer(seen, &key, &own, renewed.load(Ordering::Relaxed)));
+        Vault {
+            server,
+            public,
+            is_renewed,
+        }
+    }
+
+    /// The value of `VAULT_ADDR`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// The public key, in PEM.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// From now on, another key signs than the one that the engine shows.
+    pub fn renew(&self) {
+        self.is_renewed.store(true, Ordering::Relaxed);
+    }
+}
+
+fn answer(seen: &Seen, key: &SigningKey, public: &str, is_renewed: bool) -> Answer {
+    let error =
+        |status, text: &str| Answer::new(status).body(json!({"errors": [text]}).to_string());
+    let header = |name: &str| seen.headers.get(name).map(String::as_str);
+    if header("x-vault-token") != Some(TOKEN) || header("x-vault-namespace") != Some(NAMESPACE) {
+        return error(403, "permission denied");
+    }
+    let path = seen.path.replace("/v1/other/", "/v1/");
+    let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let data = match (seen.method.as_str(), path.as_str()) {
+        ("GET", "/v1/transit/keys/release-key") => json!({
+            "type": "ecdsa-p256", "latest_version": 3, "supports_signing": true,
+            "keys": {"2": {"name": "P-256", "public_key": "an older one"},
+                     "3": {"name": "P-256", "public_key": public}},
+        }),
+        ("GET", "/v1/transit/keys/edwards") => json!({
+            "type": "ed25519", "latest_version": 1,
+            "keys": {"1": {"name": "ed25519", "public_key": "AAAA"}},
+        }),
+        ("POST", "/v1/transit/sign/release-key/sha2-256")
+            if body["prehashed"] == true && body["key_version"] == 3 =>
+        {
+            let digest = STANDARD.decode(body["input"].as_str().unwrap_or_default());
+            let Ok(digest) = digest
+                .map_err(drop)
+                .and_then(|it| <[u8; 32]>::try_from(it).map_err(drop))
+            else {
+                return error(400, "invalid length of input for prehashed");
+            };
+            let other = SigningKey::from_slice(&[8; 32]).unwrap();
+            let key = if is_renewed { &other } else { key };
+            let signature: DerSignature = key.sign_prehash(&digest).unwrap();
+            json!({"key_version": 3, "signature": format!("vault:v3:{}", STANDARD.encode(signature.as_bytes()))})
+        }
+        _ => return error(404, "no handler for route"),
+    };
+    Answer::new(200).body(json!({"request_id": "1", "data": data}).to_string())
+}
