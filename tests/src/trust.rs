@@ -2,6 +2,7 @@
 //! them with Cargo's output.
 
 mod elements;
+mod kms;
 mod scanners;
 
 use crate::checkout::{assemble, repository};
@@ -45,6 +46,11 @@ pub fn trials() -> Vec<Trial> {
             "audits_tell_linked_crates_from_locked_ones",
             &["cargo", "python3"],
             scanners::audits_by_reach,
+        ),
+        test(
+            "keys_of_aws_kms_sign",
+            &["docker-registry", "python3", "umoci"],
+            kms::keys_sign,
         ),
         test("one_line_leaves_the_list_out", &["cargo"], list_is_left_out),
         test(

@@ -76,7 +76,7 @@ impl KeptKey {
         let unknown = || trouble(&name, "its kind can't sign here", KINDS);
         let (keeper, public) = opened.map_err(|error| match error {
             Error::PublicKey(_) => unknown(),
-            error => error,
+            error => about(&name, error),
         })?;
         let algorithm = Algorithm::of(&public).ok_or_else(unknown)?;
         Ok(KeptKey {
@@ -98,7 +98,8 @@ impl KeptKey {
     /// When the keeper can't be reached or refuses, or signs with another key.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let digest = self.algorithm.digest(message);
-        let signature = self.keeper.sign(self.algorithm, &digest)?;
+        let signed = self.keeper.sign(self.algorithm, &digest);
+        let signature = signed.map_err(|error| about(&self.name, error))?;
         match self.public.verifies(message, &signature) {
             true => Ok(signature),
             false => Err(trouble(
@@ -131,6 +132,18 @@ fn token(name: &str, _: &str, _: &Variables<'_>) -> Result<(Arc<dyn Keeper>, Pub
         "this assemble is a static program, which can't load the module of a PKCS #11 token",
         "the assemble of `cargo install --locked --git https://github.com/crateyard/crateyard assemble`",
     ))
+}
+
+/// An error that names the key.
+fn about(key: &str, error: Error) -> Error {
+    match error {
+        Error::Service { url, reason } => trouble(
+            key,
+            format!("{url}: {reason}"),
+            "the name of the key, the address of the service, and credentials that may sign",
+        ),
+        error => error,
+    }
 }
 
 fn trouble(key: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Error {

@@ -473,7 +473,7 @@ impl Bucket {
 }
 
 /// The server, kept between runs.
-fn moto() -> Result<PathBuf> {
+pub fn moto() -> Result<PathBuf> {
     let environment = cache("moto")?;
     let program = environment.join("bin/moto_server");
     if !program.exists() {
