@@ -1,5 +1,6 @@
 //! What images hold beside binaries of the workspace.
 
+mod capabilities;
 mod downloads;
 mod parts;
 
@@ -17,6 +18,7 @@ use std::path::Path;
 pub fn trials() -> Vec<Trial> {
     let mut all = parts::trials();
     all.extend(downloads::trials());
+    all.extend(capabilities::trials());
     all
 }
 

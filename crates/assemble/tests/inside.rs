@@ -89,6 +89,39 @@ fn make_image_for(directory: &Path, name: &str, version: &str, architecture: &st
     out.display().to_string()
 }
 
+/// Capabilities are shown as getcap prints them, other attributes by name.
+#[test]
+fn ls_shows_capabilities_and_attributes() {
+    let directory = tempdir().unwrap();
+    let capabilities = "AQAAAgAEAAAAAAAAAAAAAAAAAAA=";
+    let files = layer(
+        directory.path(),
+        "files",
+        json!([
+            {"kind": "text", "to": "/both", "text": "",
+             "xattrs": {"security.capability": capabilities, "user.note": "aGk="}},
+            {"kind": "text", "to": "/plain", "text": ""},
+        ]),
+    );
+    let spec = json!({
+        "version": 1, "name": "demo", "references": ["demo:1.0"], "created": 0,
+        "platform": {"os": "linux", "architecture": "amd64"}, "layers": [files], "config": {},
+    });
+    let out = directory.path().join("image");
+    crateyard_image::assemble::make(&serde_json::from_value(spec).unwrap(), &out).unwrap();
+    let image = out.display().to_string();
+    let listed = prints(&["ls", &image]);
+    let both = "/both [cap_net_bind_service=ep, user.note]\n";
+    assert!(
+        listed.contains(both) && listed.contains("/plain\n"),
+        "{listed}"
+    );
+    let files = prints_json(&["ls", &image, "--json"]);
+    assert_eq!(files[0]["capabilities"], "cap_net_bind_service=ep");
+    assert_eq!(files[0]["xattrs"]["user.note"], "aGk=");
+    assert_eq!(files[1].get("capabilities"), None);
+}
+
 fn demo() -> (TempDir, String) {
     let directory = tempdir().unwrap();
     let image = make_image(directory.path(), "image", "1");

@@ -59,7 +59,7 @@ impl Normalizer<'_> {
                 mode: Some(Mode(0o755)),
                 uid: 0,
                 gid: 0,
-                xattrs: BTreeMap::new(),
+                xattrs: placed.xattrs.clone(),
                 crates: self
                     .description
                     .build
@@ -174,6 +174,7 @@ impl Normalizer<'_> {
                 mode: Some(Mode(0o644)),
                 uid: 0,
                 gid: 0,
+                xattrs: BTreeMap::new(),
             })
         };
         vec![
@@ -192,6 +193,7 @@ impl Normalizer<'_> {
         let files = fields.files.iter().flatten().map(|file| {
             let (uid, gid) = self.owner(&file.owner);
             let (to, mode) = (file.destination(), file.mode);
+            let xattrs = file.attributes.all.clone();
             match file.content.get_ref() {
                 Content::Source(source) => Source::Copy(CopySource {
                     from: workspace(source),
@@ -199,6 +201,7 @@ impl Normalizer<'_> {
                     mode,
                     uid,
                     gid,
+                    xattrs,
                 }),
                 Content::Part { name, from } => Source::Copy(CopySource {
                     from: Placeholder::Part {
@@ -209,6 +212,7 @@ impl Normalizer<'_> {
                     mode,
                     uid,
                     gid,
+                    xattrs,
                 }),
                 Content::Text(text) => Source::Text(TextSource {
                     to,
@@ -216,6 +220,7 @@ impl Normalizer<'_> {
                     mode: Some(mode.unwrap_or(Mode(0o644))),
                     uid,
                     gid,
+                    xattrs,
                 }),
             }
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crateyard_spec::{ArchiveFormat, Compression, Mode, Port};
+use crateyard_spec::{ArchiveFormat, Attributes, Compression, Mode, Port};
 pub use toml::Spanned;
 
 use crate::problem::Source;
@@ -334,6 +334,17 @@ pub struct Binary {
     pub path: Option<Spanned<String>>,
     /// Whether it takes the place of a file of the base.
     pub replace: bool,
+    /// Its capabilities and extended attributes.
+    pub attributes: FileAttributes,
+}
+
+/// Capabilities and extended attributes of a file.
+#[derive(Clone, Debug, Default)]
+pub struct FileAttributes {
+    /// All by name, with capabilities as `security.capability`.
+    pub all: Attributes,
+    /// The first key that gives any: `capabilities` or `xattrs`.
+    pub key: Option<Spanned<&'static str>>,
 }
 
 /// Where a file's content comes from.
@@ -365,6 +376,8 @@ pub struct File {
     pub owner: Owner,
     /// Whether it takes the place of a file of the base.
     pub replace: bool,
+    /// Its capabilities and extended attributes.
+    pub attributes: FileAttributes,
 }
 
 /// Owner as written.

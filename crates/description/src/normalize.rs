@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crateyard_spec::{Compression, Port, Variable};
+use crateyard_spec::{Attributes, Compression, Port, Variable};
 
 use crate::calls;
 use crate::check::{check_paths, claims};
@@ -15,6 +15,7 @@ use crate::targets::{Package, Targets};
 use crate::value::{Platform, join_within};
 use crate::workspace::Workspace;
 
+mod attributes;
 mod downloads;
 mod parts;
 
@@ -422,6 +423,7 @@ impl Description {
             },
             path: path.unwrap_or_else(|| format!("/usr/bin/{bin}")),
             replace: binary.replace,
+            xattrs: binary.attributes.all.clone(),
         })
     }
 
@@ -454,8 +456,9 @@ impl Description {
         }
     }
 
+    /// Sources that are not there, or not what they must be.
     fn missing_sources(&self, sources: &Sources) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.attributes_of_directories(sources);
         for image in self.images.values() {
             for file in image.fields.files.iter().flatten() {
                 if let Content::Source(source) = file.content.get_ref() {
@@ -558,6 +561,7 @@ pub(crate) struct PlacedBinary {
     pub(crate) binary: normal::Binary,
     pub(crate) path: String,
     pub(crate) replace: bool,
+    pub(crate) xattrs: Attributes,
 }
 
 /// Normalizes one image.

@@ -1,6 +1,7 @@
 //! From the text of an `images.toml` to a [`Description`]: every field's type and form.
 
 mod archives;
+mod attributes;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -490,6 +491,7 @@ fn short_binary(text: &str, span: Range<usize>) -> Binary {
         bin: bin.map(|bin| Spanned::new(span, bin.to_string())),
         path: None,
         replace: false,
+        attributes: FileAttributes::default(),
     }
 }
 
@@ -504,6 +506,7 @@ fn read_binary(fields: &Fields) -> Option<Binary> {
         bin,
         path,
         replace: read_replace(fields),
+        attributes: attributes::read(fields),
     })
 }
 
@@ -545,9 +548,13 @@ fn read_file(fields: &Fields) -> Option<File> {
     let path = required_path(fields, "path");
     let mode = read_mode(fields);
     let owner = read_owner(fields);
+    let attributes = attributes::read(fields);
     let content = read_content(fields)?;
     let path = match content.get_ref() {
-        Content::Text(_) => file_path(fields.reader, path?),
+        Content::Text(_) => {
+            attributes::refuse_of_text(fields);
+            file_path(fields.reader, path?)
+        }
         Content::Source(_) | Content::Part { .. } => path?,
     };
     Some(File {
@@ -556,6 +563,7 @@ fn read_file(fields: &Fields) -> Option<File> {
         mode,
         owner,
         replace: read_replace(fields),
+        attributes,
     })
 }
 

@@ -271,6 +271,8 @@ pub static BINARY: Table = Table {
         field("bin", "string", "the package's only binary"),
         field("path", "string", "`/usr/bin/BIN`"),
         field("replace", "boolean", "`false`"),
+        field("capabilities", "array of strings", "`[]`"),
+        field("xattrs", "table of strings", "none"),
     ],
 };
 
@@ -303,6 +305,8 @@ pub static FILE: Table = Table {
         field("user", "string", "`\"root\"`"),
         field("group", "string", "the user's own"),
         field("replace", "boolean", "`false`"),
+        field("capabilities", "array of strings", "`[]`"),
+        field("xattrs", "table of strings", "none"),
     ],
 };
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crateyard_description::normal::{Image, Placeholder};
 use crateyard_description::{Description, Targets, Workspace};
-use crateyard_spec::fill;
+use crateyard_spec::{Attributes, CAPABILITY_ATTRIBUTE, Capabilities, fill};
 use serde_json::{Value, json};
 
 const TARGETS: &str = r#"{ "version": 2, "packages": [
@@ -14,6 +14,11 @@ const TARGETS: &str = r#"{ "version": 2, "packages": [
 
 /// The image `app` of a description, where `debian.lock` has libraries of two crates.
 fn lowered(image: &str) -> Image {
+    lowered_as(image, "app")
+}
+
+/// One of the images of that description.
+fn lowered_as(image: &str, name: &str) -> Image {
     let text = format!("version = 1\n[images.app]\nbinaries = [\"app\"]\n{image}");
     let description = Description::parse(&text, "images.toml");
     let description = description.unwrap_or_else(|problems| panic!("{problems}"));
@@ -21,7 +26,7 @@ fn lowered(image: &str) -> Image {
     workspace.libraries = ["pq-sys", "openssl-sys"].map(str::to_owned).into();
     let normal = description.normalize(&workspace);
     let mut normal = normal.unwrap_or_else(|problems| panic!("{problems}"));
-    normal.images.remove("app").unwrap()
+    normal.images.remove(name).unwrap()
 }
 
 fn names(image: &Image) -> Vec<&str> {
@@ -91,4 +96,41 @@ fn what_is_filled_in_is_a_specification() {
         assert_eq!(spec.sources.len(), layer.sources.len());
     }
     assert_eq!(seen.len(), 4, "packages, crates, program, workspace");
+}
+
+/// Programs, copied files and texts have the attributes that are asked for.
+#[test]
+fn attributes_reach_their_files() {
+    let capable = "capabilities = [\"cap_net_bind_service\"]";
+    let text = format!(
+        "files = [{{ source = \"tool\", path = \"/usr/bin/tool\", {capable}, \
+         xattrs = {{ \"user.note\" = \"0x00ff\" }} }},\n\
+         {{ part = \"web\", path = \"/srv/tool\", {capable} }},\n\
+         {{ text = \"x\", path = \"/srv/text\", xattrs = {{ \"user.note\" = \"hi\" }} }}]\n\
+         [images.app.variants.low]\nbinaries = [{{ package = \"app\", {capable} }}]"
+    );
+    let capability = Capabilities::named(["cap_net_bind_service"])
+        .unwrap()
+        .attribute();
+    let xattrs = |image: &Image, path: &str| -> Attributes {
+        let source = image.sources().find(|source| source.to() == Some(path));
+        source.unwrap().xattrs().cloned().unwrap_or_default()
+    };
+    let image = lowered(&text);
+    let note = |value: &[u8]| ("user.note".to_owned(), value.to_vec());
+    let capabilities = (CAPABILITY_ATTRIBUTE.to_owned(), capability);
+    for (path, expected) in [
+        ("/usr/bin/tool", vec![capabilities.clone(), note(&[0, 255])]),
+        ("/srv/tool", vec![capabilities.clone()]),
+        ("/srv/text", vec![note(b"hi")]),
+        ("/usr/bin/app", vec![]),
+    ] {
+        assert_eq!(
+            xattrs(&image, path),
+            expected.into_iter().collect(),
+            "{path}"
+        );
+    }
+    let low = lowered_as(&text, "app-low");
+    assert_eq!(xattrs(&low, "/usr/bin/app"), [capabilities].into());
 }

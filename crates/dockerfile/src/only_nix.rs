@@ -1,6 +1,7 @@
 //! What a description may ask for, and no Dockerfile can build.
 
-use crateyard_description::normal::Description;
+use crateyard_description::normal::{Description, Source};
+use crateyard_spec::CAPABILITY_ATTRIBUTE;
 
 /// All of it, for people, in the order of the description.
 pub(crate) fn things(description: &Description) -> Vec<String> {
@@ -10,7 +11,22 @@ pub(crate) fn things(description: &Description) -> Vec<String> {
     });
     let images = description.images.iter().flat_map(|(name, image)| {
         let parts = image.parts();
-        parts.map(move |part| format!("the part `{part}` of the image `{name}`"))
+        let parts = parts.map(|part| format!("the part `{part}`"));
+        let attributes = image.sources().filter_map(attributes);
+        let things = parts.chain(attributes);
+        things.map(move |thing| format!("{thing} of the image `{name}`"))
     });
     crates.chain(images).collect()
+}
+
+/// `COPY` gives a file no attributes.
+fn attributes(source: &Source) -> Option<String> {
+    let what = match source.xattrs()?.contains_key(CAPABILITY_ATTRIBUTE) {
+        true => "capabilities",
+        false => "extended attributes",
+    };
+    Some(format!(
+        "the {what} of `{}`",
+        source.to().unwrap_or_default()
+    ))
 }

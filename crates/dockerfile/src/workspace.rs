@@ -40,7 +40,7 @@ impl fmt::Display for WorkspaceError {
             WorkspaceError::Project(error) => error.fmt(f),
             WorkspaceError::OnlyNix(things) => write!(
                 f,
-                "a Dockerfile can't build {}: only Nix has it; `assemble build` builds such images",
+                "a Dockerfile can't build {}; `assemble build` builds such images with Nix",
                 things.join(", ")
             ),
         }

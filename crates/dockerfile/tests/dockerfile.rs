@@ -111,6 +111,25 @@ fn a_path_dependency_outside_the_workspace_is_refused_by_name() {
     assert!(error.contains("`gateway` depends on `outside`"), "{error}");
 }
 
+/// `COPY` would drop them in silence.
+#[test]
+fn capabilities_and_attributes_are_refused_by_name() {
+    let workspace = fixture::copy();
+    let images = workspace.path().join("images.toml");
+    let more = "\n[images.low]\n\
+        binaries = [{ package = \"gateway\", capabilities = [\"cap_net_bind_service\"] }]\n\
+        files = [{ text = \"x\", path = \"/srv/x\", xattrs = { \"user.note\" = \"x\" } }]\n";
+    let text = fs::read_to_string(&images).unwrap() + more;
+    fs::write(&images, text).unwrap();
+    let error = for_workspace(workspace.path()).unwrap_err().to_string();
+    let things = "the extended attributes of `/srv/x` of the image `low`, \
+                  the capabilities of `/usr/bin/gateway` of the image `low`";
+    assert!(
+        error.contains(things) && error.contains("assemble build"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_wrong_description_is_told_as_everywhere() {
     let workspace = fixture::copy();

@@ -8,13 +8,13 @@ mod merge;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
-use base64::Engine as _;
 use crateyard_oci::{
     Algorithm, Blobs, Descriptor, Digest, Hasher, Manifest,
     digest::VerifyingReader,
     limits::Bounded,
     tar::{self, Kind},
 };
+use crateyard_spec::{CAPABILITY_ATTRIBUTE, Capabilities, base64_values};
 use serde::{Serialize, Serializer};
 
 use crate::packages::{self, Crate};
@@ -113,7 +113,7 @@ pub struct File {
     /// The target of a link; of a hard link, the path of the file.
     pub target: Option<String>,
     /// Extended attributes.
-    #[serde(serialize_with = "base_64")]
+    #[serde(serialize_with = "base64_values::serialize")]
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// Which layer it comes from, counted from 0, the lowest.
     pub layer: usize,
@@ -128,19 +128,18 @@ fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Mode(*mode))
 }
 
-fn base_64<S: Serializer>(
-    xattrs: &BTreeMap<String, Vec<u8>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let encode = |value: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(value);
-    serializer.collect_map(xattrs.iter().map(|(name, value)| (name, encode(value))))
-}
-
 /// All files of an image by path, without leading slash.
 #[derive(Debug, Default)]
 pub struct Listing {
     merged: Merged,
     problems: Vec<String>,
+}
+
+impl File {
+    /// Its capabilities, if it has any that can be read.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        Capabilities::read(self.xattrs.get(CAPABILITY_ATTRIBUTE)?)
+    }
 }
 
 impl Listing {

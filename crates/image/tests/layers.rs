@@ -241,6 +241,36 @@ fn long_odd_and_extended_things_come_back() {
     assert_eq!(owned.xattrs["user.x"], b"ab");
 }
 
+/// A directory can't have the attributes of a file, and some names are not for files of images.
+#[test]
+fn attributes_are_for_files_and_for_people() {
+    let directory = tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), "content").unwrap();
+    let copy = |from: &Path, name: &str| json!([{"kind": "copy", "from": from, "to": "/to", "xattrs": {name: "YWI="}}]);
+    let out = directory.path().join("layer");
+    for (sources, says) in [
+        (copy(&tree, "user.x"), "/to is a directory"),
+        (
+            copy(&tree.join("file"), "trusted.overlay.opaque"),
+            "engines use",
+        ),
+        (copy(&tree.join("file"), "x"), "\"x\" is not the name"),
+    ] {
+        let error = failure(sources, &out);
+        assert!(error.contains(says) && error.contains("xattrs"), "{error}");
+    }
+    let record = make_layer(copy(&tree.join("file"), "user.x"), "none", &out, 1);
+    let tar = layer_tar(&out, &record);
+    let mut reader = crateyard_oci::tar::Reader::new(&tar[..]);
+    let entry = reader.next_entry().unwrap().unwrap();
+    assert_eq!(
+        (&entry.path[..], &entry.xattrs["user.x"][..]),
+        (&b"to"[..], &b"ab"[..])
+    );
+}
+
 #[test]
 fn records_are_written_only_where_needed() {
     let directory = tempdir().unwrap();

@@ -14,6 +14,7 @@ use crateyard_image::archive::{ArchiveFormat, Selection, save};
 use crateyard_image::files::{Listing, Options};
 use crateyard_image::verify::verify;
 use crateyard_oci::Layout;
+use crateyard_spec::{CAPABILITY_ATTRIBUTE, CAPABILITY_NAMES, Capabilities, base64_values};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -648,4 +649,72 @@ fn gnu_tar_lists_our_layers() {
         last.contains("3000000/0") && last.ends_with(&file[1..]),
         "{last}"
     );
+}
+
+/// A file's attributes with these capabilities, as a specification has them.
+fn in_base64(capabilities: &Capabilities) -> Value {
+    let all = [(CAPABILITY_ATTRIBUTE.to_owned(), capabilities.attribute())];
+    base64_values::serialize(&all.into(), serde_json::value::Serializer).unwrap()
+}
+
+/// Each capability, as setcap writes it, is what ours is, and getcap reads ours.
+#[test]
+fn setcap_and_getcap_agree_on_every_capability() {
+    let test = "setcap_and_getcap_agree_on_every_capability";
+    let tools = ["setcap", "getcap", "tar"];
+    if !is_root(test) || !tools.iter().all(|tool| has_tool(test, tool)) {
+        return;
+    }
+    let directory = tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let one = |name: &&'static str| vec![*name];
+    let mut sets: Vec<Vec<&str>> = CAPABILITY_NAMES.iter().map(one).collect();
+    sets.push(vec!["cap_net_bind_service", "cap_sys_nice", "cap_bpf"]);
+    let ours = |set: &Vec<&str>| Capabilities::named(set.iter().copied()).unwrap();
+    fs::create_dir(path("theirs")).unwrap();
+    let mut sources = Vec::new();
+    for (number, set) in sets.iter().enumerate() {
+        let file = path("theirs").join(number.to_string());
+        fs::write(&file, "").unwrap();
+        run(Command::new("setcap")
+            .arg(format!("{}=ep", set.join(",")))
+            .arg(&file));
+        sources.push(
+            json!({"kind": "text", "to": format!("/{number}"), "text": "",
+                            "xattrs": in_base64(&ours(set))}),
+        );
+    }
+    let kept = ["--format=pax", "--xattrs", "--xattrs-include=*", "-C"];
+    let mut pack = Command::new("tar");
+    let theirs = run(pack.args(kept).arg(path("theirs")).args(["-c", "."])).stdout;
+    let mut reader = crateyard_oci::tar::Reader::new(&theirs[..]);
+    let mut compared = 0;
+    while let Some(entry) = reader.next_entry().unwrap() {
+        let name = String::from_utf8(entry.path.clone()).unwrap();
+        let Ok(number) = name.trim_start_matches("./").parse::<usize>() else {
+            continue;
+        };
+        let attribute = &entry.xattrs[CAPABILITY_ATTRIBUTE];
+        assert_eq!(
+            *attribute,
+            ours(&sets[number]).attribute(),
+            "{:?}",
+            sets[number]
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, sets.len());
+    make_layer(Value::Array(sources), "none", &path("layer"), 1);
+    fs::create_dir(path("ours")).unwrap();
+    run(Command::new("tar")
+        .args(kept)
+        .arg(path("ours"))
+        .arg("-xf")
+        .arg(path("layer/blob")));
+    for (number, set) in sets.iter().enumerate() {
+        let file = path("ours").join(number.to_string());
+        let said = stdout(Command::new("getcap").arg(&file));
+        let expected = format!("{} {}", file.display(), ours(set));
+        assert_eq!(said.trim(), expected);
+    }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Compression, Mode, Version};
+use crate::{Attributes, Compression, Mode, Version, base64_values};
 
 /// What goes into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,17 @@ pub enum Source<P = PathBuf, C = LinkedCrates> {
 }
 
 impl<P, C> Source<P, C> {
+    /// The extended attributes that it gives a file.
+    pub fn xattrs(&self) -> Option<&Attributes> {
+        let xattrs = match self {
+            Source::File(source) => &source.xattrs,
+            Source::Copy(source) => &source.xattrs,
+            Source::Text(source) => &source.xattrs,
+            _ => return None,
+        };
+        Some(xattrs).filter(|xattrs| !xattrs.is_empty())
+    }
+
     /// The path in the image that it is about; none for packages.
     pub fn to(&self) -> Option<&str> {
         match self {
@@ -147,9 +158,13 @@ pub struct FileSource<P = PathBuf, C = LinkedCrates> {
     /// Its group.
     #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u32,
-    /// Extended attributes, in base 64.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub xattrs: BTreeMap<String, String>,
+    /// Its extended attributes.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "base64_values"
+    )]
+    pub xattrs: Attributes,
     /// The crates that the file, a program, is linked from: it gets a list of them, as `cargo auditable` writes
     /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,6 +233,13 @@ pub struct CopySource<P = PathBuf> {
     /// The group of all in it.
     #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u32,
+    /// The extended attributes of the file. A directory can't have any.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "base64_values"
+    )]
+    pub xattrs: Attributes,
 }
 
 /// A file whose content stands here.
@@ -237,6 +259,13 @@ pub struct TextSource {
     /// Its group.
     #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u32,
+    /// Its extended attributes.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "base64_values"
+    )]
+    pub xattrs: Attributes,
 }
 
 /// A directory, empty as far as this source goes.
@@ -326,8 +355,8 @@ mod tests {
             {"kind":"ca-certificates","packages":["/a.deb"]},
             {"kind":"file","from":"/x","to":"/x","mode":"4755","xattrs":{"user.a":"YQ=="}},
             {"kind":"tree","from":"/x","to":"/y","uid":1},
-            {"kind":"copy","from":"/x","to":"/z","mode":"0600"},
-            {"kind":"text","to":"/t","text":"hello"},
+            {"kind":"copy","from":"/x","to":"/z","mode":"0600","xattrs":{"user.a":"YQ=="}},
+            {"kind":"text","to":"/t","text":"hello","xattrs":{"user.a":"YQ=="}},
             {"kind":"directory","to":"/tmp","mode":"1777"},
             {"kind":"symlink","to":"/l","target":"x"},
             {"kind":"chart","from":"/c","to":"/charts/","appVersion":"2"},
@@ -360,6 +389,10 @@ mod tests {
             (
                 r#"{"version":1,"sources":[{"kind":"directory","to":"/a","mode":493}]}"#,
                 "493",
+            ),
+            (
+                r#"{"version":1,"sources":[{"kind":"text","to":"/a","text":"","xattrs":{"user.a":"?"}}]}"#,
+                "the value of \"user.a\" is not base 64",
             ),
             (r#"{"version":1,"sources":[{"kind":"teapot"}]}"#, "teapot"),
         ] {

@@ -25,6 +25,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attributes;
+mod capabilities;
 mod compression;
 mod config;
 mod layer;
@@ -34,6 +36,8 @@ mod placeholder;
 mod port;
 mod version;
 
+pub use attributes::{Attributes, attribute_value, base64_values, check_attribute};
+pub use capabilities::{CAPABILITY_ATTRIBUTE, CAPABILITY_NAMES, Capabilities};
 pub use compression::{Algorithm, Compression};
 pub use config::{Config, Healthcheck, Variable};
 pub use layer::*;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use crateyard_image::files::{File, FileKind, Listing, Options};
 use crateyard_image::packages;
+use crateyard_spec::CAPABILITY_ATTRIBUTE;
 use serde::{Serialize, Serializer};
 
 use crate::place::{ChoiceArgs, Place, PlaceArgs};
@@ -59,6 +60,9 @@ struct Line<'a> {
     path: &'a str,
     #[serde(flatten)]
     file: &'a File,
+    /// As getcap(8) prints them; they are in `xattrs`, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<String>,
     package: Option<&'a str>,
 }
 
@@ -129,6 +133,7 @@ fn line<'a>(path: &'a str, file: &'a File, owners: &'a BTreeMap<String, String>)
     Line {
         path,
         file,
+        capabilities: file.capabilities().map(|it| it.to_string()),
         package: owners.get(path).map(String::as_str),
     }
 }
@@ -144,6 +149,7 @@ fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
         };
         path += &format!(" {arrow} {slash}{}", clean(target));
     }
+    path += &attributes(line);
     let mut row = vec![
         mode(file),
         format!("{}:{}", file.uid, file.gid),
@@ -160,6 +166,19 @@ fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
     }
     row.push(path);
     row
+}
+
+/// Capabilities, and the names of other extended attributes:
+/// ` [cap_net_bind_service=ep, user.note]`.
+fn attributes(line: &Line<'_>) -> String {
+    let is_shown = |name: &&String| line.capabilities.is_none() || *name != CAPABILITY_ATTRIBUTE;
+    let names = line.file.xattrs.keys().filter(is_shown);
+    let names = names.map(|name| clean(name).into_owned());
+    let all: Vec<String> = line.capabilities.iter().cloned().chain(names).collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(" [{}]", all.join(", ")),
+    }
 }
 
 /// Kind and permissions as `ls -l` writes them.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use base64::Engine as _;
+use crateyard_spec::{Attributes, check_attribute};
 
 use super::tree::{Body, Content, Node, Standing, Tree, check_component, image_path};
 use crate::auditable::Patch;
@@ -35,7 +35,7 @@ pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result
     let mode = source.mode.map_or(plain_mode(&metadata), |mode| mode.0);
     let origin = format!("{at} (file {})", shown(&source.from));
     let mut node = file_node(content, mode, source.uid, source.gid, &origin);
-    node.xattrs = decode_xattrs(at, &source.xattrs)?;
+    node.xattrs = checked_xattrs(at, &source.xattrs)?;
     tree.insert(to, node)
 }
 
@@ -92,8 +92,10 @@ pub(super) fn add_copy(tree: &mut Tree, at: &str, source: &CopySource) -> Result
         mode,
         uid,
         gid,
+        xattrs,
     } = source.clone();
     if from.is_dir() {
+        refuse_xattrs(at, &source.to, &xattrs)?;
         let source = TreeSource {
             from,
             to,
@@ -109,7 +111,7 @@ pub(super) fn add_copy(tree: &mut Tree, at: &str, source: &CopySource) -> Result
         mode,
         uid,
         gid,
-        xattrs: BTreeMap::new(),
+        xattrs,
         crates: None,
     };
     add_file(tree, at, &source)
@@ -204,10 +206,9 @@ pub(super) fn add_text(tree: &mut Tree, at: &str, source: &TextSource) -> Result
     let content = Content::Bytes(source.text.clone().into_bytes());
     let mode = source.mode.map_or(0o644, |mode| mode.0);
     let origin = format!("{at} (text)");
-    tree.insert(
-        to,
-        file_node(content, mode, source.uid, source.gid, &origin),
-    )
+    let mut node = file_node(content, mode, source.uid, source.gid, &origin);
+    node.xattrs = checked_xattrs(at, &source.xattrs)?;
+    tree.insert(to, node)
 }
 
 pub(super) fn add_directory(tree: &mut Tree, at: &str, source: &DirectorySource) -> Result<()> {
@@ -276,17 +277,28 @@ fn shown(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn decode_xattrs(at: &str, xattrs: &BTreeMap<String, String>) -> Result<BTreeMap<String, Vec<u8>>> {
-    let decode = |(name, value): (&String, &String)| {
-        let wrong =
-            |problem: String| Error::spec(format!("{at}.xattrs"), problem, "write NAME: BASE64");
-        if !name.contains('.') || name.contains(['=', '\0', '\n']) {
-            return Err(wrong(format!("{name:?} is not the name of an attribute")));
-        }
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(value)
-            .map_err(|error| wrong(format!("the value of {name:?} is not base 64: {error}")))?;
-        Ok((name.clone(), bytes))
-    };
-    xattrs.iter().map(decode).collect()
+fn checked_xattrs(at: &str, xattrs: &Attributes) -> Result<Attributes> {
+    for (name, value) in xattrs {
+        check_attribute(name, value).map_err(|problem| {
+            let problem = format!("{name:?} {problem}");
+            Error::spec(
+                format!("{at}.xattrs"),
+                problem,
+                "drop it, or give it another name",
+            )
+        })?;
+    }
+    Ok(xattrs.clone())
+}
+
+/// Only now it shows that a source is a directory.
+fn refuse_xattrs(at: &str, to: &str, xattrs: &Attributes) -> Result<()> {
+    if xattrs.is_empty() {
+        return Ok(());
+    }
+    Err(Error::spec(
+        format!("{at}.xattrs"),
+        format!("{to} is a directory, and capabilities and extended attributes are for one file"),
+        "name the file that has them: in images.toml by `source`, or `from` of a part",
+    ))
 }

@@ -1,0 +1,156 @@
+//! Extended attributes of files: their names, and their values as JSON and `images.toml` have them.
+//!
+//! <https://man7.org/linux/man-pages/man7/xattr.7.html>
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Values by name. Fields of JSON hold them through [`base64_values`].
+pub type Attributes = BTreeMap<String, Vec<u8>>;
+
+/// What names begin with.
+const NAMESPACES: [&str; 4] = ["security.", "system.", "trusted.", "user."];
+
+/// What overlay file systems call their own attributes. An engine that stacks layers obeys them.
+/// <https://docs.kernel.org/filesystems/overlayfs.html>
+const OVERLAYS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+
+/// The longest name, and the largest value, in bytes (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`).
+const LONGEST_NAME: usize = 255;
+const LARGEST_VALUE: usize = 64 << 10;
+
+/// Whether a file may have an attribute of that name and value.
+///
+/// # Errors
+/// Half a sentence that follows the name.
+pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
+    let rest = NAMESPACES.iter().find_map(|it| name.strip_prefix(it));
+    if rest.is_none_or(str::is_empty) {
+        return Err(format!(
+            "is not the name of an attribute; names begin with {}",
+            NAMESPACES.map(|it| format!("`{it}`")).join(", ")
+        ));
+    }
+    // `=` ends a name in a tar file.
+    if name.len() > LONGEST_NAME || name.contains(['=', '\0', '\n']) {
+        return Err(format!(
+            "is not the name of an attribute; it has at most {LONGEST_NAME} bytes, and no `=`, \
+             line break or zero byte"
+        ));
+    }
+    if OVERLAYS.iter().any(|overlay| name.starts_with(overlay)) {
+        return Err("is an attribute that engines use themselves, to stack layers".to_owned());
+    }
+    if value.len() > LARGEST_VALUE {
+        return Err(format!(
+            "has a value of {} bytes; the most is {LARGEST_VALUE}",
+            value.len()
+        ));
+    }
+    Ok(())
+}
+
+/// A value as setfattr(1) takes it: text, `0x` and hexadecimal digits, or `0s` and base 64.
+///
+/// ```
+/// use crateyard_spec::attribute_value;
+///
+/// assert_eq!(attribute_value("plain"), Ok(b"plain".to_vec()));
+/// assert_eq!(attribute_value("0x00ff"), Ok(vec![0, 255]));
+/// assert_eq!(attribute_value("0sAP8="), Ok(vec![0, 255]));
+/// ```
+///
+/// # Errors
+/// Half a sentence that follows the value.
+pub fn attribute_value(text: &str) -> Result<Vec<u8>, String> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return from_hex(digits)
+            .ok_or_else(|| "begins with `0x`, and is not pairs of hexadecimal digits".to_owned());
+    }
+    match text.strip_prefix("0s") {
+        Some(digits) => STANDARD
+            .decode(digits)
+            .map_err(|error| format!("begins with `0s`, and is not base 64: {error}")),
+        None => Ok(text.as_bytes().to_vec()),
+    }
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    if digits.len() % 2 != 0 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = (0..digits.len()).step_by(2);
+    pairs
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
+        .collect()
+}
+
+/// [`Attributes`] in JSON: an object of names to values in base 64. For `#[serde(with = "…")]`.
+pub mod base64_values {
+    use super::{Attributes, BTreeMap, STANDARD};
+    use base64::Engine as _;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes values in base 64.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(all: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = all
+            .iter()
+            .map(|(name, value)| (name, STANDARD.encode(value)));
+        serializer.collect_map(encoded)
+    }
+
+    /// Reads values in base 64.
+    ///
+    /// # Errors
+    /// When a value is something else.
+    pub fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Attributes, D::Error> {
+        let decode = |(name, value): (String, String)| {
+            let bytes = STANDARD.decode(value).map_err(|error| {
+                D::Error::custom(format!("the value of {name:?} is not base 64: {error}"))
+            });
+            Ok((name, bytes?))
+        };
+        let encoded = BTreeMap::<String, String>::deserialize(reader)?;
+        encoded.into_iter().map(decode).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_checked() {
+        let long = format!("user.{}", "x".repeat(251));
+        for (name, says) in [
+            ("note", "begin with"),
+            ("user.", "begin with"),
+            ("colour.x", "begin with"),
+            ("user.a=b", "no `=`"),
+            (&long, "255 bytes"),
+            ("trusted.overlay.opaque", "engines"),
+            ("user.overlay.metacopy", "engines"),
+        ] {
+            let said = check_attribute(name, b"").unwrap_err();
+            assert!(said.contains(says), "{name}: {said}");
+        }
+        let most = vec![0; LARGEST_VALUE];
+        assert_eq!(check_attribute("user.note", &most), Ok(()));
+        let more = vec![0; LARGEST_VALUE + 1];
+        assert!(check_attribute("user.note", &more).is_err());
+    }
+
+    #[test]
+    fn values_that_are_cut_off_are_refused() {
+        for (text, says) in [("0x0", "`0x`"), ("0xzz", "`0x`"), ("0s=", "`0s`")] {
+            let said = attribute_value(text).unwrap_err();
+            assert!(said.contains(says), "{text}: {said}");
+        }
+    }
+}
