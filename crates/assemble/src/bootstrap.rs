@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use crateyard_nix::{Hash, Store, nar};
+use crateyard_terminal::note;
 use serde::{Deserialize, Serialize};
 
 /// The name of the lock at the top of Crateyard's own repository.

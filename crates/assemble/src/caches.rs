@@ -7,11 +7,12 @@ use crateyard_cache::packs::{PackDirectory, Packs};
 use crateyard_cache::serve::Background;
 use crateyard_cache::status::Cache;
 use crateyard_cache::{Address, Directory, Http};
+use crateyard_flake::Nix;
 use crateyard_nix::PublicKey;
 use crateyard_registry::Client;
+use crateyard_terminal::{note, warning};
 
 use crate::connection::ConnectionArgs;
-use crate::nix::Nix;
 
 /// Nix's settings for caches. By default Nix waits five minutes for a cache, and without `fallback`
 /// a failing cache ends the build. A cache may have now what it lacked a minute ago.

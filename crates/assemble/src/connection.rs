@@ -10,9 +10,8 @@ use anyhow::{Context, bail};
 use crateyard_oci::Digest;
 use crateyard_registry::progress::{Event, Progress};
 use crateyard_registry::{Client, ClientCertificate, Credentials, Options};
+use crateyard_terminal as text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::text;
 
 /// Options for a connection to a registry.
 #[derive(clap::Args, Debug)]

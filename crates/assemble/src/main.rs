@@ -1,31 +1,19 @@
 //! Crateyard's command line.
 
-#[macro_use]
-mod text;
-
 mod attach;
 mod bootstrap;
+mod build;
 mod caches;
-mod cargo;
 mod commands;
 mod connection;
-mod engine;
-mod git;
-mod history;
 mod invocation;
-mod isolation;
-mod mirror;
 mod native;
-mod nix;
 mod place;
-mod plan_lock;
 mod remote;
 mod rollout;
+mod send;
 mod signer;
-mod state;
-mod toolchains;
 mod trust;
-mod workspace;
 
 use std::process::ExitCode;
 
@@ -115,7 +103,7 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            text::say("error", &describe(&error));
+            crateyard_terminal::say("error", &describe(&error));
             ExitCode::from(exit_code(&error))
         }
     }

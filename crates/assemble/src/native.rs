@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::cargo::Cargo;
 use anyhow::{Context, Result};
 use crateyard_description::{Description, LockedPackage};
+use crateyard_workspace::cargo::Cargo;
 
 /// The packages of `Cargo.lock`; empty if there is no such file.
 ///

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use crateyard_oci::Descriptor;
 use crateyard_registry::Artifact;
 use crateyard_signing::{BUNDLE_TYPE, Bundle, Keyless, SecretKey, Services, Simple, Token, Web};
+use crateyard_terminal::note;
 use serde_json::Value;
 
 /// A key in an environment variable, in cosign's notation.

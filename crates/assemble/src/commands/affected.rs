@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use crateyard_deploy::affected::{Affected, StorePaths, compare};
+use crateyard_flake::Nix;
+use crateyard_terminal::{clean, print, print_json, table};
+use crateyard_workspace::git;
 use serde::Serialize;
-
-use crate::git;
-use crate::nix::Nix;
-use crate::text::{clean, print, print_json, table};
 
 /// The attribute of a workspace's flake that has the store paths (nix/store-paths.nix).
 const ATTRIBUTE: &str = "storePaths";

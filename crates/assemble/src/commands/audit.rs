@@ -15,16 +15,17 @@ use crateyard_audit::judge::{Data, Report, judge};
 use crateyard_audit::policy::{self, Policy};
 use crateyard_audit::subject::Subject;
 use crateyard_audit::{Finding, Kind, Status, vex};
+use crateyard_fetch::crates;
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::{Descriptor, Reference};
+use crateyard_terminal::{note, print, print_json, warning};
+use crateyard_workspace::described;
+use data::{Advisories, DataArgs};
 use serde::Serialize;
 
 use crate::attach;
-use crate::commands::build::build_by_nix;
-use crate::commands::fetch::crates;
-use crate::place::{self, Opened, Place, PlaceArgs, Selected};
-use crate::text::{print, print_json};
-use data::{Advisories, DataArgs};
+use crate::build::build_by_nix;
+use crate::place::{Opened, Place, PlaceArgs, Selected};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -283,7 +284,7 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
 /// The images to audit. Images of the workspace are built together.
 fn targets(args: &Args) -> Result<Vec<Target>> {
     let workspace = &args.place.workspace;
-    let described = place::described(workspace)?;
+    let described = described::names(workspace)?;
     if args.images.is_empty() && described.is_empty() {
         bail!(
             "{} has no images.toml that describes an image\n  \
@@ -363,7 +364,7 @@ fn write_vex(directory: &Path, subject: &Subject, document: &vex::Document) -> R
     let name: String = name.chars().map(allowed).collect();
     let path = directory.join(name.trim_start_matches('.').to_owned() + attach::VEX_SUFFIX);
     let text = serde_json::to_string_pretty(document)? + "\n";
-    super::report::write(&path, &text)
+    crateyard_terminal::write_to(&path, &text)
 }
 
 /// The time of the audit: `SOURCE_DATE_EPOCH`, or else the clock.

@@ -1,26 +1,12 @@
 //! `assemble bench`: compares the rebuilds of each engine with the necessary ones, scenario by
 //! scenario.
-//!
-//! Each engine has its own copy of the workspace. The scenarios are steps in it: each begins where
-//! the last one ended. The compiled units are observed, not estimated: derivations that Nix built,
-//! packages that Cargo reports, inside buildx too.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-
-use self::observe::Runner;
-use self::report::{Report, Row, Verdict};
-use self::scenario::{Scenario, Subject};
-use self::trial::Trial;
-use crate::engine::Engine;
-
-mod observe;
-mod report;
-mod scenario;
-mod trial;
+use anyhow::Result;
+use crateyard_bench::{Plan, Scenario, run as measure};
+use crateyard_engines::Engine;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,18 +65,17 @@ pub struct Args {
 /// # Errors
 /// When a build fails unexpectedly, or an edit changes nothing.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let scenarios: BTreeSet<Scenario> = match args.scenarios.is_empty() {
-        true => Scenario::all().collect(),
-        false => args.scenarios.iter().copied().collect(),
-    };
-    let mut report = match args.add {
-        true => Report::read(&args.out)?,
-        false => Report::default(),
-    };
-    for engine in &args.engines {
-        measure(*engine, &scenarios, &args, &mut report)
-            .with_context(|| format!("the engine {}", engine.name()))?;
-    }
+    let report = measure(&Plan {
+        workspace: args.workspace,
+        engines: args.engines,
+        scenarios: args.scenarios,
+        leaf: args.leaf,
+        debian_lock: args.debian_lock,
+        crateyard: args.crateyard,
+        fresh_engine: args.fresh_engine,
+        out: args.out.clone(),
+        add: args.add,
+    })?;
     print!("{}", report.markdown());
     eprintln!(
         "written to {}: bench.tsv, bench.md, bench.json, bench.svg",
@@ -100,66 +85,4 @@ pub fn run(args: Args) -> Result<ExitCode> {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
-}
-
-fn measure(
-    engine: Engine,
-    scenarios: &BTreeSet<Scenario>,
-    args: &Args,
-    report: &mut Report,
-) -> Result<()> {
-    let trial = Trial::new(&args.workspace, engine, args.crateyard.as_deref())?;
-    let mut subject = Subject::of(trial.root(), args.leaf.as_deref())?;
-    let mut runner = Runner::new(
-        engine,
-        &trial,
-        args.debian_lock.as_deref(),
-        args.fresh_engine.as_deref(),
-    )?;
-    eprintln!("{}: getting ready", engine.name());
-    runner.prepare(&subject)?;
-    if !scenarios.contains(&Scenario::Cold) {
-        // The first scenario is compared with this build.
-        runner.build(Scenario::Nothing, &subject)?;
-    }
-    for scenario in scenarios {
-        if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
-            report.add(Row::skipped(engine, *scenario, reason));
-            report.write(&args.out)?;
-            continue;
-        }
-        eprintln!("{}: {}", engine.name(), scenario.title());
-        let edited = scenario.apply(&subject, &trial)?;
-        if edited {
-            trial.track()?;
-        }
-        let before = subject;
-        subject = Subject::of(trial.root(), args.leaf.as_deref())?;
-        let expected = scenario.expected(engine, &before, &subject);
-        let seen = runner.build(*scenario, &subject)?;
-        report.add(Row {
-            engine,
-            scenario: *scenario,
-            verdict: expected.judge(&seen),
-            expected: expected.text(),
-            expected_images: expected.images_text(),
-            seen: Some(seen),
-        });
-        report.write(&args.out)?;
-    }
-    Ok(())
-}
-
-/// For a skipped row the verdict is the reason.
-impl Row {
-    fn skipped(engine: Engine, scenario: Scenario, reason: String) -> Row {
-        Row {
-            engine,
-            scenario,
-            verdict: Verdict::Skipped(reason),
-            expected: String::new(),
-            expected_images: String::new(),
-            seen: None,
-        }
-    }
 }

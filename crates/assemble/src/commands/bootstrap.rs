@@ -6,11 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use crateyard_flake::Nix;
+use crateyard_terminal::{print_line, write_to};
 
-use super::report;
 use crate::bootstrap::{FILE, Lock, Pin};
-use crate::nix::Nix;
-use crate::text::print_line;
 
 /// Build Crateyard's bootstrap programs from source and write bootstrap.lock
 ///
@@ -42,7 +41,7 @@ pub fn run(args: Args) -> Result<()> {
         path.display()
     );
     let older = Lock::load(&path)?;
-    crate::git::check(&args.workspace)?;
+    crateyard_workspace::git::check(&args.workspace)?;
     let attributes = ["bootstrap".to_owned()];
     let nix = Nix::default();
     let built = nix.build(&nix.flake(&args.workspace)?, "", &attributes, None)?;
@@ -57,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
         path.display()
     );
     if lock != older {
-        report::write(&path, &lock.to_text()?)?;
+        write_to(&path, &lock.to_text()?)?;
     }
     for (name, pin) in programs {
         print_line(format!(

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use crateyard_flake::Nix;
 use crateyard_nix::{Closure, Store, StorePath};
 
 use crate::caches::Substituters;
-use crate::nix::Nix;
 
 mod gc;
 mod pull;

@@ -7,21 +7,22 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use crateyard_description::normal::Image;
+use crateyard_engines::resolve;
+use crateyard_engines::{self, Engine, Request};
 use crateyard_image::auditable::is_same_program;
 use crateyard_image::diff::{FileChange, ImageDiff, Side, compare};
 use crateyard_image::files::{Listing, Options};
 use crateyard_image::packages::Crate;
 use crateyard_oci::{ImageConfig, Layout, Manifest};
+use crateyard_terminal::{clean, count, print, print_json, table};
+use crateyard_workspace::described::names as described;
 use flate2::read::GzDecoder;
 use serde::Serialize;
 
 use self::sections::Section;
-use super::build::build_images;
 use super::diff::describe;
+use crate::build::build_images;
 use crate::connection::bytes;
-use crate::engine::{self, Engine, Request};
-use crate::place::described;
-use crate::text::{clean, count, print, print_json, table};
 
 mod sections;
 
@@ -107,7 +108,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         images: &names,
         vendor: None,
     };
-    let resolved = engine::resolve(&args.workspace)?;
+    let resolved = resolve(&args.workspace)?;
     let before = build_images(one, &request)?;
     let after = build_images(other, &request)?;
     let mut found = Vec::new();

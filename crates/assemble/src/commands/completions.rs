@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
+use crateyard_terminal::print;
 
 use crate::Cli;
-use crate::text::print;
 
 const SHELLS: &str = "\
 Examples:

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::cluster::Change;
+use crateyard_terminal::{note, print, print_json};
+use said::Said;
 
 use crate::rollout::compose::{self, Kept};
 use crate::rollout::files::{self, Source};
@@ -18,8 +20,6 @@ use crate::rollout::reasons;
 use crate::rollout::settings::{Settings, ShipArgs};
 use crate::rollout::ship::{self, Shipped};
 use crate::rollout::watch::Watch;
-use crate::text::{print, print_json};
-use said::Said;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,9 +90,9 @@ fn watch(args: &Args, settings: &Settings) -> Result<()> {
         let mut watch = Watch::new(&args.ship.workspace, &files)?;
         match once(args, settings) {
             Ok(read) => files = read,
-            Err(error) => crate::text::say("error", &crate::describe(&error)),
+            Err(error) => crateyard_terminal::say("error", &crate::describe(&error)),
         }
-        crate::text::say("watching", "for edits");
+        crateyard_terminal::say("watching", "for edits");
         watch.wait()?;
     }
 }

@@ -8,11 +8,11 @@ use anyhow::Result;
 use crateyard_image::diff::{Change, FileChange, ImageDiff, LayerChange, Side, compare};
 use crateyard_image::packages::Crate;
 use crateyard_oci::{Budget, Digest, Platform};
+use crateyard_terminal::{clean, count, print, print_json, sign, table};
 
 use crate::commands::ls::mode;
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs, Selected};
-use crate::text::{clean, count, print, print_json, sign, table};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,12 +1,12 @@
 //! `assemble dockerfile`: writes the description as a Dockerfile, a bake file and an ignore file.
 
-use crate::text::print_line;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_terminal::print_line;
 
 /// Write Dockerfile.images, docker-bake.hcl and Dockerfile.images.dockerignore from images.toml
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub struct Args {
 /// When the workspace or its description is wrong, a file can't be written, or, with `--check`, a
 /// file is out of date.
 pub fn run(args: Args) -> Result<()> {
-    let files = crate::engine::generated(&args.workspace)?;
+    let files = crateyard_engines::generated(&args.workspace)?;
     let mut drifted = Vec::new();
     for (name, text) in files {
         let path = args.workspace.join(name);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use crateyard_terminal as text;
+use crateyard_terminal::note;
 use serde::Serialize;
-
-use crate::text;
 
 /// Check this machine: the problems, their cost, and the command that fixes each
 #[derive(clap::Args)]

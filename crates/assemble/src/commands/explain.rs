@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use crateyard_image::attestation::provenance::{Difference, Kind, Resource, Statement, compare};
+use crateyard_terminal::{clean, count, print, print_json, sign, table};
+use crateyard_workspace::{described, history};
 use serde::Serialize;
 
-use crate::history;
-use crate::place::{ChoiceArgs, Place, PlaceArgs, described};
-use crate::text::{clean, count, print, print_json, sign, table};
+use crate::place::{ChoiceArgs, Place, PlaceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
             let found = find(other, &args, Place::find)?;
             Some((other.clone(), found.statement))
         }
-        None if described(workspace)?.contains(&args.image) => {
+        None if described::names(workspace)?.contains(&args.image) => {
             let name = &args.image;
             let before = history::before(workspace, name, &current.platform, &current.bytes)?;
             let parse = |bytes: Vec<u8>| Statement::parse(&bytes).ok();

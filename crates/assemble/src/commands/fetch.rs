@@ -5,32 +5,24 @@
 //! path of a file with a known hash does not depend on its source, so files in the store are never
 //! downloaded again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crateyard_debian::lock::Lock;
+use crateyard_fetch::crates::{self, Crate, Pinned};
+use crateyard_fetch::debs::{self, Deb};
+use crateyard_fetch::release::{self, Release};
+use crateyard_fetch::{Counts, Missing, downloads, git, lock_path, npm, own::Own, workspace_of};
+use crateyard_nix::Store;
+use crateyard_terminal as text;
+use crateyard_terminal::{note, warning};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use self::crates::{Crate, Git, Pinned};
-use self::debs::Deb;
-use self::own::Own;
-use self::release::Release;
 use super::lock::parse_mirror;
-use crate::nix::{self, Nix};
-use crate::text;
-use crateyard_nix::Store;
-
-pub mod crates;
-pub mod debs;
-pub mod downloads;
-mod git;
-mod npm;
-mod own;
-pub mod release;
 
 /// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and rustup
 #[derive(clap::Args)]
@@ -81,24 +73,10 @@ struct Report {
     bootstrap: Vec<String>,
 }
 
-#[derive(Default, Serialize)]
-struct Counts {
-    total: usize,
-    /// The number of files that were already in the store.
-    present: usize,
-    added: usize,
-}
-
-#[derive(Serialize)]
-struct Missing {
-    file: String,
-    reason: String,
-}
-
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     for lock in [&args.lock, &args.cargo_lock] {
-        crate::workspace::check(lock.parent().unwrap_or(Path::new("")))?;
+        crateyard_workspace::files::check(lock.parent().unwrap_or(Path::new("")))?;
     }
     let store = Store::new(args.store.clone());
     let lock = Lock::load(&lock_path(&args.lock, "debianLock")?)
@@ -141,7 +119,9 @@ pub fn run(args: Args) -> Result<()> {
         packages
     })?;
     report.packages.added -= report.missing.len();
-    fetch_npm(&args.lock, &store, &mut report)?;
+    let (counts, lacking) = npm::fetch(&args.lock, &store)?;
+    report.npm = counts;
+    report.missing.extend(lacking);
     let (counts, lacking) = downloads::fetch(workspace_of(&args.lock), &store)?;
     report.downloads = counts;
     report.missing.extend(lacking);
@@ -153,7 +133,7 @@ pub fn run(args: Args) -> Result<()> {
             release::fetch(&own.toolchain_lock, &store)?;
         }
     }
-    let failed = fetch_git(&pinned.git, args.store.as_deref());
+    let failed = git::fetch(&pinned.git, args.store.as_deref());
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
     print(&args, &report, &lock)?;
@@ -166,37 +146,6 @@ pub fn run(args: Args) -> Result<()> {
         unfetched.join(", "),
         args.cargo_lock.display()
     );
-    Ok(())
-}
-
-/// What npm installs for parts. Nix downloads what npm could not, from the addresses in the lock.
-fn fetch_npm(lock: &Path, store: &Store, report: &mut Report) -> Result<()> {
-    let parts = npm::read(lock).unwrap_or_else(|error| {
-        note!("nothing is fetched of what npm installs, and Nix downloads it: {error:#}");
-        BTreeMap::new()
-    });
-    let mut fetched: BTreeSet<&str> = BTreeSet::new();
-    for (name, part) in &parts {
-        let new: Vec<&str> = part.paths().filter(|path| fetched.insert(path)).collect();
-        let missing = store.missing(new.iter().copied())?;
-        let missing: Vec<&str> = new
-            .iter()
-            .copied()
-            .filter(|it| missing.contains(*it))
-            .collect();
-        report.npm.total += new.len();
-        report.npm.present += new.len() - missing.len();
-        if missing.is_empty() {
-            continue;
-        }
-        match npm::fetch(workspace_of(lock), part, &missing, store) {
-            Ok(()) => report.npm.added += missing.len(),
-            Err(error) => report.missing.push(Missing {
-                file: format!("the packages of the part {name}"),
-                reason: format!("{error:#}"),
-            }),
-        }
-    }
     Ok(())
 }
 
@@ -230,45 +179,6 @@ fn own_debs<'l>(own: &'l Lock, debs: &[Deb<'_>], store: &Store) -> Result<Vec<De
     let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
     more.retain(|each| debs.iter().all(|known| known.path != each.path));
     Ok(more)
-}
-
-/// The directory of a lock.
-fn workspace_of(lock: &Path) -> &Path {
-    match lock.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// The flake beside a lock, if there is one.
-fn flake_of(lock: &Path) -> Option<PathBuf> {
-    let workspace = workspace_of(lock);
-    let is_flake = workspace.join("flake.nix").exists();
-    is_flake.then(|| workspace.to_owned())
-}
-
-/// The arguments that evaluate an attribute of a flake, for [`git::evaluate`].
-///
-/// # Errors
-/// When the flake must not be evaluated here.
-fn attribute_of(flake: &Path, attribute: &str) -> Result<Vec<String>> {
-    crate::git::check(flake)?;
-    let mut arguments = vec![format!("{}#{attribute}", Nix::default().flake(flake)?)];
-    arguments.extend(nix::locked(flake).into_iter().map(str::to_owned));
-    Ok(arguments)
-}
-
-/// A workspace without its own lock builds with Crateyard's, which its flake knows.
-pub fn lock_path(lock: &Path, attribute: &str) -> Result<PathBuf> {
-    let flake = match flake_of(lock) {
-        Some(flake) if !lock.exists() => flake,
-        _ => return Ok(lock.to_owned()),
-    };
-    let path = git::evaluate(&attribute_of(&flake, attribute)?, None)
-        .with_context(|| format!("the flake does not tell which lock it uses ({attribute})"))?;
-    // If Nix wrote flake.lock, it belongs to this user.
-    nix::remember(&flake)?;
-    Ok(path.into())
 }
 
 fn paths<'a>(pinned: &'a Pinned, debs: &'a [Deb<'_>]) -> impl Iterator<Item = &'a str> {
@@ -314,38 +224,9 @@ fn fetch_debs(
         .collect())
 }
 
-/// Fetches each commit once, and reports the failures with their reasons.
-fn fetch_git(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
-    let mut fetched: BTreeMap<&str, Option<String>> = BTreeMap::new();
-    let mut missing = Vec::new();
-    for each in packages {
-        let reason = fetched.entry(&each.source).or_insert_with(|| {
-            let result = git::fetch(&each.source, store);
-            result.err().map(|error| format!("{error:#}"))
-        });
-        if let Some(reason) = reason {
-            missing.push(Missing {
-                file: each.package.clone(),
-                reason: reason.clone(),
-            });
-        }
-    }
-    missing
-}
-
 fn apt_directory() -> Result<tempfile::TempDir> {
     crateyard_debian::apt::download_directory()
         .context("cannot make a directory for apt's downloads")
-}
-
-impl Counts {
-    fn of(total: usize, wanted: usize) -> Self {
-        Counts {
-            total,
-            present: total - wanted,
-            added: wanted,
-        }
-    }
 }
 
 /// A bar on a terminal, nothing elsewhere.

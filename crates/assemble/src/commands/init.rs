@@ -2,20 +2,19 @@
 
 mod flake;
 
-use super::lock::read_description;
-use crate::cargo::Cargo;
-use crate::git::Repository;
-use crate::native;
-use crate::nix;
-use crate::text::print_line;
-use crate::toolchains;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crateyard_fetch::toolchains;
+use crateyard_flake as nix;
 use crateyard_guess::Guess;
+use crateyard_terminal::print_line;
 use crateyard_toolchain::Choice;
+use crateyard_workspace::{cargo::Cargo, described, git::Repository};
+
+use crate::native;
 
 /// Crateyard's address, for flakes.
 const CRATEYARD: &str = "github:crateyard/crateyard";
@@ -172,7 +171,7 @@ impl Workspace<'_> {
     }
 
     fn print_next(&self, has_flake: bool) -> Result<()> {
-        let description = read_description(&self.path(IMAGES))?;
+        let description = described::read(&self.path(IMAGES))?;
         // `assemble lock` asks Cargo again, and fails if that is impossible.
         let (needed, unknown) = match native::needed(&description, &self.path(CARGO_LOCK)) {
             Ok(needed) => (needed, None),

@@ -8,12 +8,12 @@ use anyhow::Result;
 use crateyard_image::files::{Listing, Options};
 use crateyard_image::packages::{self, Crate, DebianPackage};
 use crateyard_oci::{Descriptor, ImageConfig};
+use crateyard_terminal::{clean, count, print, print_json, table};
+use documents::Documents;
 use serde::Serialize;
 
 use crate::connection::bytes;
 use crate::place::{ChoiceArgs, Opened, Place, PlaceArgs, Selected};
-use crate::text::{clean, count, print, print_json, table};
-use documents::Documents;
 
 const EXAMPLES: &str = "\
 Examples:

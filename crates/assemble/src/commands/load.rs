@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use crateyard_image::archive::{self, ArchiveFormat, Selection};
 use crateyard_oci::{ImageName, Layout, Platform};
+use crateyard_terminal::{print, print_json};
 use serde::Serialize;
 
 use crate::commands::save::own_references;
 use crate::place::{Place, PlaceArgs};
-use crate::text::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,18 +6,20 @@ mod downloads;
 mod release;
 mod sources;
 
-use crate::native;
-use crate::text::print_line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use crateyard_debian::apt::{self, IndexOptions, Mirrors};
 use crateyard_debian::keys::Keys;
 use crateyard_debian::lock::{Lock, Suite};
 use crateyard_debian::release::DEBIAN_KEYRING;
 use crateyard_debian::resolve::{SetRequest, Universe};
 use crateyard_description::Description;
+use crateyard_terminal::print_line;
+use crateyard_workspace::described;
+
+use crate::native;
 
 /// The archive publishes files before the date in its release file. The snapshot archive has them
 /// some time after that date.
@@ -75,8 +77,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    crate::workspace::check(workspace)?;
-    let described = read_description(&args.images)?;
+    crateyard_workspace::files::check(workspace)?;
+    let described = described::read(&args.images)?;
     downloads::pin(&args.images, &described, args.check)?;
     if !args.without_toolchain {
         release::pin(workspace, &described, args.check)?;
@@ -106,16 +108,6 @@ pub fn run(args: Args) -> Result<()> {
         lock.save(&args.lock)?;
     }
     report(&args, &lock, old == text)
-}
-
-/// Reads an `images.toml`.
-///
-/// # Errors
-/// When it can't be read, or has an error.
-pub fn read_description(path: &Path) -> Result<Description> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Description::parse(&text, &path.display().to_string())?)
 }
 
 fn suite(name: &str) -> Suite {

@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use crateyard_image::files::{File, FileKind, Listing, Options};
 use crateyard_image::packages;
 use crateyard_spec::CAPABILITY_ATTRIBUTE;
+use crateyard_terminal::{clean, print_json, print_table, warning};
 use serde::{Serialize, Serializer};
 
 use crate::place::{ChoiceArgs, Place, PlaceArgs};
-use crate::text::{clean, print_json, print_table};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,21 +1,19 @@
 //! `assemble plan`: shows the units of the images' binaries, and simulates builds on other
 //! machines.
 
-use crate::commands::build::wanted;
-use crate::commands::report::write;
-use crate::nix::Nix;
-use crate::place::physical;
-use crate::plan_lock;
-use crate::text::{count, print, print_json, table};
 use anyhow::{Context, Result};
 use crateyard_drive::durations::{self, Durations};
 use crateyard_drive::pipelining::{self, Choice, Libraries};
 use crateyard_drive::schedule::{Graph, Order};
 use crateyard_drive::simulate::{self, Gain};
 use crateyard_drive::tasks;
+use crateyard_flake::{Nix, plan_lock};
 use crateyard_nix::{Closure, Store};
 use crateyard_report::explain::{Explained, explain};
 use crateyard_report::{dot, page};
+use crateyard_terminal::write_to as write;
+use crateyard_terminal::{count, print, print_json, table};
+use crateyard_workspace::described::wanted;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -90,7 +88,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Writes the plan to the workspace.
 fn keep(args: &Args, nix: &Nix) -> Result<()> {
-    crate::git::check(&args.workspace)?;
+    crateyard_workspace::git::check(&args.workspace)?;
     let flake = nix.flake(&args.workspace)?;
     let place = args.workspace.join(plan_lock::NAME);
     let place = place.display();
@@ -103,11 +101,11 @@ fn keep(args: &Args, nix: &Nix) -> Result<()> {
 }
 
 fn read_plan(args: &Args, nix: &Nix) -> Result<crateyard_plan::Plan> {
-    crate::git::check(&args.workspace)?;
+    crateyard_workspace::git::check(&args.workspace)?;
     let flake = nix.flake(&args.workspace)?;
     let built = nix.build(&flake, "", &["plan".to_owned()], None)?;
     let built = built.first().context("nix built no plan")?;
-    let mut plans = plans_in(built, args.store.as_deref())?.into_iter();
+    let mut plans = plans_in(built, &Store::new(args.store.clone()))?.into_iter();
     let first = plans.next().context("nix built no plan")?;
     Ok(plans.fold(first, |mut all, plan| {
         all.units.extend(plan.units);
@@ -118,8 +116,8 @@ fn read_plan(args: &Args, nix: &Nix) -> Result<crateyard_plan::Plan> {
 
 /// The plan that Nix built. There is one for each call of Cargo if images have different settings
 /// (`plansOf` of nix/images.nix).
-fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<crateyard_plan::Plan>> {
-    let directory = physical(built, store);
+fn plans_in(built: &Path, store: &Store) -> Result<Vec<crateyard_plan::Plan>> {
+    let directory = store.physical(built);
     if directory.join("plan.json").exists() {
         return Ok(vec![parse_plan(&directory)?]);
     }
@@ -130,7 +128,7 @@ fn plans_in(built: &Path, store: Option<&str>) -> Result<Vec<crateyard_plan::Pla
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<PathBuf>>>()?;
     calls.sort();
-    let parse_call = |call: &PathBuf| parse_plan(&physical(&std::fs::read_link(call)?, store));
+    let parse_call = |call: &PathBuf| parse_plan(&store.physical(std::fs::read_link(call)?));
     calls.iter().map(parse_call).collect()
 }
 
@@ -234,7 +232,7 @@ struct Forecast {
 fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     let images = wanted(&args.workspace, &[])?;
     let attributes: Vec<String> = images.iter().map(|name| format!("{name}-image")).collect();
-    crate::git::check(&args.workspace)?;
+    crateyard_workspace::git::check(&args.workspace)?;
     let flake = nix.flake(&args.workspace)?;
     let roots = nix.images(&flake, &attributes)?;
     let store = Store::new(args.store.clone());

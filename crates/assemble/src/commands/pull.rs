@@ -10,9 +10,9 @@ use crateyard_image::verify::{Severity, verify_blobs};
 use crateyard_oci::{Blobs, Budget, Descriptor, Platform, Reference};
 use crateyard_registry::Error;
 use crateyard_registry::pull::{Fetched, Options};
+use crateyard_terminal::{self as text, clean, count};
 
 use crate::connection::{ConnectionArgs, bytes};
-use crate::text::{self, clean, count};
 
 /// How many errors of a damaged image are shown.
 const SHOWN: usize = 5;

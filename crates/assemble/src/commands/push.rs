@@ -1,19 +1,17 @@
 //! `assemble push`: sends images to a registry.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use crateyard_oci::Reference;
-use crateyard_registry::Source;
+use anyhow::Context;
 use crateyard_registry::push::{How, Options, Report};
+use crateyard_terminal as text;
 
-use crate::attach::{self, AttachArgs};
-use crate::commands::build::build_by_nix;
+use self::jobs::{Destination, find_images};
+use crate::attach::AttachArgs;
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::signer::Signer;
-use crate::{place, text, trust};
+use crate::send::{sign_by_tag, source};
+
+mod jobs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,12 +76,6 @@ pub struct Args {
     connection: ConnectionArgs,
 }
 
-/// An image and its target.
-struct Job {
-    path: PathBuf,
-    target: Reference,
-}
-
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let destination = Destination::parse(&args)?;
@@ -131,167 +123,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         text::print_json(&serde_json::json!({ "images": reports }))?;
     }
     Ok(())
-}
-
-/// Signs pushed images in the form of cosign before version 3.
-///
-/// # Errors
-/// When the log or the registry refuses, or can't be reached.
-pub async fn sign_by_tag(
-    client: &crateyard_registry::Client,
-    target: &Reference,
-    report: &Report,
-    signer: &Signer,
-) -> anyhow::Result<()> {
-    let repository = client.repository(target)?;
-    let version = target.with_digest(&report.digest).version();
-    let manifest = repository.manifest(&version).await?;
-    let subject = manifest.context("the registry has lost the image")?;
-    trust::tag::add(client, target, &subject.plain_descriptor(), signer).await?;
-    Ok(())
-}
-
-/// The image at `path` with all its attachments.
-///
-/// # Errors
-/// When the image is damaged, or a document can't be attached.
-pub fn source(
-    path: &Path,
-    args: &AttachArgs,
-    signer: Option<&Signer>,
-) -> anyhow::Result<Arc<Source>> {
-    let source = Source::open(path)?;
-    if !args.attest && args.vex.is_empty() && signer.is_none() {
-        return Ok(source);
-    }
-    let artifacts = attach::artifacts(path, args, signer)?;
-    Ok(source.attach(&artifacts))
-}
-
-/// The meaning of `--to`.
-enum Destination {
-    /// One repository.
-    Repository(Reference),
-    /// A repository for each image, below this one.
-    Parent { path: String, tag: Option<String> },
-}
-
-impl Destination {
-    fn parse(args: &Args) -> anyhow::Result<Destination> {
-        if !args.to.ends_with('/') && args.images.len() == 1 {
-            return Ok(Destination::Repository(args.to.parse()?));
-        }
-        if let Some(path) = args.to.strip_suffix('/') {
-            return Ok(Destination::Parent {
-                path: path.to_owned(),
-                tag: None,
-            });
-        }
-        let parent: Reference = args.to.parse()?;
-        if parent.digest().is_some() {
-            bail!(
-                "--to {}: several images cannot have one digest\n  try: leave @{{digest}} out",
-                args.to
-            );
-        }
-        let tag = parent.tag().map(str::to_owned);
-        Ok(Destination::Parent {
-            path: parent.without_version().to_string(),
-            tag,
-        })
-    }
-
-    fn target(&self, name: &str) -> anyhow::Result<Reference> {
-        match self {
-            Destination::Repository(reference) => Ok(reference.clone()),
-            Destination::Parent { path, tag } => {
-                let tag = tag
-                    .as_ref()
-                    .map(|tag| format!(":{tag}"))
-                    .unwrap_or_default();
-                Ok(format!("{path}/{name}{tag}").parse()?)
-            }
-        }
-    }
-}
-
-/// Images named by path are used as they are; images named by name are built.
-fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
-    let workspace = Path::new(".");
-    let described = place::described(workspace)?;
-    let (paths, mut names): (Vec<&String>, Vec<&String>) = args
-        .images
-        .iter()
-        .partition(|image| is_path(image, &described));
-    // A flake may keep its description elsewhere, or may be in a directory above. Then Nix knows
-    // the names.
-    let may_know = described.is_empty() && is_in_flake()?;
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| !may_know && !described.contains(name))
-    {
-        bail!(place::no_image(unknown, &described, workspace));
-    }
-    if args.images.is_empty() {
-        names = described.iter().collect();
-    }
-    if paths.is_empty() && names.is_empty() {
-        bail!(
-            "no images.toml here describes an image\n  try: name a layout or archive by its path"
-        );
-    }
-    let mut jobs = Vec::new();
-    for path in paths {
-        let stem = Path::new(path)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let stem = stem.strip_suffix(".tar").unwrap_or(&stem);
-        jobs.push(Job {
-            path: path.into(),
-            target: destination.target(stem)?,
-        });
-    }
-    // Every target is checked before the first image is built.
-    let targets = names
-        .iter()
-        .map(|name| destination.target(name))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    jobs.extend(
-        build(&names)?
-            .into_iter()
-            .zip(targets)
-            .map(|(path, target)| Job { path, target }),
-    );
-    Ok(jobs)
-}
-
-/// A directory with an image's name only counts if it is a layout.
-fn is_path(image: &str, described: &[String]) -> bool {
-    let path = Path::new(image);
-    image.contains('/')
-        || image.ends_with(".tar")
-        || path.is_file()
-        || path.join("oci-layout").is_file()
-        || path.is_dir() && !described.iter().any(|name| name == image)
-}
-
-/// Whether this directory or one above it has a flake.
-fn is_in_flake() -> anyhow::Result<bool> {
-    let here = std::env::current_dir().context("cannot tell the current directory")?;
-    Ok(here
-        .ancestors()
-        .any(|directory| directory.join("flake.nix").is_file()))
-}
-
-/// Builds images through Nix, and returns the paths of their layouts in the same order.
-fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    // One call builds them all, so that they are built in parallel.
-    let names: Vec<String> = names.iter().map(|&name| name.clone()).collect();
-    build_by_nix(Path::new("."), &names)
 }
 
 /// The bytes that were sent and saved, for people.

@@ -10,18 +10,19 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use crateyard_image::attestation::provenance::Statement;
+use crateyard_nix::Store;
 use crateyard_oci::{Descriptor, Digest, Layout, Platform, Reference};
+use crateyard_terminal::{clean, print, print_json};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use super::build::{Compiler, build_again};
-use crate::attach;
-use crate::connection::ConnectionArgs;
-use crate::place::{Opened, Place, Selected, physical};
-use crate::signer::{Signer, SignerArgs};
-use crate::text::{clean, print, print_json};
-use crate::trust::REBUILD_PREDICATE;
 use source::Checkout;
+
+use crate::attach;
+use crate::build::{Compiler, build_again};
+use crate::connection::ConnectionArgs;
+use crate::place::{Opened, Place, Selected};
+use crate::signer::{Signer, SignerArgs};
+use crate::trust::REBUILD_PREDICATE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -145,7 +146,7 @@ fn rebuild(
     let store = args.store.as_deref();
     let is_fresh = store.is_some_and(is_empty);
     let path = build_again(checkout.workspace(), &name, args.compiler, store)?;
-    let place = physical(&path, store);
+    let place = Store::new(store.map(str::to_owned)).physical(&path);
     let built = Opened::Layout(Layout::open(&place)?);
     let own = built.select(None, Some(&platform))?;
     let digest = selected.image.descriptor.digest.clone();

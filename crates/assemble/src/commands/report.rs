@@ -1,14 +1,14 @@
 //! `assemble report`: writes a report on the last build as one HTML file.
 
-use crate::nix::driven;
-use crate::place::physical;
-use crate::state::State;
 use anyhow::{Context, Result};
 use crateyard_drive::build_record::{self, BuildRecord};
+use crateyard_flake::driven;
+use crateyard_nix::Store;
 use crateyard_oci::Layout;
 use crateyard_report::page::{self, Image, Layer};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use crateyard_terminal::{note, write_to};
+use crateyard_workspace::state::State;
+use std::path::PathBuf;
 
 /// Write a report on the last build as one HTML file: timeline, critical path, reasons, layers
 #[derive(clap::Args)]
@@ -44,39 +44,18 @@ pub fn run(args: Args) -> Result<()> {
         )
     })?;
     if args.json {
-        return crate::text::print_json(&record);
+        return crateyard_terminal::print_json(&record);
     }
     let mut images = Vec::new();
     for image in &record.images {
         images.extend(layers(image, args.store.as_deref())?);
     }
-    write(&args.out, &page::of_build(&record, &images))
-}
-
-/// Writes a file completely or not at all.
-///
-/// # Errors
-/// When it can't be written.
-pub fn write(out: &Path, text: &str) -> Result<()> {
-    if out == Path::new("-") {
-        return crate::text::print(text);
-    }
-    let save = || -> std::io::Result<()> {
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(out)?;
-        Ok(())
-    };
-    save().with_context(|| format!("cannot write {}", out.display()))
+    write_to(&args.out, &page::of_build(&record, &images))
 }
 
 /// The layers of an image, by platform. A deleted image has none.
 fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>> {
-    let place = physical(Path::new(&image.path), store);
+    let place = Store::new(store.map(str::to_owned)).physical(&image.path);
     let Ok(layout) = Layout::open(&place) else {
         note!("{} is no longer there", place.display());
         return Ok(Vec::new());

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::manifest::Edit;
 use crateyard_image::beneath::Directory;
+use crateyard_terminal::{note, print_json};
 use serde::Serialize;
 
 use crate::rollout::files::{self, Source};
 use crate::rollout::settings::{Settings, ShipArgs};
 use crate::rollout::ship::{self, Sent};
-use crate::text::print_json;
 
 const EXAMPLES: &str = "\
 Examples:

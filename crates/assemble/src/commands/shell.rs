@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-
-use crate::nix::Nix;
+use crateyard_flake::Nix;
 
 /// The package of a workspace's flake that holds the compiler (nix/lib.nix).
 const PACKAGE: &str = "toolchain";

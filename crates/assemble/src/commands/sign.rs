@@ -3,11 +3,11 @@
 use anyhow::{Context, Result, bail};
 use crateyard_oci::Reference;
 use crateyard_registry::{Failure, Kind};
+use crateyard_terminal::print;
 
 use crate::attach;
 use crate::connection::ConnectionArgs;
 use crate::signer::SignerArgs;
-use crate::text::print;
 use crate::trust::tag;
 
 const EXAMPLES: &str = "\

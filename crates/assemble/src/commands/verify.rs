@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use crateyard_image::verify::{Report, Severity, verify, verify_blobs};
 use crateyard_oci::Digest;
+use crateyard_terminal::{clean, count, print, print_json, table};
 use serde::Serialize;
 
 use crate::connection::bytes;
 use crate::place::{Opened, Place, PlaceArgs};
 use crate::remote::Remote;
 use crate::signer::kept_key;
-use crate::text::{clean, count, print, print_json, table};
 use crate::trust::policy::{Pattern, Rule, trusted_root};
 use crate::trust::{Gathered, Judgement, Policy, gather};
 

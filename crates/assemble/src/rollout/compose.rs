@@ -8,10 +8,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use crateyard_image::beneath::Directory;
+use crateyard_terminal::clean_log;
+use crateyard_workspace::state::State;
 use sha2::{Digest, Sha256};
-
-use crate::state::State;
-use crate::text::clean_log;
 
 /// Whether the name of a file is one of compose's: `compose.yaml`, `docker-compose.prod.yml`.
 pub fn is_compose(name: &str) -> bool {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
+use crateyard_terminal::note;
 
 /// The largest manifest that is read, in bytes. etcd keeps objects of at most 1.5 MB.
 const MAX_FILE: u64 = 16 << 20;

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_deploy::cluster::{MANAGER, objects, place};
+use crateyard_terminal::clean_log;
 use serde_json::Value;
-
-use crate::text::clean_log;
 
 /// The largest output of kubectl that is read, in bytes.
 const MAX_OUTPUT: u64 = 256 << 20;

@@ -4,12 +4,12 @@ use anyhow::{Context, Result, bail};
 use crateyard_deploy::cluster::{
     Change, Key, Restored, Step, list, plan, rollback, with_kept, with_record,
 };
+use crateyard_terminal::{clean, count};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
 use super::kubectl::{ClusterArgs, Kubectl};
-use crate::text::{clean, count};
 
 /// The number of digits of the hash that names a deployment.
 const DIGITS: usize = 16;
@@ -114,7 +114,7 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
     let timeout = format!("--timeout={}", args.timeout);
     for step in rolling {
         let key = &step.key;
-        crate::text::say("waiting", &format!("for {key}"));
+        crateyard_terminal::say("waiting", &format!("for {key}"));
         let namespace = format!("--namespace={}", key.namespace);
         let resource = key.resource();
         let arguments = ["rollout", "status", &resource, &namespace, &timeout];

@@ -7,8 +7,7 @@ use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use crateyard_image::beneath::Directory;
-
-use crate::text::clean_log;
+use crateyard_terminal::clean_log;
 
 /// The largest unit that is read, in bytes.
 const MAX_UNIT: u64 = 1 << 20;

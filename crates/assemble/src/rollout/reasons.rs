@@ -9,12 +9,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use crateyard_image::attestation::provenance::Statement;
 use crateyard_oci::Reference;
+use crateyard_workspace::state::State;
 
 use super::settings::ShipArgs;
 use crate::commands::explain::summary;
 use crate::place::{Opened, Place};
 use crate::remote::Remote;
-use crate::state::State;
 
 /// The directory of kept provenance, below the workspace's state.
 const PLACE: &str = "deployed";

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use crateyard_deploy::config::{Config, FILE};
 use crateyard_deploy::manifest::Names;
+use crateyard_workspace::described;
 
 use crate::attach::AttachArgs;
 use crate::connection::ConnectionArgs;
-use crate::place;
 
 /// Options for the targets of images and their names in manifests.
 #[derive(clap::Args, Debug)]
@@ -96,7 +96,7 @@ impl Settings {
             .iter()
             .map(|(name, path)| (name.clone(), path.into()))
             .collect();
-        let mut images = place::described(&args.workspace)?;
+        let mut images = described::names(&args.workspace)?;
         images.extend(layouts.keys().cloned());
         let names = Names::new(&images, &config.images).map_err(anyhow::Error::msg)?;
         let to = args.to.clone().or_else(|| config.to.clone());

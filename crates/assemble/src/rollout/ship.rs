@@ -11,8 +11,8 @@ use crateyard_registry::push::{Options, Report};
 use serde::Serialize;
 
 use super::settings::{Settings, ShipArgs};
-use crate::commands::build::build_by_nix;
-use crate::commands::push::{sign_by_tag, source};
+use crate::build::build_by_nix;
+use crate::send::{sign_by_tag, source};
 
 /// The number of digits of the digest in an image's default tag. A tag keeps registries from
 /// collecting the image as garbage.

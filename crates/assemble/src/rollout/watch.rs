@@ -6,8 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-
-use crate::git;
+use crateyard_workspace::git;
 
 /// How often files are checked.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use crateyard_audit::database::Database;
 use crateyard_audit::tracker::Tracker;
+use crateyard_terminal::{note, warning};
 use crateyard_web::Reply;
+use crateyard_workspace::state;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-
-use crate::state;
 
 /// The addresses where RustSec publishes its database, and Debian its security data.
 const RUSTSEC: &str = "https://github.com/RustSec/advisory-db/archive/refs/heads/main.tar.gz";

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use crateyard_audit::subject::Subject;
+use crateyard_flake::Nix;
 use crateyard_image::spec::ImageSpec;
 use crateyard_nix::{Store, name_of};
+use crateyard_workspace::described::wanted;
 use serde_json::Value;
 
 use super::Target;
-use crate::commands::build::wanted;
-use crate::nix::Nix;
 
 /// The workspace's images with these names, or all of them if there are no names. Nix evaluates
 /// them, and builds only what evaluation reads.
@@ -20,7 +20,7 @@ use crate::nix::Nix;
 pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
     let names = wanted(workspace, names)?;
     let attributes: Vec<String> = names.iter().map(|name| format!("{name}-image")).collect();
-    crate::git::check(workspace)?;
+    crateyard_workspace::git::check(workspace)?;
     let nix = Nix::default();
     let flake = nix.flake(workspace)?;
     let store = Store::default();

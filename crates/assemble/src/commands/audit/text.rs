@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crateyard_audit::{Finding, Kind, Status};
+use crateyard_terminal::{clean, table};
 
 use super::Audited;
-use crate::text::{clean, table};
 
 /// Prints an image, its open findings, and the number of others.
 pub fn describe(image: &Audited, with_all: bool) -> String {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use crateyard_cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs};
 use crateyard_cache::{Address, Collected, Directory, Retention};
+use crateyard_terminal::{count, print_json, print_line};
 
 use super::{parse_age, parse_name};
 use crate::connection::{ConnectionArgs, bytes};
-use crate::text::{count, print_json, print_line};
 
 /// Remove old builds, and everything that no build needs any more
 #[derive(clap::Args)]

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use crateyard_cache::{Address, Directory};
 use crateyard_nix::{StorePath, environment};
+use crateyard_terminal::{count, print_line};
 
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
 use crate::connection::ConnectionArgs;
-use crate::text::{count, print_line};
 
 /// Copy packages from caches into the store, and build nothing
 #[derive(clap::Args)]

@@ -9,9 +9,11 @@ use anyhow::{Context, Result, bail};
 use crateyard_cache::packs::{Build, PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use crateyard_cache::status::ask;
 use crateyard_cache::{Address, Collected, Directory, Retention};
+use crateyard_flake::Nix;
 use crateyard_nix::{Closure, Node, Registered, SecretKey, StorePath, environment};
 use crateyard_oci::Reference;
 use crateyard_registry::Client;
+use crateyard_terminal::{count, print_json, print_line, warning};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -19,8 +21,6 @@ use tempfile::NamedTempFile;
 use super::{WorkArgs, parse_name};
 use crate::caches::{CacheArgs, packs};
 use crate::connection::{ConnectionArgs, bytes, parse_size};
-use crate::nix::Nix;
-use crate::text::{count, print_json, print_line};
 
 const EXAMPLES: &str = "\
 Examples:

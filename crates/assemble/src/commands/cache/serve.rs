@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 use crateyard_cache::serve::Server;
+use crateyard_terminal::print_line;
 
 use crate::caches::{CacheArgs, open_packs};
 use crate::connection::ConnectionArgs;
-use crate::text::print_line;
 
 /// Serve packs to the Nix of this machine, as a binary cache over HTTP
 ///

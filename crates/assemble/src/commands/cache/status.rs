@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use crateyard_cache::status::{Forecast, Known, ask, forecast};
 use crateyard_nix::StorePath;
+use crateyard_terminal::count;
 use serde::Serialize;
 
 use super::{WorkArgs, listed};
 use crate::caches::CacheArgs;
 use crate::connection::{ConnectionArgs, bytes};
-use crate::text::count;
 
 /// How many names of future builds are listed.
 const NAMED: usize = 20;
@@ -72,8 +72,8 @@ pub fn run(args: Args) -> Result<()> {
     let forecast = forecast(&closure, &present, &known)?;
     let report = report(forecast, &outputs, &present, &known);
     match args.json {
-        true => crate::text::print_json(&report),
-        false => crate::text::print(&describe(&report)),
+        true => crateyard_terminal::print_json(&report),
+        false => crateyard_terminal::print(&describe(&report)),
     }
 }
 

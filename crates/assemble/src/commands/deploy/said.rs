@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crateyard_deploy::cluster::{Change, ImageChange, Step};
+use crateyard_terminal::{clean, count};
 use serde::Serialize;
 
 use crate::connection::bytes;
 use crate::rollout::ship::{Sent, Shipped, sent};
-use crate::text::{clean, count};
 
 /// How many fields of an object are listed.
 const FIELDS: usize = 5;

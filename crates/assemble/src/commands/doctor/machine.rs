@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crateyard_flake::isolation;
 use indicatif::HumanBytes;
 use rustix::fs::statvfs;
 
 use super::Finding;
-use crate::isolation;
 
 /// Room for a toolchain and the units of a small service, in bytes.
 const LITTLE_DISK: u64 = 5 << 30;

@@ -1,7 +1,7 @@
 //! Checks Nix: its version, its store, and this user's permissions.
 
 use super::Finding;
-use crate::nix::{Config, trust};
+use crateyard_flake::{Config, trust};
 
 /// The oldest version that the tests use.
 const OLDEST: (u32, u32) = (2, 8);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use crateyard_image::attestation::{provenance::Statement, spdx};
+use crateyard_terminal::{clean, count, table};
 use serde::Serialize;
 
 use crate::place::{Opened, Selected};
-use crate::text::{clean, count, table};
 
 /// The documents of an image.
 #[derive(Serialize)]

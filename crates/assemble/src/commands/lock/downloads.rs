@@ -5,10 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_debian::file::write_atomically;
 use crateyard_description::Description;
-
-use crate::commands::fetch::downloads::download;
-use crate::text::print_line;
+use crateyard_fetch::downloads::download;
 use crateyard_nix::{Store, sha256_of};
+use crateyard_terminal::print_line;
 
 /// Downloads what has no hash, and writes the hashes into the file. What has one stays.
 ///

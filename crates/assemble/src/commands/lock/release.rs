@@ -1,10 +1,10 @@
 //! Pins the release of the Rust project that a workspace is built with in `toolchain.lock`.
 
-use crate::text::print_line;
-use crate::toolchains::{self, Server};
 use anyhow::{Result, bail};
 use crateyard_description::Description;
+use crateyard_fetch::toolchains::{self, Server};
 use crateyard_nix::Store;
+use crateyard_terminal::print_line;
 use crateyard_toolchain::lock::{Component, FILE, Lock, Pin};
 use crateyard_toolchain::rustup::Installed;
 use std::path::{Path, PathBuf};

@@ -45,7 +45,7 @@ fn keys_of(source: &DebianSource, workspace: &Path) -> Result<Keys> {
         let fingerprint = fingerprint.unwrap_or_default();
         return Ok(Keys::of_machine(fingerprint, &MACHINE_KEYRINGS)?);
     };
-    crate::workspace::check_files(workspace, &[file])?;
+    crateyard_workspace::files::check_files(workspace, &[file])?;
     let path = workspace.join(file);
     ensure!(
         path.exists(),

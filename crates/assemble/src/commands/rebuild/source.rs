@@ -4,11 +4,11 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use crateyard_image::attestation::provenance::Statement;
+use crateyard_workspace::git;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::without_reference;
-use crate::git;
 
 /// How many differing files are named.
 const NAMED: usize = 20;

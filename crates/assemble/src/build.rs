@@ -1,0 +1,158 @@
+//! Builds images by an engine, with the machine's settings.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use crateyard_drive::schedule::Order;
+use crateyard_engines::{self as engines, Engine, Request};
+use crateyard_fetch::{lock_path, release};
+use crateyard_flake::{Nix, driven, plan_lock};
+use crateyard_nix::Store;
+use crateyard_workspace::{git, history, state::State};
+
+/// The compiler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compiler {
+    /// As the description says: the release that toolchain.lock pins, or Debian's compiler
+    #[default]
+    Described,
+    /// Debian's compiler
+    Debian,
+    /// The description's compiler if `assemble fetch` could get it, else Debian's
+    Available,
+}
+
+impl Compiler {
+    /// The prefix of attribute names. A flake repeats all attributes below `debian`, built with
+    /// Debian's compiler.
+    ///
+    /// # Errors
+    /// When it can't be told whether the release is available.
+    pub fn prefix(self, workspace: &Path, store: Option<&str>) -> Result<&'static str> {
+        let is_debian = match self {
+            Self::Described => false,
+            Self::Debian => true,
+            Self::Available => lacks_release(workspace, store)?,
+        };
+        Ok(if is_debian { "debian." } else { "" })
+    }
+}
+
+/// Whether the workspace's release is unavailable. Warns if so.
+fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
+    let lock = lock_path(
+        &workspace.join(crateyard_toolchain::lock::FILE),
+        "toolchainLock",
+    )?;
+    let store = Store::new(store.map(str::to_owned));
+    if !lock.exists() || release::is_there(&lock, &store)? {
+        return Ok(false);
+    }
+    let release = crateyard_toolchain::Lock::load(&lock)?.release;
+    eprintln!(
+        "note: Rust {release} is not in {store}; Debian's compiler builds (the attributes debian.NAME-image), and digests differ"
+    );
+    Ok(true)
+}
+
+/// Builds images by Nix with the machine's settings, and returns their paths.
+///
+/// # Errors
+/// When Nix is not installed or a build fails.
+pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>> {
+    let request = Request {
+        workspace,
+        debian_lock: None,
+        images,
+        vendor: None,
+    };
+    let paths = build_images(Engine::Nix, &request)?;
+    for (name, path) in images.iter().zip(&paths) {
+        history::remember(workspace, name, path);
+    }
+    Ok(paths)
+}
+
+/// The line of nix.conf that keeps Nix from asking binary caches.
+const NO_CACHES: &str = "substitute = false\n";
+
+/// Builds one image by Nix from what the workspace has, with this compiler and in this store.
+/// Nothing comes from a binary cache: otherwise a witness would repeat what the signer's cache
+/// says.
+///
+/// # Errors
+/// When Nix is not installed or a build fails.
+pub fn build_again(
+    workspace: &Path,
+    image: &str,
+    compiler: Compiler,
+    store: Option<&str>,
+) -> Result<PathBuf> {
+    let images = [image.to_owned()];
+    let request = Request {
+        workspace,
+        debian_lock: None,
+        images: &images,
+        vendor: None,
+    };
+    let nix = Nix {
+        store: store.map(str::to_owned),
+        settings: NO_CACHES.to_owned(),
+        ..Nix::default()
+    };
+    let way = Way {
+        prefix: compiler.prefix(workspace, store)?,
+        ..Way::default()
+    };
+    let built = drive(&request, &nix, &way)?.into_iter().next();
+    built.with_context(|| format!("nix built no path for {image}"))
+}
+
+/// Builds images, and returns their paths.
+///
+/// # Errors
+/// When the engine fails.
+pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf>> {
+    match engine {
+        Engine::Nix => drive(request, &Nix::default(), &Way::default()),
+        engine => engines::build(engine, request),
+    }
+}
+
+/// How Nix is driven.
+#[derive(Default)]
+pub struct Way<'a> {
+    /// The prefix of attribute names.
+    pub prefix: &'static str,
+    /// Whether to continue after a failure.
+    pub keep_going: bool,
+    /// The order in which ready derivations start.
+    pub order: Order,
+    /// Where to write events.
+    pub events: Option<&'a Path>,
+}
+
+/// Builds images by driving Nix, and returns their paths.
+///
+/// # Errors
+/// When Nix is not installed or a build fails.
+pub fn drive(request: &Request<'_>, nix: &Nix, way: &Way<'_>) -> Result<Vec<PathBuf>> {
+    git::check(request.workspace)?;
+    crate::bootstrap::bring(nix.store.as_deref());
+    let flake = nix.flake(request.workspace)?;
+    plan_lock::expect_current(request.workspace, nix, &flake)?;
+    let images = request.images.iter();
+    let attributes: Vec<String> = images.map(|name| format!("{name}-image")).collect();
+    let state = State::of(request.workspace)?;
+    let driven = driven::Request {
+        nix,
+        flake: &flake,
+        attributes: &attributes,
+        prefix: way.prefix,
+        state: &state,
+        keep_going: way.keep_going,
+        order: way.order,
+        events: way.events,
+    };
+    driven.build()
+}

@@ -1,0 +1,154 @@
+//! Compares the rebuilds of each engine with the necessary ones, scenario by scenario.
+//!
+//! Each engine has its own copy of the workspace. The scenarios are steps in it: each begins where
+//! the last one ended. The compiled units are observed, not estimated: derivations that Nix built,
+//! packages that Cargo reports, inside buildx too.
+//!
+//! ```no_run
+//! use crateyard_bench::{Plan, Scenario, run};
+//! use crateyard_engines::Engine;
+//!
+//! let report = run(&Plan {
+//!     workspace: ".".into(),
+//!     engines: vec![Engine::Cargo],
+//!     scenarios: vec![Scenario::Cold, Scenario::Nothing],
+//!     leaf: None,
+//!     debian_lock: None,
+//!     crateyard: None,
+//!     fresh_engine: None,
+//!     out: "bench".into(),
+//!     add: false,
+//! })?;
+//! println!("{}", report.markdown());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use crateyard_engines::Engine;
+
+use self::observe::Runner;
+use self::report::{Row, Verdict};
+use self::subject::Subject;
+use self::trial::Trial;
+
+mod edit;
+mod expected;
+mod lock;
+mod observe;
+mod report;
+mod scenario;
+mod subject;
+mod trial;
+
+pub use report::Report;
+pub use scenario::Scenario;
+
+/// What to measure.
+pub struct Plan {
+    /// The workspace. It is copied, never changed.
+    pub workspace: PathBuf,
+    /// The engines.
+    pub engines: Vec<Engine>,
+    /// The scenarios; all if there are none. They run in their own order.
+    pub scenarios: Vec<Scenario>,
+    /// The dependency that the leaf bump changes, as `NAME@VERSION`.
+    pub leaf: Option<String>,
+    /// The lock of the Debian packages, for engines other than Nix; without it, debian.lock in the
+    /// workspace.
+    pub debian_lock: Option<PathBuf>,
+    /// The flake with Crateyard's library, if it is not the workspace's.
+    pub crateyard: Option<String>,
+    /// An engine that has built nothing, for buildx, in the form of `DOCKER_HOST`.
+    pub fresh_engine: Option<String>,
+    /// The directory for the results.
+    pub out: PathBuf,
+    /// Whether to add to the results there.
+    pub add: bool,
+}
+
+/// Measures, writes the results after each scenario, and returns them.
+///
+/// # Errors
+/// When a build fails unexpectedly, or an edit changes nothing.
+pub fn run(plan: &Plan) -> Result<Report> {
+    let scenarios: BTreeSet<Scenario> = match plan.scenarios.is_empty() {
+        true => Scenario::all().collect(),
+        false => plan.scenarios.iter().copied().collect(),
+    };
+    let mut report = match plan.add {
+        true => Report::read(&plan.out)?,
+        false => Report::default(),
+    };
+    for engine in &plan.engines {
+        measure(*engine, &scenarios, plan, &mut report)
+            .with_context(|| format!("the engine {}", engine.name()))?;
+    }
+    Ok(report)
+}
+
+fn measure(
+    engine: Engine,
+    scenarios: &BTreeSet<Scenario>,
+    plan: &Plan,
+    report: &mut Report,
+) -> Result<()> {
+    let trial = Trial::new(&plan.workspace, engine, plan.crateyard.as_deref())?;
+    let mut subject = Subject::of(trial.root(), plan.leaf.as_deref())?;
+    let mut runner = Runner::new(
+        engine,
+        &trial,
+        plan.debian_lock.as_deref(),
+        plan.fresh_engine.as_deref(),
+    )?;
+    eprintln!("{}: getting ready", engine.name());
+    runner.prepare(&subject)?;
+    if !scenarios.contains(&Scenario::Cold) {
+        // The first scenario is compared with this build.
+        runner.build(Scenario::Nothing, &subject)?;
+    }
+    for scenario in scenarios {
+        if let Some(reason) = subject.lacks(*scenario).or_else(|| runner.lacks(*scenario)) {
+            report.add(Row::skipped(engine, *scenario, reason));
+            report.write(&plan.out)?;
+            continue;
+        }
+        eprintln!("{}: {}", engine.name(), scenario.title());
+        let edited = edit::apply(*scenario, &subject, &trial)?;
+        if edited {
+            trial.track()?;
+        }
+        let before = subject;
+        subject = Subject::of(trial.root(), plan.leaf.as_deref())?;
+        let expected = expected::of(*scenario, engine, &before, &subject);
+        let seen = runner.build(*scenario, &subject)?;
+        report.add(Row {
+            engine,
+            scenario: *scenario,
+            verdict: expected.judge(&seen),
+            expected: expected.text(),
+            expected_images: expected.images_text(),
+            seen: Some(seen),
+        });
+        report.write(&plan.out)?;
+    }
+    Ok(())
+}
+
+/// For a skipped row the verdict is the reason.
+impl Row {
+    fn skipped(engine: Engine, scenario: Scenario, reason: String) -> Row {
+        Row {
+            engine,
+            scenario,
+            verdict: Verdict::Skipped(reason),
+            expected: String::new(),
+            expected_images: String::new(),
+            seen: None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The files of Debian packages for images, with or without Nix.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use crateyard_debian::lock::Lock;
+use crateyard_description::normal::{Packages as Placed, SetReference};
+use crateyard_fetch::debs::{self, Deb};
+use crateyard_nix::Store;
+
+/// Packages that a lock pins. Packages in the Nix store are used from there. The rest is downloaded
+/// once, into the user's cache.
+pub struct Packages {
+    lock: Lock,
+    path: PathBuf,
+    architecture: &'static str,
+    store: Store,
+    cache: PathBuf,
+}
+
+impl Packages {
+    /// Reads the packages of a lock for an architecture in Debian's terms.
+    ///
+    /// # Errors
+    /// When the lock can't be read.
+    pub fn locked(lock: &Path, architecture: &'static str) -> Result<Packages> {
+        Ok(Packages {
+            lock: Lock::load(lock).context(
+                "the lock of the Debian packages: `assemble lock` writes it, --debian-lock names another",
+            )?,
+            path: lock.to_owned(),
+            architecture,
+            store: Store::new(None),
+            cache: crateyard_workspace::state::cache()?.join("debs"),
+        })
+    }
+
+    /// The files that a placeholder stands for, in an image whose programs are linked from crates.
+    ///
+    /// # Errors
+    /// The errors of [`Packages::of_set`].
+    pub fn of(&self, packages: &Placed, linked: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
+        let mut given = Vec::new();
+        for set in &packages.beyond {
+            given.extend(self.of_reference(set, &[], linked)?);
+        }
+        let mut files = self.of_reference(&packages.of, &packages.named, linked)?;
+        files.retain(|file| !given.contains(file));
+        Ok(files)
+    }
+
+    fn of_reference(
+        &self,
+        of: &SetReference,
+        named: &[String],
+        linked: &BTreeSet<String>,
+    ) -> Result<Vec<PathBuf>> {
+        let is_linked = of.linked_from.as_ref().is_none_or(|it| linked.contains(it));
+        let may_lack = of.linked_from.is_some() || !named.is_empty();
+        if !is_linked || (may_lack && !self.has(&of.set)) {
+            return Ok(Vec::new());
+        }
+        self.of_set(&of.set, named)
+    }
+
+    fn has(&self, set: &str) -> bool {
+        self.lock.set(set, self.architecture).is_some()
+    }
+
+    /// The files of a set. With names, only the files of packages with these names.
+    ///
+    /// # Errors
+    /// When the lock does not have the set, or a file can't be downloaded.
+    fn of_set(&self, set: &str, named: &[String]) -> Result<Vec<PathBuf>> {
+        if !self.has(set) {
+            bail!(
+                "{} has no packages of the set {set:?} for {}\n  try: name the set in images.toml \
+                 ([debian.sets.{set}]) and run `assemble lock`",
+                self.path.display(),
+                self.architecture
+            );
+        }
+        let sets = [set.to_owned()];
+        let architectures = [self.architecture.to_owned()];
+        let mut debs = debs::select(&self.lock, &sets, &architectures, &self.store)?;
+        let name = |deb: &Deb<'_>| deb.file.split('_').next().unwrap_or_default().to_owned();
+        debs.retain(|deb| named.is_empty() || named.contains(&name(deb)));
+        let missing: Vec<&Deb<'_>> = debs
+            .iter()
+            .filter(|deb| self.present(deb).is_none())
+            .collect();
+        if !missing.is_empty() {
+            self.download(&missing)?;
+        }
+        let present = debs.iter().map(|deb| {
+            self.present(deb)
+                .with_context(|| format!("{} went away", deb.file))
+        });
+        present.collect()
+    }
+
+    fn present(&self, deb: &Deb<'_>) -> Option<PathBuf> {
+        let places = [PathBuf::from(&deb.path), self.cached(deb)];
+        places.into_iter().find(|path| path.is_file())
+    }
+
+    /// The name in the store also contains the hash.
+    fn cached(&self, deb: &Deb<'_>) -> PathBuf {
+        let name = Path::new(&deb.path).file_name().unwrap_or_default();
+        self.cache.join(name)
+    }
+
+    fn download(&self, missing: &[&Deb<'_>]) -> Result<()> {
+        fs::create_dir_all(&self.cache)
+            .with_context(|| format!("cannot create {}", self.cache.display()))?;
+        let directory = crateyard_debian::apt::download_directory()
+            .context("cannot make a directory for apt's downloads")?;
+        let arrived = debs::download(missing, directory.path(), &[], |_| ())?;
+        if let Some((file, reason)) = arrived.missing.first() {
+            bail!("cannot download {file}: {reason}");
+        }
+        for ((file, _), deb) in arrived.files.iter().zip(missing) {
+            let to = self.cached(deb);
+            let beside = tempfile::NamedTempFile::new_in(&self.cache)?;
+            fs::copy(file, beside.path())
+                .and_then(|_| beside.as_file().sync_all())
+                .with_context(|| format!("cannot write {}", to.display()))?;
+            beside
+                .persist(&to)
+                .with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! The crates that `Cargo.lock` pins, as cargo downloads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use crateyard_nix::{Store, sha256_of};
+use crateyard_workspace::cargo::Cargo;
+use serde::Deserialize;
+
+/// The packages in `Cargo.lock` that lie outside the workspace.
+#[derive(Default)]
+pub struct Pinned {
+    /// Crates from registries.
+    pub crates: Vec<Crate>,
+    /// Packages from git repositories.
+    pub git: Vec<Git>,
+}
+
+/// A `.crate` file.
+pub struct Crate {
+    /// `NAME-VERSION.crate`: the name in cargo's cache and in the store.
+    pub file: String,
+    /// SHA-256 in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Its path in the store.
+    pub path: String,
+}
+
+/// A package from a git repository.
+pub struct Git {
+    /// `NAME VERSION`.
+    pub package: String,
+    /// The repository and the commit, as written in `Cargo.lock`.
+    pub source: String,
+}
+
+#[derive(Deserialize)]
+struct CargoLock {
+    #[serde(default)]
+    package: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    source: Option<String>,
+    checksum: Option<String>,
+}
+
+fn parse(lock: &Path) -> Result<CargoLock> {
+    let cannot = || format!("cannot read {}", lock.display());
+    let text = std::fs::read_to_string(lock).with_context(cannot)?;
+    toml::from_str(&text).with_context(cannot)
+}
+
+/// Name and version of each crate of crates.io in `Cargo.lock`, whatever depends on it.
+///
+/// # Errors
+/// When it can't be read.
+pub fn of_crates_io(lock: &Path) -> Result<Vec<(String, String)>> {
+    let is_there = |it: &Package| {
+        let source = it.source.as_deref();
+        source.is_some_and(|source| source.contains("crates.io-index"))
+    };
+    let packages = parse(lock)?.package.into_iter().filter(is_there);
+    Ok(packages.map(|it| (it.name, it.version)).collect())
+}
+
+/// Reads `Cargo.lock`.
+pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
+    let mut pinned = Pinned::default();
+    for package in parse(lock)?.package {
+        let Some(source) = package.source else {
+            continue;
+        };
+        let Package { name, version, .. } = package;
+        match package.checksum {
+            Some(sha256) => {
+                let file = format!("{name}-{version}.crate");
+                let path = store.path_of(&file, &sha256);
+                pinned.crates.push(Crate { file, sha256, path });
+            }
+            None if source.starts_with("git+") => pinned.git.push(Git {
+                package: format!("{name} {version}"),
+                source,
+            }),
+            None => bail!(
+                "{}: {name} {version} from {source} has no checksum; write the lock anew with: cargo update -p {name}",
+                lock.display()
+            ),
+        }
+    }
+    Ok(pinned)
+}
+
+/// Lets cargo download the missing crates. Calls `progress` for each crate that arrives.
+pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
+    let directory = match lock.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let cargo = Cargo::of(directory)?;
+    cargo.warn();
+    let mut child = cargo
+        .command(&["fetch", "--locked", "--color", "never"])?
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cargo cannot be started; it downloads the crates")?;
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            match line.trim_start().starts_with("Downloaded ") {
+                true => progress(),
+                false => said.push(line),
+            }
+        }
+    }
+    if !child.wait().context("cargo fetch")?.success() {
+        bail!(
+            "cargo fetch --locked failed in {}:\n{}",
+            directory.display(),
+            said.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// Finds the files of crates in cargo's cache and checks them against `Cargo.lock`.
+///
+/// # Errors
+/// When a crate is missing or damaged.
+pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
+    let cache = cargo_home()?.join("registry/cache");
+    let registries = directories(&cache)?;
+    let mut found = Vec::new();
+    let mut absent = BTreeSet::new();
+    let mut damaged = BTreeMap::new();
+    for each in wanted {
+        let mut file = None;
+        for candidate in registries
+            .iter()
+            .map(|registry| registry.join(&each.file))
+            .filter(|path| path.is_file())
+        {
+            match sha256_of(&candidate)? {
+                sha256 if sha256 == each.sha256 => file = Some(candidate),
+                other => drop(damaged.insert(each.file.as_str(), (candidate, other, &each.sha256))),
+            }
+        }
+        match file {
+            Some(file) => {
+                damaged.remove(each.file.as_str());
+                found.push((file, each.path.clone()));
+            }
+            None => drop(absent.insert(each.file.as_str())),
+        }
+    }
+    if let Some((path, found, expected)) = damaged.values().next() {
+        bail!(
+            "{} is damaged: SHA-256 {found}, Cargo.lock has {expected}; delete it and run this again",
+            path.display()
+        );
+    }
+    if !absent.is_empty() {
+        let names: Vec<&str> = absent.into_iter().collect();
+        bail!(
+            "cargo has fetched them, but {} lie(s) not below {}: crates that cargo replaces by a directory or a local \
+             registry cannot be taken over",
+            names.join(", "),
+            cache.display()
+        );
+    }
+    Ok(found)
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        return Ok(PathBuf::from(home));
+    }
+    let home = std::env::var_os("HOME")
+        .context("neither CARGO_HOME nor HOME is set; cargo's cache cannot be found")?;
+    Ok(PathBuf::from(home).join(".cargo"))
+}
+
+fn directories(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path)
+        .with_context(|| format!("cannot read cargo's cache {}", path.display()))?;
+    let mut all: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()
+        .with_context(|| format!("cannot read cargo's cache {}", path.display()))?;
+    all.sort();
+    Ok(all)
+}

@@ -1,0 +1,101 @@
+//! The files that parts of images.toml download. Nix gets them from where their hashes put them
+//! (nix/fetch.nix), and downloads only those that did not arrive here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use crateyard_nix::{Store, sha256_of};
+use crateyard_workspace::described;
+
+use super::{Counts, Missing};
+
+/// A download with its hash.
+struct Wanted {
+    /// The part's name.
+    part: String,
+    url: String,
+    sha256: String,
+}
+
+/// Adds the downloads of a workspace to the store. Returns those that could not be downloaded with
+/// the reason.
+///
+/// # Errors
+/// When a file has another hash than images.toml, or Nix fails.
+pub fn fetch(workspace: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> {
+    let (wanted, mut lacking) = read(workspace, store);
+    let missing = store.missing(wanted.keys().map(String::as_str))?;
+    let mut counts = Counts::of(wanted.len(), missing.len());
+    for wanted in missing.iter().filter_map(|path| wanted.get(path)) {
+        let file = match download(store, &wanted.part, &wanted.url) {
+            Ok(file) => file,
+            Err(error) => {
+                counts.added -= 1;
+                lacking.push(lacks(&wanted.part, format!("{error:#}")));
+                continue;
+            }
+        };
+        let found = sha256_of(&file)?;
+        if found != wanted.sha256 {
+            bail!(
+                "the part `{}`: {} has the SHA-256 {found}, and images.toml has {}\n  \
+                 try: find out who changed it; to take the new file, remove `sha256` there and run `assemble lock`",
+                wanted.part,
+                wanted.url,
+                wanted.sha256
+            );
+        }
+    }
+    Ok((counts, lacking))
+}
+
+/// The downloads by their paths in the store, and those without a hash.
+fn read(workspace: &Path, store: &Store) -> (BTreeMap<String, Wanted>, Vec<Missing>) {
+    let mut wanted = BTreeMap::new();
+    let images = workspace.join("images.toml");
+    // Builds report the errors of a description.
+    let Some(described) = described::read(&images).ok() else {
+        return (wanted, Vec::new());
+    };
+    for (part, downloads) in &described.downloads {
+        for download in downloads {
+            let Some(sha256) = &download.sha256 else {
+                continue;
+            };
+            let each = Wanted {
+                part: part.clone(),
+                url: download.url.get_ref().clone(),
+                sha256: sha256.clone(),
+            };
+            wanted.insert(store.path_of(&store_name(part), sha256), each);
+        }
+    }
+    let unpinned = described.unpinned().map(|(part, _)| {
+        let reason = "images.toml has no `sha256` for it; run `assemble lock`";
+        lacks(part, reason.to_owned())
+    });
+    (wanted, unpinned.collect())
+}
+
+fn lacks(part: &str, reason: String) -> Missing {
+    Missing {
+        file: format!("the download of the part {part}"),
+        reason,
+    }
+}
+
+/// Downloads the file of a part, whatever its hash is.
+///
+/// # Errors
+/// Says why the address gave nothing.
+pub fn download(store: &Store, part: &str, url: &str) -> Result<PathBuf> {
+    store
+        .download(url, &store_name(part))
+        .with_context(|| format!("cannot download {url}"))
+}
+
+/// The name of a part's file in the store, as nix/download/part.nix has it.
+fn store_name(part: &str) -> String {
+    format!("download-{part}")
+}

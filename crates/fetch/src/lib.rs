@@ -1,0 +1,62 @@
+//! Brings what the locks of a workspace pin into the Nix store: crates by cargo, Debian packages by
+//! apt, npm's packages by npm, compilers from rustup, repositories by git.
+//!
+//! A store path of a file with a known hash does not depend on where the file comes from, so builds
+//! find it.
+//!
+//! ```no_run
+//! use crateyard_nix::Store;
+//!
+//! let store = Store::default();
+//! let pinned = crateyard_fetch::crates::read("Cargo.lock".as_ref(), &store)?;
+//! let missing = store.missing(pinned.crates.iter().map(|each| each.path.as_str()))?;
+//! println!("{} crates are missing", missing.len());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+use serde::Serialize;
+
+pub mod crates;
+pub mod debs;
+pub mod downloads;
+mod flake;
+pub mod git;
+pub mod npm;
+pub mod own;
+pub mod release;
+pub mod toolchains;
+
+pub use flake::{lock_path, workspace_of};
+
+/// How many files of a kind there are.
+#[derive(Default, Serialize)]
+pub struct Counts {
+    /// The number of files that the locks pin.
+    pub total: usize,
+    /// The number of files that were already in the store.
+    pub present: usize,
+    /// The number of files that were added.
+    pub added: usize,
+}
+
+/// A file that could not be fetched.
+#[derive(Serialize)]
+pub struct Missing {
+    /// Its name.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Counts {
+    /// The counts if `wanted` of all files are missing, and will be added.
+    pub fn of(total: usize, wanted: usize) -> Self {
+        Counts {
+            total,
+            present: total - wanted,
+            added: wanted,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The packages that npm installs for parts of images.toml, as the machine's npm downloads them:
+//! from its registry or mirror, with its proxies and tokens.
+//!
+//! Nix reads the locks (nix/npm/lock.nix) and says which files it needs. npm keeps each package in
+//! its cache by the hash that the lock has (<https://github.com/npm/cacache>), and the store gets
+//! it from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crateyard_nix::{Store, base16};
+use crateyard_terminal::note;
+use crateyard_workspace::{described, files};
+use serde::Deserialize;
+
+use crate::flake::{attribute_of, flake_of, workspace_of};
+use crate::{Counts, Missing, git};
+
+/// The attribute that names the packages (nix/lib.nix).
+const ATTRIBUTE: &str = "npmInputs";
+
+/// The files of npm that say what it installs.
+const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
+
+/// What npm installs for a part.
+#[derive(Debug, Deserialize)]
+struct Part {
+    /// The directory of its lock, relative to the workspace.
+    directory: String,
+    packages: Vec<Package>,
+}
+
+/// A package of a lock.
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    /// Its hash: `sha512-` and base64.
+    integrity: String,
+    /// Its path in the store.
+    file: String,
+}
+
+impl Part {
+    /// The store paths of its packages.
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.packages.iter().map(|package| package.file.as_str())
+    }
+}
+
+/// Adds what npm installs for the parts of the workspace around a lock. Returns what npm could not
+/// download: Nix does it, from the addresses in the lock.
+///
+/// # Errors
+/// When nix-store fails.
+pub fn fetch(lock: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> {
+    let mut counts = Counts::default();
+    let mut lacking = Vec::new();
+    let parts = read(lock).unwrap_or_else(|error| {
+        note!("nothing is fetched of what npm installs, and Nix downloads it: {error:#}");
+        BTreeMap::new()
+    });
+    let mut fetched: BTreeSet<&str> = BTreeSet::new();
+    for (name, part) in &parts {
+        let new: Vec<&str> = part.paths().filter(|path| fetched.insert(path)).collect();
+        let missing = store.missing(new.iter().copied())?;
+        let missing: Vec<&str> = new
+            .iter()
+            .copied()
+            .filter(|it| missing.contains(*it))
+            .collect();
+        counts.total += new.len();
+        counts.present += new.len() - missing.len();
+        if missing.is_empty() {
+            continue;
+        }
+        match fetch_part(workspace_of(lock), part, &missing, store) {
+            Ok(()) => counts.added += missing.len(),
+            Err(error) => lacking.push(Missing {
+                file: format!("the packages of the part {name}"),
+                reason: format!("{error:#}"),
+            }),
+        }
+    }
+    Ok((counts, lacking))
+}
+
+/// The parts of the workspace around a lock, by name. Asks its flake, if npm makes any.
+///
+/// # Errors
+/// When the description or a package-lock.json has an error.
+fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
+    let images = workspace_of(lock).join("images.toml");
+    let Some(flake) = flake_of(lock).filter(|_| images.exists()) else {
+        return Ok(BTreeMap::new());
+    };
+    if described::read(&images)?.npm_parts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)
+        .context("cannot read what npm installs for the parts of images.toml")?;
+    serde_json::from_str(&text).context("the flake tells what npm installs in another form")
+}
+
+/// Lets npm download what the store lacks of a part, and adds it.
+///
+/// # Errors
+/// When npm is missing or fails.
+fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) -> Result<()> {
+    let directory = workspace.join(&part.directory);
+    files::check_files(&directory, &MANIFESTS)?;
+    let scratch = tempfile::tempdir()?;
+    for name in MANIFESTS {
+        fs::copy(directory.join(name), scratch.path().join(name))
+            .with_context(|| format!("cannot read {}", directory.join(name).display()))?;
+    }
+    let cache = scratch.path().join("cache");
+    install(scratch.path(), &cache)?;
+    let wanted = part.packages.iter();
+    for package in wanted.filter(|package| missing.contains(&package.file.as_str())) {
+        let (algorithm, found) = in_cache(&cache, &package.integrity)?;
+        ensure!(
+            found.is_file(),
+            "npm downloaded no {}@{} with the hash {}",
+            package.name,
+            package.version,
+            package.integrity
+        );
+        // The store takes the name of the file.
+        let file = scratch.path().join(store_name(&package.file)?);
+        fs::copy(&found, &file)?;
+        store.add_hashed(algorithm, &[(file, package.file.clone())])?;
+    }
+    Ok(())
+}
+
+/// Runs no script, and reads no `.npmrc` of the workspace, which could send the machine's tokens to
+/// another registry.
+fn install(directory: &Path, cache: &Path) -> Result<()> {
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .args(["--loglevel", "error", "--cache"])
+        .arg(cache)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .context("npm cannot be started; install it to use its registry and tokens")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "npm ci failed: {}", said.trim());
+    Ok(())
+}
+
+/// The place of a package in npm's cache, and the algorithm of its hash.
+fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> {
+    let decoded = integrity
+        .split_once('-')
+        .and_then(|(algorithm, hash)| Some((algorithm, STANDARD.decode(hash).ok()?)))
+        .filter(|(_, hash)| hash.len() > 2);
+    let Some((algorithm, hash)) = decoded else {
+        bail!("`{integrity}` is not a hash of npm's");
+    };
+    let hash = base16(&hash);
+    let content = cache.join("_cacache/content-v2").join(algorithm);
+    let place = content.join(&hash[..2]).join(&hash[2..4]).join(&hash[4..]);
+    Ok((algorithm, place))
+}
+
+/// `/nix/store/HASH-NAME` is called NAME.
+fn store_name(path: &str) -> Result<&str> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (_, name) = name
+        .split_once('-')
+        .with_context(|| format!("{path} is no path of the store"))?;
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_lie_where_npm_keeps_them() {
+        let (algorithm, place) = in_cache(Path::new("/c"), "sha1-AAECAwQ=").expect("a hash");
+        assert_eq!(algorithm, "sha1");
+        assert_eq!(place, Path::new("/c/_cacache/content-v2/sha1/00/01/020304"));
+        for wrong in ["", "sha512", "sha512-", "sha512-!", "sha512-AAE="] {
+            assert!(in_cache(Path::new("/c"), wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            store_name("/nix/store/abc-a-1.0.tgz").ok(),
+            Some("a-1.0.tgz")
+        );
+    }
+}

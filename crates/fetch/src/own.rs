@@ -1,0 +1,122 @@
+//! Fetches the inputs of Crateyard's own parts, in addition to those that the workspace's locks
+//! pin: their Debian packages and release, and the bootstrap programs or the crates that these are
+//! compiled from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use crateyard_nix::Store;
+use serde::Deserialize;
+
+use super::crates::Crate;
+use crate::flake::{attribute_of, flake_of};
+use crate::{crates, git};
+
+/// The attribute with this information (nix/lib.nix).
+const ATTRIBUTE: &str = "ownInputs";
+
+/// The version of its format.
+const FORMAT: u32 = 1;
+
+/// The inputs of Crateyard's own parts.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Own {
+    version: u32,
+    /// Crateyard's own source.
+    source: PathBuf,
+    /// The lock of Crateyard's Debian packages.
+    pub debian_lock: PathBuf,
+    /// The lock of Crateyard's compiler.
+    pub toolchain_lock: PathBuf,
+    programs: Vec<Group>,
+}
+
+/// Bootstrap programs that are built together.
+#[derive(Debug, Deserialize)]
+struct Group {
+    /// Name to store path; `None` if the lock does not pin the bytes of this source.
+    programs: BTreeMap<String, Option<String>>,
+    crates: Vec<Locked>,
+}
+
+/// A crate of Crateyard's own Cargo.lock.
+#[derive(Debug, Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    checksum: String,
+}
+
+impl Own {
+    /// Asks the flake beside a lock; `None` if there is no flake.
+    ///
+    /// # Errors
+    /// When the flake does not have the information.
+    pub fn of(lock: &Path) -> Result<Option<Self>> {
+        let Some(flake) = flake_of(lock) else {
+            return Ok(None);
+        };
+        let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)?;
+        let own: Self = serde_json::from_str(&text).context("it tells it in another form")?;
+        ensure!(
+            own.version == FORMAT,
+            "it tells it in form {}, and this version of assemble knows {FORMAT}",
+            own.version
+        );
+        Ok(Some(own))
+    }
+
+    /// Gets programs from binary caches, and returns the groups that must be compiled.
+    fn to_compile(&self, store: &Store) -> Result<Vec<&Group>> {
+        let mut groups = Vec::new();
+        for group in &self.programs {
+            let paths: Option<Vec<&str>> = group.programs.values().map(Option::as_deref).collect();
+            let Some(paths) = paths else {
+                groups.push(group);
+                continue;
+            };
+            let missing = store.missing(paths)?;
+            if !missing.iter().all(|path| store.substitute(path)) {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Fetches the crates of the programs that must be compiled, and returns the names of these
+    /// programs.
+    ///
+    /// # Errors
+    /// When cargo can't download a crate.
+    pub fn fetch(&self, store: &Store) -> Result<Vec<String>> {
+        let groups = self.to_compile(store)?;
+        let locked = groups.iter().flat_map(|group| &group.crates);
+        let crates: BTreeMap<String, Crate> = locked.map(|each| each.at(store)).collect();
+        let missing = store.missing(crates.keys().map(String::as_str))?;
+        let wanted: Vec<&Crate> = missing.iter().filter_map(|path| crates.get(path)).collect();
+        if !wanted.is_empty() {
+            crates::download(&self.source.join("Cargo.lock"), || ())?;
+            store
+                .add(&crates::find(&wanted)?)
+                .with_context(|| format!("cannot add Crateyard's own crates to {store}"))?;
+        }
+        let names = groups.iter().flat_map(|group| group.programs.keys());
+        Ok(names.cloned().collect())
+    }
+}
+
+impl Locked {
+    /// The crate by its path in a store.
+    fn at(&self, store: &Store) -> (String, Crate) {
+        let file = format!("{}-{}.crate", self.name, self.version);
+        let path = store.path_of(&file, &self.checksum);
+        let found = Crate {
+            file,
+            sha256: self.checksum.clone(),
+            path: path.clone(),
+        };
+        (path, found)
+    }
+}

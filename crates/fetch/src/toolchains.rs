@@ -1,0 +1,194 @@
+//! Gets the components and manifests of Rust releases.
+
+use anyhow::{Context, Result, bail};
+use crateyard_description::Description;
+use crateyard_nix::{Store, sha256_of};
+use crateyard_toolchain::channel::Channel;
+use crateyard_toolchain::component::Files;
+use crateyard_toolchain::lock::{Component, Lock};
+use crateyard_toolchain::manifest::Manifest;
+use crateyard_toolchain::rustup::Installed;
+use crateyard_toolchain::{Choice, Member, server};
+use crateyard_workspace::cargo::Cargo;
+use std::path::{Path, PathBuf};
+
+/// This machine's platform, as rustc names it.
+pub fn host() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// The release that a workspace is built with, and why.
+///
+/// # Errors
+/// When a toolchain file is invalid, or Cargo can't read the manifests.
+pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
+    let release = description.toolchain.release.as_ref();
+    let release = release.map(|release| release.get_ref().as_str());
+    // Cargo is only asked if its answer matters.
+    let file = crateyard_toolchain::file::ToolchainFile::of(workspace)?;
+    let is_said = release.is_some() || file.is_some_and(|file| file.channel.is_some());
+    let members = match is_said {
+        true => Vec::new(),
+        false => members(workspace)?,
+    };
+    Ok(crateyard_toolchain::choose(workspace, release, &members)?)
+}
+
+/// The packages of a workspace; empty if there are only images.
+fn members(workspace: &Path) -> Result<Vec<Member>> {
+    if !workspace.join("Cargo.toml").exists() {
+        return Ok(Vec::new());
+    }
+    let metadata = Cargo::of(workspace)?.metadata(&["--no-deps", "--offline"])?;
+    Ok(members_in(&metadata))
+}
+
+/// The packages that `cargo metadata` names.
+pub fn members_in(metadata: &str) -> Vec<Member> {
+    let metadata: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    packages
+        .filter_map(|package| {
+            Some(Member {
+                name: text(&package["name"])?,
+                rust_version: text(&package["rust_version"]),
+            })
+        })
+        .collect()
+}
+
+/// A file whose content is not the expected one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+/// The distribution server. After a failure it is not asked again.
+pub struct Server<'a> {
+    store: &'a Store,
+    address: String,
+    failed: Option<String>,
+}
+
+impl<'a> Server<'a> {
+    /// The server in the environment, or the Rust project's own. Downloads go through a store.
+    pub fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            address: server::address(),
+            failed: None,
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The manifest of a channel, checked against the server's own checksum file.
+    ///
+    /// # Errors
+    /// When the server does not send it, or its checksum does not match.
+    pub fn manifest(&mut self, channel: &Channel) -> Result<Manifest> {
+        let path = channel.manifest_path();
+        let file = self.get(&path)?;
+        let checksum = self.get(&format!("{path}.sha256"))?;
+        let expected = std::fs::read_to_string(&checksum)?;
+        let expected = expected.split_whitespace().next().unwrap_or_default();
+        self.expect(&path, &file, expected, "its own checksum file")?;
+        let text = std::fs::read_to_string(&file)?;
+        Ok(Manifest::parse(&text, &format!("{}/{path}", self.address))?)
+    }
+
+    /// The archive of a component.
+    ///
+    /// # Errors
+    /// When the server does not send it, or the lock pins another one.
+    pub fn archive(&mut self, component: Component<'_>) -> Result<PathBuf> {
+        let path = &component.pin.archive;
+        let file = self.get(path)?;
+        self.expect(
+            path,
+            &file,
+            &component.pin.sha256,
+            crateyard_toolchain::lock::FILE,
+        )?;
+        Ok(file)
+    }
+
+    fn expect(&self, path: &str, file: &Path, expected: &str, by: &str) -> Result<()> {
+        let found = sha256_of(file)?;
+        if found != expected {
+            bail!(Refused(format!(
+                "{}/{path} is refused: it has the SHA-256 {found}, {by} has {expected}",
+                self.address
+            )));
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, path: &str) -> Result<PathBuf> {
+        if let Some(reason) = &self.failed {
+            bail!("{reason}");
+        }
+        let url = format!("{}/{path}", self.address);
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.store.download(&url, name).map_err(|error| {
+            let reason = format!("{} gave nothing: {}", self.address, last_line(&error));
+            if !is_missing(&error) {
+                self.failed = Some(reason.clone());
+            }
+            anyhow::anyhow!("{url}: {}", last_line(&error))
+        })
+    }
+}
+
+/// Whether the server has answered that the file does not exist.
+fn is_missing(error: &crateyard_nix::Error) -> bool {
+    let said = error.to_string();
+    said.contains("HTTP error 404") || said.contains("HTTP error 403")
+}
+
+fn last_line(error: &crateyard_nix::Error) -> String {
+    let said = error.to_string();
+    let line = said.lines().rfind(|line| !line.trim().is_empty());
+    let line = line.unwrap_or_default().trim();
+    line.trim_start_matches("error: ").to_owned()
+}
+
+/// The files in a component's archive, checked against those that the lock pins.
+///
+/// # Errors
+/// When the archive is damaged, or has other files.
+pub fn checked(lock: &Lock, component: Component<'_>, archive: &Path) -> Result<Files> {
+    let files = Files::unpacked(&lock.store_name(component), archive)?;
+    if let Some(expected) = &component.pin.files {
+        let found = files.sha256()?;
+        if found != *expected {
+            bail!(
+                "the files in {} have the SHA-256 {found}, toolchain.lock has {expected}",
+                component.pin.archive
+            );
+        }
+    }
+    Ok(files)
+}
+
+/// The manifest of a channel, from the machine's rustup or else from the server.
+///
+/// # Errors
+/// When neither has it.
+pub fn manifest(channel: &Channel, server: &mut Server<'_>) -> Result<(Manifest, String)> {
+    if let Some(installed) = Installed::of_channel(Installed::all(), channel) {
+        let from = format!("the rustup toolchain {}", installed.name());
+        return Ok((installed.manifest, from));
+    }
+    let address = server.address().to_owned();
+    let manifest = server.manifest(channel).with_context(|| {
+        format!(
+            "no rustup toolchain of this machine is Rust {channel} (rustup toolchain install {channel}), and the \
+             distribution server does not tell what is in it"
+        )
+    })?;
+    Ok((manifest, address))
+}

@@ -1,0 +1,442 @@
+//! Builds attributes of a flake by driving Nix (crates/drive), or with `nix build` if the driver
+//! can't handle the arguments.
+
+use super::Nix;
+use super::arguments::Arguments;
+use super::config::Config;
+use super::evaluation::{Building, Evaluated, Evaluation, Files};
+use super::links;
+use super::progress::Progress;
+use super::tree::{self, Tree};
+use anyhow::{Context as _, Result, anyhow, bail};
+use crateyard_drive::build_record::{self, BuildRecord, Image, Outcome, Span};
+use crateyard_drive::driver::{self, Driver, Report, Settings, Sharing};
+use crateyard_drive::durations::{self, Durations};
+use crateyard_drive::event::Event;
+use crateyard_drive::schedule::Order;
+use crateyard_drive::scratch;
+use crateyard_drive::serve::Launch;
+use crateyard_nix::{Closure, Store};
+use crateyard_terminal::{note, warning};
+use crateyard_workspace::state::State;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// The file in [`State`] that records the last build.
+const RECORD: &str = "build.json";
+/// The largest record that is read, in bytes: a thousand units take about a megabyte.
+const MAX_RECORD: u64 = 256 << 20;
+
+/// The derivations that evaluation itself needs, each built so that the next can be evaluated
+/// (nix/lib.nix).
+const STAGES: [&str; 3] = [
+    "evaluation.tools",
+    "evaluation.description",
+    "evaluation.plan",
+];
+
+/// A build request.
+pub struct Request<'a> {
+    /// The way to call Nix.
+    pub nix: &'a Nix,
+    /// The flake.
+    pub flake: &'a str,
+    /// Its attributes.
+    pub attributes: &'a [String],
+    /// The prefix of their names: empty, or a name and a dot.
+    pub prefix: &'static str,
+    /// The directory for links to the results and for the record of the build.
+    pub state: &'a State,
+    /// Whether to continue after a failure with everything that does not depend on it.
+    pub keep_going: bool,
+    /// The order in which ready derivations start.
+    pub order: Order,
+    /// Where to write events as JSON lines.
+    pub events: Option<&'a Path>,
+}
+
+impl Request<'_> {
+    /// Builds the attributes, and returns their store paths in the order of `attributes`.
+    ///
+    /// # Errors
+    /// When Nix is not installed, evaluation or a build fails, or the command is interrupted.
+    pub fn build(&self) -> Result<Vec<PathBuf>> {
+        let (config, tree) = std::thread::scope(|scope| {
+            let tree = scope.spawn(|| Tree::update(Path::new(self.flake)));
+            (self.nix.config(), tree.join())
+        });
+        let config = config?;
+        match self.arguments(&config) {
+            // If there is no tree, Nix says what is wrong with the repository.
+            Ok(arguments) => {
+                let tree = tree.ok().and_then(Result::ok).flatten();
+                Session::new(self, config, arguments, tree)?.run()
+            }
+            Err(why) => {
+                note!("`nix build` builds in its own order: {why}");
+                let mut nix = self.nix.clone();
+                if self.keep_going {
+                    nix.extra.push("--keep-going".into());
+                }
+                nix.build(
+                    self.flake,
+                    self.prefix,
+                    self.attributes,
+                    self.out_link().as_deref(),
+                )
+            }
+        }
+    }
+
+    /// The arguments of `nix build` that the driver honours, or why it can't be used.
+    fn arguments(&self, config: &Config) -> Result<Arguments, String> {
+        let arguments = Arguments::parse(&self.nix.extra)
+            .map_err(|argument| format!("the driver does not know the argument {argument:?}"))?;
+        let mut config = config.clone();
+        for (name, value) in &arguments.options {
+            config.set(name, value);
+        }
+        if config.has_builders() {
+            return Err("it has other machines to build on".to_owned());
+        }
+        Ok(arguments)
+    }
+
+    fn out_link(&self) -> Option<PathBuf> {
+        let link = self.state.path().join("image");
+        self.nix.store.is_none().then_some(link)
+    }
+}
+
+/// One run.
+struct Session<'a> {
+    request: &'a Request<'a>,
+    config: Config,
+    driver: Driver,
+    evaluation: Evaluation,
+    /// The directory of the changed files.
+    tree: Option<Tree>,
+    progress: Progress,
+    interrupted: Arc<AtomicBool>,
+    beginning: Instant,
+    durations: Durations,
+    /// The record of the last build.
+    previous: BuildRecord,
+    /// The `.drv` files of that build, until they have been read.
+    expected: Vec<String>,
+    record: BuildRecord,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        request: &'a Request,
+        mut config: Config,
+        arguments: Arguments,
+        tree: Option<Tree>,
+    ) -> Result<Self> {
+        for (name, value) in &arguments.options {
+            config.set(name, value);
+        }
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, interrupted.clone())?;
+        }
+        let durations = durations::default_path().map(|path| Durations::read(&path));
+        // A record of another version is ignored.
+        let previous = record(request.state).ok().flatten().unwrap_or_default();
+        let driver = Driver::start(settings(request, &config, &arguments))?;
+        Ok(Self {
+            progress: Progress::new(request.events)?,
+            record: BuildRecord {
+                version: build_record::FORMAT,
+                jobs: driver.settings().jobs,
+                ..BuildRecord::default()
+            },
+            request,
+            evaluation: Evaluation::new(
+                &config,
+                request.flake,
+                request.prefix,
+                &driver.settings().launch,
+            ),
+            driver,
+            tree,
+            config,
+            interrupted,
+            beginning: Instant::now(),
+            durations: durations.transpose()?.unwrap_or_default(),
+            expected: previous.derivations.values().flatten().cloned().collect(),
+            previous,
+        })
+    }
+
+    fn run(mut self) -> Result<Vec<PathBuf>> {
+        let result = self.evaluate_and_build();
+        self.remember();
+        let paths = result?;
+        self.link(&paths)?;
+        Ok(paths)
+    }
+
+    fn evaluate_and_build(&mut self) -> Result<Vec<PathBuf>> {
+        let closure = self.evaluate()?;
+        let report = self.drive(&closure)?;
+        let outputs = report.outputs.iter().map(|outputs| outputs.first());
+        let paths: Vec<PathBuf> = outputs.flatten().map(PathBuf::from).collect();
+        let images = self.request.attributes.iter().zip(&paths);
+        self.record.images = images
+            .map(|(name, path)| Image {
+                name: name.trim_end_matches("-image").to_owned(),
+                path: path.to_string_lossy().into_owned(),
+            })
+            .collect();
+        Ok(paths)
+    }
+
+    /// The derivations of the attributes.
+    fn evaluate(&mut self) -> Result<Closure> {
+        if let Some(closure) = self.evaluate_tree()? {
+            return Ok(closure);
+        }
+        let derivations = self.evaluate_flake()?;
+        tree::remember(Path::new(self.request.flake))?;
+        self.closure(&derivations)
+    }
+
+    /// The derivations, evaluated in the directory of the changed files. `None` if Nix must copy
+    /// the files first. Errors here would occur again there, where they are reported.
+    fn evaluate_tree(&mut self) -> Result<Option<Closure>> {
+        let Some(tree) = self.tree.take() else {
+            return Ok(None);
+        };
+        let attributes = self.request.attributes;
+        let images = |evaluation: &Evaluation| evaluation.images(Files::Tree(&tree), attributes);
+        let mut evaluated = self.evaluated(images)?;
+        if let Evaluated::WantsBuilds = evaluated {
+            self.drive_stages(Files::Tree(&tree))?;
+            evaluated = self.evaluated(images)?;
+        }
+        let Evaluated::Done(derivations) = evaluated else {
+            return Ok(None);
+        };
+        let closure = self.closure(&derivations)?;
+        Ok((!closure.says(Tree::NAME)).then_some(closure))
+    }
+
+    /// The `.drv` files of the attributes. The driver also builds what evaluation needs.
+    fn evaluate_flake(&mut self) -> Result<Vec<String>> {
+        let attributes = self.request.attributes;
+        let images = |evaluation: &Evaluation| evaluation.images(Files::Flake, attributes);
+        match self.evaluated(images)? {
+            Evaluated::Done(derivations) => return Ok(derivations),
+            Evaluated::WantsBuilds => {
+                self.drive_stages(Files::Flake)?;
+                let again = self.evaluated(images)?;
+                if let Evaluated::Done(derivations) = again {
+                    return Ok(derivations);
+                }
+            }
+            Evaluated::Failed => {}
+        }
+        let whole = |evaluation: &Evaluation| {
+            evaluation.attributes(Files::Flake, attributes, evaluation.building())
+        };
+        match self.evaluated(whole)? {
+            Evaluated::Done(derivations) => Ok(derivations),
+            Evaluated::WantsBuilds | Evaluated::Failed => bail!("evaluation failed"),
+        }
+    }
+
+    /// Builds whatever evaluation reads. If a flake does not list it, Nix builds it during
+    /// evaluation.
+    fn drive_stages(&mut self, files: Files<'_>) -> Result<()> {
+        for stage in STAGES {
+            let stage = [stage.to_owned()];
+            let stage =
+                |evaluation: &Evaluation| evaluation.attributes(files, &stage, Building::Refused);
+            let Evaluated::Done(derivations) = self.evaluated(stage)? else {
+                break;
+            };
+            let closure = self.closure(&derivations)?;
+            // The directory of a copy must not get into the store.
+            if closure.says(Tree::NAME) {
+                break;
+            }
+            self.drive(&closure)?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates, and records how long that took. Meanwhile the driver reads the derivations of the
+    /// last build.
+    fn evaluated(
+        &mut self,
+        evaluate: impl FnOnce(&Evaluation) -> Result<Evaluated>,
+    ) -> Result<Evaluated> {
+        self.progress.phase("evaluating");
+        let start = self.now();
+        let (driver, evaluation) = (&mut self.driver, &self.evaluation);
+        let expected = std::mem::take(&mut self.expected);
+        let evaluated = std::thread::scope(|scope| {
+            // An error here occurs again in the build, which reports it.
+            scope.spawn(move || driver.expect(expected.iter().map(String::as_str)));
+            evaluate(evaluation)
+        })?;
+        self.stop_if_interrupted()?;
+        let end = self.now();
+        self.record.evaluations.push(Span { start, end });
+        Ok(evaluated)
+    }
+
+    fn closure(&self, derivations: &[String]) -> Result<Closure> {
+        Ok(self.driver.closure(derivations)?)
+    }
+
+    /// Builds the missing parts of some derivations.
+    fn drive(&mut self, closure: &Closure) -> Result<Report> {
+        let progress = &mut self.progress;
+        let mut context = driver::Context {
+            beginning: self.beginning,
+            durations: &mut self.durations,
+            previous: &self.previous.derivations,
+            interrupted: &self.interrupted,
+            observe: &mut |event| progress.show(event),
+        };
+        let report = self.driver.build(closure, &mut context)?;
+        self.record.units.extend(report.units.iter().cloned());
+        self.record.fetched.extend(report.fetched.iter().cloned());
+        for (name, paths) in &report.derivations {
+            let known = self.record.derivations.entry(name.clone()).or_default();
+            known.extend(paths.iter().cloned());
+            known.sort();
+            known.dedup();
+        }
+        if report.is_complete() {
+            return Ok(report);
+        }
+        Err(failure(&report))
+    }
+
+    /// Keeps the measured times and the record, even of a build that failed or was interrupted.
+    fn remember(&mut self) {
+        let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
+        for error in [saved.map_err(Into::into), self.write_record()]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            warning!("{error:#}");
+        }
+    }
+
+    /// Writes the record of the build. If there was nothing to do, the last record stays.
+    fn write_record(&mut self) -> Result<()> {
+        if self.record.units.is_empty() && self.record.fetched.is_empty() {
+            return Ok(());
+        }
+        let units = &self.record.units;
+        let count = |outcome| units.iter().filter(|unit| unit.outcome == outcome).count();
+        let done = Event::Done {
+            built: count(Outcome::Built),
+            failed: count(Outcome::Failed),
+            skipped: count(Outcome::Skipped),
+            fetched: self.record.fetched.len(),
+            seconds: self.now(),
+        };
+        self.progress.show(&done);
+        self.record.seconds = self.now();
+        self.record.mark_critical();
+        if self.record.images.is_empty() {
+            // The build ended before it saw all of them.
+            for (name, paths) in std::mem::take(&mut self.previous.derivations) {
+                self.record.derivations.entry(name).or_insert(paths);
+            }
+        }
+        let written = self.request.state.write(RECORD, &self.record.to_bytes());
+        written.with_context(|| {
+            format!(
+                "cannot write {}",
+                path_of_record(self.request.state).display()
+            )
+        })
+    }
+
+    /// Protects the images from garbage collection. Another store keeps its own links.
+    fn link(&self, paths: &[PathBuf]) -> Result<()> {
+        if self.request.nix.store.is_some() {
+            return Ok(());
+        }
+        let links = self.request.attributes.iter().zip(paths);
+        let links = links.map(|(name, path)| (name.clone(), path.clone()));
+        links::make(&self.config, self.request.state, &links.collect::<Vec<_>>())
+    }
+
+    fn now(&self) -> f64 {
+        self.beginning.elapsed().as_secs_f64()
+    }
+
+    fn stop_if_interrupted(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(crateyard_drive::Error::Interrupted.into());
+        }
+        Ok(())
+    }
+}
+
+/// The record of the last build; `None` if there is none.
+///
+/// # Errors
+/// When it can't be read, or another version wrote it.
+pub fn record(state: &State) -> Result<Option<BuildRecord>> {
+    let path = path_of_record(state);
+    let read = state.read(RECORD, MAX_RECORD);
+    let read = read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(read
+        .map(|text| BuildRecord::parse(&text, &path))
+        .transpose()?)
+}
+
+fn path_of_record(state: &State) -> PathBuf {
+    state.path().join(RECORD)
+}
+
+fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let given = config.number("cores").filter(|&given| given != cores);
+    let jobs = config.number("max-jobs").unwrap_or(cores);
+    let is_direct = config.is_direct(request.nix.store.as_deref());
+    // The kept directories of a failed build must outlive Nix.
+    let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
+    Settings {
+        launch: Launch {
+            program: config.nix_store(),
+            store: Store::new(request.nix.store.clone()),
+            config: config.text.clone(),
+            arguments: arguments.for_nix(),
+            keep_failed: arguments.keep_failed,
+            is_direct,
+            memory: scratch::size(jobs).filter(|_| can_be_in_memory),
+            has_build_dir: config.knows_build_dir(),
+        },
+        jobs,
+        cores,
+        sharing: given.map_or(Sharing::Even, Sharing::Fixed),
+        order: request.order,
+        keep_going: request.keep_going || arguments.keep_going,
+        has_caches: config.has_caches(),
+    }
+}
+
+/// The failure. It has been shown.
+fn failure(report: &Report) -> anyhow::Error {
+    let failed = report.units.iter().filter(|u| u.outcome == Outcome::Failed);
+    let names: Vec<&str> = failed.map(|unit| unit.name.as_str()).collect();
+    let skipped = report.count(Outcome::Skipped);
+    anyhow!(
+        "{} failed: {}; {skipped} of {} not built",
+        names.len(),
+        names.join(", "),
+        report.units.len(),
+    )
+}

@@ -1,0 +1,109 @@
+//! The inputs in a flake's lock, each with its hash.
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// A lock without inputs, in the form that Nix reads.
+pub(crate) const EMPTY: &str = r#"{"root":"root","nodes":{"root":{}}}"#;
+/// The attributes of a locked reference that Nix passes on to the source.
+const TOLD: [&str; 4] = ["narHash", "rev", "revCount", "lastModified"];
+/// The number of digits in a short revision.
+const SHORT: usize = 7;
+
+/// The content of a flake's lock, as JSON texts.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// The lock itself.
+    pub lock: String,
+    /// Node of the lock to the attributes of its source.
+    pub sources: String,
+}
+
+impl Inputs {
+    /// Reads the lock in a directory. A missing lock has no inputs. `None` if an input has no hash.
+    ///
+    /// # Errors
+    /// When the lock can't be read, or is malformed.
+    pub(crate) fn locked(directory: &Path) -> Result<Option<Self>> {
+        let file = directory.join("flake.lock");
+        let context = || format!("cannot read {}", file.display());
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => EMPTY.to_owned(),
+            read => read.with_context(context)?,
+        };
+        Self::parse(&text).with_context(context)
+    }
+
+    fn parse(text: &str) -> Result<Option<Self>> {
+        let lock: Value = serde_json::from_str(text)?;
+        let nodes = lock["nodes"].as_object().context("it has no nodes")?;
+        let inputs = nodes.iter().filter(|(name, _)| lock["root"] != **name);
+        let source =
+            |(name, node): (&String, &Value)| Some((name.clone(), source(&node["locked"])?));
+        let sources: Option<Map<String, Value>> = inputs.map(source).collect();
+        Ok(sources.map(|sources| Self {
+            lock: lock.to_string(),
+            sources: Value::Object(sources).to_string(),
+        }))
+    }
+}
+
+/// The attributes that Nix gives a source besides its store path; `None` if its hash is unknown.
+///
+/// See `emitTreeAttrs` in Nix's `primops/fetchTree.cc`.
+fn source(locked: &Value) -> Option<Value> {
+    let told = TOLD.iter().filter_map(|&name| {
+        let value = locked.get(name)?;
+        Some((name.to_owned(), value.clone()))
+    });
+    let mut source: Map<String, Value> = told.collect();
+    source.get("narHash")?.as_str()?;
+    if let Some(rev) = locked["rev"].as_str() {
+        let short: String = rev.chars().take(SHORT).collect();
+        source.insert("shortRev".to_owned(), short.into());
+    }
+    if let Some(time) = locked["lastModified"].as_u64() {
+        let date = crateyard_image::time::rfc3339(time).replace(['-', ':', 'T', 'Z'], "");
+        source.insert("lastModifiedDate".to_owned(), date.into());
+    }
+    if locked["type"] == "git" {
+        let submodules = locked["submodules"].as_bool().unwrap_or(false);
+        source.insert("submodules".to_owned(), submodules.into());
+    }
+    Some(source.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_source_is_told_of_as_nix_does() {
+        let locked = json!({
+            "type": "git", "url": "https://git.example/a", "narHash": "sha256-AA=", "lastModified": 1_700_000_000,
+            "rev": "0123456789abcdef", "revCount": 3, "ref": "main",
+        });
+        let expected = json!({
+            "narHash": "sha256-AA=", "lastModified": 1_700_000_000, "lastModifiedDate": "20231114221320",
+            "rev": "0123456789abcdef", "shortRev": "0123456", "revCount": 3, "submodules": false,
+        });
+        assert_eq!(source(&locked), Some(expected));
+    }
+
+    #[test]
+    fn an_input_without_a_hash_is_none() {
+        let lock = |locked: Value| {
+            let nodes = json!({ "root": { "inputs": { "a": "a" } }, "a": { "locked": locked } });
+            let lock = json!({ "root": "root", "nodes": nodes }).to_string();
+            Inputs::parse(&lock).unwrap()
+        };
+        assert!(lock(json!({ "type": "path", "path": "/etc" })).is_none());
+        let known = lock(json!({ "type": "path", "path": "/a", "narHash": "sha256-AA=" })).unwrap();
+        assert_eq!(known.sources, r#"{"a":{"narHash":"sha256-AA="}}"#);
+        assert_eq!(Inputs::parse(EMPTY).unwrap().unwrap().sources, "{}");
+    }
+}

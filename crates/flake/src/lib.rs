@@ -1,0 +1,345 @@
+//! Evaluates and builds the attributes of a workspace's flake, by Nix.
+//!
+//! [`Nix`] is the way to call Nix, with the machine's settings ([`Config`]). [`driven`] builds
+//! attributes by the driver of `crateyard-drive`; [`plan_lock`] keeps a plan for evaluation.
+//!
+//! ```no_run
+//! use crateyard_flake::Nix;
+//!
+//! let nix = Nix::default();
+//! let flake = nix.flake(".".as_ref())?;
+//! for derivation in nix.images(&flake, &["gateway-image".to_owned()])? {
+//!     println!("{derivation}");
+//! }
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+mod arguments;
+mod config;
+pub mod driven;
+mod evaluation;
+mod inputs;
+pub mod isolation;
+mod links;
+mod pinned;
+pub mod plan_lock;
+mod progress;
+pub mod said;
+mod tree;
+pub mod trust;
+
+use anyhow::{Context, Result, bail, ensure};
+pub use config::Config;
+use crateyard_nix::{Store, creation, environment, process};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use tree::may_lock;
+pub use tree::{remember, remember_own};
+
+/// Nix must not fetch an input that flake.lock does not name with its hash: it might be a directory
+/// of this machine.
+const LOCKED: &str = "--no-update-lock-file";
+
+/// The argument that limits Nix to the inputs in a workspace's flake.lock; `None` if Nix may write
+/// that file.
+pub fn locked(workspace: &Path) -> Option<&'static str> {
+    (!may_lock(workspace)).then_some(LOCKED)
+}
+
+/// The length of the hash and dash at the start of a store path's name.
+pub const STORE_HASH: usize = 33;
+
+/// Git repositories are checked out as Cargo does it: files in git-lfs stay pointers. Otherwise a
+/// checkout would depend on whether the machine has git-lfs.
+pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
+
+/// The output of `nix build --json` for one installable.
+#[derive(Debug, Deserialize)]
+pub struct Built {
+    /// Output name to store path.
+    pub outputs: BTreeMap<String, PathBuf>,
+}
+
+/// The way to call Nix.
+#[derive(Clone, Debug, Default)]
+pub struct Nix {
+    /// Another store than the machine's own.
+    pub store: Option<String>,
+    /// Further arguments for `nix build`.
+    pub extra: Vec<OsString>,
+    /// Lines of nix.conf that the machine's own settings may override.
+    pub defaults: String,
+    /// Lines of nix.conf that come after the machine's own, because the command line asked for
+    /// them.
+    pub settings: String,
+}
+
+impl Nix {
+    /// Builds attributes of a flake with `nix build`, and returns their store paths in the order of
+    /// `attributes`. If there are several, each must be the name of its derivation. The attributes
+    /// are below `prefix`, which is empty or ends in a dot.
+    ///
+    /// `out_link`, if given, is where Nix keeps links to the results, so that garbage collection
+    /// keeps them.
+    ///
+    /// # Errors
+    /// When Nix is not installed or a build fails. Nix has then shown the reason.
+    pub fn build(
+        &self,
+        flake: &str,
+        prefix: &str,
+        attributes: &[String],
+        out_link: Option<&Path>,
+    ) -> Result<Vec<PathBuf>> {
+        let config = self.config()?;
+        let mut args: Vec<OsString> = vec!["build".into(), "--json".into()];
+        match out_link {
+            Some(link) => args.extend(["--out-link".into(), link.into()]),
+            None => args.push("--no-link".into()),
+        }
+        if let Some(store) = &self.store {
+            args.extend(["--store".into(), store.into()]);
+        }
+        // These come before the user's own arguments, which may include `--max-jobs`.
+        self.forbid_builds_elsewhere(&mut args);
+        args.extend(self.extra.iter().cloned());
+        args.extend(
+            attributes
+                .iter()
+                .map(|name| format!("{flake}#{prefix}{name}").into()),
+        );
+        let text = read(&config, args)?;
+        let built: Vec<Built> =
+            serde_json::from_str(&text).context("nix build --json printed no list of outputs")?;
+        in_order(built, attributes)
+    }
+
+    /// Runs `nix` with arguments, and returns its output.
+    ///
+    /// # Errors
+    /// When Nix is not installed or fails. Nix has then shown the reason.
+    pub fn read(&self, mut args: Vec<OsString>) -> Result<String> {
+        self.forbid_builds_elsewhere(&mut args);
+        read(&self.config()?, args)
+    }
+
+    /// For another store, Nix builds nothing by itself (`crateyard_drive::driver::Driver` does).
+    fn forbid_builds_elsewhere(&self, args: &mut Vec<OsString>) {
+        if self.is_elsewhere() {
+            args.extend(["--option", "max-jobs", "0"].map(OsString::from));
+        }
+    }
+
+    /// Whether it works on another directory than the machine's own store.
+    pub fn is_elsewhere(&self) -> bool {
+        Store::new(self.store.clone()).is_elsewhere()
+    }
+
+    /// The `.drv` files of images. Builds whatever evaluation reads. Asks for the one derivation
+    /// that has them all, because Nix copies and evaluates a changed tree again for each attribute.
+    ///
+    /// # Errors
+    /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
+    pub fn images(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+        let all = self.derivations(flake, &[evaluation::ALL.to_owned()])?;
+        let store = Store::new(self.store.clone());
+        let all = all.first().context("nix printed no derivation")?;
+        match evaluation::inputs(&store, all, attributes)? {
+            Some(paths) => Ok(paths),
+            None => self.derivations(flake, attributes),
+        }
+    }
+
+    /// The `.drv` files of attributes, in Nix's own order. Builds whatever evaluation reads.
+    ///
+    /// # Errors
+    /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
+    fn derivations(&self, flake: &str, attributes: &[String]) -> Result<Vec<String>> {
+        let mut args: Vec<OsString> = vec!["path-info".into(), "--derivation".into()];
+        if let Some(store) = &self.store {
+            args.extend(["--store".into(), store.into()]);
+        }
+        let attributes = attributes.iter();
+        args.extend(attributes.map(|name| format!("{flake}#{name}").into()));
+        let printed = self.read(args)?;
+        Ok(printed.lines().map(str::to_owned).collect())
+    }
+
+    /// The reference of the flake in a directory, after checking that all its inputs are pinned.
+    ///
+    /// # Errors
+    /// The errors of [`flake_at`]; when an input is not pinned; and when a file of the workspace is
+    /// not a regular file.
+    pub fn flake(&self, directory: &Path) -> Result<String> {
+        let flake = flake_at(directory)?;
+        crateyard_workspace::files::check(directory)?;
+        pinned::expect(directory, self)?;
+        Ok(flake)
+    }
+
+    /// Checks that the flake.nix and flake.lock in a directory, copied from another commit of a
+    /// workspace's repository, pin all inputs.
+    ///
+    /// # Errors
+    /// When an input is not pinned.
+    pub fn check_inputs(&self, files: &Path, workspace: &Path) -> Result<()> {
+        pinned::check(files, workspace, self)
+    }
+
+    /// Where Nix is, and how it is set for these calls. The store exists then.
+    ///
+    /// # Errors
+    /// When Nix is not installed, or the store can't be created.
+    pub fn config(&self) -> Result<Config> {
+        creation::create(self.store.as_deref())?;
+        Config::read(&self.defaults, &self.settings)
+    }
+}
+
+/// Says what to do if Nix refused to go beyond flake.lock.
+///
+/// # Errors
+/// When Nix refused.
+pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
+    ensure!(!said.contains(LOCKED), "{}", not_locked(flake));
+    Ok(())
+}
+
+fn not_locked(flake: &str) -> String {
+    format!(
+        "flake.lock does not name each input of flake.nix with its hash, and nothing else is evaluated\n  \
+         try: nix flake lock {flake}, and commit flake.lock"
+    )
+}
+
+/// The outputs in the order of the attributes. Nix prints them in its own order.
+///
+/// # Errors
+/// When an attribute has no output, or one of several attributes does not have the name of its
+/// derivation.
+pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>> {
+    let outputs: Vec<PathBuf> = built
+        .into_iter()
+        .filter_map(|mut built| built.outputs.remove("out"))
+        .collect();
+    if let ([only], [_]) = (&outputs[..], attributes) {
+        return Ok(vec![only.clone()]);
+    }
+    let paths = attributes.iter().map(|attribute| {
+        let found = outputs.iter().find(|path| is_named(path, attribute));
+        let found = found.cloned();
+        found.with_context(|| format!("nix has built no {attribute}"))
+    });
+    paths.collect()
+}
+
+/// The reference of the flake in a directory. Nix reads it as a path, never as a name in a flake
+/// registry, which it would look up online.
+///
+/// # Errors
+/// When it is not a directory, or a reference can't hold its path.
+fn flake_at(directory: &Path) -> Result<String> {
+    let shown = directory.display();
+    if !directory.is_dir() {
+        bail!("{shown} is no directory\n  try: the directory with flake.nix and images.toml");
+    }
+    let text = directory.to_str().filter(|text| !text.contains(['#', '?']));
+    let text = text.with_context(|| {
+        format!("Nix can't be told of {shown}\n  try: a path in UTF-8 without '#' and '?'")
+    })?;
+    let is_path = text.starts_with(['/', '.']);
+    Ok(if is_path {
+        text.to_owned()
+    } else {
+        format!("./{text}")
+    })
+}
+
+/// A text as a string of the Nix language.
+pub fn string(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
+/// Whether a store path, or a path of the same form, has this name after its hash.
+pub fn is_named(path: &Path, name: &str) -> bool {
+    let file = path.file_name().and_then(|file| file.to_str());
+    file.and_then(|file| file.get(STORE_HASH..)) == Some(name)
+}
+
+/// A call of Nix that ends when this process does. Its output is captured, and failing is not an
+/// error.
+fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
+    duct::cmd(nix, args)
+        .env(AS_CARGO_CHECKS_OUT.0, AS_CARGO_CHECKS_OUT.1)
+        .full_env(environment::with_config(settings))
+        .stdout_capture()
+        .unchecked()
+        .before_spawn(|command| {
+            process::end_with_parent(command);
+            Ok(())
+        })
+}
+
+fn read(config: &Config, mut args: Vec<OsString>) -> Result<String> {
+    let what = args[0].to_string_lossy().into_owned();
+    args.insert(1, LOCKED.into());
+    let output = call(&config.nix, &config.text, args);
+    let output = output.run().context("cannot start nix")?;
+    if !output.status.success() {
+        bail!("nix {what} failed: {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_string_is_evaluated() {
+        assert_eq!(string("a\"${b}\\"), "\"a\\\"\\${b}\\\\\"");
+    }
+
+    #[test]
+    fn a_workspace_is_a_directory_and_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert_eq!(flake_at(path).unwrap(), path.to_str().unwrap());
+        // Tests run in the directory of their package.
+        assert_eq!(flake_at(Path::new("src")).unwrap(), "./src");
+        assert_eq!(
+            flake_at(Path::new("src/progress")).unwrap(),
+            "./src/progress"
+        );
+        assert_eq!(flake_at(Path::new(".")).unwrap(), ".");
+        let error = flake_at(Path::new("nixpkgs")).unwrap_err().to_string();
+        assert!(error.contains("no directory"), "{error}");
+        for odd in ["a#b", "a?b"] {
+            std::fs::create_dir(path.join(odd)).unwrap();
+            assert!(flake_at(&path.join(odd)).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_told_apart_by_name() {
+        let output = |hash: char, name: &str| {
+            let path = format!(
+                "/nix/store/{}-{name}",
+                String::from(hash).repeat(STORE_HASH - 1)
+            );
+            Built {
+                outputs: BTreeMap::from([("out".to_owned(), PathBuf::from(path))]),
+            }
+        };
+        let built = || vec![output('a', "app-bare-image"), output('b', "app-image")];
+        let attributes = ["app-image", "app-bare-image"].map(str::to_owned);
+        let paths = in_order(built(), &attributes).unwrap();
+        assert!(paths[0].ends_with(format!("{}-app-image", "b".repeat(STORE_HASH - 1))));
+        assert!(in_order(built(), &["app-image", "other-image"].map(str::to_owned)).is_err());
+    }
+}

@@ -1,0 +1,323 @@
+//! Checks that a flake's inputs are pinned before Nix evaluates it.
+//!
+//! Nix 2.8 copies an input into the store before it finds that `flake.lock` does not name it, or
+//! names another hash. The input may be a directory of this machine, and everybody can read the
+//! store.
+//!
+//! Nix itself checks inputs from elsewhere. The lock must name an input on this machine exactly as
+//! `flake.nix` does, and must have the hash of its content.
+
+use super::{Nix, config::Config, evaluation, tree};
+use anyhow::{Context, Result, bail, ensure};
+use crateyard_nix::{Hash, Store, environment};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// The prefixes of references to other machines. All other references count as local.
+const REMOTE: [&str; 13] = [
+    "github:",
+    "gitlab:",
+    "sourcehut:",
+    "flake:",
+    "https:",
+    "http:",
+    "tarball+https:",
+    "tarball+http:",
+    "file+https:",
+    "git+https:",
+    "git+http:",
+    "git+ssh:",
+    "hg+https:",
+];
+/// The types of references to other machines.
+const REMOTE_TYPES: [&str; 4] = ["github", "gitlab", "sourcehut", "indirect"];
+/// Nix's name for a source in the store.
+const SOURCE: &str = "source";
+
+/// Reads the inputs in flake.nix. Paths become texts, because Nix would copy the target of a path.
+const INPUTS: &str = r#"
+let
+  flake = import <workspace/flake.nix>;
+  plain = value:
+    if builtins.isAttrs value then builtins.mapAttrs (_: plain) value
+    else if builtins.isPath value then toString value
+    else if builtins.isFunction value then null
+    else value;
+in {
+  inputs = plain (flake.inputs or { });
+  taken = if builtins.isFunction flake.outputs then builtins.attrNames (builtins.functionArgs flake.outputs) else [ ];
+}
+"#;
+
+/// The inputs in flake.nix.
+#[derive(Deserialize)]
+struct Wanted {
+    inputs: Map<String, Value>,
+    /// The names that the outputs function takes.
+    taken: Vec<String>,
+}
+
+/// Checks a workspace's flake.
+///
+/// # Errors
+/// When the flake has an input that its lock does not pin, or can't be read.
+pub(crate) fn expect(workspace: &Path, nix: &Nix) -> Result<()> {
+    // A flake that this user evaluated before with the same lock is unchanged.
+    if tree::may_lock(workspace) || tree::is_seen(workspace) {
+        return Ok(());
+    }
+    check(workspace, workspace, nix)
+}
+
+/// Checks the flake.nix and flake.lock in a directory. Relative paths in them are the workspace's.
+///
+/// # Errors
+/// When they have an input that the lock does not pin, or can't be read.
+pub(crate) fn check(files: &Path, workspace: &Path, nix: &Nix) -> Result<()> {
+    let lock = lock(files)?;
+    let nodes = nodes(&lock)?;
+    let store = Store::new(nix.store.clone());
+    for (name, node) in &nodes {
+        let is_pinned = check_locked(&node["locked"], workspace, &store);
+        is_pinned.with_context(|| format!("flake.lock does not pin its node {name:?}"))?;
+    }
+    let wanted = wanted(files, &nix.config()?)?;
+    let root = &lock["nodes"][lock["root"].as_str().unwrap_or_default()]["inputs"];
+    let names = wanted.inputs.keys().chain(&wanted.taken);
+    for name in names.filter(|name| *name != "self") {
+        ensure!(
+            root.get(name).is_some(),
+            "{}",
+            super::not_locked(&workspace.display().to_string())
+        );
+    }
+    for input in wanted.inputs.values() {
+        check_wanted(input, &nodes, workspace)?;
+    }
+    Ok(())
+}
+
+/// The lock. A missing lock has no inputs.
+fn lock(workspace: &Path) -> Result<Value> {
+    let file = workspace.join("flake.lock");
+    let context = || format!("cannot read {}", file.display());
+    match fs::read_to_string(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(serde_json::from_str(super::inputs::EMPTY)?)
+        }
+        read => serde_json::from_str(&read.with_context(context)?).with_context(context),
+    }
+}
+
+/// The nodes of a lock without its root.
+fn nodes(lock: &Value) -> Result<Vec<(&String, &Value)>> {
+    let nodes = lock["nodes"]
+        .as_object()
+        .context("flake.lock has no nodes")?;
+    Ok(nodes
+        .iter()
+        .filter(|(name, _)| lock["root"] != **name)
+        .collect())
+}
+
+fn wanted(workspace: &Path, config: &Config) -> Result<Wanted> {
+    let here = workspace.canonicalize()?;
+    let mut arguments = ["eval", "--json"].map(Into::into).to_vec();
+    arguments.extend(evaluation::confined("workspace", &here.to_string_lossy()));
+    arguments.extend(["--expr", INPUTS].map(Into::into));
+    let output = super::call(&config.nix, &config.text, arguments)
+        .stderr_capture()
+        .run()
+        .context("cannot start nix")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "cannot read the inputs of {}: {}",
+            workspace.join("flake.nix").display(),
+            super::said::cause(&said)
+        );
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Checks a locked node: if it is on this machine, its content must be that in the lock.
+fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
+    let text = |name: &str| locked[name].as_str().unwrap_or_default();
+    let kind = text("type");
+    if REMOTE_TYPES.contains(&kind) {
+        return Ok(());
+    }
+    let place = match kind {
+        "path" => text("path"),
+        _ => text("url"),
+    };
+    if kind == "path" && !place.starts_with('/') {
+        return check_relative(place, workspace);
+    }
+    if kind != "path" && is_remote(place) {
+        return Ok(());
+    }
+    // A commit hash of a repository can't be guessed.
+    if kind == "git" && text("rev").len() >= 40 {
+        return Ok(());
+    }
+    let hash: Hash = text("narHash")
+        .parse()
+        .with_context(|| format!("{place} lies on this machine, and has no hash in it"))?;
+    if store.has_tree(SOURCE, &hash) || (kind == "path" && hash_of(place)? == hash) {
+        return Ok(());
+    }
+    bail!(
+        "{place} lies on this machine, and is not what the lock has the hash of\n  \
+         try: nix flake update, if you trust this repository with it"
+    )
+}
+
+/// Checks an input of flake.nix and those that it overrides: the lock must name local inputs
+/// exactly as they are written there.
+fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) -> Result<()> {
+    let Some(input) = input.as_object() else {
+        return Ok(());
+    };
+    for inner in input
+        .get("inputs")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        check_wanted(inner.1, nodes, workspace)?;
+    }
+    let text = |name: &str| input.get(name).and_then(Value::as_str);
+    let (kind, place) = match (text("type"), text("url"), text("path")) {
+        (Some(kind), _, _) if REMOTE_TYPES.contains(&kind) => return Ok(()),
+        (Some("path"), _, Some(path)) => ("path", path),
+        (Some(kind), Some(url), _) => (kind, url),
+        (Some(kind), _, _) => bail!("an input of flake.nix has the type {kind:?} and no place"),
+        (None, Some(url), _) if url.starts_with("path:") => ("path", &url["path:".len()..]),
+        (None, Some(url), _) if url.starts_with(['/', '.']) => ("path", url),
+        (None, Some(url), _) => ("", url),
+        // The input follows another input, or comes from a registry.
+        (None, None, _) => return Ok(()),
+    };
+    if kind != "path" && is_remote(place) {
+        return Ok(());
+    }
+    if kind == "path" && !place.starts_with('/') {
+        return check_relative(place, workspace);
+    }
+    let address = place.strip_prefix("git+").unwrap_or(place);
+    let address = address.split('?').next().unwrap_or_default();
+    let is_named = |original: &Value| match original["type"].as_str() {
+        Some("path") => original["path"] == *place,
+        _ => original["url"] == *address || original["url"] == format!("file://{address}"),
+    };
+    ensure!(
+        nodes.iter().any(|(_, node)| is_named(&node["original"])),
+        "{}\n  the input {place:?} lies on this machine",
+        super::not_locked(&workspace.display().to_string())
+    );
+    Ok(())
+}
+
+/// A path in the workspace must not lead out of it.
+fn check_relative(path: &str, workspace: &Path) -> Result<()> {
+    let here = workspace.canonicalize()?;
+    let top = crateyard_workspace::git::Repository::of(&here)
+        .map_or(here.clone(), |repository| repository.top);
+    let path = path.split('?').next().unwrap_or_default();
+    match here.join(path).canonicalize() {
+        Ok(place) if !place.starts_with(&top) => bail!(
+            "the input {path:?} of flake.nix leads to {}, outside of the repository",
+            place.display()
+        ),
+        // A missing path can't be copied.
+        _ => Ok(()),
+    }
+}
+
+/// Whether a reference leads to another machine, or names a flake of a registry.
+fn is_remote(url: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_/.".contains(c);
+    let is_name = url.starts_with(|c: char| c.is_ascii_alphabetic()) && url.chars().all(is_word);
+    let is_ssh = url.starts_with("ssh:");
+    is_name || is_ssh || REMOTE.iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// The hash of a path as a Nix archive.
+fn hash_of(path: &str) -> Result<Hash> {
+    let output = environment::nix("nix")
+        .args(["--extra-experimental-features", "nix-command"])
+        .args(["hash", "path", path])
+        .output()
+        .context("cannot start nix")?;
+    let hash = String::from_utf8_lossy(&output.stdout).trim().parse();
+    hash.with_context(|| format!("cannot read {path}, which flake.lock names"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn references_to_this_machine_are_known() {
+        for remote in [
+            "github:a/b",
+            "git+https://git.example/a",
+            "https://x.example/a.tar.gz",
+            "nixpkgs",
+            "nixpkgs/nixos-25.05",
+        ] {
+            assert!(is_remote(remote), "{remote}");
+        }
+        for local in [
+            "path:/etc",
+            "/etc",
+            "./a",
+            "",
+            "file:///etc/shadow",
+            "git+file:///home/a",
+            "tarball+file:///a",
+            "$Format:path:$/home/a",
+        ] {
+            assert!(!is_remote(local), "{local}");
+        }
+    }
+
+    #[test]
+    fn a_path_must_be_what_the_lock_has_the_hash_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(directory.path().join("store").display().to_string()));
+        let check = |locked: Value| check_locked(&locked, directory.path(), &store);
+        let path = directory.path().to_str().unwrap();
+        let hash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        assert!(check(json!({ "type": "path", "path": path, "narHash": hash })).is_err());
+        assert!(check(json!({ "type": "path", "path": path })).is_err());
+        assert!(
+            check(json!({ "type": "file", "url": "file:///etc/passwd", "narHash": hash })).is_err()
+        );
+        assert!(check(json!({ "type": "path", "path": "../" })).is_err());
+        assert!(check(json!({ "type": "path", "path": "./" })).is_ok());
+        assert!(check(json!({ "type": "github", "owner": "a" })).is_ok());
+        assert!(check(json!({ "type": "git", "url": "https://git.example/a" })).is_ok());
+    }
+
+    #[test]
+    fn the_lock_names_a_path_as_the_flake_does() {
+        let name = String::new();
+        let node = json!({ "original": { "type": "path", "path": "/a" } });
+        let nodes = [(&name, &node)];
+        let check = |input: Value| check_wanted(&input, &nodes, Path::new("."));
+        assert!(check(json!({ "url": "path:/a" })).is_ok());
+        assert!(check(json!({ "type": "path", "path": "/a", "flake": false })).is_ok());
+        assert!(check(json!({ "url": "path:/b" })).is_err());
+        assert!(check(json!({ "url": "path:/a?lastModified=1" })).is_err());
+        assert!(check(json!({ "url": "git+file:///a" })).is_err());
+        assert!(check(json!({ "inputs": { "x": { "url": "path:/b" } } })).is_err());
+        assert!(check(json!({ "follows": "b" })).is_ok());
+        assert!(check(json!({ "url": "github:a/b" })).is_ok());
+    }
+}

@@ -1,0 +1,178 @@
+//! Shows a build to people and to programs.
+//!
+//! A terminal gets one line that changes in place, a log gets a line at intervals, and programs get
+//! JSON lines.
+
+mod log;
+
+use self::log::Log;
+use anyhow::{Context, Result};
+use crateyard_drive::event::Event;
+use crateyard_terminal::{clean, clean_log};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fs::File;
+use std::io::{IsTerminal, LineWriter, Write, stderr};
+use std::path::Path;
+use std::time::Duration;
+
+/// How many names of running builds fit on the line.
+const NAMES: usize = 3;
+
+/// The target of events.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Standard error, if it is a file or a pipe and gets no JSON lines.
+    log: Option<Log>,
+    events: Option<Box<dyn Write>>,
+    /// The number of finished builds that programs were last told.
+    told: Option<usize>,
+}
+
+impl Progress {
+    /// Shows progress on standard error: in place on a terminal, else as a log. `events`, if given,
+    /// gets JSON lines. If it is `-`, standard error gets them and nothing else.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub(crate) fn new(events: Option<&Path>) -> Result<Self> {
+        let to_stderr = events == Some(Path::new("-"));
+        let is_terminal = stderr().is_terminal();
+        let bar = match is_terminal && !to_stderr {
+            true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+            false => ProgressBar::hidden(),
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Ok(Self {
+            bar,
+            log: (!is_terminal && !to_stderr).then(Log::new),
+            events: match events {
+                None => None,
+                Some(_) if to_stderr => Some(Box::new(stderr())),
+                Some(path) => Some(Box::new(LineWriter::new(
+                    File::create(path)
+                        .with_context(|| format!("cannot write events to {}", path.display()))?,
+                ))),
+            },
+            told: None,
+        })
+    }
+
+    /// Shows activity while there is nothing to count yet.
+    pub(crate) fn phase(&self, text: &str) {
+        self.bar.enable_steady_tick(Duration::from_millis(120));
+        self.bar.set_message(text.to_owned());
+    }
+
+    /// Shows an event.
+    pub(crate) fn show(&mut self, event: &Event) {
+        self.tell(event);
+        if let Some(log) = &mut self.log {
+            log.show(event);
+            return;
+        }
+        match event {
+            Event::Fetched { path, from, .. } => {
+                let name = crateyard_nix::name_of(path);
+                let text = format!("fetched {name} from {from}");
+                self.bar.set_message(clean(&text).into_owned());
+            }
+            Event::Progress {
+                done,
+                of,
+                running,
+                left,
+            } => {
+                let text = line(*done, *of, running, *left);
+                self.bar.set_message(clean(&text).into_owned());
+            }
+            Event::Failed {
+                name, message, log, ..
+            } => self
+                .bar
+                .suspend(|| eprint!("{}", clean_log(&failure(name, message, log)))),
+            _ => {}
+        }
+    }
+
+    /// Writes the event for programs. They learn the totals when a build has finished.
+    fn tell(&mut self, event: &Event) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        if let Event::Progress { done, .. } = event {
+            if self.told.replace(*done) == Some(*done) {
+                return;
+            }
+        }
+        if let Ok(text) = serde_json::to_string(event) {
+            // A closed reader must not stop the build.
+            let _ = writeln!(events, "{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn line(done: usize, of: usize, running: &[String], left: f64) -> String {
+    let width = of.to_string().len();
+    let mut names: Vec<&str> = running.iter().take(NAMES).map(String::as_str).collect();
+    let more = format!("{} more", running.len().saturating_sub(NAMES));
+    if running.len() > NAMES {
+        names.push(&more);
+    }
+    let left = clock(left);
+    format!("{done:>width$}/{of} · {left} left · {}", names.join(", "))
+}
+
+/// Formats seconds for people.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// A whole failure: the builder's output, and Nix's reason.
+fn failure(name: &str, message: &str, log: &str) -> String {
+    let mut text = log.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Newer versions of Nix repeat the end of the log in the reason.
+    let reason = match log.is_empty() {
+        true => message,
+        false => message.lines().next().unwrap_or_default(),
+    };
+    text + &format!("{name}: {}\n", reason.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_runs_and_how_long() {
+        let names = ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(
+            line(7, 120, &names, 83.2),
+            "  7/120 · 1 min 24 s left · a, b, c, 1 more"
+        );
+        assert_eq!(clock(0.2), "1 s");
+        assert_eq!(clock(7260.0), "2 h 01 min");
+    }
+
+    #[test]
+    fn a_failure_is_shown_whole_and_said_once() {
+        let message = "error: builder failed\n       last 10 log lines:\n       > x";
+        assert_eq!(failure("a", message, "x\n"), "x\na: builder failed\n");
+        assert_eq!(failure("a", "no builder", ""), "a: no builder\n");
+    }
+}

@@ -1,0 +1,171 @@
+//! Shows a build as a log, if standard error is a file, a pipe or the console of a CI system.
+
+use super::{failure, line};
+use crateyard_drive::event::Event;
+use crateyard_terminal::{clean, clean_log};
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+
+/// How often a log reports the state of the build.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes lines to standard error.
+pub(super) struct Log {
+    /// When the log last reported the state of the build.
+    last: Instant,
+    markup: Markup,
+}
+
+/// The markup that a CI system understands.
+#[derive(Clone, Copy)]
+enum Markup {
+    None,
+    /// Workflow commands of GitHub Actions: a failure's log is a group that can be folded, and its
+    /// reason is an annotation of the run.
+    /// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
+    GitHub,
+}
+
+impl Log {
+    /// A log for the CI system that this runs in, if it is known.
+    pub(super) fn new() -> Self {
+        let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        Self {
+            last: Instant::now(),
+            markup: if github { Markup::GitHub } else { Markup::None },
+        }
+    }
+
+    /// Writes the part of an event that people want to know.
+    pub(super) fn show(&mut self, event: &Event) {
+        match event {
+            Event::Planned {
+                to_build,
+                to_fetch,
+                jobs,
+                ..
+            } if to_build + to_fetch > 0 => {
+                self.last = Instant::now();
+                eprintln!("{}", planned(*to_build, *to_fetch, *jobs));
+            }
+            Event::Progress {
+                done,
+                of,
+                running,
+                left,
+            } if self.is_due() => eprintln!("{}", clean(&line(*done, *of, running, *left))),
+            Event::Failed {
+                name, message, log, ..
+            } => eprint!("{}", clean_log(&self.markup.failure(name, message, log))),
+            _ => {}
+        }
+    }
+
+    /// Whether the interval has passed. If so, a new one begins.
+    fn is_due(&mut self) -> bool {
+        let due = self.last.elapsed() >= INTERVAL;
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+}
+
+fn planned(to_build: usize, to_fetch: usize, jobs: usize) -> String {
+    let mut parts = Vec::new();
+    if to_fetch > 0 {
+        parts.push(format!("{to_fetch} to fetch"));
+    }
+    if to_build > 0 {
+        parts.push(format!("{to_build} to build, {jobs} at once"));
+    }
+    parts.join(", ")
+}
+
+impl Markup {
+    fn failure(self, name: &str, message: &str, log: &str) -> String {
+        let text = failure(name, message, log);
+        match self {
+            Self::None => text,
+            Self::GitHub => {
+                let reason = message.lines().next().unwrap_or_default();
+                let reason = reason.trim_start_matches("error: ");
+                // GitHub must not read a builder's output as commands. No output can contain its
+                // own hash.
+                let token = token(&text);
+                format!(
+                    "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n\
+                     ::error title={}::{}\n",
+                    github_data(name),
+                    github_property(name),
+                    github_data(reason)
+                )
+            }
+        }
+    }
+}
+
+/// A word that does not occur in the text.
+fn token(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Text after the `::` of a workflow command.
+fn github_data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// The value of a property of a workflow command.
+fn github_property(text: &str) -> String {
+    github_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_says_what_there_is_to_do() {
+        assert_eq!(planned(0, 3, 2), "3 to fetch");
+        assert_eq!(planned(7, 0, 2), "7 to build, 2 at once");
+        assert_eq!(planned(7, 3, 2), "3 to fetch, 7 to build, 2 at once");
+    }
+
+    #[test]
+    fn a_line_is_due_once_in_an_interval() {
+        let mut log = Log {
+            last: Instant::now(),
+            markup: Markup::None,
+        };
+        assert!(!log.is_due());
+        log.last = log.last.checked_sub(INTERVAL).unwrap();
+        assert!(log.is_due());
+        assert!(!log.is_due());
+    }
+
+    #[test]
+    fn a_failure_is_an_annotation_on_github() {
+        let message = "error: builder for 'x' failed: 100%";
+        let log = "::add-path::/tmp\n";
+        let shown = Markup::GitHub.failure("a:b-0.1.0", message, log);
+        let token = token(&failure("a:b-0.1.0", message, log));
+        assert_eq!(
+            shown,
+            format!(
+                "::group::log of a:b-0.1.0\n::stop-commands::{token}\n::add-path::/tmp\n\
+                 a:b-0.1.0: builder for 'x' failed: 100%\n::{token}::\n::endgroup::\n\
+                 ::error title=a%3Ab-0.1.0::builder for 'x' failed: 100%25\n"
+            )
+        );
+        assert_eq!(
+            Markup::None.failure("a", message, "cause\n"),
+            "cause\na: builder for 'x' failed: 100%\n"
+        );
+    }
+}

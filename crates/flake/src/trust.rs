@@ -1,0 +1,58 @@
+//! Whether Nix's daemon trusts this user, and the cost if it does not. `docs/privileges.md` has it
+//! for people.
+
+use super::Config;
+use crateyard_terminal::note;
+
+/// What a user whom the daemon does not trust goes without.
+pub const COST: &str = "everything builds, but Nix ignores `--cache` and `--trusted-key`, \
+     and metadata units are always compiled";
+
+/// What root can do about it.
+pub const MEND: &str =
+    "as root, in /etc/nix/nix.conf: extra-substituters = CACHE, extra-trusted-public-keys = KEY";
+
+/// Says once per build what it costs that the daemon does not trust this user.
+pub fn say_untrusted() {
+    // Whoever writes to the store directly needs nobody's trust. Without Nix, the build says so.
+    let Ok(config) = Config::read("", "") else {
+        return;
+    };
+    let user = user();
+    if config.is_direct(None) || is_trusted(&config, &user) {
+        return;
+    }
+    note!("the Nix daemon does not trust {user}: {COST}; `assemble doctor` says more");
+}
+
+/// Whether the setting `trusted-users` has this user, who must be the one of this process.
+pub fn is_trusted(config: &Config, user: &str) -> bool {
+    let mut names = config.get("trusted-users").split_whitespace();
+    names.any(|name| name == "*" || name == user || is_in_group(name, user))
+}
+
+/// The name of this process's user; the number if it has no name.
+pub fn user() -> String {
+    let id = rustix::process::geteuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut lines = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2) == Some(&id.as_str()));
+    line.map_or(id.clone(), |fields| fields[0].to_owned())
+}
+
+/// Whether an entry of the setting is a group, such as `@wheel`, that the user belongs to.
+fn is_in_group(entry: &str, user: &str) -> bool {
+    let Some(name) = entry.strip_prefix('@') else {
+        return false;
+    };
+    let own = rustix::process::getegid().as_raw().to_string();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    groups.lines().any(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let has = |members: &&str| members.split(',').any(|member| member == user);
+        fields[0] == name
+            && (fields.get(2) == Some(&own.as_str()) || fields.get(3).is_some_and(has))
+    })
+}

@@ -1,0 +1,179 @@
+//! Prints text for people. All output goes through here, where it is cleaned
+//! ([`crateyard_image::text`]).
+//!
+//! ```
+//! use crateyard_terminal::{count, table};
+//!
+//! let rows = [["gateway", "12"], ["fleet", "9"]];
+//! let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+//! assert_eq!(table(&rows, "", &[1]), "gateway  12\nfleet     9\n");
+//! assert_eq!(count(1, "layer"), "1 layer");
+//! ```
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use crateyard_image::text::{clean_json, clean_lines};
+
+pub use crateyard_image::text::{clean, clean_log};
+
+/// Prints a warning to standard error: something went wrong, but the command continues.
+#[macro_export]
+macro_rules! warning {
+    ($($argument:tt)*) => { $crate::say("warning", &format!($($argument)*)) };
+}
+
+/// Prints a note to standard error.
+#[macro_export]
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::say("note", &format!($($argument)*)) };
+}
+
+/// Prints a message of a kind to standard error.
+pub fn say(kind: &str, message: &str) {
+    eprintln!("{kind}: {}", clean_lines(message));
+}
+
+/// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.
+pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
+    let widths = widths(rows.iter());
+    let lines = rows.iter().map(|row| line(row, &widths, indent, right));
+    lines.collect()
+}
+
+/// Prints rows with the layout of [`table`], one by one, because an image may have very many files.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_table(rows: impl Iterator<Item = Vec<String>> + Clone, right: &[usize]) -> Result<()> {
+    let widths = widths(rows.clone());
+    print_with(|out| {
+        for row in rows {
+            let line = line(&row, &widths, "", right);
+            out.write_all(clean_lines(&line).as_bytes())?;
+        }
+        Ok(())
+    })
+}
+
+fn widths<R: AsRef<[String]>>(rows: impl Iterator<Item = R>) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in rows {
+        let cells = row.as_ref();
+        widths.resize(widths.len().max(cells.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    widths
+}
+
+fn line(row: &[String], widths: &[usize], indent: &str, right: &[usize]) -> String {
+    let mut line = indent.to_owned();
+    for (column, cell) in row.iter().enumerate() {
+        let width = widths[column];
+        if column > 0 {
+            line.push_str("  ");
+        }
+        line += &match right.contains(&column) {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:width$}"),
+        };
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}
+
+/// Prints the output of `write`. A reader that has seen enough, such as `head`, is not an error.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print(text: &str) -> Result<()> {
+    write(&clean_lines(text))
+}
+
+fn write(text: &str) -> Result<()> {
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// Prints a line to standard output.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_line(line: impl Display) -> Result<()> {
+    print(&format!("{line}\n"))
+}
+
+/// Prints a document as indented JSON.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)?;
+    write(&(clean_json(&text).into_owned() + "\n"))
+}
+
+/// Writes a file completely or not at all, or prints the text if its name is `-`.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_to(out: &Path, text: &str) -> Result<()> {
+    if out == Path::new("-") {
+        return print(text);
+    }
+    let save = || -> std::io::Result<()> {
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(parent.unwrap_or(Path::new(".")))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(out)?;
+        Ok(())
+    };
+    save().with_context(|| format!("cannot write {}", out.display()))
+}
+
+/// `+` for a new entry, `-` for a removed one, `~` for a changed one.
+pub fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
+    match (before, after) {
+        (None, _) => "+",
+        (_, None) => "-",
+        _ => "~",
+    }
+    .to_owned()
+}
+
+/// A number with its noun: `1 layer`, `2 layers`.
+pub fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [["a", "10", "x"], ["bcd", "9", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, " ", &[1]), " a    10  x\n bcd   9\n");
+    }
+}

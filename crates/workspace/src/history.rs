@@ -1,0 +1,96 @@
+//! Keeps the inputs of each image's last builds in the workspace, so that `explain` can show what
+//! has changed since.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use crateyard_image::attestation::{self, PROVENANCE};
+use crateyard_image::beneath::Directory;
+use crateyard_oci::{Layout, Platform, media_type};
+use crateyard_terminal::note;
+
+use crate::state::State;
+
+/// The provenance of the last build.
+const LAST: &str = "last.json";
+/// The largest provenance that is read, in bytes.
+const MAX_PROVENANCE: u64 = 64 << 20;
+/// The provenance of the last earlier build with other inputs.
+const BEFORE: &str = "before.json";
+
+/// Keeps the provenance of a new image. If the workspace is read-only, nothing is kept and nothing
+/// fails: later there is nothing to compare with.
+pub fn remember(workspace: &Path, name: &str, layout: &Path) {
+    if let Err(error) = try_remember(workspace, name, layout) {
+        note!("what {name} is made of is not remembered: {error:#}");
+    }
+}
+
+fn try_remember(workspace: &Path, name: &str, layout: &Path) -> Result<()> {
+    let layout = Layout::open(layout)?;
+    for image in layout.images()? {
+        let Some(platform) = platform_of(&layout, &image)? else {
+            continue;
+        };
+        let Some(new) = attestation::read(&layout, &platform, PROVENANCE)? else {
+            continue;
+        };
+        let place = State::of(workspace)?.make_directory(below(name, &platform))?;
+        let keep = || keep(&place, &new);
+        keep().with_context(|| format!("cannot write in {}", place.path().display()))?;
+    }
+    Ok(())
+}
+
+fn keep(place: &Directory, new: &[u8]) -> std::io::Result<()> {
+    let last = place.read(LAST, MAX_PROVENANCE)?;
+    if last.as_deref() == Some(new) {
+        return Ok(());
+    }
+    if last.is_some() {
+        place.rename(LAST, BEFORE)?;
+    }
+    place.write(LAST, new)
+}
+
+/// The newest provenance that differs from `current`.
+///
+/// # Errors
+/// When the kept provenance can't be read.
+pub fn before(
+    workspace: &Path,
+    name: &str,
+    platform: &Platform,
+    current: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let Some(state) = State::find(workspace)? else {
+        return Ok(None);
+    };
+    let Some(place) = state.directory(below(name, platform))? else {
+        return Ok(None);
+    };
+    for file in [LAST, BEFORE] {
+        let known = place.read(file, MAX_PROVENANCE)?;
+        if known.as_deref().is_some_and(|known| known != current) {
+            return Ok(known);
+        }
+    }
+    Ok(None)
+}
+
+fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<Platform>> {
+    if image.is_attestation() {
+        return Ok(None);
+    }
+    let manifest = layout.manifest(&image.descriptor)?;
+    if !media_type::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
+    Ok(Some(layout.config(&manifest)?.platform))
+}
+
+/// The directory of an image's provenance, below the state.
+fn below(name: &str, platform: &Platform) -> PathBuf {
+    let platform = platform.to_string().replace('/', "-");
+    ["history", name, &platform].iter().collect()
+}

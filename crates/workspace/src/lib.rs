@@ -1,0 +1,26 @@
+//! A workspace as commands see it. It may be somebody else's, so none of its files is trusted.
+//!
+//! - [`files`] checks the files that commands read by name.
+//! - [`described`] reads `images.toml`.
+//! - [`git`] finds what git tracks; [`mirror`] copies it.
+//! - [`cargo`] calls the machine's Cargo.
+//! - [`state`] is what commands keep for a workspace; [`history`] is what they keep of its images.
+//!
+//! ```no_run
+//! use crateyard_workspace::{described, git};
+//!
+//! let workspace = ".".as_ref();
+//! git::check(workspace)?;
+//! println!("{}", described::names(workspace)?.join(" "));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+pub mod cargo;
+pub mod described;
+pub mod files;
+pub mod git;
+pub mod history;
+pub mod mirror;
+pub mod state;
