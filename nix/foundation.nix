@@ -116,7 +116,7 @@ let
         package = "assemble";
         bin = "assemble";
       }
-    ]) "assemble";
+    ]) "assemble" "assemble";
   # The seed from its source, to compare with the one that is checked in: by Debian's compiler,
   # whose packages stay in the archive for good.
   seedFor =
@@ -152,13 +152,10 @@ let
             bin = "seed";
           }
         ]
-    ) "seed";
+    ) "crateyard-seed" "seed";
   program =
-    build: name:
-    build.program {
-      package = name;
-      bin = name;
-    };
+    build: package: bin:
+    build.program { inherit package bin; };
 in
 {
   inherit

@@ -15,21 +15,24 @@ use crate::enter::{
     Bind, GROUP, HOST_NAME, Plan, REPLACED, SHARED, Source, USER, unbindable, unusable,
 };
 use crate::error::{Error, explain, shown};
-use crate::files::remove_tree;
+use crate::files::{remove_tree, write_all};
 use crate::shared_memory::SharedMemory;
 use crate::trace::{Asker, Identity, View};
 
 /// The file system of a traced cell, and what holds it.
-pub struct Traced {
-    pub view: View,
+pub(crate) struct Traced {
+    pub(crate) view: View,
     /// What is in memory, if the machine has any for it.
-    pub memory: Option<SharedMemory>,
+    pub(crate) memory: Option<SharedMemory>,
     /// What the tracer needs on disk.
-    pub own: Own,
+    pub(crate) own: Own,
 }
 
+/// Where programs read the name of the machine.
+const HOST_NAME_FILE: &[u8] = b"/proc/sys/kernel/hostname";
+
 /// Directories that are removed with what they hold.
-pub struct Own(Vec<Vec<u8>>);
+pub(crate) struct Own(Vec<Vec<u8>>);
 
 impl Drop for Own {
     fn drop(&mut self) {
@@ -45,7 +48,7 @@ impl Traced {
     ///
     /// # Errors
     /// When a source is missing, or there is no place for it in the cell.
-    pub fn new(plan: &Plan<'_>, in_memory: bool) -> Result<Self, Error> {
+    pub(crate) fn new(plan: &Plan<'_>, in_memory: bool) -> Result<Self, Error> {
         let base = real(&plan.root).map_err(|errno| unreadable(&plan.root, errno))?;
         let base = [
             base.as_slice(),
@@ -79,6 +82,10 @@ impl Traced {
             if stat(path).is_ok() {
                 cell.mount(path, path.to_vec(), true)?;
             }
+        }
+        if stat(HOST_NAME_FILE).is_ok() {
+            let host = make_host_name(&base)?;
+            cell.mount(HOST_NAME_FILE, host, false)?;
         }
         let is_wanted = |bind: &Bind<'_>| matches!(bind.source, Source::Memory);
         if in_memory && plan.binds.iter().any(is_wanted) {
@@ -133,8 +140,10 @@ impl Traced {
     fn place(&mut self, place: &[u8], is_directory: bool) -> Result<Vec<u8>, String> {
         let names = place.split(|&byte| byte == b'/');
         let names: Vec<&[u8]> = names.filter(|name| !name.is_empty()).collect();
+        let own = getpid().as_raw_nonzero().get();
         let asker = Asker {
-            task: getpid().as_raw_nonzero().get(),
+            task: own,
+            process: &|| own,
             program: &|_| None,
         };
         let mut guest = b"/".to_vec();
@@ -155,7 +164,7 @@ impl Traced {
 }
 
 /// Who a traced program is.
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         outer: (getuid().as_raw(), getgid().as_raw()),
         inner: (USER, GROUP),
@@ -164,7 +173,7 @@ pub fn identity() -> Identity {
 }
 
 /// Why a program cannot be traced either.
-pub fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
+pub(crate) fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
     Error::Cell(format!(
         "{refusal}\n  The other way into a cell, to trace the program, fails too: cannot {what}: {}. \
          It needs ptrace(2) and filters of seccomp(2), which the default profiles of Docker and Kubernetes allow.",
@@ -177,7 +186,7 @@ pub fn untraceable(what: &str, errno: Errno, refusal: &str) -> Error {
 ///
 /// # Errors
 /// When the system knows no filters.
-pub fn prepare(ready: &OwnedFd, refusal: &str) -> Result<(), Error> {
+pub(crate) fn prepare(ready: &OwnedFd, refusal: &str) -> Result<(), Error> {
     let mut byte = [0];
     let _ = rustix::io::read(ready, &mut byte);
     crate::trace::drop_all();
@@ -185,7 +194,7 @@ pub fn prepare(ready: &OwnedFd, refusal: &str) -> Result<(), Error> {
 }
 
 /// Tells the process that its tracer is there, or ends it.
-pub fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), Error> {
+pub(crate) fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), Error> {
     crate::trace::seize(process).map_err(|errno| {
         let pid = rustix::process::Pid::from_raw(process);
         if let Some(pid) = pid {
@@ -195,6 +204,16 @@ pub fn start(process: i32, ready: OwnedFd, refusal: &str) -> Result<(), Error> {
     })?;
     let _ = rustix::io::write(&ready, b"x");
     Ok(())
+}
+
+/// Makes the file with the name of the machine in the cell.
+fn make_host_name(base: &[u8]) -> Result<Vec<u8>, Error> {
+    let path = [base, b"/own/hostname"].concat();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(CWD, path.as_slice(), flags, Mode::from_raw_mode(0o444))
+        .and_then(|file| write_all(&file, &[HOST_NAME, b"\n"].concat()))
+        .map_err(|errno| Error::io(format!("write {}", shown(&path)), errno))?;
+    Ok(path)
 }
 
 fn make(path: &[u8], is_file: bool) -> Result<(), Errno> {

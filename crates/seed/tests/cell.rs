@@ -10,39 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{errors, fail, has, root, scratch, seed, seed_path, skipped, succeed};
-
-/// The root that the tests' programs run in, if this machine can have cells at all.
-fn usable_root(test: &str) -> Option<&'static Path> {
-    let Some(root) = root() else {
-        skipped(test, "apt-get cannot download packages");
-        return None;
-    };
-    let tried = seed()
-        .args(["cell", "--root"])
-        .arg(root)
-        .args(["--", "/bin/true"])
-        .output()
-        .unwrap();
-    if tried.status.code() == Some(125) {
-        skipped(test, &errors(&tried));
-        return None;
-    }
-    assert!(tried.status.success(), "{}", errors(&tried));
-    Some(root)
-}
-
-/// A cell in which a shell runs a script, with options before.
-fn shell(root: &Path, options: &[&str], script: &str) -> Command {
-    let mut command = seed();
-    command
-        .args(["cell", "--root"])
-        .arg(root)
-        .args(["--env", "PATH=/usr/bin"])
-        .args(options)
-        .args(["--", "sh", "-c", script]);
-    command
-}
+use common::{errors, fail, has, scratch, seed, seed_path, shell, skipped, succeed, usable_root};
 
 #[test]
 fn the_exit_status_comes_out() {
@@ -357,7 +325,8 @@ fn kill(child: &Child, signal: &str) {
     succeed(Command::new("kill").args([signal, &child.id().to_string()]));
 }
 
-/// The same command where no signal is ignored, as it is for what a shell has started in the background.
+/// The same command where no signal is ignored, as it is for what a shell has started in the
+/// background.
 fn with_signals(command: &Command) -> Command {
     let mut with_signals = Command::new("env");
     with_signals
@@ -499,81 +468,6 @@ fn an_unprivileged_user_has_cells_too() {
     .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1000\n100\n");
     assert!(errors(&output).contains("Read-only"), "{}", errors(&output));
-}
-
-#[test]
-fn where_namespaces_are_forbidden_the_program_is_traced() {
-    let test = "where_namespaces_are_forbidden_the_program_is_traced";
-    let Some(root) = usable_root(test) else {
-        return;
-    };
-    if !has("unshare") {
-        return skipped(test, "there is no unshare");
-    }
-    let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
-    let limited = |program: &[&str]| {
-        let mut limited = Command::new("unshare");
-        limited
-            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
-            .arg(seed_path())
-            .args(["cell", "--root"])
-            .arg(root)
-            .args([
-                "--env",
-                "PATH=/usr/bin",
-                "--writable",
-                "/w",
-                "--memory",
-                "/m",
-            ])
-            .arg("--")
-            .args(program);
-        limited
-    };
-    let script = "id -u; id -g; pwd; uname -n; readlink /proc/self/exe; ls -d /home/* /root/* /tmp/* 2>/dev/null; \
-        echo x > /usr/x; echo y > /w/y; mkdir /m/z; stat -c '%u %g' /w/y; ls /w /m; exit 3";
-    let output = limited(&["sh", "-c", script]).output().unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "1000\n100\n/build\nlocalhost\n/usr/bin/readlink\n1000 100\n/m:\nz\n\n/w:\ny\n"
-    );
-    assert!(
-        errors(&output).contains("Read-only file system"),
-        "{}",
-        errors(&output)
-    );
-    assert_eq!(output.status.code(), Some(3));
-    assert!(fail(&mut limited(&["absent"]), 127).contains("PATH=/usr/bin"));
-}
-
-#[test]
-fn where_nothing_is_allowed_the_remedy_is_named() {
-    let test = "where_nothing_is_allowed_the_remedy_is_named";
-    let Some(root) = usable_root(test) else {
-        return;
-    };
-    // A traced program has no namespaces, and traces nobody.
-    let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
-    let bind = [
-        format!("{}=/seed", seed_path().display()),
-        format!("{}=/root2", root.display()),
-    ];
-    let mut limited = Command::new("unshare");
-    limited
-        .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
-        .arg(seed_path())
-        .args(["cell", "--root"])
-        .arg(root)
-        .args(["--bind", &bind[0], "--bind", &bind[1]])
-        .args(["--", "/seed", "cell", "--root", "/root2", "--", "/bin/true"]);
-    let message = fail(&mut limited, 125);
-    for part in [
-        "operation not permitted",
-        "kernel.apparmor_restrict_unprivileged_userns=0",
-        "cannot trace a process",
-    ] {
-        assert!(message.contains(part), "{message}");
-    }
 }
 
 #[test]

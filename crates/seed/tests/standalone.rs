@@ -1,4 +1,5 @@
-//! The program as it is shipped: one small static file that says nothing about the machine that made it.
+//! The program as it is shipped: one small static file that says nothing about the machine that
+//! made it.
 #![allow(missing_docs)]
 
 mod common;

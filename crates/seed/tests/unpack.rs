@@ -159,7 +159,8 @@ fn a_large_package_needs_little_memory() {
         return skipped(test, "apt-get cannot download packages");
     };
     let directory = scratch();
-    // Its files are 64 MB, its dictionary 8 MB. The limit counts all memory that is not a mapped file.
+    // Its files are 64 MB, its dictionary 8 MB. The limit counts all memory that is not a mapped
+    // file.
     succeed(
         Command::new("prlimit")
             .arg("--data=16777216")
@@ -383,7 +384,8 @@ fn damage_is_found_in_every_compression() {
         for length in [0, 5, size / 2, size - 1] {
             let (_directory, mut command) = unpack("short.deb", &deb(name, &compressed[..length]));
             let message = fail(&mut command, 65);
-            // Zstandard has no end mark behind the last frame: nothing at all is a valid stream of no bytes.
+            // Zstandard has no end mark behind the last frame: nothing at all is a valid stream of
+            // no bytes.
             let noticed = ["short.deb: damaged", "short.deb: truncated"];
             assert!(
                 noticed.iter().any(|text| message.contains(text)),

@@ -194,13 +194,15 @@ fn instructions() -> Vec<Instruction> {
 ///
 /// # Errors
 /// When the kernel knows no filters or something forbids them.
-pub fn install() -> Result<(), Errno> {
+pub(crate) fn install() -> Result<(), Errno> {
     let instructions = instructions();
     let program = Program {
         length: instructions.len() as u16,
         instructions: instructions.as_ptr(),
     };
     let control = |option, value, argument| {
+        // SAFETY: of these options one names memory: the filter's program, which lives until the
+        // call returns, and whose length is the number of its instructions.
         checked(unsafe {
             call6(
                 kernel::__NR_prctl as usize,

@@ -6,27 +6,35 @@
 //! cell, not by that of the machine (`program.rs`).
 
 mod calls;
+mod change;
 mod filter;
 mod machine;
-mod maps;
+mod paths;
+mod permission;
 mod privileges;
+mod processes;
 mod program;
+mod sockets;
 mod view;
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use linux_raw_sys::general as kernel;
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
-use calls::Outcome;
-pub use filter::install;
-pub use machine::seize;
+use crate::error::explain;
+use crate::output;
+use change::{After, Change, Outcome};
+pub(crate) use filter::install;
+pub(crate) use machine::seize;
 use machine::{Registers, Resume};
-pub use privileges::drop_all;
-pub use view::{Asker, View};
+pub(crate) use privileges::drop_all;
+pub(crate) use view::{Asker, View};
 
 /// What wait4(2) tells of a stopped process: the events of ptrace(2).
 const EVENT_FORK: i32 = 1;
@@ -39,19 +47,42 @@ const SIGTRAP: i32 = 5;
 /// A stop in a system call, and not by a signal.
 const SYSTEM_CALL: i32 = SIGTRAP | 0x80;
 const CLONE_VM: u64 = 0x100;
+/// What a user namespace calls users and groups that it does not know.
+const NOBODY: u32 = 65534;
 
 /// Who the program is, in every cell.
-pub struct Identity {
+pub(crate) struct Identity {
     /// The ids outside.
-    pub outer: (u32, u32),
+    pub(crate) outer: (u32, u32),
     /// The ids in the cell.
-    pub inner: (u32, u32),
+    pub(crate) inner: (u32, u32),
     /// The name of the machine in the cell.
-    pub host_name: &'static [u8],
+    pub(crate) host_name: &'static [u8],
+}
+
+impl Identity {
+    /// A user as the cell shows it. Users whom the cell does not know are nobody there, as in a
+    /// user namespace.
+    fn user(&self, outer: u32) -> u32 {
+        if outer == self.outer.0 {
+            self.inner.0
+        } else {
+            NOBODY
+        }
+    }
+
+    /// The same for a group.
+    fn group(&self, outer: u32) -> u32 {
+        if outer == self.outer.1 {
+            self.inner.1
+        } else {
+            NOBODY
+        }
+    }
 }
 
 /// A traced cell.
-pub struct Tracer {
+pub(crate) struct Tracer {
     view: View,
     identity: Identity,
     no_network: bool,
@@ -60,6 +91,8 @@ pub struct Tracer {
     early: BTreeSet<i32>,
     /// Which loaders take `--argv0`.
     loaders: BTreeMap<Vec<u8>, bool>,
+    /// Programs that were started by other names than their own, each with its number.
+    programs: BTreeMap<Vec<u8>, usize>,
 }
 
 /// A thread.
@@ -79,16 +112,13 @@ enum Stage {
     /// In a call that asks for memory, in place of its own.
     Asking { own: Registers, size: usize },
     /// In a call whose end matters.
-    Called {
-        before: Registers,
-        after: calls::After,
-    },
+    Called { before: Registers, after: After },
     /// About to run a program.
     Executing { before: Registers, program: Vec<u8> },
 }
 
 /// The end of a process.
-pub enum Ended {
+pub(crate) enum Ended {
     /// It ended with this code.
     Code(i32),
     /// This signal ended it.
@@ -97,7 +127,7 @@ pub enum Ended {
 
 impl Tracer {
     /// A tracer of `first`, which is seized already.
-    pub fn new(view: View, identity: Identity, no_network: bool, first: i32) -> Self {
+    pub(crate) fn new(view: View, identity: Identity, no_network: bool, first: i32) -> Self {
         Self {
             view,
             identity,
@@ -105,18 +135,21 @@ impl Tracer {
             tasks: BTreeMap::from([(first, Task::default())]),
             early: BTreeSet::new(),
             loaders: BTreeMap::new(),
+            programs: BTreeMap::new(),
         }
     }
 
     /// Handles all that has happened. Returns how `first` ended, if it has.
-    pub fn handle(&mut self, first: i32) -> Option<Ended> {
+    pub(crate) fn handle(&mut self, first: i32) -> Option<Ended> {
         while let Some((task, status)) = machine::changed() {
             let ended = match status & 0x7f {
                 0 => Ended::Code(status >> 8 & 0xff),
                 0x7f => {
-                    // An error means that the process has been killed meanwhile: its end is told
-                    // next.
-                    let _ = self.stopped(task, status >> 8 & 0xff, status >> 16);
+                    match self.stopped(task, status >> 8 & 0xff, status >> 16) {
+                        // It has been killed meanwhile: its end is told next.
+                        Ok(()) | Err(Errno::SRCH) => {}
+                        Err(errno) => end(task, errno),
+                    }
                     continue;
                 }
                 signal => Ended::Signal(signal),
@@ -218,16 +251,24 @@ impl Tracer {
         self.tasks.insert(task, executing);
     }
 
-    /// A process is about to make a call that is traced.
+    /// A process is about to make a call that is traced. If the tracer can't prepare it, the call
+    /// fails: the process must not wait for it.
     fn called(&mut self, task: i32) -> Result<(), Errno> {
         let mut registers = Registers::of(task)?;
-        let outcome = self
-            .outcome(task, &registers)
-            .unwrap_or_else(|errno| Outcome::Answer(-i64::from(errno.raw_os_error())));
+        let outcome = self.outcome(task, &registers);
+        let begun = outcome.and_then(|outcome| self.begin(task, &registers, outcome));
+        begun.or_else(|errno| {
+            registers.answer(task, failure(errno))?;
+            machine::resume(task, Resume::Run, 0);
+            Ok(())
+        })
+    }
+
+    fn begin(&mut self, task: i32, registers: &Registers, outcome: Outcome) -> Result<(), Errno> {
         match outcome {
             Outcome::Pass => machine::resume(task, Resume::Run, 0),
             Outcome::Answer(result) => {
-                registers.answer(task, result)?;
+                registers.clone().answer(task, result)?;
                 machine::resume(task, Resume::Run, 0);
             }
             Outcome::Change(change) => {
@@ -247,39 +288,16 @@ impl Tracer {
     fn change(
         &mut self,
         task: i32,
-        before: Registers,
-        change: calls::Change,
+        before: &Registers,
+        change: Change,
         room: u64,
     ) -> Result<(), Errno> {
+        let before = before.clone();
         let mut registers = before.clone();
         let mut bytes = Vec::new();
         for (index, value) in change.arguments {
-            match value {
-                calls::Value::Number(number) => registers.set_argument(index, number),
-                calls::Value::Bytes(value) => {
-                    registers.set_argument(index, room + bytes.len() as u64);
-                    bytes.extend_from_slice(&value);
-                    bytes.resize(bytes.len().next_multiple_of(8), 0);
-                }
-                calls::Value::Array(entries) => {
-                    let mut pointers = Vec::new();
-                    for entry in entries {
-                        pointers.push(match entry {
-                            calls::Entry::At(address) => address,
-                            calls::Entry::String(string) => {
-                                let address = room + bytes.len() as u64;
-                                bytes.extend_from_slice(&string);
-                                bytes.push(0);
-                                address
-                            }
-                        });
-                    }
-                    pointers.push(0);
-                    bytes.resize(bytes.len().next_multiple_of(8), 0);
-                    registers.set_argument(index, room + bytes.len() as u64);
-                    bytes.extend(pointers.iter().flat_map(|pointer| pointer.to_ne_bytes()));
-                }
-            }
+            let argument = value.place(room, &mut bytes);
+            registers.set_argument(index, argument);
         }
         if !bytes.is_empty() {
             machine::write(task, room, &bytes)?;
@@ -299,7 +317,8 @@ impl Tracer {
     }
 
     /// Lets the process map memory, and make its own call again then.
-    fn ask_for_room(&mut self, task: i32, own: Registers, size: usize) -> Result<(), Errno> {
+    fn ask_for_room(&mut self, task: i32, own: &Registers, size: usize) -> Result<(), Errno> {
+        let own = own.clone();
         let size = size.max(3 * 4096).next_multiple_of(4096);
         let access = u64::from(kernel::PROT_READ | kernel::PROT_WRITE);
         let flags = u64::from(kernel::MAP_PRIVATE | kernel::MAP_ANONYMOUS);
@@ -337,13 +356,30 @@ impl Tracer {
             }
             Stage::Called { before, after } => {
                 registers.restore_arguments(&before);
-                if let Some(result) = self.finish(task, &before, registers.result(), after)? {
-                    registers.set_result(result);
+                match self.finish(task, &before, registers.result(), after) {
+                    Ok(None) => {}
+                    Ok(Some(result)) => registers.set_result(result),
+                    Err(errno) => registers.set_result(failure(errno)),
                 }
                 registers.write(task)?;
             }
         }
         machine::resume(task, Resume::Run, 0);
         Ok(())
+    }
+}
+
+/// The result of a call that fails.
+fn failure(errno: Errno) -> i64 {
+    -i64::from(errno.raw_os_error())
+}
+
+/// Ends a process that the tracer can't handle: it would stay stopped for ever.
+fn end(task: i32, errno: Errno) {
+    let reason = explain(errno);
+    let text = format!("seed: cannot trace process {task} any further, and ends it: {reason}\n");
+    output::error(text.as_bytes());
+    if let Some(pid) = Pid::from_raw(task) {
+        let _ = kill_process(pid, Signal::KILL);
     }
 }

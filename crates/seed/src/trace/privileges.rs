@@ -16,9 +16,11 @@ const VERSION: u32 = 0x2008_0522;
 
 /// Gives up all capabilities, and those that root would get by executing a program. Where that is
 /// forbidden there is nothing to give up.
-pub fn drop_all() {
-    let control =
-        |option, value| unsafe { call6(kernel::__NR_prctl as usize, [option, value, 0, 0, 0, 0]) };
+pub(crate) fn drop_all() {
+    let control = |option, value| {
+        // SAFETY: none of these options names memory.
+        unsafe { call6(kernel::__NR_prctl as usize, [option, value, 0, 0, 0, 0]) }
+    };
     control(PR_SET_SECUREBITS, NO_ROOT);
     for capability in 0..CAPABILITIES {
         control(PR_CAPBSET_DROP, capability);
@@ -27,6 +29,9 @@ pub fn drop_all() {
     // `struct __user_cap_header_struct` and two of `struct __user_cap_data_struct` (capget(2)).
     let header = [VERSION, 0];
     let none = [0_u32; 6];
+    // SAFETY: the kernel reads a header of two words and, of this version, six words of
+    // capabilities. Both live until the call returns, and the version in the header is a known one,
+    // so nothing is written to it.
     unsafe {
         call6(
             kernel::__NR_capset as usize,

@@ -3,14 +3,17 @@
 //! The kernel would look for a program's dynamic loader, or for a script's interpreter, outside. So
 //! the loader is started itself, with the program as an argument.
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, openat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, mkdir, openat, symlink,
+};
 use rustix::io::{Errno, pread};
 
 use super::Tracer;
-use super::calls::{Change, Entry, Outcome, Value};
+use super::change::{Change, Entry, Outcome, Value};
 use super::machine::{self, Registers};
 use super::view::Place;
 use crate::files::Mapped;
@@ -18,6 +21,8 @@ use crate::files::Mapped;
 const MOST_BYTES_OF_PATH: usize = 4096;
 /// As many bytes as the kernel reads of a script's first line.
 const FIRST_LINE: usize = 256;
+/// More arguments than the kernel allows: their pointers alone fill the 6 MiB that it takes.
+const MOST_ARGUMENTS: usize = 1 << 20;
 /// As many interpreters of interpreters as the kernel allows.
 const MOST_INTERPRETERS: usize = 5;
 
@@ -27,6 +32,7 @@ impl Tracer {
         let base = self.directory(task, None)?;
         let mut place = self.resolve(task, &base, &path, true)?;
         let mut arguments = strings(task, registers.argument(1))?;
+        let called = path.clone();
         let mut name = path;
         let mut head = head(&place)?;
         let mut interpreters = 0;
@@ -56,11 +62,35 @@ impl Tracer {
                 loader.host
             }
         };
+        let executed = self.named(executed, &called)?;
         change.arguments = vec![
             (0, Value::Bytes([executed.as_slice(), b"\0"].concat())),
             (1, Value::Array(arguments)),
         ];
         Ok(Outcome::Change(change))
+    }
+
+    /// A path that leads to a program, and ends with the name by which it was called. The kernel
+    /// takes the name of the process from there (`/proc/PID/comm`).
+    fn named(&mut self, program: Vec<u8>, called: &[u8]) -> Result<Vec<u8>, Errno> {
+        let name = last(called);
+        if name.is_empty() || name == last(&program) {
+            return Ok(program);
+        }
+        let next = self.programs.len();
+        let number = *self.programs.entry(program.clone()).or_insert(next);
+        let directory = self.view.beside(format!("programs-{number}").as_bytes());
+        let link = [directory.as_slice(), b"/", name].concat();
+        for made in [
+            mkdir(directory.as_slice(), Mode::from_raw_mode(0o755)),
+            symlink(program.as_slice(), link.as_slice()),
+        ] {
+            match made {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(link)
     }
 
     /// The arguments with which a loader starts a program.
@@ -90,6 +120,11 @@ impl Tracer {
     }
 }
 
+/// The last component of a path.
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
 /// The addresses of a process's array of strings.
 fn strings(task: i32, address: u64) -> Result<Vec<Entry>, Errno> {
     let mut all = Vec::new();
@@ -97,14 +132,21 @@ fn strings(task: i32, address: u64) -> Result<Vec<Entry>, Errno> {
     while address != 0 {
         let size = 512.min(4096 - (address as usize & 4095)).max(8);
         let words = machine::read(task, address, size)?;
-        for word in words.chunks_exact(8) {
+        let words = words.chunks_exact(8);
+        if words.len() == 0 {
+            return Err(Errno::FAULT);
+        }
+        address += 8 * words.len() as u64;
+        for word in words {
             let pointer = word.try_into().map_or(0, u64::from_ne_bytes);
             if pointer == 0 {
                 return Ok(all);
             }
+            if all.len() == MOST_ARGUMENTS {
+                return Err(Errno::TOOBIG);
+            }
             all.push(Entry::At(pointer));
         }
-        address += words.len() as u64 / 8 * 8;
     }
     Ok(all)
 }
@@ -188,8 +230,8 @@ fn loader(place: &Place, head: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     Ok(None)
 }
 
-/// A number in a file, least byte first.
-fn field(bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
+/// A number among bytes, least byte first.
+pub(super) fn field(bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(offset..offset + size)?;
     Some(
         bytes

@@ -26,13 +26,13 @@ struct Mount {
 
 /// Where a path of the cell leads.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The path in the cell, without links.
-    pub guest: Vec<u8>,
+    pub(crate) guest: Vec<u8>,
     /// The path outside.
-    pub host: Vec<u8>,
+    pub(crate) host: Vec<u8>,
     /// Whether it lies in a root file system, where nothing can be written.
-    pub fixed: bool,
+    pub(crate) fixed: bool,
 }
 
 /// What is at a path of a root file system. It never changes.
@@ -51,15 +51,17 @@ enum Kind {
 }
 
 /// Who asks: `/proc/self` and what is below it depend on that.
-pub struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     /// The thread.
-    pub task: i32,
+    pub(crate) task: i32,
+    /// Its process.
+    pub(crate) process: &'a dyn Fn() -> i32,
     /// The program that a process runs, as the cell names it.
-    pub program: &'a dyn Fn(i32) -> Option<Vec<u8>>,
+    pub(crate) program: &'a dyn Fn(i32) -> Option<Vec<u8>>,
 }
 
 /// The cell's file system.
-pub struct View {
+pub(crate) struct View {
     roots: Vec<Vec<u8>>,
     /// The last of those with the longest path wins.
     mounts: Vec<Mount>,
@@ -71,7 +73,7 @@ pub struct View {
 
 impl View {
     /// A view of root file systems. `shadow` is an empty directory.
-    pub fn new(roots: &[Vec<u8>], shadow: Vec<u8>) -> Self {
+    pub(crate) fn new(roots: &[Vec<u8>], shadow: Vec<u8>) -> Self {
         Self {
             roots: roots.to_vec(),
             mounts: Vec::new(),
@@ -81,7 +83,7 @@ impl View {
     }
 
     /// Shows what is at `host` outside at the path `guest`, which has no links.
-    pub fn mount(&mut self, guest: Vec<u8>, host: Vec<u8>) {
+    pub(crate) fn mount(&mut self, guest: Vec<u8>, host: Vec<u8>) {
         self.mounts.push(Mount { guest, host });
     }
 
@@ -89,7 +91,7 @@ impl View {
     ///
     /// # Errors
     /// The system's.
-    pub fn fill_top(&mut self, without: &[&[u8]]) -> Result<(), Errno> {
+    pub(crate) fn fill_top(&mut self, without: &[&[u8]]) -> Result<(), Errno> {
         for root in self.roots.clone() {
             self.copy_names(&root, b"", without)?;
         }
@@ -100,7 +102,7 @@ impl View {
     ///
     /// # Errors
     /// The system's.
-    pub fn make_directory(&self, guest: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn make_directory(&self, guest: &[u8]) -> Result<(), Errno> {
         let mut path = self.shadow.clone();
         for name in guest
             .split(|&byte| byte == b'/')
@@ -116,7 +118,7 @@ impl View {
     }
 
     /// The path in the cell of something outside, if it is a path.
-    pub fn inside(&self, host: &[u8]) -> Vec<u8> {
+    pub(crate) fn inside(&self, host: &[u8]) -> Vec<u8> {
         let roots = self.roots.iter().map(|root| (root.as_slice(), &b""[..]));
         let mounts = self
             .mounts
@@ -139,7 +141,7 @@ impl View {
     ///
     /// # Errors
     /// As the kernel's: a directory on the way is missing, is none, or there are too many links.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &mut self,
         asker: &Asker<'_>,
         base: &[u8],
@@ -179,8 +181,15 @@ impl View {
                 }
                 Target::Itself => here = next,
                 Target::Open(host) => {
+                    let target = readlinkat(CWD, host.as_slice(), Vec::new());
+                    let target = target.map(|target| target.into_bytes()).unwrap_or_default();
+                    let guest = if target.starts_with(b"/") {
+                        self.inside(&target)
+                    } else {
+                        next
+                    };
                     return Ok(Place {
-                        guest: next,
+                        guest,
                         host,
                         fixed: false,
                     });
@@ -205,17 +214,17 @@ impl View {
 
     /// Whether a root file system has something at a path without links. The top of the cell is
     /// nobody's.
-    pub fn is_of_roots(&mut self, guest: &[u8]) -> bool {
+    pub(crate) fn is_of_roots(&mut self, guest: &[u8]) -> bool {
         guest != b"/" && !matches!(self.of_roots(guest).kind, Kind::Missing)
     }
 
     /// A path outside for a file of the tracer's own.
-    pub fn beside(&self, name: &[u8]) -> Vec<u8> {
+    pub(crate) fn beside(&self, name: &[u8]) -> Vec<u8> {
         [self.shadow.as_slice(), b".", name].concat()
     }
 
     /// Whether there is something at a place.
-    pub fn exists(place: &Place) -> bool {
+    pub(crate) fn exists(place: &Place) -> bool {
         lstat(place.host.as_slice()).is_ok()
     }
 
@@ -268,9 +277,10 @@ impl View {
         let names: Vec<&[u8]> = rest.split(|&byte| byte == b'/').skip(1).collect();
         let link = |target: Vec<u8>| Ok(Some(Target::Link(target)));
         match names.as_slice() {
-            [b"self"] => return link(format!("/proc/{}", asker.task).into_bytes()),
+            [b"self"] => return link(format!("/proc/{}", (asker.process)()).into_bytes()),
             [b"thread-self"] => {
-                return link(format!("/proc/{0}/task/{0}", asker.task).into_bytes());
+                let target = format!("/proc/{}/task/{}", (asker.process)(), asker.task);
+                return link(target.into_bytes());
             }
             _ => {}
         }
@@ -300,6 +310,20 @@ impl View {
                 }
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Where in the cell the mount begins that holds a path without links. Each entry at the top of
+    /// a root is a mount of its own, as in a cell of namespaces.
+    pub(crate) fn mount_of<'a>(&'a self, guest: &'a [u8]) -> &'a [u8] {
+        let mounts = self.mounts.iter().map(|mount| mount.guest.as_slice());
+        let longest = mounts
+            .filter(|mount| below(guest, mount).is_some())
+            .max_by_key(|mount| mount.len());
+        match longest {
+            Some(mount) => mount,
+            None if guest.len() < 2 => b"/",
+            None => top(guest),
         }
     }
 

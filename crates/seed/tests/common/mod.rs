@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
-/// The seed itself, standalone as it is shipped: `SEED_BINARY` where that is set, else built for this machine.
-pub fn seed() -> Command {
+/// The seed itself, standalone as it is shipped: `SEED_BINARY` where that is set, else built for
+/// this machine.
+pub(crate) fn seed() -> Command {
     Command::new(seed_path())
 }
 
-pub fn seed_path() -> &'static Path {
+pub(crate) fn seed_path() -> &'static Path {
     static SEED: OnceLock<PathBuf> = OnceLock::new();
     SEED.get_or_init(|| match std::env::var_os("SEED_BINARY") {
         Some(path) => PathBuf::from(path),
@@ -22,7 +23,7 @@ pub fn seed_path() -> &'static Path {
 }
 
 /// Builds the seed for a target; `None` where the toolchain has no such target.
-pub fn build(target: &str) -> Option<PathBuf> {
+pub(crate) fn build(target: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone");
@@ -33,7 +34,7 @@ pub fn build(target: &str) -> Option<PathBuf> {
             "--profile",
             "seed",
             "-p",
-            "seed",
+            "crateyard-seed",
             "--target",
             target,
             "--target-dir",
@@ -56,11 +57,11 @@ pub fn build(target: &str) -> Option<PathBuf> {
 }
 
 /// Says that a test did not run, and why.
-pub fn skipped(test: &str, reason: &str) {
+pub(crate) fn skipped(test: &str, reason: &str) {
     eprintln!("SKIPPED: {test}: {reason}");
 }
 
-pub fn has(tool: &str) -> bool {
+pub(crate) fn has(tool: &str) -> bool {
     Command::new(tool)
         .arg("--version")
         .stdout(Stdio::null())
@@ -70,7 +71,7 @@ pub fn has(tool: &str) -> bool {
 }
 
 /// Runs a command that must succeed, and returns what it prints.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -84,7 +85,7 @@ pub fn succeed(command: &mut Command) -> String {
 }
 
 /// Runs a command that must fail with an exit code, and returns its messages.
-pub fn fail(command: &mut Command, code: i32) -> String {
+pub(crate) fn fail(command: &mut Command, code: i32) -> String {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -97,17 +98,18 @@ pub fn fail(command: &mut Command, code: i32) -> String {
     errors(&output)
 }
 
-pub fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A directory for one test.
-pub fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
 }
 
-/// Real packages of the machine's distribution, downloaded once by apt. `None` where there is no apt or no mirror.
-pub fn packages(names: &[&str]) -> Option<Vec<PathBuf>> {
+/// Real packages of the machine's distribution, downloaded once by apt. `None` where there is no
+/// apt or no mirror.
+pub(crate) fn packages(names: &[&str]) -> Option<Vec<PathBuf>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
@@ -136,7 +138,7 @@ fn package(directory: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// A root file system with a shell and the basic tools, unpacked once.
-pub fn root() -> Option<&'static Path> {
+pub(crate) fn root() -> Option<&'static Path> {
     static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
         let names = [
@@ -173,8 +175,40 @@ pub fn root() -> Option<&'static Path> {
     root.as_deref()
 }
 
+/// The root that the tests' programs run in, if this machine can have cells at all.
+pub(crate) fn usable_root(test: &str) -> Option<&'static Path> {
+    let Some(root) = root() else {
+        skipped(test, "apt-get cannot download packages");
+        return None;
+    };
+    let tried = seed()
+        .args(["cell", "--root"])
+        .arg(root)
+        .args(["--", "/bin/true"])
+        .output()
+        .unwrap();
+    if tried.status.code() == Some(125) {
+        skipped(test, &errors(&tried));
+        return None;
+    }
+    assert!(tried.status.success(), "{}", errors(&tried));
+    Some(root)
+}
+
+/// A cell in which a shell runs a script, with options before.
+pub(crate) fn shell(root: &Path, options: &[&str], script: &str) -> Command {
+    let mut command = seed();
+    command
+        .args(["cell", "--root"])
+        .arg(root)
+        .args(["--env", "PATH=/usr/bin"])
+        .args(options)
+        .args(["--", "sh", "-c", script]);
+    command
+}
+
 /// An entry of a tar archive made for a test.
-pub struct Entry {
+pub(crate) struct Entry {
     name: String,
     kind: u8,
     mode: u32,
@@ -183,7 +217,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn file(name: &str, data: &[u8]) -> Self {
+    pub(crate) fn file(name: &str, data: &[u8]) -> Self {
         Self {
             name: name.into(),
             kind: b'0',
@@ -193,7 +227,7 @@ impl Entry {
         }
     }
 
-    pub fn directory(name: &str) -> Self {
+    pub(crate) fn directory(name: &str) -> Self {
         Self {
             kind: b'5',
             mode: 0o755,
@@ -201,7 +235,7 @@ impl Entry {
         }
     }
 
-    pub fn symlink(name: &str, target: &str) -> Self {
+    pub(crate) fn symlink(name: &str, target: &str) -> Self {
         Self {
             kind: b'2',
             mode: 0o777,
@@ -210,7 +244,7 @@ impl Entry {
         }
     }
 
-    pub fn hard_link(name: &str, target: &str) -> Self {
+    pub(crate) fn hard_link(name: &str, target: &str) -> Self {
         Self {
             kind: b'1',
             link: target.into(),
@@ -218,28 +252,28 @@ impl Entry {
         }
     }
 
-    pub fn of_kind(name: &str, kind: u8) -> Self {
+    pub(crate) fn of_kind(name: &str, kind: u8) -> Self {
         Self {
             kind,
             ..Self::file(name, b"")
         }
     }
 
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.name
     }
 
-    pub fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &[u8] {
         &self.data
     }
 
-    pub fn mode(self, mode: u32) -> Self {
+    pub(crate) fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
 }
 
 /// A tar archive as the entries say, sensible or not.
-pub fn tar(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
     let mut archive = Vec::new();
     for entry in entries {
         let mut header = [0; 512];
@@ -261,7 +295,7 @@ pub fn tar(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// A package around the bytes of its data member.
-pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
     let mut file = b"!<arch>\n".to_vec();
     for (name, data) in [
         ("debian-binary", &b"2.0\n"[..]),
@@ -287,12 +321,12 @@ pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A package that is not compressed.
-pub fn plain_deb(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn plain_deb(entries: &[Entry]) -> Vec<u8> {
     deb("data.tar", &tar(entries))
 }
 
 /// What a compressor's command line makes of some bytes.
-pub fn compressed(tool: &[&str], data: &[u8]) -> Vec<u8> {
+pub(crate) fn compressed(tool: &[&str], data: &[u8]) -> Vec<u8> {
     let mut child = Command::new(tool[0])
         .args(&tool[1..])
         .stdin(Stdio::piped())
