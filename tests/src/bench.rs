@@ -3,6 +3,8 @@
 //! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both start with sources and
 //! toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs of
 //! all units, layers and images are deleted from that store.
+// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+#![allow(unreachable_pub)]
 
 // The tests use more of these modules than the measurements do.
 #[allow(dead_code)]

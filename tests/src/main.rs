@@ -2,6 +2,8 @@
 //!
 //! Run as `cargo run -p e2e -- [FILTER]`. A test that this machine can't run is reported as
 //! ignored, with the reason.
+// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+#![allow(unreachable_pub)]
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;

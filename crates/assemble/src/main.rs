@@ -1,4 +1,6 @@
 //! Crateyard's command line.
+// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+#![allow(unreachable_pub)]
 
 mod attach;
 mod bootstrap;

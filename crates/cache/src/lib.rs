@@ -15,8 +15,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 mod address;
 mod directory;
 mod error;

@@ -34,8 +34,6 @@
 //! # Ok::<(), crateyard_debian::lock::LockError>(())
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 pub mod apt;
 pub mod control;
 pub mod deb;

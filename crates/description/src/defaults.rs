@@ -6,9 +6,9 @@ use crate::model::{Debian, Set, Spanned, Toolchain};
 use crate::value::Platform;
 
 /// The suite whose files never vanish from the archive.
-pub const SUITES: [&str; 1] = ["bookworm"];
+pub(crate) const SUITES: [&str; 1] = ["bookworm"];
 /// For what packages are resolved.
-pub const ARCHITECTURES: [&str; 1] = ["amd64"];
+pub(crate) const ARCHITECTURES: [&str; 1] = ["amd64"];
 
 /// What compiles Rust and C, and what build scripts call.
 const TOOLCHAIN: [&str; 21] = [

@@ -18,7 +18,7 @@ const STAGES: [&str; 6] = [
 
 /// The names in the generated files. An image's target always has the image's name, and Crateyard's
 /// own names give way. Without collisions all names are those in docs/docker.md.
-pub struct Names {
+pub(crate) struct Names {
     images: BTreeMap<String, String>,
     own: BTreeMap<String, String>,
     programs: BTreeMap<Binary, String>,
@@ -26,7 +26,7 @@ pub struct Names {
 
 impl Names {
     /// The names for a description.
-    pub fn of(description: &Description) -> Names {
+    pub(crate) fn of(description: &Description) -> Names {
         let mut taken = Taken::default();
         // People pass these names to the engine, so they stay.
         for context in contexts_of(description) {
@@ -85,46 +85,46 @@ impl Names {
     }
 
     /// The stage of an image.
-    pub fn image<'n>(&'n self, name: &'n str) -> &'n str {
+    pub(crate) fn image<'n>(&'n self, name: &'n str) -> &'n str {
         self.images.get(name).map_or(name, String::as_str)
     }
 
     /// A stage, target or group of Crateyard's own.
-    pub fn own<'n>(&'n self, name: &'n str) -> &'n str {
+    pub(crate) fn own<'n>(&'n self, name: &'n str) -> &'n str {
         self.own.get(name).map_or(name, String::as_str)
     }
 
     /// The stage that compiles a package.
-    pub fn build(&self, package: &str) -> String {
+    pub(crate) fn build(&self, package: &str) -> String {
         self.own(&build_stage(package)).to_owned()
     }
 
     /// The name of a program in `/out`, and the prefix of its stages.
-    pub fn program<'n>(&'n self, binary: &'n Binary) -> &'n str {
+    pub(crate) fn program<'n>(&'n self, binary: &'n Binary) -> &'n str {
         self.programs
             .get(binary)
             .map_or(&binary.bin, String::as_str)
     }
 
     /// The stage with a program in `/out`.
-    pub fn binary(&self, binary: &Binary) -> String {
+    pub(crate) fn binary(&self, binary: &Binary) -> String {
         self.own(&format!("{}-binary", self.program(binary)))
             .to_owned()
     }
 
     /// The stage and target that hold the program alone.
-    pub fn output(&self, binary: &Binary) -> String {
+    pub(crate) fn output(&self, binary: &Binary) -> String {
         self.own(&format!("{}-output", self.program(binary)))
             .to_owned()
     }
 
     /// The stage that makes an image's directories, links and charts.
-    pub fn files(&self, image: &str) -> String {
+    pub(crate) fn files(&self, image: &str) -> String {
         self.own(&format!("{image}-files")).to_owned()
     }
 
     /// The target that makes the archive of an image.
-    pub fn archive(&self, image: &str) -> String {
+    pub(crate) fn archive(&self, image: &str) -> String {
         self.own(&format!("{image}-archive")).to_owned()
     }
 }

@@ -24,8 +24,6 @@
 //! # Ok::<(), crateyard_drive::Error>(())
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 pub mod build_record;
 pub mod driver;
 pub mod durations;

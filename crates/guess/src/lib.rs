@@ -4,8 +4,6 @@
 //! Every guess has a reason, and so has everything that was left out. A reader sees quickly what to
 //! correct.
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 mod charts;
 mod dockerfiles;
 mod files;

@@ -21,8 +21,6 @@
 //! # Ok::<(), crateyard_nix::Error>(())
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 mod closure;
 pub mod creation;
 pub mod derivation;

@@ -18,8 +18,6 @@
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 mod artifact;
 mod attempts;
 mod auth;

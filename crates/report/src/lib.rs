@@ -12,8 +12,6 @@
 //! # Ok(()) }
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 pub mod dot;
 pub mod explain;
 pub mod page;

@@ -9,15 +9,15 @@ const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: usize = 60;
 
 /// A member of an archive.
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// Its name without padding.
-    pub name: &'a [u8],
+    pub(crate) name: &'a [u8],
     /// Its contents.
-    pub data: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 /// The members of an archive that has yet to be read.
-pub struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     rest: &'a [u8],
 }
 
@@ -26,7 +26,7 @@ impl<'a> Archive<'a> {
     ///
     /// # Errors
     /// When the file does not begin as an archive does.
-    pub fn new(file: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn new(file: &'a [u8]) -> Result<Self, String> {
         match file.strip_prefix(MAGIC) {
             Some(rest) => Ok(Self { rest }),
             None => Err("not a Debian package: the file does not begin with `!<arch>`".into()),
@@ -37,7 +37,7 @@ impl<'a> Archive<'a> {
     ///
     /// # Errors
     /// When the archive ends within a member or a header is malformed.
-    pub fn next(&mut self) -> Result<Option<Member<'a>>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member<'a>>, String> {
         if self.rest.is_empty() {
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use crate::error::{Error, shown};
 use crate::files::Mapped;
 
 /// What `seed --help` prints.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 The seed unpacks .deb files into a root file system and runs a command in a cell.
 
 Usage:
@@ -37,7 +37,7 @@ Exit codes: 64 usage, 65 damaged package, 74 input or output, 125 no cell,
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     Help,
     Version,
     Unpack(Unpack),
@@ -46,22 +46,22 @@ pub enum Command {
 
 /// `seed unpack`.
 #[derive(Debug, Default)]
-pub struct Unpack {
+pub(crate) struct Unpack {
     /// The root to make.
-    pub into: Vec<u8>,
+    pub(crate) into: Vec<u8>,
     /// Paths that are left out with what is below them.
-    pub exclude: Vec<Vec<u8>>,
+    pub(crate) exclude: Vec<Vec<u8>>,
     /// What is made after unpacking, in this order.
-    pub additions: Vec<Addition>,
+    pub(crate) additions: Vec<Addition>,
     /// Where the certificates go, if they are wanted.
-    pub ca_certificates: Option<Vec<u8>>,
+    pub(crate) ca_certificates: Option<Vec<u8>>,
     /// The packages, in this order.
-    pub packages: Vec<Vec<u8>>,
+    pub(crate) packages: Vec<Vec<u8>>,
 }
 
 /// Something in the root that no package holds.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Addition {
+pub(crate) enum Addition {
     Directory { path: Vec<u8> },
     Symlink { path: Vec<u8>, target: Vec<u8> },
     Text { path: Vec<u8>, content: Vec<u8> },
@@ -69,32 +69,32 @@ pub enum Addition {
 
 /// `seed cell`.
 #[derive(Debug, Default)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Root file systems; of a file in several, the first is seen.
-    pub roots: Vec<Vec<u8>>,
+    pub(crate) roots: Vec<Vec<u8>>,
     /// Source outside and place in the cell.
-    pub binds: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) binds: Vec<(Vec<u8>, Vec<u8>)>,
     /// Places in the cell that are empty and can be written to.
-    pub writable: Vec<Vec<u8>>,
+    pub(crate) writable: Vec<Vec<u8>>,
     /// The same, in memory: files are listed there in the same order on every machine.
-    pub memory: Vec<Vec<u8>>,
+    pub(crate) memory: Vec<Vec<u8>>,
     /// Names and values.
-    pub variables: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether the environment from outside is left out.
-    pub clear_environment: bool,
+    pub(crate) clear_environment: bool,
     /// Where the program starts.
-    pub directory: Option<Vec<u8>>,
+    pub(crate) directory: Option<Vec<u8>>,
     /// Whether the cell has a network of its own, with nothing but loopback.
-    pub no_network: bool,
+    pub(crate) no_network: bool,
     /// The program and its arguments.
-    pub program: Vec<Vec<u8>>,
+    pub(crate) program: Vec<Vec<u8>>,
 }
 
 /// Reads a command line, which begins with the program's name.
 ///
 /// # Errors
 /// When it is malformed, or a file of arguments cannot be read.
-pub fn parse(arguments: Vec<Vec<u8>>) -> Result<Command, Error> {
+pub(crate) fn parse(arguments: Vec<Vec<u8>>) -> Result<Command, Error> {
     let mut arguments = insert_files(arguments)?.into_iter().skip(1);
     match arguments.next().as_deref() {
         Some(b"unpack") => unpack(arguments).map(Command::Unpack),

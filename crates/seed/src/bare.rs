@@ -1,5 +1,5 @@
-//! What the standard library and the C library would otherwise give: the entry point, the memory functions that
-//! compiled code calls, an allocator, and an end for panics.
+//! What the standard library and the C library would otherwise give: the entry point, the memory
+//! functions that compiled code calls, an allocator, and an end for panics.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -41,8 +41,13 @@ core::arch::global_asm!(
 );
 
 /// Reads arguments and environment from the initial stack and runs the program.
+///
+/// # Safety
+/// `stack` must be the stack pointer that the kernel started the process with.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
-    // The kernel's layout: count, arguments, null, environment, null (System V ABI, "process initialization").
+    // SAFETY: `_start` passes the initial stack pointer. The kernel has put there the count, the
+    // arguments, a null pointer, the environment and a null pointer, in this order (System V ABI,
+    // "process initialization"). They live as long as the process.
     let (arguments, environment) = unsafe {
         let count = *stack;
         let arguments = stack.add(1).cast::<*const c_char>();
@@ -52,8 +57,13 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
 }
 
 /// The strings of a null-terminated array of C strings.
+///
+/// # Safety
+/// `array` must point to pointers to C strings, followed by a null pointer.
 unsafe fn strings(mut array: *const *const c_char) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
+    // SAFETY: the caller passes an array that ends in a null pointer, where the loop stops. Each
+    // pointer before it is one to a C string.
     unsafe {
         while !(*array).is_null() {
             found.push(CStr::from_ptr(*array).to_bytes().to_vec());
@@ -63,8 +73,8 @@ unsafe fn strings(mut array: *const *const c_char) -> Vec<Vec<u8>> {
     found
 }
 
-/// Ends the process. The message is fixed: a place in the source would put the paths of the machine that built the
-/// seed into its bytes.
+/// Ends the process. The message is fixed: a place in the source would put the paths of the machine
+/// that built the seed into its bytes.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     crateyard_seed::output::error(
@@ -73,25 +83,31 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     crateyard_seed::sys::exit(INTERNAL_ERROR)
 }
 
-/// The compiled core and alloc libraries name these, because they were compiled to unwind; nothing here ever does.
+/// The compiled core and alloc libraries name this and [`_Unwind_Resume`], because they were
+/// compiled to unwind. Nothing here ever does.
+// SAFETY: no other object of the program defines this symbol, and nothing calls it.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
 /// See [`rust_eh_personality`].
+// SAFETY: no other object of the program defines this symbol, and nothing calls it.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     crateyard_seed::sys::exit(INTERNAL_ERROR)
 }
 
-/// `cpufeatures` asks the C library what the processor can do, on this architecture. "Nothing special" is right
-/// everywhere; what it is asked for is the SHA-256 that an .xz file may have as its checksum.
+/// `cpufeatures` asks the C library what the processor can do, on this architecture. "Nothing
+/// special" is right everywhere: only the SHA-256 that an .xz file may have as its checksum asks.
 #[cfg(target_arch = "aarch64")]
+// SAFETY: no other object of the program defines this symbol. It has the signature that the C
+// library's has (`unsigned long`).
 #[unsafe(no_mangle)]
 extern "C" fn getauxval(_: usize) -> usize {
     0
 }
 
-/// Large blocks come from the kernel and go back to it; small ones come from power-of-two lists that only grow.
+/// Large blocks come from the kernel and go back to it. Small ones come from lists of blocks whose
+/// sizes are powers of two; these lists only grow.
 ///
 /// The seed has one thread, and a forked child has its own copy: nothing needs a lock.
 struct Memory {
@@ -123,8 +139,11 @@ static MEMORY: Memory = Memory {
     }),
 };
 
+// SAFETY: the seed has one thread, and a forked child has its own copy of the memory.
 unsafe impl Sync for Memory {}
 
+// SAFETY: blocks in use are disjoint and hold at least the layout's size. They are aligned to their
+// size up to a page, and a greater alignment gets null. Nothing here panics.
 unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let size = layout.size().max(layout.align());
@@ -134,13 +153,17 @@ unsafe impl GlobalAlloc for Memory {
         if size >= LARGE {
             return map(size);
         }
+        // SAFETY: `take` does not allocate, so this is the only reference to the lists. `size` is
+        // below LARGE, so its class exists.
         unsafe { (*self.lists.get()).take(class(size)) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         let block = unsafe { self.alloc(layout) };
         // What the kernel maps is zero already.
         if !block.is_null() && layout.size().max(layout.align()) < LARGE {
+            // SAFETY: `alloc` has returned a block of at least this size.
             unsafe { ptr::write_bytes(block, 0, layout.size()) };
         }
         block
@@ -148,6 +171,9 @@ unsafe impl GlobalAlloc for Memory {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let size = layout.size().max(layout.align());
+        // SAFETY: the caller passes a block that `alloc` has made for this layout, and gives it up.
+        // A large one is a mapping of `pages(size)` bytes, every other a block of `class(size)`.
+        // `give` does not allocate, so this is the only reference to the lists.
         unsafe {
             if size >= LARGE {
                 let _ = munmap(block.cast(), pages(size));
@@ -159,6 +185,9 @@ unsafe impl GlobalAlloc for Memory {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let old_size = layout.size();
+        // SAFETY: the caller passes a block that `alloc` has made for this layout, and a size that
+        // is valid for its alignment. A large block is a mapping of `pages(old_size)` bytes. A new
+        // block is distinct from the old one, and both hold the smaller of the two sizes.
         unsafe {
             if old_size >= LARGE && new_size >= LARGE {
                 return mremap(
@@ -183,9 +212,16 @@ unsafe impl GlobalAlloc for Memory {
 }
 
 impl Lists {
+    /// Takes a block of a class from its list, or cuts one from the chunk. Null if the kernel has
+    /// no more memory.
+    ///
+    /// # Safety
+    /// `class` must be below CLASSES.
     unsafe fn take(&mut self, class: usize) -> *mut u8 {
         let first = self.free[class];
         if !first.is_null() {
+            // SAFETY: a free block has at least 16 bytes, aligned to 16, and begins with the
+            // pointer to the next one, which `give` has written.
             self.free[class] = unsafe { *first.cast::<*mut u8>() };
             return first;
         }
@@ -202,10 +238,16 @@ impl Lists {
         self.left -= size;
         let offset = self.left & !(size - 1);
         self.left = offset;
+        // SAFETY: `next` points to a chunk of CHUNK bytes, and `offset + size` is at most that.
         unsafe { self.next.add(offset) }
     }
 
+    /// Puts a block of a class onto its list.
+    ///
+    /// # Safety
+    /// `take` must have given the block for this class, and nobody may use it any more.
     unsafe fn give(&mut self, class: usize, block: *mut u8) {
+        // SAFETY: the caller gives up a block, and each has at least 16 bytes, aligned to 16.
         unsafe { *block.cast::<*mut u8>() = self.free[class] };
         self.free[class] = block;
     }
@@ -221,6 +263,7 @@ fn pages(size: usize) -> usize {
 }
 
 fn map(size: usize) -> *mut u8 {
+    // SAFETY: a new anonymous mapping touches no memory that is in use.
     unsafe {
         mmap_anonymous(
             ptr::null_mut(),
@@ -232,13 +275,20 @@ fn map(size: usize) -> *mut u8 {
     .map_or(ptr::null_mut(), |block| block.cast())
 }
 
-/// The functions that the compiler calls by name. Their loops are assembly: the compiler recognizes a copying or
-/// filling loop written in Rust and replaces it with a call of the very function it stands in.
+/// The functions that the compiler calls by name. Their loops are assembly: the compiler recognizes
+/// a copying or filling loop written in Rust, and replaces it with a call of the very function that
+/// it stands in.
+///
+/// No other object of the program defines their symbols, and they have the C standard's signatures.
 mod memory {
     use core::arch::asm;
 
+    /// # Safety
+    /// As the C standard's: both blocks have `size` bytes, and they do not overlap.
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
+        // SAFETY: the caller passes two blocks of `size` bytes that do not overlap.
         unsafe {
             match size {
                 0..=15 => copy_short(to, from, size),
@@ -248,12 +298,17 @@ mod memory {
         to
     }
 
+    /// # Safety
+    /// As the C standard's: both blocks have `size` bytes, and they may overlap.
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
+        // SAFETY: the caller passes two blocks of `size` bytes, and the direction of the copy is
+        // one in which no byte is overwritten before it is read.
         unsafe {
             match size {
                 0..=15 => copy_short(to, from, size),
-                // Not within the source, or before it: the forward copy never overwrites what it has yet to read.
+                // The target begins before the source, or behind its end.
                 _ if (to as usize).wrapping_sub(from as usize) >= size => {
                     copy_ascending(to, from, size)
                 }
@@ -263,9 +318,14 @@ mod memory {
         to
     }
 
-    /// Copies fewer than 16 bytes; all are read before any is written, so the two may overlap.
+    /// Copies fewer than 16 bytes. All are read before any is written, so the blocks may overlap.
+    ///
+    /// # Safety
+    /// Both blocks must have `size` bytes.
     #[inline(always)]
     unsafe fn copy_short(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: each read and each write lies within the `size` bytes of its block, by the
+        // condition of its branch. All reads come before the first write.
         unsafe {
             if size >= 8 {
                 let first = from.cast::<u64>().read_unaligned();
@@ -287,9 +347,14 @@ mod memory {
     }
 
     /// Copies 16 bytes or more between blocks that do not overlap.
+    ///
+    /// # Safety
+    /// Both blocks must have `size` bytes, and they must not overlap.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn copy_forward(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: the caller passes two disjoint blocks of `size` bytes, 16 or more. The ABI has
+        // the direction flag clear, so `rep movsb` counts upwards.
         unsafe {
             if size >= 1024 {
                 asm!("rep movsb", inout("rcx") size => _, inout("rdi") to => _, inout("rsi") from => _,
@@ -300,17 +365,26 @@ mod memory {
         }
     }
 
+    /// # Safety
+    /// Both blocks must have `size` bytes, and they must not overlap.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
     unsafe fn copy_forward(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: the caller passes two disjoint blocks of `size` bytes, 16 or more.
         unsafe { copy_ascending(to, from, size) }
     }
 
-    /// Copies 16 bytes or more from the first to the last; `to` may lie before `from` in one block. The last 16
-    /// bytes are read first, because a step may overwrite them.
+    /// Copies 16 bytes or more from the first to the last. `to` may lie before `from` in one block.
+    /// The last 16 bytes are read first, because a step may overwrite them.
+    ///
+    /// # Safety
+    /// Both blocks must have `size` bytes, and `to` must not begin within the source.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn copy_ascending(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: `size` is 16 or more. A step begins more than 16 bytes before the end, so all
+        // steps and the last 16 bytes lie within the blocks. The assembly changes its operands, the
+        // target and the flags, and nothing else.
         unsafe {
             asm!(
                 "movups {tail}, [{from} + {size} - 16]",
@@ -330,10 +404,17 @@ mod memory {
         }
     }
 
-    /// Copies 16 bytes or more from the last to the first; `to` may lie behind `from` in one block.
+    /// Copies 16 bytes or more from the last to the first. `to` may lie behind `from` in one block.
+    /// The first 16 bytes are read first, because a step may overwrite them.
+    ///
+    /// # Safety
+    /// Both blocks must have `size` bytes, and `to` must not begin before `from` in one block.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn copy_descending(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: `size` is 16 or more. A step copies the last 16 of the bytes that are left, which
+        // are 16 or more, so all steps and the first 16 bytes lie within the blocks. The assembly
+        // changes its operands, the target and the flags, and nothing else.
         unsafe {
             asm!(
                 "movups {head}, [{from}]",
@@ -351,9 +432,12 @@ mod memory {
         }
     }
 
+    /// # Safety
+    /// Both blocks must have `size` bytes, and `to` must not begin within the source.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
     unsafe fn copy_ascending(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: as for the other architecture.
         unsafe {
             asm!(
                 "add {end}, {from}, {size}",
@@ -373,9 +457,12 @@ mod memory {
         }
     }
 
+    /// # Safety
+    /// Both blocks must have `size` bytes, and `to` must not begin before `from` in one block.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
     unsafe fn copy_descending(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: as for the other architecture.
         unsafe {
             asm!(
                 "ldr {head:q}, [{from}]",
@@ -395,10 +482,15 @@ mod memory {
         }
     }
 
+    /// # Safety
+    /// As the C standard's: the block has `size` bytes.
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, size: usize) -> *mut u8 {
         let byte = byte as u8;
         let word = u64::from(byte).wrapping_mul(0x0101_0101_0101_0101);
+        // SAFETY: the caller passes a block of `size` bytes, and each write lies within it by the
+        // condition of its branch.
         unsafe {
             if size >= 16 {
                 fill(to, word, size);
@@ -417,19 +509,29 @@ mod memory {
         to
     }
 
-    /// Fills 16 bytes or more with a repeated word.
+    /// Fills 16 bytes or more with a repeated word, all of whose bytes are equal.
+    ///
+    /// # Safety
+    /// The block must have `size` bytes.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn fill(to: *mut u8, word: u64, size: usize) {
+        // SAFETY: the caller passes a block of `size` bytes. The ABI has the direction flag clear,
+        // so `rep stosb` counts upwards.
         unsafe {
             asm!("rep stosb", inout("rcx") size => _, inout("rdi") to => _, in("al") word as u8,
                 options(nostack, preserves_flags));
         }
     }
 
+    /// # Safety
+    /// The block must have `size` bytes.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
     unsafe fn fill(to: *mut u8, word: u64, size: usize) {
+        // SAFETY: `size` is 16 or more. A step begins more than 16 bytes before the end, so all
+        // steps and the last 16 bytes lie within the block. The assembly changes its operands, the
+        // block and the flags, and nothing else.
         unsafe {
             asm!(
                 "add {end}, {to}, {size}",
@@ -445,9 +547,14 @@ mod memory {
         }
     }
 
+    /// # Safety
+    /// As the C standard's: both blocks have `size` bytes.
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, size: usize) -> i32 {
         let mut at = 0;
+        // SAFETY: the caller passes two blocks of `size` bytes, and each read ends within them by
+        // the condition of its loop.
         unsafe {
             while at + 8 <= size {
                 let one = left.add(at).cast::<u64>().read_unaligned();
@@ -472,15 +579,23 @@ mod memory {
         0
     }
 
+    /// # Safety
+    /// As for [`memcmp`].
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, size: usize) -> i32 {
+        // SAFETY: the contract is that of `memcmp`.
         unsafe { memcmp(left, right, size) }
     }
 
+    /// # Safety
+    /// As the C standard's: `text` ends in a zero byte.
+    // SAFETY: the module's documentation says why the name is free.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn strlen(text: *const u8) -> usize {
         let mut length = 0;
         // Volatile: else this loop becomes a call of `strlen`.
+        // SAFETY: the text ends in a zero byte, where the loop stops.
         while unsafe { text.add(length).read_volatile() } != 0 {
             length += 1;
         }

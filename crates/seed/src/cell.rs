@@ -53,7 +53,7 @@ const MEMORY_IS_FULL: i32 = 75;
 ///
 /// # Errors
 /// When the cell cannot be made or the program cannot be started.
-pub fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
+pub(crate) fn run(options: &Cell, environment: Vec<Vec<u8>>) -> Result<i32, Error> {
     let build = variable(&environment, b"NIX_BUILD_TOP").map(<[u8]>::to_vec);
     let scratch = Scratch::make(&environment, build.is_none())?;
     let code = variables(options, environment, build.as_deref()).and_then(|variables| {
@@ -215,7 +215,7 @@ fn plan<'a>(
 
 /// Starts a child process that becomes the program.
 fn spawn(become_program: impl FnOnce() -> Result<Infallible, Error>) -> Result<Pid, Error> {
-    // Safe: the seed has one thread.
+    // SAFETY: the seed has one thread.
     let child = unsafe { sys::fork() }
         .map_err(|errno| Error::Cell(format!("cannot make a process: {}", explain(errno))))?;
     if let Some(child) = child {

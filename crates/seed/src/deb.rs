@@ -11,7 +11,7 @@ use crate::error::shown;
 ///
 /// # Errors
 /// When the package is damaged or of an unknown version, or its compression is unknown.
-pub fn data(file: &[u8]) -> Result<Stream<'_>, String> {
+pub(crate) fn data(file: &[u8]) -> Result<Stream<'_>, String> {
     let mut archive = Archive::new(file)?;
     let version = archive
         .next()?

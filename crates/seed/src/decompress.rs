@@ -1,4 +1,5 @@
-//! The compressions that a package's members have. Whatever carries a checksum is checked against it.
+//! The compressions that a package's members have. Whatever carries a checksum is checked against
+//! it.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -17,7 +18,7 @@ use crate::error::shown;
 const XZ_MEMORY: u32 = 256 << 10;
 
 /// A member's bytes, decompressed bit by bit.
-pub enum Stream<'a> {
+pub(crate) enum Stream<'a> {
     /// Not compressed.
     Plain(&'a [u8]),
     /// RFC 1952.
@@ -33,7 +34,7 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// When the ending is none of `.tar`, `.tar.gz`, `.tar.xz`, `.tar.zst`.
-    pub fn new(name: &[u8], data: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn new(name: &[u8], data: &'a [u8]) -> Result<Self, String> {
         let ending = name.rsplit(|&byte| byte == b'.').next().unwrap_or_default();
         match ending {
             b"tar" => Ok(Self::Plain(data)),
@@ -59,7 +60,7 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// When the data are damaged or end too early.
-    pub fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
+    pub(crate) fn read(&mut self, output: &mut [u8]) -> Result<usize, String> {
         match self {
             Self::Plain(rest) => {
                 let size = rest.len().min(output.len());
@@ -82,7 +83,7 @@ impl<'a> Stream<'a> {
 }
 
 /// An xz stream, or several of them.
-pub struct Xz<'a> {
+pub(crate) struct Xz<'a> {
     input: &'a [u8],
     stream: Box<XzStream>,
 }
@@ -108,7 +109,8 @@ impl Xz<'_> {
     }
 }
 
-/// The message in an error. Which type the error has depends on the features that the decoder is built with.
+/// The message in an error. Which type the error has depends on the features that the decoder is
+/// built with.
 fn xz_reason(error: &dyn Debug) -> String {
     let text = format!("{error:?}");
     match text.split('"').nth(1) {
@@ -118,7 +120,7 @@ fn xz_reason(error: &dyn Debug) -> String {
 }
 
 /// Zstandard frames, one behind the other.
-pub struct Zstd<'a> {
+pub(crate) struct Zstd<'a> {
     input: &'a [u8],
     decoder: FrameDecoder,
     in_frame: bool,
@@ -189,7 +191,7 @@ impl Zstd<'_> {
 }
 
 /// Gzip members, one behind the other.
-pub struct Gzip<'a> {
+pub(crate) struct Gzip<'a> {
     input: &'a [u8],
     state: Box<InflateState>,
     in_member: bool,

@@ -26,36 +26,36 @@ use crate::files::{names, open_directory, write_all};
 use crate::rooted::{Missing, Root, c_string};
 
 /// Who the program is, in every cell.
-pub const USER: u32 = 1000;
-pub const GROUP: u32 = 100;
-pub const HOST_NAME: &[u8] = b"localhost";
+pub(crate) const USER: u32 = 1000;
+pub(crate) const GROUP: u32 = 100;
+pub(crate) const HOST_NAME: &[u8] = b"localhost";
 /// Entries of a root file system that always come from elsewhere.
-pub const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
+pub(crate) const REPLACED: [&[u8]; 6] = [b"build", b"dev", b"nix", b"proc", b"sys", b"tmp"];
 /// What is shown in the cell as it is outside, where it exists.
-pub const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
+pub(crate) const SHARED: [&[u8]; 4] = [b"/nix/store", b"/proc", b"/dev", b"/sys"];
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// What a cell consists of.
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// Root file systems, seen read-only; of a file in several, the first is seen.
-    pub roots: &'a [Vec<u8>],
+    pub(crate) roots: &'a [Vec<u8>],
     /// What is bound into the cell, in this order.
-    pub binds: Vec<Bind<'a>>,
+    pub(crate) binds: Vec<Bind<'a>>,
     /// A directory on which the root is mounted. What it holds is not seen, unless it is bound.
-    pub root: Vec<u8>,
+    pub(crate) root: Vec<u8>,
     /// A directory that does not exist yet, for joining several roots.
-    pub merged: Vec<u8>,
+    pub(crate) merged: Vec<u8>,
 }
 
 /// A file or directory, and its place in the cell.
-pub struct Bind<'a> {
-    pub source: Source,
+pub(crate) struct Bind<'a> {
+    pub(crate) source: Source,
     /// The path in the cell.
-    pub place: &'a [u8],
+    pub(crate) place: &'a [u8],
 }
 
 /// What is shown at a place.
-pub enum Source {
+pub(crate) enum Source {
     /// What is at this path outside.
     Outside(Vec<u8>),
     /// An empty directory in memory.
@@ -63,9 +63,9 @@ pub enum Source {
 }
 
 /// The way of an unprivileged user and mount namespace.
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     /// Whether the cell has no network but an own loopback.
-    pub no_network: bool,
+    pub(crate) no_network: bool,
 }
 
 impl Namespaces {
@@ -74,7 +74,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// When the system does not let it; the process is then of no more use.
-    pub fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
+    pub(crate) fn enter(&self, plan: &Plan<'_>) -> Result<(), Error> {
         self.unshare()?;
         // Everything is opened before the new root is mounted, because that hides what lies where
         // it is mounted.
@@ -105,7 +105,7 @@ impl Namespaces {
         if self.no_network {
             flags |= UnshareFlags::NEWNET;
         }
-        // Safe: no thread shares anything with this one.
+        // SAFETY: the process has one thread, so none shares anything with this one.
         unsafe { unshare_unsafe(flags) }
             .map_err(|errno| forbidden("make a user namespace", errno))?;
         // Without privileges, a group can be mapped only when setgroups(2) is given up.
@@ -364,7 +364,7 @@ fn mount_memory(target: &str) -> Result<(), Error> {
 }
 
 /// Why something cannot be shown at a place.
-pub fn unusable(place: &[u8], reason: String) -> Error {
+pub(crate) fn unusable(place: &[u8], reason: String) -> Error {
     Error::Cell(format!(
         "there is no place {} in the cell: {reason}; below what comes from a root, let \
          `seed unpack --mkdir` or `--text` make it",
@@ -373,7 +373,7 @@ pub fn unusable(place: &[u8], reason: String) -> Error {
 }
 
 /// Why something outside cannot be shown in the cell.
-pub fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
+pub(crate) fn unbindable(source: &[u8], place: &[u8], errno: Errno) -> Error {
     let reason = explain(errno);
     Error::Cell(format!(
         "cannot bind {} to {} in the cell: {reason}",

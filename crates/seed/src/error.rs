@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// Why the seed stopped.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The command line is wrong (64, `EX_USAGE`).
     Usage(String),
     /// A package is damaged, or holds what a root file system must not (65, `EX_DATAERR`).
@@ -27,7 +27,7 @@ pub enum Error {
 
 impl Error {
     /// An input or output error; `what` reads after "cannot".
-    pub fn io(what: impl Into<String>, errno: Errno) -> Self {
+    pub(crate) fn io(what: impl Into<String>, errno: Errno) -> Self {
         Self::Io {
             what: what.into(),
             errno,
@@ -35,7 +35,7 @@ impl Error {
     }
 
     /// The exit code of the process.
-    pub fn exit_code(&self) -> i32 {
+    pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Usage(_) => 64,
             Self::Package { .. } => 65,
@@ -64,7 +64,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// Text for the errors that people meet; the rest by number.
-pub fn explain(errno: Errno) -> String {
+pub(crate) fn explain(errno: Errno) -> String {
     let text = match errno {
         Errno::ACCESS => "permission denied",
         Errno::BUSY => "device or resource busy",
@@ -96,6 +96,6 @@ pub fn explain(errno: Errno) -> String {
 }
 
 /// Bytes as text for a message, in quotes.
-pub fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     format!("`{}`", String::from_utf8_lossy(bytes))
 }

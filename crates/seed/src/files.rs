@@ -12,7 +12,7 @@ use crate::error::{Error, shown};
 use crate::rooted::c_string;
 
 /// A file's contents, mapped for as long as this lives.
-pub struct Mapped {
+pub(crate) struct Mapped {
     start: *mut core::ffi::c_void,
     size: usize,
 }
@@ -22,7 +22,7 @@ impl Mapped {
     ///
     /// # Errors
     /// When it cannot be opened or mapped.
-    pub fn open(path: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn open(path: &[u8]) -> Result<Self, Error> {
         let failed = |errno| Error::io(format!("read {}", shown(path)), errno);
         let name = c_string(path).map_err(Error::Usage)?;
         let file =
@@ -38,6 +38,8 @@ impl Mapped {
                 size,
             });
         }
+        // SAFETY: a new mapping at a place that the kernel chooses touches no memory that is in
+        // use.
         let start = unsafe {
             mmap(
                 core::ptr::null_mut(),
@@ -53,11 +55,13 @@ impl Mapped {
     }
 
     /// The contents.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         if self.size == 0 {
             return &[];
         }
-        // Mapped with this size, and unmapped only when `self` ends.
+        // SAFETY: the mapping has `size` readable bytes, and is unmapped only when `self` ends.
+        // Files that the seed maps are those of the store and arguments: nobody changes them
+        // meanwhile.
         unsafe { core::slice::from_raw_parts(self.start.cast(), self.size) }
     }
 }
@@ -65,6 +69,7 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         if self.size > 0 {
+            // SAFETY: this is the whole mapping, and no slice of it outlives `self`.
             let _ = unsafe { munmap(self.start, self.size) };
         }
     }
@@ -74,7 +79,7 @@ impl Drop for Mapped {
 ///
 /// # Errors
 /// The error number of the write that failed.
-pub fn write_all(file: impl AsFd, mut data: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(file: impl AsFd, mut data: &[u8]) -> Result<(), Errno> {
     while !data.is_empty() {
         match write(&file, data) {
             Ok(0) => return Err(Errno::IO),
@@ -90,7 +95,7 @@ pub fn write_all(file: impl AsFd, mut data: &[u8]) -> Result<(), Errno> {
 ///
 /// # Errors
 /// The error number of the read that failed.
-pub fn read_full(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn read_full(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut filled = 0;
     while filled < buffer.len() {
         match read(&file, &mut buffer[filled..]) {
@@ -107,7 +112,7 @@ pub fn read_full(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 ///
 /// # Errors
 /// The system's.
-pub fn open_directory(
+pub(crate) fn open_directory(
     parent: BorrowedFd<'_>,
     name: impl rustix::path::Arg,
 ) -> Result<OwnedFd, Errno> {
@@ -119,7 +124,7 @@ pub fn open_directory(
 ///
 /// # Errors
 /// The system's.
-pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
+pub(crate) fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -133,7 +138,7 @@ pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// Removes a directory with all it holds, as far as that is allowed.
-pub fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) {
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) {
     let Ok(c_name) = c_string(name) else { return };
     if let Ok(directory) = open_directory(parent, &c_name) {
         for inner in names(&directory).unwrap_or_default() {

@@ -1,7 +1,8 @@
-//! The bootstrap program of the build: unpacks .deb files into a root file system, and runs a command in a cell.
+//! The bootstrap program of the build: unpacks .deb files into a root file system, and runs a
+//! command in a cell.
 //!
-//! The library needs neither the standard library nor a C library, so that the program can be one small static file
-//! that runs where nothing else exists. `docs/seed.md` says how to use it.
+//! The library needs neither the standard library nor a C library, so that the program can be one
+//! small static file that runs where nothing else exists. `docs/seed.md` says how to use it.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -32,7 +33,8 @@ use error::Error;
 
 /// Runs the program.
 ///
-/// `arguments` begin with the program's own name; `environment` holds `NAME=value` entries. Returns the exit code.
+/// `arguments` begin with the program's own name; `environment` holds `NAME=value` entries. Returns
+/// the exit code.
 pub fn run(arguments: Vec<Vec<u8>>, environment: Vec<Vec<u8>>) -> i32 {
     let result = arguments::parse(arguments).and_then(|command| match command {
         Command::Help => print(arguments::HELP),

@@ -1,7 +1,8 @@
 //! The bootstrap program: unpacks .deb files and runs a command in a cell.
 //!
-//! Everything it does is in the library. This file starts it: with nothing beneath it when it is built as the seed,
-//! with the standard library when it is built for the workspace's tests (`build.rs` says which).
+//! Everything it does is in the library. This file starts it: with nothing beneath it when it is
+//! built as the seed, with the standard library when it is built for the workspace's tests
+//! (`build.rs` says which).
 #![cfg_attr(bare, no_std)]
 #![cfg_attr(bare, no_main)]
 

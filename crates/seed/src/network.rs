@@ -17,7 +17,8 @@ struct SetFlags {
 const SIOCSIFFLAGS: Opcode = 0x8914;
 const IFF_UP: u16 = 1;
 
-// Safe: the kernel reads a `struct ifreq` of this size and layout for this opcode.
+// SAFETY: the kernel reads a `struct ifreq` of this size and layout for this opcode, and writes
+// nothing.
 unsafe impl Ioctl for SetFlags {
     type Output = ();
     const IS_MUTATING: bool = false;
@@ -35,8 +36,9 @@ unsafe impl Ioctl for SetFlags {
     }
 }
 
-/// Switches the loopback interface on. Programs that do not need it run without it, too: a failure is no error.
-pub fn loopback_up() {
+/// Switches the loopback interface on. Programs that do not need it run without it, too: a failure
+/// is no error.
+pub(crate) fn loopback_up() {
     let mut request = SetFlags {
         name: [0; 16],
         flags: IFF_UP,
@@ -44,6 +46,7 @@ pub fn loopback_up() {
     };
     request.name[..2].copy_from_slice(b"lo");
     if let Ok(socket) = socket(AddressFamily::INET, SocketType::DGRAM, None) {
+        // SAFETY: the request has the opcode that its structure belongs to.
         let _ = unsafe { ioctl(&socket, request) };
     }
 }

@@ -1,7 +1,7 @@
 //! Standard output and standard error.
 //!
-//! The functions that name them are unsafe where `rustix` is built without the standard library, as in the seed, and
-//! safe where it is built with it, as in the workspace's tests.
+//! The functions that name them are unsafe where `rustix` is built without the standard library, as
+//! in the seed, and safe where it is built with it, as in the workspace's tests.
 #![allow(unused_unsafe)]
 
 use rustix::io::{Errno, write};
@@ -13,7 +13,7 @@ use rustix::stdio::{stderr, stdout};
 /// The error number of the write that failed.
 pub fn print(mut text: &[u8]) -> Result<(), Errno> {
     while !text.is_empty() {
-        // The program never closes its standard streams.
+        // SAFETY: the program never closes its standard streams.
         match write(unsafe { stdout() }, text) {
             Ok(written) => text = &text[written..],
             Err(Errno::INTR) => {}
@@ -25,5 +25,6 @@ pub fn print(mut text: &[u8]) -> Result<(), Errno> {
 
 /// Writes `text` to standard error. There is nobody to tell when that fails.
 pub fn error(text: &[u8]) {
+    // SAFETY: the program never closes its standard streams.
     let _ = write(unsafe { stderr() }, text);
 }

@@ -1,7 +1,8 @@
 //! Paths below a directory that nothing leads out of.
 //!
-//! Every component is opened by itself and no symbolic link is followed by the kernel: links are read and resolved
-//! here, as chroot(2) would see them. So an absolute link means a path below the root, and `..` cannot climb out.
+//! Every component is opened by itself and no symbolic link is followed by the kernel: links are
+//! read and resolved here, as chroot(2) would see them. So an absolute link means a path below the
+//! root, and `..` cannot climb out.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -18,21 +19,21 @@ use crate::error::{explain, shown};
 const MOST_LINKS: usize = 40;
 
 /// A directory as the root of paths.
-pub struct Root {
+pub(crate) struct Root {
     directory: OwnedFd,
 }
 
 /// Whether a missing directory is made (with this mode) or an error.
 #[derive(Clone, Copy)]
-pub enum Missing {
+pub(crate) enum Missing {
     Make(Mode),
     Fail,
 }
 
 /// Why a path does not lead to a directory of the root.
-pub struct Unresolved {
+pub(crate) struct Unresolved {
     /// What is wrong, for people.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// A component still to walk, and whether a link brought it in.
@@ -43,21 +44,21 @@ struct Step {
 
 impl Root {
     /// Takes an open directory as a root.
-    pub fn new(directory: OwnedFd) -> Self {
+    pub(crate) fn new(directory: OwnedFd) -> Self {
         Self { directory }
     }
 
     /// The root itself.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
     /// Opens the directory at `path`.
     ///
     /// # Errors
-    /// When the path leaves the root, a component is missing or is no directory, or the system refuses. A directory
-    /// that only the target of a link names is never made.
-    pub fn directory(&self, path: &[u8], missing: Missing) -> Result<OwnedFd, Unresolved> {
+    /// When the path leaves the root, a component is missing or is no directory, or the system
+    /// refuses. A directory that only the target of a link names is never made.
+    pub(crate) fn directory(&self, path: &[u8], missing: Missing) -> Result<OwnedFd, Unresolved> {
         let mut steps = steps(path, false);
         let mut above: Vec<OwnedFd> = Vec::new();
         let mut links = 0;
@@ -125,11 +126,16 @@ impl Root {
         }
     }
 
-    /// Opens the directory that holds the last component of `path` and returns it with that component.
+    /// Opens the directory that holds the last component of `path` and returns it with that
+    /// component.
     ///
     /// # Errors
     /// As [`Root::directory`], and when the path names the root itself or ends in `..`.
-    pub fn parent(&self, path: &[u8], missing: Missing) -> Result<(OwnedFd, CString), Unresolved> {
+    pub(crate) fn parent(
+        &self,
+        path: &[u8],
+        missing: Missing,
+    ) -> Result<(OwnedFd, CString), Unresolved> {
         let (parent, name) = split(path);
         if name.is_empty() || name == b"." || name == b".." {
             return Err(wrong(format!("{} names no file", shown(path))));
@@ -142,7 +148,7 @@ impl Root {
 }
 
 /// A path without trailing slashes, cut before its last component.
-pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path
         .iter()
         .rposition(|&byte| byte != b'/')
@@ -158,7 +164,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 ///
 /// # Errors
 /// A message, when it holds a zero byte.
-pub fn c_string(bytes: &[u8]) -> Result<CString, String> {
+pub(crate) fn c_string(bytes: &[u8]) -> Result<CString, String> {
     CString::new(bytes).map_err(|_| format!("{} holds a zero byte", shown(bytes)))
 }
 

@@ -17,15 +17,15 @@ const TMPFS: u32 = 0x0102_1994;
 const LEAST: u64 = 16 << 20;
 
 /// A directory that is removed at the end. Another process removes it if this one is killed.
-pub struct SharedMemory {
-    pub path: Vec<u8>,
+pub(crate) struct SharedMemory {
+    pub(crate) path: Vec<u8>,
     /// Locked for as long as the directory is in use.
     _lock: OwnedFd,
 }
 
 impl SharedMemory {
     /// Makes a directory, if there is memory for it.
-    pub fn make() -> Option<Self> {
+    pub(crate) fn make() -> Option<Self> {
         let system = statfs(PLACE).ok()?;
         if system.f_type as u32 != TMPFS {
             return None;

@@ -1,4 +1,5 @@
-//! The few system calls that a C library keeps to itself: making a process, becoming a program, and signals.
+//! The few system calls that a C library keeps to itself: making a process, becoming a program, and
+//! signals.
 
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -11,37 +12,46 @@ use rustix::process::{Pid, Signal};
 
 #[cfg(target_arch = "x86_64")]
 mod number {
-    pub const RT_SIGACTION: usize = 13;
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const CLONE: usize = 56;
-    pub const EXECVE: usize = 59;
-    pub const RT_SIGTIMEDWAIT: usize = 128;
-    pub const EXIT_GROUP: usize = 231;
+    pub(crate) const RT_SIGACTION: usize = 13;
+    pub(crate) const RT_SIGPROCMASK: usize = 14;
+    pub(crate) const CLONE: usize = 56;
+    pub(crate) const EXECVE: usize = 59;
+    pub(crate) const RT_SIGTIMEDWAIT: usize = 128;
+    pub(crate) const EXIT_GROUP: usize = 231;
 }
 
 #[cfg(target_arch = "aarch64")]
 mod number {
-    pub const EXIT_GROUP: usize = 94;
-    pub const RT_SIGACTION: usize = 134;
-    pub const RT_SIGPROCMASK: usize = 135;
-    pub const RT_SIGTIMEDWAIT: usize = 137;
-    pub const CLONE: usize = 220;
-    pub const EXECVE: usize = 221;
+    pub(crate) const EXIT_GROUP: usize = 94;
+    pub(crate) const RT_SIGACTION: usize = 134;
+    pub(crate) const RT_SIGPROCMASK: usize = 135;
+    pub(crate) const RT_SIGTIMEDWAIT: usize = 137;
+    pub(crate) const CLONE: usize = 220;
+    pub(crate) const EXECVE: usize = 221;
 }
 
 const SIG_SETMASK: usize = 2;
 const MASK_SIZE: usize = 8;
 
-/// A system call; the result is negative on failure.
+/// A system call of up to five arguments; the result is negative on failure.
+///
+/// # Safety
+/// As for [`call6`].
 unsafe fn call(number: usize, arguments: [usize; 5]) -> isize {
     let [first, second, third, fourth, fifth] = arguments;
+    // SAFETY: the contract is the same.
     unsafe { call6(number, [first, second, third, fourth, fifth, 0]) }
 }
 
 /// A system call; the result is negative on failure.
+///
+/// # Safety
+/// Memory that the arguments name must be valid for what this call reads and writes there.
 #[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     let result;
+    // SAFETY: the caller vouches for the memory that the arguments name. Of the registers, the
+    // kernel changes the result, rcx and r11. It leaves the stack alone.
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") arguments[0], in("rsi") arguments[1],
             in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4], in("r9") arguments[5],
@@ -51,9 +61,14 @@ pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
 }
 
 /// A system call; the result is negative on failure.
+///
+/// # Safety
+/// Memory that the arguments name must be valid for what this call reads and writes there.
 #[cfg(target_arch = "aarch64")]
 pub(crate) unsafe fn call6(number: usize, arguments: [usize; 6]) -> isize {
     let result;
+    // SAFETY: the caller vouches for the memory that the arguments name. Of the registers, the
+    // kernel changes the result alone. It leaves the stack alone.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") arguments[0] => result, in("x1") arguments[1],
             in("x2") arguments[2], in("x3") arguments[3], in("x4") arguments[4], in("x5") arguments[5],
@@ -68,6 +83,7 @@ pub(crate) fn checked(result: isize) -> Result<usize, Errno> {
 
 /// Ends the process.
 pub fn exit(code: i32) -> ! {
+    // SAFETY: exit_group(2) names no memory.
     unsafe { call(number::EXIT_GROUP, [code as usize, 0, 0, 0, 0]) };
     // Not reached: the call does not fail.
     loop {
@@ -75,14 +91,18 @@ pub fn exit(code: i32) -> ! {
     }
 }
 
-/// Makes a child process, a copy of this one; the parent gets the child's id, the child gets `None`.
+/// Makes a child process, a copy of this one; the parent gets the child's id, the child gets
+/// `None`.
 ///
 /// # Errors
 /// `EAGAIN` or `ENOMEM` when there can be no more processes.
 ///
 /// # Safety
-/// The process must have one thread: the child has only the calling one, and locks stay as they are.
+/// The process must have one thread: the child has only the calling one, and locks stay as they
+/// are.
 pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: without flags, clone(2) copies the process as fork(2) does, and names no memory. The
+    // caller has one thread, so the child's copy is as consistent as its parent.
     let pid =
         checked(unsafe { call(number::CLONE, [Signal::CHILD.as_raw() as usize, 0, 0, 0, 0]) })?;
     Ok(Pid::from_raw(pid as i32))
@@ -92,6 +112,8 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
     let arguments = pointers(arguments);
     let environment = pointers(environment);
+    // SAFETY: the program's name and all strings end in a zero byte, both arrays end in a null
+    // pointer, and all of them live until the call returns.
     let result = unsafe {
         call(
             number::EXECVE,
@@ -138,6 +160,8 @@ impl Signals {
 /// Blocks exactly the given signals and returns those that were blocked before.
 pub fn block(signals: Signals) -> Signals {
     let mut before = 0_u64;
+    // SAFETY: both pointers name a set of signals of 8 bytes, as the size says, which lives until
+    // the call returns. Nothing in the seed relies on a signal's handler.
     unsafe {
         call(
             number::RT_SIGPROCMASK,
@@ -155,8 +179,11 @@ pub fn block(signals: Signals) -> Signals {
 
 /// Gives a signal its default action, which the parent of this process may have changed.
 pub fn reset(signal: Signal) {
-    // The kernel's structure: handler, flags, restorer (where there is one), mask. All zero is the default action.
+    // The kernel's structure: handler, flags, restorer (where there is one), mask. All zero is the
+    // default action.
     let default = [0_usize; 4];
+    // SAFETY: the kernel reads a structure of four words at most, which lives until the call
+    // returns, and writes none, because the pointer for the former action is null.
     unsafe {
         call(
             number::RT_SIGACTION,
@@ -171,7 +198,8 @@ pub fn reset(signal: Signal) {
     }
 }
 
-/// A signal that was waited for, and whether a process sent it (rather than the kernel or a terminal).
+/// A signal that was waited for, and whether a process sent it (rather than the kernel or a
+/// terminal).
 pub struct Received {
     /// The signal's number.
     pub signal: i32,
@@ -181,9 +209,12 @@ pub struct Received {
 
 /// Waits for one of the blocked signals in the set.
 pub fn wait(signals: Signals) -> Received {
-    // siginfo_t: 128 bytes that begin with signal, error number and code; sent by a process when the code is 0 or less.
+    // siginfo_t: 128 bytes that begin with signal, error number and code. A process has sent it if
+    // the code is 0 or less.
     let mut information = [0_i32; 32];
     loop {
+        // SAFETY: the kernel reads a set of 8 bytes, as the size says, and writes 128 bytes at
+        // most. Both live until the call returns. Null means that it waits without a limit.
         let result = unsafe {
             call(
                 number::RT_SIGTIMEDWAIT,

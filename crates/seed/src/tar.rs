@@ -1,4 +1,5 @@
-//! Tar archives as dpkg makes them and as it reads them: ustar, GNU long names, PAX paths and sizes.
+//! Tar archives as dpkg makes them and as it reads them: ustar, GNU long names, PAX paths and
+//! sizes.
 //!
 //! The archive is a stream: no more than one buffer of it is in memory.
 
@@ -18,7 +19,7 @@ const LONGEST_EXTENSION: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// Another name of a file that came before.
@@ -33,19 +34,19 @@ pub enum Kind {
 
 /// A file, directory or link in the archive.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its path as it is written in the archive.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its permission bits.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Where a link leads.
-    pub link: Vec<u8>,
+    pub(crate) link: Vec<u8>,
 }
 
 /// A tar archive that is being read.
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     stream: Stream<'a>,
     buffer: Box<[u8]>,
     /// The part of the buffer that is yet to be used.
@@ -66,7 +67,7 @@ struct Extensions {
 
 impl<'a> Reader<'a> {
     /// Begins to read an archive.
-    pub fn new(stream: Stream<'a>) -> Self {
+    pub(crate) fn new(stream: Stream<'a>) -> Self {
         Self {
             stream,
             buffer: vec![0; BUFFER].into(),
@@ -77,12 +78,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next entry, after what is left of the present one; `None` at the end, when the compressed stream has been
-    /// read (and so checked) to its end, too.
+    /// The next entry, after what is left of the present one; `None` at the end, when the
+    /// compressed stream has been read (and so checked) to its end, too.
     ///
     /// # Errors
     /// When the archive is damaged, ends too early, or holds an entry of an unknown kind.
-    pub fn next(&mut self) -> Result<Option<Entry>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, String> {
         while self.data()?.is_some() {}
         let mut extensions = Extensions::default();
         loop {
@@ -107,7 +108,8 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 b'g' => {
-                    // Global headers hold comments; a path or size for all entries would make no sense.
+                    // Global headers hold comments; a path or size for all entries would make no
+                    // sense.
                     self.extension(size)?;
                     continue;
                 }
@@ -143,7 +145,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When the archive is damaged or ends too early.
-    pub fn data(&mut self) -> Result<Option<&[u8]>, String> {
+    pub(crate) fn data(&mut self) -> Result<Option<&[u8]>, String> {
         if self.data == 0 {
             while self.padding > 0 {
                 let size = self.available(self.padding)?;
@@ -214,7 +216,8 @@ impl<'a> Reader<'a> {
 }
 
 impl Extensions {
-    /// Reads the records of a PAX header: `LENGTH KEY=VALUE\n`, where the length counts all of the record.
+    /// Reads the records of a PAX header: `LENGTH KEY=VALUE\n`, where the length counts all of the
+    /// record.
     fn read_pax(&mut self, mut records: &[u8]) -> Result<(), String> {
         while !records.is_empty() && records[0] != 0 {
             let (key, value, rest) = pax_record(records)
@@ -251,8 +254,8 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], rest))
 }
 
-/// Compares a header with its checksum: the sum of its bytes, the checksum itself counted as spaces. Some archivers
-/// summed signed bytes.
+/// Compares a header with its checksum: the sum of its bytes, the checksum itself counted as
+/// spaces. Some archivers summed signed bytes.
 fn check(header: &[u8; BLOCK]) -> Result<(), String> {
     let bytes = || {
         header

@@ -1,7 +1,7 @@
 //! Makes a root file system out of packages.
 //!
-//! Ownership, set-id bits, devices and times are left out: a Nix store cannot hold them. Maintainer scripts do not run;
-//! what they would have done is given as additions.
+//! Ownership, set-id bits, devices and times are left out: a Nix store cannot hold them. Maintainer
+//! scripts do not run; what they would have done is given as additions.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -35,8 +35,9 @@ const BUFFER: usize = 64 << 10;
 /// Makes the root that the options describe.
 ///
 /// # Errors
-/// [`Error::Package`] names the package that is damaged or does not fit; [`Error::Io`] what the system refused.
-pub fn unpack(options: &Unpack) -> Result<(), Error> {
+/// [`Error::Package`] names the package that is damaged or does not fit; [`Error::Io`] what the
+/// system refused.
+pub(crate) fn unpack(options: &Unpack) -> Result<(), Error> {
     // Modes are as the packages have them.
     umask(Mode::empty());
     let mut unpacker = Unpacker::new(options)?;
@@ -69,8 +70,8 @@ struct Unpacker {
     exclude: Vec<Vec<u8>>,
     /// Normalized paths that an addition replaces, sorted: there packages may disagree.
     replaced: Vec<Vec<u8>>,
-    /// The directory of the last entry: the next one is mostly in it, too. Directories are never replaced, so it stays
-    /// what the path means.
+    /// The directory of the last entry: the next one is mostly in it, too. Directories are never
+    /// replaced, so it stays what the path means.
     last: Option<(Vec<u8>, OwnedFd)>,
     /// Directories whose mode would be in the way, and that mode.
     closed: Vec<(Vec<u8>, Mode)>,
@@ -401,8 +402,8 @@ fn make_root(path: &[u8]) -> Result<Root, Error> {
     Ok(Root::new(directory))
 }
 
-/// A path of a package or the command line as a path below the root: no `.`, no slashes at its ends, merged
-/// directories below `usr`. Empty for the root itself.
+/// A path of a package or the command line as a path below the root: no `.`, no slashes at its
+/// ends, merged directories below `usr`. Empty for the root itself.
 ///
 /// # Errors
 /// When it could lead out of the root.

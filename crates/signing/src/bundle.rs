@@ -68,7 +68,7 @@ struct Signature {
 
 impl Envelope {
     /// Signs a statement.
-    pub fn sign(statement: &Value, key: &SecretKey) -> Result<Envelope, Error> {
+    pub(crate) fn sign(statement: &Value, key: &SecretKey) -> Result<Envelope, Error> {
         let payload = statement.to_string();
         let signature = key.sign(&pre_authentication(PAYLOAD_TYPE, payload.as_bytes()))?;
         Ok(Envelope {

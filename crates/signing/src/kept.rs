@@ -60,7 +60,11 @@ impl KeptKey {
     /// # Errors
     /// When the keeper can't be reached, refuses, has no such key, or the key's kind is unknown
     /// here. No error quotes a PIN or a token.
-    pub fn open(reference: &str, variables: &Variables<'_>, web: &Web) -> Result<KeptKey, Error> {
+    pub(crate) fn open(
+        reference: &str,
+        variables: &Variables<'_>,
+        web: &Web,
+    ) -> Result<KeptKey, Error> {
         let set = |name: &str| variables(name).filter(|value| !value.is_empty());
         // Only the query of a reference may hold a PIN.
         let name = reference.split('?').next().unwrap_or_default().to_owned();
@@ -88,7 +92,7 @@ impl KeptKey {
     }
 
     /// The public key.
-    pub fn public(&self) -> &PublicKey {
+    pub(crate) fn public(&self) -> &PublicKey {
         &self.public
     }
 
@@ -96,7 +100,7 @@ impl KeptKey {
     ///
     /// # Errors
     /// When the keeper can't be reached or refuses, or signs with another key.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let digest = self.algorithm.digest(message);
         let signed = self.keeper.sign(self.algorithm, &digest);
         let signature = signed.map_err(|error| about(&self.name, error))?;

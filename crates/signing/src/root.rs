@@ -41,12 +41,12 @@ pub(crate) struct Log {
 
 impl Log {
     /// Whether the log signed this.
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verifies(message, signature)
     }
 
     /// The first bytes of its key id, which name the key in checkpoints.
-    pub fn hint(&self) -> &[u8] {
+    pub(crate) fn hint(&self) -> &[u8] {
         &self.id[..4.min(self.id.len())]
     }
 }

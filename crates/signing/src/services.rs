@@ -36,7 +36,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub fn to(url: &'a str) -> Request<'a> {
+    pub(crate) fn to(url: &'a str) -> Request<'a> {
         Request {
             url,
             headers: Vec::new(),
@@ -44,17 +44,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub fn header(mut self, name: &'a str, value: &'a str) -> Request<'a> {
+    pub(crate) fn header(mut self, name: &'a str, value: &'a str) -> Request<'a> {
         self.headers.push((name, value));
         self
     }
 
-    pub fn body(mut self, body: String) -> Request<'a> {
+    pub(crate) fn body(mut self, body: String) -> Request<'a> {
         self.body = Some(body);
         self
     }
 
-    pub fn json(self, body: &Value) -> Request<'a> {
+    pub(crate) fn json(self, body: &Value) -> Request<'a> {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
@@ -69,7 +69,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The body, if the service accepted the request.
-    pub fn success(self, url: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn success(self, url: &str) -> Result<Vec<u8>, Error> {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
         }

@@ -12,8 +12,6 @@
 //! # Ok::<(), crateyard_spec::Wrong>(())
 //! ```
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 use std::fmt;
 use std::str::FromStr;
 

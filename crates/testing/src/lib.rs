@@ -1,6 +1,5 @@
 //! Parts that tests share: a real registry, layouts to push, and a client.
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 #![allow(missing_docs, clippy::new_without_default)]
 
 pub mod cluster;

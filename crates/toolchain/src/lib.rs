@@ -6,8 +6,6 @@
 //! has the same path in the Nix store whether it comes from the machine's rustup ([`rustup`]), from
 //! the server or from a binary cache.
 
-#![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
-
 pub mod channel;
 pub mod choice;
 pub mod component;

@@ -18,7 +18,7 @@ const MOST_JSON: u64 = 4 << 20;
 const MOST_INDEXES: usize = 4;
 
 /// An archive whose table of contents is known.
-pub struct Archive {
+pub(crate) struct Archive {
     path: PathBuf,
     members: BTreeMap<PathBuf, Member>,
 }
@@ -31,7 +31,7 @@ struct Member {
 }
 
 /// The image for this machine's architecture.
-pub struct Image {
+pub(crate) struct Image {
     /// How to run it, and the digests of its unpacked layers.
     pub config: ImageConfiguration,
     /// The lowest first.
@@ -43,7 +43,7 @@ impl Archive {
     ///
     /// # Errors
     /// When the file can't be read or is no tar file.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let members = File::open(path).and_then(contents);
         Ok(Archive {
             path: path.to_owned(),
@@ -56,7 +56,7 @@ impl Archive {
     ///
     /// # Errors
     /// When the archive has none, more than one, or a damaged one.
-    pub fn image(&self) -> anyhow::Result<Image> {
+    pub(crate) fn image(&self) -> anyhow::Result<Image> {
         self.find_image()
             .with_context(|| format!("in the OCI archive {}", self.path.display()))
     }
@@ -91,7 +91,7 @@ impl Archive {
     ///
     /// # Errors
     /// When it is missing, or has another size or digest than the descriptor says.
-    pub fn blob(&self, descriptor: &Descriptor) -> anyhow::Result<impl Read + use<>> {
+    pub(crate) fn blob(&self, descriptor: &Descriptor) -> anyhow::Result<impl Read + use<>> {
         let digest = descriptor.digest().to_string();
         let Some(hex) = descriptor.as_digest_sha256() else {
             bail!("blob {digest}: only sha256 digests are supported");
@@ -137,7 +137,7 @@ impl Archive {
 }
 
 /// A digest's value in hexadecimal.
-pub fn hex_of(hasher: Sha256) -> String {
+pub(crate) fn hex_of(hasher: Sha256) -> String {
     let bytes = hasher.finalize();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

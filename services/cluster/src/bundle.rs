@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 /// The files of a bundle directory. All are optional but the two images.
 #[derive(Clone, Debug)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     /// `gateway.tar`: an OCI archive.
     pub gateway: PathBuf,
     /// `supervisor.tar`: an OCI archive.
@@ -23,7 +23,7 @@ impl Bundle {
     ///
     /// # Errors
     /// When an image is missing or a directory can't be read.
-    pub fn read(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
         Ok(Bundle {
             gateway: image(directory, "gateway.tar")?,
             supervisor: image(directory, "supervisor.tar")?,

@@ -12,7 +12,7 @@ use object::{Endianness, elf::FileHeader64};
 ///
 /// # Errors
 /// When it is no such executable.
-pub fn interpreter(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn interpreter(path: &Path) -> anyhow::Result<Option<PathBuf>> {
     let data = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
     read_interpreter(&data).with_context(|| format!("{} is no 64-bit executable", path.display()))
 }

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 /// When the directory can't be written; what was at `path` is still there then.
-pub fn write(path: &Path, content: &mut impl Read) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, content: &mut impl Read) -> anyhow::Result<()> {
     write_whole(path, content).with_context(|| format!("can't write {}", path.display()))
 }
 
@@ -31,7 +31,7 @@ fn write_whole(path: &Path, content: &mut impl Read) -> io::Result<()> {
 ///
 /// # Errors
 /// When either can't be read or written.
-pub fn place(file: &Path, directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn place(file: &Path, directory: &Path) -> anyhow::Result<()> {
     let name = file.file_name().context("a file without a name")?;
     let target = directory.join(name);
     fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
@@ -65,7 +65,7 @@ fn are_equal(a: &Path, b: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// When it can't be made, or is not this user's.
-pub fn private_directory(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -85,7 +85,7 @@ pub fn private_directory(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When something in it can't be removed.
-pub fn remove_tree(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("can't remove {}", path.display()))
@@ -98,7 +98,7 @@ pub fn remove_tree(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When another process holds the lock.
-pub fn lock(path: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
     let open = File::options().create(true).append(true).open(path);
     let file = open.with_context(|| format!("can't open {}", path.display()))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)

@@ -16,7 +16,7 @@ use crate::state::Node;
 ///
 /// # Errors
 /// When something is missing or not well, with its name.
-pub fn check(options: &NodeOptions) -> anyhow::Result<()> {
+pub(crate) fn check(options: &NodeOptions) -> anyhow::Result<()> {
     match k3s::find(options)? {
         Some(k3s) => check_k3s(&k3s)?,
         None => {

@@ -21,7 +21,7 @@ const USUAL_PATH: &str = "/bin/k3s";
 ///
 /// # Errors
 /// When the options name one that is not there.
-pub fn find(options: &NodeOptions) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn find(options: &NodeOptions) -> anyhow::Result<Option<PathBuf>> {
     if let Some(named) = &options.k3s {
         ensure!(
             is_executable(named),
@@ -40,7 +40,7 @@ pub fn find(options: &NodeOptions) -> anyhow::Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// When the data directory can't be written or k3s can't be executed; it does not return otherwise.
-pub fn start(k3s: &Path, options: &NodeOptions, bundle: &Bundle) -> anyhow::Result<()> {
+pub(crate) fn start(k3s: &Path, options: &NodeOptions, bundle: &Bundle) -> anyhow::Result<()> {
     let data_dir = options.k3s_data_dir();
     let images = data_dir.join("agent/images");
     place(&bundle.gateway, &images)?;

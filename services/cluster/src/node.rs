@@ -33,7 +33,7 @@ const GATEWAY_GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the bundle is damaged, or a part can't be started or ends by itself. All others were ended then.
-pub async fn run(options: &Options, bundle: &Bundle) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &Options, bundle: &Bundle) -> anyhow::Result<()> {
     let mut ending = ending()?;
     let parts = tokio::select! {
         parts = prepare(&options.node, bundle) => parts?,

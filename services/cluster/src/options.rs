@@ -11,7 +11,7 @@ use fleet::workload::Workload;
 /// A node in one image: starts k3s, or the gateway and its supervisors
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
-pub struct Options {
+pub(crate) struct Options {
     /// What to do instead of starting the node.
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -27,7 +27,7 @@ pub struct Options {
 
 /// What the program does besides starting a node.
 #[derive(Subcommand, Clone, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Ask whether all of this node runs; exit code 0 or 1
     Health,
     /// Be the small command that this node's supervisors supervise
@@ -36,7 +36,7 @@ pub enum Action {
 
 /// How to be a node. `cluster health` reads the same, to know what to ask for.
 #[derive(Args, Clone, Debug)]
-pub struct NodeOptions {
+pub(crate) struct NodeOptions {
     /// What the image brings: gateway.tar, supervisor.tar, charts/*.tgz, manifests/*.yaml
     #[arg(
         long,
@@ -74,12 +74,12 @@ pub struct NodeOptions {
 
 impl NodeOptions {
     /// Where a node without k3s writes.
-    pub fn node_data_dir(&self) -> PathBuf {
+    pub(crate) fn node_data_dir(&self) -> PathBuf {
         self.data_dir_or("/tmp/crateyard")
     }
 
     /// Where k3s writes.
-    pub fn k3s_data_dir(&self) -> PathBuf {
+    pub(crate) fn k3s_data_dir(&self) -> PathBuf {
         self.data_dir_or("/var/lib/rancher/k3s")
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 /// Running processes.
-pub struct Processes {
+pub(crate) struct Processes {
     running: BTreeMap<String, Pid>,
     ends: mpsc::UnboundedReceiver<(String, ExitStatus)>,
     sender: mpsc::UnboundedSender<(String, ExitStatus)>,
@@ -20,7 +20,7 @@ pub struct Processes {
 
 impl Processes {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
         Processes {
             running: BTreeMap::new(),
@@ -34,7 +34,7 @@ impl Processes {
     ///
     /// # Errors
     /// When it can't be executed.
-    pub fn start(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
         command.process_group(0).kill_on_drop(true);
         let mut child = command
             .spawn()
@@ -56,7 +56,7 @@ impl Processes {
     }
 
     /// Waits until one of them ends. For ever if there is none.
-    pub async fn next_end(&mut self) -> (String, ExitStatus) {
+    pub(crate) async fn next_end(&mut self) -> (String, ExitStatus) {
         match self.ends.recv().await {
             Some((name, status)) => {
                 self.running.remove(&name);
@@ -67,7 +67,7 @@ impl Processes {
     }
 
     /// Ends those whose name fits, all at once: SIGTERM, then after `grace` SIGKILL.
-    pub async fn end(&mut self, fits: impl Fn(&str) -> bool, grace: Duration) {
+    pub(crate) async fn end(&mut self, fits: impl Fn(&str) -> bool, grace: Duration) {
         self.signal(&fits, Signal::TERM);
         let deadline = Instant::now() + grace;
         while self.remain(&fits) {

@@ -24,7 +24,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// A program that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// What the system starts, with its first arguments: the loader, or the program itself.
     start: Vec<PathBuf>,
     /// The arguments of the image's entrypoint.
@@ -38,7 +38,7 @@ impl Program {
     ///
     /// # Errors
     /// When the archive is damaged or its image has no entrypoint that can be started.
-    pub fn take_out(archive: &Path, root: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn take_out(archive: &Path, root: &Path) -> anyhow::Result<Self> {
         let opened = Archive::open(archive)?;
         let image = opened.image()?;
         fs::create_dir_all(root)?;
@@ -74,7 +74,7 @@ impl Program {
     }
 
     /// A command that starts it, with nothing in its environment but what the image says.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.start[0]);
         command
             .args(&self.start[1..])

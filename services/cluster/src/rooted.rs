@@ -13,7 +13,7 @@ const MOST_LINKS: usize = 40;
 
 /// What to do where a directory is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// An error.
     Fail,
     /// Make it.
@@ -24,7 +24,7 @@ pub enum Missing {
 ///
 /// # Errors
 /// When something is missing (or could not be made), or links go round in a circle.
-pub fn resolve(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
+pub(crate) fn resolve(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
     let mut resolved = PathBuf::new();
     let mut ahead = names(path);
     let mut links = 0;

@@ -10,7 +10,7 @@ use crate::files;
 
 /// A node that has started everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub(crate) struct Node {
     /// The gateway's address.
     pub gateway: String,
     /// The names of all supervisors that must run.
@@ -22,7 +22,7 @@ impl Node {
     ///
     /// # Errors
     /// When the directory can't be written.
-    pub fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         files::write(&file(data_dir), &mut serde_json::to_vec(self)?.as_slice())
     }
 
@@ -30,7 +30,7 @@ impl Node {
     ///
     /// # Errors
     /// When it did not write anything yet, or it can't be read.
-    pub fn read(data_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = file(data_dir);
         match std::fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).with_context(|| path.display().to_string()),
@@ -42,7 +42,7 @@ impl Node {
     }
 
     /// Removes what an earlier node wrote.
-    pub fn forget(data_dir: &Path) {
+    pub(crate) fn forget(data_dir: &Path) {
         let _ = std::fs::remove_file(file(data_dir));
     }
 }

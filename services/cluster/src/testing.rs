@@ -7,46 +7,46 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 /// A layer that is being written.
-pub struct Layer(Builder<Vec<u8>>);
+pub(crate) struct Layer(Builder<Vec<u8>>);
 
 /// How a layer lies in the archive.
 #[derive(Clone, Copy, Debug)]
-pub enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
 }
 
 impl Layer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Layer(Builder::new(Vec::new()))
     }
 
-    pub fn file(self, path: &str, content: &str) -> Self {
+    pub(crate) fn file(self, path: &str, content: &str) -> Self {
         self.file_with_mode(path, content, 0o644)
     }
 
-    pub fn program(mut self, path: &str, content: &[u8]) -> Self {
+    pub(crate) fn program(mut self, path: &str, content: &[u8]) -> Self {
         self.append(EntryType::Regular, path, "", 0o755, content);
         self
     }
 
-    pub fn file_with_mode(mut self, path: &str, content: &str, mode: u32) -> Self {
+    pub(crate) fn file_with_mode(mut self, path: &str, content: &str, mode: u32) -> Self {
         self.append(EntryType::Regular, path, "", mode, content.as_bytes());
         self
     }
 
-    pub fn directory(mut self, path: &str) -> Self {
+    pub(crate) fn directory(mut self, path: &str) -> Self {
         self.append(EntryType::Directory, path, "", 0o755, b"");
         self
     }
 
-    pub fn symlink(mut self, path: &str, target: &str) -> Self {
+    pub(crate) fn symlink(mut self, path: &str, target: &str) -> Self {
         self.append(EntryType::Symlink, path, target, 0o777, b"");
         self
     }
 
-    pub fn link(mut self, path: &str, target: &str) -> Self {
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
         self.append(EntryType::Link, path, target, 0o644, b"");
         self
     }
@@ -70,7 +70,7 @@ impl Layer {
 }
 
 /// An OCI archive with one image.
-pub fn archive(
+pub(crate) fn archive(
     layers: impl IntoIterator<Item = (Layer, Compression)>,
     entrypoint: &[&str],
     environment: &[&str],

@@ -28,7 +28,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 ///
 /// # Errors
 /// When a layer is damaged or says what can't be; `root` is then half full.
-pub fn unpack(archive: &Archive, image: &Image, root: &Path) -> anyhow::Result<()> {
+pub(crate) fn unpack(archive: &Archive, image: &Image, root: &Path) -> anyhow::Result<()> {
     let diff_ids = image.config.rootfs().diff_ids();
     for (layer, diff_id) in image.layers.iter().zip(diff_ids) {
         unpack_layer(archive, layer, diff_id, root)

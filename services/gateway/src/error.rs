@@ -9,31 +9,31 @@ use uuid::Uuid;
 
 /// An answer that is no success: a status, and the reason as [`Problem`].
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     reason: String,
 }
 
 impl ApiError {
     /// The request says something that can't be.
-    pub fn invalid(reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
     }
 
     /// There is no such supervisor, or it was silent too long.
-    pub fn unknown_supervisor(id: Uuid) -> Self {
+    pub(crate) fn unknown_supervisor(id: Uuid) -> Self {
         let reason = format!("supervisor {id} is not registered");
         ApiError::new(StatusCode::NOT_FOUND, reason)
     }
 
     /// No more supervisors fit.
-    pub fn full() -> Self {
+    pub(crate) fn full() -> Self {
         let reason = "the gateway knows as many supervisors as it may; see GATEWAY_CAPACITY";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
     /// The gateway is about to end.
-    pub fn draining() -> Self {
+    pub(crate) fn draining() -> Self {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway is shutting down",
@@ -41,7 +41,7 @@ impl ApiError {
     }
 
     /// No route has this path.
-    pub fn no_such_path() -> Self {
+    pub(crate) fn no_such_path() -> Self {
         ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path")
     }
 

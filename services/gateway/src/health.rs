@@ -9,7 +9,7 @@ use crate::options::ServeOptions;
 ///
 /// # Errors
 /// When it does not answer, or not well.
-pub async fn check(options: &ServeOptions) -> anyhow::Result<()> {
+pub(crate) async fn check(options: &ServeOptions) -> anyhow::Result<()> {
     let gateway = Client::without_verification(&options.local_url())?;
     gateway.healthy().await.context("not healthy")?;
     println!("healthy");

@@ -23,7 +23,7 @@ const SECONDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
 ///
 /// # Errors
 /// When something else in this process counts already.
-pub fn start() -> Result<PrometheusHandle, BuildError> {
+pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&SECONDS)?
         .install_recorder()?;
@@ -46,22 +46,22 @@ pub fn start() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// A supervisor registered for the first time.
-pub fn registered() {
+pub(crate) fn registered() {
     counter!(REGISTRATIONS).increment(1);
 }
 
 /// A supervisor reported.
-pub fn reported() {
+pub(crate) fn reported() {
     counter!(REPORTS).increment(1);
 }
 
 /// Supervisors were dropped.
-pub fn expired(count: usize) {
+pub(crate) fn expired(count: usize) {
     counter!(EXPIRATIONS).increment(count as u64);
 }
 
 /// Sets the number of supervisors in each state, also where it is zero.
-pub fn count_states(supervisors: &[Supervisor]) {
+pub(crate) fn count_states(supervisors: &[Supervisor]) {
     for state in State::ALL {
         let count = supervisors
             .iter()
@@ -72,7 +72,7 @@ pub fn count_states(supervisors: &[Supervisor]) {
 }
 
 /// Counts each request under its route, not its path: ids would make a time series each.
-pub async fn measure(request: Request, next: Next) -> Response {
+pub(crate) async fn measure(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().to_string();

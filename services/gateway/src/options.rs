@@ -11,7 +11,7 @@ use fleet::logs::LogOptions;
 /// The HTTP API where supervisors register, report and are listed
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
-pub struct Options {
+pub(crate) struct Options {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -27,14 +27,14 @@ pub struct Options {
 
 /// What the gateway does besides serving.
 #[derive(Subcommand, Clone, Copy, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Ask the gateway that listens on this machine whether it is well; exit code 0 or 1
     Health,
 }
 
 /// How to serve. `gateway health` reads the same, to know where to ask.
 #[derive(Args, Clone, Debug)]
-pub struct ServeOptions {
+pub(crate) struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(
         long,
@@ -75,7 +75,7 @@ pub struct ServeOptions {
 
 impl ServeOptions {
     /// Where this machine's own gateway is reached.
-    pub fn local_url(&self) -> String {
+    pub(crate) fn local_url(&self) -> String {
         fleet::local_url(self.listen, self.tls_cert.is_some())
     }
 }

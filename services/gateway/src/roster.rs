@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Who is registered, and since when each was silent.
-pub struct Roster {
+pub(crate) struct Roster {
     expire_after: Duration,
     capacity: usize,
     entries: Mutex<BTreeMap<Uuid, Entry>>,
@@ -24,7 +24,7 @@ struct Entry {
 
 /// What a registration did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Registered {
+pub(crate) enum Registered {
     /// There is a new entry.
     New,
     /// The entry was there and is up to date now.
@@ -35,7 +35,7 @@ pub enum Registered {
 
 impl Roster {
     /// An empty roster, which forgets who was silent for `expire_after` and holds `capacity` entries.
-    pub fn new(expire_after: Duration, capacity: usize) -> Self {
+    pub(crate) fn new(expire_after: Duration, capacity: usize) -> Self {
         Roster {
             expire_after,
             capacity,
@@ -44,7 +44,7 @@ impl Roster {
     }
 
     /// Enters a supervisor. What it reported before, if it is known, stays.
-    pub fn register(&self, id: Uuid, registration: Registration) -> Registered {
+    pub(crate) fn register(&self, id: Uuid, registration: Registration) -> Registered {
         let (now, seen) = (Timestamp::now(), Instant::now());
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(&id) {
@@ -68,7 +68,7 @@ impl Roster {
     }
 
     /// Takes a report; false when the supervisor is not known, and must register.
-    pub fn report(&self, id: Uuid, report: Report) -> bool {
+    pub(crate) fn report(&self, id: Uuid, report: Report) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&id).filter(|e| !self.is_silent(e)) else {
             return false;
@@ -80,14 +80,14 @@ impl Roster {
     }
 
     /// One supervisor.
-    pub fn get(&self, id: Uuid) -> Option<Supervisor> {
+    pub(crate) fn get(&self, id: Uuid) -> Option<Supervisor> {
         let entries = self.lock();
         let entry = entries.get(&id).filter(|e| !self.is_silent(e))?;
         Some(entry.supervisor.clone())
     }
 
     /// All supervisors that are not silent, by name and id.
-    pub fn list(&self) -> Vec<Supervisor> {
+    pub(crate) fn list(&self) -> Vec<Supervisor> {
         let entries = self.lock();
         let heard = entries.values().filter(|e| !self.is_silent(e));
         let mut list: Vec<_> = heard.map(|entry| entry.supervisor.clone()).collect();
@@ -97,7 +97,7 @@ impl Roster {
     }
 
     /// Removes the silent ones and gives them back.
-    pub fn expire(&self) -> Vec<Supervisor> {
+    pub(crate) fn expire(&self) -> Vec<Supervisor> {
         let mut entries = self.lock();
         let silent = entries.iter().filter(|(_, entry)| self.is_silent(entry));
         let ids: Vec<Uuid> = silent.map(|(id, _)| *id).collect();

@@ -34,7 +34,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the handlers share.
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Who is registered.
     pub roster: Roster,
     /// What a supervisor is told when it registers.
@@ -46,7 +46,7 @@ pub struct Gateway {
 }
 
 /// The whole API with its layers, the outermost last.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route(api::HEALTHZ, get(healthz))
         .route(api::READYZ, get(readyz))

@@ -29,7 +29,7 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// When the options contradict each other, the certificate is no good, or the address can't be listened on.
-pub async fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     options.logs.start()?;
     let options = options.serve;
     ensure!(

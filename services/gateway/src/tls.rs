@@ -9,7 +9,7 @@ use crate::options::ServeOptions;
 
 /// The certificate that is served, and where it came from.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     /// What the server uses; a reload changes it in place.
@@ -21,7 +21,7 @@ impl Tls {
     ///
     /// # Errors
     /// When a file can't be read or holds no PEM, or key and certificate do not fit.
-    pub async fn load(options: &ServeOptions) -> anyhow::Result<Option<Tls>> {
+    pub(crate) async fn load(options: &ServeOptions) -> anyhow::Result<Option<Tls>> {
         let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
             return Ok(None);
         };
@@ -39,7 +39,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Tls::load`].
-    pub async fn reload(&self) -> anyhow::Result<()> {
+    pub(crate) async fn reload(&self) -> anyhow::Result<()> {
         let (certificate, key) = (&self.certificate, &self.key);
         let done = self.config.reload_from_pem_file(certificate, key).await;
         done.with_context(|| unusable(certificate, key))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 /// A command that was started. It is waited for by [`reap`] only, together with the orphans.
-pub struct Child {
+pub(crate) struct Child {
     pid: Pid,
     started: Instant,
 }
@@ -19,7 +19,7 @@ impl Child {
     ///
     /// # Errors
     /// When it can't be executed.
-    pub fn start(command: &[OsString]) -> io::Result<Child> {
+    pub(crate) fn start(command: &[OsString]) -> io::Result<Child> {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -34,22 +34,22 @@ impl Child {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Whether this is the process that was reaped.
-    pub fn is(&self, pid: Pid) -> bool {
+    pub(crate) fn is(&self, pid: Pid) -> bool {
         self.pid == pid
     }
 
     /// How long ago it was started.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// Sends a signal to the command and all of its process group. A group that is gone needs none.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Err(error) = kill_process_group(self.pid, signal) {
             tracing::debug!(pid = self.pid(), ?signal, %error, "signal not sent");
         }
@@ -57,7 +57,7 @@ impl Child {
 }
 
 /// Takes all processes that have ended: the command, and orphans that were handed to this process.
-pub fn reap() -> Vec<(Pid, ExitStatus)> {
+pub(crate) fn reap() -> Vec<(Pid, ExitStatus)> {
     let ended = std::iter::from_fn(|| wait(WaitOptions::NOHANG).ok().flatten());
     ended
         .map(|(pid, status)| (pid, ExitStatus::from_raw(status.as_raw())))

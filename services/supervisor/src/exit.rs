@@ -8,13 +8,13 @@ use fleet::api::{Exit, Outcome};
 use jiff::Timestamp;
 
 /// A command that does not exist; the shells' convention.
-pub const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// A command that exists and can't be executed; the shells' convention.
-pub const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 
 /// The code that tells of this end: the command's own, or 128 and the signal's number.
-pub fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = match outcome(status) {
         Outcome::Code(code) => code,
         Outcome::Signal(signal) => 128 + signal,
@@ -23,7 +23,7 @@ pub fn code(status: ExitStatus) -> u8 {
 }
 
 /// The code for a command that could not be started.
-pub fn code_of_start(error: &io::Error) -> u8 {
+pub(crate) fn code_of_start(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
@@ -31,7 +31,7 @@ pub fn code_of_start(error: &io::Error) -> u8 {
 }
 
 /// This end as the gateway takes it, at the present time.
-pub fn report(status: ExitStatus) -> Exit {
+pub(crate) fn report(status: ExitStatus) -> Exit {
     Exit {
         at: Timestamp::now(),
         outcome: outcome(status),

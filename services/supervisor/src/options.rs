@@ -14,7 +14,7 @@ use crate::policy::Policy;
 /// Process 1 of a sandbox: runs a command and keeps it running
 #[derive(Parser, Clone, Debug)]
 #[command(version, subcommand_negates_reqs = true)]
-pub struct Options {
+pub(crate) struct Options {
     /// What to do instead of supervising.
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -30,7 +30,7 @@ pub struct Options {
 
 /// What the supervisor does besides supervising.
 #[derive(Subcommand, Clone, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Ask the supervisor of this sandbox whether its command runs; exit code 0 or 1
     Health,
     /// Print the state of this sandbox's supervisor as JSON
@@ -41,7 +41,7 @@ pub enum Action {
 
 /// How to supervise.
 #[derive(Args, Clone, Debug)]
-pub struct SuperviseOptions {
+pub(crate) struct SuperviseOptions {
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -17,7 +17,7 @@ const KILL_TIME: Duration = Duration::from_secs(1);
 /// Ends all children that this process has: asks by SIGTERM until `deadline`, then sends SIGKILL.
 ///
 /// As each process ends, its own children may be handed to this process: it goes on until there are none.
-pub async fn end(signals: &mut Signals, deadline: Instant) {
+pub(crate) async fn end(signals: &mut Signals, deadline: Instant) {
     let mut asked = BTreeSet::new();
     while remain(&mut asked, Signal::TERM) {
         tokio::select! {

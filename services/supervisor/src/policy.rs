@@ -10,7 +10,7 @@ use crate::options::SuperviseOptions;
 
 /// Which ends of a command lead to a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// None: the supervisor ends with the command
     Never,
     /// A code other than 0, or a signal
@@ -21,7 +21,7 @@ pub enum Policy {
 
 /// What to do after a command has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Start it again, after this time.
     RestartAfter(Duration),
     /// The policy asks for no restart.
@@ -31,7 +31,7 @@ pub enum Decision {
 }
 
 /// Decides about restarts, and remembers how many there were in a row.
-pub struct Restarts {
+pub(crate) struct Restarts {
     policy: Policy,
     most_in_a_row: Option<u32>,
     in_a_row: u32,
@@ -41,7 +41,7 @@ pub struct Restarts {
 
 impl Restarts {
     /// As the options say.
-    pub fn new(options: &SuperviseOptions) -> Self {
+    pub(crate) fn new(options: &SuperviseOptions) -> Self {
         Restarts {
             policy: options.restart,
             most_in_a_row: options.max_restarts,
@@ -52,7 +52,7 @@ impl Restarts {
     }
 
     /// The command ended with `status`, after it `ran_for` this long.
-    pub fn decide(&mut self, status: ExitStatus, ran_for: Duration) -> Decision {
+    pub(crate) fn decide(&mut self, status: ExitStatus, ran_for: Duration) -> Decision {
         let wanted = match self.policy {
             Policy::Never => false,
             Policy::OnFailure => !status.success(),

@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// A supervisor, as its gateway knows it.
-pub struct Reporter {
+pub(crate) struct Reporter {
     client: Client,
     id: Uuid,
     registration: Registration,
@@ -35,7 +35,7 @@ impl Reporter {
     ///
     /// # Errors
     /// When the gateway's address or certificates can't be used.
-    pub fn new(
+    pub(crate) fn new(
         options: &SuperviseOptions,
         status: watch::Receiver<Report>,
     ) -> anyhow::Result<Option<Self>> {
@@ -55,7 +55,7 @@ impl Reporter {
 
     /// Reports each change, and at each heartbeat, until the state is [`State::Stopped`] and that was reported, or
     /// could not be.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let report = self.status.borrow_and_update().clone();
             let told = self.tell(&report).await;

@@ -21,7 +21,7 @@ const PASSED_ON: [(Signal, Effect); 9] = [
 
 /// What a signal means to the supervisor itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// The command shall end, and the supervisor after it.
     End,
     /// Nothing: it is the command's alone.
@@ -29,7 +29,7 @@ pub enum Effect {
 }
 
 /// Signals as they come.
-pub struct Signals {
+pub(crate) struct Signals {
     passed_on: mpsc::UnboundedReceiver<(Signal, Effect)>,
     child_ended: unix::Signal,
 }
@@ -39,7 +39,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let (sender, passed_on) = mpsc::unbounded_channel();
         for (number, effect) in PASSED_ON {
             let mut arrivals = signal(SignalKind::from_raw(number.as_raw()))?;
@@ -55,7 +55,7 @@ impl Signals {
     }
 
     /// Waits for the next event.
-    pub async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         tokio::select! {
             Some((signal, effect)) = self.passed_on.recv() => Event::Signal(signal, effect),
             _ = self.child_ended.recv() => Event::ChildEnded,
@@ -65,7 +65,7 @@ impl Signals {
 
 /// What woke the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A signal for the command.
     Signal(Signal, Effect),
     /// SIGCHLD: at least one process can be reaped.

@@ -17,14 +17,14 @@ use tracing::warn;
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 
 /// The socket; its file is removed when this is dropped.
-pub struct StatusSocket {
+pub(crate) struct StatusSocket {
     path: PathBuf,
 }
 
 impl StatusSocket {
     /// Tells the state at `path` from now on. Without the socket (a read-only file system) the supervisor does its
     /// job all the same.
-    pub fn open(path: &Path, status: watch::Receiver<Report>) -> Option<Self> {
+    pub(crate) fn open(path: &Path, status: watch::Receiver<Report>) -> Option<Self> {
         match bind(path) {
             Ok(listener) => {
                 tokio::spawn(answer(listener, status));
@@ -81,7 +81,7 @@ async fn answer(listener: UnixListener, status: watch::Receiver<Report>) {
 ///
 /// # Errors
 /// When the supervisor does not answer, or its command does not run.
-pub async fn health(path: &Path) -> anyhow::Result<u8> {
+pub(crate) async fn health(path: &Path) -> anyhow::Result<u8> {
     let report = ask(path).await?;
     if report.state != State::Running {
         let (state, restarts) = (report.state.as_str(), report.restarts);
@@ -95,7 +95,7 @@ pub async fn health(path: &Path) -> anyhow::Result<u8> {
 ///
 /// # Errors
 /// When the supervisor does not answer.
-pub async fn show(path: &Path) -> anyhow::Result<u8> {
+pub(crate) async fn show(path: &Path) -> anyhow::Result<u8> {
     println!("{}", serde_json::to_string(&ask(path).await?)?);
     Ok(0)
 }

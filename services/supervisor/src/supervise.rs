@@ -29,7 +29,7 @@ const LAST_REPORT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When the options are no good, or the system refuses to hand out signals. The command was not started then.
-pub async fn run(options: &SuperviseOptions) -> anyhow::Result<u8> {
+pub(crate) async fn run(options: &SuperviseOptions) -> anyhow::Result<u8> {
     let signals = Signals::listen().context("can't handle signals")?;
     if let Err(error) = set_child_subreaper(Some(getpid())) {
         warn!(%error, "orphans go to process 1, not to this supervisor");

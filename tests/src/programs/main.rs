@@ -1,6 +1,8 @@
 //! Builds programs of crates.io by units and by plain Cargo, and compares.
 //!
 //! Run as `cargo run --release -p e2e --bin programs -- [NAME...]`: See docs/programs.md.
+// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+#![allow(unreachable_pub)]
 
 // The tests use more of these modules than this program does.
 #[allow(dead_code)]

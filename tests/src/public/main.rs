@@ -2,6 +2,8 @@
 //! edits that are counted.
 //!
 //! Run as `cargo run --release -p e2e --bin workspaces -- [NAME...]`: See docs/workspaces.md.
+// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+#![allow(unreachable_pub)]
 
 // The tests use more of this module than this program does.
 #[allow(dead_code)]

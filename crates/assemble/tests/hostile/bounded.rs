@@ -12,7 +12,7 @@ const TIME: Duration = Duration::from_secs(120);
 
 /// Runs a command that may succeed or fail, but must end by itself and use little memory.
 #[expect(clippy::zombie_processes, reason = "`wait` waits, by wait4")]
-pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
+pub(crate) fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
     let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     let said = tempfile::NamedTempFile::new().unwrap();
     let child = Command::new("sh")
@@ -42,7 +42,7 @@ pub fn survives<S: AsRef<str>>(arguments: &[S]) -> (i32, String) {
 }
 
 /// Like [`survives`], but the command must fail with an error that contains `why`.
-pub fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String) {
+pub(crate) fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String) {
     let (code, said) = survives(arguments);
     let words: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     assert!(code != 0, "{words:?} went well");

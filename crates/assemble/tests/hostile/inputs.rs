@@ -9,46 +9,46 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A directory for a test's files.
-pub fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// A layout directory that is being made.
-pub struct Layout(PathBuf);
+pub(crate) struct Layout(PathBuf);
 
 impl Layout {
-    pub fn new(place: &Path) -> Layout {
+    pub(crate) fn new(place: &Path) -> Layout {
         let root = place.join("layout");
         fs::create_dir_all(root.join("blobs/sha256")).unwrap();
         fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         Layout(root)
     }
 
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.0.display().to_string()
     }
 
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.0.join(digest.blob_path())
     }
 
-    pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
+    pub(crate) fn blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
         let descriptor = Descriptor::of(media_type, bytes);
         fs::write(self.blob_path(&descriptor.digest), bytes).unwrap();
         descriptor
     }
 
     /// An index that names `manifests`.
-    pub fn index_blob(&self, manifests: &[Descriptor]) -> Descriptor {
+    pub(crate) fn index_blob(&self, manifests: &[Descriptor]) -> Descriptor {
         self.blob(media_type::INDEX, index(manifests).to_string().as_bytes())
     }
 
     /// An image of one layer, and the layer's digest.
-    pub fn image(&self, layer: &[u8], tar: &[u8]) -> Digest {
+    pub(crate) fn image(&self, layer: &[u8], tar: &[u8]) -> Digest {
         self.image_of(media_type::LAYER_GZIP, layer, tar)
     }
 
-    pub fn image_of(&self, media_type: &str, layer: &[u8], tar: &[u8]) -> Digest {
+    pub(crate) fn image_of(&self, media_type: &str, layer: &[u8], tar: &[u8]) -> Digest {
         let layer = self.blob(media_type, layer);
         let config = json!({"architecture": "amd64", "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [Digest::of(tar)]}});
@@ -60,16 +60,16 @@ impl Layout {
         layer.digest
     }
 
-    pub fn finish(&self, manifests: &[Descriptor]) {
+    pub(crate) fn finish(&self, manifests: &[Descriptor]) {
         fs::write(self.0.join("index.json"), index(manifests).to_string()).unwrap();
     }
 }
 
-pub fn index(manifests: &[Descriptor]) -> Value {
+pub(crate) fn index(manifests: &[Descriptor]) -> Value {
     json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests})
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -90,16 +90,16 @@ fn entry(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8
     bytes
 }
 
-pub fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
     entry(name, tar::EntryType::Regular, "", content)
 }
 
-pub fn hard_link(name: &str, target: &str) -> Vec<u8> {
+pub(crate) fn hard_link(name: &str, target: &str) -> Vec<u8> {
     entry(name, tar::EntryType::Link, target, b"")
 }
 
 /// An extended header for the entry that follows.
-pub fn pax(records: &[(String, String)]) -> Vec<u8> {
+pub(crate) fn pax(records: &[(String, String)]) -> Vec<u8> {
     let mut content = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
@@ -111,7 +111,7 @@ pub fn pax(records: &[(String, String)]) -> Vec<u8> {
 }
 
 /// Corrects the checksum of a changed header.
-pub fn fix_checksum(header: &mut [u8]) {
+pub(crate) fn fix_checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -119,7 +119,7 @@ pub fn fix_checksum(header: &mut [u8]) {
 
 /// A zstd frame with one tar header that claims a file of `size` zero bytes, and the zeros. Four
 /// bytes encode each 128 KiB of them.
-pub fn zstd_of_zeros(size: u64) -> Vec<u8> {
+pub(crate) fn zstd_of_zeros(size: u64) -> Vec<u8> {
     let mut header = tar_of("x", b"");
     header[124] = 0x80;
     header[125..128].fill(0);

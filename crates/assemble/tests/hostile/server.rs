@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::inputs::index;
 
 /// A registry with one image, `/a:t`.
-pub struct Registry {
+pub(crate) struct Registry {
     port: u16,
     requests: Arc<AtomicUsize>,
 }
@@ -33,11 +33,11 @@ impl Registry {
         Registry { port, requests }
     }
 
-    pub fn image(&self) -> String {
+    pub(crate) fn image(&self) -> String {
         format!("127.0.0.1:{}/a:t", self.port)
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 }
@@ -80,7 +80,7 @@ fn serve(
 }
 
 /// An index of `count` manifests, each of `size` bytes.
-pub fn flood(count: usize, size: usize) -> Registry {
+pub(crate) fn flood(count: usize, size: usize) -> Registry {
     let config = Descriptor::of(media_type::CONFIG, b"{}");
     let padding = "x".repeat(size - 1_000);
     let mut documents = HashMap::new();
@@ -110,7 +110,7 @@ pub fn flood(count: usize, size: usize) -> Registry {
 }
 
 /// `depth` nested indexes, each named `width` times.
-pub fn fanout(depth: usize, width: usize) -> Registry {
+pub(crate) fn fanout(depth: usize, width: usize) -> Registry {
     let mut documents = HashMap::new();
     let mut listed = Vec::new();
     for _ in 0..=depth {

@@ -11,12 +11,12 @@ const KEY: &str = include_str!("../keys/signer.pem");
 const PUBLIC: &str = include_str!("../keys/signer.pub");
 const OTHER_PUBLIC: &str = include_str!("../keys/other.pub");
 
-pub struct Place {
-    pub directory: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let place = Place {
             directory: tempfile::tempdir().unwrap(),
         };
@@ -30,17 +30,17 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Runs the program, and returns its exit code and both outputs.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
         self.run_with(program, arguments, &[])
     }
 
     /// Like `run`, with more variables.
-    pub fn run_with(
+    pub(crate) fn run_with(
         &self,
         program: &str,
         arguments: &[&str],
@@ -65,20 +65,20 @@ impl Place {
         )
     }
 
-    pub fn assemble(&self, arguments: &[&str]) -> String {
+    pub(crate) fn assemble(&self, arguments: &[&str]) -> String {
         let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
         assert_eq!(code, 0, "{arguments:?}: {text}");
         text
     }
 
-    pub fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let (code, text) = self.run(env!("CARGO_BIN_EXE_assemble"), arguments);
         assert_ne!(code, 0, "{arguments:?}: {text}");
         text
     }
 
     /// An image whose program contains `text` and uses the crate serde in `version`.
-    pub fn image(&self, name: &str, text: &str, version: &str) -> String {
+    pub(crate) fn image(&self, name: &str, text: &str, version: &str) -> String {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});
         let spec = json!({"version": 1, "comment": "app", "sources": [file]});
@@ -107,7 +107,7 @@ impl Place {
     }
 }
 
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
     });

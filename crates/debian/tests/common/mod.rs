@@ -33,11 +33,11 @@ pub(crate) const NEEDED: &[&str] = &["gpg", "gpgconf", "gpgv", "apt-get"];
 
 /// A package in an [`Archive`].
 pub(crate) struct Package<'a> {
-    pub name: &'a str,
-    pub version: &'a str,
-    pub architecture: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) architecture: &'a str,
     /// More fields, each with its newline.
-    pub fields: &'a str,
+    pub(crate) fields: &'a str,
 }
 
 /// A mirror in a temporary directory.

@@ -27,7 +27,7 @@ pub struct ImageChange {
 }
 
 /// Compares an object with what it would become.
-pub fn between(live: &Value, would: &Value) -> Change {
+pub(super) fn between(live: &Value, would: &Value) -> Change {
     let (live, would) = (cleaned(live), cleaned(would));
     let mut found = Found::default();
     found.compare(&mut Vec::new(), &live, &would);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::MANAGER;
 
 /// Returns what this manager applied to an object last; `None` if it applied nothing.
-pub fn applied(object: &Value) -> Option<Value> {
+pub(super) fn applied(object: &Value) -> Option<Value> {
     let entry = entry(object)?;
     let mut applied = project(object, &entry["fieldsV1"]);
     for name in ["apiVersion", "kind"] {
@@ -24,7 +24,7 @@ pub fn applied(object: &Value) -> Option<Value> {
 }
 
 /// When this manager last applied something, as the server recorded it (RFC 3339).
-pub fn time(object: &Value) -> Option<&str> {
+pub(super) fn time(object: &Value) -> Option<&str> {
     entry(object)?["time"].as_str()
 }
 
@@ -85,7 +85,7 @@ fn selects(key: &str, number: usize, element: &Value) -> bool {
 
 /// The part of an object that has the same fields as another. Elements of lists are matched by
 /// name; lists of anything else are taken whole.
-pub fn shaped(object: &Value, like: &Value) -> Value {
+pub(super) fn shaped(object: &Value, like: &Value) -> Value {
     match (object, like) {
         (Value::Object(object), Value::Object(like)) => {
             let fields = like.iter().filter_map(|(name, like)| {

@@ -14,7 +14,7 @@ const MAX_RECORD: usize = 200 << 10;
 
 /// The content of the annotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct Record {
     /// The deployment that wrote it: the same for all objects that it changed.
     pub deployment: String,
     /// The object as it was applied before. `None` if the deployment created the object, for
@@ -25,7 +25,7 @@ pub struct Record {
 
 impl Record {
     /// Reads the record of an object.
-    pub fn of(object: &Value) -> Option<Record> {
+    pub(super) fn of(object: &Value) -> Option<Record> {
         let text = object["metadata"]["annotations"][ANNOTATION].as_str()?;
         serde_json::from_str(text).ok()
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// Whether all pods of an object are of its last version and available. This only spares questions:
 /// where it says no, `kubectl rollout status` is asked.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/>
-pub fn is_settled(object: &Value) -> bool {
+pub(super) fn is_settled(object: &Value) -> bool {
     let (spec, status) = (&object["spec"], &object["status"]);
     // A server leaves numbers out that are 0.
     let number = |value: &Value| value.as_u64().unwrap_or(0);

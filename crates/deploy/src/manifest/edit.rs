@@ -9,7 +9,7 @@ use super::{Edit, Error, Pushed};
 ///
 /// # Errors
 /// When an image is not in `pushed`.
-pub fn apply(
+pub(super) fn apply(
     text: &str,
     found: &[Found],
     pushed: &BTreeMap<String, Pushed>,

@@ -86,7 +86,7 @@ fn missing(images: &BTreeSet<String>) -> String {
 
 /// Bytes that name an image, or a part of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     /// The name in `images.toml`.
     pub image: String,
     /// Its position.
@@ -97,7 +97,7 @@ pub struct Found {
 
 /// Bytes that a part of a reference replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// The range of bytes.
     pub range: Range<usize>,
     /// Their position.
@@ -110,7 +110,7 @@ pub struct Place {
 
 /// A part of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     /// `HOST/PATH@DIGEST`.
     Whole,
     /// `HOST/PATH`.
@@ -130,7 +130,7 @@ pub enum Part {
 ///
 /// # Errors
 /// When the text does not parse, or names an image in a place that can't hold a reference.
-pub fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
+pub(super) fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let tree = yaml::read(text)?;
     let mut found = Vec::new();
     // A value that several aliases name is replaced once.

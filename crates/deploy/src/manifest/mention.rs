@@ -7,7 +7,7 @@ pub const SCHEME: &str = "crateyard://";
 
 /// `crateyard://NAME`, with the tag or digest after it that a template may have added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mention {
+pub(super) struct Mention {
     /// The range of its bytes.
     pub range: Range<usize>,
     /// The image's name.
@@ -15,7 +15,7 @@ pub struct Mention {
 }
 
 /// All mentions in a text.
-pub fn all(text: &str) -> Vec<Mention> {
+pub(super) fn all(text: &str) -> Vec<Mention> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text[from..].find(SCHEME) {

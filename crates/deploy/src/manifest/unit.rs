@@ -12,7 +12,7 @@ const KEY: &str = "Image";
 ///
 /// # Errors
 /// When the unit names an image that does not exist.
-pub fn find(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
+pub(super) fn find(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {

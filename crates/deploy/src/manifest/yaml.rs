@@ -9,7 +9,7 @@ use super::{Error, Position};
 
 /// The value of a mapping's entry, or an element of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
+pub(super) struct Value {
     /// The range of the scalar with its quotes, or of the alias.
     pub range: Range<usize>,
     /// The value of the scalar, or of the one that the alias refers to.
@@ -30,7 +30,7 @@ pub struct Value {
 
 /// The style of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(super) enum Style {
     /// No quotes.
     Plain,
     /// `'…'`.
@@ -45,7 +45,7 @@ pub enum Style {
 
 /// The content of a text.
 #[derive(Clone, Debug, Default)]
-pub struct Tree {
+pub(super) struct Tree {
     /// All scalars and aliases of scalars, in the text's order.
     pub values: Vec<Value>,
     /// Mapping to the mappings that it merges (`<<: *name`).
@@ -54,7 +54,7 @@ pub struct Tree {
 
 impl Tree {
     /// The value of a key in a mapping.
-    pub fn sibling(&self, mapping: usize, key: &str) -> Option<&Value> {
+    pub(super) fn sibling(&self, mapping: usize, key: &str) -> Option<&Value> {
         let is_it = |value: &&Value| value.parent == mapping && value.key.as_deref() == Some(key);
         self.values.iter().find(is_it)
     }
@@ -79,7 +79,7 @@ enum Anchored {
 ///
 /// # Errors
 /// When the text is not YAML.
-pub fn read(text: &str) -> Result<Tree, Error> {
+pub(super) fn read(text: &str) -> Result<Tree, Error> {
     let mut reader = Reader {
         text,
         tree: Tree::default(),

@@ -9,17 +9,17 @@ use crateyard_image::spec::{ImageSpec, LayerRecord, LayerSpec};
 use crateyard_oci::Layout;
 use serde_json::{Value, json};
 
-pub const EPOCH: u64 = 1_700_000_000;
+pub(crate) const EPOCH: u64 = 1_700_000_000;
 
 /// A Debian package in the making.
-pub struct Package {
+pub(crate) struct Package {
     control: String,
     control_files: Vec<(String, String)>,
     data: tar::Builder<Vec<u8>>,
 }
 
 impl Package {
-    pub fn new(name: &str, version: &str) -> Package {
+    pub(crate) fn new(name: &str, version: &str) -> Package {
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: made for a test\n with a second line\n"
         );
@@ -32,28 +32,28 @@ impl Package {
         package
     }
 
-    pub fn control_file(mut self, name: &str, text: &str) -> Package {
+    pub(crate) fn control_file(mut self, name: &str, text: &str) -> Package {
         self.control_files.push((name.into(), text.into()));
         self
     }
 
-    pub fn directory(&mut self, path: &str, mode: u32) -> &mut Package {
+    pub(crate) fn directory(&mut self, path: &str, mode: u32) -> &mut Package {
         self.entry(path, tar::EntryType::Directory, mode, "", b"")
     }
 
-    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Package {
+    pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> &mut Package {
         self.entry(path, tar::EntryType::Regular, mode, "", content)
     }
 
-    pub fn symlink(&mut self, path: &str, target: &str) -> &mut Package {
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> &mut Package {
         self.entry(path, tar::EntryType::Symlink, 0o777, target, b"")
     }
 
-    pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Package {
+    pub(crate) fn hard_link(&mut self, path: &str, target: &str) -> &mut Package {
         self.entry(path, tar::EntryType::Link, 0o644, target, b"")
     }
 
-    pub fn entry(
+    pub(crate) fn entry(
         &mut self,
         path: &str,
         kind: tar::EntryType,
@@ -67,7 +67,7 @@ impl Package {
     }
 
     /// Writes the package as a file.
-    pub fn write(self, path: &Path) -> PathBuf {
+    pub(crate) fn write(self, path: &Path) -> PathBuf {
         let mut control = tar::Builder::new(Vec::new());
         let files = [("control".to_owned(), self.control)];
         for (name, text) in files.iter().chain(&self.control_files) {
@@ -106,7 +106,7 @@ impl Package {
 }
 
 /// A header with any name, also those that the tar crate refuses to write.
-pub fn raw_header(
+pub(crate) fn raw_header(
     path: &[u8],
     kind: tar::EntryType,
     mode: u32,
@@ -126,7 +126,7 @@ pub fn raw_header(
     header
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -134,7 +134,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Two small packages: `base` with links, a set-user-id program, a configuration file, paths of
 /// both sides of merged /usr; `extra` on top.
-pub fn packages(directory: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn packages(directory: &Path) -> (PathBuf, PathBuf) {
     let mut base = Package::new("base-demo", "1.0-1")
         .control_file("conffiles", "/etc/demo.conf\n")
         .control_file("md5sums", "d41d8cd98f00b204e9800998ecf8427e  bin/demo\n")
@@ -162,7 +162,7 @@ pub fn packages(directory: &Path) -> (PathBuf, PathBuf) {
     (base, extra)
 }
 
-pub fn layer_spec(sources: Value, algorithm: &str) -> LayerSpec {
+pub(crate) fn layer_spec(sources: Value, algorithm: &str) -> LayerSpec {
     serde_json::from_value(json!({
         "version": 1, "comment": "test layer", "epoch": EPOCH,
         "compression": {"algorithm": algorithm}, "sources": sources,
@@ -170,12 +170,17 @@ pub fn layer_spec(sources: Value, algorithm: &str) -> LayerSpec {
     .unwrap()
 }
 
-pub fn make_layer(sources: Value, algorithm: &str, out: &Path, threads: usize) -> LayerRecord {
+pub(crate) fn make_layer(
+    sources: Value,
+    algorithm: &str,
+    out: &Path,
+    threads: usize,
+) -> LayerRecord {
     crateyard_image::layer::make(&layer_spec(sources, algorithm), out, threads).unwrap()
 }
 
 /// The uncompressed tar of a layer.
-pub fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
+pub(crate) fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     let blob = std::fs::File::open(out.join("blob")).unwrap();
     let mut bytes = Vec::new();
     let mut reader = crateyard_oci::layer::decompress(&record.media_type, blob).unwrap();
@@ -183,7 +188,7 @@ pub fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     bytes
 }
 
-pub fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
+pub(crate) fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
     let mut spec = json!({
         "version": 1, "name": "demo", "references": ["demo:1.0"], "created": EPOCH,
         "platform": {"os": "linux", "architecture": "amd64"},
@@ -202,7 +207,7 @@ pub fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
 }
 
 /// `/etc/passwd` or `/etc/group` with the user or group `app`.
-pub fn accounts(to: &str, id: u32) -> Value {
+pub(crate) fn accounts(to: &str, id: u32) -> Value {
     let rest = match to {
         "/etc/passwd" => format!("{id}::/:/usr/sbin/nologin"),
         _ => String::new(),
@@ -211,7 +216,7 @@ pub fn accounts(to: &str, id: u32) -> Value {
 }
 
 /// A whole image of two layers in `directory/image`.
-pub fn demo_image(directory: &Path) -> Layout {
+pub(crate) fn demo_image(directory: &Path) -> Layout {
     let (base, extra) = packages(directory);
     let (one, two) = (directory.join("one.layer"), directory.join("two.layer"));
     make_layer(
@@ -239,7 +244,7 @@ pub fn demo_image(directory: &Path) -> Layout {
 }
 
 /// Whether a tool is there; if not, says that the test is skipped.
-pub fn has_tool(test: &str, tool: &str) -> bool {
+pub(crate) fn has_tool(test: &str, tool: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&paths);
     // Debian keeps runc where only root's path leads.
@@ -252,7 +257,7 @@ pub fn has_tool(test: &str, tool: &str) -> bool {
     found
 }
 
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
@@ -264,12 +269,12 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-pub fn stdout(command: &mut Command) -> String {
+pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8(run(command).stdout).unwrap()
 }
 
 /// Whether the test runs as root; if not, says that it is skipped.
-pub fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = stdout(Command::new("id").arg("-u")).trim() == "0";
     if !root {
         eprintln!("SKIPPED: {test}: it needs root");
@@ -278,17 +283,17 @@ pub fn is_root(test: &str) -> bool {
 }
 
 /// A small generator of numbers, the same on every run.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 }

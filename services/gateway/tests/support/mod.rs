@@ -6,18 +6,18 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
-pub const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+pub(crate) const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
 /// A gateway on a free port of the loopback device; killed when dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     process: Child,
     /// `127.0.0.1:PORT`
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Gateway {
     /// Starts it and waits until it listens.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut process = Command::new(GATEWAY)
             .args(["--listen=127.0.0.1:0", "--log-format=json"])
             .args(arguments)
@@ -41,19 +41,19 @@ impl Gateway {
     }
 
     /// Where to ask, without TLS.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.unwrap().success());
     }
 
     /// Waits for the end, at most ten seconds.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -65,7 +65,7 @@ impl Gateway {
     }
 
     /// What `gateway health` says about it.
-    pub fn health(&self, arguments: &[&str]) -> std::process::Output {
+    pub(crate) fn health(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(GATEWAY);
         command.arg("health").env("GATEWAY_LISTEN", &self.address);
         command.args(arguments).output().unwrap()

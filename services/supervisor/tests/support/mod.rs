@@ -6,11 +6,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
-pub const SUPERVISOR: &str = env!("CARGO_BIN_EXE_supervisor");
+pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_supervisor");
 
 /// How a supervisor is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// As any process: it makes itself the reaper of its descendants.
     Plain,
     /// As process 1.
@@ -18,7 +18,7 @@ pub enum Way {
 }
 
 /// The ways that this machine allows; says which test goes without one, and why.
-pub fn ways(test: &str) -> Vec<Way> {
+pub(crate) fn ways(test: &str) -> Vec<Way> {
     let namespace = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .output();
@@ -37,7 +37,7 @@ pub fn ways(test: &str) -> Vec<Way> {
 }
 
 /// A running supervisor with a directory of its own; ended when dropped.
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     process: Child,
     way: Way,
     directory: tempfile::TempDir,
@@ -45,7 +45,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Runs `command` with these flags.
-    pub fn start(way: Way, flags: &[&str], command: &[&str]) -> Self {
+    pub(crate) fn start(way: Way, flags: &[&str], command: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut start = match way {
             Way::Plain => Command::new(SUPERVISOR),
@@ -81,29 +81,29 @@ impl Supervisor {
     }
 
     /// Runs a shell script.
-    pub fn script(way: Way, flags: &[&str], script: &str) -> Self {
+    pub(crate) fn script(way: Way, flags: &[&str], script: &str) -> Self {
         Self::start(way, flags, &["sh", "-c", script])
     }
 
     /// A file in the directory where the command runs.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// The content of that file, empty if there is none.
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// Waits until that file has at least this many lines.
-    pub fn wait_for_lines(&self, name: &str, count: usize) {
+    pub(crate) fn wait_for_lines(&self, name: &str, count: usize) {
         self.wait_until(&format!("{count} lines in {name}"), || {
             self.read(name).lines().count() >= count
         });
     }
 
     /// Waits until it is so, at most ten seconds.
-    pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !is_so() {
             let log = self.read("log");
@@ -113,7 +113,7 @@ impl Supervisor {
     }
 
     /// The supervisor's process id as this test sees it.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         let started = self.process.id();
         match self.way {
             Way::Plain => started,
@@ -122,14 +122,14 @@ impl Supervisor {
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.pid().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.unwrap().success());
     }
 
     /// Waits for the end, at most ten seconds.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -142,7 +142,7 @@ impl Supervisor {
     }
 
     /// Waits for the end, and gives the exit code.
-    pub fn code(&mut self) -> i32 {
+    pub(crate) fn code(&mut self) -> i32 {
         let status = self.wait();
         let log = self.read("log");
         status
@@ -151,14 +151,14 @@ impl Supervisor {
     }
 
     /// Runs `supervisor ACTION` against this one.
-    pub fn ask(&self, action: &str) -> std::process::Output {
+    pub(crate) fn ask(&self, action: &str) -> std::process::Output {
         let mut command = Command::new(SUPERVISOR);
         command.env("SUPERVISOR_STATUS_SOCKET", self.path("socket"));
         command.arg(action).output().unwrap()
     }
 
     /// How many log events have this message.
-    pub fn logged(&self, message: &str) -> usize {
+    pub(crate) fn logged(&self, message: &str) -> usize {
         let wanted = format!("\"message\":\"{message}\"");
         let log = self.read("log");
         log.lines().filter(|line| line.contains(&wanted)).count()
@@ -186,7 +186,7 @@ impl Drop for Supervisor {
 }
 
 /// The children of a process: id and state, such as `S`, or `Z` for a zombie.
-pub fn children(parent: u32) -> Vec<(u32, char)> {
+pub(crate) fn children(parent: u32) -> Vec<(u32, char)> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid: u32| {
@@ -200,6 +200,6 @@ pub fn children(parent: u32) -> Vec<(u32, char)> {
 }
 
 /// Whether a process exists (a zombie does too).
-pub fn exists(pid: u32) -> bool {
+pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
