@@ -253,6 +253,7 @@ let
     in
     {
       inherit partOf;
+      isNative = isNative target;
       plan = plansOf built;
       plans = map (build: build.item) (builtins.attrValues built);
       # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.

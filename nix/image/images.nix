@@ -9,8 +9,8 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { packagesOf, has, select, program, crates, linked, partOf,
-  # inputsOf }: where packages and binaries of that platform come from (../debian/lock.nix), the
+  # Platform (such as "linux/amd64") to { isNative, packagesOf, has, select, program, crates, linked,
+  # partOf, inputsOf }: whether its programs run on the machine that builds, where packages and binaries of that platform come from (../debian/lock.nix), the
   # crates of a binary (./crates.nix), the names of those that it is linked from, where a part lies
   # (../part.nix), and what all is made of (./inputs.nix).
   platforms,
@@ -49,21 +49,32 @@ let
         in
         builtins.filter (package: !(builtins.elem package.file given)) own;
 
-      fill = import ./fill.nix {
-        stand = {
-          # By content: only what the layer holds decides about it.
-          workspace =
-            { path, ... }:
-            builtins.path {
-              name = "content";
-              path = root + "/${path}";
-            };
-          part = provider.partOf;
-          program = binary: "${provider.program binary}/bin/${binary.bin}";
-          crates = provider.crates;
-          image = { name, ... }: other name;
-          packages = packages: map (package: package.file) (packagesOf packages);
+      # Fills in a layer's sources; `below` are the layers below it.
+      fillOver =
+        below:
+        import ./fill.nix {
+          stand = stand // {
+            below =
+              _:
+              if provider.isNative then
+                map (layer: layer.path) below
+              else
+                throw "the image \"${image.name}\" has steps, and its platform ${nameOf platform} is not that of the machine that builds, which can't run its programs: drop the platform, or build it on a machine of its kind";
+          };
         };
+      stand = {
+        # By content: only what the layer holds decides about it.
+        workspace =
+          { path, ... }:
+          builtins.path {
+            name = "content";
+            path = root + "/${path}";
+          };
+        part = provider.partOf;
+        program = binary: "${provider.program binary}/bin/${binary.bin}";
+        crates = provider.crates;
+        image = { name, ... }: other name;
+        packages = packages: map (package: package.file) (packagesOf packages);
       };
 
       # The packages of a layer, as its sources name them.
@@ -75,24 +86,29 @@ let
       isThere = layer: !(layer.optional or false) || builtins.concatMap packagesOf (ownPackages layer) != [ ];
       layers = builtins.filter isThere image.layers;
       isFirm = layer: !(layer.onlyIfLinked or false);
-      layerOf =
-        layer:
+      isStep = layer: builtins.any (source: source.kind == "step") layer.sources;
+      layerOver =
+        below: layer:
         let
-          path = make {
-            name = "layer-${layer.name}";
-            command = "layer";
-            spec = {
-              comment = layer.name;
-              inherit (image) compression;
-              forbidden = layer.forbidden or [ ];
-              sources = fill layer.sources;
-            };
-          };
+          path = make (
+            {
+              name = "layer-${layer.name}";
+              command = "layer";
+              spec = {
+                comment = layer.name;
+                inherit (image) compression;
+                forbidden = layer.forbidden or [ ];
+                sources = fillOver below layer.sources;
+              };
+            }
+            // (if isStep layer then { workplace = "/step"; } else { })
+          );
         in
         {
           inherit path;
           replaces = layer.replaces or [ ];
         }
+        // (if layer.mayOverride or false then { mayOverride = true; } else { })
         // (
           if isFirm layer then
             { }
@@ -119,7 +135,7 @@ let
       spec = base // {
         inherit (image) name config references;
         inherit platform;
-        layers = map layerOf layers;
+        layers = builtins.foldl' (below: layer: below ++ [ (layerOver below layer) ]) [ ] layers;
         inputs = provider.inputsOf {
           inherit image;
           sources = builtins.concatMap (layer: layer.sources) layers;

@@ -15,6 +15,8 @@
   # The specification without its version (crates/image: `spec::LayerSpec`, `spec::ImageSpec`,
   # `spec::IndexSpec`).
   spec,
+  # A place in memory for the files over which a layer's step runs; null without a step.
+  workplace ? null,
 }:
 cell {
   inherit name;
@@ -25,7 +27,17 @@ cell {
     "@spec"
     "--out"
     (placeholder "out")
-  ];
+  ]
+  ++ (
+    if workplace == null then
+      [ ]
+    else
+      [
+        "--workplace"
+        workplace
+      ]
+  );
+  memory = if workplace == null then [ ] else [ workplace ];
   attributes = {
     spec = builtins.toJSON (spec // { version = 1; });
     passAsFile = [ "spec" ];

@@ -38,6 +38,7 @@ mod registries;
 mod release;
 mod reproducible;
 mod served;
+mod steps;
 mod toolchains;
 mod tree;
 mod trial;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         .chain(compose::trials())
         .chain(native::trials())
         .chain(aptsources::trials())
+        .chain(steps::trials())
         .chain(npm::trials())
         .chain(reproducible::trials())
         .chain(versions::trials())

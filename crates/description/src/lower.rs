@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crateyard_spec::{
     CA_BUNDLE, CaCertificatesSource, ChartSource, CopySource, DebianSource, DirectorySource,
-    FileSource, ImageArchiveSource, Mode, Packages, Placeholder, SetReference, SymlinkSource,
-    TextSource, unneeded,
+    FileSource, ImageArchiveSource, Mode, Packages, Placeholder, SetReference, StepSource,
+    SymlinkSource, TextSource, unneeded,
 };
 
 use crate::model::*;
@@ -29,26 +29,21 @@ impl Normalizer<'_> {
     pub(crate) fn layers(&self, base: &Base) -> Vec<Layer> {
         let fields = &self.image.fields;
         let mut layers = self.packages(base);
-        let mut add = |name: String, mut sources: Vec<Source>, replaces: Vec<String>| {
-            sources.sort_by(|a, b| a.to().cmp(&b.to()));
-            if !sources.is_empty() {
-                layers.push(Layer {
-                    name: unique_name(name, &layers),
-                    replaces,
-                    forbidden: vec![FORBIDDEN.to_owned()],
-                    sources,
-                    ..Layer::default()
-                });
-            }
-        };
         if !base.is_foreign() {
-            add("accounts".to_owned(), self.accounts(), Vec::new());
+            add(
+                &mut layers,
+                "accounts".to_owned(),
+                self.accounts(),
+                Vec::new(),
+            );
         }
-        add("files".to_owned(), self.files(), self.replaced_files());
-        add("charts".to_owned(), self.charts(), Vec::new());
+        let replaced = self.replaced_files();
+        add(&mut layers, "files".to_owned(), self.files(), replaced);
+        layers.extend(self.steps(base, StepPlace::Files));
+        add(&mut layers, "charts".to_owned(), self.charts(), Vec::new());
         for bundled in fields.images.iter().flatten() {
             let name = format!("image-{}", last_part(bundled.path.get_ref()));
-            add(name, vec![self.bundled(bundled)], Vec::new());
+            add(&mut layers, name, vec![self.bundled(bundled)], Vec::new());
         }
         for placed in self.binaries {
             let name = format!("binary-{}", last_part(&placed.path));
@@ -66,13 +61,34 @@ impl Normalizer<'_> {
                     .crate_list
                     .then(|| Placeholder::Crates(placed.binary.clone())),
             };
-            add(
-                name,
-                vec![Source::File(file)],
-                replaced.into_iter().collect(),
-            );
+            let replaced = replaced.into_iter().collect();
+            add(&mut layers, name, vec![Source::File(file)], replaced);
         }
+        layers.extend(self.steps(base, StepPlace::Binaries));
         layers
+    }
+
+    /// A layer for each command that stands on the given files, named by its place in `images.toml`.
+    fn steps(&self, base: &Base, place: StepPlace) -> Vec<Layer> {
+        let steps = self.image.fields.steps.iter().flatten().zip(1..);
+        let steps = steps.filter(|(step, _)| step.place == place);
+        let layer = |(step, number): (&Step, usize)| Layer {
+            name: format!("step-{number}"),
+            may_override: true,
+            forbidden: vec![FORBIDDEN.to_owned()],
+            sources: vec![Source::Step(StepSource {
+                below: vec![Placeholder::Below],
+                base: match base {
+                    Base::Layout { path, .. } => Some(workspace(path)),
+                    _ => None,
+                },
+                run: step.run.clone(),
+                workdir: step.workdir.clone(),
+                environment: step.environment.clone(),
+            })],
+            ..Layer::default()
+        };
+        steps.map(layer).collect()
     }
 
     /// The layers of Debian packages: the base, the image's own, the libraries of each crate that its
@@ -327,6 +343,20 @@ fn others(all: &[Packages], at: usize) -> Vec<Packages> {
     let numbered = all.iter().enumerate();
     let others = numbered.filter(|(number, _)| *number != at);
     others.map(|(_, packages)| packages.clone()).collect()
+}
+
+/// A layer of single things, if there are any.
+fn add(layers: &mut Vec<Layer>, name: String, mut sources: Vec<Source>, replaces: Vec<String>) {
+    sources.sort_by(|a, b| a.to().cmp(&b.to()));
+    if !sources.is_empty() {
+        layers.push(Layer {
+            name: unique_name(name, layers),
+            replaces,
+            forbidden: vec![FORBIDDEN.to_owned()],
+            sources,
+            ..Layer::default()
+        });
+    }
 }
 
 /// `name`, or with a number behind it where the layers have that name already (one binary at two paths).

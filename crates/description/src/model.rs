@@ -223,6 +223,7 @@ pub struct ImageFields {
     pub links: Option<Vec<Link>>,
     pub charts: Option<Vec<Chart>>,
     pub images: Option<Vec<Bundled>>,
+    pub steps: Option<Vec<Step>>,
     pub user: Option<Spanned<String>>,
     pub workdir: Option<String>,
     pub entrypoint: Option<Vec<String>>,
@@ -255,6 +256,7 @@ impl ImageFields {
             links: self.links.or(under.links),
             charts: self.charts.or(under.charts),
             images: self.images.or(under.images),
+            steps: self.steps.or(under.steps),
             user: self.user.or(under.user),
             workdir: self.workdir.or(under.workdir),
             entrypoint: self.entrypoint.or(under.entrypoint),
@@ -431,6 +433,28 @@ pub struct Bundled {
     pub format: ArchiveFormat,
     /// The name that the archive gives it; where not given, `IMAGE:TAG`.
     pub reference: Option<String>,
+}
+
+/// A command whose changes are a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Program and arguments; no shell.
+    pub run: Vec<String>,
+    /// Which files it sees.
+    pub place: StepPlace,
+    /// Where it starts, an absolute path in the image.
+    pub workdir: String,
+    /// Variables besides those that every step has.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Which layers a step stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepPlace {
+    /// Packages, accounts, files and parts. An edit of a binary runs it not again.
+    Files,
+    /// All of the image's others.
+    Binaries,
 }
 
 /// How an engine asks whether the container is well.

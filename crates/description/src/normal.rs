@@ -311,6 +311,14 @@ impl Image {
         })
     }
 
+    /// The commands whose changes it holds.
+    pub fn steps(&self) -> impl Iterator<Item = &[String]> {
+        self.sources().filter_map(|source| match source {
+            Source::Step(step) => Some(&step.run[..]),
+            _ => None,
+        })
+    }
+
     /// The directories of the charts that it holds.
     pub fn charts(&self) -> impl Iterator<Item = &str> {
         self.sources().filter_map(|source| match source {

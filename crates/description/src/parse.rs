@@ -20,6 +20,7 @@ use crate::{schema, value};
 mod downloads;
 mod npm;
 mod parts;
+mod steps;
 
 /// The version of the file's form that this crate reads.
 const VERSION: i64 = 1;
@@ -367,6 +368,7 @@ fn read_image_fields(fields: &Fields) -> ImageFields {
         links: tables(fields, "links", &schema::LINK, read_link),
         charts: tables(fields, "charts", &schema::CHART, read_chart),
         images: tables(fields, "images", &schema::BUNDLED, read_bundled),
+        steps: steps::read(fields),
         user: fields.string("user"),
         workdir: fields
             .string("workdir")

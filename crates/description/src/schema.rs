@@ -57,6 +57,7 @@ pub static TABLES: &[&Table] = &[
     &LINK,
     &CHART,
     &BUNDLED,
+    &STEP,
     &HEALTH_CHECK,
     &COMPRESSION,
     &VARIANT,
@@ -232,6 +233,7 @@ const IMAGE_FIELDS: &[Field] = &[
     field("links", "array of tables", "`[]`"),
     field("charts", "array of tables", "`[]`"),
     field("images", "array of tables", "`[]`"),
+    field("steps", "array of tables", "`[]`"),
     field("user", "string", "`\"nonroot\"`"),
     field("workdir", "string", "none"),
     field("entrypoint", "array of strings", "the only binary"),
@@ -348,6 +350,17 @@ pub static BUNDLED: Table = Table {
         field("path", "string", "required"),
         field("format", "string", "`\"oci\"`"),
         field("reference", "string", "`IMAGE:TAG`"),
+    ],
+};
+
+/// A command whose changes are a layer.
+pub static STEP: Table = Table {
+    path: "images.NAME.steps[]",
+    fields: &[
+        field("run", "array of strings", "required"),
+        field("after", "string", "`\"files\"`"),
+        field("workdir", "string", "`\"/\"`"),
+        field("environment", "table of strings", "none"),
     ],
 };
 

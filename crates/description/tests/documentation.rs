@@ -125,6 +125,7 @@ fn every_field_is_in_an_example() {
                 format!("{name} = "),
                 format!("[{name}"),
                 format!(".{name}."),
+                format!(".{name}]]"),
             ];
             let shown = forms.iter().any(|form| examples.contains(form));
             assert!(shown, "no example has `{name}` of `{}`", table.path);

@@ -51,6 +51,33 @@ fn libraries_come_after_the_packages_and_before_the_programs() {
     assert_eq!(optional.count(), 3);
 }
 
+/// An edit of a program must not run the steps that do not see it.
+#[test]
+fn steps_come_after_what_they_see() {
+    let image = lowered(
+        "files = [{ text = \"x\", path = \"/etc/x\" }]\n\
+         steps = [{ run = [\"late\"], after = \"binaries\" }, { run = [\"early\"] }]",
+    );
+    let names = names(&image);
+    assert_eq!(
+        names[names.len() - 4..],
+        ["files", "step-2", "binary-app", "step-1"]
+    );
+    let [source] = &image.layers[names.len() - 1].sources[..] else {
+        panic!("not one source");
+    };
+    let expected = json!({
+        "kind": "step", "below": [{"placeholder": "below"}], "run": ["late"], "workdir": "/",
+    });
+    assert_eq!(serde_json::to_value(source).unwrap(), expected);
+    assert!(
+        image
+            .layers
+            .iter()
+            .all(|it| it.may_override == it.name.starts_with("step-"))
+    );
+}
+
 #[test]
 fn without_debian_packages_there_is_nothing_for_libraries_to_stand_on() {
     let image = lowered("base = \"none\"\ntags = [\"1\"]\nuser = \"root\"");

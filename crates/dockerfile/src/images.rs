@@ -223,7 +223,8 @@ fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> Str
         | Source::ImageArchive(_)
         | Source::Directory(_)
         | Source::Symlink(_)
-        | Source::Chart(_) => String::new(),
+        | Source::Chart(_)
+        | Source::Step(_) => String::new(),
     }
 }
 

@@ -16,7 +16,11 @@ pub(crate) fn things(description: &Description) -> Vec<String> {
         let things = parts.chain(attributes);
         things.map(move |thing| format!("{thing} of the image `{name}`"))
     });
-    crates.chain(images).collect()
+    let steps = description.images.iter().flat_map(|(name, image)| {
+        let steps = image.steps();
+        steps.map(move |run| format!("the step `{}` of the image `{name}`", run.join(" ")))
+    });
+    crates.chain(images).chain(steps).collect()
 }
 
 /// `COPY` gives a file no attributes.

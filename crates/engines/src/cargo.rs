@@ -14,7 +14,7 @@ use crateyard_description::Platform;
 use crateyard_description::normal::{Binary, Build, Call, Description};
 use serde::Deserialize;
 
-use super::images::{Images, no_part};
+use super::images::{Images, no_part, no_step};
 use super::kept::Kept;
 use super::packages::Packages;
 use super::{Built, Engine, Request};
@@ -28,7 +28,7 @@ const WHY: &str = "compiled by the cargo of one machine";
 /// When the workspace or its description is wrong, cargo fails, or an image can't be made.
 pub fn build(request: &Request<'_>) -> Result<Built> {
     let (workspace, resolved) = request.resolve()?;
-    check_parts(&resolved.description, request.images)?;
+    check_only_nix(&resolved.description, request.images)?;
     let platform = this_platform()?;
     let kept = Kept::of(&workspace)?;
     let compiled = compile(&workspace, &resolved.description.build, &kept)?;
@@ -57,8 +57,8 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
     })
 }
 
-/// Refuses what only the flake has, before anything is compiled.
-fn check_parts(description: &Description, images: &[String]) -> Result<()> {
+/// Refuses what only Nix builds, before anything is compiled.
+fn check_only_nix(description: &Description, images: &[String]) -> Result<()> {
     for (name, each) in &description.crates {
         if let Some(part) = each.parts.first() {
             return Err(no_part(&part.part, "this engine"))
@@ -70,6 +70,9 @@ fn check_parts(description: &Description, images: &[String]) -> Result<()> {
         if let Some(part) = image.and_then(|image| image.parts().next()) {
             return Err(no_part(part, "this engine"))
                 .with_context(|| format!("cannot make the image {name:?}"));
+        }
+        if let Some(run) = image.and_then(|image| image.steps().next()) {
+            return Err(no_step(run)).with_context(|| format!("cannot make the image {name:?}"));
         }
     }
     Ok(())

@@ -160,6 +160,7 @@ impl Images<'_> {
             ),
             // Only Nix knows the plan.
             Placeholder::Crates(_) => Value::Null,
+            Placeholder::Below => return Err(no_step(&[])),
             Placeholder::Image { name } => json!(
                 self.made
                     .get(&name)
@@ -174,6 +175,14 @@ impl Images<'_> {
 pub fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
         "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds with Nix"
+    )
+}
+
+/// Only Nix runs steps: what a machine's own tools see and change is not known.
+pub fn no_step(run: &[String]) -> anyhow::Error {
+    anyhow!(
+        "this engine can't run the step {:?}: only Nix runs steps\n  try: `assemble build`, which builds with Nix",
+        run.join(" ")
     )
 }
 

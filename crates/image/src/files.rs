@@ -3,6 +3,7 @@
 //! Layers are read as streams and never unpacked. See the image specification on
 //! [applying layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets).
 
+mod contents;
 mod merge;
 
 use std::collections::BTreeMap;

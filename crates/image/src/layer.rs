@@ -12,6 +12,7 @@ mod elf;
 mod forbidden;
 mod plain;
 mod spool;
+mod step;
 mod tree;
 
 use std::fs::File;
@@ -30,7 +31,10 @@ use crate::{Error, Result};
 use crateyard_oci::{ImageName, Layout, digest::HashingWriter, tar};
 use forbidden::Forbidden;
 use spool::Spool;
+use step::Workplace;
 use tree::Tree;
+
+pub use step::{NOT_STARTED, Runner, StepCommand};
 
 /// The file with the compressed tar in a layer's directory.
 pub const BLOB: &str = "blob";
@@ -48,8 +52,21 @@ pub const PACKAGES: &str = "packages.json";
 /// When a source can't be read or is damaged, two sources give one path, or the disk is full. Then
 /// nothing stands at `out`.
 pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord> {
+    make_with(spec, out, threads, None)
+}
+
+/// The same for a layer that a command makes, too, where there is something that runs it.
+///
+/// # Errors
+/// As [`make`], and when the command fails, or changes what can't be in a layer.
+pub fn make_with(
+    spec: &LayerSpec,
+    out: &Path,
+    threads: usize,
+    runner: Option<&dyn Runner>,
+) -> Result<LayerRecord> {
     let mut spool = Spool::new()?;
-    let gathered = gather(spec, &mut spool)?;
+    let gathered = gather(spec, &mut spool, runner)?;
     let output = OutputDir::create(out)?;
     let record = write(spec, &gathered, &spool, &output, threads)?;
     let entries = LayerEntries {
@@ -71,10 +88,13 @@ struct Gathered {
     tree: Tree,
     details: Vec<PackageDetails>,
     also_installed: Vec<DebianPackage>,
+    /// Where the files lie that a command has changed.
+    _workplace: Option<Workplace>,
 }
 
-fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
+fn gather(spec: &LayerSpec, spool: &mut Spool, runner: Option<&dyn Runner>) -> Result<Gathered> {
     let mut tree = Tree::default();
+    let mut workplace = None;
     let mut debian = Vec::new();
     for (number, source) in spec.sources.iter().enumerate() {
         let at = format!("sources[{number}]");
@@ -91,6 +111,10 @@ fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
             Source::ImageArchive(source) => {
                 add_image_archive(&mut tree, &at, source, spec.epoch, spool)?;
             }
+            Source::Step(source) => {
+                let runner = step_runner(&at, spec, runner)?;
+                workplace = Some(step::add(&mut tree, source, spec.epoch, runner)?);
+            }
         }
     }
     let (details, also_installed) = add_debian(&mut tree, &debian, spool)?;
@@ -99,6 +123,23 @@ fn gather(spec: &LayerSpec, spool: &mut Spool) -> Result<Gathered> {
         tree,
         details,
         also_installed,
+        _workplace: workplace,
+    })
+}
+
+/// What runs a command, which is alone in its layer.
+fn step_runner<'a>(
+    at: &str,
+    spec: &LayerSpec,
+    runner: Option<&'a dyn Runner>,
+) -> Result<&'a dyn Runner> {
+    if spec.sources.len() > 1 {
+        let problem = "a step is the only source of its layer, and there are others";
+        return Err(Error::spec(at, problem, "put them into other layers"));
+    }
+    runner.ok_or_else(|| {
+        let problem = "nothing here runs commands";
+        Error::spec(at, problem, "build with Nix: `assemble build`")
     })
 }
 

@@ -1,5 +1,6 @@
 //! `image`: what the Nix side calls to make layers, images, indexes and archives.
 
+mod cell;
 mod environment;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ enum Command {
         /// all cores]
         #[arg(long, value_name = "N")]
         threads: Option<usize>,
+        /// Where the files lie over which a step runs; a directory in memory, so that directories list
+        /// their files in one order
+        #[arg(long, value_name = "DIR", default_value = "/tmp")]
+        workplace: PathBuf,
     },
     /// Make the OCI image layout of an image from its layers
     Assemble {
@@ -70,6 +75,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Make the namespaces of a step, and begin it there
+    #[command(hide = true)]
+    Enter {
+        /// The command, in JSON
+        command: String,
+    },
+    /// Make the root of a step, and run its command there
+    #[command(hide = true)]
+    Begin {
+        /// The command, in JSON
+        command: String,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -95,7 +112,11 @@ fn main() -> ExitCode {
     let done = if name.is_some_and(|name| name == environment::BUILDER) {
         environment::write()
     } else {
-        run(Arguments::parse().command)
+        match Arguments::parse().command {
+            Command::Enter { command } => return cell::enter(&command),
+            Command::Begin { command } => return cell::begin(&command),
+            command => run(command),
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,7 +129,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Layer { spec, out, threads } => make_layer(&spec::locate(&spec)?, &out, threads),
+        Command::Layer {
+            spec,
+            out,
+            threads,
+            workplace,
+        } => make_layer(&spec::locate(&spec)?, &out, threads, workplace),
         Command::Assemble { spec, out } => {
             let parsed = spec::read(&spec::locate(&spec)?)?;
             let manifest = assemble::make(&parsed, &out)
@@ -142,13 +168,20 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", out.display());
             Ok(())
         }
+        Command::Enter { .. } | Command::Begin { .. } => Ok(()),
     }
 }
 
-fn make_layer(spec: &Path, out: &Path, threads: Option<usize>) -> anyhow::Result<()> {
+fn make_layer(
+    spec: &Path,
+    out: &Path,
+    threads: Option<usize>,
+    workplace: PathBuf,
+) -> anyhow::Result<()> {
+    let runner = cell::Cells { workplace };
     let parsed: spec::LayerSpec = spec::read(spec)?;
     let threads = threads.unwrap_or_else(compress::default_threads);
-    let record = layer::make(&parsed, out, threads)
+    let record = layer::make_with(&parsed, out, threads, Some(&runner))
         .with_context(|| format!("cannot make the layer {:?}", parsed.comment))?;
     println!("{} {}", record.digest, out.display());
     Ok(())

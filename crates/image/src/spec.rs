@@ -20,8 +20,8 @@ use crate::{Error, Result};
 pub use crateyard_spec::{
     ArchiveFormat, CaCertificatesSource, ChartSource, Config, CopySource, DebianSource,
     DirectorySource, FileSource, Healthcheck, ImageArchiveSource, LayerSpec, LinkedCrate,
-    LinkedCrates, Mode, SPECIAL_DIRECTORIES, Source, SymlinkSource, TextSource, TreeSource,
-    VERSION, Variable, Version,
+    LinkedCrates, Mode, SPECIAL_DIRECTORIES, Source, StepSource, SymlinkSource, TextSource,
+    TreeSource, VERSION, Variable, Version,
 };
 pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
@@ -167,6 +167,8 @@ pub enum EntryKind {
     Symlink,
     /// A directory.
     Directory,
+    /// Nothing any more: what lower layers have there is gone.
+    Whiteout,
 }
 
 /// What makes up an image.

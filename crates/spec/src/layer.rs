@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, Compression, Mode, Version, base64_values};
+use crate::{Attributes, Compression, Mode, StepSource, Version, base64_values};
 
 /// What goes into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub enum Source<P = PathBuf, C = LinkedCrates> {
     Chart(ChartSource<P>),
     /// Another image, as an archive.
     ImageArchive(ImageArchiveSource<P>),
+    /// What a command changes.
+    Step(StepSource<P>),
 }
 
 impl<P, C> Source<P, C> {
@@ -72,10 +74,10 @@ impl<P, C> Source<P, C> {
         Some(xattrs).filter(|xattrs| !xattrs.is_empty())
     }
 
-    /// The path in the image that it is about; none for packages.
+    /// The path in the image that it is about; none for packages and commands.
     pub fn to(&self) -> Option<&str> {
         match self {
-            Source::Debian(_) => None,
+            Source::Debian(_) | Source::Step(_) => None,
             Source::CaCertificates(source) => Some(&source.to),
             Source::File(source) => Some(&source.to),
             Source::Tree(source) => Some(&source.to),
@@ -360,10 +362,11 @@ mod tests {
             {"kind":"directory","to":"/tmp","mode":"1777"},
             {"kind":"symlink","to":"/l","target":"x"},
             {"kind":"chart","from":"/c","to":"/charts/","appVersion":"2"},
-            {"kind":"image-archive","from":"/l","to":"/i.tar","format":"oci","reference":"a:1"}]}"#,
+            {"kind":"image-archive","from":"/l","to":"/i.tar","format":"oci","reference":"a:1"},
+            {"kind":"step","below":["/l"],"run":["/bin/true"],"workdir":"/","environment":{"A":"1"}}]}"#,
         )
         .unwrap();
-        assert_eq!(spec.sources.len(), 10);
+        assert_eq!(spec.sources.len(), 11);
         let again = layer(&serde_json::to_string(&spec).unwrap()).unwrap();
         assert_eq!(spec, again);
     }

@@ -34,6 +34,7 @@ pub mod lowered;
 mod mode;
 mod placeholder;
 mod port;
+mod step;
 mod version;
 
 pub use attributes::{Attributes, attribute_value, base64_values, check_attribute};
@@ -44,4 +45,5 @@ pub use layer::*;
 pub use mode::Mode;
 pub use placeholder::{Binary, Packages, Placeholder, SetReference, fill};
 pub use port::{Port, Wrong};
+pub use step::StepSource;
 pub use version::{VERSION, Version};

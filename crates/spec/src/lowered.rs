@@ -23,6 +23,9 @@ pub struct Layer {
     /// Paths of its files that take the place of files of the base.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
+    /// Whether its files may take the place of any below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_override: bool,
     /// Texts that no file of it may hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forbidden: Vec<String>,

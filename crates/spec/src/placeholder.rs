@@ -32,6 +32,8 @@ pub enum Placeholder {
         /// Its name in the description.
         name: String,
     },
+    /// The layers of the image below the one that it stands in. It stands in a list.
+    Below,
     /// The `.deb` files of Debian packages. It stands in a list, for as many elements as there are.
     Packages(Packages),
 }

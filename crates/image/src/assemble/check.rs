@@ -38,7 +38,7 @@ pub(super) fn layers<'a>(
         }
         check_replaced(layer, &below)?;
         for entry in &layer.entries.entries {
-            below.insert(entry.path.clone(), seen(layer, entry));
+            apply(&mut below, layer, entry);
         }
         installed.extend(layer.record.debian_packages.iter().cloned());
     }
@@ -172,6 +172,26 @@ fn from_base(listing: &Listing) -> Result<(Lower, BTreeSet<DebianPackage>)> {
         (path.to_owned(), below)
     });
     Ok((paths.collect(), installed))
+}
+
+/// Puts an entry over what is below. Nothing is left below what is no directory.
+fn apply(below: &mut Lower, layer: &Layer, entry: &EntryRecord) {
+    if entry.kind != EntryKind::Directory {
+        let prefix = format!("{}/", entry.path);
+        let gone: Vec<String> = below
+            .range(prefix.clone()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&prefix))
+            .cloned()
+            .collect();
+        for path in gone {
+            below.remove(&path);
+        }
+    }
+    match entry.kind {
+        EntryKind::Whiteout => drop(below.remove(&entry.path)),
+        _ => drop(below.insert(entry.path.clone(), seen(layer, entry))),
+    }
 }
 
 fn seen(layer: &Layer, entry: &EntryRecord) -> Below {

@@ -52,6 +52,8 @@ pub(super) enum Body {
     File(Content),
     Symlink(String),
     HardLink(String),
+    /// What lower layers have at the path is gone. The node stands at the path of the marker.
+    Whiteout,
 }
 
 /// Where the bytes of a file are.
@@ -81,7 +83,7 @@ impl Node {
     pub(super) fn header<'a>(&'a self, path: &'a str, mtime: u64) -> tar::Header<'a> {
         let (kind, link) = match &self.body {
             Body::Directory => (tar::Kind::Directory, ""),
-            Body::File(_) => (tar::Kind::File, ""),
+            Body::File(_) | Body::Whiteout => (tar::Kind::File, ""),
             Body::Symlink(target) => (tar::Kind::Symlink, target.as_str()),
             Body::HardLink(target) => (tar::Kind::HardLink, target.as_str()),
         };
@@ -277,6 +279,7 @@ fn record(path: &str, node: &Node, spool: &Spool) -> Result<EntryRecord> {
         Body::File(_) => (EntryKind::File, None),
         Body::Symlink(target) => (EntryKind::Symlink, Some(target.clone())),
         Body::HardLink(target) => (EntryKind::HardLink, Some(target.clone())),
+        Body::Whiteout => (EntryKind::Whiteout, None),
     };
     let program = program(node);
     let digest = match &program {
@@ -285,7 +288,10 @@ fn record(path: &str, node: &Node, spool: &Spool) -> Result<EntryRecord> {
     };
     let program = program.unwrap_or_default();
     Ok(EntryRecord {
-        path: path.to_owned(),
+        path: match &node.body {
+            Body::Whiteout => unmarked(path),
+            _ => path.to_owned(),
+        },
         kind,
         mode: Mode(node.mode),
         uid: node.uid,
@@ -298,6 +304,13 @@ fn record(path: &str, node: &Node, spool: &Spool) -> Result<EntryRecord> {
         implied: node.standing == Standing::Implied,
         supersedes: node.supersedes,
     })
+}
+
+/// The path that a marker says is gone.
+fn unmarked(marker: &str) -> String {
+    let name = marker.rfind('/').map_or(0, |slash| slash + 1);
+    let rest = marker.get(name + WHITEOUT.len()..).unwrap_or_default();
+    format!("{}{rest}", &marker[..name])
 }
 
 /// The digest of a file as the layer has it.

@@ -1,0 +1,42 @@
+//! The contents of all files of an image, in one pass over its layers.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use crateyard_oci::{Blobs, Manifest};
+
+use super::{File, FileKind, LayerStream, Listing};
+use crate::Result;
+
+impl Listing {
+    /// Hands over the content of each regular file, in the order of the layers, with the paths that
+    /// have it: several where they are hard links to one file.
+    ///
+    /// # Errors
+    /// When a layer is damaged, or what `take` says.
+    pub(crate) fn for_each_content(
+        &self,
+        blobs: &dyn Blobs,
+        manifest: &Manifest,
+        take: &mut dyn FnMut(&[(&str, &File)], &mut dyn Read) -> Result<()>,
+    ) -> Result<()> {
+        let mut wanted: BTreeMap<(usize, usize), Vec<(&str, &File)>> = BTreeMap::new();
+        for (path, file) in self.files() {
+            if matches!(file.kind, FileKind::File | FileKind::HardLink) {
+                wanted.entry(file.content).or_default().push((path, file));
+            }
+        }
+        for (number, layer) in manifest.layers.iter().enumerate() {
+            let mut stream = LayerStream::open(blobs, layer)?;
+            let mut ordinal = 0;
+            while stream.next_entry()?.is_some() {
+                if let Some(paths) = wanted.get(&(number, ordinal)) {
+                    take(paths, &mut stream.reader)?;
+                }
+                ordinal += 1;
+            }
+            stream.finish()?;
+        }
+        Ok(())
+    }
+}

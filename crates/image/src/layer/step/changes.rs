@@ -1,0 +1,404 @@
+//! What a step has changed: the files on the disk beside the list of those that were there before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, Metadata, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
+
+use super::below::Below;
+use super::fate::{self, Fate};
+use super::unpack::{MODE, Root};
+use super::{OWN, OWN_IF_THERE, shown};
+use crate::files::{File, FileKind};
+use crate::layer::tree::{Body, Content, Node, Standing, Tree, WHITEOUT, check_component};
+use crate::{Error, Result};
+
+/// How many paths a message names.
+const NAMED: usize = 5;
+
+/// All that has changed, by path without leading slash.
+pub(super) struct Changes {
+    root: PathBuf,
+    all: BTreeMap<String, Change>,
+}
+
+/// What has become of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Change {
+    kind: Kind,
+    mode: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Removed,
+    Directory,
+    Symlink(String),
+    /// Another name of a file that comes before it in the order of paths.
+    HardLink(String),
+    File {
+        digest: Digest,
+        length: u64,
+    },
+}
+
+/// Compares the files of a root with those below.
+pub(super) fn find(below: &Below, root: &Root) -> Result<Changes> {
+    let mut finder = Finder {
+        below,
+        root,
+        seen: BTreeSet::new(),
+        inodes: BTreeMap::new(),
+        all: BTreeMap::new(),
+    };
+    finder.directory("")?;
+    finder.add_removed();
+    finder.drop_empty_caches();
+    finder.join_hard_links();
+    Ok(Changes {
+        root: root.path.clone(),
+        all: finder.all,
+    })
+}
+
+struct Finder<'a> {
+    below: &'a Below,
+    root: &'a Root,
+    /// All paths that are there.
+    seen: BTreeSet<String>,
+    /// The changed files with several names.
+    inodes: BTreeMap<(u64, u64), Vec<String>>,
+    all: BTreeMap<String, Change>,
+}
+
+impl Finder<'_> {
+    fn directory(&mut self, path: &str) -> Result<()> {
+        let place = self.root.path.join(path);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&place).map_err(Error::io("cannot list", &place))? {
+            let entry = entry.map_err(Error::io("cannot list", &place))?;
+            names.push(name_of(path, entry.file_name())?);
+        }
+        names.sort();
+        for name in names {
+            let slash = if path.is_empty() { "" } else { "/" };
+            self.entry(format!("{path}{slash}{name}"))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: String) -> Result<()> {
+        self.seen.insert(path.clone());
+        if is_own(&path) {
+            return Ok(());
+        }
+        let place = self.root.path.join(&path);
+        let metadata = fs::symlink_metadata(&place).map_err(Error::io("cannot read", &place))?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            return self.found_directory(path, &metadata);
+        }
+        if kind.is_symlink() {
+            return self.found_symlink(path);
+        }
+        if kind.is_file() {
+            return self.found_file(path, &metadata);
+        }
+        let what = match () {
+            () if kind.is_socket() => "a socket: let the command remove it",
+            () if kind.is_fifo() => "a named pipe: let the program make it when it starts",
+            () => "a device: engines make those that a container has",
+        };
+        self.is_kept(&path, fate::of_special(&path, what)).map(drop)
+    }
+
+    fn found_directory(&mut self, path: String, metadata: &Metadata) -> Result<()> {
+        let place = self.root.path.join(&path);
+        let mode = metadata.mode();
+        // From here on it may be read, emptied and removed.
+        open_up(&place, mode, 0o700)?;
+        let was_there = match self.below.listing.get(&path) {
+            Some(file) => file.kind == FileKind::Directory && (file.mode ^ mode) & MODE == 0,
+            None => self.root.implied.contains(&path),
+        };
+        if !was_there && self.is_kept(&path, fate::of_other(&path))? {
+            self.add(path.clone(), Kind::Directory, mode);
+        }
+        self.directory(&path)
+    }
+
+    fn found_symlink(&mut self, path: String) -> Result<()> {
+        let place = self.root.path.join(&path);
+        let target = fs::read_link(&place).map_err(Error::io("cannot read", &place))?;
+        let target = target.into_os_string().into_string().map_err(|target| {
+            let problem = format!("the link to {target:?} is not UTF-8");
+            Error::spec(format!("/{path}"), problem, "give the target another name")
+        })?;
+        let file = self.below.listing.get(&path);
+        let was_there = file.is_some_and(|file| {
+            file.kind == FileKind::Symlink && file.target.as_ref() == Some(&target)
+        });
+        if !was_there && self.is_kept(&path, fate::of_other(&path))? {
+            self.add(path, Kind::Symlink(target), 0o777);
+        }
+        Ok(())
+    }
+
+    fn found_file(&mut self, path: String, metadata: &Metadata) -> Result<()> {
+        let place = self.root.path.join(&path);
+        let (mode, length) = (metadata.mode(), metadata.len());
+        open_up(&place, mode, 0o400)?;
+        let (head, digest) = read(&place)?;
+        let was_there = self.file_below(&path).is_some_and(|file| {
+            (file.mode ^ mode) & MODE == 0 && file.digest.as_ref() == Some(&digest)
+        });
+        if !was_there && self.is_kept(&path, fate::of_file(&path, length, &head))? {
+            if metadata.nlink() > 1 {
+                let inode = (metadata.dev(), metadata.ino());
+                self.inodes.entry(inode).or_default().push(path.clone());
+            }
+            self.add(path, Kind::File { digest, length }, mode);
+        }
+        Ok(())
+    }
+
+    fn file_below(&self, path: &str) -> Option<&File> {
+        let file = self.below.listing.get(path)?;
+        matches!(file.kind, FileKind::File | FileKind::HardLink).then_some(file)
+    }
+
+    fn add(&mut self, path: String, kind: Kind, mode: u32) {
+        let mode = mode & 0o7777;
+        self.all.insert(path, Change { kind, mode });
+    }
+
+    fn is_kept(&self, path: &str, fate: Fate) -> Result<bool> {
+        match fate {
+            Fate::Kept => Ok(true),
+            Fate::LeftOut => Ok(false),
+            Fate::Refused(what) => {
+                let (what, remedy) = what.split_once(": ").unwrap_or((what, "leave it out"));
+                Err(Error::spec(
+                    format!("/{path}"),
+                    format!("it is {what}"),
+                    remedy,
+                ))
+            }
+        }
+    }
+
+    /// The topmost of the paths that are gone: all below goes with them.
+    fn add_removed(&mut self) {
+        for (path, file) in self.below.listing.files() {
+            let is_special = !matches!(
+                file.kind,
+                FileKind::File | FileKind::HardLink | FileKind::Symlink | FileKind::Directory
+            );
+            if self.seen.contains(path) || is_special || is_own(path) {
+                continue;
+            }
+            let is_gone = |above: &str| {
+                let change = self.all.get(above);
+                change.is_some_and(|change| change.kind != Kind::Directory)
+            };
+            if !ancestors(path).any(is_gone) {
+                let change = Change {
+                    kind: Kind::Removed,
+                    mode: 0o644,
+                };
+                self.all.insert(path.to_owned(), change);
+            }
+        }
+    }
+
+    /// Python's directories of which nothing was kept.
+    fn drop_empty_caches(&mut self) {
+        let is_cache = |path: &&String| path.ends_with("/__pycache__");
+        let caches: Vec<String> = self.all.keys().filter(is_cache).cloned().collect();
+        for path in caches {
+            let below = format!("{path}/");
+            let next = self.all.range(below.clone()..).next();
+            let has_files = next.is_some_and(|(next, _)| next.starts_with(&below));
+            if !has_files && self.all[&path].kind == Kind::Directory {
+                self.all.remove(&path);
+            }
+        }
+    }
+
+    fn join_hard_links(&mut self) {
+        for mut paths in std::mem::take(&mut self.inodes).into_values() {
+            paths.sort();
+            let Some((first, others)) = paths.split_first() else {
+                continue;
+            };
+            for other in others {
+                if let Some(change) = self.all.get_mut(other) {
+                    change.kind = Kind::HardLink(first.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Checks that two runs have changed the same.
+///
+/// # Errors
+/// Names paths whose content, kind or mode differs.
+pub(super) fn require_same(run: &[String], first: &Changes, second: &Changes) -> Result<()> {
+    let paths: BTreeSet<&String> = first.all.keys().chain(second.all.keys()).collect();
+    let differ = |path: &&String| first.all.get(*path) != second.all.get(*path);
+    let different: Vec<String> = paths
+        .into_iter()
+        .filter(differ)
+        .map(|path| format!("/{}", crate::text::clean(path)))
+        .collect();
+    if different.is_empty() {
+        return Ok(());
+    }
+    let named = different[..different.len().min(NAMED)].join(", ");
+    let more = match different.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Err(Error::spec(
+        format!("step {}", shown(run)),
+        format!("it was run twice, and these differ: {named}{more}"),
+        "the time, chance or the order of processes got into them: let the command take the time from \
+         SOURCE_DATE_EPOCH, or remove these files at its end",
+    ))
+}
+
+impl Changes {
+    /// Puts all into the layer, with the directories that they lie in as those are below.
+    pub(super) fn insert(&self, tree: &mut Tree, below: &Below, origin: &str) -> Result<()> {
+        let mut nodes = BTreeMap::new();
+        for (path, change) in &self.all {
+            for above in ancestors(path).filter(|above| !self.all.contains_key(*above)) {
+                let node = || Owned::of(below.listing.get(above)).node(Body::Directory, origin);
+                nodes.entry(above.to_owned()).or_insert_with(node);
+            }
+            let (path, node) = self.node(path, change, below, origin);
+            nodes.insert(path, node);
+        }
+        nodes
+            .into_iter()
+            .try_for_each(|(path, node)| tree.insert(path, node))
+    }
+
+    fn node(&self, path: &str, change: &Change, below: &Below, origin: &str) -> (String, Node) {
+        let lower = below.listing.get(path);
+        let mut owned = Owned::of(lower);
+        owned.mode = change.mode;
+        let body = match &change.kind {
+            Kind::Removed => {
+                let plain = Owned::of(None);
+                let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+                let slash = if parent.is_empty() { "" } else { "/" };
+                let path = format!("{parent}{slash}{WHITEOUT}{name}");
+                let mode = change.mode;
+                return (path, Owned { mode, ..plain }.node(Body::Whiteout, origin));
+            }
+            Kind::Directory => Body::Directory,
+            Kind::Symlink(target) => Body::Symlink(target.clone()),
+            Kind::HardLink(first) => Body::HardLink(first.clone()),
+            Kind::File { digest, length } => {
+                // Who writes to a file takes its capabilities away.
+                if lower.and_then(|file| file.digest.as_ref()) != Some(digest) {
+                    owned.xattrs.clear();
+                }
+                Body::File(Content::File {
+                    path: self.root.join(path),
+                    length: *length,
+                })
+            }
+        };
+        (path.to_owned(), owned.node(body, origin))
+    }
+}
+
+/// Whose a path is: what was there keeps its owner, and what is new is root's.
+struct Owned {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Owned {
+    fn of(file: Option<&File>) -> Owned {
+        let number = |id: u64| u32::try_from(id).unwrap_or(0);
+        Owned {
+            mode: file.map_or(0o755, |file| file.mode),
+            uid: file.map_or(0, |file| number(file.uid)),
+            gid: file.map_or(0, |file| number(file.gid)),
+            xattrs: file.map(|file| file.xattrs.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn node(self, body: Body, origin: &str) -> Node {
+        Node {
+            body,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            xattrs: self.xattrs,
+            origin: origin.into(),
+            standing: Standing::Copied,
+            supersedes: false,
+        }
+    }
+}
+
+/// The paths that a path lies below, from the top.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(slash, _)| &path[..slash])
+}
+
+/// Whether a path is one of the command's own directories, or lies in one.
+fn is_own(path: &str) -> bool {
+    OWN.iter().chain(&OWN_IF_THERE).any(|own| {
+        path.strip_prefix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+fn name_of(directory: &str, name: OsString) -> Result<String> {
+    let wrong = |problem: String| {
+        let remedy = "let the command give it another name";
+        Error::spec(format!("/{directory}"), problem, remedy)
+    };
+    let name = name
+        .into_string()
+        .map_err(|name| wrong(format!("the file name {name:?} is not UTF-8")))?;
+    let checked = check_component(&name);
+    checked.map_err(|problem| wrong(format!("the file name {name:?} {problem}")))?;
+    Ok(name)
+}
+
+/// Gives the owner rights that the mode lacks: nobody else is there who could read.
+fn open_up(place: &Path, mode: u32, rights: u32) -> Result<()> {
+    if mode & rights == rights {
+        return Ok(());
+    }
+    let permissions = Permissions::from_mode((mode | rights) & MODE);
+    fs::set_permissions(place, permissions).map_err(Error::io("cannot read", place))
+}
+
+/// The first bytes of a file, and its digest.
+fn read(place: &Path) -> Result<(Vec<u8>, Digest)> {
+    let failed = || Error::io("cannot read", place);
+    let file = fs::File::open(place).map_err(failed())?;
+    let mut reader = HashingReader::new(file, Algorithm::Sha256);
+    let mut head = Vec::new();
+    reader
+        .by_ref()
+        .take(64)
+        .read_to_end(&mut head)
+        .map_err(failed())?;
+    io::copy(&mut reader, &mut io::sink()).map_err(failed())?;
+    Ok((head, reader.finish().1))
+}

@@ -1,0 +1,175 @@
+//! The files of an image on the disk, as one user can have them there.
+//!
+//! Owners, set-id bits, extended attributes and devices stay in the list of files alone: who unpacks
+//! has one user, and Nix forbids the rest to builders. A file that a step leaves alone keeps them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::OWN;
+use super::below::Below;
+use crate::files::{File, FileKind};
+use crate::{Error, Result};
+
+/// The bits of a mode that a file on the disk has.
+pub(super) const MODE: u32 = 0o1777;
+
+/// Where a command sees temporary directories, if they are there.
+const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
+
+/// The unpacked files.
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    /// Where the command sees temporary directories.
+    pub(super) temporary_places: Vec<String>,
+    /// Directories that no layer names, because of what lies in them.
+    pub(super) implied: BTreeSet<String>,
+}
+
+/// Unpacks the files below into the new directory `workplace`, where they are in `root`.
+pub(super) fn unpack(below: &Below, workplace: &Path) -> Result<Root> {
+    let path = workplace.join("root");
+    let mut unpacking = Unpacking {
+        below,
+        root: path.clone(),
+        made: BTreeSet::new(),
+    };
+    new_directory(workplace)?;
+    new_directory(&path)?;
+    for (path, file) in below.listing.files() {
+        unpacking.place(path, file)?;
+    }
+    below.for_each_content(&mut |paths, content| unpacking.write(paths, content))?;
+    unpacking.settle_directories()?;
+    let is_implied = |path: &&String| below.listing.get(path).is_none();
+    let implied = unpacking.made.iter().filter(is_implied).cloned().collect();
+    for own in OWN {
+        unpacking.directory(own)?;
+    }
+    let temporary = TEMPORARY.into_iter();
+    let temporary = temporary.filter(|place| unpacking.made.contains(*place));
+    Ok(Root {
+        temporary_places: temporary.map(str::to_owned).collect(),
+        path,
+        implied,
+    })
+}
+
+struct Unpacking<'a> {
+    below: &'a Below,
+    root: PathBuf,
+    /// The directories that are there. Everything else lies in one of them, so no link leads out.
+    made: BTreeSet<String>,
+}
+
+impl Unpacking<'_> {
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Makes what has no content.
+    fn place(&mut self, path: &str, file: &File) -> Result<()> {
+        match file.kind {
+            FileKind::Directory => self.directory(path),
+            FileKind::Symlink => {
+                self.parent(path)?;
+                let target = file.target.as_deref().unwrap_or_default();
+                symlink(target, self.at(path)).map_err(failed(path))
+            }
+            FileKind::File | FileKind::HardLink => self.parent(path),
+            // No user but root can make one, and /dev is the command's own.
+            FileKind::CharacterDevice | FileKind::BlockDevice | FileKind::Fifo => Ok(()),
+        }
+    }
+
+    fn parent(&mut self, path: &str) -> Result<()> {
+        match path.rsplit_once('/') {
+            Some((parent, _)) => self.directory(parent),
+            None => Ok(()),
+        }
+    }
+
+    fn directory(&mut self, path: &str) -> Result<()> {
+        if self.made.contains(path) {
+            return Ok(());
+        }
+        self.parent(path)?;
+        // Fails where a link or a file of the image is in the way.
+        new_directory(&self.at(path))?;
+        self.made.insert(path.to_owned());
+        Ok(())
+    }
+
+    /// Writes a file, and its other names.
+    fn write(&self, paths: &[(&str, &File)], content: &mut dyn io::Read) -> Result<()> {
+        let Some(((first, file), others)) = paths.split_first() else {
+            return Ok(());
+        };
+        let path = self.at(first);
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create_new(true).mode(0o600).open(&path);
+        let mut out = opened.map_err(failed(first))?;
+        io::copy(content, &mut out).map_err(full(first))?;
+        out.set_permissions(Permissions::from_mode(file.mode & MODE))
+            .and_then(|()| out.set_modified(time(file.mtime)))
+            .map_err(failed(first))?;
+        for (other, _) in others {
+            fs::hard_link(&path, self.at(other)).map_err(failed(other))?;
+        }
+        Ok(())
+    }
+
+    /// Gives directories their modes and times, once nothing more is put into them.
+    fn settle_directories(&self) -> Result<()> {
+        for path in self.made.iter().rev() {
+            let Some(file) = self.below.listing.get(path) else {
+                continue;
+            };
+            let place = self.at(path);
+            let opened = fs::File::open(&place);
+            opened
+                .and_then(|directory| directory.set_modified(time(file.mtime)))
+                .and_then(|()| {
+                    fs::set_permissions(&place, Permissions::from_mode(file.mode & MODE))
+                })
+                .map_err(failed(path))?;
+        }
+        Ok(())
+    }
+}
+
+fn new_directory(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().mode(0o755).create(path);
+    made.map_err(Error::io("cannot create", path))
+}
+
+fn time(seconds: u64) -> SystemTime {
+    let since = Duration::from_secs(seconds);
+    SystemTime::UNIX_EPOCH
+        .checked_add(since)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn failed(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    Error::io(
+        "cannot unpack, for a step, the image's file",
+        &Path::new("/").join(path),
+    )
+}
+
+/// The place is in memory in a derivation, so that directories list their files in one order.
+fn full(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull => Error::spec(
+            format!("/{path}"),
+            "the image's files do not fit into half of this machine's memory, where steps have them",
+            "build on a machine with more, or take large files into the image without a step",
+        ),
+        _ => failed(&path)(error),
+    }
+}
