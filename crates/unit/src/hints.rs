@@ -1,6 +1,7 @@
 //! What to do about failures that have a known cure.
 
 mod missing;
+mod network;
 mod paths;
 mod words;
 
@@ -204,10 +205,56 @@ mod tests {
     #[test]
     fn who_tries_the_network_is_told_what_to_give() {
         let (_directory, request) = package("let mirror = std::env::var(\"APP_ARCHIVE\");");
-        let said = "curl: (6) Could not resolve host: example.org, https://example.org/a.tar.gz";
+        let said =
+            "curl: (6) Could not resolve host: example.org, https://example.org/a.tar.gz?x=1";
         let hint = hint(&request, said).unwrap();
-        assert!(hint.contains("https://example.org/a.tar.gz"), "{hint}");
-        assert!(hint.contains("environment = { APP_ARCHIVE ="), "{hint}");
+        let directory = &request.unit.source_dir;
+        for wanted in [
+            "it wants https://example.org/a.tar.gz?x=1. ",
+            "its build script reads APP_ARCHIVE",
+            "    [parts.app]\n    download = { url = \"https://example.org/a.tar.gz?x=1\" }\n",
+            "    [crates.app]\n    parts = [{ part = \"app\", path = \"downloads/a.tar.gz\" }]\n",
+            &format!("environment = {{ APP_ARCHIVE = \"{directory}/downloads/a.tar.gz\" }}"),
+        ] {
+            assert!(hint.contains(wanted), "no {wanted:?} in\n{hint}");
+        }
+    }
+
+    #[test]
+    fn addresses_come_from_the_sources_if_the_program_says_none() {
+        let (_directory, request) = package(
+            "// https://example.org/documentation\n\
+             const ONE: &str = \"https://example.org/one.zip\";\n\
+             let two = format!(\"https://example.org/v{version}/two.bin\");\n",
+        );
+        let said =
+            "Os { code: 101, kind: NetworkUnreachable, message: \"Network is unreachable\" }";
+        let hint = hint(&request, said).unwrap();
+        for wanted in [
+            "it wants https://example.org/one.zip, https://example.org/v{version}/two.bin. ",
+            "[parts.app-1]",
+            "[parts.app-2]",
+            "path = \"downloads/two.bin\"",
+            "VARIABLE = \"",
+            "VARIABLE_2 = \"",
+        ] {
+            assert!(hint.contains(wanted), "no {wanted:?} in\n{hint}");
+        }
+        assert!(!hint.contains("documentation"), "{hint}");
+    }
+
+    #[test]
+    fn a_host_is_named_if_nothing_has_an_address() {
+        let (_directory, request) = package("fn main() {}");
+        let said = "curl: (6) Could not resolve host: files.example.org\n";
+        let text = hint(&request, said).unwrap();
+        assert!(text.contains("it wants files.example.org. "), "{text}");
+        assert!(
+            text.contains("url = \"https://files.example.org/\u{2026}\""),
+            "{text}"
+        );
+        let text = hint(&request, "Network is unreachable").unwrap();
+        assert!(text.contains("which no unit has. "), "{text}");
     }
 
     #[test]

@@ -7,19 +7,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How programs say that they can't reach the network.
-const NETWORK: [&str; 9] = [
-    "Network is unreachable",
-    "Network unreachable",
-    "Could not resolve host",
-    "failed to lookup address",
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "dns error",
-    "unable to resolve host",
-    "error sending request for url",
-];
-
 /// How programs say that a file is not there.
 const NOT_FOUND: [&str; 4] = ["No such file", "NotFound", "not found", "does not exist"];
 
@@ -127,34 +114,6 @@ impl Failure<'_> {
         ))
     }
 
-    /// It wants to download something.
-    pub(super) fn network(&self) -> Option<String> {
-        if !self.says_any(&NETWORK) {
-            return None;
-        }
-        let package = self.package;
-        let what = words::address(self.said).map_or(String::new(), |url| format!(" for {url}"));
-        let variables = self.variables();
-        let variable = variables.first().map_or("VARIABLE", String::as_str);
-        let among = match variables.len() {
-            0 => "if its build script reads one".to_owned(),
-            _ => format!("its build script reads {}", variables.join(", ")),
-        };
-        let file = Path::new(WORKSPACE).join("vendor/FILE");
-        let directory = Path::new(&self.request.unit.source_dir);
-        let declared = if directory.starts_with(WORKSPACE) {
-            paths::relative(directory, &file)
-        } else {
-            "vendor/FILE".to_owned()
-        };
-        Some(format!(
-            "{package} tries the network{what}, which no unit has. Keep the file in the workspace and say by a variable \
-             where it is ({among}), in images.toml:\n\n    \
-             [crates.{package}]\n    files = [{declared:?}]\n    \
-             environment = {{ {variable} = {file:?} }}\n"
-        ))
-    }
-
     /// It asks git.
     pub(super) fn revision(&self) -> Option<String> {
         if self.request.revision.is_some()
@@ -191,7 +150,7 @@ impl Failure<'_> {
     }
 
     /// The variables that the sources read and that nobody has set.
-    fn variables(&self) -> Vec<String> {
+    pub(super) fn variables(&self) -> Vec<String> {
         let openings = ["env::var(\"", "env::var_os(\"", "var_os(\"", "var(\""];
         let is_cargos = |name: &str| {
             ["CARGO", "DEP_"]
@@ -212,7 +171,7 @@ impl Failure<'_> {
     }
 
     /// The sources of what runs: of a build script, or of the crate that is compiled or tested.
-    fn sources(&self) -> Vec<String> {
+    pub(super) fn sources(&self) -> Vec<String> {
         let directory = Path::new(&self.request.unit.source_dir);
         match self.request.unit.action {
             Action::RunBuildScript { .. } => {
