@@ -22,6 +22,7 @@ use crate::packages::{self, Crate};
 use crate::spec::Mode;
 use crate::{Error, Result};
 
+pub(crate) use contents::TakeContent;
 pub(crate) use merge::Name;
 use merge::{LayerView, Merged};
 

@@ -8,6 +8,9 @@ use crateyard_oci::{Blobs, Manifest};
 use super::{File, FileKind, LayerStream, Listing};
 use crate::Result;
 
+/// Takes the content of a file, with the paths that have it and what is known of them.
+pub(crate) type TakeContent<'a> = dyn FnMut(&[(&str, &File)], &mut dyn Read) -> Result<()> + 'a;
+
 impl Listing {
     /// Hands over the content of each regular file, in the order of the layers, with the paths that
     /// have it: several where they are hard links to one file.
@@ -18,7 +21,7 @@ impl Listing {
         &self,
         blobs: &dyn Blobs,
         manifest: &Manifest,
-        take: &mut dyn FnMut(&[(&str, &File)], &mut dyn Read) -> Result<()>,
+        take: &mut TakeContent<'_>,
     ) -> Result<()> {
         let mut wanted: BTreeMap<(usize, usize), Vec<(&str, &File)>> = BTreeMap::new();
         for (path, file) in self.files() {

@@ -10,7 +10,7 @@ use crateyard_oci::{
     Blobs, Budget, Descriptor, Digest, Layout, Limits, Manifest, Platform, media_type,
 };
 
-use crate::files::{Listing, Options};
+use crate::files::{Listing, Options, TakeContent};
 use crate::layer::{BLOB, RECORD};
 use crate::spec::{self, LayerRecord, StepSource};
 use crate::{Error, Result};
@@ -66,10 +66,7 @@ impl Below {
     }
 
     /// [`Listing::for_each_content`].
-    pub(super) fn for_each_content(
-        &self,
-        take: &mut dyn FnMut(&[(&str, &crate::files::File)], &mut dyn Read) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn for_each_content(&self, take: &mut TakeContent<'_>) -> Result<()> {
         self.listing
             .for_each_content(&self.blobs, &self.manifest, take)
     }
