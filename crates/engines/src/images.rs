@@ -18,10 +18,10 @@ use super::kept::Kept;
 use super::packages::Packages;
 
 /// The label and annotation that mark an image as not hermetic.
-pub const UNHERMETIC: &str = "io.github.crateyard.unhermetic";
+pub(crate) const UNHERMETIC: &str = "io.github.crateyard.unhermetic";
 
 /// Makes the images of a description.
-pub struct Images<'a> {
+pub(crate) struct Images<'a> {
     /// The workspace.
     pub root: &'a Path,
     /// The description.
@@ -47,7 +47,7 @@ impl Images<'_> {
     ///
     /// # Errors
     /// When a layer or the image can't be made.
-    pub fn make(&mut self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn make(&mut self, name: &str) -> Result<PathBuf> {
         if let Some(made) = self.made.get(name) {
             return Ok(made.clone());
         }
@@ -112,7 +112,7 @@ impl Images<'_> {
     ///
     /// # Errors
     /// When a layer or the image can't be made.
-    pub fn make_base(&self, image: &Image) -> Result<PathBuf> {
+    pub(crate) fn make_base(&self, image: &Image) -> Result<PathBuf> {
         let name = format!("{}-base", image.name);
         let spec = ImageSpec {
             layers: self.layers(image, |layer| layer.has_packages() && !layer.only_if_linked)?,
@@ -172,14 +172,14 @@ impl Images<'_> {
 }
 
 /// Only Nix makes parts, and has what a flake hands over.
-pub fn no_part(name: &str, who: &str) -> anyhow::Error {
+pub(crate) fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
         "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds with Nix"
     )
 }
 
 /// Only Nix runs steps: what a machine's own tools see and change is not known.
-pub fn no_step(run: &[String]) -> anyhow::Error {
+pub(crate) fn no_step(run: &[String]) -> anyhow::Error {
     anyhow!(
         "this engine can't run the step {:?}: only Nix runs steps\n  try: `assemble build`, which builds with Nix",
         run.join(" ")
@@ -192,7 +192,7 @@ fn has_packages(spec: &LayerSpec) -> bool {
 }
 
 /// Converts a platform of a description to an image's platform.
-pub fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
+pub(crate) fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
     platform
         .to_string()
         .parse()
@@ -201,7 +201,7 @@ pub fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platform> {
 
 /// The inputs of a layer: its specification, and the content of files that may change under the
 /// same name.
-pub fn key_of(spec: &LayerSpec) -> Result<Digest> {
+pub(crate) fn key_of(spec: &LayerSpec) -> Result<Digest> {
     let mut hasher = HashingWriter::new(std::io::sink());
     serde_json::to_writer(&mut hasher, spec)?;
     for source in &spec.sources {

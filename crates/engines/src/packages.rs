@@ -12,7 +12,7 @@ use crateyard_nix::Store;
 
 /// Packages that a lock pins. Packages in the Nix store are used from there. The rest is downloaded
 /// once, into the user's cache.
-pub struct Packages {
+pub(crate) struct Packages {
     lock: Lock,
     path: PathBuf,
     architecture: &'static str,
@@ -25,7 +25,7 @@ impl Packages {
     ///
     /// # Errors
     /// When the lock can't be read.
-    pub fn locked(lock: &Path, architecture: &'static str) -> Result<Packages> {
+    pub(crate) fn locked(lock: &Path, architecture: &'static str) -> Result<Packages> {
         Ok(Packages {
             lock: Lock::load(lock).context(
                 "the lock of the Debian packages: `assemble lock` writes it, --debian-lock names another",
@@ -41,7 +41,7 @@ impl Packages {
     ///
     /// # Errors
     /// The errors of [`Packages::of_set`].
-    pub fn of(&self, packages: &Placed, linked: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
+    pub(crate) fn of(&self, packages: &Placed, linked: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
         let mut given = Vec::new();
         for set in &packages.beyond {
             given.extend(self.of_reference(set, &[], linked)?);

@@ -20,7 +20,7 @@ use super::packages::Packages;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Cargo, rustc, C and C++ compilers, a shell.
-pub fn builder(
+pub(crate) fn builder(
     kept: &Kept,
     packages: &Packages,
     set: &str,
@@ -39,7 +39,12 @@ pub fn builder(
 }
 
 /// The layouts that images start from.
-pub fn base(kept: &Kept, packages: &Packages, set: &str, platform: &Platform) -> Result<PathBuf> {
+pub(crate) fn base(
+    kept: &Kept,
+    packages: &Packages,
+    set: &str,
+    platform: &Platform,
+) -> Result<PathBuf> {
     let files = all_of(packages, set)?;
     let certificates = Source::CaCertificates(CaCertificatesSource {
         packages: files.clone(),
@@ -94,7 +99,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
 }
 
 /// An image without layers, with the search path of Debian's programs.
-pub fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
+pub(crate) fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
     Ok(ImageSpec {
         version: Version,
         name: name.to_owned(),

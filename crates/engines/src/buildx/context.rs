@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 /// When a file can't be read or written.
-pub fn update(workspace: &Path, directory: &Path) -> Result<bool> {
+pub(super) fn update(workspace: &Path, directory: &Path) -> Result<bool> {
     let Some(mut names) = known_to_git(workspace) else {
         return Ok(false);
     };

@@ -36,7 +36,7 @@ struct Log {
 
 /// The parsed output of the engine.
 #[derive(Default)]
-pub struct Said {
+pub(super) struct Said {
     /// The output of all steps, and of buildx itself.
     pub log: String,
     /// The digest of each blob that came from a cache, a layout or a registry, and its size in
@@ -45,7 +45,7 @@ pub struct Said {
 }
 
 /// Reads the output of buildx. Any line that is not a status belongs to an error.
-pub fn read(output: &[u8]) -> Said {
+pub(super) fn read(output: &[u8]) -> Said {
     let mut said = Said::default();
     let mut steps: BTreeMap<String, String> = BTreeMap::new();
     for line in String::from_utf8_lossy(output).lines() {
@@ -72,7 +72,7 @@ pub fn read(output: &[u8]) -> Said {
 }
 
 /// The bytes of all blobs that came in some calls of one engine. Each blob counts once.
-pub fn fetched(said: &[Said]) -> u64 {
+pub(super) fn fetched(said: &[Said]) -> u64 {
     let blobs: BTreeMap<&String, u64> = said
         .iter()
         .flat_map(|one| one.blobs.iter().map(|(digest, bytes)| (digest, *bytes)))
@@ -83,7 +83,7 @@ pub fn fetched(said: &[Said]) -> u64 {
 impl Said {
     /// The packages that Cargo reports as compiled. A member counts both with its source and as an
     /// empty placeholder.
-    pub fn compiled(&self) -> Vec<String> {
+    pub(super) fn compiled(&self) -> Vec<String> {
         let names = self.log.lines().filter_map(|line| {
             let rest = line.trim_start().strip_prefix("Compiling ")?;
             rest.split(' ').next()

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use crateyard_cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs};
+use anyhow::{Context, Result, bail};
+use crateyard_cache::packs::{PACK_SIZE, PackDirectory, PackWriter, Packs, publish};
 use crateyard_cache::{Address, Collected, Directory, Retention};
+use crateyard_oci::Reference;
+use crateyard_registry::Client;
 use crateyard_terminal::{count, print_json, print_line};
 
 use super::{parse_age, parse_name};
@@ -51,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
         Address::Directory(path) => Directory::new(path).collect(&retention)?,
         Address::Packs(path) => directory(&PackDirectory::new(path), &retention)?,
         Address::Registry(reference) => {
-            super::push::collect_in_registry(reference, &retention, &args.connection)?
+            collect_in_registry(reference, &retention, &args.connection)?
         }
         Address::Http(_) | Address::Nix(_) => bail!(
             "{} can only be collected where its files are\n  try: the directory behind the web server, or a lifecycle \
@@ -87,4 +89,31 @@ fn print(collected: &Collected, is_dry: bool) -> Result<()> {
         count(collected.paths, "path"),
         bytes(collected.bytes)
     ))
+}
+
+/// Removes the builds from a registry that the retention does not keep.
+///
+/// The registry's own garbage collection frees blobs that no tag names any longer.
+fn collect_in_registry(
+    reference: &Reference,
+    retention: &Retention,
+    connection: &ConnectionArgs,
+) -> Result<Collected> {
+    let (client, _): (Client, _) = connection.client()?;
+    let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let directory = PackDirectory::new(temporary.path());
+    let _lock = directory.lock()?;
+    crateyard_registry::run(async {
+        let Some(packs) = Packs::open_registry(&client, reference).await? else {
+            return Ok(Collected::default());
+        };
+        let (index, collected) = packs
+            .collect(retention, PackWriter::new(&directory.blobs(), PACK_SIZE))
+            .await?;
+        if !retention.dry_run {
+            directory.commit(&index)?;
+            publish(&client, &directory, reference).await?;
+        }
+        Ok(collected)
+    })
 }
