@@ -106,7 +106,7 @@ fn cargo_builds_what_the_description_says_and_says_so() {
         "nothing changed"
     );
 
-    let main = root.join("services/supervisor/src/main.rs");
+    let main = root.join("crates/supervisor/src/main.rs");
     let source = fs::read_to_string(&main).unwrap();
     let edited = source.replace("greet(\"supervisor\")", "greet(\"Supervisor\")");
     assert_ne!(source, edited);
