@@ -184,7 +184,10 @@ let
       debianLock = "${debianLock}";
       toolchainLock = if compiler == "release" then "${toolchainLock}" else "";
       npmParts = build.npm.parts;
-      npmInputs = builtins.toJSON build.npm.lists;
+      npmInputs = builtins.toJSON {
+        version = 1;
+        parts = build.npm.lists;
+      };
       ownInputs = builtins.toJSON {
         version = 1;
         source = "${crateyard}";

@@ -13,6 +13,8 @@ let
   each = function: builtins.mapAttrs (_: function);
 in
 {
+  # Of this form.
+  version = 1;
   images = each pathOf images;
   binaries = each (each (each pathOf)) programs;
   checks = builtins.listToAttrs (

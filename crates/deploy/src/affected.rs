@@ -10,17 +10,33 @@ use serde::{Deserialize, Serialize};
 /// The suffix of checks that run tests (`nix/cargo/checks.nix`).
 const TEST: &str = "-test";
 
+/// The version of the form of [`StorePaths`].
+pub const FORMAT: u32 = 1;
+
 /// The store paths of an evaluation (`nix/store-paths.nix`). Maps that were not requested are
 /// empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct StorePaths {
+    /// [`FORMAT`].
+    pub version: u32,
     /// Image to store path.
     pub images: BTreeMap<String, String>,
     /// Image to `PACKAGE/BINARY` to platform to store path.
     pub binaries: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
     /// `PACKAGE-test`, `PACKAGE-clippy` and so on to store path.
     pub checks: BTreeMap<String, String>,
+}
+
+impl Default for StorePaths {
+    fn default() -> Self {
+        Self {
+            version: FORMAT,
+            images: BTreeMap::new(),
+            binaries: BTreeMap::new(),
+            checks: BTreeMap::new(),
+        }
+    }
 }
 
 /// The images, programs and checks that a change touches. All lists are sorted.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::Description;
 use crate::normal::{Binary, Call, Settings};
 use crate::normalize::PlacedBinary;
-use crate::targets::Targets;
+use crateyard_spec::targets::Targets;
 
 /// A package and a binary of it.
 type Wanted = (String, String);

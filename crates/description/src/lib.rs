@@ -19,15 +19,14 @@ mod problem;
 mod reader;
 pub mod schema;
 mod sources;
-mod targets;
 mod value;
 mod workspace;
 
 pub use check::is_reserved;
+pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets, TargetsError};
 pub use model::*;
 pub use native::{Pinned, closure, needed, pinned, resolved_packages, undecided};
 pub use problem::{Problem, Problems, Source};
 pub use sources::{Found, Sources};
-pub use targets::{Package, TARGETS_FORMAT, Target, Targets, TargetsError};
 pub use value::{Platform, image_name, join_within, last_part};
 pub use workspace::{LockedPackage, Workspace, locked_packages, names_of};

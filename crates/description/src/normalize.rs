@@ -11,9 +11,9 @@ use crate::model::*;
 use crate::normal;
 use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::{Found, Sources};
-use crate::targets::{Package, Targets};
 use crate::value::{Platform, join_within};
 use crate::workspace::Workspace;
+use crateyard_spec::targets::{Package, Targets};
 
 mod attributes;
 mod downloads;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::sources::Sources;
-use crate::targets::Targets;
+use crateyard_spec::targets::Targets;
 
 /// What a description is resolved against.
 #[derive(Clone, Debug)]

@@ -106,6 +106,8 @@ struct MetadataPackage {
     repository: Option<String>,
     authors: Vec<String>,
     manifest_path: String,
+    #[serde(default)]
+    edition: String,
     targets: Vec<MetadataTarget>,
     dependencies: Vec<MetadataDependency>,
 }
@@ -173,6 +175,7 @@ impl Project {
             targets: Targets {
                 version: crateyard_description::TARGETS_FORMAT,
                 packages,
+                layout: BTreeMap::new(),
             },
         })
     }
@@ -284,6 +287,7 @@ fn listed(package: MetadataPackage, relative: &dyn Fn(&str) -> String) -> Packag
         kind: target.kind,
         name: target.name,
         required_features: target.required_features,
+        path: relative(&target.src_path),
     });
     Package {
         name: package.name,
@@ -293,6 +297,7 @@ fn listed(package: MetadataPackage, relative: &dyn Fn(&str) -> String) -> Packag
         repository: package.repository,
         authors: package.authors,
         manifest_path: relative(&package.manifest_path),
+        edition: package.edition,
         targets: targets.collect(),
     }
 }

@@ -24,6 +24,17 @@ use crate::{Counts, Missing, git};
 /// The attribute that names the packages (nix/lib.nix).
 const ATTRIBUTE: &str = "npmInputs";
 
+/// The version of its form.
+const FORMAT: u32 = 1;
+
+/// What npm installs for a workspace.
+#[derive(Debug, Deserialize)]
+struct Inputs {
+    version: u32,
+    /// Name to part.
+    parts: BTreeMap<String, Part>,
+}
+
 /// The files of npm that say what it installs.
 const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
 
@@ -104,7 +115,14 @@ fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
     }
     let text = git::evaluate(&attribute_of(&flake, ATTRIBUTE)?, None)
         .context("cannot read what npm installs for the parts of images.toml")?;
-    serde_json::from_str(&text).context("the flake tells what npm installs in another form")
+    let inputs: Inputs =
+        serde_json::from_str(&text).context("the flake tells what npm installs in another form")?;
+    ensure!(
+        inputs.version == FORMAT,
+        "the flake tells what npm installs in form {}, and this version of assemble knows {FORMAT}",
+        inputs.version
+    );
+    Ok(inputs.parts)
 }
 
 /// Lets npm download what the store lacks of a part, and adds it.

@@ -1,42 +1,12 @@
 //! Where the workspace's packages lie, and what of the workspace their own files lead to.
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Every package of the workspace by its directory, as Cargo names that: relative to the workspace,
-/// empty for its root.
-pub type Layout = BTreeMap<String, Place>;
-
-/// Where one package lies.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Place {
-    /// Its directory without symbolic links, relative to the workspace. What [`Layout`] calls it
-    /// may lead through some.
-    pub source: String,
-    /// What its links and targets lead to outside of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reaches: Vec<Reach>,
-}
-
-/// Something that Cargo or rustc comes to from a package by a link, or as a target that lies where
-/// Cargo would not look for it. It may lie outside the package, or in a part of it that not all of
-/// its units see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Reach {
-    /// Where the package looks for it, relative to the workspace.
-    pub place: String,
-    /// Where it is, without symbolic links.
-    pub source: String,
-    /// What leads there, relative to the package: a link, or the directory where Cargo looks for
-    /// targets of the kind.
-    pub by: BTreeSet<String>,
-}
+pub use crateyard_spec::targets::{Layout, Place, Reach};
 
 /// The layout of the workspace in `root`, from what `cargo metadata --no-deps` says of its members.
 /// `ask` has Cargo say the same of a package that is no member, by its manifest; none where Cargo

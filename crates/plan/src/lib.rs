@@ -24,7 +24,7 @@ use crateyard_unit::Unit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of the JSON form of [`Plan`], [`Request`] and [`targets::Targets`].
+/// The version of the JSON form of [`Plan`] and [`Request`].
 pub const FORMAT: u32 = 2;
 
 /// The directory of the workspace inside a cell.

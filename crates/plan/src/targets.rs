@@ -2,58 +2,7 @@
 
 use crate::layout::Layout;
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-
-/// The workspace's packages, sorted by name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Targets {
-    /// [`crate::FORMAT`].
-    pub version: u32,
-    /// The packages.
-    pub packages: Vec<Package>,
-    /// Where they lie, and where packages lie that are no members.
-    #[serde(default)]
-    pub layout: Layout,
-}
-
-/// One package.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Package {
-    /// The name.
-    pub name: String,
-    /// The version.
-    pub version: String,
-    /// An SPDX expression.
-    pub license: Option<String>,
-    /// One sentence.
-    pub description: Option<String>,
-    /// Where the source is kept.
-    pub repository: Option<String>,
-    /// The authors.
-    pub authors: Vec<String>,
-    /// The manifest, relative to the workspace.
-    pub manifest_path: String,
-    /// The edition of its code.
-    pub edition: String,
-    /// What it can build.
-    pub targets: Vec<Target>,
-}
-
-/// One target.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
-    /// Cargo's kinds, such as `bin`.
-    pub kind: Vec<String>,
-    /// The name.
-    pub name: String,
-    /// Features without which Cargo does not build it.
-    pub required_features: Vec<String>,
-    /// The file, relative to the workspace.
-    pub path: String,
-}
+pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets};
 
 /// Takes what is needed from `cargo metadata`.
 /// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
@@ -66,7 +15,7 @@ pub fn from_metadata(metadata: &serde_json::Value, layout: Layout) -> Result<Tar
         .context("cargo metadata names no packages")?;
     let mut packages = list.iter().map(package).collect::<Result<Vec<_>>>()?;
     packages.sort_by(|a, b| a.name.cmp(&b.name));
-    let version = crate::FORMAT;
+    let version = TARGETS_FORMAT;
     Ok(Targets {
         version,
         packages,

@@ -4,6 +4,7 @@
 //! generated Dockerfile all read it, and `image` makes layers and images of it.
 //!
 //! - [`LayerSpec`] and its [`Source`]s say what a layer holds, [`Config`] how an image is run.
+//! - [`targets`] are what a workspace can build, which a description is checked against.
 //! - In a [`lowered`] layer a [`Placeholder`] stands for what only a build knows: the path of a
 //!   program, of a package, of another image. [`fill`] puts that in its place, as nix/image/fill.nix does.
 //!
@@ -35,6 +36,7 @@ mod mode;
 mod placeholder;
 mod port;
 mod step;
+pub mod targets;
 mod version;
 
 pub use attributes::{Attributes, attribute_value, base64_values, check_attribute};

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use crateyard_deploy::affected::{Affected, StorePaths, compare};
+use crateyard_deploy::affected::{Affected, FORMAT, StorePaths, compare};
 use crateyard_flake::Nix;
 use crateyard_terminal::{clean, print, print_json, table};
 use crateyard_workspace::git;
@@ -211,13 +211,22 @@ fn percent(path: &str) -> String {
 
 fn evaluate(flake: &str, kinds: &[Kind]) -> Result<StorePaths> {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.attribute()).collect();
-    let chosen = format!("paths: {{ inherit (paths) {}; }}", names.join(" "));
+    // Revisions of Crateyard before the first version of the form name none.
+    let chosen = format!(
+        "paths: {{ version = paths.version or {FORMAT}; inherit (paths) {}; }}",
+        names.join(" ")
+    );
     let mut args: Vec<OsString> = vec!["eval".into(), "--json".into()];
     args.push(format!("{flake}#{ATTRIBUTE}").into());
     args.extend(["--apply".into(), chosen.into()]);
     let printed = Nix::default().read(args)?;
     let paths: StorePaths =
         serde_json::from_str(&printed).context("nix eval printed no store paths")?;
+    ensure!(
+        paths.version == FORMAT,
+        "the flake tells its store paths in form {}, and this version of assemble knows {FORMAT}",
+        paths.version
+    );
     let is_empty = paths == StorePaths::default();
     ensure!(!is_empty, "the flake has neither images nor checks");
     Ok(paths)

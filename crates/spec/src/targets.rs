@@ -1,23 +1,29 @@
-//! The workspace's packages and their targets, as the `plan` program writes them.
+//! The workspace's packages and their targets (`targets.json`): the program `plan` writes them, and
+//! the program `description` checks a description against them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the form that is read here.
+/// The version of this form, and of the plan beside it.
 pub const TARGETS_FORMAT: u32 = 2;
 
-/// The packages of a workspace (`targets.json`).
+/// The packages of a workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Targets {
     /// Version of this form: [`TARGETS_FORMAT`].
     pub version: u32,
-    /// All members.
+    /// The members, sorted by name.
     pub packages: Vec<Package>,
+    /// Where they lie, and where packages lie that are no members.
+    #[serde(default)]
+    pub layout: Layout,
 }
 
 /// A member of the workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Package {
     /// Name.
     pub name: String,
@@ -26,33 +32,70 @@ pub struct Package {
     /// SPDX expression.
     #[serde(default)]
     pub license: Option<String>,
-    /// What it is.
+    /// One sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// Where its source is.
+    /// Where the source is kept.
     #[serde(default)]
     pub repository: Option<String>,
-    /// Who wrote it.
+    /// The authors.
     #[serde(default)]
     pub authors: Vec<String>,
     /// Its `Cargo.toml`, relative to the workspace's root.
     pub manifest_path: String,
-    /// What it builds.
+    /// The edition of its code.
+    #[serde(default)]
+    pub edition: String,
+    /// What it can build.
     #[serde(default)]
     pub targets: Vec<Target>,
 }
 
 /// A target of a package.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
-    /// `bin`, `lib`, `proc-macro`, …
+    /// Cargo's kinds: `bin`, `lib`, `proc-macro`, …
     pub kind: Vec<String>,
     /// Name.
     pub name: String,
-    /// Features without which it is not built.
+    /// Features without which Cargo does not build it.
     #[serde(default)]
     pub required_features: Vec<String>,
+    /// Its main file, relative to the workspace's root.
+    #[serde(default)]
+    pub path: String,
+}
+
+/// Every package of the workspace by its directory, as Cargo names that: relative to the workspace,
+/// empty for its root.
+pub type Layout = BTreeMap<String, Place>;
+
+/// Where one package lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// Its directory without symbolic links, relative to the workspace. What [`Layout`] calls it
+    /// may lead through some.
+    pub source: String,
+    /// What its links and targets lead to outside of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reaches: Vec<Reach>,
+}
+
+/// Something that Cargo or rustc comes to from a package by a link, or as a target that lies where
+/// Cargo would not look for it. It may lie outside the package, or in a part of it that not all of
+/// its units see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reach {
+    /// Where the package looks for it, relative to the workspace.
+    pub place: String,
+    /// Where it is, without symbolic links.
+    pub source: String,
+    /// What leads there, relative to the package: a link, or the directory where Cargo looks for
+    /// targets of the kind.
+    pub by: BTreeSet<String>,
 }
 
 /// Why a `targets.json` can't be used.
