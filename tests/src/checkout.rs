@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 /// A clean clone; removed when it is dropped.
@@ -15,7 +16,7 @@ impl Checkout {
     pub fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
         let checkout = Self { directory };
-        let root = repository();
+        let root = source();
         git(
             &root,
             &[
@@ -82,8 +83,41 @@ impl Checkout {
     }
 }
 
-/// This repository.
+/// The clone that stands for this repository while tests run.
+static CLONE: Mutex<Option<Checkout>> = Mutex::new(None);
+
+/// For as long as it lives, a clone is what [`repository`] gives.
+pub struct InClone;
+
+impl InClone {
+    /// Clones the repository, with its uncommitted changes.
+    pub fn new() -> Result<Self> {
+        *clone() = Some(Checkout::new()?);
+        Ok(Self)
+    }
+}
+
+impl Drop for InClone {
+    fn drop(&mut self) {
+        *clone() = None;
+    }
+}
+
+fn clone() -> MutexGuard<'static, Option<Checkout>> {
+    CLONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// This repository, or a clone of it: `assemble` keeps its state in the workspace, and tests are to
+/// leave nothing in the repository that they run in.
 pub fn repository() -> PathBuf {
+    match &*clone() {
+        Some(checkout) => checkout.path().to_owned(),
+        None => source(),
+    }
+}
+
+/// This repository itself, with what is built in it.
+pub fn source() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_owned()
 }
@@ -119,5 +153,5 @@ pub fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
 /// The command line under test, as an absolute path.
 pub fn assemble() -> String {
     let program = std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
-    repository().join(program).to_string_lossy().into_owned()
+    source().join(program).to_string_lossy().into_owned()
 }

@@ -50,6 +50,13 @@ mod workspaces;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
+    let clone = match checkout::InClone::new() {
+        Ok(clone) => clone,
+        Err(error) => {
+            eprintln!("e2e: cannot clone this repository: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     // The tests share the machine's cores and one store.
     arguments.test_threads = Some(1);
     let trials: Vec<Trial> = precision::trials()
@@ -87,5 +94,7 @@ fn main() -> ExitCode {
         .chain(ways::trials())
         .chain(workflows::trials())
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(clone);
+    conclusion.exit_code()
 }

@@ -1,6 +1,6 @@
 //! Compares the ways to build, with `assemble compare` and `assemble bench` on a small workspace.
 
-use crate::checkout::{assemble, repository};
+use crate::checkout::{assemble, repository, source};
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -16,9 +16,7 @@ pub fn trials() -> Vec<Trial> {
         .stderr_null()
         .run()
         .is_ok();
-    let layouts = repository()
-        .join(".crateyard/layouts/builder-image")
-        .exists();
+    let layouts = source().join(".crateyard/layouts/builder-image").exists();
     let can_build = engine && layouts;
     if !can_build {
         let lack = match engine {
@@ -90,7 +88,7 @@ fn run(workspace: &Path, arguments: &[&str]) -> Result<String> {
 
 /// The layout that the Docker way starts from. tests/run makes it.
 fn layout(name: &str) -> Result<String> {
-    let path = repository().join(".crateyard/layouts").join(name);
+    let path = source().join(".crateyard/layouts").join(name);
     Ok(format!("oci-layout://{}", path.canonicalize()?.display()))
 }
 
