@@ -142,6 +142,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_of_nix_gets_no_variable_that_is_not_named_here() {
+        // Cargo sets this one for tests.
+        let other = "CARGO_MANIFEST_DIR";
+        assert!(std::env::var_os(other).is_some());
+        for mut command in [nix("env"), with_credentials("env")] {
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(text.lines().any(|line| line.starts_with("PATH=")), "{text}");
+            assert!(!text.contains(other), "{text}");
+        }
+    }
+
+    #[test]
     fn no_secret_is_handed_on() {
         let variables = [
             ("PATH", "/bin"),
