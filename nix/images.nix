@@ -279,6 +279,7 @@ let
         inherit (tree) lock;
         inherit partOf;
         downloads = downloads.entriesFor target.architecture;
+        npm = npmParts.contents;
         debian = packages;
         hostDebian = debian;
         components = if rust == null then [ ] else rust.entries;

@@ -32,7 +32,20 @@ let
       name = builtins.head parts;
       architecture = builtins.elemAt parts 1;
       inherit (data.packages.${key}) version sha256;
-    };
+    }
+    // archiveOf data.packages.${key}.archive;
+  # The archive of a package, if it is not Debian's.
+  archiveOf =
+    archive:
+    if sources ? ${archive} then
+      {
+        archive = {
+          name = archive;
+          url = sources.${archive};
+        };
+      }
+    else
+      { };
   has = set: data.sets ? ${set} && data.sets.${set} ? ${architecture};
   packagesOf =
     set:
@@ -65,7 +78,8 @@ assert
 {
   # The .deb files of a set, in the order of the lock.
   inherit packagesOf;
-  # What the lock says of them: { name, architecture, version, sha256 }.
+  # What the lock says of them: { name, architecture, version, sha256 }, and the `archive` of those
+  # that are not Debian's, { name, url }.
   entriesOf =
     set:
     if has set then

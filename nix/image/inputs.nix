@@ -16,6 +16,8 @@
   partOf,
   # What parts download for the platform: name to { url, sha256 }.
   downloads,
+  # What npm has installed for parts: ../npm/parts.nix, `contents`.
+  npm,
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
@@ -159,21 +161,36 @@ let
       else
         [ ]
     ) keys;
-  # Parts that crates are compiled with, a registry's too: { name, path } each.
+  # Parts that crates are compiled with, a registry's too: { name, path, crate } each.
   partsOf =
     keys:
     builtins.concatMap (
       key:
+      let
+        crate = build.planned.${key}.package.name;
+      in
       map (part: {
         name = part.part;
         path = part.from or "";
-      }) ((description.crates.${build.planned.${key}.package.name} or { }).parts or [ ])
+        inherit crate;
+      }) ((description.crates.${crate} or { }).parts or [ ])
     ) keys;
   # No file of the workspace has such a path.
-  partAt = { name, path }: {
-    path = "part:${name}" + (if path == "" then "" else "/${path}");
-    from = partOf { inherit name path; };
-  };
+  pathOf = { name, path, ... }: "part:${name}" + (if path == "" then "" else "/${path}");
+  # What is used of a part, with all that use it.
+  partInput =
+    _: uses:
+    let
+      inherit (builtins.head uses) name path;
+      byCrates = builtins.filter (use: use ? crate) uses;
+    in
+    {
+      inherit name path;
+      from = partOf { inherit name path; };
+      inImage = builtins.length byCrates < builtins.length uses;
+      crates = import ../unique.nix (map (use: use.crate) byCrates);
+    }
+    // (if npm ? ${name} then { npm = npm.${name}; } else { });
   stored = path: {
     inherit path;
     from = builtins.path {
@@ -210,6 +227,7 @@ let
       inherit (source.from) name;
       path = source.from.path or "";
     }) (ofKind "part");
+  partInputs = builtins.attrValues (builtins.mapAttrs partInput (builtins.groupBy pathOf parts));
   # The parts among them that are downloaded.
   downloaded = builtins.filter (name: downloads ? ${name}) (
     import ../unique.nix (map (part: part.name) parts)
@@ -253,7 +271,10 @@ in
       builtins.mapAttrs (path: from: { inherit path from; }) packageSources
     )
     ++ extrasOf keys
-    ++ map partAt parts
+    ++ map (part: {
+      path = pathOf part;
+      inherit (part) from;
+    }) partInputs
     ++ map (source: stored source.from.path) (ofKind "workspace");
   images = map (source: {
     inherit (source.from) name;
@@ -266,3 +287,4 @@ in
   else
     { downloads = map (part: downloads.${part} // { inherit part; }) downloaded; }
 )
+// (if partInputs == [ ] then { } else { parts = partInputs; })

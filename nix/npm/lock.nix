@@ -85,6 +85,8 @@ let
         name = nameOf path;
         inherit (entry) version;
         integrity = hashOf path;
+        license = if builtins.isString (entry.license or null) then entry.license else "";
+        dev = entry.dev or false;
         file = tarball {
           name = nameOf path;
           inherit (entry) version;

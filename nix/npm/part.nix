@@ -8,7 +8,8 @@
   # npm's names of the platform: { os, cpu }.
   platform,
 }:
-# The part's name. Gives { derivation, list }: the part, and what npm installs for it.
+# The part's name. Gives { derivation, list, contents }: the part, what npm installs for it, and the
+# same for the bill of materials.
 name:
 {
   # The workspace: a path.
@@ -58,6 +59,19 @@ else
       packages = map (package: {
         inherit (package) name version integrity;
         file = builtins.unsafeDiscardStringContext "${package.file}";
+      }) packages;
+    };
+    contents = {
+      isBuilt = build != null;
+      packages = map (package: {
+        inherit (package)
+          name
+          version
+          url
+          integrity
+          license
+          dev
+          ;
       }) packages;
     };
     derivation = cell {

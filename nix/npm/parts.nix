@@ -47,4 +47,7 @@ in
   # Name to the directory of its lock, relative to the workspace, and to the files that it pins:
   # { directory, dev, packages = [ { name, version, integrity, file } ] }.
   lists = builtins.mapAttrs (_: part: part.list) made;
+  # Name to what a bill of materials says of it: { isBuilt, packages = [ { name, version, url,
+  # integrity, license, dev } ] }.
+  contents = builtins.mapAttrs (_: part: part.contents) made;
 }

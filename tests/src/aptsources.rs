@@ -197,6 +197,9 @@ fn vendors_package() -> Result<()> {
     ensure!(vendor.asked() == asked, "the build asked the vendor");
     let said = run(&image, &[], "")?;
     ensure!(said == "the first text\n", "the image says {said:?}");
+    let sbom = fs::read_to_string(image.join("attestations/linux-amd64/sbom.spdx.json"))?;
+    let purl = "pkg:deb/vendor/vendor-motd@1.0~rc1?arch=amd64&repository_url=http%3A%2F%2F127";
+    ensure!(sbom.contains(purl), "no {purl} in {sbom}");
     let lock_text = fs::read_to_string(directory.join("debian.lock"))?;
     let pinned = lock_text
         .lines()

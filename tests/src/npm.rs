@@ -70,6 +70,13 @@ fn in_an_image() -> Result<()> {
     let tool = "/usr/lib/tool/node_modules/nanoid/bin/nanoid.js";
     let said = run(&image, &[tool, "--size", "10"], "")?;
     ensure!(said.trim().len() == 10, "it says {said:?}");
+    let sbom = fs::read_to_string(image.join("attestations/linux-amd64/sbom.spdx.json"))?;
+    for wanted in ["pkg:npm/nanoid@5.0.9", "\"SHA512\"", "\"name\":\"modules\""] {
+        ensure!(
+            sbom.replace("\": ", "\":").contains(wanted),
+            "no {wanted} in {sbom}"
+        );
+    }
     let modules = nix::build(&part(workspace.path(), "modules"))?.join("node_modules");
     ensure!(
         modules.join(".bin/nanoid").is_symlink(),

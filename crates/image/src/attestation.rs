@@ -7,6 +7,7 @@
 
 mod bom;
 pub mod cyclonedx;
+mod integrity;
 pub mod provenance;
 mod purl;
 mod sources;

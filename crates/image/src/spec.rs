@@ -25,8 +25,8 @@ pub use crateyard_spec::{
 };
 pub use details::{LayerPackages, PackageDetails};
 pub use inputs::{
-    BuildInputs, ComponentInput, InputsSpec, NestedImage, PackageInput, PackageRole, ProgramInput,
-    SourceInput, UnitInput,
+    ArchiveInput, BuildInputs, ComponentInput, DownloadInput, InputsSpec, NestedImage, NpmInput,
+    NpmPackageInput, PackageInput, PackageRole, PartInput, ProgramInput, SourceInput, UnitInput,
 };
 
 /// Finds a specification: a path, or `@NAME` for the attribute NAME of the derivation that is being

@@ -30,6 +30,13 @@ fn unit(package: &str, version: &str, more: Value) -> Value {
     unit
 }
 
+/// A package that npm has installed, perhaps for development alone.
+fn npm_package(name: &str, dev: bool) -> Value {
+    let url = format!("https://registry.npmjs.org/{name}/-/b-1.0.0.tgz");
+    json!({"name": name, "version": "1.0.0", "url": url, "dev": dev, "license": "MIT",
+           "integrity": "sha1-AAECAwQFBgcICQoLDA0ODxAREhM="})
+}
+
 /// What an image with one program of three crates is made of.
 fn inputs(workspace: &Path) -> Value {
     let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": [],
@@ -44,6 +51,8 @@ fn inputs(workspace: &Path) -> Value {
         "packages": [
             {"role": "toolchain", "name": "rustc-web", "architecture": "amd64", "version": "1.85.0", "sha256": "aa"},
             {"role": "image", "name": "base-files", "architecture": "amd64", "version": "12.4+deb12u1", "sha256": "bb"},
+            {"role": "image", "name": "agent", "architecture": "amd64", "version": "3", "sha256": "dd",
+             "archive": {"name": "vendor", "url": "https://apt.example"}},
         ],
         "units": {
             "app": unit("app", "0.1.0", own),
@@ -55,6 +64,12 @@ fn inputs(workspace: &Path) -> Value {
             "units": ["app", "serde", "core", "macros"]}],
         "sources": [{"path": "crates/app", "from": workspace}],
         "downloads": [{"part": "tool", "url": "https://h.example/tool", "sha256": "cc"}],
+        "parts": [
+            {"name": "tool", "from": workspace.join("src/main.rs"), "inImage": true},
+            {"name": "web", "path": "dist", "from": workspace, "crates": ["serde", "macros"],
+             "npm": {"isBuilt": true, "packages": [npm_package("@a/b", false), npm_package("esbuild", true)]}},
+            {"name": "unseen", "from": workspace, "crates": ["macros"]},
+        ],
     })
 }
 
@@ -228,6 +243,79 @@ fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
     assert_eq!(all, same, "both forms are of one model");
 }
 
+/// Parts by content and address, what holds them, and what npm made them of. A vendor's package is
+/// not Debian's.
+#[test]
+fn the_bill_of_materials_names_parts_and_vendors() {
+    let directory = tempdir().unwrap();
+    let inputs = inputs(&workspace(directory.path()));
+    let (layout, bytes, provenance) = make(directory.path(), "a", &inputs);
+    let sbom: spdx::Document = serde_json::from_slice(&bytes).unwrap();
+    let tool = package(&sbom, "tool");
+    // sha256sum of the file.
+    let content = "ef32637cb9c3ec2e3968c9cbdf26a5e9c172be94f88af533e14bd43f892d5297";
+    assert_eq!(tool.checksums[0].checksum_value, content);
+    assert_eq!(tool.download_location, "https://h.example/tool");
+    let purl = "pkg:generic/tool?checksum=sha256%3Acc&download_url=https%3A%2F%2Fh.example%2Ftool";
+    assert_eq!(tool.purl(), Some(purl));
+    let web = package(&sbom, "web/dist");
+    let scoped = package(&sbom, "@a/b");
+    assert_eq!(scoped.purl(), Some("pkg:npm/%40a/b@1.0.0"));
+    assert_eq!(scoped.license_declared, "MIT");
+    let hash = &scoped.checksums[0];
+    assert_eq!(hash.algorithm, "SHA1");
+    assert_eq!(
+        hash.checksum_value,
+        "000102030405060708090a0b0c0d0e0f10111213"
+    );
+    let related = |from: &str, how: &str, to: &str| {
+        sbom.relationships.iter().any(|it| {
+            (
+                &*it.spdx_element_id,
+                &*it.relationship_type,
+                &*it.related_spdx_element,
+            ) == (from, how, to)
+        })
+    };
+    assert!(related("SPDXRef-image", "CONTAINS", &tool.spdx_id));
+    assert!(related(
+        &package(&sbom, "serde").spdx_id,
+        "CONTAINS",
+        &web.spdx_id
+    ));
+    assert!(related(&web.spdx_id, "DEPENDS_ON", &scoped.spdx_id));
+    let names: Vec<&str> = sbom.packages.iter().map(|it| it.name.as_str()).collect();
+    assert!(
+        !names.contains(&"unseen") && !names.contains(&"esbuild"),
+        "{names:?}"
+    );
+    let agent = package(&sbom, "agent").purl().unwrap();
+    assert_eq!(
+        agent,
+        "pkg:deb/vendor/agent@3?arch=amd64&repository_url=https%3A%2F%2Fapt.example"
+    );
+
+    let platform = "linux/amd64".parse().unwrap();
+    let cyclonedx = attestation::read(&layout, &platform, attestation::SBOM_CYCLONEDX).unwrap();
+    let cyclonedx: Value = serde_json::from_slice(&cyclonedx.unwrap()).unwrap();
+    let components = cyclonedx["components"].as_array().unwrap();
+    let named = |name: &str| components.iter().find(|it| it["name"] == name).unwrap();
+    assert_eq!(named("tool")["type"], "file");
+    assert_eq!(
+        named("tool")["externalReferences"][0]["type"],
+        "distribution"
+    );
+    assert_eq!(named("@a/b")["hashes"][0]["alg"], "SHA-1");
+
+    let provenance = Statement::parse(&provenance).unwrap();
+    let inputs = provenance.predicate.build_definition.resolved_dependencies;
+    let of_npm = inputs.iter().filter(|it| it.annotations["role"] == "npm");
+    let of_npm: Vec<&str> = of_npm.filter_map(|it| it.name.as_deref()).collect();
+    assert_eq!(of_npm, ["@a/b", "esbuild"]);
+    let uris: Vec<&str> = inputs.iter().filter_map(|it| it.uri.as_deref()).collect();
+    assert!(uris.contains(&agent), "{uris:?}");
+}
+
 #[test]
 fn packages_and_crates_of_a_base_are_in_the_bill_of_materials() {
     let directory = tempdir().unwrap();
@@ -279,7 +367,13 @@ fn every_sort_of_change_has_its_name() {
     let (_, _, old) = make(directory.path(), "a", &before);
     let old = Statement::parse(&old).unwrap();
     assert_eq!(compare(&old, &old), []);
-    let changes: [(&str, Value, Kind, &str); 7] = [
+    let changes: [(&str, Value, Kind, &str); 8] = [
+        (
+            "/parts/1/npm/packages/0/version",
+            json!("1.0.1"),
+            Kind::Npm,
+            "@a/b",
+        ),
         (
             "/description/config/user",
             json!("root"),

@@ -205,11 +205,12 @@ fn listed(layers: &[String]) -> String {
     }
 }
 
-const TITLES: [(Kind, &str); 13] = [
+const TITLES: [(Kind, &str); 14] = [
     (Kind::Description, "description"),
     (Kind::Profile, "profile and features asked for"),
     (Kind::Source, "source files"),
     (Kind::Download, "downloads"),
+    (Kind::Npm, "npm packages"),
     (Kind::Dependency, "dependencies"),
     (Kind::Features, "features of crates"),
     (Kind::Options, "compiler options"),
@@ -283,6 +284,23 @@ fn toolchain(resources: &[&Resource]) -> String {
     }
 }
 
+/// The part that a file is of.
+fn part_of(file: &Resource) -> Option<&str> {
+    let rest = file.name.as_deref()?.strip_prefix("part:")?;
+    rest.split('/').next()
+}
+
+/// The names of parts, with the number of their files.
+fn parts(files: &[&Resource]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for part in files.iter().filter_map(|file| part_of(file)) {
+        *counts.entry(part).or_default() += 1;
+    }
+    let shown = counts.into_iter();
+    let shown = shown.map(|(name, files)| format!("{} ({})", clean(name), count(files, "file")));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// The inputs by kind, one line each.
 fn describe_inputs(statement: &Statement) -> String {
     let definition = &statement.predicate.build_definition;
@@ -304,14 +322,19 @@ fn describe_inputs(statement: &Statement) -> String {
         });
         shown.collect::<Vec<_>>().join(", ")
     };
+    let (files_of_parts, sources): (Vec<&Resource>, Vec<&Resource>) = role("source")
+        .into_iter()
+        .partition(|it| part_of(it).is_some());
     let mut rows = vec![
         vec![
             "profile".to_owned(),
             format!("{} for {}", clean(&asked.profile), clean(&asked.target)),
         ],
         vec!["features".to_owned(), asked.features.join(" ")],
-        vec!["source files".to_owned(), role("source").len().to_string()],
+        vec!["source files".to_owned(), sources.len().to_string()],
+        vec!["parts".to_owned(), parts(&files_of_parts)],
         vec!["downloads".to_owned(), digests(role("download"))],
+        vec!["npm packages".to_owned(), role("npm").len().to_string()],
         vec![
             "crates".to_owned(),
             format!("{} ({in_programs} in programs)", crates.len()),
@@ -328,7 +351,7 @@ fn describe_inputs(statement: &Statement) -> String {
         vec!["base".to_owned(), digests(role("base"))],
         vec!["images in it".to_owned(), digests(role("nested-image"))],
     ];
-    rows.retain(|row| !row[1].is_empty() && !row[1].starts_with("0 "));
+    rows.retain(|row| !row[1].is_empty() && row[1] != "0" && !row[1].starts_with("0 "));
     table(&rows, "", &[])
         + "nothing to compare with: name an image by --against, or explain it again after the next build; --json prints all\n"
 }

@@ -4,10 +4,12 @@
 mod crates;
 mod debian;
 mod native;
+mod parts;
 mod party;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::integrity::Integrity;
 use super::{BaseFacts, Nested, Subject, purl};
 use crate::Result;
 use crate::license::License;
@@ -59,6 +61,8 @@ pub(super) enum Kind {
     Library,
     /// A compiler: not in the image.
     BuildTool,
+    /// A file, or several.
+    File,
 }
 
 /// Something that an image is made of.
@@ -71,6 +75,10 @@ pub(super) struct Component {
     pub authors: Vec<Party>,
     pub license: Option<String>,
     pub sha256: Option<String>,
+    /// The hash of its tarball, where its ecosystem names another than SHA-256.
+    pub integrity: Option<Integrity>,
+    /// Where its file was downloaded.
+    pub download: Option<String>,
     pub purl: Option<String>,
     /// The identifier of its source in Software Heritage's archive.
     pub swhid: Option<String>,
@@ -119,6 +127,7 @@ impl Bom {
         for program in &inputs.programs {
             crates::add_program(&mut bom, subject, inputs, program, &supplier)?;
         }
+        parts::add(&mut bom, inputs, &supplier)?;
         for image in nested {
             bom.add_nested(image, &supplier);
         }

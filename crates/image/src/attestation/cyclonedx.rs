@@ -55,6 +55,7 @@ fn component(key: &str, component: &Component) -> Value {
         Kind::Container => "container",
         Kind::Application | Kind::BuildTool => "application",
         Kind::Library => "library",
+        Kind::File => "file",
     };
     let mut value = Map::new();
     let mut put = |name: &str, content: Option<Value>| {
@@ -70,13 +71,7 @@ fn component(key: &str, component: &Component) -> Value {
         list(component.authors.iter().map(contact).collect()),
     );
     put("description", component.comment.as_deref().map(Value::from));
-    put(
-        "hashes",
-        component
-            .sha256
-            .as_deref()
-            .map(|hex| json!([{"alg": "SHA-256", "content": hex}])),
-    );
+    put("hashes", list(hashes(component)));
     let license = component.license.as_deref();
     put(
         "licenses",
@@ -89,6 +84,14 @@ fn component(key: &str, component: &Component) -> Value {
     Value::Object(value)
 }
 
+fn hashes(component: &Component) -> Vec<Value> {
+    let hash = |number: &str, hex: &str| json!({"alg": format!("SHA-{number}"), "content": hex});
+    let sha256 = component.sha256.iter().map(|hex| hash("256", hex));
+    let integrity = component.integrity.iter();
+    let integrity = integrity.map(|it| hash(it.number(), &it.hex));
+    sha256.chain(integrity).collect()
+}
+
 fn references(component: &Component) -> Vec<Value> {
     let website = component
         .homepage
@@ -98,7 +101,11 @@ fn references(component: &Component) -> Vec<Value> {
         let hashes = json!([{"alg": "SHA-256", "content": digest.hex()}]);
         json!({"type": "bom", "url": address, "hashes": hashes})
     });
-    website.chain(bom).collect()
+    let download = component
+        .download
+        .iter()
+        .map(|url| json!({"type": "distribution", "url": url}));
+    website.chain(bom).chain(download).collect()
 }
 
 fn properties(component: &Component) -> Vec<Value> {

@@ -14,9 +14,10 @@ use crateyard_oci::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::integrity::Integrity;
 use super::{Nested, Subject, purl, sources};
 use crate::Result;
-use crate::spec::{BuildInputs, InputsSpec, PackageRole, UnitInput};
+use crate::spec::{BuildInputs, InputsSpec, NpmPackageInput, PackageRole, UnitInput};
 
 pub use difference::{Difference, Kind, compare};
 pub use invocation::{BuildMetadata, Invocation, Workflow};
@@ -247,8 +248,8 @@ pub(super) fn statement(
     })
 }
 
-/// Files, downloads, crates, components of the compiler, packages and images, in this order, each
-/// sorted.
+/// Files, downloads, packages of npm's, crates, components of the compiler, packages and images, in
+/// this order, each sorted.
 fn dependencies(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
@@ -269,6 +270,19 @@ fn dependencies(
     all.extend(downloads.into_iter().map(|download| {
         let name = format!("part:{}", download.part);
         Resource::new(Some(&name), Some(download.url), "download").sha256(Some(&download.sha256))
+    }));
+    let npm = inputs.parts.iter().filter_map(|part| part.npm.as_ref());
+    let npm: BTreeMap<String, &NpmPackageInput> = npm
+        .flat_map(|npm| &npm.packages)
+        .map(|package| (purl::npm(package), package))
+        .collect();
+    all.extend(npm.into_iter().map(|(purl, package)| {
+        let mut resource = Resource::new(Some(&package.name), Some(purl), "npm");
+        let hash = Integrity::parse(&package.integrity);
+        resource
+            .digest
+            .extend(hash.map(|it| (it.algorithm, it.hex)));
+        resource
     }));
     let outside = inputs.units.values().filter(|unit| !unit.source.is_empty());
     let crates: BTreeMap<String, &UnitInput> =

@@ -4,24 +4,59 @@ use crateyard_oci::Digest;
 
 use std::collections::BTreeMap;
 
-use crate::spec::{ComponentInput, PackageInput, UnitInput};
+use crate::spec::{ComponentInput, DownloadInput, NpmPackageInput, PackageInput, UnitInput};
 
 /// Where crates come from unless something else is said.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
+/// Who gives Debian's own packages.
+const DEBIAN: &str = "debian";
+
+/// npm's own registry.
+const NPM_REGISTRY: &str = "https://registry.npmjs.org";
+
 /// A Debian package. `release` is Debian's number, where it is known: vulnerability data bases
-/// are kept by release.
+/// are kept by release. A package of another archive is the vendor's, whatever its name is.
+/// <https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md>
 pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
+    let archive = package.archive.as_ref();
+    let vendor = archive.map_or(DEBIAN, |archive| &archive.name);
     let mut purl = format!(
-        "pkg:deb/debian/{}@{}?arch={}",
+        "pkg:deb/{}/{}@{}?arch={}",
+        encode(&vendor.to_ascii_lowercase()),
         encode(&package.name),
         encode(&package.version),
         encode(&package.architecture)
     );
-    if let Some(release) = release {
-        purl += &format!("&distro=debian-{}", encode(release));
+    match (archive, release) {
+        (Some(archive), _) => purl += &format!("&repository_url={}", encode(&archive.url)),
+        (None, Some(release)) => purl += &format!("&distro=debian-{}", encode(release)),
+        (None, None) => {}
     }
     purl
+}
+
+/// A package of npm's. Its registry stands there unless it is npm's own.
+/// <https://github.com/package-url/purl-spec/blob/main/types-doc/npm-definition.md>
+pub(super) fn npm(package: &NpmPackageInput) -> String {
+    let name = package.name.split('/').map(encode).collect::<Vec<_>>();
+    let plain = format!("pkg:npm/{}@{}", name.join("/"), encode(&package.version));
+    let (key, value) = match package.url.split_once(&format!("/{}/-/", package.name)) {
+        Some((NPM_REGISTRY, _)) => return plain,
+        Some((registry, _)) => ("repository_url", registry),
+        None => ("download_url", package.url.as_str()),
+    };
+    format!("{plain}?{key}={}", encode(value))
+}
+
+/// A file that was downloaded.
+pub(super) fn download(download: &DownloadInput) -> String {
+    format!(
+        "pkg:generic/{}?checksum={}&download_url={}",
+        encode(&download.part),
+        encode(&format!("sha256:{}", download.sha256)),
+        encode(&download.url)
+    )
 }
 
 /// A crate.
@@ -68,7 +103,9 @@ pub fn image(name: &str, digest: &Digest) -> String {
 pub struct Purl {
     /// The ecosystem: `cargo`, `deb`, `oci`.
     pub kind: String,
-    /// The package's name, without what stands before it (`debian`).
+    /// What stands before the name: `debian`, a scope of npm's. Most ecosystems have nothing there.
+    pub namespace: String,
+    /// The package's name.
     pub name: String,
     /// Its version.
     pub version: String,
@@ -92,10 +129,12 @@ impl Purl {
         let (path, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
         let (path, version) = path.rsplit_once('@')?;
         let (kind, path) = path.split_once('/')?;
+        let (namespace, name) = path.rsplit_once('/').unwrap_or(("", path));
         let pairs = qualifiers.split('&').filter_map(|it| it.split_once('='));
         Some(Purl {
             kind: kind.to_ascii_lowercase(),
-            name: decode(path.rsplit('/').next()?)?,
+            namespace: decode(namespace)?,
+            name: decode(name)?,
             version: decode(version)?,
             qualifiers: pairs
                 .map(|(key, value)| Some((key.to_ascii_lowercase(), decode(value)?)))
@@ -137,7 +176,7 @@ fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::PackageRole;
+    use crate::spec::{ArchiveInput, PackageRole};
 
     #[test]
     fn versions_are_encoded() {
@@ -147,6 +186,7 @@ mod tests {
             architecture: "amd64".to_owned(),
             version: "1:12.2.0-14+deb12u1".to_owned(),
             sha256: String::new(),
+            archive: None,
         };
         let purl = debian(&package, Some("12"));
         assert_eq!(
@@ -159,6 +199,7 @@ mod tests {
             (&package.name, &package.version)
         );
         assert_eq!(parsed.qualifiers["distro"], "debian-12");
+        assert_eq!(parsed.namespace, "debian");
         for odd in [
             "",
             "pkg:cargo/serde",
@@ -167,6 +208,56 @@ mod tests {
             "pkg:cargo/%@1",
         ] {
             assert_eq!(Purl::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn packages_of_others_are_not_debians() {
+        let package = PackageInput {
+            role: PackageRole::Image,
+            name: "nginx".to_owned(),
+            architecture: "amd64".to_owned(),
+            version: "1.27".to_owned(),
+            sha256: String::new(),
+            archive: Some(ArchiveInput {
+                name: "vendor".to_owned(),
+                url: "https://apt.example/debian".to_owned(),
+            }),
+        };
+        let purl = debian(&package, Some("12"));
+        let expected = "pkg:deb/vendor/nginx@1.27?arch=amd64&repository_url=https%3A%2F%2Fapt.example%2Fdebian";
+        assert_eq!(purl, expected);
+        assert_eq!(Purl::parse(&purl).unwrap().namespace, "vendor");
+    }
+
+    #[test]
+    fn packages_of_npm_name_their_registry() {
+        let package = |name: &str, url: &str| NpmPackageInput {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            url: url.to_owned(),
+            integrity: String::new(),
+            license: String::new(),
+            dev: false,
+        };
+        for (name, url, expected) in [
+            (
+                "@esbuild/linux-x64",
+                "https://registry.npmjs.org/@esbuild/linux-x64/-/linux-x64-1.0.0.tgz",
+                "pkg:npm/%40esbuild/linux-x64@1.0.0",
+            ),
+            (
+                "nanoid",
+                "https://npm.example/all/nanoid/-/nanoid-1.0.0.tgz",
+                "pkg:npm/nanoid@1.0.0?repository_url=https%3A%2F%2Fnpm.example%2Fall",
+            ),
+            (
+                "nanoid",
+                "https://files.example/n.tgz",
+                "pkg:npm/nanoid@1.0.0?download_url=https%3A%2F%2Ffiles.example%2Fn.tgz",
+            ),
+        ] {
+            assert_eq!(npm(&package(name, url)), expected);
         }
     }
 }

@@ -32,6 +32,14 @@ pub(super) fn files(sources: &[SourceInput]) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
+/// A list of files, as `sha256sum` prints it.
+pub(super) fn list(files: &[SourceFile]) -> String {
+    let lines = files.iter();
+    lines
+        .map(|file| format!("{}  {}\n", file.digest.hex(), file.path))
+        .collect()
+}
+
 fn add(path: &str, from: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
     let metadata = fs::symlink_metadata(from).map_err(Error::io("cannot look at", from))?;
     if metadata.is_dir() {

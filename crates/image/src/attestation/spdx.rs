@@ -304,11 +304,17 @@ fn package(key: &str, component: &Component) -> Package {
         Kind::Container => "CONTAINER",
         Kind::Application | Kind::BuildTool => "APPLICATION",
         Kind::Library => "LIBRARY",
+        Kind::File => "FILE",
     };
     let purl = component
         .purl
         .iter()
         .map(|purl| reference("PACKAGE-MANAGER", "purl", purl));
+    let sha256 = component.sha256.iter().map(|hex| checksum(hex));
+    let integrity = component.integrity.iter().map(|hash| Checksum {
+        algorithm: format!("SHA{}", hash.number()),
+        checksum_value: hash.hex.clone(),
+    });
     let swhid = component
         .swhid
         .iter()
@@ -317,7 +323,7 @@ fn package(key: &str, component: &Component) -> Package {
         spdx_id: id_of(key),
         name: component.name.clone(),
         version_info: Some(component.version.clone()),
-        download_location: UNKNOWN.to_owned(),
+        download_location: known(&component.download),
         files_analyzed: false,
         primary_package_purpose: Some(purpose.to_owned()),
         package_file_name: component.path.clone(),
@@ -326,12 +332,7 @@ fn package(key: &str, component: &Component) -> Package {
         homepage: component.homepage.clone(),
         source_info: component.source.as_ref().map(|it| format!("{SOURCE}{it}")),
         comment: component.comment.clone(),
-        checksums: component
-            .sha256
-            .as_deref()
-            .map(checksum)
-            .into_iter()
-            .collect(),
+        checksums: sha256.chain(integrity).collect(),
         // Nobody has looked into it: what is declared is all there is to conclude from.
         license_concluded: known(&component.license),
         license_declared: known(&component.license),

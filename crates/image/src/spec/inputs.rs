@@ -34,6 +34,9 @@ pub struct InputsSpec {
     /// Files that were downloaded for parts.
     #[serde(default)]
     pub downloads: Vec<DownloadInput>,
+    /// Parts that the image holds, or its crates embed.
+    #[serde(default)]
+    pub parts: Vec<PartInput>,
     /// Other images that this one holds.
     #[serde(default)]
     pub images: Vec<NestedImage>,
@@ -72,6 +75,19 @@ pub struct PackageInput {
     pub version: String,
     /// The SHA-256 of its file, in hexadecimal.
     pub sha256: String,
+    /// The archive that it comes from, unless that is Debian's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveInput>,
+}
+
+/// An archive of Debian packages that is not Debian's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveInput {
+    /// Its name in the description: `[debian.sources.NAME]`.
+    pub name: String,
+    /// Its address.
+    pub url: String,
 }
 
 /// A component of a release of the Rust project.
@@ -206,6 +222,59 @@ pub struct DownloadInput {
     pub url: String,
     /// The SHA-256 of the file, in hexadecimal.
     pub sha256: String,
+}
+
+/// A part, or what is used of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PartInput {
+    /// Its name.
+    pub name: String,
+    /// A path in it; empty for all of it.
+    #[serde(default)]
+    pub path: String,
+    /// Where it is.
+    pub from: PathBuf,
+    /// Whether the image itself holds it.
+    #[serde(default)]
+    pub in_image: bool,
+    /// The packages that are compiled with it.
+    #[serde(default)]
+    pub crates: Vec<String>,
+    /// How npm made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub npm: Option<NpmInput>,
+}
+
+/// How npm made a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NpmInput {
+    /// Whether a command made it of the packages; else it holds them as they are.
+    pub is_built: bool,
+    /// What npm has installed.
+    pub packages: Vec<NpmPackageInput>,
+}
+
+/// A package that npm has installed, as `package-lock.json` has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NpmPackageInput {
+    /// Its name, with its scope.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The address of its tarball.
+    pub url: String,
+    /// The hash of its tarball, such as `sha512-BASE64`
+    /// (<https://www.w3.org/TR/SRI/#the-integrity-attribute>).
+    pub integrity: String,
+    /// Its licence; may be empty.
+    #[serde(default)]
+    pub license: String,
+    /// Whether it is there for development alone.
+    #[serde(default)]
+    pub dev: bool,
 }
 
 /// Another image, held as an archive.

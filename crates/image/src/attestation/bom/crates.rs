@@ -142,10 +142,7 @@ fn digest_of_sources(inputs: &InputsSpec, unit: &UnitInput) -> Result<String> {
         .filter(|source| source.path == unit.origin)
         .cloned()
         .collect();
-    let lines: String = sources::files(&own)?
-        .iter()
-        .map(|file| format!("{}  {}\n", file.digest.hex(), file.path))
-        .collect();
+    let lines = sources::list(&sources::files(&own)?);
     Ok(Digest::of(lines.as_bytes()).hex().to_owned())
 }
 
@@ -284,7 +281,7 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>) {
     }
 }
 
-fn key_of(unit: &UnitInput) -> String {
+pub(super) fn key_of(unit: &UnitInput) -> String {
     match unit.source.contains("crates.io-index") || unit.source.is_empty() {
         true => key("crate", &[&unit.package, &unit.version]),
         // Two registries may have crates of one name.

@@ -54,6 +54,7 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str
             architecture: package.arch.clone(),
             version: package.version.clone(),
             sha256: String::new(),
+            archive: None,
         };
         let purl = purl::debian(&input, release);
         // dpkg does not keep the file that it unpacked, so there is no digest of it.

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crateyard_spec::{CAPABILITY_ATTRIBUTE, Capabilities};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -34,6 +37,8 @@ pub enum Kind {
     Source,
     /// A file that was downloaded for a part.
     Download,
+    /// A package that npm installed for a part.
+    Npm,
     /// The version of a crate.
     Dependency,
     /// The features of a crate.
@@ -131,8 +136,8 @@ fn values(
     found.push(Difference {
         kind,
         name: at.to_owned(),
-        before: before.map(text),
-        after: after.map(text),
+        before: before.map(|value| text(at, value)),
+        after: after.map(|value| text(at, value)),
     });
 }
 
@@ -146,7 +151,7 @@ fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
         ),
         Value::Array(list) if !list.is_empty() => {
             let name = |value: &Value| {
-                ["name", "path"]
+                ["name", "path", "to"]
                     .iter()
                     .find_map(|key| value[key].as_str().map(str::to_owned))
             };
@@ -160,7 +165,16 @@ fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
     }
 }
 
-fn text(value: &Value) -> String {
+/// A value for people. Capabilities are in base 64, which nobody reads.
+fn text(at: &str, value: &Value) -> String {
+    if at.ends_with(CAPABILITY_ATTRIBUTE) {
+        let bytes = value
+            .as_str()
+            .map(|it| STANDARD.decode(it).unwrap_or_default());
+        if let Some(found) = bytes.and_then(|it| Capabilities::read(&it)) {
+            return found.to_string();
+        }
+    }
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -171,6 +185,7 @@ fn resources(before: &[Resource], after: &[Resource], found: &mut Vec<Difference
     let kinds = [
         ("source", Kind::Source),
         ("download", Kind::Download),
+        ("npm", Kind::Npm),
         ("crate", Kind::Dependency),
         ("toolchain", Kind::Toolchain),
         ("library", Kind::Library),
@@ -215,7 +230,11 @@ fn name_and_version(resource: &Resource) -> (String, String) {
             format!("{digest}{mode}"),
         );
     };
-    let name = name.rsplit('/').next().unwrap_or(name);
+    // Names of npm's have a scope, which is a part of them.
+    let name = match name.strip_prefix("npm/") {
+        Some(name) => name,
+        None => name.rsplit('/').next().unwrap_or(name),
+    };
     let (version, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
     // A repository of git has the same version for many commits.
     let commit = qualifiers
@@ -351,6 +370,21 @@ mod tests {
                 ("config.user".to_owned(), own("1"), None),
                 ("x".to_owned(), None, own("true")),
             ]
+        );
+    }
+
+    #[test]
+    fn a_files_capabilities_are_compared_by_name() {
+        let layer = |xattrs: Value| {
+            let source = json!({"to": "/usr/bin/app", "xattrs": xattrs});
+            json!({"layers": [{"name": "binary-app", "sources": [source]}]})
+        };
+        let net = json!({"security.capability": "AQAAAgAEAAAAAAAAAAAAAAAAAAA="});
+        let name = "layers.binary-app.sources./usr/bin/app.xattrs.security.capability";
+        let after = Some("cap_net_bind_service=ep".to_owned());
+        assert_eq!(
+            differences(layer(json!({})), layer(net)),
+            [(name.to_owned(), None, after)]
         );
     }
 
