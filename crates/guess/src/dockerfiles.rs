@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crateyard_spec::Port;
 
+use crate::setcap::{self, Capabilities};
 use crate::tree::{self, Kind};
 
 /// How many levels below the workspace's root to search.
@@ -34,6 +35,8 @@ pub(crate) struct Dockerfile {
     names: BTreeSet<String>,
     /// The exposed ports, sorted.
     pub ports: Vec<Port>,
+    /// What it gives programs by `setcap`.
+    pub capabilities: Capabilities,
     /// The program that it starts, if it names one.
     started: Option<String>,
 }
@@ -102,11 +105,13 @@ fn read(path: String, text: &str) -> Dockerfile {
         path,
         names: BTreeSet::new(),
         ports: Vec::new(),
+        capabilities: Capabilities::new(),
         started: None,
     };
     let mut variables = BTreeMap::new();
     let mut ports = BTreeSet::new();
     for instruction in instructions(text) {
+        setcap::read(&instruction, &mut file.capabilities);
         let words = words(&instruction, &variables);
         let Some((kind, arguments)) = words.split_first() else {
             continue;

@@ -22,15 +22,14 @@ pub(crate) struct Image<'m> {
     pub ports: Vec<Port>,
     /// Directories of charts, relative to the workspace.
     pub charts: Vec<String>,
+    /// The program's capabilities.
+    pub capabilities: Vec<String>,
 }
 
 impl Image<'_> {
-    /// The program's name for `images.toml`.
-    pub(crate) fn binary(&self) -> String {
+    /// The program's target for `images.toml`, if the package's name does not say it.
+    pub(crate) fn target(&self) -> Option<&str> {
         let own = self.bin == self.package.name || self.package.binaries().count() == 1;
-        match own {
-            true => self.package.name.clone(),
-            false => format!("{}/{}", self.package.name, self.bin),
-        }
+        (!own).then_some(self.bin)
     }
 }

@@ -11,6 +11,7 @@ mod image;
 mod metadata;
 mod names;
 mod ports;
+mod setcap;
 mod shipped;
 mod sources;
 mod text;
@@ -66,6 +67,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
         for image in own {
             reasons.push(format!("image {}: {}", image.name, image.why));
             let is_main = main.as_ref() == Some(&image.name);
+            image.capabilities = capabilities_of(image, &dockerfiles, &mut reasons);
             image.ports = ports_of(image, is_main, &dockerfiles, &sources, &mut reasons);
         }
         // Packages that no image needs are not built, so ignore their files.
@@ -91,6 +93,28 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
         images: images.into_iter().map(|image| image.name).collect(),
         reasons,
     })
+}
+
+/// The capabilities that an image's Dockerfile gives its program.
+fn capabilities_of(
+    image: &Image<'_>,
+    dockerfiles: &[Dockerfile],
+    reasons: &mut Vec<String>,
+) -> Vec<String> {
+    let mut files = dockerfiles.iter();
+    let own = files.find_map(|file| Some((file, file.capabilities.get(image.bin)?)));
+    let Some((file, capabilities)) = own else {
+        return Vec::new();
+    };
+    let capabilities: Vec<String> = capabilities.iter().cloned().collect();
+    reasons.push(format!(
+        "image {}: {}, which {} gives {} by setcap",
+        image.name,
+        capabilities.join(", "),
+        file.path,
+        image.bin
+    ));
+    capabilities
 }
 
 /// The ports that an image's Dockerfile exposes, or the port in its program's sources.

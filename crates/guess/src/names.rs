@@ -16,6 +16,7 @@ pub(crate) fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
             why: program.why.clone(),
             ports: Vec::new(),
             charts: Vec::new(),
+            capabilities: Vec::new(),
         });
     }
     images.sort_by(|a, b| a.name.cmp(&b.name));

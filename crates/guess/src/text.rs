@@ -23,7 +23,7 @@ pub(crate) fn images_toml(
             text,
             "\n[images.{}]\nbinaries = [{}]\n",
             image.name,
-            string(&image.binary())
+            binary(image)
         );
         if !image.ports.is_empty() {
             let ports: Vec<String> = image.ports.iter().map(port).collect();
@@ -47,6 +47,22 @@ pub(crate) fn images_toml(
         }
     }
     text
+}
+
+/// The element of `binaries`: a string if that says all.
+fn binary(image: &Image<'_>) -> String {
+    let package = &image.package.name;
+    if image.capabilities.is_empty() {
+        return string(&match image.target() {
+            None => package.clone(),
+            Some(bin) => format!("{package}/{bin}"),
+        });
+    }
+    let bin = image.target();
+    let bin = bin.map_or(String::new(), |bin| format!("bin = {}, ", string(bin)));
+    let names: Vec<String> = image.capabilities.iter().map(|it| string(it)).collect();
+    let (package, names) = (string(package), names.join(", "));
+    format!("{{ package = {package}, {bin}capabilities = [{names}] }}")
 }
 
 fn charts(charts: &[String]) -> String {

@@ -190,6 +190,26 @@ fn a_dockerfile_says_what_is_shipped_and_exposed() {
     assert_holds(&guess.text, &["ports = [\"53/udp\", 7000]"]);
 }
 
+/// What is lost in an image without a word: the program could not listen.
+#[test]
+fn a_dockerfile_gives_a_program_capabilities() {
+    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\n\
+                      COPY --from=build /w/target/release/two /usr/bin/two\n\
+                      RUN apt-get install libcap2-bin \\\n && setcap 'cap_net_bind_service=+ep' /usr/bin/two\n";
+    let guess = Workspace::new("w", &[VIRTUAL, ("Dockerfile", dockerfile)])
+        .program("crates/one", "")
+        .program("crates/two", "")
+        .guess();
+    let binary = "binaries = [{ package = \"two\", capabilities = [\"cap_net_bind_service\"] }]\n";
+    assert_holds(&guess.text, &[binary]);
+    let reason = "image two: cap_net_bind_service, which Dockerfile gives two by setcap";
+    assert!(
+        guess.reasons.iter().any(|it| it == reason),
+        "{:?}",
+        guess.reasons
+    );
+}
+
 /// A script starts the one that people mean.
 #[test]
 fn of_several_programs_in_a_dockerfile_one_listens() {
