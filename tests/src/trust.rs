@@ -3,6 +3,7 @@
 
 mod elements;
 mod kms;
+mod run;
 mod scanners;
 
 use crate::checkout::{assemble, repository};
@@ -51,6 +52,11 @@ pub fn trials() -> Vec<Trial> {
             "keys_of_aws_kms_sign",
             &["docker-registry", "python3", "umoci"],
             kms::keys_sign,
+        ),
+        test(
+            "the_provenance_of_a_run_has_its_parameters_and_times",
+            &["docker-registry", "curl", "python3"],
+            run::is_described,
         ),
         test("one_line_leaves_the_list_out", &["cargo"], list_is_left_out),
         test(

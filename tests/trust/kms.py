@@ -5,6 +5,7 @@ once more, so keys here sign digests.
 """
 
 import json
+import logging
 import sys
 import threading
 
@@ -29,6 +30,7 @@ kms.RSAPrivateKey.sign = lambda key, digest, algorithm: key.private_key.sign(
     digest, padding.PKCS1v15(), prehashed(algorithm)
 )
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False)
 server.start()
 

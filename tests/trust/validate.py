@@ -1,7 +1,7 @@
 """Validates the documents beside an image by programs that others wrote.
 
 usage: validate.py DIRECTORY [VEX...]. The directory holds sbom.spdx.json, sbom.cdx.json and
-provenance.json. Prints what is wrong, and ends with 1 if anything is. The packages, with their
+provenance.json. A file in its place is a provenance alone. Prints what is wrong, and ends with 1 if anything is. The packages, with their
 schemas: requirements.txt.
 """
 
@@ -78,6 +78,8 @@ def main(directory, vex):
         (cyclonedx, directory / "sbom.cdx.json"),
         (provenance, directory / "provenance.json"),
     ]
+    if directory.is_file():
+        checks = [(provenance, directory)]
     problems = 0
     for check, path in checks + [(openvex, path) for path in vex]:
         for problem in check(path):

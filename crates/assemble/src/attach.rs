@@ -11,6 +11,7 @@ use crateyard_image::attestation::{
 use crateyard_oci::{Descriptor, Layout, Reference, media_type};
 use crateyard_registry::{Artifact, Client, Source, push};
 
+use crate::built;
 use crate::invocation;
 use crate::signer::{Signer, SignerArgs};
 
@@ -45,15 +46,21 @@ pub struct AttachArgs {
     pub signer: SignerArgs,
 }
 
-/// Collects everything to attach to the images of the layout at `path`.
+/// Collects everything to attach to the images of the layout at `path`. `workspace` is where the
+/// images were built, if this run built them.
 ///
 /// # Errors
 /// When a requested document is missing or can't be read.
-pub fn artifacts(path: &Path, args: &AttachArgs, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
+pub fn artifacts(
+    workspace: &Path,
+    path: &Path,
+    args: &AttachArgs,
+    signer: Option<&Signer>,
+) -> Result<Vec<Artifact>> {
     let layout = Layout::open(path)?;
     let mut artifacts = Vec::new();
     if args.attest {
-        artifacts = documents(&layout, signer)?;
+        artifacts = documents(workspace, &layout, signer)?;
         if artifacts.is_empty() {
             bail!(
                 "{} has no {SBOM} and no {PROVENANCE} beside its index\n  \
@@ -86,7 +93,8 @@ pub async fn upload(
 }
 
 /// The bills of materials and the provenance of each image of a layout.
-fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
+fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
+    let invocation = invocation::here();
     let mut artifacts = Vec::new();
     for image in layout
         .images()?
@@ -135,10 +143,12 @@ fn documents(layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> 
             let statement = provenance::Statement::parse(&bytes).map_err(anyhow::Error::msg);
             let mut statement = statement.context(PROVENANCE)?;
             if statement.is_about(digest) {
-                if let Some(invocation) =
-                    invocation::of_environment(|name| std::env::var(name).ok())
-                {
-                    statement.invoked_by(&invocation);
+                if let Some(invocation) = &invocation {
+                    let run = invocation.run.as_deref();
+                    let times = run
+                        .map(|run| built::find(workspace, digest, run))
+                        .transpose()?;
+                    statement.invoked_by(invocation, times.flatten());
                 }
                 let bytes = serde_json::to_vec(&statement)?;
                 let statement = serde_json::to_value(&statement)?;

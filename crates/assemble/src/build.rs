@@ -1,6 +1,7 @@
 //! Builds images by an engine, with the machine's settings.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use crateyard_drive::schedule::Order;
@@ -9,6 +10,8 @@ use crateyard_fetch::{lock_path, release};
 use crateyard_flake::{Nix, driven, plan_lock};
 use crateyard_nix::Store;
 use crateyard_workspace::{git, history, state::State};
+
+use crate::built;
 
 /// The compiler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +63,7 @@ fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
 /// # Errors
 /// When Nix is not installed or a build fails.
 pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>> {
+    let began = SystemTime::now();
     let request = Request {
         workspace,
         debian_lock: None,
@@ -69,6 +73,7 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     let paths = build_images(Engine::Nix, &request)?;
     for (name, path) in images.iter().zip(&paths) {
         history::remember(workspace, name, path);
+        built::remember(workspace, path, began);
     }
     Ok(paths)
 }

@@ -1,13 +1,28 @@
 //! Describes the CI run that this process belongs to.
 
+mod parameters;
+
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 
 use crateyard_image::attestation::provenance::{Invocation, Workflow};
+use crateyard_terminal::note;
 
-/// The CI run of this process; `None` outside of the CI systems known here. `variable` returns the
-/// value of an environment variable.
-pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Invocation> {
-    let environment = Environment(variable);
+/// The largest event of GitHub that is read, in bytes. GitHub sends 25 MB at most.
+const MAX_EVENT: u64 = 32 << 20;
+
+/// The CI run of this process; `None` outside of the CI systems known here.
+pub fn here() -> Option<Invocation> {
+    let all = std::env::vars_os();
+    let text =
+        all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    of_environment(text.collect())
+}
+
+/// The CI run that these environment variables describe.
+fn of_environment(variables: BTreeMap<String, String>) -> Option<Invocation> {
+    let environment = Environment(variables);
     if environment.has("GITHUB_ACTIONS") {
         return environment.github();
     }
@@ -17,11 +32,11 @@ pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Invoc
     None
 }
 
-struct Environment<F>(F);
+struct Environment(BTreeMap<String, String>);
 
-impl<F: Fn(&str) -> Option<String>> Environment<F> {
+impl Environment {
     fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     fn has(&self, name: &str) -> bool {
@@ -60,6 +75,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
                 reference: reference.to_owned(),
                 repository: repository.clone(),
             }),
+            inputs: self.inputs(),
+            variables: BTreeMap::new(),
             environment: self.all(&[
                 "GITHUB_ACTOR_ID",
                 "GITHUB_EVENT_NAME",
@@ -70,6 +87,23 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             commit: commit
                 .map(|(commit, reference)| (format!("git+{repository}@{reference}"), commit)),
         })
+    }
+
+    /// The inputs of a workflow that somebody started by hand.
+    /// <https://docs.github.com/actions/reference/events-that-trigger-workflows#workflow_dispatch>
+    fn inputs(&self) -> BTreeMap<String, serde_json::Value> {
+        let Some(path) = self.get("GITHUB_EVENT_PATH") else {
+            return BTreeMap::new();
+        };
+        let mut event = Vec::new();
+        let file = File::open(&path).map(|file| file.take(MAX_EVENT));
+        match file.and_then(|mut file| file.read_to_end(&mut event)) {
+            Ok(_) => parameters::of_event(&event),
+            Err(error) => {
+                note!("the provenance has no inputs of the workflow: cannot read {path}: {error}");
+                BTreeMap::new()
+            }
+        }
     }
 
     /// The builder is the runner, as in GitLab's own provenance.
@@ -89,6 +123,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
                 reference: reference.clone(),
                 repository: project.clone(),
             }),
+            inputs: BTreeMap::new(),
+            variables: parameters::of_job(self.0.keys().cloned()),
             environment: self.all(&[
                 "CI_JOB_NAME",
                 "CI_PIPELINE_ID",
@@ -107,15 +143,18 @@ mod tests {
     use super::*;
 
     fn of(variables: &[(&str, &str)]) -> Option<Invocation> {
-        of_environment(|name| {
-            let found = variables.iter().find(|(own, _)| *own == name)?;
-            Some(found.1.to_owned())
-        })
+        let variables = variables.iter();
+        let owned = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        of_environment(owned.collect())
     }
 
     #[test]
     fn github_names_workflow_run_and_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let event = directory.path().join("event.json");
+        std::fs::write(&event, r#"{"inputs": {"channel": "beta"}}"#).unwrap();
         let found = of(&[
+            ("GITHUB_EVENT_PATH", event.to_str().unwrap()),
             ("GITHUB_ACTIONS", "true"),
             ("GITHUB_REPOSITORY", "team/shop"),
             (
@@ -142,6 +181,7 @@ mod tests {
             "abc".to_owned(),
         );
         assert_eq!(found.commit, Some(commit));
+        assert_eq!(found.inputs["channel"], "beta");
         assert!(!format!("{found:?}").contains("secret"));
     }
 
@@ -154,8 +194,11 @@ mod tests {
             ("CI_COMMIT_REF_NAME", "main"),
             ("CI_COMMIT_SHA", "abc"),
             ("CI_JOB_URL", "https://gitlab.example/team/shop/-/jobs/9"),
+            ("CHANNEL", "a secret, perhaps"),
         ])
         .unwrap();
+        assert_eq!(found.variables["CHANNEL"], parameters::MASKED);
+        assert!(!format!("{found:?}").contains("perhaps"));
         assert_eq!(
             found.builder,
             "https://gitlab.example/team/shop/-/runners/12"

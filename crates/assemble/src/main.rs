@@ -5,6 +5,7 @@
 mod attach;
 mod bootstrap;
 mod build;
+mod built;
 mod caches;
 mod commands;
 mod connection;

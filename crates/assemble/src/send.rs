@@ -30,11 +30,13 @@ pub async fn sign_by_tag(
     Ok(())
 }
 
-/// The image at `path` with all its attachments.
+/// The image at `path` with all its attachments. `workspace` is where it was built, if this run
+/// built it.
 ///
 /// # Errors
 /// When the image is damaged, or a document can't be attached.
 pub fn source(
+    workspace: &Path,
     path: &Path,
     args: &AttachArgs,
     signer: Option<&Signer>,
@@ -43,6 +45,6 @@ pub fn source(
     if !args.attest && args.vex.is_empty() && signer.is_none() {
         return Ok(source);
     }
-    let artifacts = attach::artifacts(path, args, signer)?;
+    let artifacts = attach::artifacts(workspace, path, args, signer)?;
     Ok(source.attach(&artifacts))
 }

@@ -15,6 +15,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Build images and print a line for each
 #[derive(clap::Args)]
@@ -95,6 +96,7 @@ struct Line {
 /// # Errors
 /// When images.toml has no such image, or the build fails.
 pub fn run(args: Args) -> Result<()> {
+    let began = SystemTime::now();
     let names = described::wanted(&args.workspace, &args.images)?;
     let request = Request {
         workspace: &args.workspace,
@@ -133,6 +135,7 @@ pub fn run(args: Args) -> Result<()> {
         let place = store.physical(path);
         lines.extend(lines_of(name, path, &place)?);
         crateyard_workspace::history::remember(&args.workspace, name, &place);
+        crate::built::remember(&args.workspace, &place, began);
     }
     if args.json {
         text::print_json(&lines)

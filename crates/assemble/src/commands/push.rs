@@ -1,5 +1,6 @@
 //! `assemble push`: sends images to a registry.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -99,7 +100,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
             let context = || format!("cannot push {}", job.path.display());
-            let source = source(&job.path, &args.attach, signer.as_ref()).with_context(context)?;
+            let here = Path::new(".");
+            let source = source(here, &job.path, &args.attach, signer.as_ref());
+            let source = source.with_context(context)?;
             let result =
                 crateyard_registry::push::push(&client, source, &job.target, &options).await;
             display.end();

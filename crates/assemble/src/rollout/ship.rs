@@ -55,7 +55,8 @@ pub fn ship(
             let context = || format!("cannot push {image} of {}", path.display());
             let plain = Source::open(&path).with_context(context)?;
             let digest = digest(&plain, &path)?;
-            let source = source(&path, &args.attach, signer.as_ref()).with_context(context)?;
+            let source = source(&args.workspace, &path, &args.attach, signer.as_ref());
+            let source = source.with_context(context)?;
             let pushed = Pushed {
                 repository: settings.repository(&image)?,
                 tag: args.tag.clone().unwrap_or_else(|| tag(&digest)),

@@ -20,7 +20,7 @@ use crate::Result;
 use crate::spec::{BuildInputs, InputsSpec, NpmPackageInput, PackageRole, UnitInput};
 
 pub use difference::{Difference, Kind, compare};
-pub use invocation::{BuildMetadata, Invocation, Workflow};
+pub use invocation::{BuildMetadata, Invocation, Times, Workflow};
 
 /// The type of in-toto statements.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -82,6 +82,12 @@ pub struct ExternalParameters {
     /// What a CI system was asked to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Workflow>,
+    /// The inputs of a workflow that somebody started by hand.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Value>,
+    /// The variables that people have set for a job. Values that may be secret are masked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Value>,
 }
 
 /// What follows from what was asked for.
@@ -224,6 +230,8 @@ pub(super) fn statement(
                     platform: subject.platform.to_string(),
                     build: inputs.build.clone(),
                     workflow: None,
+                    inputs: BTreeMap::new(),
+                    variables: BTreeMap::new(),
                 },
                 internal_parameters: InternalParameters {
                     crates: crates(inputs),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use crateyard_image::attestation::{provenance::Statement, spdx};
+use crateyard_image::attestation::provenance::{Statement, Times};
+use crateyard_image::attestation::spdx;
 use crateyard_terminal::{clean, count, table};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::place::{Opened, Selected};
 
@@ -36,6 +38,11 @@ struct Made {
     run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    times: Option<Times>,
+    /// The inputs of the workflow or the variables of the job.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<String, Value>,
     /// The number of inputs by role.
     inputs: BTreeMap<String, usize>,
 }
@@ -83,6 +90,14 @@ impl Documents {
             let mut rows = vec![row("builder", &made.builder)];
             rows.extend(made.run.as_deref().map(|run| row("run", run)));
             rows.extend(made.commit.as_deref().map(|commit| row("commit", commit)));
+            rows.extend(made.times.iter().map(|times| {
+                let span = format!("{} to {}", times.started_on, times.finished_on);
+                row("built", &span)
+            }));
+            rows.extend(made.parameters.iter().map(|(name, value)| {
+                let value = value.as_str().map_or(value.to_string(), str::to_owned);
+                row("asked for", &format!("{name}={value}"))
+            }));
             let inputs = made.inputs.iter();
             let inputs: Vec<String> = inputs
                 .map(|(role, count)| format!("{count} {role}"))
@@ -121,6 +136,9 @@ fn component(package: &spdx::Package) -> Component {
 fn made(statement: &Statement) -> Made {
     let details = &statement.predicate.run_details;
     let resources = &statement.predicate.build_definition.resolved_dependencies;
+    let asked = &statement.predicate.build_definition.external_parameters;
+    let parameters = asked.inputs.iter().chain(&asked.variables);
+    let metadata = details.metadata.as_ref();
     let mut inputs = BTreeMap::new();
     for resource in resources {
         let role = resource
@@ -135,10 +153,11 @@ fn made(statement: &Statement) -> Made {
         .find_map(|it| Some((it.digest.get("gitCommit")?, it.uri.as_ref()?)));
     Made {
         builder: details.builder.id.clone(),
-        run: details
-            .metadata
-            .as_ref()
-            .and_then(|it| it.invocation_id.clone()),
+        run: metadata.and_then(|it| it.invocation_id.clone()),
+        times: metadata.and_then(|it| it.times.clone()),
+        parameters: parameters
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         commit: commit.map(|(commit, address)| format!("{commit} of {address}")),
         inputs,
     }

@@ -1,0 +1,87 @@
+//! Keeps when a run of a CI system built an image, for the image's provenance.
+//!
+//! Nix knows no times, so the documents beside an image have none. The command that builds knows
+//! them. They are kept in the workspace until a push attaches the provenance, and count only in the
+//! run that built the image. If the same run builds the image again, the first times stay: then
+//! nothing was left to do.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use crateyard_image::attestation::provenance::Times;
+use crateyard_image::time::rfc3339;
+use crateyard_oci::{Digest, Layout};
+use crateyard_terminal::note;
+use crateyard_workspace::state::State;
+use serde::{Deserialize, Serialize};
+
+use crate::invocation;
+
+/// The directory of the records, below the state.
+const DIRECTORY: &str = "built";
+/// The largest record that is read, in bytes.
+const MAX_RECORD: u64 = 64 * 1024;
+
+/// When a run built an image.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// The run's address.
+    run: String,
+    times: Times,
+}
+
+/// Keeps when the images of a layout were built: from `began` until now. Outside of a CI run, it
+/// keeps nothing. If the workspace is read-only, nothing is kept and nothing fails.
+pub fn remember(workspace: &Path, layout: &Path, began: SystemTime) {
+    let Some(run) = invocation::here().and_then(|it| it.run) else {
+        return;
+    };
+    let record = Record {
+        run,
+        times: Times {
+            started_on: text(began),
+            finished_on: text(SystemTime::now()),
+        },
+    };
+    if let Err(error) = try_remember(workspace, layout, &record) {
+        note!(
+            "the provenance of {} will have no times: {error:#}",
+            layout.display()
+        );
+    }
+}
+
+fn try_remember(workspace: &Path, layout: &Path, record: &Record) -> Result<()> {
+    for image in Layout::open(layout)?.images()? {
+        let digest = &image.descriptor.digest;
+        if find(workspace, digest, &record.run)?.is_none() {
+            State::of(workspace)?.write(file(digest), &serde_json::to_vec(record)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// When this run built the image with this digest; `None` if it did not.
+///
+/// # Errors
+/// When the record can't be read.
+pub fn find(workspace: &Path, digest: &Digest, run: &str) -> Result<Option<Times>> {
+    let Some(state) = State::find(workspace)? else {
+        return Ok(None);
+    };
+    let record = state.read(file(digest), MAX_RECORD)?;
+    let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    Ok(record.filter(|it| it.run == run).map(|it| it.times))
+}
+
+fn file(digest: &Digest) -> PathBuf {
+    let name = digest.as_str().replace(':', "-");
+    [DIRECTORY, &format!("{name}.json")].iter().collect()
+}
+
+/// RFC 3339 in UTC, in whole seconds.
+fn text(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(since.as_secs())
+}

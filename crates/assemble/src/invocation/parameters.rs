@@ -1,0 +1,106 @@
+//! What people hand to a CI run: the inputs of a workflow, the variables of a job.
+//!
+//! A provenance is public, so no secret may be in it. A CI system masks secrets only in its log, and
+//! does not tell a job which values these are.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// The value that stands for one that may be a secret, as in GitLab's provenance.
+pub const MASKED: &str = "[MASKED]";
+
+/// Parts of the names of secrets, in lower case.
+const SECRET: [&str; 12] = [
+    "apikey",
+    "api_key",
+    "api-key",
+    "access_key",
+    "access-key",
+    "credential",
+    "passphrase",
+    "passwd",
+    "password",
+    "private",
+    "secret",
+    "token",
+];
+
+/// Variables that a shell or an image sets.
+const SHELL: [&str; 13] = [
+    "HOME", "HOSTNAME", "LANG", "LANGUAGE", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "SHLVL",
+    "TERM", "USER", "_",
+];
+
+/// The inputs in the event of a GitHub workflow that somebody started by hand. The event is the
+/// file at `GITHUB_EVENT_PATH`. Inputs whose name says that they are secret are masked.
+pub fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
+    let event: Value = serde_json::from_slice(event).unwrap_or_default();
+    let inputs = event["inputs"].as_object().cloned().unwrap_or_default();
+    let masked = inputs.into_iter().map(|(name, value)| {
+        let is_secret = is_secret(&name) && !value.is_null();
+        let value = if is_secret { MASKED.into() } else { value };
+        (name, value)
+    });
+    masked.collect()
+}
+
+/// The variables of a GitLab job that are not predefined: those of the project, the pipeline and
+/// its configuration. All values are masked, because any of them may be a secret.
+pub fn of_job(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Value> {
+    let predefined = ["CI_", "FF_", "GITLAB_", "LC_", "RUNNER_"];
+    let is_own = |name: &String| {
+        let is_predefined = predefined.iter().any(|prefix| name.starts_with(prefix));
+        !is_predefined && name != "CI" && !SHELL.contains(&name.as_str())
+    };
+    let own = names.into_iter().filter(is_own);
+    own.map(|name| (name, MASKED.into())).collect()
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRET.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{of_event, of_job};
+    use serde_json::json;
+
+    #[test]
+    fn inputs_are_kept_and_secrets_are_masked() {
+        let event = json!({
+            "inputs": {"channel": "beta", "dry-run": "true", "Deploy_Token": "hush", "apiKey": "hush",
+                       "empty_secret": null},
+            "sender": {"login": "ann"},
+        });
+        let found = serde_json::to_value(of_event(event.to_string().as_bytes())).unwrap();
+        let wanted = json!({
+            "channel": "beta", "dry-run": "true", "Deploy_Token": "[MASKED]", "apiKey": "[MASKED]",
+            "empty_secret": null,
+        });
+        assert_eq!(found, wanted);
+        for event in ["", "[]", "{\"inputs\": null}", "{\"inputs\": 1}"] {
+            assert!(of_event(event.as_bytes()).is_empty(), "{event}");
+        }
+    }
+
+    #[test]
+    fn variables_of_a_job_are_named_without_values() {
+        let names = [
+            "PATH",
+            "CI",
+            "CI_JOB_TOKEN",
+            "FF_X",
+            "GITLAB_CI",
+            "CHANNEL",
+            "DEPLOY_KEY",
+        ];
+        let found = of_job(names.map(str::to_owned));
+        let found = serde_json::to_value(found).unwrap();
+        assert_eq!(
+            found,
+            json!({"CHANNEL": "[MASKED]", "DEPLOY_KEY": "[MASKED]"})
+        );
+    }
+}
