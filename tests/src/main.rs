@@ -36,6 +36,7 @@ mod reading;
 mod rebuild;
 mod registries;
 mod release;
+mod released;
 mod reproducible;
 mod served;
 mod steps;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         .chain(privileges::trials())
         .chain(ways::trials())
         .chain(workflows::trials())
+        .chain(released::trials())
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(clone);
