@@ -20,6 +20,7 @@ mod driver;
 mod engine;
 mod explain;
 mod fidelity;
+mod first_image;
 mod flake;
 mod hostile;
 mod images;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         .chain(checks::trials())
         .chain(calls::trials())
         .chain(init::trials())
+        .chain(first_image::trials())
         .chain(compose::trials())
         .chain(native::trials())
         .chain(aptsources::trials())

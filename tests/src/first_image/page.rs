@@ -11,7 +11,8 @@ const HEAD: &str = "# The first image, recorded
 The command types the lines of the [README](../README.md) on a machine with an empty `/nix` and an
 empty home, where Nix, git, podman, a C compiler and the locked Rust toolchain are installed. `FILE`
 is the static `assemble` of a release, `nix build .#assemble-static`. The times are of one run on
-two cores. `--crateyard` names a checkout, so that the recording needs no access to GitHub.
+two cores. `--crateyard` names a checkout, so that the recording needs no access to GitHub. A test
+types the same lines, without the times (`tests/src/first_image.rs`).
 ";
 
 /// The page: each line, its output, and its time.

@@ -1,0 +1,60 @@
+//! The lines of the README, typed on a machine with an empty store and an empty home, give a
+//! container that answers. `cargo run -p e2e --bin first-image` types the same lines, with times.
+
+mod machine;
+mod recording;
+
+use crate::checkout::{assemble, repository};
+use crate::nix;
+use crate::trial::trial_with;
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use machine::Machine;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    // rustup has the compiler, and the container's port is the machine's.
+    let tools = [
+        "cargo", "curl", "git", "nsenter", "podman", "runc", "rustup", "setpriv", "unshare",
+    ];
+    vec![trial_with(
+        "first_image::the_lines_of_the_readme_give_a_container_that_answers".to_owned(),
+        &tools,
+        readme_gives_an_image,
+    )]
+}
+
+fn readme_gives_an_image() -> Result<()> {
+    let machine = Machine::new(Path::new(&assemble()))?;
+    machine.bring(&programs()?)?;
+    let steps = recording::record(&machine)?;
+    let wanted = recording::readme()?;
+    ensure!(
+        wanted
+            .first()
+            .is_some_and(|line| line.starts_with("cargo install --locked")),
+        "the README begins with {wanted:?}"
+    );
+    for line in &wanted[1..] {
+        let line = recording::on_this_machine(line).context("a line that is not typed")?;
+        ensure!(
+            steps.iter().any(|step| step.line == line),
+            "{line} was not typed"
+        );
+    }
+    let last = steps.last().context("nothing was typed")?;
+    ensure!(last.said.contains("you asked for /first"), "{}", last.said);
+    Ok(())
+}
+
+/// The directory of the programs that a release's command line brings along. The one under test was
+/// built by Cargo and brings none.
+fn programs() -> Result<PathBuf> {
+    let flake = format!("git+file://{}#bootstrap", repository().display());
+    let text = nix::nix(&["build", "--no-link", "--json", &flake])?;
+    let built: Value = serde_json::from_str(&text)?;
+    let path = built[0]["outputs"]["out"].as_str().context("no output")?;
+    Ok(Path::new(path).join("bin"))
+}
