@@ -275,7 +275,7 @@ impl<'a> Session<'a> {
         &mut self,
         evaluate: impl FnOnce(&Evaluation) -> Result<Evaluated>,
     ) -> Result<Evaluated> {
-        self.progress.phase("evaluating");
+        let pulse = self.progress.phase("evaluating");
         let start = self.now();
         let (driver, evaluation) = (&mut self.driver, &self.evaluation);
         let expected = std::mem::take(&mut self.expected);
@@ -284,6 +284,7 @@ impl<'a> Session<'a> {
             scope.spawn(move || driver.expect(expected.iter().map(String::as_str)));
             evaluate(evaluation)
         })?;
+        drop(pulse);
         self.stop_if_interrupted()?;
         let end = self.now();
         self.record.evaluations.push(Span { start, end });

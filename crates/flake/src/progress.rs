@@ -8,7 +8,7 @@ mod log;
 use self::log::Log;
 use anyhow::{Context, Result};
 use crateyard_drive::event::Event;
-use crateyard_terminal::{clean, clean_log};
+use crateyard_terminal::{Pulse, clean, clean_log};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{IsTerminal, LineWriter, Write, stderr};
@@ -59,10 +59,14 @@ impl Progress {
         })
     }
 
-    /// Shows activity while there is nothing to count yet.
-    pub(crate) fn phase(&self, text: &str) {
+    /// Shows activity while there is nothing to count yet. A log gets lines until the result is
+    /// dropped.
+    #[must_use]
+    pub(crate) fn phase(&self, text: &'static str) -> Option<Pulse> {
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.bar.set_message(text.to_owned());
+        let pulse = || Pulse::in_log(move || text.to_owned());
+        self.log.as_ref().and_then(|_| pulse())
     }
 
     /// Shows an event.

@@ -12,6 +12,8 @@
 
 #![warn(unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
+mod pulse;
+
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -20,6 +22,7 @@ use anyhow::{Context, Result};
 use crateyard_image::text::{clean_json, clean_lines};
 
 pub use crateyard_image::text::{clean, clean_log};
+pub use pulse::{INTERVAL, Pulse};
 
 /// Prints a warning to standard error: something went wrong, but the command continues.
 #[macro_export]

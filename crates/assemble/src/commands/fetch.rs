@@ -18,7 +18,7 @@ use crateyard_fetch::release::{self, Release};
 use crateyard_fetch::{Counts, Missing, downloads, git, lock_path, npm, own::Own, workspace_of};
 use crateyard_nix::Store;
 use crateyard_terminal as text;
-use crateyard_terminal::{note, warning};
+use crateyard_terminal::{Pulse, note, warning};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -190,7 +190,7 @@ fn fetch_crates(lock: &Path, wanted: &[&Crate], store: &Store, bars: &MultiProgr
     if wanted.is_empty() {
         return Ok(());
     }
-    let bar = progress_bar(bars, "crates", wanted.len());
+    let (bar, _pulse) = progress_bar(bars, "crates", wanted.len());
     crates::download(lock, || bar.inc(1))?;
     let files = crates::find(wanted)?;
     store
@@ -209,7 +209,7 @@ fn fetch_debs(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let bar = progress_bar(bars, "packages", wanted.len());
+    let (bar, _pulse) = progress_bar(bars, "packages", wanted.len());
     let directory = apt_directory()?;
     let arrived = debs::download(wanted, directory.path(), mirrors, |done| {
         bar.set_position(done as u64)
@@ -229,17 +229,24 @@ fn apt_directory() -> Result<tempfile::TempDir> {
         .context("cannot make a directory for apt's downloads")
 }
 
-/// A bar on a terminal, nothing elsewhere.
-fn progress_bar(bars: &MultiProgress, what: &'static str, total: usize) -> ProgressBar {
+/// A bar on a terminal; elsewhere lines, until the second result is dropped.
+fn progress_bar(
+    bars: &MultiProgress,
+    what: &'static str,
+    total: usize,
+) -> (ProgressBar, Option<Pulse>) {
     if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+        let bar = ProgressBar::hidden();
+        let counted = bar.clone();
+        let line = move || format!("{}/{total} · fetching {what}", counted.position());
+        return (bar, Pulse::in_log(line));
     }
     let bar = bars.add(ProgressBar::new(total as u64).with_message(what));
     if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{bar:40}] {pos}/{len} {elapsed}") {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    (bar, None)
 }
 
 /// Prints one warning for each reason, however many files it affects.

@@ -2,12 +2,9 @@
 
 use super::{failure, line};
 use crateyard_drive::event::Event;
-use crateyard_terminal::{clean, clean_log};
+use crateyard_terminal::{INTERVAL, clean, clean_log};
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant};
-
-/// How often a log reports the state of the build.
-const INTERVAL: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 /// Writes lines to standard error.
 pub(super) struct Log {

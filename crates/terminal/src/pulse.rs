@@ -1,0 +1,74 @@
+//! Lines that show in a log that a command has not hung.
+
+use std::io::{IsTerminal, stderr};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clean;
+
+/// How often a log gets a line.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes a line to standard error every [`INTERVAL`], until it is dropped.
+#[derive(Debug)]
+pub struct Pulse {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pulse {
+    /// Begins, if standard error is a log: a file, a pipe, or the console of a CI system. A terminal
+    /// has bars instead. `line` says what is done by now.
+    pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
+        (!stderr().is_terminal()).then(|| {
+            let write = move || eprintln!("{}", clean(&line()));
+            Pulse::every(INTERVAL, write)
+        })
+    }
+
+    fn every(interval: Duration, write: impl Fn() + Send + 'static) -> Pulse {
+        let (stop, stopped) = channel();
+        let beat = move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                write();
+            }
+        };
+        Pulse {
+            stop: Some(stop),
+            thread: Some(std::thread::spawn(beat)),
+        }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A line that is being written is finished.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pulse;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn lines_come_until_the_pulse_ends() {
+        let (sender, receiver) = channel();
+        let pulse = Pulse::every(Duration::from_millis(1), move || {
+            let _ = sender.send(());
+        });
+        let patience = Duration::from_secs(60);
+        assert!(receiver.recv_timeout(patience).is_ok());
+        assert!(receiver.recv_timeout(patience).is_ok());
+        drop(pulse);
+        // The thread has ended, and with it the sender.
+        while receiver.try_recv().is_ok() {}
+        assert!(receiver.recv_timeout(patience).is_err());
+    }
+}
