@@ -22,6 +22,10 @@ let
       path = ./templates/npm;
       description = "A service that embeds a front end built by npm, and a tool of npm's in an image";
     };
+    variants = {
+      path = ./templates/variants;
+      description = "A service in fourteen images, each with another tool of npm's or the web";
+    };
     front-end = {
       path = ./templates/front-end;
       description = "A service that embeds a front end";

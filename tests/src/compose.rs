@@ -3,6 +3,7 @@
 mod capabilities;
 mod downloads;
 mod parts;
+mod variants;
 
 use crate::checkout::assemble;
 use crate::nix;
@@ -19,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
     let mut all = parts::trials();
     all.extend(downloads::trials());
     all.extend(capabilities::trials());
+    all.extend(variants::trials());
     all
 }
 

@@ -71,8 +71,13 @@ fn workspace(parts: &str, files: &str) -> Result<TempDir> {
 }
 
 fn sha256(path: &Path) -> Result<String> {
-    let digest = Sha256::digest(fs::read(path)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&fs::read(path)?))
+}
+
+/// The SHA-256 of bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What `assemble` says in a workspace, if it succeeds, or fails, as it should.

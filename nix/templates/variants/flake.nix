@@ -1,0 +1,7 @@
+{
+  description = "Container images of this workspace";
+
+  inputs.crateyard.url = "github:crateyard/crateyard";
+
+  outputs = { self, crateyard }: crateyard.lib.mkFlake { src = ./.; };
+}
