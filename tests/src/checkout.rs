@@ -27,14 +27,17 @@ impl Checkout {
                 &checkout.path().to_string_lossy(),
             ],
         )?;
-        let changed = git(
-            &root,
-            &["ls-files", "--modified", "--others", "--exclude-standard"],
-        )?;
-        for name in changed.lines().filter(|name| root.join(name).is_file()) {
-            let to = checkout.path().join(name);
-            fs::create_dir_all(to.parent().context("a file has a directory")?)?;
-            fs::copy(root.join(name), to)?;
+        // With what is staged.
+        let changed = git(&root, &["diff", "--name-only", "--no-renames", "HEAD"])?;
+        let new = git(&root, &["ls-files", "--others", "--exclude-standard"])?;
+        for name in changed.lines().chain(new.lines()) {
+            let (from, to) = (root.join(name), checkout.path().join(name));
+            if from.is_file() {
+                fs::create_dir_all(to.parent().context("a file has a directory")?)?;
+                fs::copy(from, to)?;
+            } else if to.is_file() {
+                fs::remove_file(to)?;
+            }
         }
         checkout.track()?;
         Ok(checkout)
