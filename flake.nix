@@ -20,7 +20,7 @@
     {
       inherit lib;
 
-      packages = import ./nix/macs.nix (forEach (
+      packages = import ./nix/elsewhere.nix (forEach (
         system:
         let
           foundation = lib.foundationFor system;
@@ -74,8 +74,8 @@
         }
         # Of the other packages, many tests want the machine's tools: `make test` runs all.
         // lib.checksOf made.${system} [
-          "plan"
-          "unit"
+          "crateyard-plan"
+          "crateyard-unit"
         ]
       );
 

@@ -295,7 +295,7 @@ let
       each = function: builtins.mapAttrs (_: function) made;
     in
     {
-      packages = import ./macs.nix (each packagesOf);
+      packages = import ./elsewhere.nix (each packagesOf);
       checks = each (
         made:
         checksOf made (if checked == null then builtins.attrNames made.checks else checked)

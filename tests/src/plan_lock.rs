@@ -2,6 +2,7 @@
 //! the same derivations. A plan that is not the workspace's builds nothing unseen.
 
 use crate::checkout::{Checkout, assemble, git, template};
+use crate::flake::ELSEWHERE;
 use crate::nix;
 use crate::trial::trial;
 use anyhow::{Context, Result, ensure};
@@ -137,6 +138,14 @@ fn evaluates() -> Result<()> {
     service.track()?;
     let found = service.image(&WITHOUT)?;
     ensure!(found == expected, "{found} is not {expected}");
+    for system in ELSEWHERE {
+        let image = format!(
+            "{}#packages.{system}.service-image.drvPath",
+            service.flake()
+        );
+        let found = nix::nix(&[&["eval", "--raw", &image], &WITHOUT[..]].concat())?;
+        ensure!(found == expected, "{system}: {found} is not {expected}");
+    }
     // Evaluates all outputs, and builds nothing.
     let check = ["flake", "check", "--no-build"];
     nix::nix(&[&check, &WITHOUT[..], &[&service.flake()]].concat())?;
