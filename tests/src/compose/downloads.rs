@@ -33,6 +33,7 @@ pub(super) fn trials() -> Vec<Trial> {
         ),
         test("an_archive_that_does_not_fit_is_refused", &[], misfits),
         test("a_build_script_reads_a_download", &[], by_a_script),
+        test("who_tries_the_network_is_told_the_lines", &[], told),
         test("a_registrys_crate_sees_a_download", &[], of_a_registry),
     ]
 }
@@ -312,6 +313,50 @@ fn by_a_script() -> Result<()> {
     fs::write(&images, fs::read_to_string(&images)? + &part)?;
     let said = duct::cmd!(binary(workspace.path(), "downloading")?).read()?;
     ensure!(said == url, "the program says {said:?}");
+    Ok(())
+}
+
+/// A build script that would download a file, unless a variable says where it lies.
+fn downloading(url: &str) -> String {
+    let host = url.trim_start_matches("http://");
+    format!(
+        "const TABLE: &str = \"{url}/table.txt\";\n\
+         fn main() {{\n    let text = match std::env::var(\"TABLE_FILE\") {{\n        \
+         Ok(file) => std::fs::read_to_string(file).unwrap(),\n        \
+         Err(_) => match std::net::TcpStream::connect(\"{host}\") {{\n            \
+         Ok(_) => panic!(\"there is a network: {{TABLE}}\"),\n            \
+         Err(error) => panic!(\"no table: {{error}}\"),\n        }},\n    }};\n    \
+         println!(\"cargo::rustc-env=TABLE={{text}}\");\n}}\n"
+    )
+}
+
+/// The error names the address, which only the script's source has, and lines with which the
+/// workspace builds.
+fn told() -> Result<()> {
+    let files = files()?;
+    fs::write(files.path().join("table.txt"), "seven")?;
+    let url = serve(files.path(), None)?;
+    // Nothing listens there, and no cell has a way to it.
+    let script = downloading(&url).replace("connect(\"127.0.0.1", "connect(\"192.0.2.1");
+    let main = "fn main() { print!(\"{}\", env!(\"TABLE\")); }";
+    let workspace = small("tabled", main, &script)?;
+    let failed = nix::build_fails(&attribute(workspace.path(), "images.tabled"))?;
+    let lines = [
+        "[parts.tabled]".to_owned(),
+        format!("download = {{ url = \"{url}/table.txt\" }}"),
+        "[crates.tabled]".to_owned(),
+        "parts = [{ part = \"tabled\", path = \"downloads/table.txt\" }]".to_owned(),
+        "environment = { TABLE_FILE = \"/workspace/downloads/table.txt\" }".to_owned(),
+    ];
+    let wants = format!("tabled tries the network, which no unit has: it wants {url}/table.txt.");
+    let wanted = lines.iter().chain([&wants]).map(String::as_str);
+    contains(&failed, &wanted.collect::<Vec<_>>())?;
+    let images = workspace.path().join("images.toml");
+    fs::write(&images, fs::read_to_string(&images)? + &lines.join("\n"))?;
+    said(&workspace, &["lock", "--without-debian"], true)?;
+    let program = binary(workspace.path(), "tabled")?;
+    let printed = duct::cmd!(program).read()?;
+    ensure!(printed == "seven", "the program says {printed:?}");
     Ok(())
 }
 
