@@ -75,6 +75,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    let reading = Pulse::in_log(|| "reading what is pinned".to_owned());
     for lock in [&args.lock, &args.cargo_lock] {
         crateyard_workspace::files::check(lock.parent().unwrap_or(Path::new("")))?;
     }
@@ -108,6 +109,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     report.crates = Counts::of(pinned.crates.len(), wanted_crates.len());
     report.packages = Counts::of(debs.len(), wanted_debs.len());
+    drop(reading);
     let bars = MultiProgress::new();
     report.missing = std::thread::scope(|scope| {
         let crates = scope.spawn(|| fetch_crates(&args.cargo_lock, &wanted_crates, &store, &bars));
