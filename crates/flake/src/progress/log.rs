@@ -86,6 +86,7 @@ impl Markup {
             Self::None => text,
             Self::GitHub => {
                 let reason = message.lines().next().unwrap_or_default();
+                let reason = plain(reason);
                 let reason = reason.trim_start_matches("error: ");
                 // GitHub must not read a builder's output as commands. No output can contain its
                 // own hash.
@@ -100,6 +101,18 @@ impl Markup {
             }
         }
     }
+}
+
+/// Text without colours, which annotations do not show.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A sequence ends with a letter.
+        let end = part.find(|it: char| it.is_ascii_alphabetic());
+        plain += &part[end.map_or(0, |at| at + 1)..];
+    }
+    plain
 }
 
 /// A word that does not occur in the text.
@@ -164,5 +177,9 @@ mod tests {
             Markup::None.failure("a", message, "cause\n"),
             "cause\na: builder for 'x' failed: 100%\n"
         );
+        let coloured = "\u{1b}[31;1merror: \u{1b}[0mbuilder for '\u{1b}[35;1mx\u{1b}[0m' failed";
+        let shown = Markup::GitHub.failure("a", coloured, "");
+        let last = shown.lines().last();
+        assert_eq!(last, Some("::error title=a::builder for 'x' failed"));
     }
 }
