@@ -4,14 +4,13 @@
 use crate::checkout::{assemble, repository};
 use crate::nix;
 use crate::trial::trial;
-use crate::workspaces::{
-    attribute, binary, build_fails, commit_all, copy_of, fetch, locked, small,
-};
+use crate::workspaces::{attribute, binary, build_fails, commit_all, copy_of, fetch, small};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use tempfile::TempDir;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -44,10 +43,22 @@ const HARBOUR: [(&str, &str); 6] = [
     ),
 ];
 
+/// A copy of `harbour`, with a directory beside its members whose manifest is malformed. The test
+/// writes that manifest, because `cargo install --git` reads every manifest of a repository and
+/// complains about it.
+fn harbour() -> Result<TempDir> {
+    let copy = copy_of("harbour")?;
+    fs::write(
+        copy.path().join("docks/wreck/Cargo.toml"),
+        "[package\nname = \"no member, and no manifest either\"\n",
+    )?;
+    Ok(copy)
+}
+
 fn harbour_runs() -> Result<()> {
-    let workspace = locked("harbour")?;
+    let workspace = harbour()?;
     for (package, expected) in HARBOUR {
-        says(&workspace, package, expected)?;
+        says(workspace.path(), package, expected)?;
     }
     Ok(())
 }
@@ -60,19 +71,18 @@ fn says(workspace: &Path, package: &str, expected: &str) -> Result<()> {
 }
 
 fn checks_run() -> Result<()> {
-    let workspace = locked("harbour")?;
+    let workspace = harbour()?;
     for check in ["checks.alpha.test", "checks.pilot.fmt", "checks.knot.test"] {
-        nix::build(&attribute(&workspace, check)).context(check)?;
+        nix::build(&attribute(workspace.path(), check)).context(check)?;
     }
     Ok(())
 }
 
 /// `nix flake show` must not build anything, and old Nix can't read every manifest.
 fn names_are_cheap() -> Result<()> {
-    let names = format!(
-        "builtins.attrNames {}",
-        attribute(&locked("harbour")?, "checks")
-    );
+    let workspace = harbour()?;
+    let checks = attribute(workspace.path(), "checks");
+    let names = format!("builtins.attrNames {checks}");
     let arguments = ["eval", "--impure", "--json", "--expr", &names];
     let refusing = ["--option", "allow-import-from-derivation", "false"];
     let found: BTreeSet<String> =
@@ -95,7 +105,7 @@ fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 fn precise() -> Result<()> {
-    let copy = copy_of("harbour")?;
+    let copy = harbour()?;
     let write = |name: &str, text: &str| fs::write(copy.path().join(name), text);
     let before = derivations(copy.path())?;
     let rebuilt = || -> Result<BTreeSet<String>> {

@@ -7,7 +7,8 @@ mod common;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use common::*;
 use crateyard_image::archive::{ArchiveFormat, Selection, save};
@@ -16,7 +17,7 @@ use crateyard_image::verify::verify;
 use crateyard_oci::Layout;
 use crateyard_spec::{CAPABILITY_ATTRIBUTE, CAPABILITY_NAMES, Capabilities, base64_values};
 use serde_json::{Value, json};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 fn archive(layout: &Layout, format: ArchiveFormat, path: &Path) {
     let selection = Selection {
@@ -408,34 +409,69 @@ fn docker_loads_what_we_save() {
     assert_sound(&theirs);
 }
 
+/// A containerd of its own, whose state is in a temporary directory; ended when it is dropped.
+struct Containerd {
+    process: Child,
+    directory: TempDir,
+}
+
+impl Containerd {
+    fn start() -> Self {
+        let directory = tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let process = Command::new("containerd")
+            .arg("--root")
+            .arg(at("root"))
+            .arg("--state")
+            .arg(at("state"))
+            .arg("--address")
+            .arg(at("socket"))
+            .stderr(fs::File::create(at("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut daemon = Self { process, directory };
+        let start = Instant::now();
+        while UnixStream::connect(daemon.socket()).is_err() {
+            let log = || fs::read_to_string(daemon.directory.path().join("log"));
+            let ended = daemon.process.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}\n{}", log().unwrap());
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{}",
+                log().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        daemon
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 #[test]
 fn containerd_imports_under_the_full_name() {
     let test = "containerd_imports_under_the_full_name";
-    if !is_root(test) || !has_tool(test, "ctr") {
+    if !is_root(test) || !has_tool(test, "ctr") || !has_tool(test, "containerd") {
         return;
     }
-    let sockets = [
-        "/run/containerd/containerd.sock",
-        "/var/run/docker/containerd/containerd.sock",
-    ];
-    // A daemon that was killed leaves its socket behind.
-    let Some(socket) = sockets
-        .iter()
-        .find(|socket| UnixStream::connect(socket).is_ok())
-    else {
-        eprintln!("SKIPPED: {test}: no containerd is running");
-        return;
-    };
+    let containerd = Containerd::start();
     let directory = tempdir().unwrap();
     let layout = demo_image(directory.path());
     let path = directory.path().join("oci.tar");
     archive(&layout, ArchiveFormat::Oci, &path);
-    let space = format!("image-test-{}", std::process::id());
     let ctr = |arguments: &[&str]| {
         let mut command = Command::new("ctr");
-        command
-            .args(["--address", socket, "--namespace", &space])
-            .args(arguments);
+        command.arg("--address").arg(containerd.socket());
+        command.args(arguments);
         command
     };
     let imported = ctr(&["images", "import", "--no-unpack"])
@@ -443,12 +479,6 @@ fn containerd_imports_under_the_full_name() {
         .output()
         .unwrap();
     let listed = stdout(&mut ctr(&["images", "list"]));
-    run(&mut ctr(&[
-        "images",
-        "remove",
-        "docker.io/library/demo:1.0",
-    ]));
-    let _ = ctr(&["namespaces", "remove", &space]).output();
     assert!(imported.status.success(), "{imported:?}");
     assert!(
         listed.contains("docker.io/library/demo:1.0") && listed.contains(&digest(&layout)),

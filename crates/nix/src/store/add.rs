@@ -1,10 +1,9 @@
 //! Adds files to a store.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::{BATCH, Store, run};
-use crate::{Error, Hash, Result, creation};
+use crate::{Error, Hash, Result, creation, environment};
 
 impl Store {
     /// Whether the store has a tree of this name. `hash` is the hash of the tree as a Nix archive.
@@ -38,7 +37,7 @@ impl Store {
     /// Nix's message if the download fails.
     pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
         creation::create(self.url())?;
-        let mut command = Command::new("nix-prefetch-url");
+        let mut command = environment::nix("nix-prefetch-url");
         self.name_in(&mut command);
         command.args(["--option", "download-attempts", "2"]);
         command.args(["--option", "connect-timeout", "10"]);
