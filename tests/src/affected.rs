@@ -29,7 +29,8 @@ pub fn trials() -> Vec<Trial> {
 const FILES: [(&str, &str); 22] = [
     (
         "Cargo.toml",
-        "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\n\n[profile.release]\nopt-level = 1\n",
+        "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\n\n[profile.release]\nopt-level = \
+         1\n",
     ),
     ("README.md", "# Shop\n"),
     ("docs/guide.md", "# Guide\n"),
@@ -37,9 +38,9 @@ const FILES: [(&str, &str); 22] = [
     ("etc/motd", "welcome\n"),
     (
         "images.toml",
-        "version = 1\n\n[images.web]\nbinaries = [\"web\"]\n\n[images.api]\nbinaries = [\"api\"]\n\
-         files = [{ source = \"etc/motd\", path = \"/etc/motd\" }]\n\n[images.all]\nbinaries = [\"api\", \"tool\"]\n\
-         environment = { MODE = \"a\" }\n",
+        "version = 1\n\n[images.web]\nbinaries = [\"web\"]\n\n[images.api]\nbinaries = \
+         [\"api\"]\nfiles = [{ source = \"etc/motd\", path = \"/etc/motd\" \
+         }]\n\n[images.all]\nbinaries = [\"api\", \"tool\"]\nenvironment = { MODE = \"a\" }\n",
     ),
     (
         "crates/base/Cargo.toml",
@@ -53,7 +54,8 @@ const FILES: [(&str, &str); 22] = [
     ("crates/base/README.md", "# base\n"),
     (
         "crates/extra/Cargo.toml",
-        "[package]\nname = \"extra\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[features]\nmore = []\n",
+        "[package]\nname = \"extra\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[features]\nmore \
+         = []\n",
     ),
     (
         "crates/extra/src/lib.rs",
@@ -66,17 +68,20 @@ const FILES: [(&str, &str); 22] = [
     ),
     (
         "crates/web/Cargo.toml",
-        "[package]\nname = \"web\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\nbase = { path = \"../base\" }\n",
+        "[package]\nname = \"web\"\nversion = \"0.1.0\"\nedition = \
+         \"2021\"\n\n[dependencies]\nbase = { path = \"../base\" }\n",
     ),
     (
         "crates/web/src/main.rs",
-        "fn main() {\n    println!(\"{} {}\", base::inner::one(), include_str!(\"page.html\"));\n}\n",
+        "fn main() {\n    println!(\"{} {}\", base::inner::one(), \
+         include_str!(\"page.html\"));\n}\n",
     ),
     ("crates/web/src/page.html", "<p>hello</p>\n"),
     (
         "crates/api/Cargo.toml",
-        "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\nbase = { path = \"../base\" }\n\
-         extra = { path = \"../extra\" }\n",
+        "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition = \
+         \"2021\"\n\n[dependencies]\nbase = { path = \"../base\" }\nextra = { path = \"../extra\" \
+         }\n",
     ),
     (
         "crates/api/src/main.rs",
@@ -84,7 +89,8 @@ const FILES: [(&str, &str); 22] = [
     ),
     (
         "crates/tool/Cargo.toml",
-        "[package]\nname = \"tool\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\nextra = { path = \"../extra\" }\n",
+        "[package]\nname = \"tool\"\nversion = \"0.1.0\"\nedition = \
+         \"2021\"\n\n[dependencies]\nextra = { path = \"../extra\" }\n",
     ),
     (
         "crates/tool/src/main.rs",
@@ -161,7 +167,8 @@ impl Shop {
             shop.write(file, text)?;
         }
         let flake = format!(
-            "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n",
+            "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard }}: \
+             crateyard.lib.mkFlake {{ src = self; }};\n}}\n",
             shop._crateyard.path().display()
         );
         shop.write("flake.nix", &flake)?;
@@ -365,7 +372,8 @@ fn any_edit() -> Result<()> {
         ] {
             ensure!(
                 *found == expected,
-                "edit {number} ({what}), {SEED}={seed}: {kind} are {found:?}, and other store paths have {expected:?}"
+                "edit {number} ({what}), {SEED}={seed}: {kind} are {found:?}, and other store \
+                 paths have {expected:?}"
             );
             named += expected.len();
         }

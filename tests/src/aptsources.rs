@@ -178,7 +178,8 @@ fn fetch_set(workspace: &Path) -> Result<()> {
 fn vendors_package() -> Result<()> {
     let vendor = Vendor::start()?;
     vendor.publish("1.0~rc1", "the first text\n")?;
-    let main = "fn main() { print!(\"{}\", std::fs::read_to_string(\"/usr/share/vendor/motd\").unwrap()); }";
+    let main = "fn main() { print!(\"{}\", \
+                std::fs::read_to_string(\"/usr/share/vendor/motd\").unwrap()); }";
     let workspace = small("motd", main, "")?;
     let directory = workspace.path();
     fs::create_dir(directory.join(".apt"))?;

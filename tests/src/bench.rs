@@ -490,7 +490,8 @@ fn table(measured: &Measured) -> String {
     {
         let (driven, by_name) = (driven / cargo, by_name / cargo);
         text += &format!(
-            "simulated, {cores:>2} cores: cargo {cargo:.1} s, assemble build {driven:.2} ×, in Nix's order {by_name:.2} ×\n"
+            "simulated, {cores:>2} cores: cargo {cargo:.1} s, assemble build {driven:.2} ×, in \
+             Nix's order {by_name:.2} ×\n"
         );
     }
     text

@@ -67,7 +67,8 @@ fn cold_http() -> Result<()> {
     let fetched: u64 = log.iter().map(|(_, bytes)| bytes).sum();
     expect_little(fetched, &images)?;
     println!(
-        "cold runner over HTTP: 0 built, {} archives, {fetched} bytes for images of {} bytes, {:.1} s with evaluation",
+        "cold runner over HTTP: 0 built, {} archives, {fetched} bytes for images of {} bytes, \
+         {:.1} s with evaluation",
         log.len(),
         images.bytes(),
         elapsed.as_secs_f64()
@@ -174,7 +175,8 @@ fn edit() -> Result<()> {
         status.fetched
     );
     println!(
-        "an edit in one crate: {} of {} outputs in the cache; built {really:?}; fetched {fetched} paths, the store had {before}",
+        "an edit in one crate: {} of {} outputs in the cache; built {really:?}; fetched {fetched} \
+         paths, the store had {before}",
         status.in_cache, status.outputs
     );
     Ok(())
@@ -270,7 +272,8 @@ fn registry() -> Result<()> {
     let fetched = registry.blob_bytes()? - before;
     expect_little(fetched, &images)?;
     println!(
-        "registry: {} paths in {} requests; a cold runner fetched {fetched} bytes for images of {} bytes",
+        "registry: {} paths in {} requests; a cold runner fetched {fetched} bytes for images of {} \
+         bytes",
         first.sent,
         first.requests,
         images.bytes()
@@ -332,7 +335,8 @@ fn killed() -> Result<()> {
     let (_, said) = cold.build(&repository(), &main.from(&address), &["--max-jobs", "0"])?;
     nothing_built(&cold, &said)?;
     println!(
-        "killed: {after_kill} paths whole in the directory; the registry got {} of {size} bytes in the second run",
+        "killed: {after_kill} paths whole in the directory; the registry got {} of {size} bytes in \
+         the second run",
         again.bytes
     );
     Ok(())

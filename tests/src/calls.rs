@@ -41,9 +41,10 @@ fn own_programs() -> Result<()> {
     write(root, "Cargo.toml", members)?;
     for name in ["orders", "stock"] {
         let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nloud = []\n\
-             [[bin]]\nname = \"server\"\npath = \"src/main.rs\"\n\
-             [[bin]]\nname = \"{name}-admin\"\npath = \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \
+             \"2021\"\n[features]\nloud = []\n[[bin]]\nname = \"server\"\npath = \
+             \"src/main.rs\"\n[[bin]]\nname = \"{name}-admin\"\npath = \
+             \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
         );
         write(root, &format!("{name}/Cargo.toml"), &manifest)?;
         let main = format!("fn main() {{ print!(\"{name} {{}}\", cfg!(feature = \"loud\")) }}\n");

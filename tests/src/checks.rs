@@ -172,7 +172,8 @@ fn dependencies_are_shared() -> Result<()> {
 }
 
 fn each_fails() -> Result<()> {
-    let main = "fn main() {}\n#[test]\nfn sums() {assert_eq!(1 + 1, 3, \"sums are wrong\"); let unused = 1; }\n";
+    let main = "fn main() {}\n#[test]\nfn sums() {assert_eq!(1 + 1, 3, \"sums are wrong\"); let \
+                unused = 1; }\n";
     let workspace = small("faulty", main, "")?;
     let reasons = [
         ("test", "sums are wrong"),
@@ -259,8 +260,8 @@ fn run_by_nextest() -> Result<()> {
     fs::copy(archive.join("ledger-tests.tar.zst"), at("tests.tar.zst"))?;
     fs::create_dir(at("cargo"))?;
     duct::cmd!("cp", "-r", workspace, at("workspace")).run()?;
-    let run = "cd /workspace && exec cargo-nextest nextest run --archive-file /tests.tar.zst --extract-to /cargo \
-               --workspace-remap /workspace";
+    let run = "cd /workspace && exec cargo-nextest nextest run --archive-file /tests.tar.zst \
+               --extract-to /cargo --workspace-remap /workspace";
     let said = duct::cmd!("chroot", root.path(), "/usr/bin/sh", "-c", run)
         .env("PATH", "/usr/sbin:/usr/bin")
         .env("HOME", "/")

@@ -215,7 +215,8 @@ impl Cold {
     /// The `.drv` files of all units, layers and images.
     fn counted(&self) -> Result<Vec<String>> {
         let units: Vec<String> = self.evaluate(
-            "builtins.map (unit: unit.drvPath) (builtins.attrValues flake.legacyPackages.x86_64-linux.units)",
+            "builtins.map (unit: unit.drvPath) (builtins.attrValues \
+             flake.legacyPackages.x86_64-linux.units)",
         )?;
         let root: String = self.evaluate("flake.packages.x86_64-linux.images.drvPath")?;
         let closure = nix_store(&["--store", &self.store, "-qR", &root])?;
@@ -306,8 +307,8 @@ impl Cold {
             })
             .collect();
         let expression = format!(
-            "let crateyard = flake.inputs.crateyard or flake; in import {} {{ inherit crateyard; src = flake; \
-             binaries = [ {} ]; {arguments} }}",
+            "let crateyard = flake.inputs.crateyard or flake; in import {} {{ inherit crateyard; \
+             src = flake; binaries = [ {} ]; {arguments} }}",
             repository().join("tests/cargo-in-a-cell.nix").display(),
             binaries.join(" "),
         );

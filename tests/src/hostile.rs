@@ -129,9 +129,9 @@ impl Scene {
 /// A flake whose image is a text.
 fn flake(inputs: &str, text: &str) -> String {
     format!(
-        "{{ {inputs} outputs = {{ self, ... }}: {{ packages.{arch}-linux.x-image = derivation {{\n  \
-         name = \"x-image\"; system = \"{arch}-linux\"; builder = ./seed;\n  \
-         args = [ \"unpack\" \"--into\" (placeholder \"out\") ]; text = {text}; }}; }}; }}\n",
+        "{{ {inputs} outputs = {{ self, ... }}: {{ packages.{arch}-linux.x-image = derivation \
+         {{\n  name = \"x-image\"; system = \"{arch}-linux\"; builder = ./seed;\n  args = [ \
+         \"unpack\" \"--into\" (placeholder \"out\") ]; text = {text}; }}; }}; }}\n",
         arch = std::env::consts::ARCH
     )
 }
@@ -195,7 +195,8 @@ fn evaluation() -> Result<()> {
         format!("builtins.readFile \"{letters}/letter\""),
         format!("builtins.readFile (builtins.fetchurl \"file://{letters}/letter\")"),
         format!(
-            "builtins.readFile (builtins.fetchTree {{ type = \"path\"; path = \"{letters}\"; }} + \"/letter\")"
+            "builtins.readFile (builtins.fetchTree {{ type = \"path\"; path = \"{letters}\"; }} + \
+             \"/letter\")"
         ),
         format!("builtins.readFile (builtins.fetchTree \"path:{letters}\" + \"/letter\")"),
         format!("builtins.readFile (builtins.path {{ path = \"{letters}\"; }} + \"/letter\")"),
@@ -334,8 +335,9 @@ fn elsewhere() -> Result<()> {
     let hash = hash.split(' ').next().context("no hash")?;
     let download = |url: &str| {
         format!(
-            "derivation {{ name = \"{name}\"; system = \"builtin\"; builder = \"builtin:fetchurl\"; url = \"{url}\";\n\
-             outputHashMode = \"flat\"; outputHashAlgo = \"sha256\"; outputHash = \"{hash}\"; preferLocalBuild = true; }}"
+            "derivation {{ name = \"{name}\"; system = \"builtin\"; builder = \
+             \"builtin:fetchurl\"; url = \"{url}\";\noutputHashMode = \"flat\"; outputHashAlgo = \
+             \"sha256\"; outputHash = \"{hash}\"; preferLocalBuild = true; }}"
         )
     };
     scene.write("text.nix", &download("http://127.0.0.1:9/nothing"))?;

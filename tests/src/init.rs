@@ -105,7 +105,8 @@ fn says_what_it_guessed() -> Result<()> {
     )?;
     write(
         "api/src/main.rs",
-        "#![doc = include_str!(\"../README.md\")]\nfn main() { print!(\"{}\", include_str!(\"../../proto/api.proto\")); }\n",
+        "#![doc = include_str!(\"../README.md\")]\nfn main() { print!(\"{}\", \
+         include_str!(\"../../proto/api.proto\")); }\n",
     )?;
     fs::remove_file(workspace.path().join("Cargo.lock"))?;
     fs::remove_dir_all(workspace.path().join("src"))?;
@@ -159,13 +160,15 @@ fn other_flake() -> Result<()> {
     fs::write(
         &file,
         format!(
-            "{{\n  {input}\n  outputs = {{ self, crateyard, ... }}:\n  crateyard.lib.addImages {{ src = ./.; }} ( {theirs} );\n}}\n"
+            "{{\n  {input}\n  outputs = {{ self, crateyard, ... }}:\n  crateyard.lib.addImages {{ \
+             src = ./.; }} ( {theirs} );\n}}\n"
         ),
     )?;
     let flake = format!("path:{}", workspace.path().display());
     nix::nix(&["flake", "lock", &flake])?;
     let expression = format!(
-        "let o = builtins.getFlake \"path:{}\"; p = o.packages.x86_64-linux; in {{ names = builtins.attrNames p; inherit (p) default; inherit (o) other; }}",
+        "let o = builtins.getFlake \"path:{}\"; p = o.packages.x86_64-linux; in {{ names = \
+         builtins.attrNames p; inherit (p) default; inherit (o) other; }}",
         workspace.path().display()
     );
     let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;

@@ -82,8 +82,8 @@ fn loaded_while_compiling() -> Result<()> {
     )?;
     write(
         "stamp/src/lib.rs",
-        "#[proc_macro]\npub fn version(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
-         format!(\"{:?}\", rusqlite::version()).parse().unwrap()\n}\n",
+        "#[proc_macro]\npub fn version(_: proc_macro::TokenStream) -> proc_macro::TokenStream \
+         {\n    format!(\"{:?}\", rusqlite::version()).parse().unwrap()\n}\n",
     )?;
     write(
         "build.rs",
@@ -184,24 +184,23 @@ fn features_decide() -> Result<()> {
 
 /// A build script compiles C++. No crate's packages name the C++ library, but the program does.
 fn cplusplus() -> Result<()> {
-    let script = "fn main() {\n    \
-        let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
-        std::fs::write(format!(\"{out}/hello.cc\"), include_str!(\"hello.cc\")).unwrap();\n    \
-        let run = |program: &str, arguments: &[&str]| {\n        \
-            let done = std::process::Command::new(program).args(arguments).current_dir(&out).status();\n        \
-            assert!(done.unwrap().success());\n    \
-        };\n    \
-        run(\"c++\", &[\"-c\", \"hello.cc\"]);\n    \
-        run(\"ar\", &[\"crD\", \"libhello.a\", \"hello.o\"]);\n    \
-        println!(\"cargo::rustc-link-search=native={out}\");\n    \
-        println!(\"cargo::rustc-link-lib=static=hello\");\n    \
-        println!(\"cargo::rustc-link-lib=stdc++\");\n}\n";
+    let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
+                  std::fs::write(format!(\"{out}/hello.cc\"), \
+                  include_str!(\"hello.cc\")).unwrap();\n    let run = |program: &str, arguments: \
+                  &[&str]| {\n        let done = \
+                  std::process::Command::new(program).args(arguments).current_dir(&out).status();\n        \
+                  assert!(done.unwrap().success());\n    };\n    run(\"c++\", &[\"-c\", \
+                  \"hello.cc\"]);\n    run(\"ar\", &[\"crD\", \"libhello.a\", \"hello.o\"]);\n    \
+                  println!(\"cargo::rustc-link-search=native={out}\");\n    \
+                  println!(\"cargo::rustc-link-lib=static=hello\");\n    \
+                  println!(\"cargo::rustc-link-lib=stdc++\");\n}\n";
     let main =
         "unsafe extern \"C\" {\n    fn hello();\n}\n\nfn main() {\n    unsafe { hello() }\n}\n";
     let workspace = small("cplusplus", main, script)?;
     fs::write(
         workspace.path().join("hello.cc"),
-        "#include <iostream>\nextern \"C\" void hello() { std::cout << \"from C++\" << std::endl; }\n",
+        "#include <iostream>\nextern \"C\" void hello() { std::cout << \"from C++\" << std::endl; \
+         }\n",
     )?;
     let image = nix::build(&attribute(workspace.path(), "images.cplusplus"))?;
     let said = run(&image, &[], "")?;

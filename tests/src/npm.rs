@@ -208,7 +208,8 @@ fn refused() -> Result<()> {
         ),
         (
             "ui/package-lock.json",
-            "      \"integrity\": \"sha512-Aooyr6MXU6HpvvWXKoVoXwKMs/KyVakWwg7xQfv5/S/RIgJMy0Ifa45H9qqYy7pTCszrHzP21Uk4PZq2HpEM8Q==\",\n",
+            "      \"integrity\": \
+             \"sha512-Aooyr6MXU6HpvvWXKoVoXwKMs/KyVakWwg7xQfv5/S/RIgJMy0Ifa45H9qqYy7pTCszrHzP21Uk4PZq2HpEM8Q==\",\n",
             "",
             "modules",
             "ui/package-lock.json: packages.\"node_modules/nanoid\": `nanoid` has no `integrity`",
@@ -216,7 +217,8 @@ fn refused() -> Result<()> {
         (
             "ui/package-lock.json",
             "      \"version\": \"5.0.9\",",
-            "      \"version\": \"5.0.9\",\n      \"resolved\": \"git+ssh://git@git.example/nanoid.git#0123\",",
+            "      \"version\": \"5.0.9\",\n      \"resolved\": \
+             \"git+ssh://git@git.example/nanoid.git#0123\",",
             "modules",
             "`nanoid` comes from git+ssh://git@git.example/nanoid.git#0123",
         ),

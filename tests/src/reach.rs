@@ -154,8 +154,9 @@ fn noted() -> Result<TempDir> {
     write(
         "notes/src/lib.rs",
         "#[proc_macro]\npub fn notes(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
-         let file = format!(\"{}/../texts/one.txt\", std::env::var(\"CARGO_MANIFEST_DIR\").unwrap());\n    \
-         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!(\"{file}: {error}\"));\n    \
+         let file = format!(\"{}/../texts/one.txt\", \
+         std::env::var(\"CARGO_MANIFEST_DIR\").unwrap());\n    let text = \
+         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!(\"{file}: {error}\"));\n    \
          format!(\"{text:?}\").parse().unwrap()\n}\n",
     )?;
     let dependency = "[dependencies]\nnotes = { path = \"../notes\" }\n";
@@ -200,7 +201,8 @@ fn macro_names_a_file() -> Result<()> {
 }
 
 fn variable() -> Result<()> {
-    let script = "fn main() { println!(\"cargo::rustc-env=SITE={}\", std::env::var(\"APP_SITE\").unwrap()); }";
+    let script = "fn main() { println!(\"cargo::rustc-env=SITE={}\", \
+                  std::env::var(\"APP_SITE\").unwrap()); }";
     let workspace = small(
         "sited",
         "fn main() { print!(\"{}\", env!(\"SITE\")); }",
@@ -266,10 +268,11 @@ fn registry_file() -> Result<()> {
 }
 
 fn revision() -> Result<()> {
-    let script = "fn main() {\n    \
-        let git = std::process::Command::new(\"git\").args([\"rev-parse\", \"HEAD\"]).output().unwrap();\n    \
-        assert!(git.status.success(), \"{git:?}\");\n    \
-        println!(\"cargo::rustc-env=COMMIT={}\", String::from_utf8(git.stdout).unwrap());\n}\n";
+    let script = "fn main() {\n    let git = \
+                  std::process::Command::new(\"git\").args([\"rev-parse\", \
+                  \"HEAD\"]).output().unwrap();\n    assert!(git.status.success(), \
+                  \"{git:?}\");\n    println!(\"cargo::rustc-env=COMMIT={}\", \
+                  String::from_utf8(git.stdout).unwrap());\n}\n";
     let workspace = small(
         "dated",
         "fn main() { print!(\"{}\", env!(\"COMMIT\")); }",
@@ -290,8 +293,8 @@ fn revision() -> Result<()> {
     // Units that do not get the revision are not built again.
     let derivation = |units: &str| -> Result<String> {
         let expression = format!(
-            "let units = {units}; in map (key: units.${{key}}.drvPath) \
-             (builtins.filter (key: builtins.match \"itoa-.*\" key != null) (builtins.attrNames units))"
+            "let units = {units}; in map (key: units.${{key}}.drvPath) (builtins.filter (key: \
+             builtins.match \"itoa-.*\" key != null) (builtins.attrNames units))"
         );
         nix::nix(&["eval", "--impure", "--json", "--expr", &expression])
     };
@@ -303,10 +306,12 @@ fn revision() -> Result<()> {
 }
 
 fn network() -> Result<()> {
-    let script = "fn main() {\n    let mirror = std::env::var(\"APP_ARCHIVE\").unwrap_or(\"https://localhost/app.bin\".into());\n    \
-        if mirror.starts_with(\"https:\") {\n        \
-            std::net::TcpStream::connect(\"1.1.1.1:443\").unwrap_or_else(|error| panic!(\"{mirror}: {error}\"));\n    }\n    \
-        std::fs::copy(mirror, std::env::var(\"OUT_DIR\").unwrap() + \"/app.bin\").unwrap();\n}\n";
+    let script = "fn main() {\n    let mirror = \
+                  std::env::var(\"APP_ARCHIVE\").unwrap_or(\"https://localhost/app.bin\".into());\n    \
+                  if mirror.starts_with(\"https:\") {\n        \
+                  std::net::TcpStream::connect(\"1.1.1.1:443\").unwrap_or_else(|error| \
+                  panic!(\"{mirror}: {error}\"));\n    }\n    std::fs::copy(mirror, \
+                  std::env::var(\"OUT_DIR\").unwrap() + \"/app.bin\").unwrap();\n}\n";
     let main =
         "fn main() { print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/app.bin\"))); }";
     let workspace = small("fetching", main, script)?;

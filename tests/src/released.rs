@@ -1,5 +1,5 @@
-//! The release workflow and `cargo binstall` agree: the workflow's own commands pack the archive that
-//! `[package.metadata.binstall]` asks for.
+//! The release workflow and `cargo binstall` agree: the workflow's own commands pack the archive
+//! that `[package.metadata.binstall]` asks for.
 
 use crate::checkout::{assemble, repository};
 use crate::trial::trial_with;

@@ -154,7 +154,8 @@ fn differing() -> Result<()> {
 /// A program of the image that a step runs can't reach an address outside.
 fn no_network() -> Result<()> {
     let workspace = mill()?;
-    let main = "fn main() { if let Err(error) = std::net::TcpStream::connect(\"192.0.2.1:80\") { println!(\"{error}\"); } }";
+    let main = "fn main() { if let Err(error) = std::net::TcpStream::connect(\"192.0.2.1:80\") { \
+                println!(\"{error}\"); } }";
     fs::write(workspace.path().join("src/main.rs"), main)?;
     let image = nix::build(&image(workspace.path()))?;
     let root = unpack(&image)?;

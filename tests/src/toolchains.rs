@@ -97,12 +97,11 @@ fn debian_compiles(_: &Lock) -> Result<()> {
 /// with its own sysroot, like that of nixpkgs.
 fn nixpkgs_compiles(lock: &Lock) -> Result<()> {
     let packages = format!(
-        "nixpkgs.legacyPackages.x86_64-linux = let \
-           foundation = flake.lib.foundationFor \"x86_64-linux\"; \
-           rust = import {}/nix/toolchain/tree.nix \
-             {{ inherit (foundation) cell; tools = [ foundation.tools ]; }} {{ inherit (foundation) release; }}; \
-           usr = \"${{rust}}/usr\"; \
-         in {{ rustc.unwrapped = usr; cargo = usr; clippy = usr; rustfmt = usr; }}",
+        "nixpkgs.legacyPackages.x86_64-linux = let foundation = flake.lib.foundationFor \
+         \"x86_64-linux\"; rust = import {}/nix/toolchain/tree.nix {{ inherit (foundation) cell; \
+         tools = [ foundation.tools ]; }} {{ inherit (foundation) release; }}; usr = \
+         \"${{rust}}/usr\"; in {{ rustc.unwrapped = usr; cargo = usr; clippy = usr; rustfmt = usr; \
+         }}",
         repository().display(),
     );
     ledger_compiles(&packages, &lock.release)

@@ -70,8 +70,8 @@ impl Service {
     /// A flake with additional outputs.
     fn write_flake(&self, more: &str) -> Result<()> {
         let text = format!(
-            "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard }}:\n    let made = \
-             crateyard.lib.mkFlake {{ src = self; }}; in made {more};\n}}\n",
+            "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard \
+             }}:\n    let made = crateyard.lib.mkFlake {{ src = self; }}; in made {more};\n}}\n",
             self._crateyard.path().display()
         );
         self.write("flake.nix", &text)

@@ -245,9 +245,9 @@ impl Other<'_> {
     /// Deletes an image, and rebuilds it with `assemble build`, to test the driver with this Nix.
     fn drive(&self, checkout: &Path, name: &str, image: &Derivation) -> Result<()> {
         let script = format!(
-            "set -eu; cd $(mktemp -d); cp -r {checkout}/. .; \
-             nix-store --delete --ignore-liveness $(nix-store --query --referrers-closure {image}) >&2; \
-             NIX_CONFIG='{settings}' exec {assemble} build {name} --json --events -",
+            "set -eu; cd $(mktemp -d); cp -r {checkout}/. .; nix-store --delete --ignore-liveness \
+             $(nix-store --query --referrers-closure {image}) >&2; NIX_CONFIG='{settings}' exec \
+             {assemble} build {name} --json --events -",
             checkout = checkout.display(),
             image = image.output,
             settings = nix::SETTINGS,

@@ -28,7 +28,8 @@ pub fn trials() -> Vec<Trial> {
     let fresh = fresh_engine();
     if fresh.is_none() {
         eprintln!(
-            "SKIPPED: ways::a_fresh_runner_with_a_cache_compiles_nothing: FRESH_ENGINE names no engine"
+            "SKIPPED: ways::a_fresh_runner_with_a_cache_compiles_nothing: FRESH_ENGINE names no \
+             engine"
         );
     }
     vec![

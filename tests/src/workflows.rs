@@ -17,7 +17,8 @@ pub fn trials() -> Vec<Trial> {
     let is_missing = which::which("actionlint").is_err() && which::which("npm").is_err();
     if is_missing {
         eprintln!(
-            "SKIPPED: workflows::actionlint_finds_nothing: neither actionlint nor npm, which has it, is installed"
+            "SKIPPED: workflows::actionlint_finds_nothing: neither actionlint nor npm, which has \
+             it, is installed"
         );
     }
     vec![test.with_ignored_flag(is_missing)]
@@ -44,7 +45,8 @@ fn actionlint_finds_nothing() -> Result<()> {
     let bad = bad.path().join("bad.yml");
     fs::write(
         &bad,
-        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ github.nonsense }}\n",
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ \
+         github.nonsense }}\n",
     )?;
     let found = lint.check(&[bad])?;
     ensure!(

@@ -64,8 +64,9 @@ pub fn build_fails(workspace: &Path) -> Result<String> {
 /// target directory and a log of the calls.
 pub fn by_cargo(workspace: &Path, name: &str) -> Result<PathBuf> {
     nix::build(&format!(
-        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; src = {1}; \
-         binaries = [ {{ package = \"{name}\"; bin = \"{name}\"; }} ]; keepTarget = true; }}",
+        "import {0}/tests/cargo-in-a-cell.nix {{ crateyard = builtins.getFlake \"git+file://{0}\"; \
+         src = {1}; binaries = [ {{ package = \"{name}\"; bin = \"{name}\"; }} ]; keepTarget = \
+         true; }}",
         repository().display(),
         workspace.display()
     ))
@@ -370,17 +371,19 @@ fn git_dependency() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let inside = repository.path().join("crates/greeting");
     fs::create_dir_all(inside.join("src"))?;
-    let manifest = "[workspace]\nmembers = [\"crates/*\"]\n\n[workspace.package]\nversion = \"0.3.0\"\nedition = \"2021\"\n\n\
-                    [workspace.dependencies]\nitoa = { version = \"1\", default-features = false }\n";
+    let manifest = "[workspace]\nmembers = [\"crates/*\"]\n\n[workspace.package]\nversion = \
+                    \"0.3.0\"\nedition = \"2021\"\n\n[workspace.dependencies]\nitoa = { version = \
+                    \"1\", default-features = false }\n";
     fs::write(repository.path().join("Cargo.toml"), manifest)?;
-    let manifest = "[package]\nname = \"greeting\"\nversion.workspace = true\nedition.workspace = true\n\n\
-                    [dependencies]\nitoa.workspace = true\n";
+    let manifest = "[package]\nname = \"greeting\"\nversion.workspace = true\nedition.workspace = \
+                    true\n\n[dependencies]\nitoa.workspace = true\n";
     fs::write(inside.join("Cargo.toml"), manifest)?;
     fs::write(
         inside.join("src/lib.rs"),
         "pub fn greet() -> String {\n    let below = include_str!(\"../below/below.txt\");\n    \
-         let beside = concat!(include_str!(\"../../../README\"), include_str!(\"../LICENSE\"));\n    \
-         format!(\"from git {}, {below}, {beside}\", itoa::Buffer::new().format(3))\n}\n",
+         let beside = concat!(include_str!(\"../../../README\"), \
+         include_str!(\"../LICENSE\"));\n    format!(\"from git {}, {below}, {beside}\", \
+         itoa::Buffer::new().format(3))\n}\n",
     )?;
     fs::write(repository.path().join("README"), "a readme")?;
     fs::write(repository.path().join("LICENSE"), " and a license")?;
@@ -457,18 +460,16 @@ fn build_again(expression: &str) -> Result<()> {
 
 /// CMake's logs have random names.
 fn cmake() -> Result<()> {
-    let script = "fn main() {\n    \
-        let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
-        let here = std::env::current_dir().unwrap();\n    \
-        let run = |arguments: &[&str]| {\n        \
-            let done = std::process::Command::new(\"cmake\").args(arguments).current_dir(&out).status();\n        \
-            assert!(done.unwrap().success());\n    \
-        };\n    \
-        run(&[here.join(\"c\").to_str().unwrap()]);\n    \
-        run(&[\"--build\", \".\", \"--parallel\"]);\n    \
-        println!(\"cargo::rustc-link-search=native={out}\");\n    \
-        println!(\"cargo::rustc-link-lib=static=answer\");\n}\n";
-    let main = "unsafe extern \"C\" {\n    fn answer() -> i32;\n}\n\nfn main() {\n    print!(\"{}\", unsafe { answer() });\n}\n";
+    let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let here = \
+                  std::env::current_dir().unwrap();\n    let run = |arguments: &[&str]| {\n        \
+                  let done = \
+                  std::process::Command::new(\"cmake\").args(arguments).current_dir(&out).status();\n        \
+                  assert!(done.unwrap().success());\n    };\n    \
+                  run(&[here.join(\"c\").to_str().unwrap()]);\n    run(&[\"--build\", \".\", \
+                  \"--parallel\"]);\n    println!(\"cargo::rustc-link-search=native={out}\");\n    \
+                  println!(\"cargo::rustc-link-lib=static=answer\");\n}\n";
+    let main = "unsafe extern \"C\" {\n    fn answer() -> i32;\n}\n\nfn main() {\n    \
+                print!(\"{}\", unsafe { answer() });\n}\n";
     let workspace = small("made", main, script)?;
     let write = |name: &str, text: &str| fs::write(workspace.path().join("c").join(name), text);
     fs::create_dir(workspace.path().join("c"))?;
@@ -487,11 +488,12 @@ fn cmake() -> Result<()> {
 /// A build script lists a directory. On a disk the order would be that of hashes, but the package
 /// is in memory, where it is the order of names or its reverse.
 fn listed() -> Result<()> {
-    let script = "fn main() {\n    \
-        let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
-        let files = std::fs::read_dir(\"data\").unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());\n    \
-        std::fs::write(out + \"/list\", files.collect::<Vec<_>>().join(\" \")).unwrap();\n}\n";
-    let main = "fn main() {\n    print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/list\")));\n}\n";
+    let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let files = \
+                  std::fs::read_dir(\"data\").unwrap().map(|file| \
+                  file.unwrap().file_name().into_string().unwrap());\n    std::fs::write(out + \
+                  \"/list\", files.collect::<Vec<_>>().join(\" \")).unwrap();\n}\n";
+    let main = "fn main() {\n    print!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \
+                \"/list\")));\n}\n";
     let workspace = small("lists", main, script)?;
     let data = workspace.path().join("data");
     fs::create_dir(&data)?;

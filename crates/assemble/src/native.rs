@@ -74,8 +74,8 @@ fn takers(
     let names: Vec<&str> = open.iter().map(String::as_str).collect();
     let resolved = resolved(description, cargo_lock).with_context(|| {
         format!(
-            "only features tell whether {} is compiled with Debian's library or its own: [crates.NAME] in images.toml can say it, \
-             `packages = [\"libNAME-dev\"]`",
+            "only features tell whether {} is compiled with Debian's library or its own: \
+             [crates.NAME] in images.toml can say it, `packages = [\"libNAME-dev\"]`",
             names.join(", ")
         )
     })?;

@@ -97,7 +97,8 @@ impl Place {
         }
         if argument.starts_with(['.', '/']) {
             bail!(
-                "{argument:?} is no image: there is no such file or directory\n  try: the path of a layout or archive"
+                "{argument:?} is no image: there is no such file or directory\n  try: the path of \
+                 a layout or archive"
             );
         }
         bail!(

@@ -214,8 +214,8 @@ fn secret_key(reference: &str, authorities: &[PathBuf]) -> Result<SecretKey> {
     }
     if let Some((_, what)) = ELSEWHERE.iter().find(|(own, _)| reference.starts_with(own)) {
         bail!(
-            "--sign-key {reference}: keys in {what} are not supported\n  \
-             try: cosign sign --key {reference}, which `assemble verify` reads; a key in a file; or --keyless"
+            "--sign-key {reference}: keys in {what} are not supported\n  try: cosign sign --key \
+             {reference}, which `assemble verify` reads; a key in a file; or --keyless"
         );
     }
     let pem = match reference.strip_prefix(IN_ENVIRONMENT) {

@@ -44,7 +44,8 @@ impl Place {
         let file = self.path(&format!("db/crates/{package}/{id}.md"));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let text = format!(
-            "```toml\n[advisory]\nid = \"{id}\"\npackage = \"{package}\"\ndate = \"2099-01-31\"\n{rest}\n```\n\n# About {package}\n"
+            "```toml\n[advisory]\nid = \"{id}\"\npackage = \"{package}\"\ndate = \
+             \"2099-01-31\"\n{rest}\n```\n\n# About {package}\n"
         );
         fs::write(file, text).unwrap();
     }
@@ -131,7 +132,8 @@ fn what_is_linked_is_shown_and_ends_with_1() {
     let (code, said, _) = place.audit(&image, &[]);
     assert_eq!(code, 1, "{said}");
     for part in [
-        "  affected  RUSTSEC-2099-0001  no severity  leaf 1.4.2\n      About leaf\n      linked into /usr/bin/app\n      fixed in >=1.5.0\n",
+        "  affected  RUSTSEC-2099-0001  no severity  leaf 1.4.2\n      About leaf\n      linked \
+         into /usr/bin/app\n      fixed in >=1.5.0\n",
         "  unmaintained  RUSTSEC-2099-0002",
         "  1 affected, 1 unmaintained\n",
         "2 advisories of RustSec, the newest of 2099-01-31\n",

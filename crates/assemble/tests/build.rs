@@ -185,7 +185,10 @@ fn what_the_driver_does_not_know_is_left_to_nix_and_said() {
     let output = workspace.command(&["--", "--rebuild"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.starts_with("note: `nix build` builds in its own order: the driver does not know the argument \"--rebuild\""),
+        said.starts_with(
+            "note: `nix build` builds in its own order: the driver does not know the argument \
+             \"--rebuild\""
+        ),
         "{said}"
     );
     let builders = "builders = ssh://elsewhere x86_64-linux\nmax-jobs = 1\n";

@@ -129,10 +129,12 @@ fn deployment(name: &str) -> String {
 /// A Deployment and a Service, as people write them.
 fn service(name: &str) -> String {
     format!(
-        "# The service {name}.\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  replicas: 2\n  \
-         selector:\n    matchLabels: {{app: {name}}}\n  template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      \
-         containers:\n      - name: {name}\n        image: crateyard://{name} # by digest\n        ports: [{{containerPort: 8080}}]\n\
-         ---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+        "# The service {name}.\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: \
+         {name}\nspec:\n  replicas: 2\n  selector:\n    matchLabels: {{app: {name}}}\n  \
+         template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      \
+         containers:\n      - name: {name}\n        image: crateyard://{name} # by digest\n        \
+         ports: [{{containerPort: 8080}}]\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: \
+         {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
     )
 }
 
@@ -451,7 +453,8 @@ fn units_are_installed_where_they_changed() {
     let mut host = Host::new(&["one", "two"], "systemctl", script);
     for name in ["one", "two"] {
         let unit = format!(
-            "# {name}\n[Container]\nImage=crateyard://{name}\n\n[Install]\nWantedBy=default.target\n"
+            "# \
+             {name}\n[Container]\nImage=crateyard://{name}\n\n[Install]\nWantedBy=default.target\n"
         );
         host.place
             .write(&format!("manifests/{name}.container"), &unit);

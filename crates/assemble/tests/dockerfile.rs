@@ -43,8 +43,9 @@ fn workspace() -> tempfile::TempDir {
     write("src/main.rs", "fn main() {}\n");
     write(
         "images.toml",
-        "version = 1\n\n[debian]\nsuites = [\"bookworm\"]\n\n[debian.sets.toolchain]\npackages = [\"rustc-web\"]\n\n\
-         [debian.sets.base]\npackages = [\"libc6\"]\n\n[images.one]\nbinaries = [\"one\"]\n",
+        "version = 1\n\n[debian]\nsuites = [\"bookworm\"]\n\n[debian.sets.toolchain]\npackages = \
+         [\"rustc-web\"]\n\n[debian.sets.base]\npackages = [\"libc6\"]\n\n[images.one]\nbinaries = \
+         [\"one\"]\n",
     );
     directory
 }

@@ -227,9 +227,10 @@ fn servers() -> TempDir {
     write("Cargo.toml", workspaces);
     for name in ["orders", "stock"] {
         let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nloud = []\n\
-             [[bin]]\nname = \"server\"\npath = \"src/main.rs\"\n\
-             [[bin]]\nname = \"{name}-admin\"\npath = \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \
+             \"2021\"\n[features]\nloud = []\n[[bin]]\nname = \"server\"\npath = \
+             \"src/main.rs\"\n[[bin]]\nname = \"{name}-admin\"\npath = \
+             \"src/main.rs\"\nrequired-features = [\"loud\"]\n"
         );
         write(&format!("{name}/Cargo.toml"), &manifest);
         let main = format!("fn main() {{ print!(\"{name} {{}}\", cfg!(feature = \"loud\")) }}\n");
@@ -237,11 +238,11 @@ fn servers() -> TempDir {
     }
     write(
         "images.toml",
-        "version = 1\n[images.orders]\nbase = \"none\"\nbinaries = [\"orders/server\"]\n\
-         [images.stock]\nbase = \"none\"\nbinaries = [\"stock/server\"]\n\
-         [images.stock.variants.loud]\nbuild = { features = [\"loud\"] }\n\
-         [images.admin]\nbase = \"none\"\nbuild = { profile = \"dev\" }\n\
-         binaries = [{ package = \"orders\", bin = \"orders-admin\", path = \"/usr/bin/server\" }]\n",
+        "version = 1\n[images.orders]\nbase = \"none\"\nbinaries = \
+         [\"orders/server\"]\n[images.stock]\nbase = \"none\"\nbinaries = \
+         [\"stock/server\"]\n[images.stock.variants.loud]\nbuild = { features = [\"loud\"] \
+         }\n[images.admin]\nbase = \"none\"\nbuild = { profile = \"dev\" }\nbinaries = [{ package \
+         = \"orders\", bin = \"orders-admin\", path = \"/usr/bin/server\" }]\n",
     );
     let lock = repository().join("debian.lock");
     fs::copy(lock, workspace.path().join("debian.lock")).unwrap();

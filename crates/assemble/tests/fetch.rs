@@ -169,8 +169,9 @@ impl Case {
 
 fn cargo_lock() -> String {
     format!(
-        "version = 4\n\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"thing\"\n\
-         version = \"1.0.0+x\"\nsource = \"registry+https://registry.example/index\"\nchecksum = \"{}\"\n",
+        "version = 4\n\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \
+         \"thing\"\nversion = \"1.0.0+x\"\nsource = \
+         \"registry+https://registry.example/index\"\nchecksum = \"{}\"\n",
         sha256(CRATE)
     )
 }
@@ -292,7 +293,10 @@ fn packages_that_the_mirror_lost_are_told() {
         "{error}"
     );
     assert!(
-        error.contains("note: 2 packages could not be downloaded. Builds get Debian's from the snapshot archive of 20260712T101637Z"),
+        error.contains(
+            "note: 2 packages could not be downloaded. Builds get Debian's from the snapshot \
+             archive of 20260712T101637Z"
+        ),
         "{error}"
     );
     assert_eq!(

@@ -378,7 +378,8 @@ impl Registry {
             .to_string();
         let storage = directory.path().join("storage");
         let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
+             {address}\n",
             storage.display()
         );
         let file = directory.path().join("config.yml");

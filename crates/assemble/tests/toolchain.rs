@@ -115,7 +115,8 @@ impl Case {
             let other = file.replace(HOST, OTHER);
             text += &target(component, OTHER, &other, &"0".repeat(64));
         }
-        text += "[renames.clippy]\nto = \"clippy-preview\"\n[renames.rustfmt]\nto = \"rustfmt-preview\"\n";
+        text += "[renames.clippy]\nto = \"clippy-preview\"\n[renames.rustfmt]\nto = \
+                 \"rustfmt-preview\"\n";
         let path = match name == self.channel {
             true => format!("server/dist/channel-rust-{name}.toml"),
             false => format!("server/dist/{}/channel-rust-{name}.toml", self.date),
@@ -328,7 +329,10 @@ fn rustup_and_the_server_give_the_same_lock_and_the_same_paths() {
     let by_server = case.lock(false, &case.server);
     assert_eq!(by_rustup, by_server);
     assert_eq!(pinned(&by_rustup).len(), COMPONENTS.len());
-    assert!(by_rustup.contains("\"rustc\": {\n      \"aarch64-unknown-linux-gnu\": {\"archive\": \"dist/2026-04-16/rustc-1.95.0-aarch64"));
+    assert!(by_rustup.contains(
+        "\"rustc\": {\n      \"aarch64-unknown-linux-gnu\": {\"archive\": \
+         \"dist/2026-04-16/rustc-1.95.0-aarch64"
+    ));
 
     let (output, of_rustup) = case.fetch(true, NOBODY);
     let text = succeed(&output);

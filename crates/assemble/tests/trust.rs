@@ -532,7 +532,8 @@ fn mistakes_in_a_policy_are_named_by_their_line() {
             "policy.toml:2: must have either `key`",
         ),
         (
-            "version = 1\ntrusted-root = \"root.json\"\n[[signers]]\nissuer = \"a\"\nidentity = { regexp = \"(\" }",
+            "version = 1\ntrusted-root = \"root.json\"\n[[signers]]\nissuer = \"a\"\nidentity = { \
+             regexp = \"(\" }",
             "policy.toml:5: regex parse error",
         ),
         (

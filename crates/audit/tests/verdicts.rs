@@ -84,7 +84,8 @@ fn database(directory: &Path, advisories: &[(&str, &str, &str)]) -> Database {
         let place = root.join("crates").join(package);
         fs::create_dir_all(&place).unwrap();
         let text = format!(
-            "```toml\n[advisory]\nid = \"{id}\"\npackage = \"{package}\"\ndate = \"2099-01-31\"\n{rest}\n```\n\n# About {package}\n"
+            "```toml\n[advisory]\nid = \"{id}\"\npackage = \"{package}\"\ndate = \
+             \"2099-01-31\"\n{rest}\n```\n\n# About {package}\n"
         );
         fs::write(place.join(format!("{id}.md")), text).unwrap();
     }
@@ -368,8 +369,10 @@ fn debian_says_what_its_release_lacks() {
     let data = json!({
         "glibc": {
             "CVE-2099-1": issue(json!({"status": "resolved", "fixed_version": "2.36-9+deb12u7", "urgency": "high", "repositories": {"bookworm": "2.36-9+deb12u13"}})),
-            "CVE-2099-2": issue(json!({"status": "resolved", "fixed_version": "0", "urgency": "not yet assigned"})),
-            "CVE-2099-3": issue(json!({"status": "open", "urgency": "unimportant", "nodsa": "Minor issue", "nodsa_reason": ""})),
+            "CVE-2099-2": issue(json!({"status": "resolved", "fixed_version": "0", "urgency": "not \
+                yet assigned"})),
+            "CVE-2099-3": issue(json!({"status": "open", "urgency": "unimportant", "nodsa": "Minor \
+                issue", "nodsa_reason": ""})),
             "CVE-2099-4": issue(json!({"status": "undetermined", "urgency": "low"})),
             "CVE-2099-5": {"releases": {"trixie": {"status": "open", "urgency": "low"}}},
         },
@@ -447,7 +450,8 @@ fn a_database_is_a_checkout_or_an_archive_of_one() {
     assert_eq!(read.about_crate("leaf").count(), 1);
     let root = directory.path().join("advisory-db");
     fs::create_dir_all(root.join("rust/std")).unwrap();
-    let text = "```toml\n[advisory]\nid = \"CVE-2099-7\"\npackage = \"std\"\ndate = \"2099-03-01\"\n[versions]\npatched = [\">= 9\"]\n```\n# S\n";
+    let text = "```toml\n[advisory]\nid = \"CVE-2099-7\"\npackage = \"std\"\ndate = \
+                \"2099-03-01\"\n[versions]\npatched = [\">= 9\"]\n```\n# S\n";
     fs::write(root.join("rust/std/CVE-2099-7.md"), text).unwrap();
     fs::write(root.join("crates/leaf/notes.txt"), "no advisory").unwrap();
     fs::write(root.join("README.md"), "no advisory").unwrap();

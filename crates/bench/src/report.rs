@@ -131,7 +131,8 @@ impl Report {
     /// A line for each row. Times are in seconds, sizes in bytes.
     fn tsv(&self) -> String {
         let mut text = String::from(
-            "scenario\tengine\tverdict\texpected\tpackages\tunits\texpected images\timages\tbytes\tseconds\tratio\treason\n",
+            "scenario\tengine\tverdict\texpected\tpackages\tunits\texpected \
+             images\timages\tbytes\tseconds\tratio\treason\n",
         );
         for row in &self.rows {
             let (packages, units, images, bytes, seconds) = match &row.seen {
@@ -170,10 +171,10 @@ impl Report {
     /// A page with the picture and the table.
     fn page(&self) -> String {
         format!(
-            "# What is built again after a change\n\n\
-             ![Time to build all images after a change](bench.svg)\n\n\
-             Written by `assemble bench`, on a machine with {} cores. Bytes are those of blobs that no image had before; of a fresh runner, \
-             what came from the cache.\n\n{}",
+            "# What is built again after a change\n\n![Time to build all images after a \
+             change](bench.svg)\n\nWritten by `assemble bench`, on a machine with {} cores. Bytes \
+             are those of blobs that no image had before; of a fresh runner, what came from the \
+             cache.\n\n{}",
             self.cores,
             self.markdown()
         )
@@ -182,8 +183,8 @@ impl Report {
     /// A table.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| scenario | engine | expected | compiled | units | other images | bytes | time | × cargo | |\n\
-             |---|---|---|---|--:|---|--:|--:|--:|---|\n",
+            "| scenario | engine | expected | compiled | units | other images | bytes | time | × \
+             cargo | |\n|---|---|---|---|--:|---|--:|--:|--:|---|\n",
         );
         for row in &self.rows {
             let verdict = match &row.verdict {

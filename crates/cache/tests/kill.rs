@@ -32,8 +32,9 @@ fn info(number: u64) -> NarInfo {
     let archive = noise(number, PATH_SIZE);
     let hash = Hash::of(&archive);
     let text = format!(
-        "StorePath: /nix/store/{}-path{number}\nURL: nar/{number}.nar\nCompression: none\n\
-         FileHash: {hash}\nFileSize: {PATH_SIZE}\nNarHash: {hash}\nNarSize: {PATH_SIZE}\nReferences: \n",
+        "StorePath: /nix/store/{}-path{number}\nURL: nar/{number}.nar\nCompression: \
+         none\nFileHash: {hash}\nFileSize: {PATH_SIZE}\nNarHash: {hash}\nNarSize: \
+         {PATH_SIZE}\nReferences: \n",
         number.to_string().repeat(32)
     );
     NarInfo::parse(&text, "here").unwrap()

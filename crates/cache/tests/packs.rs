@@ -299,8 +299,8 @@ fn a_collection_follows_no_link_and_empties_no_file() {
 fn sizes_that_cannot_be_are_refused() {
     let narinfo = |size: u64| {
         format!(
-            "StorePath: /nix/store/{0}-x\nURL: nar/x\nCompression: none\nFileHash: sha256:{1}\nFileSize: {size}\n\
-             NarHash: sha256:{1}\nNarSize: {size}\nReferences: \n",
+            "StorePath: /nix/store/{0}-x\nURL: nar/x\nCompression: none\nFileHash: \
+             sha256:{1}\nFileSize: {size}\nNarHash: sha256:{1}\nNarSize: {size}\nReferences: \n",
             "a".repeat(32),
             "0".repeat(52)
         )

@@ -17,7 +17,8 @@ mod common;
 /// Sets of many kinds: compilers, interpreters, services, desktops, with alternatives and virtual
 /// packages.
 const SETS: &[&str] = &[
-    "rustc-web cargo-web gcc g++ libc6-dev make cmake perl pkgconf coreutils dash bash sed grep mawk findutils tar xz-utils",
+    "rustc-web cargo-web gcc g++ libc6-dev make cmake perl pkgconf coreutils dash bash sed grep \
+     mawk findutils tar xz-utils",
     "base-files libc6 libgcc-s1 ca-certificates tzdata netbase",
     "protobuf-compiler",
     "build-essential debhelper",
@@ -58,16 +59,18 @@ impl Oracle {
             fs::create_dir_all(directory.path().join(name)).expect("a directory");
         }
         let configuration = format!(
-            "#clear APT::Architectures;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n\
-             APT::Architecture \"{architecture}\";\nAPT::Architectures {{ \"{architecture}\"; }};\n\
-             APT::Install-Recommends \"false\";\nAPT::Sandbox::User \"root\";\nDir::State \"{root}/state\";\n\
-             Dir::State::status \"{root}/status\";\nDir::Cache \"{root}/cache\";\n\
-             Dir::Cache::pkgcache \"pkgcache.bin\";\nDir::Cache::srcpkgcache \"srcpkgcache.bin\";\n\
-             Dir::Etc::sourcelist \"{root}/archive.sources\";\nDir::Etc::sourceparts \"-\";\n"
+            "#clear APT::Architectures;\n#clear APT::Update::Post-Invoke;\n#clear \
+             APT::Update::Post-Invoke-Success;\nAPT::Architecture \
+             \"{architecture}\";\nAPT::Architectures {{ \"{architecture}\"; \
+             }};\nAPT::Install-Recommends \"false\";\nAPT::Sandbox::User \"root\";\nDir::State \
+             \"{root}/state\";\nDir::State::status \"{root}/status\";\nDir::Cache \
+             \"{root}/cache\";\nDir::Cache::pkgcache \"pkgcache.bin\";\nDir::Cache::srcpkgcache \
+             \"srcpkgcache.bin\";\nDir::Etc::sourcelist \
+             \"{root}/archive.sources\";\nDir::Etc::sourceparts \"-\";\n"
         );
         let source = format!(
-            "Types: deb\nURIs: {mirror}\nSuites: bookworm\nComponents: main\nArchitectures: {architecture}\n\
-             Signed-By: {DEBIAN_KEYRING}\nTargets: Packages\n"
+            "Types: deb\nURIs: {mirror}\nSuites: bookworm\nComponents: main\nArchitectures: \
+             {architecture}\nSigned-By: {DEBIAN_KEYRING}\nTargets: Packages\n"
         );
         fs::write(directory.path().join("apt.conf"), configuration).expect("a configuration");
         fs::write(directory.path().join("archive.sources"), source).expect("a source");

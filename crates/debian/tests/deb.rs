@@ -11,8 +11,9 @@ use crateyard_debian::deb::Deb;
 
 mod common;
 
-const CONTROL: &str = "Package: thing\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@test.example>\n\
-                       Depends: a,\n b | c\nDescription: a thing\n of no use\n";
+const CONTROL: &str = "Package: thing\nVersion: 1\nArchitecture: all\nMaintainer: nobody \
+                       <nobody@test.example>\nDepends: a,\n b | c\nDescription: a thing\n of no \
+                       use\n";
 
 /// A package with a file of three megabytes that compress badly, built in a temporary directory.
 struct Case {

@@ -55,12 +55,13 @@ fn check(before: &str, after: &str) {
 #[test]
 fn only_the_scalars_change() {
     check(
-        "# crateyard://gateway in a comment stays\nspec:\n  containers:\n  -   name: a   # odd   spacing\n      \
-         image:   crateyard://gateway    # the image\n\n  - {name: b, image: 'crateyard://supervisor', args: [\"--x=crateyard://gateway\", c]}\n...\n---\n\
-         other: &anchor {a: 1}\nsame: *anchor\n",
-        "# crateyard://gateway in a comment stays\nspec:\n  containers:\n  -   name: a   # odd   spacing\n      \
-         image:   @G    # the image\n\n  - {name: b, image: '@S', args: [\"--x=@G\", c]}\n...\n---\n\
-         other: &anchor {a: 1}\nsame: *anchor\n",
+        "# crateyard://gateway in a comment stays\nspec:\n  containers:\n  -   name: a   # odd   \
+         spacing\n      image:   crateyard://gateway    # the image\n\n  - {name: b, image: \
+         'crateyard://supervisor', args: [\"--x=crateyard://gateway\", c]}\n...\n---\nother: \
+         &anchor {a: 1}\nsame: *anchor\n",
+        "# crateyard://gateway in a comment stays\nspec:\n  containers:\n  -   name: a   # odd   \
+         spacing\n      image:   @G    # the image\n\n  - {name: b, image: '@S', args: \
+         [\"--x=@G\", c]}\n...\n---\nother: &anchor {a: 1}\nsame: *anchor\n",
     );
 }
 
@@ -83,15 +84,18 @@ fn anchors_are_replaced_once() {
 #[test]
 fn blocks_keep_their_shape() {
     check(
-        "data:\n  script: | # crateyard://gateway\n    #!/bin/sh\n    run crateyard://gateway --now\n      crateyard://supervisor\n  folded: >-\n    a\n    crateyard://gateway\n",
-        "data:\n  script: | # crateyard://gateway\n    #!/bin/sh\n    run @G --now\n      @S\n  folded: >-\n    a\n    @G\n",
+        "data:\n  script: | # crateyard://gateway\n    #!/bin/sh\n    run crateyard://gateway \
+         --now\n      crateyard://supervisor\n  folded: >-\n    a\n    crateyard://gateway\n",
+        "data:\n  script: | # crateyard://gateway\n    #!/bin/sh\n    run @G --now\n      @S\n  \
+         folded: >-\n    a\n    @G\n",
     );
 }
 
 #[test]
 fn json_is_yaml() {
     check(
-        "{\n\t\"image\": \"crateyard://gateway\",\n\t\"a\\/b\": [\"x\\u00e4\", {\"image\":\"crateyard://supervisor:1\"}]\n}\n",
+        "{\n\t\"image\": \"crateyard://gateway\",\n\t\"a\\/b\": [\"x\\u00e4\", \
+         {\"image\":\"crateyard://supervisor:1\"}]\n}\n",
         "{\n\t\"image\": \"@G\",\n\t\"a\\/b\": [\"x\\u00e4\", {\"image\":\"@S\"}]\n}\n",
     );
 }
@@ -120,8 +124,10 @@ fn values_with_a_digest_take_it() {
 #[test]
 fn values_with_a_tag_alone_take_the_digest_behind_it() {
     check(
-        "image:\n  repository: docker.io/crateyard/gateway\n  # The chart's appVersion if empty.\n  tag: \"\"\n",
-        "image:\n  repository: localhost:5000/team/gateway\n  # The chart's appVersion if empty.\n  tag: \"0123456789ab@@D\"\n",
+        "image:\n  repository: docker.io/crateyard/gateway\n  # The chart's appVersion if \
+         empty.\n  tag: \"\"\n",
+        "image:\n  repository: localhost:5000/team/gateway\n  # The chart's appVersion if \
+         empty.\n  tag: \"0123456789ab@@D\"\n",
     );
     check(
         "images:\n- name: app\n  newName: crateyard://gateway\n  newTag: v2\n",
@@ -133,21 +139,25 @@ fn values_with_a_tag_alone_take_the_digest_behind_it() {
 fn aliased_repositories_have_tags_of_their_own() {
     check(
         "a: {repository: &r crateyard://gateway, tag: a}\nb: {repository: *r, tag: b}\n",
-        "a: {repository: &r localhost:5000/team/gateway, tag: a@@D}\nb: {repository: *r, tag: b@@D}\n",
+        "a: {repository: &r localhost:5000/team/gateway, tag: a@@D}\nb: {repository: *r, tag: \
+         b@@D}\n",
     );
 }
 
 #[test]
 fn mapped_names_count_where_images_are_named() {
     check(
-        "metadata: {name: crateyard/gateway}\nspec: [{image: \"crateyard/gateway:0.1.0\", name: crateyard/gateway}, {image: other}]\n",
-        "metadata: {name: crateyard/gateway}\nspec: [{image: \"@G\", name: crateyard/gateway}, {image: other}]\n",
+        "metadata: {name: crateyard/gateway}\nspec: [{image: \"crateyard/gateway:0.1.0\", name: \
+         crateyard/gateway}, {image: other}]\n",
+        "metadata: {name: crateyard/gateway}\nspec: [{image: \"@G\", name: crateyard/gateway}, \
+         {image: other}]\n",
     );
 }
 
 #[test]
 fn units_keep_all_but_the_image() {
-    let before = "# Image=crateyard://gateway\n[Container]\nImage=crateyard://gateway\nImage = crateyard/supervisor:1\nExec=run crateyard://gateway\n";
+    let before = "# Image=crateyard://gateway\n[Container]\nImage=crateyard://gateway\nImage = \
+                  crateyard/supervisor:1\nExec=run crateyard://gateway\n";
     let after = "# Image=crateyard://gateway\n[Container]\nImage=@G\nImage = @S\nExec=run @G\n";
     assert_eq!(resolve_as(before, Format::Unit).unwrap().0, expected(after));
 }

@@ -10,8 +10,8 @@ use crateyard_spec::targets::Targets;
 /// A package and a binary of it.
 type Wanted = (String, String);
 
-/// One call for all images with the same settings, more where packages have binaries of one name. Writes into each binary
-/// which call compiles it.
+/// One call for all images with the same settings, more where packages have binaries of one name.
+/// Writes into each binary which call compiles it.
 pub(crate) fn assign(
     description: &Description,
     targets: &Targets,
@@ -53,8 +53,8 @@ pub(crate) fn assign(
     calls
 }
 
-/// The binaries in as few lots as are needed. `--bin` holds for every package that a call selects, so a package that has a
-/// binary of the same name is another lot's.
+/// The binaries in as few lots as are needed. `--bin` holds for every package that a call selects,
+/// so a package that has a binary of the same name is another lot's.
 fn lots(group: &BTreeSet<Wanted>, targets: &Targets) -> Vec<Vec<Wanted>> {
     let mut lots: Vec<Vec<Wanted>> = Vec::new();
     for one in group {
@@ -75,7 +75,8 @@ fn lots(group: &BTreeSet<Wanted>, targets: &Targets) -> Vec<Vec<Wanted>> {
     lots
 }
 
-/// That of the settings; where it is taken, with the name of a package behind it. It depends on no other image.
+/// That of the settings; where it is taken, with the name of a package behind it. It depends on no
+/// other image.
 fn name(settings: &Settings, lot: &[Wanted], calls: &BTreeMap<String, Call>) -> String {
     let plain = settings.name();
     let packages = lot.iter().map(|(package, _)| format!("{plain}-{package}"));

@@ -1,4 +1,5 @@
-//! What the parts of a description say about each other: users, sets, images and paths that must be there, or must not.
+//! What the parts of a description say about each other: users, sets, images and paths that must be
+//! there, or must not.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -150,7 +151,8 @@ impl Description {
         built_in_users().into_iter().chain(own).collect()
     }
 
-    /// The numbers of user and group that `name` stands for: the name of an account, `UID` or `UID:GID`.
+    /// The numbers of user and group that `name` stands for: the name of an account, `UID` or
+    /// `UID:GID`.
     pub(crate) fn account(&self, name: &str) -> Option<(u32, u32)> {
         if let Some(user) = self.all_users().into_iter().find(|user| user.name == name) {
             return Some((user.uid, user.gid));

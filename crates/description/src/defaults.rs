@@ -44,7 +44,8 @@ const TOOLCHAIN_OMITS: [&str; 6] = [
     "procps",
 ];
 
-/// The standard library as a shared object, which would bring LLVM for a machine that compiles nothing.
+/// The standard library as a shared object, which would bring LLVM for a machine that compiles
+/// nothing.
 const CROSS_OMITS: [&str; 1] = ["libstd-rust-web-1.85"];
 
 /// What a dynamically linked Rust program needs, and what a scanner looks for.
@@ -93,7 +94,8 @@ impl Default for Debian {
 }
 
 impl Debian {
-    /// Adds the sets `toolchain`, `base` and those that compile for other architectures, where they are not described.
+    /// Adds the sets `toolchain`, `base` and those that compile for other architectures, where they
+    /// are not described.
     pub(crate) fn with_default_sets(mut self) -> Debian {
         // Only the architecture that builds needs the toolchain.
         let builder: Vec<String> = self.architectures.iter().take(1).cloned().collect();
@@ -138,8 +140,8 @@ impl Debian {
         self
     }
 
-    /// Adds the set `lints` where it is not described: clippy and rustfmt for the compiler of the set
-    /// `toolchain`, if that is one of Debian's.
+    /// Adds the set `lints` where it is not described: clippy and rustfmt for the compiler of the
+    /// set `toolchain`, if that is one of Debian's.
     pub(crate) fn with_lints(mut self, toolchain: &Spanned<String>) -> Debian {
         let Some(compiler) = self.sets.get(toolchain.get_ref()) else {
             return self;

@@ -1,4 +1,5 @@
-//! What TOML 1.1 allows and 1.0 does not: other readers of the same file (Nix is one) know 1.0 alone.
+//! What TOML 1.1 allows and 1.0 does not: other readers of the same file (Nix is one) know 1.0
+//! alone.
 //!
 //! <https://toml.io/en/v1.0.0#inline-table>, <https://toml.io/en/v1.0.0#string>
 

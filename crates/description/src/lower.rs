@@ -1,8 +1,8 @@
-//! The layers of an image, lowered: what nix/images.nix, `--engine cargo` and the generated Dockerfile
-//! all build from.
+//! The layers of an image, lowered: what nix/images.nix, `--engine cargo` and the generated
+//! Dockerfile all build from.
 //!
-//! A new kind of content is added here, and to [`crateyard_spec::Source`]; where its path is known only
-//! to a build, to [`Placeholder`] too.
+//! A new kind of content is added here, and to [`crateyard_spec::Source`]; where its path is known
+//! only to a build, to [`Placeholder`] too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,8 @@ impl Normalizer<'_> {
         layers
     }
 
-    /// A layer for each command that stands on the given files, named by its place in `images.toml`.
+    /// A layer for each command that stands on the given files, named by its place in
+    /// `images.toml`.
     fn steps(&self, base: &Base, place: StepPlace) -> Vec<Layer> {
         let steps = self.image.fields.steps.iter().flatten().zip(1..);
         let steps = steps.filter(|(step, _)| step.place == place);
@@ -91,8 +92,9 @@ impl Normalizer<'_> {
         steps.map(layer).collect()
     }
 
-    /// The layers of Debian packages: the base, the image's own, the libraries of each crate that its
-    /// programs are linked from, those of the compiler. What several sets have the first of them gives.
+    /// The layers of Debian packages: the base, the image's own, the libraries of each crate that
+    /// its programs are linked from, those of the compiler. What several sets have the first of
+    /// them gives.
     fn packages(&self, base: &Base) -> Vec<Layer> {
         let set = |name: String| SetReference {
             set: name,
@@ -106,8 +108,8 @@ impl Normalizer<'_> {
             let name = image_set(self.image.name.get_ref());
             sets.push(("packages".to_owned(), set(name)));
         }
-        // Over somebody else's base there is no telling which libraries are there, and an image that
-        // stands on nothing is to be copied from.
+        // Over somebody else's base there is no telling which libraries are there, and an image
+        // that stands on nothing is to be copied from.
         let has_libraries = !sets.is_empty() && !self.binaries.is_empty();
         let libraries = self.libraries.iter().filter(|_| has_libraries).map(|name| {
             let set = libraries_set(name);
@@ -317,8 +319,8 @@ fn workspace(path: &str) -> Placeholder {
     Placeholder::Workspace { path }
 }
 
-/// What a set that stands on nothing puts into a layer: its packages, and the certificates among them
-/// as one file.
+/// What a set that stands on nothing puts into a layer: its packages, and the certificates among
+/// them as one file.
 fn base_sources(packages: &Packages) -> Vec<Source> {
     let certificates = Source::CaCertificates(CaCertificatesSource {
         packages: vec![Placeholder::Packages(packages.clone())],
@@ -359,7 +361,8 @@ fn add(layers: &mut Vec<Layer>, name: String, mut sources: Vec<Source>, replaces
     }
 }
 
-/// `name`, or with a number behind it where the layers have that name already (one binary at two paths).
+/// `name`, or with a number behind it where the layers have that name already (one binary at two
+/// paths).
 fn unique_name(name: String, layers: &[Layer]) -> String {
     let taken = |name: &String| layers.iter().any(|layer| layer.name == *name);
     let numbered = (2..).map(|number| format!("{name}-{number}"));

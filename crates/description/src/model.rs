@@ -1,4 +1,5 @@
-//! What an `images.toml` says, value by value, with the place of everything that later checks may complain about.
+//! What an `images.toml` says, value by value, with the place of everything that later checks may
+//! complain about.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +10,8 @@ pub use toml::Spanned;
 use crate::problem::Source;
 use crate::value::Platform;
 
-/// A whole description. Made by [`Description::parse`], which has found nothing wrong with it by itself.
+/// A whole description. Made by [`Description::parse`], which has found nothing wrong with it by
+/// itself.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The text it was read from.
@@ -45,8 +47,8 @@ pub struct Debian {
     pub sources: BTreeMap<String, DebianSource>,
 }
 
-/// `[debian.sources.NAME]`: an archive that is not Debian's. Only `assemble lock` reads it; the lock
-/// pins what comes of it.
+/// `[debian.sources.NAME]`: an archive that is not Debian's. Only `assemble lock` reads it; the
+/// lock pins what comes of it.
 #[derive(Clone, Debug)]
 pub struct DebianSource {
     /// Its address, without `/` at its end.
@@ -125,11 +127,13 @@ impl BuildFields {
 pub struct Toolchain {
     /// Who provides the compiler: `release` or `debian`.
     pub provider: String,
-    /// The release that is asked for, in rustup's words; without it `rust-toolchain.toml` and `rust-version` say it.
+    /// The release that is asked for, in rustup's words; without it `rust-toolchain.toml` and
+    /// `rust-version` say it.
     pub release: Option<Spanned<String>>,
     /// The linker in place of the release's own: `lld` or `mold`.
     pub linker: Option<String>,
-    /// The set of Debian packages that has the C toolchain, and the compiler where Debian provides it.
+    /// The set of Debian packages that has the C toolchain, and the compiler where Debian provides
+    /// it.
     pub set: Spanned<String>,
     /// Debian packages that this set has besides those that it lists itself.
     pub packages: Vec<String>,
@@ -142,8 +146,8 @@ pub struct Crate {
     pub name: Spanned<String>,
     /// Debian packages present while it compiles.
     pub packages: Vec<String>,
-    /// Files beyond its sources, as written: relative to a member's directory, for other packages to
-    /// the workspace.
+    /// Files beyond its sources, as written: relative to a member's directory, for other packages
+    /// to the workspace.
     pub files: Vec<Spanned<String>>,
     /// Variables that its units see beside Cargo's.
     pub environment: BTreeMap<String, String>,
@@ -199,7 +203,8 @@ pub struct User {
     pub shell: String,
 }
 
-/// `[images.NAME]` or `[images.OF.variants.VARIANT]`, the latter with its image's fields where it has none of its own.
+/// `[images.NAME]` or `[images.OF.variants.VARIANT]`, the latter with its image's fields where it
+/// has none of its own.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// `NAME`, or `OF-VARIANT`.
@@ -240,7 +245,8 @@ pub struct ImageFields {
 }
 
 impl ImageFields {
-    /// These fields over those of `image`: each replaces the other's, environment and labels name by name.
+    /// These fields over those of `image`: each replaces the other's, environment and labels name
+    /// by name.
     pub(crate) fn over(self, image: &ImageFields) -> ImageFields {
         let under = image.clone();
         ImageFields {
@@ -273,7 +279,8 @@ impl ImageFields {
         }
     }
 
-    /// The names of the accounts that the image uses: its user, and owners of files and directories.
+    /// The names of the accounts that the image uses: its user, and owners of files and
+    /// directories.
     pub(crate) fn account_names(&self) -> impl Iterator<Item = &Spanned<String>> {
         let files = self.files.iter().flatten().map(|file| &file.owner);
         let directories = self.directories.iter().flatten();

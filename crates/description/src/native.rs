@@ -26,7 +26,8 @@ struct Native {
     vendored_by: Option<String>,
 }
 
-/// The crates of a `Cargo.lock` that can't be compiled without packages of Debian, and those packages.
+/// The crates of a `Cargo.lock` that can't be compiled without packages of Debian, and those
+/// packages.
 ///
 /// `takes` is asked about each crate of [`undecided`]: whether it takes Debian's library.
 pub fn needed(
@@ -40,8 +41,8 @@ pub fn needed(
     wanting.collect()
 }
 
-/// The crates of a `Cargo.lock` that compile their own copy of a library if a feature is on, and may have it on. The lock
-/// names the dependencies of features that are off, too.
+/// The crates of a `Cargo.lock` that compile their own copy of a library if a feature is on, and
+/// may have it on. The lock names the dependencies of features that are off, too.
 pub fn undecided(locked: &[LockedPackage]) -> BTreeSet<String> {
     let vendoring = known_among(locked)
         .filter(|(package, native)| native.is_vendored_by_one_of(&package.dependencies));
@@ -88,7 +89,8 @@ struct Node {
     dependencies: Vec<String>,
 }
 
-/// The packages of a lock as `cargo metadata` has them: with the dependencies of the features that are on, and no others.
+/// The packages of a lock as `cargo metadata` has them: with the dependencies of the features that
+/// are on, and no others.
 ///
 /// # Errors
 /// Where the text is not of `cargo metadata`'s form.
@@ -138,8 +140,8 @@ pub fn pinned(debian_lock: &str) -> Result<Pinned, serde_json::Error> {
 
 /// The names of a package and of all that it depends on, however far away.
 ///
-/// From the packages of a lock that is more than a program is linked from: the dependencies of build
-/// scripts and tests are among them, and of features that are off.
+/// From the packages of a lock that is more than a program is linked from: the dependencies of
+/// build scripts and tests are among them, and of features that are off.
 pub fn closure(packages: &[LockedPackage], package: &str) -> BTreeSet<String> {
     let mut reached = BTreeSet::from([package.to_owned()]);
     let mut rest = vec![package.to_owned()];
@@ -156,8 +158,8 @@ pub fn closure(packages: &[LockedPackage], package: &str) -> BTreeSet<String> {
 }
 
 impl Description {
-    /// The description with what crates of the lock are known to need, where it says nothing of their packages.
-    /// `takes` is as for [`needed`].
+    /// The description with what crates of the lock are known to need, where it says nothing of
+    /// their packages. `takes` is as for [`needed`].
     #[must_use]
     pub fn with_known_crates(
         mut self,

@@ -1,6 +1,7 @@
 //! The normalized description: what builders read, in which nothing is left to decide.
 //!
-//! Its JSON has the same bytes wherever it is written: fields in the order below, maps sorted by key.
+//! Its JSON has the same bytes wherever it is written: fields in the order below, maps sorted by
+//! key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +52,8 @@ pub struct Debian {
     pub suites: Vec<String>,
     /// Architectures, sorted.
     pub architectures: Vec<String>,
-    /// Sets by name: those of `[debian.sets]`, `images.NAME` for an image's own packages, `crates.NAME` for a crate's.
+    /// Sets by name: those of `[debian.sets]`, `images.NAME` for an image's own packages,
+    /// `crates.NAME` for a crate's.
     pub sets: BTreeMap<String, Set>,
 }
 
@@ -63,7 +65,8 @@ pub struct Set {
     pub packages: Vec<String>,
     /// What is left out although something depends on it, sorted.
     pub omit: Vec<String>,
-    /// The set whose packages are there already, and whose `omit` holds too: this one is what is needed in addition.
+    /// The set whose packages are there already, and whose `omit` holds too: this one is what is
+    /// needed in addition.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub beyond: Option<String>,
     /// Architectures to resolve for, sorted.
@@ -106,8 +109,9 @@ pub struct Settings {
     pub target: Option<String>,
 }
 
-/// One call of Cargo, for all images with the same settings, so that features are the same for all of them. No two of its
-/// packages have a binary of a name that it asks for: Cargo would put both at one path.
+/// One call of Cargo, for all images with the same settings, so that features are the same for all
+/// of them. No two of its packages have a binary of a name that it asks for: Cargo would put both
+/// at one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Call {
@@ -129,9 +133,11 @@ pub struct Target {
     pub architecture: String,
     /// Rust's name of the target.
     pub rust: String,
-    /// What the names of GNU's compilers begin with: `aarch64-linux-gnu` for `aarch64-linux-gnu-gcc`.
+    /// What the names of GNU's compilers begin with: `aarch64-linux-gnu` for
+    /// `aarch64-linux-gnu-gcc`.
     pub gnu: String,
-    /// The set that compiles for it where another architecture builds: what is needed beyond the toolchain.
+    /// The set that compiles for it where another architecture builds: what is needed beyond the
+    /// toolchain.
     pub cross: String,
 }
 
@@ -145,7 +151,8 @@ impl Build {
 }
 
 impl Settings {
-    /// A name for them, in letters, digits and `-`: `release`, `release-postgres`. Others may have the same.
+    /// A name for them, in letters, digits and `-`: `release`, `release-postgres`. Others may have
+    /// the same.
     pub fn name(&self) -> String {
         let flags = [
             (self.all_features, "all-features"),
@@ -270,7 +277,8 @@ pub struct Image {
     pub tags: Vec<String>,
     /// What it is called: its name with each of its tags.
     pub references: Vec<String>,
-    /// Its layers from below, lowered, without those of the base where that is somebody else's image.
+    /// Its layers from below, lowered, without those of the base where that is somebody else's
+    /// image.
     pub layers: Vec<Layer>,
     /// The images in it, sorted, each once.
     pub images: Vec<String>,

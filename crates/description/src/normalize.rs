@@ -30,8 +30,8 @@ impl Description {
     /// Resolves everything.
     ///
     /// # Errors
-    /// Packages and binaries that the workspace does not have, sources that are not among its files, things at one path
-    /// that only shows now.
+    /// Packages and binaries that the workspace does not have, sources that are not among its
+    /// files, things at one path that only shows now.
     pub fn normalize(&self, workspace: &Workspace) -> Result<normal::Description, Problems> {
         let Workspace {
             targets, sources, ..
@@ -93,7 +93,8 @@ impl Description {
     /// Checks the sources alone, without the workspace's packages.
     ///
     /// # Errors
-    /// Sources that are not there, and things at one path that only shows in the files under directories.
+    /// Sources that are not there, and things at one path that only shows in the files under
+    /// directories.
     pub fn check_sources(&self, sources: &Sources) -> Result<(), Problems> {
         let mut problems = self.missing_sources(sources);
         for image in self.images.values() {

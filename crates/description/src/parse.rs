@@ -31,9 +31,9 @@ impl Description {
     /// Reads `text`; `path` is what messages call it.
     ///
     /// # Errors
-    /// All that is wrong with the text by itself: its syntax, unknown keys, wrong types and forms, references to users,
-    /// sets and images that it does not have, two things at one path. What needs the workspace's packages or files
-    /// is checked by [`Description::normalize`].
+    /// All that is wrong with the text by itself: its syntax, unknown keys, wrong types and forms,
+    /// references to users, sets and images that it does not have, two things at one path. What
+    /// needs the workspace's packages or files is checked by [`Description::normalize`].
     pub fn parse(text: &str, path: &str) -> Result<Description, Problems> {
         let source = Source::new(path, text);
         let (document, syntax) = DeTable::parse_recoverable(text);

@@ -120,11 +120,13 @@ mod tests {
         for (parts, expected) in [
             (
                 "[parts.a]\ndownload = { url = \"http://h/a\", unpack = true } # a\n",
-                "[parts.a]\ndownload = { url = \"http://h/a\", sha256 = \"<1>\", unpack = true } # a\n",
+                "[parts.a]\ndownload = { url = \"http://h/a\", sha256 = \"<1>\", unpack = true } # \
+                 a\n",
             ),
             (
                 "[parts.a.download]\n  url = 'http://h/a' # a, {\n  unpack = true\n",
-                "[parts.a.download]\n  url = 'http://h/a' # a, {\n  sha256 = \"<1>\"\n  unpack = true\n",
+                "[parts.a.download]\n  url = 'http://h/a' # a, {\n  sha256 = \"<1>\"\n  unpack = \
+                 true\n",
             ),
             (
                 "[parts.a]\r\ndownload.url = \"http://h/a\"\r\n",
@@ -141,8 +143,9 @@ mod tests {
             (
                 "[parts.a]\ndownload = [\n  { architecture = \"arm64\", url = \"http://h/a\" },\n  \
                  { architecture = \"amd64\", url = \"http://h/b\" },\n]\n",
-                "[parts.a]\ndownload = [\n  { architecture = \"arm64\", url = \"http://h/a\", sha256 = \"<1>\" },\n  \
-                 { architecture = \"amd64\", url = \"http://h/b\", sha256 = \"<2>\" },\n]\n",
+                "[parts.a]\ndownload = [\n  { architecture = \"arm64\", url = \"http://h/a\", \
+                 sha256 = \"<1>\" },\n  { architecture = \"amd64\", url = \"http://h/b\", sha256 = \
+                 \"<2>\" },\n]\n",
             ),
             (
                 "[[parts.b.download]]\nurl = \"http://h/b\"\n[parts.a.download]\n\

@@ -1,4 +1,5 @@
-//! What is wrong with a description, said the way a compiler says it: place, line, carets, and what to do next.
+//! What is wrong with a description, said the way a compiler says it: place, line, carets, and what
+//! to do next.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +13,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source named `name` (as the person gave it, for instance `images.toml`) with its whole text.
+    /// A source named `name` (as the person gave it, for instance `images.toml`) with its whole
+    /// text.
     pub fn new(name: &str, text: &str) -> Source {
         Source {
             name: name.into(),
@@ -133,7 +135,8 @@ impl Problem {
         &self.message
     }
 
-    /// Whether it asks for the same thing at the same place: a variant has the faults of its image under its own name.
+    /// Whether it asks for the same thing at the same place: a variant has the faults of its image
+    /// under its own name.
     fn repeats(&self, other: &Problem) -> bool {
         let same_help = self.help.is_some() && self.help == other.help;
         self.place == other.place && (same_help || self.message == other.message)
@@ -157,7 +160,8 @@ impl fmt::Display for Problem {
         } = &self.place;
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        // Tabs stay tabs under the quoted line, so that the carets stand where the eye expects them.
+        // Tabs stay tabs under the quoted line, so that the carets stand where the eye expects
+        // them.
         let indent: String = quoted
             .chars()
             .take(column - 1)
@@ -181,7 +185,8 @@ impl std::error::Error for Problem {}
 
 /// All problems of one description: what a fallible call of this crate returns.
 ///
-/// Sorted by place, each said once. Prints as its problems, a blank line between them, and a last line with their number.
+/// Sorted by place, each said once. Prints as its problems, a blank line between them, and a last
+/// line with their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -267,7 +272,8 @@ pub(crate) fn quoted_list<S: AsRef<str>>(names: &[S]) -> String {
     quoted.join(", ")
 }
 
-/// Whether one is the other with something more at an end (`env` and `environment`, `seccomp-sys` and `libseccomp-sys`).
+/// Whether one is the other with something more at an end (`env` and `environment`, `seccomp-sys`
+/// and `libseccomp-sys`).
 fn is_extension(wrong: &str, name: &str) -> bool {
     let extends = |long: &str, short: &str| long.starts_with(short) || long.ends_with(short);
     wrong.len() >= 3 && name.len() >= 3 && (extends(name, wrong) || extends(wrong, name))
@@ -306,7 +312,8 @@ mod tests {
         let problem = source.problem(13..18, "unknown key `übel`").help("drop it");
         assert_eq!(
             problem.to_string(),
-            "images.toml:2:2: error: unknown key `übel`\n  |\n2 | \tübel = 2\n  | \t^^^^\n  = help: drop it"
+            "images.toml:2:2: error: unknown key `übel`\n  |\n2 | \tübel = 2\n  | \t^^^^\n  = \
+             help: drop it"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Reads a parsed TOML document field by field, keeps every span, and goes on after an error so that all are found.
+//! Reads a parsed TOML document field by field, keeps every span, and goes on after an error so
+//! that all are found.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -99,7 +100,8 @@ impl<'s> Reader<'s> {
         array
     }
 
-    /// The table in `value`, read as `schema` says; `place` names it in messages (`[images.gateway]`).
+    /// The table in `value`, read as `schema` says; `place` names it in messages
+    /// (`[images.gateway]`).
     pub(crate) fn table<'r, 'v, 'i>(
         &'r self,
         value: &'v Spanned<DeValue<'i>>,
@@ -174,7 +176,8 @@ fn quote_help(value: &DeValue<'_>, expected: &str) -> Option<String> {
     (expected == "a string").then(|| format!("write \"{literal}\""))
 }
 
-/// The fields of one table. Every accessor returns nothing where the field is not given, and reports a wrong type.
+/// The fields of one table. Every accessor returns nothing where the field is not given, and
+/// reports a wrong type.
 pub(crate) struct Fields<'r, 's, 'v, 'i> {
     pub(crate) reader: &'r Reader<'s>,
     table: &'v DeTable<'i>,

@@ -1,4 +1,5 @@
-//! Every table of `images.toml` and every field it may have: what the reader allows and the documentation must explain.
+//! Every table of `images.toml` and every field it may have: what the reader allows and the
+//! documentation must explain.
 
 /// One table, for instance `[images.NAME]`.
 #[derive(Debug)]

@@ -100,7 +100,8 @@ fn find_on_disk(path: &Path) -> Found {
     }
 }
 
-/// All files under `directory`, sorted. What can't be read is left out: whoever copies it will say so.
+/// All files under `directory`, sorted. What can't be read is left out: whoever copies it will say
+/// so.
 fn walk(directory: &Path, prefix: &str, files: &mut Vec<String>) {
     let Ok(entries) = directory.read_dir() else {
         return;

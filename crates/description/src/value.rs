@@ -1,7 +1,7 @@
 //! The small languages inside strings: durations, ports, modes, platforms, paths, names.
 //!
-//! Every function takes what was written and returns what it means, or what is wrong with it as half a sentence that
-//! follows the quoted value.
+//! Every function takes what was written and returns what it means, or what is wrong with it as
+//! half a sentence that follows the quoted value.
 
 use crateyard_spec::Mode;
 

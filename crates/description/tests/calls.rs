@@ -40,7 +40,8 @@ fn words(call: &Call) -> String {
 #[test]
 fn one_call_has_all_images_with_the_same_settings() {
     let description = normalized(
-        "[images.a]\nbinaries = [\"orders\"]\n[images.b]\nbinaries = [\"tool\"]\nbuild = { profile = \"release\" }\n",
+        "[images.a]\nbinaries = [\"orders\"]\n[images.b]\nbinaries = [\"tool\"]\nbuild = { profile \
+         = \"release\" }\n",
     );
     let calls = &description.build.calls;
     assert_eq!(calls.keys().collect::<Vec<_>>(), ["release"]);
@@ -51,7 +52,8 @@ fn one_call_has_all_images_with_the_same_settings() {
 #[test]
 fn binaries_of_one_name_are_apart() {
     let description = normalized(
-        "[images.a]\nbinaries = [\"orders\", { package = \"stock\", bin = \"daemon\", path = \"/usr/bin/stock\" }]\n",
+        "[images.a]\nbinaries = [\"orders\", { package = \"stock\", bin = \"daemon\", path = \
+         \"/usr/bin/stock\" }]\n",
     );
     let calls = &description.build.calls;
     let said: Vec<String> = calls.values().map(words).collect();
@@ -91,10 +93,10 @@ fn required_features_are_on_where_the_binary_is_asked_for() {
 #[test]
 fn an_image_has_a_profile_features_and_a_target_of_its_own() {
     let description = normalized(
-        "[build]\nprofile = \"dist\"\nfeatures = [\"b\", \"a\"]\n\
-         [images.a]\nbinaries = [\"tool\"]\n\
-         [images.a.variants.static]\nbuild = { target = \"x86_64-unknown-linux-musl\", features = [] }\n\
-         [images.a.variants.small]\nbuild = { no-default-features = true, profile = \"small\" }\n",
+        "[build]\nprofile = \"dist\"\nfeatures = [\"b\", \"a\"]\n[images.a]\nbinaries = \
+         [\"tool\"]\n[images.a.variants.static]\nbuild = { target = \"x86_64-unknown-linux-musl\", \
+         features = [] }\n[images.a.variants.small]\nbuild = { no-default-features = true, profile \
+         = \"small\" }\n",
     );
     let of = |image: &str| {
         let name = calls_of(&description, image).into_values().next().unwrap();
@@ -127,7 +129,8 @@ fn an_image_has_a_profile_features_and_a_target_of_its_own() {
 fn the_name_of_a_call_depends_on_no_other_image() {
     let one = "[images.m]\nbinaries = [\"tool\"]\nbuild = { features = [\"x\"] }\n";
     let before = calls_of(&normalized(one), "m");
-    let others = "[images.a]\nbinaries = [\"stock\", \"stock/count\"]\nbuild = { features = [\"w\"] }\n[images.z]\nbinaries = [\"orders\"]\n";
+    let others = "[images.a]\nbinaries = [\"stock\", \"stock/count\"]\nbuild = { features = \
+                  [\"w\"] }\n[images.z]\nbinaries = [\"orders\"]\n";
     let after = calls_of(
         &normalized(&format!("{one}{others}").replace("[\"stock\", ", "[")),
         "m",

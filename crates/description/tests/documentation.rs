@@ -1,4 +1,5 @@
-//! docs/images-toml.md explains every field of the schema, with its type and default, and every example in it is right.
+//! docs/images-toml.md explains every field of the schema, with its type and default, and every
+//! example in it is right.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -182,7 +182,8 @@ pub(super) fn file(description: &Description, project: &Project, names: &Names) 
     for output in &outputs {
         let _ = write!(
             out,
-            "\ntarget \"{output}\" {{\n  inherits = [\"_common\"]\n  target   = \"{output}\"\n  output   = [\"type=local,dest=.crateyard/out\"]\n}}\n"
+            "\ntarget \"{output}\" {{\n  inherits = [\"_common\"]\n  target   = \"{output}\"\n  \
+             output   = [\"type=local,dest=.crateyard/out\"]\n}}\n"
         );
     }
     for image in description.images.values() {
@@ -193,7 +194,8 @@ pub(super) fn file(description: &Description, project: &Project, names: &Names) 
         let Image { name, .. } = image;
         let _ = write!(
             out,
-            "\ntarget \"{}\" {{\n  inherits = [\"{name}\"]\n  output   = [\"type=oci,dest=${{BUNDLE}}/{},{},rewrite-timestamp=true\"]\n}}\n",
+            "\ntarget \"{}\" {{\n  inherits = [\"{name}\"]\n  output   = \
+             [\"type=oci,dest=${{BUNDLE}}/{},{},rewrite-timestamp=true\"]\n}}\n",
             names.archive(name),
             archive(name),
             compression(image),

@@ -45,8 +45,8 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
 /// The build arguments that the file expects, for people who build it without the bake file.
 fn contexts(description: &Description, project: &Project) -> String {
     let mut out = String::from(
-        "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or DIR):\n\
-         #   builder-image  Cargo, a linker and a shell\n",
+        "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or \
+         DIR):\n#   builder-image  Cargo, a linker and a shell\n",
     );
     let bases: BTreeSet<String> = description
         .images
@@ -59,11 +59,10 @@ fn contexts(description: &Description, project: &Project) -> String {
     if !bundled(description).is_empty() {
         out += "#   bundle         the archives that images hold, each as NAME.tar\n";
     }
-    out += "#   vendor         in place of the stage: what `cargo vendor --versioned-dirs` writes; no network is needed then\n\
-            # Build arguments:\n\
-            #   BUILDER_IMAGE  an image that has the programs in /out already: nothing is compiled\n\
-            #   CODEGEN_UNITS  in place of the profile's codegen-units\n\
-            #   VERSION        for the label\n";
+    out += "#   vendor         in place of the stage: what `cargo vendor --versioned-dirs` writes; \
+            no network is needed then\n# Build arguments:\n#   BUILDER_IMAGE  an image that has \
+            the programs in /out already: nothing is compiled\n#   CODEGEN_UNITS  in place of the \
+            profile's codegen-units\n#   VERSION        for the label\n";
     out
 }
 
@@ -121,7 +120,8 @@ fn toolchain(description: &Description, project: &Project, names: &Names) -> Str
     let (sources, end) = heredoc(&source_replacement(project));
     let _ = write!(
         out,
-        "FROM {base} AS {}\nENV CARGO_HOME=/cargo/home \\\n{triple}    CARGO_INCREMENTAL=0 \\\n    CARGO_TARGET_DIR=/cargo/target\nWORKDIR /workspace\n",
+        "FROM {base} AS {}\nENV CARGO_HOME=/cargo/home \\\n{triple}    CARGO_INCREMENTAL=0 \\\n    \
+         CARGO_TARGET_DIR=/cargo/target\nWORKDIR /workspace\n",
         names.own("toolchain")
     );
     let _ = write!(out, "COPY <<'{end}' /cargo/sources.toml\n{sources}");
@@ -336,7 +336,8 @@ impl Compiler<'_> {
             ["toolchain", "recipe", "dependencies"].map(|name| self.names.own(name));
         let calls = self.all_calls();
         format!(
-            "FROM {toolchain} AS {dependencies}\nARG CODEGEN_UNITS\nCOPY --from={recipe} /recipe ./\n{RUN} {calls}\n\n"
+            "FROM {toolchain} AS {dependencies}\nARG CODEGEN_UNITS\nCOPY --from={recipe} /recipe \
+             ./\n{RUN} {calls}\n\n"
         )
     }
 

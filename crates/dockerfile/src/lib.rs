@@ -45,7 +45,8 @@ pub const BAKE: &str = "docker-bake.hcl";
 pub const IGNORE: &str = "Dockerfile.images.dockerignore";
 
 /// The first line of every generated file.
-const GENERATED: &str = "# Generated from images.toml by `assemble dockerfile`. Edits are lost; `assemble dockerfile --check` finds them.\n";
+const GENERATED: &str = "# Generated from images.toml by `assemble dockerfile`. Edits are lost; \
+                         `assemble dockerfile --check` finds them.\n";
 
 /// The generated files: name, relative to the workspace's root, and text.
 pub type Files = [(&'static str, String); 3];

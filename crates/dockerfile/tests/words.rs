@@ -52,12 +52,12 @@ fn assert_holds(text: &str, parts: &[&str]) {
 
 #[test]
 fn paths_and_values_are_taken_as_they_are() {
-    let images = "version = 1\n[images.notes]\nbinaries = [{ package = \"notes\", path = \"/opt/my notes\" }]\n\
-                  workdir = \"/srv/$x y\"\nvolumes = [\"/data of $x\"]\n\
-                  environment = { LINES = \"one\\ntwo\", MONEY = \"$5 \\\"cash\\\"\" }\n\
-                  labels = { poem = \"a\\r\\nb ${x} %{y}\" }\n\
-                  files = [{ text = \"t\\n\", path = \"/etc/a $b\" }, { source = \"my docs\", path = \"/usr/share/d [1]\" }]\n\
-                  charts = [{ source = \"a chart\", path = \"/charts/\" }]\n";
+    let images = "version = 1\n[images.notes]\nbinaries = [{ package = \"notes\", path = \"/opt/my \
+                  notes\" }]\nworkdir = \"/srv/$x y\"\nvolumes = [\"/data of $x\"]\nenvironment = \
+                  { LINES = \"one\\ntwo\", MONEY = \"$5 \\\"cash\\\"\" }\nlabels = { poem = \
+                  \"a\\r\\nb ${x} %{y}\" }\nfiles = [{ text = \"t\\n\", path = \"/etc/a $b\" }, { \
+                  source = \"my docs\", path = \"/usr/share/d [1]\" }]\ncharts = [{ source = \"a \
+                  chart\", path = \"/charts/\" }]\n";
     let root = workspace(&[
         (
             "Cargo.toml",
@@ -130,7 +130,8 @@ fn no_two_stages_or_targets_have_one_name() {
     };
     let mut images = String::from("version = 1\n");
     images.extend(names.iter().map(image));
-    images += "[images.holder]\nbinaries = [\"lib_app\"]\nimages = [{ image = \"web\", path = \"/web.tar\" }]\n";
+    images += "[images.holder]\nbinaries = [\"lib_app\"]\nimages = [{ image = \"web\", path = \
+               \"/web.tar\" }]\n";
     let root = workspace(&[
         (
             "Cargo.toml",
@@ -197,8 +198,9 @@ fn programs_of_one_name_are_installed_by_the_call_that_made_them() {
         ("worker/src/main.rs", MAIN),
         (
             "images.toml",
-            "version = 1\n[images.api]\nbinaries = [\"api\"]\n[images.worker]\nbinaries = [\"worker\"]\nbuild = { profile = \"dev\" }\n\
-             [images.both]\nbinaries = [\"api\", { package = \"worker\", path = \"/usr/bin/worker\" }]\n",
+            "version = 1\n[images.api]\nbinaries = [\"api\"]\n[images.worker]\nbinaries = \
+             [\"worker\"]\nbuild = { profile = \"dev\" }\n[images.both]\nbinaries = [\"api\", { \
+             package = \"worker\", path = \"/usr/bin/worker\" }]\n",
         ),
     ]);
     let text = generated(root.path(), DOCKERFILE);
@@ -208,7 +210,8 @@ fn programs_of_one_name_are_installed_by_the_call_that_made_them() {
             "set -- --profile release --package api --bin server ;;",
             "set -- --profile release --features worker/x --package worker --bin server ;;",
             "set -- --profile dev --features worker/x --package worker --bin server ;;",
-            "/cargo/build release api \\\n && install -D \"$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/release/server\" /out/api-server",
+            "/cargo/build release api \\\n && install -D \
+             \"$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/release/server\" /out/api-server",
             "/debug/server\" /out/",
         ],
     );
@@ -230,7 +233,8 @@ fn a_masked_version_is_masked_however_it_is_written() {
     let root = workspace(&[
         (
             "Cargo.toml",
-            "[workspace]\nresolver = \"2\"\nmembers = [\"*\"]\n\n[workspace.package]\nversion = '0.1.0'\n",
+            "[workspace]\nresolver = \"2\"\nmembers = [\"*\"]\n\n[workspace.package]\nversion = \
+             '0.1.0'\n",
         ),
         (
             "app/Cargo.toml",

@@ -129,7 +129,8 @@ fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
     for (name, text) in files {
         if fs::read_to_string(workspace.join(name)).ok() != Some(text) {
             bail!(
-                "{name} is not what images.toml says now\n  try: assemble dockerfile --workspace {}",
+                "{name} is not what images.toml says now\n  try: assemble dockerfile --workspace \
+                 {}",
                 workspace.display()
             );
         }

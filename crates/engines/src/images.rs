@@ -59,7 +59,8 @@ impl Images<'_> {
         if image.platforms != [self.platform.clone()] {
             let platforms: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
             bail!(
-                "the image {name:?} is for {}, and this machine is {}\n  try: --engine nix or buildx",
+                "the image {name:?} is for {}, and this machine is {}\n  try: --engine nix or \
+                 buildx",
                 platforms.join(", "),
                 self.platform
             );
@@ -101,8 +102,8 @@ impl Images<'_> {
             Base::None => Ok(None),
             Base::Layout { path, .. } => Ok(Some(self.root.join(path))),
             Base::Reference { reference, digest } => bail!(
-                "the image {:?} stands on {reference}\n  try: `assemble pull {reference}@{digest} --out DIR`, and name the \
-                 directory as its base",
+                "the image {:?} stands on {reference}\n  try: `assemble pull {reference}@{digest} \
+                 --out DIR`, and name the directory as its base",
                 image.name
             ),
         }
@@ -174,14 +175,16 @@ impl Images<'_> {
 /// Only Nix makes parts, and has what a flake hands over.
 pub(crate) fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
-        "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds with Nix"
+        "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds \
+         with Nix"
     )
 }
 
 /// Only Nix runs steps: what a machine's own tools see and change is not known.
 pub(crate) fn no_step(run: &[String]) -> anyhow::Error {
     anyhow!(
-        "this engine can't run the step {:?}: only Nix runs steps\n  try: `assemble build`, which builds with Nix",
+        "this engine can't run the step {:?}: only Nix runs steps\n  try: `assemble build`, which \
+         builds with Nix",
         run.join(" ")
     )
 }

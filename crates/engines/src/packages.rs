@@ -28,7 +28,8 @@ impl Packages {
     pub(crate) fn locked(lock: &Path, architecture: &'static str) -> Result<Packages> {
         Ok(Packages {
             lock: Lock::load(lock).context(
-                "the lock of the Debian packages: `assemble lock` writes it, --debian-lock names another",
+                "the lock of the Debian packages: `assemble lock` writes it, --debian-lock names \
+                 another",
             )?,
             path: lock.to_owned(),
             architecture,

@@ -89,7 +89,8 @@ pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
                 source,
             }),
             None => bail!(
-                "{}: {name} {version} from {source} has no checksum; write the lock anew with: cargo update -p {name}",
+                "{}: {name} {version} from {source} has no checksum; write the lock anew with: \
+                 cargo update -p {name}",
                 lock.display()
             ),
         }
@@ -162,15 +163,16 @@ pub fn find(wanted: &[&Crate]) -> Result<Vec<(PathBuf, String)>> {
     }
     if let Some((path, found, expected)) = damaged.values().next() {
         bail!(
-            "{} is damaged: SHA-256 {found}, Cargo.lock has {expected}; delete it and run this again",
+            "{} is damaged: SHA-256 {found}, Cargo.lock has {expected}; delete it and run this \
+             again",
             path.display()
         );
     }
     if !absent.is_empty() {
         let names: Vec<&str> = absent.into_iter().collect();
         bail!(
-            "cargo has fetched them, but {} lie(s) not below {}: crates that cargo replaces by a directory or a local \
-             registry cannot be taken over",
+            "cargo has fetched them, but {} lie(s) not below {}: crates that cargo replaces by a \
+             directory or a local registry cannot be taken over",
             names.join(", "),
             cache.display()
         );

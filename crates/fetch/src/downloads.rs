@@ -39,8 +39,9 @@ pub fn fetch(workspace: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> 
         let found = sha256_of(&file)?;
         if found != wanted.sha256 {
             bail!(
-                "the part `{}`: {} has the SHA-256 {found}, and images.toml has {}\n  \
-                 try: find out who changed it; to take the new file, remove `sha256` there and run `assemble lock`",
+                "the part `{}`: {} has the SHA-256 {found}, and images.toml has {}\n  try: find \
+                 out who changed it; to take the new file, remove `sha256` there and run `assemble \
+                 lock`",
                 wanted.part,
                 wanted.url,
                 wanted.sha256

@@ -186,8 +186,8 @@ pub fn manifest(channel: &Channel, server: &mut Server<'_>) -> Result<(Manifest,
     let address = server.address().to_owned();
     let manifest = server.manifest(channel).with_context(|| {
         format!(
-            "no rustup toolchain of this machine is Rust {channel} (rustup toolchain install {channel}), and the \
-             distribution server does not tell what is in it"
+            "no rustup toolchain of this machine is Rust {channel} (rustup toolchain install \
+             {channel}), and the distribution server does not tell what is in it"
         )
     })?;
     Ok((manifest, address))

@@ -47,7 +47,8 @@ impl Config {
     /// When Nix is not installed.
     pub fn read(defaults: &str, asked: &str) -> Result<Self> {
         let nix = which::which("nix").context(
-            "`nix` is not installed. `make images` installs it on Debian, or: apt-get install nix-bin",
+            "`nix` is not installed. `make images` installs it on Debian, or: apt-get install \
+             nix-bin",
         )?;
         let own = std::env::var("NIX_CONFIG").unwrap_or_default();
         let mut text = format!("{SETTINGS}{defaults}{own}\n");

@@ -121,7 +121,8 @@ pub fn remedy() -> (&'static str, &'static str) {
     if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
         return (
             "AppArmor forbids them to programs without a profile",
-            "install -m 644 nix/apparmor/crateyard /etc/apparmor.d/ && apparmor_parser -r /etc/apparmor.d/crateyard",
+            "install -m 644 nix/apparmor/crateyard /etc/apparmor.d/ && apparmor_parser -r \
+             /etc/apparmor.d/crateyard",
         );
     }
     (
@@ -134,8 +135,8 @@ pub fn remedy() -> (&'static str, &'static str) {
 pub fn say_less_isolated() {
     if let Err(error) = namespaces() {
         note!(
-            "this system forbids namespaces ({error}): units are traced instead, which is slower and isolates less; \
-             `assemble doctor` says more"
+            "this system forbids namespaces ({error}): units are traced instead, which is slower \
+             and isolates less; `assemble doctor` says more"
         );
     }
 }

@@ -211,8 +211,8 @@ pub fn expect_locked(said: &str, flake: &str) -> Result<()> {
 
 fn not_locked(flake: &str) -> String {
     format!(
-        "flake.lock does not name each input of flake.nix with its hash, and nothing else is evaluated\n  \
-         try: nix flake lock {flake}, and commit flake.lock"
+        "flake.lock does not name each input of flake.nix with its hash, and nothing else is \
+         evaluated\n  try: nix flake lock {flake}, and commit flake.lock"
     )
 }
 

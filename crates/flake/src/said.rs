@@ -52,23 +52,26 @@ mod tests {
 
     #[test]
     fn an_error_is_told_whole_and_without_its_trace() {
-        let old = "warning: Git tree '/w' is dirty\nerror: opening file '/w/Cargo.lock': No such file or directory\n\n       \
-                   at /w/flake.nix:4:5:\n\n            3| x\n            4| y\n(use '--show-trace' to show detailed location \
+        let old = "warning: Git tree '/w' is dirty\nerror: opening file '/w/Cargo.lock': No such \
+                   file or directory\n\n       at /w/flake.nix:4:5:\n\n            3| \
+                   x\n            4| y\n(use '--show-trace' to show detailed location \
                    information)\n";
-        let expected = "opening file '/w/Cargo.lock': No such file or directory\n\n       at /w/flake.nix:4:5:\n\n            3| x\n            \
-                        4| y";
+        let expected = "opening file '/w/Cargo.lock': No such file or directory\n\n       at \
+                        /w/flake.nix:4:5:\n\n            3| x\n            4| y";
         assert_eq!(cause(old), expected);
-        let new = "error:\n       … while calling the 'throw' builtin\n         at /w/flake.nix:4:5:\n       \
-                   (stack trace truncated; use '--show-trace' to show the full, detailed trace)\n\n       \
-                   error: no lock\n       add one\n";
+        let new = "error:\n       … while calling the 'throw' builtin\n         at \
+                   /w/flake.nix:4:5:\n       (stack trace truncated; use '--show-trace' to show \
+                   the full, detailed trace)\n\n       error: no lock\n       add one\n";
         assert_eq!(cause(new), "no lock\nadd one");
     }
 
     #[test]
     fn git_says_itself_what_is_wrong() {
-        let said = "fetching Git repository 'file:///gone'\nfatal: '/gone' does not appear to be a git repository\n\
-                    error: program 'git' failed with exit code 128\n(use '--show-trace' to show detailed location information)\n";
-        let expected = "fatal: '/gone' does not appear to be a git repository\nerror: program 'git' failed with exit code 128";
+        let said = "fetching Git repository 'file:///gone'\nfatal: '/gone' does not appear to be a \
+                    git repository\nerror: program 'git' failed with exit code 128\n(use \
+                    '--show-trace' to show detailed location information)\n";
+        let expected = "fatal: '/gone' does not appear to be a git repository\nerror: program \
+                        'git' failed with exit code 128";
         assert_eq!(cause(said), expected);
     }
 

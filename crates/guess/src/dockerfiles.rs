@@ -230,9 +230,11 @@ mod tests {
 
     #[test]
     fn instructions_name_programs_and_ports() {
-        let text = "FROM rust AS build\nARG PORT=8080\nENV METRICS_PORT 9100\n# EXPOSE 1\nRUN cargo build --release \\\n  --bin=api \
-                    -p worker && strip target/release/api\nFROM debian\nCOPY --from=build /w/target/release/api /usr/local/bin/\n\
-                    EXPOSE $PORT/tcp ${METRICS_PORT} ${UDP:-53}/udp 443\nENTRYPOINT [\"/usr/local/bin/api\", \"serve\"]\n";
+        let text = "FROM rust AS build\nARG PORT=8080\nENV METRICS_PORT 9100\n# EXPOSE 1\nRUN \
+                    cargo build --release \\\n  --bin=api -p worker && strip \
+                    target/release/api\nFROM debian\nCOPY --from=build /w/target/release/api \
+                    /usr/local/bin/\nEXPOSE $PORT/tcp ${METRICS_PORT} ${UDP:-53}/udp \
+                    443\nENTRYPOINT [\"/usr/local/bin/api\", \"serve\"]\n";
         let file = read("Dockerfile".to_owned(), text);
         assert!(file.holds("anything", "api"));
         assert!(file.holds("worker", "anything"));

@@ -15,7 +15,8 @@ pub(crate) fn images_toml(
     left_out: &[LeftOut],
 ) -> String {
     let mut text = "# The images. Every field: \
-                    https://github.com/crateyard/crateyard/blob/main/docs/images-toml.md\nversion = 1\n"
+                    https://github.com/crateyard/crateyard/blob/main/docs/images-toml.md\nversion \
+                    = 1\n"
         .to_string();
     // Writing to a string cannot fail.
     for image in images {

@@ -107,9 +107,10 @@ fn names_are_valid_and_given_once() {
 
 #[test]
 fn what_needs_features_has_no_image_and_is_named() {
-    let features = "[features]\ndefault = [\"fast\"]\nfast = []\nwide = []\n[[bin]]\nname = \"plain\"\npath = \"src/main.rs\"\n\
-                    [[bin]]\nname = \"quick\"\npath = \"src/main.rs\"\nrequired-features = [\"fast\"]\n\
-                    [[bin]]\nname = \"broad\"\npath = \"src/main.rs\"\nrequired-features = [\"wide\"]\n";
+    let features = "[features]\ndefault = [\"fast\"]\nfast = []\nwide = []\n[[bin]]\nname = \
+                    \"plain\"\npath = \"src/main.rs\"\n[[bin]]\nname = \"quick\"\npath = \
+                    \"src/main.rs\"\nrequired-features = [\"fast\"]\n[[bin]]\nname = \
+                    \"broad\"\npath = \"src/main.rs\"\nrequired-features = [\"wide\"]\n";
     let guess = Workspace::new("w", &[VIRTUAL])
         .program("crates/plain", features)
         .guess();
@@ -163,7 +164,8 @@ fn a_workspace_of_tools_ships_them() {
 
 #[test]
 fn cargos_default_members_are_shipped() {
-    let workspace = "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\ndefault-members = [\"crates/one\"]\n";
+    let workspace = "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\ndefault-members = \
+                     [\"crates/one\"]\n";
     let guess = Workspace::new("w", &[("Cargo.toml", workspace)])
         .program("crates/one", "")
         .program("crates/two", "")
@@ -173,8 +175,9 @@ fn cargos_default_members_are_shipped() {
 
 #[test]
 fn a_dockerfile_says_what_is_shipped_and_exposed() {
-    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\n\
-                      COPY --from=build /w/target/release/two /usr/bin/two\nENV PORT=7000\nEXPOSE $PORT 53/udp\n";
+    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\nCOPY \
+                      --from=build /w/target/release/two /usr/bin/two\nENV PORT=7000\nEXPOSE $PORT \
+                      53/udp\n";
     let guess = Workspace::new(
         "w",
         &[
@@ -193,9 +196,9 @@ fn a_dockerfile_says_what_is_shipped_and_exposed() {
 /// What is lost in an image without a word: the program could not listen.
 #[test]
 fn a_dockerfile_gives_a_program_capabilities() {
-    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\n\
-                      COPY --from=build /w/target/release/two /usr/bin/two\n\
-                      RUN apt-get install libcap2-bin \\\n && setcap 'cap_net_bind_service=+ep' /usr/bin/two\n";
+    let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\nCOPY \
+                      --from=build /w/target/release/two /usr/bin/two\nRUN apt-get install \
+                      libcap2-bin \\\n && setcap 'cap_net_bind_service=+ep' /usr/bin/two\n";
     let guess = Workspace::new("w", &[VIRTUAL, ("Dockerfile", dockerfile)])
         .program("crates/one", "")
         .program("crates/two", "")
@@ -310,9 +313,11 @@ fn files_outside_are_named_once_and_never_the_whole_workspace() {
         ],
     )
     .program("crates/one", "");
-    let main = "const A: &str = include_str!(\"../../../proto/a.proto\");\nconst T: &str = include_str!(\"TEXT\");\n";
+    let main = "const A: &str = include_str!(\"../../../proto/a.proto\");\nconst T: &str = \
+                include_str!(\"TEXT\");\n";
     workspace.write("crates/one/src/main.rs", &format!("{main}{MAIN}"));
-    let build = "fn main() { read(\"../../proto\"); read(\"../..\"); read(\"../../crates\"); read(\"../one/src\"); }\n";
+    let build = "fn main() { read(\"../../proto\"); read(\"../..\"); read(\"../../crates\"); \
+                 read(\"../one/src\"); }\n";
     workspace.write("crates/one/build.rs", build);
     symlink(
         "../../../TEXT",

@@ -32,8 +32,8 @@ pub struct Selection {
     pub platform: Option<Platform>,
     /// The time of the archive's entries, in seconds since 1970.
     pub epoch: u64,
-    /// Whether the documents about the images go along ([`crate::attestation`]). In an archive that is part of another
-    /// image they do not: that image's digest would depend on them.
+    /// Whether the documents about the images go along ([`crate::attestation`]). In an archive that
+    /// is part of another image they do not: that image's digest would depend on them.
     pub documents: bool,
 }
 

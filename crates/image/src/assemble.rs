@@ -27,8 +27,8 @@ use crate::{Error, Result};
 /// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
 ///
 /// # Errors
-/// When a layer is missing or damaged, two layers give one file, the configuration makes no sense or
-/// the disk is full. Then nothing stands at `out`.
+/// When a layer is missing or damaged, two layers give one file, the configuration makes no sense
+/// or the disk is full. Then nothing stands at `out`.
 pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let references = parse_references(&spec.references)?;
     let base = spec

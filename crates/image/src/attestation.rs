@@ -1,9 +1,11 @@
-//! What an image is made of, written down beside it: a bill of materials in two forms ([`spdx`], [`cyclonedx`]) and a
-//! provenance ([`provenance`]) for each image, as plain JSON files in the layout's directory.
+//! What an image is made of, written down beside it: a bill of materials in two forms ([`spdx`],
+//! [`cyclonedx`]) and a provenance ([`provenance`]) for each image, as plain JSON files in the
+//! layout's directory.
 //!
-//! They stand beside the image and not in it, so that its digest depends on what runs and on nothing
-//! else, and not in `index.json` either, where tools that expect one image would find three. A push
-//! makes them referrers of the image. Their bytes depend on the image and its inputs alone.
+//! They stand beside the image and not in it, so that its digest depends on what runs and on
+//! nothing else, and not in `index.json` either, where tools that expect one image would find
+//! three. A push makes them referrers of the image. Their bytes depend on the image and its inputs
+//! alone.
 
 mod bom;
 pub mod cyclonedx;
@@ -116,8 +118,8 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
     Ok(())
 }
 
-/// The document called `name` ([`SBOM`], [`PROVENANCE`]) about a layout's image for `platform`; `None`
-/// where there is none. It may be about another image: compare what it says of its subject.
+/// The document called `name` ([`SBOM`], [`PROVENANCE`]) about a layout's image for `platform`;
+/// `None` where there is none. It may be about another image: compare what it says of its subject.
 ///
 /// # Errors
 /// When it can't be read.

@@ -106,7 +106,8 @@ impl Directory {
         }
     }
 
-    /// Writes a file in place of what is there, whole or not at all; its directory is made where it is missing.
+    /// Writes a file in place of what is there, whole or not at all; its directory is made where it
+    /// is missing.
     ///
     /// # Errors
     /// When a link stands in the way to it, or the disk is full.
@@ -201,7 +202,8 @@ impl Directory {
         )?)
     }
 
-    /// Removes whatever has a name, with all that is below it; links are removed, what they lead to stays.
+    /// Removes whatever has a name, with all that is below it; links are removed, what they lead to
+    /// stays.
     ///
     /// # Errors
     /// When something can't be removed.
@@ -274,7 +276,8 @@ impl Directory {
         })
     }
 
-    /// Takes a lock, a file that is made where it is missing and never emptied; waits until nobody else has it.
+    /// Takes a lock, a file that is made where it is missing and never emptied; waits until nobody
+    /// else has it.
     ///
     /// # Errors
     /// When a link stands there, or it can't be made.

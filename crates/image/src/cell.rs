@@ -1,9 +1,9 @@
 //! How a step's command runs: as root of a user namespace whose `/` is the image's files.
 //!
-//! This program starts itself twice. [`enter`] makes the namespaces. Its child [`begin`] is the first
-//! process in them: it makes the root, runs the command and waits, and when it ends the kernel ends
-//! all that the command has left. The seed's cells (crates/seed) are for programs that read a root and
-//! write elsewhere, as nobody in particular; a step writes to its root, as root.
+//! This program starts itself twice. [`enter`] makes the namespaces. Its child [`begin`] is the
+//! first process in them: it makes the root, runs the command and waits, and when it ends the
+//! kernel ends all that the command has left. The seed's cells (crates/seed) are for programs that
+//! read a root and write elsewhere, as nobody in particular; a step writes to its root, as root.
 
 use std::fs;
 use std::io;
@@ -116,7 +116,8 @@ fn make_namespaces() -> anyhow::Result<()> {
 
 fn forbidden(errno: Errno) -> anyhow::Error {
     anyhow::anyhow!(
-        "a step needs user namespaces, which are forbidden here ({}): `assemble doctor` says what helps",
+        "a step needs user namespaces, which are forbidden here ({}): `assemble doctor` says what \
+         helps",
         errno
     )
 }

@@ -1,4 +1,5 @@
-//! Debian packages as layers need them, see `deb(5)`; the archive itself is read by the crate `debian`.
+//! Debian packages as layers need them, see `deb(5)`; the archive itself is read by the crate
+//! `debian`.
 
 use std::collections::BTreeMap;
 use std::io::Read;

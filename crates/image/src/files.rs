@@ -307,7 +307,8 @@ impl Listing {
     }
 }
 
-/// Reads the content of a file as far as somebody wants to know, and says how much memory that took.
+/// Reads the content of a file as far as somebody wants to know, and says how much memory that
+/// took.
 fn look_inside(
     path: &str,
     file: &mut File,

@@ -7,11 +7,12 @@ use crateyard_oci::{Descriptor, Layout, walk};
 use crate::assemble::{LayoutWriter, parse_references};
 use crate::{Error, Result};
 
-/// Copies the one image of a layout or archive, each blob checked on the way, to a layout in the directory `out` that gives it
-/// `references` as its names. Manifest and digest stay what they are.
+/// Copies the one image of a layout or archive, each blob checked on the way, to a layout in the
+/// directory `out` that gives it `references` as its names. Manifest and digest stay what they are.
 ///
 /// # Errors
-/// When it holds several images or none, is damaged, or the disk is full. Then nothing stands at `out`.
+/// When it holds several images or none, is damaged, or the disk is full. Then nothing stands at
+/// `out`.
 pub fn make(from: &Path, references: &[String], out: &Path) -> Result<Descriptor> {
     let references = parse_references(references)?;
     let layout = Layout::open(from)?;

@@ -34,8 +34,8 @@ enum Command {
         /// all cores]
         #[arg(long, value_name = "N")]
         threads: Option<usize>,
-        /// Where the files lie over which a step runs; a directory in memory, so that directories list
-        /// their files in one order
+        /// Where the files lie over which a step runs; a directory in memory, so that directories
+        /// list their files in one order
         #[arg(long, value_name = "DIR", default_value = "/tmp")]
         workplace: PathBuf,
     },

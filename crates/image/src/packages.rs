@@ -58,7 +58,8 @@ pub fn installed(listing: &Listing) -> Result<Vec<DebianPackage>> {
     Ok(packages.into_iter().collect())
 }
 
-/// What the installed packages say of themselves, their licences too where [`Options::licenses`] asked for them.
+/// What the installed packages say of themselves, their licences too where [`Options::licenses`]
+/// asked for them.
 ///
 /// [`Options::licenses`]: crate::files::Options::licenses
 pub(crate) fn details(listing: &Listing) -> Vec<PackageDetails> {
@@ -134,8 +135,8 @@ fn owned_path(line: &str, listing: &Listing) -> Option<String> {
     })
 }
 
-/// The crates in each program by path: what the program says itself, else what `stated`, a document about
-/// the image, says of it.
+/// The crates in each program by path: what the program says itself, else what `stated`, a document
+/// about the image, says of it.
 pub fn crates<'a>(
     listing: &'a Listing,
     stated: &'a BTreeMap<String, Vec<Crate>>,

@@ -30,8 +30,8 @@ pub use inputs::{
 };
 
 /// Finds a specification: a path, or `@NAME` for the attribute NAME of the derivation that is being
-/// built. Nix has put that into a file and named the file in the variable `NAMEPath`; it lies in the
-/// build directory, which a cell shows as `/build`.
+/// built. Nix has put that into a file and named the file in the variable `NAMEPath`; it lies in
+/// the build directory, which a cell shows as `/build`.
 ///
 /// # Errors
 /// When no such attribute was passed as a file.
@@ -223,11 +223,12 @@ pub struct DetailedLayer {
     /// Whether its files may replace those of lower layers.
     #[serde(default)]
     pub may_override: bool,
-    /// Paths, each with all below it, whose files replace those of lower layers. Each must be in one.
+    /// Paths, each with all below it, whose files replace those of lower layers. Each must be in
+    /// one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
-    /// Whether it is there for its libraries alone: it is left out where no program of the other layers is linked to
-    /// one that only this layer has.
+    /// Whether it is there for its libraries alone: it is left out where no program of the other
+    /// layers is linked to one that only this layer has.
     #[serde(default)]
     pub only_if_linked: bool,
     /// What it adds to the image's [`InputsSpec::packages`] where it is taken.

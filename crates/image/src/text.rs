@@ -1,10 +1,10 @@
-//! Text from outside as text for people: what images, registries, caches and repositories say is not trusted with
-//! the terminal.
+//! Text from outside as text for people: what images, registries, caches and repositories say is
+//! not trusted with the terminal.
 
 use std::borrow::Cow;
 
-/// A text in one line: control characters, which move the cursor or set a title, and those that turn the direction of
-/// writing around are escaped.
+/// A text in one line: control characters, which move the cursor or set a title, and those that
+/// turn the direction of writing around are escaped.
 pub fn clean(text: &str) -> Cow<'_, str> {
     escape(text, is_odd)
 }

@@ -13,8 +13,9 @@ use crateyard_oci::Layout;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-const COPYRIGHT: &str = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
-    Files: *\nCopyright: Debian\nLicense: GPL-2+\n";
+const COPYRIGHT: &str = "Format: \
+                         https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: \
+                         *\nCopyright: Debian\nLicense: GPL-2+\n";
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 

@@ -48,7 +48,8 @@ fn in_a_layer(directory: &Path, program: &Path, name: &str) -> Vec<u8> {
 /// Compiles a program; `None` where the compiler can't.
 fn compile(directory: &Path, compiler: &str, name: &str, arguments: &[&str]) -> std::path::PathBuf {
     let source = directory.join("main.c");
-    let text = "#include <stdio.h>\n_Thread_local int n = 7; int main(int c, char **v) { printf(\"%d %s\\n\", n, v[c - 1]); return 3; }";
+    let text = "#include <stdio.h>\n_Thread_local int n = 7; int main(int c, char **v) { \
+                printf(\"%d %s\\n\", n, v[c - 1]); return 3; }";
     fs::write(&source, text).unwrap();
     let program = directory.join(name);
     run(Command::new(compiler)

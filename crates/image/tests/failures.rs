@@ -41,7 +41,8 @@ fn a_full_disk_leaves_nothing() {
     fs::create_dir(&disk).unwrap();
     // The small disk is visible to this one process tree and vanishes with it.
     let script = format!(
-        "mount -t tmpfs -o size=2m none {disk} || exit 42; {IMAGE} layer {spec} --out {disk}/layer; echo status $?; ls -A {disk}",
+        "mount -t tmpfs -o size=2m none {disk} || exit 42; {IMAGE} layer {spec} --out \
+         {disk}/layer; echo status $?; ls -A {disk}",
         disk = disk.display(),
         spec = spec.display()
     );
@@ -174,7 +175,8 @@ fn messages_say_where_and_what_to_do() {
     let spec = spec_path(directory.path());
     for (text, says) in [
         (
-            "{\"version\": 1,\n \"sources\": [{\"kind\": \"text\", \"to\": \"/a\", \"text\": \"\", \"moed\": \"0644\"}]}",
+            "{\"version\": 1,\n \"sources\": [{\"kind\": \"text\", \"to\": \"/a\", \"text\": \"\", \
+             \"moed\": \"0644\"}]}",
             "unknown field `moed`",
         ),
         ("{\"version\": 1,\n", "line 2"),
@@ -183,7 +185,8 @@ fn messages_say_where_and_what_to_do() {
             "sources[0].to: \"a\" is not an absolute path; write",
         ),
         (
-            "{\"version\": 1, \"sources\": [{\"kind\": \"debian\", \"packages\": [\"/none.deb\"]}]}",
+            "{\"version\": 1, \"sources\": [{\"kind\": \"debian\", \"packages\": \
+             [\"/none.deb\"]}]}",
             "/none.deb",
         ),
     ] {

@@ -1,7 +1,7 @@
 //! Thousands of mutated layouts, archives and tar streams: no panic, no runaway, nothing outside.
 //!
-//! 10,000 of each, or as many as fit into a bounded time, which is said; `IMAGE_MUTATIONS` sets how many
-//! of each, however long they take.
+//! 10,000 of each, or as many as fit into a bounded time, which is said; `IMAGE_MUTATIONS` sets how
+//! many of each, however long they take.
 #![allow(missing_docs)]
 
 mod common;

@@ -77,9 +77,9 @@ fn a_debian_package_is_laid_out_as_dpkg_would() {
     assert_eq!(
         status,
         &format!(
-            "Package: base-demo\nStatus: install ok installed\nVersion: 1.0-1\nArchitecture: amd64\n\
-             Maintainer: Nobody <nobody@example.org>\nDescription: made for a test\n with a second line\n\
-             Conffiles:\n /etc/demo.conf {digest}\n\n"
+            "Package: base-demo\nStatus: install ok installed\nVersion: 1.0-1\nArchitecture: \
+             amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: made for a test\n with a \
+             second line\nConffiles:\n /etc/demo.conf {digest}\n\n"
         )
     );
     let list = &get("var/lib/dpkg/info/base-demo.list").3;

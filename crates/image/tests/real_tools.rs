@@ -148,7 +148,8 @@ fn umoci_unpacks_and_runc_runs() {
     let (base, _) = packages(directory.path());
     fs::write(
         path("main.c"),
-        "#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf(\"uid %d\\n\", getuid()); return access(\"/srv/hello\", R_OK); }\n",
+        "#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf(\"uid %d\\n\", \
+         getuid()); return access(\"/srv/hello\", R_OK); }\n",
     )
     .unwrap();
     run(Command::new("cc")
@@ -531,7 +532,12 @@ fn packages_of_dpkg_deb_are_read_in_every_compression() {
     let tree = directory.path().join("tree");
     fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     fs::create_dir_all(tree.join("usr/share/demo")).unwrap();
-    fs::write(tree.join("DEBIAN/control"), "Package: demo\nVersion: 1:2.3-4\nArchitecture: all\nMaintainer: Nobody <n@example.org>\nDescription: d\n").unwrap();
+    fs::write(
+        tree.join("DEBIAN/control"),
+        "Package: demo\nVersion: 1:2.3-4\nArchitecture: all\nMaintainer: Nobody \
+         <n@example.org>\nDescription: d\n",
+    )
+    .unwrap();
     let long = "n".repeat(150);
     fs::write(tree.join("usr/share/demo").join(&long), "content").unwrap();
     for compression in ["xz", "gzip", "zstd", "none"] {
@@ -584,7 +590,8 @@ fn documents_fit_the_schemas() {
     let python = Path::new("/usr/bin/python3");
     if !schemas.join("defs.json").is_file() {
         eprintln!(
-            "SKIPPED: {test}: the schemas are not installed (golang-github-opencontainers-image-spec-dev)"
+            "SKIPPED: {test}: the schemas are not installed \
+             (golang-github-opencontainers-image-spec-dev)"
         );
         return;
     }

@@ -34,8 +34,8 @@ pub struct Output {
 }
 
 impl Derivation {
-    /// Whether Nix itself downloads a file whose hash is known. A derivation that builds something with
-    /// a known hash, such as a component of a compiler, is no download.
+    /// Whether Nix itself downloads a file whose hash is known. A derivation that builds something
+    /// with a known hash, such as a component of a compiler, is no download.
     pub fn is_download(&self) -> bool {
         self.system == "builtin" && self.outputs.values().any(|output| !output.hash.is_empty())
     }

@@ -92,8 +92,9 @@ impl FromStr for PublicKey {
                 what: "public key",
                 text: text.to_owned(),
                 reason:
-                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public prints it"
-                        .to_owned(),
+                    "expected NAME:BASE64 of 32 bytes, as nix key convert-secret-to-public prints \
+                     it"
+                    .to_owned(),
             }),
         }
     }

@@ -1,8 +1,8 @@
 //! The image configuration: how a container of the image is run, and what its layers are.
 //!
-//! The types are this crate's own because their JSON is hashed: fields come in a fixed order, maps are
-//! sorted, and the health check that docker and podman read has a place. Unknown fields of foreign
-//! documents are ignored, as the specification demands.
+//! The types are this crate's own because their JSON is hashed: fields come in a fixed order, maps
+//! are sorted, and the health check that docker and podman read has a place. Unknown fields of
+//! foreign documents are ignored, as the specification demands.
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,8 @@ pub mod annotation {
 /// Text-keyed, text-valued and sorted: annotations and labels.
 pub type Annotations = BTreeMap<String, String>;
 
-/// Points to content by digest: <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>.
+/// Points to content by digest:
+/// <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>.
 ///
 /// ```
 /// use crateyard_oci::{Descriptor, Digest, media_type};

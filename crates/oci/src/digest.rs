@@ -1,6 +1,7 @@
 //! Content digests, and readers and writers that compute them on the way.
 //!
-//! See the [image specification on digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
+//! See the [image specification on
+//! digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -58,7 +59,8 @@ pub struct Digest(Box<str>);
 /// A text that is not a digest this crate can check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a digest: it must be sha256: and 64, or sha512: and 128 lower-case hexadecimal digits"
+    "{0:?} is not a digest: it must be sha256: and 64, or sha512: and 128 lower-case hexadecimal \
+     digits"
 )]
 pub struct ParseDigestError(String);
 

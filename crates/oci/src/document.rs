@@ -42,10 +42,12 @@ struct Raw {
 }
 
 impl Document {
-    /// Reads a manifest or an index. `expected_type` is what its descriptor or the registry calls it.
+    /// Reads a manifest or an index. `expected_type` is what its descriptor or the registry calls
+    /// it.
     ///
     /// # Errors
-    /// Says what is wrong where the bytes are neither, or call themselves something else than `expected_type`.
+    /// Says what is wrong where the bytes are neither, or call themselves something else than
+    /// `expected_type`.
     pub fn parse(
         bytes: Bytes,
         digest: Digest,
@@ -117,7 +119,8 @@ impl Document {
     }
 }
 
-/// What it calls itself must be what it was announced as: a type that two readers see differently is an attack.
+/// What it calls itself must be what it was announced as: a type that two readers see differently
+/// is an attack.
 fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
     let expected = expected.filter(|expected| media_type::is_manifest_or_index(expected));
     let media_type = match (raw.media_type.as_deref(), expected) {

@@ -45,7 +45,8 @@ impl Image {
     }
 }
 
-/// All image manifests that an index leads to, through further indexes too. Each document is read once.
+/// All image manifests that an index leads to, through further indexes too. Each document is read
+/// once.
 ///
 /// # Errors
 /// When an index is missing, damaged, nested too deeply, or leads to too much.

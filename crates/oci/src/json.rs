@@ -25,8 +25,8 @@ pub(crate) fn parse<T: DeserializeOwned>(budget: &Budget, what: &str, bytes: &[u
     })
 }
 
-/// How many values a document has, at most. A value of two bytes can take a hundred in memory, so the
-/// values are counted before they are read.
+/// How many values a document has, at most. A value of two bytes can take a hundred in memory, so
+/// the values are counted before they are read.
 pub(crate) fn values(bytes: &[u8]) -> u64 {
     let (mut count, mut in_text, mut escaped) = (0, false, false);
     for &byte in bytes {

@@ -6,8 +6,8 @@ use crate::compression::Format;
 use crate::limits::Bounded;
 use crate::{Blobs, Descriptor, Error, Result};
 
-/// Reads the uncompressed tar of a layer. Nothing bounds how much comes out: for layers that are one's
-/// own.
+/// Reads the uncompressed tar of a layer. Nothing bounds how much comes out: for layers that are
+/// one's own.
 ///
 /// # Errors
 /// When the media type is not a layer's.
@@ -22,8 +22,9 @@ pub fn decompress<'a>(
     format.reader(blob)
 }
 
-/// Opens the uncompressed tar of a layer that anybody may have written. The budget of `blobs` bounds how
-/// much comes out. `check` sees the compressed bytes on their way, for instance to hash them.
+/// Opens the uncompressed tar of a layer that anybody may have written. The budget of `blobs`
+/// bounds how much comes out. `check` sees the compressed bytes on their way, for instance to hash
+/// them.
 ///
 /// # Errors
 /// When the blob is missing or the media type is not a layer's.

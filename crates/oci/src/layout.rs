@@ -267,8 +267,8 @@ fn read_index(
     parse(budget, &what, &read("index.json")?)
 }
 
-/// An archive is what `docker load` reads where its index names nothing: some versions of docker wrote
-/// `null` there.
+/// An archive is what `docker load` reads where its index names nothing: some versions of docker
+/// wrote `null` there.
 fn open_archive(tarball: Tarball, budget: &Arc<Budget>) -> Result<(Store, Index)> {
     let path = tarball.path().to_owned();
     let is_docker = tarball.has("manifest.json");
@@ -285,7 +285,9 @@ fn open_archive(tarball: Tarball, budget: &Arc<Budget>) -> Result<(Store, Index)
     }
     Err(Error::Unsupported {
         what: path.display().to_string(),
-        problem: "this is no image: neither oci-layout with index.json (an OCI archive) nor manifest.json (a docker archive) is in it".to_owned(),
+        problem: "this is no image: neither oci-layout with index.json (an OCI archive) nor \
+                  manifest.json (a docker archive) is in it"
+            .to_owned(),
     })
 }
 

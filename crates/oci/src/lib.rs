@@ -1,15 +1,15 @@
 //! What an OCI image is, wherever it lies and whoever wrote it.
 //!
 //! - Names: [`Digest`], [`Reference`], [`ImageName`], [`Platform`], [`media_type`].
-//! - Documents: [`Descriptor`], [`Manifest`], [`Index`], [`ImageConfig`], and [`Document`], which keeps
-//!   the bytes that a digest covers.
+//! - Documents: [`Descriptor`], [`Manifest`], [`Index`], [`ImageConfig`], and [`Document`], which
+//!   keeps the bytes that a digest covers.
 //! - Blobs: [`Blobs`] is the one trait for where they are read. [`Layout`] reads them from a layout
 //!   directory, an OCI archive or a docker archive.
 //! - Layers: [`compression`] and [`tar`].
 //! - Limits: [`limits::Budget`], which every reader draws from.
 //!
-//! Everything here reads hostile input: memory and time are bounded, no path from the input is opened,
-//! and no symbolic link is followed.
+//! Everything here reads hostile input: memory and time are bounded, no path from the input is
+//! opened, and no symbolic link is followed.
 //!
 //! ```no_run
 //! use crateyard_oci::{Layout, Platform};

@@ -1,8 +1,8 @@
 //! The limits of all that is read, in one unit of account.
 //!
-//! Whoever reads an image draws from a [`Budget`]: documents, entries, bytes read and bytes kept. What a
-//! command opens has one budget, however many readers work on it, so a hostile image ends a command
-//! early, with an error that says what there is too much of.
+//! Whoever reads an image draws from a [`Budget`]: documents, entries, bytes read and bytes kept.
+//! What a command opens has one budget, however many readers work on it, so a hostile image ends a
+//! command early, with an error that says what there is too much of.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -22,8 +22,8 @@ use crate::{Descriptor, Digest, Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The size of one document (index, manifest, configuration): what the distribution specification
-    /// obliges registries to take.
+    /// The size of one document (index, manifest, configuration): what the distribution
+    /// specification obliges registries to take.
     pub document: u64,
     /// The JSON values of one document.
     pub values: u64,
@@ -35,8 +35,8 @@ pub struct Limits {
     pub entries: u64,
     /// The uncompressed bytes of all layers together, whatever their size.
     pub read: u64,
-    /// The uncompressed bytes that each byte of a layer adds to `read`. gzip reaches 1,032; zstd has no
-    /// bound.
+    /// The uncompressed bytes that each byte of a layer adds to `read`. gzip reaches 1,032; zstd
+    /// has no bound.
     pub growth: u64,
     /// The memory for documents, paths, attributes and kept content.
     pub kept: u64,
@@ -186,8 +186,8 @@ impl Budget {
         self.kept.load(Ordering::Relaxed) >= bytes
     }
 
-    /// Bounds what comes out of a layer's decompressor. A layer adds to what may be read once, however
-    /// often it is listed.
+    /// Bounds what comes out of a layer's decompressor. A layer adds to what may be read once,
+    /// however often it is listed.
     pub fn layer<R: Read>(self: &Arc<Budget>, layer: &Descriptor, uncompressed: R) -> Bounded<R> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         if layers.insert(layer.digest.clone()) {
@@ -205,8 +205,8 @@ impl Budget {
     }
 }
 
-/// Refuses a file that claims to be large and has next to nothing on the disk: reading it would take
-/// hours, and no image looks like that.
+/// Refuses a file that claims to be large and has next to nothing on the disk: reading it would
+/// take hours, and no image looks like that.
 ///
 /// # Errors
 /// When it is such a file.
@@ -250,7 +250,8 @@ impl<R: Read> Read for Bounded<R> {
         }
         let Limits { growth, read, .. } = self.budget.limits;
         let problem = format!(
-            "it grows too much when uncompressed: layers may have {growth} times their size and {read} bytes"
+            "it grows too much when uncompressed: layers may have {growth} times their size and \
+             {read} bytes"
         );
         Err(io::Error::new(io::ErrorKind::InvalidData, problem))
     }

@@ -86,8 +86,8 @@ impl Platform {
         self.distance(wanted).is_some()
     }
 
-    /// Whether two documents that name these platforms can mean the same image: a variant counts only
-    /// where both name one.
+    /// Whether two documents that name these platforms can mean the same image: a variant counts
+    /// only where both name one.
     pub fn agrees_with(&self, other: &Platform) -> bool {
         let variants = self.variant.as_ref().zip(other.variant.as_ref());
         self.os == other.os
@@ -95,8 +95,8 @@ impl Platform {
             && variants.is_none_or(|(one, other)| one == other)
     }
 
-    /// Those of several things that do best for this platform: none, one, or several that do equally
-    /// well. What names no platform is taken only where nothing else fits.
+    /// Those of several things that do best for this platform: none, one, or several that do
+    /// equally well. What names no platform is taken only where nothing else fits.
     pub fn best_of<T>(
         &self,
         things: impl IntoIterator<Item = T>,
@@ -123,9 +123,9 @@ impl Platform {
 
     /// How far this platform is from `wanted`: 0 where it is the same, `None` where it does not do.
     ///
-    /// A processor runs what lower levels of its architecture run. Without a level, `amd64` is `v1`,
-    /// `arm64` is `v8` and `arm` is `v7`. Where no level is asked for, `amd64/v2` does if nothing lower
-    /// is there; higher levels must be asked for, because many machines lack them.
+    /// A processor runs what lower levels of its architecture run. Without a level, `amd64` is
+    /// `v1`, `arm64` is `v8` and `arm` is `v7`. Where no level is asked for, `amd64/v2` does if
+    /// nothing lower is there; higher levels must be asked for, because many machines lack them.
     fn distance(&self, wanted: &Platform) -> Option<u32> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
             return None;

@@ -14,9 +14,10 @@ const MAX_TAG_LENGTH: usize = 128;
 
 /// Where an image is, or will be.
 ///
-/// The grammar and the defaults are docker's ([reference]): a first part without `.`, `:` or capital letters that
-/// is not `localhost` belongs to the repository, and the registry is then `docker.io`, where repositories of one part
-/// are under `library/`. No other registry has defaults.
+/// The grammar and the defaults are docker's ([reference]): a first part without `.`, `:` or
+/// capital letters that is not `localhost` belongs to the repository, and the registry is then
+/// `docker.io`, where repositories of one part are under `library/`. No other registry has
+/// defaults.
 ///
 /// ```
 /// use crateyard_oci::Reference;
@@ -58,8 +59,8 @@ impl ParseReferenceError {
     }
 }
 
-/// A name that an image gets, such as `gateway:0.1.0`: a [`Reference`] with a tag and without a digest.
-/// No tag means `latest`.
+/// A name that an image gets, such as `gateway:0.1.0`: a [`Reference`] with a tag and without a
+/// digest. No tag means `latest`.
 ///
 /// ```
 /// use crateyard_oci::ImageName;
@@ -141,7 +142,8 @@ impl fmt::Display for Version {
 }
 
 impl Reference {
-    /// The registry's host, with its port where one was given: `docker.io`, `localhost:5000`, `[::1]:5000`.
+    /// The registry's host, with its port where one was given: `docker.io`, `localhost:5000`,
+    /// `[::1]:5000`.
     pub fn registry(&self) -> &str {
         &self.registry
     }
@@ -351,7 +353,8 @@ fn check_registry(registry: &str) -> Result<(), String> {
     }
 }
 
-/// `path-component ["/" path-component]*`, each of lower-case letters and digits, joined by `.`, `_`, `__` or dashes.
+/// `path-component ["/" path-component]*`, each of lower-case letters and digits, joined by `.`,
+/// `_`, `__` or dashes.
 fn check_repository(repository: &str) -> Result<(), String> {
     if repository.is_empty() {
         return Err("the repository is missing".to_owned());
@@ -364,7 +367,8 @@ fn check_repository(repository: &str) -> Result<(), String> {
     for part in repository.split('/') {
         if !is_path_component(part) {
             return Err(format!(
-                "{part:?} in the repository: lower-case letters and digits, joined by '.', '_', '__' or dashes"
+                "{part:?} in the repository: lower-case letters and digits, joined by '.', '_', \
+                 '__' or dashes"
             ));
         }
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::{Blobs, Descriptor, Digest, Index, Manifest, Result, media_type, read_document};
 
-/// Calls `visit` with each thing that `root` leads to, once: a manifest's blobs, then the manifest; an
-/// index's manifests, then the index. So nothing is visited before what it points to.
+/// Calls `visit` with each thing that `root` leads to, once: a manifest's blobs, then the manifest;
+/// an index's manifests, then the index. So nothing is visited before what it points to.
 ///
 /// # Errors
-/// Those of `visit`, and when a document is missing, damaged, nested too deeply, or leads to too much.
+/// Those of `visit`, and when a document is missing, damaged, nested too deeply, or leads to too
+/// much.
 pub fn walk<E: From<crate::Error>>(
     blobs: &dyn Blobs,
     root: &Descriptor,

@@ -1,4 +1,5 @@
-//! Ten thousand mutated inputs for each reader: an answer or an error, never a panic, and little memory.
+//! Ten thousand mutated inputs for each reader: an answer or an error, never a panic, and little
+//! memory.
 #![allow(missing_docs)]
 
 use std::io::Read;

@@ -1,8 +1,8 @@
 //! What well-known crates ask the workspace for while they run: `asks.toml`.
 //!
-//! A unit sees its own package. Some macros, libraries of build scripts and of tests look beyond it:
-//! for the workspace's manifest, for cached queries or snapshots in its root. The plan says for each
-//! unit of the workspace what the code that it runs looks for; Nix adds what is there.
+//! A unit sees its own package. Some macros, libraries of build scripts and of tests look beyond
+//! it: for the workspace's manifest, for cached queries or snapshots in its root. The plan says for
+//! each unit of the workspace what the code that it runs looks for; Nix adds what is there.
 
 use crate::{Origin, Plan, Planned, WORKSPACE};
 use anyhow::{Context, Result};
@@ -165,7 +165,8 @@ impl<'a> Code<'a> {
         crates
     }
 
-    /// The crates of the table that macros hold which are loaded where a library, or a macro, is used.
+    /// The crates of the table that macros hold which are loaded where a library, or a macro, is
+    /// used.
     fn loaded_with(&mut self, key: &'a str) -> BTreeSet<&'a str> {
         let planned = &self.plan.units[key];
         match kind(planned) {
@@ -241,8 +242,8 @@ fn member(package: &Value) -> Result<Member> {
     })
 }
 
-/// The names of tests, benchmarks and examples that a manifest has tables for: without their files Cargo
-/// does not read it.
+/// The names of tests, benchmarks and examples that a manifest has tables for: without their files
+/// Cargo does not read it.
 fn named_targets(manifest: &Path) -> Result<BTreeSet<String>> {
     let text = std::fs::read_to_string(manifest)
         .with_context(|| format!("cannot read {}", manifest.display()))?;

@@ -37,8 +37,8 @@ pub struct Configuration {
 
 /// Takes out of the workspace's configuration what is about the machine, and what the planner
 /// decides: where sources come from and which target is built. What Cargo can't read is left to it.
-/// Only a nightly toolchain heeds `[unstable]`. Debian's Cargo would too, for it takes itself for one
-/// that is being developed.
+/// Only a nightly toolchain heeds `[unstable]`. Debian's Cargo would too, for it takes itself for
+/// one that is being developed.
 ///
 /// # Errors
 /// When the file can't be written.
@@ -121,11 +121,11 @@ impl Configuration {
         }
         let at = self.locate(asked);
         bail!(
-            "{at} builds for `{asked}` by default, and the toolchain has no standard library for that, \
-             only for `{}`\n  Remove `target` from `[build]` and give it to the calls that need it \
-             (cargo build --target {asked}), or choose a toolchain with that target; docs/toolchain.md \
-             says how. A program that is to stand on no base can be linked statically without it: \
-             rustflags = [\"-C\", \"target-feature=+crt-static\"]",
+            "{at} builds for `{asked}` by default, and the toolchain has no standard library for \
+             that, only for `{}`\n  Remove `target` from `[build]` and give it to the calls that \
+             need it (cargo build --target {asked}), or choose a toolchain with that target; \
+             docs/toolchain.md says how. A program that is to stand on no base can be linked \
+             statically without it: rustflags = [\"-C\", \"target-feature=+crt-static\"]",
             args[value]
         );
     }

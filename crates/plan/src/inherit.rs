@@ -165,9 +165,9 @@ mod tests {
 
     fn repository(member: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        let root = "[workspace]\nmembers = [\"a\"]\n[workspace.package]\nversion = \"1.2.3\"\n\
-                    [workspace.dependencies]\nserde = { version = \"1\", default-features = false, features = [\"std\"] }\n\
-                    libc = \"0.2\"\n";
+        let root = "[workspace]\nmembers = [\"a\"]\n[workspace.package]\nversion = \
+                    \"1.2.3\"\n[workspace.dependencies]\nserde = { version = \"1\", \
+                    default-features = false, features = [\"std\"] }\nlibc = \"0.2\"\n";
         fs::write(directory.path().join("Cargo.toml"), root).unwrap();
         fs::create_dir(directory.path().join("a")).unwrap();
         fs::write(directory.path().join("a/Cargo.toml"), member).unwrap();
@@ -188,9 +188,10 @@ mod tests {
              [target.'cfg(unix)'.dependencies]\nlibc.workspace = true\n[lints]\nworkspace = true\n",
         )
         .unwrap();
-        let expected = "[package]\nname = \"a\"\nversion = \"1.2.3\"\n[dependencies.serde]\nversion = \"1\"\n\
-             default-features = false\nfeatures = [\"std\", \"derive\"]\noptional = true\n\
-             [target.'cfg(unix)'.dependencies.libc]\nversion = \"0.2\"\n";
+        let expected = "[package]\nname = \"a\"\nversion = \
+                        \"1.2.3\"\n[dependencies.serde]\nversion = \"1\"\ndefault-features = \
+                        false\nfeatures = [\"std\", \"derive\"]\noptional = \
+                        true\n[target.'cfg(unix)'.dependencies.libc]\nversion = \"0.2\"\n";
         assert_eq!(found, toml::from_str(expected).unwrap());
     }
 

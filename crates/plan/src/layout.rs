@@ -87,7 +87,8 @@ fn packages(
     }
 }
 
-/// The directories that take the place of a registry's packages: `[patch]`, `[replace]` and `paths`.
+/// The directories that take the place of a registry's packages: `[patch]`, `[replace]` and
+/// `paths`.
 fn overrides(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for file in ["Cargo.toml", ".cargo/config.toml", ".cargo/config"] {

@@ -42,8 +42,8 @@ pub const TARGET: &str = "/cargo/target";
 pub struct Request {
     /// [`FORMAT`].
     pub version: u32,
-    /// Cargo's subcommand and arguments, for example `["build", "--release", "--package", "gateway"]`.
-    /// `--package NAME` means the member of that name, whatever else is called so.
+    /// Cargo's subcommand and arguments, for example `["build", "--release", "--package",
+    /// "gateway"]`. `--package NAME` means the member of that name, whatever else is called so.
     /// With none, only what the workspace could build is wanted ([`targets::Targets`]).
     pub args: Vec<String>,
     /// Variables for Cargo, such as `RUSTC_WORKSPACE_WRAPPER`.

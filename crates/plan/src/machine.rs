@@ -38,8 +38,8 @@ pub fn check(records: &[Record], args: &[String], configuration: &Configuration)
     let at = configuration.locate(first);
     if missing.iter().any(|linker| linker.starts_with('/')) {
         bail!(
-            "{at}: the linker {first} is no program of the toolchain\n  Name a program that a package \
-             of Debian has, such as `clang`"
+            "{at}: the linker {first} is no program of the toolchain\n  Name a program that a \
+             package of Debian has, such as `clang`"
         );
     }
     let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
@@ -65,9 +65,9 @@ fn refuse_native(record: &Record, configuration: &Configuration) -> Result<()> {
     };
     let at = configuration.locate(native);
     bail!(
-        "{at}: `{native}` means the processor of whatever machine builds: the same source would have \
-         other bytes elsewhere, and a program from a cache might not run\n  Name a processor that all \
-         your machines have, such as `{}`",
+        "{at}: `{native}` means the processor of whatever machine builds: the same source would \
+         have other bytes elsewhere, and a program from a cache might not run\n  Name a processor \
+         that all your machines have, such as `{}`",
         native.replace("native", "x86-64-v3")
     );
 }

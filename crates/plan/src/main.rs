@@ -40,7 +40,8 @@ fn make_plan() -> Result<()> {
     let request: Request = read(&passed("requestPath")?, "a request for a plan")?;
     if request.version != FORMAT {
         bail!(
-            "the request has format {}, this planner knows {FORMAT}: take both from one revision of Crateyard",
+            "the request has format {}, this planner knows {FORMAT}: take both from one revision \
+             of Crateyard",
             request.version
         );
     }
@@ -76,8 +77,8 @@ fn make_plan() -> Result<()> {
     write(&out.join("plan.json"), &plan)
 }
 
-/// The file that a variable names. Nix names one in its own build directory, which the cell shows as
-/// /build.
+/// The file that a variable names. Nix names one in its own build directory, which the cell shows
+/// as /build.
 fn passed(name: &str) -> Result<PathBuf> {
     let path = PathBuf::from(variable(name)?);
     Ok(match path.file_name() {

@@ -1,21 +1,25 @@
 //! Libraries whose dependents need not wait for their code.
 //!
-//! A library is compiled against the *metadata* of those below it; their code is needed when something is linked.
-//! rustc writes metadata long before code, and Cargo starts dependents at that moment:
+//! A library is compiled against the *metadata* of those below it; their code is needed when
+//! something is linked. rustc writes metadata long before code, and Cargo starts dependents at that
+//! moment:
 //! <https://doc.rust-lang.org/rustc/command-line-arguments.html#--emit-specifies-the-types-of-output-files-to-generate>.
-//! The outputs of a derivation are there all at once, when it ends. So the libraries of `PIPELINED` have two units: one
-//! that ends when metadata is there, and the whole one. Libraries depend on the first, what links depends on both.
+//! The outputs of a derivation are there all at once, when it ends. So the libraries of `PIPELINED`
+//! have two units: one that ends when metadata is there, and the whole one. Libraries depend on the
+//! first, what links depends on both.
 //!
-//! The way to the metadata is then gone twice. That pays only where the code takes far longer, and where much waits for
-//! it: hence a list. Whether a library is on it has to follow from the library alone: what its dependents are made from
-//! is part of their identity, and that has to be the same in every workspace.
+//! The way to the metadata is then gone twice. That pays only where the code takes far longer, and
+//! where much waits for it: hence a list. Whether a library is on it has to follow from the library
+//! alone: what its dependents are made from is part of their identity, and that has to be the same
+//! in every workspace.
 
 use crate::{Origin, Plan, Planned};
 use crateyard_unit::{Action, Product, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Optimized libraries of registries whose metadata is there long before their code, and that much is made from: those by
-/// which simulated machines of 4 and more cores gain (`docs/performance.md`). Sorted.
+/// Optimized libraries of registries whose metadata is there long before their code, and that much
+/// is made from: those by which simulated machines of 4 and more cores gain
+/// (`docs/performance.md`). Sorted.
 const PIPELINED: &[&str] = &[
     "aho-corasick",
     "globset",
@@ -38,7 +42,8 @@ const PIPELINED: &[&str] = &[
 /// How the names of metadata units end.
 const SUFFIX: &str = "-metadata";
 
-/// Gives the plan's pipelined libraries a unit for their metadata, and lets others depend on it where that is enough.
+/// Gives the plan's pipelined libraries a unit for their metadata, and lets others depend on it
+/// where that is enough.
 pub fn pipeline(plan: &mut Plan) {
     let units = plan.units.iter();
     let pipelined: BTreeMap<String, String> = units
@@ -55,8 +60,8 @@ pub fn pipeline(plan: &mut Plan) {
     }
 }
 
-/// Lets libraries depend on the metadata of pipelined ones (key to metadata's key), and what links on all of them that
-/// it links. Gives the metadata that is wanted: its key to the library's.
+/// Lets libraries depend on the metadata of pipelined ones (key to metadata's key), and what links
+/// on all of them that it links. Gives the metadata that is wanted: its key to the library's.
 fn depend_on_metadata(
     plan: &mut Plan,
     pipelined: &BTreeMap<String, String>,
@@ -134,7 +139,8 @@ fn linked_below(
         .collect()
 }
 
-/// Keys of all libraries below a unit that are linked with it: those of macros and build scripts are not.
+/// Keys of all libraries below a unit that are linked with it: those of macros and build scripts
+/// are not.
 pub fn libraries_below(plan: &Plan, planned: &Planned) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     let mut pending: Vec<&String> = planned.dependencies.iter().collect();

@@ -62,7 +62,8 @@ fn play_rustc(record: &Record, directory: &Path) -> Result<()> {
     record.save(directory)?;
     for path in outputs(record)? {
         if path.extension().is_none() {
-            // Cargo runs it if it is a build script. It lies on the same file system as the stand-ins.
+            // Cargo runs it if it is a build script. It lies on the same file system as the
+            // stand-ins.
             fs::hard_link(std::env::current_exe()?, &path)
                 .with_context(|| format!("cannot link {}", path.display()))?;
         } else {

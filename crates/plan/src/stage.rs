@@ -128,8 +128,8 @@ fn inner_path(path: &Path) -> Result<PathBuf> {
     Ok(inner)
 }
 
-/// Whether Cargo looks for no target of its own: so newer versions of `cargo package` write manifests.
-/// <https://doc.rust-lang.org/cargo/reference/cargo-targets.html#target-auto-discovery>
+/// Whether Cargo looks for no target of its own: so newer versions of `cargo package` write
+/// manifests. <https://doc.rust-lang.org/cargo/reference/cargo-targets.html#target-auto-discovery>
 fn names_all_targets(manifest: &toml::Table) -> bool {
     let package = manifest.get("package");
     let is_off = |key| {

@@ -61,9 +61,9 @@ fn records() -> Vec<Record> {
                 &[("CARGO_BIN_NAME", "my-app"), ("OUT_DIR", &app_out)],
             ),
             &format!(
-                "--crate-name my_app src/main.rs --crate-type bin --emit=dep-info,link \
-                 -C extra-filename=-6666 --out-dir {TARGET}/deps \
-                 --extern z_sys={TARGET}/deps/libz_sys-3333.rlib --extern mac={HOST}/deps/libmac-7777.so"
+                "--crate-name my_app src/main.rs --crate-type bin --emit=dep-info,link -C \
+                 extra-filename=-6666 --out-dir {TARGET}/deps --extern \
+                 z_sys={TARGET}/deps/libz_sys-3333.rlib --extern mac={HOST}/deps/libmac-7777.so"
             ),
         ),
         rustc(
@@ -239,7 +239,8 @@ fn a_package_that_is_in_no_lock_is_refused() {
     );
 }
 
-/// What `cargo test` starts for `app`: a binary, an integration test with a dash in its name, and its run.
+/// What `cargo test` starts for `app`: a binary, an integration test with a dash in its name, and
+/// its run.
 fn test_records() -> Vec<Record> {
     let app = || package("app", "0.1.0", "/workspace/app");
     let with = |name: &str, value: &str| {
@@ -265,7 +266,8 @@ fn test_records() -> Vec<Record> {
         rustc(
             compiled,
             &format!(
-                "--crate-name end_to_end tests/end-to-end.rs --test -C extra-filename=-3333 {common}"
+                "--crate-name end_to_end tests/end-to-end.rs --test -C extra-filename=-3333 \
+                 {common}"
             ),
         ),
         Record {
@@ -326,8 +328,8 @@ fn a_lint_is_given_to_clippy_and_a_document_to_rustdoc() {
         tool(
             "clippy-driver",
             &format!(
-                "/cargo/stand-ins/rustc --crate-name app src/lib.rs --crate-type lib --emit=dep-info,metadata \
-                 -C extra-filename=-1111 --out-dir {TARGET}/deps"
+                "/cargo/stand-ins/rustc --crate-name app src/lib.rs --crate-type lib \
+                 --emit=dep-info,metadata -C extra-filename=-1111 --out-dir {TARGET}/deps"
             ),
         ),
         tool(

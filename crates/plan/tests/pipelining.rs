@@ -5,7 +5,8 @@ use crateyard_unit::TargetKind::{self, Bin, Lib, ProcMacro};
 use crateyard_unit::{Action, Target, Unit};
 use std::collections::BTreeMap;
 
-/// A unit of a package of a registry, with libraries that it is given: what rustc is told, such as `libtokio-1.rlib`.
+/// A unit of a package of a registry, with libraries that it is given: what rustc is told, such as
+/// `libtokio-1.rlib`.
 fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (String, Planned) {
     let mut args = vec![
         "--emit=dep-info,metadata,link".to_owned(),

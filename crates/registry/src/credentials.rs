@@ -320,11 +320,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let helper = directory.path().join("docker-credential-mine");
-        let script = "#!/bin/sh\nread server\ncase \"$server\" in\n\
-            r.example) echo '{\"ServerURL\":\"r.example\",\"Username\":\"u\",\"Secret\":\"s\"}' ;;\n\
-            t.example) echo '{\"Username\":\"<token>\",\"Secret\":\"s\"}' ;;\n\
-            bad.example) echo oops >&2; exit 3 ;;\n\
-            *) echo 'credentials not found in native keychain'; exit 1 ;;\nesac\n";
+        let script = "#!/bin/sh\nread server\ncase \"$server\" in\nr.example) echo \
+                      '{\"ServerURL\":\"r.example\",\"Username\":\"u\",\"Secret\":\"s\"}' \
+                      ;;\nt.example) echo '{\"Username\":\"<token>\",\"Secret\":\"s\"}' \
+                      ;;\nbad.example) echo oops >&2; exit 3 ;;\n*) echo 'credentials not found in \
+                      native keychain'; exit 1 ;;\nesac\n";
         std::fs::write(&helper, script).unwrap();
         std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
         let auth = STANDARD.encode("file:x");

@@ -142,8 +142,8 @@ fn remedy(error: &crateyard_oci::Error) -> &'static str {
             "\n  try: write the layout again; it is damaged"
         }
         Oci::Unsupported { .. } => {
-            "\n  try: an OCI image layout (a directory with oci-layout, index.json and blobs/), or an \
-             uncompressed OCI or docker archive"
+            "\n  try: an OCI image layout (a directory with oci-layout, index.json and blobs/), or \
+             an uncompressed OCI or docker archive"
         }
         Oci::Limit { .. } => "\n  try: inspect the image; no sound image needs that much",
         _ => "",

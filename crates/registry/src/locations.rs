@@ -51,7 +51,8 @@ impl LocationPolicy {
         let url = self.over_tls(purpose, base, url);
         if !self.is_local && names_this_machine(&url) {
             return Err(format!(
-                "{purpose} {text:?} leads to this machine, but the registry is elsewhere: not followed"
+                "{purpose} {text:?} leads to this machine, but the registry is elsewhere: not \
+                 followed"
             ));
         }
         match self.allows_scheme(purpose, &url) {

@@ -207,8 +207,10 @@ async fn fetch_manifest(repository: &Repository, version: &Version) -> Result<Do
             ),
             kind: Kind::NotFound,
             detail: "404 Not Found".to_owned(),
-            remedy: "check the repository and the tag; the registry may also hide images that need a login"
-                .to_owned(),
+            remedy:
+                "check the repository and the tag; the registry may also hide images that need a \
+                 login"
+                    .to_owned(),
         }
         .into()
     })
@@ -455,8 +457,10 @@ impl Pull<'_> {
             ),
             kind: Kind::Contradiction,
             detail,
-            remedy: "pull again; if it happens again, the registry or a proxy in front of it is at fault"
-                .to_owned(),
+            remedy:
+                "pull again; if it happens again, the registry or a proxy in front of it is at \
+                 fault"
+                    .to_owned(),
         }
         .into()
     }

@@ -34,16 +34,18 @@ impl Refusal<'_> {
             401 | 403 => (Kind::Denied, self.denied()),
             _ if self.is_about_a_fixed_tag() => (
                 Kind::Refused,
-                "choose another tag: the registry's settings forbid moving this one"
-                    .to_owned(),
+                "choose another tag: the registry's settings forbid moving this one".to_owned(),
             ),
             404 if self.is_write => (
                 Kind::NotFound,
-                "check the name; in some registries you must create the repository first".to_owned(),
+                "check the name; in some registries you must create the repository first"
+                    .to_owned(),
             ),
             404 => (
                 Kind::NotFound,
-                "check the repository and the tag; the registry may also hide images that need a login".to_owned(),
+                "check the repository and the tag; the registry may also hide images that need a \
+                 login"
+                    .to_owned(),
             ),
             405 if self.is_write => (
                 Kind::Refused,
@@ -76,7 +78,8 @@ impl Refusal<'_> {
         let has_credentials = self.standing.found.credentials.is_some();
         match (self.is_own, has_credentials, self.status) {
             (false, ..) => {
-                "try again; if it happens again, the storage refuses the URL that the registry redirects to"
+                "try again; if it happens again, the storage refuses the URL that the registry \
+                 redirects to"
                     .to_owned()
             }
             (_, true, StatusCode::UNAUTHORIZED) => format!(
@@ -88,12 +91,13 @@ impl Refusal<'_> {
                 format!("docker login {host}, or --username with --password-stdin")
             }
             (_, false, StatusCode::UNAUTHORIZED) => {
-                "tell the registry's operator: it asks for a login, but with neither Basic nor Bearer"
+                "tell the registry's operator: it asks for a login, but with neither Basic nor \
+                 Bearer"
                     .to_owned()
             }
             _ => format!(
-                "check the name and the registry's rules: nobody may {action} {repository} from here, \
-                 and asks for no login"
+                "check the name and the registry's rules: nobody may {action} {repository} from \
+                 here, and asks for no login"
             ),
         }
     }

@@ -344,7 +344,8 @@ impl Upload<'_> {
         let limits = &self.repository.transport().limits;
         if !limits.refuses_chunks.swap(true, Ordering::Relaxed) {
             let message = format!(
-                "{request}: {status}: the registry takes no chunks; sending each blob in one request"
+                "{request}: {status}: the registry takes no chunks; sending each blob in one \
+                 request"
             );
             self.tell(Event::Notice { message: &message });
         }

@@ -298,7 +298,8 @@ impl Wire {
                 let never_reached = error.is_connect() && is_first && !is_reset(error);
                 let remedy = if is_tls {
                     "name the authority of the registry's certificate with --ca-file, and your own \
-                     certificate with --cert and --key; or use --plain-http if the registry has no TLS"
+                     certificate with --cert and --key; or use --plain-http if the registry has no \
+                     TLS"
                 } else {
                     "check the registry's name and port, and that this machine can reach it"
                 };

@@ -9,7 +9,8 @@ pub fn graph(units: &[Explained]) -> String {
     let most = units.iter().map(|unit| unit.programs.len()).max();
     let most = most.unwrap_or(0);
     let mut text = String::from(
-        "digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\", fontsize=10];\n",
+        "digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\", \
+         fontsize=10];\n",
     );
     for unit in units {
         let is_shared = most > 1 && unit.programs.len() == most;

@@ -67,11 +67,10 @@ fn page(title: &str, data: &impl Serialize, script: &str) -> String {
     let title = escaped(title);
     let data = embedded(data);
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n<body>\n<h1>{title}</h1>\n<main></main>\n\
-         <script type=\"application/json\" id=\"data\">{data}</script>\n\
-         <script>\n{COMMON}{script}</script>\n</body>\n</html>\n"
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n<body>\n<h1>{title}</h1>\n<main></main>\n<script \
+         type=\"application/json\" \
+         id=\"data\">{data}</script>\n<script>\n{COMMON}{script}</script>\n</body>\n</html>\n"
     )
 }
 

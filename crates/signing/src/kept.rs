@@ -134,7 +134,8 @@ fn token(name: &str, _: &str, _: &Variables<'_>) -> Result<(Arc<dyn Keeper>, Pub
     Err(trouble(
         name,
         "this assemble is a static program, which can't load the module of a PKCS #11 token",
-        "the assemble of `cargo install --locked --git https://github.com/crateyard/crateyard assemble`",
+        "the assemble of `cargo install --locked --git https://github.com/crateyard/crateyard \
+         assemble`",
     ))
 }
 

@@ -48,17 +48,20 @@ pub const IMAGE_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 pub enum Error {
     /// A key can't be read.
     #[error(
-        "no key that can be used: {0}\n  try: a key of `cosign generate-key-pair`, or ECDSA P-256 as PEM (openssl ecparam -name prime256v1 -genkey)"
+        "no key that can be used: {0}\n  try: a key of `cosign generate-key-pair`, or ECDSA P-256 \
+         as PEM (openssl ecparam -name prime256v1 -genkey)"
     )]
     Key(String),
     /// A public key can't be read.
     #[error(
-        "no public key that can be used: {0}\n  try: the cosign.pub of `cosign generate-key-pair`, or PEM (openssl pkey -pubout)"
+        "no public key that can be used: {0}\n  try: the cosign.pub of `cosign generate-key-pair`, \
+         or PEM (openssl pkey -pubout)"
     )]
     PublicKey(String),
     /// The password of an encrypted key is missing or wrong.
     #[error(
-        "the key is encrypted and {0}\n  try: COSIGN_PASSWORD=… with the password that it was made with"
+        "the key is encrypted and {0}\n  try: COSIGN_PASSWORD=… with the password that it was made \
+         with"
     )]
     Password(&'static str),
     /// A token or a service does not give a key, or does not sign with it.
@@ -85,7 +88,8 @@ pub enum Error {
     Log(String),
     /// A file is not a trusted root.
     #[error(
-        "no trusted root: {0}\n  try: the trusted_root.json that `cosign initialize` leaves below ~/.sigstore/root"
+        "no trusted root: {0}\n  try: the trusted_root.json that `cosign initialize` leaves below \
+         ~/.sigstore/root"
     )]
     Root(String),
     /// A token is malformed.

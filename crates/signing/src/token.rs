@@ -14,8 +14,9 @@ const VARIABLE: &str = "SIGSTORE_ID_TOKEN";
 /// The variables that GitHub gives to a job with the permission `id-token: write`.
 const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
-const REMEDY: &str = "in GitHub Actions the permission `id-token: write`; in GitLab `id_tokens: SIGSTORE_ID_TOKEN: aud: sigstore`; \
-     elsewhere --identity-token FILE, or SIGSTORE_ID_TOKEN";
+const REMEDY: &str = "in GitHub Actions the permission `id-token: write`; in GitLab `id_tokens: \
+                      SIGSTORE_ID_TOKEN: aud: sigstore`; elsewhere --identity-token FILE, or \
+                      SIGSTORE_ID_TOKEN";
 
 /// An identity token. It is a secret: anybody who has it can sign in its owner's name for some
 /// minutes.

@@ -1,6 +1,7 @@
 //! Keys in tokens sign like keys in memory, and PINs stay secret.
 //!
-//! SoftHSM reads the place of its tokens from the environment of this process, so there is one test.
+//! SoftHSM reads the place of its tokens from the environment of this process, so there is one
+//! test.
 #![allow(missing_docs)]
 
 use std::path::PathBuf;

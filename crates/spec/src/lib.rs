@@ -1,12 +1,13 @@
 //! What goes into layers and images.
 //!
-//! `description` lowers `images.toml` to this form once. Nix, `assemble build --engine cargo` and the
-//! generated Dockerfile all read it, and `image` makes layers and images of it.
+//! `description` lowers `images.toml` to this form once. Nix, `assemble build --engine cargo` and
+//! the generated Dockerfile all read it, and `image` makes layers and images of it.
 //!
 //! - [`LayerSpec`] and its [`Source`]s say what a layer holds, [`Config`] how an image is run.
 //! - [`targets`] are what a workspace can build, which a description is checked against.
 //! - In a [`lowered`] layer a [`Placeholder`] stands for what only a build knows: the path of a
-//!   program, of a package, of another image. [`fill`] puts that in its place, as nix/image/fill.nix does.
+//!   program, of a package, of another image. [`fill`] puts that in its place, as
+//!   nix/image/fill.nix does.
 //!
 //! ```
 //! use crateyard_spec::{LayerSpec, Placeholder, Version, fill, lowered};

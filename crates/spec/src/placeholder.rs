@@ -15,7 +15,8 @@ pub enum Placeholder {
         /// Relative to the workspace.
         path: String,
     },
-    /// A part: a file or a directory that the flake hands over under a name (`parts` of nix/lib.nix).
+    /// A part: a file or a directory that the flake hands over under a name (`parts` of
+    /// nix/lib.nix).
     Part {
         /// Its name.
         name: String,
@@ -78,7 +79,8 @@ pub struct Packages {
     /// The set.
     #[serde(flatten)]
     pub of: SetReference,
-    /// Where it is not empty, the names of those that are meant. Of these, `debian.lock` may lack any.
+    /// Where it is not empty, the names of those that are meant. Of these, `debian.lock` may lack
+    /// any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub named: Vec<String>,
     /// The sets whose packages are left out.

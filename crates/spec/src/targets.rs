@@ -113,7 +113,8 @@ impl std::fmt::Display for TargetsError {
             TargetsError::Form(error) => write!(f, "not a list of targets: {error}"),
             TargetsError::Version(version) => write!(
                 f,
-                "a list of targets of version {version}; this program reads version {TARGETS_FORMAT}"
+                "a list of targets of version {version}; this program reads version \
+                 {TARGETS_FORMAT}"
             ),
         }
     }
@@ -163,7 +164,8 @@ impl Package {
         target.map_or(&[], |target| &target.required_features)
     }
 
-    /// The binary that is meant where none is named: the one named like the package, or the only one.
+    /// The binary that is meant where none is named: the one named like the package, or the only
+    /// one.
     pub fn default_binary(&self) -> Option<&str> {
         let mut binaries = self.binaries();
         binaries.clone().find(|bin| *bin == self.name).or_else(|| {

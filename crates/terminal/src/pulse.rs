@@ -18,8 +18,8 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Begins, if standard error is a log: a file, a pipe, or the console of a CI system. A terminal
-    /// has bars instead. `line` says what is done by now.
+    /// Begins, if standard error is a log: a file, a pipe, or the console of a CI system. A
+    /// terminal has bars instead. `line` says what is done by now.
     pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
         (!stderr().is_terminal()).then(|| {
             let write = move || eprintln!("{}", clean(&line()));

@@ -50,8 +50,8 @@ pub enum Error {
         target: String,
     },
     #[error(
-        "the component `{component}` of the rustup toolchain {toolchain} was changed: its files have \
-         the SHA-256 {found}, but toolchain.lock has {expected}; install it again with: \
+        "the component `{component}` of the rustup toolchain {toolchain} was changed: its files \
+         have the SHA-256 {found}, but toolchain.lock has {expected}; install it again with: \
          rustup toolchain uninstall {name} && rustup toolchain install {name}"
     )]
     Altered {

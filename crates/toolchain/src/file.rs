@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        let text = "[toolchain]\nchannel = \"1.95.0\"\ncomponents = [\"rust-analyzer\"]\nprofile = \"minimal\"\n\
-                    targets = [\"wasm32-unknown-unknown\"]\n";
+        let text = "[toolchain]\nchannel = \"1.95.0\"\ncomponents = [\"rust-analyzer\"]\nprofile = \
+                    \"minimal\"\ntargets = [\"wasm32-unknown-unknown\"]\n";
         let read = parse("rust-toolchain.toml", text).unwrap();
         assert_eq!(read.channel, Some(Channel::Release("1.95.0".to_owned())));
         assert_eq!(read.components, ["rust-analyzer"]);

@@ -319,8 +319,9 @@ mod tests {
                     let hash = "0".repeat(64);
                     let _ = writeln!(
                         text,
-                        "[pkg.{component}.target.{platform}]\navailable = true\n\
-                         xz_url = \"https://a.example/dist/2023-07-13/{component}.tar.xz\"\nxz_hash = \"{hash}\""
+                        "[pkg.{component}.target.{platform}]\navailable = true\nxz_url = \
+                         \"https://a.example/dist/2023-07-13/{component}.tar.xz\"\nxz_hash = \
+                         \"{hash}\""
                     );
                 }
             }

@@ -120,7 +120,8 @@ impl Cargo {
         } = self.instead.as_ref()?;
         let file = file.display();
         Some(format!(
-            "{file} names the toolchain {wanted}, which rustup has not installed: the Cargo of {taken} reads the workspace"
+            "{file} names the toolchain {wanted}, which rustup has not installed: the Cargo of \
+             {taken} reads the workspace"
         ))
     }
 

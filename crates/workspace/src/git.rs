@@ -55,7 +55,8 @@ pub fn check(workspace: &Path) -> Result<()> {
             None => ("git does not track it".to_owned(), ""),
         };
         bail!(
-            "Nix does not see {}: {why}, and of a repository Nix sees what git tracks. This cures it: git add{option} {name}",
+            "Nix does not see {}: {why}, and of a repository Nix sees what git tracks. This cures \
+             it: git add{option} {name}",
             workspace.join(name).display()
         );
     }

@@ -1,4 +1,5 @@
-//! OCI archives: an image layout in one tar file. Blobs are read where they lie, after their digest was checked.
+//! OCI archives: an image layout in one tar file. Blobs are read where they lie, after their digest
+//! was checked.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 

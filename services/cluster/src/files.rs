@@ -27,7 +27,8 @@ fn write_whole(path: &Path, content: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a file into a directory, which is made if need be. An equal file is left alone, with its times.
+/// Copies a file into a directory, which is made if need be. An equal file is left alone, with its
+/// times.
 ///
 /// # Errors
 /// When either can't be read or written.
@@ -60,8 +61,8 @@ fn are_equal(a: &Path, b: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a directory that only this user can enter. Programs are unpacked into it and run from it, and it may lie in
-/// `/tmp`: one that somebody else made is refused.
+/// Makes a directory that only this user can enter. Programs are unpacked into it and run from it,
+/// and it may lie in `/tmp`: one that somebody else made is refused.
 ///
 /// # Errors
 /// When it can't be made, or is not this user's.
@@ -75,7 +76,8 @@ pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     ensure!(
         metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o022 == 0,
-        "{} must be a directory of user {user} that no one else can write; remove it or see --data-dir",
+        "{} must be a directory of user {user} that no one else can write; remove it or see \
+         --data-dir",
         path.display()
     );
     Ok(())

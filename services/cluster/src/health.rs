@@ -37,7 +37,8 @@ async fn check_node(node: &Node) -> anyhow::Result<()> {
     all_run(&node.supervisors, &client.list().await?)
 }
 
-/// A supervisor that was started anew may be listed twice until its old entry expires: one that runs is enough.
+/// A supervisor that was started anew may be listed twice until its old entry expires: one that
+/// runs is enough.
 fn all_run(expected: &[String], listed: &[Supervisor]) -> anyhow::Result<()> {
     let mut states = BTreeMap::<&str, Vec<State>>::new();
     for supervisor in listed {

@@ -1,6 +1,7 @@
 //! A node with k3s: the bundle goes where k3s looks for it at its start, and k3s takes over.
 //!
-//! <https://docs.k3s.io/installation/airgap>, <https://docs.k3s.io/installation/packaged-components>
+//! <https://docs.k3s.io/installation/airgap>,
+//! <https://docs.k3s.io/installation/packaged-components>
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,5 @@
-//! The entrypoint of a node image: starts k3s where the image has it, else the gateway and its supervisors, taken
-//! out of the image's own bundle.
+//! The entrypoint of a node image: starts k3s where the image has it, else the gateway and its
+//! supervisors, taken out of the image's own bundle.
 
 mod archive;
 mod bundle;

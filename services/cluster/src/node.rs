@@ -32,7 +32,8 @@ const GATEWAY_GRACE: Duration = Duration::from_secs(3);
 /// Runs until a signal, or until a part of the node ends by itself.
 ///
 /// # Errors
-/// When the bundle is damaged, or a part can't be started or ends by itself. All others were ended then.
+/// When the bundle is damaged, or a part can't be started or ends by itself. All others were ended
+/// then.
 pub(crate) async fn run(options: &Options, bundle: &Bundle) -> anyhow::Result<()> {
     let mut ending = ending()?;
     let parts = tokio::select! {

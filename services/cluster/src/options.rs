@@ -112,7 +112,8 @@ mod tests {
         assert_eq!(options.k3s_arguments, ["--disable=traefik", "--", "-v"]);
     }
 
-    /// `deploy/config/cluster.env` names every variable; those that are not commented out have their default value.
+    /// `deploy/config/cluster.env` names every variable; those that are not commented out have
+    /// their default value.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

@@ -29,8 +29,8 @@ impl Processes {
         }
     }
 
-    /// Starts a process. It gets a process group of its own: Ctrl-C in a terminal is for the node, which ends them
-    /// in order.
+    /// Starts a process. It gets a process group of its own: Ctrl-C in a terminal is for the node,
+    /// which ends them in order.
     ///
     /// # Errors
     /// When it can't be executed.

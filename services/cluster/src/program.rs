@@ -1,8 +1,8 @@
 //! An image's program, taken out of the image and run without a container.
 //!
-//! Without privileges there is no chroot. So the program is started by its own dynamic loader, with its own
-//! libraries: both come from the unpacked image, not from this node's. The library path goes to the loader as an
-//! argument, so what the program starts in turn does not inherit it.
+//! Without privileges there is no chroot. So the program is started by its own dynamic loader, with
+//! its own libraries: both come from the unpacked image, not from this node's. The library path
+//! goes to the loader as an argument, so what the program starts in turn does not inherit it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Unpacks the image in `archive` to `root`, a directory that does not exist yet, and finds its program.
+    /// Unpacks the image in `archive` to `root`, a directory that does not exist yet, and finds its
+    /// program.
     ///
     /// # Errors
     /// When the archive is damaged or its image has no entrypoint that can be started.

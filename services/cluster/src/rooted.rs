@@ -1,7 +1,8 @@
-//! Paths below a root that is not the process's own: as the kernel resolves them after chroot, without chroot.
+//! Paths below a root that is not the process's own: as the kernel resolves them after chroot,
+//! without chroot.
 //!
-//! Symbolic links are followed inside the root only: an absolute target begins at the root, and `..` stops there. It
-//! is safe where nobody else changes the tree meanwhile.
+//! Symbolic links are followed inside the root only: an absolute target begins at the root, and
+//! `..` stops there. It is safe where nobody else changes the tree meanwhile.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -2,8 +2,8 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md>
 //!
-//! What needs privileges is left out: owners, devices, the set-user-id bits. Nothing is written outside the
-//! directory, whatever a layer says.
+//! What needs privileges is left out: owners, devices, the set-user-id bits. Nothing is written
+//! outside the directory, whatever a layer says.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -80,7 +80,8 @@ fn decompress<'a>(
 /// One layer, while it is put over those below.
 struct Layer<'a> {
     root: &'a Path,
-    /// What this layer itself has written, with all directories above: whiteouts mean only what is below.
+    /// What this layer itself has written, with all directories above: whiteouts mean only what is
+    /// below.
     written: HashSet<PathBuf>,
 }
 
@@ -150,7 +151,8 @@ impl Layer<'_> {
     }
 }
 
-/// A path's parent and name; nothing for the root. Entries are relative to the root, even those that begin with `/`.
+/// A path's parent and name; nothing for the root. Entries are relative to the root, even those
+/// that begin with `/`.
 fn split(path: &Path) -> anyhow::Result<Option<(PathBuf, &OsStr)>> {
     let mut names = Vec::new();
     for component in path.components() {

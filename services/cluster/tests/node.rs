@@ -1,5 +1,5 @@
-//! A node without k3s, started from a bundle of real images: the gateway's and the supervisor's own binaries with
-//! this machine's loader and libraries.
+//! A node without k3s, started from a bundle of real images: the gateway's and the supervisor's own
+//! binaries with this machine's loader and libraries.
 
 #[path = "../src/testing.rs"]
 mod testing;

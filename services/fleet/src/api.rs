@@ -29,7 +29,8 @@ pub fn report_path(id: Uuid) -> String {
     format!("{SUPERVISORS}/{id}/report")
 }
 
-/// What a supervisor says of itself, once. Registering again with the same id changes nothing but the entry's age.
+/// What a supervisor says of itself, once. Registering again with the same id changes nothing but
+/// the entry's age.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// What people call it; need not be unique.
@@ -38,7 +39,8 @@ pub struct Registration {
     pub version: String,
     /// The host, or the container's host name.
     pub host: String,
-    /// The program that is supervised. Its arguments stay with the supervisor: they may hold secrets.
+    /// The program that is supervised. Its arguments stay with the supervisor: they may hold
+    /// secrets.
     pub program: String,
     /// The supervisor's process id where it runs; 1 in a container.
     pub pid: u32,

@@ -28,7 +28,8 @@ impl Backoff {
         delay
     }
 
-    /// How long to wait now, give or take a quarter: for clients that lost the same server at the same moment.
+    /// How long to wait now, give or take a quarter: for clients that lost the same server at the
+    /// same moment.
     pub fn next_delay_with_jitter(&mut self) -> Duration {
         self.next_delay().mul_f64(0.75 + 0.5 * fastrand::f64())
     }

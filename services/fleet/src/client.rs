@@ -17,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub enum ClientError {
     /// The address can't be used.
     #[error(
-        "{url:?} is not the address of a gateway: {reason}; write http://HOST:PORT or https://HOST:PORT"
+        "{url:?} is not the address of a gateway: {reason}; write http://HOST:PORT or \
+         https://HOST:PORT"
     )]
     Address {
         /// As it was given.
@@ -64,8 +65,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the gateway at `url`, such as `http://gateway:8080`. With `trust`, a PEM file, only the
-    /// certificates in it are trusted, else those of the system.
+    /// A client for the gateway at `url`, such as `http://gateway:8080`. With `trust`, a PEM file,
+    /// only the certificates in it are trusted, else those of the system.
     ///
     /// # Errors
     /// When the address or the certificates can't be used. Nothing is sent yet.
@@ -81,8 +82,8 @@ impl Client {
         Self::build(builder, base)
     }
 
-    /// A client that believes any certificate: only for asking this machine's own gateway whether it is well,
-    /// where nothing secret is sent and the name `127.0.0.1` is in no certificate.
+    /// A client that believes any certificate: only for asking this machine's own gateway whether
+    /// it is well, where nothing secret is sent and the name `127.0.0.1` is in no certificate.
     ///
     /// # Errors
     /// When the address can't be used.
@@ -149,8 +150,8 @@ impl Client {
     }
 }
 
-/// Where this machine's own gateway is reached when it listens on `listen`: a listener on every address is asked by
-/// the loopback device.
+/// Where this machine's own gateway is reached when it listens on `listen`: a listener on every
+/// address is asked by the loopback device.
 pub fn local_url(listen: SocketAddr, tls: bool) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -161,7 +162,8 @@ pub fn local_url(listen: SocketAddr, tls: bool) -> String {
     format!("{scheme}://{}", SocketAddr::new(ip, listen.port()))
 }
 
-/// No proxy: the gateway is in the services' own network, and a health check must not leave the machine.
+/// No proxy: the gateway is in the services' own network, and a health check must not leave the
+/// machine.
 fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
@@ -194,7 +196,8 @@ fn read_certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
     }
 }
 
-/// Sends, and turns an answer that is no success into an error. A 404 means `subject` if there is one.
+/// Sends, and turns an answer that is no success into an error. A 404 means `subject` if there is
+/// one.
 async fn send(request: RequestBuilder, subject: Option<Uuid>) -> Result<Response, ClientError> {
     let answer = request.send().await.map_err(unreachable)?;
     let status = answer.status();

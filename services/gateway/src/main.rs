@@ -1,6 +1,7 @@
 //! The HTTP API where supervisors register, report and are listed.
 //!
-//! `gateway` serves until SIGTERM or SIGINT; `gateway health` asks the gateway of this machine whether it is well.
+//! `gateway` serves until SIGTERM or SIGINT; `gateway health` asks the gateway of this machine
+//! whether it is well.
 
 mod error;
 mod extract;

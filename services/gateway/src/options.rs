@@ -64,7 +64,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "GATEWAY_CAPACITY", default_value_t = 10_000)]
     pub capacity: usize,
 
-    /// After a signal to end, go on serving for this long with /readyz at 503, so that load balancers notice
+    /// After a signal to end, go on serving for this long with /readyz at 503, so that load
+    /// balancers notice
     #[arg(long, env = "GATEWAY_DRAIN_DELAY", value_parser = parse, default_value = "0s")]
     pub drain_delay: Duration,
 
@@ -111,7 +112,8 @@ mod tests {
         assert!(Options::try_parse_from(["gateway", "--tls-key=k"]).is_err());
     }
 
-    /// `deploy/config/gateway.env` names every variable; those that are not commented out have their default value.
+    /// `deploy/config/gateway.env` names every variable; those that are not commented out have
+    /// their default value.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

@@ -1,4 +1,5 @@
-//! The supervisors that the gateway knows: in memory only, as each of them registers again when it is forgotten.
+//! The supervisors that the gateway knows: in memory only, as each of them registers again when it
+//! is forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,8 @@ pub(crate) enum Registered {
 }
 
 impl Roster {
-    /// An empty roster, which forgets who was silent for `expire_after` and holds `capacity` entries.
+    /// An empty roster, which forgets who was silent for `expire_after` and holds `capacity`
+    /// entries.
     pub(crate) fn new(expire_after: Duration, capacity: usize) -> Self {
         Roster {
             expire_after,

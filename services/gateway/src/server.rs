@@ -28,7 +28,8 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 /// Serves until a signal, then answers what has begun and returns.
 ///
 /// # Errors
-/// When the options contradict each other, the certificate is no good, or the address can't be listened on.
+/// When the options contradict each other, the certificate is no good, or the address can't be
+/// listened on.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     options.logs.start()?;
     let options = options.serve;

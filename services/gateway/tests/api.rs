@@ -149,7 +149,8 @@ async fn metrics_count_by_route_and_state() {
             env!("CARGO_PKG_VERSION"),
             "\"} 1"
         ),
-        "gateway_http_requests_total{method=\"PUT\",route=\"/v1/supervisors/{id}\",status=\"201\"} 1",
+        "gateway_http_requests_total{method=\"PUT\",route=\"/v1/supervisors/{id}\",status=\"201\"} \
+         1",
     ] {
         assert!(text.lines().any(|l| l == line), "no {line} in:\n{text}");
     }

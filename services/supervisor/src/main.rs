@@ -1,8 +1,8 @@
-//! Process 1 of a sandbox: starts a command, passes signals on, reaps orphans, starts the command again when it
-//! fails, and reports to the gateway.
+//! Process 1 of a sandbox: starts a command, passes signals on, reaps orphans, starts the command
+//! again when it fails, and reports to the gateway.
 //!
-//! It needs no shell and no write access; what it can't do besides its main job (report, open its status socket) it
-//! logs and goes on.
+//! It needs no shell and no write access; what it can't do besides its main job (report, open its
+//! status socket) it logs and goes on.
 
 mod child;
 mod exit;

@@ -67,7 +67,8 @@ pub(crate) struct SuperviseOptions {
     #[arg(long, env = "SUPERVISOR_BACKOFF_MAX", value_parser = parse, default_value = "30s")]
     pub backoff_max: Duration,
 
-    /// A command that ran for this long was well: restarts are counted, and waits grow, from the start again
+    /// A command that ran for this long was well: restarts are counted, and waits grow, from the
+    /// start again
     #[arg(long, env = "SUPERVISOR_BACKOFF_RESET", value_parser = parse, default_value = "1m")]
     pub backoff_reset: Duration,
 
@@ -79,7 +80,8 @@ pub(crate) struct SuperviseOptions {
     #[arg(long, env = "SUPERVISOR_GATEWAY")]
     pub gateway: Option<String>,
 
-    /// Trust the certificates in this PEM file, instead of the system's, when talking to the gateway
+    /// Trust the certificates in this PEM file, instead of the system's, when talking to the
+    /// gateway
     #[arg(long, env = "SUPERVISOR_GATEWAY_CA", requires = "gateway")]
     pub gateway_ca: Option<PathBuf>,
 
@@ -134,7 +136,8 @@ mod tests {
         assert!(matches!(health.action, Some(Action::Health)));
     }
 
-    /// `deploy/config/supervisor.env` names every variable; those that are not commented out have their default value.
+    /// `deploy/config/supervisor.env` names every variable; those that are not commented out have
+    /// their default value.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

@@ -11,12 +11,14 @@ use tracing::{info, warn};
 use crate::child::reap;
 use crate::signals::Signals;
 
-/// After SIGKILL a process is gone as soon as the kernel gets to it; one in an uninterruptible wait may never be.
+/// After SIGKILL a process is gone as soon as the kernel gets to it; one in an uninterruptible wait
+/// may never be.
 const KILL_TIME: Duration = Duration::from_secs(1);
 
 /// Ends all children that this process has: asks by SIGTERM until `deadline`, then sends SIGKILL.
 ///
-/// As each process ends, its own children may be handed to this process: it goes on until there are none.
+/// As each process ends, its own children may be handed to this process: it goes on until there are
+/// none.
 pub(crate) async fn end(signals: &mut Signals, deadline: Instant) {
     let mut asked = BTreeSet::new();
     while remain(&mut asked, Signal::TERM) {
@@ -33,12 +35,14 @@ async fn kill(signals: &mut Signals) {
     while remain(&mut killed, Signal::KILL) {
         tokio::select! {
             _ = signals.next() => {}
-            () = sleep_until(deadline) => return warn!("processes remain that SIGKILL does not end"),
+            () = sleep_until(deadline) => return warn!("processes remain that SIGKILL does not \
+                end"),
         }
     }
 }
 
-/// Reaps, and sends the signal to each child that did not have it yet. False when there is no child.
+/// Reaps, and sends the signal to each child that did not have it yet. False when there is no
+/// child.
 fn remain(have_it: &mut BTreeSet<i32>, signal: Signal) -> bool {
     reap();
     let children = children();
@@ -69,8 +73,8 @@ fn children() -> Vec<Pid> {
     .collect()
 }
 
-/// The parent's process id in a line of `/proc/PID/stat`: the second field after the name, which is in parentheses
-/// and may hold anything, parentheses and spaces too.
+/// The parent's process id in a line of `/proc/PID/stat`: the second field after the name, which is
+/// in parentheses and may hold anything, parentheses and spaces too.
 fn parent(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(1)?.parse().ok()

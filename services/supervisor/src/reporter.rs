@@ -1,5 +1,5 @@
-//! Tells the gateway how the supervisor is. Runs beside the main job and never holds it up: it only watches the
-//! state, and when the gateway is away it waits and tries again.
+//! Tells the gateway how the supervisor is. Runs beside the main job and never holds it up: it only
+//! watches the state, and when the gateway is away it waits and tries again.
 
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ impl Reporter {
         }))
     }
 
-    /// Reports each change, and at each heartbeat, until the state is [`State::Stopped`] and that was reported, or
-    /// could not be.
+    /// Reports each change, and at each heartbeat, until the state is [`State::Stopped`] and that
+    /// was reported, or could not be.
     pub(crate) async fn run(mut self) {
         loop {
             let report = self.status.borrow_and_update().clone();

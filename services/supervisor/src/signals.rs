@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Each signal with what it asks for. All others keep their default effect, and SIGKILL and SIGSTOP can't be caught.
+/// Each signal with what it asks for. All others keep their default effect, and SIGKILL and SIGSTOP
+/// can't be caught.
 const PASSED_ON: [(Signal, Effect); 9] = [
     (Signal::TERM, Effect::End),
     (Signal::INT, Effect::End),

@@ -22,8 +22,8 @@ pub(crate) struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// Tells the state at `path` from now on. Without the socket (a read-only file system) the supervisor does its
-    /// job all the same.
+    /// Tells the state at `path` from now on. Without the socket (a read-only file system) the
+    /// supervisor does its job all the same.
     pub(crate) fn open(path: &Path, status: watch::Receiver<Report>) -> Option<Self> {
         match bind(path) {
             Ok(listener) => {

@@ -28,7 +28,8 @@ const LAST_REPORT: Duration = Duration::from_secs(2);
 /// Supervises until the command has ended for good. Gives the code to exit with.
 ///
 /// # Errors
-/// When the options are no good, or the system refuses to hand out signals. The command was not started then.
+/// When the options are no good, or the system refuses to hand out signals. The command was not
+/// started then.
 pub(crate) async fn run(options: &SuperviseOptions) -> anyhow::Result<u8> {
     let signals = Signals::listen().context("can't handle signals")?;
     if let Err(error) = set_child_subreaper(Some(getpid())) {
@@ -106,7 +107,8 @@ impl Supervisor<'_> {
                     return code;
                 }
                 Decision::RestartAfter(delay) => {
-                    // What remains of its process group would hold the ports and locks that the next one needs.
+                    // What remains of its process group would hold the ports and locks that the
+                    // next one needs.
                     if let Some(child) = child {
                         child.signal(Signal::KILL);
                     }

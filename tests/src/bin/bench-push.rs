@@ -208,7 +208,8 @@ impl Registry {
         let storage = directory.path().join("storage");
         let config = directory.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: \
+             {}}}}}\nhttp: {{addr: {address}}}\n",
             storage.display()
         );
         fs::write(&config, text)?;
@@ -339,7 +340,8 @@ fn edited_copy(layout: &Path, copy: &Path) -> Result<()> {
     let work = copy.with_extension("work");
     fs::create_dir(&work)?;
     let script = format!(
-        "head -c {size} /dev/urandom >program && tar -cf layer.tar program && gzip -nk1 layer.tar && sha256sum layer.tar | cut -d' ' -f1"
+        "head -c {size} /dev/urandom >program && tar -cf layer.tar program && gzip -nk1 layer.tar \
+         && sha256sum layer.tar | cut -d' ' -f1"
     );
     let output = Command::new("sh")
         .args(["-c", &script])

@@ -49,9 +49,9 @@ impl Host {
         fs::write(
             directory.join("sshd_config"),
             format!(
-                "ListenAddress {BUILDER}\nPort {PORT}\nHostKey {here}/host\nAuthorizedKeysFile {here}/authorized\n\
-                 PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\n\
-                 SetEnv NIX_USER_CONF_FILES={here}/nix.conf\n"
+                "ListenAddress {BUILDER}\nPort {PORT}\nHostKey {here}/host\nAuthorizedKeysFile \
+                 {here}/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin \
+                 prohibit-password\nSetEnv NIX_USER_CONF_FILES={here}/nix.conf\n"
             ),
         )?;
         fs::create_dir_all("/run/sshd")?;

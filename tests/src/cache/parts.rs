@@ -277,7 +277,11 @@ impl Runner {
             .args(arguments)
             .env("HOME", self.path("home"))
             .env_remove("XDG_CACHE_HOME")
-            .env("NIX_CONFIG", "warn-dirty = false\nmax-jobs = 2\nconnect-timeout = 2\nstalled-download-timeout = 4\n");
+            .env(
+                "NIX_CONFIG",
+                "warn-dirty = false\nmax-jobs = 2\nconnect-timeout = 2\nstalled-download-timeout = \
+                 4\n",
+            );
         command
     }
 }
@@ -306,15 +310,12 @@ impl Nginx {
         let port = free_port()?;
         let here = directory.path().display();
         let configuration = format!(
-            "daemon off; master_process off; user root; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
-             events {{}}\n\
-             http {{\n\
-               log_format counted '$request_uri $status $body_bytes_sent';\n\
-               access_log {here}/access.log counted;\n\
-               client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;\n\
-               uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;\n\
-               server {{ listen 127.0.0.1:{port}; root {}; }}\n\
-             }}\n",
+            "daemon off; master_process off; user root; pid {here}/pid; error_log \
+             {here}/error.log; worker_processes 1;\nevents {{}}\nhttp {{\nlog_format counted \
+             '$request_uri $status $body_bytes_sent';\naccess_log {here}/access.log \
+             counted;\nclient_body_temp_path {here}/body; proxy_temp_path {here}/proxy; \
+             fastcgi_temp_path {here}/fastcgi;\nuwsgi_temp_path {here}/uwsgi; scgi_temp_path \
+             {here}/scgi;\nserver {{ listen 127.0.0.1:{port}; root {}; }}\n}}\n",
             root.display()
         );
         let file = directory.path().join("nginx.conf");
@@ -362,8 +363,8 @@ impl Registry {
         let port = free_port()?;
         let here = directory.path();
         let configuration = format!(
-            "version: 0.1\nlog:\n  accesslog: {{disabled: false}}\n  level: error\nstorage:\n  filesystem:\n    \
-             rootdirectory: {}/data\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nlog:\n  accesslog: {{disabled: false}}\n  level: error\nstorage:\n  \
+             filesystem:\n    rootdirectory: {}/data\nhttp:\n  addr: 127.0.0.1:{port}\n",
             here.display()
         );
         let file = here.join("config.yml");
@@ -560,7 +561,8 @@ pub fn other_nix() -> Result<()> {
     for suite in ["trixie", "sid"] {
         let release = Release::with_nix(suite)?;
         let settings = format!(
-            "sandbox = true\nsubstituters = {}\ntrusted-public-keys = {}\nrequire-sigs = true\nmax-jobs = 0\n",
+            "sandbox = true\nsubstituters = {}\ntrusted-public-keys = {}\nrequire-sigs = \
+             true\nmax-jobs = 0\n",
             url.trim(),
             main.key.public
         );

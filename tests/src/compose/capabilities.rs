@@ -31,17 +31,18 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A program that listens where only root may.
-const MAIN: &str = "fn main() {\n    let listener = std::net::TcpListener::bind(\"0.0.0.0:80\");\n    \
-                    println!(\"{:?}\", listener.map(|_| \"bound\").map_err(|error| error.kind()));\n}\n";
+const MAIN: &str = "fn main() {\n    let listener = \
+                    std::net::TcpListener::bind(\"0.0.0.0:80\");\n    println!(\"{:?}\", \
+                    listener.map(|_| \"bound\").map_err(|error| error.kind()));\n}\n";
 
 /// Three images: of a program with the capability, of the same without it, and of a file.
 fn workspace() -> Result<TempDir> {
     let workspace = small("low", MAIN, "")?;
-    let images = "version = 1\n\n[images.low]\nbinaries = [\n\
-        { package = \"low\", capabilities = [\"cap_net_bind_service\"] },\n]\n\
-        [images.low.variants.plain]\nbinaries = [\"low\"]\n\n\
-        [images.tools]\nbase = \"none\"\ntags = [\"1\"]\nfiles = [\n\
-        { source = \"tool\", path = \"/tool\", capabilities = [\"cap_net_raw\", \"cap_bpf\"] },\n]\n";
+    let images = "version = 1\n\n[images.low]\nbinaries = [\n{ package = \"low\", capabilities = \
+                  [\"cap_net_bind_service\"] },\n]\n[images.low.variants.plain]\nbinaries = \
+                  [\"low\"]\n\n[images.tools]\nbase = \"none\"\ntags = [\"1\"]\nfiles = [\n{ \
+                  source = \"tool\", path = \"/tool\", capabilities = [\"cap_net_raw\", \
+                  \"cap_bpf\"] },\n]\n";
     fs::write(workspace.path().join("images.toml"), images)?;
     fs::write(workspace.path().join("tool"), "a tool")?;
     Ok(workspace)

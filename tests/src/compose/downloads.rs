@@ -65,7 +65,8 @@ fn pack(place: &Path, archive: &str) -> Result<()> {
 fn workspace(parts: &str, files: &str) -> Result<TempDir> {
     let workspace = small("downloads", "fn main() {}", "")?;
     let text = format!(
-        "version = 1\n\n{parts}\n[images.tools]\nbase = \"none\"\ntags = [\"1\"]\nfiles = [\n{files}]\n"
+        "version = 1\n\n{parts}\n[images.tools]\nbase = \"none\"\ntags = [\"1\"]\nfiles = \
+         [\n{files}]\n"
     );
     fs::write(workspace.path().join("images.toml"), text)?;
     Ok(workspace)
@@ -212,7 +213,8 @@ fn by_architecture() -> Result<()> {
         // With an address that no earlier run had, so that Nix itself downloads it.
         fs::write(&file, format!("{architecture} {url}"))?;
         downloads += &format!(
-            "[[parts.tool.download]]\narchitecture = \"{architecture}\"\nurl = \"{url}/{architecture}\"\nsha256 = \"{}\"\n",
+            "[[parts.tool.download]]\narchitecture = \"{architecture}\"\nurl = \
+             \"{url}/{architecture}\"\nsha256 = \"{}\"\n",
             sha256(&file)?
         );
     }
@@ -220,7 +222,8 @@ fn by_architecture() -> Result<()> {
     let workspace = workspace(&downloads, files)?;
     let images = workspace.path().join("images.toml");
     let text = fs::read_to_string(&images)?;
-    let variants = "platforms = [\"linux/amd64\"]\n[images.tools.variants.arm]\nplatforms = [\"linux/arm64\"]\n";
+    let variants = "platforms = [\"linux/amd64\"]\n[images.tools.variants.arm]\nplatforms = \
+                    [\"linux/arm64\"]\n";
     fs::write(&images, text + variants)?;
     for (image, architecture) in [("tools", "amd64"), ("tools-arm", "arm64")] {
         let layout = build(workspace.path(), &format!("images.{image}"))?;
@@ -248,7 +251,8 @@ fn forms() -> Result<()> {
         // Only the content says what it is.
         fs::rename(place.join(format!("kit.{extension}")), place.join(form))?;
         parts += &format!(
-            "[parts.{form}]\ndownload = {{ url = \"{url}/{form}\", sha256 = \"{}\", unpack = true }}\n",
+            "[parts.{form}]\ndownload = {{ url = \"{url}/{form}\", sha256 = \"{}\", unpack = true \
+             }}\n",
             sha256(&place.join(form))?
         );
         held +=
@@ -277,11 +281,13 @@ fn misfits() -> Result<()> {
         (
             "kit.tar",
             2,
-            "`strip = 2` wants one directory in another, but at ./kit-1.0 the archive has: bin link text",
+            "`strip = 2` wants one directory in another, but at ./kit-1.0 the archive has: bin \
+             link text",
         ),
     ] {
         let part = format!(
-            "[parts.tool]\ndownload = {{ url = \"{url}/{file}\", sha256 = \"{}\", unpack = true, strip = {strip} }}\n",
+            "[parts.tool]\ndownload = {{ url = \"{url}/{file}\", sha256 = \"{}\", unpack = true, \
+             strip = {strip} }}\n",
             sha256(&place.join(file))?
         );
         let workspace = workspace(&part, "{ part = \"tool\", path = \"/tool\" },\n")?;

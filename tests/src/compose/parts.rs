@@ -40,7 +40,8 @@ fn template() -> Result<TempDir> {
 /// An expression for an attribute of a workspace's images, with parts as Nix has them.
 fn with_parts(workspace: &Path, parts: &str, path: &str) -> String {
     format!(
-        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; parts = {parts}; }}).{path}",
+        "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; parts = {parts}; \
+         }}).{path}",
         repository().display(),
         workspace.display()
     )
@@ -76,9 +77,10 @@ fn copied() -> Result<()> {
     );
     checkout::replace(copy.path(), "images.toml", one, &two)?;
     let parts = format!(
-        "system: let foundation = (builtins.getFlake \"git+file://{}\").lib.foundationFor system; in \
-         {{ web = foundation.cell {{ name = \"web\"; roots = [ foundation.tools ]; program = \"/usr/bin/sh\"; \
-         args = [ \"-c\" \"export PATH=/usr/bin; mkdir -p $out/js && echo 42 > $out/js/app.js\" ]; }}; }}",
+        "system: let foundation = (builtins.getFlake \"git+file://{}\").lib.foundationFor system; \
+         in {{ web = foundation.cell {{ name = \"web\"; roots = [ foundation.tools ]; program = \
+         \"/usr/bin/sh\"; args = [ \"-c\" \"export PATH=/usr/bin; mkdir -p $out/js && echo 42 > \
+         $out/js/app.js\" ]; }}; }}",
         repository().display()
     );
     let image = image(copy.path(), &parts, "pages")?;

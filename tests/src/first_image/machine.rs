@@ -27,8 +27,8 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 
 /// Directories of its own, which its processes see in place of the machine's.
 ///
-/// The processes have their own process namespace. Around each build, Nix kills all processes of the
-/// build user, by number, and the machine's own Nix may build as the same user.
+/// The processes have their own process namespace. Around each build, Nix kills all processes of
+/// the build user, by number, and the machine's own Nix may build as the same user.
 pub struct Machine {
     place: TempDir,
     /// The process that keeps the namespaces, and its parent. All end with it.

@@ -151,13 +151,15 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
         .filter_map(|outcome| outcome.compared.as_ref());
     let alike = compared.filter(|c| c.differing.is_empty()).count();
     let mut text = format!(
-        "\n{alike} of {} have Cargo's units and features. {good} are built and run too; {same} have Cargo's bytes.",
+        "\n{alike} of {} have Cargo's units and features. {good} are built and run too; {same} \
+         have Cargo's bytes.",
         programs.len()
     );
     if !ratios.is_empty() {
         let _ = write!(
             text,
-            " Of {} that were timed {} took at most 1.05 times as long as Cargo, {} at most 1.15 ({} cores).",
+            " Of {} that were timed {} took at most 1.05 times as long as Cargo, {} at most 1.15 \
+             ({} cores).",
             ratios.len(),
             within(1.05),
             within(1.15),
@@ -191,7 +193,8 @@ fn built_again(outcomes: &[&Outcome]) -> String {
     let outputs: usize = again.iter().map(|again| again.outputs).sum();
     let differing: usize = again.iter().map(|again| again.differing.len()).sum();
     format!(
-        " {} were built more than once, {elsewhere} of them elsewhere: of {outputs} outputs {differing} differ.",
+        " {} were built more than once, {elsewhere} of them elsewhere: of {outputs} outputs \
+         {differing} differ.",
         again.len()
     )
 }
@@ -226,7 +229,8 @@ fn failures(programs: &[(Program, Option<Outcome>)]) -> String {
     match text.is_empty() {
         true => text,
         false => format!(
-            "\n## What failed, and what differs\n`-` is a unit that Cargo alone has, `+` one that Cargo has not.\n\n{text}"
+            "\n## What failed, and what differs\n`-` is a unit that Cargo alone has, `+` one that \
+             Cargo has not.\n\n{text}"
         ),
     }
 }

@@ -41,7 +41,8 @@ struct Args {
     /// The directory for clones and outcomes
     #[arg(long, value_name = "DIR", default_value = "target/workspaces")]
     place: PathBuf,
-    /// Also build the image that `assemble init` means, and run it. umoci and runc must be installed
+    /// Also build the image that `assemble init` means, and run it. umoci and runc must be
+    /// installed
     #[arg(long)]
     build: bool,
     /// Write the outcomes of all workspaces that are kept as a page

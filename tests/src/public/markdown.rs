@@ -80,8 +80,8 @@ fn summary(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
     let built = known.clone().filter(|outcome| outcome.is_built).count();
     let run = known.filter(|outcome| outcome.runs).count();
     format!(
-        "\n{planned} of {} are planned, {untouched} of them without an edit by hand. {built} are built, \
-         and {run} of them run.\n",
+        "\n{planned} of {} are planned, {untouched} of them without an edit by hand. {built} are \
+         built, and {run} of them run.\n",
         workspaces.len()
     )
 }

@@ -101,8 +101,9 @@ pub fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot evaluate {} ({commit})", args.since))?;
     let before = evaluate(&at_commit(&args.workspace, &commit)?, kinds).with_context(|| {
         format!(
-            "cannot evaluate {} ({commit})\n  try: `assemble fetch` in a checkout of it if sources are missing; \
-             if the attribute {ATTRIBUTE:?} is missing, its flake.lock pins a Crateyard from before `assemble affected`",
+            "cannot evaluate {} ({commit})\n  try: `assemble fetch` in a checkout of it if sources \
+             are missing; if the attribute {ATTRIBUTE:?} is missing, its flake.lock pins a \
+             Crateyard from before `assemble affected`",
             args.since
         )
     })?;
@@ -137,7 +138,8 @@ fn commit(args: &Args) -> Result<String> {
     ];
     let found = read(&verify).with_context(|| {
         format!(
-            "{:?} is no commit of this repository\n  try: git fetch; in a CI system that clones a part of the history, have it clone all",
+            "{:?} is no commit of this repository\n  try: git fetch; in a CI system that clones a \
+             part of the history, have it clone all",
             args.since
         )
     })?;

@@ -36,8 +36,8 @@ pub fn run(args: Args) -> Result<()> {
     };
     ensure!(
         path.exists(),
-        "there is no {}: only a checkout of Crateyard has bootstrap programs to pin. Other workspaces have them from their \
-         input `crateyard`",
+        "there is no {}: only a checkout of Crateyard has bootstrap programs to pin. Other \
+         workspaces have them from their input `crateyard`",
         path.display()
     );
     let older = Lock::load(&path)?;

@@ -343,7 +343,8 @@ fn expect_any(texts: &Texts, has_objects: bool, before: &Texts) -> Result<()> {
     let mut missing = Vec::new();
     if !texts.manifests.is_empty() && !has_objects {
         missing.push(
-            "no object of these manifests was changed by `assemble deploy`, so there is nothing to go back to",
+            "no object of these manifests was changed by `assemble deploy`, so there is nothing to \
+             go back to",
         );
     }
     let files = |texts: &Texts| texts.compose.len() + texts.units.len();

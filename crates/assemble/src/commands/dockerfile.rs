@@ -42,7 +42,8 @@ pub fn run(args: Args) -> Result<()> {
     }
     if !drifted.is_empty() {
         bail!(
-            "{}\n\nimages.toml or the workspace has changed, or the files were edited: run `assemble dockerfile` and commit what it writes",
+            "{}\n\nimages.toml or the workspace has changed, or the files were edited: run \
+             `assemble dockerfile` and commit what it writes",
             drifted.join("\n")
         );
     }

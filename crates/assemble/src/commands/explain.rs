@@ -115,7 +115,8 @@ fn find(
     let Some(bytes) = opened.provenance(&selected)? else {
         bail!(
             "{argument} does not say what it was made of: it has no provenance of Crateyard's\n  \
-             try: an image that `assemble build` made, or that was pushed with --attest; `assemble diff` compares any two"
+             try: an image that `assemble build` made, or that was pushed with --attest; `assemble \
+             diff` compares any two"
         );
     };
     let statement = Statement::parse(&bytes)
@@ -353,5 +354,6 @@ fn describe_inputs(statement: &Statement) -> String {
     ];
     rows.retain(|row| !row[1].is_empty() && row[1] != "0" && !row[1].starts_with("0 "));
     table(&rows, "", &[])
-        + "nothing to compare with: name an image by --against, or explain it again after the next build; --json prints all\n"
+        + "nothing to compare with: name an image by --against, or explain it again after the next \
+           build; --json prints all\n"
 }

@@ -24,7 +24,8 @@ use serde::Serialize;
 
 use super::lock::parse_mirror;
 
-/// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and rustup
+/// Add everything that the locks and images.toml pin to the Nix store, through cargo, apt, npm and
+/// rustup
 #[derive(clap::Args)]
 pub struct Args {
     /// The lock of the Debian packages
@@ -143,8 +144,8 @@ pub fn run(args: Args) -> Result<()> {
     // second source.
     ensure!(
         unfetched.is_empty(),
-        "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or take the dependency from elsewhere \
-         in Cargo.toml",
+        "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or \
+         take the dependency from elsewhere in Cargo.toml",
         unfetched.join(", "),
         args.cargo_lock.display()
     );
@@ -171,7 +172,10 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
 /// or none.
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
-        note!("nothing is fetched for Crateyard's own programs: the flake does not tell what they need ({error:#})");
+        note!(
+            "nothing is fetched for Crateyard's own programs: the flake does not tell what they \
+             need ({error:#})"
+        );
         None
     })
 }
@@ -302,8 +306,9 @@ fn print(args: &Args, report: &Report, lock: &Lock) -> Result<()> {
     let packages = packages.count();
     if packages > 0 {
         note!(
-            "{packages} packages could not be downloaded. Builds get Debian's from the snapshot archive of {}, \
-             and others from the archives in images.toml; newer versions are pinned by: assemble lock",
+            "{packages} packages could not be downloaded. Builds get Debian's from the snapshot \
+             archive of {}, and others from the archives in images.toml; newer versions are pinned \
+             by: assemble lock",
             lock.snapshot
         );
     }

@@ -73,14 +73,16 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
     let is_root = directory.canonicalize().ok() == Path::new(root).canonicalize().ok();
     if !is_root {
         bail!(
-            "{} is a member of the workspace in {root}, which has one images.toml for all: assemble init --workspace {root}",
+            "{} is a member of the workspace in {root}, which has one images.toml for all: \
+             assemble init --workspace {root}",
             directory.display()
         );
     }
     let guess = crateyard_guess::guess(metadata).context(MALFORMED)?;
     if guess.images.is_empty() {
         bail!(
-            "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a [[bin]])",
+            "the workspace in {} has no binary: an image holds at least one (src/main.rs, or a \
+             [[bin]])",
             directory.display()
         );
     }
@@ -154,15 +156,17 @@ impl Workspace<'_> {
             let line = repository.ignoring_line(name);
             if let Some(line) = line.filter(|_| !repository.tracks(name)) {
                 print_line(format!(
-                    "      git ignores {name} ({line}), and Nix sees what git tracks: `git add --force` below tracks it"
+                    "      git ignores {name} ({line}), and Nix sees what git tracks: `git add \
+                     --force` below tracks it"
                 ))?;
             }
         }
         let submodules = repository.submodules();
         if !submodules.is_empty() {
             print_line(format!(
-                "      Nix leaves submodules out ({}). Where the build needs them: inputs.self.submodules = true; in {FLAKE} \
-                 (Nix 2.27 or newer), or nix build 'git+file://{}?submodules=1#NAME-image'",
+                "      Nix leaves submodules out ({}). Where the build needs them: \
+                 inputs.self.submodules = true; in {FLAKE} (Nix 2.27 or newer), or nix build \
+                 'git+file://{}?submodules=1#NAME-image'",
                 submodules.join(", "),
                 repository.top.display()
             ))?;

@@ -92,11 +92,13 @@ impl Engine {
         match wanted {
             Some(engine) if is_installed(&engine) => Ok(engine),
             Some(engine) => bail!(
-                "`{}` is not installed\n  try: another engine with --into, or `assemble save` and copy the archive to where it is",
+                "`{}` is not installed\n  try: another engine with --into, or `assemble save` and \
+                 copy the archive to where it is",
                 engine.program()
             ),
             None => Engine::ALL.into_iter().find(is_installed).context(
-                "none of docker, podman and ctr is installed\n  try: `assemble save` and copy the archive to where one is",
+                "none of docker, podman and ctr is installed\n  try: `assemble save` and copy the \
+                 archive to where one is",
             ),
         }
     }

@@ -128,7 +128,10 @@ fn rebuild(
 ) -> Result<Outcome> {
     let platform = selected.config.platform.clone();
     let bytes = opened.provenance(selected)?.with_context(|| {
-        format!("{reference} has no provenance for {platform}\n  try: an image that was pushed with --attest")
+        format!(
+            "{reference} has no provenance for {platform}\n  try: an image that was pushed with \
+             --attest"
+        )
     })?;
     let provenance = Statement::parse(&bytes).map_err(anyhow::Error::msg)?;
     let parameters = &provenance.predicate.build_definition.external_parameters;
@@ -248,8 +251,8 @@ fn without_reference(uri: &str) -> Result<&str> {
         .map_or(address, |(address, _)| address);
     if !address.starts_with("https://") {
         bail!(
-            "the provenance names the repository {address:?}, and only https:// is fetched from there\n  \
-             try: --repository with an address that you trust"
+            "the provenance names the repository {address:?}, and only https:// is fetched from \
+             there\n  try: --repository with an address that you trust"
         );
     }
     Ok(address)

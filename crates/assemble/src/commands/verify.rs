@@ -224,7 +224,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let report = match Place::find(&args.image, &args.place.workspace)? {
         // An error on opening is a finding too.
         Place::Path(path) if !policy.is_empty() => bail!(
-            "{} is a layout, and signatures are kept in registries\n  try: the reference that it was pushed to",
+            "{} is a layout, and signatures are kept in registries\n  try: the reference that it \
+             was pushed to",
             path.display()
         ),
         Place::Path(path) => verify(&path)?,

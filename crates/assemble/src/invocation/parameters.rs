@@ -1,7 +1,7 @@
 //! What people hand to a CI run: the inputs of a workflow, the variables of a job.
 //!
-//! A provenance is public, so no secret may be in it. A CI system masks secrets only in its log, and
-//! does not tell a job which values these are.
+//! A provenance is public, so no secret may be in it. A CI system masks secrets only in its log,
+//! and does not tell a job which values these are.
 
 use std::collections::BTreeMap;
 

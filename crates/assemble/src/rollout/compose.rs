@@ -36,7 +36,8 @@ fn program() -> Result<Vec<OsString>> {
         }
     }
     bail!(
-        "there is no compose\n  try: install docker compose (Debian: apt-get install docker-compose)"
+        "there is no compose\n  try: install docker compose (Debian: apt-get install \
+         docker-compose)"
     )
 }
 

@@ -113,7 +113,8 @@ fn source(path: &Path, below: PathBuf, names: &Names) -> Result<Source> {
         .and_then(|name| Format::of(&name.to_string_lossy()));
     let Some(format) = format else {
         bail!(
-            "{title} is no manifest by its name\n  try: a name that ends in .yaml, .json or .container"
+            "{title} is no manifest by its name\n  try: a name that ends in .yaml, .json or \
+             .container"
         );
     };
     let text = text_of(path)?;
@@ -198,8 +199,9 @@ fn check_templates(directory: &Path) -> Result<()> {
         let text = fs::read_to_string(&path).unwrap_or_default();
         if let Some(line) = text.lines().position(|line| line.contains(SCHEME)) {
             bail!(
-                "{}:{}: {SCHEME} in a template of Helm's stays as it is\n  \
-                 try: name the image in values.yaml, or resolve what `helm template` prints: helm template . | assemble resolve -f -",
+                "{}:{}: {SCHEME} in a template of Helm's stays as it is\n  try: name the image in \
+                 values.yaml, or resolve what `helm template` prints: helm template . | assemble \
+                 resolve -f -",
                 path.display(),
                 line + 1
             );

@@ -179,7 +179,8 @@ impl Kubectl {
             });
         let reader = command.reader().with_context(|| {
             format!(
-                "cannot start {}\n  try: install kubectl (Debian: apt-get install kubernetes-client), or --kubectl PROGRAM",
+                "cannot start {}\n  try: install kubectl (Debian: apt-get install \
+                 kubernetes-client), or --kubectl PROGRAM",
                 self.program
             )
         })?;

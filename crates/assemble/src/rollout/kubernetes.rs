@@ -22,7 +22,8 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
     let wanted = read(kubectl, manifests)?;
     if let Some(unnamed) = wanted.iter().find(|object| Key::of(object).is_none()) {
         bail!(
-            "an object of kind {} has no name, so nothing tells what runs of it\n  try: metadata.name",
+            "an object of kind {} has no name, so nothing tells what runs of it\n  try: \
+             metadata.name",
             clean(&unnamed["kind"].to_string())
         );
     }
@@ -120,7 +121,8 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
         let arguments = ["rollout", "status", &resource, &namespace, &timeout];
         kubectl.run(&arguments, "").with_context(|| {
             format!(
-                "{key} is not rolled out{}\n  try: kubectl describe {resource} {namespace}, or back to what ran before: assemble deploy --rollback",
+                "{key} is not rolled out{}\n  try: kubectl describe {resource} {namespace}, or \
+                 back to what ran before: assemble deploy --rollback",
                 pods(kubectl, step).unwrap_or_default()
             )
         })?;
@@ -210,7 +212,8 @@ pub fn describe_staying(staying: &[Key]) -> String {
                 .map(|key| clean(&key.to_string()).into_owned())
                 .collect();
             format!(
-                "{} of that deployment stay as they are, being new, secret or too large to keep: {}\n",
+                "{} of that deployment stay as they are, being new, secret or too large to keep: \
+                 {}\n",
                 count(keys.len(), "object"),
                 names.join(", ")
             )

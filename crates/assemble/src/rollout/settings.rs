@@ -117,7 +117,8 @@ impl Settings {
     pub fn repository(&self, image: &str) -> Result<crateyard_oci::Reference> {
         let Some(to) = &self.to else {
             bail!(
-                "nothing says where images go\n  try: --to registry.example/team/, or `to` in {FILE}"
+                "nothing says where images go\n  try: --to registry.example/team/, or `to` in \
+                 {FILE}"
             );
         };
         let reference: crateyard_oci::Reference = format!("{to}/{image}").parse()?;

@@ -50,7 +50,8 @@ pub(super) fn draw(rows: &[Row], cores: usize) -> String {
         // Writing to a string can't fail.
         let _ = writeln!(
             svg,
-            "<rect class=\"band\" x=\"1\" y=\"{top:.0}\" width=\"{width:.0}\" height=\"{group:.0}\"/>"
+            "<rect class=\"band\" x=\"1\" y=\"{top:.0}\" width=\"{width:.0}\" \
+             height=\"{group:.0}\"/>"
         );
     }
     svg += &scale.lines(bottom);
@@ -76,11 +77,12 @@ pub(super) fn draw(rows: &[Row], cores: usize) -> String {
 fn heading(width: f64, height: f64, cores: usize) -> String {
     const TITLE: &str = "Time to build all images after a change";
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" role=\"img\" aria-label=\"{TITLE}\">\n<style>\n{STYLE}\n</style>\n\
-         <rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"{:.0}\" height=\"{:.0}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"16\" y=\"30\">{TITLE}</text>\n\
-         <text class=\"small\" x=\"16\" y=\"50\">and what was compiled for it; {cores} cores, logarithmic scale</text>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+         width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" \
+         aria-label=\"{TITLE}\">\n<style>\n{STYLE}\n</style>\n<rect class=\"ground\" x=\"0.5\" \
+         y=\"0.5\" width=\"{:.0}\" height=\"{:.0}\" rx=\"6\"/>\n<text class=\"title\" x=\"16\" \
+         y=\"30\">{TITLE}</text>\n<text class=\"small\" x=\"16\" y=\"50\">and what was compiled \
+         for it; {cores} cores, logarithmic scale</text>\n",
         width - 1.0,
         height - 1.0,
     )
@@ -130,8 +132,9 @@ impl Scale {
         let line = |(seconds, label): &(f64, &str)| {
             let x = LEFT + self.length(*seconds);
             format!(
-                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.0}\" y2=\"{bottom:.0}\"/>\
-                 <text class=\"small\" x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>\n",
+                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.0}\" \
+                 y2=\"{bottom:.0}\"/><text class=\"small\" x=\"{x:.1}\" y=\"{:.0}\" \
+                 text-anchor=\"middle\">{label}</text>\n",
                 bottom + 20.0
             )
         };
@@ -159,8 +162,9 @@ fn bar(row: &Row, y: f64, scale: &Scale) -> String {
         units => format!("{units} units"),
     };
     format!(
-        "<rect class=\"{}\" x=\"{LEFT:.0}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{:.0}\" rx=\"2\"/>\
-         <text class=\"{class}\" x=\"{:.1}\" y=\"{text:.1}\">{}, {units}{failed}</text>\n",
+        "<rect class=\"{}\" x=\"{LEFT:.0}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{:.0}\" \
+         rx=\"2\"/><text class=\"{class}\" x=\"{:.1}\" y=\"{text:.1}\">{}, \
+         {units}{failed}</text>\n",
         row.engine.name(),
         BAR - 2.0,
         LEFT + length + 6.0,

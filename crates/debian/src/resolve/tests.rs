@@ -47,7 +47,8 @@ fn stanza(line: &str) -> String {
     };
     let sha256 = crate::release::hex(&[0; 32]);
     format!(
-        "Package: {name}\nVersion: {version}\n{architecture}Filename: pool/{name}_{version}.deb\nSize: 1\nSHA256: {sha256}\n{fields}\n"
+        "Package: {name}\nVersion: {version}\n{architecture}Filename: \
+         pool/{name}_{version}.deb\nSize: 1\nSHA256: {sha256}\n{fields}\n"
     )
 }
 
@@ -196,7 +197,8 @@ fn a_package_may_conflict_with_what_it_provides_itself() {
     assert_fails(
         text,
         &["a", "postfix"],
-        "set set (amd64): a → exim: exim:amd64 1 conflicts with `mail`, which is here through postfix",
+        "set set (amd64): a → exim: exim:amd64 1 conflicts with `mail`, which is here through \
+         postfix",
     );
 }
 
@@ -232,7 +234,8 @@ fn architectures_are_kept_apart() {
     assert_fails(
         text,
         &["stuck:arm64"],
-        "set set (amd64): stuck:arm64 → doc: no package fits `doc` for arm64; there is 1 (all, stable)",
+        "set set (amd64): stuck:arm64 → doc: no package fits `doc` for arm64; there is 1 (all, \
+         stable)",
     );
 }
 
@@ -268,7 +271,8 @@ fn what_is_missing_is_told_with_the_way_there() {
     assert_fails(
         text,
         &["d", "a"],
-        "set set (amd64): a → b → c (>= 2): no package fits `c (>= 2)` for amd64; there is 1 (amd64, stable)",
+        "set set (amd64): a → b → c (>= 2): no package fits `c (>= 2)` for amd64; there is 1 \
+         (amd64, stable)",
     );
     assert_fails(
         text,

@@ -160,7 +160,8 @@ impl Archive {
         fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
         fs::write(&file, &content).expect("a package");
         format!(
-            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{fields}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{fields}Filename: \
+             {path}\nSize: {}\nSHA256: {}\n\n",
             content.len(),
             sha256(content.as_bytes())
         )
@@ -170,8 +171,8 @@ impl Archive {
         let mut architectures = vec!["amd64", "arm64"];
         architectures.retain(|it| self.dist(&format!("main/binary-{it}/Packages")).exists());
         let mut release = format!(
-            "Origin: Debian\nSuite: stable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n{}\
-             Architectures: {}\nComponents: main\nSHA256:\n",
+            "Origin: Debian\nSuite: stable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 \
+             UTC\n{}Architectures: {}\nComponents: main\nSHA256:\n",
             self.extra,
             architectures.join(" ")
         );

@@ -197,7 +197,8 @@ fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<
         return Err(Error {
             position: value.position,
             reason: format!(
-                "{SCHEME} is written with escapes or over several lines here\n  try: write it plainly"
+                "{SCHEME} is written with escapes or over several lines here\n  try: write it \
+                 plainly"
             ),
         });
     }
@@ -259,8 +260,9 @@ fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place
         (None, None) if key == "repository" => {
             return Err(Error {
                 position: repository.position,
-                reason: "no tag: and no digest: stands beside this repository:, so the digest has no place\n  \
-                         try: add the line `digest: \"\"` if the chart reads it, else `tag: \"\"`"
+                reason: "no tag: and no digest: stands beside this repository:, so the digest has \
+                         no place\n  try: add the line `digest: \"\"` if the chart reads it, else \
+                         `tag: \"\"`"
                     .to_owned(),
             });
         }
@@ -297,8 +299,8 @@ fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
             return Err(Error {
                 position: value.position,
                 reason: format!(
-                    "this {key}: overrides that of a merged mapping which names an image of the workspace\n  \
-                     try: leave it out, or write the repository: here too"
+                    "this {key}: overrides that of a merged mapping which names an image of the \
+                     workspace\n  try: leave it out, or write the repository: here too"
                 ),
             });
         }
@@ -313,7 +315,7 @@ fn own(text: &str, value: &Value, part: Part) -> Result<Place, Error> {
             position: value.position,
             reason:
                 "an anchor shares this value with other places, and it becomes one image's own\n  \
-                     try: write the value out in each place"
+                 try: write the value out in each place"
                     .to_owned(),
         });
     }

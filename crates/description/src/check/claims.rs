@@ -17,8 +17,9 @@ pub(crate) struct Claim {
     open: bool,
 }
 
-/// All paths that `image` claims. `bin` gives the name of a binary that is not named; where it can't yet, the binary claims
-/// nothing. Directories of the workspace are looked into as far as `sources` knows them.
+/// All paths that `image` claims. `bin` gives the name of a binary that is not named; where it
+/// can't yet, the binary claims nothing. Directories of the workspace are looked into as far as
+/// `sources` knows them.
 pub(crate) fn claims(
     image: &Image,
     bin: &dyn Fn(&Binary) -> Option<String>,
@@ -132,7 +133,8 @@ pub(crate) fn check_paths(
     claims.sort_by(|a, b| (&a.path, a.span.start).cmp(&(&b.path, b.span.start)));
     for (index, claim) in claims.iter().enumerate() {
         let earlier = &claims[..index];
-        // A directory that is declared may also be one that is copied: the declaration then gives owner and mode.
+        // A directory that is declared may also be one that is copied: the declaration then gives
+        // owner and mode.
         let same = earlier
             .iter()
             .rev()
@@ -189,7 +191,8 @@ pub(crate) fn check_paths(
     }
 }
 
-/// In Debian `/bin` and its like are links into `/usr`; a layer that has a directory there would cover the link, and all behind it.
+/// In Debian `/bin` and its like are links into `/usr`; a layer that has a directory there would
+/// cover the link, and all behind it.
 fn check_merged_usr(source: &Source, claims: &[Claim], problems: &mut Vec<Problem>) {
     for claim in claims {
         let link = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]

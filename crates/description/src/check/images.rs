@@ -83,7 +83,8 @@ pub(super) fn check_platforms(
         let architecture = platform.get_ref().debian().to_string();
         if !description.debian.architectures.contains(&architecture) {
             let message = format!(
-                "the platform `{}` needs Debian's architecture `{architecture}`, which [debian] does not list",
+                "the platform `{}` needs Debian's architecture `{architecture}`, which [debian] \
+                 does not list",
                 platform.get_ref()
             );
             let problem = description.source.problem(platform.span(), message);

@@ -36,12 +36,14 @@ impl Description {
                 problems.extend(platforms.iter().filter(lacks).map(|platform| {
                     let architecture = platform.debian();
                     let message = format!(
-                        "the part `{name}` has no download for `{architecture}`, and the image `{}` is for {platform}",
+                        "the part `{name}` has no download for `{architecture}`, and the image \
+                         `{}` is for {platform}",
                         image.name.get_ref()
                     );
                     let problem = self.source.problem(file.content.span(), message);
                     problem.help(format!(
-                        "add `{{ architecture = \"{architecture}\", url = \"https://…\" }}` to the `download` of [parts.{name}]"
+                        "add `{{ architecture = \"{architecture}\", url = \"https://…\" }}` to the \
+                         `download` of [parts.{name}]"
                     ))
                 }));
             }

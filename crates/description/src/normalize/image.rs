@@ -67,7 +67,8 @@ impl Normalizer<'_> {
         self.targets.package(binary.package.get_ref())
     }
 
-    /// Whether a missing tag is the description's fault, not that of a package already complained about.
+    /// Whether a missing tag is the description's fault, not that of a package already complained
+    /// about.
     fn named_package_exists(&self) -> bool {
         self.image.fields.binaries.iter().flatten().next().is_none()
     }

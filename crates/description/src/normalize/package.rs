@@ -12,7 +12,8 @@ use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::Sources;
 use crate::value::join_within;
 
-/// Where a crate's file is in the workspace: named as seen from a member, for other packages as seen from the workspace.
+/// Where a crate's file is in the workspace: named as seen from a member, for other packages as
+/// seen from the workspace.
 fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
     if file.starts_with('/') {
         return None;
@@ -29,7 +30,8 @@ impl Description {
         Problems::or(self.unknown_crates(known), ())
     }
 
-    /// Tables of crates that nothing is built from: they would be without effect, and that without a word.
+    /// Tables of crates that nothing is built from: they would be without effect, and that without
+    /// a word.
     pub(super) fn unknown_crates(&self, known: &BTreeSet<String>) -> Vec<Problem> {
         let tables = self.crates.iter().map(|each| &each.name);
         let unknown = tables.filter(|name| !known.contains(name.get_ref()));

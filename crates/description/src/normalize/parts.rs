@@ -27,7 +27,8 @@ impl Description {
             .map(|(name, span)| {
                 let message = format!("the flake hands over no part `{name}`");
                 let line = format!(
-                    "add `parts.{name} = …;`, a derivation or a path, to the arguments of `mkFlake` in flake.nix"
+                    "add `parts.{name} = …;`, a derivation or a path, to the arguments of \
+                     `mkFlake` in flake.nix"
                 );
                 let help = match nearest(name, known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`? Else {line}"),

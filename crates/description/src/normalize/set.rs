@@ -24,8 +24,9 @@ pub(super) fn sorted(names: &[String]) -> Vec<String> {
 }
 
 impl Description {
-    /// All sets of packages that have to be resolved, by name: those of `[debian.sets]`, `images.NAME` for what an image adds,
-    /// `crates.NAME` for what a crate compiles with, `toolchain.linker` for a linker that is asked for.
+    /// All sets of packages that have to be resolved, by name: those of `[debian.sets]`,
+    /// `images.NAME` for what an image adds, `crates.NAME` for what a crate compiles with,
+    /// `toolchain.linker` for a linker that is asked for.
     pub fn package_sets(&self) -> BTreeMap<String, normal::Set> {
         let named = self.debian.sets.iter().map(|(name, set)| {
             let normal = normal::Set {

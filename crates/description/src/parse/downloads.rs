@@ -146,8 +146,8 @@ mod tests {
             !described.package_sets().contains_key("npm"),
             "npm has no part in it"
         );
-        let two = "download = [\n  { architecture = \"amd64\", url = \"https://h/a\" },\n  \
-                   { architecture = \"arm64\", url = \"https://h/b\", unpack = true, strip = 1 },\n]";
+        let two = "download = [\n  { architecture = \"amd64\", url = \"https://h/a\" },\n  { \
+                   architecture = \"arm64\", url = \"https://h/b\", unpack = true, strip = 1 },\n]";
         let described = read(two).expect("a description");
         let architectures = described.downloads["tool"].iter();
         let architectures: Vec<_> = architectures.map(|it| it.architecture.as_deref()).collect();

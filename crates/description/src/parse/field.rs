@@ -104,7 +104,8 @@ pub(super) fn required_path(fields: &Fields, name: &str) -> Option<Spanned<Strin
     Some(image_path(fields.reader, path))
 }
 
-/// Reports a path that can't be one of an image, and returns it as it is: what else is wrong is to be found too.
+/// Reports a path that can't be one of an image, and returns it as it is: what else is wrong is to
+/// be found too.
 pub(super) fn image_path(reader: &Reader, path: Spanned<String>) -> Spanned<String> {
     accept(reader, &path, value::image_path(path.get_ref()));
     path

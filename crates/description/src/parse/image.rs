@@ -35,7 +35,8 @@ pub(super) fn read_images(top: &Fields) -> BTreeMap<String, Image> {
 
 fn add_image(reader: &Reader, images: &mut BTreeMap<String, Image>, image: Image) {
     if let Some(other) = images.get(image.name.get_ref()) {
-        // The names come sorted, not in the order of the text: the later place is the one to complain about.
+        // The names come sorted, not in the order of the text: the later place is the one to
+        // complain about.
         let (first, second) = if other.name.span().start < image.name.span().start {
             (other, &image)
         } else {
@@ -135,7 +136,8 @@ fn read_base(image: &Fields) -> Option<Spanned<Base>> {
         if text != "none" {
             let problem = reader.problem(value.span(), format!("\"{text}\" is not a base"));
             reader.report(problem.help(
-                "write \"none\", { set = \"…\" }, { layout = \"…\" } or { reference = \"…@sha256:…\" }",
+                "write \"none\", { set = \"…\" }, { layout = \"…\" } or { reference = \
+                 \"…@sha256:…\" }",
             ));
             return None;
         }

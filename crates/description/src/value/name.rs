@@ -14,7 +14,11 @@ pub(crate) fn tag(text: &str) -> Result<(), String> {
     if first && rest && text.len() <= 128 {
         return Ok(());
     }
-    Err("is not a tag; a tag is up to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two".to_string())
+    Err(
+        "is not a tag; a tag is up to 128 letters, digits, `_`, `.` and `-`, and begins with none \
+         of the last two"
+            .to_string(),
+    )
 }
 
 /// The name of an image: one path component of a repository, and an attribute of a flake.
@@ -82,7 +86,11 @@ pub(crate) fn package_name(text: &str) -> Result<(), String> {
     if first && rest && text.len() >= 2 {
         return Ok(());
     }
-    Err("is not the name of a Debian package; those are lower-case letters, digits, `+`, `-` and `.`".to_string())
+    Err(
+        "is not the name of a Debian package; those are lower-case letters, digits, `+`, `-` and \
+         `.`"
+        .to_string(),
+    )
 }
 
 /// A package to resolve: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`, `nginx@vendor` from
@@ -107,7 +115,8 @@ pub(crate) fn package(text: &str) -> Result<(), String> {
     architecture.map_or(Ok(()), debian_architecture)?;
     match relation {
         Some(relation) if !is_relation(relation) => Err(
-            "has no version relation of Debian's; write `NAME (>= VERSION)` with one of <<, <=, =, >=, >>".to_string(),
+            "has no version relation of Debian's; write `NAME (>= VERSION)` with one of <<, <=, =, \
+             >=, >>".to_string(),
         ),
         _ => Ok(()),
     }

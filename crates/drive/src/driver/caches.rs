@@ -96,8 +96,9 @@ mod tests {
 
     #[test]
     fn what_will_be_fetched_is_told_from_what_will_be_built() {
-        let text = "these 2 derivations will be built:\n  /nix/store/a.drv\n  /nix/store/b.drv\n\
-                    this path will be fetched (0.01 MiB download, 0.05 MiB unpacked):\n  /nix/store/c\n";
+        let text = "these 2 derivations will be built:\n  /nix/store/a.drv\n  \
+                    /nix/store/b.drv\nthis path will be fetched (0.01 MiB download, 0.05 MiB \
+                    unpacked):\n  /nix/store/c\n";
         assert_eq!(listed(text), ["/nix/store/c"]);
         assert!(listed("these 2 derivations will be built:\n  /nix/store/a.drv\n").is_empty());
     }

@@ -92,8 +92,9 @@ impl Markup {
                 // own hash.
                 let token = token(&text);
                 format!(
-                    "::group::log of {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n\
-                     ::error title={}::{}\n",
+                    "::group::log of \
+                     {}\n::stop-commands::{token}\n{text}::{token}::\n::endgroup::\n::error \
+                     title={}::{}\n",
                     github_data(name),
                     github_property(name),
                     github_data(reason)

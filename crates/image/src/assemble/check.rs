@@ -82,8 +82,9 @@ impl Paths {
         }
     }
 
-    /// The libraries which a layer's programs are linked to and that are not there, each behind the program's path. Where
-    /// the loader looks is the image's affair: a file of the name anywhere will do.
+    /// The libraries which a layer's programs are linked to and that are not there, each behind the
+    /// program's path. Where the loader looks is the image's affair: a file of the name anywhere
+    /// will do.
     pub(super) fn missing_libraries<'a>(
         &'a self,
         layer: &'a Layer,
@@ -240,7 +241,8 @@ fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()
     }
 }
 
-/// Whether a file takes the place of a lower one because that is said. A directory keeps its place: what is in it would vanish.
+/// Whether a file takes the place of a lower one because that is said. A directory keeps its place:
+/// what is in it would vanish.
 fn is_replaced(layer: &Layer, entry: &EntryRecord, lower: &Below) -> bool {
     let mut replaces = layer.reference.replaces.iter();
     let is_said = replaces.any(|path| is_at(&entry.path, path));
@@ -253,7 +255,8 @@ fn is_at(path: &str, said: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What is said to be replaced is there: a word too many would let the next base be replaced unseen.
+/// What is said to be replaced is there: a word too many would let the next base be replaced
+/// unseen.
 fn check_replaced(layer: &Layer, below: &Lower) -> Result<()> {
     for said in &layer.reference.replaces {
         let mut entries = layer.entries.entries.iter();
@@ -297,7 +300,10 @@ fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> 
             path: entry.path.clone(),
             first: lower.from.clone(),
             second: format!("{} of {}", entry.origin, layer.title()),
-            remedy: ", or say that it is meant: `replace = true` in images.toml, `replaces` of the layer".to_owned(),
+            remedy:
+                ", or say that it is meant: `replace = true` in images.toml, `replaces` of the \
+                 layer"
+                    .to_owned(),
         }),
     }
 }
@@ -311,9 +317,11 @@ fn check_directory(layer: &Layer, entry: &EntryRecord, lower: &Below) -> Result<
     Err(Error::spec(
         layer.title(),
         format!(
-            "{} puts a file into /{}, which would change it from mode {mode:04o} and owner {uid}:{gid} of {} to {} and {}:{}",
+            "{} puts a file into /{}, which would change it from mode {mode:04o} and owner \
+             {uid}:{gid} of {} to {} and {}:{}",
             entry.origin, entry.path, lower.from, entry.mode, entry.uid, entry.gid
         ),
-        "add a source of kind \"directory\" for it to this layer, with the mode and owner it should have",
+        "add a source of kind \"directory\" for it to this layer, with the mode and owner it \
+         should have",
     ))
 }

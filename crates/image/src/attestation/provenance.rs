@@ -1,9 +1,10 @@
-//! The provenance: an [in-toto statement](https://github.com/in-toto/attestation) whose predicate is
+//! The provenance: an [in-toto statement](https://github.com/in-toto/attestation) whose predicate
+//! is
 //! [SLSA provenance](https://slsa.dev/spec/v1.0/provenance), version 1.
 //!
 //! It names every input by content: the workspace's files, crates, Debian packages of toolchain and
-//! image, base and nested images, the description, profile and features. Two of them compared say why
-//! two images differ ([`compare`]).
+//! image, base and nested images, the description, profile and features. Two of them compared say
+//! why two images differ ([`compare`]).
 
 mod difference;
 mod invocation;

@@ -79,7 +79,8 @@ pub fn generic(name: &str, version: &str) -> String {
     format!("pkg:generic/{}@{}", encode(name), encode(version))
 }
 
-/// Where the Rust project publishes its releases. A component may have come from elsewhere, and has this content.
+/// Where the Rust project publishes its releases. A component may have come from elsewhere, and has
+/// this content.
 const DISTRIBUTION_SERVER: &str = "https://static.rust-lang.org";
 
 /// A component of a release of the Rust project.

@@ -1,8 +1,9 @@
 //! The bill of materials: an [SPDX](https://spdx.github.io/spdx-spec/v2.3/) document, version 2.3.
 //!
-//! The image contains Debian packages, programs of the workspace and other images; a program depends on crates, and
-//! those on others, as they were linked into it. What only ran while a program was built (procedural macros, build
-//! scripts) is in the provenance, not here, but for the compilers (`BUILD_TOOL_OF`).
+//! The image contains Debian packages, programs of the workspace and other images; a program
+//! depends on crates, and those on others, as they were linked into it. What only ran while a
+//! program was built (procedural macros, build scripts) is in the provenance, not here, but for the
+//! compilers (`BUILD_TOOL_OF`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -281,13 +282,17 @@ pub(super) fn document(bom: &Bom) -> Document {
             created: time::rfc3339(0),
             creators: author.into_iter().chain([tool]).collect(),
             comment: Some(
-                "Made while the image was built, from what it was built from (generation context: build). The time is \
-                 always the same, so that the bytes are."
+                "Made while the image was built, from what it was built from (generation context: \
+                 build). The time is always the same, so that the bytes are."
                     .to_owned(),
             ),
         },
         external_document_refs: documents,
-        packages: bom.components.iter().map(|(key, it)| package(key, it)).collect(),
+        packages: bom
+            .components
+            .iter()
+            .map(|(key, it)| package(key, it))
+            .collect(),
         relationships: relationships.into_iter().collect(),
         has_extracted_licensing_infos: texts
             .map(|(id, text)| ExtractedLicense {

@@ -160,8 +160,8 @@ impl Merged {
         Ok(())
     }
 
-    /// Where a path really is: a directory in it may be a link of a layer below, through which old tools
-    /// packed files. Links that lead nowhere, or in circles, stay what they are.
+    /// Where a path really is: a directory in it may be a link of a layer below, through which old
+    /// tools packed files. Links that lead nowhere, or in circles, stay what they are.
     fn real(&self, path: &str) -> String {
         let mut so_far = String::new();
         let mut rest: Vec<&str> = path.rsplit('/').collect();

@@ -172,9 +172,9 @@ fn is_file_name_part(value: &str) -> bool {
 }
 
 /// The rules of a `.helmignore`: one pattern a line, `#` starts a comment, a slash at the end means
-/// directories only, a slash elsewhere means the path from the chart's directory, otherwise the name
-/// alone counts. Unlike with git, a rule that starts with `!` leaves out all that it does *not*
-/// match; that is how Helm has it. Helm always leaves out hidden files of `templates/`.
+/// directories only, a slash elsewhere means the path from the chart's directory, otherwise the
+/// name alone counts. Unlike with git, a rule that starts with `!` leaves out all that it does
+/// *not* match; that is how Helm has it. Helm always leaves out hidden files of `templates/`.
 struct IgnoreRules(Vec<IgnoreRule>);
 
 struct IgnoreRule {

@@ -269,7 +269,8 @@ impl<'a> Unpack<'a> {
         for (path, target) in std::mem::take(&mut self.links) {
             if !self.files.contains_key(&target) {
                 return Err(self.damaged(format!(
-                    "/{path} is a hard link to /{target}, which is not in it or excluded; exclude both or none"
+                    "/{path} is a hard link to /{target}, which is not in it or excluded; exclude \
+                     both or none"
                 )));
             }
             names.entry(target).or_default().insert(path);

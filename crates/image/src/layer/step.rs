@@ -27,8 +27,8 @@ use crate::{Error, Result};
 use below::Below;
 use changes::Changes;
 
-/// Directories that are the command's own: nothing in them is in the layer. They are there even if the
-/// image lacks them.
+/// Directories that are the command's own: nothing in them is in the layer. They are there even if
+/// the image lacks them.
 pub(crate) const OWN: [&str; 3] = ["dev", "proc", "tmp"];
 /// The same, where the image has the directory.
 const OWN_IF_THERE: [&str; 2] = ["sys", "var/tmp"];
@@ -56,8 +56,8 @@ pub const NOT_STARTED: i32 = 125;
 
 /// How a command is run: with its root as `/`, as root of a user namespace, without a network.
 pub trait Runner {
-    /// A directory for the files of the image, in which it does not depend on the disk in which order
-    /// a directory lists them.
+    /// A directory for the files of the image, in which it does not depend on the disk in which
+    /// order a directory lists them.
     fn workplace(&self) -> &Path;
 
     /// Runs a command until it and all that it started have ended.
@@ -147,8 +147,8 @@ fn start(
     }
 }
 
-/// The variables of every step: those that keep programs from writing down what differs from build to
-/// build, and the step's own, which win.
+/// The variables of every step: those that keep programs from writing down what differs from build
+/// to build, and the step's own, which win.
 fn variables(source: &StepSource, epoch: u64) -> Vec<(String, String)> {
     let common = [
         ("HOME", "/root"),
@@ -173,9 +173,9 @@ fn variables(source: &StepSource, epoch: u64) -> Vec<(String, String)> {
 fn failed(source: &StepSource, status: ExitStatus) -> Error {
     let remedy = match status.code() {
         Some(127) => {
-            "a program that it names is not among the image's files so far: add its Debian package to \
-             `packages` of the image (`dash` has sh, `libc-bin` has ldconfig); a binary of the workspace \
-             is there with `after = \"binaries\"`"
+            "a program that it names is not among the image's files so far: add its Debian package \
+             to `packages` of the image (`dash` has sh, `libc-bin` has ldconfig); a binary of the \
+             workspace is there with `after = \"binaries\"`"
         }
         Some(NOT_STARTED) => "the reason stands above",
         _ => {

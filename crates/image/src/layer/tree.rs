@@ -322,8 +322,8 @@ fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
     Ok(digest)
 }
 
-/// What a program that was asked for by itself says of itself. What lies in a copied directory may be
-/// for another place than this image, and packages name their dependencies.
+/// What a program that was asked for by itself says of itself. What lies in a copied directory may
+/// be for another place than this image, and packages name their dependencies.
 fn program(node: &Node) -> Option<elf::Program> {
     match (&node.body, node.standing) {
         (

@@ -19,7 +19,8 @@ pub struct InputsSpec {
     /// Debian packages.
     #[serde(default)]
     pub packages: Vec<PackageInput>,
-    /// Components of the release of the Rust project that compiled; none where the compiler is Debian's.
+    /// Components of the release of the Rust project that compiled; none where the compiler is
+    /// Debian's.
     #[serde(default)]
     pub components: Vec<ComponentInput>,
     /// The units of the programs, by their keys in the plan.

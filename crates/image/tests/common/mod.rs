@@ -21,7 +21,8 @@ pub(crate) struct Package {
 impl Package {
     pub(crate) fn new(name: &str, version: &str) -> Package {
         let control = format!(
-            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: made for a test\n with a second line\n"
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody \
+             <nobody@example.org>\nDescription: made for a test\n with a second line\n"
         );
         let mut package = Package {
             control,

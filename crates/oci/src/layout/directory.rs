@@ -117,7 +117,8 @@ impl Directory {
         let failed = |error: rustix::io::Errno| {
             let path = self.path.join(name);
             if error == rustix::io::Errno::LOOP || error == rustix::io::Errno::NOTDIR {
-                let problem = "it is reached through a symbolic link or is of the wrong kind; a layout must have real files and directories";
+                let problem = "it is reached through a symbolic link or is of the wrong kind; a \
+                               layout must have real files and directories";
                 return Error::damaged(path.display().to_string(), problem);
             }
             Error::io("cannot open", &path)(error.into())

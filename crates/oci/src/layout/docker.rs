@@ -33,8 +33,8 @@ pub(super) struct DockerArchive {
     budget: Arc<Budget>,
     manifests: Vec<Descriptor>,
     blobs: BTreeMap<Digest, Stored>,
-    /// The digests of compressed layers by their place in the archive: each is hashed once, whatever
-    /// names it has.
+    /// The digests of compressed layers by their place in the archive: each is hashed once,
+    /// whatever names it has.
     hashed: BTreeMap<u64, Digest>,
 }
 
@@ -94,8 +94,8 @@ impl DockerArchive {
         Ok(())
     }
 
-    /// A layer that is not compressed has its diff id for a digest; who verifies the image finds out
-    /// whether that is true. One that is compressed must be hashed.
+    /// A layer that is not compressed has its diff id for a digest; who verifies the image finds
+    /// out whether that is true. One that is compressed must be hashed.
     fn add_layer(&mut self, name: &str, diff_id: &Digest) -> Result<Descriptor> {
         let content = self.tarball.find(name)?;
         let failed = |error: std::io::Error| {

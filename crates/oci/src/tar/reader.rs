@@ -251,7 +251,8 @@ impl<R: Read> Reader<R> {
             return Err(TarError {
                 offset,
                 problem: format!(
-                    "the entry's extended headers hold more than the {EXTENDED_HEADER} bytes allowed"
+                    "the entry's extended headers hold more than the {EXTENDED_HEADER} bytes \
+                     allowed"
                 ),
                 source: None,
             });

@@ -146,8 +146,9 @@ fn fixed(error: Error, tag: &str, before: usize) -> Error {
     match error {
         Error::Request(mut failure) if failure.kind == Kind::Refused && before > 0 => {
             failure.remedy = format!(
-                "allow the tag {tag} to move: it lists the image's referrers, for which this registry has no \
-                 other place; the new referrer is stored, and the same command can list it then"
+                "allow the tag {tag} to move: it lists the image's referrers, for which this \
+                 registry has no other place; the new referrer is stored, and the same command can \
+                 list it then"
             );
             Error::Request(failure)
         }

@@ -1,4 +1,5 @@
-//! Reads references to objects of PKCS #11 tokens ([RFC 7512](https://www.rfc-editor.org/rfc/rfc7512)).
+//! Reads references to objects of PKCS #11 tokens ([RFC
+//! 7512](https://www.rfc-editor.org/rfc/rfc7512)).
 
 use std::path::PathBuf;
 

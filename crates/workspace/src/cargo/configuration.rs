@@ -187,10 +187,10 @@ mod tests {
     #[test]
     fn programs_are_left_out_and_named() {
         let (kept, refused) = configuration(
-            "credential-alias.x = [\"./x\"]\n[build]\nrustc = \"./x\"\nrustc-wrapper = \"./x\"\ntarget-dir = \"x\"\n\
-             [env]\nLD_PRELOAD = \"./x\"\n[target.x]\nlinker = \"./x\"\n\
-             [registry]\nglobal-credential-providers = [\"./x\"]\n\
-             [registries.a]\nindex = \"sparse+https://a.example/\"\ncredential-provider = [\"./x\"]\n",
+            "credential-alias.x = [\"./x\"]\n[build]\nrustc = \"./x\"\nrustc-wrapper = \
+             \"./x\"\ntarget-dir = \"x\"\n[env]\nLD_PRELOAD = \"./x\"\n[target.x]\nlinker = \
+             \"./x\"\n[registry]\nglobal-credential-providers = [\"./x\"]\n[registries.a]\nindex = \
+             \"sparse+https://a.example/\"\ncredential-provider = [\"./x\"]\n",
         );
         let expected: Table = "[registry]\n[registries.a]\nindex = \"sparse+https://a.example/\"\n"
             .parse()
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn where_crates_come_from_stays_said() {
         let (kept, refused) = configuration(
-            "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n\
-             [net]\ngit-fetch-with-cli = true\n",
+            "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \
+             \"vendor\"\n[net]\ngit-fetch-with-cli = true\n",
         );
         let kept = kept.unwrap();
         assert!(refused.is_empty());

@@ -1,4 +1,5 @@
-//! The real program, as a test sees it: started plainly, or as process 1 of a new process namespace.
+//! The real program, as a test sees it: started plainly, or as process 1 of a new process
+//! namespace.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};

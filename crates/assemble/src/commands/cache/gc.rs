@@ -56,8 +56,8 @@ pub fn run(args: Args) -> Result<()> {
             collect_in_registry(reference, &retention, &args.connection)?
         }
         Address::Http(_) | Address::Nix(_) => bail!(
-            "{} can only be collected where its files are\n  try: the directory behind the web server, or a lifecycle \
-             rule of the bucket",
+            "{} can only be collected where its files are\n  try: the directory behind the web \
+             server, or a lifecycle rule of the bucket",
             args.cache
         ),
     };

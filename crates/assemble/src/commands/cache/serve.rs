@@ -36,7 +36,8 @@ pub fn run(args: Args) -> Result<()> {
         let caches = open_packs(&addresses, &client, &args.caches.trusted()).await;
         if caches.is_empty() {
             bail!(
-                "there is no cache to serve\n  try: --cache pack:DIR or --cache oci://REGISTRY/REPOSITORY:TAG"
+                "there is no cache to serve\n  try: --cache pack:DIR or --cache \
+                 oci://REGISTRY/REPOSITORY:TAG"
             );
         }
         let server = Server::bind(caches, args.port).await?;

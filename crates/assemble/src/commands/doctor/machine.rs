@@ -40,7 +40,8 @@ fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
             Finding::warning(
                 "namespaces",
                 found,
-                "units are traced: a C compiler's small calls take about four times as long, and less is isolated (docs/privileges.md)",
+                "units are traced: a C compiler's small calls take about four times as long, and \
+                 less is isolated (docs/privileges.md)",
                 mend,
             ),
             Finding::ok("tracing", "allowed"),
@@ -77,7 +78,8 @@ fn shared_memory() -> Finding {
         bytes => Finding::warning(
             "memory",
             format!("{} in /dev/shm", HumanBytes(bytes.unwrap_or(0))),
-            "large sources lie on disk: a build script that writes down the order of files may give other bytes",
+            "large sources lie on disk: a build script that writes down the order of files may \
+             give other bytes",
             "docker run --shm-size=1g …",
         ),
     }

@@ -127,7 +127,8 @@ fn build_users(config: &Config) -> Option<Finding> {
             format!("the group {group} has no members"),
             "Nix as root builds nothing",
             format!(
-                "groupadd -r {group}; for n in 1 2 3 4; do useradd -r -g {group} -G {group} -d /var/empty -s /sbin/nologin {group}$n; done"
+                "groupadd -r {group}; for n in 1 2 3 4; do useradd -r -g {group} -G {group} -d \
+                 /var/empty -s /sbin/nologin {group}$n; done"
             ),
         ),
     })

@@ -7,8 +7,9 @@ const SOURCE: &str = "{ src = ./.; }";
 /// A flake that only has images.
 pub fn whole(crateyard: &str) -> String {
     format!(
-        "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \"{crateyard}\";\n\n  \
-         outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {SOURCE};\n}}\n"
+        "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \
+         \"{crateyard}\";\n\n  outputs = {{ self, crateyard }}: crateyard.lib.mkFlake \
+         {SOURCE};\n}}\n"
     )
 }
 

@@ -60,7 +60,8 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
     }
     for (name, reason) in lacking {
         eprintln!(
-            "note: {name} is pinned by its archive alone, for its files were not to be had: {reason}"
+            "note: {name} is pinned by its archive alone, for its files were not to be had: \
+             {reason}"
         );
     }
     let state = if is_same { "is up to date" } else { "written" };

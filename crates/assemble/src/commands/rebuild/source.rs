@@ -46,7 +46,8 @@ impl Checkout {
             (Some(address), None, Some((_, commit))) => (address, commit),
             (None, _, Some((uri, commit))) => (without_reference(uri)?, commit),
             (_, _, None) => bail!(
-                "the provenance names no commit, as no CI system pushed the image\n  try: --repository URL --commit HASH"
+                "the provenance names no commit, as no CI system pushed the image\n  try: \
+                 --repository URL --commit HASH"
             ),
         };
         let is_hash =

@@ -89,7 +89,9 @@ fn add_crate(bom: &mut Bom, inputs: &InputsSpec, unit: &UnitInput, supplier: &Pa
         swhid: commit.map(|(_, commit)| format!("swh:1:rev:{commit}")),
         homepage: web(Some(&unit.repository)),
         comment: unit.source.is_empty().then(|| {
-            "A crate of the workspace. SHA256 is that of the list of its files, as sha256sum prints it.".to_owned()
+            "A crate of the workspace. SHA256 is that of the list of its files, as sha256sum \
+             prints it."
+                .to_owned()
         }),
         ..Component::default()
     };
@@ -210,7 +212,8 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     }
 }
 
-/// The hash of a component of the release that compiled, for the image's platform if it has its own.
+/// The hash of a component of the release that compiled, for the image's platform if it has its
+/// own.
 fn component_hash(inputs: &InputsSpec, name: &str) -> Option<String> {
     let named = || inputs.components.iter().filter(|each| each.name == name);
     let own = named().find(|each| each.platform == inputs.build.target);

@@ -53,7 +53,8 @@ pub(super) fn add(
                     unit.package
                 ),
                 None => format!(
-                    "Compiled by the build script of the crate {}, whose version stands here: it says none of its own.",
+                    "Compiled by the build script of the crate {}, whose version stands here: it \
+                     says none of its own.",
                     unit.package
                 ),
             }),

@@ -75,8 +75,8 @@ fn comment(part: &PartInput, is_one: bool) -> String {
         text += " SHA256 is that of the list of its files, as sha256sum prints it.";
     }
     if part.npm.as_ref().is_some_and(|npm| npm.is_built) {
-        text += " A command made it of packages of npm's. It depends on those that are for more than \
-                 development; the provenance has all.";
+        text += " A command made it of packages of npm's. It depends on those that are for more \
+                 than development; the provenance has all.";
     }
     text
 }

@@ -267,8 +267,8 @@ pub(super) fn require_same(run: &[String], first: &Changes, second: &Changes) ->
     Err(Error::spec(
         format!("step {}", shown(run)),
         format!("it was run twice, and these differ: {named}{more}"),
-        "the time, chance or the order of processes got into them: let the command take the time from \
-         SOURCE_DATE_EPOCH, or remove these files at its end",
+        "the time, chance or the order of processes got into them: let the command take the time \
+         from SOURCE_DATE_EPOCH, or remove these files at its end",
     ))
 }
 

@@ -5,7 +5,8 @@
 pub(super) enum Fate {
     /// It is in the layer.
     Kept,
-    /// It is not in the layer: it differs from build to build, and is made anew where it is missing.
+    /// It is not in the layer: it differs from build to build, and is made anew where it is
+    /// missing.
     LeftOut,
     /// It can't be in an image; the text says what it is.
     Refused(&'static str),
@@ -33,7 +34,8 @@ pub(super) fn of_file(path: &str, length: u64, head: &[u8]) -> Fate {
     }
     if OF_THE_MACHINE.contains(&path) && !is_empty && head != b"uninitialized\n" {
         return Fate::Refused(
-            "the identity of one machine, which all containers would share: let the command empty it",
+            "the identity of one machine, which all containers would share: let the command empty \
+             it",
         );
     }
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -65,8 +67,8 @@ pub(super) fn of_special(path: &str, what: &'static str) -> Fate {
     }
 }
 
-/// Whether a compiled Python module holds the time of its source, and not its hash: Python then makes
-/// it anew where times differ. <https://peps.python.org/pep-0552/>
+/// Whether a compiled Python module holds the time of its source, and not its hash: Python then
+/// makes it anew where times differ. <https://peps.python.org/pep-0552/>
 fn has_a_time(head: &[u8]) -> bool {
     head.get(4..8).is_some_and(|flags| flags[0] & 1 == 0)
 }

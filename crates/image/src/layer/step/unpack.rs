@@ -1,7 +1,8 @@
 //! The files of an image on the disk, as one user can have them there.
 //!
-//! Owners, set-id bits, extended attributes and devices stay in the list of files alone: who unpacks
-//! has one user, and Nix forbids the rest to builders. A file that a step leaves alone keeps them.
+//! Owners, set-id bits, extended attributes and devices stay in the list of files alone: who
+//! unpacks has one user, and Nix forbids the rest to builders. A file that a step leaves alone
+//! keeps them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -167,7 +168,8 @@ fn full(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
     move |error| match error.kind() {
         io::ErrorKind::StorageFull => Error::spec(
             format!("/{path}"),
-            "the image's files do not fit into half of this machine's memory, where steps have them",
+            "the image's files do not fit into half of this machine's memory, where steps have \
+             them",
             "build on a machine with more, or take large files into the image without a step",
         ),
         _ => failed(&path)(error),

@@ -1,4 +1,5 @@
-//! Signs requests as AWS wants it: [Signature Version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html),
+//! Signs requests as AWS wants it: [Signature Version
+//! 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html),
 //! for POST requests to the root of a service.
 
 use hmac::{Hmac, Mac};

@@ -1,4 +1,5 @@
-//! What Cargo gives to an integration test: the program, the package's files, variables, a scratch directory.
+//! What Cargo gives to an integration test: the program, the package's files, variables, a scratch
+//! directory.
 
 use std::path::Path;
 use std::process::Command;
