@@ -1,8 +1,9 @@
-//! What well-known crates ask the workspace for while they run: `asks.toml`.
+//! Files and answers that well-known crates ask the workspace for while they run: `asks.toml`.
 //!
-//! A unit sees its own package. Some macros, libraries of build scripts and of tests look beyond
-//! it: for the workspace's manifest, for cached queries or snapshots in its root. The plan says for
-//! each unit of the workspace what the code that it runs looks for; Nix adds what is there.
+//! A unit sees only its own package. But some macros, and some libraries of build scripts and
+//! tests, look beyond it: for the workspace's manifest, or for cached queries or snapshots in its
+//! root. For each unit of the workspace, the plan lists the paths that the unit's code looks for.
+//! Nix adds those that exist.
 
 use crate::{Origin, Plan, Planned, WORKSPACE};
 use anyhow::{Context, Result};
@@ -14,39 +15,39 @@ use std::path::Path;
 
 const TABLE: &str = include_str!("asks.toml");
 
-/// What a unit's code asks the workspace for.
+/// The requests of a unit's code to the workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Asks {
-    /// Paths, relative to the workspace, that it looks for. They need not be there.
+    /// Paths that the code looks for, relative to the workspace. They need not exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub files: BTreeSet<String>,
-    /// Whether it asks Cargo for the workspace.
+    /// Whether the code asks Cargo for the workspace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub workspace: bool,
 }
 
 impl Asks {
-    /// Whether it asks for nothing.
+    /// Whether the code asks for nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A package of the workspace, as Cargo sees it when it is asked about the workspace.
+/// A package of the workspace, as Cargo sees it when code asks about the workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Member {
-    /// Its directory, relative to the workspace; empty for the root.
+    /// The directory, relative to the workspace; empty for the root.
     pub path: String,
-    /// Its name.
+    /// The name.
     pub name: String,
     /// Files, relative to the workspace, that Cargo looks for when it reads the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
 }
 
-/// What one crate asks for.
+/// The requests of one crate in `asks.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -56,10 +57,10 @@ struct Entry {
     workspace: bool,
 }
 
-/// Says of each unit of the workspace what the code that it runs asks for.
+/// Sets the requests of each unit of the workspace: those of the code that the unit runs.
 ///
 /// # Errors
-/// When the table is malformed; a test reads it.
+/// When `asks.toml` is malformed; a test reads it.
 pub fn ask(plan: &mut Plan) -> Result<()> {
     let table: BTreeMap<String, Entry> = toml::from_str(TABLE).context("asks.toml is malformed")?;
     let mut code = Code::new(plan, &table);
@@ -97,13 +98,13 @@ fn asks<'a>(directory: &str, entries: impl Iterator<Item = &'a Entry>) -> Asks {
     asks
 }
 
-/// Which crates of the table a unit holds code of, or runs.
+/// Finds the crates of the table whose code a unit contains or runs.
 struct Code<'a> {
     plan: &'a Plan,
     table: &'a BTreeMap<String, Entry>,
-    /// By key: what is linked into it.
+    /// The crates that are linked into each unit, by key.
     linked: HashMap<&'a str, BTreeSet<&'a str>>,
-    /// By key: what macros hold that are loaded with it.
+    /// The crates in the macros that rustc loads with each unit, by key.
     loaded: HashMap<&'a str, BTreeSet<&'a str>>,
 }
 
@@ -147,7 +148,7 @@ impl<'a> Code<'a> {
         crates
     }
 
-    /// The crates of the table that a unit's output holds code of.
+    /// Returns the crates of the table whose code is in a unit's output.
     fn linked_into(&mut self, key: &'a str) -> BTreeSet<&'a str> {
         if let Some(known) = self.linked.get(key) {
             return known.clone();
@@ -165,8 +166,8 @@ impl<'a> Code<'a> {
         crates
     }
 
-    /// The crates of the table that macros hold which are loaded where a library, or a macro, is
-    /// used.
+    /// Returns the crates of the table that are in macros which rustc loads when it uses this
+    /// library or macro.
     fn loaded_with(&mut self, key: &'a str) -> BTreeSet<&'a str> {
         let planned = &self.plan.units[key];
         match kind(planned) {
@@ -193,7 +194,7 @@ fn kind(planned: &Planned) -> Option<TargetKind> {
     }
 }
 
-/// The packages of the workspace, from what `cargo metadata --no-deps` says of them.
+/// Reads the workspace's packages from the output of `cargo metadata --no-deps`.
 ///
 /// # Errors
 /// When the metadata lacks a field or a manifest can't be read.
@@ -224,7 +225,7 @@ fn member(package: &Value) -> Result<Member> {
         let kinds = target["kind"].as_array().into_iter().flatten();
         let kinds: Vec<&str> = kinds.filter_map(Value::as_str).collect();
         let name = target["name"].as_str().unwrap_or_default();
-        // Of other packages Cargo sees a manifest that names no targets.
+        // In other packages, Cargo sees a manifest that names no targets.
         let is_code = !kinds
             .iter()
             .any(|kind| ["test", "bench", "example", "custom-build"].contains(kind));
@@ -242,8 +243,8 @@ fn member(package: &Value) -> Result<Member> {
     })
 }
 
-/// The names of tests, benchmarks and examples that a manifest has tables for: without their files
-/// Cargo does not read it.
+/// Returns the names of the tests, benchmarks and examples that have a table in a manifest. Cargo
+/// does not read the manifest without their files.
 fn named_targets(manifest: &Path) -> Result<BTreeSet<String>> {
     let text = std::fs::read_to_string(manifest)
         .with_context(|| format!("cannot read {}", manifest.display()))?;

@@ -11,18 +11,18 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where the stand-ins lie, for variables that name one of them.
+/// The directory of the stand-ins, for variables that name one of them.
 pub const STAND_INS: &str = "/cargo/stand-ins";
-/// The program behind all of them.
+/// The program that all stand-ins link to.
 const STAND_IN: &str = "/cargo/stand-in";
 const HOME: &str = "/cargo/home";
 const RECORDS: &str = "/cargo/records";
 const CONFIG: &str = "/cargo/sources.toml";
 
-/// Has Cargo carry out a request on the stage, and returns all records.
+/// Runs Cargo on the stage with the arguments of a request, and returns all records.
 ///
 /// # Errors
-/// When Cargo fails; it has then said why on standard error.
+/// When Cargo fails. It has then printed the reason on standard error.
 pub fn record(
     args: &[String],
     environment: &BTreeMap<String, String>,
@@ -59,14 +59,15 @@ pub fn record(
 /// Asks Cargo for the workspace's packages.
 ///
 /// # Errors
-/// When a manifest is malformed; Cargo has then said so.
+/// When a manifest is malformed. Cargo has then printed that.
 pub fn metadata() -> Result<serde_json::Value> {
     fs::create_dir_all(HOME).with_context(|| format!("cannot create {HOME}"))?;
     metadata_with(&["--no-deps"])
 }
 
-/// Asks Cargo for a package that is no member of the workspace, and for those beside it. None where
-/// Cargo can't tell: if it needs the package, it is going to say so itself.
+/// Asks Cargo for a package outside the workspace, and for the other packages of that package's
+/// workspace. Returns none if Cargo fails: if it needs the package, it will report the error
+/// itself.
 pub fn metadata_of(manifest: &Path) -> Option<serde_json::Value> {
     let output = command()
         .args(["metadata", "--format-version=1", "--offline", "--no-deps"])
@@ -78,7 +79,8 @@ pub fn metadata_of(manifest: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&output.stdout).ok()
 }
 
-/// The arguments with full package specifications: a dependency may have the name of a member.
+/// Returns the arguments with full package specifications, because a dependency may have a member's
+/// name.
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 pub fn arguments(args: &[String], workspace: &serde_json::Value) -> Vec<String> {
     let mut full = Vec::with_capacity(args.len());
@@ -96,8 +98,8 @@ fn id(name: &str, workspace: &serde_json::Value) -> Option<String> {
     package["id"].as_str().map(specification)
 }
 
-/// The package specification in an identifier of `cargo metadata`. Cargo before 1.77 writes
-/// `NAME VERSION (path+URL)`, which it does not take as a specification.
+/// Returns the package specification in an identifier of `cargo metadata`. Cargo before 1.77 writes
+/// `NAME VERSION (path+URL)`, which it does not accept as a specification.
 fn specification(id: &str) -> String {
     let parts = id.strip_suffix(')').and_then(|id| id.split_once(" ("));
     let old = parts.and_then(|(package, source)| {
@@ -108,19 +110,19 @@ fn specification(id: &str) -> String {
     old.unwrap_or_else(|| id.to_owned())
 }
 
-/// Asks Cargo for the workspace's packages and all that they depend on.
+/// Asks Cargo for the workspace's packages and all their dependencies.
 ///
 /// # Errors
-/// When Cargo fails; it has then said why on standard error.
+/// When Cargo fails. It has then printed the reason on standard error.
 pub fn metadata_of_all(packages: &Packages) -> Result<serde_json::Value> {
     fs::write(CONFIG, packages.replacements()?)?;
     metadata_with(&["--locked", "--config", CONFIG])
 }
 
-/// Whether the compiler is a nightly one.
+/// Whether the compiler is a nightly.
 ///
 /// # Errors
-/// When it can't be started.
+/// When the compiler can't be started.
 pub fn is_nightly() -> Result<bool> {
     let rustc = format!("{COMPILERS}/rustc");
     let output = Command::new(&rustc).arg("-V").output();
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The packages' names as every Cargo takes them, whichever wrote the identifiers.
+    /// Every Cargo accepts these specifications, whichever version wrote the identifiers.
     #[test]
     fn packages_are_specified_in_full() {
         for (id, expected) in [

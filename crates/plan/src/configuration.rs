@@ -1,19 +1,19 @@
-//! The workspace's `.cargo/config.toml`, as far as it is about who calls Cargo and not about what
-//! is built. <https://doc.rust-lang.org/cargo/reference/config.html>
+//! Removes settings of `.cargo/config.toml` that describe the machine or the caller, not the
+//! program. <https://doc.rust-lang.org/cargo/reference/config.html>
 
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Where Cargo looks for it, relative to the workspace.
+/// The paths, relative to the workspace, where Cargo looks for its configuration.
 const FILES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
 
-/// The system of the targets that are built where nobody asks for another.
+/// The system of the default targets.
 const USUAL: &str = "unknown-linux-gnu";
 
-/// Keys of `[build]` that say how a machine compiles, and not what. Wrappers such as sccache have
-/// nothing to do in a build whose every unit is cached by Nix.
+/// Keys of `[build]` that say how a machine compiles, not what. Wrappers such as sccache are
+/// useless here, because Nix caches every unit.
 const OF_THE_MACHINE: [&str; 9] = [
     "build-dir",
     "incremental",
@@ -26,19 +26,19 @@ const OF_THE_MACHINE: [&str; 9] = [
     "target-dir",
 ];
 
-/// What the workspace's configuration says.
+/// The workspace's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
-    /// The file, relative to the workspace, and its text as it was.
+    /// Each file, relative to the workspace, and its original text.
     texts: Vec<(&'static str, String)>,
     /// `build.target`.
     targets: Vec<String>,
 }
 
-/// Takes out of the workspace's configuration what is about the machine, and what the planner
-/// decides: where sources come from and which target is built. What Cargo can't read is left to it.
-/// Only a nightly toolchain heeds `[unstable]`. Debian's Cargo would too, for it takes itself for
-/// one that is being developed.
+/// Removes from the workspace's configuration the machine's settings, and the settings that the
+/// planner decides: where sources come from and which target is built. Leaves a file that is not
+/// valid TOML to Cargo. Only a nightly toolchain obeys `[unstable]`. Debian's Cargo would obey it
+/// too, because it identifies itself as a development version.
 ///
 /// # Errors
 /// When the file can't be written.
@@ -71,7 +71,7 @@ fn targets(table: &Table) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Whether something was taken out.
+/// Removes the settings from a file's table, and returns whether it removed any.
 fn strip(table: &mut Table, is_nightly: bool) -> bool {
     let mut changed = table.remove("source").is_some();
     changed |= !is_nightly && table.remove("unstable").is_some();
@@ -88,7 +88,7 @@ fn strip(table: &mut Table, is_nightly: bool) -> bool {
     changed
 }
 
-/// A file of the store is read-only, and may be a link.
+/// Replaces a file of the Nix store, which is read-only and may be a link.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let place: PathBuf = fs::canonicalize(path)?;
     fs::remove_file(&place)?;
@@ -96,8 +96,8 @@ fn replace(path: &Path, text: &str) -> Result<()> {
 }
 
 impl Configuration {
-    /// The arguments for the target that the configuration asks for. A C library other than the
-    /// request's is taken if the toolchain has Rust's standard library for it.
+    /// Returns the arguments with the target that the configuration asks for. Takes another C
+    /// library than the request's if the toolchain has Rust's standard library for it.
     ///
     /// # Errors
     /// When the configuration asks for a target that can't be built.
@@ -108,7 +108,7 @@ impl Configuration {
         };
         let (architecture, system) = args[value].split_once('-').unwrap_or((&args[value], ""));
         let mut systems = self.targets.iter().map(|target| system_of(target));
-        // What images.toml asks for by name goes before it.
+        // A target that images.toml names takes precedence.
         let is_explicit = system != USUAL;
         if self.targets.is_empty() || is_explicit || systems.any(|asked| asked == system) {
             return Ok(args);
@@ -130,7 +130,7 @@ impl Configuration {
         );
     }
 
-    /// FILE:LINE of the first line that holds a text; the first file where none does.
+    /// Returns FILE:LINE of the first line that contains a text, or the first file if no line does.
     pub fn locate(&self, wanted: &str) -> String {
         for (file, text) in &self.texts {
             let mut lines = text
@@ -144,7 +144,7 @@ impl Configuration {
     }
 }
 
-/// `x86_64-unknown-linux-musl` gives `unknown-linux-musl`.
+/// Returns the system of a target: `unknown-linux-musl` for `x86_64-unknown-linux-musl`.
 fn system_of(target: &str) -> &str {
     target.split_once('-').map_or("", |(_, system)| system)
 }

@@ -1,4 +1,4 @@
-//! The packages of a git repository, found as Cargo finds them.
+//! Finds the packages of a git repository as Cargo does.
 
 use crate::inherit;
 use anyhow::{Context, Result, bail};
@@ -11,9 +11,10 @@ use toml::Table;
 #[derive(Debug)]
 pub struct Checkout {
     root: PathBuf,
-    /// Name to what has it, the one that Cargo takes first.
+    /// Packages by name. Cargo takes the first one that fits.
     packages: BTreeMap<String, Vec<Found>>,
-    /// Manifests that could not be read, and why: they matter only if a package is missing.
+    /// Manifests that could not be read, with the reasons. They matter only if a package is
+    /// missing.
     broken: Vec<String>,
 }
 
@@ -25,7 +26,7 @@ struct Found {
 }
 
 impl Checkout {
-    /// Reads all manifests of a checkout. Broken ones are passed over, as Cargo does.
+    /// Reads all manifests of a checkout. Skips broken ones, as Cargo does.
     ///
     /// # Errors
     /// When a directory can't be listed.
@@ -39,15 +40,15 @@ impl Checkout {
         let submodules = submodules(root);
         let is_submodule = |path: &Path| submodules.iter().any(|each| each == path);
         checkout.walk(root, &is_submodule, &mut later)?;
-        // Cargo comes to these only through the `path` of another package.
+        // Cargo reaches these only through the `path` of another package.
         while let Some(directory) = later.pop() {
             checkout.walk(&directory, &|_| false, &mut later)?;
         }
         Ok(checkout)
     }
 
-    /// Takes the package in `directory` and those below it. What is hidden, or what `is_apart`
-    /// holds for, is put off.
+    /// Adds the package in `directory` and those below it. Moves hidden directories, `target`, and
+    /// those for which `is_apart` holds to `later`.
     fn walk(
         &mut self,
         directory: &Path,
@@ -96,10 +97,10 @@ impl Checkout {
         }
     }
 
-    /// The directory of a package, relative to the checkout.
+    /// Returns the directory of a package, relative to the checkout.
     ///
     /// # Errors
-    /// When there is no such package; the error names the manifests that could not be read.
+    /// When there is no such package. The error names the manifests that could not be read.
     pub fn directory(&self, name: &str, version: &str) -> Result<&Path> {
         let all = self.packages.get(name).map_or(&[][..], Vec::as_slice);
         if let Some(found) = all.iter().find(|found| found.version == version) {
@@ -116,22 +117,22 @@ impl Checkout {
         bail!(said)
     }
 
-    /// The path of a directory of the checkout.
+    /// Returns the path of a directory of the checkout.
     pub fn path(&self, inner: &Path) -> PathBuf {
         self.root.join(inner)
     }
 
-    /// The manifest of a package, complete in itself: beside a package that is placed alone there
-    /// is nothing of its repository.
+    /// Returns a package's manifest with all inherited values. The package is placed alone, without
+    /// the rest of its repository.
     ///
     /// # Errors
-    /// When it inherits what no workspace gives.
+    /// When the manifest inherits a value that no workspace defines.
     pub fn manifest(&self, inner: &Path) -> Result<String> {
         inherit::manifest(&self.root.join(inner), &self.root)
     }
 }
 
-/// None where a manifest is of a workspace alone.
+/// Returns none if a manifest has only a workspace.
 fn name_and_version(directory: &Path, root: &Path) -> Result<Option<(String, String)>> {
     let path = directory.join("Cargo.toml");
     let text = fs::read_to_string(&path)?;
@@ -152,7 +153,8 @@ fn name_and_version(directory: &Path, root: &Path) -> Result<Option<(String, Str
     Ok(Some((name.to_owned(), version)))
 }
 
-/// The directories of submodules. In them Cargo finds a package only through another's `path`.
+/// Returns the directories of submodules. Cargo finds a package in them only through the `path` of
+/// another package.
 fn submodules(root: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(root.join(".gitmodules")).unwrap_or_default();
     let values = text.lines().filter_map(|line| {

@@ -1,4 +1,4 @@
-//! Turns records into units and finds what depends on what.
+//! Turns records into units and finds their dependencies.
 
 use crate::asks::Asks;
 use crate::layout::Layout;
@@ -12,7 +12,7 @@ use semver::Version;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-/// Where examples in documentation are compiled to.
+/// The directory to which examples in documentation are compiled.
 const DOC_TESTS: &str = "/cargo/target/doc-tests";
 
 /// Makes the plan from the records of one Cargo run.
@@ -45,7 +45,7 @@ pub fn plan(records: &[Record], packages: &Packages) -> Result<Plan> {
     })
 }
 
-/// Where the source of the package in a directory comes from.
+/// Returns the origin of the package in a directory.
 fn origin(directory: &str, packages: &Packages) -> Result<Origin> {
     if let Ok(inner) = Path::new(directory).strip_prefix(WORKSPACE) {
         let path = inner.to_string_lossy().into_owned();
@@ -67,28 +67,28 @@ fn program(node: &Node, planned: &Planned) -> Option<Program> {
     })
 }
 
-/// One record and what is known of it.
+/// A record and the facts derived from it.
 struct Node<'a> {
     record: &'a Record,
     /// The unit's key in the plan.
     key: String,
-    /// What it compiles, if it compiles.
+    /// The target that the record compiles, if it compiles one.
     target: Option<Target>,
-    /// The directory that Cargo has it write to; empty for a test that runs.
+    /// The directory that Cargo makes the program write to; empty for a test that runs.
     out_dir: String,
 }
 
 struct Graph<'a> {
     nodes: Vec<Node<'a>>,
-    /// The node that writes a file.
+    /// The node that writes each file.
     by_file: HashMap<String, usize>,
-    /// The node that makes a binary: the package's directory and the binary's name.
+    /// The node that makes each binary, by the package's directory and the binary's name.
     by_program: HashMap<(String, String), usize>,
-    /// The build script that runs with this `OUT_DIR`.
+    /// The build script that runs with each `OUT_DIR`.
     by_out_dir: HashMap<String, usize>,
-    /// The build script that is compiled to this directory.
+    /// The build script that is compiled to each directory.
     scripts: HashMap<String, usize>,
-    /// Packages (by directory) that have a library.
+    /// The directories of packages that have a library.
     with_library: BTreeSet<String>,
 }
 
@@ -215,7 +215,7 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// The units that a unit depends on directly.
+    /// Returns the units that a unit depends on directly.
     fn dependencies(&self, node: &Node) -> Result<Vec<usize>> {
         if node.runs_test() {
             return Ok(self.own_script(self.compiled(node)?).into_iter().collect());
@@ -238,7 +238,7 @@ impl<'a> Graph<'a> {
         Ok(all)
     }
 
-    /// The libraries that rustc is given.
+    /// Returns the libraries that rustc is given.
     fn externs(&self, node: &Node) -> Result<Vec<usize>> {
         let mut found = Vec::new();
         for value in node.record.values("--extern") {
@@ -251,7 +251,7 @@ impl<'a> Graph<'a> {
         Ok(found)
     }
 
-    /// The node that compiled the test which a node runs.
+    /// Returns the node that compiled the test that `node` runs.
     fn compiled(&self, node: &Node) -> Result<&Node<'a>> {
         let program = &node.record.argv[0];
         let index = self.by_file.get(program);
@@ -259,7 +259,8 @@ impl<'a> Graph<'a> {
         Ok(&self.nodes[*index])
     }
 
-    /// What a test starts: itself, and its package's programs, which `CARGO_BIN_EXE_*` names.
+    /// Returns the programs that a test starts: itself, and its package's programs, which
+    /// `CARGO_BIN_EXE_*` names.
     fn programs(&self, node: &Node) -> Result<BTreeMap<String, String>> {
         let mut programs = BTreeMap::new();
         if !node.runs_test() {
@@ -279,7 +280,7 @@ impl<'a> Graph<'a> {
         Ok(programs)
     }
 
-    /// The run of the package's own build script.
+    /// Returns the run of the package's own build script.
     fn own_script(&self, node: &Node) -> Option<usize> {
         let target = node.target.as_ref()?;
         if target.kind == TargetKind::BuildScript {
@@ -288,9 +289,9 @@ impl<'a> Graph<'a> {
         self.by_out_dir.get(node.record.var("OUT_DIR")?).copied()
     }
 
-    /// The build scripts whose native libraries a unit may link, in Cargo's order: its own, then
-    /// those of its dependencies, which are sorted by package. What is built for the host as a
-    /// plugin is not linked.
+    /// Returns the build scripts whose native libraries a unit may link, in Cargo's order: its own,
+    /// then those of its dependencies, sorted by package. Leaves out plugins for the host, because
+    /// they are not linked.
     fn native(&self, node: &Node) -> Result<Vec<usize>> {
         let mut ordered = Vec::new();
         let mut seen = BTreeSet::new();
@@ -344,7 +345,7 @@ impl<'a> Node<'a> {
                     .values("--out-dir")
                     .next()
                     .or(record.values("-o").next());
-                // Only examples in documentation, which run, are written nowhere.
+                // Only examples in documentation have no output directory. They are run.
                 (Some(target(record)?), dir.unwrap_or(DOC_TESTS))
             };
         let mut node = Self {
@@ -374,7 +375,7 @@ impl<'a> Node<'a> {
         self.target.is_none() && self.out_dir.is_empty()
     }
 
-    /// The arguments of the tool. A wrapper is given the compiler's name before them.
+    /// Returns the tool's arguments. A wrapper gets the compiler's name before them.
     fn arguments(&self) -> Vec<String> {
         let wrapper = self.tool() == "clippy-driver";
         let name = |(index, arg): (usize, &String)| {
@@ -387,13 +388,13 @@ impl<'a> Node<'a> {
         self.record.argv[1..].iter().enumerate().map(name).collect()
     }
 
-    /// The name of the derivation.
+    /// Returns the derivation's name.
     fn name(&self) -> Result<String> {
         let package = self.var("CARGO_PKG_NAME")?;
         let version = self.var("CARGO_PKG_VERSION")?;
         let base = format!("{package}-{version}");
         if self.runs_test() {
-            // `deps/NAME-HASH`: which of the package's tests it is.
+            // The program `deps/NAME-HASH` tells which of the package's tests this is.
             let program = self.tool();
             let test = program.rsplit_once('-').map_or("", |(name, _)| name);
             return Ok(format!("{base}-run-{test}"));
@@ -428,7 +429,7 @@ impl<'a> Node<'a> {
             .any(|emit| emit.split(',').any(|e| e == "link"))
     }
 
-    /// Cargo's own hash of the unit.
+    /// Returns Cargo's own hash of the unit.
     fn hash(&self) -> String {
         if let Some(extra) = self.record.codegen("extra-filename") {
             return extra.trim_start_matches('-').to_owned();
@@ -443,7 +444,7 @@ impl<'a> Node<'a> {
         if let Some(metadata) = self.record.codegen("metadata") {
             return metadata.to_owned();
         }
-        // A build script's: target/.../build/PACKAGE-HASH/out.
+        // A build script is in target/.../build/PACKAGE-HASH/out.
         let parent = Path::new(&self.out_dir).parent().and_then(Path::file_name);
         let parent = parent.unwrap_or_default().to_string_lossy().into_owned();
         parent
@@ -451,7 +452,7 @@ impl<'a> Node<'a> {
             .map_or(parent.clone(), |(_, hash)| hash.to_owned())
     }
 
-    /// What Cargo set, as the unit is to see it.
+    /// Returns the variables that Cargo set, as the unit should see them.
     fn env(&self) -> BTreeMap<String, String> {
         let mut env = self.record.env.clone();
         let runs = self.tool() == "rustdoc" && self.target.as_ref().is_some_and(|t| t.test);
@@ -460,7 +461,7 @@ impl<'a> Node<'a> {
             env.remove("LD_LIBRARY_PATH");
         }
         if self.tool() != "clippy-driver" {
-            // Only lints ask for these. Without them a unit is the same whatever it is built for.
+            // Only lints need these. Without them, a unit is the same in every build.
             env.remove("CLIPPY_ARGS");
             env.remove("CARGO_PRIMARY_PACKAGE");
         }
@@ -477,7 +478,8 @@ impl<'a> Node<'a> {
         self.target.is_none() && metadata_prefix(name).is_some()
     }
 
-    /// Prefixes of `DEP_*` variables and the `OUT_DIR` of the build scripts that fill them.
+    /// Returns the prefixes of `DEP_*` variables, and the `OUT_DIR` of the build scripts that set
+    /// them.
     fn metadata(&self) -> BTreeMap<String, String> {
         let vars = self.record.env.iter();
         vars.filter_map(|(name, value)| {
@@ -487,7 +489,7 @@ impl<'a> Node<'a> {
         .collect()
     }
 
-    /// The order in which Cargo sorts packages: name, version, source.
+    /// Returns the key by which Cargo sorts packages: name, version, source.
     fn package_order(&self) -> (String, Option<Version>, String) {
         let get = |name: &str| self.record.var(name).unwrap_or_default().to_owned();
         let version = Version::parse(&get("CARGO_PKG_VERSION")).ok();
@@ -495,7 +497,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The last part of the program's path.
+/// Returns the file name of the program.
 fn tool(record: &Record) -> String {
     recorder::file_name(record.argv.first().map_or("", String::as_str))
 }
@@ -519,7 +521,7 @@ fn target(record: &Record) -> Result<Target> {
         test,
     };
     let bin_name = record.var("CARGO_BIN_NAME").unwrap_or(crate_name);
-    // A test is given no crate type. Cargo's variables tell which target it tests.
+    // A test has no crate type. Cargo's variables tell which target it tests.
     Ok(if test && record.var("CARGO_TARGET_TMPDIR").is_some() {
         named(TargetKind::Test, crate_name)
     } else if test && record.var("CARGO_BIN_NAME").is_some() {

@@ -1,4 +1,4 @@
-//! What a package inherits from the workspace that it lies in, written into its own manifest.
+//! Writes the values that a package inherits from its workspace into the package's own manifest.
 //! <https://doc.rust-lang.org/cargo/reference/workspaces.html#the-package-table>
 
 use anyhow::{Context, Result, bail};
@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The manifest of the package in `directory`, a directory below `root`, complete in itself.
+/// Returns the manifest of the package in `directory`, which is below `root`, with all inherited
+/// values.
 ///
 /// # Errors
-/// When a manifest is malformed, or something is inherited that no workspace gives.
+/// When a manifest is malformed, or inherits a value that no workspace defines.
 pub fn manifest(directory: &Path, root: &Path) -> Result<String> {
     let text = read(directory)?;
     let mut manifest = parse(directory, &text)?;
@@ -26,15 +27,15 @@ pub fn manifest(directory: &Path, root: &Path) -> Result<String> {
             }
         }
     }
-    // Cargo caps the lints of what is no member.
+    // Cargo caps the lints of packages that are not members.
     manifest.remove("lints");
     Ok(manifest.to_string())
 }
 
-/// The version that a manifest inherits.
+/// Returns the version that a manifest inherits.
 ///
 /// # Errors
-/// When no workspace gives one.
+/// When no workspace defines one.
 pub fn version(directory: &Path, root: &Path, manifest: &Table) -> Result<String> {
     let workspace = workspace(directory, root, manifest)?;
     let given = workspace
@@ -55,7 +56,7 @@ fn parse(directory: &Path, text: &str) -> Result<Table> {
     toml::from_str(text).with_context(|| format!("{}/Cargo.toml is malformed", directory.display()))
 }
 
-/// Whether `workspace = true` stands somewhere in it.
+/// Whether a value contains `workspace = true`.
 fn inherits(value: &Value) -> bool {
     let Value::Table(table) = value else {
         return false;
@@ -67,8 +68,8 @@ fn is_inherited(value: &Value) -> bool {
     value.get("workspace").and_then(Value::as_bool) == Some(true)
 }
 
-/// The `[workspace]` table that the package belongs to: its own, the one that it names, or the
-/// nearest above.
+/// Returns the `[workspace]` table that the package belongs to: its own, the one that it names, or
+/// the nearest above.
 fn workspace(directory: &Path, root: &Path, manifest: &Table) -> Result<Table> {
     if let Some(Value::Table(own)) = manifest.get("workspace") {
         return Ok(own.clone());
@@ -136,7 +137,7 @@ fn resolve_dependencies(table: &mut Table, workspace: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The workspace's dependency with the package's own features and whether it is optional.
+/// Returns the workspace's dependency, with the package's own features and `optional`.
 fn dependency(own: &Value, given: &Value) -> Value {
     let mut all = match given {
         Value::Table(table) => table.clone(),
@@ -151,7 +152,7 @@ fn dependency(own: &Value, given: &Value) -> Value {
     if let Some(optional) = own.get("optional") {
         all.insert("optional".into(), optional.clone());
     }
-    // Defaults that the workspace has switched off can be switched on again, not the other way.
+    // A package can turn on default features that the workspace turned off, but not turn them off.
     let defaults = |value: &Value| value.get("default-features").and_then(Value::as_bool);
     if defaults(given) == Some(false) && defaults(own) == Some(true) {
         all.insert("default-features".into(), true.into());

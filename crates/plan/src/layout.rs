@@ -1,4 +1,5 @@
-//! Where the workspace's packages lie, and what of the workspace their own files lead to.
+//! Finds the directories of the workspace's packages, and the paths outside them that their files
+//! lead to.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -8,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 pub use crateyard_spec::targets::{Layout, Place, Reach};
 
-/// The layout of the workspace in `root`, from what `cargo metadata --no-deps` says of its members.
-/// `ask` has Cargo say the same of a package that is no member, by its manifest; none where Cargo
-/// says nothing.
+/// Returns the layout of the workspace in `root`, from the output of `cargo metadata --no-deps`.
+/// `ask` returns the same output for a package that is not a member, by its manifest, or none if
+/// Cargo fails.
 ///
 /// # Errors
 /// When the metadata lacks a field or a directory can't be read.
@@ -45,7 +46,7 @@ pub fn layout(
     Ok(layout)
 }
 
-/// Each package by its directory: the members, and what they reach by `path`.
+/// Returns all packages by directory: the members, and the packages that they reach by `path`.
 fn packages(
     metadata: &Value,
     root: &Path,
@@ -80,15 +81,14 @@ fn packages(
             let all = said.map(|said| list(&said["packages"]).to_vec());
             let own = all.into_iter().flatten();
             waiting.extend(own.filter(|package| directory(package).is_ok_and(|d| d == path)));
-            // Cargo takes an override that no workspace knows, and says nothing of it by itself.
+            // Cargo accepts an override that belongs to no workspace, and does not list it.
             packages.insert(path.clone(), Value::Null);
             asked.insert(path);
         }
     }
 }
 
-/// The directories that take the place of a registry's packages: `[patch]`, `[replace]` and
-/// `paths`.
+/// Returns the directories that replace packages of a registry: `[patch]`, `[replace]` and `paths`.
 fn overrides(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for file in ["Cargo.toml", ".cargo/config.toml", ".cargo/config"] {
@@ -122,7 +122,7 @@ fn directory(package: &Value) -> Result<PathBuf> {
     Ok(directory.to_owned())
 }
 
-/// The directories without symbolic links. One outside the workspace is left out.
+/// Returns the directories without symbolic links. Leaves out those outside the workspace.
 fn real_directories<'a>(
     root: &Path,
     directories: impl Iterator<Item = &'a PathBuf>,
@@ -138,22 +138,22 @@ fn real_directories<'a>(
     Ok(real)
 }
 
-/// What one package leads to.
+/// Finds the paths that one package leads to.
 struct Search<'a> {
     root: &'a Path,
-    /// The package's directory as Cargo names it: the cell has it there.
+    /// The package's directory as Cargo names it. The cell has it there.
     directory: &'a Path,
     /// The same without symbolic links.
     source: &'a Path,
-    /// Those of all packages.
+    /// The directories of all packages, without symbolic links.
     others: &'a BTreeSet<&'a Path>,
-    /// By place.
+    /// The paths found so far, by their place in the cell.
     found: BTreeMap<PathBuf, Reach>,
 }
 
 impl Search<'_> {
-    /// Follows the links below a directory. `place` is where the cell has it, `real` where it is;
-    /// `by` is the link of the package that led to it, if one did.
+    /// Follows the links below a directory. `place` is its path in the cell, and `real` its path
+    /// without symbolic links. `by` is the link of the package that led to it, if any.
     fn links(&mut self, place: &Path, real: &Path, by: Option<&str>) -> Result<()> {
         let entries =
             fs::read_dir(real).with_context(|| format!("cannot list {}", real.display()))?;
@@ -178,7 +178,7 @@ impl Search<'_> {
         let target = fs::read_link(link)?;
         let at = normal(&place.parent().unwrap_or(self.root).join(target));
         let is_inside = at.starts_with(self.root) && source.starts_with(self.root);
-        // A link to what holds the package itself would make all of that part of it.
+        // A link to a directory that holds the package would make the whole directory part of it.
         if !is_inside || self.source.starts_with(&source) {
             return Ok(());
         }
@@ -193,14 +193,14 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether it lies in this package, and in none inside it.
+    /// Whether a path lies in this package, and not in another package inside it.
     fn is_own(&self, source: &Path) -> bool {
         let mut above = source.ancestors().take_while(|above| *above != self.source);
         source.starts_with(self.source) && !above.any(|above| self.others.contains(above))
     }
 
-    /// The targets that lie where Cargo would not look for them. A program has modules beside it:
-    /// its directory is there, unless that holds the package.
+    /// Adds the targets outside the directories where Cargo looks for them. A program may have
+    /// modules beside it, so this adds its directory, unless that holds the package.
     fn targets(&mut self, package: &Value) {
         for target in list(&package["targets"]) {
             let Some(path) = target["src_path"].as_str() else {
@@ -226,7 +226,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether it is not there already.
+    /// Adds a path, and returns whether it is new.
     fn add(&mut self, place: &Path, source: &Path, by: &str) -> bool {
         let mut known = self.found.iter_mut();
         if let Some((_, around)) = known.find(|(found, _)| place.starts_with(found)) {
@@ -249,7 +249,7 @@ impl Search<'_> {
     }
 }
 
-/// Where Cargo looks for targets of a kind.
+/// Returns the directory where Cargo looks for targets of a kind.
 /// <https://doc.rust-lang.org/cargo/guide/project-layout.html>
 fn usual(kinds: &[Value]) -> &'static str {
     match kinds.first().and_then(Value::as_str) {
@@ -270,7 +270,7 @@ fn relative(path: &Path, to: &Path) -> Option<String> {
     Some(inner.to_string_lossy().into_owned())
 }
 
-/// The path without `.` and `..`, by its words alone.
+/// Removes `.` and `..` from a path without reading the file system.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A workspace with these files, all empty, and links.
+    /// Creates a workspace with these files, all empty, and these links.
     fn workspace(files: &[&str], links: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
@@ -306,7 +306,7 @@ mod tests {
         (directory, root)
     }
 
-    /// What Cargo says of a package with these targets: kind and file.
+    /// Imitates Cargo's output for a package with these targets, each a kind and a file.
     fn package(root: &Path, directory: &str, targets: &[(&str, &str)]) -> Value {
         let targets: Vec<Value> = targets
             .iter()
@@ -324,7 +324,7 @@ mod tests {
         layout(&metadata, root, |_| None).unwrap()
     }
 
-    /// `PLACE <- SOURCE by BY` of each.
+    /// Formats each reach as `PLACE <- SOURCE by BY`.
     fn reaches(place: &Place) -> Vec<String> {
         let line = |reach: &Reach| {
             let by: Vec<&str> = reach.by.iter().map(String::as_str).collect();

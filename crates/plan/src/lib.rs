@@ -1,9 +1,9 @@
-//! What Cargo would do, recorded as units.
+//! Plans a build: records the calls that Cargo would make as units.
 //!
-//! The real `cargo build` runs over manifests and empty source files, with a rustc that only
-//! writes down how it was called ([`recorder`]). What each unit's arguments, environment and
-//! dependencies are is thus Cargo's own word, with any stable Cargo; [`graph`] turns the records
-//! into a [`Plan`].
+//! The real `cargo build` runs over manifests and empty source files, with a stand-in for rustc
+//! that only records how it was called ([`recorder`]). So the arguments, environment and
+//! dependencies of each unit come from Cargo itself, with any stable Cargo. [`graph`] turns the
+//! records into a [`Plan`].
 
 pub mod asks;
 pub mod cargo;
@@ -36,20 +36,21 @@ pub const GIT: &str = "/cargo/git";
 /// Cargo's target directory inside a cell.
 pub const TARGET: &str = "/cargo/target";
 
-/// What Cargo is asked to do.
+/// A request to Cargo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// [`FORMAT`].
     pub version: u32,
     /// Cargo's subcommand and arguments, for example `["build", "--release", "--package",
-    /// "gateway"]`. `--package NAME` means the member of that name, whatever else is called so.
-    /// With none, only what the workspace could build is wanted ([`targets::Targets`]).
+    /// "gateway"]`. `--package NAME` means the member of that name, even if other packages have the
+    /// name too. Without arguments, the planner only lists the targets of the workspace
+    /// ([`targets::Targets`]).
     pub args: Vec<String>,
     /// Variables for Cargo, such as `RUSTC_WORKSPACE_WRAPPER`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Every package of the lock that does not lie in the workspace.
+    /// All packages of the lock that are not in the workspace.
     pub packages: Vec<LockedPackage>,
 }
 
@@ -70,17 +71,17 @@ pub struct LockedPackage {
     pub path: std::path::PathBuf,
 }
 
-/// What Cargo would do.
+/// The plan of a build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// [`FORMAT`].
     pub version: u32,
-    /// Every unit by its key. Keys are the derivations' names and Cargo's hash.
+    /// All units by key. A key consists of the derivation's name and Cargo's hash.
     pub units: BTreeMap<String, Planned>,
     /// The programs that Cargo was asked for.
     pub programs: Vec<Program>,
-    /// Where the workspace's packages lie.
+    /// The directories of the workspace's packages.
     #[serde(default)]
     pub layout: layout::Layout,
     /// The packages of the workspace, sorted by directory.
@@ -88,7 +89,7 @@ pub struct Plan {
     pub members: Vec<asks::Member>,
 }
 
-/// A unit and what it needs from outside of its entry.
+/// A unit, and the facts about it that are not in its entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Planned {
@@ -96,17 +97,18 @@ pub struct Planned {
     pub unit: Unit,
     /// The package's name, version and origin.
     pub package: Package,
-    /// Keys of the units that it depends on directly, sorted.
+    /// The keys of its direct dependencies, sorted.
     pub dependencies: Vec<String>,
-    /// The programs that it starts: path inside the cell to the key of the unit that makes it.
+    /// The programs that the unit starts: the path inside the cell, and the key of the unit that
+    /// makes the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
-    /// What the code that it runs asks the workspace for.
+    /// The requests of the unit's code to the workspace.
     #[serde(default, skip_serializing_if = "asks::Asks::is_empty")]
     pub asks: asks::Asks,
 }
 
-/// Which package a unit belongs to.
+/// The package that a unit belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Package {
@@ -114,11 +116,11 @@ pub struct Package {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Where its source comes from.
+    /// The origin of its source.
     pub origin: Origin,
 }
 
-/// Where a package's source comes from.
+/// The origin of a package's source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Origin {
@@ -127,7 +129,7 @@ pub enum Origin {
         /// The directory.
         path: String,
     },
-    /// A registry: the lock says which file.
+    /// A registry. The lock names the file.
     Registry {
         /// The source as `Cargo.lock` has it.
         source: String,
@@ -142,7 +144,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Where the package lies in its source; none where it is the whole of it.
+    /// Returns the package's directory in its source, or none if the package is the whole source.
     pub fn path_in_source(&self) -> Option<String> {
         match self {
             Self::Git { path, .. } if !path.is_empty() => Some(path.clone()),

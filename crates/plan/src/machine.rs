@@ -1,5 +1,5 @@
-//! What would make a build depend on the machine that runs it, refused before anything is built:
-//! processors called `native`, and linkers that the toolchain does not have.
+//! Refuses settings that would make a build depend on the machine that runs it, before anything is
+//! built: processors called `native`, and linkers that the toolchain does not have.
 
 use crate::configuration::Configuration;
 use crate::record::Record;
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Options of rustc and of C compilers that mean the processor of the machine.
+/// Options of rustc and of C compilers that mean the machine's own processor.
 const NATIVE: [&str; 5] = [
     "target-cpu=native",
     "tune-cpu=native",
@@ -16,12 +16,12 @@ const NATIVE: [&str; 5] = [
     "-mcpu=native",
 ];
 
-/// Checks what Cargo would call. `args` are those that Cargo was given: a linker that they name is
-/// the caller's affair.
+/// Checks the calls that Cargo would make. `args` are Cargo's own arguments. A linker that they
+/// name is the caller's responsibility.
 ///
 /// # Errors
-/// When a call depends on the machine, or on a linker that is not there. The error says where that
-/// is configured and what to write instead.
+/// When a call depends on the machine, or on a linker that does not exist. The error says where
+/// that is configured and what to write instead.
 pub fn check(records: &[Record], args: &[String], configuration: &Configuration) -> Result<()> {
     for record in records {
         refuse_native(record, configuration)?;
@@ -72,7 +72,7 @@ fn refuse_native(record: &Record, configuration: &Configuration) -> Result<()> {
     );
 }
 
-/// The linkers that a call of rustc names: a program, or what `-fuse-ld` names.
+/// Returns the linkers that a call of rustc names, as `linker` or in `-fuse-ld`.
 fn linkers(record: &Record) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (index, arg) in record.argv.iter().enumerate() {
@@ -86,7 +86,7 @@ fn linkers(record: &Record) -> Vec<String> {
         let used = options.find_map(|option| option.split_once("-fuse-ld="));
         found.extend(used.map(|(_, name)| name.to_owned()));
     }
-    // rustc brings these itself.
+    // rustc provides these itself.
     found.retain(|linker| !linker.starts_with("rust-"));
     found
 }
@@ -98,7 +98,7 @@ fn is_there(linker: &str) -> bool {
         .any(|name| Path::new("/usr/bin").join(name).exists())
 }
 
-/// The package of Debian that has a linker.
+/// Returns the Debian package that contains a linker.
 fn package(linker: &str) -> &str {
     match linker {
         "gold" | "bfd" | "ld" => "binutils",

@@ -77,8 +77,8 @@ fn make_plan() -> Result<()> {
     write(&out.join("plan.json"), &plan)
 }
 
-/// The file that a variable names. Nix names one in its own build directory, which the cell shows
-/// as /build.
+/// Returns the path of the file that a variable names. Nix may name a file in its own build
+/// directory, which is /build in the cell.
 fn passed(name: &str) -> Result<PathBuf> {
     let path = PathBuf::from(variable(name)?);
     Ok(match path.file_name() {

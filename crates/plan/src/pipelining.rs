@@ -1,24 +1,22 @@
-//! Libraries whose dependents need not wait for their code.
+//! Lets the dependents of some libraries start before the libraries' code is ready.
 //!
-//! A library is compiled against the *metadata* of those below it; their code is needed when
-//! something is linked. rustc writes metadata long before code, and Cargo starts dependents at that
-//! moment:
-//! <https://doc.rust-lang.org/rustc/command-line-arguments.html#--emit-specifies-the-types-of-output-files-to-generate>.
-//! The outputs of a derivation are there all at once, when it ends. So the libraries of `PIPELINED`
-//! have two units: one that ends when metadata is there, and the whole one. Libraries depend on the
-//! first, what links depends on both.
-//!
-//! The way to the metadata is then gone twice. That pays only where the code takes far longer, and
-//! where much waits for it: hence a list. Whether a library is on it has to follow from the library
-//! alone: what its dependents are made from is part of their identity, and that has to be the same
-//! in every workspace.
+//! To compile a library, rustc needs only the *metadata* of the libraries below it. Their code is
+//! needed for linking. rustc writes metadata long before code, and Cargo then starts the dependents
+//! (see `--emit` in <https://doc.rust-lang.org/rustc/command-line-arguments.html>). But all outputs
+//! of a derivation appear together, when it ends. So each library in `PIPELINED` has two units: one
+//! that ends when the metadata is ready, and the whole library. Libraries depend on the first.
+//! Units that link depend on both.
+//! rustc then does the work up to the metadata twice. That pays only if the code takes far longer
+//! and if many units wait for the library, hence a list. Whether a library is on the list must
+//! depend on the library alone: the inputs of its dependents are part of their identity, which must
+//! be the same in every workspace.
 
 use crate::{Origin, Plan, Planned};
 use crateyard_unit::{Action, Product, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Optimized libraries of registries whose metadata is there long before their code, and that much
-/// is made from: those by which simulated machines of 4 and more cores gain
+/// Optimized libraries of registries whose metadata is ready long before their code, and that many
+/// others depend on. With these, simulated machines with 4 and more cores gain time
 /// (`docs/performance.md`). Sorted.
 const PIPELINED: &[&str] = &[
     "aho-corasick",
@@ -39,11 +37,11 @@ const PIPELINED: &[&str] = &[
     "tokio",
 ];
 
-/// How the names of metadata units end.
+/// The suffix of metadata units' names.
 const SUFFIX: &str = "-metadata";
 
-/// Gives the plan's pipelined libraries a unit for their metadata, and lets others depend on it
-/// where that is enough.
+/// Gives each pipelined library of the plan a unit for its metadata, and makes other units depend
+/// on that unit if it is enough for them.
 pub fn pipeline(plan: &mut Plan) {
     let units = plan.units.iter();
     let pipelined: BTreeMap<String, String> = units
@@ -60,8 +58,9 @@ pub fn pipeline(plan: &mut Plan) {
     }
 }
 
-/// Lets libraries depend on the metadata of pipelined ones (key to metadata's key), and what links
-/// on all of them that it links. Gives the metadata that is wanted: its key to the library's.
+/// Makes libraries depend on the metadata of pipelined libraries (`pipelined` maps keys to the
+/// metadata's keys), and makes units that link depend on all pipelined libraries that they link.
+/// Returns the metadata units that are needed: each one's key and the library's.
 fn depend_on_metadata(
     plan: &mut Plan,
     pipelined: &BTreeMap<String, String>,
@@ -100,7 +99,7 @@ fn is_pipelined(planned: &Planned) -> bool {
         && is_optimized(planned)
 }
 
-/// Whether rustc optimizes it. Otherwise, code is there soon after metadata.
+/// Whether rustc optimizes the unit. Otherwise the code is ready soon after the metadata.
 pub fn is_optimized(planned: &Planned) -> bool {
     let Action::Compile { args, .. } = &planned.unit.action else {
         return false;
@@ -109,7 +108,7 @@ pub fn is_optimized(planned: &Planned) -> bool {
     levels.any(|level| level != "0")
 }
 
-/// Whether Cargo hands it libraries and not their metadata: it is linked.
+/// Whether the unit is linked, so that Cargo gives it libraries and not their metadata.
 pub fn takes_whole_libraries(planned: &Planned) -> bool {
     let Action::Compile { args, .. } = &planned.unit.action else {
         return false;
@@ -117,13 +116,14 @@ pub fn takes_whole_libraries(planned: &Planned) -> bool {
     args.iter().any(|arg| arg.ends_with(".rlib"))
 }
 
-/// The units that are calls of Cargo's own: it has metadata and code of a library from one call.
+/// Returns the units that are Cargo's own calls. Cargo makes metadata and code of a library in one
+/// call.
 pub fn cargos(plan: &Plan) -> impl Iterator<Item = (&String, &Planned)> {
     let units = plan.units.iter();
     units.filter(|(key, planned)| library_of(key, planned).is_none())
 }
 
-/// For each unit that links: the pipelined libraries among all that it links.
+/// Returns for each unit that links: the pipelined libraries among those that it links.
 fn linked_below(
     plan: &Plan,
     pipelined: &BTreeMap<String, String>,
@@ -139,8 +139,8 @@ fn linked_below(
         .collect()
 }
 
-/// Keys of all libraries below a unit that are linked with it: those of macros and build scripts
-/// are not.
+/// Returns the keys of all libraries below a unit that are linked with it. Leaves out the libraries
+/// of macros and build scripts.
 pub fn libraries_below(plan: &Plan, planned: &Planned) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     let mut pending: Vec<&String> = planned.dependencies.iter().collect();
@@ -157,7 +157,7 @@ fn is_library(planned: &Planned) -> bool {
     matches!(&planned.unit.action, Action::Compile { target, .. } if target.kind == TargetKind::Lib)
 }
 
-/// The key of the library that a metadata unit belongs to; none for other units.
+/// Returns the key of the library that a metadata unit belongs to, or none for other units.
 pub fn library_of(key: &str, planned: &Planned) -> Option<String> {
     let Action::Compile {
         metadata_only: true,
@@ -175,7 +175,7 @@ fn metadata_name(name: &str) -> String {
     format!("{name}{SUFFIX}")
 }
 
-/// Keys are names and Cargo's hash.
+/// Returns the key of a library's metadata unit. A key consists of the name and Cargo's hash.
 fn metadata_key(key: &str, planned: &Planned) -> String {
     let name = &planned.unit.name;
     key.replacen(name, &metadata_name(name), 1)

@@ -1,4 +1,4 @@
-//! What one process that Cargo started was given.
+//! Records the arguments and environment of a process that Cargo started.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,10 @@ pub struct Record {
     pub cwd: String,
 }
 
-/// The variable that names the directory of records. Where it is set, this program is a stand-in.
+/// The variable that names the directory of records. If it is set, this program is a stand-in.
 pub const DIRECTORY: &str = "CRATEYARD_RECORDS";
 
-/// What the planner itself sets, and what is about the machine and not about the unit.
+/// Variables that the planner sets itself, or that concern the machine and not the unit.
 const NOT_CARGOS: [&str; 18] = [
     DIRECTORY,
     "CARGO_HOME",
@@ -42,7 +42,7 @@ const NOT_CARGOS: [&str; 18] = [
 ];
 
 impl Record {
-    /// The record of the process that calls this.
+    /// Records the calling process.
     ///
     /// # Errors
     /// When an argument or a variable is not UTF-8.
@@ -63,17 +63,17 @@ impl Record {
     /// Writes the record to a file of its own in `directory`.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the file can't be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(format!("{}.json", std::process::id()));
         std::fs::write(&path, serde_json::to_vec(self)?)
             .with_context(|| format!("cannot write the record {}", path.display()))
     }
 
-    /// Reads all records of a directory. Their order means nothing.
+    /// Reads all records of a directory, in no particular order.
     ///
     /// # Errors
-    /// When one can't be read.
+    /// When a record can't be read.
     pub fn load_all(directory: &Path) -> Result<Vec<Self>> {
         let mut records = Vec::new();
         for entry in std::fs::read_dir(directory)? {
@@ -85,12 +85,12 @@ impl Record {
         Ok(records)
     }
 
-    /// The value of a variable, if Cargo set it.
+    /// Returns the value of a variable if Cargo set it.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str)
     }
 
-    /// The values of an option, given as `--option VALUE` or `--option=VALUE`.
+    /// Returns the values of an option, given as `--option VALUE` or `--option=VALUE`.
     pub fn values<'a>(&'a self, option: &'a str) -> impl Iterator<Item = &'a str> {
         self.argv.iter().enumerate().filter_map(move |(i, arg)| {
             if arg == option {
@@ -100,13 +100,13 @@ impl Record {
         })
     }
 
-    /// The value of a `-C NAME=VALUE`.
+    /// Returns the value of a `-C NAME=VALUE`.
     pub fn codegen(&self, name: &str) -> Option<&str> {
         self.values("-C")
             .find_map(|value| value.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Whether a flag without value is there.
+    /// Whether the arguments contain a flag without a value.
     pub fn has(&self, flag: &str) -> bool {
         self.argv.iter().any(|arg| arg == flag)
     }

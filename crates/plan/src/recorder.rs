@@ -1,4 +1,4 @@
-//! The stand-ins for rustc, for build scripts and for tests while Cargo is being recorded.
+//! Stands in for rustc, for build scripts and for tests while Cargo is being recorded.
 
 use crate::record::Record;
 use anyhow::{Context, Result, bail};
@@ -7,17 +7,17 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The real compiler, which answers Cargo's questions about itself.
+/// The directory of the real compiler, which answers Cargo's questions about itself.
 pub const COMPILERS: &str = "/usr/bin";
 
 /// The programs with rustc's interface that Cargo calls.
 pub const TOOLS: [&str; 3] = ["rustc", "rustdoc", "clippy-driver"];
 
-/// The key under which a build script's stand-in tells its `OUT_DIR` to build scripts of packages
-/// that depend on it: Cargo hands it on as `DEP_<LINKS>_<KEY>`.
+/// The key under which a build script's stand-in passes its `OUT_DIR` to the build scripts of
+/// dependent packages. Cargo hands it on as `DEP_<LINKS>_<KEY>`.
 pub const METADATA_KEY: &str = "CRATEYARD_OUT_DIR";
 
-/// Plays the program under whose name this one was started.
+/// Plays the program that this process was started as.
 ///
 /// # Errors
 /// When the record can't be written, or rustc is called in a way that can't be recorded.
@@ -32,7 +32,7 @@ pub fn play(directory: &Path) -> Result<()> {
         return play_build_script(&record, directory);
     }
     if !TOOLS.contains(&name.as_str()) {
-        // A test that was compiled runs.
+        // This is a compiled test that runs.
         return record.save(directory);
     }
     if is_question(&record) {
@@ -50,7 +50,7 @@ fn play_build_script(record: &Record, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cargo asks for the version, for cfgs, for the names of outputs.
+/// Whether Cargo asks for the version, for cfgs, or for the names of outputs.
 fn is_question(record: &Record) -> bool {
     record.has("-vV")
         || record.has("-V")
@@ -62,7 +62,7 @@ fn play_rustc(record: &Record, directory: &Path) -> Result<()> {
     record.save(directory)?;
     for path in outputs(record)? {
         if path.extension().is_none() {
-            // Cargo runs it if it is a build script. It lies on the same file system as the
+            // Cargo runs this file if it is a build script. It is on the same file system as the
             // stand-ins.
             fs::hard_link(std::env::current_exe()?, &path)
                 .with_context(|| format!("cannot link {}", path.display()))?;
@@ -73,7 +73,7 @@ fn play_rustc(record: &Record, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files that rustc would write, as far as Cargo looks for them.
+/// Returns the files that rustc would write and that Cargo looks for.
 pub fn outputs(record: &Record) -> Result<Vec<PathBuf>> {
     let Some(name) = record.values("--crate-name").next() else {
         bail!("Cargo called rustc without a crate name: {:?}", record.argv);
@@ -119,7 +119,7 @@ fn dep_info(path: &Path) -> String {
     }
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub fn file_name(path: &str) -> String {
     let name = Path::new(path).file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()

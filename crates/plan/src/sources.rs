@@ -1,4 +1,4 @@
-//! The sources that a lock pins, and the directories that stand for them.
+//! Finds the sources that a lock pins, and the directories that replace them.
 //! <https://doc.rust-lang.org/cargo/reference/source-replacement.html#directory-sources>
 
 use crate::git::Checkout;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Every package of the lock that does not lie in the workspace, and where it is placed.
+/// All packages of the lock that are not in the workspace, with their places.
 #[derive(Debug)]
 pub struct Packages<'a> {
     all: Vec<Located<'a>>,
@@ -20,7 +20,7 @@ pub struct Packages<'a> {
 /// A package and its place.
 #[derive(Debug)]
 pub struct Located<'a> {
-    /// What the lock says.
+    /// The package's entry in the lock.
     pub package: &'a LockedPackage,
     /// Its directory inside the cell.
     pub place: PathBuf,
@@ -74,18 +74,19 @@ impl<'a> Packages<'a> {
         Ok(Some(inner.to_owned()))
     }
 
-    /// All packages, in the order of the lock.
+    /// Returns all packages, in the order of the lock.
     pub fn all(&self) -> &[Located<'a>] {
         &self.all
     }
 
-    /// The checkout that a package comes from, and its directory there; none for a `.crate` file.
+    /// Returns the checkout that a package comes from and its directory there, or none for a
+    /// `.crate` file.
     pub fn checkout<'b>(&'b self, located: &'b Located) -> Option<(&'b Checkout, &'b Path)> {
         let inner = located.inner.as_deref()?;
         Some((self.checkouts.get(located.package.path.as_path())?, inner))
     }
 
-    /// Where the source of the package in a directory outside the workspace comes from.
+    /// Returns the origin of the package in a directory outside the workspace.
     ///
     /// # Errors
     /// When the lock has no such package.
@@ -104,13 +105,13 @@ impl<'a> Packages<'a> {
         })
     }
 
-    /// Cargo's configuration that replaces every source of the lock by its directory.
+    /// Returns the configuration for Cargo that replaces every source of the lock by its directory.
     ///
     /// # Errors
-    /// When the lock names a source of no known kind.
+    /// When the lock names a source of an unknown kind.
     pub fn replacements(&self) -> Result<String> {
         let mut sources = Table::new();
-        // One directory may stand for one source only.
+        // Each directory may replace only one source.
         let mut directories = BTreeMap::from([(DEFAULT.to_owned(), PathBuf::from(REGISTRY))]);
         sources.insert("crates-io".into(), replaced(DEFAULT, None));
         for (source, directory) in &self.directories {
@@ -132,10 +133,10 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// The name, in Cargo's configuration, of the directory that stands for the default registry.
+/// The name, in Cargo's configuration, of the directory that replaces the default registry.
 const DEFAULT: &str = "directory of crates-io";
 
-/// The directory for each source of the lock.
+/// Returns the directory for each source of the lock.
 fn directories(packages: &[LockedPackage]) -> BTreeMap<&str, PathBuf> {
     let all: BTreeSet<&str> = packages.iter().map(|p| p.source.as_str()).collect();
     let mut specifications: BTreeMap<&str, usize> = BTreeMap::new();
@@ -145,7 +146,7 @@ fn directories(packages: &[LockedPackage]) -> BTreeMap<&str, PathBuf> {
         }
     }
     let directory = |source: &str| match git(source) {
-        // One commit by several specifications is several sources to Cargo.
+        // To Cargo, one commit by several specifications is several sources.
         Some((specification, commit)) if specifications[commit] > 1 => {
             Path::new(GIT).join(format!("{commit}-{}", in_a_path(specification)))
         }
@@ -158,7 +159,7 @@ fn directories(packages: &[LockedPackage]) -> BTreeMap<&str, PathBuf> {
         .collect()
 }
 
-/// `git+URL?QUERY#COMMIT` as `URL?QUERY` and `COMMIT`.
+/// Splits `git+URL?QUERY#COMMIT` into `URL?QUERY` and `COMMIT`.
 fn git(source: &str) -> Option<(&str, &str)> {
     let rest = source.strip_prefix("git+")?;
     Some(rest.rsplit_once('#').unwrap_or((rest, "unknown")))
@@ -182,7 +183,7 @@ fn replaced(by: &str, definition: Option<Table>) -> Value {
     table.into()
 }
 
-/// A source of the lock as Cargo's configuration defines it, and a name for it.
+/// Returns a name for a source of the lock, and its definition in Cargo's configuration.
 fn definition(source: &str) -> Result<(String, Table)> {
     let mut table = Table::new();
     if let Some((specification, _)) = git(source) {
@@ -202,8 +203,8 @@ fn definition(source: &str) -> Result<(String, Table)> {
     Ok((source.to_owned(), table))
 }
 
-/// The lock writes the names of branches and tags percent-encoded since its version 4. A plus stays
-/// one: older locks have it as it is, and no name holds a blank.
+/// Decodes the name of a branch or tag, which the lock writes percent-encoded since its version 4.
+/// Keeps a plus, because older locks write it unencoded, and no name contains a space.
 pub fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -1,5 +1,5 @@
-//! Builds the stage for Cargo: manifests with empty targets, and packages of the lock with as
-//! much of them as Cargo looks at before it compiles.
+//! Builds the stage for Cargo: manifests with empty targets, and those parts of the lock's packages
+//! that Cargo reads before it compiles.
 
 use crate::git::Checkout;
 use crate::sources::{Located, Packages};
@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lays out the workspace: directories, manifests and links as they are, and all other files
-/// without their content. `names` has the path of one file a line, relative to the workspace.
+/// Lays out the workspace: directories, manifests and links unchanged, and all other files empty.
+/// `names` contains the paths of these files, one a line, relative to the workspace.
 ///
 /// # Errors
 /// When a path leaves the workspace or something can't be written.
@@ -36,7 +36,7 @@ pub fn workspace(manifests: &Path, names: &[u8]) -> Result<()> {
 /// Lays out the packages of the lock, on all cores.
 ///
 /// # Errors
-/// When one is damaged; the error names it.
+/// When a package is damaged. The error names it.
 pub fn packages(packages: &Packages) -> Result<()> {
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -80,7 +80,7 @@ fn place_crate(package: &LockedPackage, place: &Path) -> Result<()> {
     write_checksum(place, package.checksum.as_deref())
 }
 
-/// What Cargo looks at in a `.crate` file before it compiles.
+/// The parts of a `.crate` file that Cargo reads before it compiles.
 struct Published {
     manifest: String,
     /// The source files of targets.
@@ -88,7 +88,7 @@ struct Published {
 }
 
 impl Published {
-    /// Reads an archive up to its manifest where that names all targets, and to its end elsewhere.
+    /// Reads an archive up to its manifest if that names all targets, otherwise to its end.
     fn read(archive: impl Read) -> Result<Self> {
         let mut archive = tar::Archive::new(GzDecoder::new(archive));
         let mut manifest = None;
@@ -118,7 +118,7 @@ impl Published {
     }
 }
 
-/// The path of an archive's entry below the package's directory.
+/// Returns the path of an archive's entry relative to the package's directory.
 fn inner_path(path: &Path) -> Result<PathBuf> {
     let inner: PathBuf = path.components().skip(1).collect();
     let is_inside = |c: Component| matches!(c, Component::Normal(_));
@@ -128,8 +128,9 @@ fn inner_path(path: &Path) -> Result<PathBuf> {
     Ok(inner)
 }
 
-/// Whether Cargo looks for no target of its own: so newer versions of `cargo package` write
-/// manifests. <https://doc.rust-lang.org/cargo/reference/cargo-targets.html#target-auto-discovery>
+/// Whether Cargo does not look for any targets by itself. Newer versions of `cargo package` write
+/// such manifests.
+/// <https://doc.rust-lang.org/cargo/reference/cargo-targets.html#target-auto-discovery>
 fn names_all_targets(manifest: &toml::Table) -> bool {
     let package = manifest.get("package");
     let is_off = |key| {
@@ -140,14 +141,14 @@ fn names_all_targets(manifest: &toml::Table) -> bool {
     is_off("autolib") && is_off("autobins") && names_build
 }
 
-/// Whether Cargo looks for targets at this path by itself. What a dependency does not build
-/// (its tests, benches and examples) is left out: some crates have thousands of files.
+/// Whether Cargo looks for targets at this path by itself. Leaves out tests, benches and examples,
+/// which are not built in a dependency: some crates have thousands of files.
 fn is_discovered(path: &Path) -> bool {
     let fixed = ["build.rs", "src/lib.rs", "src/main.rs"];
     fixed.iter().any(|f| path == Path::new(f)) || path.starts_with("src/bin")
 }
 
-/// The paths of targets that a manifest names.
+/// Returns the paths of the targets that a manifest names.
 fn explicit_targets(manifest: &toml::Table) -> Vec<PathBuf> {
     let mut targets: Vec<&toml::Value> = manifest.get("lib").into_iter().collect();
     targets.extend(
@@ -176,7 +177,7 @@ fn explicit_targets(manifest: &toml::Table) -> Vec<PathBuf> {
 
 fn place_package(checkout: &Checkout, inner: &Path, place: &Path) -> Result<()> {
     crateyard_unit::source::place_tree(&checkout.path(inner), place)?;
-    // Beside the package there is nothing of its repository, so what it inherits is written down.
+    // The package is placed without the rest of its repository, so write inherited values down.
     write_over(
         &place.join("Cargo.toml"),
         checkout.manifest(inner)?.as_bytes(),
@@ -200,7 +201,7 @@ fn write_empty(path: &Path) -> Result<()> {
     }
 }
 
-/// Replaces a file, whatever its mode.
+/// Replaces a file of any mode.
 fn write_over(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
     write(path, bytes)
@@ -219,7 +220,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
-    /// A `.crate` file, cut off after `whole` of its entries.
+    /// Makes a `.crate` file that is cut off after `whole` of its entries.
     fn published(entries: &[(&str, &str)], whole: usize) -> Result<Published> {
         let mut archive = tar::Builder::new(Vec::new());
         let mut end = 0;

@@ -1,10 +1,10 @@
-//! What the workspace can build, for whoever checks a description of images against it.
+//! Lists the targets of the workspace, to check a description of images against them.
 
 use crate::layout::Layout;
 use anyhow::{Context, Result};
 pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets};
 
-/// Takes what is needed from `cargo metadata`.
+/// Takes the needed fields from the output of `cargo metadata`.
 /// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
 ///
 /// # Errors
