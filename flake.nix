@@ -4,7 +4,7 @@
   outputs =
     { self }:
     let
-      # Systems that can build. Their seeds are in nix/seed.
+      # The systems that can build. Their seeds are in nix/seed.
       systems = [ "x86_64-linux" ];
       forEach =
         function:
@@ -46,7 +46,8 @@
         };
       });
 
-      # Every unit of the images' binaries by its key in the plan, the checks and tests of every package.
+      # Every unit of the images' binaries by its key in the plan, and the checks and tests of every
+      # package.
       legacyPackages = forEach (system: lib.legacyPackagesOf made.${system});
 
       checks = forEach (
@@ -72,7 +73,7 @@
           bootstrap = foundation.bootstrap.check;
           images = made.${system}.all;
         }
-        # Of the other packages, many tests want the machine's tools: `make test` runs all.
+        # Many tests of the other packages need the machine's tools: `make test` runs them all.
         // lib.checksOf made.${system} [
           "crateyard-plan"
           "crateyard-unit"

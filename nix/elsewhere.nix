@@ -1,8 +1,8 @@
-# Adds the systems that build nothing by themselves to those of a flake's packages. On a Mac or an
-# arm64 machine, `nix build .#NAME-image` gives the same image: Nix lets a builder make it
+# Adds to a flake's packages the systems that build nothing by themselves. On a Mac or an arm64
+# machine, `nix build .#NAME-image` gives the same image, because Nix lets a builder make it
 # (docs/ci.md).
 let
-  # The system that all of them are built on.
+  # The system that builds all of them.
   builder = "x86_64-linux";
   elsewhere = [
     "aarch64-darwin"
@@ -10,7 +10,7 @@ let
     "x86_64-darwin"
   ];
 in
-# System to packages.
+# Maps each system to its packages.
 packages:
 if packages ? ${builder} then
   builtins.listToAttrs (

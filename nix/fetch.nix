@@ -1,10 +1,10 @@
-# One file of the web. Name and hash alone make the path in the store: `assemble fetch` puts the
-# file there, and Nix downloads it only where that has not happened.
+# One file of the web. Its name and hash alone make its path in the store. `assemble fetch` puts the
+# file there; otherwise Nix downloads it.
 {
-  # Its name in the store.
+  # The file's name in the store.
   name,
   url,
-  # Its hash: SHA-256 in hexadecimal digits, or Subresource Integrity (`sha512-…`).
+  # The file's hash: SHA-256 in hexadecimal digits, or Subresource Integrity (`sha512-…`).
   hash,
 }:
 derivation {
@@ -12,7 +12,7 @@ derivation {
   system = "builtin";
   builder = "builtin:fetchurl";
   outputHashMode = "flat";
-  # Subresource Integrity says itself which algorithm it is.
+  # A Subresource Integrity hash names its own algorithm.
   outputHashAlgo = if builtins.match "[^-]*" hash == null then "" else "sha256";
   outputHash = hash;
   preferLocalBuild = true;

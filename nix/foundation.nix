@@ -1,12 +1,12 @@
-# The foundation of everything, for one system: seed, cell, toolchain, bootstrap programs,
-# and the workspace function. Made from Crateyard's own source and lock, whoever calls.
+# The foundation of everything, for one system: seed, cell, toolchain, bootstrap programs, and the
+# workspace function. It is always made from Crateyard's own source and lock, for any caller.
 {
   # Crateyard's own source: a path.
   crateyard,
-  # The system that builds, and what it is called elsewhere: { architecture, rust, platform }.
+  # The system that builds, and its other names: { architecture, rust, platform }.
   system,
   host,
-  # The pin of the release whose compiler is used, ./toolchain/release.nix: a path; null for
+  # The pin of the release whose compiler is used (./toolchain/release.nix): a path; null for
   # Debian's compiler.
   toolchainLock,
 }:
@@ -20,7 +20,8 @@ let
     inherit (host) architecture;
   };
   packages = debian.packagesOf "toolchain";
-  # Debian's compiler, with linker, C compiler and what build scripts call; and the latter alone.
+  # Debian's compiler, with the linker, the C compiler and the programs that build scripts call;
+  # `tools` has only these others.
   debianToolchain = toolchainOf { inherit packages; };
   tools = toolchainOf {
     name = "tools";
@@ -39,14 +40,14 @@ let
         lock = toolchainLock;
         host = host.rust;
       };
-  # What Crateyard's own programs are compiled with: root file systems.
+  # The compiler of Crateyard's own programs: root file systems.
   toolchain = if release == null then [ debianToolchain ] else release.roots ++ [ tools ];
-  # What a program linked to libc needs to run, and no more.
+  # The files that a program linked to libc needs to run, and no more.
   runtime = rootFileSystem {
     name = "runtime";
     packages = debian.packagesOf "base";
   };
-  # What a static program needs to run: nothing.
+  # The files that a static program needs to run: none.
   bare = rootFileSystem {
     name = "bare";
     packages = [ ];
@@ -62,8 +63,7 @@ let
       sameBytes
       tools
       ;
-    # Only Crateyard's own release gives the bytes that are pinned, whatever a workspace is compiled
-    # by.
+    # Only Crateyard's own release gives the pinned bytes, whatever compiles the workspace.
     lock = if toolchainLock == null then null else crateyard + "/bootstrap.lock";
     builtOf = import ./bootstrap/built.nix {
       inherit cell tree;
@@ -103,8 +103,8 @@ let
   make = import ./image/make.nix { inherit cell bare imageProgram; };
   workspace = import ./cargo/workspace.nix { inherit cell planner runner links make; };
 
-  # The command line, by units as any other workspace's programs. It brings the bootstrap programs
-  # along.
+  # The command line, built in units like any other workspace's programs, with the bootstrap
+  # programs beside it.
   assembleWith =
     cargoArgs:
     program ((workspace {
@@ -117,8 +117,8 @@ let
         bin = "assemble";
       }
     ]) "assemble" "assemble";
-  # The seed from its source, to compare with the one that is checked in: by Debian's compiler,
-  # whose packages stay in the archive for good.
+  # The seed, built from its source to compare it with the one that is checked in. Debian's compiler
+  # builds it, because its packages stay in the archive for good.
   seedFor =
     target:
     let
@@ -134,7 +134,7 @@ let
         toolchain = [ debianToolchain ] ++ (if isNative then [ ] else [ cross ]);
         profile = "seed";
         inherit target;
-        # A linker alone: the program links no C library and no start files.
+        # The linker alone: the program links no C library and no start files.
         cargoArgs =
           if isNative then
             [ ]

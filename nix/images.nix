@@ -1,27 +1,28 @@
 # A workspace's images: description → plan → units → layers → image.
 {
-  # ./foundation.nix, and what the system is called elsewhere.
+  # ./foundation.nix, and the other names of the system.
   foundation,
   host,
   # The workspace, its description and its lock of Debian packages: paths.
   src,
   description,
   debianLock,
-  # What compiles: "release" or "debian"; a compiler of nixpkgs goes before either.
+  # The compiler: "release" or "debian". A compiler of nixpkgs takes precedence over both.
   compiler,
   # The pin of the release: a path.
   toolchainLock,
-  # nixpkgs, whose compiler is wanted: a flake, or null.
+  # nixpkgs, if its compiler is wanted: a flake, or null.
   nixpkgs,
   # The revision that is built: { commit, time, dirty }.
   revision,
-  # Whether evaluation reads what the workspace keeps in plan.lock (./imported.nix).
+  # Whether evaluation reads the files that the workspace keeps in plan.lock (./imported.nix).
   readsKept ? true,
   # The parts that the flake hands over, by name: ./part.nix.
   parts,
 }:
 let
-  # Packages for an architecture; Crateyard's own lock has only those of the one that builds.
+  # Packages for an architecture. Crateyard's own lock only has packages for the architecture that
+  # builds.
   debianFor =
     architecture:
     import ./debian/lock.nix {
@@ -30,7 +31,7 @@ let
       fallback = if architecture == host.architecture then foundation.debian else null;
     };
   debian = debianFor host.architecture;
-  # Of Debian in any case: the linker, the C compiler, what build scripts call.
+  # The linker, the C compiler and the programs that build scripts call are always Debian's.
   debianToolchain =
     let
       packages = debian.packagesOf resolved.toolchain.set;
@@ -44,7 +45,7 @@ let
           packages = builtins.filter (package: !(import ./debian/is-rust.nix package)) packages;
         }
     );
-  # Another compiler than Debian's: { roots, lints, entries, std }, or null.
+  # A compiler other than Debian's: { roots, lints, entries, std }, or null.
   rust =
     if nixpkgs != null then
       import ./toolchain/nixpkgs.nix { inherit (foundation) links; } {
@@ -62,7 +63,7 @@ let
           host = host.rust;
         }
       );
-  # The linker that is asked for in place of the compiler's own.
+  # The linker that the description asks for in place of the compiler's own.
   linker =
     let
       asked = resolved.toolchain.linker or null;
@@ -84,7 +85,7 @@ let
       ];
   toolchain = linker ++ (if rust == null then [ ] else rust.roots) ++ [ debianToolchain ];
 
-  # The workspace as Cargo is shown it. Crateyard's own is read already.
+  # The workspace as Cargo sees it. Crateyard's own is read already.
   tree =
     (
       if toString src == toString foundation.tree.root then
@@ -119,13 +120,13 @@ let
     path = "${normalized}";
     name = "description.json";
   };
-  # All that evaluation reads, the checks' plans included.
+  # Everything that evaluation reads, including the plans of the checks.
   items =
     [ describedItem ]
     ++ builtins.concatMap (platform: platform.plans) (builtins.attrValues platforms)
     ++ own.checks.items;
   imported = import ./imported.nix { inherit (tree) kept; };
-  # Those that npm makes and those that are downloaded are in the description.
+  # The description has the parts that npm makes and those that are downloaded.
   described = (builtins.fromTOML (builtins.readFile description)).parts or { };
   npmParts = import ./npm/parts.nix {
     inherit src described host;
@@ -139,7 +140,7 @@ let
   twice = builtins.filter (name: parts ? ${name}) (
     builtins.attrNames npmParts.parts ++ downloads.names
   );
-  # All parts, as images and crates for an architecture have them.
+  # All parts, as the images and crates for an architecture see them.
   partsFor =
     architecture:
     if twice == [ ] then
@@ -147,7 +148,7 @@ let
     else
       throw "images.toml and the flake both make the part \"${builtins.head twice}\": give one of them another name";
   partOfFor = architecture: import ./part.nix { parts = partsFor architecture; };
-  # A crate's parts: { path, from }, with the path in the package's directory.
+  # A crate's parts: { path, from }, where the path is relative to the package's directory.
   partsOf =
     architecture: crate:
     map (part: {
@@ -165,7 +166,8 @@ let
     name = "lints";
     packages = debian.packagesOf "lints";
   };
-  # The workspace, compiled for one platform in one way (crates/description: `normal::Settings`).
+  # The workspace, compiled for one platform with some settings (crates/description:
+  # `normal::Settings`).
   workspaceFor =
     target: settings:
     foundation.workspace {
@@ -211,8 +213,8 @@ let
       );
       inherit revision;
     };
-  # Name of each call of Cargo to what it builds for a platform. A call for a target of its own is
-  # for that platform alone.
+  # Maps the name of each call of Cargo to its build for a platform. A call with a target of its own
+  # exists for that platform alone.
   buildsFor =
     target:
     builtins.mapAttrs (_: call: (workspaceFor target call.settings).build call.binaries) (
@@ -221,10 +223,10 @@ let
       ) calls
     );
   machineOf = rust: builtins.head (builtins.split "-" rust);
-  # For the platform that builds.
+  # The platform that builds.
   native = { inherit (host) architecture rust; };
   builds = buildsFor native;
-  # The plans of all calls: the plan itself where there is one, else calls/NAME for each.
+  # The plans of all calls: a single plan as it is, several as calls/NAME.
   plansOf =
     builds:
     let
@@ -243,7 +245,7 @@ let
           }) names
         );
       };
-  # What images of one platform are made of (./image/images.nix).
+  # The ingredients of the images for one platform (./image/images.nix).
   platformFor =
     target:
     let
@@ -256,19 +258,19 @@ let
       isNative = isNative target;
       plan = plansOf built;
       plans = map (build: build.item) (builtins.attrValues built);
-      # An entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
+      # Maps an entry of a layer, or { package, bin, call }, to the output that holds bin/NAME.
       program = entry: built.${entry.call}.program { inherit (entry) package bin; };
       packagesOf = packages.withEntries;
       inherit (packages) has;
-      # Those of the compiler's set that have one of these names; another platform's are not among
-      # what compiles here.
+      # The packages of the compiler's set with one of these names. Nothing here compiles with the
+      # packages of another platform.
       select =
         set: names:
         if isNative target then
           builtins.filter (package: builtins.elem package.entry.name names) (packages.withEntries set)
         else
           [ ];
-      # The same to the crates that it is linked from, and to their names.
+      # These map the same entry to the crates that the program is linked from, and to their names.
       crates = entry: import ./image/crates.nix { build = built.${entry.call}; } { inherit (entry) package bin; };
       linked = entry: built.${entry.call}.linked { inherit (entry) package bin; };
       inputsOf = import ./image/inputs.nix {
@@ -295,7 +297,7 @@ let
       };
     };
   platforms = builtins.mapAttrs (_: platformFor) targets;
-  # The workspace by itself, as the checks see it.
+  # The workspace with its own settings, as the checks see it.
   own = workspaceFor native resolved.build.settings;
   nativeRoot =
     name: set:
@@ -324,12 +326,12 @@ in
     inherit (host) architecture;
     components = if rust == null then [ ] else rust.roots ++ rust.lints;
   };
-  # Of all calls; keys tell the units of one from those of another.
+  # The units of all calls. Their keys differ between calls.
   units = builtins.foldl' (all: build: all // build.units) { } (builtins.attrValues builds);
   plan = plansOf builds;
-  # What evaluation builds and reads (import from derivation), in the order in which it needs them.
-  # A binary cache that has the images but not this makes a cold machine fetch the toolchain and
-  # plan again.
+  # The derivations that evaluation builds and reads (import from derivation), in the order in which
+  # it needs them. If a binary cache has the images but not these, a cold machine fetches the
+  # toolchain and plans again.
   evaluation =
     let
       stages = {
@@ -352,8 +354,8 @@ in
       };
     };
   inherit (own) checks;
-  # What the workspace may keep so that evaluation builds nothing, and whether it does (null where
-  # it keeps nothing).
+  # The files that the workspace may keep so that evaluation builds nothing, and the check that it
+  # keeps the right ones (null if it keeps none).
   planLock = foundation.links {
     name = "plan.lock";
     entries = imported.links items;
@@ -379,7 +381,7 @@ in
     else
       debianToolchain;
   targets = packagesAndTargets;
-  # The parts that npm makes, and what it installs for them.
+  # The parts that npm makes, and the packages that it installs for them.
   npm = npmParts;
   description = normalized;
 }

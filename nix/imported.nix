@@ -1,16 +1,16 @@
-# What evaluation reads of derivations (import from derivation). A workspace may keep it in the
-# directory plan.lock, which `assemble plan --write` makes; then evaluation builds nothing.
+# The files of derivations that evaluation reads (import from derivation). A workspace may keep them
+# in the directory plan.lock, which `assemble plan --write` makes; then evaluation builds nothing.
 #
-# A file there is named by the derivation that it stands for. So it is read only for exactly the
-# manifests, lock, names of files and programs that it was made from, and never for others.
+# Each file there is named after the derivation that it replaces. So it is read only for exactly the
+# manifests, lock, file names and programs that it was made from, and never for others.
 #
-# An item is { derivation, path, name }: the derivation, the file in its output, and what the file
-# is called.
+# An item is { derivation, path, name }: the derivation, the file in its output, and the file's
+# name.
 #
 # Gives: { read, links, pairs }
-#   read   an item to its text, without context
-#   links  items to what plan.lock is to hold: names to paths, for a directory of links
-#   pairs  items to { built, kept } each, for a check: ./same-bytes.nix
+#   read   maps an item to its text, without context
+#   links  maps items to the entries of plan.lock: names to paths, for a directory of links
+#   pairs  maps items to { built, kept } each, for a check: ./same-bytes.nix
 {
   # The directory plan.lock, which need not exist: a path; null to read nothing there.
   kept,

@@ -1,7 +1,7 @@
 # Reads a JSON file that one of Crateyard's programs wrote. Paths in it become inputs of a
 # derivation only if Nix adds them.
 {
-  # Where the workspace keeps such files: ./imported.nix.
+  # The place where the workspace keeps such files: ./imported.nix.
   kept,
   # The file: an item of ./imported.nix.
   item,

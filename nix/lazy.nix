@@ -1,9 +1,9 @@
-# A derivation whose name is known before the derivation is: `nix flake show` forbids the import
-# from derivation by which plan and description come, and asks for no more than type and name.
+# A derivation whose name is known before the derivation is. `nix flake show` forbids the import
+# from derivation that yields the plan and the description, and asks only for the type and the name.
 {
   name,
   system,
-  # The derivation itself. It need not be called `name`.
+  # The derivation itself. Its own name may differ from `name`.
   derivation,
 }:
 {

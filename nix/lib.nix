@@ -1,4 +1,4 @@
-# Crateyard's public interface: what a flake calls.
+# Crateyard's public interface: the functions that a flake calls.
 {
   # Crateyard's own source: a path.
   crateyard,
@@ -23,15 +23,14 @@ let
   foundationOf =
     toolchainLock: system: host:
     import ./foundation.nix { inherit crateyard system host toolchainLock; };
-  # The foundation of everything, by system and compiler: made once, however often it
-  # is asked for.
+  # The foundation of everything, by system and compiler. It is made once, however often it is used.
   foundations = builtins.mapAttrs (system: host: {
     release = foundationOf ownLock system host;
     debian = foundationOf null system host;
   }) systems;
   foundationFor = system: foundations.${system}.release;
-  # The foundation for a workspace: compiled by its own release, so that no machine needs two,
-  # unless that is too old.
+  # The foundation for a workspace. The workspace's own release compiles it, so that no machine
+  # needs two releases, unless that release is too old.
   foundationWith =
     {
       system,
@@ -48,8 +47,8 @@ let
     else
       foundationOf toolchainLock system systems.${system};
 
-  # The names of a description's images, variants among them. Known without building anything,
-  # as `nix flake show` wants it.
+  # The names of a description's images, including variants. `nix flake show` needs them without
+  # building anything.
   namesIn =
     description:
     let
@@ -61,29 +60,28 @@ let
   # The images of a workspace, and the checks of its packages.
   #
   # Gives: { images, all, units, plan, targets, description, evaluation, parents, checks, tests,
-  #   checkUnits, storePaths,
-  #   debianLock, toolchainLock, ownInputs, npmParts, npmInputs, debian }
-  #   images       name to OCI layout
+  #   checkUnits, storePaths, debianLock, toolchainLock, ownInputs, npmParts, npmInputs, debian }
+  #   images       maps names to OCI layouts
   #   all          one derivation with a link to each image
-  #   units        key to derivation: every unit of the images' binaries
-  #   evaluation   what evaluation itself has built: tools, then description, then plan. Who builds
-  #                them first, in that order, never waits for a build while evaluating. In `all` there
-  #                is a link to each
-  #   parents      builder and base: what Dockerfile.images begins with
-  #   checks       package to { test, clippy, doc, fmt }
-  #   tests        package to the programs of its tests, as an archive
-  #   checkUnits   { test, clippy, doc }: key to derivation
-  #   planLock     what the workspace's plan.lock is to hold (./imported.nix)
-  #   planIsCurrent  the check that it holds that, or nothing: a set for `checks`
-  #   storePaths   { images, binaries, checks }: what all of them will lie at (./store-paths.nix)
-  #   toolchain    what compiles, as one tree whose usr/bin a shell can have in its PATH
-  #   shell        the same as a development shell, for `nix develop`
-  #   debianLock   the lock of the Debian packages that it is all made of
-  #   toolchainLock  the lock of the compiler; "" where that is Debian's
-  #   ownInputs    what `assemble fetch` brings of Crateyard's own, as JSON: its locks, and
+  #   units        maps keys to derivations: every unit of the images' binaries
+  #   evaluation   the derivations that evaluation itself builds: tools, then description, then
+  #                plan. A machine that builds them first, in that order, never waits for a build
+  #                while evaluating. `all` has a link to each
+  #   parents      builder and base: the images that Dockerfile.images begins with
+  #   checks       maps packages to { test, clippy, doc, fmt }
+  #   tests        maps packages to the programs of their tests, as an archive
+  #   checkUnits   { test, clippy, doc }: each maps keys to derivations
+  #   planLock     the files that belong in the workspace's plan.lock (./imported.nix)
+  #   planIsCurrent  the check that plan.lock holds them, or nothing: a set for `checks`
+  #   storePaths   { images, binaries, checks }: the store paths of all of them (./store-paths.nix)
+  #   toolchain    the compiler as one tree, whose usr/bin a shell can have in its PATH
+  #   shell        the compiler as a development shell, for `nix develop`
+  #   debianLock   the lock of the Debian packages that everything is made of
+  #   toolchainLock  the lock of the compiler; "" if it is Debian's
+  #   ownInputs    Crateyard's own inputs that `assemble fetch` brings, as JSON: its locks, and
   #                ./bootstrap/programs.nix, `wanted`
-  #   npmParts     name to part: those that npm makes
-  #   npmInputs    what npm installs for them, as JSON: ./npm/parts.nix, `lists`
+  #   npmParts     maps names to parts: those that npm makes
+  #   npmInputs    the packages that npm installs for them, as JSON: ./npm/parts.nix, `lists`
   #   debian       the same with Debian's compiler, for machines that can't have the release
   mkImages =
     {
@@ -91,7 +89,7 @@ let
       src,
       # The system that builds.
       system ? "x86_64-linux",
-      # What goes into the images: a path.
+      # The description of the images: a path.
       description ? src + "/images.toml",
       # The revision for packages that ask git for it: { commit, time, dirty }, time in seconds
       # since 1970. A flake knows its own.
@@ -100,17 +98,17 @@ let
         time = src.lastModified or 0;
         dirty = !(src ? rev);
       },
-      # What compiles: "release" for the release that toolchain.lock pins, "debian" for Debian's
-      # compiler.
+      # The compiler: "release" for the release that toolchain.lock pins, "debian" for Debian's.
       compiler ? (builtins.fromTOML (builtins.readFile description)).toolchain.provider or "release",
-      # What the release is pinned by: a path.
+      # The pin of the release: a path.
       toolchainLock ? if builtins.pathExists (src + "/toolchain.lock") then src + "/toolchain.lock" else ownLock,
-      # nixpkgs, for its compiler instead: a flake. Nothing of it is evaluated unless it is given.
+      # nixpkgs, to use its compiler instead: a flake. Nothing of it is evaluated unless it is
+      # given.
       nixpkgs ? null,
-      # What images and crates may name as a part, by name: derivations, inputs of the flake, paths.
+      # The parts that images and crates may use, by name: derivations, inputs of the flake, paths.
       # A function gets the system that builds. A part that nothing names is not evaluated.
       parts ? { },
-      # What Debian packages they and the toolchain are made of: a path.
+      # The lock of the Debian packages of the images and the toolchain: a path.
       debianLock ? if builtins.pathExists (src + "/debian.lock") then src + "/debian.lock" else crateyard + "/debian.lock",
     }@arguments:
     let
@@ -206,7 +204,7 @@ let
     }
     // (if compiler == "debian" then { } else { debian = mkImages (arguments // { compiler = "debian"; }); });
 
-  # What `mkImages` has made, under the names that `nix build` is given.
+  # The results of `mkImages`, under the names that `nix build` is given.
   packagesOf =
     made:
     builtins.listToAttrs (
@@ -218,7 +216,7 @@ let
     // {
       images = made.all;
       default = made.all;
-      # With its stages, which the driver asks for one by one.
+      # Includes the stages, which the driver asks for one by one.
       evaluation = made.evaluation.all // {
         inherit (made.evaluation) tools description plan;
       };
@@ -227,8 +225,8 @@ let
       base-image = made.parents.base;
     };
 
-  # The checks of some packages that `mkImages` has made, under the names that `nix flake check`
-  # wants: PACKAGE-test, PACKAGE-clippy, PACKAGE-doc, PACKAGE-fmt.
+  # The checks of some packages from the results of `mkImages`, under the names that `nix flake
+  # check` expects: PACKAGE-test, PACKAGE-clippy, PACKAGE-doc, PACKAGE-fmt.
   checksOf =
     made: packages:
     builtins.listToAttrs (
@@ -241,8 +239,8 @@ let
       ) packages
     );
 
-  # What `mkImages` has made that `nix build` finds below a name of its own: tests.PACKAGE,
-  # checks.PACKAGE.test, units.KEY; and all of it with Debian's compiler: debian.NAME-image.
+  # The results of `mkImages` that `nix build` finds in sets of their own: tests.PACKAGE,
+  # checks.PACKAGE.test, units.KEY; and everything with Debian's compiler: debian.NAME-image.
   legacyPackagesOf =
     made:
     attributesOf made
@@ -266,12 +264,11 @@ let
       ;
   };
 
-  # The outputs of a flake that has nothing but images: packages, checks and a shell for each
-  # system.
+  # The outputs of a flake that has only images: packages, checks and a shell for each system.
   mkFlake =
     {
       src,
-      # Systems that build.
+      # The systems that build.
       buildSystems ? [ "x86_64-linux" ],
       # The packages that `nix flake check` checks; null for all members.
       checked ? null,
@@ -305,8 +302,8 @@ let
       devShells = each (made: { default = made.shell; });
     };
 
-  # The outputs of a flake that has others, too: these, and what `mkFlake` makes of the same
-  # arguments. What both have, such as the package `default`, stays theirs.
+  # The outputs of a flake that has others, too: its own, and those that `mkFlake` makes of the same
+  # arguments. If both have an output, such as the package `default`, the flake's own wins.
   addImages =
     arguments: outputs:
     let

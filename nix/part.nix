@@ -1,13 +1,13 @@
-# Where a part lies: what a flake hands over under a name, for images and crates that name it.
+# The path of a part. A flake hands over parts under names, for the images and crates that use these
+# names.
 {
-  # Name to what is handed over: a derivation, a flake or its input, a path, or a string with a
-  # path.
+  # Maps names to parts: a derivation, a flake or its input, a path, or a string with a path.
   parts,
 }:
 {
   # The part's name.
   name,
-  # A path in it; "" for all of it.
+  # A path in the part; "" for all of it.
   path ? "",
   ...
 }:
@@ -15,8 +15,8 @@ let
   part =
     parts.${name}
       or (throw "the flake hands over no part \"${name}\": add `parts.${name} = …;` to the arguments of mkFlake");
-  # Of a directory that Nix has already, such as `self`, a part is only what it names: what lies
-  # beside it changes nothing.
+  # If Nix already has the directory, as with `self`, a part is only the named path: a change of its
+  # neighbours does not change the part.
   isBuilt =
     text: builtins.any (context: context ? outputs) (builtins.attrValues (builtins.getContext text));
   copied =

@@ -1,4 +1,4 @@
-# Fails unless programs that were built have the bytes of those that are kept.
+# Fails unless the built programs have the same bytes as the kept ones.
 {
   # A root file system with sh and cmp.
   tools,
@@ -7,7 +7,7 @@
 {
   # The name of the check.
   name,
-  # Of each program { built, kept }: two files.
+  # { built, kept } for each program: two files.
   pairs,
   # What to do if they differ: a sentence.
   cure,

@@ -1,4 +1,4 @@
-# The attributes of a set whose values a predicate holds for.
+# The attributes of a set whose values satisfy a predicate.
 predicate: set:
 builtins.listToAttrs (
   map (name: {

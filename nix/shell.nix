@@ -1,8 +1,8 @@
-# The development shell of a workspace, for `nix develop`: the compiler that it is built with comes
-# first in PATH. Nothing is built with it.
+# The development shell of a workspace, for `nix develop`: the workspace's compiler comes first in
+# PATH. The shell itself builds nothing.
 #
-# Nix wants a builder with the name `bash`, and the image program is one that writes the variables
-# (crates/image/src/environment.rs): Debian's bash has no loader in Nix's sandbox.
+# Nix requires a builder with the name `bash`. The image program plays this role and writes the
+# variables (crates/image/src/environment.rs), because Debian's bash has no loader in Nix's sandbox.
 {
   system,
   # A directory of links: ./foundation.nix.

@@ -1,11 +1,12 @@
-# What a workspace's images, programs and checks will lie at, as plain strings: `assemble affected`
-# compares those of two revisions (crates/deploy: `StorePaths`). Nothing of it is built to know it.
+# The store paths of a workspace's images, programs and checks, as plain strings. `assemble
+# affected` compares those of two revisions (crates/deploy: `StorePaths`). Listing them builds none
+# of them.
 {
-  # Name to derivation.
+  # Maps names to derivations.
   images,
   # ./image/programs.nix.
   programs,
-  # Package to kind of check to derivation.
+  # Maps each package to its kinds of checks, and these to derivations.
   checks,
 }:
 let
@@ -13,7 +14,7 @@ let
   each = function: builtins.mapAttrs (_: function);
 in
 {
-  # Of this form.
+  # The version of this format.
   version = 1;
   images = each pathOf images;
   binaries = each (each (each pathOf)) programs;

@@ -1,5 +1,6 @@
-# What `nix flake init -t` offers. Each is a workspace with its flake.nix and images.toml, as
-# `assemble init` writes them; `front-end` hands over a part, which only its author knows of.
+# The templates of `nix flake init -t`. Each is a workspace with its flake.nix and images.toml, as
+# `assemble init` writes them. `front-end` also hands over a part, which only its author can know
+# of.
 let
   templates = {
     service = {

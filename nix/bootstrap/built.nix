@@ -1,15 +1,17 @@
-# Bootstrap programs from their source: each by a plain `cargo build` in a cell, linked statically.
+# Bootstrap programs from their source: a plain `cargo build` in a cell builds each, linked
+# statically.
 #
-# They see their own crates and what the lock pins for those, and nothing of the workspace's
-# manifest that does not concern them, so that an edit elsewhere never builds them again.
+# They see their own crates, the crates that the lock pins for those, and only the relevant parts of
+# the workspace's manifest, so that an edit elsewhere never builds them again.
 #
 # Gives: { source, built, crates }
-#   source  a hash of all that decides their bytes. Known without building or unpacking anything
+#   source  a hash of everything that decides their bytes, known without building or unpacking
+#           anything
 #   built   the derivation with bin/NAME of each, and the hash of its files in NAME.files
-#   crates  { name, version, checksum } of each crate that is needed
+#   crates  { name, version, checksum } of each crate that they need
 {
   cell,
-  # Root file systems with Cargo and the compilers, and what pins these: a string.
+  # Root file systems with Cargo and the compilers, and their pins: a string.
   toolchain,
   pins,
   # Crateyard's own workspace: ../cargo/tree.nix.
@@ -18,22 +20,22 @@
   target,
 }:
 {
-  # The packages to build, one after another, so that none gets a feature that only another asks
-  # for. The package of each is crateyard-NAME, its binary NAME.
+  # The packages to build. They are built one after another, so that none gets a feature that only
+  # another asks for. Each package is named crateyard-NAME, and its binary NAME.
   programs,
-  # All packages of crates/ that they need, themselves included.
+  # All packages of crates/ that the programs need, including their own.
   crates,
 }:
 let
   toToml = import ../cargo/to-toml.nix;
   inherit (tree) lock;
-  # Crateyard's own manifests hold nothing that Nix can't read. There is no planner yet to ask.
+  # Nix can read all that Crateyard's own manifests hold, and there is no planner yet to ask.
   read = file: builtins.fromTOML (builtins.readFile (tree.root + "/${file}"));
   inherit (read "Cargo.toml") workspace profile;
   manifests = builtins.listToAttrs (
     map (name: {
       inherit name;
-      # What only tests and lints need is not there.
+      # Leaves out the fields that only tests and lints need.
       value = removeAttrs (read "crates/${name}/Cargo.toml") [
         "dev-dependencies"
         "lints"
@@ -47,7 +49,7 @@ let
     workspace = {
       inherit (workspace) resolver;
       members = map (name: "crates/${name}") crates;
-      # Not the workspace's own version: a bump does not concern these programs.
+      # Replaces the workspace's own version, because a new version does not concern these programs.
       package = workspace.package // {
         version = "0.0.0";
       };
@@ -56,14 +58,14 @@ let
     profile = {
       inherit (profile) release;
       bootstrap = profile.bootstrap // {
-        # Of these packages: Cargo warns of others.
+        # Only the packages that are there: Cargo warns of others.
         package = builtins.intersectAttrs named profile.bootstrap.package;
       };
     };
   };
 
-  # What the lock has for the wanted crates, by following its edges. An edge is "NAME",
-  # "NAME VERSION" or "NAME VERSION (SOURCE)".
+  # The lock's entries for the wanted crates, found by following its edges. An edge is "NAME", "NAME
+  # VERSION" or "NAME VERSION (SOURCE)".
   nameOf = edge: builtins.head (builtins.split " " edge);
   isNamed =
     edge: entry:
@@ -72,7 +74,7 @@ let
       "${entry.name} ${entry.version}"
       "${entry.name} ${entry.version} (${entry.source or ""})"
     ];
-  # The name of a package that a manifest calls by some name.
+  # The real name of a package that a manifest may rename.
   packageOf =
     name: dependency:
     let
@@ -80,7 +82,7 @@ let
     in
     said.package or name;
   usedPackages = builtins.attrValues (builtins.mapAttrs packageOf used);
-  # The lock of a member has what its tests need, too.
+  # A member's entry in the lock also lists the crates that only its tests need.
   edgesOf =
     entry:
     builtins.filter (edge: entry ? source || builtins.elem (nameOf edge) usedPackages) (
@@ -106,7 +108,7 @@ let
   lockText = builtins.concatStringsSep "\n" (
     [ "version = ${toString lock.version}" ] ++ map (entry: "[[package]]\n${toToml entry}") entries
   );
-  # Name of a package to one of its entries.
+  # Maps the name of each package to one of its entries.
   named = builtins.listToAttrs (
     map (entry: {
       inherit (entry) name;

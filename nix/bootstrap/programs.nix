@@ -1,20 +1,20 @@
-# The programs that must exist before there are units, and those that evaluation runs: planner, unit
-# runner, description and image program. They are data, as the seed is: single files without
-# references, whose paths in the store depend on their bytes alone.
+# The programs that must exist before there are units, and those that evaluation runs: the planner,
+# the unit runner, the description program and the image program. Like the seed, they are data:
+# single files without references, whose store paths depend on their bytes alone.
 #
-# A program is a fixed output: a machine that has it from a cache or from the command line never
-# compiles it. bootstrap.lock pins the bytes, and says of which source they are. Of an edited source
-# the program is built while Nix evaluates, and its bytes are taken from there. If the edit has
-# changed no byte, it is the same path, and nothing is built again.
+# A program is a fixed output, so a machine that has it from a cache or from the command line never
+# compiles it. bootstrap.lock pins the bytes and names their source. If the source was edited, Nix
+# builds the program during evaluation and takes its bytes from there. If the edit changed no byte,
+# the path stays the same, and nothing is built again.
 #
 # Gives: { programs, needed, brought, fromSource, wanted, check }
-#   programs    name to the program: a string
-#   needed      what evaluation has built: a directory of links
+#   programs    maps names to programs: strings
+#   needed      the programs that evaluation builds: a directory of links
 #   brought     all programs as a command line brings them along: bin/NAME
-#   fromSource  all programs as the source gives them, as `assemble bootstrap` reads them:
-#               bin/NAME, and the hash of its source in NAME.source
-#   wanted      what `assemble fetch` reads: of each group of programs the paths in the store, null where
-#               they are not known, and the crates that they are made of
+#   fromSource  all programs built from source, as `assemble bootstrap` reads them: bin/NAME, and
+#               the hash of its source in NAME.source
+#   wanted      the list for `assemble fetch`: for each group of programs, the store paths (null if
+#               they are not known) and the crates that they are made of
 #   check       fails unless bootstrap.lock has the bytes that the source gives
 {
   system,
@@ -25,7 +25,7 @@
   sameBytes,
   # A root file system with cp.
   tools,
-  # bootstrap.lock: a path; null where nothing is pinned.
+  # bootstrap.lock: a path; null if nothing is pinned.
   lock,
   # ./built.nix, applied to its compiler.
   builtOf,
@@ -65,7 +65,7 @@ let
     else
       throw "bootstrap.lock has format ${toString data.version}, this version of Crateyard reads 1: run `assemble bootstrap`";
 
-  # Name to { source, built, pin, isCurrent }.
+  # Maps names to { source, built, pin, isCurrent }.
   known = builtins.listToAttrs (
     builtins.concatMap (
       group:
@@ -108,10 +108,10 @@ let
       };
     };
   names = builtins.attrNames known;
-  # All of them, or none: a lock that lacks one is not of the source.
+  # All of them or none: a lock that lacks one does not match the source.
   pinned = if pins == { } then [ ] else names;
   stale = builtins.filter (name: !known.${name}.isCurrent) pinned;
-  # Evaluation reads the hash of what is not pinned, and runs these two.
+  # Evaluation runs these two, and reads the hash of any program that is not pinned.
   isRun = name: name == "plan" || name == "description";
 in
 {
