@@ -22,7 +22,7 @@ let
       builtins.attrValues tested.planned
     );
   quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
-  # The source of a run's program: "PATH=SOURCE".
+  # Maps a path to the source of a run's program: "PATH=SOURCE".
   placesOf =
     { programs, ... }:
     map (

@@ -124,7 +124,7 @@ let
 in
 {
   packages = forEach checksOf;
-  # What evaluation reads for all of this: items of ../imported.nix.
+  # Everything that evaluation reads for the checks: items of ../imported.nix.
   items = [
     targetsItem
     metadataItem

@@ -13,7 +13,8 @@ let
 in
 import ../fetch.nix {
   name = "${name}-${version}.crate";
-  # Of another registry Nix knows no download address: `assemble fetch` brings the file.
+  # Nix knows the download address of crates.io only: `assemble fetch` brings the files of other
+  # registries.
   url =
     if isCratesIo then
       "https://crates.io/api/v1/crates/${name}/${version}/download"

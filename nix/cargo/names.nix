@@ -3,8 +3,8 @@
 #
 # Gives: { isSkipped, files }
 #   isSkipped  whether a directory or a link, by its path relative to the root, is no part of the
-#              workspace: git's own files, what Cargo has built, links that `nix build` has made,
-#              the kept plan, which would otherwise change itself
+#              workspace: git's own files, Cargo's build results, links of `nix build`, and the kept
+#              plan, which would otherwise change itself
 #   files      the paths of all regular files, relative to the root
 {
   # The workspace: a path.

@@ -1,21 +1,21 @@
 # The programs of a package's tests as an archive that `cargo nextest run --archive-file` runs.
 # <https://nexte.st/docs/ci-features/archiving/>
 #
-# It is made as a layer is: what it holds decides about its bytes, and nothing else.
+# It is made like a layer: its contents alone decide its bytes.
 {
   cell,
   # Root file systems with perl.
   toolchain,
-  # What the `image` program makes: ../image/make.nix.
+  # Derivations of the program `image`: ../image/make.nix.
   make,
-  # What Cargo says of the workspace and all that it depends on: metadata.json, and its content.
+  # Cargo's description of the workspace and its dependencies: metadata.json, and its content.
   metadata,
   described,
   # The plan and the units of `cargo test`: ./workspace.nix.
   tested,
 }:
 {
-  # The package, and where it lies in the workspace.
+  # The package, and its directory in the workspace.
   name,
   directory,
   # The plan's entries of its test runs.
@@ -27,7 +27,7 @@ let
     builtins.filter (package: package.manifest_path == manifest) described.packages
   );
 
-  # Where Cargo's target directory lies for units, and a path relative to it.
+  # Cargo's target directory as units see it, and a path relative to it.
   target = "/cargo/target";
   inTarget = path: builtins.substring (builtins.stringLength target + 1) (-1) path;
   unitOf = planned: path: tested.planned.${planned.programs.${path}}.unit;
@@ -36,7 +36,7 @@ let
   # `PLATFORM/PROFILE/deps/PROGRAM`.
   outputDirectory = path: builtins.head (builtins.match "(.*)/deps/[^/]*" (inTarget path));
 
-  # What nextest calls a test's programs.
+  # The name that nextest gives to a test's program.
   # <https://docs.rs/nextest-metadata/latest/nextest_metadata/struct.RustBinaryId.html>
   idOf =
     kind: test:
@@ -79,7 +79,7 @@ let
       };
     }) (startedBy planned)
   ) runs;
-  # What the package's own build script wrote: the path of its directory, and the unit's output.
+  # The output of the package's own build script: the path of its directory, and the unit's output.
   written = builtins.concatMap (
     planned:
     let
@@ -96,7 +96,7 @@ let
       ]
   ) runs;
   scripts = builtins.listToAttrs written;
-  # The variables that it has told, which nextest looks for beside that directory.
+  # The variables that the build script sets. nextest looks for them beside that directory.
   outputOf =
     script:
     cell {

@@ -1,6 +1,6 @@
-# The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan).
-# Without arguments: which packages and targets the workspace has. For the subcommand `metadata`:
-# what Cargo says of the workspace and all that it depends on.
+# The plan: what Cargo would do for a request, recorded inside a derivation (crates/plan). Without
+# arguments, it lists the packages and targets of the workspace. For the subcommand `metadata`, it
+# is Cargo's description of the workspace and its dependencies.
 {
   cell,
   # The program `plan`: a file.
@@ -37,7 +37,7 @@ cell {
       version = 2;
       inherit args;
       env = environment;
-      # What the workspace has does not depend on what the lock pins.
+      # The packages and targets of the workspace do not depend on the packages that the lock pins.
       packages = if args == [ ] then [ ] else tree.lock.outside;
     };
     passAsFile = [ "request" ];

@@ -1,7 +1,7 @@
-# The path of a file below a directory, as `builtins.path` gives it to a filter.
+# The path of a file relative to a directory, for a path that `builtins.path` passes to a filter.
 #
-# Of a store that lies elsewhere (`--store DIR`) the filter gets the file's place on the disk, which
-# ends in, and need not begin with, the directory's own path.
+# With a store elsewhere (`--store DIR`), the filter gets the file's path on the disk. That path
+# contains the directory's own path, but need not begin with it.
 {
   # The directory: a path.
   directory,

@@ -1,4 +1,4 @@
-# The source of one package of the workspace, which its units see.
+# The source of one package of the workspace, as its units see it.
 #
 # It leaves out packages inside it and, by default, tests, benches, examples and documents. The
 # directory of the root's own package is the whole repository, so the files for git, Nix, engines
@@ -6,7 +6,8 @@
 #
 # Gives: { source, beside }
 #   source  the directory
-#   beside  what its links and targets lead to: paths relative to the workspace, to what lies there
+#   beside  the files that its links and targets lead to: maps paths relative to the workspace to
+#           their contents
 {
   # The workspace: a path.
   root,

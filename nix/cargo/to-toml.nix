@@ -1,4 +1,4 @@
-# A Nix value as TOML, for manifests that are made and not copied.
+# A Nix value as TOML, for generated manifests.
 let
   toToml =
     value:
@@ -7,7 +7,7 @@ let
     else if builtins.isList value then
       "[ ${builtins.concatStringsSep ", " (map toToml value)} ]"
     else
-      # Strings, numbers and booleans are written alike in JSON and in TOML.
+      # JSON and TOML write strings, numbers and booleans alike.
       builtins.toJSON value;
   # A whole document: one line for each key at the top, tables inline.
   document =

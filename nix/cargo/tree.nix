@@ -1,9 +1,9 @@
-# A workspace as it lies on the disk: what Cargo is shown of it. Who needs the same workspace again
-# hands this on, so that it is read once.
+# A workspace on the disk, as Cargo sees it. Callers that need the same workspace again pass this
+# value on, so that it is read once.
 #
 # Gives: { root, kept, manifests, names, lock }
 #   root       the workspace: a path
-#   kept       where it may keep its plan: ../imported.nix
+#   kept       the place where it may keep its plan: ../imported.nix
 #   manifests  ./manifests.nix
 #   names      a file with the paths of all its files, one a line
 #   lock       ./lock.nix
@@ -21,7 +21,7 @@ in
     inherit root;
     inherit (names) isSkipped;
   };
-  # Not as JSON: a name need not be UTF-8.
+  # This is no JSON, because a name need not be UTF-8.
   names = builtins.toFile "names" (builtins.concatStringsSep "\n" names.files);
   lock = import ./lock.nix { lock = root + "/Cargo.lock"; };
 }

@@ -1,12 +1,12 @@
-# The units of a plan, each as a derivation that sees its own entry, its package's source, the
-# outputs of what it depends on, and the toolchain.
+# The units of a plan. Each is a derivation that sees its own entry, its package's source, the
+# outputs of its dependencies, and the toolchain.
 #
-# Gives: { units, planned, programs, program }
-#   units     key to derivation
-#   planned   key to what the plan says of it (crates/plan: `Planned`)
-#   program   { package, bin } to the derivation that holds bin/NAME
-#   linked    { package, bin } to the names of the packages that it is linked from
-#   uses      key to the keys of the libraries that the unit names itself (./uses.nix)
+# Gives: { units, planned, program, linked, uses }
+#   units     maps keys to derivations
+#   planned   maps keys to entries of the plan (crates/plan: `Planned`)
+#   program   maps { package, bin } to the derivation that holds bin/NAME
+#   linked    maps { package, bin } to the names of the packages that it is linked from
+#   uses      maps keys to the keys of the libraries that the unit names itself (./uses.nix)
 {
   cell,
   # The program `unit`: a file.
@@ -19,27 +19,29 @@
   tree,
   # The toolchain: root file systems, of which earlier ones win.
   toolchain,
-  # What compiles for another platform than the one that builds (./cross.nix), if one is wanted.
+  # Root file systems and settings for another platform than the one that builds (./cross.nix), or
+  # null.
   cross ? null,
-  # Root file systems that only clippy sees beside the toolchain.
+  # Root file systems that clippy alone sees beside the toolchain.
   lints ? [ ],
-  # Package name to a root file system that its units see beside the toolchain, and with them all
-  # that links them.
+  # Maps package names to root file systems. The units of the package, and all units that link them,
+  # see its root file system beside the toolchain.
   native ? { },
-  # Package name to paths, relative to the workspace, that its units see besides its source.
+  # Maps package names to paths, relative to the workspace, that their units see besides their
+  # sources.
   extraFiles ? { },
-  # Package name to parts in its directory, which its units see: { path, from }.
+  # Maps package names to parts in their directories that their units see: { path, from }.
   parts ? { },
-  # Package name to variables that its units see besides Cargo's.
+  # Maps package names to variables that their units see besides Cargo's.
   environment ? { },
-  # Names of packages whose units are told the revision that is built, and that revision:
-  # { commit, time, dirty }.
+  # Names of packages whose units get the revision that is built, and that revision: { commit, time,
+  # dirty }.
   revisioned ? [ ],
   revision ? null,
 }:
 let
   inherit (tree) root lock;
-  # What crates that bind C libraries need: explains a failure, and decides about nothing.
+  # The needs of crates that bind C libraries. They explain a failure, and decide nothing.
   table = builtins.fromTOML (builtins.readFile ../../crates/description/src/native.toml);
   known = table.needed // table.optional;
   wantsOf =
@@ -74,7 +76,7 @@ let
       without = coveredIn directory;
     }
   ) data.layout;
-  # Where parts stand in the place of what the workspace has: in the directory of a member.
+  # Paths in a member's directory where parts take the place of the workspace's own files.
   coveredIn =
     directory:
     builtins.concatMap (
@@ -86,7 +88,7 @@ let
     map (part: "${unit.sourceDir}/${part.path}=${part.from}") (partsOf package.name);
   kindOf = unit: unit.action.target.kind or "";
   isHarness = unit: unit.action.target.test or false;
-  # Whether tests, benches, examples and documents are there too.
+  # Whether the unit sees tests, benches, examples and documents too.
   isTest =
     unit:
     unit.action.kind == "run-test"
@@ -115,14 +117,14 @@ let
   extras = planned: builtins.concatStringsSep "\n" (
     filesOf planned ++ placedParts planned ++ programsOf planned
   );
-  # What is there of what a unit's code asks for (crates/plan/src/asks.rs).
+  # The existing files among those that a unit's code asks for (crates/plan/src/asks.rs).
   askedOf =
     planned:
     builtins.filter (file: builtins.pathExists (root + "/${file}")) (
       ((planned.asks or { }).files or [ ]) ++ (if seesWorkspace planned then [ "Cargo.toml" ] else [ ])
     );
-  # Whether it sees the workspace around its package: its code asks, or the root's manifest is
-  # declared.
+  # Whether the unit sees the workspace around its package: its code asks for it, or the description
+  # lists the root's manifest among its files.
   seesWorkspace =
     { package, ... }@planned:
     package.origin.kind == "path"
@@ -130,7 +132,7 @@ let
       (planned.asks or { }).workspace or false
       || builtins.elem "Cargo.toml" (extraFiles.${package.name} or [ ])
     );
-  # The workspace for those who see it (crates/unit/src/skeleton.rs).
+  # The workspace for units that see it (crates/unit/src/skeleton.rs).
   skeletonOf =
     { package, ... }@planned:
     if !(seesWorkspace planned) then
@@ -145,7 +147,7 @@ let
           ) data.members;
         };
       };
-  # The revision for those who are told it. What is not committed has none of its own.
+  # The revision, for units that get it.
   revisionOf =
     { package, ... }:
     if builtins.elem package.name revisioned then { revision = builtins.toJSON revision; } else { };
@@ -162,7 +164,7 @@ let
     { package, unit, ... }@planned:
     let
       isMember = package.origin.kind == "path";
-      # Any other package is there as a whole.
+      # A package from elsewhere is there as a whole.
       declared =
         extraFiles.${package.name} or [ ]
         ++ askedOf planned
@@ -185,7 +187,7 @@ let
     map (file: "/workspace/${file}=${all.${file}}") (
       builtins.filter (file: !(isWithin file)) (builtins.attrNames all)
     );
-  # Where clippy looks for its settings above a package.
+  # The files above a package where clippy looks for its settings.
   lintSettings = builtins.filter (file: builtins.pathExists (root + "/${file}")) [
     "clippy.toml"
     ".clippy.toml"
@@ -199,7 +201,7 @@ let
       source = key: "${units.${key}}/bin/${(target key).name}";
     in
     map (path: "${path}=${source started.${path}}") (builtins.attrNames started);
-  # The same for each unit: what the packages below it need too.
+  # The same for each unit, including the needs of the packages below it.
   nativeBelow = builtins.mapAttrs (
     _: planned:
     builtins.foldl' (all: key: all // nativeBelow.${key}) (nativeOf planned) (
@@ -209,8 +211,8 @@ let
   nativeOf =
     { package, ... }:
     if native ? ${package.name} then { ${package.name} = native.${package.name}; } else { };
-  # The packages that a unit's output holds code of. What build scripts and macros are made of stays
-  # behind.
+  # The packages whose code a unit's output holds. The packages that build scripts and macros are
+  # made of do not belong to it.
   linkedBelow =
     key:
     let
@@ -235,10 +237,10 @@ let
       "lib"
       "cdylib"
     ];
-  # Whether it links what the packages below it are linked to, or loads that when it runs, as the
+  # Whether a unit links the libraries of the packages below it, or loads them when it runs, as the
   # build scripts that call bindgen load libclang.
   links = unit: kindOf unit != "lib" || isHarness unit;
-  # What rustc loads with the macros that a library is compiled with.
+  # The root file systems that rustc needs to load the macros of a library.
   nativeOfMacros = builtins.mapAttrs (
     _: planned:
     builtins.foldl' (all: key: all // nativeLoaded key) { } planned.dependencies
@@ -274,7 +276,7 @@ let
         ++ nativeFor key planned;
       program = runner;
       writable = [ "/cargo" ];
-      # Where sources lie (crates/unit/src/source.rs, PLACES).
+      # The places of sources (crates/unit/src/source.rs, PLACES).
       memory = [
         "/workspace"
         "/cargo/registry"
@@ -308,7 +310,7 @@ in
   inherit (data) programs;
   uses = import ./uses.nix { planned = data.units; };
   inherit keyOf;
-  # The output of a program's unit: holds bin/NAME.
+  # Maps { package, bin } to the output of its unit, which holds bin/NAME.
   program = binary: units.${keyOf binary};
   linked = binary: linkedBelow (keyOf binary);
 }

@@ -1,5 +1,5 @@
 # Maps the key of each unit to the keys of the libraries that Cargo passes to it with `--extern`.
-# The plan's dependencies of a linked unit are more: the code of all libraries below it.
+# The plan lists more dependencies for a linked unit: the code of all libraries below it.
 {
   # Maps keys to entries of the plan (crates/plan: `Planned`).
   planned,

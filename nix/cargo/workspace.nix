@@ -1,11 +1,11 @@
-# A workspace as plans and units: what Cargo would build for a selection of its packages, and how it
-# would check them.
+# A workspace as plans and units: Cargo's work to build a selection of its packages, and to check
+# them.
 {
   cell,
   planner,
   runner,
   links,
-  # What the `image` program makes: ../image/make.nix.
+  # Derivations of the program `image`: ../image/make.nix.
   make,
 }:
 {
@@ -17,16 +17,17 @@
   lints ? [ ],
   # Cargo's name of the profile.
   profile ? "release",
-  # The platform that programs are for, as rustc names it.
+  # The platform that programs are for, by rustc's name.
   target,
-  # What compiles for `target` where another platform builds (./cross.nix).
+  # Root file systems and settings for `target` if another platform builds (./cross.nix), or null.
   cross ? null,
   # More arguments for Cargo, such as features.
   cargoArgs ? [ ],
   native ? { },
   extraFiles ? { },
   parts ? { },
-  # Package name to variables, names of packages that are told the revision, and that: ./units.nix.
+  # Variables by package name, names of packages that get the revision, and the revision:
+  # ./units.nix.
   variables ? { },
   revisioned ? [ ],
   revision ? null,
@@ -38,10 +39,10 @@ let
   # The plan and the units of one call of Cargo.
   planned =
     {
-      # Cargo's subcommand and what it is about.
+      # Cargo's subcommand and arguments.
       args,
       environment ? { },
-      # Whether clippy is called.
+      # Whether Cargo calls clippy.
       isLint ? false,
     }:
     let
@@ -102,7 +103,7 @@ in
       ++ each "--package" (unique (map (b: b.package) binaries))
       ++ each "--bin" (unique (map (b: b.bin) binaries));
     };
-  # What checks the packages: ./checks.nix.
+  # The checks of the packages: ./checks.nix.
   checks = import ./checks.nix {
     inherit
       cell

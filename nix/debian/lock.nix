@@ -2,7 +2,7 @@
 {
   # The lock: a path.
   lock,
-  # For sets that the lock does not have: another such value. Crateyard's own lock has the sets that
+  # Another such value, for sets that the lock does not have. Crateyard's own lock has the sets that
   # every description has by default.
   fallback ? null,
   # Debian's name of the architecture, such as "amd64".
@@ -34,7 +34,7 @@ let
       inherit (data.packages.${key}) version sha256;
     }
     // archiveOf data.packages.${key}.archive;
-  # The archive of a package, if it is not Debian's.
+  # The archive of a package that is not Debian's.
   archiveOf =
     archive:
     if sources ? ${archive} then
@@ -61,7 +61,7 @@ let
       debian.lock has no packages of the set "${set}" for ${architecture}: run `assemble lock`.
       It pins the sets of images.toml ([debian.sets.NAME]) and what its images and crates need (images.NAME, crates.NAME).
     '';
-  # The crates that sets of a kind are for.
+  # The crates with a set of a kind.
   cratesOf =
     kind:
     builtins.concatMap (
@@ -78,8 +78,8 @@ assert
 {
   # The .deb files of a set, in the order of the lock.
   inherit packagesOf;
-  # What the lock says of them: { name, architecture, version, sha256 }, and the `archive` of those
-  # that are not Debian's, { name, url }.
+  # The lock's entries for them: { name, architecture, version, sha256 }, and for packages that are
+  # not Debian's, their `archive`: { name, url }.
   entriesOf =
     set:
     if has set then
@@ -88,7 +88,7 @@ assert
       fallback.entriesOf set
     else
       [ ];
-  # The packages of a set, as above: { file, entry } each.
+  # The .deb files of a set and their entries: { file, entry } each.
   withEntries =
     set:
     if has set then
@@ -102,7 +102,7 @@ assert
       missing set;
   # Whether this lock itself has a set.
   inherit has;
-  # The crates that it has packages for, and those that it has libraries for.
+  # The crates that have packages in the lock, and those that have libraries in it.
   crates = cratesOf "crates";
   libraries = cratesOf "libraries";
 }

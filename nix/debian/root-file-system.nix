@@ -1,15 +1,15 @@
-# Debian packages unpacked into one tree. Maintainer scripts do not run: what they would have
-# done is declared here.
+# Debian packages unpacked into one tree. Maintainer scripts do not run: their effects are declared
+# here.
 { system, seed }:
 {
   name,
   # .deb files.
   packages,
-  # Path to target: symbolic links that the alternatives system would have made.
+  # Maps paths to targets: symbolic links that the alternatives system would have made.
   symlinks ? { },
-  # Path to content: files that maintainer scripts would have written.
+  # Maps paths to contents: files that maintainer scripts would have written.
   texts ? { },
-  # Prefixes that are left out.
+  # Prefixes of paths that are left out.
   exclude ? [ ],
 }:
 let

@@ -1,4 +1,4 @@
-# The default toolchain: Debian's Rust and C compilers, and what build scripts call.
+# The default toolchain: Debian's Rust and C compilers, and the programs that build scripts call.
 { rootFileSystem }:
 {
   # .deb files.

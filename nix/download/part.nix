@@ -1,17 +1,17 @@
-# A part that is downloaded: the file as it is, or what an archive holds.
+# A part that is downloaded: the file itself, or the contents of an archive.
 {
   # ../seed/cell.nix.
   cell,
-  # A root file system with sh, coreutils and cmake, which unpacks.
+  # A root file system with sh, coreutils and cmake. The latter unpacks.
   tools,
 }:
 # The part's name.
 name:
 {
   url,
-  # In hexadecimal digits.
+  # The file's hash, in hexadecimal digits.
   sha256,
-  # Whether the file is an archive, and how many directories at its top are left out.
+  # Whether the file is an archive, and how many of its top directories are left out.
   unpack ? false,
   strip ? 0,
   ...

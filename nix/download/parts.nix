@@ -1,6 +1,6 @@
 # The parts of an images.toml that are downloaded: [parts.NAME] with `download`.
 {
-  # [parts] of images.toml: name to fields.
+  # [parts] of images.toml: maps names to fields.
   described,
   # ../seed/cell.nix.
   cell,
@@ -10,7 +10,7 @@
 let
   downloaded = import ../select.nix (part: part ? download) described;
   listOf = download: if builtins.isList download then download else [ download ];
-  # What a part downloads for an architecture.
+  # The fields of a part's download for an architecture.
   entryFor =
     architecture: name:
     let
@@ -28,9 +28,9 @@ let
 in
 {
   names = builtins.attrNames downloaded;
-  # Debian's name of an architecture to the parts for it: name to derivation.
+  # Maps Debian's name of an architecture to the parts for it, and these from names to derivations.
   partsFor = architecture: builtins.mapAttrs (name: _: partOf name (entryFor architecture name)) downloaded;
-  # The same to what they download: name to { url, sha256 }.
+  # Maps the same name to the downloads of these parts: names to { url, sha256 }.
   entriesFor =
     architecture:
     builtins.mapAttrs (name: _: { inherit (entryFor architecture name) url sha256; }) downloaded;

@@ -1,8 +1,7 @@
-# Puts values in the place of the placeholders of a lowered specification (crates/spec:
-# `Placeholder`).
+# Replaces the placeholders of a lowered specification by values (crates/spec: `Placeholder`).
 {
-  # Kind of a placeholder to a function from the placeholder to what stands for it: a value, or a
-  # list, which is joined with the list that it stands in.
+  # Maps each kind of placeholder to a function from the placeholder to its value. If a placeholder
+  # in a list becomes a list, the two lists are joined.
   stand,
 }:
 let

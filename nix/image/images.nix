@@ -1,5 +1,5 @@
-# The images of a description, whose layers are lowered already (crates/description, `lower.rs`):
-# only paths of the store and what the plan knows are filled in.
+# The images of a description. Their layers are lowered already (crates/description, `lower.rs`), so
+# only store paths and facts of the plan are filled in.
 {
   # ./make.nix, applied to its tools.
   make,
@@ -9,10 +9,11 @@
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # Platform (such as "linux/amd64") to { isNative, packagesOf, has, select, program, crates, linked,
-  # partOf, inputsOf }: whether its programs run on the machine that builds, where packages and binaries of that platform come from (../debian/lock.nix), the
-  # crates of a binary (./crates.nix), the names of those that it is linked from, where a part lies
-  # (../part.nix), and what all is made of (./inputs.nix).
+  # Maps platforms (such as "linux/amd64") to { isNative, packagesOf, has, select, program, crates,
+  # linked, partOf, inputsOf }: whether the platform's programs run on the machine that builds, the
+  # packages (../debian/lock.nix) and binaries of the platform, the crates of a binary
+  # (./crates.nix), the names of the packages that it is linked from, the paths of parts
+  # (../part.nix), and the ingredients of an image (./inputs.nix).
   platforms,
 }:
 let
@@ -63,7 +64,7 @@ let
           };
         };
       stand = {
-        # By content: only what the layer holds decides about it.
+        # By content, so that only the files in the layer decide its bytes.
         workspace =
           { path, ... }:
           builtins.path {
@@ -115,7 +116,7 @@ let
           else
             {
               onlyIfLinked = true;
-              # With the layer, the image takes these.
+              # If the image takes the layer, it takes these packages.
               packages = map (package: package.entry // { role = "image"; }) (
                 builtins.concatMap packagesOf (ownPackages layer)
               );

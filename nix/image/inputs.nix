@@ -1,31 +1,33 @@
-# What an image is made of, as its provenance and its SBOM name it (crates/image:
-# `spec::InputsSpec`). Texts and the sources of the image's own crates: nothing here makes a build
-# wait for more than the image waits for, and what concerns other images alone changes nothing.
+# The ingredients of an image, as its provenance and its SBOM name them (crates/image:
+# `spec::InputsSpec`). They are texts and the sources of the image's own crates. So no build waits
+# for more than the image itself waits for, and a change that concerns only other images changes
+# nothing here.
 {
   # The workspace: a path.
   root,
   # The description with everything resolved: description.json as a value.
   description,
-  # The platform that programs are for, as rustc names it.
+  # The platform that programs are for, by rustc's name.
   target,
-  # Name of each call of Cargo to what built its binaries: ../cargo/workspace.nix, `build`.
+  # Maps the name of each call of Cargo to the build of its binaries: ../cargo/workspace.nix,
+  # `build`.
   builds,
   # The workspace's lock: ../cargo/lock.nix.
   lock,
-  # Where a part lies: ../part.nix, applied to the parts for the platform.
+  # The path of a part: ../part.nix, applied to the parts for the platform.
   partOf,
-  # What parts download for the platform: name to { url, sha256 }.
+  # The downloads of parts for the platform: maps names to { url, sha256 }.
   downloads,
-  # What npm has installed for parts: ../npm/parts.nix, `contents`.
+  # The packages that npm installs for parts: ../npm/parts.nix, `contents`.
   npm,
   # ../debian/lock.nix for the platform, and for the machine that builds.
   debian,
   hostDebian,
-  # The components of the release that compiles (../toolchain/release.nix), and the sets that
-  # compile.
+  # The components of the release that compiles (../toolchain/release.nix), and the sets of packages
+  # that compile.
   components,
   toolchainSets,
-  # Name to the store path of each program of Crateyard that has a hand in images.
+  # Maps the name of each program of Crateyard that helps to make images to its store path.
   tools,
 }:
 let
@@ -39,23 +41,23 @@ in
 {
   # The image's entry in the description.
   image,
-  # The sources of the layers that it has for the platform, and the sets whose packages it holds in
-  # any case.
+  # The sources of the image's layers for the platform, and the sets whose packages the image holds
+  # in any case.
   sources,
   packageSets,
-  # Name of an image to its layout.
+  # Maps the name of an image to its layout.
   layoutOf,
 }:
 let
   calls = import ../unique.nix (map (source: source.from.call) (ofKind "program"));
-  # What the image's calls built, as one.
+  # The builds of all the image's calls as one.
   build = {
     planned = builtins.foldl' (all: call: all // builds.${call}.planned) { } calls;
     units = builtins.foldl' (all: call: all // builds.${call}.units) { } calls;
     uses = builtins.foldl' (all: call: all // builds.${call}.uses) { } calls;
   };
-  # How Cargo was asked: all of an image's calls have the same settings, but for features that
-  # single binaries require.
+  # The settings of Cargo. All calls of an image have the same ones, except for features that single
+  # binaries require.
   settings =
     if calls == [ ] then description.build.settings else description.build.calls.${builtins.head calls}.settings;
 
@@ -74,7 +76,7 @@ let
       indices = builtins.filter follows (builtins.genList (index: index) (builtins.length args));
     in
     map (index: builtins.elemAt args (index + 1)) indices;
-  # Names that Cargo computes from all of the rest.
+  # Whether an option is a name that Cargo computes from all the others.
   isComputed = option: builtins.match "(metadata|extra-filename|linker|incremental)=.*" option != null;
   unit =
     key: planned:
@@ -82,14 +84,14 @@ let
       inherit (planned.unit) action env;
       args = action.args or [ ];
       forTarget = builtins.elem "--target" args;
-      # What compiles for the image and has a build script may link what that has made.
+      # A crate that is compiled for the image and has a build script may link the script's output.
       scripts = builtins.filter (below: build.planned.${below}.unit.action.kind == "run-build-script") planned.dependencies;
       script =
         if forTarget && action.buildScript or null != null && scripts != [ ] then
           { buildOutput = build.units.${builtins.head scripts}; }
         else
           { };
-      # A licence that only a file says.
+      # The crate's licence is in a file, and its manifest does not name it.
       licenseFile =
         if forTarget && env.CARGO_PKG_LICENSE or "" == "" && env.CARGO_PKG_LICENSE_FILE or "" != "" then
           {
@@ -118,7 +120,7 @@ let
     };
   described = builtins.mapAttrs unit build.planned;
 
-  # Keys of all units below a program's.
+  # The keys of all units below a program's.
   below =
     key:
     map (item: item.key) (
@@ -128,7 +130,7 @@ let
       }
     );
 
-  # Directory of a workspace's package to its source, as its units see it.
+  # Maps the directory of each package of the workspace to its source, as its units see it.
   sourcesOf =
     keys:
     builtins.listToAttrs (
@@ -161,7 +163,7 @@ let
       else
         [ ]
     ) keys;
-  # Parts that crates are compiled with, a registry's too: { name, path, crate } each.
+  # Parts that crates are compiled with, including crates of a registry: { name, path, crate } each.
   partsOf =
     keys:
     builtins.concatMap (
@@ -175,9 +177,9 @@ let
         inherit crate;
       }) ((description.crates.${crate} or { }).parts or [ ])
     ) keys;
-  # No file of the workspace has such a path.
+  # A path that no file of the workspace can have.
   pathOf = { name, path, ... }: "part:${name}" + (if path == "" then "" else "/${path}");
-  # What is used of a part, with all that use it.
+  # The used path of a part, with all its users.
   partInput =
     _: uses:
     let
@@ -199,11 +201,11 @@ let
     };
   };
 
-  # What the lock says of the packages of sets, with what they are there for.
+  # The lock's entries for the packages of sets, with the packages' role.
   entriesOf =
     role: lock: sets:
     map (package: package // { inherit role; }) (builtins.concatMap lock.entriesOf sets);
-  # With a release, Debian's own Rust has no part in it.
+  # A release takes the place of Debian's own Rust.
   isUsed = entry: components == [ ] || !(import ../debian/is-rust.nix entry);
   # The sources that are made from placeholders of a kind.
   ofKind = kind: builtins.filter (source: source.from.placeholder or "" == kind) sources;
@@ -228,7 +230,7 @@ let
       path = source.from.path or "";
     }) (ofKind "part");
   partInputs = builtins.attrValues (builtins.mapAttrs partInput (builtins.groupBy pathOf parts));
-  # The parts among them that are downloaded.
+  # The names of the parts among them that are downloaded.
   downloaded = builtins.filter (name: downloads ? ${name}) (
     import ../unique.nix (map (part: part.name) parts)
   );

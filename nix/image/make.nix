@@ -1,4 +1,5 @@
-# What the `image` program makes of a specification: a layer, an image, an index over images.
+# Derivations of the program `image`: a specification becomes a layer, an image, or an index over
+# images.
 {
   cell,
   # A root file system without files: the program needs none.

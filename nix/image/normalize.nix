@@ -11,10 +11,10 @@
   description,
   # The workspace's targets: a derivation with targets.json.
   targets,
-  # Cargo.lock: a path. It says which crates are known to need packages of Debian.
+  # Cargo.lock: a path. The crates in it that are known to need Debian packages are found there.
   lock,
-  # The names of the crates that debian.lock has packages for, and of those that it has libraries
-  # for.
+  # The names of the crates that have packages in debian.lock, and of those that have libraries in
+  # it.
   pinned,
   libraries,
   # The names of the parts that the flake hands over.
@@ -26,7 +26,7 @@ cell {
   program = descriptionProgram;
   args = [
     "normalize"
-    # By content, so that its place does not matter.
+    # By content, so that its path does not matter.
     (builtins.path {
       name = "images.toml";
       path = description;

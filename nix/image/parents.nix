@@ -1,4 +1,5 @@
-# The images that the Docker way starts from, with the packages that units and images are made of.
+# The images that the Docker way starts from. They hold the packages that units and images are made
+# of.
 {
   # ./make.nix, applied to its tools.
   make,

@@ -1,2 +1,2 @@
-# What a platform of the description is called: "linux/arm64/v8".
+# The name of a platform of the description, such as "linux/arm64/v8".
 platform: "${platform.os}/${platform.architecture}" + (if platform ? variant then "/${platform.variant}" else "")

@@ -1,7 +1,7 @@
-# The programs of images, each for itself.
+# The programs of images, each by itself.
 #
-# Gives: image to "PACKAGE/BIN" to platform, such as "linux/amd64", to the output that holds
-# bin/BIN.
+# Gives: maps images to "PACKAGE/BIN", these to platforms such as "linux/amd64", and these to the
+# output that holds bin/BIN.
 {
   # The description with everything resolved: description.json as a value.
   description,

@@ -1,11 +1,11 @@
 # A package-lock.json as Nix values: the packages that `npm ci` installs on one platform, each as a
-# file in the store. What npm would ask git or a server without a hash for is refused by name.
+# file in the store. A package that npm would fetch with git, or without a hash, is refused by name.
 # https://docs.npmjs.com/cli/configuring-npm/package-lock-json
 {
-  # The directory with package.json and package-lock.json: a path, and what messages call it.
+  # The directory with package.json and package-lock.json: its path, and its name in messages.
   directory,
   shown,
-  # Packages whose install scripts run, and those that do without.
+  # Packages whose install scripts run, and packages whose scripts do not.
   scripts,
   ignoredScripts,
   # npm's names of the platform: "linux" and "x64".
@@ -22,7 +22,7 @@ let
     Make it anew with: npm install --package-lock-only --lockfile-version 3'');
   tarball = import ./tarball.nix;
 
-  # Lists of npm's say what fits, or with `!` what does not.
+  # npm's lists name the platforms that fit or, with `!`, those that do not.
   fitsList =
     wanted: here:
     let
@@ -32,8 +32,8 @@ let
     !(builtins.elem "!${here}" excluded) && (included == [ ] || builtins.elem here included || builtins.elem "any" included);
   asList = value: if builtins.isList value then value else [ value ];
   fits = entry: fitsList (asList (entry.os or [ ])) os && fitsList (asList (entry.cpu or [ ])) cpu;
-  # Directories of the workspace and links to them are there already, and bundled packages are in
-  # the package that bundles them.
+  # Directories of the workspace and links to them exist already, and a bundled package is inside
+  # the package that bundles it.
   isFetched =
     path:
     let
@@ -45,11 +45,11 @@ let
     && !(entry.inBundle or false)
     && (dev || !(entry.dev or false))
     && (fits entry || !(entry.optional or false));
-  # `node_modules/a/node_modules/@b/c` is the package @b/c, unless the lock says another name.
+  # `node_modules/a/node_modules/@b/c` is the package @b/c, unless the lock gives another name.
   nameOf =
     path: packages.${path}.name or (builtins.elemAt (builtins.match "(.*/)?node_modules/(@[^/]+/[^/]+|[^/@][^/]*)" path) 1);
   refuse = path: reason: throw "${place}: packages.\"${path}\": ${reason}";
-  # npm leaves out the address with `omit-lockfile-registry-resolved`: it is the registry's own.
+  # With `omit-lockfile-registry-resolved`, npm leaves out the address: it is the registry's own.
   addressOf =
     path:
     let
@@ -58,7 +58,7 @@ let
       base = builtins.elemAt (builtins.match "(@[^/]+/)?(.*)" name) 1;
     in
     entry.resolved or "https://registry.npmjs.org/${name}/-/${base}-${entry.version}.tgz";
-  # The strongest of the hashes, which stand with spaces between.
+  # The strongest of the hashes, which are separated by spaces.
   hashOf =
     path:
     let
@@ -96,7 +96,8 @@ let
       };
   fetched = map entryOf (builtins.filter (path: isFetched path && !(isFile path)) (builtins.attrNames packages));
 
-  # Install scripts run only where somebody said so, and nobody finds out by accident.
+  # Install scripts run only if the description allows them, and no package with such a script goes
+  # unnoticed.
   withScripts = builtins.filter (path: isFetched path && (packages.${path}.hasInstallScript or false)) (
     builtins.attrNames packages
   );

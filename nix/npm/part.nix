@@ -1,5 +1,6 @@
-# A part made by npm: what `npm ci` installs from a package-lock.json, or what a command then builds
-# with it. It runs in a cell without a network, with Debian's nodejs and npm.
+# A part made by npm: the packages that `npm ci` installs from a package-lock.json, or the output of
+# a command that then builds with them. It runs in a cell without a network, with Debian's nodejs
+# and npm.
 {
   # ../seed/cell.nix.
   cell,
@@ -8,22 +9,23 @@
   # npm's names of the platform: { os, cpu }.
   platform,
 }:
-# The part's name. Gives { derivation, list, contents }: the part, what npm installs for it, and the
-# same for the bill of materials.
+# The part's name. Gives { derivation, list, contents }: the part, the packages that npm installs
+# for it, and the same packages for the bill of materials.
 name:
 {
   # The workspace: a path.
   src,
-  # The directory of package.json and package-lock.json in it; "" for the workspace itself.
+  # The directory of package.json and package-lock.json in the workspace; "" for the workspace
+  # itself.
   npm,
-  # The command that builds, and what of the directory it makes: a path. Without a command the part
-  # is the directory `node_modules`, in a directory.
+  # The command that builds, and its output in the directory: a path. Without a command, the part is
+  # the directory `node_modules`, in a directory.
   build ? null,
   output ? null,
   # Packages whose install scripts run, and those whose scripts do not.
   scripts ? [ ],
   ignored-scripts ? [ ],
-  # Whether packages for development are installed too: they build, and do not run.
+  # Whether packages for development are installed too. They serve to build, not to run.
   dev ? build != null,
   ...
 }:
@@ -36,7 +38,7 @@ let
     inherit (platform) os cpu;
   };
   relative = import ../cargo/relative.nix { inherit directory; };
-  # What was installed or built before on this machine has no part in it.
+  # Leaves out the results of earlier installations and builds on this machine.
   source = builtins.path {
     name = "npm-source";
     path = directory;

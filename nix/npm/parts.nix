@@ -2,9 +2,9 @@
 {
   # The workspace: a path.
   src,
-  # [parts] of images.toml: name to fields.
+  # [parts] of images.toml: maps names to fields.
   described,
-  # What the system is called elsewhere: ../systems.nix.
+  # The other names of the system: ../systems.nix.
   host,
   # ../seed/cell.nix and ../debian/root-file-system.nix.
   cell,
@@ -42,12 +42,12 @@ let
   );
 in
 {
-  # Name to derivation.
+  # Maps names to derivations.
   parts = builtins.mapAttrs (_: part: part.derivation) made;
-  # Name to the directory of its lock, relative to the workspace, and to the files that it pins:
-  # { directory, dev, packages = [ { name, version, integrity, file } ] }.
+  # Maps names to the directory of the part's lock, relative to the workspace, and to the files that
+  # the lock pins: { directory, dev, packages = [ { name, version, integrity, file } ] }.
   lists = builtins.mapAttrs (_: part: part.list) made;
-  # Name to what a bill of materials says of it: { isBuilt, packages = [ { name, version, url,
+  # Maps names to entries for a bill of materials: { isBuilt, packages = [ { name, version, url,
   # integrity, license, dev } ] }.
   contents = builtins.mapAttrs (_: part: part.contents) made;
 }

@@ -4,7 +4,7 @@
   # The package's name, with its scope.
   name,
   version,
-  # Where it is.
+  # The package's address.
   url,
   # The hash in the lock: Subresource Integrity, `sha512-…`.
   integrity,

@@ -1,5 +1,5 @@
-# A derivation whose program runs inside a cell: its /usr, /etc and so on are root file systems
-# from the store, and nothing of the machine is there.
+# A derivation whose program runs inside a cell. Its /usr, /etc and so on are root file systems from
+# the store, and nothing of the machine is visible.
 {
   system,
   seed,
@@ -14,7 +14,7 @@
   args ? [ ],
   # Empty directories that the program may write to.
   writable ? [ ],
-  # The same in memory, where files are listed in the same order on every machine.
+  # The same in memory, which lists files in the same order on every machine.
   memory ? [ ],
   # More attributes of the derivation: environment variables, passAsFile, outputs...
   attributes ? { },
