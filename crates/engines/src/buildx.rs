@@ -1,5 +1,5 @@
-//! The Docker engine: `docker buildx bake` builds the targets of Dockerfile.images, and its output
-//! is turned into layouts.
+//! The Docker engine: runs `docker buildx bake` on the targets of Dockerfile.images, and turns its
+//! output into layouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,20 +20,20 @@ use crate::cargo::this_platform;
 mod context;
 mod progress;
 
-/// The machine's certificates, for the stage that downloads. The builder image has none.
+/// The machine's certificates, for the stage that downloads: the builder image has none.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// How the engine's output and its cache are used.
+/// The use of the engine's output and of its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output<'a> {
-    /// The output is shown.
+    /// Shows the output.
     Shown,
-    /// The output is parsed for compiled packages, and shown only if the build fails.
+    /// Parses the output for compiled packages, and shows it only if the build fails.
     Read,
-    /// Like `Read`, and the caches of all targets are written to the directory.
+    /// Like `Read`, and also writes the caches of all targets to the directory.
     Write(&'a Path),
-    /// Like `Read`, with another engine, named as in `DOCKER_HOST`, that uses the caches in the
-    /// directory.
+    /// Like `Read`, but builds with another engine, named as in `DOCKER_HOST`, which uses the
+    /// caches in the directory.
     Fresh {
         /// The directory of the caches.
         cache: &'a Path,
@@ -91,7 +91,7 @@ pub fn build(request: &Request<'_>, output: Output<'_>) -> Result<Built> {
     })
 }
 
-/// Fails if this engine lacks something.
+/// Checks that docker and buildx are installed and that an engine answers.
 ///
 /// # Errors
 /// When docker or buildx is not installed, or no engine answers.
@@ -191,8 +191,8 @@ fn make_parents(
     Ok(())
 }
 
-/// A directory with the files that git knows. `None` if the environment sets the context, or git
-/// knows nothing.
+/// Makes a directory with the files that git knows. Returns `None` if the environment sets the
+/// context, or git does not know the workspace.
 fn clean_context(workspace: &Path, kept: &Kept) -> Result<Option<PathBuf>> {
     if std::env::var_os("CONTEXT").is_some() {
         return Ok(None);
@@ -201,7 +201,7 @@ fn clean_context(workspace: &Path, kept: &Kept) -> Result<Option<PathBuf>> {
     Ok(context::update(workspace, &directory)?.then_some(directory))
 }
 
-/// The targets that write the archives of images that other images hold.
+/// Returns the targets that write the archives of images that other images hold.
 fn archives(description: &Description, images: &[String]) -> Vec<String> {
     let held: BTreeSet<&String> = images
         .iter()
@@ -213,7 +213,7 @@ fn archives(description: &Description, images: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Builds one stage only for the engine's cache.
+/// Builds one stage, only to fill the engine's cache.
 ///
 /// # Errors
 /// The errors of [`build`].
@@ -241,7 +241,7 @@ pub fn prepare(request: &Request<'_>, stage: &str) -> Result<()> {
 /// Fails if the engine, named as in `DOCKER_HOST`, keeps any results of a build.
 ///
 /// # Errors
-/// When it keeps some, or does not answer.
+/// When the engine keeps some, or does not answer.
 pub fn check_fresh(engine: &str) -> Result<()> {
     let mut command = Command::new("docker");
     use_engine(&mut command, engine);
@@ -271,7 +271,7 @@ fn use_engine(command: &mut Command, engine: &str) {
 struct Bake<'a> {
     workspace: &'a Path,
     vendor: Option<&'a Path>,
-    /// The context to build instead of the workspace.
+    /// The context to build from, if it is not the workspace.
     context: Option<&'a Path>,
     destination: &'a Path,
     bundle: &'a Path,
@@ -279,7 +279,7 @@ struct Bake<'a> {
 }
 
 impl Bake<'_> {
-    /// The cache that the output is for, as the bake file names it.
+    /// Passes the settings of the caches for this output to bake.
     fn use_cache(&self, command: &mut Command) {
         let directory = match self.output {
             Output::Shown | Output::Read => return,
@@ -303,9 +303,10 @@ impl Bake<'_> {
         }
     }
 
-    /// Builds targets at once, or one after another if there are caches outside the engine. With
-    /// such caches, targets that share stages and are built at once miss some entries, and compile
-    /// again what each of them finds alone (<https://github.com/docker/buildx/issues/3878>).
+    /// Builds targets all at once, or one after another if there are caches outside the engine.
+    /// With such caches, targets that share stages and are built at once miss some entries, and
+    /// compile again the crates that each of them finds alone
+    /// (<https://github.com/docker/buildx/issues/3878>).
     fn targets(&self, targets: &[String]) -> Result<Vec<Said>> {
         let at_once = match self.has_cache() {
             true => 1,
@@ -324,7 +325,7 @@ impl Bake<'_> {
             .env("OUTPUT", "layout")
             .env("DESTINATION", self.destination)
             .env("BUNDLE", self.bundle)
-            // All reads and writes are in the workspace, and the user asked for them.
+            // The build reads and writes only in the workspace, and the user asked for it.
             .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
             .stdin(Stdio::null());
         if let Some(context) = self.context {

@@ -1,8 +1,8 @@
 //! The Cargo engine: the machine's own Cargo compiles in the workspace's own target directory, and
 //! Crateyard's layer code does the rest.
 //!
-//! Its output depends on the machine: its compiler, its C library, its environment. The image says
-//! so.
+//! The output depends on the machine: on its compiler, its C library and its environment. A label
+//! and an annotation of the image say so.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ use super::kept::Kept;
 use super::packages::Packages;
 use super::{Built, Engine, Request};
 
-/// The text of the label and the annotation.
+/// The text of the label and of the annotation.
 const WHY: &str = "compiled by the cargo of one machine";
 
 /// Builds images.
@@ -57,7 +57,7 @@ pub fn build(request: &Request<'_>) -> Result<Built> {
     })
 }
 
-/// Refuses what only Nix builds, before anything is compiled.
+/// Refuses images and crates that only Nix can build, before anything is compiled.
 fn check_only_nix(description: &Description, images: &[String]) -> Result<()> {
     for (name, each) in &description.crates {
         if let Some(part) = each.parts.first() {
@@ -95,7 +95,7 @@ struct Compiled {
     packages: Vec<String>,
 }
 
-/// The fields that are read from Cargo's messages.
+/// The fields that this engine reads from Cargo's messages.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
 #[derive(Deserialize)]
@@ -115,7 +115,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Runs every call of the description, one after another.
+/// Runs each Cargo call of the description, one after another.
 fn compile(workspace: &Path, build: &Build, kept: &Kept) -> Result<Compiled> {
     let mut compiled = Compiled {
         binaries: BTreeMap::new(),
@@ -148,7 +148,7 @@ impl Compiled {
             .context("cannot start cargo, which this engine needs")?;
         if let Some(output) = cargo.stdout.take() {
             for line in BufReader::new(output).lines() {
-                // A line that is not JSON comes from a child of a build script.
+                // A line that is not JSON comes from a child process of a build script.
                 if let Ok(message) = serde_json::from_str::<Message>(&line?) {
                     self.add(message, name);
                 }
@@ -198,8 +198,8 @@ impl Compiled {
     }
 }
 
-/// The name in a package's identifier: `URL#NAME@VERSION`, or `URL#VERSION` where the URL ends in
-/// the name.
+/// Returns the name in a package's identifier, which is `URL#NAME@VERSION`, or `URL#VERSION` if the
+/// URL ends in the name.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 fn package_of(id: &str) -> &str {

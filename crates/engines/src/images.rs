@@ -1,5 +1,4 @@
-//! Makes images from a description without Nix. It fills in the same values as
-//! nix/image/images.nix.
+//! Makes images from a description without Nix, with the same values as nix/image/images.nix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -30,20 +29,20 @@ pub(crate) struct Images<'a> {
     pub platform: Platform,
     /// The source of Debian packages.
     pub packages: Packages,
-    /// The workspace, which knows the crates that programs may be linked from.
+    /// The Cargo workspace, which knows the crates that each program may be linked from.
     pub project: &'a Project,
     /// The programs.
     pub binaries: BTreeMap<Binary, PathBuf>,
-    /// Why the programs are not hermetic.
+    /// The reason why the programs are not hermetic.
     pub unhermetic: &'a str,
     /// The directory for layers and images.
     pub kept: &'a Kept,
-    /// The images that are being made.
+    /// The layouts of the images that are made already, by name.
     pub made: BTreeMap<String, PathBuf>,
 }
 
 impl Images<'_> {
-    /// The layout of an image. Images inside it are made too.
+    /// Makes the layout of an image, and those of the images inside it.
     ///
     /// # Errors
     /// When a layer or the image can't be made.
@@ -109,7 +108,7 @@ impl Images<'_> {
         }
     }
 
-    /// An image with the Debian packages of another image and nothing else.
+    /// Makes an image that has the Debian packages of another image and nothing else.
     ///
     /// # Errors
     /// When a layer or the image can't be made.
@@ -126,7 +125,7 @@ impl Images<'_> {
             .with_context(|| format!("cannot assemble the image {name:?}"))
     }
 
-    /// The wanted layers of an image. Optional layers are left out if they are empty.
+    /// Makes the layers of an image that `wanted` selects. Skips optional layers without packages.
     fn layers(&self, image: &Image, wanted: fn(&Layer) -> bool) -> Result<Vec<LayerReference>> {
         let linked = self.project.linked(image);
         let mut layers = Vec::new();
@@ -138,7 +137,7 @@ impl Images<'_> {
             if layer.optional && !has_packages(&spec) {
                 continue;
             }
-            // The machine's own compiler may be in a store.
+            // The machine's own compiler may lie in a store, so its paths are not forbidden.
             spec.forbidden.clear();
             layers.push(LayerReference::Detailed(DetailedLayer {
                 replaces: layer.replaces.clone(),
@@ -149,7 +148,7 @@ impl Images<'_> {
         Ok(layers)
     }
 
-    /// The current value of a placeholder.
+    /// Returns the current value of a placeholder.
     fn stand(&self, placeholder: Placeholder, linked: &BTreeSet<String>) -> Result<Value> {
         Ok(match placeholder {
             Placeholder::Workspace { path } => json!(self.root.join(path)),
@@ -172,7 +171,7 @@ impl Images<'_> {
     }
 }
 
-/// Only Nix makes parts, and has what a flake hands over.
+/// Returns the error for a part. Only Nix makes parts, and only Nix gets the parts of a flake.
 pub(crate) fn no_part(name: &str, who: &str) -> anyhow::Error {
     anyhow!(
         "{who} has no part {name:?}: only Nix makes parts\n  try: `assemble build`, which builds \
@@ -180,7 +179,8 @@ pub(crate) fn no_part(name: &str, who: &str) -> anyhow::Error {
     )
 }
 
-/// Only Nix runs steps: what a machine's own tools see and change is not known.
+/// Returns the error for a step. Only Nix runs steps, because nobody knows what a machine's own
+/// tools read and change.
 pub(crate) fn no_step(run: &[String]) -> anyhow::Error {
     anyhow!(
         "this engine can't run the step {:?}: only Nix runs steps\n  try: `assemble build`, which \
@@ -202,8 +202,8 @@ pub(crate) fn oci_platform(platform: &Platform) -> Result<crateyard_oci::Platfor
         .map_err(|problem: String| anyhow!(problem))
 }
 
-/// The inputs of a layer: its specification, and the content of files that may change under the
-/// same name.
+/// Hashes the inputs of a layer: its specification, and the content of files that may change
+/// without a change of their names.
 pub(crate) fn key_of(spec: &LayerSpec) -> Result<Digest> {
     let mut hasher = HashingWriter::new(std::io::sink());
     serde_json::to_writer(&mut hasher, spec)?;
@@ -213,7 +213,7 @@ pub(crate) fn key_of(spec: &LayerSpec) -> Result<Digest> {
             Source::Tree(tree) => hash(&tree.from, &mut hasher)?,
             Source::Copy(copy) => hash(&copy.from, &mut hasher)?,
             Source::Chart(chart) => hash(&chart.from, &mut hasher)?,
-            // The names of packages and images identify their content.
+            // Names of packages and images identify their content.
             _ => {}
         }
     }

@@ -25,7 +25,7 @@ const LAYERS: &str = "layers";
 const LAYOUTS: &str = "layouts";
 /// The number of digits in a store path's hash.
 const DIGITS: usize = 32;
-/// A layer that no build has used for this long is removed.
+/// Layers that no build has used for this long are removed.
 const LAYER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The part of a workspace's state that belongs to engines.
@@ -48,7 +48,7 @@ impl Kept {
         Ok(kept)
     }
 
-    /// A directory of the state, created if it is missing.
+    /// Returns a directory of the state, created if it is missing.
     ///
     /// # Errors
     /// When it can't be created.
@@ -61,7 +61,8 @@ impl Kept {
         made.with_context(|| format!("cannot use {}", self.state.path().join(name).display()))
     }
 
-    /// Keeps the output that `make` writes to its path, under a name that depends on the content.
+    /// Keeps the output that `make` writes to the path it gets, under a name that depends on the
+    /// content.
     ///
     /// # Errors
     /// When `make` or the file system fails.
@@ -104,8 +105,8 @@ impl Kept {
         self.replace_link(&self.open(LAYOUTS)?, name, image)
     }
 
-    /// Replaces a link atomically: it always leads to the old or the new target. Removes images
-    /// that no link leads to any longer.
+    /// Replaces a link atomically, so that it always leads to the old or the new target. Removes
+    /// the old image if no link leads to it any longer.
     fn replace_link(&self, links: &Directory, name: &str, target: &Path) -> Result<()> {
         let before = links.link_target(name);
         links.link(name, target).with_context(|| {
@@ -120,8 +121,8 @@ impl Kept {
             .with_context(|| format!("cannot remove {}", images.path().join(&left).display()))
     }
 
-    /// The name of one of our images that no link leads to. Only direct entries of the image
-    /// directory are ours.
+    /// Returns the name of an image in the image directory that no link leads to. Only direct
+    /// entries of that directory belong to this engine.
     fn left_over(&self, images: &Directory, image: &Path) -> Option<OsString> {
         let name = image.file_name()?;
         let links = [self.state.directory("").ok()??, self.open(LAYOUTS).ok()?];
@@ -134,7 +135,8 @@ impl Kept {
         is_left.then(|| name.to_owned())
     }
 
-    /// The directory of a specification's layer. It is made now unless it exists already.
+    /// Returns the directory of a specification's layer, and makes the layer if it does not exist
+    /// yet.
     ///
     /// # Errors
     /// When a source can't be read or the layer can't be made.
@@ -144,7 +146,7 @@ impl Kept {
             .directory(LAYERS)?
             .join(format!("{}-layer-{name}", short(&key)));
         if path.join(crateyard_image::layer::RECORD).exists() {
-            // Only the apparent age of the layer depends on this.
+            // If this fails, the layer only looks older than it is.
             let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         } else {
             crateyard_image::layer::make(spec, &path, crateyard_image::compress::default_threads())
@@ -162,7 +164,7 @@ impl Kept {
             let status = layers.status(&name).ok().flatten();
             let age = status.and_then(|status| modified(&status).elapsed().ok());
             if age.is_some_and(|age| age > LAYER_AGE) {
-                // It is only a cache, so a layer that can't be removed stays.
+                // The layers are only a cache, so an error here does no harm.
                 let _ = layers.remove_all(&name);
             }
         }

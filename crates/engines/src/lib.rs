@@ -1,5 +1,5 @@
-//! The engines that build images: Nix, docker buildx, and the machine's own Cargo. Their output has
-//! the same form and the same place.
+//! The engines that build images: Nix, docker buildx, and the machine's own Cargo. All of them
+//! write output of the same form to the same place.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The engine's name on the command line.
+    /// Returns the engine's name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Engine::Nix => "nix",
@@ -57,12 +57,12 @@ impl Engine {
 pub struct Request<'a> {
     /// The workspace.
     pub workspace: &'a Path,
-    /// The lock with the Debian packages of images; without it, debian.lock in the workspace.
+    /// The lock with the Debian packages of images [default: debian.lock in the workspace].
     pub debian_lock: Option<&'a Path>,
     /// The names of images.
     pub images: &'a [String],
-    /// For buildx, the sources of all dependencies as `cargo vendor --versioned-dirs` writes them;
-    /// without it, the bake file decides.
+    /// For buildx, the sources of all dependencies, as `cargo vendor --versioned-dirs` writes them.
+    /// Without them, the bake file decides.
     pub vendor: Option<&'a Path>,
 }
 
@@ -98,7 +98,7 @@ pub fn resolve(root: &Path) -> Result<Resolved> {
     Ok(crateyard_dockerfile::resolve(root, &metadata)?)
 }
 
-/// The files that `assemble dockerfile` generates for a workspace.
+/// Generates the files that `assemble dockerfile` writes for a workspace.
 ///
 /// # Errors
 /// The errors of [`resolve`].
@@ -108,7 +108,7 @@ pub fn generated(root: &Path) -> Result<crateyard_dockerfile::Files> {
 }
 
 impl Request<'_> {
-    /// The workspace with an absolute path, and its description.
+    /// Returns the absolute path of the workspace, and the workspace with its description.
     fn resolve(&self) -> Result<(PathBuf, Resolved)> {
         let workspace = self.workspace.canonicalize();
         let workspace =

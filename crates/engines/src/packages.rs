@@ -1,4 +1,4 @@
-//! The files of Debian packages for images, with or without Nix.
+//! Finds the files of Debian packages for images, with or without Nix.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use crateyard_description::normal::{Packages as Placed, SetReference};
 use crateyard_fetch::debs::{self, Deb};
 use crateyard_nix::Store;
 
-/// Packages that a lock pins. Packages in the Nix store are used from there. The rest is downloaded
+/// Packages that a lock pins. Uses the packages that are in the Nix store. Downloads the others
 /// once, into the user's cache.
 pub(crate) struct Packages {
     lock: Lock,
@@ -21,7 +21,7 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    /// Reads the packages of a lock for an architecture in Debian's terms.
+    /// Reads a lock, for an architecture by Debian's name.
     ///
     /// # Errors
     /// When the lock can't be read.
@@ -38,7 +38,8 @@ impl Packages {
         })
     }
 
-    /// The files that a placeholder stands for, in an image whose programs are linked from crates.
+    /// Returns the files for a placeholder, in an image whose programs are linked from these
+    /// crates.
     ///
     /// # Errors
     /// The errors of [`Packages::of_set`].
@@ -70,7 +71,8 @@ impl Packages {
         self.lock.set(set, self.architecture).is_some()
     }
 
-    /// The files of a set. With names, only the files of packages with these names.
+    /// Returns the files of a set; if `named` is not empty, only those of packages with these
+    /// names.
     ///
     /// # Errors
     /// When the lock does not have the set, or a file can't be downloaded.
@@ -107,7 +109,7 @@ impl Packages {
         places.into_iter().find(|path| path.is_file())
     }
 
-    /// The name in the store also contains the hash.
+    /// Returns the path in the cache. It has the file's name in the store, which contains the hash.
     fn cached(&self, deb: &Deb<'_>) -> PathBuf {
         let name = Path::new(&deb.path).file_name().unwrap_or_default();
         self.cache.join(name)

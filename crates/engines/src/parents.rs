@@ -1,5 +1,5 @@
-//! Makes the images that the Docker engine starts from out of debian.lock, as nix/image/parents.nix
-//! does.
+//! Makes the images that the Docker engine starts from, out of debian.lock, as
+//! nix/image/parents.nix does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use super::packages::Packages;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Cargo, rustc, C and C++ compilers, a shell.
+/// Makes the builder image: Cargo, rustc, C and C++ compilers, a shell.
 pub(crate) fn builder(
     kept: &Kept,
     packages: &Packages,
@@ -38,7 +38,7 @@ pub(crate) fn builder(
     parent(kept, "builder", sources, platform)
 }
 
-/// The layouts that images start from.
+/// Makes a layout that images start from.
 pub(crate) fn base(
     kept: &Kept,
     packages: &Packages,
@@ -98,7 +98,7 @@ fn parent(kept: &Kept, name: &str, sources: Vec<Source>, platform: &Platform) ->
         .with_context(|| format!("cannot assemble the image {name:?}"))
 }
 
-/// An image without layers, with the search path of Debian's programs.
+/// Returns an image without layers, with the search path of Debian's programs.
 pub(crate) fn spec(name: &str, platform: &Platform) -> Result<ImageSpec> {
     Ok(ImageSpec {
         version: Version,

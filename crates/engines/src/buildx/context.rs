@@ -1,5 +1,5 @@
-//! The build context: the files that git knows, in their current state. Files that are only in one
-//! person's directory can't get into an image this way, and neither can they with Nix.
+//! The build context: the files that git knows, in their current state. As with Nix, files that
+//! exist only in one person's directory can't get into an image.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Updates the directory to the files of the workspace that git knows. Returns false if git does
-/// not know the workspace.
+/// Updates a directory to the files of the workspace that git knows. Returns false if git does not
+/// know the workspace.
 ///
 /// # Errors
 /// When a file can't be read or written.
@@ -19,7 +19,7 @@ pub(super) fn update(workspace: &Path, directory: &Path) -> Result<bool> {
     let Some(mut names) = known_to_git(workspace) else {
         return Ok(false);
     };
-    // The engine reads these first, committed or not.
+    // The engine reads these files first, whether they are committed or not.
     names.extend(
         [
             crateyard_dockerfile::DOCKERFILE,
@@ -44,7 +44,7 @@ fn known_to_git(workspace: &Path) -> Option<BTreeSet<PathBuf>> {
         .filter(|output| output.status.success() && !output.stdout.is_empty())?;
     let list = String::from_utf8(output.stdout).ok()?;
     let names = list.split('\0').filter(|name| !name.is_empty());
-    // A file that git knows but that is missing is being deleted.
+    // A file that git lists but that is missing is being deleted.
     let there = names.filter(|name| workspace.join(name).symlink_metadata().is_ok());
     Some(there.map(PathBuf::from).collect())
 }
@@ -69,7 +69,7 @@ fn remove_others(root: &Path, directory: &Path, names: &BTreeSet<PathBuf>) -> Re
     Ok(())
 }
 
-/// Copies a file with its time. The engine recognizes known files by size and time.
+/// Copies a file with its time, because the engine recognizes known files by size and time.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let metadata = from.symlink_metadata()?;
     if let Some(parent) = to.parent() {
@@ -86,7 +86,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
             && there.permissions() == metadata.permissions()
             && there.modified().ok() == metadata.modified().ok()
     });
-    // git lists a submodule as one directory, and does not know its files.
+    // git lists a submodule as one directory, without its files.
     if is_same || !metadata.is_file() {
         return Ok(());
     }

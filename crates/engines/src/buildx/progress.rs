@@ -16,7 +16,8 @@ struct Status {
     statuses: Vec<Transfer>,
 }
 
-/// The progress of an operation. For a blob from outside, named by its digest, it is in bytes.
+/// The progress of an operation. For a blob from outside, whose digest is its name, the unit is
+/// bytes.
 #[derive(Deserialize)]
 struct Transfer {
     id: String,
@@ -26,11 +27,11 @@ struct Transfer {
 
 #[derive(Deserialize)]
 struct Log {
-    /// The step that wrote it. The output of concurrent writers comes in pieces, which may end
+    /// The step that wrote the data. The output of concurrent steps comes in pieces, which may end
     /// anywhere.
     #[serde(default)]
     vertex: String,
-    /// Base 64.
+    /// The output, in base 64.
     data: String,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Said {
     pub blobs: BTreeMap<String, u64>,
 }
 
-/// Reads the output of buildx. Any line that is not a status belongs to an error.
+/// Parses the output of buildx. A line that is not a status belongs to an error.
 pub(super) fn read(output: &[u8]) -> Said {
     let mut said = Said::default();
     let mut steps: BTreeMap<String, String> = BTreeMap::new();
@@ -71,7 +72,7 @@ pub(super) fn read(output: &[u8]) -> Said {
     said
 }
 
-/// The bytes of all blobs that came in some calls of one engine. Each blob counts once.
+/// Adds up the bytes of all blobs that one engine got in several calls. Each blob counts once.
 pub(super) fn fetched(said: &[Said]) -> u64 {
     let blobs: BTreeMap<&String, u64> = said
         .iter()
@@ -81,8 +82,8 @@ pub(super) fn fetched(said: &[Said]) -> u64 {
 }
 
 impl Said {
-    /// The packages that Cargo reports as compiled. A member counts both with its source and as an
-    /// empty placeholder.
+    /// Returns the packages that Cargo reports as compiled. A member counts with its own source and
+    /// also as an empty placeholder.
     pub(super) fn compiled(&self) -> Vec<String> {
         let names = self.log.lines().filter_map(|line| {
             let rest = line.trim_start().strip_prefix("Compiling ")?;
