@@ -1,4 +1,4 @@
-//! What each scenario changes in the copy of the workspace.
+//! The edits of the scenarios in the copy of the workspace.
 
 use std::fs;
 
@@ -57,8 +57,8 @@ pub(crate) fn apply(scenario: Scenario, subject: &Subject, trial: &Trial) -> Res
     Ok(true)
 }
 
-/// Sets a new value for a variable in all of Cargo's calls, so that caches keyed by inputs have no
-/// result for them.
+/// Sets an environment variable to a new value for all of Cargo's calls, so that caches that are
+/// keyed by inputs have no result for them.
 fn make_new(trial: &Trial) -> Result<()> {
     let name = match trial.root().join(".cargo/config").is_file() {
         true => ".cargo/config",
@@ -74,7 +74,7 @@ fn make_new(trial: &Trial) -> Result<()> {
     }
 }
 
-/// An edit that changes the program.
+/// Changes the program of a package.
 fn edit_program(subject: &Subject, trial: &Trial, package: &str, mark: &str) -> Result<()> {
     let programs = subject.resolved.project.programs(package);
     let main = programs.iter().find(|path| !path.ends_with("build.rs"));

@@ -1,4 +1,4 @@
-//! What each scenario may and must build again.
+//! The packages and images that each scenario may and must build again.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::report::Verdict;
 use crate::scenario::Scenario;
 use crate::subject::Subject;
 
-/// The expected builds: what must be built, and what may.
+/// Returns the expected builds of a scenario: those that must happen, and those that may.
 pub(crate) fn of(
     scenario: Scenario,
     engine: Engine,
@@ -98,7 +98,7 @@ pub(crate) fn of(
         },
         Scenario::LeafBump => of_leaf(after, engine, &all_images),
         Scenario::FreshRunner => match engine {
-            // Cargo compares times, and a checkout has new ones.
+            // Cargo compares the times of files, and a checkout has new ones.
             Engine::Cargo => Expected {
                 what: "members, no dependency",
                 may: members,
@@ -115,7 +115,7 @@ fn of_leaf(after: &Subject, engine: Engine, images: &BTreeSet<String>) -> Expect
         .map_or_else(|_| String::new(), |(name, _)| name.to_owned());
     let must = BTreeSet::from([leaf.clone()]);
     let (what, may) = match engine {
-        // One layer has all dependencies.
+        // All dependencies are in one layer.
         Engine::Buildx => (
             "all dependencies: one layer has them",
             after.locked.keys().cloned().collect(),
@@ -158,7 +158,7 @@ impl Expected {
         }
     }
 
-    /// The packages that may be compiled, for people.
+    /// Describes the packages that may be compiled, for people.
     pub(crate) fn text(&self) -> String {
         const NAMED: usize = 4;
         match self.may.len() {
@@ -171,7 +171,7 @@ impl Expected {
         }
     }
 
-    /// The images that may change, for people.
+    /// Describes the images that may change, for people.
     pub(crate) fn images_text(&self) -> String {
         match self.may_images.is_empty() {
             true => "none".to_owned(),

@@ -1,8 +1,8 @@
 //! Compares the rebuilds of each engine with the necessary ones, scenario by scenario.
 //!
-//! Each engine has its own copy of the workspace. The scenarios are steps in it: each begins where
-//! the last one ended. The compiled units are observed, not estimated: derivations that Nix built,
-//! packages that Cargo reports, inside buildx too.
+//! Each engine has its own copy of the workspace. The scenarios are steps in this copy: each begins
+//! where the last one ended. The compiled units are observed, not estimated: the derivations that
+//! Nix built, and the packages that Cargo reports, inside buildx too.
 //!
 //! ```no_run
 //! use crateyard_bench::{Plan, Scenario, run};
@@ -48,22 +48,22 @@ mod trial;
 pub use report::Report;
 pub use scenario::Scenario;
 
-/// What to measure.
+/// The engines and scenarios to measure, and the place for the results.
 pub struct Plan {
     /// The workspace. It is copied, never changed.
     pub workspace: PathBuf,
     /// The engines.
     pub engines: Vec<Engine>,
-    /// The scenarios; all if there are none. They run in their own order.
+    /// The scenarios; an empty list means all. They run in their own order.
     pub scenarios: Vec<Scenario>,
     /// The dependency that the leaf bump changes, as `NAME@VERSION`.
     pub leaf: Option<String>,
-    /// The lock of the Debian packages, for engines other than Nix; without it, debian.lock in the
-    /// workspace.
+    /// The lock of the Debian packages, for engines other than Nix [default: debian.lock in the
+    /// workspace].
     pub debian_lock: Option<PathBuf>,
     /// The flake with Crateyard's library, if it is not the workspace's.
     pub crateyard: Option<String>,
-    /// An engine that has built nothing, for buildx, in the form of `DOCKER_HOST`.
+    /// An engine for buildx that has built nothing, in the form of `DOCKER_HOST`.
     pub fresh_engine: Option<String>,
     /// The directory for the results.
     pub out: PathBuf,
@@ -139,7 +139,7 @@ fn measure(
     Ok(())
 }
 
-/// For a skipped row the verdict is the reason.
+/// The verdict of a skipped row is the reason.
 impl Row {
     fn skipped(engine: Engine, scenario: Scenario, reason: String) -> Row {
         Row {

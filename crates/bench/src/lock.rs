@@ -14,7 +14,7 @@ fn text<'v>(package: &'v toml::Value, field: &str) -> Option<&'v str> {
     package.get(field)?.as_str()
 }
 
-/// The packages of a lock: name and version.
+/// Reads the packages of a lock: name and version.
 pub(crate) fn packages(lock: &str) -> Result<Vec<(String, String)>> {
     let pair = |package: &toml::Value| {
         Some((
@@ -25,7 +25,7 @@ pub(crate) fn packages(lock: &str) -> Result<Vec<(String, String)>> {
     Ok(table(lock)?.iter().filter_map(pair).collect())
 }
 
-/// The dependencies of each package by name. Versions of one name are merged.
+/// Reads the dependencies of each package by name. Versions of one name are merged.
 pub(crate) fn edges(lock: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in table(lock)? {

@@ -27,10 +27,10 @@ pub struct Seen {
     pub units: usize,
     /// Images that are new or have another digest than before.
     pub images: BTreeSet<String>,
-    /// Bytes of new blobs, which a push would send. On a fresh runner, bytes that came from the
+    /// Bytes of new blobs, which a push would send. For a fresh runner, bytes that came from the
     /// cache, if known.
     pub bytes: Option<u64>,
-    /// Duration of the command, in seconds.
+    /// The duration of the command, in seconds.
     #[serde(with = "seconds")]
     pub wall: Duration,
 }
@@ -61,9 +61,9 @@ pub(crate) struct Runner<'a> {
     engine: Engine,
     trial: &'a Trial,
     debian_lock: PathBuf,
-    /// An engine that has built nothing, for buildx.
+    /// An engine for buildx that has built nothing.
     fresh_engine: Option<&'a str>,
-    /// Image to digest.
+    /// The digest of each image.
     digests: BTreeMap<String, String>,
     blobs: BTreeSet<String>,
     cache: TempDir,
@@ -120,7 +120,7 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Why this engine can't run a scenario.
+    /// Returns the reason why this engine can't run a scenario, if there is one.
     pub(crate) fn lacks(&self, scenario: Scenario) -> Option<String> {
         let is_fresh = scenario == Scenario::FreshRunner;
         (is_fresh && self.engine == Engine::Buildx && self.fresh_engine.is_none())
@@ -139,7 +139,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The engine has the toolchain after it has made the recipe.
+    /// Builds the recipe, so that the engine has the toolchain.
     fn prepare_buildx(&self) -> Result<()> {
         self.generate()?;
         buildx::prepare(&self.request(&[]), "recipe")
@@ -179,7 +179,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// The digest of an image, and the bytes of its blobs that no earlier image had.
+    /// Returns the digest of an image, and the size of those of its blobs that no earlier image
+    /// had.
     fn blobs_of(&mut self, path: &Path) -> Result<(String, u64)> {
         let layout = Layout::open(path)?;
         let mut new = 0;
@@ -209,8 +210,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Downloads the sources and updates the generated files. Neither is measured: Nix has its
-    /// sources too, and generated files belong to an edit of images.toml.
+    /// Downloads the sources and updates the generated files. The bench measures neither: Nix gets
+    /// its sources beforehand too, and the generated files belong to an edit of images.toml.
     fn generate(&self) -> Result<()> {
         let vendor = self.vendor.display().to_string();
         let arguments = ["vendor", "--quiet", "--locked", "--versioned-dirs", &vendor];
@@ -241,7 +242,7 @@ impl<'a> Runner<'a> {
         match scenario {
             Scenario::Cold if target.exists() => fs::remove_dir_all(&target)?,
             Scenario::FreshRunner => {
-                // CI carries over the target directory; the checkout is new.
+                // CI keeps the target directory from earlier runs, but the checkout is new.
                 fetched = Some(size_of(&target)?);
                 let files = self.trial.run("git", &["ls-files", "-z"])?;
                 for name in files.split('\0').filter(|name| !name.is_empty()) {
@@ -268,7 +269,7 @@ impl<'a> Runner<'a> {
         let cache = &self.cache.path().join("cache");
         let output = match (scenario, self.fresh_engine) {
             (Scenario::FreshRunner, Some(engine)) => {
-                // Left over from main's last run.
+                // The caches that main's last run left.
                 buildx::build(&self.request(names), buildx::Output::Write(cache))?;
                 buildx::Output::Fresh { cache, engine }
             }

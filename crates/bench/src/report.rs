@@ -21,9 +21,9 @@ mod picture;
 pub enum Verdict {
     /// The engine built exactly what it should.
     Pass,
-    /// The engine built something else. Holds the difference.
+    /// The engine built something else. The text is the difference.
     Fail(String),
-    /// The scenario was not run. Holds the reason.
+    /// The scenario was not run. The text is the reason.
     Skipped(String),
 }
 
@@ -46,7 +46,7 @@ pub struct Row {
     pub seen: Option<Seen>,
 }
 
-/// All rows, from one machine.
+/// All rows. They come from one machine.
 #[derive(Serialize, Deserialize)]
 pub struct Report {
     /// The number of things that the machine does at once.
@@ -63,10 +63,10 @@ impl Default for Report {
     }
 }
 
-/// The file that later runs add to.
+/// The file of results, which later runs add to.
 const JSON: &str = "bench.json";
 
-/// More packages than this are counted, not named.
+/// Up to this many packages are named; more are only counted.
 const NAMED: usize = 4;
 
 impl Report {
@@ -95,7 +95,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a row, and replaces the one of the same scenario and engine.
+    /// Adds a row, which replaces an earlier one of the same scenario and engine.
     pub fn add(&mut self, row: Row) {
         let is_same = |other: &Row| (other.scenario, other.engine) == (row.scenario, row.engine);
         self.rows.retain(|other| !is_same(other));
@@ -109,7 +109,7 @@ impl Report {
         verdicts.any(|verdict| matches!(verdict, Verdict::Fail(_)))
     }
 
-    /// Writes all forms to a directory.
+    /// Writes the results in all forms to a directory.
     ///
     /// # Errors
     /// When a file can't be written.
@@ -128,7 +128,7 @@ impl Report {
         Ok(())
     }
 
-    /// A line for each row. Times are in seconds, sizes in bytes.
+    /// Formats the rows as one line each. Times are in seconds, sizes in bytes.
     fn tsv(&self) -> String {
         let mut text = String::from(
             "scenario\tengine\tverdict\texpected\tpackages\tunits\texpected \
@@ -168,7 +168,7 @@ impl Report {
         text
     }
 
-    /// A page with the picture and the table.
+    /// Formats a page with the picture and the table.
     fn page(&self) -> String {
         format!(
             "# What is built again after a change\n\n![Time to build all images after a \
@@ -180,7 +180,7 @@ impl Report {
         )
     }
 
-    /// A table.
+    /// Formats the results as a Markdown table.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
             "| scenario | engine | expected | compiled | units | other images | bytes | time | × \
@@ -215,7 +215,7 @@ impl Report {
         text
     }
 
-    /// The time relative to Cargo's in the same scenario.
+    /// Returns the time relative to Cargo's time in the same scenario.
     fn ratio(&self, row: &Row) -> Option<f64> {
         let times: BTreeMap<Engine, f64> = self
             .rows

@@ -1,4 +1,4 @@
-//! The scenarios. What each changes is in `edit.rs`, and what may be built then in `expected.rs`.
+//! The scenarios. `edit.rs` makes the edit of each, and `expected.rs` says what it may build.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -36,12 +36,12 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// All of them, in order.
+    /// Returns all scenarios, in order.
     pub fn all() -> impl Iterator<Item = Scenario> {
         Scenario::value_variants().iter().copied()
     }
 
-    /// The label for people.
+    /// Returns the label for people.
     pub fn title(self) -> &'static str {
         match self {
             Scenario::Cold => "cold",

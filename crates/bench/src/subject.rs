@@ -1,4 +1,4 @@
-//! A workspace as the scenarios see it.
+//! The view that the scenarios have of a workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) struct Subject {
     held: Option<Held>,
 }
 
-/// A file to edit, and the images that hold it.
+/// A file to edit, with the images that hold it.
 struct Held {
     file: String,
     images: BTreeSet<String>,
@@ -46,7 +46,7 @@ impl Subject {
         let binaries = resolved.description.build.binaries();
         let mut services: Vec<String> = binaries.iter().map(|one| one.package.clone()).collect();
         services.dedup();
-        // Of three images, the first often holds the others.
+        // In a workspace with three images, the first often holds the others.
         let services = services.split_off(services.len().saturating_sub(2));
         let shared = shared(&resolved, &services);
         Ok(Subject {
@@ -60,7 +60,7 @@ impl Subject {
         })
     }
 
-    /// Why a scenario makes no sense for this workspace.
+    /// Returns the reason why a scenario makes no sense for this workspace, if there is one.
     pub(crate) fn lacks(&self, scenario: Scenario) -> Option<String> {
         let lack = match scenario {
             Scenario::SecondService => self.service(1).err(),
@@ -72,7 +72,7 @@ impl Subject {
         lack.map(|error| error.to_string())
     }
 
-    /// The names of all images.
+    /// Returns the names of all images.
     pub(crate) fn image_names(&self) -> Vec<String> {
         self.images().keys().cloned().collect()
     }
@@ -104,7 +104,7 @@ impl Subject {
         Ok((name, version))
     }
 
-    /// An image that can get a tag and a variant. It is in the description, is not itself a
+    /// Returns an image that can get a tag and a variant. It is in the description, is not itself a
     /// variant, and has a program of the first service.
     pub(crate) fn image(&self) -> Option<&str> {
         let service = self.services.first()?;
@@ -123,7 +123,7 @@ impl Subject {
             .map(|image| image.name.as_str())
     }
 
-    /// A file that images hold and that can get another line, relative to the workspace.
+    /// Returns a file that images hold and that can get another line, relative to the workspace.
     pub(crate) fn file(&self) -> Result<&str> {
         let held = self.held.as_ref();
         held.map(|held| held.file.as_str())
@@ -135,7 +135,8 @@ impl Subject {
         self.holders(&images.cloned().collect())
     }
 
-    /// The images that have a program of one of the packages, and the images that hold those.
+    /// Returns the images that have a program of one of the packages, and the images that hold such
+    /// an image.
     pub(crate) fn images_of(&self, packages: &BTreeSet<String>) -> BTreeSet<String> {
         let images = self.images().values();
         let with = images.filter(|image| {
@@ -147,7 +148,7 @@ impl Subject {
         self.holders(&with.map(|image| image.name.clone()).collect())
     }
 
-    /// The images, and all images that hold one of them.
+    /// Returns the images, and all images that hold one of them.
     pub(crate) fn holders(&self, images: &BTreeSet<String>) -> BTreeSet<String> {
         let mut found = images.clone();
         loop {
@@ -163,7 +164,7 @@ impl Subject {
         }
     }
 
-    /// An image and its variants, which also have its tags.
+    /// Returns an image and its variants, which have its tags too.
     pub(crate) fn with_variants(&self, image: Option<&str>) -> BTreeSet<String> {
         let is_of = |other: &&Image| {
             Some(other.name.as_str()) == image
@@ -177,7 +178,7 @@ impl Subject {
         self.resolved.project.members().map(str::to_owned).collect()
     }
 
-    /// The members that the images' programs are built from.
+    /// Returns the members that the images' programs are built from.
     pub(crate) fn compiled_members(&self) -> BTreeSet<String> {
         let binaries = self.resolved.description.build.binaries().into_iter();
         binaries
@@ -185,8 +186,8 @@ impl Subject {
             .collect()
     }
 
-    /// A package and all its dependents. The lock also has the dependencies of tests, so these may
-    /// be more than are compiled.
+    /// Returns a package and all its dependents. The lock also lists dependencies of tests, so some
+    /// of these may never be compiled.
     pub(crate) fn dependents(&self, package: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::from([package.to_owned()]);
         loop {
@@ -211,7 +212,7 @@ fn name_and_version(leaf: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), version.to_owned()))
 }
 
-/// The first member that all services need.
+/// Returns the first member that all services need.
 fn shared(resolved: &Resolved, services: &[String]) -> Option<String> {
     let mut closures = services
         .iter()
@@ -224,7 +225,7 @@ fn shared(resolved: &Resolved, services: &[String]) -> Option<String> {
     candidates.next().filter(|_| services.len() > 1)
 }
 
-/// The first chart that an image holds, or else the first file.
+/// Returns the first chart that an image holds, or else the first file.
 fn held(description: &Description, root: &Path) -> Option<Held> {
     let images = description.images.values();
     let held: Vec<(&Image, &str, String)> = images

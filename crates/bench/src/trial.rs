@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crateyard_engines::Engine;
 use tempfile::TempDir;
 
-/// The copy. It is removed when this is dropped.
+/// The copy. Dropping it removes the directory.
 pub(crate) struct Trial {
     directory: TempDir,
     /// A value that is unique to this copy.
@@ -42,7 +42,7 @@ impl Trial {
         .context("the workspace must be known to git")?;
         for name in listed.split('\0').filter(|name| !name.is_empty()) {
             let from = workspace.join(name);
-            // A file that git knows but that is missing is being deleted.
+            // A file that git lists but that is missing is being deleted.
             if from.symlink_metadata().is_ok() {
                 copy(&from, &trial.root().join(name))?;
             }
@@ -54,14 +54,14 @@ impl Trial {
         Ok(trial)
     }
 
-    /// The path of the copy.
+    /// Returns the path of the copy.
     pub(crate) fn root(&self) -> &Path {
         self.directory.path()
     }
 
     /// Makes the copy build with the library of another flake. Crateyard's own workspace builds its
-    /// tools from itself, so an edit in the copy would build those again too. They are not
-    /// measured, so the library of the original builds the copy.
+    /// tools from itself, so an edit in the copy would build those again too. The bench does not
+    /// measure them, so the copy is built with the library of the original.
     fn choose_flake(&self, workspace: &Path, engine: Engine, given: Option<&str>) -> Result<()> {
         if engine != Engine::Nix {
             return Ok(());
@@ -77,7 +77,7 @@ impl Trial {
              outputs = {{ self, crateyard }}: crateyard.lib.mkFlake {{ src = self; }};\n}}\n"
         );
         fs::write(self.root().join("flake.nix"), text)?;
-        // The lock belongs to the other flake.
+        // The lock is for the other flake.
         match fs::remove_file(self.root().join("flake.lock")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -88,7 +88,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Adds the files to git, because Nix sees only what git knows.
+    /// Adds the files to git, because Nix sees only files that git knows.
     ///
     /// # Errors
     /// When git fails.
@@ -96,7 +96,7 @@ impl Trial {
         git(self.root(), &["add", "--all"]).map(drop)
     }
 
-    /// Appends to a file, which is created where it is missing.
+    /// Appends to a file, or creates it if it is missing.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -109,7 +109,7 @@ impl Trial {
         self.write(name, &(old + text))
     }
 
-    /// Changes a file, and fails if nothing changes.
+    /// Changes a file. An edit that changes nothing is an error.
     ///
     /// # Errors
     /// When the file can't be read or written, or does not change.
@@ -137,7 +137,7 @@ impl Trial {
     /// Runs a program in the copy.
     ///
     /// # Errors
-    /// When the program fails. The error quotes it.
+    /// When the program fails. The error quotes its output.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         run(self.root(), program, arguments)
     }

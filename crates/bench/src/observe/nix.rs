@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Done;
 use crate::trial::Trial;
 
-/// Caches are off: only builds on this machine are measured.
+/// Caches are off, so that the bench measures only builds on this machine.
 const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
@@ -23,12 +23,12 @@ substituters =
 warn-dirty = false
 ";
 
-/// The number of build activities in Nix's log.
+/// The number that marks a build activity in Nix's log.
 ///
 /// <https://github.com/NixOS/nix/blob/2.34.0/src/libutil/include/nix/util/logging.hh>
 const BUILD: u64 = 105;
 
-/// The package that has everything evaluation reads: plans and the description. It is not in an
+/// The package with everything that evaluation reads: plans and the description. It is not in an
 /// image's closure.
 const EVALUATION: &str = "evaluation";
 
@@ -42,7 +42,7 @@ pub(super) fn check() -> Result<()> {
     )
 }
 
-/// Builds the images as they are, so that tools and toolchain exist.
+/// Builds the images before the first edit, so that tools and toolchain exist.
 ///
 /// # Errors
 /// When a build fails.
@@ -50,10 +50,10 @@ pub(super) fn prepare(trial: &Trial, names: &[String]) -> Result<()> {
     build(trial, names, None).map(drop)
 }
 
-/// Downloads the sources that a lock pins now, as a person would before the build.
+/// Downloads the sources that a lock pins now, as a person would do before the build.
 ///
 /// # Errors
-/// When one can't be downloaded.
+/// When a source can't be downloaded.
 pub(super) fn fetch(trial: &Trial, debian_lock: &Path) -> Result<()> {
     let own = std::env::current_exe().context("cannot find the own program")?;
     let lock = debian_lock.display().to_string();
@@ -87,7 +87,7 @@ impl Cache {
         })
     }
 
-    /// Bytes that the store got from the cache.
+    /// Returns the number of bytes that the store got from the cache.
     fn fetched(&self) -> Result<u64> {
         let mut bytes = 0;
         for entry in fs::read_dir(self.store.join("nix/store"))? {
@@ -109,7 +109,7 @@ impl Cache {
 }
 
 impl Drop for Cache {
-    /// Files in a store are read-only.
+    /// Makes the files writable, because files in a store are read-only.
     fn drop(&mut self) {
         let _ = Command::new("chmod")
             .args(["-R", "u+w"])
@@ -118,10 +118,10 @@ impl Drop for Cache {
     }
 }
 
-/// Builds images, in their own store if there is a cache.
+/// Builds images. If there is a cache, it builds them in the cache's own store.
 ///
 /// # Errors
-/// When a build fails. The error quotes Nix.
+/// When a build fails. The error quotes Nix's output.
 pub(super) fn build(trial: &Trial, names: &[String], cache: Option<&Cache>) -> Result<Done> {
     let mut command = nix(trial);
     command.args([
@@ -233,8 +233,8 @@ impl Log {
     }
 }
 
-/// The packages and the number of the derivations that are units. Their names begin with
-/// `NAME-VERSION`.
+/// Returns the packages of the derivations that are units, and the number of these derivations. The
+/// name of a unit begins with `NAME-VERSION`.
 pub(super) fn units(built: &[String], packages: &[(String, String)]) -> (BTreeSet<String>, usize) {
     let package_of = |derivation: &String| {
         let found = packages.iter().find(|(name, version)| {

@@ -18,8 +18,8 @@ const RIGHT: f64 = 190.0;
 /// The start of the scale, in seconds.
 const SHORTEST: f64 = 0.1;
 
-/// Light and dark styles, which follow the reader's screen. The background is drawn too, because a
-/// viewer may show either color behind the picture.
+/// Light and dark styles, which follow the reader's screen. The picture also draws its background,
+/// because a viewer may show either color behind it.
 const STYLE: &str = "\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328 }
 .ground { fill: #ffffff; stroke: #d1d9e0 } .band { fill: #f6f8fa }
@@ -119,7 +119,7 @@ impl Scale {
         (share * WIDTH).max(2.0)
     }
 
-    /// The positions of round times.
+    /// Draws lines at round times.
     fn lines(&self, bottom: f64) -> String {
         let times = [
             (1.0, "1 s"),
