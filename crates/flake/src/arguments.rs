@@ -43,7 +43,7 @@ impl Arguments {
         self.options.push((name.to_owned(), value.to_owned()));
     }
 
-    /// The settings as arguments for any program of Nix.
+    /// Returns the settings as arguments for any program of Nix.
     pub(crate) fn for_nix(&self) -> Vec<String> {
         let options = self.options.iter();
         options

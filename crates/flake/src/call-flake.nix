@@ -1,24 +1,24 @@
-# Calls a flake whose files lie in a directory, as Nix calls one whose files it has copied into the
-# store.
+# Calls a flake from the files in a directory, as Nix calls a flake from the files that it has
+# copied into the store.
 #
-# Gives: the outputs that commands find by name for this system, packages before legacyPackages.
-# What only the copy in the store would tell is an error here: its hash, its time.
+# Returns the outputs that commands find by name for this system: packages before legacyPackages.
+# Facts that only the copy in the store has, such as its hash and its time, are errors here.
 {
-  # The directory: a string. What evaluation makes of it must not stay in a derivation.
+  # The directory, as a string. Values that evaluation makes of it must not stay in a derivation.
   tree,
-  # Where the flake lies below it: "" or "/DIRECTORY".
+  # The place of the flake below it: "" or "/DIRECTORY".
   below,
-  # The flake's lock, as JSON has it.
+  # The flake's lock, parsed from JSON.
   lock,
-  # Node of the lock to what Nix would tell of its source, `narHash` at least, without `outPath`.
-  # They are in the store.
+  # For each node of the lock, the attributes that Nix would give its source: at least `narHash`,
+  # and no `outPath`. The sources are in the store.
   sources,
-  # The one address that evaluation may name. Nothing answers there.
+  # The only address that evaluation may name. No server answers there.
   nowhere,
 }:
 let
 
-  # An input is the name of a node, or what to follow from the root.
+  # An input is the name of a node, or a list of names to follow from the root.
   nameOf = input: if builtins.isList input then followed lock.root input else input;
   followed =
     name: path:
@@ -27,7 +27,7 @@ let
     else
       followed (nameOf lock.nodes.${name}.inputs.${builtins.head path}) (builtins.tail path);
 
-  # What is in the store under this hash already is given without a download.
+  # Returns a source that is already in the store under this hash, without a download.
   inStore =
     source:
     builtins.fetchTarball {
@@ -37,7 +37,7 @@ let
     };
 
   unknown = what: throw "a flake that is not in the store has no ${what}";
-  # Nix counts a changed repository as one without a revision.
+  # Nix treats a changed repository as one without a revision.
   ownSource = {
     outPath = tree;
     narHash = unknown "narHash";

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The settings of every call, whatever the machine's nix.conf says: flakes, the sandbox, all
+/// The settings of every call, which override the machine's nix.conf: flakes, the sandbox, all
 /// cores.
 const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
@@ -18,8 +18,8 @@ max-jobs = auto
 /// The line of [`SETTINGS`] to leave out if the system forbids the sandbox.
 const SANDBOX: &str = "sandbox = true\n";
 
-/// Nix's default cache is that of nixpkgs, which has nothing of ours. Asking it costs a request for
-/// every unit, and a wait if it can't be reached.
+/// Nix's default cache, the one of nixpkgs. It has nothing that Crateyard builds. Asking it costs a
+/// request for every unit, and a wait if it can't be reached.
 const DEFAULT_CACHE: &str = "https://cache.nixos.org/";
 
 /// Nix's database of the machine's own store, unless the environment sets another one.
@@ -39,9 +39,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Asks Nix for its settings. Lines of nix.conf in `defaults` come before the machine's own, so
-    /// that people have the last word. The lines in `asked` come after, because somebody asked for
-    /// them now.
+    /// Asks Nix for its settings. The lines of nix.conf in `defaults` come before the machine's
+    /// own, so that people have the last word. The lines in `asked` come after them, because the
+    /// command line asks for them.
     ///
     /// # Errors
     /// When Nix is not installed.
@@ -61,7 +61,8 @@ impl Config {
             && is_direct(settings.get("store").map_or("auto", String::as_str))
             && crate::isolation::sandbox().is_err()
         {
-            // Nix would fail, or try in vain for each derivation. Cells isolate units anyway.
+            // With the sandbox, Nix would fail, or try in vain for each derivation. Cells isolate
+            // units anyway.
             text = text.replacen(SANDBOX, "sandbox = false\n", 1);
             settings = show(&nix, &text);
         }
@@ -76,7 +77,7 @@ impl Config {
         })
     }
 
-    /// The path of `nix-store`, which is beside `nix`.
+    /// Returns the path of `nix-store`, which is beside `nix`.
     pub fn nix_store(&self) -> PathBuf {
         self.nix.with_file_name("nix-store")
     }
@@ -99,8 +100,8 @@ impl Config {
         }
     }
 
-    /// Whether Nix works on the store directly, as it does if it may write there. Otherwise a
-    /// daemon or another machine does.
+    /// Whether Nix works on the store directly, which it does if it may write there. Otherwise a
+    /// daemon or another machine works on it.
     pub fn is_direct(&self, store: Option<&str>) -> bool {
         is_direct(store.unwrap_or_else(|| self.get("store")))
     }
@@ -120,7 +121,7 @@ impl Config {
         state()
     }
 
-    /// A setting that is a number; `None` if it is 0, which means "all" to Nix.
+    /// Returns a setting that is a number. Returns `None` for 0, which means "all" to Nix.
     pub fn number(&self, name: &str) -> Option<usize> {
         self.get(name).parse().ok().filter(|&number| number > 0)
     }
@@ -130,7 +131,7 @@ impl Config {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
-    /// A setting's value; empty if Nix has no such setting.
+    /// Returns a setting's value, which is empty if Nix has no such setting.
     pub fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
@@ -147,7 +148,7 @@ fn state() -> PathBuf {
     std::env::var_os("NIX_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from)
 }
 
-/// All settings, as Nix prints them.
+/// Returns all settings, as Nix prints them.
 fn show(nix: &Path, text: &str) -> BTreeMap<String, String> {
     let shown = duct::cmd!(nix, "show-config")
         .full_env(environment::with_config(text))

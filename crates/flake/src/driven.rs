@@ -1,5 +1,5 @@
 //! Builds attributes of a flake by driving Nix (crates/drive), or with `nix build` if the driver
-//! can't handle the arguments.
+//! doesn't support the arguments.
 
 use super::Nix;
 use super::arguments::Arguments;
@@ -26,11 +26,11 @@ use std::time::Instant;
 
 /// The file in [`State`] that records the last build.
 const RECORD: &str = "build.json";
-/// The largest record that is read, in bytes: a thousand units take about a megabyte.
+/// The size limit for reading a record, in bytes. A thousand units take about a megabyte.
 const MAX_RECORD: u64 = 256 << 20;
 
-/// The derivations that evaluation itself needs, each built so that the next can be evaluated
-/// (nix/lib.nix).
+/// The derivations that evaluation itself needs. Each one must be built before the next can be
+/// evaluated (nix/lib.nix).
 const STAGES: [&str; 3] = [
     "evaluation.tools",
     "evaluation.description",
@@ -53,7 +53,7 @@ pub struct Request<'a> {
     pub keep_going: bool,
     /// The order in which ready derivations start.
     pub order: Order,
-    /// Where to write events as JSON lines.
+    /// The file for events as JSON lines.
     pub events: Option<&'a Path>,
 }
 
@@ -69,7 +69,7 @@ impl Request<'_> {
         });
         let config = config?;
         match self.arguments(&config) {
-            // If there is no tree, Nix says what is wrong with the repository.
+            // Without a tree, Nix reports the problem with the repository.
             Ok(arguments) => {
                 let tree = tree.ok().and_then(Result::ok).flatten();
                 Session::new(self, config, arguments, tree)?.run()
@@ -90,7 +90,8 @@ impl Request<'_> {
         }
     }
 
-    /// The arguments of `nix build` that the driver honours, or why it can't be used.
+    /// Returns the arguments of `nix build` that the driver supports, or the reason why it can't be
+    /// used.
     fn arguments(&self, config: &Config) -> Result<Arguments, String> {
         let arguments = Arguments::parse(&self.nix.extra)
             .map_err(|argument| format!("the driver does not know the argument {argument:?}"))?;
@@ -195,7 +196,7 @@ impl<'a> Session<'a> {
         Ok(paths)
     }
 
-    /// The derivations of the attributes.
+    /// Evaluates the attributes to their derivations.
     fn evaluate(&mut self) -> Result<Closure> {
         if let Some(closure) = self.evaluate_tree()? {
             return Ok(closure);
@@ -205,8 +206,8 @@ impl<'a> Session<'a> {
         self.closure(&derivations)
     }
 
-    /// The derivations, evaluated in the directory of the changed files. `None` if Nix must copy
-    /// the files first. Errors here would occur again there, where they are reported.
+    /// Evaluates the attributes in the directory of the changed files. Returns `None` if Nix must
+    /// copy the files first. Errors here would occur again in that copy, where they are reported.
     fn evaluate_tree(&mut self) -> Result<Option<Closure>> {
         let Some(tree) = self.tree.take() else {
             return Ok(None);
@@ -225,7 +226,8 @@ impl<'a> Session<'a> {
         Ok((!closure.says(Tree::NAME)).then_some(closure))
     }
 
-    /// The `.drv` files of the attributes. The driver also builds what evaluation needs.
+    /// Evaluates the attributes to their `.drv` files. The driver also builds the derivations that
+    /// evaluation needs.
     fn evaluate_flake(&mut self) -> Result<Vec<String>> {
         let attributes = self.request.attributes;
         let images = |evaluation: &Evaluation| evaluation.images(Files::Flake, attributes);
@@ -249,8 +251,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Builds whatever evaluation reads. If a flake does not list it, Nix builds it during
-    /// evaluation.
+    /// Builds the derivations that evaluation reads. If a flake does not list them, Nix builds them
+    /// during evaluation.
     fn drive_stages(&mut self, files: Files<'_>) -> Result<()> {
         for stage in STAGES {
             let stage = [stage.to_owned()];
@@ -260,7 +262,7 @@ impl<'a> Session<'a> {
                 break;
             };
             let closure = self.closure(&derivations)?;
-            // The directory of a copy must not get into the store.
+            // The path of the copy's directory must not get into the store.
             if closure.says(Tree::NAME) {
                 break;
             }
@@ -269,7 +271,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Evaluates, and records how long that took. Meanwhile the driver reads the derivations of the
+    /// Evaluates, and records how long it took. Meanwhile the driver reads the derivations of the
     /// last build.
     fn evaluated(
         &mut self,
@@ -320,7 +322,7 @@ impl<'a> Session<'a> {
         Err(failure(&report))
     }
 
-    /// Keeps the measured times and the record, even of a build that failed or was interrupted.
+    /// Saves the measured times and the record, even if the build failed or was interrupted.
     fn remember(&mut self) {
         let saved = durations::default_path().map_or(Ok(()), |path| self.durations.save(&path));
         for error in [saved.map_err(Into::into), self.write_record()]
@@ -331,7 +333,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes the record of the build. If there was nothing to do, the last record stays.
+    /// Writes the record of the build. If there was nothing to do, keeps the last record.
     fn write_record(&mut self) -> Result<()> {
         if self.record.units.is_empty() && self.record.fetched.is_empty() {
             return Ok(());
@@ -349,7 +351,7 @@ impl<'a> Session<'a> {
         self.record.seconds = self.now();
         self.record.mark_critical();
         if self.record.images.is_empty() {
-            // The build ended before it saw all of them.
+            // The build ended before it had seen all of them.
             for (name, paths) in std::mem::take(&mut self.previous.derivations) {
                 self.record.derivations.entry(name).or_insert(paths);
             }
@@ -363,7 +365,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Protects the images from garbage collection. Another store keeps its own links.
+    /// Makes links that protect the images from garbage collection. Another store keeps its own
+    /// links.
     fn link(&self, paths: &[PathBuf]) -> Result<()> {
         if self.request.nix.store.is_some() {
             return Ok(());
@@ -385,7 +388,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The record of the last build; `None` if there is none.
+/// Returns the record of the last build, or `None` if there is none.
 ///
 /// # Errors
 /// When it can't be read, or another version wrote it.
@@ -407,7 +410,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
     let given = config.number("cores").filter(|&given| given != cores);
     let jobs = config.number("max-jobs").unwrap_or(cores);
     let is_direct = config.is_direct(request.nix.store.as_deref());
-    // The kept directories of a failed build must outlive Nix.
+    // The directories of a failed build that the user keeps must outlive Nix.
     let can_be_in_memory = is_direct && !arguments.keep_failed && !config.has_build_dir();
     Settings {
         launch: Launch {
@@ -429,7 +432,7 @@ fn settings(request: &Request, config: &Config, arguments: &Arguments) -> Settin
     }
 }
 
-/// The failure. It has been shown.
+/// Returns the error for a failure that has already been shown.
 fn failure(report: &Report) -> anyhow::Error {
     let failed = report.units.iter().filter(|u| u.outcome == Outcome::Failed);
     let names: Vec<&str> = failed.map(|unit| unit.name.as_str()).collect();

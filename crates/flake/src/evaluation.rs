@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 /// The derivation that has all images as inputs (nix/lib.nix).
 pub(crate) const ALL: &str = "images";
 
-/// Calls a flake with files in a directory.
+/// A Nix function that calls a flake with the files in a directory.
 const CALL_FLAKE: &str = include_str!("call-flake.nix");
 
-/// The one address that evaluation in a tree may name. An input with a hash that is already in the
-/// store is "fetched" from there. Its top-level domain never exists (RFC 2606).
+/// The only address that evaluation in a tree may name. Nix "fetches" from there an input whose
+/// hash is already in the store. The top-level domain never exists (RFC 2606).
 const NOWHERE: &str = "https://inputs.crateyard.invalid/";
 
-/// In a tree, Nix evaluates without the features that add `fetchTree` and `getFlake`, because Nix
-/// 2.8 does not restrict them.
+/// The features of Nix for evaluation in a tree. They leave out those that add `fetchTree` and
+/// `getFlake`, which Nix 2.8 does not restrict.
 const FEATURES: &str = "nix-command";
 
 /// Whether evaluation may build the derivations that it reads.
@@ -29,8 +29,8 @@ pub(crate) enum Building {
     Allowed,
     /// Evaluation stops at the first of them.
     Refused,
-    /// Evaluation stops, and Nix shows the error. For another store, in which only the driver
-    /// builds.
+    /// Evaluation stops, and Nix shows the error. This is for another store, in which only the
+    /// driver builds.
     Never,
 }
 
@@ -65,8 +65,8 @@ pub(crate) struct Evaluation {
 }
 
 impl Evaluation {
-    /// Evaluates a flake with the store and the arguments that Nix otherwise gets. Attributes are
-    /// below `prefix`, which is empty or ends in a dot.
+    /// Evaluates a flake with the store and the arguments that Nix gets otherwise. The attributes
+    /// are below `prefix`, which is empty or ends in a dot.
     pub(crate) fn new(config: &Config, flake: &str, prefix: &'static str, launch: &Launch) -> Self {
         Self {
             nix: config.nix.clone(),
@@ -91,8 +91,8 @@ impl Evaluation {
         self.attributes(files, attributes, Building::Refused)
     }
 
-    /// The images' `.drv` files, through the one derivation that has them as inputs: Nix evaluates
-    /// a flake again for each requested attribute.
+    /// Evaluates images to their `.drv` files through the one derivation that has them all as
+    /// inputs, because Nix evaluates a flake again for each requested attribute.
     fn together(&self, files: Files<'_>, attributes: &[String]) -> Result<Evaluated> {
         let all = match self.attributes(files, &[ALL.to_owned()], Building::Refused)? {
             Evaluated::Done(all) => all,
@@ -114,7 +114,7 @@ impl Evaluation {
     ) -> Result<Evaluated> {
         let arguments = self.arguments(files, attributes, building);
         let command = super::call(&self.nix, &self.config, arguments);
-        // Nix reports its own builds itself.
+        // Nix reports the builds that it does itself.
         let command = match building {
             Building::Refused | Building::Never => command.stderr_capture(),
             Building::Allowed => command,
@@ -130,7 +130,8 @@ impl Evaluation {
         if building == Building::Never {
             eprint!("{}", crateyard_terminal::clean_log(&said));
         }
-        // Nix names the setting that forbids the build. It shows other errors when it may build.
+        // The error names the setting that forbids the build. If Nix may build, its errors are
+        // other ones, and it shows them.
         let is_refused = building == Building::Refused && said.contains("max-jobs");
         Ok(match is_refused {
             true => Evaluated::WantsBuilds,
@@ -176,8 +177,8 @@ impl Evaluation {
         args
     }
 
-    /// Nix prints paths in its own order. A derivation has the name of its attribute. If the names
-    /// are ambiguous, each attribute is evaluated alone.
+    /// Sorts the paths, which Nix prints in its own order, by their attributes. A derivation has
+    /// the name of its attribute. If the names are ambiguous, evaluates each attribute alone.
     fn in_order(
         &self,
         files: Files<'_>,
@@ -210,8 +211,8 @@ impl Evaluation {
     }
 }
 
-/// The `.drv` files of images among the inputs of the derivation that has them all; `None` if one
-/// is missing.
+/// Finds the `.drv` files of images among the inputs of the derivation that has them all. Returns
+/// `None` if one is missing.
 ///
 /// # Errors
 /// When that derivation can't be read.
@@ -224,8 +225,9 @@ pub(crate) fn inputs(store: &Store, all: &str, images: &[String]) -> Result<Opti
     Ok(images.iter().map(named).collect())
 }
 
-/// The arguments that make Nix find attributes in a tree. It can read no other file of the machine
-/// and fetches nothing. The only inputs are those that flake.lock names with a hash.
+/// Returns the arguments that make Nix find attributes in a tree. Nix can then read no other file
+/// of the machine, and fetches nothing. Its only inputs are those that flake.lock names with a
+/// hash.
 fn in_tree(tree: &Tree) -> Vec<OsString> {
     let top = tree.top.to_string_lossy();
     let json = |text: &str| format!("(builtins.fromJSON {})", super::string(text));
@@ -242,7 +244,7 @@ fn in_tree(tree: &Tree) -> Vec<OsString> {
     args
 }
 
-/// The arguments that limit an expression to the files of one directory, which it knows as
+/// Returns the arguments that limit an expression to the files of one directory, which it knows as
 /// `<NAME>`.
 pub(crate) fn confined(name: &str, directory: &str) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["--impure".into()];

@@ -18,12 +18,13 @@ const SHORT: usize = 7;
 pub(crate) struct Inputs {
     /// The lock itself.
     pub lock: String,
-    /// Node of the lock to the attributes of its source.
+    /// For each node of the lock, the attributes of its source.
     pub sources: String,
 }
 
 impl Inputs {
-    /// Reads the lock in a directory. A missing lock has no inputs. `None` if an input has no hash.
+    /// Reads the lock in a directory. A missing lock counts as one without inputs. Returns `None`
+    /// if an input has no hash.
     ///
     /// # Errors
     /// When the lock can't be read, or is malformed.
@@ -51,7 +52,8 @@ impl Inputs {
     }
 }
 
-/// The attributes that Nix gives a source besides its store path; `None` if its hash is unknown.
+/// Returns the attributes that Nix gives a source besides its store path, or `None` if its hash is
+/// unknown.
 ///
 /// See `emitTreeAttrs` in Nix's `primops/fetchTree.cc`.
 fn source(locked: &Value) -> Option<Value> {

@@ -10,7 +10,7 @@ use crateyard_terminal::note;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// The user for Nix builders: an unprivileged one, if root starts them and there are build users.
+/// The unprivileged user that Nix builders become if root starts them and there are build users.
 const NOBODY: u32 = 65534;
 
 /// Tests what a namespace cell needs, as a Nix builder would: a user namespace, and mounts in it.
@@ -22,7 +22,8 @@ pub fn namespaces() -> io::Result<()> {
     try_namespaces(is_root && has_build_users())
 }
 
-/// Tests what Nix's sandbox needs if this user runs Nix without a daemon: the same.
+/// Tests whether Nix's sandbox works if this user runs Nix without a daemon. It needs the same as a
+/// namespace cell.
 ///
 /// # Errors
 /// The system's refusal.
@@ -43,8 +44,8 @@ fn try_namespaces(as_nobody: bool) -> io::Result<()> {
         let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
         // SAFETY: the process has one thread.
         unsafe { unshare_unsafe(flags) }?;
-        // Root that becomes another user may not write its own files in /proc until it executes a
-        // program. SAFETY: it changes only this process.
+        // If root becomes another user, the process may not write its own files in /proc until it
+        // executes a program. SAFETY: the call changes only this process.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
         std::fs::write("/proc/self/setgroups", "deny")?;
         std::fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
@@ -55,7 +56,7 @@ fn try_namespaces(as_nobody: bool) -> io::Result<()> {
     })
 }
 
-/// Tries to trace a process, which a cell without namespaces needs.
+/// Tries to trace a process. A cell without namespaces needs this.
 ///
 /// # Errors
 /// The system's refusal.
@@ -67,15 +68,15 @@ pub fn tracing() -> io::Result<()> {
     })
 }
 
-/// Runs a function in a child process, which then exits. The child executes no program: it may have
-/// become a user who cannot read this one.
+/// Runs a function in a child process, which then exits. The child executes no program, because it
+/// may have become a user who cannot read this program.
 fn try_in_child(
     mut attempt: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     let attempt = move || {
         attempt()?;
-        // SAFETY: it ends the child, and runs nothing of the parent's at its exit.
+        // SAFETY: the call ends the child, without running the parent's exit handlers.
         unsafe { libc::_exit(0) }
     };
     // SAFETY: between fork and exit there are only system calls and small allocations, and this
@@ -100,7 +101,7 @@ fn has_build_users() -> bool {
         .any(|rest| !rest.ends_with(':'))
 }
 
-/// The setting that forbids namespaces, and the command that changes it.
+/// Returns the setting that forbids namespaces, and the command that changes it.
 pub fn remedy() -> (&'static str, &'static str) {
     let is = |path: &str, value: &str| {
         std::fs::read_to_string(Path::new("/proc/sys").join(path))
@@ -131,7 +132,7 @@ pub fn remedy() -> (&'static str, &'static str) {
     )
 }
 
-/// Warns once per build that programs are less isolated than elsewhere.
+/// Warns once per build if programs are less isolated here than elsewhere.
 pub fn say_less_isolated() {
     if let Err(error) = namespaces() {
         note!(

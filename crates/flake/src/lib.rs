@@ -40,12 +40,12 @@ use std::path::{Path, PathBuf};
 use tree::may_lock;
 pub use tree::{remember, remember_own};
 
-/// Nix must not fetch an input that flake.lock does not name with its hash: it might be a directory
-/// of this machine.
+/// Forbids Nix to fetch an input that flake.lock does not name with its hash, because the input
+/// might be a directory of this machine.
 const LOCKED: &str = "--no-update-lock-file";
 
-/// The argument that limits Nix to the inputs in a workspace's flake.lock; `None` if Nix may write
-/// that file.
+/// Returns the argument that limits Nix to the inputs in a workspace's flake.lock, or `None` if Nix
+/// may write that file.
 pub fn locked(workspace: &Path) -> Option<&'static str> {
     (!may_lock(workspace)).then_some(LOCKED)
 }
@@ -53,21 +53,21 @@ pub fn locked(workspace: &Path) -> Option<&'static str> {
 /// The length of the hash and dash at the start of a store path's name.
 pub const STORE_HASH: usize = 33;
 
-/// Git repositories are checked out as Cargo does it: files in git-lfs stay pointers. Otherwise a
+/// Makes git check out repositories as Cargo does: files in git-lfs stay pointers. Otherwise a
 /// checkout would depend on whether the machine has git-lfs.
 pub const AS_CARGO_CHECKS_OUT: (&str, &str) = ("GIT_LFS_SKIP_SMUDGE", "1");
 
 /// The output of `nix build --json` for one installable.
 #[derive(Debug, Deserialize)]
 pub struct Built {
-    /// Output name to store path.
+    /// The store path of each output.
     pub outputs: BTreeMap<String, PathBuf>,
 }
 
 /// The way to call Nix.
 #[derive(Clone, Debug, Default)]
 pub struct Nix {
-    /// Another store than the machine's own.
+    /// The store, if it is not the machine's own.
     pub store: Option<String>,
     /// Further arguments for `nix build`.
     pub extra: Vec<OsString>,
@@ -83,8 +83,8 @@ impl Nix {
     /// `attributes`. If there are several, each must be the name of its derivation. The attributes
     /// are below `prefix`, which is empty or ends in a dot.
     ///
-    /// `out_link`, if given, is where Nix keeps links to the results, so that garbage collection
-    /// keeps them.
+    /// If `out_link` is given, Nix keeps links to the results there, so that garbage collection
+    /// keeps the results.
     ///
     /// # Errors
     /// When Nix is not installed or a build fails. Nix has then shown the reason.
@@ -127,20 +127,22 @@ impl Nix {
         read(&self.config()?, args)
     }
 
-    /// For another store, Nix builds nothing by itself (`crateyard_drive::driver::Driver` does).
+    /// Keeps Nix from building anything by itself in another store, where
+    /// `crateyard_drive::driver::Driver` does it.
     fn forbid_builds_elsewhere(&self, args: &mut Vec<OsString>) {
         if self.is_elsewhere() {
             args.extend(["--option", "max-jobs", "0"].map(OsString::from));
         }
     }
 
-    /// Whether it works on another directory than the machine's own store.
+    /// Whether Nix works on another directory than the machine's own store.
     pub fn is_elsewhere(&self) -> bool {
         Store::new(self.store.clone()).is_elsewhere()
     }
 
-    /// The `.drv` files of images. Builds whatever evaluation reads. Asks for the one derivation
-    /// that has them all, because Nix copies and evaluates a changed tree again for each attribute.
+    /// Evaluates images to their `.drv` files, and builds the derivations that evaluation reads.
+    /// Asks for the one derivation that has all images, because Nix copies and evaluates a changed
+    /// tree again for each attribute.
     ///
     /// # Errors
     /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
@@ -154,7 +156,8 @@ impl Nix {
         }
     }
 
-    /// The `.drv` files of attributes, in Nix's own order. Builds whatever evaluation reads.
+    /// Evaluates attributes to their `.drv` files, in Nix's own order. Builds the derivations that
+    /// evaluation reads.
     ///
     /// # Errors
     /// When Nix is not installed or evaluation fails. Nix has then shown the reason.
@@ -169,7 +172,8 @@ impl Nix {
         Ok(printed.lines().map(str::to_owned).collect())
     }
 
-    /// The reference of the flake in a directory, after checking that all its inputs are pinned.
+    /// Checks that all inputs of the flake in a directory are pinned, and returns the flake's
+    /// reference.
     ///
     /// # Errors
     /// The errors of [`flake_at`]; when an input is not pinned; and when a file of the workspace is
@@ -190,7 +194,7 @@ impl Nix {
         pinned::check(files, workspace, self)
     }
 
-    /// Where Nix is, and how it is set for these calls. The store exists then.
+    /// Finds Nix, and reads its settings for these calls. Creates the store if it does not exist.
     ///
     /// # Errors
     /// When Nix is not installed, or the store can't be created.
@@ -200,7 +204,7 @@ impl Nix {
     }
 }
 
-/// Says what to do if Nix refused to go beyond flake.lock.
+/// Explains what to do if Nix refused to go beyond flake.lock.
 ///
 /// # Errors
 /// When Nix refused.
@@ -216,7 +220,7 @@ fn not_locked(flake: &str) -> String {
     )
 }
 
-/// The outputs in the order of the attributes. Nix prints them in its own order.
+/// Sorts the outputs, which Nix prints in its own order, by their attributes.
 ///
 /// # Errors
 /// When an attribute has no output, or one of several attributes does not have the name of its
@@ -237,11 +241,11 @@ pub fn in_order(built: Vec<Built>, attributes: &[String]) -> Result<Vec<PathBuf>
     paths.collect()
 }
 
-/// The reference of the flake in a directory. Nix reads it as a path, never as a name in a flake
-/// registry, which it would look up online.
+/// Returns the reference of the flake in a directory. Nix reads the reference as a path, and never
+/// as a name in a flake registry, which it would look up online.
 ///
 /// # Errors
-/// When it is not a directory, or a reference can't hold its path.
+/// When it is not a directory, or its path can't be written in a reference.
 fn flake_at(directory: &Path) -> Result<String> {
     let shown = directory.display();
     if !directory.is_dir() {
@@ -259,7 +263,7 @@ fn flake_at(directory: &Path) -> Result<String> {
     })
 }
 
-/// A text as a string of the Nix language.
+/// Quotes a text as a string of the Nix language.
 pub fn string(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", escaped.replace("${", "\\${"))
@@ -271,8 +275,8 @@ pub fn is_named(path: &Path, name: &str) -> bool {
     file.and_then(|file| file.get(STORE_HASH..)) == Some(name)
 }
 
-/// A call of Nix that ends when this process does. Its output is captured, and failing is not an
-/// error.
+/// Prepares a call of Nix that ends when this process does. It captures the output, and a failure
+/// of Nix is not an error.
 fn call(nix: &Path, settings: &str, args: Vec<OsString>) -> duct::Expression {
     duct::cmd(nix, args)
         .env(AS_CARGO_CHECKS_OUT.0, AS_CARGO_CHECKS_OUT.1)

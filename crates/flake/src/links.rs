@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 /// Makes each link lead to its store path, while a process of Nix keeps the path. Correct links
-/// stay, links that Nix already knows are replaced, and Nix makes the others.
+/// stay. Links that Nix already knows are replaced here, and Nix makes the others.
 ///
 /// # Errors
 /// When Nix can't be started, or a link can't be made.
@@ -40,7 +40,7 @@ pub(crate) fn make(config: &Config, state: &State, links: &[(String, PathBuf)]) 
     })
 }
 
-/// The links outside the store that Nix follows to find paths in use.
+/// Lists the links outside the store that Nix follows to find paths in use.
 fn known(config: &Config) -> HashSet<PathBuf> {
     let Ok(entries) = fs::read_dir(config.state().join("gcroots/auto")) else {
         return HashSet::new();

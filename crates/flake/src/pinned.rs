@@ -37,7 +37,8 @@ const REMOTE_TYPES: [&str; 4] = ["github", "gitlab", "sourcehut", "indirect"];
 /// Nix's name for a source in the store.
 const SOURCE: &str = "source";
 
-/// Reads the inputs in flake.nix. Paths become texts, because Nix would copy the target of a path.
+/// Reads the inputs in flake.nix. Paths become strings, because Nix would copy the target of a
+/// path.
 const INPUTS: &str = r#"
 let
   flake = import <workspace/flake.nix>;
@@ -65,14 +66,15 @@ struct Wanted {
 /// # Errors
 /// When the flake has an input that its lock does not pin, or can't be read.
 pub(crate) fn expect(workspace: &Path, nix: &Nix) -> Result<()> {
-    // A flake that this user evaluated before with the same lock is unchanged.
+    // If this user has evaluated the flake with this lock before, nothing has changed.
     if tree::may_lock(workspace) || tree::is_seen(workspace) {
         return Ok(());
     }
     check(workspace, workspace, nix)
 }
 
-/// Checks the flake.nix and flake.lock in a directory. Relative paths in them are the workspace's.
+/// Checks the flake.nix and flake.lock in a directory. Their relative paths start from the
+/// workspace.
 ///
 /// # Errors
 /// When they have an input that the lock does not pin, or can't be read.
@@ -100,7 +102,7 @@ pub(crate) fn check(files: &Path, workspace: &Path, nix: &Nix) -> Result<()> {
     Ok(())
 }
 
-/// The lock. A missing lock has no inputs.
+/// Reads the lock. A missing lock counts as one without inputs.
 fn lock(workspace: &Path) -> Result<Value> {
     let file = workspace.join("flake.lock");
     let context = || format!("cannot read {}", file.display());
@@ -112,7 +114,7 @@ fn lock(workspace: &Path) -> Result<Value> {
     }
 }
 
-/// The nodes of a lock without its root.
+/// Returns the nodes of a lock without its root.
 fn nodes(lock: &Value) -> Result<Vec<(&String, &Value)>> {
     let nodes = lock["nodes"]
         .as_object()
@@ -143,7 +145,7 @@ fn wanted(workspace: &Path, config: &Config) -> Result<Wanted> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Checks a locked node: if it is on this machine, its content must be that in the lock.
+/// Checks a locked node: a node on this machine must have the content that the lock pins.
 fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
     let text = |name: &str| locked[name].as_str().unwrap_or_default();
     let kind = text("type");
@@ -176,8 +178,8 @@ fn check_locked(locked: &Value, workspace: &Path, store: &Store) -> Result<()> {
     )
 }
 
-/// Checks an input of flake.nix and those that it overrides: the lock must name local inputs
-/// exactly as they are written there.
+/// Checks an input of flake.nix and the inputs that it overrides: the lock must name local inputs
+/// exactly as flake.nix does.
 fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) -> Result<()> {
     let Some(input) = input.as_object() else {
         return Ok(());
@@ -222,7 +224,7 @@ fn check_wanted(input: &Value, nodes: &[(&String, &Value)], workspace: &Path) ->
     Ok(())
 }
 
-/// A path in the workspace must not lead out of it.
+/// Checks that a path in the workspace does not lead out of it.
 fn check_relative(path: &str, workspace: &Path) -> Result<()> {
     let here = workspace.canonicalize()?;
     let top = crateyard_workspace::git::Repository::of(&here)
@@ -233,7 +235,7 @@ fn check_relative(path: &str, workspace: &Path) -> Result<()> {
             "the input {path:?} of flake.nix leads to {}, outside of the repository",
             place.display()
         ),
-        // A missing path can't be copied.
+        // Nothing can be copied from a missing path.
         _ => Ok(()),
     }
 }
@@ -246,7 +248,7 @@ fn is_remote(url: &str) -> bool {
     is_name || is_ssh || REMOTE.iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// The hash of a path as a Nix archive.
+/// Hashes a path as a Nix archive.
 fn hash_of(path: &str) -> Result<Hash> {
     let output = environment::nix("nix")
         .args(["--extra-experimental-features", "nix-command"])

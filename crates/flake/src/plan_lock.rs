@@ -1,4 +1,4 @@
-//! The kept plan: a workspace's directory `plan.lock`, from which Nix evaluates without building
+//! The saved plan: a workspace's directory `plan.lock`. With it, Nix evaluates without building
 //! anything (`nix/imported.nix`, docs/plan-lock.md).
 
 use std::collections::BTreeMap;
@@ -15,13 +15,14 @@ use crate::Nix;
 /// The name of the directory in the workspace.
 pub const NAME: &str = "plan.lock";
 
-/// The flake's attribute for a directory with what `plan.lock` is to hold.
+/// The flake's attribute for a directory with the wanted content of `plan.lock`.
 const ATTRIBUTE: &str = "planLock";
 
-/// File name to content.
+/// The content of each file, by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Writes the directory as the workspace's manifests want it. Returns whether anything has changed.
+/// Writes the directory as the workspace's manifests require it. Returns whether anything has
+/// changed.
 ///
 /// # Errors
 /// When Nix can't make the plan, or the directory can't be written.
@@ -42,7 +43,8 @@ pub fn write(workspace: &Path, nix: &Nix, flake: &str) -> Result<bool> {
     for (name, content) in &wanted {
         fs::write(new.join(name), content).with_context(context)?;
     }
-    // At every moment there is a whole directory. The temporary one then holds the old.
+    // The exchange is atomic, so there is always a complete directory. The temporary one then holds
+    // the old files.
     let flags = match kept {
         Some(_) => RenameFlags::EXCHANGE,
         None => RenameFlags::NOREPLACE,
@@ -51,11 +53,12 @@ pub fn write(workspace: &Path, nix: &Nix, flake: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Requires that the directory, if there is one, holds what the workspace's manifests give. Nix
-/// reads it unseen: a file under the right name with other content would build something else.
+/// Checks that the directory, if there is one, matches the workspace's manifests. Nix reads the
+/// directory without a check: a file with the right name and other content would build something
+/// else.
 ///
 /// # Errors
-/// When it does not, or Nix can't make the plan.
+/// When it does not match, or Nix can't make the plan.
 pub fn expect_current(workspace: &Path, nix: &Nix, flake: &str) -> Result<()> {
     let Some(kept) = kept(workspace)? else {
         return Ok(());
@@ -75,7 +78,7 @@ pub fn expect_current(workspace: &Path, nix: &Nix, flake: &str) -> Result<()> {
     Ok(())
 }
 
-/// The files of the directory; `None` if there is none.
+/// Reads the files of the directory. Returns `None` if there is no directory.
 fn kept(workspace: &Path) -> Result<Option<Files>> {
     let place = workspace.join(NAME);
     match fs::symlink_metadata(&place) {
@@ -97,7 +100,7 @@ fn kept(workspace: &Path) -> Result<Option<Files>> {
     .map(Some)
 }
 
-/// The files as Nix makes them.
+/// Has Nix make the files, and reads them.
 fn wanted(nix: &Nix, flake: &str) -> Result<Files> {
     let built = nix.build(flake, "", &[ATTRIBUTE.to_owned()], None)?;
     let built = built.first().context("nix built no plan.lock")?;

@@ -15,22 +15,23 @@ use std::io::{IsTerminal, LineWriter, Write, stderr};
 use std::path::Path;
 use std::time::Duration;
 
-/// How many names of running builds fit on the line.
+/// The number of running builds whose names fit on the line.
 const NAMES: usize = 3;
 
-/// The target of events.
+/// Shows the progress of a build, and writes events.
 pub(crate) struct Progress {
     bar: ProgressBar,
     /// Standard error, if it is a file or a pipe and gets no JSON lines.
     log: Option<Log>,
     events: Option<Box<dyn Write>>,
-    /// The number of finished builds that programs were last told.
+    /// The number of finished builds that the events last reported.
     told: Option<usize>,
 }
 
 impl Progress {
-    /// Shows progress on standard error: in place on a terminal, else as a log. `events`, if given,
-    /// gets JSON lines. If it is `-`, standard error gets them and nothing else.
+    /// Shows progress on standard error: in place on a terminal, otherwise as a log. If `events` is
+    /// given, that file gets JSON lines. If it is `-`, standard error gets JSON lines and nothing
+    /// else.
     ///
     /// # Errors
     /// When the file can't be made.
@@ -59,8 +60,8 @@ impl Progress {
         })
     }
 
-    /// Shows activity while there is nothing to count yet. A log gets lines until the result is
-    /// dropped.
+    /// Shows activity while there is nothing to count yet. A log gets lines until the returned
+    /// value is dropped.
     #[must_use]
     pub(crate) fn phase(&self, text: &'static str) -> Option<Pulse> {
         self.bar.enable_steady_tick(Duration::from_millis(120));
@@ -100,7 +101,7 @@ impl Progress {
         }
     }
 
-    /// Writes the event for programs. They learn the totals when a build has finished.
+    /// Writes the event for programs. They get the totals whenever a build has finished.
     fn tell(&mut self, event: &Event) {
         let Some(events) = &mut self.events else {
             return;
@@ -111,7 +112,7 @@ impl Progress {
             }
         }
         if let Ok(text) = serde_json::to_string(event) {
-            // A closed reader must not stop the build.
+            // The build goes on even if the reader has closed the file.
             let _ = writeln!(events, "{text}");
         }
     }
@@ -144,7 +145,7 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// A whole failure: the builder's output, and Nix's reason.
+/// Formats a failure in full: the builder's output, and Nix's reason.
 fn failure(name: &str, message: &str, log: &str) -> String {
     let mut text = log.to_owned();
     if !text.is_empty() && !text.ends_with('\n') {

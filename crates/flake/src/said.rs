@@ -16,8 +16,9 @@ const NOISE: [&str; 9] = [
 /// Prefixes of complaints from other programs that Nix calls, such as git and ssh.
 const COMPLAINTS: [&str; 4] = ["fatal:", "ssh:", "remote:", "Host key"];
 
-/// The cause of a failure: the whole last error, after complaints of git and ssh. Newer versions of
-/// Nix print a trace before it, and all of them add a remark about `--show-trace`.
+/// Returns the cause of a failure: complaints of git and ssh, and then the whole last error. Newer
+/// versions of Nix print a trace before the error, and all versions add a remark about
+/// `--show-trace`.
 pub fn cause(said: &str) -> String {
     let lines: Vec<&str> = said.lines().collect();
     let is_error = |line: &&str| {

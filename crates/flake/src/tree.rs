@@ -1,12 +1,12 @@
-//! Keeps the files of a changed git repository, as Nix sees them, in a directory.
+//! Mirrors the files of a changed git repository, as Nix sees them, in a directory.
 //!
 //! After each edit Nix copies all files of a flake into the store before it evaluates them. That
 //! takes longer than the evaluation. A flake that is evaluated in this directory gives the same
 //! derivations, because their sources are copied one by one. Only a derivation that names the
 //! directory itself would differ, and [`Tree::NAME`] detects that.
 //!
-//! The directory lies outside the workspace ([`state::outside`]), so no repository decides which
-//! files in it are removed.
+//! The directory lies outside the workspace ([`state::outside`]), so no repository can decide which
+//! of its files are removed.
 
 use super::inputs::Inputs;
 use anyhow::{Context, Result};
@@ -22,12 +22,13 @@ const SEEN: &str = "flake.seen";
 /// Records the flake.nix that `assemble init` wrote.
 const OWN: &str = "flake.own";
 
-/// A copy of a repository's tracked files. Nobody else changes the copy while this lives.
+/// A copy of a repository's tracked files. No other process changes the copy while this value
+/// exists.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// The copy of the repository's top directory.
     pub top: PathBuf,
-    /// The path of the flake below it: empty, or `/DIRECTORY`.
+    /// The flake's path below the top directory: empty, or `/DIRECTORY`.
     pub below: String,
     /// The inputs in the flake's lock.
     pub inputs: Inputs,
@@ -35,11 +36,11 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The last part of the copy's path, which no other file has as its name.
+    /// The last part of the copy's path. No other file has this name.
     pub(crate) const NAME: &str = "tree-that-crateyard-evaluates";
 
-    /// Updates the copy of the repository around `workspace`. `None` if Nix is better off without
-    /// it: nothing has changed, or the repository has entries that are not files.
+    /// Updates the copy of the repository around `workspace`. Returns `None` if Nix should work
+    /// without the copy: nothing has changed, or the repository has entries that are not files.
     ///
     /// # Errors
     /// When git can't be run, or a file can't be copied.
@@ -59,7 +60,7 @@ impl Tree {
             return Ok(None);
         };
         let locked = place.try_lock(format!("{}.lock", Self::NAME))?;
-        // Another process uses the copy.
+        // Another process is using the copy.
         let Some(lock) = locked else {
             return Ok(None);
         };
@@ -74,7 +75,7 @@ impl Tree {
     }
 }
 
-/// Records that `assemble init` has just written the flake, here and for this user.
+/// Records that `assemble init`, run by this user, has just written the flake here.
 ///
 /// # Errors
 /// When the record can't be written.
@@ -82,8 +83,8 @@ pub fn remember_own(workspace: &Path) -> Result<()> {
     note(workspace, OWN)
 }
 
-/// Whether Nix may write flake.lock: there is none, and `assemble init` wrote flake.nix here.
-/// Anybody else's flake.nix could name a directory of this machine.
+/// Whether Nix may write flake.lock: it is missing, and `assemble init` wrote flake.nix here. A
+/// flake.nix from anybody else could name a directory of this machine.
 pub(crate) fn may_lock(workspace: &Path) -> bool {
     let place = state::outside(workspace).ok().flatten();
     let is_own = place.is_some_and(|place| is_noted(workspace, &place, OWN));

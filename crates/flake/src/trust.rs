@@ -1,20 +1,21 @@
-//! Whether Nix's daemon trusts this user, and the cost if it does not. `docs/privileges.md` has it
-//! for people.
+//! Finds out whether Nix's daemon trusts this user, and tells the cost if it does not.
+//! `docs/privileges.md` explains it.
 
 use super::Config;
 use crateyard_terminal::note;
 
-/// What a user whom the daemon does not trust goes without.
+/// The cost for a user whom the daemon does not trust.
 pub const COST: &str = "everything builds, but Nix ignores `--cache` and `--trusted-key`, \
      and metadata units are always compiled";
 
-/// What root can do about it.
+/// The remedy, which needs root.
 pub const MEND: &str =
     "as root, in /etc/nix/nix.conf: extra-substituters = CACHE, extra-trusted-public-keys = KEY";
 
-/// Says once per build what it costs that the daemon does not trust this user.
+/// Warns once per build about the cost if the daemon does not trust this user.
 pub fn say_untrusted() {
-    // Whoever writes to the store directly needs nobody's trust. Without Nix, the build says so.
+    // A user who writes to the store directly needs no trust. If Nix is missing, the build reports
+    // it.
     let Ok(config) = Config::read("", "") else {
         return;
     };
@@ -25,13 +26,13 @@ pub fn say_untrusted() {
     note!("the Nix daemon does not trust {user}: {COST}; `assemble doctor` says more");
 }
 
-/// Whether the setting `trusted-users` has this user, who must be the one of this process.
+/// Whether the setting `trusted-users` has this user, who must be the user of this process.
 pub fn is_trusted(config: &Config, user: &str) -> bool {
     let mut names = config.get("trusted-users").split_whitespace();
     names.any(|name| name == "*" || name == user || is_in_group(name, user))
 }
 
-/// The name of this process's user; the number if it has no name.
+/// Returns the name of this process's user, or the number if the user has no name.
 pub fn user() -> String {
     let id = rustix::process::geteuid().as_raw().to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

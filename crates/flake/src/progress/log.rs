@@ -1,4 +1,4 @@
-//! Shows a build as a log, if standard error is a file, a pipe or the console of a CI system.
+//! Shows a build as a log, for standard error that is a file, a pipe or the console of a CI system.
 
 use super::{failure, line};
 use crateyard_drive::event::Event;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Writes lines to standard error.
 pub(super) struct Log {
-    /// When the log last reported the state of the build.
+    /// The time of the last report on the state of the build.
     last: Instant,
     markup: Markup,
 }
@@ -17,14 +17,14 @@ pub(super) struct Log {
 #[derive(Clone, Copy)]
 enum Markup {
     None,
-    /// Workflow commands of GitHub Actions: a failure's log is a group that can be folded, and its
-    /// reason is an annotation of the run.
+    /// Workflow commands of GitHub Actions: a failure's log becomes a group that can be folded, and
+    /// its reason becomes an annotation of the run.
     /// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
     GitHub,
 }
 
 impl Log {
-    /// A log for the CI system that this runs in, if it is known.
+    /// Makes a log for the CI system that this process runs in, if it is known.
     pub(super) fn new() -> Self {
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
@@ -33,7 +33,7 @@ impl Log {
         }
     }
 
-    /// Writes the part of an event that people want to know.
+    /// Writes the part of an event that matters to people.
     pub(super) fn show(&mut self, event: &Event) {
         match event {
             Event::Planned {
@@ -58,7 +58,7 @@ impl Log {
         }
     }
 
-    /// Whether the interval has passed. If so, a new one begins.
+    /// Whether the interval has passed. If so, starts a new one.
     fn is_due(&mut self) -> bool {
         let due = self.last.elapsed() >= INTERVAL;
         if due {
@@ -89,7 +89,7 @@ impl Markup {
                 let reason = plain(reason);
                 let reason = reason.trim_start_matches("error: ");
                 // GitHub must not read a builder's output as commands. No output can contain its
-                // own hash.
+                // own hash, so the token does not occur in it.
                 let token = token(&text);
                 format!(
                     "::group::log of \
@@ -104,19 +104,19 @@ impl Markup {
     }
 }
 
-/// Text without colours, which annotations do not show.
+/// Removes colours from a text, because annotations do not show them.
 fn plain(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // A sequence ends with a letter.
+        // An escape sequence ends with a letter.
         let end = part.find(|it: char| it.is_ascii_alphabetic());
         plain += &part[end.map_or(0, |at| at + 1)..];
     }
     plain
 }
 
-/// A word that does not occur in the text.
+/// Makes a word that does not occur in the text.
 fn token(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest[..16]
@@ -125,14 +125,14 @@ fn token(text: &str) -> String {
         .collect()
 }
 
-/// Text after the `::` of a workflow command.
+/// Escapes the text after the `::` of a workflow command.
 fn github_data(text: &str) -> String {
     text.replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
 
-/// The value of a property of a workflow command.
+/// Escapes the value of a property of a workflow command.
 fn github_property(text: &str) -> String {
     github_data(text).replace(':', "%3A").replace(',', "%2C")
 }
