@@ -1,4 +1,4 @@
-//! The crates that `Cargo.lock` pins, as cargo downloads them.
+//! Fetches the crates that `Cargo.lock` pins, with cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -57,7 +57,8 @@ fn parse(lock: &Path) -> Result<CargoLock> {
     toml::from_str(&text).with_context(cannot)
 }
 
-/// Name and version of each crate of crates.io in `Cargo.lock`, whatever depends on it.
+/// Reads the name and version of each crate from crates.io in `Cargo.lock`, no matter which package
+/// depends on it.
 ///
 /// # Errors
 /// When it can't be read.
@@ -98,7 +99,7 @@ pub fn read(lock: &Path, store: &Store) -> Result<Pinned> {
     Ok(pinned)
 }
 
-/// Lets cargo download the missing crates. Calls `progress` for each crate that arrives.
+/// Lets cargo download the missing crates, and calls `progress` for each crate that arrives.
 pub fn download(lock: &Path, mut progress: impl FnMut()) -> Result<()> {
     let directory = match lock.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! The packages that `debian.lock` pins, as apt downloads them.
+//! Fetches the packages that `debian.lock` pins, with apt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Deb<'l> {
     suites: &'l [crateyard_debian::lock::Suite],
 }
 
-/// The requested packages by set and architecture. An empty list means no restriction.
+/// Selects packages of a lock by set and architecture. An empty list selects all.
 pub fn select<'l>(
     lock: &'l Lock,
     sets: &[String],
@@ -62,7 +62,7 @@ pub fn select<'l>(
 pub struct Arrived {
     /// Files, with the store paths that they will get.
     pub files: Vec<(PathBuf, String)>,
-    /// Files that no mirror provided, each with the reason.
+    /// Files that no mirror has provided, each with the reason.
     pub missing: Vec<(String, String)>,
 }
 

@@ -1,5 +1,5 @@
-//! The files that parts of images.toml download. Nix gets them from where their hashes put them
-//! (nix/fetch.nix), and downloads only those that did not arrive here.
+//! Fetches the files that parts of images.toml download. Nix finds them in the store by their
+//! hashes (nix/fetch.nix), and downloads only the missing ones itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ struct Wanted {
     sha256: String,
 }
 
-/// Adds the downloads of a workspace to the store. Returns those that could not be downloaded with
-/// the reason.
+/// Adds the downloads of a workspace to the store. Returns the ones that failed, each with the
+/// reason.
 ///
 /// # Errors
 /// When a file has another hash than images.toml, or Nix fails.
@@ -51,7 +51,7 @@ pub fn fetch(workspace: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> 
     Ok((counts, lacking))
 }
 
-/// The downloads by their paths in the store, and those without a hash.
+/// Reads the downloads, by their paths in the store, and lists those without a hash.
 fn read(workspace: &Path, store: &Store) -> (BTreeMap<String, Wanted>, Vec<Missing>) {
     let mut wanted = BTreeMap::new();
     let images = workspace.join("images.toml");
@@ -86,17 +86,17 @@ fn lacks(part: &str, reason: String) -> Missing {
     }
 }
 
-/// Downloads the file of a part, whatever its hash is.
+/// Downloads the file of a part without checking its hash.
 ///
 /// # Errors
-/// Says why the address gave nothing.
+/// When the download fails. The error says why.
 pub fn download(store: &Store, part: &str, url: &str) -> Result<PathBuf> {
     store
         .download(url, &store_name(part))
         .with_context(|| format!("cannot download {url}"))
 }
 
-/// The name of a part's file in the store, as nix/download/part.nix has it.
+/// Returns the name of a part's file in the store, as in nix/download/part.nix.
 fn store_name(part: &str) -> String {
     format!("download-{part}")
 }

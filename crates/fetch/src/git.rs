@@ -1,4 +1,4 @@
-//! The git repositories that `Cargo.lock` pins. Nix fetches them with git, and with git's own
+//! Fetches the git repositories that `Cargo.lock` pins. Nix calls git, which uses its own
 //! configuration and credentials.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::Missing;
 use crate::crates::Git;
 
-/// Fetches each commit once, and reports the failures with their reasons.
+/// Fetches each commit once, and returns the failures with their reasons.
 pub fn fetch(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
     let mut fetched: BTreeMap<&str, Option<String>> = BTreeMap::new();
     let mut missing = Vec::new();
@@ -33,7 +33,7 @@ pub fn fetch(packages: &[Git], store: Option<&str>) -> Vec<Missing> {
     missing
 }
 
-/// Has Nix fetch the commit of a source in `Cargo.lock`, with the arguments that
+/// Has Nix fetch the commit of a source in `Cargo.lock`, with the same arguments that
 /// `nix/cargo/git.nix` uses later.
 ///
 /// # Errors
@@ -44,13 +44,13 @@ fn fetch_one(source: &str, store: Option<&str>) -> Result<()> {
     evaluate(&["--impure", "--expr", &expression], store).map(|_| ())
 }
 
-/// The output of `nix eval --raw`.
+/// Runs `nix eval --raw`, and returns its output.
 ///
 /// # Errors
 /// When Nix is not installed or the evaluation fails.
 pub(crate) fn evaluate(arguments: &[impl AsRef<OsStr>], store: Option<&str>) -> Result<String> {
     let mut command = environment::nix("nix");
-    // Nix 2.8 can't read a text that names several derivations from its cache of evaluations.
+    // Nix 2.8 can't read a string that names several derivations from its evaluation cache.
     command.args(["eval", "--raw", "--option", "eval-cache", "false"]);
     command.args(arguments);
     if let Some(store) = store {
@@ -78,7 +78,7 @@ pub(crate) fn evaluate(arguments: &[impl AsRef<OsStr>], store: Option<&str>) -> 
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The arguments of `builtins.fetchGit` for a source such as `git+URL?branch=NAME#COMMIT`.
+/// Returns the arguments of `builtins.fetchGit` for a source such as `git+URL?branch=NAME#COMMIT`.
 fn arguments(source: &str) -> Result<serde_json::Value> {
     let wrong = || format!("{source:?} is no git source with a commit");
     let (url, commit) = source

@@ -1,7 +1,7 @@
-//! Brings what the locks of a workspace pin into the Nix store: crates by cargo, Debian packages by
-//! apt, npm's packages by npm, compilers from rustup, repositories by git.
+//! Adds the files and repositories that a workspace's locks pin to the Nix store: crates by cargo,
+//! Debian packages by apt, npm's packages by npm, compilers from rustup, repositories by git.
 //!
-//! A store path of a file with a known hash does not depend on where the file comes from, so builds
+//! The store path of a file with a known hash does not depend on the source of the file, so builds
 //! find it.
 //!
 //! ```no_run
@@ -30,7 +30,7 @@ pub mod toolchains;
 
 pub use flake::{lock_path, workspace_of};
 
-/// How many files of a kind there are.
+/// The numbers of files of one kind.
 #[derive(Default, Serialize)]
 pub struct Counts {
     /// The number of files that the locks pin.
@@ -46,12 +46,12 @@ pub struct Counts {
 pub struct Missing {
     /// Its name.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Counts {
-    /// The counts if `wanted` of all files are missing, and will be added.
+    /// Counts files of which `wanted` are missing and will be added.
     pub fn of(total: usize, wanted: usize) -> Self {
         Counts {
             total,

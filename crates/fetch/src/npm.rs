@@ -1,9 +1,9 @@
-//! The packages that npm installs for parts of images.toml, as the machine's npm downloads them:
-//! from its registry or mirror, with its proxies and tokens.
+//! Fetches the packages that npm installs for parts of images.toml. The machine's npm downloads
+//! them from its registry or mirror, with its proxies and tokens.
 //!
-//! Nix reads the locks (nix/npm/lock.nix) and says which files it needs. npm keeps each package in
-//! its cache by the hash that the lock has (<https://github.com/npm/cacache>), and the store gets
-//! it from there.
+//! Nix reads the locks (nix/npm/lock.nix) and lists the files it needs. npm keeps each package in
+//! its cache by the hash in the lock (<https://github.com/npm/cacache>), and the store gets the
+//! package from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,24 +21,24 @@ use serde::Deserialize;
 use crate::flake::{attribute_of, flake_of, workspace_of};
 use crate::{Counts, Missing, git};
 
-/// The attribute that names the packages (nix/lib.nix).
+/// The flake's attribute that names the packages (nix/lib.nix).
 const ATTRIBUTE: &str = "npmInputs";
 
-/// The version of its form.
+/// The version of the attribute's format.
 const FORMAT: u32 = 1;
 
-/// What npm installs for a workspace.
+/// The packages that npm installs for a workspace.
 #[derive(Debug, Deserialize)]
 struct Inputs {
     version: u32,
-    /// Name to part.
+    /// The parts, by name.
     parts: BTreeMap<String, Part>,
 }
 
-/// The files of npm that say what it installs.
+/// The files that tell npm which packages to install.
 const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// What npm installs for a part.
+/// The packages that npm installs for a part.
 #[derive(Debug, Deserialize)]
 struct Part {
     /// The directory of its lock, relative to the workspace.
@@ -58,14 +58,14 @@ struct Package {
 }
 
 impl Part {
-    /// The store paths of its packages.
+    /// Returns the store paths of its packages.
     fn paths(&self) -> impl Iterator<Item = &str> {
         self.packages.iter().map(|package| package.file.as_str())
     }
 }
 
-/// Adds what npm installs for the parts of the workspace around a lock. Returns what npm could not
-/// download: Nix does it, from the addresses in the lock.
+/// Adds the packages that npm installs for the parts of the workspace around a lock. Returns those
+/// that npm could not download. Nix downloads them from the addresses in the lock.
 ///
 /// # Errors
 /// When nix-store fails.
@@ -101,7 +101,8 @@ pub fn fetch(lock: &Path, store: &Store) -> Result<(Counts, Vec<Missing>)> {
     Ok((counts, lacking))
 }
 
-/// The parts of the workspace around a lock, by name. Asks its flake, if npm makes any.
+/// Reads the parts of the workspace around a lock, by name. Asks the flake only if npm makes a
+/// part.
 ///
 /// # Errors
 /// When the description or a package-lock.json has an error.
@@ -125,7 +126,7 @@ fn read(lock: &Path) -> Result<BTreeMap<String, Part>> {
     Ok(inputs.parts)
 }
 
-/// Lets npm download what the store lacks of a part, and adds it.
+/// Lets npm download the packages of a part that the store lacks, and adds them to the store.
 ///
 /// # Errors
 /// When npm is missing or fails.
@@ -149,7 +150,7 @@ fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) ->
             package.version,
             package.integrity
         );
-        // The store takes the name of the file.
+        // The store takes over the name of the file.
         let file = scratch.path().join(store_name(&package.file)?);
         fs::copy(&found, &file)?;
         store.add_hashed(algorithm, &[(file, package.file.clone())])?;
@@ -157,8 +158,8 @@ fn fetch_part(workspace: &Path, part: &Part, missing: &[&str], store: &Store) ->
     Ok(())
 }
 
-/// Runs no script, and reads no `.npmrc` of the workspace, which could send the machine's tokens to
-/// another registry.
+/// Runs npm without scripts, and without an `.npmrc` of the workspace, which could send the
+/// machine's tokens to another registry.
 fn install(directory: &Path, cache: &Path) -> Result<()> {
     let output = Command::new("npm")
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
@@ -173,7 +174,7 @@ fn install(directory: &Path, cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The place of a package in npm's cache, and the algorithm of its hash.
+/// Returns the hash algorithm of a package, and its path in npm's cache.
 fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> {
     let decoded = integrity
         .split_once('-')
@@ -188,7 +189,7 @@ fn in_cache<'i>(cache: &Path, integrity: &'i str) -> Result<(&'i str, PathBuf)> 
     Ok((algorithm, place))
 }
 
-/// `/nix/store/HASH-NAME` is called NAME.
+/// Returns the name of a store path: NAME of `/nix/store/HASH-NAME`.
 fn store_name(path: &str) -> Result<&str> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let (_, name) = name

@@ -1,5 +1,5 @@
 //! Fetches the inputs of Crateyard's own parts, in addition to those that the workspace's locks
-//! pin: their Debian packages and release, and the bootstrap programs or the crates that these are
+//! pin: Debian packages, a Rust release, and the bootstrap programs or the crates that they are
 //! compiled from.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::crates::Crate;
 use crate::flake::{attribute_of, flake_of};
 use crate::{crates, git};
 
-/// The attribute with this information (nix/lib.nix).
+/// The flake's attribute with this information (nix/lib.nix).
 const ATTRIBUTE: &str = "ownInputs";
 
 /// The version of its format.
@@ -36,7 +36,7 @@ pub struct Own {
 /// Bootstrap programs that are built together.
 #[derive(Debug, Deserialize)]
 struct Group {
-    /// Name to store path; `None` if the lock does not pin the bytes of this source.
+    /// The store path of each program, or `None` if the lock does not pin the bytes of this source.
     programs: BTreeMap<String, Option<String>>,
     crates: Vec<Locked>,
 }
@@ -50,7 +50,7 @@ struct Locked {
 }
 
 impl Own {
-    /// Asks the flake beside a lock; `None` if there is no flake.
+    /// Asks the flake beside a lock. Returns `None` if there is no flake.
     ///
     /// # Errors
     /// When the flake does not have the information.
@@ -68,7 +68,7 @@ impl Own {
         Ok(Some(own))
     }
 
-    /// Gets programs from binary caches, and returns the groups that must be compiled.
+    /// Gets programs from binary caches, and returns the groups that must still be compiled.
     fn to_compile(&self, store: &Store) -> Result<Vec<&Group>> {
         let mut groups = Vec::new();
         for group in &self.programs {
@@ -108,7 +108,7 @@ impl Own {
 }
 
 impl Locked {
-    /// The crate by its path in a store.
+    /// Returns the crate, with its path in a store.
     fn at(&self, store: &Store) -> (String, Crate) {
         let file = format!("{}-{}.crate", self.name, self.version);
         let path = store.path_of(&file, &self.checksum);

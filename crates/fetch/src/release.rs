@@ -47,7 +47,7 @@ impl Source {
 }
 
 impl Release {
-    /// Writes one line: how many components came from each source.
+    /// Writes a line with the number of components from each source.
     pub fn describe(&self) -> String {
         let mut counts: BTreeMap<&Source, usize> = BTreeMap::new();
         for source in self.components.values() {
@@ -99,7 +99,7 @@ pub fn fetch(lock_path: &Path, store: &Store) -> Result<Release> {
     Ok(release)
 }
 
-/// Whether the store has everything that compiles.
+/// Whether the store has every component that compilation needs.
 ///
 /// # Errors
 /// When the lock can't be read, or Nix fails.
@@ -115,7 +115,8 @@ pub fn is_there(lock_path: &Path, store: &Store) -> Result<bool> {
     Ok(store.missing(paths.iter().map(String::as_str))?.is_empty())
 }
 
-/// The store path of a component: of its files or, if their hash is unknown, of its archive.
+/// Returns the store path of a component: of its files or, if their hash is unknown, of its
+/// archive.
 fn path_of(lock: &Lock, component: Component<'_>, store: &Store) -> String {
     match &component.pin.files {
         Some(files) => store.path_of_tree(&lock.store_name(component), files),
@@ -157,7 +158,7 @@ impl Fetch<'_> {
         }
         let archive = match self.server.archive(component) {
             Ok(archive) => archive,
-            // Files with other content are refused; missing files are reported.
+            // A file with other content is an error; a missing one is only reported.
             Err(error) if error.is::<Refused>() => return Err(error),
             Err(error) => {
                 let lacks = installed.map(|installed| installed.lacks(component).to_string());

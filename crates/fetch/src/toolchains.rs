@@ -17,14 +17,14 @@ pub fn host() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// The release that a workspace is built with, and why.
+/// Returns the release that a workspace is built with, and the reason.
 ///
 /// # Errors
 /// When a toolchain file is invalid, or Cargo can't read the manifests.
 pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
     let release = description.toolchain.release.as_ref();
     let release = release.map(|release| release.get_ref().as_str());
-    // Cargo is only asked if its answer matters.
+    // Cargo is asked only if its answer matters.
     let file = crateyard_toolchain::file::ToolchainFile::of(workspace)?;
     let is_said = release.is_some() || file.is_some_and(|file| file.channel.is_some());
     let members = match is_said {
@@ -34,7 +34,7 @@ pub fn choice(workspace: &Path, description: &Description) -> Result<Choice> {
     Ok(crateyard_toolchain::choose(workspace, release, &members)?)
 }
 
-/// The packages of a workspace; empty if there are only images.
+/// Returns the packages of a workspace, which has none if there are only images.
 fn members(workspace: &Path) -> Result<Vec<Member>> {
     if !workspace.join("Cargo.toml").exists() {
         return Ok(Vec::new());
@@ -43,7 +43,7 @@ fn members(workspace: &Path) -> Result<Vec<Member>> {
     Ok(members_in(&metadata))
 }
 
-/// The packages that `cargo metadata` names.
+/// Reads the packages in the output of `cargo metadata`.
 pub fn members_in(metadata: &str) -> Vec<Member> {
     let metadata: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
     let packages = metadata["packages"].as_array().into_iter().flatten();
@@ -58,12 +58,12 @@ pub fn members_in(metadata: &str) -> Vec<Member> {
         .collect()
 }
 
-/// A file whose content is not the expected one.
+/// The error for a file whose content is not the expected one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
 
-/// The distribution server. After a failure it is not asked again.
+/// The distribution server. After one failure, it gets no more requests.
 pub struct Server<'a> {
     store: &'a Store,
     address: String,
@@ -71,7 +71,8 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// The server in the environment, or the Rust project's own. Downloads go through a store.
+    /// Takes the server from the environment, or else the Rust project's own. Downloads go through
+    /// a store.
     pub fn new(store: &'a Store) -> Self {
         Self {
             store,
@@ -80,12 +81,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Its address.
+    /// Returns the server's address.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The manifest of a channel, checked against the server's own checksum file.
+    /// Downloads the manifest of a channel, and checks it against the server's own checksum file.
     ///
     /// # Errors
     /// When the server does not send it, or its checksum does not match.
@@ -100,7 +101,7 @@ impl<'a> Server<'a> {
         Ok(Manifest::parse(&text, &format!("{}/{path}", self.address))?)
     }
 
-    /// The archive of a component.
+    /// Downloads the archive of a component.
     ///
     /// # Errors
     /// When the server does not send it, or the lock pins another one.
@@ -156,7 +157,7 @@ fn last_line(error: &crateyard_nix::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// The files in a component's archive, checked against those that the lock pins.
+/// Reads the files in a component's archive, and checks them against those that the lock pins.
 ///
 /// # Errors
 /// When the archive is damaged, or has other files.
@@ -174,7 +175,7 @@ pub fn checked(lock: &Lock, component: Component<'_>, archive: &Path) -> Result<
     Ok(files)
 }
 
-/// The manifest of a channel, from the machine's rustup or else from the server.
+/// Gets the manifest of a channel from the machine's rustup, or else from the server.
 ///
 /// # Errors
 /// When neither has it.
