@@ -1,7 +1,7 @@
 //! Compares two evaluations of a workspace: the store paths of its images, programs and checks.
 //!
-//! A store path depends on every input of what it names. So two evaluations show exactly what a
-//! change touches, without building anything.
+//! A store path depends on every input of the image, program or check. So two evaluations show
+//! exactly what a change touches, without a build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The suffix of checks that run tests (`nix/cargo/checks.nix`).
 const TEST: &str = "-test";
 
-/// The version of the form of [`StorePaths`].
+/// The version of the format of [`StorePaths`].
 pub const FORMAT: u32 = 1;
 
 /// The store paths of an evaluation (`nix/store-paths.nix`). Maps that were not requested are
@@ -18,13 +18,13 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct StorePaths {
-    /// [`FORMAT`].
+    /// The version of the format: [`FORMAT`].
     pub version: u32,
-    /// Image to store path.
+    /// The store path of each image.
     pub images: BTreeMap<String, String>,
-    /// Image to `PACKAGE/BINARY` to platform to store path.
+    /// For each image, the programs as `PACKAGE/BINARY`, with a store path for each platform.
     pub binaries: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
-    /// `PACKAGE-test`, `PACKAGE-clippy` and so on to store path.
+    /// The store path of each check: `PACKAGE-test`, `PACKAGE-clippy` and so on.
     pub checks: BTreeMap<String, String>,
 }
 
@@ -55,14 +55,14 @@ pub struct Affected {
     pub removed: Removed,
 }
 
-/// A program of images.
+/// A program in images.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Binary {
     /// Its package.
     pub package: String,
     /// Its name.
     pub name: String,
-    /// The images whose program of this name is touched.
+    /// The images whose program of this name has changed.
     pub images: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ fn gone<V>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<Str
     names.cloned().collect()
 }
 
-/// `PACKAGE/BINARY` to image to platform to store path.
+/// Groups the store paths by `PACKAGE/BINARY`, then by image, then by platform.
 fn by_binary(paths: &StorePaths) -> BTreeMap<String, BTreeMap<&str, &BTreeMap<String, String>>> {
     let mut binaries: BTreeMap<String, BTreeMap<&str, _>> = BTreeMap::new();
     for (image, programs) in &paths.binaries {
@@ -131,8 +131,8 @@ fn by_binary(paths: &StorePaths) -> BTreeMap<String, BTreeMap<&str, &BTreeMap<St
     binaries
 }
 
-/// A program is touched if it has a store path that no image had before. An image that takes over
-/// another image's program touches none.
+/// Returns the programs that a change touches: those with a store path that no image had before. An
+/// image that takes over another image's program touches none.
 fn binaries(before: &StorePaths, after: &StorePaths) -> Vec<Binary> {
     let (before, after) = (by_binary(before), by_binary(after));
     let mut found = Vec::new();

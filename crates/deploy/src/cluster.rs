@@ -1,4 +1,4 @@
-//! Compares what a cluster runs with what it would run.
+//! Compares the objects that a cluster runs with those that it would run.
 //!
 //! Objects are JSON as `kubectl` prints it. An object may be a secret, so image references are the
 //! only values that are ever shown.
@@ -24,16 +24,16 @@ pub const MANAGER: &str = "crateyard";
 /// The action of a deployment on an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Creates it.
+    /// Creates the object.
     Create,
-    /// Changes it.
+    /// Changes the object.
     Update {
         /// The containers whose image would change.
         images: Vec<ImageChange>,
         /// The paths of all other fields that would change.
         fields: Vec<String>,
     },
-    /// Leaves it as it is.
+    /// Leaves the object as it is.
     None,
 }
 
@@ -51,8 +51,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether its rollout may still go on: of an object that was changed, or that does not run as
-    /// it is to. Objects whose pods are replaced by hand have none.
+    /// Whether the object's rollout may still go on: the object was changed, or does not run as it
+    /// should. Objects whose pods are replaced by hand have no rollout.
     pub fn rolls_out(&self) -> bool {
         let by_hand = self.wanted["spec"]["updateStrategy"]["type"] == "OnDelete";
         let live = self.live.as_ref().filter(|_| self.change == Change::None);
@@ -60,7 +60,7 @@ impl Step {
     }
 }
 
-/// Compares what is wanted with what is there, and with what would be there (`kubectl apply
+/// Compares the wanted objects with the live ones, and with those that would result (`kubectl apply
 /// --dry-run=server`).
 pub fn plan(wanted: Vec<Value>, live: &[Value], would: &[Value]) -> Vec<Step> {
     let find = |all: &[Value], key: &Key| {

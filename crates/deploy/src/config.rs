@@ -19,7 +19,8 @@ pub const FILE: &str = "deploy.toml";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
-    /// Where images go: `REGISTRY/PATH/`. Below it each image has a repository of its own name.
+    /// The target of images: `REGISTRY/PATH/`. Each image has a repository of its own name below
+    /// it.
     pub to: Option<String>,
     /// Files and directories to deploy, relative to this file.
     pub files: Vec<String>,
@@ -36,7 +37,7 @@ impl Config {
     /// Reads the text of the file.
     ///
     /// # Errors
-    /// Names the line and the problem.
+    /// When the text is malformed. The error names the line and the problem.
     pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
         toml::from_str(text)
     }

@@ -1,8 +1,8 @@
-//! Finds where manifests name images of the workspace, and puts pushed references there.
+//! Finds the images of the workspace that manifests name, and replaces them with pushed references.
 //!
-//! A manifest names an image as `crateyard://NAME`, or by a name that a mapping gives. An edit
-//! changes only the bytes of those scalars. So comments, anchors, multiple documents, quotes and
-//! line ends stay as they are.
+//! A manifest names an image as `crateyard://NAME`, or by a name in the mapping. An edit changes
+//! only the bytes of such scalars. So comments, anchors, multiple documents, quotes and line ends
+//! stay as they are.
 
 mod edit;
 mod find;
@@ -16,7 +16,7 @@ use crateyard_oci::{Digest, Reference};
 pub use find::Names;
 pub use mention::SCHEME;
 
-/// The kind of a file, by the extension of its name.
+/// The format of a file, by the extension of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// YAML, which includes JSON.
@@ -30,7 +30,7 @@ pub enum Format {
 const UNITS: [&str; 5] = ["container", "image", "volume", "pod", "kube"];
 
 impl Format {
-    /// The kind of a file; `None` if it is not a manifest.
+    /// Returns the format of a file, or `None` if it is not a manifest.
     pub fn of(name: &str) -> Option<Format> {
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
@@ -46,7 +46,7 @@ impl Format {
 pub struct Pushed {
     /// Its repository.
     pub repository: Reference,
-    /// A tag that it has in the repository.
+    /// A tag of the image in the repository.
     pub tag: String,
     /// Its digest. An image for several platforms has the digest of its index.
     pub digest: Digest,
@@ -85,7 +85,7 @@ pub struct Edit {
     pub after: String,
 }
 
-/// Why a text can't be resolved.
+/// The reason why a text can't be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {reason}", .position.line, .position.column)]
 pub struct Error {
@@ -116,7 +116,7 @@ impl Manifest {
         Ok(Manifest { text, found })
     }
 
-    /// The images that it names, in the text's order.
+    /// Returns the images that the text names, in its order.
     pub fn uses(&self) -> Vec<Use> {
         let uses = self.found.iter().map(|found| Use {
             image: found.image.clone(),

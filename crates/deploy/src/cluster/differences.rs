@@ -1,4 +1,4 @@
-//! Which fields of two states of an object differ.
+//! Finds the fields in which two states of an object differ.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub struct ImageChange {
     pub after: String,
 }
 
-/// Compares an object with what it would become.
+/// Compares an object with the object that it would become.
 pub(super) fn between(live: &Value, would: &Value) -> Change {
     let (live, would) = (cleaned(live), cleaned(would));
     let mut found = Found::default();
@@ -58,7 +58,7 @@ struct Found {
 }
 
 impl Found {
-    /// `path` leads to both values.
+    /// Collects the differences of two values. `path` leads to both of them.
     fn compare(&mut self, path: &mut Vec<String>, before: &Value, after: &Value) {
         match (before, after) {
             (Value::Object(one), Value::Object(other)) => {

@@ -1,14 +1,15 @@
 //! Finds the part of an object that a field manager applied.
 //!
-//! For each manager the server keeps the set of fields that it owns (`FieldsV1`), and the object
-//! has their values. Together they are what the manager applied last.
+//! For each manager, the server keeps the set of fields that the manager owns (`FieldsV1`), and the
+//! object has the values of these fields. Together they show
+//! the object as the manager applied it last.
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>
 
 use serde_json::{Map, Value};
 
 use super::MANAGER;
 
-/// Returns what this manager applied to an object last; `None` if it applied nothing.
+/// Returns the fields that this manager applied to an object last, or `None` if it applied nothing.
 pub(super) fn applied(object: &Value) -> Option<Value> {
     let entry = entry(object)?;
     let mut applied = project(object, &entry["fieldsV1"]);
@@ -23,7 +24,7 @@ pub(super) fn applied(object: &Value) -> Option<Value> {
     Some(applied)
 }
 
-/// When this manager last applied something, as the server recorded it (RFC 3339).
+/// Returns the time when this manager last applied something, as the server recorded it (RFC 3339).
 pub(super) fn time(object: &Value) -> Option<&str> {
     entry(object)?["time"].as_str()
 }
@@ -38,7 +39,7 @@ fn entry(object: &Value) -> Option<&Value> {
     entries.iter().find(is_own)
 }
 
-/// The part of a value that a set of fields covers.
+/// Returns the part of a value that a set of fields covers.
 fn project(value: &Value, fields: &Value) -> Value {
     let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else {
         return value.clone();
@@ -83,8 +84,8 @@ fn selects(key: &str, number: usize, element: &Value) -> bool {
     key.strip_prefix("i:") == Some(number.to_string().as_str())
 }
 
-/// The part of an object that has the same fields as another. Elements of lists are matched by
-/// name; lists of anything else are taken whole.
+/// Returns the part of an object that has the same fields as another object. Elements of lists are
+/// matched by name. An element without a match is taken whole.
 pub(super) fn shaped(object: &Value, like: &Value) -> Value {
     match (object, like) {
         (Value::Object(object), Value::Object(like)) => {

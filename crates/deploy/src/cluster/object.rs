@@ -34,7 +34,7 @@ impl Key {
         })
     }
 
-    /// The form that `kubectl` takes: `deployment.apps/gateway`.
+    /// Returns the name as `kubectl` takes it: `deployment.apps/gateway`.
     pub fn resource(&self) -> String {
         let kind = self.kind.to_lowercase();
         match self.group.is_empty() {
@@ -43,7 +43,7 @@ impl Key {
         }
     }
 
-    /// Whether `kubectl rollout status` can wait for it.
+    /// Whether `kubectl rollout status` can wait for the object.
     pub fn rolls_out(&self) -> bool {
         let kinds = ["Deployment", "DaemonSet", "StatefulSet"];
         self.group == "apps" && kinds.contains(&self.kind.as_str())
@@ -84,9 +84,9 @@ pub fn list<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-/// Gives a namespace to those of `objects` that name none in `written`. `written` has the same
-/// objects as a person wrote them; `objects` have the namespace that they would otherwise get, and
-/// none where their kind has none. False if the two are not the same objects in the same order.
+/// Sets the namespace of the objects that name none in `written`. `written` has the same objects as
+/// a person wrote them. In `objects` they have the namespace that they would get otherwise, or none
+/// if their kind has none. Returns false if the two are not the same objects in the same order.
 pub fn place(objects: &mut [Value], written: &[Value], namespace: &str) -> bool {
     let name = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
     let names = |all: &[Value]| all.iter().map(name).collect::<Vec<_>>();

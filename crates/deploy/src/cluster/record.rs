@@ -1,6 +1,6 @@
-//! Records an object's state before the last deployment, in an annotation of the object.
+//! Records the state of an object before the last deployment, in an annotation of the object.
 //!
-//! So any machine that reaches the cluster can roll back, and nothing has to be kept elsewhere.
+//! So any machine that reaches the cluster can roll back, and no other place has to keep the state.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ const MAX_RECORD: usize = 200 << 10;
 /// The content of the annotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The deployment that wrote it: the same for all objects that it changed.
+    /// The deployment that wrote the record. All objects that it changed have the same one.
     pub deployment: String,
-    /// The object as it was applied before. `None` if the deployment created the object, for
-    /// secrets, and if it is too large.
+    /// The object as it was applied before. `None` if the deployment created the object, if the
+    /// object is a secret, or if it is too large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Value>,
 }
@@ -31,8 +31,8 @@ impl Record {
     }
 }
 
-/// Gives the wanted object the record that the current one has, so that comparing the two does not
-/// find it missing.
+/// Copies the record of the current object to the wanted one, so that comparing the two finds no
+/// difference there.
 pub fn with_kept(mut wanted: Value, live: &Value) -> Value {
     let kept = &live["metadata"]["annotations"][ANNOTATION];
     if kept.is_string() {
@@ -41,7 +41,7 @@ pub fn with_kept(mut wanted: Value, live: &Value) -> Value {
     wanted
 }
 
-/// Gives the wanted object a record of the current one.
+/// Adds a record of the current object to the wanted one.
 pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) -> Value {
     let record = |previous| {
         let deployment = deployment.to_owned();
@@ -62,13 +62,13 @@ pub fn with_record(mut wanted: Value, live: Option<&Value>, deployment: &str) ->
     wanted
 }
 
-/// The object as it was applied before. If another manager applied it, the current values of the
-/// fields that are applied now.
+/// Returns the object as it was applied before. If another manager applied it, returns the current
+/// values of the fields that are applied now.
 fn previous(live: &Value, wanted: &Value) -> Value {
     without_record(fields::applied(live).unwrap_or_else(|| fields::shaped(live, wanted)))
 }
 
-/// The object without its record, and without annotations if there are no others.
+/// Removes the record from an object, and the annotations if there are no others.
 pub(super) fn without_record(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         let annotations = metadata

@@ -17,7 +17,8 @@ pub struct Restored {
     pub previous: Option<Value>,
 }
 
-/// The existing objects that the last deployment changed; empty if there was no deployment.
+/// Returns the existing objects that the last deployment changed, or nothing if there was no
+/// deployment.
 pub fn rollback(live: &[Value]) -> Vec<Restored> {
     let recorded: Vec<(&Value, Record)> = live
         .iter()

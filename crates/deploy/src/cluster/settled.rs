@@ -1,13 +1,13 @@
-//! Whether a rollout has come to its end, by the status that the cluster gives.
+//! Tells by an object's status whether its rollout has ended.
 
 use serde_json::Value;
 
-/// Whether all pods of an object are of its last version and available. This only spares questions:
-/// where it says no, `kubectl rollout status` is asked.
+/// Whether all pods of an object have its last version and are available. This only saves requests:
+/// if it returns false, the command asks `kubectl rollout status`.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/>
 pub(super) fn is_settled(object: &Value) -> bool {
     let (spec, status) = (&object["spec"], &object["status"]);
-    // A server leaves numbers out that are 0.
+    // A server leaves out numbers that are 0.
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let are = |wanted: &Value, names: &[&str]| {
         names

@@ -1,4 +1,4 @@
-//! Puts pushed references into a text.
+//! Replaces images in a text with pushed references.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,8 @@ pub(super) fn apply(
     Ok((result, edits))
 }
 
-/// Keeps the quotes of the old value. An empty value gets a colon and a space before the new one.
+/// Writes a value in the quotes of the old value. If the old value is missing, puts a space before
+/// the new one.
 fn written(place: &Place, value: &str) -> String {
     match place.around {
         " " => format!(" {value}"),
@@ -59,7 +60,7 @@ fn value(part: &Part, image: &Pushed) -> String {
         Part::Path => repository.repository().to_owned(),
         Part::Digest => image.digest.to_string(),
         Part::TagWithDigest(tag) => {
-            // A tag that was resolved before already has a digest.
+            // A tag that was already resolved has a digest.
             let tag = tag.as_deref().unwrap_or(&image.tag);
             let tag = tag.split('@').next().unwrap_or_default();
             format!("{tag}@{}", image.digest)

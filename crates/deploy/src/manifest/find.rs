@@ -1,4 +1,4 @@
-//! Finds where YAML names images of the workspace.
+//! Finds the images of the workspace that YAML names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,9 +9,10 @@ use super::mention::{self, SCHEME};
 use super::yaml::{self, Style, Tree, Value};
 use super::{Error, Position};
 
-/// The key of a scalar that is a whole reference, as in pods' containers and compose services.
+/// The key of a scalar that is a whole reference, as in the containers of pods and in compose
+/// services.
 const WHOLE: &str = "image";
-/// The keys of a repository whose tag or digest is beside it, as in Helm values and kustomizations.
+/// The keys of a repository with a tag or digest beside it, as in Helm values and kustomizations.
 const REPOSITORIES: [&str; 4] = ["repository", "newName", "name", "image"];
 /// The keys of a tag beside a repository.
 const TAGS: [&str; 2] = ["tag", "newTag"];
@@ -20,12 +21,12 @@ const DIGEST: &str = "digest";
 /// The key of a registry's host beside a repository.
 const REGISTRY: &str = "registry";
 
-/// The images, and the names that manifests have for them besides `crateyard://NAME`.
+/// The images, and the names that manifests have for them in addition to `crateyard://NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The images of `images.toml`.
     images: BTreeSet<String>,
-    /// Full repository name to image name.
+    /// The image for each full repository name.
     mapping: BTreeMap<Reference, String>,
 }
 
@@ -55,7 +56,7 @@ impl Names {
         })
     }
 
-    /// Checks that an image exists.
+    /// Checks that an image exists, and returns its name.
     pub(super) fn known(&self, image: &str, position: Position) -> Result<String, Error> {
         match self.images.contains(image) {
             true => Ok(image.to_owned()),
@@ -66,7 +67,7 @@ impl Names {
         }
     }
 
-    /// The image that a reference in a manifest stands for.
+    /// Returns the image that a reference in a manifest means.
     pub(super) fn mapped(&self, text: &str) -> Option<String> {
         if self.mapping.is_empty() {
             return None;
@@ -84,7 +85,7 @@ fn missing(images: &BTreeSet<String>) -> String {
     }
 }
 
-/// Bytes that name an image, or a part of its name.
+/// The bytes that name an image, or a part of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// The name in `images.toml`.
@@ -95,16 +96,16 @@ pub(super) struct Found {
     pub places: Vec<Place>,
 }
 
-/// Bytes that a part of a reference replaces.
+/// The bytes that a part of a reference replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The range of bytes.
+    /// The range of these bytes.
     pub range: Range<usize>,
     /// Their position.
     pub position: Position,
     /// The part that replaces them.
     pub part: Part,
-    /// How it is quoted.
+    /// The quotes around the new value.
     pub around: &'static str,
 }
 
@@ -121,8 +122,8 @@ pub(super) enum Part {
     Path,
     /// `DIGEST`.
     Digest,
-    /// `TAG@DIGEST`, for charts that put a tag behind a colon and have no key for a digest. Holds
-    /// the old tag.
+    /// `TAG@DIGEST`, for charts that put a tag after a colon and have no key for a digest. The
+    /// value is the old tag.
     TagWithDigest(Option<String>),
 }
 
@@ -133,7 +134,7 @@ pub(super) enum Part {
 pub(super) fn in_yaml(text: &str, names: &Names) -> Result<Vec<Found>, Error> {
     let tree = yaml::read(text)?;
     let mut found = Vec::new();
-    // A value that several aliases name is replaced once.
+    // A value with several aliases is replaced once.
     let mut edited = BTreeSet::new();
     for value in &tree.values {
         for one in of_value(text, &tree, value, names)? {
@@ -183,13 +184,14 @@ fn of_value(text: &str, tree: &Tree, value: &Value, names: &Names) -> Result<Vec
         }
     }
     match mentions.is_empty() || value.style == Style::Alias {
-        // The search finds an alias's value at its anchor.
+        // The search finds the value of an alias at its anchor.
         true => Ok(Vec::new()),
         false => within(text, value, mentions.len(), names),
     }
 }
 
-/// Finds mentions in a longer text: an argument, a script, or the image alone.
+/// Finds mentions in a longer text, such as an argument or a script, or in a value that is only the
+/// image.
 fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<Found>, Error> {
     let source = &text[value.range.clone()];
     let found = mention::all(source);
@@ -220,7 +222,7 @@ fn within(text: &str, value: &Value, count: usize, names: &Names) -> Result<Vec<
     Ok(all)
 }
 
-/// The position of a byte.
+/// Returns the position of a byte.
 pub(super) fn position_of(text: &str, at: usize) -> Position {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -230,7 +232,7 @@ pub(super) fn position_of(text: &str, at: usize) -> Position {
     }
 }
 
-/// Whether this key may hold a name of the mapping. The key `name` is too common for that.
+/// Whether this key may hold a name in the mapping. The key `name` is too common for that.
 fn is_image(value: &Value) -> bool {
     let key = value.key.as_deref();
     key.is_some_and(|key| key != "name" && REPOSITORIES.contains(&key))
@@ -240,8 +242,8 @@ fn is_whole(value: &Value) -> bool {
     value.key.as_deref() == Some(WHOLE)
 }
 
-/// Finds the places of a repository and of the values beside it; `None` if the repository is alone
-/// and takes the whole reference.
+/// Finds the bytes of a repository and of the values beside it. Returns `None` if the repository is
+/// alone and takes the whole reference.
 fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place>>, Error> {
     let key = repository.key.as_deref().unwrap_or_default();
     if !REPOSITORIES.contains(&key) {
@@ -285,8 +287,8 @@ fn parts(text: &str, tree: &Tree, repository: &Value) -> Result<Option<Vec<Place
     Ok(Some(places))
 }
 
-/// Checks the mappings that merge this one. If one overrode the tag, it would run the pushed
-/// repository with that tag.
+/// Refuses mappings that merge this one and override its tag: they would run the pushed repository
+/// with the other tag.
 fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
     let merging = tree
         .merges
@@ -308,7 +310,7 @@ fn refuse_overrides(tree: &Tree, mapping: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// A place that belongs to no other mapping.
+/// Returns the place of a value, which must belong to no other mapping.
 fn own(text: &str, value: &Value, part: Part) -> Result<Place, Error> {
     if value.anchor != 0 {
         return Err(Error {
@@ -337,7 +339,7 @@ fn place(value: &Value, part: Part) -> Place {
     let around = match value.style {
         Style::Single => "'",
         Style::Double => "\"",
-        // `tag:` without a value.
+        // The value of `tag:` is missing.
         Style::Plain if value.range.is_empty() => " ",
         _ => "",
     };

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// The prefix of a mention.
 pub const SCHEME: &str = "crateyard://";
 
-/// `crateyard://NAME`, with the tag or digest after it that a template may have added.
+/// `crateyard://NAME`, with the tag or digest that a template may have added after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mention {
     /// The range of its bytes.
@@ -14,7 +14,7 @@ pub(super) struct Mention {
     pub image: String,
 }
 
-/// All mentions in a text.
+/// Returns all mentions in a text.
 pub(super) fn all(text: &str) -> Vec<Mention> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -37,13 +37,14 @@ fn is_of_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "._-".contains(letter)
 }
 
-/// The word at the beginning of a text. A full stop or dash at its end belongs to the sentence.
+/// Returns the word at the beginning of a text. A full stop or dash at its end belongs to the
+/// sentence.
 fn word(text: &str, is_of: fn(char) -> bool) -> &str {
     let end = text.find(|letter| !is_of(letter)).unwrap_or(text.len());
     text[..end].trim_end_matches(['.', '-', '_'])
 }
 
-/// The length of `:TAG`, `@DIGEST` or `:TAG@DIGEST` at the beginning of a text, or 0.
+/// Returns the length of `:TAG`, `@DIGEST` or `:TAG@DIGEST` at the beginning of a text, or 0.
 fn version(text: &str) -> usize {
     let mut length = 0;
     for (sign, is_of) in [(':', is_of_name as fn(char) -> bool), ('@', is_of_digest)] {

@@ -5,7 +5,7 @@
 use super::find::{Found, Names, Part, Place, position_of};
 use super::{Error, mention};
 
-/// The key of an image.
+/// The key that names an image.
 const KEY: &str = "Image";
 
 /// Finds the images that a unit names.

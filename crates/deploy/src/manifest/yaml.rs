@@ -12,13 +12,13 @@ use super::{Error, Position};
 pub(super) struct Value {
     /// The range of the scalar with its quotes, or of the alias.
     pub range: Range<usize>,
-    /// The value of the scalar, or of the one that the alias refers to.
+    /// The value of the scalar, or of the scalar that the alias refers to.
     pub text: String,
     /// Its style.
     pub style: Style,
     /// Its key, if it is a mapping's value and the key is a scalar.
     pub key: Option<String>,
-    /// Whether it is itself a key.
+    /// Whether the value is itself a key.
     pub is_key: bool,
     /// The number of its mapping or sequence.
     pub parent: usize,
@@ -48,24 +48,24 @@ pub(super) enum Style {
 pub(super) struct Tree {
     /// All scalars and aliases of scalars, in the text's order.
     pub values: Vec<Value>,
-    /// Mapping to the mappings that it merges (`<<: *name`).
+    /// For each mapping, the mappings that it merges (`<<: *name`).
     pub merges: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Tree {
-    /// The value of a key in a mapping.
+    /// Returns the value of a key in a mapping.
     pub(super) fn sibling(&self, mapping: usize, key: &str) -> Option<&Value> {
         let is_it = |value: &&Value| value.parent == mapping && value.key.as_deref() == Some(key);
         self.values.iter().find(is_it)
     }
 }
 
-/// A mapping or a sequence that the parser is in.
+/// A mapping or a sequence that the parser is inside of.
 struct Open {
     number: usize,
     is_mapping: bool,
-    /// The key of the next value. The outer `None` means that a key comes next; the inner one means
-    /// that the key is not a scalar.
+    /// The key of the next value. If the outer option is `None`, a key comes next. If the inner
+    /// option is `None`, the key is not a scalar.
     key: Option<Option<String>>,
 }
 
@@ -163,7 +163,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `<<: *name`, or an element of `<<: [*one, *other]`.
+    /// Records a merge: `<<: *name`, or an element of `<<: [*one, *other]`.
     fn merge(&mut self, node: usize) {
         let is_merge = |open: &Open| {
             open.key
@@ -204,7 +204,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Ends a node of the innermost mapping, either a key or a value.
+    /// Ends a node of the innermost mapping: a key or a value.
     fn end_node(&mut self, scalar: Option<String>) {
         if let Some(open) = self.open.last_mut().filter(|open| open.is_mapping) {
             open.key = match open.key {
@@ -215,8 +215,8 @@ impl Reader<'_> {
     }
 }
 
-/// The bytes of a scalar itself. A block scalar has them without its header, which may hold a
-/// comment.
+/// Returns the range of the scalar itself. For a block scalar, this excludes the header, which may
+/// hold a comment.
 fn trimmed(text: &str, range: Range<usize>, style: Style) -> Range<usize> {
     let source = &text[range.clone()];
     match style {
@@ -224,7 +224,7 @@ fn trimmed(text: &str, range: Range<usize>, style: Style) -> Range<usize> {
             let header = source.find('\n').map_or(source.len(), |end| end + 1);
             range.start + header..range.end
         }
-        // The parser places a missing value at the end of its key, before the colon.
+        // For a missing value, the parser reports the end of its key, before the colon.
         _ if range.is_empty() => {
             let rest = text[range.start..].trim_start();
             let colon = text.len() - rest.len() + usize::from(rest.starts_with(':'));
