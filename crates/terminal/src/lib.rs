@@ -1,4 +1,4 @@
-//! Prints text for people. All output goes through here, where it is cleaned
+//! Prints text for people. All output goes through this crate, which cleans it
 //! ([`crateyard_image::text`]).
 //!
 //! ```
@@ -24,7 +24,7 @@ use crateyard_image::text::{clean_json, clean_lines};
 pub use crateyard_image::text::{clean, clean_log};
 pub use pulse::{INTERVAL, Pulse};
 
-/// Prints a warning to standard error: something went wrong, but the command continues.
+/// Prints a warning to standard error: there is a problem, but the command continues.
 #[macro_export]
 macro_rules! warning {
     ($($argument:tt)*) => { $crate::say("warning", &format!($($argument)*)) };
@@ -48,7 +48,7 @@ pub fn table(rows: &[Vec<String>], indent: &str, right: &[usize]) -> String {
     lines.collect()
 }
 
-/// Prints rows with the layout of [`table`], one by one, because an image may have very many files.
+/// Prints rows in the layout of [`table`], one by one, because an image may have very many files.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -92,7 +92,7 @@ fn line(row: &[String], widths: &[usize], indent: &str, right: &[usize]) -> Stri
     line
 }
 
-/// Prints the output of `write`. A reader that has seen enough, such as `head`, is not an error.
+/// Prints the output of `write`. It is no error if a reader, such as `head`, stops reading.
 fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
@@ -101,7 +101,7 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()
     }
 }
 
-/// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
+/// Prints to standard output. It is no error if a reader, such as `head`, stops reading.
 ///
 /// # Errors
 /// When standard output can't be written.
@@ -130,10 +130,10 @@ pub fn print_json(document: &impl serde::Serialize) -> Result<()> {
     write(&(clean_json(&text).into_owned() + "\n"))
 }
 
-/// Writes a file completely or not at all, or prints the text if its name is `-`.
+/// Writes a file completely or not at all. If its name is `-`, prints the text instead.
 ///
 /// # Errors
-/// When it can't be written.
+/// When the file can't be written.
 pub fn write_to(out: &Path, text: &str) -> Result<()> {
     if out == Path::new("-") {
         return print(text);
@@ -151,7 +151,7 @@ pub fn write_to(out: &Path, text: &str) -> Result<()> {
     save().with_context(|| format!("cannot write {}", out.display()))
 }
 
-/// `+` for a new entry, `-` for a removed one, `~` for a changed one.
+/// Returns `+` for a new entry, `-` for a removed one, `~` for a changed one.
 pub fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
     match (before, after) {
         (None, _) => "+",
@@ -161,7 +161,7 @@ pub fn sign<T>(before: Option<&T>, after: Option<&T>) -> String {
     .to_owned()
 }
 
-/// A number with its noun: `1 layer`, `2 layers`.
+/// Formats a number with its noun: `1 layer`, `2 layers`.
 pub fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),

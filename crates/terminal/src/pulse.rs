@@ -1,4 +1,4 @@
-//! Lines that show in a log that a command has not hung.
+//! Writes lines to a log, to show that a command has not hung.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clean;
 
-/// How often a log gets a line.
+/// The time between two lines of a log.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes a line to standard error every [`INTERVAL`], until it is dropped.
@@ -18,8 +18,8 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Begins, if standard error is a log: a file, a pipe, or the console of a CI system. A
-    /// terminal has bars instead. `line` says what is done by now.
+    /// Starts the lines if standard error is a log: a file, a pipe, or the console of a CI system.
+    /// A terminal has bars instead. `line` describes the progress so far.
     pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
         (!stderr().is_terminal()).then(|| {
             let write = move || eprintln!("{}", clean(&line()));
@@ -44,7 +44,7 @@ impl Pulse {
 impl Drop for Pulse {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A line that is being written is finished.
+        // If a line is being written, this waits for its end.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -67,7 +67,7 @@ mod tests {
         assert!(receiver.recv_timeout(patience).is_ok());
         assert!(receiver.recv_timeout(patience).is_ok());
         drop(pulse);
-        // The thread has ended, and with it the sender.
+        // The thread has ended, and has dropped the sender.
         while receiver.try_recv().is_ok() {}
         assert!(receiver.recv_timeout(patience).is_err());
     }
