@@ -1,7 +1,7 @@
 //! Images as one tar file: OCI archives, and docker archives that are OCI archives too.
 //!
-//! Both hold the layout's blobs as they are. A docker archive has `manifest.json` besides, which
-//! `docker load` of every version reads; layers stay compressed in it, which docker accepts.
+//! Both hold the layout's blobs unchanged. A docker archive also has `manifest.json`, which every
+//! version of `docker load` reads. Its layers stay compressed, which docker accepts.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -21,23 +21,23 @@ use crate::output::OutputFile;
 pub use crate::spec::ArchiveFormat;
 use crate::{Error, Result};
 
-/// What of a layout goes into an archive, and how.
+/// The part of a layout that goes into an archive, and the archive's format.
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// The format.
     pub format: ArchiveFormat,
-    /// The names that the image gets in the archive; without any it keeps those it has.
+    /// The image's names in the archive. Without any, the image keeps the names that it has.
     pub references: Vec<ImageName>,
-    /// The one platform to take, of a layout that has several.
+    /// The only platform to take from a layout that has several.
     pub platform: Option<Platform>,
     /// The time of the archive's entries, in seconds since 1970.
     pub epoch: u64,
-    /// Whether the documents about the images go along ([`crate::attestation`]). In an archive that
-    /// is part of another image they do not: that image's digest would depend on them.
+    /// Whether the documents about the images go along ([`crate::attestation`]). An archive that is
+    /// part of another image leaves them out, because that image's digest would depend on them.
     pub documents: bool,
 }
 
-/// Writes an archive to a file, which is there whole or not at all.
+/// Writes an archive to a file. A failure leaves no partial file.
 ///
 /// # Errors
 /// When the layout is damaged or has no such image, or the disk is full.
@@ -88,7 +88,7 @@ pub fn write(layout: &Layout, selection: &Selection, out: &mut dyn Write) -> Res
         .map_err(stream_failed("the archive"))
 }
 
-/// The descriptors of the archive's index.
+/// Returns the descriptors of the archive's index.
 fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
     let index = layout.index();
     let all = match &selection.platform {
@@ -118,7 +118,7 @@ fn roots(layout: &Layout, selection: &Selection) -> Result<Vec<Descriptor>> {
     }
 }
 
-/// The platforms of the images that go into the archive.
+/// Returns the platforms of the images that go into the archive.
 fn platforms(layout: &Layout, roots: &[Descriptor]) -> Result<Vec<Platform>> {
     let mut platforms = Vec::new();
     for image in layout.images()? {
@@ -199,7 +199,7 @@ fn docker_image(manifest: &Manifest, names: &[String], selection: &Selection) ->
     }
 }
 
-/// A tar file in the making.
+/// A tar file that is being written.
 struct Archive<'a> {
     tar: tar::Writer<&'a mut dyn Write>,
     epoch: u64,
@@ -230,7 +230,7 @@ impl Archive<'_> {
         Ok(())
     }
 
-    /// The documents about the images, where a layout has them.
+    /// Adds the documents about the images, if the layout has them.
     fn attestations(&mut self, layout: &Layout, roots: &[Descriptor]) -> Result<()> {
         let mut documents = BTreeMap::new();
         for platform in platforms(layout, roots)? {

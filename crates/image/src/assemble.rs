@@ -1,4 +1,4 @@
-//! Joining layers and configuration into an OCI image layout, with real files only.
+//! Joins layers and a configuration into an OCI image layout of real files.
 
 mod check;
 mod config;
@@ -27,8 +27,8 @@ use crate::{Error, Result};
 /// Makes the layout of an image in the directory `out` and returns the manifest's descriptor.
 ///
 /// # Errors
-/// When a layer is missing or damaged, two layers give one file, the configuration makes no sense
-/// or the disk is full. Then nothing stands at `out`.
+/// When a layer is missing or damaged, two layers have the same file, the configuration makes no
+/// sense or the disk is full. Nothing is left at `out` then.
 pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let references = parse_references(&spec.references)?;
     let base = spec
@@ -40,7 +40,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     let paths = check::layers(base.as_ref(), &layers)?;
     let config = config::merge(spec, base.as_ref(), &layers)?;
     check_programs(&spec.config, &paths)?;
-    // Without a base and without packages it is not to be run, but to be copied from.
+    // An image without a base and without packages is not for running but for copying from.
     let has_system = base.is_some() || layers.iter().any(Layer::has_packages);
     for layer in layers.iter().filter(|_| has_system) {
         paths.check_libraries(layer)?;
@@ -79,7 +79,7 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     Ok(descriptor)
 }
 
-/// Without the layers that are there for their libraries alone and have none that is wanted.
+/// Drops each layer that is only there for its libraries, unless one of them is missing elsewhere.
 fn linked_layers(base: Option<&Base>, layers: Vec<Layer>) -> Result<Vec<Layer>> {
     let is_firm = |layer: &&Layer| !layer.reference.only_if_linked;
     if layers.iter().all(|layer| is_firm(&layer)) {
@@ -100,13 +100,13 @@ fn linked_layers(base: Option<&Base>, layers: Vec<Layer>) -> Result<Vec<Layer>> 
         .collect())
 }
 
-/// What each layer is, with its descriptor.
+/// Returns the comment and the descriptor of each layer.
 fn named_layers(layers: &[Layer]) -> Vec<(String, Descriptor)> {
     let named = |layer: &Layer| (layer.record.comment.clone(), layer.descriptor());
     layers.iter().map(named).collect()
 }
 
-/// A finished image with what it was put together from.
+/// A finished image and the inputs that it was made from.
 struct Assembled<'a> {
     spec: &'a ImageSpec,
     references: &'a [ImageName],
@@ -117,7 +117,7 @@ struct Assembled<'a> {
 }
 
 impl Assembled<'_> {
-    /// Writes down what it is made of.
+    /// Writes the documents about the image's contents.
     fn write_documents(&self, output: &OutputDir, inputs: &InputsSpec) -> Result<()> {
         let config = self.config.config.as_ref();
         let labels = config.and_then(|it| it.labels.clone()).unwrap_or_default();
@@ -143,12 +143,12 @@ impl Assembled<'_> {
     }
 }
 
-/// What the Debian packages of the layers say of themselves.
+/// Reads the details of the Debian packages of the layers.
 fn read_packages(layers: &[Layer]) -> Result<Vec<PackageDetails>> {
     let mut all = Vec::new();
     for layer in layers {
         let path = layer.reference.path.join(layer::PACKAGES);
-        // Layers of an earlier version have none.
+        // Layers of an earlier version lack the file.
         if path.exists() {
             all.extend(spec::read::<LayerPackages>(&path)?.packages);
         }
@@ -156,7 +156,7 @@ fn read_packages(layers: &[Layer]) -> Result<Vec<PackageDetails>> {
     Ok(all)
 }
 
-/// What programs say of themselves, by path without leading slash.
+/// Returns the records of the layers' entries that have a digest, by path without leading slash.
 fn programs(layers: &[Layer]) -> BTreeMap<String, EntryRecord> {
     let entries = layers.iter().flat_map(|layer| &layer.entries.entries);
     entries
@@ -196,14 +196,14 @@ impl Layer {
         !self.record.debian_packages.is_empty()
     }
 
-    /// Whether it holds a file of that name, wherever.
+    /// Whether the layer has a file of that name in any directory.
     fn has_file_named(&self, name: &str) -> bool {
         let suffix = format!("/{name}");
         let mut entries = self.entries.entries.iter();
         entries.any(|entry| entry.path.ends_with(&suffix))
     }
 
-    /// How messages name it.
+    /// Returns the layer's name for messages.
     fn title(&self) -> String {
         let name = self.reference.path.file_name().unwrap_or_default();
         match self.record.comment.as_str() {
@@ -225,7 +225,7 @@ fn read_layers(spec: &ImageSpec) -> Result<Vec<Layer>> {
     spec.layers.iter().map(read).collect()
 }
 
-/// The image that comes first.
+/// The base image.
 struct Base {
     layout: Layout,
     descriptor: Descriptor,
@@ -272,7 +272,7 @@ impl Base {
 }
 
 impl Base {
-    /// What the bill of materials says of it.
+    /// Returns the facts that the bill of materials states about the base.
     fn facts(&self) -> attestation::BaseFacts<'_> {
         attestation::BaseFacts {
             manifest: &self.descriptor,
@@ -283,7 +283,8 @@ impl Base {
     }
 }
 
-/// A base that docker wrote has docker's media types, which do not mix with a manifest of ours.
+/// Replaces docker's media types, which a base written by docker has: they do not mix with an OCI
+/// manifest.
 fn own_dialect(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type.as_str() {
         media_type::DOCKER_LAYER => media_type::LAYER,
@@ -307,7 +308,7 @@ pub(crate) fn parse_references(references: &[String]) -> Result<Vec<ImageName>> 
     references.iter().enumerate().map(parse).collect()
 }
 
-/// A layout in the making.
+/// A layout that is being written.
 pub(crate) struct LayoutWriter {
     pub(crate) output: OutputDir,
 }
@@ -335,13 +336,13 @@ impl LayoutWriter {
         Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
     }
 
-    /// Adds a blob of another layout, unless it is there already, and checks it on the way.
+    /// Copies a blob of another layout, unless it is there already, and checks it on the way.
     pub(crate) fn copy(&mut self, layout: &Layout, descriptor: &Descriptor) -> Result<()> {
         let blob = layout.blob(descriptor)?;
         self.copy_from(blob.reader(), descriptor, &descriptor.digest.to_string())
     }
 
-    /// Adds a file as a blob and checks it on the way.
+    /// Copies a file as a blob and checks it on the way.
     pub(crate) fn copy_file(&mut self, path: &Path, descriptor: &Descriptor) -> Result<()> {
         let file = File::open(path).map_err(Error::io("cannot open", path))?;
         self.copy_from(file, descriptor, &path.display().to_string())
@@ -382,7 +383,7 @@ impl LayoutWriter {
     }
 }
 
-/// Copies a blob, telling failures of reading from those of writing.
+/// Copies a blob. Tells failures of reading from failures of writing.
 fn copy_buffered(
     source: &mut impl io::Read,
     file: &mut File,

@@ -1,11 +1,10 @@
-//! What an image is made of, written down beside it: a bill of materials in two forms ([`spdx`],
-//! [`cyclonedx`]) and a provenance ([`provenance`]) for each image, as plain JSON files in the
-//! layout's directory.
+//! Documents about an image's contents: a bill of materials in two forms ([`spdx`], [`cyclonedx`])
+//! and a provenance ([`provenance`]) for each image, as plain JSON files in the layout's directory.
 //!
-//! They stand beside the image and not in it, so that its digest depends on what runs and on
-//! nothing else, and not in `index.json` either, where tools that expect one image would find
-//! three. A push makes them referrers of the image. Their bytes depend on the image and its inputs
-//! alone.
+//! The documents stand beside the image and not in it, so that its digest depends only on the files
+//! that run. They are not in `index.json` either, where tools that expect one image would find
+//! three. A push makes them referrers of the image. Their bytes depend only on the image and its
+//! inputs.
 
 mod bom;
 pub mod cyclonedx;
@@ -30,57 +29,57 @@ pub use purl::{
     Purl, cargo as cargo_purl, generic as generic_purl, image as image_purl, of_crate as crate_purl,
 };
 
-/// The directory in a layout that has one directory a platform.
+/// The directory in a layout that has a directory for each platform.
 pub const DIRECTORY: &str = "attestations";
-/// The bill of materials as SPDX has it.
+/// The bill of materials in SPDX's form.
 pub const SBOM: &str = "sbom.spdx.json";
-/// The bill of materials as CycloneDX has it.
+/// The bill of materials in CycloneDX's form.
 pub const SBOM_CYCLONEDX: &str = "sbom.cdx.json";
 /// The provenance.
 pub const PROVENANCE: &str = "provenance.json";
 /// All documents.
 pub const DOCUMENTS: [&str; 3] = [SBOM, SBOM_CYCLONEDX, PROVENANCE];
 
-/// An image about which something is to be said.
+/// An image that the documents describe.
 pub(crate) struct Subject<'a> {
-    /// Its name.
+    /// The image's name.
     pub name: &'a str,
-    /// Its main tag.
+    /// The main tag.
     pub version: Option<&'a str>,
-    /// Its labels.
+    /// The labels.
     pub labels: &'a BTreeMap<String, String>,
-    /// What it runs on.
+    /// The platform that the image runs on.
     pub platform: &'a Platform,
-    /// Its manifest.
+    /// The image's manifest.
     pub manifest: &'a Descriptor,
-    /// What its layers are, with their descriptors.
+    /// The comments of the layers, with their descriptors.
     pub layers: &'a [(String, Descriptor)],
-    /// What the Debian packages of its layers say of themselves.
+    /// The details of the Debian packages of the layers.
     pub packages: &'a [PackageDetails],
-    /// What its programs say of themselves, by path without leading slash.
+    /// The records of the programs, by path without leading slash.
     pub programs: &'a BTreeMap<String, EntryRecord>,
-    /// The image that it stands on.
+    /// The base image.
     pub base: Option<&'a BaseFacts<'a>>,
 }
 
-/// An image that another stands on.
+/// The base of an image.
 pub(crate) struct BaseFacts<'a> {
-    /// Its manifest.
+    /// The base's manifest.
     pub manifest: &'a Descriptor,
-    /// What it is called in its layout.
+    /// The base's names in its layout.
     pub names: &'a [String],
-    /// The Debian packages that its dpkg knows.
+    /// The Debian packages that the base's dpkg knows.
     pub packages: Vec<PackageDetails>,
-    /// The crates of those of its programs that carry a list of them, by path.
+    /// The crates of the base's programs that carry a list of crates, by path.
     pub crates: &'a BTreeMap<String, Vec<Crate>>,
 }
 
-/// An image that the image holds.
+/// An image inside the image.
 struct Nested {
     name: String,
     version: Option<String>,
     manifest: Descriptor,
-    /// Its bill of materials, where it has one: address and digest.
+    /// The address and digest of the nested image's bill of materials, if it has one.
     sbom: Option<(String, Digest)>,
 }
 
@@ -105,7 +104,7 @@ pub(crate) fn write(output: &OutputDir, subject: &Subject<'_>, inputs: &InputsSp
     )
 }
 
-/// Copies the documents of another layout's only image, if there are any.
+/// Copies the documents of the only image of another layout, if there are any.
 pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> Result<()> {
     for name in DOCUMENTS {
         if let Some(bytes) = read(layout, platform, name)? {
@@ -118,8 +117,9 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
     Ok(())
 }
 
-/// The document called `name` ([`SBOM`], [`PROVENANCE`]) about a layout's image for `platform`;
-/// `None` where there is none. It may be about another image: compare what it says of its subject.
+/// Returns the document called `name` ([`SBOM`], [`PROVENANCE`]) about a layout's image for
+/// `platform`, or `None` if there is none. The document may be about another image: compare its
+/// subject.
 ///
 /// # Errors
 /// When it can't be read.
@@ -128,17 +128,17 @@ pub fn read(layout: &Layout, platform: &Platform, name: &str) -> Result<Option<V
     Ok(layout.extra_file(&path)?)
 }
 
-/// Where a document about a platform's image is, relative to the layout.
+/// Returns the path of a document about a platform's image, relative to the layout.
 pub(crate) fn path(platform: &Platform, name: &str) -> String {
     format!("{}/{name}", directory(platform))
 }
 
-/// Where the documents of a platform's image are, relative to the layout.
+/// Returns the directory of the documents of a platform's image, relative to the layout.
 fn directory(platform: &Platform) -> String {
     format!("{DIRECTORY}/{}", platform.to_string().replace('/', "-"))
 }
 
-/// The images that the image holds.
+/// Returns the images inside the image.
 fn nested(inputs: &InputsSpec, platform: &Platform) -> Result<Vec<Nested>> {
     let mut images = Vec::new();
     for nested in &inputs.images {

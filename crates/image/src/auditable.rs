@@ -2,9 +2,9 @@
 //! auditable](https://github.com/rust-secure-code/cargo-auditable) writes it: the section
 //! `.dep-v0`, zlib-compressed JSON. `cargo audit bin`, syft, trivy and others read it.
 //!
-//! cargo auditable hands the list to the linker. Here the program is what plain Cargo links, so the
-//! list is added afterwards, when the program goes into a layer: [`Patch`] appends it behind the
-//! program's last byte, with a table of sections that names it. Nothing that is loaded moves or
+//! cargo auditable hands the list to the linker. Plain Cargo links the programs here, so this
+//! module adds the list afterwards, when the program goes into a layer: [`Patch`] appends it behind
+//! the program's last byte, with a table of sections that names it. Nothing that is loaded moves or
 //! changes. That is why this module writes those few bytes itself: a library that rewrites ELF
 //! files (`object::build`) lays out the whole file anew.
 
@@ -20,42 +20,42 @@ use crate::spec::LinkedCrates;
 pub const SECTION: &str = ".dep-v0";
 /// The size of the header of a 64-bit ELF file.
 pub const HEADER: usize = 64;
-/// The size of an entry of its table of sections.
+/// The size of an entry in the table of sections of such a file.
 const ENTRY: usize = 64;
-/// From this number on, the number of sections is kept elsewhere.
+/// The number of sections from which on a file keeps the number elsewhere.
 const MANY_SECTIONS: usize = 0xff00;
 
-/// What the section holds:
+/// The section's content:
 /// <https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrateList {
-    /// Sorted by name, version and source.
+    /// The crates, sorted by name, version and source.
     pub packages: Vec<ListedCrate>,
 }
 
 /// One crate of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedCrate {
-    /// Its name.
+    /// The crate's name.
     pub name: String,
-    /// Its version.
+    /// The crate's version.
     pub version: String,
     /// `crates.io`, `registry` for any other registry, `git` or `local`.
     #[serde(default)]
     pub source: String,
-    /// `build` for what only ran at build time; absent for what is in the program.
+    /// `build` for a crate that only ran at build time. Crates in the program have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The positions of the crates that it uses itself.
+    /// The positions of the crate's direct dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<usize>,
-    /// Whether it is the program's own package.
+    /// Whether the crate is the program's own package.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub root: bool,
 }
 
 impl CrateList {
-    /// The list of a program, each package once: a program's package may have a library, too.
+    /// Lists a program's crates, each package once: a program's package may also have a library.
     pub fn new(crates: &LinkedCrates) -> CrateList {
         type Key<'a> = (&'a str, &'a str, &'a str);
         let key = |unit: &str| -> Option<Key<'_>> {
@@ -91,14 +91,14 @@ impl CrateList {
         }
     }
 
-    /// The section's content: the same bytes on every machine.
+    /// Returns the section's content: the same bytes on every machine.
     fn to_section(&self) -> Vec<u8> {
         let json = serde_json::to_vec(self).expect("text and numbers can be written as JSON");
         compress::zlib(&json)
     }
 }
 
-/// What a source of `Cargo.lock` is called in the list.
+/// Returns the list's word for a source of `Cargo.lock`.
 fn source(source: &str) -> &'static str {
     match source {
         "" => "local",
@@ -108,21 +108,21 @@ fn source(source: &str) -> &'static str {
     }
 }
 
-/// How a program with a list differs from the same program without: another header, and bytes at
-/// the end.
+/// The difference between a program with a list and the same program without: another header, and
+/// bytes at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// The file's first [`HEADER`] bytes.
     pub header: [u8; HEADER],
-    /// What follows the file's last byte.
+    /// The bytes behind the file's last byte.
     pub tail: Vec<u8>,
 }
 
 impl Patch {
-    /// Adds the list of `crates` to a program; `None` where it carries one already.
+    /// Adds the list of `crates` to a program. Returns `None` if the program already carries one.
     ///
     /// # Errors
-    /// Says why the file can't carry one.
+    /// Says why the file can't carry a list.
     pub fn new(elf: &[u8], crates: &LinkedCrates) -> Result<Option<Patch>, String> {
         Patch::with_section(elf, &CrateList::new(crates).to_section())
     }
@@ -138,7 +138,7 @@ impl Patch {
         let names_at = end + tail.len() as u64;
         tail.extend_from_slice(&sections.names);
         sections.place_names(names_at);
-        // The table's entries hold 8-byte numbers.
+        // The table's entries hold 8-byte numbers, so the table is aligned to 8 bytes.
         tail.resize(tail.len() + (elf.len() + tail.len()).wrapping_neg() % 8, 0);
         let table_at = end + tail.len() as u64;
         tail.extend(sections.entries.iter().flatten());
@@ -158,7 +158,7 @@ impl Patch {
         Ok(Some(Patch { header, tail }))
     }
 
-    /// The program with its list.
+    /// Returns the program with its list.
     pub fn apply(&self, elf: &[u8]) -> Vec<u8> {
         [
             &self.header,
@@ -169,7 +169,7 @@ impl Patch {
     }
 }
 
-/// Whether two programs are the same but for the list that one of them carries.
+/// Whether two programs are the same apart from the list that one of them carries.
 pub fn is_same_program(one: &[u8], other: &[u8]) -> bool {
     let carries = |with: &[u8], without: &[u8]| {
         let content = Sections::read(with)
@@ -225,7 +225,8 @@ impl Sections {
         })
     }
 
-    /// Of a file that has none: the entry that every table begins with, and names.
+    /// Returns the table of a file that has none: the entry that every table begins with, and the
+    /// names.
     fn none() -> Sections {
         let mut names = [0; ENTRY];
         put(&mut names, 0, &1_u32.to_le_bytes());
@@ -255,7 +256,8 @@ impl Sections {
         section(elf, self.find(name)?).map(<[u8]>::to_vec)
     }
 
-    /// Adds a section that is not loaded. It comes last, so that the numbers of the others stay.
+    /// Adds a section that is not loaded. The section comes last, so that the others keep their
+    /// numbers.
     fn add(&mut self, name: &str, offset: u64, size: u64) {
         let mut entry = [0; ENTRY];
         put(&mut entry, 0, &(self.names.len() as u32).to_le_bytes());
@@ -268,7 +270,7 @@ impl Sections {
         self.names.push(0);
     }
 
-    /// Says where the names are now.
+    /// Records the new place of the names.
     fn place_names(&mut self, offset: u64) {
         let size = self.names.len() as u64;
         let entry = &mut self.entries[self.names_index];
@@ -277,7 +279,7 @@ impl Sections {
     }
 }
 
-/// The content that an entry of the table points to.
+/// Returns the content that an entry of the table points to.
 fn section<'a>(elf: &'a [u8], entry: &[u8; ENTRY]) -> Option<&'a [u8]> {
     range(elf, number(entry, 24, 8)?, number(entry, 32, 8)?)
 }
@@ -286,7 +288,7 @@ fn range(bytes: &[u8], start: usize, length: usize) -> Option<&[u8]> {
     bytes.get(start..start.checked_add(length)?)
 }
 
-/// A little-endian number of `length` bytes.
+/// Reads a little-endian number of `length` bytes.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     let bytes = range(bytes, at, length)?;
     let value = bytes

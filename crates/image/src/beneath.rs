@@ -1,8 +1,8 @@
-//! Directories that others could write to, and what lies in them.
+//! Directories that others could write to, and the files in them.
 //!
 //! A directory is open while it is used, and every name below it is opened by itself from there
-//! (`openat(2)`). No symbolic link is followed on the way: who puts one there gets an error, and
-//! nothing that it leads to is read, written or removed.
+//! (`openat(2)`). No symbolic link is followed on the way. Anyone who puts one there causes an
+//! error, and nothing that the link leads to is read, written or removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -26,16 +26,16 @@ pub struct Directory {
 /// A regular file of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The file's name.
     pub name: OsString,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub size: u64,
-    /// When it was last written.
+    /// The time of the last write.
     pub modified: SystemTime,
 }
 
 impl Directory {
-    /// Opens the directory at a path that the user has named: links that lead there are followed.
+    /// Opens the directory at a path that the user named. Follows links that lead there.
     ///
     /// # Errors
     /// When there is no such directory.
@@ -46,41 +46,42 @@ impl Directory {
         Ok(Self { descriptor, path })
     }
 
-    /// The same, for a directory that may be missing: it is made with what leads to it.
+    /// Opens a directory like [`Directory::open`], but makes it and its parents if they are
+    /// missing.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When the directory can't be made.
     pub fn create(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Self::open(path)
     }
 
-    /// Where it is, for messages and for programs that need a path.
+    /// Returns the directory's path, for messages and for programs that need one.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a directory below it; `None` where there is nothing.
+    /// Opens a directory below this one. Returns `None` if there is nothing.
     ///
     /// # Errors
-    /// When a link or something else stands there.
+    /// When there is a link or something else in its place.
     pub fn directory(&self, below: impl AsRef<Path>) -> io::Result<Option<Self>> {
         self.walk(below.as_ref(), false)
     }
 
-    /// Opens a directory below it, which is made where it is missing.
+    /// Opens a directory below this one, or makes it if it is missing.
     ///
     /// # Errors
-    /// When a link or something else stands there, or it can't be made.
+    /// When there is a link or something else in its place, or the directory can't be made.
     pub fn make_directory(&self, below: impl AsRef<Path>) -> io::Result<Self> {
         let made = self.walk(below.as_ref(), true)?;
         made.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Opens a regular file for reading; `None` where there is nothing.
+    /// Opens a regular file for reading. Returns `None` if there is nothing.
     ///
     /// # Errors
-    /// When a link or something else than a file stands there.
+    /// When there is a link or anything but a file in its place.
     pub fn file(&self, below: impl AsRef<Path>) -> io::Result<Option<File>> {
         let (parent, name) = split(below.as_ref())?;
         let Some(parent) = self.walk(parent, false)? else {
@@ -89,10 +90,10 @@ impl Directory {
         parent.open_file(name, OFlags::RDONLY)
     }
 
-    /// The bytes of a regular file of at most `limit` bytes; `None` where there is nothing.
+    /// Reads a regular file of at most `limit` bytes. Returns `None` if there is nothing.
     ///
     /// # Errors
-    /// As [`Directory::file`], and when it is larger.
+    /// As [`Directory::file`], and when the file is larger.
     pub fn read(&self, below: impl AsRef<Path>, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let below = below.as_ref();
         let Some(file) = self.file(below)? else {
@@ -106,33 +107,33 @@ impl Directory {
         }
     }
 
-    /// Writes a file in place of what is there, whole or not at all; its directory is made where it
-    /// is missing.
+    /// Writes a file in place of the one that is there, whole or not at all. Makes the file's
+    /// directory if it is missing.
     ///
     /// # Errors
-    /// When a link stands in the way to it, or the disk is full.
+    /// When there is a link on the way to the file, or the disk is full.
     pub fn write(&self, below: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let (parent, name) = split(below.as_ref())?;
         self.make_directory(parent)?.replace(name, bytes)
     }
 
-    /// Makes a file that is not there yet, with a mode.
+    /// Makes a new file with a mode.
     ///
     /// # Errors
-    /// When something stands there.
+    /// When the name is taken.
     pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let name = one(name.as_ref())?;
         let file: File = rustix::fs::openat(&self.descriptor, name, flags, Mode::empty())?.into();
-        // Whatever the process's mask says.
+        // The process's mask must not change the mode.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         Ok(file)
     }
 
-    /// Sets the times of a file or of a link itself.
+    /// Sets the times of a file, or of a link and not its target.
     ///
     /// # Errors
-    /// When it is not there, or belongs to somebody else.
+    /// When the file is missing or belongs to somebody else.
     pub fn set_time(&self, name: impl AsRef<OsStr>, time: Timespec) -> io::Result<()> {
         let times = Timestamps {
             last_access: time,
@@ -147,7 +148,7 @@ impl Directory {
         )?)
     }
 
-    /// Gives a file of it another name in it, in place of what has that name.
+    /// Renames a file within the directory. Replaces the file that has the new name.
     ///
     /// # Errors
     /// When there is no such file.
@@ -161,26 +162,28 @@ impl Directory {
         )?)
     }
 
-    /// Makes a symbolic link, in place of the link or file that is there. Nothing reads it here.
+    /// Makes a symbolic link in place of the link or file that is there. Nothing here reads the
+    /// link.
     ///
     /// # Errors
-    /// When a directory stands there, or the disk is full.
+    /// When there is a directory in its place, or the disk is full.
     pub fn link(&self, name: impl AsRef<OsStr>, target: &Path) -> io::Result<()> {
         let new = temporary();
         rustix::fs::symlinkat(target, &self.descriptor, new.as_str())?;
         self.rename(new, name)
     }
 
-    /// Where a symbolic link of it leads to; `None` where there is none.
+    /// Returns the target of a symbolic link in the directory, or `None` if there is none.
     pub fn link_target(&self, name: impl AsRef<OsStr>) -> Option<PathBuf> {
         let target = rustix::fs::readlinkat(&self.descriptor, name.as_ref(), Vec::new()).ok()?;
         Some(OsString::from_vec(target.into_bytes()).into())
     }
 
-    /// What a name is, itself and not what it leads to; `None` where there is nothing.
+    /// Returns the status of a name itself, not of a link's target. Returns `None` if there is
+    /// nothing.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// When the system does not tell.
     pub fn status(&self, name: impl AsRef<OsStr>) -> io::Result<Option<rustix::fs::Stat>> {
         match rustix::fs::statat(&self.descriptor, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) => Ok(Some(status)),
@@ -189,10 +192,10 @@ impl Directory {
         }
     }
 
-    /// Removes a file or a link; what it leads to stays.
+    /// Removes a file or a link. The link's target stays.
     ///
     /// # Errors
-    /// When it is not there, or is a directory.
+    /// When the file is missing or is a directory.
     pub fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = one(name.as_ref())?;
         Ok(rustix::fs::unlinkat(
@@ -202,8 +205,7 @@ impl Directory {
         )?)
     }
 
-    /// Removes whatever has a name, with all that is below it; links are removed, what they lead to
-    /// stays.
+    /// Removes a file, link or directory with everything below it. The targets of links stay.
     ///
     /// # Errors
     /// When something can't be removed.
@@ -226,10 +228,10 @@ impl Directory {
         )?)
     }
 
-    /// The names in it, sorted.
+    /// Returns the names in the directory, sorted.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the directory can't be read.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.descriptor)? {
@@ -243,14 +245,15 @@ impl Directory {
         Ok(names)
     }
 
-    /// The regular files in it, sorted by name. Links and all else are left out.
+    /// Returns the regular files in the directory, sorted by name. Leaves out links and everything
+    /// else.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the directory can't be read.
     pub fn files(&self) -> io::Result<Vec<Entry>> {
         let mut files = Vec::new();
         for name in self.names()? {
-            // One that is gone meanwhile was not there.
+            // Skip a file that has vanished meanwhile.
             let Some(status) = self.status(&name)? else {
                 continue;
             };
@@ -265,10 +268,10 @@ impl Directory {
         Ok(files)
     }
 
-    /// Says that a file was used now; false where it is not there.
+    /// Marks a file as used now. Returns false if it is not there.
     ///
     /// # Errors
-    /// When a link stands there, or it belongs to somebody else.
+    /// When there is a link in its place, or the file belongs to somebody else.
     pub fn touch(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         let file = self.open_file(one(name.as_ref())?, OFlags::WRONLY)?;
         file.map_or(Ok(false), |file| {
@@ -276,8 +279,8 @@ impl Directory {
         })
     }
 
-    /// Takes a lock, a file that is made where it is missing and never emptied; waits until nobody
-    /// else has it.
+    /// Takes a lock on a file. Makes the file if it is missing, and never empties it. Waits until
+    /// nobody else holds the lock.
     ///
     /// # Errors
     /// When a link stands there, or it can't be made.
@@ -287,10 +290,10 @@ impl Directory {
         Ok(file)
     }
 
-    /// The same without waiting; `None` while somebody else has it.
+    /// Takes a lock without waiting. Returns `None` while somebody else holds it.
     ///
     /// # Errors
-    /// When a link stands there, or it can't be made.
+    /// When there is a link in its place, or the file can't be made.
     pub fn try_lock(&self, name: impl AsRef<OsStr>) -> io::Result<Option<File>> {
         let file = self.lock_file(name.as_ref())?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -305,7 +308,7 @@ impl Directory {
         file.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Walks to a directory below.
+    /// Walks to a directory below this one.
     fn walk(&self, below: &Path, make: bool) -> io::Result<Option<Self>> {
         let mut here = Self {
             descriptor: self.descriptor.try_clone()?,
@@ -343,7 +346,7 @@ impl Directory {
         }
     }
 
-    /// Opens a regular file. One that is no file, such as a named pipe, is not waited for.
+    /// Opens a regular file. Does not wait for anything else, such as a named pipe.
     fn open_file(&self, name: &OsStr, how: OFlags) -> io::Result<Option<File>> {
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
@@ -369,7 +372,7 @@ impl Directory {
             .and_then(|()| file.sync_all())
             .and_then(|()| self.rename(&new, name));
         if written.is_err() {
-            // The error that matters is the first one.
+            // The first error is the one that matters.
             let _ = self.remove_file(&new);
         }
         written
@@ -389,7 +392,7 @@ impl Directory {
     }
 }
 
-/// When something was last written.
+/// Returns the time of the last write.
 pub fn modified(status: &rustix::fs::Stat) -> SystemTime {
     let since = Duration::new(
         u64::try_from(status.st_mtime).unwrap_or(0),
@@ -398,12 +401,12 @@ pub fn modified(status: &rustix::fs::Stat) -> SystemTime {
     SystemTime::UNIX_EPOCH + since
 }
 
-/// Whether it is a directory itself.
+/// Whether this is a directory and not a link to one.
 pub fn is_directory(status: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(status.st_mode) == FileType::Directory
 }
 
-/// The names that a path below a directory is made of: none of them leads up or away.
+/// Returns the names that make up a path below a directory. None of them leads up or away.
 fn components(below: &Path) -> io::Result<Vec<&OsStr>> {
     let name = |component| match component {
         Component::Normal(name) => Some(Ok(name)),
@@ -420,7 +423,7 @@ fn split(below: &Path) -> io::Result<(&Path, &OsStr)> {
     }
 }
 
-/// A name that is one component.
+/// Returns a name if it is one component.
 fn one(name: &OsStr) -> io::Result<&OsStr> {
     match split(Path::new(name))? {
         (parent, only) if parent.as_os_str().is_empty() => Ok(only),
@@ -436,7 +439,7 @@ fn leads_away(below: &Path) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, reason)
 }
 
-/// A name that no other process and no other thread of this one uses now.
+/// Returns a name that no other process and no other thread of this one uses now.
 fn temporary() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -449,7 +452,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    /// A directory, and beside it what nobody may touch.
+    /// Makes a directory, and beside it files that nobody may touch.
     fn scene() -> (tempfile::TempDir, Directory, PathBuf) {
         let scene = tempfile::tempdir().unwrap();
         let other = scene.path().join("other");
@@ -478,7 +481,7 @@ mod tests {
         refused(ours.lock("letter").map(drop));
         refused(ours.lock("lock").map(drop));
         assert!(ours.files().unwrap().is_empty());
-        // What replaces a link leaves alone what it led to, as does what removes it.
+        // Replacing or removing a link leaves its target alone.
         ours.write("letter", b"ours").unwrap();
         ours.remove_all("away").unwrap();
         ours.remove_file("lock").unwrap();

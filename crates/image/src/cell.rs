@@ -23,18 +23,18 @@ use rustix::mount::{
 use rustix::process::{getgid, getuid, pivot_root, umask};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// This program.
+/// The path of this program.
 const SELF: &str = "/proc/self/exe";
-/// The devices that a command has.
+/// The devices that a command may use.
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
-/// Links in `/dev`, and where they lead.
+/// Links in `/dev` and their targets.
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
     ("stderr", "/proc/self/fd/2"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
 ];
-/// The name of the machine, in every build.
+/// The name of the machine in every build.
 const HOST_NAME: &[u8] = b"localhost";
 
 /// Runs commands in namespaces of this machine.
@@ -97,7 +97,7 @@ fn make_namespaces() -> anyhow::Result<()> {
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS;
-    // In a derivation's cell there is only the loopback, which a command may use.
+    // A derivation's cell has only the loopback, which a command may use.
     if has_network()? {
         flags |= UnshareFlags::NEWNET;
     }
@@ -122,10 +122,10 @@ fn forbidden(errno: Errno) -> anyhow::Error {
     )
 }
 
-/// Whether there is an interface besides the loopback.
+/// Whether the machine has an interface besides the loopback.
 fn has_network() -> anyhow::Result<bool> {
     let table = fs::read_to_string("/proc/self/net/dev").context("cannot list interfaces")?;
-    // Two lines of headings.
+    // Skip two lines of headings.
     let mut names = table
         .lines()
         .skip(2)
@@ -152,7 +152,7 @@ fn make_root(command: &StepCommand) -> anyhow::Result<()> {
     make_devices(&root.join("dev")).context("cannot make /dev")?;
     mount_proc(&root.join("proc")).context("cannot mount /proc")?;
     std::env::set_current_dir(root)?;
-    // The old root goes onto the new one, from where it is unmounted.
+    // The old root goes onto the new one and is unmounted there.
     pivot_root(".", ".").context("cannot enter the root of a step")?;
     unmount(".", UnmountFlags::DETACH).context("cannot leave the machine's root")?;
     std::env::set_current_dir("/")?;
@@ -177,8 +177,8 @@ fn make_devices(place: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shows the processes of this namespace, or where that is forbidden, as in a container that hides
-/// parts of its own, those outside.
+/// Shows the processes of this namespace. Where that is forbidden, as in a container that hides
+/// parts of its own `/proc`, shows the processes outside.
 fn mount_proc(place: &Path) -> anyhow::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if mount("proc", place, "proc", flags, None).is_err() {
@@ -203,7 +203,7 @@ fn run_in_root(command: &StepCommand) -> anyhow::Result<ExitStatus> {
         .status();
     match status {
         Ok(status) => Ok(status),
-        // As a shell has it.
+        // The exit codes are those of a shell.
         Err(error) => {
             eprintln!("image: cannot execute {program}: {error}");
             let code = match error.kind() {

@@ -1,13 +1,13 @@
-//! Compression on all cores, with bytes that do not depend on how many there are.
+//! Compression on all cores. The bytes do not depend on the number of cores.
 //!
 //! The input is cut into blocks of a fixed size, each block is compressed on its own, and the
-//! results are joined in order. With gzip the blocks are pieces of one deflate stream in one gzip
-//! member, each piece ended by a flush to a byte boundary and primed with the 32 KiB before it, so
-//! that every reader takes it and the ratio hardly suffers. With zstd every block is a frame, and
-//! frames may follow each other. Memory is bounded: a few blocks a thread.
+//! results are joined in order. With gzip, the blocks are pieces of one deflate stream in one gzip
+//! member. Each piece ends with a flush to a byte boundary and is primed with the 32 KiB before it,
+//! so every reader accepts the stream and the ratio hardly suffers. With zstd, every block is a
+//! frame, and frames may follow each other. Memory is bounded: a few blocks for each thread.
 //!
-//! The deflate implementation is named here and not chosen by a feature of another crate: its
-//! choice of matches is the same on every processor, and feature unification can't swap it.
+//! The deflate implementation is named here and not chosen by a feature of another crate. It
+//! chooses the same matches on every processor, and feature unification can't swap it.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,7 +18,7 @@ use crateyard_oci::media_type;
 
 pub use crateyard_spec::{Algorithm, Compression};
 
-/// The media type of a layer compressed so.
+/// Returns the media type of a layer with this compression.
 pub fn layer_media_type(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Gzip => media_type::LAYER_GZIP,
@@ -27,7 +27,7 @@ pub fn layer_media_type(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// How many threads to use when nobody says: what Nix allots, or else what there is.
+/// Returns the default number of threads: the number of cores that Nix allots, or else all cores.
 pub fn default_threads() -> usize {
     let allotted = std::env::var("NIX_BUILD_CORES")
         .ok()
@@ -36,10 +36,10 @@ pub fn default_threads() -> usize {
     allotted.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// `bytes` as one zlib stream: the same on every processor, as for layers.
+/// Compresses `bytes` to one zlib stream, which is the same on every processor, as for layers.
 pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut deflate = zlib_rs::Deflate::new(9, true, 15);
-    // What can't be compressed grows by 5 bytes a stored block; header and checksum have 6.
+    // Incompressible data grows by 5 bytes for each stored block. Header and checksum have 6.
     let mut packed = vec![0; bytes.len() + bytes.len() / 1000 + 1024];
     let end = deflate.compress(bytes, &mut packed, zlib_rs::DeflateFlush::Finish);
     debug_assert!(matches!(end, Ok(zlib_rs::Status::StreamEnd)));
@@ -47,13 +47,14 @@ pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// The blocks that are compressed on their own. zstd's are larger because its frames share nothing.
+/// The sizes of the blocks that are compressed on their own. zstd's are larger because its frames
+/// share nothing.
 const GZIP_BLOCK: usize = 1 << 20;
 const ZSTD_BLOCK: usize = 4 << 20;
-/// How far back deflate can refer.
+/// The distance that deflate can refer back.
 const WINDOW: usize = 32 << 10;
 
-/// Compresses what is written to it and passes it on.
+/// Compresses the bytes that are written to it and passes them on.
 pub struct Compressor<W>(Inner<W>);
 
 enum Inner<W> {
@@ -82,7 +83,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
         ))))
     }
 
-    /// Ends the stream and gives the writer back.
+    /// Ends the stream and returns the writer.
     ///
     /// # Errors
     /// When the writer failed, now or at an earlier block.
@@ -114,22 +115,22 @@ enum Codec {
     Zstd(i32),
 }
 
-/// A block to compress, with what came right before it.
+/// A block to compress, with the bytes right before it.
 struct Job {
     block: Vec<u8>,
     before: Vec<u8>,
     result: SyncSender<io::Result<Piece>>,
 }
 
-/// A compressed block, with the checksum and length of what is in it.
+/// A compressed block, with the checksum and length of its content.
 struct Piece {
     bytes: Vec<u8>,
     checksum: u32,
     length: u64,
 }
 
-/// Cuts the input into blocks, hands them to the workers and their results, in order, to a thread
-/// that writes.
+/// Cuts the input into blocks, hands the blocks to the workers and hands their results, in order,
+/// to a thread that writes.
 struct Blocks<W> {
     block: Vec<u8>,
     block_size: usize,
@@ -195,7 +196,7 @@ impl<W: Write + Send + 'static> Blocks<W> {
         if sent { Ok(()) } else { Err(self.failure()) }
     }
 
-    /// Why the threads no longer take blocks.
+    /// Returns the reason why the threads no longer take blocks.
     fn failure(&mut self) -> io::Error {
         match self.close() {
             Err(error) => error,
@@ -210,7 +211,7 @@ impl<W: Write + Send + 'static> Blocks<W> {
         self.close()
     }
 
-    /// Lets the threads come to their end and takes the writer back.
+    /// Lets the threads finish and takes the writer back.
     fn close(&mut self) -> io::Result<W> {
         self.jobs = None;
         self.results = None;
@@ -227,7 +228,7 @@ impl<W: Write + Send + 'static> Blocks<W> {
 }
 
 impl<W> Drop for Blocks<W> {
-    /// Abandoned half-way: the threads end by themselves when their channels close.
+    /// Abandons the stream half-way. The threads end by themselves when their channels close.
     fn drop(&mut self) {
         self.jobs = None;
         self.results = None;
@@ -268,14 +269,14 @@ fn write_in_order<W: Write>(
     }
     match codec {
         Codec::Gzip(_) => out.write_all(&gzip_trailer(checksum, length))?,
-        // No frame at all would not be a zstd stream.
+        // A zstd stream needs at least one frame.
         Codec::Zstd(level) if length == 0 => out.write_all(&zstd_frame(&[], level)?.bytes)?,
         Codec::Zstd(_) => {}
     }
     Ok(out)
 }
 
-/// No name, no time, no operating system.
+/// Writes a header without a name, a time or an operating system.
 fn gzip_header(level: i32) -> [u8; 10] {
     let effort = match level {
         9 => 2,
@@ -285,7 +286,7 @@ fn gzip_header(level: i32) -> [u8; 10] {
     [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, effort, 0xff]
 }
 
-/// An empty last block, the checksum and the length modulo 2^32.
+/// Writes an empty last block, the checksum and the length modulo 2^32.
 fn gzip_trailer(checksum: u32, length: u64) -> Vec<u8> {
     let mut trailer = vec![3, 0];
     trailer.extend_from_slice(&checksum.to_le_bytes());
@@ -293,14 +294,14 @@ fn gzip_trailer(checksum: u32, length: u64) -> Vec<u8> {
     trailer
 }
 
-/// A piece of a deflate stream that ends at a byte boundary and is not the last.
+/// Compresses a piece of a deflate stream. The piece ends at a byte boundary and is not the last.
 fn deflate_block(block: &[u8], before: &[u8], level: i32) -> io::Result<Piece> {
     let failed = |error: zlib_rs::DeflateError| io::Error::other(error.as_str());
     let mut deflate = zlib_rs::Deflate::new(level, false, 15);
     if !before.is_empty() {
         deflate.set_dictionary(before).map_err(failed)?;
     }
-    // Incompressible data grows by 5 bytes a stored block; the flush adds as much.
+    // Incompressible data grows by 5 bytes for each stored block, and the flush adds as much.
     let mut bytes = vec![0; block.len() + block.len() / 1000 + 1024];
     let mut length = 0;
     loop {
@@ -339,7 +340,7 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    /// Bytes that compress about as well as programs do.
+    /// Makes bytes that compress about as well as programs.
     fn sample(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut next = move || {
@@ -365,7 +366,7 @@ mod tests {
             level: None,
         };
         let mut compressor = Compressor::new(Vec::new(), compression, threads).unwrap();
-        // Odd pieces: where the caller cuts must not matter.
+        // The pieces are odd: the places where the caller cuts must not matter.
         for piece in bytes.chunks(100_003 / threads) {
             compressor.write_all(piece).unwrap();
         }

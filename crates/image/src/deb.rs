@@ -1,5 +1,5 @@
-//! Debian packages as layers need them, see `deb(5)`; the archive itself is read by the crate
-//! `debian`.
+//! Debian packages in the form that layers need (see `deb(5)`). The crate `debian` reads the
+//! archive itself.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,7 +11,7 @@ use crateyard_oci::tar;
 use crate::spec::DebianPackage;
 use crate::{Error, Result};
 
-/// An opened package: its control files are read, its data is read by [`Deb::data`].
+/// An opened package. Its control files are in memory, and [`Deb::data`] reads its data.
 #[derive(Debug)]
 pub struct Deb {
     path: PathBuf,
@@ -57,17 +57,17 @@ impl Deb {
         })
     }
 
-    /// The file.
+    /// Returns the path of the package's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Name, version and architecture.
+    /// Returns the package's name, version and architecture.
     pub fn package(&self) -> &DebianPackage {
         &self.package
     }
 
-    /// Name and version, for messages.
+    /// Returns the package's name and version, for messages.
     pub fn title(&self) -> String {
         format!(
             "Debian package {} {}",
@@ -75,23 +75,24 @@ impl Deb {
         )
     }
 
-    /// The control file: the fields of the package.
+    /// Returns the control file, which has the fields of the package.
     pub fn control(&self) -> &str {
         &self.control
     }
 
-    /// One file of the control archive, such as `md5sums` or `postinst`.
+    /// Returns one file of the control archive, such as `md5sums` or `postinst`.
     pub fn control_file(&self, name: &str) -> Option<&[u8]> {
         self.control_files.get(name).map(Vec::as_slice)
     }
 
-    /// All files of the control archive, by name.
+    /// Returns all files of the control archive, by name.
     pub fn control_files(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.control_files
     }
 
-    /// What the package's files in `/var/lib/dpkg/info` are called before the dot: packages that
-    /// can be installed for several architectures at once carry theirs.
+    /// Returns the part before the dot in the names of the package's files in `/var/lib/dpkg/info`.
+    /// Packages that can be installed for several architectures at once have their architecture in
+    /// it.
     pub fn info_name(&self) -> String {
         if self.multi_arch_same {
             format!("{}:{}", self.package.name, self.package.arch)
@@ -111,7 +112,7 @@ impl Deb {
     }
 }
 
-/// The value of a field in a control paragraph, first line only.
+/// Returns the first line of a field's value in a control paragraph.
 pub(crate) fn field<'a>(paragraph: &'a str, name: &str) -> Option<&'a str> {
     paragraph.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -124,7 +125,7 @@ fn is_package_name(name: &str) -> bool {
     name.len() > 1 && name.bytes().all(allowed) && !name.starts_with('.')
 }
 
-/// The crate's own error for what `debian` says of a file.
+/// Turns an error of `debian` about a file into the crate's own.
 fn explain(path: &Path, error: DebError) -> Error {
     match error {
         DebError::Open { source, .. } => Error::io("cannot open", path)(source),

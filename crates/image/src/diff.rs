@@ -1,4 +1,4 @@
-//! What changed between two images: configuration, layers, files, Debian packages, crates.
+//! The differences between two images: configuration, layers, files, Debian packages, crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +13,18 @@ use crate::packages;
 /// One of the two images.
 #[derive(Clone, Copy)]
 pub struct Side<'a> {
-    /// Where its blobs are.
+    /// The source of the image's blobs.
     pub blobs: &'a dyn Blobs,
-    /// Its manifest.
+    /// The image's manifest.
     pub manifest: &'a Manifest,
-    /// Its configuration.
+    /// The image's configuration.
     pub config: &'a ImageConfig,
-    /// The crates in its programs by path, as a document about it says. What a program says itself
-    /// counts more.
+    /// The crates in the image's programs by path, from a document about the image. A program's own
+    /// list takes precedence.
     pub crates: &'a BTreeMap<String, Vec<packages::Crate>>,
 }
 
-/// What changed from one image to another. All lists are sorted and empty where nothing changed.
+/// The changes from one image to another. All lists are sorted, and empty if nothing changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageDiff {
@@ -32,15 +32,15 @@ pub struct ImageDiff {
     pub config: Vec<Change>,
     /// Layers that only one of the images has.
     pub layers: Vec<LayerChange>,
-    /// How many layers both have.
+    /// The number of layers that both images have.
     pub layers_in_common: usize,
     /// Files.
     pub files: Vec<FileChange>,
-    /// How many files differ in nothing but their time.
+    /// The number of files that differ only in their times.
     pub files_with_other_time: usize,
     /// Debian packages by name, with their versions.
     pub packages: Vec<Change>,
-    /// Crates by name, with their versions, as far as the executables say.
+    /// Crates by name, with their versions, as far as the executables list them.
     pub crates: Vec<Change>,
 }
 
@@ -55,11 +55,11 @@ impl ImageDiff {
     }
 }
 
-/// A value before and after; `None` where there was, or is, none.
+/// A value before and after, or `None` if there was, or is, none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// What has the value.
+    /// The name of the value.
     pub name: String,
     /// The value in the first image.
     pub before: Option<String>,
@@ -71,11 +71,11 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerChange {
-    /// What it is, from the image's history.
+    /// The layer's comment in the image's history.
     pub comment: Option<String>,
-    /// Its digest and size in the first image.
+    /// The layer's digest and size in the first image.
     pub before: Option<(Digest, u64)>,
-    /// Its digest and size in the second image.
+    /// The layer's digest and size in the second image.
     pub after: Option<(Digest, u64)>,
 }
 
@@ -83,19 +83,19 @@ pub struct LayerChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileChange {
-    /// Its path, without leading slash.
+    /// The file's path, without leading slash.
     pub path: String,
-    /// The Debian package it belongs to.
+    /// The Debian package that the file belongs to.
     pub package: Option<String>,
     /// The file in the first image.
     pub before: Option<File>,
     /// The file in the second image.
     pub after: Option<File>,
-    /// What differs: `kind`, `mode`, `owner`, `target`, `xattrs`, `content`.
+    /// The properties that differ: `kind`, `mode`, `owner`, `target`, `xattrs`, `content`.
     pub differs: Vec<&'static str>,
 }
 
-/// Compares two images. Every layer of both is read.
+/// Compares two images. Reads every layer of both.
 ///
 /// # Errors
 /// When a layer is missing or damaged.
@@ -124,7 +124,7 @@ pub fn compare(before: Side<'_>, after: Side<'_>) -> Result<ImageDiff> {
     })
 }
 
-/// Compares configurations field by field; layers and history are told elsewhere.
+/// Compares configurations field by field. Layers and history are compared elsewhere.
 pub fn config(before: &ImageConfig, after: &ImageConfig) -> Vec<Change> {
     let flat = |config: &ImageConfig| {
         let mut fields = BTreeMap::new();
@@ -139,7 +139,7 @@ pub fn config(before: &ImageConfig, after: &ImageConfig) -> Vec<Change> {
     changes(&flat(before), &flat(after))
 }
 
-/// Spreads a document into fields with dotted names; variables of the environment become fields.
+/// Flattens a document into fields with dotted names. Environment variables become fields.
 fn flatten(name: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
     let below = |key: &str| match name {
         "" => key.to_owned(),
@@ -185,7 +185,8 @@ fn common_layers(before: &Manifest, after: &Manifest) -> BTreeSet<Digest> {
     &digests(before) & &digests(after)
 }
 
-/// The layers of one side only. Those with the same comment are one layer before and after.
+/// Returns the layers that only one side has. Two layers with the same comment count as one that
+/// changed.
 fn layers(before: Side<'_>, after: Side<'_>, common: &BTreeSet<Digest>) -> Vec<LayerChange> {
     let place = |layer: &Descriptor| Some((layer.digest.clone(), layer.size));
     let mut changes: Vec<LayerChange> = own_layers(before, common)
@@ -244,7 +245,7 @@ fn files(
                 continue;
             }
         }
-        // Both files, and what is shown of them.
+        // Pay for both files, and for their attributes in the output.
         let xattrs = [old, new]
             .into_iter()
             .flatten()
@@ -290,7 +291,7 @@ fn package_versions(listing: &Listing) -> Result<BTreeMap<String, String>> {
     Ok(packages.into_iter().map(name_and_version).collect())
 }
 
-/// All versions of each crate that any executable has.
+/// Returns all versions of each crate in any executable.
 fn crate_versions(crates: &BTreeMap<&str, &[packages::Crate]>) -> BTreeMap<String, String> {
     let mut versions: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for one in crates.values().copied().flatten() {

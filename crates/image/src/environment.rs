@@ -2,7 +2,7 @@
 //!
 //! `nix develop` replaces the arguments of a derivation by a script of its own, which prints bash's
 //! variables and functions. It accepts only a builder with the name `bash`. Under that name this
-//! program leaves the script aside, and writes the derivation's variables in the same form:
+//! program ignores the script and writes the derivation's variables in the same form:
 //! <https://nix.dev/manual/nix/stable/command-ref/new-cli/nix3-print-dev-env#examples>.
 
 use std::collections::BTreeMap;
@@ -31,14 +31,15 @@ struct Variable {
 /// Writes the variables of this process to the file that `out` names.
 ///
 /// # Errors
-/// When `out` is not set, or can't be written.
+/// When `out` is not set or can't be written.
 pub(crate) fn write() -> anyhow::Result<()> {
     let out = PathBuf::from(std::env::var_os("out").context("the variable out is not set")?);
     let json = to_json(std::env::vars_os())?;
     std::fs::write(&out, json).with_context(|| format!("cannot write {}", out.display()))
 }
 
-/// Variables that are not UTF-8 are left out: JSON has no form for them.
+/// Converts variables to JSON. Leaves out variables that are not UTF-8, because JSON has no form
+/// for them.
 fn to_json(variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<String> {
     let exported = |(name, value): (OsString, OsString)| {
         let value = value.into_string().ok()?;

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::Path;
 
-/// What can go wrong when an image is made or read.
+/// The errors of making or reading an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file can't be read or written, or what was read is damaged.
+    /// A file can't be read or written, or is damaged.
     #[error(transparent)]
     Oci(#[from] crateyard_oci::Error),
     /// A specification asks for something that can't be done.
@@ -15,9 +15,9 @@ pub enum Error {
     Spec {
         /// The place in the specification, such as `sources[3].to`.
         at: String,
-        /// What is wrong, quoting the value.
+        /// The problem, with a quotation of the value.
         problem: String,
-        /// What to do about it.
+        /// The way to solve the problem.
         remedy: String,
     },
     /// Two sources, or two layers, give the same path.
@@ -25,16 +25,16 @@ pub enum Error {
     Conflict {
         /// The path in the image, without the leading slash.
         path: String,
-        /// Where the one comes from.
+        /// The origin of the first.
         first: String,
-        /// Where the other comes from.
+        /// The origin of the second.
         second: String,
-        /// A further way out where there is one; starts with a comma.
+        /// Another solution, if there is one. Starts with a comma.
         remedy: String,
     },
 }
 
-/// A result, with the crate's [`Error`] unless another is named.
+/// A result, with the crate's [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -1,7 +1,7 @@
-//! The files of an image: the view that its layers give together, and the content of one.
+//! The files of an image: the merged view of its layers, and the content of single files.
 //!
-//! Layers are read as streams and never unpacked. See the image specification on
-//! [applying layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets).
+//! Layers are read as streams and never unpacked. See the image specification on [applying
+//! layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets).
 
 mod contents;
 mod merge;
@@ -26,29 +26,29 @@ pub(crate) use contents::TakeContent;
 pub(crate) use merge::Name;
 use merge::{LayerView, Merged};
 
-/// What an entry takes in memory besides its texts.
+/// The memory that an entry takes besides its texts.
 pub(crate) const ENTRY: u64 = 400;
-/// What [`packages`] makes of each byte of the files that are kept for it.
+/// The memory that [`packages`] takes for each byte of the files that are kept for it.
 const KEPT_COST: u64 = 4;
-/// The largest file of dpkg's that is read: a few thousand packages have a tenth of it.
+/// The largest file of dpkg's that is read. A few thousand packages need a tenth of it.
 const DATA_BASE: u64 = 32 << 20;
-/// What a crate takes in memory.
+/// The memory that a crate takes.
 const CRATE: u64 = 150;
-/// How many links are followed to find a file.
+/// The limit of links to follow to a file.
 const LINKS: usize = 40;
 
-/// What to find out about files besides what the tar headers say. Each costs time.
+/// The facts to find out about files besides those in the tar headers. Each costs time.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Hash the content of regular files.
     pub hash: bool,
     /// Look for the crates that executables were built from.
     pub crates: bool,
-    /// Keep what says the licences of Debian packages.
+    /// Keep the files that state the licences of Debian packages.
     pub licenses: bool,
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileKind {
@@ -69,7 +69,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The letter that `ls -l` shows.
+    /// Returns the letter that `ls -l` shows.
     pub fn letter(self) -> char {
         match self {
             FileKind::File | FileKind::HardLink => '-',
@@ -99,7 +99,7 @@ impl FileKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
-    /// What it is.
+    /// The kind of the file.
     pub kind: FileKind,
     /// Permission bits.
     #[serde(serialize_with = "octal")]
@@ -108,20 +108,20 @@ pub struct File {
     pub uid: u64,
     /// The group's number.
     pub gid: u64,
-    /// The length of its content in bytes; of a hard link, that of the file.
+    /// The length of the content in bytes. A hard link has the length of the file that it names.
     pub size: u64,
     /// Seconds since 1970.
     pub mtime: u64,
-    /// The target of a link; of a hard link, the path of the file.
+    /// The target of a link. For a hard link, the path of the file.
     pub target: Option<String>,
     /// Extended attributes.
     #[serde(serialize_with = "base64_values::serialize")]
     pub xattrs: BTreeMap<String, Vec<u8>>,
-    /// Which layer it comes from, counted from 0, the lowest.
+    /// The number of the file's layer, counted from 0, the lowest.
     pub layer: usize,
-    /// The digest of its content, if [`Options::hash`] asked for it.
+    /// The digest of the content, if [`Options::hash`] asked for it.
     pub digest: Option<Digest>,
-    /// Where its content is: the layer, and the entry in it, both counted from 0.
+    /// The place of the content: the layer and the entry in it, both counted from 0.
     #[serde(skip)]
     content: (usize, usize),
 }
@@ -138,14 +138,14 @@ pub struct Listing {
 }
 
 impl File {
-    /// Its capabilities, if it has any that can be read.
+    /// Returns the file's capabilities, if it has any that can be read.
     pub fn capabilities(&self) -> Option<Capabilities> {
         Capabilities::read(self.xattrs.get(CAPABILITY_ATTRIBUTE)?)
     }
 }
 
 impl Listing {
-    /// Reads all layers of an image, each checked against its digest.
+    /// Reads all layers of an image and checks each against its digest.
     ///
     /// # Errors
     /// When a layer is missing or damaged, or there is more than the budget of `blobs` allows.
@@ -157,7 +157,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The files in the order of their paths.
+    /// Returns the files in the order of their paths.
     pub fn files(&self) -> impl Iterator<Item = (&str, &File)> {
         self.merged
             .files
@@ -165,12 +165,12 @@ impl Listing {
             .map(|(path, file)| (path.as_str(), file))
     }
 
-    /// The file at a path, with or without leading slash; links are not followed.
+    /// Returns the file at a path, with or without leading slash. Does not follow links.
     pub fn get(&self, path: &str) -> Option<&File> {
         self.merged.files.get(path.trim_matches('/'))
     }
 
-    /// The path and file that a path leads to when links are followed inside the image.
+    /// Follows a path's links inside the image. Returns the path and file that the path leads to.
     ///
     /// # Errors
     /// When there is no such file, or links go in circles.
@@ -219,23 +219,23 @@ impl Listing {
         }
     }
 
-    /// The files that [`packages`] reads, by path.
+    /// Returns the files that [`packages`] reads, by path.
     pub(crate) fn kept(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.merged.kept
     }
 
-    /// The crates of each executable that says what it was built from, if [`Options::crates`]
-    /// asked for it.
+    /// Returns the crates of each executable with a list of its crates, if [`Options::crates`]
+    /// asked for them.
     pub fn crates(&self) -> &BTreeMap<String, Vec<Crate>> {
         &self.merged.crates
     }
 
-    /// Entries that were left out because they make no sense, such as paths with `..`.
+    /// Returns the entries that were left out because they make no sense, such as paths with `..`.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    /// Copies the content of a regular file, reading its layer again.
+    /// Copies the content of a regular file. Reads the file's layer again.
     ///
     /// # Errors
     /// When the path leads to no regular file, the layer is damaged or the writer fails.
@@ -307,8 +307,7 @@ impl Listing {
     }
 }
 
-/// Reads the content of a file as far as somebody wants to know, and says how much memory that
-/// took.
+/// Reads the content of a file as far as the options ask for it. Returns the memory that this took.
 fn look_inside(
     path: &str,
     file: &mut File,
@@ -344,7 +343,7 @@ fn look_inside(
     Ok(paid)
 }
 
-/// The bytes of an entry's texts.
+/// Returns the number of bytes in an entry's texts.
 fn texts(entry: &tar::Entry, name: &Name) -> u64 {
     (name.len() + entry.link.len()) as u64 + size_of_xattrs(&entry.xattrs)
 }
@@ -391,7 +390,7 @@ fn new_file(entry: &tar::Entry, kind: FileKind, layer: usize, ordinal: usize) ->
     }
 }
 
-/// Hashes what is read.
+/// Hashes the bytes that are read through it.
 struct Tee<'a> {
     inner: &'a mut dyn Read,
     hasher: Option<&'a mut Hasher>,
@@ -432,7 +431,7 @@ impl<'a> LayerStream<'a> {
         entry.map_err(|error| Error::damaged(&self.what, error.to_string()))
     }
 
-    /// Reads what follows the archive, so that the digest of the whole blob is checked.
+    /// Reads the bytes behind the archive, so that the digest of the whole blob is checked.
     fn finish(self) -> Result<()> {
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
         rest.map(drop)

@@ -1,4 +1,4 @@
-//! Taking over an image that somebody else wrote as a layout of ours.
+//! Copies an image that somebody else wrote to a layout of ours.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use crateyard_oci::{Descriptor, Layout, walk};
 use crate::assemble::{LayoutWriter, parse_references};
 use crate::{Error, Result};
 
-/// Copies the one image of a layout or archive, each blob checked on the way, to a layout in the
-/// directory `out` that gives it `references` as its names. Manifest and digest stay what they are.
+/// Copies the only image of a layout or archive to a layout in the directory `out` that gives the
+/// image `references` as its names. Checks each blob on the way. Manifest and digest stay the same.
 ///
 /// # Errors
-/// When it holds several images or none, is damaged, or the disk is full. Then nothing stands at
-/// `out`.
+/// When the source holds several images or none, or is damaged, or the disk is full. Nothing is
+/// left at `out` then.
 pub fn make(from: &Path, references: &[String], out: &Path) -> Result<Descriptor> {
     let references = parse_references(references)?;
     let layout = Layout::open(from)?;

@@ -1,9 +1,9 @@
-//! Making one layer: sources in, one deterministic compressed tar out.
+//! Makes one layer: sources in, one deterministic compressed tar out.
 //!
-//! First all sources are gathered into a tree sorted by path, where clashes show; contents that do
-//! not lie in files of their own (those of packages) go to an anonymous temporary file. Then
-//! the tree is written, compressed and hashed in one pass. Memory holds paths and a few blocks,
-//! never a file.
+//! First all sources are gathered into a tree sorted by path, which reveals clashes. Contents that
+//! have no file of their own (those of packages) go to an anonymous temporary file. Then the tree
+//! is written, compressed and hashed in one pass. Memory holds paths and a few blocks, never a
+//! file.
 
 mod chart;
 mod debian;
@@ -45,20 +45,20 @@ pub const ENTRIES: &str = "entries.json";
 /// The file with the [`LayerPackages`].
 pub const PACKAGES: &str = "packages.json";
 
-/// Makes a layer in the directory `out`: its blob, [`RECORD`] and [`ENTRIES`]. The bytes do
-/// not depend on the number of threads.
+/// Makes a layer in the directory `out`: its blob, [`RECORD`] and [`ENTRIES`]. The bytes do not
+/// depend on the number of threads.
 ///
 /// # Errors
-/// When a source can't be read or is damaged, two sources give one path, or the disk is full. Then
-/// nothing stands at `out`.
+/// When a source can't be read or is damaged, two sources have the same path, or the disk is full.
+/// Nothing is left at `out` then.
 pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord> {
     make_with(spec, out, threads, None)
 }
 
-/// The same for a layer that a command makes, too, where there is something that runs it.
+/// Makes a layer like [`make`]. With a runner, a command may make the layer, too.
 ///
 /// # Errors
-/// As [`make`], and when the command fails, or changes what can't be in a layer.
+/// As [`make`], and when the command fails, or makes a change that can't be in a layer.
 pub fn make_with(
     spec: &LayerSpec,
     out: &Path,
@@ -83,12 +83,12 @@ pub fn make_with(
     Ok(record)
 }
 
-/// All that goes into a layer.
+/// The contents of a layer.
 struct Gathered {
     tree: Tree,
     details: Vec<PackageDetails>,
     also_installed: Vec<DebianPackage>,
-    /// Where the files lie that a command has changed.
+    /// The directory of the files that a command has changed.
     _workplace: Option<Workplace>,
 }
 
@@ -127,7 +127,7 @@ fn gather(spec: &LayerSpec, spool: &mut Spool, runner: Option<&dyn Runner>) -> R
     })
 }
 
-/// What runs a command, which is alone in its layer.
+/// Returns the runner of a command. The command must be alone in its layer.
 fn step_runner<'a>(
     at: &str,
     spec: &LayerSpec,
@@ -143,7 +143,7 @@ fn step_runner<'a>(
     })
 }
 
-/// All Debian sources together, because they share one status file.
+/// Adds all Debian sources together, because they share one status file.
 fn add_debian(
     tree: &mut Tree,
     sources: &[(String, &DebianSource)],

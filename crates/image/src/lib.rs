@@ -1,18 +1,18 @@
-//! Making and verifying OCI images. What an image is, is said by `crateyard-oci`.
+//! Makes and verifies OCI images. `crateyard-oci` defines the parts of an image.
 //!
 //! The crate has two halves.
 //!
 //! *Making* images: [`spec`] holds the files that the Nix side writes, [`layer`] turns a layer
 //! specification into one compressed blob, [`assemble`] joins layers and configuration into an OCI
 //! image layout, [`multi`] joins layouts of several platforms, [`archive`] writes a layout as one
-//! tar file, [`attestation`] says what an image is made of, [`import`] takes over images of others.
-//! All of them are deterministic: the bytes depend on the specification and on the files it names,
-//! never on the clock, the machine, the order of directory listings or the number of cores.
+//! tar file, [`attestation`] documents an image's contents, and [`import`] copies images of others.
+//! All of them are deterministic: the bytes depend on the specification and on the files that it
+//! names, never on the clock, the machine, the order of directory listings or the number of cores.
 //!
-//! *Examining* images, whoever wrote them: [`verify`] checks every byte of one, [`files`] lists and
-//! reads the files in it, [`packages`] the Debian packages and crates, [`diff`] compares two. They
-//! draw on the budget of what they read ([`crateyard_oci::limits`]), so hostile input ends them
-//! early.
+//! *Examining* images by any author: [`verify`] checks every byte of an image, [`files`] lists and
+//! reads its files, [`packages`] lists its Debian packages and crates, and [`diff`] compares two
+//! images. They draw on the budget of their blobs ([`crateyard_oci::limits`]), so hostile input
+//! ends them early.
 #![forbid(unsafe_code)]
 
 pub mod archive;

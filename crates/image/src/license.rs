@@ -1,28 +1,28 @@
 //! Licences as [SPDX expressions](https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/),
-//! from what crates and Debian packages say of theirs.
+//! from the declarations of crates and Debian packages.
 
 use std::collections::BTreeMap;
 
 use crateyard_debian::control::stanzas;
 use serde::{Deserialize, Serialize};
 
-/// The most of a licence's text that is kept.
+/// The limit of a licence's text that is kept.
 const TEXT_LIMIT: usize = 256 << 10;
 
-/// A licence that somebody declares.
+/// A licence that a package declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct License {
     /// An SPDX expression.
     pub expression: String,
-    /// The texts of those in it that SPDX has no name for (`LicenseRef-…`).
+    /// The texts of the licences in it that have no SPDX name (`LicenseRef-…`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<String, String>,
 }
 
 impl License {
-    /// The licence of the crate `package`: the expression of its manifest, else the text of the
-    /// file that it names. `None` where it has neither.
+    /// Returns the licence of the crate `package`: the expression of its manifest, else the text of
+    /// the file that the manifest names. Returns `None` if it has neither.
     pub fn of_crate(package: &str, expression: &str, file: Option<&str>) -> Option<License> {
         if expression.is_empty() {
             return file.map(|text| License::by_text(&format!("{package}-file"), text));
@@ -36,16 +36,17 @@ impl License {
         })
     }
 
-    /// The licence of a Debian package, from its copyright file: what the [machine-readable
-    /// form](https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) says of each file,
-    /// all together, else the whole text.
+    /// Returns the licence of a Debian package, from its copyright file: the licences of all files
+    /// together in the [machine-readable
+    /// form](https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/), else the whole
+    /// text.
     pub fn of_debian(package: &str, copyright: &str) -> License {
         Machine::read(package, copyright)
             .filter(|machine| !machine.names.is_empty())
             .map_or_else(|| License::by_text(package, copyright), Machine::license)
     }
 
-    /// A licence that only its text says.
+    /// Makes a licence that only has a text.
     fn by_text(name: &str, text: &str) -> License {
         let name = reference(name);
         License {
@@ -55,8 +56,8 @@ impl License {
     }
 }
 
-/// An expression as SPDX writes it, from the ways in which manifests write it; `None` where a name
-/// in it is unknown.
+/// Converts an expression from the ways in which manifests write it to SPDX's. Returns `None` if a
+/// name in it is unknown.
 fn canonical(expression: &str) -> Option<String> {
     let canonical = spdx::Expression::canonicalize(expression).ok()?;
     let text = canonical.unwrap_or_else(|| expression.to_owned());
@@ -64,7 +65,7 @@ fn canonical(expression: &str) -> Option<String> {
     Some(text)
 }
 
-/// The name of a licence that SPDX has none for.
+/// Makes a name for a licence that has no SPDX name.
 fn reference(name: &str) -> String {
     let allowed = |c: char| match c {
         c if c.is_ascii_alphanumeric() || c == '.' => c,
@@ -86,9 +87,9 @@ fn cut(text: &str) -> String {
 /// A machine-readable copyright file.
 struct Machine<'a> {
     package: &'a str,
-    /// What stands behind `License:` in the stanzas with files, each once.
+    /// The values of `License:` in the stanzas with files, each once.
     names: Vec<&'a str>,
-    /// The texts, by that name.
+    /// The texts, by those names.
     texts: BTreeMap<String, String>,
 }
 
@@ -146,7 +147,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// `A or B and C`, `A or B, and C`: a comma binds less than a word.
+    /// Converts `A or B and C` and `A or B, and C`: a comma binds less than a word.
     fn expression(&self, text: &str, texts: &mut BTreeMap<String, String>) -> String {
         for (separator, word) in [
             (", or ", " OR "),
@@ -171,7 +172,7 @@ impl<'a> Machine<'a> {
         self.name(text.trim(), texts)
     }
 
-    /// One licence by its short name, which Debian has its own for.
+    /// Converts one licence by its short name, of which Debian has its own.
     fn name(&self, name: &str, texts: &mut BTreeMap<String, String>) -> String {
         if let Some(known) = known(name) {
             return known;
@@ -184,7 +185,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Whether it is a choice that parentheses do not hold together.
+/// Whether an expression is a choice without parentheses around it.
 fn is_choice(expression: &str) -> bool {
     let mut depth = 0;
     expression
@@ -211,7 +212,7 @@ fn split<'t>(text: &'t str, separator: &str) -> Vec<&'t str> {
     parts
 }
 
-/// Debian's short names of licences that SPDX names otherwise.
+/// Debian's short names of licences that have another SPDX name.
 /// <https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/#license-short-name>
 const SHORT_NAMES: [(&str, &str); 12] = [
     ("expat", "MIT"),
@@ -249,7 +250,7 @@ fn known(name: &str) -> Option<String> {
     canonical(&text)
 }
 
-/// `GPL-2+` is `GPL-2.0-or-later`.
+/// Turns `GPL-2+` into `GPL-2.0-or-later`.
 fn gnu(lower: &str) -> Option<String> {
     let (family, rest) = lower.split_once('-')?;
     if !["gpl", "lgpl", "agpl", "gfdl"].contains(&family) {

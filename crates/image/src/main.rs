@@ -1,4 +1,4 @@
-//! `image`: what the Nix side calls to make layers, images, indexes and archives.
+//! `image`: the program that the Nix side calls to make layers, images, indexes and archives.
 
 mod cell;
 mod environment;

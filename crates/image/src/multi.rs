@@ -1,4 +1,4 @@
-//! Joining single-platform layouts into one multi-platform layout.
+//! Joins single-platform layouts into one multi-platform layout.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,12 +10,12 @@ use crate::attestation;
 use crate::spec::IndexSpec;
 use crate::{Error, Result};
 
-/// Makes a layout in the directory `out` whose one image index names the image of each layout, and
-/// returns the index's descriptor.
+/// Makes a layout in the directory `out` with one image index that names the image of each layout.
+/// Returns the index's descriptor.
 ///
 /// # Errors
 /// When a layout is damaged or has several images, two are for one platform, or the disk is full.
-/// Then nothing stands at `out`.
+/// Nothing is left at `out` then.
 pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
     let references = parse_references(&spec.references)?;
     if spec.layouts.is_empty() {
@@ -36,7 +36,7 @@ pub fn make(spec: &IndexSpec, out: &Path) -> Result<Descriptor> {
     Ok(descriptor)
 }
 
-/// Copies the one image of a layout and describes it with its platform.
+/// Copies the only image of a layout and describes it with its platform.
 fn add_layout(writer: &mut LayoutWriter, path: &Path) -> Result<Descriptor> {
     let layout = Layout::open(path)?;
     let image = layout.image(None, None)?;

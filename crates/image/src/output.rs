@@ -1,11 +1,12 @@
-//! Output that is there whole or not at all.
+//! Output that is complete or not there at all.
 //!
 //! Files and directories are written under a temporary name beside the final one, synchronized to
-//! the disk and renamed. Whatever stops the program in between, a full disk or a kill, nothing
-//! stands under the final name. What a killed run left under a temporary name is removed by the
-//! next one for the same name; a lock tells it from what a run under way has.
+//! the disk and renamed. If a full disk or a kill stops the program in between, nothing has the
+//! final name. The next run for the same name removes the temporary files of a killed run. A lock
+//! tells them from the files of a run that is still going.
 //!
-//! What a derivation makes is Nix's to synchronize: it is not there before Nix has registered it.
+//! Nix synchronizes the output of a derivation: the output is not there before Nix has registered
+//! it.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,16 +17,16 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// A directory in the making.
+/// A directory that is being written.
 ///
-/// Some builders may create the final path but nothing beside it. For them the directory is
-/// made in place, and [`OutputDir::finish`] puts the file that makes it recognizable there last.
+/// Some builders may create the final path but nothing beside it. For them the directory is made in
+/// place, and [`OutputDir::finish`] writes the file that makes it recognizable last.
 #[derive(Debug)]
 pub struct OutputDir {
     place: Place,
     destination: PathBuf,
     finished: bool,
-    /// Held until the directory is done.
+    /// The lock, held until the directory is done.
     _lock: Option<File>,
 }
 
@@ -36,11 +37,11 @@ enum Place {
 }
 
 impl OutputDir {
-    /// Starts a directory that is to stand at `destination`, where nothing may be but an empty
-    /// directory.
+    /// Starts a directory that will be at `destination`. Nothing but an empty directory may be
+    /// there.
     ///
     /// # Errors
-    /// When something is there already or the parent can't be written to.
+    /// When there is something already, or the parent can't be written to.
     pub fn create(destination: &Path) -> Result<OutputDir> {
         let destination = absolute(destination)?;
         refuse_existing(&destination)?;
@@ -71,7 +72,7 @@ impl OutputDir {
         Ok(output)
     }
 
-    /// Where to write.
+    /// Returns the directory to write to.
     pub fn path(&self) -> &Path {
         match &self.place {
             Place::Beside(directory) => directory.path(),
@@ -90,8 +91,8 @@ impl OutputDir {
         sync(&file, &path)
     }
 
-    /// Writes the last file, the one without which readers do not accept the directory, and gives
-    /// the directory its final name.
+    /// Writes the last file, without which readers do not accept the directory, and gives the
+    /// directory its final name.
     ///
     /// # Errors
     /// When something appeared at the destination meanwhile, or the disk is full.
@@ -109,14 +110,14 @@ impl OutputDir {
             directory.disable_cleanup(true);
         }
         self.finished = true;
-        // Not every builder may open the directory that its output stands in.
+        // Some builders may not open the parent directory of their output.
         let _ = sync_directory(&parent(&self.destination));
         Ok(())
     }
 }
 
 impl Drop for OutputDir {
-    /// What was given up half-way goes away.
+    /// Removes an unfinished directory.
     fn drop(&mut self) {
         if let (Place::InPlace(path), false) = (&self.place, self.finished) {
             let _ = fs::remove_dir_all(path);
@@ -124,7 +125,7 @@ impl Drop for OutputDir {
     }
 }
 
-/// A file in the making.
+/// A file that is being written.
 #[derive(Debug)]
 pub struct OutputFile {
     file: tempfile::NamedTempFile,
@@ -132,7 +133,7 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Starts a file that is to stand at `destination`, replacing what is there.
+    /// Starts a file that will be at `destination` and replaces the one that is there.
     ///
     /// # Errors
     /// When the directory can't be written to.
@@ -143,12 +144,12 @@ impl OutputFile {
             .prefix(&temporary_prefix(&destination))
             .tempfile_in(parent(&destination))
             .map_err(Error::io("cannot create a file beside", &destination))?;
-        // The lock lives and dies with the open file.
+        // The lock lives as long as the open file.
         let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
         Ok(OutputFile { file, destination })
     }
 
-    /// Where to write.
+    /// Returns the file to write to.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
@@ -171,7 +172,7 @@ impl OutputFile {
     }
 }
 
-/// Synchronizes a file to the disk, so that a full disk shows now.
+/// Synchronizes a file to the disk, so that a full disk is noticed now.
 ///
 /// # Errors
 /// When the disk is full or failing.
@@ -182,7 +183,7 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     file.sync_all().map_err(Error::io("cannot write", path))
 }
 
-/// Whether a path lies in the store in which a derivation's builder runs.
+/// Whether a path lies in the store of a derivation's builder.
 fn is_in_store(path: &Path) -> bool {
     std::env::var_os("NIX_STORE").is_some_and(|store| path.starts_with(store))
 }
@@ -200,14 +201,14 @@ fn temporary_prefix(destination: &Path) -> String {
     format!(".{}.partial-", name.to_string_lossy())
 }
 
-/// Marks a directory as in use; where the file system has no locks, nothing is marked or removed.
+/// Marks a directory as in use. On a file system without locks, nothing is marked or removed.
 fn lock(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     Some(file)
 }
 
-/// Removes what killed runs for the same destination left, as far as that is possible.
+/// Removes the remains of killed runs for the same destination, as far as possible.
 fn remove_leftovers(destination: &Path) {
     let prefix = temporary_prefix(destination);
     let Ok(entries) = fs::read_dir(parent(destination)) else {
@@ -250,7 +251,7 @@ fn may_only_write_in_place(error: &io::Error) -> bool {
     )
 }
 
-/// Temporary directories are private; the result is for everybody.
+/// Makes a result readable for everybody: temporary directories are private.
 fn make_readable(path: &Path) -> Result<()> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(path, permissions).map_err(Error::io("cannot set the mode of", path))

@@ -1,4 +1,4 @@
-//! The Debian packages and the crates that an image is made of.
+//! The Debian packages and crates in an image.
 
 mod executable;
 
@@ -15,20 +15,20 @@ pub use crate::spec::DebianPackage;
 use crate::spec::PackageDetails;
 
 const STATUS: &str = "var/lib/dpkg/status";
-/// Where images without dpkg keep one paragraph a package.
+/// The directory in which images without dpkg keep one paragraph for each package.
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d/";
 const INFO: &str = "var/lib/dpkg/info/";
 const DOCUMENTS: &str = "usr/share/doc/";
 const COPYRIGHT: &str = "/copyright";
-/// The directories that are links into `/usr`; lists of packages name paths without knowing that.
+/// The directories that are links into `/usr`. The lists of packages name paths without `/usr`.
 const MERGED: [&str; 6] = ["bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/"];
 
 /// A crate that a program was built from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Crate {
-    /// Its name.
+    /// The crate's name.
     pub name: String,
-    /// Its version.
+    /// The crate's version.
     pub version: String,
 }
 
@@ -39,10 +39,10 @@ pub(crate) fn is_data_base(path: &str) -> bool {
         || (path.starts_with(INFO) && path.ends_with(".list"))
 }
 
-/// The Debian packages that dpkg's data base in the image lists as installed, sorted.
+/// Returns the Debian packages that dpkg's database in the image lists as installed, sorted.
 ///
 /// # Errors
-/// None at present; a malformed paragraph is passed over, as scanners do.
+/// None at present. Malformed paragraphs are skipped, as in scanners.
 pub fn installed(listing: &Listing) -> Result<Vec<DebianPackage>> {
     let kept = listing.kept().iter();
     let paragraphs = kept.filter(|(path, _)| {
@@ -58,7 +58,7 @@ pub fn installed(listing: &Listing) -> Result<Vec<DebianPackage>> {
     Ok(packages.into_iter().collect())
 }
 
-/// What the installed packages say of themselves, their licences too where [`Options::licenses`]
+/// Returns the details of the installed packages, with their licences if [`Options::licenses`]
 /// asked for them.
 ///
 /// [`Options::licenses`]: crate::files::Options::licenses
@@ -105,7 +105,7 @@ fn parse_paragraph(paragraph: &str, with_state: bool) -> Option<DebianPackage> {
     })
 }
 
-/// Which Debian package each file belongs to, by path without leading slash.
+/// Returns the Debian package of each file, by path without leading slash.
 pub fn owners(listing: &Listing) -> BTreeMap<String, String> {
     let mut owners = BTreeMap::new();
     for (path, bytes) in listing.kept() {
@@ -124,7 +124,7 @@ pub fn owners(listing: &Listing) -> BTreeMap<String, String> {
     owners
 }
 
-/// The path in the image of a line of a package's list, if there is a file.
+/// Returns the path in the image for a line of a package's list, if there is a file.
 fn owned_path(line: &str, listing: &Listing) -> Option<String> {
     let path = line.trim_start_matches('/');
     let merged = MERGED.iter().any(|directory| path.starts_with(directory));
@@ -135,8 +135,8 @@ fn owned_path(line: &str, listing: &Listing) -> Option<String> {
     })
 }
 
-/// The crates in each program by path: what the program says itself, else what `stated`, a document
-/// about the image, says of it.
+/// Returns the crates in each program by path: the program's own list, or else the one in `stated`,
+/// a document about the image.
 pub fn crates<'a>(
     listing: &'a Listing,
     stated: &'a BTreeMap<String, Vec<Crate>>,
@@ -150,8 +150,8 @@ pub fn crates<'a>(
         .collect()
 }
 
-/// The crates that an executable says it was built from: the section that `cargo auditable` adds.
-/// `None` for what is no such executable.
+/// Returns the crates in an executable's own list, which is the section that `cargo auditable`
+/// adds. Returns `None` for anything else.
 pub(crate) fn crates_of_executable(content: &mut dyn Read) -> io::Result<Option<Vec<Crate>>> {
     let Some(json) = executable::dependency_list(content)? else {
         return Ok(None);

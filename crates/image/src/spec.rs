@@ -30,8 +30,8 @@ pub use inputs::{
 };
 
 /// Finds a specification: a path, or `@NAME` for the attribute NAME of the derivation that is being
-/// built. Nix has put that into a file and named the file in the variable `NAMEPath`; it lies in
-/// the build directory, which a cell shows as `/build`.
+/// built. Nix wrote the attribute to a file and put the file's name into the variable `NAMEPath`.
+/// The file lies in the build directory, which a cell shows as `/build`.
 ///
 /// # Errors
 /// When no such attribute was passed as a file.
@@ -56,7 +56,7 @@ pub fn locate(argument: &str) -> Result<PathBuf> {
 /// Reads a specification or record from a file.
 ///
 /// # Errors
-/// When the file can't be read, is not what the type says, or has another version.
+/// When the file can't be read, does not match the type, or has another version.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| {
@@ -65,7 +65,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     })
 }
 
-/// What is known of a finished layer: `layer.json` beside its `blob`.
+/// The facts about a finished layer: `layer.json` beside its `blob`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerRecord {
@@ -81,13 +81,13 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// The size of the uncompressed tar in bytes.
     pub uncompressed_size: u64,
-    /// What the layer is, from the specification.
+    /// The comment in the specification.
     pub comment: String,
-    /// How many entries the layer has.
+    /// The number of entries in the layer.
     pub entries: u64,
-    /// The Debian packages whose files are in it.
+    /// The Debian packages whose files are in the layer.
     pub debian_packages: Vec<DebianPackage>,
-    /// Those that the status file in it lists besides, because lower layers hold them.
+    /// The packages of lower layers that the status file in the layer also lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_installed: Vec<DebianPackage>,
 }
@@ -96,11 +96,11 @@ pub struct LayerRecord {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DebianPackage {
-    /// Its name.
+    /// The package's name.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// Its architecture in Debian's terms.
+    /// The package's architecture in Debian's terms.
     pub arch: String,
 }
 
@@ -120,33 +120,34 @@ pub struct LayerEntries {
 pub struct EntryRecord {
     /// The path, without leading slash.
     pub path: String,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: EntryKind,
-    /// Its mode.
+    /// The mode.
     pub mode: Mode,
-    /// Its owner.
+    /// The owner.
     pub uid: u32,
-    /// Its group.
+    /// The group.
     pub gid: u32,
     /// The target of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The libraries that a program says it is linked to.
+    /// The libraries that a program is linked to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<String>,
-    /// The compilers that a program says it was made by.
+    /// The compilers that made a program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compilers: Vec<String>,
     /// The digest of a program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Which source gave it.
+    /// The source that gave the entry.
     pub origin: String,
-    /// Whether it is a directory that nobody asked for, only something below it.
+    /// Whether the entry is a directory that no source asked for and that is there for something
+    /// below it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub implied: bool,
-    /// Whether it is a data base that this layer carries on from those below, such as dpkg's
-    /// status: it may replace a lower layer's.
+    /// Whether the entry is a database that this layer continues from those below, such as dpkg's
+    /// status. It may replace a lower layer's.
     #[serde(default, skip_serializing_if = "is_false")]
     pub supersedes: bool,
 }
@@ -155,23 +156,23 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a path in a layer is.
+/// The kind of a path in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EntryKind {
     /// A regular file.
     File,
-    /// A further name of one.
+    /// A further name of a regular file.
     HardLink,
     /// A symbolic link.
     Symlink,
     /// A directory.
     Directory,
-    /// Nothing any more: what lower layers have there is gone.
+    /// A marker: the entries of lower layers at the path are gone.
     Whiteout,
 }
 
-/// What makes up an image.
+/// The parts of an image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageSpec {
@@ -179,65 +180,66 @@ pub struct ImageSpec {
     pub version: Version,
     /// The image's name, for messages.
     pub name: String,
-    /// What it is called, such as `gateway:0.1.0`.
+    /// The image's references, such as `gateway:0.1.0`.
     #[serde(default)]
     pub references: Vec<String>,
-    /// What it runs on.
+    /// The platform that the image runs on.
     pub platform: Platform,
-    /// A layout directory whose layers and configuration come first.
+    /// The layout directory of a base, whose layers and configuration come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
     /// The layers, lowest first.
     #[serde(default)]
     pub layers: Vec<LayerReference>,
-    /// How it is run.
+    /// The way to run the image.
     #[serde(default)]
     pub config: Config,
     /// Annotations of the manifest.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    /// When it was made, in seconds since 1970.
+    /// The time of the image, in seconds since 1970.
     #[serde(default)]
     pub created: u64,
-    /// What it is made of, for its bill of materials and its provenance; without it none are made.
+    /// The image's inputs, for its bill of materials and its provenance. Without them, neither is
+    /// made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<InputsSpec>,
 }
 
-/// A layer of an image: the directory alone, or with how it relates to the layers below.
+/// A layer of an image: the directory alone, or the directory and its relation to the layers below.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LayerReference {
     /// The directory that `image layer` made.
     Path(PathBuf),
-    /// The same with more to say.
+    /// The directory with more details.
     Detailed(DetailedLayer),
 }
 
-/// A layer of an image with how it relates to the others.
+/// A layer of an image and its relation to the others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DetailedLayer {
     /// The directory that `image layer` made.
     pub path: PathBuf,
-    /// Whether its files may replace those of lower layers.
+    /// Whether the layer's files may replace those of lower layers.
     #[serde(default)]
     pub may_override: bool,
-    /// Paths, each with all below it, whose files replace those of lower layers. Each must be in
-    /// one.
+    /// Paths whose files, and all files below them, replace those of lower layers. A lower layer
+    /// must have each path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
-    /// Whether it is there for its libraries alone: it is left out where no program of the other
-    /// layers is linked to one that only this layer has.
+    /// Whether the layer is only there for its libraries. It is left out if no program of the other
+    /// layers is linked to a library that only this layer has.
     #[serde(default)]
     pub only_if_linked: bool,
-    /// What it adds to the image's [`InputsSpec::packages`] where it is taken.
+    /// The packages that the layer adds to the image's [`InputsSpec::packages`] if it is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<PackageInput>,
 }
 
 impl LayerReference {
-    /// All that can be said, with what holds where it is not.
+    /// Returns all details, with defaults for those that are missing.
     pub fn detailed(&self) -> DetailedLayer {
         match self {
             LayerReference::Path(path) => DetailedLayer {
@@ -260,10 +262,10 @@ pub struct IndexSpec {
     pub version: Version,
     /// The image's name, for messages.
     pub name: String,
-    /// What it is called.
+    /// The image's references.
     #[serde(default)]
     pub references: Vec<String>,
-    /// The layout directories that `image assemble` made, one a platform.
+    /// The layout directories that `image assemble` made, one for each platform.
     pub layouts: Vec<PathBuf>,
     /// Annotations of the index.
     #[serde(default)]

@@ -1,20 +1,20 @@
-//! Text from outside as text for people: what images, registries, caches and repositories say is
-//! not trusted with the terminal.
+//! Cleans text from outside for people: the output of images, registries, caches and repositories
+//! is not trusted with the terminal.
 
 use std::borrow::Cow;
 
-/// A text in one line: control characters, which move the cursor or set a title, and those that
-/// turn the direction of writing around are escaped.
+/// Cleans a text of one line. Escapes control characters, which move the cursor or set a title, and
+/// characters that reverse the direction of writing.
 pub fn clean(text: &str) -> Cow<'_, str> {
     escape(text, is_odd)
 }
 
-/// The same for a text that has lines and tabs of its own.
+/// Cleans a text that has lines and tabs of its own.
 pub fn clean_lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_odd(c) && c != '\n' && c != '\t')
 }
 
-/// The same for what a compiler wrote: its colours stay.
+/// Cleans the output of a compiler and keeps its colours.
 pub fn clean_log(text: &str) -> Cow<'_, str> {
     if !text.contains('\u{1b}') {
         return clean_lines(text);
@@ -34,7 +34,7 @@ pub fn clean_log(text: &str) -> Cow<'_, str> {
     Cow::Owned(cleaned + &clean_lines(rest))
 }
 
-/// JSON with odd characters escaped. They stand in strings only, where an escape means the same.
+/// Escapes odd characters in JSON. They only occur in strings, where an escape means the same.
 pub fn clean_json(text: &str) -> Cow<'_, str> {
     let is_odd = |c| is_odd(c) && c != '\n';
     if !text.contains(is_odd) {
@@ -47,13 +47,13 @@ pub fn clean_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// All of them are below U+10000.
+/// Whether a character is odd. All odd characters are below U+10000.
 fn is_odd(c: char) -> bool {
     let turns = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    // Two more characters end a line.
+    // Two more characters that end a line.
     turns || matches!(c, '\u{2028}' | '\u{2029}') || c.is_control()
 }
 
@@ -68,7 +68,7 @@ fn escape(text: &str, is_odd: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// How long the colour is that a text begins with (`ESC [ 1 ; 31 m`), in bytes.
+/// Returns the length in bytes of the colour that a text begins with (`ESC [ 1 ; 31 m`).
 fn colour_length(text: &str) -> Option<usize> {
     let numbers = text.strip_prefix("\u{1b}[")?;
     let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;

@@ -1,6 +1,6 @@
 //! Points in time as text.
 
-/// Seconds since 1970 as RFC 3339 text in UTC, such as `2023-11-14T22:13:20Z`.
+/// Returns seconds since 1970 as RFC 3339 text in UTC, such as `2023-11-14T22:13:20Z`.
 ///
 /// The conversion of days to a date is the proleptic Gregorian calendar counted from 1 March, which
 /// puts the leap day at the end of the year.

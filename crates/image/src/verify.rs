@@ -1,7 +1,7 @@
-//! Checking an image to the last byte: every digest, size, diff id, media type and path.
+//! Checks an image to the last byte: every digest, size, diff id, media type and path.
 //!
-//! Written for hostile input: memory is bounded, nothing is unpacked, no path of the input is
-//! opened, and whatever is wrong becomes a [`Finding`].
+//! The module is written for hostile input: memory is bounded, nothing is unpacked, no path of the
+//! input is opened, and every problem becomes a [`Finding`].
 
 mod documents;
 mod layer;
@@ -15,17 +15,17 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// The most findings that are kept.
+/// The limit of the findings that are kept.
 const FINDINGS: usize = 1_000;
 
 /// The longest message of a finding, in bytes.
 const MESSAGE: usize = 1_000;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Worth knowing, nothing wrong.
+    /// A fact worth knowing. Nothing is wrong.
     Note,
     /// Allowed, but some tools will stumble over it.
     Warning,
@@ -43,41 +43,41 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that was found.
+/// A single finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Where: a document, a blob, an entry of a layer.
+    /// The document, blob or entry of a layer with the problem.
     pub subject: String,
-    /// What. Names from the input are quoted and escaped.
+    /// The problem. Names from the input are quoted and escaped.
     pub problem: String,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// What was found, in the order of the check.
+    /// The findings, in the order of the check.
     pub findings: Vec<Finding>,
-    /// How many images were checked.
+    /// The number of images that were checked.
     pub images: usize,
-    /// How many blobs were hashed.
+    /// The number of blobs that were hashed.
     pub blobs: usize,
-    /// How many bytes they have.
+    /// The size of those blobs in bytes.
     pub bytes: u64,
-    /// How many entries their layers have.
+    /// The number of entries in the images' layers.
     pub entries: u64,
 }
 
 impl Report {
-    /// The verdict: whether there is no [`Severity::Error`].
+    /// Whether there is no [`Severity::Error`].
     pub fn is_sound(&self) -> bool {
         self.count(Severity::Error) == 0
     }
 
-    /// How many findings are this bad.
+    /// Returns the number of findings of this severity.
     pub fn count(&self, severity: Severity) -> usize {
         let as_bad = |finding: &&Finding| finding.severity == severity;
         self.findings.iter().filter(as_bad).count()
@@ -102,7 +102,7 @@ impl Report {
     }
 }
 
-/// A message without most of a long text that it quotes.
+/// Shortens a message that quotes a long text.
 fn shortened(mut text: String) -> String {
     if text.len() > MESSAGE {
         let end = (0..=MESSAGE).rev().find(|&end| text.is_char_boundary(end));
@@ -115,7 +115,7 @@ fn shortened(mut text: String) -> String {
 /// Checks a layout directory, OCI archive or docker archive.
 ///
 /// # Errors
-/// Only when the path can't be opened at all. Everything else is a finding.
+/// When the path can't be opened at all. All other problems are findings.
 pub fn verify(path: &Path) -> Result<Report> {
     match Layout::open(path) {
         Ok(layout) => Ok(verify_layout(&layout)),
@@ -132,7 +132,7 @@ pub fn verify(path: &Path) -> Result<Report> {
     }
 }
 
-/// Checks an opened layout: what its index leads to, and what lies about besides.
+/// Checks an opened layout: everything that its index leads to, and its unreferenced blobs.
 pub fn verify_layout(layout: &Layout) -> Report {
     let mut check = Check::new(layout);
     check.index("index.json", layout.index(), 0);
@@ -140,22 +140,22 @@ pub fn verify_layout(layout: &Layout) -> Report {
     check.report
 }
 
-/// Checks what one descriptor leads to, for instance in a registry.
+/// Checks everything that one descriptor leads to, for instance in a registry.
 pub fn verify_blobs(blobs: &dyn Blobs, root: &Descriptor) -> Report {
     let mut check = Check::new(blobs);
     check.index(&blobs.title(), &Index::new(vec![root.clone()]), 0);
     check.report
 }
 
-/// A check under way.
+/// A running check.
 struct Check<'a> {
     blobs: &'a dyn Blobs,
     report: Report,
-    /// Blobs that were hashed, and whether they are what their digest says.
+    /// Blobs that were hashed, and whether they match their digest.
     hashed: BTreeMap<Digest, bool>,
-    /// Manifests and indexes that were looked into.
+    /// Manifests and indexes that were read.
     visited: BTreeSet<Digest>,
-    /// The diff ids of layers by digest and media type; `None` for what can't be read.
+    /// The diff ids of layers by digest and media type, or `None` for a layer that can't be read.
     diff_ids: BTreeMap<(Digest, String), Option<Digest>>,
 }
 

@@ -1,4 +1,5 @@
-//! Checks across the layers of an image: no file replaces another unless it is meant to.
+//! Checks across the layers of an image: no file may replace another unless the description allows
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use crate::packages;
 use crate::spec::{DebianPackage, EntryKind, EntryRecord};
 use crate::{Error, Result};
 
-/// What the layers so far hold at a path.
+/// The entry at a path in the layers so far.
 struct Below {
     kind: EntryKind,
     attributes: (u32, u32, u32),
@@ -45,12 +46,12 @@ pub(super) fn layers<'a>(
     Ok(Paths(below))
 }
 
-/// How many links are followed to find a program.
+/// The limit of links to follow to a program.
 const LINKS: usize = 40;
 
 impl Paths {
-    /// Checks that a program named by an absolute path is in the image and may be executed. Others
-    /// are looked for in `PATH` when the container runs.
+    /// Checks that a program named by an absolute path is in the image and executable. The
+    /// container looks for other programs in `PATH` when it runs.
     pub(super) fn check_program(&self, at: &str, program: &str) -> Result<()> {
         if !program.starts_with('/') {
             return Ok(());
@@ -71,7 +72,7 @@ impl Paths {
         }
     }
 
-    /// Checks that the libraries which a layer's programs are linked to are in the image.
+    /// Checks that the image has the libraries which a layer's programs are linked to.
     pub(super) fn check_libraries(&self, layer: &Layer) -> Result<()> {
         match self.missing_libraries(layer).next() {
             None => Ok(()),
@@ -82,9 +83,8 @@ impl Paths {
         }
     }
 
-    /// The libraries which a layer's programs are linked to and that are not there, each behind the
-    /// program's path. Where the loader looks is the image's affair: a file of the name anywhere
-    /// will do.
+    /// Returns the missing libraries of a layer's programs, each with the program's path. The image
+    /// decides where its loader looks, so a file of the right name in any directory will do.
     pub(super) fn missing_libraries<'a>(
         &'a self,
         layer: &'a Layer,
@@ -99,7 +99,7 @@ impl Paths {
         })
     }
 
-    /// What stands at a path when links are followed.
+    /// Returns the entry at a path after following links.
     fn resolve(&self, path: &str) -> Option<&Below> {
         let mut rest: Vec<String> = reversed_components(path);
         let mut so_far: Vec<String> = Vec::new();
@@ -129,8 +129,8 @@ impl Paths {
     }
 }
 
-/// Debian's rule for the names of packages with libraries: the library's own and its version.
-/// <https://www.debian.org/doc/debian-policy/ch-sharedlibs.html#run-time-shared-libraries>
+/// Suggests a package by Debian's rule for the names of library packages: the library's name and
+/// version. <https://www.debian.org/doc/debian-policy/ch-sharedlibs.html#run-time-shared-libraries>
 fn remedy(library: &str) -> String {
     let general =
         "add the Debian package that has it to the image's packages and run `assemble lock`";
@@ -175,7 +175,8 @@ fn from_base(listing: &Listing) -> Result<(Lower, BTreeSet<DebianPackage>)> {
     Ok((paths.collect(), installed))
 }
 
-/// Puts an entry over what is below. Nothing is left below what is no directory.
+/// Puts an entry over the lower entries. An entry that is no directory removes everything below its
+/// path.
 fn apply(below: &mut Lower, layer: &Layer, entry: &EntryRecord) {
     if entry.kind != EntryKind::Directory {
         let prefix = format!("{}/", entry.path);
@@ -217,7 +218,8 @@ fn check_media_type(layer: &Layer) -> Result<()> {
     ))
 }
 
-/// A status file takes the place of that below: what it does not list is no longer found.
+/// Checks that a layer's status file lists all packages of the layers below: it replaces theirs,
+/// and nothing finds a package that it does not list.
 fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()> {
     let record = &layer.record;
     if record.debian_packages.is_empty() || layer.reference.may_override {
@@ -241,22 +243,22 @@ fn check_status(layer: &Layer, installed: &BTreeSet<DebianPackage>) -> Result<()
     }
 }
 
-/// Whether a file takes the place of a lower one because that is said. A directory keeps its place:
-/// what is in it would vanish.
+/// Whether a file may replace a lower one because the layer says so. A directory is never replaced:
+/// its contents would vanish.
 fn is_replaced(layer: &Layer, entry: &EntryRecord, lower: &Below) -> bool {
     let mut replaces = layer.reference.replaces.iter();
     let is_said = replaces.any(|path| is_at(&entry.path, path));
     is_said && entry.kind != EntryKind::Directory && lower.kind != EntryKind::Directory
 }
 
-/// Whether a path of a layer is another, absolute one, or lies below it.
+/// Whether a path of a layer is the absolute path `said` or lies below it.
 fn is_at(path: &str, said: &str) -> bool {
     let rest = path.strip_prefix(said.trim_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What is said to be replaced is there: a word too many would let the next base be replaced
-/// unseen.
+/// Checks that each path which a layer says it replaces exists below: a superfluous path would let
+/// a file of the next base be replaced unnoticed.
 fn check_replaced(layer: &Layer, below: &Lower) -> Result<()> {
     for said in &layer.reference.replaces {
         let mut entries = layer.entries.entries.iter();
@@ -308,7 +310,7 @@ fn check_entry(layer: &Layer, entry: &EntryRecord, below: &Lower) -> Result<()> 
     }
 }
 
-/// A directory that is only there because of what is in it must not change mode or owner.
+/// Checks that a directory which is only there for its contents keeps its mode and owner.
 fn check_directory(layer: &Layer, entry: &EntryRecord, lower: &Below) -> Result<()> {
     let (mode, uid, gid) = lower.attributes;
     if !entry.implied || lower.attributes == (entry.mode.0, entry.uid, entry.gid) {

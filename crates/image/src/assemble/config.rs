@@ -1,4 +1,4 @@
-//! The image configuration: what the specification says, over what the base image says.
+//! The image configuration: the specification's settings over those of the base image.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::spec::{self, Config, ImageSpec};
 use crate::time::rfc3339;
 use crate::{Error, Result};
 
-/// What stands in the history as the command that made a layer.
+/// The command in the history that made a layer.
 const CREATED_BY: &str = "crateyard image layer";
 
 pub(super) fn merge(
@@ -51,7 +51,8 @@ pub(super) fn merge(
     })
 }
 
-/// The history has one step for each layer or none at all; a base without one gets blank steps.
+/// Returns the base's history. A history has one step for each layer or none at all, so a base
+/// without one gets blank steps.
 fn complete_history(base: &Base) -> Vec<History> {
     let steps = base.config.history.clone();
     let layers = base.config.rootfs.diff_ids.len();
@@ -95,7 +96,8 @@ fn joined(base: Option<Set>, own: impl Iterator<Item = String>) -> Set {
     all
 }
 
-/// The base's variables in their order with new values, then the new ones in theirs.
+/// Returns the base's variables in their order, with new values, and then the new variables in
+/// theirs.
 fn environment(mut all: Vec<String>, spec: &Config) -> Result<Vec<String>> {
     let mut names = BTreeSet::new();
     for (number, variable) in spec.env.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The model of a bill of materials: what is in an image, who gave it, and how it hangs together.
-//! Both forms ([`super::spdx`], [`super::cyclonedx`]) are written from it.
+//! The model of a bill of materials: the components of an image, their suppliers and their
+//! relations. Both forms ([`super::spdx`], [`super::cyclonedx`]) are written from it.
 
 mod crates;
 mod debian;
@@ -22,34 +22,34 @@ pub(super) use party::Party;
 /// The key of the image itself.
 pub(super) const IMAGE: &str = "image";
 
-/// A bill of materials: everything once, and sorted.
+/// A bill of materials. Each entry is there once, and they are sorted.
 pub(super) struct Bom {
     /// The image's manifest.
     pub digest: Digest,
     /// Components by their keys, [`IMAGE`] among them.
     pub components: BTreeMap<String, Component>,
-    /// How they hang together.
+    /// The relations between components.
     pub relations: BTreeSet<(String, Relation, String)>,
-    /// The texts of licences that SPDX has no name for.
+    /// The texts of licences that have no SPDX name.
     pub license_texts: BTreeMap<String, String>,
 }
 
-/// How one component hangs together with another.
+/// The relation of one component to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Relation {
-    /// It holds the other.
+    /// The component holds the other.
     Contains,
-    /// It needs the other, or was linked from it.
+    /// The component needs the other, or was linked from it.
     DependsOn,
-    /// The other's code is in it, and is no package of its own sort.
+    /// The component has the other's code, which is no package of its ecosystem.
     StaticLink,
-    /// It stands on the other.
+    /// The component's base is the other.
     DescendantOf,
-    /// The other made it.
+    /// The other component made this one.
     BuiltBy,
 }
 
-/// What a component is.
+/// The kind of a component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An image.
@@ -59,13 +59,13 @@ pub(super) enum Kind {
     Application,
     /// A package, a crate, or a library that is part of one.
     Library,
-    /// A compiler: not in the image.
+    /// A compiler, which is not in the image.
     BuildTool,
-    /// A file, or several.
+    /// One file or several.
     File,
 }
 
-/// Something that an image is made of.
+/// One of the things that make up an image.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Component {
     pub kind: Kind,
@@ -75,26 +75,26 @@ pub(super) struct Component {
     pub authors: Vec<Party>,
     pub license: Option<String>,
     pub sha256: Option<String>,
-    /// The hash of its tarball, where its ecosystem names another than SHA-256.
+    /// The hash of the tarball, if the ecosystem uses another hash than SHA-256.
     pub integrity: Option<Integrity>,
-    /// Where its file was downloaded.
+    /// The address that the file was downloaded from.
     pub download: Option<String>,
     pub purl: Option<String>,
-    /// The identifier of its source in Software Heritage's archive.
+    /// The identifier of the source in Software Heritage's archive.
     pub swhid: Option<String>,
-    /// A program's path in the image.
+    /// The path of a program in the image.
     pub path: Option<String>,
-    /// What it was built from, for people.
+    /// The source of the component, for people.
     pub source: Option<String>,
-    /// What is to be said of it, for people.
+    /// A remark for people.
     pub comment: Option<String>,
     pub homepage: Option<String>,
-    /// Another bill of materials about it: address and digest.
+    /// The address and digest of another bill of materials about the component.
     pub sbom: Option<(String, Digest)>,
 }
 
 impl Bom {
-    /// What is in an image.
+    /// Lists the components of an image.
     pub(super) fn new(
         subject: &Subject<'_>,
         inputs: &InputsSpec,
@@ -134,7 +134,7 @@ impl Bom {
         Ok(bom)
     }
 
-    /// Adds a component that another one has something to do with.
+    /// Adds a component and its relation to another.
     fn add(&mut self, from: &str, relation: Relation, key: &str, component: Component) {
         self.relate(from, relation, key);
         self.components.insert(key.to_owned(), component);
@@ -145,7 +145,7 @@ impl Bom {
             .insert((from.to_owned(), relation, to.to_owned()));
     }
 
-    /// The expression of a licence, whose texts are kept.
+    /// Returns the expression of a licence and keeps the licence's texts.
     fn license(&mut self, license: Option<License>) -> Option<String> {
         let license = license?;
         self.license_texts.extend(license.texts);
@@ -190,8 +190,8 @@ fn image(name: &str, version: String, manifest: &Descriptor, supplier: Party) ->
     }
 }
 
-/// The image's version: its main tag, unless that only says that it is the last one; else that of
-/// its first program.
+/// Returns the image's version: its main tag, or the version of its first program if the tag is
+/// `latest`.
 fn version(subject: &Subject<'_>, inputs: &InputsSpec) -> String {
     let program = inputs.programs.first();
     let own = program.and_then(|program| inputs.units.get(&program.unit));
@@ -200,7 +200,7 @@ fn version(subject: &Subject<'_>, inputs: &InputsSpec) -> String {
     version.map_or_else(|| subject.manifest.digest.to_string(), str::to_owned)
 }
 
-/// An address that a browser opens.
+/// Returns an address that a browser opens.
 fn web(address: Option<&String>) -> Option<String> {
     let is_web = |it: &&String| {
         let rest = it.strip_prefix("https://").or(it.strip_prefix("http://"));
@@ -209,12 +209,12 @@ fn web(address: Option<&String>) -> Option<String> {
     address.filter(is_web).cloned()
 }
 
-/// A key of letters, digits, dots and dashes.
+/// Makes a key of letters, digits, dots and dashes.
 fn key(kind: &str, parts: &[&str]) -> String {
     let text: String = parts.join("-");
     let allowed = |c: char| match c {
         c if c.is_ascii_alphanumeric() || c == '.' => c,
-        // Names that differ in nothing else stay different.
+        // Names that differ only here stay different.
         '+' => 'p',
         _ => '-',
     };

@@ -12,7 +12,7 @@ use crateyard_oci::Digest;
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 
-/// The document of a bill of materials.
+/// Writes a bill of materials as a document.
 pub(super) fn document(bom: &Bom) -> Value {
     let image = &bom.components[IMAGE];
     let others = || bom.components.iter().filter(|(key, _)| *key != IMAGE);
@@ -29,7 +29,7 @@ pub(super) fn document(bom: &Bom) -> Value {
         "serialNumber": format!("urn:uuid:{}", uuid(&bom.digest)),
         "version": 1,
         "metadata": {
-            // Always the same, so that the bytes are.
+            // The time is always the same, so that the bytes are, too.
             "timestamp": time::rfc3339(0),
             "lifecycles": [{"phase": "build"}],
             "tools": {"components": [{
@@ -116,8 +116,8 @@ fn properties(component: &Component) -> Vec<Value> {
     [path, source].into_iter().filter_map(property).collect()
 }
 
-/// What needs what: SPDX's several words are one here. The tools that built a program are in the
-/// formulation.
+/// Returns the dependencies. SPDX's several relations are one here, and the tools that built a
+/// program are in the formulation.
 fn dependencies(bom: &Bom) -> Value {
     let mut needs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let is_part = |key: &str| bom.components[key].kind != Kind::BuildTool;
@@ -162,13 +162,13 @@ fn list(values: Vec<Value>) -> Option<Value> {
     (!values.is_empty()).then_some(Value::Array(values))
 }
 
-/// A number that no other image's document has: from the image's digest, so that it is always the
-/// same.
+/// Returns a number that no other image's document has. It follows from the image's digest, so it
+/// is always the same.
 fn uuid(digest: &Digest) -> String {
     let hex = Digest::of(format!("cyclonedx {digest}").as_bytes())
         .hex()
         .to_owned();
-    // Version 8, made by a rule of its own: RFC 9562.
+    // Version 8 is for rules of one's own: RFC 9562.
     format!(
         "{}-{}-8{}-a{}-{}",
         &hex[..8],

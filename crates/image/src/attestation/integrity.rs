@@ -1,4 +1,4 @@
-//! Hashes as `package-lock.json` has them: [Subresource Integrity](https://www.w3.org/TR/SRI/).
+//! Hashes in the form of `package-lock.json`: [Subresource Integrity](https://www.w3.org/TR/SRI/).
 
 use base64::Engine as _;
 
@@ -12,7 +12,7 @@ pub(super) struct Integrity {
 }
 
 impl Integrity {
-    /// Reads `sha512-BASE64`; `None` if it is something else.
+    /// Reads `sha512-BASE64`. Returns `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Integrity> {
         let (algorithm, value) = text.split_once('-')?;
         let bytes = base64::engine::general_purpose::STANDARD
@@ -30,7 +30,7 @@ impl Integrity {
         })
     }
 
-    /// The algorithm's number: `512` of SHA-512.
+    /// Returns the algorithm's number: `512` for SHA-512.
     pub(super) fn number(&self) -> &str {
         self.algorithm.trim_start_matches("sha")
     }

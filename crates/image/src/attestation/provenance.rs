@@ -1,10 +1,9 @@
 //! The provenance: an [in-toto statement](https://github.com/in-toto/attestation) whose predicate
-//! is
-//! [SLSA provenance](https://slsa.dev/spec/v1.0/provenance), version 1.
+//! is [SLSA provenance](https://slsa.dev/spec/v1.0/provenance), version 1.
 //!
-//! It names every input by content: the workspace's files, crates, Debian packages of toolchain and
-//! image, base and nested images, the description, profile and features. Two of them compared say
-//! why two images differ ([`compare`]).
+//! The provenance names every input by content: the workspace's files, crates, Debian packages of
+//! toolchain and image, base and nested images, the description, profile and features. A comparison
+//! of two shows why two images differ ([`compare`]).
 
 mod difference;
 mod invocation;
@@ -27,11 +26,11 @@ pub use invocation::{BuildMetadata, Invocation, Times, Workflow};
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The type of the predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// What the parameters mean: see docs/trust.md.
+/// The type of the build, which defines the parameters: see docs/trust.md.
 pub const BUILD_TYPE: &str = "https://github.com/crateyard/crateyard/image/v1";
 const BUILDER: &str = "https://github.com/crateyard/crateyard";
 
-/// Something stated about an image.
+/// A statement about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
@@ -42,81 +41,81 @@ pub struct Statement {
     pub subject: Vec<Resource>,
     /// [`PREDICATE_TYPE`].
     pub predicate_type: String,
-    /// How it was made.
+    /// The way the image was made.
     pub predicate: Predicate,
 }
 
-/// How an image was made.
+/// The way an image was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Predicate {
-    /// From what.
+    /// The inputs.
     pub build_definition: BuildDefinition,
-    /// By whom.
+    /// The builder and the run.
     pub run_details: RunDetails,
 }
 
-/// What an image was made from.
+/// The inputs of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildDefinition {
     /// [`BUILD_TYPE`].
     pub build_type: String,
-    /// What people have asked for.
+    /// The parameters that people chose.
     pub external_parameters: ExternalParameters,
-    /// What follows from it.
+    /// The parameters that follow from those.
     pub internal_parameters: InternalParameters,
-    /// All that was read, by name or address.
+    /// All files and packages that were read, by name or address.
     pub resolved_dependencies: Vec<Resource>,
 }
 
-/// What people have asked for.
+/// The parameters that people chose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalParameters {
-    /// The image's entry in the description, with everything resolved.
+    /// The image's entry in the description, with every reference resolved.
     pub image: Value,
-    /// What it runs on.
+    /// The platform that the image runs on.
     pub platform: String,
-    /// What Cargo was asked to build.
+    /// The options for Cargo.
     pub build: BuildInputs,
-    /// What a CI system was asked to run.
+    /// The workflow that a CI system ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Workflow>,
     /// The inputs of a workflow that somebody started by hand.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Value>,
-    /// The variables that people have set for a job. Values that may be secret are masked.
+    /// The variables that people set for a job. Values that may be secret are masked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, Value>,
 }
 
-/// What follows from what was asked for.
+/// The parameters that follow from the external ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InternalParameters {
-    /// How each crate is built, by name and version.
+    /// The use of each crate, by name and version.
     pub crates: BTreeMap<String, CrateUse>,
     /// The builder's own programs.
     pub tools: BTreeMap<String, String>,
-    /// What a CI system says of the run, by its variables' names.
+    /// The facts that a CI system states about the run, by the names of its variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
 }
 
-/// How a crate is built.
+/// The use of a crate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CrateUse {
-    /// Whether it is in a program, or only ran while one was built.
+    /// Whether the crate is in a program, or only ran while one was built.
     pub in_program: bool,
-    /// Its features.
+    /// The crate's features.
     pub features: BTreeSet<String>,
     /// Code generation options and configuration.
     pub options: BTreeSet<String>,
 }
 
-/// Who has made an image.
+/// The builder and the run of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDetails {
@@ -134,27 +133,27 @@ pub struct RunDetails {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Builder {
-    /// Its address.
+    /// The builder's address.
     pub id: String,
-    /// Its parts' versions.
+    /// The versions of the builder's parts.
     #[serde(default)]
     pub version: BTreeMap<String, String>,
 }
 
-/// Something that has a name or an address, and a digest.
+/// A file, package or image: a name or an address, and a digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
-    /// A file's path in the workspace, an image's or a layer's name.
+    /// The path of a file in the workspace, or the name of an image or a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A package's URL.
+    /// The URL of a package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Algorithm to hexadecimal digits.
+    /// Hexadecimal digits by algorithm.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digest: BTreeMap<String, String>,
-    /// What it is there for (`role`), and whether it may be executed (`executable`).
+    /// The resource's purpose (`role`), and whether it may be executed (`executable`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -187,7 +186,7 @@ impl Statement {
     /// Reads a statement that this crate made.
     ///
     /// # Errors
-    /// Says what else it is.
+    /// Says what the bytes are instead.
     pub fn parse(bytes: &[u8]) -> Result<Statement, String> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("no JSON: {error}"))?;
@@ -201,7 +200,7 @@ impl Statement {
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
-    /// Whether it is about the image whose manifest has this digest.
+    /// Whether the statement is about the image whose manifest has this digest.
     pub fn is_about(&self, digest: &Digest) -> bool {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         self.subject
@@ -210,7 +209,7 @@ impl Statement {
     }
 }
 
-/// The statement about an image.
+/// Makes the statement about an image.
 pub(super) fn statement(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
@@ -257,8 +256,8 @@ pub(super) fn statement(
     })
 }
 
-/// Files, downloads, packages of npm's, crates, components of the compiler, packages and images, in
-/// this order, each sorted.
+/// Returns files, downloads, npm packages, crates, components of the compiler, packages and images,
+/// in this order, each sorted.
 fn dependencies(
     subject: &Subject<'_>,
     inputs: &InputsSpec,
@@ -325,7 +324,7 @@ fn dependencies(
     Ok(all)
 }
 
-/// How each crate is built: for the image's platform where it is built for that at all.
+/// Returns the use of each crate: for the image's platform if the crate is built for it.
 fn crates(inputs: &InputsSpec) -> BTreeMap<String, CrateUse> {
     let mut crates: BTreeMap<String, CrateUse> = BTreeMap::new();
     let compiled =

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 
 use crate::spec::{ComponentInput, DownloadInput, NpmPackageInput, PackageInput, UnitInput};
 
-/// Where crates come from unless something else is said.
+/// The default registry of crates.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Who gives Debian's own packages.
+/// The vendor of Debian's own packages.
 const DEBIAN: &str = "debian";
 
 /// npm's own registry.
 const NPM_REGISTRY: &str = "https://registry.npmjs.org";
 
-/// A Debian package. `release` is Debian's number, where it is known: vulnerability data bases
-/// are kept by release. A package of another archive is the vendor's, whatever its name is.
+/// Returns the URL of a Debian package. `release` is the number of Debian's release, if it is
+/// known: vulnerability databases are kept by release. A package of another archive is its
+/// vendor's, even if Debian has a package of that name.
 /// <https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md>
 pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
     let archive = package.archive.as_ref();
@@ -36,7 +37,7 @@ pub(super) fn debian(package: &PackageInput, release: Option<&str>) -> String {
     purl
 }
 
-/// A package of npm's. Its registry stands there unless it is npm's own.
+/// Returns the URL of an npm package. The URL names the registry unless that is npm's own.
 /// <https://github.com/package-url/purl-spec/blob/main/types-doc/npm-definition.md>
 pub(super) fn npm(package: &NpmPackageInput) -> String {
     let name = package.name.split('/').map(encode).collect::<Vec<_>>();
@@ -49,7 +50,7 @@ pub(super) fn npm(package: &NpmPackageInput) -> String {
     format!("{plain}?{key}={}", encode(value))
 }
 
-/// A file that was downloaded.
+/// Returns the URL of a file that was downloaded.
 pub(super) fn download(download: &DownloadInput) -> String {
     format!(
         "pkg:generic/{}?checksum={}&download_url={}",
@@ -59,7 +60,7 @@ pub(super) fn download(download: &DownloadInput) -> String {
     )
 }
 
-/// A crate.
+/// Returns the URL of a crate.
 pub fn of_crate(unit: &UnitInput) -> String {
     let plain = cargo(&unit.package, &unit.version);
     match unit.source.as_str() {
@@ -69,21 +70,21 @@ pub fn of_crate(unit: &UnitInput) -> String {
     }
 }
 
-/// A crate of crates.io.
+/// Returns the URL of a crate of crates.io.
 pub fn cargo(name: &str, version: &str) -> String {
     format!("pkg:cargo/{}@{}", encode(name), encode(version))
 }
 
-/// Something that belongs to no ecosystem.
+/// Returns the URL of a package that belongs to no ecosystem.
 pub fn generic(name: &str, version: &str) -> String {
     format!("pkg:generic/{}@{}", encode(name), encode(version))
 }
 
-/// Where the Rust project publishes its releases. A component may have come from elsewhere, and has
-/// this content.
+/// The server of the Rust project's releases. A component may have come from elsewhere, but has the
+/// same content.
 const DISTRIBUTION_SERVER: &str = "https://static.rust-lang.org";
 
-/// A component of a release of the Rust project.
+/// Returns the URL of a component of a release of the Rust project.
 pub(super) fn component(component: &ComponentInput) -> String {
     let url = format!("{DISTRIBUTION_SERVER}/{}", component.archive);
     format!(
@@ -94,28 +95,29 @@ pub(super) fn component(component: &ComponentInput) -> String {
     )
 }
 
-/// An image.
+/// Returns the URL of an image.
 pub fn image(name: &str, digest: &Digest) -> String {
     format!("pkg:oci/{}@{}", encode(name), encode(&digest.to_string()))
 }
 
-/// A package URL, taken apart.
+/// The parts of a package URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purl {
     /// The ecosystem: `cargo`, `deb`, `oci`.
     pub kind: String,
-    /// What stands before the name: `debian`, a scope of npm's. Most ecosystems have nothing there.
+    /// The text before the name: `debian`, a scope of npm's. Most ecosystems leave it empty.
     pub namespace: String,
     /// The package's name.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// What else is said: `arch`, `distro`, `vcs_url`.
+    /// The other parameters: `arch`, `distro`, `vcs_url`.
     pub qualifiers: BTreeMap<String, String>,
 }
 
 impl Purl {
-    /// Takes a package URL apart; `None` where it is none, or has no version.
+    /// Splits a package URL into its parts. Returns `None` if the text is no package URL or has no
+    /// version.
     ///
     /// ```
     /// use crateyard_image::attestation::Purl;
@@ -160,7 +162,7 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Percent-encodes all but what every component may hold.
+/// Percent-encodes all characters but those that every component may hold.
 fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

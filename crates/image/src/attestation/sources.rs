@@ -13,15 +13,15 @@ use crate::{Error, Result};
 /// A file of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceFile {
-    /// Its path in the workspace.
+    /// The file's path in the workspace.
     pub path: String,
-    /// The digest of its content, or of a link's target.
+    /// The digest of the file's content, or of a link's target.
     pub digest: Digest,
-    /// Whether it may be executed.
+    /// Whether the file may be executed.
     pub executable: bool,
 }
 
-/// All files of `sources`, each once, by path.
+/// Returns all files of `sources`, each once, by path.
 pub(super) fn files(sources: &[SourceInput]) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for source in sources {
@@ -32,7 +32,7 @@ pub(super) fn files(sources: &[SourceInput]) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-/// A list of files, as `sha256sum` prints it.
+/// Writes a list of files in the format of `sha256sum`.
 pub(super) fn list(files: &[SourceFile]) -> String {
     let lines = files.iter();
     lines

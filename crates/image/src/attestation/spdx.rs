@@ -1,9 +1,9 @@
 //! The bill of materials: an [SPDX](https://spdx.github.io/spdx-spec/v2.3/) document, version 2.3.
 //!
-//! The image contains Debian packages, programs of the workspace and other images; a program
-//! depends on crates, and those on others, as they were linked into it. What only ran while a
-//! program was built (procedural macros, build scripts) is in the provenance, not here, but for the
-//! compilers (`BUILD_TOOL_OF`).
+//! The image contains Debian packages, programs of the workspace and other images. A program
+//! depends on crates, and those on others, as they were linked into it. Crates that only ran while
+//! a program was built (procedural macros, build scripts) are in the provenance, not here. The
+//! compilers are the exception (`BUILD_TOOL_OF`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub const MEDIA_TYPE: &str = "application/spdx+json";
 const IMAGE_ID: &str = "SPDXRef-image";
 const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 const UNKNOWN: &str = "NOASSERTION";
-/// What stands before the name of a source package.
+/// The text before the name of a source package.
 const SOURCE: &str = "built from the source package ";
 
 /// A bill of materials.
@@ -33,20 +33,20 @@ pub struct Document {
     /// The document's own name in it.
     #[serde(rename = "SPDXID")]
     pub spdx_id: String,
-    /// What it is about.
+    /// The name of the document's subject.
     pub name: String,
     /// An address that no other document has.
     pub document_namespace: String,
-    /// By what it was made.
+    /// The creators and the time of the document.
     pub creation_info: CreationInfo,
-    /// Documents about images that the image holds.
+    /// Documents about images inside the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external_document_refs: Vec<ExternalDocument>,
-    /// What there is.
+    /// The components.
     pub packages: Vec<Package>,
-    /// How it hangs together.
+    /// The relations between the components.
     pub relationships: Vec<Relationship>,
-    /// The texts of licences that SPDX has no name for.
+    /// The texts of licences that have no SPDX name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub has_extracted_licensing_infos: Vec<ExtractedLicense>,
 }
@@ -55,15 +55,15 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalDocument {
-    /// Its name in this one: `DocumentRef-…`.
+    /// The document's name in this one: `DocumentRef-…`.
     pub external_document_id: String,
-    /// Its digest.
+    /// The document's digest.
     pub checksum: Checksum,
-    /// Its address.
+    /// The document's address.
     pub spdx_document: String,
 }
 
-/// A licence by its text.
+/// A licence given by its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtractedLicense {
@@ -73,14 +73,14 @@ pub struct ExtractedLicense {
     pub extracted_text: String,
 }
 
-/// By what and when a document was made.
+/// The creators and the time of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreationInfo {
-    /// The time: always the same, so that the bytes are.
+    /// The time, which is always the same, so that the bytes are, too.
     pub created: String,
-    /// Who, and by which program.
+    /// The people and programs that made the document.
     pub creators: Vec<String>,
-    /// At which moment of the image's life.
+    /// The moment of the image's life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
@@ -89,49 +89,49 @@ pub struct CreationInfo {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Package {
-    /// Its name in the document.
+    /// The package's name in the document.
     #[serde(rename = "SPDXID")]
     pub spdx_id: String,
-    /// Its name.
+    /// The package's name.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_info: Option<String>,
-    /// Where it comes from.
+    /// The address that the package comes from.
     pub download_location: String,
-    /// Whether its files are listed: they are not.
+    /// Whether the files of the package are listed: they are not.
     pub files_analyzed: bool,
-    /// What it is.
+    /// The kind of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_package_purpose: Option<String>,
-    /// A program's path in the image.
+    /// The path of a program in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package_file_name: Option<String>,
-    /// Who gave it.
+    /// The supplier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supplier: Option<String>,
-    /// Who wrote it.
+    /// The author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub originator: Option<String>,
-    /// Where its project is.
+    /// The address of the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub homepage: Option<String>,
-    /// What it was built from.
+    /// The source that the package was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_info: Option<String>,
-    /// What is to be said besides.
+    /// A remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Digests of its file.
+    /// The digests of the package's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checksums: Vec<Checksum>,
     /// The licence that was concluded.
     pub license_concluded: String,
-    /// The licence that it declares.
+    /// The licence that the package declares.
     pub license_declared: String,
-    /// Copyright.
+    /// The copyright.
     pub copyright_text: String,
-    /// Its package URL.
+    /// The package URL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external_refs: Vec<ExternalRef>,
 }
@@ -146,7 +146,7 @@ pub struct Checksum {
     pub checksum_value: String,
 }
 
-/// How others name a package.
+/// The name of a package elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalRef {
@@ -158,27 +158,27 @@ pub struct ExternalRef {
     pub reference_locator: String,
 }
 
-/// How two elements hang together.
+/// The relation of two elements.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Relationship {
-    /// The one.
+    /// The first element.
     pub spdx_element_id: String,
-    /// How.
+    /// The type of the relation.
     pub relationship_type: String,
-    /// The other.
+    /// The second element.
     pub related_spdx_element: String,
 }
 
 impl Package {
-    /// Its package URL.
+    /// Returns the package URL.
     pub fn purl(&self) -> Option<&str> {
         let mut references = self.external_refs.iter();
         let found = references.find(|it| it.reference_type == "purl")?;
         Some(&found.reference_locator)
     }
 
-    /// Name and version of the source package that it was built from.
+    /// Returns the name and version of the source package that the package was built from.
     pub fn source(&self) -> Option<(&str, &str)> {
         let said = self.source_info.as_deref()?;
         said.strip_prefix(SOURCE)?.split_once(' ')
@@ -186,7 +186,7 @@ impl Package {
 }
 
 impl Document {
-    /// The crates in each program, by the program's path in the image.
+    /// Returns the crates in each program, by the program's path in the image.
     pub fn crates(&self) -> BTreeMap<String, Vec<Crate>> {
         let packages: BTreeMap<&str, &Package> = self
             .packages
@@ -222,7 +222,7 @@ impl Document {
         programs.filter(|(_, crates)| !crates.is_empty()).collect()
     }
 
-    /// Whether it is about the image whose manifest has this digest.
+    /// Whether the document is about the image whose manifest has this digest.
     pub fn is_about(&self, digest: &Digest) -> bool {
         self.packages
             .iter()
@@ -236,7 +236,7 @@ impl Document {
     }
 }
 
-/// The document of a bill of materials.
+/// Writes a bill of materials as a document.
 pub(super) fn document(bom: &Bom) -> Document {
     let image = &bom.components[IMAGE];
     let mut relationships: BTreeSet<Relationship> = bom
@@ -338,7 +338,8 @@ fn package(key: &str, component: &Component) -> Package {
         source_info: component.source.as_ref().map(|it| format!("{SOURCE}{it}")),
         comment: component.comment.clone(),
         checksums: sha256.chain(integrity).collect(),
-        // Nobody has looked into it: what is declared is all there is to conclude from.
+        // Nobody has looked into the package, so the declared licence is the only basis for a
+        // conclusion.
         license_concluded: known(&component.license),
         license_declared: known(&component.license),
         copyright_text: UNKNOWN.to_owned(),

@@ -8,15 +8,15 @@ use crateyard_oci::{Blobs, Manifest};
 use super::{File, FileKind, LayerStream, Listing};
 use crate::Result;
 
-/// Takes the content of a file, with the paths that have it and what is known of them.
+/// Takes the content of a file, with the paths and the entries that have it.
 pub(crate) type TakeContent<'a> = dyn FnMut(&[(&str, &File)], &mut dyn Read) -> Result<()> + 'a;
 
 impl Listing {
     /// Hands over the content of each regular file, in the order of the layers, with the paths that
-    /// have it: several where they are hard links to one file.
+    /// have it. Hard links to one file are several paths.
     ///
     /// # Errors
-    /// When a layer is damaged, or what `take` says.
+    /// When a layer is damaged, or `take` fails.
     pub(crate) fn for_each_content(
         &self,
         blobs: &dyn Blobs,

@@ -1,4 +1,4 @@
-//! Applying one layer to what the layers below it give.
+//! Applies a layer to the files of the layers below it.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use crate::packages::Crate;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Other names that start so belong to the storage driver that wrote the layer.
+/// Other names with this start belong to the storage driver that wrote the layer.
 const RESERVED: &[u8] = b".wh..wh.";
 
-/// The most parts of a path: each costs a look-up for each entry.
+/// The limit of a path's parts: each costs a look-up for each entry.
 const PARTS: usize = 256;
 
-/// What the path of an entry means.
+/// The meaning of an entry's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Name {
     /// The root directory.
     Root,
     /// A file, by its path without leading slash.
     Path(String),
-    /// The path is gone, with all below it.
+    /// The path is gone, with everything below it.
     Whiteout(String),
-    /// What lower layers have in the directory is gone.
+    /// The contents that lower layers have in the directory are gone.
     Opaque(String),
-    /// What a storage driver (aufs) left in the layer: no file of the image.
+    /// A leftover of a storage driver (aufs) in the layer, which is no file of the image.
     Leftover,
 }
 
 impl Name {
-    /// Normalizes a path: a leading slash, `./` and a trailing slash go, `..` is an error.
+    /// Normalizes a path: removes a leading slash, `./` and a trailing slash. `..` is an error.
     pub(crate) fn of(path: &[u8]) -> Result<Name, String> {
         let shown = || String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned();
         let mut components = Vec::new();
@@ -85,7 +85,7 @@ impl Name {
     }
 }
 
-/// What one layer says.
+/// The entries of one layer.
 #[derive(Debug, Default)]
 pub(super) struct LayerView {
     files: BTreeMap<String, File>,
@@ -96,7 +96,7 @@ pub(super) struct LayerView {
 }
 
 impl LayerView {
-    /// Notes one entry; a later one for the same path counts.
+    /// Notes one entry. A later entry for the same path replaces it.
     pub(super) fn add(&mut self, name: Name, file: File) {
         match name {
             Name::Root | Name::Leftover => {}
@@ -109,17 +109,17 @@ impl LayerView {
     }
 }
 
-/// What the layers so far give.
+/// The merged files of the layers so far.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub(super) files: BTreeMap<String, File>,
-    /// The content of files that somebody asks for later.
+    /// The content of files that is needed later.
     pub(super) kept: BTreeMap<String, Vec<u8>>,
     pub(super) crates: BTreeMap<String, Vec<Crate>>,
 }
 
 impl Merged {
-    /// Puts a layer over the files so far. `keep` pays for what hard links take.
+    /// Puts a layer over the files so far. `keep` pays for the memory of hard links.
     pub(super) fn apply(
         &mut self,
         mut view: LayerView,
@@ -138,7 +138,7 @@ impl Merged {
         for (listed, mut file) in view.files {
             let path = self.real(&listed);
             if file.kind != FileKind::Directory {
-                // Nothing can be below it any more.
+                // Nothing can be below the path any more.
                 self.remove_below(&path);
             }
             if file.kind == FileKind::HardLink {
@@ -160,8 +160,8 @@ impl Merged {
         Ok(())
     }
 
-    /// Where a path really is: a directory in it may be a link of a layer below, through which old
-    /// tools packed files. Links that lead nowhere, or in circles, stay what they are.
+    /// Returns the real place of a path. A directory in it may be a link of a lower layer, through
+    /// which old tools packed files. Links that lead nowhere, or in circles, stay as they are.
     fn real(&self, path: &str) -> String {
         let mut so_far = String::new();
         let mut rest: Vec<&str> = path.rsplit('/').collect();
@@ -215,7 +215,7 @@ impl Merged {
         }
     }
 
-    /// A hard link has the attributes and content of the file that it names.
+    /// Gives a hard link the attributes and content of the file that it names.
     fn settle_hard_link(
         &mut self,
         path: &str,

@@ -1,6 +1,5 @@
-//! Packaging Helm charts the way `helm package` does, but deterministically: the chart's name as
-//! the top directory, `Chart.yaml` first, then all files by path, without those that `.helmignore`
-//! names.
+//! Packages Helm charts like `helm package`, but deterministically: the chart's name as the top
+//! directory, `Chart.yaml` first, then all files by path, without those that `.helmignore` names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,8 +32,8 @@ pub(super) fn add(tree: &mut Tree, at: &str, source: &ChartSource, epoch: u64) -
     tree.insert(to, file_node(Content::Bytes(package), 0o644, 0, 0, &origin))
 }
 
-/// A chart as it is packaged. Charts are small: Helm itself refuses those above 1 MB as it keeps
-/// them in a Kubernetes secret.
+/// A chart in the form in which it is packaged. Charts are small: Helm itself refuses charts above
+/// 1 MB because it keeps them in a Kubernetes secret.
 struct Chart {
     name: String,
     version: String,
@@ -136,7 +135,7 @@ fn collect(
     Ok(())
 }
 
-/// The value of a top-level field of a YAML file in block style.
+/// Returns the value of a top-level field of a YAML file in block style.
 fn field(text: &str, key: &str) -> Option<String> {
     let value = text.lines().find_map(|line| value_of(line, key))?;
     let value = value.trim();
@@ -151,7 +150,7 @@ fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.strip_prefix(key)?.trim_start().strip_prefix(':')
 }
 
-/// Replaces a top-level field, or adds it; all other lines stay as they are.
+/// Replaces a top-level field, or adds it. All other lines stay the same.
 fn set_field(text: &str, key: &str, value: Option<&str>) -> String {
     let Some(value) = value else {
         return text.to_owned();
@@ -171,10 +170,11 @@ fn is_file_name_part(value: &str) -> bool {
     !value.is_empty() && !value.starts_with('.') && value.chars().all(allowed)
 }
 
-/// The rules of a `.helmignore`: one pattern a line, `#` starts a comment, a slash at the end means
-/// directories only, a slash elsewhere means the path from the chart's directory, otherwise the
-/// name alone counts. Unlike with git, a rule that starts with `!` leaves out all that it does
-/// *not* match; that is how Helm has it. Helm always leaves out hidden files of `templates/`.
+/// The rules of a `.helmignore`. Each line is a pattern, and `#` starts a comment. A pattern with a
+/// slash at its end matches directories only. A pattern with a slash elsewhere matches the path
+/// from the chart's directory; otherwise it matches the name alone. Unlike in git, a rule that
+/// starts with `!` leaves out everything that it does *not* match, as in Helm. Helm always leaves
+/// out hidden files of `templates/`.
 struct IgnoreRules(Vec<IgnoreRule>);
 
 struct IgnoreRule {

@@ -1,6 +1,6 @@
-//! Debian packages as sources: their files with merged `/usr`, and dpkg's data base about them.
+//! Debian packages as sources: their files with merged `/usr`, and dpkg's database of them.
 //!
-//! Maintainer scripts do not run. The data base says what dpkg itself would say after an
+//! Maintainer scripts do not run. The database is the one that dpkg itself would write at an
 //! installation, so `dpkg -l`, `dpkg -S` and vulnerability scanners find the packages.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,8 @@ use crate::deb::{Deb, field};
 use crate::spec::{CaCertificatesSource, DebianPackage, DebianSource, PackageDetails};
 use crate::{Error, Result};
 
-/// The directories of the root that are links into `/usr`, and whether they are made even when no
-/// package puts anything there.
+/// The directories of the root that are links into `/usr`. The flag says whether to make the link
+/// even if no package has files there.
 const MERGED: [(&str, bool); 6] = [
     ("bin", true),
     ("sbin", true),
@@ -33,10 +33,11 @@ const MERGED: [(&str, bool); 6] = [
 const STATUS: &str = "var/lib/dpkg/status";
 const INFO: &str = "var/lib/dpkg/info";
 const CERTIFICATES: &str = "usr/share/ca-certificates/";
-/// A bundle of certificates is some 200 KB.
+/// The limit of a bundle of certificates, which has some 200 KB.
 const CERTIFICATES_LIMIT: usize = 64 << 20;
 
-/// Adds all Debian sources of a layer. Returns the packages in it and those installed below it.
+/// Adds all Debian sources of a layer. Returns the packages in the layer and those installed below
+/// it.
 pub(super) fn add(
     tree: &mut Tree,
     sources: &[(String, &DebianSource)],
@@ -67,7 +68,8 @@ pub(super) fn add(
         .values()
         .fold(String::new(), |all, one| all + one + "\n");
     data_base_file(tree, STATUS, text.into_bytes(), "dpkg's status")?;
-    // Its presence tells dpkg that files of its data base may have an architecture in their name.
+    // The presence of this file tells dpkg that files of its database may have an architecture in
+    // their name.
     data_base_file(
         tree,
         &format!("{INFO}/format"),
@@ -141,18 +143,18 @@ fn refuse_two_versions<'a>(packages: impl Iterator<Item = &'a DebianPackage>) ->
     Ok(())
 }
 
-/// What one package's data says for the data base.
+/// The facts about one package that the database needs.
 #[derive(Default)]
 struct Summary {
-    /// Its paths as the package has them, for `NAME.list`.
+    /// The package's paths in their original form, for `NAME.list`.
     list: Vec<String>,
-    /// The MD5 digest of its configuration files.
+    /// The MD5 digests of the configuration files.
     digests: BTreeMap<String, String>,
-    /// `NAME.md5sums`, when the package brings none; dpkg makes it then, too.
+    /// The content of `NAME.md5sums` if the package has none. dpkg makes it then, too.
     md5sums: Option<String>,
 }
 
-/// One package on its way into the tree.
+/// A package that is being added to the tree.
 struct Unpack<'a> {
     chosen: &'a Chosen,
     spool: &'a mut Spool,
@@ -239,7 +241,7 @@ impl<'a> Unpack<'a> {
             .map_err(|error| self.damaged(error))?;
         let mut md5 = Md5Reader::new(content, conffile || self.summary.md5sums.is_some());
         let copied = if excluded {
-            // The digests of what is left out are wanted all the same.
+            // The database needs the digests of excluded files, too.
             io::copy(&mut md5, &mut io::sink()).map_err(|error| self.damaged(error))?;
             None
         } else {
@@ -262,7 +264,7 @@ impl<'a> Unpack<'a> {
         Ok(())
     }
 
-    /// Puts the files into the tree. Of a file's several names the first in order is the file and
+    /// Puts the files into the tree. Of a file's several names, the first in order is the file and
     /// the others are links to it, because links must come later in a layer.
     fn place_files(&mut self, tree: &mut Tree) -> Result<()> {
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -319,7 +321,7 @@ impl<'a> Unpack<'a> {
     }
 }
 
-/// Copies to the spool, telling a damaged package from a full disk.
+/// Copies to the spool. Tells a damaged package from a full disk.
 fn copy(content: &mut dyn Read, out: &mut dyn Write, what: &str) -> Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -336,14 +338,14 @@ fn copy(content: &mut dyn Read, out: &mut dyn Write, what: &str) -> Result<()> {
     }
 }
 
-/// Reads what follows the last entry, so that the checksums at the end of the compressed stream are
-/// checked.
+/// Reads the bytes behind the last entry, so that the checksums at the end of the compressed stream
+/// are checked.
 fn drain<R: Read>(data: tar::Reader<R>) -> io::Result<u64> {
     io::copy(&mut data.into_inner(), &mut io::sink())
 }
 
-/// A path of a package, such as `./usr/bin/ls`, without the dot; empty for the root. It may not
-/// lead out of the root.
+/// Returns a package's path, such as `./usr/bin/ls`, without the dot. The root is empty. The path
+/// may not lead out of the root.
 fn package_path(path: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(path)
         .map_err(|_| format!("the path {:?} is not UTF-8", String::from_utf8_lossy(path)))?;
@@ -358,7 +360,7 @@ fn package_path(path: &[u8]) -> Result<String, String> {
     Ok(relative.to_owned())
 }
 
-/// Where a path lies once `/bin`, `/lib` and the like are links into `/usr`.
+/// Returns the place of a path once `/bin`, `/lib` and the like are links into `/usr`.
 fn merged(path: &str, directory: bool) -> String {
     let first = path.split('/').next().unwrap_or(path);
     let below = path.len() > first.len();
@@ -402,14 +404,14 @@ fn generated(body: Body, mode: u32) -> Node {
     }
 }
 
-/// A file that this layer's data base has in place of a lower layer's.
+/// Adds a file of this layer's database that replaces a lower layer's.
 fn data_base_file(tree: &mut Tree, path: &str, bytes: Vec<u8>, origin: &str) -> Result<()> {
     let mut node = file_node(Content::Bytes(bytes), 0o644, 0, 0, origin);
     node.supersedes = true;
     tree.insert(path.to_owned(), node)
 }
 
-/// The package's files in `/var/lib/dpkg/info`: the list of its paths and its control files.
+/// Adds the package's files in `/var/lib/dpkg/info`: the list of its paths and its control files.
 fn add_info(tree: &mut Tree, chosen: &Chosen, summary: &Summary) -> Result<()> {
     let info = chosen.deb.info_name();
     let mut put = |extension: &str, bytes: Vec<u8>, mode| {
@@ -437,7 +439,7 @@ fn add_info(tree: &mut Tree, chosen: &Chosen, summary: &Summary) -> Result<()> {
     Ok(())
 }
 
-/// The package's paragraph in dpkg's status file.
+/// Writes the package's paragraph in dpkg's status file.
 fn status_paragraph(deb: &Deb, digests: &BTreeMap<String, String>) -> String {
     let mut paragraph = String::new();
     for line in deb.control().trim_end().lines() {
@@ -457,7 +459,7 @@ fn status_paragraph(deb: &Deb, digests: &BTreeMap<String, String>) -> String {
     paragraph
 }
 
-/// The configuration files that the package names, without leading slash.
+/// Returns the configuration files that the package names, without leading slash.
 fn conffiles(deb: &Deb) -> BTreeSet<String> {
     let file = deb.control_file("conffiles").unwrap_or_default();
     String::from_utf8_lossy(file)
@@ -466,7 +468,7 @@ fn conffiles(deb: &Deb) -> BTreeSet<String> {
         .collect()
 }
 
-/// The MD5 digests of the configuration files of a package whose files are not needed.
+/// Returns the MD5 digests of the configuration files of a package whose files are not needed.
 fn conffile_digests(deb: &Deb) -> Result<BTreeMap<String, String>> {
     let conffiles = conffiles(deb);
     let mut digests = BTreeMap::new();
@@ -489,7 +491,7 @@ fn conffile_digests(deb: &Deb) -> Result<BTreeMap<String, String>> {
     Ok(digests)
 }
 
-/// Computes the MD5 digest of what is read, where it is wanted. dpkg has no other.
+/// Computes the MD5 digest of the bytes read, if it is wanted. dpkg has no other digest.
 struct Md5Reader<'a> {
     inner: &'a mut dyn Read,
     state: Option<md5::Md5>,
@@ -519,7 +521,7 @@ impl Read for Md5Reader<'_> {
     }
 }
 
-/// The patterns of paths to leave out.
+/// The patterns of the paths to leave out.
 struct Filter(Vec<(glob::Pattern, bool)>);
 
 const MATCHING: glob::MatchOptions = glob::MatchOptions {
@@ -546,7 +548,7 @@ impl Filter {
         Ok(Filter(patterns.collect::<Result<_>>()?))
     }
 
-    /// Whether the last pattern that matches the path or one of its parents leaves it out.
+    /// Whether the last pattern that matches the path or one of its parents excludes it.
     fn excludes(&self, path: &str) -> bool {
         let parents = path.match_indices('/').map(|(slash, _)| &path[..slash]);
         let names: Vec<&str> = parents.chain([path]).collect();

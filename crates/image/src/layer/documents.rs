@@ -1,5 +1,5 @@
-//! The copyright file of a Debian package on its way into a layer. It is read whether the layer
-//! keeps it or not.
+//! The copyright file of a Debian package that is being added to a layer. It is read even if the
+//! layer does not keep it.
 
 use std::io::{self, Read};
 
@@ -8,10 +8,10 @@ use crate::license::License;
 use crate::spec::{DebianPackage, PackageDetails};
 
 const DIRECTORY: &str = "usr/share/doc";
-/// The most that is read of a copyright file: the largest of Debian have 2 MB.
+/// The limit of a copyright file that is read: the largest of Debian have 2 MB.
 const LIMIT: u64 = 8 << 20;
 
-/// What a package brings of documents about itself.
+/// The documents in a package about itself.
 pub(super) struct Documents {
     /// `usr/share/doc/NAME`.
     directory: String,
@@ -28,7 +28,7 @@ impl Documents {
         }
     }
 
-    /// Notices a symbolic link: the directory, or the file in it, may be another package's.
+    /// Notes a symbolic link: the directory or the file in it may belong to another package.
     pub(super) fn link(&mut self, path: &str, target: &[u8]) {
         let is_copyright = path.strip_suffix("/copyright") == Some(&self.directory);
         if path != self.directory && !is_copyright {
@@ -40,7 +40,7 @@ impl Documents {
         self.link = Some(name.to_owned());
     }
 
-    /// The same content, which is kept if it is the copyright file's.
+    /// Returns the same content, and keeps it if it is the copyright file's.
     pub(super) fn watch<'a>(
         &mut self,
         path: &str,
@@ -55,7 +55,7 @@ impl Documents {
         Ok(Box::new(io::Cursor::new(text).chain(content)))
     }
 
-    /// What the package says of itself.
+    /// Returns the package's details.
     pub(super) fn details(self, deb: &Deb) -> PackageDetails {
         let package = deb.package();
         let text = self.copyright.as_deref().map(String::from_utf8_lossy);

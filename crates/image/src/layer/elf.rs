@@ -1,4 +1,4 @@
-//! What a program says of itself: what it is linked to, and what compiled it.
+//! The facts that a program states about itself: its libraries and its compilers.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,19 +9,19 @@ use object::elf::{DT_NEEDED, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, SectionHeader};
 
 const MAGIC: &[u8] = b"\x7fELF";
-/// Where compilers leave their names and versions.
+/// The section in which compilers leave their names and versions.
 const COMPILERS: &[u8] = b".comment";
 
 /// A 64-bit ELF file.
 #[derive(Debug, Default)]
 pub(super) struct Program {
-    /// The libraries that it needs (`DT_NEEDED`), in its order.
+    /// The libraries that the program needs (`DT_NEEDED`), in its order.
     pub(super) libraries: Vec<String>,
-    /// What its compilers call themselves, sorted.
+    /// The names and versions of the program's compilers, sorted.
     pub(super) compilers: Vec<String>,
 }
 
-/// What the file at `path` says; `None` for any other file.
+/// Reads the program at `path`. Returns `None` for any other file.
 pub(super) fn program(path: &Path) -> Option<Program> {
     let data = read(path).ok()?;
     let header = FileHeader64::<Endianness>::parse(&data[..]).ok()?;
@@ -31,7 +31,7 @@ pub(super) fn program(path: &Path) -> Option<Program> {
     })
 }
 
-/// The file, if it begins as ELF does.
+/// Reads a file, if it begins like an ELF file.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut data = vec![0; MAGIC.len()];
@@ -60,7 +60,7 @@ fn needed(header: &FileHeader64<Endianness>, data: &[u8]) -> object::Result<Vec<
     Ok(names)
 }
 
-/// Texts that each end in a zero byte.
+/// Reads the compilers' texts, which each end in a zero byte.
 fn compilers(header: &FileHeader64<Endianness>, data: &[u8]) -> object::Result<Vec<String>> {
     let endian = header.endian()?;
     let sections = header.sections(endian, data)?;

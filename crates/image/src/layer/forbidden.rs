@@ -1,4 +1,4 @@
-//! Finding texts that must not be in a layer, while its files pass by.
+//! Finds texts that must not be in a layer while the layer's files pass through.
 
 use std::io::{self, Read};
 
@@ -46,7 +46,7 @@ impl<'a> Forbidden<'a> {
         }
     }
 
-    /// To be called once the content was read.
+    /// Fails if the content has a forbidden text. Call it after reading the content.
     pub(super) fn check_content(&self, path: &str, content: &Watched<'_>) -> Result<()> {
         match &content.found {
             Some((text, at)) => Err(found(path, &format!("holds {text:?} at byte {at}"))),
@@ -70,11 +70,11 @@ fn found(path: &str, problem: &str) -> Error {
     )
 }
 
-/// The content of a file, looked through as it is read.
+/// The content of a file, searched while it is read.
 pub(super) struct Watched<'a> {
     content: Box<dyn Read + 'a>,
     forbidden: &'a Forbidden<'a>,
-    /// The last bytes of the piece before, because a text may lie across two pieces.
+    /// The last bytes of the previous piece, because a text may lie across two pieces.
     before: Vec<u8>,
     passed: u64,
     found: Option<(String, u64)>,
@@ -106,7 +106,7 @@ impl Watched<'_> {
             Some((text, at)) => Some((text, start + at as u64)),
             None => in_piece(),
         };
-        // Short pieces may have to be kept together with what was kept before them.
+        // Short pieces may have to be kept together with the bytes kept before them.
         if piece.len() < overlap {
             self.before = across;
         } else {
@@ -121,7 +121,7 @@ impl Watched<'_> {
 mod tests {
     use super::*;
 
-    /// Gives its bytes in pieces of one size.
+    /// Returns its bytes in pieces of one size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

@@ -1,4 +1,4 @@
-//! The sources that are what they are: a file, a directory, a text, a link.
+//! The plain sources: a file, a directory, a text, a link.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +39,7 @@ pub(super) fn add_file(tree: &mut Tree, at: &str, source: &FileSource) -> Result
     tree.insert(to, node)
 }
 
-/// A program that gets the list of its crates.
+/// Reads a program and adds the list of its crates.
 fn program(at: &str, source: &FileSource, crates: &LinkedCrates) -> Result<Content> {
     let path = &source.from;
     let bytes = fs::read(path).map_err(Error::io("cannot read", path))?;
@@ -84,7 +84,7 @@ pub(super) fn add_tree(tree: &mut Tree, at: &str, source: &TreeSource) -> Result
     copy.directory(tree, &source.from, &to)
 }
 
-/// A file or a directory, as it is.
+/// Adds an unchanged file or directory.
 pub(super) fn add_copy(tree: &mut Tree, at: &str, source: &CopySource) -> Result<()> {
     let CopySource {
         from,
@@ -117,7 +117,7 @@ pub(super) fn add_copy(tree: &mut Tree, at: &str, source: &CopySource) -> Result
     add_file(tree, at, &source)
 }
 
-/// One tree on its way into the layer.
+/// A tree that is being copied into the layer.
 struct TreeCopy<'a> {
     source: &'a TreeSource,
     origin: Rc<str>,
@@ -170,7 +170,8 @@ impl TreeCopy<'_> {
         tree.insert(to, self.node(Body::File(content), mode))
     }
 
-    /// A link out of the tree by an absolute path of the build machine would dangle in the image.
+    /// Returns the target of a link. A link out of the tree by an absolute path of the build
+    /// machine would dangle in the image.
     fn link_target(&self, from: &Path) -> Result<String> {
         let target = fs::read_link(from).map_err(Error::io("cannot read", from))?;
         let outside = target.starts_with(&self.source.from) || target.starts_with("/nix/store");
@@ -232,7 +233,7 @@ pub(super) fn add_symlink(tree: &mut Tree, at: &str, source: &SymlinkSource) -> 
     tree.insert(to, declared(body, 0o777, 0, 0, &format!("{at} (symlink)")))
 }
 
-/// A regular file that a source of its own gives.
+/// Makes a regular file that has a source of its own.
 pub(super) fn file_node(content: Content, mode: u32, uid: u32, gid: u32, origin: &str) -> Node {
     declared(Body::File(content), mode, uid, gid, origin)
 }
@@ -250,7 +251,7 @@ fn declared(body: Body, mode: u32, uid: u32, gid: u32, origin: &str) -> Node {
     }
 }
 
-/// A path that must name something below the root.
+/// Checks that a path names something below the root.
 fn file_path(at: &str, path: &str) -> Result<String> {
     let relative = image_path(at, path)?;
     if relative.is_empty() {
@@ -271,7 +272,7 @@ fn plain_mode(metadata: &fs::Metadata) -> u32 {
     }
 }
 
-/// The last component alone: where a file lay must not get into an output.
+/// Returns only the last component: the place of a file must not get into an output.
 fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
@@ -291,7 +292,7 @@ fn checked_xattrs(at: &str, xattrs: &Attributes) -> Result<Attributes> {
     Ok(xattrs.clone())
 }
 
-/// Only now it shows that a source is a directory.
+/// Refuses attributes for a source that turns out to be a directory.
 fn refuse_xattrs(at: &str, to: &str, xattrs: &Attributes) -> Result<()> {
     if xattrs.is_empty() {
         return Ok(());

@@ -8,7 +8,7 @@ use crateyard_oci::Section;
 use super::tree::Content;
 use crate::{Error, Result};
 
-/// An anonymous file in the system's directory for temporary files; it vanishes with the process.
+/// An anonymous file in the system's directory for temporary files. It vanishes with the process.
 #[derive(Debug)]
 pub(super) struct Spool {
     file: File,
@@ -21,7 +21,7 @@ impl Spool {
         Ok(Spool { file, length: 0 })
     }
 
-    /// Adds what the function writes, and says where it is.
+    /// Adds the bytes that the function writes, and returns their place.
     pub(super) fn add(
         &mut self,
         fill: impl FnOnce(&mut dyn Write) -> Result<()>,
@@ -48,7 +48,7 @@ impl Spool {
     }
 }
 
-/// A full temporary directory is the likely cause, so it is what the message names.
+/// Makes an error that names the temporary directory, because a full one is the likely cause.
 fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
     Error::io(doing, &std::env::temp_dir())
 }

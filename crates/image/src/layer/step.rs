@@ -1,10 +1,10 @@
-//! A command over the files of the layers below: what it changes is a layer.
+//! A command over the files of the layers below. Its changes are a layer.
 //!
 //! The files are unpacked, the command runs with them as its root, and the files are compared with
-//! what they were. All of that happens twice, in two seconds of the clock, and both times must give
-//! the same: what depends on the time, on chance or on the order of processes is refused with the
-//! paths of the files that show it. What is known to differ and that nothing needs is left out
-//! before (`fate.rs`).
+//! their earlier state. All of that happens twice, in different seconds of the clock, and both runs
+//! must give the same result. A step whose result depends on the time, on chance or on the order of
+//! processes is refused, with the paths of the files that differ. Files that are known to differ
+//! and that nothing needs are left out before the comparison (`fate.rs`).
 
 mod below;
 mod changes;
@@ -27,62 +27,62 @@ use crate::{Error, Result};
 use below::Below;
 use changes::Changes;
 
-/// Directories that are the command's own: nothing in them is in the layer. They are there even if
+/// Directories of the command's own. Nothing in them is in the layer, and they are there even if
 /// the image lacks them.
 pub(crate) const OWN: [&str; 3] = ["dev", "proc", "tmp"];
-/// The same, where the image has the directory.
+/// More directories of the command's own, if the image has them.
 const OWN_IF_THERE: [&str; 2] = ["sys", "var/tmp"];
 
 /// A command, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepCommand {
-    /// The directory that is to be its root. It holds the image's files, and the directories `dev`,
-    /// `proc` and `tmp` for its own use.
+    /// The root directory of the command. It holds the image's files, and the directories `dev`,
+    /// `proc` and `tmp` for the command's own use.
     pub root: PathBuf,
     /// An empty directory for temporary files.
     pub temporary: PathBuf,
     /// Places in the root, relative to it, that show temporary directories.
     pub temporary_places: Vec<String>,
-    /// Program and arguments.
+    /// The program and its arguments.
     pub words: Vec<String>,
-    /// All its variables.
+    /// All variables of the command.
     pub variables: Vec<(String, String)>,
-    /// Where it starts, an absolute path in the root.
+    /// The directory to start in, an absolute path in the root.
     pub directory: String,
 }
 
-/// The exit code of a runner that could not start the command, as env(1) and others have it.
+/// The exit code of a runner that could not start the command, as in env(1) and others.
 pub const NOT_STARTED: i32 = 125;
 
-/// How a command is run: with its root as `/`, as root of a user namespace, without a network.
+/// Runs commands: with their root as `/`, as root of a user namespace, without a network.
 pub trait Runner {
-    /// A directory for the files of the image, in which it does not depend on the disk in which
-    /// order a directory lists them.
+    /// Returns a directory for the files of the image. The order in which its directories list
+    /// their files must not depend on the disk.
     fn workplace(&self) -> &Path;
 
-    /// Runs a command until it and all that it started have ended.
+    /// Runs a command until it and all processes that it started have ended.
     ///
     /// # Errors
     /// When no process can be made.
     fn run(&self, command: &StepCommand) -> io::Result<ExitStatus>;
 }
 
-/// The files of the layers below after the command, for as long as the layer is written.
+/// The files of the layers below after the command. They stay until the layer is written.
 pub(super) struct Workplace {
     path: PathBuf,
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // Of a derivation's own place nothing is left anyway.
+        // Nothing of a derivation's own place remains anyway.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// Adds what a command changes.
+/// Adds the changes of a command.
 ///
 /// # Errors
-/// When a layer below is damaged, the command fails, or what it changes can't be a layer.
+/// When a layer below is damaged, the command fails, or its changes can't be a layer.
 pub(super) fn add(
     tree: &mut Tree,
     source: &StepSource,
@@ -100,7 +100,7 @@ pub(super) fn add(
         Ok((workplace, changes))
     };
     let (first, expected) = run("first")?;
-    // Both in memory at once would be twice as much.
+    // Both in memory at once would take twice as much.
     drop(first);
     wait_for_another_second();
     let (second, changes) = run("second")?;
@@ -109,12 +109,12 @@ pub(super) fn add(
     Ok(second)
 }
 
-/// What messages and records call it.
+/// Returns the step's name in messages and records.
 fn origin(source: &StepSource) -> String {
     format!("step {}", shown(&source.run))
 }
 
-/// The command as one would type it; a long one is cut.
+/// Returns the command as one would type it, and cuts a long one.
 fn shown(words: &[String]) -> String {
     let text = crate::text::clean(&words.join(" ")).into_owned();
     match text.char_indices().nth(100) {
@@ -147,8 +147,8 @@ fn start(
     }
 }
 
-/// The variables of every step: those that keep programs from writing down what differs from build
-/// to build, and the step's own, which win.
+/// Returns the variables of every step: the common ones, which keep programs from recording values
+/// that differ from build to build, and the step's own, which win.
 fn variables(source: &StepSource, epoch: u64) -> Vec<(String, String)> {
     let common = [
         ("HOME", "/root"),
@@ -192,7 +192,7 @@ fn failed(source: &StepSource, status: ExitStatus) -> Error {
     Error::spec(origin(source), format!("it failed: {ended}"), remedy)
 }
 
-/// So that what writes down the time differs.
+/// Waits, so that files with the time in them differ.
 fn wait_for_another_second() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let into_it = now.map_or(0, |now| now.subsec_nanos());

@@ -1,5 +1,5 @@
-//! The paths of a layer with all that is known of them, sorted, and what happens when two sources
-//! meet at one path.
+//! The paths of a layer with their attributes and contents, sorted, and the rules for two sources
+//! with the same path.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -20,7 +20,7 @@ use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
 /// The prefix that marks deletions in layers.
 pub(crate) const WHITEOUT: &str = ".wh.";
 
-/// What stands at one path.
+/// The entry at one path.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) body: Body,
@@ -33,10 +33,11 @@ pub(super) struct Node {
     pub(super) supersedes: bool,
 }
 
-/// Whose word on a directory's mode and owner counts when several sources give it: the greatest's.
+/// The rank of a source. If several sources give a directory's mode and owner, the greatest rank
+/// wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Nobody asked for it, something lies below.
+    /// No source asked for the path, but something lies below it.
     Implied,
     /// Part of a copied directory.
     Copied,
@@ -52,11 +53,11 @@ pub(super) enum Body {
     File(Content),
     Symlink(String),
     HardLink(String),
-    /// What lower layers have at the path is gone. The node stands at the path of the marker.
+    /// The entries of lower layers at the path are gone. The node stands at the path of the marker.
     Whiteout,
 }
 
-/// Where the bytes of a file are.
+/// The place of a file's bytes.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Bytes(Vec<u8>),
@@ -79,7 +80,7 @@ pub(super) enum Content {
 static NO_XATTRS: BTreeMap<String, Vec<u8>> = BTreeMap::new();
 
 impl Node {
-    /// The header of the tar entry.
+    /// Returns the header of the tar entry.
     pub(super) fn header<'a>(&'a self, path: &'a str, mtime: u64) -> tar::Header<'a> {
         let (kind, link) = match &self.body {
             Body::Directory => (tar::Kind::Directory, ""),
@@ -87,7 +88,7 @@ impl Node {
             Body::Symlink(target) => (tar::Kind::Symlink, target.as_str()),
             Body::HardLink(target) => (tar::Kind::HardLink, target.as_str()),
         };
-        // A hard link's attributes are those of what it names.
+        // A hard link has the attributes of the file that it names.
         let hard_link = matches!(self.body, Body::HardLink(_));
         tar::Header {
             path,
@@ -114,7 +115,7 @@ impl Node {
         }
     }
 
-    /// The content of a file; nothing for all else.
+    /// Returns the content of a file, or nothing for any other node.
     pub(super) fn reader<'a>(&'a self, spool: &'a Spool) -> Result<Box<dyn Read + 'a>> {
         Ok(match &self.body {
             Body::File(Content::Bytes(bytes)) => Box::new(&bytes[..]),
@@ -139,7 +140,7 @@ impl Node {
     }
 }
 
-/// A file from an offset on.
+/// Opens a file at an offset.
 fn open(path: &Path, offset: u64) -> Result<impl Read + use<>> {
     let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
     file.seek(SeekFrom::Start(offset))
@@ -154,12 +155,12 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The nodes in the order of their paths.
+    /// Returns the nodes in the order of their paths.
     pub(super) fn nodes(&self) -> &BTreeMap<String, Node> {
         &self.nodes
     }
 
-    /// Puts a node at a path, or joins it with what is there.
+    /// Puts a node at a path, or joins it with the node that is there.
     pub(super) fn insert(&mut self, path: String, node: Node) -> Result<()> {
         match self.nodes.entry(path) {
             Slot::Vacant(slot) => {
@@ -174,7 +175,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds the parents that are missing and makes sure that all parents are directories.
+    /// Adds missing parents and checks that all parents are directories.
     pub(super) fn complete(&mut self) -> Result<()> {
         let mut missing = BTreeMap::new();
         for (path, node) in &self.nodes {
@@ -195,7 +196,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The paths for [`super::ENTRIES`].
+    /// Returns the paths for [`super::ENTRIES`].
     pub(super) fn records(&self, spool: &Spool) -> Result<Vec<EntryRecord>> {
         let records = self.nodes.iter();
         records
@@ -204,7 +205,7 @@ impl Tree {
     }
 }
 
-/// Decides between two nodes at one path: whether the new one takes the place.
+/// Whether the new one of two nodes at one path replaces the old one.
 fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
     let conflict = || Error::Conflict {
         path: path.to_owned(),
@@ -219,7 +220,7 @@ fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
     };
     match (&old.body, &new.body) {
         (Body::Directory, Body::Directory) => {
-            // Packages may disagree, and come in a fixed order; nobody else may.
+            // Packages may disagree, because they come in a fixed order. No other sources may.
             let settled = old.standing != new.standing
                 || old.standing == Standing::Packaged
                 || old.attributes() == new.attributes();
@@ -306,14 +307,14 @@ fn record(path: &str, node: &Node, spool: &Spool) -> Result<EntryRecord> {
     })
 }
 
-/// The path that a marker says is gone.
+/// Returns the path that a marker declares gone.
 fn unmarked(marker: &str) -> String {
     let name = marker.rfind('/').map_or(0, |slash| slash + 1);
     let rest = marker.get(name + WHITEOUT.len()..).unwrap_or_default();
     format!("{}{rest}", &marker[..name])
 }
 
-/// The digest of a file as the layer has it.
+/// Returns the digest of a file in its form in the layer.
 fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
     let mut reader = HashingReader::new(node.reader(spool)?, Algorithm::Sha256);
     io::copy(&mut reader, &mut io::sink())
@@ -322,8 +323,8 @@ fn digest(node: &Node, spool: &Spool) -> Result<Digest> {
     Ok(digest)
 }
 
-/// What a program that was asked for by itself says of itself. What lies in a copied directory may
-/// be for another place than this image, and packages name their dependencies.
+/// Reads the facts of a program with a source of its own. A program in a copied directory may be
+/// meant for another place than this image, and packages name their dependencies.
 fn program(node: &Node) -> Option<elf::Program> {
     match (&node.body, node.standing) {
         (
@@ -334,7 +335,7 @@ fn program(node: &Node) -> Option<elf::Program> {
     }
 }
 
-/// Checks a path of a specification and takes the leading slash off. `/` itself becomes empty.
+/// Checks a path of a specification and removes the leading slash. `/` itself becomes empty.
 pub(super) fn image_path(at: &str, path: &str) -> Result<String> {
     let wrong = |problem: &str| {
         Error::spec(
@@ -356,7 +357,7 @@ pub(super) fn image_path(at: &str, path: &str) -> Result<String> {
     Ok(relative.to_owned())
 }
 
-/// Whether a name may stand in a path: it must name one thing in one directory.
+/// Checks that a name may be part of a path: it must name one thing in one directory.
 pub(super) fn check_component(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("has an empty component"),

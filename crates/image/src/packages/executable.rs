@@ -1,6 +1,6 @@
-//! Finding the section `.dep-v0` of an ELF executable: zlib-compressed JSON.
+//! Finds the section `.dep-v0` of an ELF executable: zlib-compressed JSON.
 //!
-//! The headers that say where it is stand at the end of the file, so the file goes to a temporary
+//! The headers with the section's place are at the end of the file, so the file goes to a temporary
 //! file first. All offsets come from the file and are checked against its length.
 
 use std::fs::File;
@@ -8,13 +8,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::auditable::SECTION;
 
-/// Executables above this size are not looked into.
+/// The largest executable that is searched.
 const FILE_LIMIT: u64 = 1 << 30;
-/// The most that the section may hold, packed and unpacked.
+/// The limit of the section's size, packed and unpacked.
 const SECTION_LIMIT: u64 = 8 << 20;
 const NAMES_LIMIT: u64 = 1 << 20;
 
-/// The JSON text of the section; `None` if the file is not ELF or has no such section.
+/// Returns the JSON text of the section, or `None` if the file is not ELF or has no such section.
 pub(super) fn dependency_list(content: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
     let mut magic = Vec::new();
     content.take(4).read_to_end(&mut magic)?;
@@ -81,7 +81,7 @@ impl Elf {
         }))
     }
 
-    /// The content of the section with a name.
+    /// Returns the content of the section with a name.
     fn section(mut self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let Some(names) = self.entry(self.names)? else {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Elf {
     }
 }
 
-/// Bytes of the file, or `None` where it has none.
+/// Reads bytes of the file. Returns `None` if the range is outside the file.
 fn read_at(file: &mut File, offset: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
     let end = offset.checked_add(length);
     if end.is_none_or(|end| end > i64::MAX as u64) {

@@ -1,4 +1,4 @@
-//! What Debian packages say of themselves: `packages.json` beside a layer's blob.
+//! The details of Debian packages: `packages.json` beside a layer's blob.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,32 +11,33 @@ use crate::license::License;
 pub struct LayerPackages {
     /// Always 1.
     pub version: Version,
-    /// Those whose files are in it, sorted.
+    /// The packages whose files are in the layer, sorted.
     pub packages: Vec<PackageDetails>,
 }
 
-/// A package with what a bill of materials says of it.
+/// A package with its facts for a bill of materials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageDetails {
-    /// Name, version and architecture.
+    /// The name, version and architecture.
     pub package: DebianPackage,
-    /// Who maintains it: `NAME <ADDRESS>`.
+    /// The maintainer: `NAME <ADDRESS>`.
     pub maintainer: String,
-    /// The source package that it is built from.
+    /// The source package that the package is built from.
     pub source: String,
     /// The source package's version.
     pub source_version: String,
-    /// Where the project is; may be empty.
+    /// The address of the project, which may be empty.
     #[serde(default)]
     pub homepage: String,
-    /// The names of the packages that it depends on, alternatives too.
+    /// The names of the packages that the package depends on, including alternatives.
     #[serde(default)]
     pub depends: Vec<String>,
-    /// Its licence, where its copyright file says it.
+    /// The licence, if the copyright file states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<License>,
-    /// The package whose licence it has: packages of one source may share a directory of documents.
+    /// The package with the same licence: packages of one source may share a directory of
+    /// documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_of: Option<String>,
 }

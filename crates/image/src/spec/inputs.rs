@@ -1,17 +1,17 @@
-//! What an image is made of, as `nix/image/inputs.nix` writes it.
+//! The inputs of an image, as `nix/image/inputs.nix` writes them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that decides about an image's bytes.
+/// All inputs that decide the bytes of an image.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputsSpec {
-    /// The image's entry in the description, with everything resolved.
+    /// The image's entry in the description, with every reference resolved.
     pub description: serde_json::Value,
-    /// What Cargo was asked to build.
+    /// The options for Cargo.
     pub build: BuildInputs,
     /// The builder's own programs, by name, each as the name of its store path.
     #[serde(default)]
@@ -19,8 +19,7 @@ pub struct InputsSpec {
     /// Debian packages.
     #[serde(default)]
     pub packages: Vec<PackageInput>,
-    /// Components of the release of the Rust project that compiled; none where the compiler is
-    /// Debian's.
+    /// Components of the Rust project's release that compiled, or none if the compiler is Debian's.
     #[serde(default)]
     pub components: Vec<ComponentInput>,
     /// The units of the programs, by their keys in the plan.
@@ -38,12 +37,12 @@ pub struct InputsSpec {
     /// Parts that the image holds, or its crates embed.
     #[serde(default)]
     pub parts: Vec<PartInput>,
-    /// Other images that this one holds.
+    /// Other images inside this one.
     #[serde(default)]
     pub images: Vec<NestedImage>,
 }
 
-/// What Cargo was asked to build.
+/// The options for Cargo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BuildInputs {
@@ -51,7 +50,7 @@ pub struct BuildInputs {
     pub profile: String,
     /// The platform, as rustc names it.
     pub target: String,
-    /// Features that were asked for.
+    /// The features that were asked for.
     #[serde(default)]
     pub features: Vec<String>,
     /// Whether all features were asked for.
@@ -66,17 +65,17 @@ pub struct BuildInputs {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageInput {
-    /// What it is there for.
+    /// The package's purpose.
     pub role: PackageRole,
-    /// Its name.
+    /// The package's name.
     pub name: String,
-    /// Its architecture in Debian's terms.
+    /// The package's architecture in Debian's terms.
     pub architecture: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// The SHA-256 of its file, in hexadecimal.
+    /// The SHA-256 of the package's file, in hexadecimal.
     pub sha256: String,
-    /// The archive that it comes from, unless that is Debian's.
+    /// The archive that the package comes from, unless that is Debian's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveInput>,
 }
@@ -85,9 +84,9 @@ pub struct PackageInput {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArchiveInput {
-    /// Its name in the description: `[debian.sources.NAME]`.
+    /// The archive's name in the description: `[debian.sources.NAME]`.
     pub name: String,
-    /// Its address.
+    /// The archive's address.
     pub url: String,
 }
 
@@ -95,27 +94,27 @@ pub struct ArchiveInput {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ComponentInput {
-    /// Its name: `rustc`, `rust-std`.
+    /// The component's name: `rustc`, `rust-std`.
     pub name: String,
     /// The compiler's version.
     pub release: String,
-    /// The platform, as rustc names it; empty where it is the same for all.
+    /// The platform in rustc's terms, or empty if the component is the same for all.
     pub platform: String,
-    /// The path of its archive below the address of a distribution server.
+    /// The path of the component's archive below the address of a distribution server.
     pub archive: String,
     /// The SHA-256 of the archive, in hexadecimal.
     pub sha256: String,
 }
 
-/// What a Debian package is there for.
+/// The purpose of a Debian package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageRole {
-    /// It is in the image.
+    /// The image holds the package.
     Image,
-    /// A crate links it.
+    /// A crate links the package.
     Library,
-    /// It compiles.
+    /// The package is part of the toolchain.
     Toolchain,
 }
 
@@ -125,23 +124,23 @@ pub enum PackageRole {
 pub struct UnitInput {
     /// The package's name.
     pub package: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// Its directory in the workspace; empty if it does not lie there, or is the root.
+    /// The package's directory in the workspace. Empty if it is outside, or the root.
     #[serde(default)]
     pub origin: String,
-    /// Its source as `Cargo.lock` has it; empty for packages of the workspace.
+    /// The package's source in `Cargo.lock`, or empty for packages of the workspace.
     #[serde(default)]
     pub source: String,
-    /// The SHA-256 of its `.crate` file; none for git and the workspace.
+    /// The SHA-256 of the `.crate` file, or none for git and the workspace.
     #[serde(default)]
     pub checksum: Option<String>,
-    /// Its licence as its manifest has it; may be empty.
+    /// The licence in the manifest, which may be empty.
     #[serde(default)]
     pub license: String,
-    /// What is made: `lib`, `bin`, `proc-macro`, `build-script` or `run-build-script`.
+    /// The kind of the unit: `lib`, `bin`, `proc-macro`, `build-script` or `run-build-script`.
     pub kind: String,
-    /// Whether it is compiled for the image's platform, not for the machine that builds.
+    /// Whether the unit is compiled for the image's platform and not for the machine that builds.
     pub for_target: bool,
     /// Code generation options (`-C`).
     #[serde(default)]
@@ -149,40 +148,40 @@ pub struct UnitInput {
     /// Configuration (`--cfg`), features among them.
     #[serde(default)]
     pub settings: Vec<String>,
-    /// Who wrote it, as its manifest has it: `NAME <ADDRESS>`, separated by colons; may be empty.
+    /// The authors in the manifest: `NAME <ADDRESS>`, separated by colons. May be empty.
     #[serde(default)]
     pub authors: String,
-    /// The address of its repository, as its manifest has it; may be empty.
+    /// The address of the repository in the manifest, which may be empty.
     #[serde(default)]
     pub repository: String,
     /// The `.crate` file, or the directory, of a package whose licence is in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_source: Option<PathBuf>,
-    /// That file's path in the package.
+    /// The path of the licence's file in the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_file: Option<String>,
-    /// The keys of the libraries that it names itself.
+    /// The keys of the libraries that the unit names itself.
     #[serde(default)]
     pub uses: Vec<String>,
-    /// What its package's build script left, where it has one (`crateyard_unit::output`).
+    /// The output of the package's build script, if the package has one (`crateyard_unit::output`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_output: Option<PathBuf>,
 }
 
 impl UnitInput {
-    /// The features that it is compiled with.
+    /// Returns the features that the unit is compiled with.
     pub fn features(&self) -> impl Iterator<Item = &str> {
         self.settings.iter().filter_map(|it| feature(it))
     }
 
-    /// What else it is compiled with (`--cfg`).
+    /// Returns the other settings that the unit is compiled with (`--cfg`).
     pub fn other_settings(&self) -> impl Iterator<Item = &str> {
         let others = self.settings.iter().filter(|it| feature(it).is_none());
         others.map(String::as_str)
     }
 }
 
-/// `std` of `feature="std"`.
+/// Returns `std` for `feature="std"`.
 fn feature(setting: &str) -> Option<&str> {
     setting.strip_prefix("feature=\"")?.strip_suffix('"')
 }
@@ -191,15 +190,15 @@ fn feature(setting: &str) -> Option<&str> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProgramInput {
-    /// Its path in the image.
+    /// The program's path in the image.
     pub path: String,
-    /// Its package.
+    /// The program's package.
     pub package: String,
-    /// Its name as a target.
+    /// The program's name as a target.
     pub bin: String,
-    /// The key of its own unit.
+    /// The key of the program's own unit.
     pub unit: String,
-    /// The keys of all units that it was built from.
+    /// The keys of all units that the program was built from.
     pub units: Vec<String>,
 }
 
@@ -207,9 +206,9 @@ pub struct ProgramInput {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceInput {
-    /// Its path in the workspace.
+    /// The source's path in the workspace.
     pub path: String,
-    /// Where it is.
+    /// The place of the source on this machine.
     pub from: PathBuf,
 }
 
@@ -225,16 +224,16 @@ pub struct DownloadInput {
     pub sha256: String,
 }
 
-/// A part, or what is used of it.
+/// A part, or the used path of one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PartInput {
-    /// Its name.
+    /// The part's name.
     pub name: String,
-    /// A path in it; empty for all of it.
+    /// A path in the part, or empty for all of it.
     #[serde(default)]
     pub path: String,
-    /// Where it is.
+    /// The place of the part on this machine.
     pub from: PathBuf,
     /// Whether the image itself holds it.
     #[serde(default)]
@@ -242,48 +241,48 @@ pub struct PartInput {
     /// The packages that are compiled with it.
     #[serde(default)]
     pub crates: Vec<String>,
-    /// How npm made it.
+    /// The npm packages that the part was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub npm: Option<NpmInput>,
 }
 
-/// How npm made a part.
+/// The npm packages of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NpmInput {
-    /// Whether a command made it of the packages; else it holds them as they are.
+    /// Whether a command made the part from the packages. Otherwise the part holds them unchanged.
     pub is_built: bool,
-    /// What npm has installed.
+    /// The packages that npm installed.
     pub packages: Vec<NpmPackageInput>,
 }
 
-/// A package that npm has installed, as `package-lock.json` has it.
+/// A package that npm installed, as in `package-lock.json`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NpmPackageInput {
-    /// Its name, with its scope.
+    /// The package's name, with its scope.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// The address of its tarball.
+    /// The address of the tarball.
     pub url: String,
-    /// The hash of its tarball, such as `sha512-BASE64`
+    /// The hash of the tarball, such as `sha512-BASE64`
     /// (<https://www.w3.org/TR/SRI/#the-integrity-attribute>).
     pub integrity: String,
-    /// Its licence; may be empty.
+    /// The package's licence, which may be empty.
     #[serde(default)]
     pub license: String,
-    /// Whether it is there for development alone.
+    /// Whether the package is only there for development.
     #[serde(default)]
     pub dev: bool,
 }
 
-/// Another image, held as an archive.
+/// Another image inside this one, as an archive.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NestedImage {
-    /// Its name in the description.
+    /// The image's name in the description.
     pub name: String,
-    /// Its layout.
+    /// The image's layout.
     pub layout: PathBuf,
 }

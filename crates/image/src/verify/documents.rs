@@ -1,4 +1,4 @@
-//! Checking indexes, manifests and configurations.
+//! Checks indexes, manifests and configurations.
 
 use std::io::{self, Read};
 
@@ -82,7 +82,7 @@ impl Check<'_> {
         let sound = self.blob(&config, &manifest.config);
         let is_image = media_type::is_config(&manifest.config.media_type);
         if !is_image || descriptor.is_attestation() {
-            // An artifact: its blobs may be anything.
+            // An artifact, whose blobs may be anything.
             for layer in &manifest.layers {
                 self.blob(&title(layer), layer);
             }
@@ -172,10 +172,11 @@ impl Check<'_> {
         }
     }
 
-    /// Hashes a blob, once. Returns whether it is what its descriptor says.
+    /// Hashes a blob once. Returns whether it matches its descriptor.
     pub(super) fn blob(&mut self, subject: &str, descriptor: &Descriptor) -> bool {
         self.embedded_data(subject, descriptor);
-        // A size that differs from an earlier descriptor's must show, so it is always checked.
+        // The size is always checked, because a size that differs from an earlier descriptor's must
+        // be found.
         let opened = self.blobs.open_blob(descriptor);
         let reader = match opened {
             Ok(reader) => reader,
@@ -217,7 +218,7 @@ impl Check<'_> {
     }
 }
 
-/// How findings name what a descriptor leads to.
+/// Returns the name that findings use for a descriptor's content.
 pub(super) fn title(descriptor: &Descriptor) -> String {
     let what = match descriptor.media_type.as_str() {
         media_type if media_type::is_index(media_type) => "index",

@@ -1,4 +1,4 @@
-//! Checking a layer: its compression, its diff id, and every entry of its tar stream.
+//! Checks a layer: its compression, its diff id, and every entry of its tar stream.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,7 +16,7 @@ use super::documents::title;
 use super::{Check, Severity};
 use crate::files::Name;
 
-/// How many paths of a layer are remembered, to find those that are given twice.
+/// The number of a layer's paths that are remembered, to find duplicates.
 const PATHS: usize = 2_000_000;
 
 impl Check<'_> {
@@ -73,8 +73,8 @@ impl Check<'_> {
 /// The entries of one layer so far.
 struct Entries<'a> {
     subject: &'a str,
-    /// A hash of each path, and what is there. The hash is keyed, so that nobody can make paths
-    /// that collide.
+    /// A hash of each path, and the kind of its entry. The hash is keyed, so that nobody can make
+    /// paths that collide.
     paths: HashMap<u64, Kind>,
     state: RandomState,
     findings: Vec<(Severity, String, String)>,
@@ -180,7 +180,7 @@ impl Entries<'_> {
         match self.known(&target) {
             Some(Kind::File | Kind::HardLink) => {}
             Some(Kind::Symlink) => {
-                // Allowed by tar; some tools would link to what it points to.
+                // tar allows it, but some tools would link to the link's target.
                 let problem = format!("it is a hard link to the symbolic link {target:?}");
                 self.find(Severity::Warning, subject.to_owned(), problem);
             }
@@ -194,7 +194,7 @@ impl Entries<'_> {
         }
     }
 
-    /// Looks for a parent that is no directory, and gives the key of the path itself.
+    /// Looks for a parent that is no directory, and returns the key of the path itself.
     fn check_parents(&mut self, path: &str, subject: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         let (mut end, mut is_sound) = (0, true);
@@ -233,7 +233,7 @@ impl Entries<'_> {
     }
 }
 
-/// A name from the input, cut to a length that fits a message.
+/// Returns a name from the input, cut to a length that fits a message.
 fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Programs of the workspace and the crates that they are linked from.
+//! Programs of the workspace and their crates.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::spec::{InputsSpec, PackageRole, ProgramInput, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
 
-/// Adds a program with all that is in it.
+/// Adds a program and its crates.
 pub(super) fn add_program(
     bom: &mut Bom,
     subject: &Subject<'_>,
@@ -99,7 +99,7 @@ fn add_crate(bom: &mut Bom, inputs: &InputsSpec, unit: &UnitInput, supplier: &Pa
     native::add(bom, unit, &own, supplier, license)
 }
 
-/// The text of a licence that the manifest only names a file of.
+/// Returns the text of a licence if the manifest only names its file.
 fn license_text(unit: &UnitInput) -> Result<Option<String>> {
     let (Some(source), Some(file)) = (&unit.license_source, &unit.license_file) else {
         return Ok(None);
@@ -135,8 +135,8 @@ fn from_crate_file(source: &Path, unit: &UnitInput, file: &str) -> Result<Option
     Ok(None)
 }
 
-/// The digest of the list of a package's files, as `sha256sum` prints it: there is no one file that
-/// has them.
+/// Returns the digest of the list of a package's files, as `sha256sum` prints the list: no single
+/// file holds them all.
 fn digest_of_sources(inputs: &InputsSpec, unit: &UnitInput) -> Result<String> {
     let own: Vec<_> = inputs
         .sources
@@ -148,8 +148,8 @@ fn digest_of_sources(inputs: &InputsSpec, unit: &UnitInput) -> Result<String> {
     Ok(Digest::of(lines.as_bytes()).hex().to_owned())
 }
 
-/// A compiler, by what it calls itself in the programs that it makes; rustc's standard library is
-/// in them.
+/// Adds a compiler, by the name that it leaves in the programs that it makes. rustc's standard
+/// library is in them.
 fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     let Some((name, version)) = compiler(said) else {
         return;
@@ -212,8 +212,8 @@ fn add_compiler(bom: &mut Bom, inputs: &InputsSpec, program: &str, said: &str) {
     }
 }
 
-/// The hash of a component of the release that compiled, for the image's platform if it has its
-/// own.
+/// Returns the hash of a component of the compiler's release, for the image's platform if the
+/// component has one of its own there.
 fn component_hash(inputs: &InputsSpec, name: &str) -> Option<String> {
     let named = || inputs.components.iter().filter(|each| each.name == name);
     let own = named().find(|each| each.platform == inputs.build.target);
@@ -230,7 +230,7 @@ fn known_license(compiler: &str) -> Option<String> {
     Some(license.to_owned())
 }
 
-/// Name and version: `rustc version 1.85.0 (…)`, `GCC: (Debian 12.2.0-14) 12.2.0`.
+/// Returns the name and version in `rustc version 1.85.0 (…)` or `GCC: (Debian 12.2.0-14) 12.2.0`.
 fn compiler(said: &str) -> Option<(&'static str, &str)> {
     if let Some(rest) = said.strip_prefix("rustc version ") {
         return Some(("rustc", rest.split(' ').next()?));
@@ -287,7 +287,7 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>) {
 pub(super) fn key_of(unit: &UnitInput) -> String {
     match unit.source.contains("crates.io-index") || unit.source.is_empty() {
         true => key("crate", &[&unit.package, &unit.version]),
-        // Two registries may have crates of one name.
+        // Two registries may have crates of the same name.
         false => {
             let source = Digest::of(unit.source.as_bytes());
             key("crate", &[&unit.package, &unit.version, &source.hex()[..8]])

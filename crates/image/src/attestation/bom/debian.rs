@@ -1,4 +1,4 @@
-//! Debian packages: of the image's own layers, and of the image that it stands on.
+//! Debian packages of the image's own layers and of its base image.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Bom, Component, IMAGE, Kind, Party, Relation, key};
 use crate::license::License;
 use crate::spec::{DebianPackage, InputsSpec, PackageDetails, PackageInput, PackageRole};
 
-/// Adds the packages of the image's layers. Returns Debian's number, where it is known.
+/// Adds the packages of the image's layers. Returns the number of Debian's release, if it is known.
 pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> Option<String> {
     let in_image = |package: &&PackageInput| package.role == PackageRole::Image;
     let packages: Vec<&PackageInput> = inputs.packages.iter().filter(in_image).collect();
@@ -43,7 +43,7 @@ pub(super) fn add(bom: &mut Bom, subject: &Subject<'_>, inputs: &InputsSpec) -> 
     release
 }
 
-/// Adds the packages of the image that the image stands on.
+/// Adds the packages of the base image.
 pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str>) {
     let image = key("image", &["base"]);
     for details in &base.packages {
@@ -57,7 +57,7 @@ pub(super) fn add_base(bom: &mut Bom, base: &BaseFacts<'_>, release: Option<&str
             archive: None,
         };
         let purl = purl::debian(&input, release);
-        // dpkg does not keep the file that it unpacked, so there is no digest of it.
+        // dpkg does not keep the file that it unpacked, so the file has no digest.
         if !bom.components.contains_key(&key_of(package)) {
             add_package(bom, &image, package, Some(details), purl, None);
         }
@@ -89,7 +89,7 @@ fn add_package(
     bom.add(image, Relation::Contains, &key_of(package), component);
 }
 
-/// The licences of packages that have another's.
+/// Adds the licences of packages that share another package's licence.
 fn add_licenses(bom: &mut Bom, packages: &[PackageDetails]) {
     let by_name = |name: &str| packages.iter().find(|it| it.package.name == name);
     for details in packages.iter().filter(|it| it.license.is_none()) {
@@ -110,7 +110,7 @@ fn add_licenses(bom: &mut Bom, packages: &[PackageDetails]) {
     }
 }
 
-/// What depends on what, of what is there.
+/// Adds the dependencies between the packages that are there.
 fn add_dependencies<'a>(bom: &mut Bom, packages: impl Iterator<Item = &'a PackageDetails> + Clone) {
     let keys: BTreeMap<&str, String> = packages
         .clone()
@@ -132,7 +132,8 @@ fn key_of(package: &DebianPackage) -> String {
     key("deb", &[&package.name, &package.version, &package.arch])
 }
 
-/// Debian's number: `base-files` has it in its version, `12.4+deb12u15`.
+/// Returns the number of Debian's release from the version of `base-files`, such as
+/// `12.4+deb12u15`.
 fn release_of(version: &str) -> Option<String> {
     let number = version.split(['.', '+']).next()?;
     let is_number = number.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Libraries of C and other languages that a crate's build script has made and that are linked into
+//! Libraries of C and other languages that a crate's build script made and that are linked into
 //! programs.
 
 use std::fs;
@@ -12,10 +12,10 @@ use crate::spec::{self, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
 
-/// How deep a build script's directory is looked into.
+/// The limit of the search's depth in a build script's directory.
 const DEPTH: usize = 8;
 
-/// Adds the static libraries that the build script of `unit`'s package made and has linked.
+/// Adds the static libraries that the build script of `unit`'s package made and linked.
 pub(super) fn add(
     bom: &mut Bom,
     unit: &UnitInput,
@@ -70,15 +70,15 @@ fn directives(output: &Path) -> Result<Directives> {
     spec::read(&output.join("directives.json"))
 }
 
-/// Kind and name of `[KIND[:MODIFIERS]=]NAME[:RENAMED]`.
+/// Returns the kind and name in `[KIND[:MODIFIERS]=]NAME[:RENAMED]`.
 fn library(said: &str) -> (&str, &str) {
     let (kind, name) = said.split_once('=').unwrap_or(("", said));
     let kind = kind.split(':').next().unwrap_or(kind);
     (kind, name.split(':').next().unwrap_or(name))
 }
 
-/// The library's own version: what pkg-config would say, what the build script says, or what the
-/// crate's version has behind its `+`.
+/// Returns the library's own version: the one that pkg-config would report, the one in the build
+/// script's output, or the one behind the `+` of the crate's version.
 fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) -> Option<String> {
     if let Some(version) = described(files, name, DEPTH) {
         return Some(version);
@@ -90,8 +90,8 @@ fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) 
     said.or_else(|| upstream(&unit.version)).map(str::to_owned)
 }
 
-/// The version that pkg-config would report of a library: from the file below a directory that is
-/// called as the library or links it (`Libs: … -lz` in `zlib.pc`).
+/// Returns the version that pkg-config would report of a library. The file below the directory has
+/// the library's name or links it (`Libs: … -lz` in `zlib.pc`).
 fn described(directory: &Path, name: &str, depth: usize) -> Option<String> {
     let mut entries: Vec<PathBuf> = fs::read_dir(directory)
         .ok()?
@@ -110,7 +110,7 @@ fn described(directory: &Path, name: &str, depth: usize) -> Option<String> {
     here.or_else(|| below.find_map(|path| described(path, name, deeper)))
 }
 
-/// The version in a file of pkg-config, if the file is about the library.
+/// Returns the version in a file of pkg-config, if the file is about the library.
 fn version_in(text: &str, stem: &str, name: &str) -> Option<String> {
     let field = |field: &str| text.lines().find_map(|line| line.strip_prefix(field));
     let plain = |name: &str| name.strip_prefix("lib").unwrap_or(name).to_owned();
@@ -122,7 +122,7 @@ fn version_in(text: &str, stem: &str, name: &str) -> Option<String> {
     starts_with_digit(version).then(|| version.to_owned())
 }
 
-/// `1.5.7` of `2.0.15+zstd.1.5.7`, `8.11.0` of `0.4.78+curl-8.11.0`.
+/// Returns `1.5.7` for `2.0.15+zstd.1.5.7` and `8.11.0` for `0.4.78+curl-8.11.0`.
 fn upstream(version: &str) -> Option<&str> {
     let (_, metadata) = version.split_once('+')?;
     let start = metadata.find(|c: char| c.is_ascii_digit())?;
@@ -133,7 +133,7 @@ fn starts_with_digit(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// The first file of that name below a directory, in the order of paths.
+/// Finds the first file of that name below a directory, in the order of paths.
 fn find(directory: &Path, name: &str, depth: usize) -> Option<PathBuf> {
     let here = directory.join(name);
     if here.is_file() {

@@ -1,4 +1,5 @@
-//! Parts: what an image holds, or its crates embed, and no package of Cargo's or Debian's has.
+//! Parts: files that an image holds or its crates embed, and that belong to no package of Cargo's
+//! or Debian's.
 
 use super::super::integrity::Integrity;
 use super::super::{purl, sources};
@@ -13,7 +14,7 @@ pub(super) fn add(bom: &mut Bom, inputs: &InputsSpec, supplier: &Party) -> Resul
     for part in &inputs.parts {
         let holders = holders(bom, inputs, part);
         if holders.is_empty() {
-            // Only a build script or a macro has read it.
+            // Only a build script or a macro read the part.
             continue;
         }
         let own = key("part", &[&name_of(part)]);
@@ -28,7 +29,7 @@ pub(super) fn add(bom: &mut Bom, inputs: &InputsSpec, supplier: &Party) -> Resul
     Ok(())
 }
 
-/// The components that the part's files are in: the image, crates, programs.
+/// Returns the components that hold the part's files: the image, crates, programs.
 fn holders(bom: &Bom, inputs: &InputsSpec, part: &PartInput) -> Vec<String> {
     let embeds = |package: &String| part.crates.contains(package);
     let units = inputs.units.values().filter(|unit| embeds(&unit.package));
@@ -61,7 +62,7 @@ fn component(inputs: &InputsSpec, part: &PartInput, supplier: &Party) -> Result<
     })
 }
 
-/// `web`, or `web/dist` for a path in it.
+/// Returns `web`, or `web/dist` for a path in the part.
 fn name_of(part: &PartInput) -> String {
     match part.path.as_str() {
         "" => part.name.clone(),
@@ -81,7 +82,8 @@ fn comment(part: &PartInput, is_one: bool) -> String {
     text
 }
 
-/// The digest of a part that is one file, or that of the list of its files; and which it is.
+/// Returns the digest of a part's single file or of the list of its files, and which of the two it
+/// is.
 fn digest(part: &PartInput) -> Result<(String, bool)> {
     let whole = SourceInput {
         path: String::new(),
@@ -97,7 +99,7 @@ fn digest(part: &PartInput) -> Result<(String, bool)> {
     Ok((Digest::of(lines.as_bytes()).hex().to_owned(), false))
 }
 
-/// The packages that are in the part. What was only there to build it is not.
+/// Returns the packages that are in the part, without those that only helped to build it.
 fn packages(npm: &NpmInput) -> impl Iterator<Item = &NpmPackageInput> {
     let is_in = |package: &&NpmPackageInput| !(npm.is_built && package.dev);
     npm.packages.iter().filter(is_in)
@@ -131,7 +133,7 @@ fn add_package(bom: &mut Bom, own: &str, part: &PartInput, package: &NpmPackageI
     );
 }
 
-/// The host of an address, which is the only thing known of who gives a file.
+/// Returns the host of an address, which is the only known fact about a file's supplier.
 fn host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     rest.split(['/', ':', '?'])

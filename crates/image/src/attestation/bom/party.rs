@@ -1,9 +1,9 @@
-//! Who wrote or maintains something.
+//! Authors, suppliers and maintainers.
 
 use super::super::Subject;
 use crate::spec::{InputsSpec, UnitInput};
 
-/// A person or an organization; with an empty name, nobody knows who.
+/// A person or an organization. The name is empty if nobody knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Party {
     pub name: String,
@@ -11,7 +11,7 @@ pub(in super::super) struct Party {
     pub is_person: bool,
 }
 
-/// What names of teams have in them.
+/// Words in the names of teams.
 const TEAMS: [&str; 11] = [
     "authors",
     "community",
@@ -34,8 +34,8 @@ impl Party {
         }
     }
 
-    /// Reads `NAME <ADDRESS>`. Debian's teams write from lists; people have names of two words and
-    /// more.
+    /// Reads `NAME <ADDRESS>`. Debian's teams write from lists, and people have names of two words
+    /// or more.
     pub(super) fn parse(text: &str) -> Option<Party> {
         let (name, address) = match text.split_once('<') {
             Some((name, rest)) => (name, rest.split('>').next()),
@@ -59,15 +59,15 @@ impl Party {
     }
 }
 
-/// The authors whom a crate names.
+/// Returns the authors that a crate names.
 pub(super) fn authors(unit: &UnitInput) -> Vec<Party> {
     // Cargo separates them by colons, and an address may hold one.
     let texts = unit.authors.split(':');
     texts.filter_map(Party::parse).collect()
 }
 
-/// Who gives a crate: its first author, else the owner of its repository, else where it comes from.
-/// Packages of the workspace come from whom the image comes from.
+/// Returns a crate's supplier: its first author, else the owner of its repository, else its
+/// registry or host. The image's supplier also supplies the packages of the workspace.
 pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
     let first = authors(unit).into_iter().next();
     let found = first.or_else(|| owner(&unit.repository));
@@ -81,7 +81,8 @@ pub(super) fn of_crate(unit: &UnitInput, own: &Party) -> Party {
     })
 }
 
-/// Who gives an image: whom its labels name, else its first program's package.
+/// Returns an image's supplier: the one that its labels name, else that of its first program's
+/// package.
 pub(super) fn of_image(subject: &Subject<'_>, inputs: &InputsSpec) -> Party {
     let label = |name: &str| {
         subject
@@ -102,7 +103,7 @@ pub(super) fn of_image(subject: &Subject<'_>, inputs: &InputsSpec) -> Party {
         .unwrap_or_default()
 }
 
-/// `https://HOST/OWNER/…`.
+/// Returns the owner in `https://HOST/OWNER/…`.
 fn owner(repository: &str) -> Option<Party> {
     let (_, rest) = repository.split_once("://")?;
     let mut parts = rest.split('/').filter(|part| !part.is_empty());

@@ -1,4 +1,4 @@
-//! Which inputs differ between two images.
+//! The inputs that differ between two images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,25 +13,25 @@ use super::{CrateUse, Resource, Statement};
 /// An input that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
-    /// What sort of input.
+    /// The kind of the input.
     pub kind: Kind,
-    /// Which: a path, a name, a place in the description.
+    /// The input's path, name or place in the description.
     pub name: String,
-    /// What it was; none if it is new.
+    /// The old value, or none if the input is new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// What it is; none if it is gone.
+    /// The new value, or none if the input is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// The sorts of inputs, in the order in which people ask for them.
+/// The kinds of inputs, in the order in which people ask for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// What the description says of the image.
+    /// The image's settings in the description.
     Description,
-    /// The profile, features and target that Cargo was asked for.
+    /// The profile, features and target of the build by Cargo.
     Profile,
     /// A file of the workspace.
     Source,
@@ -51,15 +51,15 @@ pub enum Kind {
     Library,
     /// A Debian package in the image.
     Package,
-    /// The image that it stands on.
+    /// The base image.
     Base,
-    /// An image that it holds.
+    /// An image inside the image.
     NestedImage,
     /// A program of the builder itself.
     Builder,
 }
 
-/// All inputs that differ, sorted.
+/// Returns all inputs that differ, sorted.
 pub fn compare(before: &Statement, after: &Statement) -> Vec<Difference> {
     let mut found = Vec::new();
     let definitions = [before, after].map(|it| &it.predicate.build_definition);
@@ -103,7 +103,7 @@ pub fn compare(before: &Statement, after: &Statement) -> Vec<Difference> {
     found
 }
 
-/// Goes down into objects and into lists whose elements have names or paths.
+/// Compares objects, and lists whose elements have names or paths, part by part.
 fn values(
     at: &str,
     before: Option<&Value>,
@@ -141,7 +141,7 @@ fn values(
     });
 }
 
-/// The parts of a value that has parts with names.
+/// Returns the named parts of a value that has such parts.
 fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
     match value {
         Value::Object(map) => Some(
@@ -165,7 +165,7 @@ fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
     }
 }
 
-/// A value for people. Capabilities are in base 64, which nobody reads.
+/// Prints a value for people. Capabilities are in base 64, which nobody reads.
 fn text(at: &str, value: &Value) -> String {
     if at.ends_with(CAPABILITY_ATTRIBUTE) {
         let bytes = value
@@ -199,7 +199,7 @@ fn resources(before: &[Resource], after: &[Resource], found: &mut Vec<Difference
     }
 }
 
-/// Name to versions, or to digest where there is no version.
+/// Returns the versions by name, or the digest of a resource without a version.
 fn by_name(resources: &[Resource], role: &str) -> BTreeMap<String, String> {
     let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let wanted = |it: &&Resource| it.annotations.get("role").is_some_and(|own| own == role);
@@ -230,13 +230,13 @@ fn name_and_version(resource: &Resource) -> (String, String) {
             format!("{digest}{mode}"),
         );
     };
-    // Names of npm's have a scope, which is a part of them.
+    // npm's names have a scope, which is a part of them.
     let name = match name.strip_prefix("npm/") {
         Some(name) => name,
         None => name.rsplit('/').next().unwrap_or(name),
     };
     let (version, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
-    // A repository of git has the same version for many commits.
+    // Many commits of a git repository have the same version.
     let commit = qualifiers
         .split_once("%23")
         .map_or(String::new(), |(_, commit)| format!(" ({commit})"));
@@ -283,7 +283,8 @@ fn maps(
     }
 }
 
-/// Features crate by crate; options for all crates that changed alike in one line.
+/// Lists changed features crate by crate, and changed options in one line for all crates that
+/// changed alike.
 fn crate_uses(
     before: &BTreeMap<String, CrateUse>,
     after: &BTreeMap<String, CrateUse>,

@@ -1,6 +1,6 @@
-//! Who had an image built and by which run: what a CI system says of itself. A build by Nix knows
-//! nothing of it, so the image's digest and the documents beside it do not depend on it; it joins
-//! the provenance when that is attached.
+//! The people and the run behind an image, as a CI system reports them. A build by Nix knows
+//! nothing about them, so neither the image's digest nor the documents beside it depend on them.
+//! They join the provenance when it is attached.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use super::{Resource, Statement};
 /// One run of a CI system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invocation {
-    /// Who builds, as an address.
+    /// The builder's address.
     pub builder: String,
-    /// The run, as an address.
+    /// The address of the run.
     pub run: Option<String>,
-    /// What was asked for: the workflow or job, and by which event.
+    /// The workflow or job, and the event that started it.
     pub workflow: Option<Workflow>,
     /// The inputs of the workflow, if somebody started it by hand.
     pub inputs: BTreeMap<String, Value>,
-    /// The variables that people have set for the job. Values that may be secret are masked.
+    /// The variables that people set for the job. Values that may be secret are masked.
     pub variables: BTreeMap<String, Value>,
-    /// What else the system says of the run, by name.
+    /// Other facts that the system states about the run, by name.
     pub environment: BTreeMap<String, String>,
     /// The commit that was checked out: the repository's address with the reference, and the
     /// commit's hash.
@@ -42,30 +42,31 @@ pub struct Workflow {
     pub path: String,
 }
 
-/// From when until when an image was built, as RFC 3339 text.
+/// The start and end of an image's build, as RFC 3339 text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Times {
-    /// When the command that built the image began.
+    /// The time at which the command that built the image began.
     pub started_on: String,
-    /// When the image was there.
+    /// The time at which the image was finished.
     pub finished_on: String,
 }
 
-/// When and under which name an image was made.
+/// The address of the run that made an image, and the build's times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildMetadata {
-    /// The run, as an address.
+    /// The address of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation_id: Option<String>,
-    /// When the build began and ended. Crates and layers that a store or a cache had are older.
+    /// The times at which the build began and ended. Crates and layers from a store or a cache are
+    /// older.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub times: Option<Times>,
 }
 
 impl Statement {
-    /// Says who had the image built, and when, as far as that is known.
+    /// Records who started the build, and when, as far as that is known.
     pub fn invoked_by(&mut self, invocation: &Invocation, times: Option<Times>) {
         let predicate = &mut self.predicate;
         predicate.run_details.builder.id = invocation.builder.clone();

@@ -15,7 +15,7 @@ use crate::layer::{BLOB, RECORD};
 use crate::spec::{self, LayerRecord, StepSource};
 use crate::{Error, Result};
 
-/// The image that the layers below are.
+/// The image of the layers below.
 pub(super) struct Below {
     blobs: LowerBlobs,
     manifest: Manifest,
@@ -42,7 +42,7 @@ impl Below {
         }
         let config = Descriptor::new(media_type::CONFIG, Digest::of(b"{}"), 2);
         let manifest = Manifest::new(config, layers);
-        // An image of any size can have steps: who builds it has written down what is in it.
+        // An image with steps may have any size: the person who builds it described its contents.
         let limits = Limits {
             read: u64::MAX,
             kept: 4 << 30,
@@ -65,14 +65,14 @@ impl Below {
         })
     }
 
-    /// [`Listing::for_each_content`].
+    /// Calls [`Listing::for_each_content`].
     pub(super) fn for_each_content(&self, take: &mut TakeContent<'_>) -> Result<()> {
         self.listing
             .for_each_content(&self.blobs, &self.manifest, take)
     }
 }
 
-/// What programs run on here: a command runs nowhere else.
+/// Returns this machine's platform: a command runs on no other.
 fn machine() -> Result<Platform> {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -85,7 +85,7 @@ fn machine() -> Result<Platform> {
         .map_err(|problem: String| Error::spec("base", problem, "steps run on amd64 and arm64"))
 }
 
-/// The blobs of layers that lie in directories of their own, and of a layout.
+/// The blobs of layers in directories of their own, and of a layout.
 struct LowerBlobs {
     base: Option<Layout>,
     files: BTreeMap<Digest, PathBuf>,

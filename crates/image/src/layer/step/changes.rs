@@ -1,4 +1,4 @@
-//! What a step has changed: the files on the disk beside the list of those that were there before.
+//! The changes of a step: a comparison of the files on the disk with the list of the earlier files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,16 +17,16 @@ use crate::files::{File, FileKind};
 use crate::layer::tree::{Body, Content, Node, Standing, Tree, WHITEOUT, check_component};
 use crate::{Error, Result};
 
-/// How many paths a message names.
+/// The number of paths that a message names.
 const NAMED: usize = 5;
 
-/// All that has changed, by path without leading slash.
+/// All changes, by path without leading slash.
 pub(super) struct Changes {
     root: PathBuf,
     all: BTreeMap<String, Change>,
 }
 
-/// What has become of a path.
+/// The new state of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Change {
     kind: Kind,
@@ -38,7 +38,7 @@ enum Kind {
     Removed,
     Directory,
     Symlink(String),
-    /// Another name of a file that comes before it in the order of paths.
+    /// Another name of a file that comes earlier in the order of paths.
     HardLink(String),
     File {
         digest: Digest,
@@ -68,7 +68,7 @@ pub(super) fn find(below: &Below, root: &Root) -> Result<Changes> {
 struct Finder<'a> {
     below: &'a Below,
     root: &'a Root,
-    /// All paths that are there.
+    /// All existing paths.
     seen: BTreeSet<String>,
     /// The changed files with several names.
     inodes: BTreeMap<(u64, u64), Vec<String>>,
@@ -119,7 +119,7 @@ impl Finder<'_> {
     fn found_directory(&mut self, path: String, metadata: &Metadata) -> Result<()> {
         let place = self.root.path.join(&path);
         let mode = metadata.mode();
-        // From here on it may be read, emptied and removed.
+        // From here on, the directory may be read, emptied and removed.
         open_up(&place, mode, 0o700)?;
         let was_there = match self.below.listing.get(&path) {
             Some(file) => file.kind == FileKind::Directory && (file.mode ^ mode) & MODE == 0,
@@ -191,7 +191,7 @@ impl Finder<'_> {
         }
     }
 
-    /// The topmost of the paths that are gone: all below goes with them.
+    /// Adds the topmost removed paths: everything below goes with them.
     fn add_removed(&mut self) {
         for (path, file) in self.below.listing.files() {
             let is_special = !matches!(
@@ -215,7 +215,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Python's directories of which nothing was kept.
+    /// Drops Python's cache directories of which nothing was kept.
     fn drop_empty_caches(&mut self) {
         let is_cache = |path: &&String| path.ends_with("/__pycache__");
         let caches: Vec<String> = self.all.keys().filter(is_cache).cloned().collect();
@@ -244,7 +244,7 @@ impl Finder<'_> {
     }
 }
 
-/// Checks that two runs have changed the same.
+/// Checks that two runs made the same changes.
 ///
 /// # Errors
 /// Names paths whose content, kind or mode differs.
@@ -273,7 +273,7 @@ pub(super) fn require_same(run: &[String], first: &Changes, second: &Changes) ->
 }
 
 impl Changes {
-    /// Puts all into the layer, with the directories that they lie in as those are below.
+    /// Puts all changes into the layer, with their parent directories unchanged.
     pub(super) fn insert(&self, tree: &mut Tree, below: &Below, origin: &str) -> Result<()> {
         let mut nodes = BTreeMap::new();
         for (path, change) in &self.all {
@@ -306,7 +306,7 @@ impl Changes {
             Kind::Symlink(target) => Body::Symlink(target.clone()),
             Kind::HardLink(first) => Body::HardLink(first.clone()),
             Kind::File { digest, length } => {
-                // Who writes to a file takes its capabilities away.
+                // A write to a file removes its capabilities.
                 if lower.and_then(|file| file.digest.as_ref()) != Some(digest) {
                     owned.xattrs.clear();
                 }
@@ -320,7 +320,7 @@ impl Changes {
     }
 }
 
-/// Whose a path is: what was there keeps its owner, and what is new is root's.
+/// The attributes of a path. An existing path keeps its owner, and a new one belongs to root.
 struct Owned {
     mode: u32,
     uid: u32,
@@ -353,12 +353,12 @@ impl Owned {
     }
 }
 
-/// The paths that a path lies below, from the top.
+/// Returns the parents of a path, from the top.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(slash, _)| &path[..slash])
 }
 
-/// Whether a path is one of the command's own directories, or lies in one.
+/// Whether a path is one of the command's own directories or lies in one.
 fn is_own(path: &str) -> bool {
     OWN.iter().chain(&OWN_IF_THERE).any(|own| {
         path.strip_prefix(own)
@@ -379,7 +379,7 @@ fn name_of(directory: &str, name: OsString) -> Result<String> {
     Ok(name)
 }
 
-/// Gives the owner rights that the mode lacks: nobody else is there who could read.
+/// Gives the owner rights that the mode lacks: nobody else is there to read.
 fn open_up(place: &Path, mode: u32, rights: u32) -> Result<()> {
     if mode & rights == rights {
         return Ok(());
@@ -388,7 +388,7 @@ fn open_up(place: &Path, mode: u32, rights: u32) -> Result<()> {
     fs::set_permissions(place, permissions).map_err(Error::io("cannot read", place))
 }
 
-/// The first bytes of a file, and its digest.
+/// Reads the first bytes of a file and its digest.
 fn read(place: &Path) -> Result<(Vec<u8>, Digest)> {
     let failed = || Error::io("cannot read", place);
     let file = fs::File::open(place).map_err(failed())?;

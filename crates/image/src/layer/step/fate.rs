@@ -1,31 +1,32 @@
-//! What becomes of a file that a step has added or altered.
+//! The fate of a file that a step added or altered.
 
-/// What becomes of it.
+/// The fate of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is in the layer.
+    /// The file is in the layer.
     Kept,
-    /// It is not in the layer: it differs from build to build, and is made anew where it is
-    /// missing.
+    /// The file is not in the layer. It differs from build to build, and programs make it again if
+    /// it is missing.
     LeftOut,
-    /// It can't be in an image; the text says what it is.
+    /// The file can't be in an image. The text names its kind.
     Refused(&'static str),
 }
 
-/// Directories whose files are caches. Their directories and links are kept: programs expect them.
+/// Directories whose files are caches. Their subdirectories and links are kept, because programs
+/// expect them.
 const CACHES: [&str; 1] = ["var/cache"];
 /// Directories whose files have times and process ids in them. An empty file has none.
 const RECORDS: [&str; 2] = ["run", "var/log"];
 /// Directories of which nothing is kept.
 const SCRATCH: [&str; 1] = ["root/.cache"];
-/// Files that are to be another on each machine.
+/// Files that must differ between machines.
 const OF_THE_MACHINE: [&str; 3] = [
     "etc/machine-id",
     "var/lib/dbus/machine-id",
     "var/lib/systemd/random-seed",
 ];
 
-/// A file's fate; `head` gives its first bytes.
+/// Returns a file's fate. `head` is the file's first bytes.
 pub(super) fn of_file(path: &str, length: u64, head: &[u8]) -> Fate {
     let is_empty = length == 0;
     let is_below = |directories: &[&str]| directories.iter().any(|it| lies_below(path, it));
@@ -50,7 +51,7 @@ pub(super) fn of_file(path: &str, length: u64, head: &[u8]) -> Fate {
     }
 }
 
-/// The fate of a directory or a link.
+/// Returns the fate of a directory or a link.
 pub(super) fn of_other(path: &str) -> Fate {
     match SCRATCH.iter().any(|it| path == *it || lies_below(path, it)) {
         true => Fate::LeftOut,
@@ -58,7 +59,7 @@ pub(super) fn of_other(path: &str) -> Fate {
     }
 }
 
-/// The fate of what is neither file, directory nor link.
+/// Returns the fate of a path that is neither a file, a directory nor a link.
 pub(super) fn of_special(path: &str, what: &'static str) -> Fate {
     let places = CACHES.iter().chain(&RECORDS).chain(&SCRATCH);
     match places.into_iter().any(|it| lies_below(path, it)) {
@@ -67,8 +68,8 @@ pub(super) fn of_special(path: &str, what: &'static str) -> Fate {
     }
 }
 
-/// Whether a compiled Python module holds the time of its source, and not its hash: Python then
-/// makes it anew where times differ. <https://peps.python.org/pep-0552/>
+/// Whether a compiled Python module holds the time of its source and not its hash. Python makes
+/// such a module again if the times differ. <https://peps.python.org/pep-0552/>
 fn has_a_time(head: &[u8]) -> bool {
     head.get(4..8).is_some_and(|flags| flags[0] & 1 == 0)
 }

@@ -1,8 +1,8 @@
-//! The files of an image on the disk, as one user can have them there.
+//! Unpacks the files of an image to the disk, as far as one user can have them there.
 //!
-//! Owners, set-id bits, extended attributes and devices stay in the list of files alone: who
-//! unpacks has one user, and Nix forbids the rest to builders. A file that a step leaves alone
-//! keeps them.
+//! Owners, set-id bits, extended attributes and devices stay in the list of files alone: the
+//! unpacking process has one user, and Nix forbids the rest to builders. A file that a step leaves
+//! alone keeps them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -19,19 +19,19 @@ use crate::{Error, Result};
 /// The bits of a mode that a file on the disk has.
 pub(super) const MODE: u32 = 0o1777;
 
-/// Where a command sees temporary directories, if they are there.
+/// The places where a command sees temporary directories, if they exist.
 const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
 
 /// The unpacked files.
 pub(super) struct Root {
     pub(super) path: PathBuf,
-    /// Where the command sees temporary directories.
+    /// The places where the command sees temporary directories.
     pub(super) temporary_places: Vec<String>,
-    /// Directories that no layer names, because of what lies in them.
+    /// Directories that no layer names and that exist because of their contents.
     pub(super) implied: BTreeSet<String>,
 }
 
-/// Unpacks the files below into the new directory `workplace`, where they are in `root`.
+/// Unpacks the files below into the new directory `workplace`, in its `root`.
 pub(super) fn unpack(below: &Below, workplace: &Path) -> Result<Root> {
     let path = workplace.join("root");
     let mut unpacking = Unpacking {
@@ -63,7 +63,7 @@ pub(super) fn unpack(below: &Below, workplace: &Path) -> Result<Root> {
 struct Unpacking<'a> {
     below: &'a Below,
     root: PathBuf,
-    /// The directories that are there. Everything else lies in one of them, so no link leads out.
+    /// The existing directories. Everything else lies in one of them, so no link leads out.
     made: BTreeSet<String>,
 }
 
@@ -72,7 +72,7 @@ impl Unpacking<'_> {
         self.root.join(path)
     }
 
-    /// Makes what has no content.
+    /// Makes an entry that has no content.
     fn place(&mut self, path: &str, file: &File) -> Result<()> {
         match file.kind {
             FileKind::Directory => self.directory(path),
@@ -82,7 +82,7 @@ impl Unpacking<'_> {
                 symlink(target, self.at(path)).map_err(failed(path))
             }
             FileKind::File | FileKind::HardLink => self.parent(path),
-            // No user but root can make one, and /dev is the command's own.
+            // Only root can make one, and /dev is the command's own.
             FileKind::CharacterDevice | FileKind::BlockDevice | FileKind::Fifo => Ok(()),
         }
     }
@@ -99,13 +99,13 @@ impl Unpacking<'_> {
             return Ok(());
         }
         self.parent(path)?;
-        // Fails where a link or a file of the image is in the way.
+        // This fails if a link or a file of the image is in the way.
         new_directory(&self.at(path))?;
         self.made.insert(path.to_owned());
         Ok(())
     }
 
-    /// Writes a file, and its other names.
+    /// Writes a file and its other names.
     fn write(&self, paths: &[(&str, &File)], content: &mut dyn io::Read) -> Result<()> {
         let Some(((first, file), others)) = paths.split_first() else {
             return Ok(());
@@ -124,7 +124,7 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Gives directories their modes and times, once nothing more is put into them.
+    /// Gives directories their modes and times, once they are complete.
     fn settle_directories(&self) -> Result<()> {
         for path in self.made.iter().rev() {
             let Some(file) = self.below.listing.get(path) else {
@@ -162,7 +162,8 @@ fn failed(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
     )
 }
 
-/// The place is in memory in a derivation, so that directories list their files in one order.
+/// Makes an error for a full disk. In a derivation the place is in memory, so that directories list
+/// their files in one order.
 fn full(path: &str) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |error| match error.kind() {
