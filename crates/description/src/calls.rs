@@ -1,4 +1,4 @@
-//! Which calls of Cargo compile the binaries of all images.
+//! Groups the binaries of all images into calls of Cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use crateyard_spec::targets::Targets;
 /// A package and a binary of it.
 type Wanted = (String, String);
 
-/// One call for all images with the same settings, more where packages have binaries of one name.
-/// Writes into each binary which call compiles it.
+/// Returns one call for all images with the same settings, and more where packages have binaries of
+/// the same name. Writes into each binary the name of the call that compiles it.
 pub(crate) fn assign(
     description: &Description,
     targets: &Targets,
@@ -53,8 +53,8 @@ pub(crate) fn assign(
     calls
 }
 
-/// The binaries in as few lots as are needed. `--bin` holds for every package that a call selects,
-/// so a package that has a binary of the same name is another lot's.
+/// Splits the binaries into as few lots as possible. `--bin` applies to every package that a call
+/// selects, so a package that has a binary of the same name goes into another lot.
 fn lots(group: &BTreeSet<Wanted>, targets: &Targets) -> Vec<Vec<Wanted>> {
     let mut lots: Vec<Vec<Wanted>> = Vec::new();
     for one in group {
@@ -75,8 +75,8 @@ fn lots(group: &BTreeSet<Wanted>, targets: &Targets) -> Vec<Vec<Wanted>> {
     lots
 }
 
-/// That of the settings; where it is taken, with the name of a package behind it. It depends on no
-/// other image.
+/// Returns the name of the settings; if it is taken, the name of a package follows it. The name
+/// depends on no other image.
 fn name(settings: &Settings, lot: &[Wanted], calls: &BTreeMap<String, Call>) -> String {
     let plain = settings.name();
     let packages = lot.iter().map(|(package, _)| format!("{plain}-{package}"));

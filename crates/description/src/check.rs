@@ -1,5 +1,5 @@
-//! What the parts of a description say about each other: users, sets, images and paths that must be
-//! there, or must not.
+//! Checks references between the parts of a description: users, sets, images and paths that must
+//! exist, or must not.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,7 +18,7 @@ mod images;
 
 pub(crate) use self::claims::{check_paths, claims};
 
-/// All problems that show without the workspace's packages and files.
+/// Returns all problems that show without the workspace's packages and files.
 pub(crate) fn references(description: &Description) -> Vec<Problem> {
     let mut problems = Vec::new();
     check_toolchain(description, &mut problems);
@@ -39,7 +39,7 @@ pub(crate) fn references(description: &Description) -> Vec<Problem> {
 }
 
 fn check_toolchain(description: &Description, problems: &mut Vec<Problem>) {
-    // The linker and the C compiler are in it, whoever provides the compiler.
+    // The set holds the linker and the C compiler, whoever provides the Rust compiler.
     let set = &description.toolchain.set;
     if !description.debian.sets.contains_key(set.get_ref()) {
         problems.push(missing_set(
@@ -51,7 +51,7 @@ fn check_toolchain(description: &Description, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Every set that another goes beyond is there, and none goes beyond itself.
+/// Checks that every set that another one goes beyond exists, and that none goes beyond itself.
 fn check_sets(description: &Description, problems: &mut Vec<Problem>) {
     let sets = &description.debian.sets;
     for (name, set) in sets {
@@ -97,7 +97,7 @@ fn missing_set(description: &Description, set: &str, span: Range<usize>, user: &
 fn check_user_numbers(description: &Description, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<u32, &Spanned<User>> = BTreeMap::new();
     let built_in = built_in_users().map(|user| Spanned::new(0..0, user));
-    // One that takes a built-in name was told so.
+    // A user with a built-in name has been reported already.
     let taken = |user: &&Spanned<User>| {
         let name = &user.get_ref().name;
         built_in
@@ -123,7 +123,7 @@ fn check_user_numbers(description: &Description, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Names that Crateyard gives to things of its own where it gives those of images.
+/// Names that Crateyard uses for its own outputs, in the same places as the names of images.
 const RESERVED: [(&str, &str); 3] = [
     (
         "base",
@@ -139,19 +139,19 @@ const RESERVED: [(&str, &str); 3] = [
     ),
 ];
 
-/// Whether an image can't have that name because Crateyard gives it to something of its own.
+/// Whether Crateyard uses this name for an output of its own, so that no image can have it.
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|(reserved, _)| *reserved == name)
 }
 
 impl Description {
-    /// All accounts, those built in first.
+    /// Returns all accounts, the built-in ones first.
     pub fn all_users(&self) -> Vec<User> {
         let own = self.users.iter().map(|user| user.get_ref().clone());
         built_in_users().into_iter().chain(own).collect()
     }
 
-    /// The numbers of user and group that `name` stands for: the name of an account, `UID` or
+    /// Returns the user and group numbers of `name`, which is the name of an account, `UID` or
     /// `UID:GID`.
     pub(crate) fn account(&self, name: &str) -> Option<(u32, u32)> {
         if let Some(user) = self.all_users().into_iter().find(|user| user.name == name) {
@@ -163,7 +163,8 @@ impl Description {
 }
 
 impl File {
-    /// The path in the image: the one given, with the source's own name behind a `/` at its end.
+    /// Returns the path in the image: the given path, with the source's own name added if it ends
+    /// in `/`.
     pub(crate) fn destination(&self) -> String {
         let path = self.path.get_ref();
         match self.content.get_ref() {

@@ -7,10 +7,10 @@ use crate::value::Platform;
 
 /// The suite whose files never vanish from the archive.
 pub(crate) const SUITES: [&str; 1] = ["bookworm"];
-/// For what packages are resolved.
+/// The architectures that packages are resolved for.
 pub(crate) const ARCHITECTURES: [&str; 1] = ["amd64"];
 
-/// What compiles Rust and C, and what build scripts call.
+/// Compilers for Rust and C, and the programs that build scripts call.
 const TOOLCHAIN: [&str; 21] = [
     "bash",
     "cargo-web",
@@ -48,7 +48,7 @@ const TOOLCHAIN_OMITS: [&str; 6] = [
 /// nothing.
 const CROSS_OMITS: [&str; 1] = ["libstd-rust-web-1.85"];
 
-/// What a dynamically linked Rust program needs, and what a scanner looks for.
+/// Packages that a dynamically linked Rust program needs, or that a scanner looks for.
 const BASE: [&str; 6] = [
     "base-files",
     "ca-certificates",
@@ -60,7 +60,7 @@ const BASE: [&str; 6] = [
 /// Only maintainer scripts need these.
 const BASE_OMITS: [&str; 3] = ["debconf", "mawk", "openssl"];
 
-/// npm, and what the scripts of packages call.
+/// npm, and the programs that scripts of packages call.
 const NPM: [&str; 8] = [
     "bash",
     "coreutils",
@@ -72,7 +72,8 @@ const NPM: [&str; 8] = [
     "sed",
 ];
 
-/// Only what compiles add-ons for node needs `gyp`, and Python with it.
+/// Packages left out of the set `npm`. Only compiling add-ons for node needs `gyp`, and Python with
+/// it.
 const NPM_OMITS: [&str; 4] = ["ca-certificates", "debconf", "gyp", "netbase"];
 
 /// Debian's Rust compilers, each with clippy and rustfmt of the same version.
@@ -94,8 +95,8 @@ impl Default for Debian {
 }
 
 impl Debian {
-    /// Adds the sets `toolchain`, `base` and those that compile for other architectures, where they
-    /// are not described.
+    /// Adds the sets `toolchain`, `base` and those that compile for other architectures, unless the
+    /// description has them.
     pub(crate) fn with_default_sets(mut self) -> Debian {
         // Only the architecture that builds needs the toolchain.
         let builder: Vec<String> = self.architectures.iter().take(1).cloned().collect();
@@ -108,7 +109,7 @@ impl Debian {
             omit: owned(&BASE_OMITS),
             ..set(owned(&BASE))
         });
-        // Those compilers are for Debian's own Rust.
+        // The cross sets only fit Debian's own Rust.
         let is_debians = self.sets["toolchain"]
             .packages
             .iter()
@@ -140,8 +141,8 @@ impl Debian {
         self
     }
 
-    /// Adds the set `lints` where it is not described: clippy and rustfmt for the compiler of the
-    /// set `toolchain`, if that is one of Debian's.
+    /// Adds the set `lints` unless the description has it: clippy and rustfmt for the compiler of
+    /// the set `toolchain`, if that is one of Debian's.
     pub(crate) fn with_lints(mut self, toolchain: &Spanned<String>) -> Debian {
         let Some(compiler) = self.sets.get(toolchain.get_ref()) else {
             return self;
@@ -161,7 +162,7 @@ impl Debian {
         self
     }
 
-    /// Adds the set `npm` where it is not described and a part is made by npm.
+    /// Adds the set `npm` if npm makes a part, unless the description has the set.
     pub(crate) fn with_npm(mut self, is_used: bool) -> Debian {
         if is_used {
             let builder: Vec<String> = self.architectures.iter().take(1).cloned().collect();
@@ -175,12 +176,12 @@ impl Debian {
     }
 }
 
-/// The name of the set that compiles for an architecture where another one builds.
+/// Returns the name of the set that compiles for an architecture on a builder of another one.
 pub(crate) fn cross_set(architecture: &str) -> String {
     format!("cross-{architecture}")
 }
 
-/// Rust's standard library for a platform, and what compiles and links C for it.
+/// Returns Rust's standard library for a platform, and the packages that compile and link C for it.
 fn cross_packages(platform: &Platform) -> Vec<String> {
     let (debian, gnu) = (platform.debian(), platform.gnu());
     vec![

@@ -1,5 +1,5 @@
-//! What TOML 1.1 allows and 1.0 does not: other readers of the same file (Nix is one) know 1.0
-//! alone.
+//! Refuses syntax that TOML 1.1 allows and 1.0 does not: other readers of the same file, such as
+//! Nix, only know 1.0.
 //!
 //! <https://toml.io/en/v1.0.0#inline-table>, <https://toml.io/en/v1.0.0#string>
 
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Problem, Source};
 
-/// All places of `document` that a reader of TOML 1.0 stumbles over.
+/// Returns a problem for each place of `document` that a reader of TOML 1.0 stumbles over.
 pub(crate) fn problems(source: &Source, document: &DeTable) -> Vec<Problem> {
     let mut problems = Vec::new();
     for value in document.values() {
@@ -40,7 +40,7 @@ fn check(source: &Source, value: &Spanned<DeValue>, problems: &mut Vec<Problem>)
     }
 }
 
-/// A line break or a comma at the end, between the entries of an inline table.
+/// Reports an inline table with a line break between its entries or a comma at its end.
 fn check_inline(source: &Source, table: &DeTable, span: Range<usize>, problems: &mut Vec<Problem>) {
     let mut between = source.text().as_bytes()[span.clone()].to_vec();
     blank_values(table, span.start, &mut between);
@@ -68,7 +68,7 @@ fn check_inline(source: &Source, table: &DeTable, span: Range<usize>, problems: 
     }
 }
 
-/// Puts spaces in the place of all values, those behind dotted keys included.
+/// Replaces all values with spaces, including those behind dotted keys.
 fn blank_values(table: &DeTable, start: usize, text: &mut [u8]) {
     for value in table.values() {
         let span = value.span();
@@ -86,7 +86,7 @@ fn blank_values(table: &DeTable, start: usize, text: &mut [u8]) {
     }
 }
 
-/// `\e` and `\xHH`.
+/// Reports the escapes `\e` and `\xHH`.
 fn check_escapes(source: &Source, text: &str, span: Range<usize>, problems: &mut Vec<Problem>) {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

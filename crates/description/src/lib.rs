@@ -1,8 +1,8 @@
-//! images.toml: the one description of what each image holds.
+//! Reads images.toml, the one description of what each image holds.
 //!
-//! [`Description::parse`] reads the text and finds all that is wrong with it by itself; [`Description::normalize`] adds what only
-//! the workspace knows (its packages, its files) and gives the [`normal::Description`] that
-//! builders read, in which nothing is left to decide.
+//! [`Description::parse`] reads the text and finds all errors that the text shows by itself.
+//! [`Description::normalize`] adds what only the workspace knows (its packages, its files) and
+//! returns the [`normal::Description`] that builders read, in which nothing is left to decide.
 
 mod calls;
 mod check;

@@ -1,8 +1,8 @@
-//! The layers of an image, lowered: what nix/images.nix, `--engine cargo` and the generated
-//! Dockerfile all build from.
+//! The layers of an image, lowered: nix/images.nix, `--engine cargo` and the generated Dockerfile
+//! all build from them.
 //!
-//! A new kind of content is added here, and to [`crateyard_spec::Source`]; where its path is known
-//! only to a build, to [`Placeholder`] too.
+//! Add a new kind of content here and to [`crateyard_spec::Source`]; if only a build knows its
+//! path, also to [`Placeholder`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +17,16 @@ use crate::normal::{Layer, Source};
 use crate::normalize::{Normalizer, image_set};
 use crate::value::last_part;
 
-/// Where a path of the Nix store shows, something of the machine that built the file got into it.
+/// The beginning of paths of the Nix store. If one shows, the machine that built the file leaked
+/// into it.
 const FORBIDDEN: &str = "/nix/store/";
 
-/// The Debian packages with libraries of the C and C++ compiler itself. A program is linked to one
-/// when a build script says so, and no crate's packages name it.
+/// The Debian packages with libraries of the C and C++ compiler itself. A program links to one if a
+/// build script says so, and no crate's packages name it.
 const COMPILER_LIBRARIES: [&str; 3] = ["libatomic1", "libgomp1", "libstdc++6"];
 
 impl Normalizer<'_> {
-    /// From what changes seldom to what changes often.
+    /// Returns the image's layers, from those that change seldom to those that change often.
     pub(crate) fn layers(&self, base: &Base) -> Vec<Layer> {
         let fields = &self.image.fields;
         let mut layers = self.packages(base);
@@ -68,8 +69,7 @@ impl Normalizer<'_> {
         layers
     }
 
-    /// A layer for each command that stands on the given files, named by its place in
-    /// `images.toml`.
+    /// Returns a layer for each step at `place`, named by its position in `images.toml`.
     fn steps(&self, base: &Base, place: StepPlace) -> Vec<Layer> {
         let steps = self.image.fields.steps.iter().flatten().zip(1..);
         let steps = steps.filter(|(step, _)| step.place == place);
@@ -92,9 +92,9 @@ impl Normalizer<'_> {
         steps.map(layer).collect()
     }
 
-    /// The layers of Debian packages: the base, the image's own, the libraries of each crate that
-    /// its programs are linked from, those of the compiler. What several sets have the first of
-    /// them gives.
+    /// Returns the layers of Debian packages: the base, the image's own, the libraries of each
+    /// crate that its programs are linked from, those of the compiler. A package in several sets
+    /// comes from the first of them.
     fn packages(&self, base: &Base) -> Vec<Layer> {
         let set = |name: String| SetReference {
             set: name,
@@ -108,8 +108,8 @@ impl Normalizer<'_> {
             let name = image_set(self.image.name.get_ref());
             sets.push(("packages".to_owned(), set(name)));
         }
-        // Over somebody else's base there is no telling which libraries are there, and an image
-        // that stands on nothing is to be copied from.
+        // The libraries in a foreign base are unknown, and an image without a base is there to be
+        // copied from.
         let has_libraries = !sets.is_empty() && !self.binaries.is_empty();
         let libraries = self.libraries.iter().filter(|_| has_libraries).map(|name| {
             let set = libraries_set(name);
@@ -154,13 +154,14 @@ impl Normalizer<'_> {
         layers
     }
 
-    /// Nothing is below a set that goes beyond none.
+    /// Whether `set` goes beyond no other set, so that nothing is below it.
     fn is_base(&self, set: &str) -> bool {
         let sets = self.description.package_sets();
         sets.get(set).is_some_and(|set| set.beyond.is_none())
     }
 
-    /// `/etc/passwd` and `/etc/group` with the accounts built in and those that the image uses.
+    /// Returns `/etc/passwd` and `/etc/group` with the built-in accounts and those that the image
+    /// uses.
     fn accounts(&self) -> Vec<Source> {
         let used = self.used_names();
         let own = self.description.users.iter().map(|user| user.get_ref());
@@ -260,7 +261,7 @@ impl Normalizer<'_> {
         files.chain(directories).chain(links).collect()
     }
 
-    /// What of the files takes the place of files of the base.
+    /// Returns the paths of files and links that replace files of the base.
     fn replaced_files(&self) -> Vec<String> {
         let fields = &self.image.fields;
         let files = fields.files.iter().flatten().filter(|file| file.replace);
@@ -273,7 +274,7 @@ impl Normalizer<'_> {
         paths
     }
 
-    /// The numbers of user and group.
+    /// Returns the user and group numbers of an owner.
     fn owner(&self, owner: &Owner) -> (u32, u32) {
         let account =
             |name: &Option<Spanned<String>>| self.description.account(name.as_ref()?.get_ref());
@@ -309,7 +310,7 @@ impl Normalizer<'_> {
     }
 }
 
-/// The set with the libraries of Debian that a program needs if it is linked from a crate.
+/// Returns the name of the set with the Debian libraries that a program linked from a crate needs.
 fn libraries_set(name: &str) -> String {
     format!("libraries.{name}")
 }
@@ -319,8 +320,8 @@ fn workspace(path: &str) -> Placeholder {
     Placeholder::Workspace { path }
 }
 
-/// What a set that stands on nothing puts into a layer: its packages, and the certificates among
-/// them as one file.
+/// Returns the layer sources of a set with nothing below it: its packages, and the certificates
+/// among them as one file.
 fn base_sources(packages: &Packages) -> Vec<Source> {
     let certificates = Source::CaCertificates(CaCertificatesSource {
         packages: vec![Placeholder::Packages(packages.clone())],
@@ -340,14 +341,14 @@ fn debian(packages: &Packages, also_installed: Vec<Packages>) -> Source {
     })
 }
 
-/// All but one.
+/// Returns all packages but those at one index.
 fn others(all: &[Packages], at: usize) -> Vec<Packages> {
     let numbered = all.iter().enumerate();
     let others = numbered.filter(|(number, _)| *number != at);
     others.map(|(_, packages)| packages.clone()).collect()
 }
 
-/// A layer of single things, if there are any.
+/// Adds a layer of single files, directories and the like, if there are any.
 fn add(layers: &mut Vec<Layer>, name: String, mut sources: Vec<Source>, replaces: Vec<String>) {
     sources.sort_by(|a, b| a.to().cmp(&b.to()));
     if !sources.is_empty() {
@@ -361,7 +362,7 @@ fn add(layers: &mut Vec<Layer>, name: String, mut sources: Vec<Source>, replaces
     }
 }
 
-/// `name`, or with a number behind it where the layers have that name already (one binary at two
+/// Returns `name`, with a number behind it if a layer has that name already (one binary at two
 /// paths).
 fn unique_name(name: String, layers: &[Layer]) -> String {
     let taken = |name: &String| layers.iter().any(|layer| layer.name == *name);

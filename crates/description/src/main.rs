@@ -1,4 +1,4 @@
-//! Checks and normalizes an `images.toml` where nothing but this program can run.
+//! Checks and normalizes an `images.toml` where only this program can run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,13 +29,13 @@ usage: description normalize FILE --targets TARGETS.json [--name NAME] [--source
 exit status: 0 fine, 64 wrong usage, 65 something is wrong with FILE or TARGETS, 66 no such input, 73 can't write
 ";
 
-/// Exit codes as sysexits.h has them.
+/// Exit codes, as in sysexits.h.
 const USAGE_ERROR: u8 = 64;
 const DATA_ERROR: u8 = 65;
 const NO_INPUT: u8 = 66;
 const CANT_CREATE: u8 = 73;
 
-/// What to say on standard error, and the exit code.
+/// A message for standard error, and the exit code.
 struct Failure {
     code: u8,
     message: String,
@@ -112,7 +112,7 @@ impl Arguments {
         given.map(|(_, value)| value.as_str())
     }
 
-    /// The names that an option lists.
+    /// Returns the names that an option lists.
     fn names(&self, option: &str) -> BTreeSet<String> {
         let names = self.option(option).unwrap_or_default();
         names.split_ascii_whitespace().map(str::to_owned).collect()
@@ -186,7 +186,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Writes beside `out` and renames, so that `out` is never half a file.
+/// Writes a file beside `out` and renames it, so that `out` is never half a file.
 fn write(out: &str, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure {
         code: CANT_CREATE,
@@ -203,7 +203,7 @@ fn write(out: &str, text: &str) -> Result<(), Failure> {
         })
         .and_then(|()| fs::rename(&temporary, out));
     written.map_err(|error| {
-        // What can't be removed was not created either, or is the same trouble again.
+        // If removing fails, the file was never created, or the cause is the same.
         let _ = fs::remove_file(&temporary);
         failed(error)
     })

@@ -1,5 +1,5 @@
-//! What an `images.toml` says, value by value, with the place of everything that later checks may
-//! complain about.
+//! The values of an `images.toml`, with the place of everything that later checks may complain
+//! about.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,25 +10,25 @@ pub use toml::Spanned;
 use crate::problem::Source;
 use crate::value::Platform;
 
-/// A whole description. Made by [`Description::parse`], which has found nothing wrong with it by
+/// A whole description. [`Description::parse`] makes it, after finding no error in the text by
 /// itself.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// The text it was read from.
+    /// The text that it was read from.
     pub source: Source,
-    /// Where Debian packages come from.
+    /// The sources of Debian packages.
     pub debian: Debian,
-    /// What Cargo is asked for.
+    /// The settings for Cargo.
     pub build: Build,
     /// The compiler.
     pub toolchain: Toolchain,
-    /// What single crates need beyond their sources, by package name.
+    /// Extra inputs of single crates, by package name.
     pub crates: Vec<Crate>,
-    /// Parts that npm makes, by name.
+    /// The parts that npm makes, by name.
     pub npm_parts: BTreeMap<String, NpmPart>,
-    /// Parts that are downloaded, by name: one download for all architectures, or one for each.
+    /// The parts that are downloaded, by name: one download for all architectures, or one for each.
     pub downloads: BTreeMap<String, Vec<Download>>,
-    /// Accounts, beyond those built in.
+    /// Accounts, besides the built-in ones.
     pub users: Vec<Spanned<User>>,
     /// All images, variants among them, by name.
     pub images: BTreeMap<String, Image>,
@@ -48,35 +48,35 @@ pub struct Debian {
 }
 
 /// `[debian.sources.NAME]`: an archive that is not Debian's. Only `assemble lock` reads it; the
-/// lock pins what comes of it.
+/// lock pins the packages from it.
 #[derive(Clone, Debug)]
 pub struct DebianSource {
-    /// Its address, without `/` at its end.
+    /// The archive's address, without `/` at its end.
     pub url: String,
     /// A suite, or a directory with `/` at its end.
     pub suite: String,
     /// Components of the suite. A directory has none.
     pub components: Vec<String>,
-    /// The file of the workspace with the keys that may sign.
+    /// The file of the workspace that holds the keys allowed to sign.
     pub key: Option<String>,
-    /// The only key that may sign: upper-case hexadecimal.
+    /// The fingerprint of the only key allowed to sign: upper-case hexadecimal.
     pub fingerprint: Option<String>,
-    /// Architectures that it must have.
+    /// Architectures that the archive must have.
     pub architectures: Option<Vec<String>>,
 }
 
 /// `[debian.sets.NAME]`.
 #[derive(Clone, Debug)]
 pub struct Set {
-    /// What is asked for; dependencies follow by themselves.
+    /// The requested packages, without their dependencies.
     pub packages: Vec<String>,
-    /// What is left out although something depends on it.
+    /// Packages to leave out, even if another one depends on them.
     pub omit: Vec<String>,
-    /// The set whose packages are there already.
+    /// The set whose packages are already installed.
     pub beyond: Option<Spanned<String>>,
-    /// Architectures to resolve for, where not those of `[debian]`.
+    /// Architectures to resolve for, if they differ from those of `[debian]`.
     pub architectures: Option<Vec<String>>,
-    /// Whether dependencies are taken too.
+    /// Whether to include dependencies.
     pub dependencies: bool,
 }
 
@@ -89,7 +89,7 @@ pub struct Build {
     pub locked: bool,
     /// Features of the selected packages.
     pub features: Vec<String>,
-    /// All features of the selected packages.
+    /// Whether all features of the selected packages are on.
     pub all_features: bool,
     /// Whether default features are off.
     pub no_default_features: bool,
@@ -97,7 +97,7 @@ pub struct Build {
     pub crate_list: bool,
 }
 
-/// `build` of an image: what is said there takes the place of what `[build]` says.
+/// `build` of an image: its fields replace those of `[build]`.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)] // Each is the key of that name, which docs/images-toml.md explains.
 pub struct BuildFields {
@@ -105,12 +105,12 @@ pub struct BuildFields {
     pub features: Option<Vec<String>>,
     pub all_features: Option<bool>,
     pub no_default_features: Option<bool>,
-    /// The target as rustc names it, which is for this platform.
+    /// The target as rustc names it, and its platform.
     pub target: Option<Spanned<(String, Platform)>>,
 }
 
 impl BuildFields {
-    /// These fields over those of the image that a variant is of.
+    /// Puts the fields of a variant over those of its image.
     fn over(self, under: BuildFields) -> BuildFields {
         BuildFields {
             profile: self.profile.or(under.profile),
@@ -127,31 +127,31 @@ impl BuildFields {
 pub struct Toolchain {
     /// Who provides the compiler: `release` or `debian`.
     pub provider: String,
-    /// The release that is asked for, in rustup's words; without it `rust-toolchain.toml` and
-    /// `rust-version` say it.
+    /// The requested release, in rustup's words; without it, `rust-toolchain.toml` and
+    /// `rust-version` decide.
     pub release: Option<Spanned<String>>,
-    /// The linker in place of the release's own: `lld` or `mold`.
+    /// The linker that replaces the release's own: `lld` or `mold`.
     pub linker: Option<String>,
-    /// The set of Debian packages that has the C toolchain, and the compiler where Debian provides
+    /// The set of Debian packages with the C toolchain, and with the compiler if Debian provides
     /// it.
     pub set: Spanned<String>,
-    /// Debian packages that this set has besides those that it lists itself.
+    /// Debian packages to add to this set.
     pub packages: Vec<String>,
 }
 
 /// `[crates.NAME]`.
 #[derive(Clone, Debug)]
 pub struct Crate {
-    /// The package.
+    /// The name of the package.
     pub name: Spanned<String>,
-    /// Debian packages present while it compiles.
+    /// Debian packages that are installed while it compiles.
     pub packages: Vec<String>,
-    /// Files beyond its sources, as written: relative to a member's directory, for other packages
-    /// to the workspace.
+    /// Files besides its sources, as written: relative to the directory of a member; for other
+    /// packages, to the workspace.
     pub files: Vec<Spanned<String>>,
-    /// Variables that its units see beside Cargo's.
+    /// Variables that its units see besides Cargo's.
     pub environment: BTreeMap<String, String>,
-    /// Whether its units are told the revision that is built.
+    /// Whether its units see the revision that is built.
     pub revision: bool,
     /// Parts that its units see in the package's directory.
     pub parts: Vec<CratePart>,
@@ -164,7 +164,7 @@ pub struct CratePart {
     pub part: Spanned<String>,
     /// Its place, relative to the package's directory.
     pub path: Spanned<String>,
-    /// A path in the part; empty for all of it.
+    /// A path in the part; empty for the whole part.
     pub from: String,
 }
 
@@ -178,24 +178,24 @@ pub struct NpmPart {
 /// `download` of `[parts.NAME]`, or an element of it. Nix reads the other fields.
 #[derive(Clone, Debug)]
 pub struct Download {
-    /// Debian's name of the architecture that it is for; without it, it is for all.
+    /// Debian's name of the architecture that the download is for; without it, it is for all.
     pub architecture: Option<String>,
-    /// Its address.
+    /// The address of the file.
     pub url: Spanned<String>,
     /// The SHA-256 of the file, in hexadecimal digits. `assemble lock` adds it.
     pub sha256: Option<String>,
-    /// Where the key `url` stands.
+    /// The place of the key `url`.
     pub(crate) key: Range<usize>,
 }
 
-/// `[users.NAME]`, or an account built in.
+/// `[users.NAME]`, or a built-in account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name of the account and of its group.
     pub name: String,
     /// User number.
     pub uid: u32,
-    /// Number of its group.
+    /// Group number.
     pub gid: u32,
     /// Home directory.
     pub home: String,
@@ -203,19 +203,19 @@ pub struct User {
     pub shell: String,
 }
 
-/// `[images.NAME]` or `[images.OF.variants.VARIANT]`, the latter with its image's fields where it
-/// has none of its own.
+/// `[images.NAME]` or `[images.OF.variants.VARIANT]`. A variant has its image's fields where it has
+/// none of its own.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// `NAME`, or `OF-VARIANT`.
     pub name: Spanned<String>,
     /// The image that it is a variant of.
     pub variant_of: Option<String>,
-    /// What was said of it.
+    /// Its fields.
     pub fields: ImageFields,
 }
 
-/// The fields of an image; `None` where nothing was said.
+/// The fields of an image; `None` if the description does not give one.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)] // Each is the key of that name, which docs/images-toml.md explains.
 pub struct ImageFields {
@@ -245,8 +245,8 @@ pub struct ImageFields {
 }
 
 impl ImageFields {
-    /// These fields over those of `image`: each replaces the other's, environment and labels name
-    /// by name.
+    /// Puts these fields over those of `image`: each replaces the other's; environment and labels
+    /// are merged name by name.
     pub(crate) fn over(self, image: &ImageFields) -> ImageFields {
         let under = image.clone();
         ImageFields {
@@ -279,7 +279,7 @@ impl ImageFields {
         }
     }
 
-    /// The names of the accounts that the image uses: its user, and owners of files and
+    /// Returns the names of the accounts that the image uses: its user, and the owners of files and
     /// directories.
     pub(crate) fn account_names(&self) -> impl Iterator<Item = &Spanned<String>> {
         let files = self.files.iter().flatten().map(|file| &file.owner);
@@ -302,7 +302,7 @@ fn merge(over: Option<Map>, under: Option<Map>) -> Option<Map> {
     }
 }
 
-/// What an image stands on.
+/// The base of an image: another image, a set of Debian packages, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
     /// Nothing.
@@ -313,20 +313,20 @@ pub enum Base {
     Layout {
         /// Its directory, relative to the workspace.
         path: String,
-        /// The manifest or index in it, where it has several.
+        /// The digest of the manifest or index, if the layout has several.
         digest: Option<String>,
     },
     /// An image in a registry.
     Reference {
         /// Registry, repository and tag, without digest.
         reference: String,
-        /// The manifest or index.
+        /// The digest of the manifest or index.
         digest: String,
     },
 }
 
 impl Base {
-    /// Whether the base is somebody else's image, whose files and configuration are not known here.
+    /// Whether the base is a foreign image, whose files and configuration are unknown here.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Base::Layout { .. } | Base::Reference { .. })
     }
@@ -335,13 +335,13 @@ impl Base {
 /// A binary of the workspace.
 #[derive(Clone, Debug)]
 pub struct Binary {
-    /// Package, as in `Cargo.toml`.
+    /// The package, as in `Cargo.toml`.
     pub package: Spanned<String>,
-    /// Binary target; where not given, the package's own or only one.
+    /// The binary target; by default, the package's own or only one.
     pub bin: Option<Spanned<String>>,
-    /// Path in the image; where not given, `/usr/bin/BIN`.
+    /// The path in the image; by default, `/usr/bin/BIN`.
     pub path: Option<Spanned<String>>,
-    /// Whether it takes the place of a file of the base.
+    /// Whether it replaces a file of the base.
     pub replace: bool,
     /// Its capabilities and extended attributes.
     pub attributes: FileAttributes,
@@ -352,22 +352,22 @@ pub struct Binary {
 pub struct FileAttributes {
     /// All by name, with capabilities as `security.capability`.
     pub all: Attributes,
-    /// The first key that gives any: `capabilities` or `xattrs`.
+    /// The first of the keys `capabilities` and `xattrs` that gives any.
     pub key: Option<Spanned<&'static str>>,
 }
 
-/// Where a file's content comes from.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A file or directory of the workspace.
     Source(String),
-    /// The text itself.
+    /// A text.
     Text(String),
-    /// A part of the flake's.
+    /// A part of the flake.
     Part {
         /// Its name.
         name: String,
-        /// A path in it; empty for all of it.
+        /// A path in the part; empty for the whole part.
         from: String,
     },
 }
@@ -379,17 +379,17 @@ pub struct File {
     pub path: Spanned<String>,
     /// Its content.
     pub content: Spanned<Content>,
-    /// Mode, of a directory that of the files in it.
+    /// Its mode; for a directory, the mode of the files in it.
     pub mode: Option<Mode>,
-    /// Who owns it.
+    /// Its owner.
     pub owner: Owner,
-    /// Whether it takes the place of a file of the base.
+    /// Whether it replaces a file of the base.
     pub replace: bool,
     /// Its capabilities and extended attributes.
     pub attributes: FileAttributes,
 }
 
-/// Owner as written.
+/// The owner of a file or directory, as written.
 #[derive(Clone, Debug, Default)]
 pub struct Owner {
     /// User.
@@ -405,7 +405,7 @@ pub struct Directory {
     pub path: Spanned<String>,
     /// Mode.
     pub mode: Mode,
-    /// Who owns it.
+    /// Its owner.
     pub owner: Owner,
 }
 
@@ -414,9 +414,9 @@ pub struct Directory {
 pub struct Link {
     /// Path in the image.
     pub path: Spanned<String>,
-    /// What it points at.
+    /// The target of the link.
     pub target: String,
-    /// Whether it takes the place of a file of the base.
+    /// Whether it replaces a file of the base.
     pub replace: bool,
 }
 
@@ -425,7 +425,7 @@ pub struct Link {
 pub struct Chart {
     /// The chart's directory, relative to the workspace.
     pub source: Spanned<String>,
-    /// Path in the image; with `/` at its end the directory that receives `NAME-VERSION.tgz`.
+    /// Path in the image; if it ends in `/`, the directory that receives `NAME-VERSION.tgz`.
     pub path: Spanned<String>,
 }
 
@@ -436,46 +436,46 @@ pub struct Bundled {
     pub image: Spanned<String>,
     /// Path in the image.
     pub path: Spanned<String>,
-    /// The archive's form.
+    /// The format of the archive.
     pub format: ArchiveFormat,
-    /// The name that the archive gives it; where not given, `IMAGE:TAG`.
+    /// The image's name in the archive; by default, `IMAGE:TAG`.
     pub reference: Option<String>,
 }
 
-/// A command whose changes are a layer.
+/// A command whose changes become a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Program and arguments; no shell.
     pub run: Vec<String>,
-    /// Which files it sees.
+    /// The layers that it runs on.
     pub place: StepPlace,
-    /// Where it starts, an absolute path in the image.
+    /// The working directory, an absolute path in the image.
     pub workdir: String,
     /// Variables besides those that every step has.
     pub environment: BTreeMap<String, String>,
 }
 
-/// Which layers a step stands on.
+/// The layers that a step runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepPlace {
-    /// Packages, accounts, files and parts. An edit of a binary runs it not again.
+    /// Packages, accounts, files and parts. An edit of a binary does not run the step again.
     Files,
-    /// All of the image's others.
+    /// All other layers of the image.
     Binaries,
 }
 
-/// How an engine asks whether the container is well.
+/// The check by which an engine tells whether the container is healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
-    /// It does not ask, whatever the base says.
+    /// No check, even if the base has one.
     None,
-    /// It runs a command.
+    /// A command that the engine runs.
     Command {
         /// Program and arguments; no shell.
         command: Vec<String>,
         /// Nanoseconds between two checks.
         interval: u64,
-        /// Nanoseconds after which a check has failed.
+        /// Nanoseconds after which a check counts as failed.
         timeout: u64,
         /// Nanoseconds at the start in which failures do not count.
         start_period: u64,

@@ -1,4 +1,4 @@
-//! What crates that bind C libraries need from Debian: `native.toml`.
+//! The Debian packages that crates with bindings to C libraries need: `native.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,10 +26,10 @@ struct Native {
     vendored_by: Option<String>,
 }
 
-/// The crates of a `Cargo.lock` that can't be compiled without packages of Debian, and those
+/// Returns the crates of a `Cargo.lock` that don't compile without Debian packages, each with those
 /// packages.
 ///
-/// `takes` is asked about each crate of [`undecided`]: whether it takes Debian's library.
+/// `takes` says of each crate of [`undecided`] whether it takes Debian's library.
 pub fn needed(
     locked: &[LockedPackage],
     takes: impl Fn(&str) -> bool,
@@ -41,8 +41,8 @@ pub fn needed(
     wanting.collect()
 }
 
-/// The crates of a `Cargo.lock` that compile their own copy of a library if a feature is on, and
-/// may have it on. The lock names the dependencies of features that are off, too.
+/// Returns the crates of a `Cargo.lock` that compile their own copy of a library if a feature is
+/// on, and may have it on. The lock also names the dependencies of features that are off.
 pub fn undecided(locked: &[LockedPackage]) -> BTreeSet<String> {
     let vendoring = known_among(locked)
         .filter(|(package, native)| native.is_vendored_by_one_of(&package.dependencies));
@@ -65,7 +65,7 @@ impl Native {
     }
 }
 
-/// What is read of `cargo metadata --format-version 1`.
+/// The fields that this module reads of `cargo metadata --format-version 1`.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<NamedPackage>,
@@ -89,11 +89,11 @@ struct Node {
     dependencies: Vec<String>,
 }
 
-/// The packages of a lock as `cargo metadata` has them: with the dependencies of the features that
-/// are on, and no others.
+/// Returns the packages of a lock as `cargo metadata` lists them: with the dependencies of the
+/// features that are on, and no others.
 ///
 /// # Errors
-/// Where the text is not of `cargo metadata`'s form.
+/// Fails if the text is not in the format of `cargo metadata`.
 pub fn resolved_packages(metadata: &str) -> Result<Vec<LockedPackage>, serde_json::Error> {
     let metadata: Metadata = serde_json::from_str(metadata)?;
     let packages = metadata.packages.into_iter();
@@ -108,19 +108,19 @@ pub fn resolved_packages(metadata: &str) -> Result<Vec<LockedPackage>, serde_jso
     Ok(nodes.collect())
 }
 
-/// The crates that a `debian.lock` has sets for.
+/// The crates for which a `debian.lock` has sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pinned {
-    /// Those with packages that they are compiled with: the sets `crates.NAME`.
+    /// The crates that compile with Debian packages: the sets `crates.NAME`.
     pub crates: BTreeSet<String>,
-    /// Those with libraries that programs need which are linked from them: `libraries.NAME`.
+    /// The crates with libraries that programs linked from them need: the sets `libraries.NAME`.
     pub libraries: BTreeSet<String>,
 }
 
-/// What a `debian.lock` pins for crates.
+/// Returns the crates for which a `debian.lock` pins packages.
 ///
 /// # Errors
-/// Where the text is not JSON of that form.
+/// Fails if the text is not JSON of that form.
 pub fn pinned(debian_lock: &str) -> Result<Pinned, serde_json::Error> {
     #[derive(Deserialize)]
     struct Lock {
@@ -138,10 +138,10 @@ pub fn pinned(debian_lock: &str) -> Result<Pinned, serde_json::Error> {
     })
 }
 
-/// The names of a package and of all that it depends on, however far away.
+/// Returns the names of a package and of all its dependencies, direct and transitive.
 ///
-/// From the packages of a lock that is more than a program is linked from: the dependencies of
-/// build scripts and tests are among them, and of features that are off.
+/// With the packages of a lock, the result has more than a program is linked from: also the
+/// dependencies of build scripts, of tests and of features that are off.
 pub fn closure(packages: &[LockedPackage], package: &str) -> BTreeSet<String> {
     let mut reached = BTreeSet::from([package.to_owned()]);
     let mut rest = vec![package.to_owned()];
@@ -158,8 +158,8 @@ pub fn closure(packages: &[LockedPackage], package: &str) -> BTreeSet<String> {
 }
 
 impl Description {
-    /// The description with what crates of the lock are known to need, where it says nothing of
-    /// their packages. `takes` is as for [`needed`].
+    /// Returns the description with the packages that crates of the lock are known to need, where
+    /// it gives no packages itself. `takes` is as for [`needed`].
     #[must_use]
     pub fn with_known_crates(
         mut self,
@@ -184,7 +184,7 @@ impl Description {
         self
     }
 
-    /// Whether it says itself which packages a crate is compiled with.
+    /// Whether the description itself lists the packages that a crate compiles with.
     pub fn has_packages_of(&self, name: &str) -> bool {
         let mut crates = self.crates.iter();
         crates.any(|c| c.name.get_ref() == name && !c.packages.is_empty())

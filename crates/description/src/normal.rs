@@ -1,4 +1,4 @@
-//! The normalized description: what builders read, in which nothing is left to decide.
+//! The normalized description, which builders read. It leaves nothing to decide.
 //!
 //! Its JSON has the same bytes wherever it is written: fields in the order below, maps sorted by
 //! key.
@@ -23,20 +23,20 @@ pub const VERSION: u32 = 2;
 pub struct Description {
     /// Version of this form: [`VERSION`].
     pub version: u32,
-    /// Where Debian packages come from.
+    /// The sources of Debian packages.
     pub debian: Debian,
-    /// What Cargo is asked for.
+    /// The settings for Cargo.
     pub build: Build,
     /// The compiler.
     pub toolchain: Toolchain,
-    /// What single crates need beyond their sources, by package name.
+    /// Extra inputs of single crates, by package name.
     pub crates: BTreeMap<String, Crate>,
     /// All images, variants among them.
     pub images: BTreeMap<String, Image>,
 }
 
 impl Description {
-    /// The JSON, indented, with a newline at its end.
+    /// Returns the JSON, indented, with a newline at its end.
     pub fn to_json(&self) -> String {
         // Maps with string keys and plain values always have a JSON form.
         let json = serde_json::to_string_pretty(self).unwrap_or_default();
@@ -61,21 +61,21 @@ pub struct Debian {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Set {
-    /// What is asked for, sorted.
+    /// The requested packages, sorted.
     pub packages: Vec<String>,
-    /// What is left out although something depends on it, sorted.
+    /// Packages to leave out, even if another one depends on them, sorted.
     pub omit: Vec<String>,
-    /// The set whose packages are there already, and whose `omit` holds too: this one is what is
-    /// needed in addition.
+    /// The set whose packages are already installed, and whose `omit` applies too. This set adds to
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub beyond: Option<String>,
     /// Architectures to resolve for, sorted.
     pub architectures: Vec<String>,
-    /// Whether dependencies are taken too.
+    /// Whether to include dependencies.
     pub dependencies: bool,
 }
 
-/// What Cargo is asked for.
+/// The settings for Cargo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Build {
@@ -84,15 +84,15 @@ pub struct Build {
     /// Whether programs in images carry the list of their crates, as `cargo auditable` writes it.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub crate_list: bool,
-    /// What holds where an image says nothing, and for checks.
+    /// The settings for checks, and for images that give none.
     pub settings: Settings,
     /// The calls that compile the binaries of all images, by name.
     pub calls: BTreeMap<String, Call>,
-    /// What is compiled for: the platforms of all images, by name.
+    /// The platforms of all images, by name.
     pub targets: BTreeMap<String, Target>,
 }
 
-/// How Cargo is asked.
+/// The settings of a call of Cargo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
@@ -100,24 +100,24 @@ pub struct Settings {
     pub profile: String,
     /// Features of the selected packages, sorted.
     pub features: Vec<String>,
-    /// All features of the selected packages.
+    /// Whether all features of the selected packages are on.
     pub all_features: bool,
     /// Whether default features are off.
     pub no_default_features: bool,
-    /// The target as rustc names it, where it is not the platform's own.
+    /// The target as rustc names it, if it is not the platform's own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,
 }
 
 /// One call of Cargo, for all images with the same settings, so that features are the same for all
-/// of them. No two of its packages have a binary of a name that it asks for: Cargo would put both
-/// at one path.
+/// of them. No two packages of a call share the name of a requested binary: Cargo would put both at
+/// one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Call {
-    /// Those of the images, and the features that the binaries require.
+    /// The settings of the images, with the features that the binaries require.
     pub settings: Settings,
-    /// Sorted, each once.
+    /// The binaries, sorted, each once.
     pub binaries: Vec<Binary>,
 }
 
@@ -125,7 +125,7 @@ fn yes() -> bool {
     true
 }
 
-/// What the tools call a platform.
+/// The names of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
@@ -133,16 +133,15 @@ pub struct Target {
     pub architecture: String,
     /// Rust's name of the target.
     pub rust: String,
-    /// What the names of GNU's compilers begin with: `aarch64-linux-gnu` for
-    /// `aarch64-linux-gnu-gcc`.
+    /// The prefix of the names of GNU's compilers: `aarch64-linux-gnu` for `aarch64-linux-gnu-gcc`.
     pub gnu: String,
-    /// The set that compiles for it where another architecture builds: what is needed beyond the
+    /// The set that compiles for it on a builder of another architecture, in addition to the
     /// toolchain.
     pub cross: String,
 }
 
 impl Build {
-    /// The binaries that images hold, sorted, each once.
+    /// Returns the binaries that images hold, sorted, each once.
     pub fn binaries(&self) -> Vec<&Binary> {
         let mut binaries: Vec<&Binary> = self.calls.values().flat_map(|it| &it.binaries).collect();
         binaries.sort();
@@ -151,8 +150,8 @@ impl Build {
 }
 
 impl Settings {
-    /// A name for them, in letters, digits and `-`: `release`, `release-postgres`. Others may have
-    /// the same.
+    /// Returns a name of letters, digits and `-`: `release`, `release-postgres`. Other settings may
+    /// have the same.
     pub fn name(&self) -> String {
         let flags = [
             (self.all_features, "all-features"),
@@ -168,7 +167,7 @@ impl Settings {
         name.join("-").chars().map(allowed).collect()
     }
 
-    /// The directory below the target directory that Cargo gives the profile.
+    /// Returns the name of the profile's directory below Cargo's target directory.
     pub fn profile_directory(&self) -> &str {
         match self.profile.as_str() {
             "dev" | "test" => "debug",
@@ -179,7 +178,8 @@ impl Settings {
 }
 
 impl Call {
-    /// The words after `cargo build` that choose profile, features, target, packages and binaries.
+    /// Returns the words after `cargo build` that choose profile, features, target, packages and
+    /// binaries.
     pub fn cargo_arguments(&self) -> Vec<String> {
         let settings = &self.settings;
         let mut words = vec!["--profile".to_string(), settings.profile.clone()];
@@ -218,26 +218,27 @@ pub struct Toolchain {
     /// The release that `images.toml` asks for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub release: Option<String>,
-    /// The linker in place of the release's own.
+    /// The linker that replaces the release's own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub linker: Option<String>,
-    /// The set that has the C toolchain, and the compiler where Debian provides it.
+    /// The set with the C toolchain, and with the compiler if Debian provides it.
     pub set: String,
 }
 
-/// What a crate needs beyond its sources.
+/// Extra inputs of a crate: Debian packages, files of the workspace, variables, the revision,
+/// parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Crate {
-    /// The set of Debian packages, where it has any.
+    /// The set of its Debian packages, if it has any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub set: Option<String>,
     /// Files and directories, relative to the workspace.
     pub files: Vec<String>,
-    /// Variables that its units see beside Cargo's.
+    /// Variables that its units see besides Cargo's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub environment: BTreeMap<String, String>,
-    /// Whether its units are told the revision that is built.
+    /// Whether its units see the revision that is built.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub revision: bool,
     /// Parts that its units see in the package's directory, sorted by place.
@@ -253,7 +254,7 @@ pub struct CratePart {
     pub part: String,
     /// Its place, relative to the package's directory.
     pub path: String,
-    /// A path in the part; empty for all of it.
+    /// A path in the part; empty for the whole part.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub from: String,
 }
@@ -267,32 +268,31 @@ pub struct Image {
     /// The image that it is a variant of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub variant_of: Option<String>,
-    /// What it stands on.
+    /// Its base.
     pub base: Base,
-    /// For which platforms it is built.
+    /// The platforms that it is built for.
     pub platforms: Vec<Platform>,
-    /// How its layers are compressed.
+    /// The compression of its layers.
     pub compression: Compression,
     /// Its tags, the main one first.
     pub tags: Vec<String>,
-    /// What it is called: its name with each of its tags.
+    /// Its references: its name with each of its tags.
     pub references: Vec<String>,
-    /// Its layers from below, lowered, without those of the base where that is somebody else's
-    /// image.
+    /// Its layers from the bottom up, lowered, without those of a foreign base.
     pub layers: Vec<Layer>,
     /// The images in it, sorted, each once.
     pub images: Vec<String>,
-    /// How it runs. Over somebody else's base, what is not given here is what the base says.
+    /// Its configuration. Over a foreign base, the base gives all values that are missing here.
     pub config: Config,
 }
 
 impl Image {
-    /// All that its layers are made from.
+    /// Returns the sources of all its layers.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.layers.iter().flat_map(|layer| &layer.sources)
     }
 
-    /// Its programs with their paths in it.
+    /// Returns its programs with their paths in it.
     pub fn programs(&self) -> impl Iterator<Item = (&str, &Binary)> {
         self.sources().filter_map(|source| match source {
             Source::File(file) => match &file.from {
@@ -303,7 +303,7 @@ impl Image {
         })
     }
 
-    /// The files and directories of the workspace that it holds, without charts.
+    /// Returns the files and directories of the workspace that it holds, without charts.
     pub fn copied(&self) -> impl Iterator<Item = &str> {
         self.sources().filter_map(|source| match source {
             Source::Copy(copy) => copy.from.workspace_path(),
@@ -311,7 +311,7 @@ impl Image {
         })
     }
 
-    /// The names of the parts that it holds.
+    /// Returns the names of the parts that it holds.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.sources().filter_map(|source| match source {
             Source::Copy(copy) => copy.from.part(),
@@ -319,7 +319,7 @@ impl Image {
         })
     }
 
-    /// The commands whose changes it holds.
+    /// Returns the commands whose changes it holds.
     pub fn steps(&self) -> impl Iterator<Item = &[String]> {
         self.sources().filter_map(|source| match source {
             Source::Step(step) => Some(&step.run[..]),
@@ -327,7 +327,7 @@ impl Image {
         })
     }
 
-    /// The directories of the charts that it holds.
+    /// Returns the directories of the charts that it holds.
     pub fn charts(&self) -> impl Iterator<Item = &str> {
         self.sources().filter_map(|source| match source {
             Source::Chart(chart) => chart.from.workspace_path(),
@@ -336,17 +336,17 @@ impl Image {
     }
 }
 
-/// What an image stands on.
+/// The base of an image: an OCI layout, an image in a registry, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub enum Base {
-    /// Nothing: the layers are all there is. A Debian base is the first of them.
+    /// No other image. A Debian base is the first of the layers.
     None,
     /// An OCI layout in the workspace.
     Layout {
         /// Its directory, relative to the workspace.
         path: String,
-        /// The manifest or index in it.
+        /// The digest of the manifest or index in it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         digest: Option<String>,
     },
@@ -354,7 +354,7 @@ pub enum Base {
     Reference {
         /// Registry, repository and tag.
         reference: String,
-        /// The manifest or index.
+        /// The digest of the manifest or index.
         digest: String,
     },
 }

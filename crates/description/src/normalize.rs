@@ -1,4 +1,5 @@
-//! From a [`Description`] and what only the workspace knows to the [`normal::Description`].
+//! Turns a [`Description`] into a [`normal::Description`], with the facts that only the workspace
+//! knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +24,15 @@ mod source;
 pub(crate) use self::image::{Normalizer, PlacedBinary};
 pub(crate) use self::set::image_set;
 
-/// Where an image finds programs, unless it says otherwise; Debian's own default.
+/// The `PATH` of images that set none; Debian's own default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Description {
-    /// Resolves everything.
+    /// Resolves the whole description.
     ///
     /// # Errors
-    /// Packages and binaries that the workspace does not have, sources that are not among its
-    /// files, things at one path that only shows now.
+    /// Lists packages and binaries that the workspace does not have, sources that are not among its
+    /// files, and two things at one path that only the workspace reveals.
     pub fn normalize(&self, workspace: &Workspace) -> Result<normal::Description, Problems> {
         let Workspace {
             targets, sources, ..
@@ -90,11 +91,11 @@ impl Description {
         Problems::or(problems, normal)
     }
 
-    /// Checks the sources alone, without the workspace's packages.
+    /// Checks only the sources, without the workspace's packages.
     ///
     /// # Errors
-    /// Sources that are not there, and things at one path that only shows in the files under
-    /// directories.
+    /// Lists missing sources, and two things at one path that only the files under directories
+    /// reveal.
     pub fn check_sources(&self, sources: &Sources) -> Result<(), Problems> {
         let mut problems = self.missing_sources(sources);
         for image in self.images.values() {
@@ -104,7 +105,7 @@ impl Description {
         Problems::or(problems, ())
     }
 
-    /// The targets that images name themselves, as rustc names them, sorted.
+    /// Returns the targets that images name themselves, as rustc names them, sorted.
     pub fn own_targets(&self) -> Vec<String> {
         let builds = self
             .images
@@ -115,7 +116,7 @@ impl Description {
         sorted(&names)
     }
 
-    /// What an image stands on.
+    /// Returns the base of an image, by default the set `base`.
     pub fn base(&self, image: &Image) -> Base {
         let base = image
             .fields
@@ -125,7 +126,7 @@ impl Description {
         base.unwrap_or_else(|| Base::Set("base".to_string()))
     }
 
-    /// For which platforms an image is built.
+    /// Returns the platforms that an image is built for.
     pub fn platforms(&self, image: &Image) -> Vec<Platform> {
         let build = image.fields.build.as_ref();
         let target = build.and_then(|build| build.target.as_ref());
@@ -163,7 +164,7 @@ impl Description {
         }
     }
 
-    /// The words after `cargo metadata` that turn on the features of all images.
+    /// Returns the words after `cargo metadata` that turn on the features of all images.
     pub fn metadata_arguments(&self) -> Vec<String> {
         let none = BuildFields::default();
         let images = self
@@ -190,7 +191,7 @@ impl Description {
         words
     }
 
-    /// What Cargo is asked for where `fields` say nothing else.
+    /// Returns the settings of `[build]`, with `fields` in place of its own.
     pub(crate) fn settings(&self, fields: &BuildFields) -> normal::Settings {
         let Build {
             profile,

@@ -1,4 +1,5 @@
-//! From the text of an `images.toml` to a [`Description`]: every field's type and form.
+//! Parses the text of an `images.toml` into a [`Description`], and checks the type and form of
+//! every field.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -28,12 +29,12 @@ pub(crate) use self::settings::built_in_users;
 const VERSION: i64 = 1;
 
 impl Description {
-    /// Reads `text`; `path` is what messages call it.
+    /// Reads `text`; messages call it `path`.
     ///
     /// # Errors
-    /// All that is wrong with the text by itself: its syntax, unknown keys, wrong types and forms,
-    /// references to users, sets and images that it does not have, two things at one path. What
-    /// needs the workspace's packages or files is checked by [`Description::normalize`].
+    /// Lists all errors that the text shows by itself: its syntax, unknown keys, wrong types and
+    /// forms, references to users, sets and images that it does not have, two things at one path.
+    /// [`Description::normalize`] makes the checks that need the workspace's packages or files.
     pub fn parse(text: &str, path: &str) -> Result<Description, Problems> {
         let source = Source::new(path, text);
         let (document, syntax) = DeTable::parse_recoverable(text);
@@ -82,7 +83,7 @@ fn read(top: &Fields, source: &Source) -> Description {
     }
 }
 
-/// Of a file in a later form nothing else can be said.
+/// Refuses a file of another version: nothing else can be said of it.
 fn check_version(reader: &Reader, document: &DeTable) -> Result<(), Problems> {
     let Some(value) = document.get("version") else {
         return Ok(());
@@ -98,7 +99,7 @@ fn check_version(reader: &Reader, document: &DeTable) -> Result<(), Problems> {
     }
 }
 
-/// The tables of a table of tables, each read by `read`.
+/// Reads each table of a table of tables with `read`.
 fn named<T>(
     top: &Fields,
     field: &str,

@@ -1,11 +1,11 @@
-//! The hashes of downloads, which `assemble lock` adds to the text of images.toml. Everything else
-//! in it stays as it is.
+//! Adds the hashes of downloads to the text of images.toml, for `assemble lock`. The rest of the
+//! text stays as it is.
 
 use crate::model::{Description, Download};
 use crate::problem::{Problem, Problems};
 
 impl Description {
-    /// The downloads without a hash, each with the name of its part.
+    /// Returns the downloads without a hash, each with the name of its part.
     pub fn unpinned(&self) -> impl Iterator<Item = (&str, &Download)> {
         let all = self.downloads.iter().flat_map(|(name, downloads)| {
             let named = downloads.iter();
@@ -14,11 +14,11 @@ impl Description {
         all.filter(|(_, download)| download.sha256.is_none())
     }
 
-    /// The text with a hash beside the `url` of each download that has none. `hashes` are in the
-    /// order of [`Description::unpinned`].
+    /// Returns the text with a hash added beside the `url` of each download that has none. `hashes`
+    /// are in the order of [`Description::unpinned`].
     ///
     /// # Errors
-    /// The downloads, if the text does not say the same of them afterwards: they are written in a
+    /// Lists the downloads if the new text does not describe the same ones: they are written in a
     /// form that this function does not know.
     pub fn with_hashes(&self, hashes: &[String]) -> Result<String, Problems> {
         let unpinned: Vec<(&Download, &String)> = self
@@ -49,8 +49,9 @@ impl Description {
     }
 }
 
-/// Where a hash is added, and as what: behind the address in an inline table, else in a line below.
-/// The key has what the key `url` has before it: spaces, or the first parts of a dotted key.
+/// Returns the place and the text to insert: after the address in an inline table, otherwise on a
+/// line below. The new key has the same prefix as the key `url`: spaces, or the first parts of a
+/// dotted key.
 fn insertion(text: &str, download: &Download, hash: &str) -> (usize, String) {
     let (key, value) = (&download.key, download.url.span());
     let line = text[..key.start].rfind('\n').map_or(0, |at| at + 1);
@@ -70,7 +71,7 @@ fn insertion(text: &str, download: &Download, hash: &str) -> (usize, String) {
     (next, format!("{before}sha256 = \"{hash}\"{end}"))
 }
 
-/// Whether the downloads are the same but for these hashes.
+/// Whether the downloads are the same except for these hashes.
 fn is_pinned(before: &Description, after: &Description, hashes: &[String]) -> bool {
     type Said = (String, String, Option<String>, Option<String>);
     let said = |description: &Description| -> Vec<Said> {
@@ -103,7 +104,7 @@ mod tests {
         ["1".repeat(64), "2".repeat(64)]
     }
 
-    /// Pins `parts`, and puts `<1>` and `<2>` for the hashes.
+    /// Pins `parts`, and replaces the hashes with `<1>` and `<2>`.
     fn pinned(parts: &str) -> Result<String, Problems> {
         let text = format!("version = 1\nimages = {{}}\n{parts}");
         let described = Description::parse(&text, "images.toml").expect("a description");

@@ -1,11 +1,10 @@
-//! What is wrong with a description, said the way a compiler says it: place, line, carets, and what
-//! to do next.
+//! Problems of a description, printed like a compiler's errors: place, line, carets, and help.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The text of an `images.toml` and the name it goes by in messages.
+/// The text of an `images.toml`, and its name in messages.
 #[derive(Clone, Debug)]
 pub struct Source {
     name: Arc<str>,
@@ -13,8 +12,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source named `name` (as the person gave it, for instance `images.toml`) with its whole
-    /// text.
+    /// Makes a source of its whole text and its name, as the person gave it, for instance
+    /// `images.toml`.
     pub fn new(name: &str, text: &str) -> Source {
         Source {
             name: name.into(),
@@ -22,17 +21,17 @@ impl Source {
         }
     }
 
-    /// The name used in messages.
+    /// Returns the name used in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// A problem at `span` (bytes of the text).
+    /// Makes a problem at `span` (bytes of the text).
     pub fn problem(&self, span: Range<usize>, message: impl Into<String>) -> Problem {
         Problem {
             place: self.place(span),
@@ -42,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Where `span` is, for people. A span that leaves its first line is cut there.
+    /// Returns the line and column of `span`, for people. Cuts a span at the end of its first line.
     fn place(&self, span: Range<usize>) -> Place {
         let start = floor_boundary(&self.text, span.start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -63,7 +62,7 @@ impl Source {
     }
 }
 
-/// The nearest character boundary at or before `at`.
+/// Returns the nearest character boundary at or before `at`.
 fn floor_boundary(text: &str, at: usize) -> usize {
     let at = at.min(text.len());
     (0..=at)
@@ -83,7 +82,7 @@ struct Place {
     quoted: String,
 }
 
-/// One thing that is wrong, where, and what to do about it.
+/// One error of a description, with its place and help.
 ///
 /// Its `Display` is the whole message over several lines, as rustc prints one:
 ///
@@ -103,13 +102,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Adds what to do next.
+    /// Adds advice on what to do next.
     pub fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds what to do next, where there is something to say.
+    /// Adds advice on what to do next, if there is any.
     pub fn maybe_help(mut self, help: Option<String>) -> Problem {
         self.help = help.or(self.help);
         self
@@ -121,7 +120,7 @@ impl Problem {
         self
     }
 
-    /// Adds a fact and the place of the same source that shows it.
+    /// Adds a fact and the place of `source` that shows it.
     pub fn note_at(self, source: &Source, span: Range<usize>, note: &str) -> Problem {
         let place = source.place(span);
         self.note(format!(
@@ -130,19 +129,19 @@ impl Problem {
         ))
     }
 
-    /// The message alone, without place and help.
+    /// Returns the message alone, without place and help.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether it asks for the same thing at the same place: a variant has the faults of its image
-    /// under its own name.
+    /// Whether it asks for the same change at the same place as `other`: a variant repeats the
+    /// problems of its image under its own name.
     fn repeats(&self, other: &Problem) -> bool {
         let same_help = self.help.is_some() && self.help == other.help;
         self.place == other.place && (same_help || self.message == other.message)
     }
 
-    /// Line and column, both from 1.
+    /// Returns line and column, both from 1.
     pub fn position(&self) -> (usize, usize) {
         (self.place.line, self.place.column)
     }
@@ -160,8 +159,7 @@ impl fmt::Display for Problem {
         } = &self.place;
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        // Tabs stay tabs under the quoted line, so that the carets stand where the eye expects
-        // them.
+        // Tabs stay tabs under the quoted line, so that the carets line up.
         let indent: String = quoted
             .chars()
             .take(column - 1)
@@ -183,10 +181,10 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// All problems of one description: what a fallible call of this crate returns.
+/// All problems of one description. Fallible functions of this crate return them.
 ///
-/// Sorted by place, each said once. Prints as its problems, a blank line between them, and a last
-/// line with their number.
+/// They are sorted by place, each once. They print with a blank line between them, and their number
+/// on a last line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -203,7 +201,7 @@ impl Problems {
         Problems(told)
     }
 
-    /// `Ok(value)` where there are none.
+    /// Returns `Ok(value)` if there are no problems.
     pub(crate) fn or<T>(problems: Vec<Problem>, value: T) -> Result<T, Problems> {
         if problems.is_empty() {
             Ok(value)
@@ -236,7 +234,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The name among `known` that `wrong` was most likely meant to be.
+/// Returns the name among `known` that `wrong` was most likely meant to be.
 pub(crate) fn nearest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -250,7 +248,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, name)| name)
 }
 
-/// `did you mean …?`, or the names there are.
+/// Returns `did you mean …?`, or a list of the known names.
 pub(crate) fn suggestion<'a>(
     wrong: &str,
     what: &str,
@@ -266,20 +264,20 @@ pub(crate) fn suggestion<'a>(
     }
 }
 
-/// `` `a`, `b`, `c` ``
+/// Quotes and joins names: `` `a`, `b`, `c` ``.
 pub(crate) fn quoted_list<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names.iter().map(|n| format!("`{}`", n.as_ref())).collect();
     quoted.join(", ")
 }
 
-/// Whether one is the other with something more at an end (`env` and `environment`, `seccomp-sys`
-/// and `libseccomp-sys`).
+/// Whether one name begins or ends with the other (`env` and `environment`, `seccomp-sys` and
+/// `libseccomp-sys`).
 fn is_extension(wrong: &str, name: &str) -> bool {
     let extends = |long: &str, short: &str| long.starts_with(short) || long.ends_with(short);
     wrong.len() >= 3 && name.len() >= 3 && (extends(name, wrong) || extends(wrong, name))
 }
 
-/// Levenshtein's distance, where case and the choice of `-` or `_` cost nothing.
+/// Returns Levenshtein's distance, in which case and the choice of `-` or `_` cost nothing.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |c: char| {
         if c == '_' {

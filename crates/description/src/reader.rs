@@ -24,7 +24,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// A problem at `span` that [`Reader::report`] is still to take.
+    /// Makes a problem at `span`, to pass to [`Reader::report`].
     pub(crate) fn problem(&self, span: Range<usize>, message: impl Into<String>) -> Problem {
         self.source.problem(span, message)
     }
@@ -53,7 +53,7 @@ impl<'s> Reader<'s> {
         self.report(problem);
     }
 
-    /// The string in `value`.
+    /// Returns the string in `value`.
     pub(crate) fn string(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -68,7 +68,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The integer in `value`.
+    /// Returns the integer in `value`.
     pub(crate) fn integer(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -100,7 +100,7 @@ impl<'s> Reader<'s> {
         array
     }
 
-    /// The table in `value`, read as `schema` says; `place` names it in messages
+    /// Returns the table in `value`, which has the fields of `schema`; `place` names it in messages
     /// (`[images.gateway]`).
     pub(crate) fn table<'r, 'v, 'i>(
         &'r self,
@@ -117,7 +117,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The fields of `table`; unknown ones are reported here and now.
+    /// Returns the fields of `table`, and reports unknown ones at once.
     pub(crate) fn fields<'r, 'v, 'i>(
         &'r self,
         table: &'v DeTable<'i>,
@@ -146,7 +146,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The entries of a table whose keys are names of the person's own.
+    /// Returns the entries of a table whose keys are names that the person chose.
     pub(crate) fn named<'v, 'i>(
         &self,
         value: &'v Spanned<DeValue<'i>>,
@@ -165,7 +165,7 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Where a string was wanted and a bare number or boolean stands, quoting it is what to do.
+/// Advises to quote a bare number or boolean in the place of a string.
 fn quote_help(value: &DeValue<'_>, expected: &str) -> Option<String> {
     let literal = match value {
         DeValue::Integer(digits) => digits.to_string(),
@@ -176,24 +176,24 @@ fn quote_help(value: &DeValue<'_>, expected: &str) -> Option<String> {
     (expected == "a string").then(|| format!("write \"{literal}\""))
 }
 
-/// The fields of one table. Every accessor returns nothing where the field is not given, and
-/// reports a wrong type.
+/// The fields of one table. Every accessor returns `None` if the field is missing, and reports a
+/// wrong type.
 pub(crate) struct Fields<'r, 's, 'v, 'i> {
     pub(crate) reader: &'r Reader<'s>,
     table: &'v DeTable<'i>,
     span: Range<usize>,
     schema: &'static Table,
-    /// How messages name this table.
+    /// The name of this table in messages.
     pub(crate) place: String,
 }
 
 impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
-    /// Where the table stands.
+    /// Returns the place of the table.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
-    /// The value of a field as it was parsed.
+    /// Returns the value of a field as it was parsed.
     pub(crate) fn value(&self, name: &str) -> Option<&'v Spanned<DeValue<'i>>> {
         debug_assert!(
             self.schema.field(name).is_some(),
@@ -203,13 +203,13 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         self.table.get(name)
     }
 
-    /// Where the key of a field stands.
+    /// Returns the place of a field's key.
     pub(crate) fn key(&self, name: &str) -> Option<Range<usize>> {
         let (key, _) = self.table.get_key_value(name)?;
         Some(key.span())
     }
 
-    /// How messages name a field.
+    /// Returns the name of a field in messages.
     pub(crate) fn place_of(&self, name: &str) -> String {
         format!("`{name}` in {}", self.place)
     }
@@ -231,7 +231,7 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         value.get_ref().as_bool()
     }
 
-    /// The elements of an array, each still to be read.
+    /// Returns the elements of an array, each still to be read.
     pub(crate) fn elements(
         &self,
         name: &str,
@@ -243,7 +243,7 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         Some(array.iter().collect())
     }
 
-    /// An array of strings; elements of another type are reported and left out.
+    /// Reads an array of strings; reports elements of another type, and leaves them out.
     pub(crate) fn strings(&self, name: &str) -> Option<Vec<Spanned<String>>> {
         let place = format!("an element of {}", self.place_of(name));
         let elements = self.elements(name, "an array of strings")?;
@@ -255,7 +255,7 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         )
     }
 
-    /// A table of strings, by the names the person gave.
+    /// Reads a table of strings, by the names that the person chose.
     pub(crate) fn map(&self, name: &str) -> Option<Vec<(Spanned<String>, Spanned<String>)>> {
         let entries = self.reader.named(self.value(name)?, &self.place_of(name));
         Some(
@@ -269,7 +269,7 @@ impl<'v, 'i> Fields<'_, '_, 'v, 'i> {
         )
     }
 
-    /// Reports a field that must be there and is not; the table's own place is what is quoted.
+    /// Reports a missing field that is required, at the place of its table.
     pub(crate) fn required<T>(&self, name: &str, value: Option<T>, example: &str) -> Option<T> {
         if value.is_none() && self.table.get(name).is_none() {
             self.reader.report(

@@ -1,10 +1,11 @@
-//! Every table of `images.toml` and every field it may have: what the reader allows and the
-//! documentation must explain.
+//! Every table of `images.toml` and every field that it may have. The reader allows these, and the
+//! documentation must explain them.
 
 /// One table, for instance `[images.NAME]`.
 #[derive(Debug)]
 pub struct Table {
-    /// How people write it; `NAME` stands for a name of their own, `[]` for an element of an array.
+    /// Its path, as people write it; `NAME` stands for a name of their own, `[]` for an element of
+    /// an array.
     pub path: &'static str,
     /// Its fields, in the order in which the documentation lists them.
     pub fields: &'static [Field],
@@ -15,14 +16,14 @@ pub struct Table {
 pub struct Field {
     /// The key.
     pub name: &'static str,
-    /// What may stand there, for people: `string`, `array of strings`.
+    /// The kind of value, for people: `string`, `array of strings`.
     pub kind: &'static str,
-    /// What holds where the field is not given, for people; `required` where it must be.
+    /// The value of a missing field, for people; `required` if it must be given.
     pub default: &'static str,
 }
 
 impl Table {
-    /// The field of that name.
+    /// Returns the field of that name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -79,7 +80,7 @@ pub static TOP: Table = Table {
     ],
 };
 
-/// Where Debian packages come from.
+/// The sources of Debian packages.
 pub static DEBIAN: Table = Table {
     path: "debian",
     fields: &[
@@ -123,7 +124,7 @@ pub static SET: Table = Table {
     ],
 };
 
-/// What Cargo is asked for.
+/// The settings for Cargo.
 pub static BUILD: Table = Table {
     path: "build",
     fields: &[
@@ -152,7 +153,7 @@ pub static TOOLCHAIN: Table = Table {
     ],
 };
 
-/// What a crate needs beyond its own sources.
+/// Extra inputs of a crate.
 pub static CRATE: Table = Table {
     path: "crates.NAME",
     fields: &[
@@ -178,7 +179,7 @@ pub static PART: Table = Table {
     ],
 };
 
-/// A file of the web, by its hash.
+/// A file from the web, by its hash.
 pub static DOWNLOAD: Table = Table {
     path: "parts.NAME.download",
     fields: &[
@@ -255,7 +256,7 @@ const IMAGE_FIELDS: &[Field] = &[
     field("variants", "table of tables", "none"),
 ];
 
-/// What an image stands on.
+/// The base of an image.
 pub static BASE: Table = Table {
     path: "images.NAME.base",
     fields: &[
@@ -279,7 +280,7 @@ pub static BINARY: Table = Table {
     ],
 };
 
-/// What Cargo is asked for, for the binaries of an image.
+/// The settings for Cargo for the binaries of an image.
 pub static IMAGE_BUILD: Table = Table {
     path: "images.NAME.build",
     fields: &[
@@ -354,7 +355,7 @@ pub static BUNDLED: Table = Table {
     ],
 };
 
-/// A command whose changes are a layer.
+/// A command whose changes become a layer.
 pub static STEP: Table = Table {
     path: "images.NAME.steps[]",
     fields: &[
@@ -365,7 +366,7 @@ pub static STEP: Table = Table {
     ],
 };
 
-/// How an engine asks whether the container is well.
+/// The check by which an engine tells whether the container is healthy.
 pub static HEALTH_CHECK: Table = Table {
     path: "images.NAME.health-check",
     fields: &[
@@ -377,7 +378,7 @@ pub static HEALTH_CHECK: Table = Table {
     ],
 };
 
-/// How layers are compressed.
+/// The compression of layers.
 pub static COMPRESSION: Table = Table {
     path: "images.NAME.compression",
     fields: &[

@@ -1,4 +1,4 @@
-//! What is known of the workspace's files: nothing, a list, or the disk itself.
+//! The known files of the workspace: none, a list, or those on disk.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use crate::value::join_within;
 /// The files that a description may name, by their paths relative to the workspace's root.
 #[derive(Clone, Debug, Default)]
 pub enum Sources {
-    /// Nothing is known: no check is made.
+    /// Nothing is known, and nothing is checked.
     #[default]
     Unknown,
-    /// All files there are.
+    /// All files of the workspace.
     Listed(BTreeSet<String>),
-    /// The directory that is the workspace's root.
+    /// The workspace's root on disk.
     Disk(PathBuf),
 }
 
-/// What stands at a path.
+/// The kind of thing at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nobody knows: see [`Sources::Unknown`].
+    /// Unknown: see [`Sources::Unknown`].
     Unknown,
     /// Nothing.
     Nothing,
@@ -31,7 +31,7 @@ pub enum Found {
 }
 
 impl Sources {
-    /// A list with one path a line, as `find . -type f` or `git ls-files` write it.
+    /// Reads a list with one path a line, as `find . -type f` or `git ls-files` write it.
     pub fn listed(text: &str) -> Sources {
         Sources::Listed(
             text.lines()
@@ -41,7 +41,7 @@ impl Sources {
         )
     }
 
-    /// What stands at `path`.
+    /// Returns what is at `path`.
     pub fn find(&self, path: &str) -> Found {
         match self {
             Sources::Unknown => Found::Unknown,
@@ -50,7 +50,7 @@ impl Sources {
         }
     }
 
-    /// Names that stand beside `path`, for suggestions.
+    /// Returns the names beside `path`, for suggestions.
     pub(crate) fn beside(&self, path: &str) -> Vec<String> {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let Found::Directory(files) = self.find(directory) else {
@@ -100,8 +100,8 @@ fn find_on_disk(path: &Path) -> Found {
     }
 }
 
-/// All files under `directory`, sorted. What can't be read is left out: whoever copies it will say
-/// so.
+/// Collects all files under `directory`, sorted. Leaves out unreadable directories: copying them
+/// will fail with a message.
 fn walk(directory: &Path, prefix: &str, files: &mut Vec<String>) {
     let Ok(entries) = directory.read_dir() else {
         return;

@@ -1,7 +1,7 @@
-//! The small languages inside strings: durations, ports, modes, platforms, paths, names.
+//! Reads the small languages inside strings: durations, modes, platforms, paths, names.
 //!
-//! Every function takes what was written and returns what it means, or what is wrong with it as
-//! half a sentence that follows the quoted value.
+//! Every function takes a written value and returns its meaning. An error is half a sentence that
+//! follows the quoted value.
 
 use crateyard_spec::Mode;
 
@@ -19,7 +19,8 @@ pub use self::path::{join_within, last_part};
 pub use self::platform::Platform;
 pub(crate) use self::platform::{debian_architecture, platform, rust_target};
 
-/// The name of a suite of Debian's. It becomes a line of apt's sources and a part of an address.
+/// Checks the name of a Debian suite, which becomes a line of apt's sources and a part of an
+/// address.
 pub(crate) fn suite(text: &str) -> Result<(), String> {
     let is_name = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -36,7 +37,7 @@ pub(crate) fn suite(text: &str) -> Result<(), String> {
     }
 }
 
-/// A duration as `1m30s`, in nanoseconds.
+/// Reads a duration such as `1m30s`, in nanoseconds.
 pub(crate) fn duration(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u64)] = &[
         ("ms", 1_000_000),
@@ -68,7 +69,7 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A mode in octal digits: `0644`.
+/// Reads a mode in octal digits: `0644`.
 pub(crate) fn mode(text: &str) -> Result<Mode, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let wrong = || "is not a mode; write three or four octal digits, as \"0644\"".to_string();
@@ -79,7 +80,7 @@ pub(crate) fn mode(text: &str) -> Result<Mode, String> {
     })
 }
 
-/// A signal that stops a container.
+/// Checks a signal that stops a container.
 pub(crate) fn signal(text: &str) -> Result<String, String> {
     const NAMES: &[&str] = &[
         "SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGALRM",
@@ -98,7 +99,7 @@ pub(crate) fn signal(text: &str) -> Result<String, String> {
     ))
 }
 
-/// A digest `sha256:…`.
+/// Checks a digest `sha256:…`.
 pub(crate) fn digest(text: &str) -> Result<(), String> {
     match text.strip_prefix("sha256:").map(sha256) {
         Some(Ok(())) => Ok(()),
@@ -108,7 +109,7 @@ pub(crate) fn digest(text: &str) -> Result<(), String> {
     }
 }
 
-/// A SHA-256 in hexadecimal digits.
+/// Checks a SHA-256 in hexadecimal digits.
 pub(crate) fn sha256(text: &str) -> Result<(), String> {
     if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
@@ -119,7 +120,7 @@ pub(crate) fn sha256(text: &str) -> Result<(), String> {
     )
 }
 
-/// Host and path of an address of the web.
+/// Returns host and path of a web address.
 pub(crate) fn after_scheme(text: &str) -> Result<&str, String> {
     let rest = ["https://", "http://"]
         .iter()

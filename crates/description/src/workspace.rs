@@ -1,4 +1,4 @@
-//! What only the workspace knows of its description's subjects.
+//! The facts that only the workspace knows, and that a description needs.
 
 use std::collections::BTreeSet;
 
@@ -7,23 +7,23 @@ use serde::Deserialize;
 use crate::sources::Sources;
 use crateyard_spec::targets::Targets;
 
-/// What a description is resolved against.
+/// The workspace that a description is resolved against.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     /// Its packages.
     pub targets: Targets,
     /// Its files.
     pub sources: Sources,
-    /// The names of all packages in `Cargo.lock`, where it is known.
+    /// The names of all packages in `Cargo.lock`, if it is known.
     pub locked: Option<BTreeSet<String>>,
-    /// The crates for whose programs `debian.lock` has libraries.
+    /// The crates whose programs have libraries in `debian.lock`.
     pub libraries: BTreeSet<String>,
-    /// The names of the parts that its flake hands over, where they are known.
+    /// The names of the parts that its flake hands over, if they are known.
     pub parts: Option<BTreeSet<String>>,
 }
 
 impl Workspace {
-    /// A workspace of which nothing but its packages is known.
+    /// Makes a workspace of which only the packages are known.
     pub fn new(targets: Targets) -> Workspace {
         Workspace {
             targets,
@@ -40,7 +40,7 @@ impl Workspace {
 pub struct LockedPackage {
     /// Its name.
     pub name: String,
-    /// The names of its dependencies, each perhaps with a version behind it.
+    /// The names of its dependencies, each optionally followed by a version.
     #[serde(default)]
     pub dependencies: Vec<String>,
 }
@@ -51,16 +51,16 @@ struct Lock {
     package: Vec<LockedPackage>,
 }
 
-/// All packages in the text of a `Cargo.lock`.
+/// Reads all packages in the text of a `Cargo.lock`.
 ///
 /// # Errors
-/// Where it is not TOML, or not of a lock's form.
+/// Fails if the text is not TOML, or not in the form of a lock.
 pub fn locked_packages(lock: &str) -> Result<Vec<LockedPackage>, toml::de::Error> {
     let lock: Lock = toml::from_str(lock)?;
     Ok(lock.package)
 }
 
-/// The names of packages.
+/// Returns the names of packages.
 pub fn names_of(packages: &[LockedPackage]) -> BTreeSet<String> {
     packages
         .iter()

@@ -1,4 +1,4 @@
-//! Which paths of an image its parts claim, and whether they fit together.
+//! Collects the paths that an image's contents claim, and checks that they fit together.
 
 use std::ops::Range;
 
@@ -7,19 +7,19 @@ use crate::problem::{Problem, Source};
 use crate::sources::{Found, Sources};
 use crate::value::last_part;
 
-/// A path that an image's description puts something at.
+/// A path at which an image's description puts something.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     path: String,
     span: Range<usize>,
     what: String,
-    /// Whether other things may stand under it.
+    /// Whether other things may be under it.
     open: bool,
 }
 
-/// All paths that `image` claims. `bin` gives the name of a binary that is not named; where it
-/// can't yet, the binary claims nothing. Directories of the workspace are looked into as far as
-/// `sources` knows them.
+/// Returns all paths that `image` claims. `bin` gives the name of a binary that the description
+/// does not name; if it can't yet, the binary claims nothing. Looks into directories of the
+/// workspace as far as `sources` knows them.
 pub(crate) fn claims(
     image: &Image,
     bin: &dyn Fn(&Binary) -> Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn claims(
         let path = file.destination();
         match file.content.get_ref() {
             Content::Text(_) => claim(path, file.path.span(), "a text".to_string(), false),
-            // Only a build sees whether it is a directory.
+            // Only a build sees whether the part is a directory.
             Content::Part { name, .. } => {
                 claim(path, file.path.span(), format!("the part `{name}`"), true)
             }
@@ -123,7 +123,7 @@ pub(crate) fn claims(
     claims
 }
 
-/// Two things at one path, things under a file, and things behind one of Debian's links.
+/// Reports two things at one path, things under a file, and things behind one of Debian's links.
 pub(crate) fn check_paths(
     source: &Source,
     image: &Image,
@@ -133,8 +133,7 @@ pub(crate) fn check_paths(
     claims.sort_by(|a, b| (&a.path, a.span.start).cmp(&(&b.path, b.span.start)));
     for (index, claim) in claims.iter().enumerate() {
         let earlier = &claims[..index];
-        // A directory that is declared may also be one that is copied: the declaration then gives
-        // owner and mode.
+        // A declared directory may also be a copied one: the declaration then gives owner and mode.
         let same = earlier
             .iter()
             .rev()
@@ -191,8 +190,8 @@ pub(crate) fn check_paths(
     }
 }
 
-/// In Debian `/bin` and its like are links into `/usr`; a layer that has a directory there would
-/// cover the link, and all behind it.
+/// Reports paths behind Debian's links from `/bin` and similar paths into `/usr`: a layer with a
+/// directory there would cover the link, and everything behind it.
 fn check_merged_usr(source: &Source, claims: &[Claim], problems: &mut Vec<Problem>) {
     for claim in claims {
         let link = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]

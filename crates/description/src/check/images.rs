@@ -1,4 +1,4 @@
-//! What images refer to: sets, users, platforms, other images.
+//! Checks what images refer to: sets, users, platforms, other images.
 
 use std::ops::Range;
 
@@ -95,7 +95,7 @@ pub(super) fn check_platforms(
     }
 }
 
-/// A target is for one platform, and an image for another could not run its programs.
+/// Reports images for platforms other than their target's: they could not run its programs.
 pub(super) fn check_target(description: &Description, image: &Image, problems: &mut Vec<Problem>) {
     let build = image.fields.build.as_ref();
     let Some(target) = build.and_then(|build| build.target.as_ref()) else {
@@ -154,11 +154,11 @@ pub(super) fn check_bundled(description: &Description, image: &Image, problems: 
     }
 }
 
-/// Every image that holds itself, by however long a way, told once for each way.
+/// Reports every image that holds itself, directly or through others, once for each cycle.
 pub(super) fn check_cycles(description: &Description, problems: &mut Vec<Problem>) {
     for start in description.images.keys() {
         if let Some((way, span)) = cycle(description, start) {
-            // Each image of a cycle finds it; the first by name tells it.
+            // Each image of a cycle finds it; the first by name reports it.
             if way.iter().min() == Some(start) {
                 let told: Vec<&str> = way.iter().chain([start]).map(String::as_str).collect();
                 let message = format!(
@@ -176,7 +176,7 @@ pub(super) fn check_cycles(description: &Description, problems: &mut Vec<Problem
     }
 }
 
-/// The shortest way from `start` back to itself, and the entry that it begins with.
+/// Returns the shortest way from `start` back to itself, and the place of its first entry.
 fn cycle(description: &Description, start: &String) -> Option<(Vec<String>, Range<usize>)> {
     let bundled = |name: &String| {
         let image = description.images.get(name);

@@ -1,11 +1,11 @@
-//! Capabilities and extended attributes where no file is.
+//! Refuses capabilities and extended attributes of directories.
 
 use crate::model::*;
 use crate::problem::Problem;
 use crate::sources::{Found, Sources};
 
 impl Description {
-    /// Directories of the workspace that are to have attributes, which only single files have.
+    /// Reports directories of the workspace with attributes, which only single files can have.
     pub(super) fn attributes_of_directories(&self, sources: &Sources) -> Vec<Problem> {
         let images = self.images.values();
         let files = images.flat_map(|image| image.fields.files.iter().flatten());

@@ -1,4 +1,4 @@
-//! Downloads: whether each has its hash, and whether each image has one for its platforms.
+//! Checks that each download has its hash, and that each image has downloads for its platforms.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::value::Platform;
 
 impl Description {
-    /// The downloads without a hash.
+    /// Reports the downloads without a hash.
     pub(super) fn unpinned_downloads(&self) -> Vec<Problem> {
         let problem = |(part, download): (&str, &Download)| {
             let message = format!("the download of [parts.{part}] has no `sha256`");
@@ -17,7 +17,7 @@ impl Description {
         self.unpinned().map(problem).collect()
     }
 
-    /// The platforms of images that a part of theirs is not downloaded for.
+    /// Reports the platforms of images for which one of their parts has no download.
     pub(super) fn missing_downloads(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for image in self.images.values() {

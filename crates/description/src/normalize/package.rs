@@ -12,8 +12,8 @@ use crate::problem::{Problem, Problems, nearest, suggestion};
 use crate::sources::Sources;
 use crate::value::join_within;
 
-/// Where a crate's file is in the workspace: named as seen from a member, for other packages as
-/// seen from the workspace.
+/// Returns the path of a crate's file in the workspace. A member names it relative to its
+/// directory; other packages, relative to the workspace.
 fn crate_file(member: Option<&Package>, file: &str) -> Option<String> {
     if file.starts_with('/') {
         return None;
@@ -25,13 +25,12 @@ impl Description {
     /// Checks that every table of a crate is about one of `known`, the packages of `Cargo.lock`.
     ///
     /// # Errors
-    /// Names the tables that are not, with their places.
+    /// Lists all other tables, with their places.
     pub fn check_crates(&self, known: &BTreeSet<String>) -> Result<(), Problems> {
         Problems::or(self.unknown_crates(known), ())
     }
 
-    /// Tables of crates that nothing is built from: they would be without effect, and that without
-    /// a word.
+    /// Reports tables of crates that nothing is built from: they would silently have no effect.
     pub(super) fn unknown_crates(&self, known: &BTreeSet<String>) -> Vec<Problem> {
         let tables = self.crates.iter().map(|each| &each.name);
         let unknown = tables.filter(|name| !known.contains(name.get_ref()));
@@ -99,7 +98,7 @@ impl Description {
         self.source.problem(file.span(), message).help(help)
     }
 
-    /// The binaries of each image, by the image's name, in the order of the description.
+    /// Returns the binaries of each image, by the image's name, in the order of the description.
     pub(super) fn all_binaries(
         &self,
         targets: &Targets,

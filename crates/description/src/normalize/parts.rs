@@ -1,4 +1,4 @@
-//! Parts: whether the flake hands them over, and where crates have them.
+//! Checks that the flake hands over all named parts, and places the parts of crates.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::normal;
 use crate::problem::{Problem, nearest};
 
 impl Description {
-    /// The parts that are named and are not among `known`.
+    /// Reports parts that the description names and that are not among `known`.
     pub(super) fn unknown_parts(&self, known: &BTreeSet<String>) -> Vec<Problem> {
         let images = self.images.values();
         let files = images.flat_map(|image| image.fields.files.iter().flatten());
@@ -18,7 +18,7 @@ impl Description {
         let crates = self.crates.iter().flat_map(|each| &each.parts);
         let of_crates = crates.map(|part| (part.part.get_ref(), part.part.span()));
         let mut seen = BTreeSet::new();
-        // A variant has its image's files, and the same problem.
+        // A variant has the files of its image, and so the same problem.
         let once = |span: &std::ops::Range<usize>| seen.insert((span.start, span.end));
         let mut once = once;
         of_files
@@ -39,7 +39,7 @@ impl Description {
             .collect()
     }
 
-    /// The parts of a crate, sorted by place.
+    /// Returns the parts of a crate, sorted by place.
     pub(super) fn normal_parts(
         &self,
         each: &Crate,
@@ -71,7 +71,7 @@ impl Description {
     }
 }
 
-/// Whether a path is another one, or above it.
+/// Whether `above` is `path`, or a directory above it.
 fn covers(above: &Spanned<String>, path: &Spanned<String>) -> bool {
     let rest = path.get_ref().strip_prefix(above.get_ref().as_str());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

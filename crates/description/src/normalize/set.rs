@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::*;
 use crate::normal;
 
-/// The name of the set with the linker that is asked for.
+/// The name of the set with the requested linker.
 const LINKER_SET: &str = "toolchain.linker";
 
-/// The name of the set of what an image adds to its base.
+/// Returns the name of the set that an image adds to its base.
 pub(crate) fn image_set(image: &str) -> String {
     format!("images.{image}")
 }
 
-/// The name of the set of what a crate compiles with.
+/// Returns the name of the set that a crate compiles with.
 pub(super) fn crate_set(name: &str) -> String {
     format!("crates.{name}")
 }
@@ -24,9 +24,9 @@ pub(super) fn sorted(names: &[String]) -> Vec<String> {
 }
 
 impl Description {
-    /// All sets of packages that have to be resolved, by name: those of `[debian.sets]`,
-    /// `images.NAME` for what an image adds, `crates.NAME` for what a crate compiles with,
-    /// `toolchain.linker` for a linker that is asked for.
+    /// Returns all sets of packages to resolve, by name: those of `[debian.sets]`, `images.NAME`
+    /// for the packages that an image adds, `crates.NAME` for those that a crate compiles with,
+    /// `toolchain.linker` for a requested linker.
     pub fn package_sets(&self) -> BTreeMap<String, normal::Set> {
         let named = self.debian.sets.iter().map(|(name, set)| {
             let normal = normal::Set {
@@ -44,7 +44,7 @@ impl Description {
         let of_linker = self.toolchain.linker.iter().map(|linker| {
             let toolchain = self.toolchain.set.get_ref();
             let mut set = self.set_beyond(std::slice::from_ref(linker), Some(toolchain));
-            // Only the architecture that builds links.
+            // Linking only happens on the architecture that builds.
             if let Some(builder) = self.debian.architectures.first() {
                 set.architectures = vec![builder.clone()];
             }

@@ -5,7 +5,7 @@ use crate::problem::{Problem, suggestion};
 use crate::sources::{Found, Sources};
 
 impl Description {
-    /// Sources that are not there, or not what they must be.
+    /// Reports sources that are missing, or of the wrong kind.
     pub(super) fn missing_sources(&self, sources: &Sources) -> Vec<Problem> {
         let mut problems = self.attributes_of_directories(sources);
         for image in self.images.values() {
@@ -57,7 +57,7 @@ impl Description {
         self.check_directory(sources, chart, "Chart.yaml", "a Helm chart", problems);
     }
 
-    /// A directory that is known by a file in it.
+    /// Checks a directory that is recognized by a file in it.
     fn check_directory(
         &self,
         sources: &Sources,

@@ -14,7 +14,7 @@ use crate::{schema, value};
 /// Debian's own archives, as locks and `--mirror` name them.
 const DEBIANS: [&str; 2] = ["debian", "debian-security"];
 
-/// Reads all of them.
+/// Reads all archives.
 pub(super) fn read(fields: &Fields) -> BTreeMap<String, DebianSource> {
     super::named(fields, "sources", "debian.sources", read_one)
         .into_iter()
@@ -61,7 +61,7 @@ fn read_one(
     Some((name.into_inner(), source))
 }
 
-/// The components of a suite; none for a directory.
+/// Reads the components of a suite; a directory has none.
 fn components(fields: &Fields, suite: &Spanned<String>) -> Option<Vec<String>> {
     let is_directory = suite.get_ref().ends_with('/');
     let Some(given) = fields.strings("components") else {
@@ -96,7 +96,7 @@ fn is_word(text: &str, also: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// A name that `NAME@SOURCE`, the lock and `--mirror` use.
+/// Checks the name of an archive, which `NAME@SOURCE`, the lock and `--mirror` use.
 fn source_name(text: &str) -> Result<(), String> {
     if DEBIANS.contains(&text) {
         return Err("is the name of one of Debian's own archives".to_owned());
@@ -104,7 +104,7 @@ fn source_name(text: &str) -> Result<(), String> {
     value::source_name(text)
 }
 
-/// An address, returned without `/` at its end.
+/// Reads an address, and returns it without `/` at its end.
 fn address(text: &str) -> Result<String, String> {
     let rest = value::after_scheme(text)?;
     let host = rest.split('/').next().unwrap_or_default();
@@ -126,7 +126,7 @@ fn address(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// A suite, `bookworm` or `bookworm/tool/7.0`, or a directory: `/`, `./`, `stable/`.
+/// Checks a suite (`bookworm` or `bookworm/tool/7.0`) or a directory (`/`, `./`, `stable/`).
 fn suite_of(text: &str) -> Result<(), String> {
     let parts = |text: &str| text.split('/').all(|part| is_word(part, "-_.+~"));
     let fits = match text.strip_suffix('/') {
@@ -151,8 +151,8 @@ fn component(text: &str) -> Result<(), String> {
     }
 }
 
-/// A whole fingerprint, without spaces and in upper case. Anybody can make a key that has the same
-/// short number.
+/// Reads a whole fingerprint, and returns it without spaces and in upper case. A short key number
+/// is not enough: anybody can make a key that has the same one.
 fn whole_fingerprint(text: &str) -> Result<String, String> {
     let digits: String = text.chars().filter(|c| *c != ' ').collect();
     let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());

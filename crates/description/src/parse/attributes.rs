@@ -16,7 +16,7 @@ use crate::reader::Fields;
 const CAPABILITIES: &str = "capabilities";
 const XATTRS: &str = "xattrs";
 
-/// `capabilities` and `xattrs` of a file or a program.
+/// Reads `capabilities` and `xattrs` of a file or a program.
 pub(super) fn read(fields: &Fields) -> FileAttributes {
     let mut all = read_xattrs(fields);
     if let Some(capabilities) = read_capabilities(fields) {
@@ -33,7 +33,8 @@ pub(super) fn read(fields: &Fields) -> FileAttributes {
     }
 }
 
-/// The kernel takes no capabilities from a script, and no text is anything else that runs.
+/// Refuses capabilities of a `text`: the kernel takes none from a script, and no other text can
+/// run.
 pub(super) fn refuse_of_text(fields: &Fields) {
     let Some(value) = fields.value(CAPABILITIES) else {
         return;

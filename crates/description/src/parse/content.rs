@@ -1,4 +1,4 @@
-//! Reads what images hold: files, directories, links, charts, other images.
+//! Reads the contents of images: files, directories, links, charts, other images.
 
 use crateyard_spec::{ArchiveFormat, Mode};
 use toml::Spanned;
@@ -133,7 +133,7 @@ pub(super) fn read_chart(fields: &Fields) -> Option<Chart> {
 pub(super) fn read_bundled(fields: &Fields) -> Option<Bundled> {
     let image = fields.required("image", fields.string("image"), "\"…\"");
     let path = required_path(fields, "path").map(|path| file_path(fields.reader, path));
-    // There is one; anything else is refused.
+    // There is only one format; anything else is refused.
     choice(fields, "format", &["oci"]);
     let reference = fields.string("reference").map(Spanned::into_inner);
     Some(Bundled {

@@ -8,7 +8,7 @@ use crate::model::Download;
 use crate::reader::Fields;
 use crate::{schema, value};
 
-/// The most directories that `strip` leaves out.
+/// The maximum of `strip`, a number of directories.
 const MOST_STRIPPED: i64 = 16;
 
 /// Reads the downloads of a part.
@@ -72,7 +72,7 @@ fn read_one(fields: &Fields) -> Option<Download> {
     })
 }
 
-/// An address is printed, and becomes a word of commands.
+/// Checks an address, which is printed and becomes a word of commands.
 fn address(text: &str) -> Result<(), String> {
     let rest = value::after_scheme(text)?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -94,7 +94,7 @@ fn address(text: &str) -> Result<(), String> {
     }
 }
 
-/// One download is for all architectures, or each is for another one.
+/// Checks that either one download is for all architectures, or each is for a different one.
 fn check_architectures(part: &Fields, downloads: &[Download]) {
     for (index, download) in downloads.iter().enumerate() {
         let span = download.url.span();

@@ -1,4 +1,4 @@
-//! Reads fields of a form that several tables share.
+//! Reads fields of forms that several tables share.
 
 use toml::Spanned;
 
@@ -6,7 +6,7 @@ use crate::problem::suggestion;
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
-/// An array of tables, each read by `read`.
+/// Reads each element of an array of tables with `read`.
 pub(super) fn tables<T>(
     fields: &Fields,
     name: &str,
@@ -23,7 +23,7 @@ pub(super) fn tables<T>(
     )
 }
 
-/// A string that is one of `choices`.
+/// Reads a string that must be one of `choices`.
 pub(super) fn choice(fields: &Fields, name: &str, choices: &[&str]) -> Option<String> {
     let text = fields.string(name)?;
     if !choices.contains(&text.get_ref().as_str()) {
@@ -41,7 +41,7 @@ pub(super) fn choice(fields: &Fields, name: &str, choices: &[&str]) -> Option<St
     Some(text.into_inner())
 }
 
-/// An integer in `range`.
+/// Reads an integer that must be in `range`.
 pub(super) fn positive(
     fields: &Fields,
     name: &str,
@@ -63,7 +63,7 @@ pub(super) fn positive(
     u32::try_from(number.into_inner()).ok().filter(|_| fits)
 }
 
-/// Strings that `verdict` finds nothing wrong with.
+/// Reads strings, and reports those that `verdict` refuses or that are repeated.
 pub(super) fn checked(
     fields: &Fields,
     name: &str,
@@ -104,14 +104,14 @@ pub(super) fn required_path(fields: &Fields, name: &str) -> Option<Spanned<Strin
     Some(image_path(fields.reader, path))
 }
 
-/// Reports a path that can't be one of an image, and returns it as it is: what else is wrong is to
-/// be found too.
+/// Reports a path that is impossible in an image, and returns it unchanged, so that other problems
+/// are found too.
 pub(super) fn image_path(reader: &Reader, path: Spanned<String>) -> Spanned<String> {
     accept(reader, &path, value::image_path(path.get_ref()));
     path
 }
 
-/// A path that names a file itself, not the directory to put it into.
+/// Reports a path that names a directory instead of the file itself.
 pub(super) fn file_path(reader: &Reader, path: Spanned<String>) -> Spanned<String> {
     if path.get_ref().ends_with('/') {
         let problem = reader.problem(
@@ -130,7 +130,7 @@ pub(super) fn trim_slash(path: &str) -> String {
     }
 }
 
-/// The value that `verdict` found, or nothing and a problem that quotes `text`.
+/// Returns the value of `verdict`; if it is an error, reports a problem that quotes `text`.
 pub(super) fn accept<T>(
     reader: &Reader,
     text: &Spanned<String>,

@@ -35,8 +35,8 @@ pub(super) fn read_images(top: &Fields) -> BTreeMap<String, Image> {
 
 fn add_image(reader: &Reader, images: &mut BTreeMap<String, Image>, image: Image) {
     if let Some(other) = images.get(image.name.get_ref()) {
-        // The names come sorted, not in the order of the text: the later place is the one to
-        // complain about.
+        // The names come sorted, not in the order of the text; the problem belongs to the later
+        // place.
         let (first, second) = if other.name.span().start < image.name.span().start {
             (other, &image)
         } else {
@@ -56,7 +56,7 @@ fn add_image(reader: &Reader, images: &mut BTreeMap<String, Image>, image: Image
     images.insert(image.name.get_ref().clone(), image);
 }
 
-/// An image and its variants.
+/// Reads an image and its variants.
 fn read_image(
     reader: &Reader,
     name: Spanned<String>,
@@ -170,7 +170,7 @@ fn read_base(image: &Fields) -> Option<Spanned<Base>> {
     Some(Spanned::new(value.span(), base))
 }
 
-/// A reference with its digest, which stands behind `@` or beside it.
+/// Reads a reference and its digest, which follows `@` or is a field of its own.
 fn read_reference(
     reader: &Reader,
     reference: &Spanned<String>,
@@ -217,7 +217,7 @@ fn read_binaries(image: &Fields) -> Option<Vec<Binary>> {
     Some(elements.into_iter().filter_map(read).collect())
 }
 
-/// `package` or `package/bin`.
+/// Reads a binary from `package` or `package/bin`.
 fn short_binary(text: &str, span: Range<usize>) -> Binary {
     let (package, bin) = match text.split_once('/') {
         Some((package, bin)) => (package, Some(bin)),
@@ -323,7 +323,7 @@ fn read_health_check(image: &Fields) -> Option<HealthCheck> {
 fn duration(fields: &Fields, name: &str) -> Option<u64> {
     let text = fields.string(name)?;
     let nanoseconds = accept(fields.reader, &text, value::duration(text.get_ref()))?;
-    // Engines take an interval or timeout of zero for "not given".
+    // Engines take an interval or timeout of zero to mean "not given".
     if nanoseconds == 0 && name != "start-period" {
         let problem = fields
             .reader

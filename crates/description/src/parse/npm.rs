@@ -6,7 +6,7 @@ use crate::model::NpmPart;
 use crate::reader::Fields;
 use crate::value;
 
-/// The fields that are for such parts alone.
+/// The fields that only parts of npm have.
 pub(super) const FIELDS: [&str; 5] = ["build", "output", "scripts", "ignored-scripts", "dev"];
 
 pub(super) fn read(fields: &Fields) -> Option<NpmPart> {
@@ -55,6 +55,7 @@ fn packages(fields: &Fields, name: &str) -> Vec<String> {
     super::plain(names)
 }
 
+/// Checks the name of an npm package:
 /// <https://docs.npmjs.com/cli/configuring-npm/package-json#name>
 fn package_name(text: &str) -> Result<(), String> {
     let is_word = |word: &str| {

@@ -1,4 +1,4 @@
-//! Parts: those that the description itself makes, and where crates and images have any.
+//! Reads parts: those that the description itself makes, and the parts of crates and images.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::model::{CratePart, Download, NpmPart};
 use crate::reader::{Fields, Reader};
 use crate::{schema, value};
 
-/// What makes a part.
+/// The origin of a part.
 enum Origin {
     Npm(NpmPart),
     Download(Vec<Download>),
 }
 
-/// `[parts]`: those that npm makes, and those that are downloaded, by name.
+/// Reads `[parts]`: those that npm makes, and those that are downloaded, by name.
 pub(super) fn read(top: &Fields) -> (BTreeMap<String, NpmPart>, BTreeMap<String, Vec<Download>>) {
     let mut npm_parts = BTreeMap::new();
     let mut downloads = BTreeMap::new();
@@ -55,7 +55,7 @@ fn read_part(
     Some((name.into_inner(), origin))
 }
 
-/// The path in a part that `from` gives; empty for all of it.
+/// Reads `from`, a path in a part; empty for the whole part.
 pub(super) fn read_from(fields: &Fields, is_part: bool) -> String {
     let Some(from) = fields.string("from") else {
         return String::new();
@@ -71,7 +71,7 @@ pub(super) fn read_from(fields: &Fields, is_part: bool) -> String {
     accept(fields.reader, &from, value::inner_path(from.get_ref())).unwrap_or_default()
 }
 
-/// A part of a crate.
+/// Reads a part of a crate.
 pub(super) fn read_crate_part(fields: &Fields) -> Option<CratePart> {
     let part = fields.required("part", fields.string("part"), "\"…\"");
     let path = fields.required("path", fields.string("path"), "\"ui/dist\"");

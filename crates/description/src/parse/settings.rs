@@ -1,4 +1,4 @@
-//! Reads the tables that are no images: Debian, the build, crates, users.
+//! Reads the tables besides images: Debian, the build, the toolchain, crates, users.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -166,7 +166,7 @@ pub(super) fn read_user(
     Some(Spanned::new(span, user))
 }
 
-/// The accounts that every image knows without a word.
+/// Returns the accounts that every image has by default.
 pub(crate) fn built_in_users() -> [User; 2] {
     let user = |name: &str, id, home: &str| User {
         name: name.to_string(),

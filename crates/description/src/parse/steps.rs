@@ -1,10 +1,10 @@
-//! Steps: commands whose changes are layers of an image.
+//! Reads steps: commands whose changes become layers of an image.
 
 use crate::model::{Step, StepPlace};
 use crate::reader::Fields;
 use crate::{schema, value};
 
-/// `steps` of an image.
+/// Reads `steps` of an image.
 pub(super) fn read(image: &Fields) -> Option<Vec<Step>> {
     super::tables(image, "steps", &schema::STEP, read_step)
 }
@@ -27,7 +27,7 @@ fn read_step(fields: &Fields) -> Option<Step> {
     })
 }
 
-/// The command: at least a program's name, and words that a program can be given.
+/// Reads the command: at least a program's name, and only words that can be passed to a program.
 fn read_run(fields: &Fields) -> Option<Vec<String>> {
     const EXAMPLE: &str = "[\"/usr/sbin/ldconfig\"]";
     let words = fields.required("run", fields.strings("run"), EXAMPLE)?;

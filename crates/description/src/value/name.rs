@@ -2,7 +2,7 @@
 
 use super::platform::debian_architecture;
 
-/// A tag as the distribution specification allows it.
+/// Checks a tag, as the distribution specification allows it.
 pub(crate) fn tag(text: &str) -> Result<(), String> {
     let first = text
         .chars()
@@ -21,7 +21,7 @@ pub(crate) fn tag(text: &str) -> Result<(), String> {
     )
 }
 
-/// The name of an image: one path component of a repository, and an attribute of a flake.
+/// Checks the name of an image: one path component of a repository, and an attribute of a flake.
 pub fn image_name(text: &str) -> Result<(), String> {
     let allowed = text
         .chars()
@@ -36,7 +36,7 @@ pub fn image_name(text: &str) -> Result<(), String> {
     )
 }
 
-/// The name of a part: an attribute of a flake that needs no quotes.
+/// Checks the name of a part: an attribute of a flake that needs no quotes.
 pub(crate) fn part_name(text: &str) -> Result<(), String> {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     let rest = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
@@ -46,7 +46,7 @@ pub(crate) fn part_name(text: &str) -> Result<(), String> {
     Err("can't name a part; use letters, digits, `_` and `-`, a letter first".to_string())
 }
 
-/// A name as Debian's passwd allows it.
+/// Checks the name of a user, as Debian's passwd allows it.
 pub(crate) fn user_name(text: &str) -> Result<(), String> {
     let first = text
         .chars()
@@ -64,7 +64,7 @@ pub(crate) fn user_name(text: &str) -> Result<(), String> {
     )
 }
 
-/// The number of a user or group, in decimal digits.
+/// Reads the number of a user or group, in decimal digits.
 pub(crate) fn account_number(text: &str) -> Option<u32> {
     let digits = text.chars().all(|c| c.is_ascii_digit());
     text.parse()
@@ -72,7 +72,7 @@ pub(crate) fn account_number(text: &str) -> Option<u32> {
         .filter(|number| digits && *number < u32::MAX)
 }
 
-/// The name of a Debian package.
+/// Checks the name of a Debian package.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>
 pub(crate) fn package_name(text: &str) -> Result<(), String> {
@@ -93,8 +93,8 @@ pub(crate) fn package_name(text: &str) -> Result<(), String> {
     )
 }
 
-/// A package to resolve: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`, `nginx@vendor` from
-/// the archive `[debian.sources.vendor]`.
+/// Checks a package to resolve: `gcc`, `libstd-rust-web-dev:arm64`, `cmake (>= 3.20)`,
+/// `nginx@vendor` from the archive `[debian.sources.vendor]`.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-relationships.html#syntax-of-relationship-fields>
 pub(crate) fn package(text: &str) -> Result<(), String> {
@@ -122,7 +122,7 @@ pub(crate) fn package(text: &str) -> Result<(), String> {
     }
 }
 
-/// The name of an archive of packages.
+/// Checks the name of an archive of packages.
 pub(crate) fn source_name(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) {
@@ -131,7 +131,7 @@ pub(crate) fn source_name(text: &str) -> Result<(), String> {
     Err("can't name a source; use letters, digits, `-`, `_` and `.`".to_string())
 }
 
-/// `>= 3.20)`, what follows the opening parenthesis.
+/// Whether `text` is a version relation behind its opening parenthesis: `>= 3.20)`.
 fn is_relation(text: &str) -> bool {
     let Some((operator, version)) = text.split_once(' ') else {
         return false;
@@ -144,7 +144,7 @@ fn is_relation(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || ".+-:~".contains(c))
 }
 
-/// The name of an environment variable.
+/// Checks the name of an environment variable.
 pub(crate) fn variable(text: &str) -> Result<(), String> {
     if text.is_empty() || text.contains(['=', '\0']) {
         return Err("can't name an environment variable".to_string());
@@ -152,7 +152,7 @@ pub(crate) fn variable(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A variable of a crate's units: none that Cargo sets itself.
+/// Checks the name of a variable of a crate's units: Cargo must not set it itself.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>
 pub(crate) fn crate_variable(text: &str) -> Result<(), String> {
     const CARGOS: [&str; 9] = [

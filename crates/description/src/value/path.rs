@@ -1,6 +1,6 @@
 //! Paths in images and in the workspace.
 
-/// An absolute path inside an image, as short as it can be written.
+/// Checks an absolute path inside an image, which must be in its shortest form.
 pub(crate) fn image_path(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err("is not absolute; paths inside an image begin with `/`".to_string());
@@ -23,12 +23,12 @@ pub(crate) fn image_path(text: &str) -> Result<(), String> {
     }
 }
 
-/// `/a/./b//c/../d` is `/a/b/d`.
+/// Shortens an absolute path: `/a/./b//c/../d` becomes `/a/b/d`.
 fn normal_path(text: &str) -> String {
     format!("/{}", join_within("", text).unwrap_or_default())
 }
 
-/// A path of the workspace, relative to its root and as short as it can be written.
+/// Reads a path of the workspace, and returns it relative to its root, in its shortest form.
 pub(crate) fn workspace_path(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty".to_string());
@@ -40,7 +40,8 @@ pub(crate) fn workspace_path(text: &str) -> Result<String, String> {
         .ok_or_else(|| "leaves the workspace; only files inside it can be used".to_string())
 }
 
-/// `relative` from `directory`, both of the workspace; nothing where the way leads out of it.
+/// Joins `relative` to `directory`, both of the workspace; returns `None` if the path leads out of
+/// it.
 pub fn join_within(directory: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in directory.split('/').chain(relative.split('/')) {
@@ -55,17 +56,17 @@ pub fn join_within(directory: &str, relative: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A path below a directory that is known only to a build, as short as it can be written.
+/// Reads a path below a directory that only a build knows, and returns it in its shortest form.
 pub(crate) fn inner_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         return Err("is absolute; write a relative path".to_string());
     }
-    // `=` and line breaks separate such paths where they are handed to a unit.
+    // `=` and line breaks separate these paths when they are handed to a unit.
     if text.contains(|c: char| c == '=' || c.is_control()) {
         return Err("holds `=` or a control character".to_string());
     }
