@@ -1,4 +1,4 @@
-//! Extended attributes of files: their names, and their values as JSON and `images.toml` have them.
+//! Extended attributes of files: their names, and their values in JSON and `images.toml`.
 //!
 //! <https://man7.org/linux/man-pages/man7/xattr.7.html>
 
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Values by name. Fields of JSON hold them through [`base64_values`].
+/// Values by name. JSON fields hold them through [`base64_values`].
 pub type Attributes = BTreeMap<String, Vec<u8>>;
 
-/// What names begin with.
+/// The possible beginnings of names.
 const NAMESPACES: [&str; 4] = ["security.", "system.", "trusted.", "user."];
 
-/// What overlay file systems call their own attributes. An engine that stacks layers obeys them.
+/// The prefixes of attributes of overlay file systems. An engine that stacks layers obeys them.
 /// <https://docs.kernel.org/filesystems/overlayfs.html>
 const OVERLAYS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 
@@ -21,10 +21,10 @@ const OVERLAYS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 const LONGEST_NAME: usize = 255;
 const LARGEST_VALUE: usize = 64 << 10;
 
-/// Whether a file may have an attribute of that name and value.
+/// Checks that a file may have an attribute of that name and value.
 ///
 /// # Errors
-/// Half a sentence that follows the name.
+/// Returns half a sentence that follows the name.
 pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
     let rest = NAMESPACES.iter().find_map(|it| name.strip_prefix(it));
     if rest.is_none_or(str::is_empty) {
@@ -52,7 +52,7 @@ pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A value as setfattr(1) takes it: text, `0x` and hexadecimal digits, or `0s` and base 64.
+/// Reads a value in a form of setfattr(1): text, `0x` and hexadecimal digits, or `0s` and base 64.
 ///
 /// ```
 /// use crateyard_spec::attribute_value;
@@ -63,7 +63,7 @@ pub fn check_attribute(name: &str, value: &[u8]) -> Result<(), String> {
 /// ```
 ///
 /// # Errors
-/// Half a sentence that follows the value.
+/// Returns half a sentence that follows the value.
 pub fn attribute_value(text: &str) -> Result<Vec<u8>, String> {
     if let Some(digits) = text.strip_prefix("0x") {
         return from_hex(digits)
@@ -97,7 +97,7 @@ pub mod base64_values {
     /// Writes values in base 64.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// Returns the errors of the serializer.
     pub fn serialize<S: Serializer>(all: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
         let encoded = all
             .iter()
@@ -108,7 +108,7 @@ pub mod base64_values {
     /// Reads values in base 64.
     ///
     /// # Errors
-    /// When a value is something else.
+    /// Fails if a value is not base 64.
     pub fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Attributes, D::Error> {
         let decode = |(name, value): (String, String)| {
             let bytes = STANDARD.decode(value).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Capabilities of files, which are the attribute [`CAPABILITY_ATTRIBUTE`].
+//! Capabilities of files, which the attribute [`CAPABILITY_ATTRIBUTE`] holds.
 //!
 //! <https://man7.org/linux/man-pages/man7/capabilities.7.html>
 
@@ -52,29 +52,30 @@ pub const CAPABILITY_NAMES: [&str; 41] = [
     "cap_checkpoint_restore",
 ];
 
-/// The first four bytes of the attribute: a revision in the highest, and the bit that makes what is
-/// permitted effective at once (`VFS_CAP_REVISION_1` to `_3`, `VFS_CAP_FLAGS_EFFECTIVE`).
+/// The first four bytes of the attribute: a revision in the highest, and the bit that makes
+/// permitted capabilities effective at once (`VFS_CAP_REVISION_1` to `_3`,
+/// `VFS_CAP_FLAGS_EFFECTIVE`).
 const REVISION_1: u32 = 0x0100_0000;
 const REVISION_2: u32 = 0x0200_0000;
 const REVISION_3: u32 = 0x0300_0000;
 const EFFECTIVE: u32 = 1;
 
-/// The capabilities of a file. It prints as getcap(8) does: `cap_net_bind_service=ep`.
+/// The capabilities of a file. They print as getcap(8) prints them: `cap_net_bind_service=ep`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What a process that runs the file has, as a bit for each number.
+    /// The capabilities of a process that runs the file, as a bit for each number.
     permitted: u64,
-    /// What it keeps of what its caller lets it inherit.
+    /// The capabilities that the process keeps of those that its caller lets it inherit.
     inheritable: u64,
-    /// Whether they count at once, without a word of the process.
+    /// Whether they are effective at once, without any action of the process.
     effective: bool,
-    /// The user who is root where the file counts; 0 for the machine's own.
+    /// The user who is root where the capabilities count; 0 for the machine's own root.
     root: u32,
 }
 
 impl Capabilities {
-    /// Permitted and effective capabilities, as `setcap NAMES=ep` gives them; `None` if there is no
-    /// capability of a name.
+    /// Returns permitted and effective capabilities, as `setcap NAMES=ep` gives them; `None` if a
+    /// name is unknown.
     ///
     /// ```
     /// use crateyard_spec::Capabilities;
@@ -93,7 +94,7 @@ impl Capabilities {
         })
     }
 
-    /// The attribute's value: `struct vfs_cap_data` of `linux/capability.h`, little-endian.
+    /// Returns the attribute's value: `struct vfs_cap_data` of `linux/capability.h`, little-endian.
     pub fn attribute(&self) -> Vec<u8> {
         let flags = if self.effective { EFFECTIVE } else { 0 };
         let revision = if self.root == 0 {
@@ -110,7 +111,7 @@ impl Capabilities {
         words.into_iter().flat_map(u32::to_le_bytes).collect()
     }
 
-    /// Reads a value of the attribute; `None` if it is none.
+    /// Reads a value of the attribute; returns `None` if it is malformed.
     pub fn read(value: &[u8]) -> Option<Capabilities> {
         let words = value
             .chunks(4)
@@ -146,7 +147,7 @@ impl fmt::Display for Capabilities {
             let numbers = (0..64).filter(|number| bits >> number & 1 == 1);
             let name = |number: usize| match CAPABILITY_NAMES.get(number) {
                 Some(name) => (*name).to_owned(),
-                // What a later kernel has.
+                // A capability of a later kernel.
                 None => number.to_string(),
             };
             let names: Vec<String> = numbers.map(name).collect();

@@ -1,23 +1,23 @@
-//! How layers are compressed.
+//! The compression of layers.
 
 use serde::{Deserialize, Serialize};
 
-/// How a layer is compressed.
+/// The compression of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compression {
     /// The format.
     pub algorithm: Algorithm,
-    /// How hard to try: 1 to 9 for gzip, 1 to 19 for zstd. Without it 6 for gzip and 9 for zstd.
+    /// The level: 1 to 9 for gzip, 1 to 19 for zstd; by default, 6 for gzip and 9 for zstd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
 }
 
 impl Compression {
-    /// What holds where nothing is said.
+    /// The default compression.
     pub const DEFAULT: Compression = Compression::of(Algorithm::Gzip);
 
-    /// An algorithm with the level that holds where none is given.
+    /// Returns an algorithm with its default level.
     pub const fn of(algorithm: Algorithm) -> Compression {
         let level = match algorithm.levels() {
             Some((_, level)) => Some(level),
@@ -37,19 +37,19 @@ impl Default for Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// Read by everything.
+    /// Readable by every tool.
     Gzip,
-    /// Smaller and faster; docker since 23, containerd since 1.5.
+    /// Smaller and faster; read by docker since 23, containerd since 1.5.
     Zstd,
-    /// Not compressed.
+    /// No compression.
     None,
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Algorithm; 3] = [Algorithm::Gzip, Algorithm::Zstd, Algorithm::None];
 
-    /// Its name in `images.toml`.
+    /// Returns its name in `images.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Gzip => "gzip",
@@ -58,7 +58,7 @@ impl Algorithm {
         }
     }
 
-    /// Its highest level, from 1 on, and the one that holds where none is given.
+    /// Returns its highest level (the lowest is 1) and its default level.
     pub const fn levels(self) -> Option<(u32, u32)> {
         match self {
             Algorithm::Gzip => Some((9, 6)),
@@ -69,10 +69,10 @@ impl Algorithm {
 }
 
 impl Compression {
-    /// The level to use, or what is wrong with the one given.
+    /// Returns the level to use.
     ///
     /// # Errors
-    /// When the level is out of range or given for no compression.
+    /// Fails if the level is out of range, or given without compression.
     pub fn checked_level(&self) -> Result<u32, String> {
         match (self.algorithm.levels(), self.level) {
             (None, None) => Ok(0),

@@ -1,8 +1,8 @@
-//! What goes into a layer.
+//! The contents of a layer.
 //!
-//! The types are generic over what stands for a path and for a program's list of crates: a
-//! [`Placeholder`](crate::Placeholder) where a description is lowered, the path and the list
-//! themselves where the layer is made.
+//! The types are generic over a path and over a program's list of crates: lowering a description
+//! puts a [`Placeholder`](crate::Placeholder) there, and making the layer puts in the path and the
+//! list themselves.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attributes, Compression, Mode, StepSource, Version, base64_values};
 
-/// What goes into one layer.
+/// The specification of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerSpec<P = PathBuf, C = LinkedCrates> {
     /// Always 1.
     pub version: Version,
-    /// What the layer is, for people; goes into the image's history.
+    /// A name of the layer, for people; it goes into the image's history.
     #[serde(default)]
     pub comment: String,
-    /// How the layer is compressed.
+    /// The compression of the layer.
     #[serde(default)]
     pub compression: Compression,
     /// The time of every entry, in seconds since 1970.
     #[serde(default)]
     pub epoch: u64,
-    /// Texts that no file of the layer may hold, such as `/nix/store/`: where one shows, something
-    /// of the machine that built the file got into it.
+    /// Texts that no file of the layer may hold, such as `/nix/store/`. If one shows, the machine
+    /// that built the file leaked into it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forbidden: Vec<String>,
-    /// What to put in. The order does not matter.
+    /// The sources of the layer's files. Their order does not matter.
     pub sources: Vec<Source<P, C>>,
 }
 
@@ -44,11 +44,11 @@ pub enum Source<P = PathBuf, C = LinkedCrates> {
     CaCertificates(CaCertificatesSource<P>),
     /// One file.
     File(FileSource<P, C>),
-    /// A directory with all that is in it.
+    /// A directory with everything in it.
     Tree(TreeSource<P>),
-    /// A file or a directory: what it is shows when the layer is made.
+    /// A file or a directory; its kind shows when the layer is made.
     Copy(CopySource<P>),
-    /// A file whose content stands in the specification.
+    /// A file whose content is in the specification.
     Text(TextSource),
     /// A directory with chosen mode and owner.
     Directory(DirectorySource),
@@ -58,12 +58,12 @@ pub enum Source<P = PathBuf, C = LinkedCrates> {
     Chart(ChartSource<P>),
     /// Another image, as an archive.
     ImageArchive(ImageArchiveSource<P>),
-    /// What a command changes.
+    /// The changes that a command makes.
     Step(StepSource<P>),
 }
 
 impl<P, C> Source<P, C> {
-    /// The extended attributes that it gives a file.
+    /// Returns the extended attributes that it gives a file.
     pub fn xattrs(&self) -> Option<&Attributes> {
         let xattrs = match self {
             Source::File(source) => &source.xattrs,
@@ -74,7 +74,7 @@ impl<P, C> Source<P, C> {
         Some(xattrs).filter(|xattrs| !xattrs.is_empty())
     }
 
-    /// The path in the image that it is about; none for packages and commands.
+    /// Returns its path in the image; packages and commands have none.
     pub fn to(&self) -> Option<&str> {
         match self {
             Source::Debian(_) | Source::Step(_) => None,
@@ -95,32 +95,32 @@ impl<P, C> Source<P, C> {
 /// [`DebianSource::exclude`]. Nix reads the same list.
 pub const UNNEEDED: &str = include_str!("unneeded.json");
 
-/// [`UNNEEDED`] as a list.
+/// Returns [`UNNEEDED`] as a list.
 pub fn unneeded() -> Vec<String> {
     // The list is part of this program; a test reads it.
     serde_json::from_str(UNNEEDED).unwrap_or_default()
 }
 
-/// Where the bundle of certificate authorities belongs.
+/// The usual path of the bundle of certificate authorities.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The directories whose mode is not 0755 where nobody declares them and something lies below.
+/// Directories that get another mode than 0755 if no source declares them and something is below.
 pub const SPECIAL_DIRECTORIES: [(&str, Mode); 3] = [
     ("/root", Mode(0o700)),
     ("/tmp", Mode(0o1777)),
     ("/var/tmp", Mode(0o1777)),
 ];
 
-/// The files of Debian packages as they are in the packages, with merged `/usr`, and what dpkg
-/// knows of them (`/var/lib/dpkg`).
+/// The files of Debian packages as they are in the packages, with merged `/usr`, and dpkg's
+/// metadata about them (`/var/lib/dpkg`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DebianSource<P = PathBuf> {
     /// The `.deb` files.
     pub packages: Vec<P>,
-    /// Patterns of paths to leave out: `*` and `?` within a component, `**` across. What matches
-    /// a directory leaves out all below. A pattern that starts with `!` keeps what an earlier one
-    /// left out.
+    /// Patterns of paths to leave out: `*` and `?` within a component, `**` across components. A
+    /// pattern that matches a directory leaves out everything below it. A pattern that starts with
+    /// `!` keeps paths that an earlier one left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
     /// The `.deb` files of packages that lower layers hold, so that dpkg's status lists them too.
@@ -134,7 +134,7 @@ pub struct DebianSource<P = PathBuf> {
 pub struct CaCertificatesSource<P = PathBuf> {
     /// The `.deb` files that hold `/usr/share/ca-certificates/**/*.crt`.
     pub packages: Vec<P>,
-    /// Where the bundle goes.
+    /// The path of the bundle in the image.
     #[serde(default = "ca_bundle")]
     pub to: String,
 }
@@ -143,7 +143,7 @@ fn ca_bundle() -> String {
     CA_BUNDLE.to_owned()
 }
 
-/// One file from outside.
+/// One file from outside the specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSource<P = PathBuf, C = LinkedCrates> {
@@ -151,7 +151,7 @@ pub struct FileSource<P = PathBuf, C = LinkedCrates> {
     pub from: P,
     /// Its path in the image.
     pub to: String,
-    /// Its mode; without it 0755 if it may be executed, else 0644.
+    /// Its mode; by default, 0755 if it is executable, otherwise 0644.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Its owner.
@@ -167,7 +167,7 @@ pub struct FileSource<P = PathBuf, C = LinkedCrates> {
         with = "base64_values"
     )]
     pub xattrs: Attributes,
-    /// The crates that the file, a program, is linked from: it gets a list of them, as `cargo
+    /// The crates that the file, a program, is linked from. It gets a list of them, as `cargo
     /// auditable` writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crates: Option<C>,
@@ -179,7 +179,7 @@ pub struct FileSource<P = PathBuf, C = LinkedCrates> {
 pub struct LinkedCrates {
     /// The program's own unit.
     pub root: String,
-    /// All units that are in it, its own among them.
+    /// All units in the program, including its own.
     pub units: BTreeMap<String, LinkedCrate>,
 }
 
@@ -191,15 +191,16 @@ pub struct LinkedCrate {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Its source as `Cargo.lock` has it; empty for packages of the workspace.
+    /// Its source, as in `Cargo.lock`; empty for packages of the workspace.
     #[serde(default)]
     pub source: String,
-    /// The keys of the libraries that it names itself.
+    /// The keys of its direct dependencies among the libraries.
     #[serde(default)]
     pub uses: Vec<String>,
 }
 
-/// A directory from outside. Directories get mode 0755; symbolic links stay what they are.
+/// A directory from outside the specification. Directories get mode 0755; symbolic links stay
+/// links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TreeSource<P = PathBuf> {
@@ -207,18 +208,19 @@ pub struct TreeSource<P = PathBuf> {
     pub from: P,
     /// Its path in the image.
     pub to: String,
-    /// The mode of the files in it; without it 0755 for those that may be executed, else 0644.
+    /// The mode of the files in it; by default, 0755 for executable ones, otherwise 0644.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// The owner of all in it.
+    /// The owner of everything in it.
     #[serde(default, skip_serializing_if = "is_root")]
     pub uid: u32,
-    /// The group of all in it.
+    /// The group of everything in it.
     #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u32,
 }
 
-/// A file or a directory from outside, as a [`FileSource`] or a [`TreeSource`] takes it.
+/// A file or a directory from outside the specification, as in a [`FileSource`] or a
+/// [`TreeSource`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CopySource<P = PathBuf> {
@@ -229,10 +231,10 @@ pub struct CopySource<P = PathBuf> {
     /// The mode of the file, or of the files in the directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// The owner of all in it.
+    /// The owner of everything in it.
     #[serde(default, skip_serializing_if = "is_root")]
     pub uid: u32,
-    /// The group of all in it.
+    /// The group of everything in it.
     #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u32,
     /// The extended attributes of the file. A directory can't have any.
@@ -244,7 +246,7 @@ pub struct CopySource<P = PathBuf> {
     pub xattrs: Attributes,
 }
 
-/// A file whose content stands here.
+/// A file whose content is given here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TextSource {
@@ -252,7 +254,7 @@ pub struct TextSource {
     pub to: String,
     /// Its content.
     pub text: String,
-    /// Its mode; without it 0644.
+    /// Its mode; by default, 0644.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Its owner.
@@ -270,13 +272,13 @@ pub struct TextSource {
     pub xattrs: Attributes,
 }
 
-/// A directory, empty as far as this source goes.
+/// A directory. This source puts nothing into it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectorySource {
     /// Its path in the image.
     pub to: String,
-    /// Its mode; without it 0755.
+    /// Its mode; by default, 0755.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Its owner.
@@ -293,7 +295,7 @@ pub struct DirectorySource {
 pub struct SymlinkSource {
     /// Its path in the image.
     pub to: String,
-    /// What it points to.
+    /// The target of the link.
     pub target: String,
 }
 
@@ -303,12 +305,12 @@ pub struct SymlinkSource {
 pub struct ChartSource<P = PathBuf> {
     /// The chart's directory, with `Chart.yaml` in it.
     pub from: P,
-    /// Its path in the image; a directory, whose name ends in `/`, gets `NAME-VERSION.tgz`.
+    /// Its path in the image; if it ends in `/`, it is a directory that gets `NAME-VERSION.tgz`.
     pub to: String,
-    /// Stands in for the version in `Chart.yaml`.
+    /// Replaces the version in `Chart.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Stands in for the version of the application in `Chart.yaml`.
+    /// Replaces the version of the application in `Chart.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_version: Option<String>,
 }
@@ -321,9 +323,9 @@ pub struct ImageArchiveSource<P = PathBuf> {
     pub from: P,
     /// Its path in the image.
     pub to: String,
-    /// What kind of archive.
+    /// The format of the archive.
     pub format: ArchiveFormat,
-    /// The name under which it is loaded, such as `gateway:0.1.0`.
+    /// The name that it has when loaded, such as `gateway:0.1.0`.
     pub reference: String,
 }
 
@@ -331,9 +333,9 @@ pub struct ImageArchiveSource<P = PathBuf> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveFormat {
-    /// An OCI layout as a tar file: containerd, k3s, podman, skopeo.
+    /// An OCI layout as a tar file, for containerd, k3s, podman and skopeo.
     Oci,
-    /// What `docker load` reads; an OCI layout too.
+    /// The format of `docker load`, which is also an OCI layout.
     Docker,
 }
 

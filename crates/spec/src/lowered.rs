@@ -1,4 +1,4 @@
-//! Layers as `images.toml` describes them, in which only a build's paths and facts are missing.
+//! Layers as `images.toml` describes them. Only the paths and facts of a build are missing.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,30 +11,30 @@ pub type Source = crate::Source<Placeholder, Placeholder>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Layer {
-    /// What it is, unique in its image: `base`, `binary-gateway`.
+    /// Its name, unique in its image: `base`, `binary-gateway`.
     pub name: String,
-    /// Whether the image goes without it where its sets have no packages.
+    /// Whether the image drops the layer if its sets have no packages.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// Whether the image goes without it where no program is linked to a library that only it has.
-    /// It is seen when the image is put together.
+    /// Whether the image drops the layer if no program is linked to a library that only this layer
+    /// has. This shows when the image is put together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_if_linked: bool,
-    /// Paths of its files that take the place of files of the base.
+    /// Paths of its files that replace files of the base.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
-    /// Whether its files may take the place of any below.
+    /// Whether its files may replace any files below.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_override: bool,
-    /// Texts that no file of it may hold.
+    /// Texts that none of its files may hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forbidden: Vec<String>,
-    /// What is in it: packages, or single things sorted by path.
+    /// Its contents: packages, or single things sorted by path.
     pub sources: Vec<Source>,
 }
 
 impl Layer {
-    /// Its specification, to be filled in.
+    /// Returns its specification, with placeholders to be filled in.
     pub fn spec(&self, compression: Compression) -> LayerSpec<Placeholder, Placeholder> {
         LayerSpec {
             version: Version,
@@ -46,7 +46,7 @@ impl Layer {
         }
     }
 
-    /// Whether it holds packages, and so belongs to what programs stand on.
+    /// Whether it holds packages, and so is one of the layers below the programs.
     pub fn has_packages(&self) -> bool {
         let mut sources = self.sources.iter();
         sources.any(|source| matches!(source, Source::Debian(_)))

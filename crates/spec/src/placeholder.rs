@@ -1,12 +1,12 @@
-//! What stands in a lowered specification for what only a build knows.
+//! Placeholders in a lowered specification, for values that only a build knows.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What stands for a path, or for a fact, until a layer is made.
+/// A placeholder for a path or a fact, until a layer is made.
 ///
-/// In JSON it is an object with the key `placeholder`, wherever its value belongs.
+/// In JSON it is an object with the key `placeholder`, in the place of its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "placeholder", rename_all = "kebab-case")]
 pub enum Placeholder {
@@ -20,7 +20,7 @@ pub enum Placeholder {
     Part {
         /// Its name.
         name: String,
-        /// A path in it; empty for all of it.
+        /// A path in the part; empty for the whole part.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         path: String,
     },
@@ -33,14 +33,15 @@ pub enum Placeholder {
         /// Its name in the description.
         name: String,
     },
-    /// The layers of the image below the one that it stands in. It stands in a list.
+    /// The layers of the image below the one that has the placeholder. It is an element of a list.
     Below,
-    /// The `.deb` files of Debian packages. It stands in a list, for as many elements as there are.
+    /// The `.deb` files of Debian packages. It is an element of a list, and stands for any number
+    /// of files.
     Packages(Packages),
 }
 
 impl Placeholder {
-    /// The path in the workspace that it stands for, if it is one.
+    /// Returns the path in the workspace that it stands for, if it is one.
     pub fn workspace_path(&self) -> Option<&str> {
         match self {
             Placeholder::Workspace { path } => Some(path),
@@ -48,7 +49,7 @@ impl Placeholder {
         }
     }
 
-    /// The name of the part that it stands for, if it is one.
+    /// Returns the name of the part that it stands for, if it is one.
     pub fn part(&self) -> Option<&str> {
         match self {
             Placeholder::Part { name, .. } => Some(name),
@@ -57,7 +58,7 @@ impl Placeholder {
     }
 }
 
-/// The key by which a placeholder is known.
+/// The key that marks a placeholder.
 const KEY: &str = "placeholder";
 
 /// A binary of the workspace.
@@ -72,18 +73,17 @@ pub struct Binary {
     pub call: String,
 }
 
-/// Packages of a set, without those that other sets give.
+/// Packages of a set, without those that come from other sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Packages {
     /// The set.
     #[serde(flatten)]
     pub of: SetReference,
-    /// Where it is not empty, the names of those that are meant. Of these, `debian.lock` may lack
-    /// any.
+    /// If not empty, the only packages of the set to take. `debian.lock` may lack any of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub named: Vec<String>,
-    /// The sets whose packages are left out.
+    /// The sets whose packages to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beyond: Vec<SetReference>,
 }
@@ -94,16 +94,16 @@ pub struct Packages {
 pub struct SetReference {
     /// Its name.
     pub set: String,
-    /// A crate. Unless a program of the image is linked from it, the set has no packages.
+    /// A crate. The set only has packages if a program of the image is linked from this crate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_from: Option<String>,
 }
 
-/// Puts values in the place of all placeholders. `stand` gives the value; a list that stands for an
-/// element of a list is joined with it.
+/// Replaces all placeholders with values, which `stand` gives. A list in the place of an element of
+/// a list is joined with that list.
 ///
 /// # Errors
-/// What `stand` says, or that the values are not what `T` has there.
+/// Returns the errors of `stand`, or fails if the values do not fit `T`.
 pub fn fill<T, E>(
     lowered: &impl Serialize,
     stand: &mut dyn FnMut(Placeholder) -> Result<Value, E>,

@@ -38,13 +38,13 @@ pub enum Wrong {
 }
 
 impl Port {
-    /// The TCP port with this number, or `None` for 0.
+    /// Returns the TCP port with this number, or `None` for 0.
     pub fn tcp(number: u16) -> Option<Port> {
         let protocol = PROTOCOLS[0];
         (number > 0).then_some(Port { number, protocol })
     }
 
-    /// The port's number.
+    /// Returns the port's number.
     pub fn number(self) -> u16 {
         self.number
     }

@@ -1,18 +1,18 @@
-//! A command whose changes are a layer.
+//! A command whose changes become a layer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// A command that runs over the files of the layers below. What it changes is the layer, so this is
+/// A command that runs over the files of the layers below. Its changes become the layer, so this is
 /// the layer's only source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepSource<P = PathBuf> {
     /// The layers below, lowest first: directories that `image layer` made.
     pub below: Vec<P>,
-    /// The layout of somebody else's image that lies below them all.
+    /// The layout of a foreign image below them all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<P>,
     /// Program and arguments; no shell.

@@ -1,4 +1,4 @@
-//! The workspace's packages and their targets (`targets.json`): the program `plan` writes them, and
+//! The workspace's packages and their targets (`targets.json`). The program `plan` writes them, and
 //! the program `description` checks a description against them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ pub struct Targets {
     pub version: u32,
     /// The members, sorted by name.
     pub packages: Vec<Package>,
-    /// Where they lie, and where packages lie that are no members.
+    /// The places of the members, and of packages that are not members.
     #[serde(default)]
     pub layout: Layout,
 }
@@ -35,7 +35,7 @@ pub struct Package {
     /// One sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// Where the source is kept.
+    /// The address of the source's repository.
     #[serde(default)]
     pub repository: Option<String>,
     /// The authors.
@@ -46,7 +46,7 @@ pub struct Package {
     /// The edition of its code.
     #[serde(default)]
     pub edition: String,
-    /// What it can build.
+    /// The targets that it can build.
     #[serde(default)]
     pub targets: Vec<Target>,
 }
@@ -59,7 +59,7 @@ pub struct Target {
     pub kind: Vec<String>,
     /// Name.
     pub name: String,
-    /// Features without which Cargo does not build it.
+    /// Features that Cargo requires to build it.
     #[serde(default)]
     pub required_features: Vec<String>,
     /// Its main file, relative to the workspace's root.
@@ -67,43 +67,43 @@ pub struct Target {
     pub path: String,
 }
 
-/// Every package of the workspace by its directory, as Cargo names that: relative to the workspace,
+/// Every package of the workspace by its directory, as Cargo names it: relative to the workspace,
 /// empty for its root.
 pub type Layout = BTreeMap<String, Place>;
 
-/// Where one package lies.
+/// The place of one package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Place {
-    /// Its directory without symbolic links, relative to the workspace. What [`Layout`] calls it
-    /// may lead through some.
+    /// Its directory without symbolic links, relative to the workspace. Its key in [`Layout`] may
+    /// lead through some.
     pub source: String,
-    /// What its links and targets lead to outside of it.
+    /// Places outside of it that its links and targets lead to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reaches: Vec<Reach>,
 }
 
-/// Something that Cargo or rustc comes to from a package by a link, or as a target that lies where
-/// Cargo would not look for it. It may lie outside the package, or in a part of it that not all of
-/// its units see.
+/// A place that Cargo or rustc reaches from a package by a link, or as a target that is not where
+/// Cargo would look for it. It may be outside the package, or in a part of it that not all of its
+/// units see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reach {
-    /// Where the package looks for it, relative to the workspace.
+    /// The path at which the package looks for it, relative to the workspace.
     pub place: String,
-    /// Where it is, without symbolic links.
+    /// Its real path, without symbolic links.
     pub source: String,
-    /// What leads there, relative to the package: a link, or the directory where Cargo looks for
-    /// targets of the kind.
+    /// The paths that lead there, relative to the package: a link, or the directory where Cargo
+    /// looks for targets of that kind.
     pub by: BTreeSet<String>,
 }
 
-/// Why a `targets.json` can't be used.
+/// The reason why a `targets.json` can't be used.
 #[derive(Debug)]
 pub enum TargetsError {
-    /// It is no JSON of the form.
+    /// It is not JSON of this form.
     Form(serde_json::Error),
-    /// It is of another version.
+    /// It has another version.
     Version(u32),
 }
 
@@ -133,7 +133,7 @@ impl Targets {
     /// Reads the JSON.
     ///
     /// # Errors
-    /// Where it is not of the form above, or of another version.
+    /// Fails if the text is not in the form above, or has another version.
     pub fn from_json(text: &str) -> Result<Targets, TargetsError> {
         let targets: Targets = serde_json::from_str(text).map_err(TargetsError::Form)?;
         match targets.version {
@@ -142,14 +142,14 @@ impl Targets {
         }
     }
 
-    /// The member of that name.
+    /// Returns the member of that name.
     pub fn package(&self, name: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.name == name)
     }
 }
 
 impl Package {
-    /// The names of its binaries.
+    /// Returns the names of its binaries.
     pub fn binaries(&self) -> impl Iterator<Item = &str> + Clone {
         self.targets
             .iter()
@@ -157,14 +157,14 @@ impl Package {
             .map(|target| target.name.as_str())
     }
 
-    /// Features that a binary requires.
+    /// Returns the features that a binary requires.
     pub fn required_features(&self, bin: &str) -> &[String] {
         let mut targets = self.targets.iter();
         let target = targets.find(|it| it.name == bin && it.kind.iter().any(|kind| kind == "bin"));
         target.map_or(&[], |target| &target.required_features)
     }
 
-    /// The binary that is meant where none is named: the one named like the package, or the only
+    /// Returns the binary to use if none is named: the one with the package's name, or the only
     /// one.
     pub fn default_binary(&self) -> Option<&str> {
         let mut binaries = self.binaries();
@@ -174,7 +174,7 @@ impl Package {
         })
     }
 
-    /// Its directory, relative to the workspace's root; empty where it is the root.
+    /// Returns its directory, relative to the workspace's root; empty for the root itself.
     pub fn directory(&self) -> &str {
         self.manifest_path
             .rsplit_once('/')

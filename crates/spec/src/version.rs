@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The version of all specifications and records.
 pub const VERSION: u32 = 1;
 
-/// The number 1: anything else is refused when it is read.
+/// The number 1. Reading anything else fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Version;
 
