@@ -79,7 +79,8 @@ impl FromStr for Address {
     }
 }
 
-/// A directory by its absolute path. Nix takes any text after `file://` as an absolute path.
+/// Makes an address from a directory's absolute path. Nix takes any text after `file://` as an
+/// absolute path.
 fn directory(path: &str) -> std::io::Result<Address> {
     std::path::absolute(path).map(Address::Directory)
 }

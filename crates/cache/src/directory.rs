@@ -27,19 +27,19 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The cache at `path`, which need not exist.
+    /// Creates a handle for the cache at `path`, which need not exist.
     pub fn new(path: &Path) -> Directory {
         Directory {
             path: path.to_owned(),
         }
     }
 
-    /// The cache's directory.
+    /// Returns the cache's directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The narinfo of the path with this hash.
+    /// Reads the narinfo of the path with this hash.
     ///
     /// # Errors
     /// Fails if the narinfo can't be read or is malformed.
@@ -79,7 +79,7 @@ impl Directory {
             .map_err(Error::io("name a build in", &self.path))
     }
 
-    /// The paths of a named build, or `None` if there is no build of that name.
+    /// Reads the paths of a named build. Returns `None` if there is no build of that name.
     ///
     /// # Errors
     /// Fails if the list can't be read or is malformed.
@@ -168,7 +168,7 @@ impl Directory {
         Ok(bytes)
     }
 
-    /// The named builds, with the time of each push.
+    /// Lists the named builds, with the time of each push.
     fn builds(&self) -> Result<Vec<(String, u64)>> {
         let Some(directory) = self.open()? else {
             return Ok(Vec::new());
@@ -201,7 +201,7 @@ impl Directory {
         Ok(infos)
     }
 
-    /// None where it does not exist.
+    /// Opens the directory. Returns `None` if it does not exist.
     fn open(&self) -> Result<Option<beneath::Directory>> {
         match beneath::Directory::open(&self.path) {
             Ok(directory) => Ok(Some(directory)),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// How many paths to pass to one call of nix.
 const BATCH: usize = 500;
 
-/// The narinfos of those paths that the cache has.
+/// Returns the narinfos of those paths that the cache has.
 pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> {
     let mut infos = Vec::new();
     for batch in paths.chunks(BATCH) {
@@ -38,7 +38,8 @@ pub(crate) fn narinfos(url: &str, paths: &[&StorePath]) -> Result<Vec<NarInfo>> 
     Ok(infos)
 }
 
-/// Nix before 2.19 prints a list, newer ones an object by path.
+/// Iterates over the entries of Nix's output. Nix before 2.19 prints a list, newer versions print
+/// an object by path.
 fn entries(value: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
     match value {
         Value::Array(list) => Box::new(
@@ -50,7 +51,7 @@ fn entries(value: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
     }
 }
 
-/// The narinfo of a path, or `None` if the cache lacks it.
+/// Returns the narinfo of a path, or `None` if the cache lacks it.
 fn info(path: &str, value: &Value) -> Option<NarInfo> {
     let texts = |name: &str| {
         value[name]

@@ -19,7 +19,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// The cache at `url`.
+    /// Creates a client for the cache at `url`.
     ///
     /// # Errors
     /// Fails if TLS can't be set up.
@@ -35,7 +35,7 @@ impl Http {
         })
     }
 
-    /// The narinfo of the path with this hash.
+    /// Fetches the narinfo of the path with this hash.
     ///
     /// # Errors
     /// Fails if the server can't be reached, or if it sends something else.

@@ -120,17 +120,17 @@ impl Packs {
         })
     }
 
-    /// The index of the cache.
+    /// Returns the index of the cache.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The name for messages.
+    /// Returns the name for messages.
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// The narinfo of the path with this hash.
+    /// Returns the narinfo of the path with this hash.
     pub fn narinfo(&self, hash: &str) -> Option<&NarInfo> {
         self.paths.get(hash).map(|(info, ..)| info)
     }
@@ -142,7 +142,7 @@ impl Packs {
         before - self.paths.len()
     }
 
-    /// The packs that the directory or registry has lost.
+    /// Finds the packs that the directory or registry has lost.
     ///
     /// # Errors
     /// Fails if the registry can't be asked.
@@ -202,7 +202,7 @@ impl Packs {
 }
 
 impl Archive {
-    /// The next bytes, or `None` at the end.
+    /// Reads the next bytes. Returns `None` at the end.
     ///
     /// # Errors
     /// Fails if the pack is truncated, or if the connection breaks.
@@ -225,7 +225,7 @@ impl Archive {
         Ok(Some(piece))
     }
 
-    /// The whole archive, in an unnamed temporary file.
+    /// Reads the whole archive into an unnamed temporary file.
     ///
     /// # Errors
     /// Fails if the pack is truncated, if the connection breaks or if the disk is full.
@@ -244,8 +244,8 @@ impl Archive {
     }
 }
 
-/// The next piece. Skips the bytes before the archive, which a registry that sends no parts also
-/// sends.
+/// Reads the next piece. Skips the bytes before the archive, which a registry that sends no parts
+/// also sends.
 async fn remote_piece(
     download: &mut crateyard_registry::Download,
     skip: &mut u64,
@@ -263,7 +263,7 @@ async fn remote_piece(
     }
 }
 
-/// The blob with the index, from a cache's manifest.
+/// Returns the blob with the index, from a cache's manifest.
 fn index_of<'m>(manifest: &'m Document, place: &str) -> Result<&'m crateyard_oci::Digest> {
     let damaged = |reason| Error::Damaged {
         place: place.to_owned(),

@@ -32,7 +32,7 @@ pub struct Collected {
 }
 
 impl Retention {
-    /// The builds to drop. `builds` are names with the time of the push.
+    /// Returns the builds to drop. `builds` are names with the time of the push.
     pub fn expired<'a>(&self, builds: impl Iterator<Item = (&'a str, u64)>) -> BTreeSet<String> {
         let Some(age) = self.age else {
             return BTreeSet::new();
@@ -50,14 +50,14 @@ impl Retention {
     }
 }
 
-/// The current time, in seconds since 1970.
+/// Returns the current time, in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs())
 }
 
-/// Hashes of some paths and of all paths that they refer to.
+/// Returns the hashes of some paths and of all paths that they refer to.
 pub(crate) fn reachable<'a>(
     roots: impl Iterator<Item = &'a StorePath>,
     references: impl Fn(&str) -> Option<Vec<StorePath>>,

@@ -70,7 +70,7 @@ impl Server {
         })
     }
 
-    /// The URL of the cache for Nix.
+    /// Returns the URL of the cache for Nix.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -126,12 +126,12 @@ impl Background {
         })
     }
 
-    /// The URL of the cache for Nix.
+    /// Returns the URL of the cache for Nix.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The counters so far.
+    /// Returns the counters so far.
     pub fn served(&self) -> &Served {
         &self.shared.served
     }

@@ -57,7 +57,7 @@ pub enum AptError {
     NotAWord { what: &'static str, text: String },
 }
 
-/// The archive that serves a suite. Security updates have their own archive.
+/// Returns the archive that serves a suite. Security updates have their own archive.
 pub fn archive_of(suite: &str) -> &'static str {
     if suite.ends_with("-security") {
         "debian-security"

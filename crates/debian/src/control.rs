@@ -18,13 +18,13 @@ impl<'a> Stanza<'a> {
         Stanza { text, line: 1 }
     }
 
-    /// The stanza's text, including its last newline.
+    /// Returns the stanza's text, including its last newline.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The stanza's fields, in order. A line that is neither a field nor a continuation becomes a
-    /// field with an empty name.
+    /// Returns the stanza's fields, in order. A line that is neither a field nor a continuation
+    /// becomes a field with an empty name.
     pub fn fields(&self) -> Fields<'a> {
         Fields {
             rest: self.text,
@@ -32,8 +32,8 @@ impl<'a> Stanza<'a> {
         }
     }
 
-    /// The value of a field, without surrounding blanks. The case of the name does not matter.
-    /// Continuation lines are part of the value, with their leading blanks and newlines.
+    /// Returns the value of a field, without surrounding blanks. The case of the name does not
+    /// matter. Continuation lines are part of the value, with their leading blanks and newlines.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.fields()
             .find(|field| field.name.eq_ignore_ascii_case(name))
@@ -84,7 +84,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The end of the first field: the first line that does not begin with a blank.
+/// Returns the end of the first field: the first line that does not begin with a blank.
 fn field_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -98,7 +98,7 @@ fn field_end(text: &str) -> usize {
     text.len()
 }
 
-/// The stanzas of a file, separated by empty lines.
+/// Returns the stanzas of a file, separated by empty lines.
 pub fn stanzas(text: &str) -> Stanzas<'_> {
     Stanzas {
         rest: text,

@@ -61,12 +61,12 @@ impl<R: Read> Deb<R> {
         })
     }
 
-    /// The control part's files by name: `control`, `md5sums`, `conffiles`, `postinst` ...
+    /// Returns the control part's files by name: `control`, `md5sums`, `conffiles`, `postinst` ...
     pub fn control_files(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.control_files
     }
 
-    /// The text of the file `control`: one stanza. Read it with [`Stanza::whole`].
+    /// Returns the text of the file `control`: one stanza. Read it with [`Stanza::whole`].
     pub fn control(&self) -> Result<&str, DebError> {
         let bytes = self.control_files.get("control").ok_or_else(|| {
             DebError::Damaged("its control part has no file `control`".to_owned())
@@ -75,15 +75,15 @@ impl<R: Read> Deb<R> {
             .map_err(|_| DebError::Damaged("its file `control` is not UTF-8".to_owned()))
     }
 
-    /// A field of the file `control`, such as `Package`. An error if the file lacks it.
+    /// Returns a field of the file `control`, such as `Package`. Fails if the file lacks it.
     pub fn required_field(&self, name: &str) -> Result<&str, DebError> {
         Stanza::whole(self.control()?)
             .get(name)
             .ok_or_else(|| DebError::Damaged(format!("its file `control` has no field `{name}`")))
     }
 
-    /// The data part: a tar archive, decompressed while it is read. Read it to its end, because
-    /// only then a damaged file is sure to be noticed.
+    /// Returns the data part: a tar archive, decompressed while it is read. Read it to its end,
+    /// because damage may show only there.
     pub fn into_data(self) -> Data<R> {
         self.data
     }
@@ -111,7 +111,7 @@ impl<R: Read> Data<R> {
         })
     }
 
-    /// The name of the part in the package, which shows its compression: `data.tar.xz`.
+    /// Returns the name of the part in the package, which shows its compression: `data.tar.xz`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -216,8 +216,8 @@ fn next_member(reader: &mut impl Read) -> Result<Member, DebError> {
     }
 }
 
-/// The next member, whose name must be `name` and the suffix of a compression. Skips members whose
-/// name begins with `_`, as the format demands.
+/// Reads the header of the next member. Its name must be `name` and the suffix of a compression.
+/// Skips members whose name begins with `_`, as the format demands.
 fn next_known_member(reader: &mut impl Read, name: &str) -> Result<Member, DebError> {
     loop {
         let member = next_member(reader)?;

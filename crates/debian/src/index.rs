@@ -37,7 +37,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// `name:architecture`, the key of `debian.lock`.
+    /// Returns `name:architecture`, the key of `debian.lock`.
     pub fn key(&self) -> String {
         format!("{}:{}", self.name, self.architecture)
     }

@@ -97,14 +97,14 @@ impl Keys {
         })
     }
 
-    /// The same keys, of which only the one with this fingerprint may sign.
+    /// Restricts the keys: only the one with this fingerprint may sign.
     pub fn only(mut self, fingerprint: &str) -> Keys {
         self.fingerprint = Some(fingerprint.to_ascii_uppercase());
         self
     }
 
-    /// The key with this fingerprint, from the keyrings in these directories. The fingerprint says
-    /// which key may sign, so it does not matter which keyring has it.
+    /// Finds the key with this fingerprint in the keyrings of these directories. The fingerprint
+    /// says which key may sign, so it does not matter which keyring has it.
     ///
     /// # Errors
     /// When none of the directories has a keyring.

@@ -55,7 +55,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The suite as messages name it: `bookworm`, `stable of vendor`.
+    /// Returns the suite's name in messages: `bookworm`, `stable of vendor`.
     pub fn label(&self) -> String {
         match self.url {
             Some(_) => format!("{} of {}", self.name, self.archive),
@@ -127,7 +127,7 @@ impl Lock {
         })
     }
 
-    /// The lock's text. The same lock always gives the same bytes.
+    /// Returns the lock's text. The same lock always gives the same bytes.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -158,7 +158,7 @@ impl Lock {
         writeln!(out, "}}")
     }
 
-    /// The packages of a set for an architecture, or `None` if there is no such set.
+    /// Returns the packages of a set for an architecture, or `None` if there is no such set.
     pub fn set(&self, name: &str, architecture: &str) -> Option<Vec<(&str, &Package)>> {
         let keys = self.sets.get(name)?.get(architecture)?;
         keys.iter()
@@ -170,7 +170,7 @@ impl Lock {
             .collect()
     }
 
-    /// The first fault, with a text that occurs in its line.
+    /// Finds the first fault, and a text that occurs in its line.
     fn fault(&self) -> Option<(String, String)> {
         if self.version != VERSION {
             let reason = format!(
@@ -291,8 +291,8 @@ impl Lock {
     }
 }
 
-/// The name of a package's file in the Nix store: `NAME_VERSION_ARCHITECTURE.deb`, with `-` for
-/// each character that store names may not have.
+/// Returns the name of a package's file in the Nix store: `NAME_VERSION_ARCHITECTURE.deb`, with `-`
+/// for each character that store names may not have.
 ///
 /// Store names may have `0-9 a-z A-Z + - . _ ? =`; a Debian version may also have `~` and `:`. Two
 /// versions may get the same name, but never the same store path, which also depends on the hash.
@@ -371,7 +371,7 @@ fn entries<T: Serialize>(map: &BTreeMap<String, T>) -> String {
     lines.join(",\n")
 }
 
-/// A value as JSON on one line, with a space after each colon and comma.
+/// Formats a value as JSON on one line, with a space after each colon and comma.
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, OneLine);
@@ -432,15 +432,15 @@ fn is_timestamp(text: &str) -> bool {
         && text.ends_with('Z')
 }
 
-/// The first line that holds `needle`, from 1.
+/// Returns the number of the first line that holds `needle`, from 1.
 fn line_of(text: &str, needle: &str) -> usize {
     text.lines()
         .position(|line| line.contains(needle))
         .map_or(1, |line| line + 1)
 }
 
-/// The message of serde_json without `at line 1 column 2`, because errors already begin with the
-/// line.
+/// Returns the message of serde_json without `at line 1 column 2`, because errors already begin
+/// with the line.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ")

@@ -194,7 +194,7 @@ pub fn is_flat(suite: &str) -> bool {
     suite.ends_with('/')
 }
 
-/// The signed text of `path`, as `gpgv` prints it after checking the signature.
+/// Returns the signed text of `path`, which `gpgv` prints after checking the signature.
 fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
     let temporary = |source| ReleaseError::Read {
         path: std::env::temp_dir(),
@@ -233,7 +233,7 @@ fn signed_text(path: &Path, keys: &Keys) -> Result<String, ReleaseError> {
     })
 }
 
-/// The messages of gpgv on one line, without the program's name.
+/// Joins the messages of gpgv on one line, without the program's name.
 fn summarize(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
@@ -261,7 +261,7 @@ pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Bytes in lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -279,7 +279,7 @@ impl Date {
     /// 1970-01-01.
     pub(crate) const EPOCH: Date = Date(0);
 
-    /// The machine's clock. Use it only to check expiry, never for output.
+    /// Reads the machine's clock. Use it only to check expiry, never for output.
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Date(since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)))
@@ -310,12 +310,12 @@ impl Date {
         ))
     }
 
-    /// The time `hours` later.
+    /// Returns the time `hours` later.
     pub fn plus_hours(self, hours: i64) -> Self {
         Date(self.0 + hours * 3600)
     }
 
-    /// The format of the snapshot archive's addresses: `20260711T101637Z`.
+    /// Formats the time as in the snapshot archive's addresses: `20260711T101637Z`.
     pub fn timestamp(self) -> String {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
@@ -346,7 +346,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     days + (153 * month_from_march + 2) / 5 + day - 1 - 719_468
 }
 
-/// The inverse of [`days_before`].
+/// Returns year, month and day: the inverse of [`days_before`].
 fn civil(days: i64) -> (i64, i64, i64) {
     let mut year = 1970 + days.div_euclid(366);
     while days_before(year + 1, 1, 1) <= days {

@@ -59,7 +59,7 @@ pub struct SetRequest {
 }
 
 impl SetRequest {
-    /// A set of roots and all their dependencies.
+    /// Creates a set of roots and all their dependencies.
     pub fn new(name: &str, roots: &[&str], architectures: &[&str]) -> Self {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         SetRequest {
@@ -72,8 +72,8 @@ impl SetRequest {
         }
     }
 
-    /// The architectures whose indexes this set needs: those that it is for, and those that its
-    /// roots name.
+    /// Returns the architectures whose indexes this set needs: those that it is for, and those that
+    /// its roots name.
     pub fn needed_architectures(&self) -> Result<BTreeSet<String>, ResolveError> {
         let mut needed: BTreeSet<String> = self.architectures.iter().cloned().collect();
         for root in self.parsed_roots()? {
@@ -159,9 +159,9 @@ impl Universe {
         self.to_lock(requests, &chosen, snapshot)
     }
 
-    /// The libraries that programs need after they were compiled with `packages`. A development
-    /// package of Debian depends on its library in exactly its own version, which is how this finds
-    /// them.
+    /// Returns the libraries that programs need after they were compiled with `packages`. A
+    /// development package of Debian depends on its library in exactly its own version, and this
+    /// finds the libraries by such dependencies.
     ///
     /// # Errors
     /// Fails if a dependency is malformed.
@@ -382,7 +382,7 @@ impl<'a> Problem<'a> {
         &self.universe.packages[id]
     }
 
-    /// The architecture that a package counts as: the native one for `all`.
+    /// Returns the architecture that a package counts as: the native one for `all`.
     fn effective<'b>(&'b self, package: &'b Package) -> &'b str {
         match package.architecture.as_str() {
             "all" => self.native,
@@ -390,7 +390,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The dependencies of a package.
+    /// Returns the dependencies of a package.
     fn dependencies(&self, id: usize) -> Result<Vec<Alternatives>, ResolveError> {
         if !self.with_dependencies {
             return Ok(Vec::new());
@@ -436,8 +436,8 @@ impl<'a> Problem<'a> {
             })
     }
 
-    /// The packages that meet a dependency of a package with the architecture `depender`, the
-    /// preferred one first.
+    /// Returns the packages that meet a dependency of a package with the architecture `depender`,
+    /// the preferred one first.
     fn candidates(&self, alternatives: &[Relation], depender: &str) -> Vec<usize> {
         let mut all = Vec::new();
         for relation in alternatives {
@@ -455,7 +455,7 @@ impl<'a> Problem<'a> {
         all
     }
 
-    /// Packages that have the name, by preference.
+    /// Returns the packages that have the name, by preference.
     fn real(&self, relation: &Relation, depender: &str) -> Vec<usize> {
         let named = self
             .universe
@@ -477,7 +477,7 @@ impl<'a> Problem<'a> {
         found
     }
 
-    /// Packages that provide the name, by preference.
+    /// Returns the packages that provide the name, by preference.
     fn provided(&self, relation: &Relation, depender: &str) -> Vec<usize> {
         let providers = self
             .universe
@@ -498,7 +498,7 @@ impl<'a> Problem<'a> {
         found
     }
 
-    /// Order among packages that meet a relation equally well: smaller is better.
+    /// Returns the order among packages that meet a relation equally well: smaller is better.
     fn preference(&self, id: usize, depender: &str) -> impl Ord + 'a {
         let package = self.package(id);
         (
@@ -537,7 +537,7 @@ impl<'a> Problem<'a> {
         Ok(self.excludes(a, b)?.is_some() || self.excludes(b, a)?.is_some())
     }
 
-    /// The relation in `Conflicts` or `Breaks` of `a` that matches `b`.
+    /// Returns the relation in `Conflicts` or `Breaks` of `a` that matches `b`.
     fn excludes(&self, a: usize, b: usize) -> Result<Option<Relation>, ResolveError> {
         let other = self.package(b);
         let hit = |relation: &Relation| {
@@ -572,7 +572,9 @@ fn meets(provide: &Relation, relation: &Relation) -> bool {
     }
 }
 
-/// `a | b (>= 1)` for messages.
+/// Formats alternatives for messages: `a
+///
+/// b (>= 1)`.
 fn text_of(alternatives: &[Relation]) -> String {
     display_alternatives(alternatives)
 }

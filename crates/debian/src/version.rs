@@ -37,7 +37,7 @@ pub struct VersionError {
 }
 
 impl Version {
-    /// The version's text.
+    /// Returns the version's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -114,7 +114,7 @@ impl BuildRecord {
         })
     }
 
-    /// The bytes of the record.
+    /// Returns the record as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');

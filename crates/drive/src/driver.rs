@@ -48,7 +48,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The cores of a build that runs alone.
+    /// Returns the cores of a build that runs alone.
     fn share_of_one(&self) -> usize {
         match self.sharing {
             Sharing::Fixed(cores) => cores.max(1),
@@ -98,7 +98,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many derivations had this outcome.
+    /// Returns how many derivations had this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         let ended = self.units.iter().filter(|unit| unit.outcome == outcome);
         ended.count()
@@ -174,7 +174,7 @@ impl Driver {
         Ok(Closure::read_with(store, roots, &self.read)?)
     }
 
-    /// The driver's settings.
+    /// Returns the driver's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -219,7 +219,7 @@ impl Driver {
         Ok(report)
     }
 
-    /// The nodes of a closure that must be built.
+    /// Returns the nodes of a closure that must be built.
     fn missing(&mut self, closure: &Closure) -> Result<BTreeSet<usize>> {
         let derivations = closure.nodes.iter().map(|node| node.path.as_str());
         self.ask(closure.outputs().chain(derivations))?;
@@ -267,7 +267,8 @@ impl Stored<'_> {
         outputs.all(|path| self.valid.contains(path))
     }
 
-    /// All missing nodes as tasks, and the metadata tasks that take from a library's output.
+    /// Turns all missing nodes into tasks, and chooses the metadata tasks that take from a
+    /// library's output.
     fn tasks(&self, settings: &Settings, context: &Context) -> Result<Taken> {
         let launch = &settings.launch;
         let graph = tasks::graph(&launch.store, self.closure, self.missing, context.durations)?;
@@ -425,7 +426,7 @@ impl<'a> Build<'a> {
         self.entries.push(entry);
     }
 
-    /// How many derivations are being built, and how many of them are downloads.
+    /// Counts the derivations that are being built and those that are being downloaded.
     fn load(&self) -> (usize, usize) {
         let downloads = self.running.values().filter(|r| self.is_download(r.task));
         let downloading = downloads.count();
@@ -436,7 +437,7 @@ impl<'a> Build<'a> {
         self.tasks[task].derivation.is_download()
     }
 
-    /// A free slot. Downloads have their own slots, after those of builds.
+    /// Returns a free slot. Downloads have their own slots, after those of builds.
     fn free_slot(&self, task: usize) -> usize {
         let first = match self.is_download(task) {
             true => self.settings.jobs,
@@ -545,7 +546,7 @@ impl<'a> Build<'a> {
     }
 }
 
-/// The entry of a task before it starts.
+/// Makes the entry of a task before it starts.
 fn entry(graph: &Graph, nodes: &[&Node], task: usize, reasons: &Reasons) -> Entry {
     let inputs = graph.tasks()[task].inputs.iter();
     Entry {

@@ -54,13 +54,13 @@ impl Default for Durations {
     }
 }
 
-/// The path of the file.
+/// Returns the path of the file.
 pub fn default_path() -> Option<PathBuf> {
     Some(state_directory()?.join("durations.json"))
 }
 
-/// The directory of Crateyard's state: `$XDG_STATE_HOME/crateyard`, or `~/.local/state/crateyard`.
-/// `None` if neither variable is an absolute path.
+/// Returns the directory of Crateyard's state: `$XDG_STATE_HOME/crateyard`, or
+/// `~/.local/state/crateyard`. Returns `None` if neither variable is an absolute path.
 pub fn state_directory() -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
@@ -99,12 +99,12 @@ impl Durations {
         self.measured.insert(name.to_owned(), seconds);
     }
 
-    /// How much longer derivations take on this machine than guessed.
+    /// Returns how much longer derivations take on this machine than guessed.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// How long something took. Falls back to another version of the same package.
+    /// Returns how long something took. Falls back to another version of the same package.
     pub fn seconds(&self, name: &str) -> Option<f64> {
         if let Some(seconds) = self.measured.get(name).or_else(|| self.seconds.get(name)) {
             return Some(*seconds);
@@ -178,8 +178,8 @@ fn state(path: &Path, source: std::io::Error) -> Error {
 /// The suffixes after the version in a unit's name that are the same for other versions.
 const SUFFIXES: [&str; 3] = ["-build-script", pipelining::METADATA, "-bin-"];
 
-/// The parts before and after the version in a unit's name: `ring-` and `-build-script-run` for
-/// `ring-0.17.14-build-script-run`.
+/// Returns the parts before and after the version in a unit's name: `ring-` and `-build-script-run`
+/// for `ring-0.17.14-build-script-run`.
 fn without_version(name: &str) -> Option<(&str, &str)> {
     let mut starts = name.match_indices('-').map(|(dash, _)| dash + 1);
     let start = starts.rfind(|&start| is_version(&name[start..]))?;

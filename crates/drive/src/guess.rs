@@ -26,7 +26,7 @@ const CONFIGURE: f64 = 20.0;
 /// The part of a library's time that its metadata takes, if metadata has its own unit.
 pub(crate) const UNTIL_METADATA: f64 = 0.3;
 
-/// The guess for a node, in seconds.
+/// Guesses how long a node takes, in seconds.
 pub fn seconds(store: &Store, node: &Node) -> f64 {
     let derivation = &node.derivation;
     if derivation.is_download() {

@@ -3,7 +3,7 @@
 use crateyard_nix::Derivation;
 use crateyard_unit::{Action, TargetKind, Unit};
 
-/// The kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
+/// Returns the kind of a unit's target, `metadata`, `build-script-run`, `download` or `other`.
 pub fn of_derivation(derivation: &Derivation) -> &'static str {
     if derivation.is_download() {
         return "download";
@@ -17,7 +17,7 @@ pub fn is_script_run(derivation: &Derivation) -> bool {
     unit.is_some_and(|unit| matches!(unit.action, Action::RunBuildScript { .. }))
 }
 
-/// The kind of a unit's target, `metadata` or `build-script-run`.
+/// Returns the kind of a unit's target, `metadata` or `build-script-run`.
 pub fn of_action(action: &Action) -> &'static str {
     let Action::Compile {
         target,
@@ -40,7 +40,7 @@ pub fn of_action(action: &Action) -> &'static str {
     }
 }
 
-/// The entry of the plan in a unit's derivation.
+/// Returns the entry of the plan in a unit's derivation.
 pub fn unit_of(derivation: &Derivation) -> Option<Unit> {
     serde_json::from_str(derivation.env.get("unit")?).ok()
 }

@@ -128,8 +128,8 @@ impl Choice<'_> {
         })
     }
 
-    /// The tasks that should wait for libraries that are to be built. Searches twice, starting with
-    /// all of them and with none, and takes the better result.
+    /// Chooses the tasks that should wait for libraries that are still to be built. Searches twice,
+    /// starting with all of them and with none, and takes the better result.
     fn best(&self, candidates: &Candidates) -> Result<BTreeSet<usize>> {
         let seconds = |waiting: &BTreeSet<usize>| {
             let graph = self.rewired(candidates, waiting)?;
@@ -144,8 +144,8 @@ impl Choice<'_> {
         Ok(if few <= many { from_all } else { from_none })
     }
 
-    /// The tasks, some of which wait for their libraries. A task that takes from an existing
-    /// library waits for nothing.
+    /// Returns the tasks, some of which wait for their libraries. A task that takes from an
+    /// existing library waits for nothing.
     fn rewired(&self, candidates: &Candidates, waiting: &BTreeSet<usize>) -> Result<Graph> {
         let mut tasks: Vec<Task> = self.graph.tasks().to_vec();
         for &task in waiting {
@@ -209,7 +209,8 @@ pub fn take_from(recipe: &mut Recipe, library: &Node) {
 mod tests {
     use super::*;
 
-    /// A library whose code takes long, a dependent that waits for its metadata, and other work.
+    /// Makes a library whose code takes long, a dependent that waits for its metadata, and other
+    /// work.
     fn graph() -> Graph {
         let task = |name: &str, seconds, inputs: &[usize]| Task {
             name: name.into(),
@@ -226,7 +227,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The tasks that wait, the inputs of the metadata task, and the seconds.
+    /// Returns the tasks that wait, the inputs of the metadata task, and the seconds.
     fn choice(jobs: usize, chosen: &[usize]) -> (Vec<usize>, Vec<usize>, f64) {
         let graph = graph();
         let choice = Choice {

@@ -42,7 +42,7 @@ pub struct Reasons<'a> {
 }
 
 impl Reasons<'_> {
-    /// Why a node is built.
+    /// Finds the reason why a node is built.
     pub fn of(&self, node: &Node) -> Reason {
         let Some(previous) = self.previous.get(node.name()) else {
             return Reason::New;
@@ -70,7 +70,7 @@ impl Reasons<'_> {
         })
     }
 
-    /// The inputs that the last build lacked.
+    /// Returns the inputs that the last build lacked.
     fn unknown_inputs(&self, node: &Node) -> Vec<String> {
         let inputs = node.inputs.iter().map(|&input| &self.closure.nodes[input]);
         let is_known = |input: &Node| {

@@ -36,7 +36,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph of these tasks.
+    /// Creates a graph of these tasks.
     ///
     /// # Errors
     /// Fails if a task waits for itself.
@@ -56,27 +56,27 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The tasks.
+    /// Returns the tasks.
     pub fn tasks(&self) -> &[Task] {
         &self.tasks
     }
 
-    /// The tasks that wait for this one.
+    /// Returns the tasks that wait for this one.
     pub fn dependents(&self, task: usize) -> &[usize] {
         &self.dependents[task]
     }
 
-    /// The longest path from the start of this task to the end, in seconds.
+    /// Returns the longest path from the start of this task to the end, in seconds.
     pub fn remaining(&self, task: usize) -> f64 {
         self.remaining[task]
     }
 
-    /// The longest path, in seconds. No number of cores makes the build faster.
+    /// Returns the longest path, in seconds. No number of cores makes the build faster.
     pub fn longest_path(&self) -> f64 {
         self.remaining.iter().copied().fold(0.0, f64::max)
     }
 
-    /// The total time of all tasks, in seconds.
+    /// Returns the total time of all tasks, in seconds.
     pub fn work(&self) -> f64 {
         self.tasks.iter().map(|task| task.seconds).sum()
     }
@@ -129,7 +129,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue in which the tasks without inputs are ready.
+    /// Creates a queue in which the tasks without inputs are ready.
     pub fn new(graph: &Graph, order: Order) -> Self {
         let mut names: Vec<usize> = (0..graph.tasks.len()).collect();
         // Nix compares the names of `.drv` files: "a-metadata" goes before "a".
@@ -158,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// The ready tasks, the next one first.
+    /// Returns the ready tasks, the next one first.
     pub fn ready_tasks(&self) -> impl Iterator<Item = usize> {
         self.ready.iter().map(|rank| rank.task)
     }

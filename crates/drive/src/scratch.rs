@@ -18,9 +18,9 @@ const PLACE: &str = "/dev/shm";
 /// Memory for each build, for rustc and its files.
 const FOR_EACH: u64 = 4 << 30;
 
-/// The size of the file systems for `jobs` processes, in bytes. `None` if builders should work on
-/// the disk: if memory is short, the user may not mount, as root in a container, or `TMPDIR` is
-/// set.
+/// Returns the size of the file systems for `jobs` processes, in bytes. Returns `None` if builders
+/// should work on the disk: if memory is short, if the user may not mount (as root in a container),
+/// or if `TMPDIR` is set.
 pub fn size(jobs: usize) -> Option<u64> {
     let jobs = jobs.max(1) as u64;
     let has_place = may_mount() && std::env::var_os("TMPDIR").is_none();
@@ -41,7 +41,7 @@ fn may_mount() -> bool {
         .is_some_and(|set| set >> ADMIN & 1 == 1)
 }
 
-/// The available memory in bytes.
+/// Returns the available memory in bytes.
 fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text

@@ -56,7 +56,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The same, with the builders' directories on the disk.
+    /// Returns the same settings, with the builders' directories on the disk.
     pub fn on_disk(&self) -> Self {
         Self {
             memory: None,
@@ -172,7 +172,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The process id, for stopping the process from another thread.
+    /// Returns the process id, for stopping the process from another thread.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -343,7 +343,7 @@ impl Message {
         }
     }
 
-    /// The settings of a build: no limit of time or output, no repeated build.
+    /// Adds the settings of a build: no limit of time or output, no repeated build.
     fn settings(&mut self, minor: u64, keep_failed: bool) {
         let (silence, time, output) = (0, 0, 0);
         self.number(silence);

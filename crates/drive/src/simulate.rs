@@ -25,7 +25,7 @@ pub struct Simulation {
     pub runs: Vec<Run>,
 }
 
-/// The lower bound of all orders: the work divided by cores, or the longest path.
+/// Returns the lower bound of all orders: the work divided by cores, or the longest path.
 pub fn bound(graph: &Graph, cores: usize) -> f64 {
     (graph.work() / cores as f64).max(graph.longest_path())
 }
@@ -79,8 +79,8 @@ pub struct Gain {
     pub gain: f64,
 }
 
-/// The tasks whose shortening would help most, the best first. Tries only the `candidates` longest
-/// tasks.
+/// Returns the tasks whose shortening would help most, the best first. Tries only the `candidates`
+/// longest tasks.
 pub fn worth_attacking(graph: &Graph, cores: usize, candidates: usize) -> Vec<Gain> {
     let whole = simulate(graph, Order::LongestPath, cores).seconds;
     let mut longest: Vec<usize> = (0..graph.tasks().len()).collect();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::schedule::Task;
 
-    /// A graph whose tasks depend on earlier ones.
+    /// Makes a graph whose tasks depend on earlier ones.
     fn random(rng: &mut fastrand::Rng) -> Graph {
         let count = rng.usize(1..120);
         let degree = rng.usize(1..6);

@@ -8,7 +8,7 @@ use crate::schedule::{Graph, Task};
 use crateyard_nix::{Closure, Node, Store};
 use std::collections::{BTreeSet, HashMap};
 
-/// A graph of some derivations of a closure. Task N is the Nth of `chosen`. Durations are
+/// Makes a graph of some derivations of a closure. Task N is the Nth of `chosen`. Durations are
 /// remembered, or else guessed.
 ///
 /// # Errors
@@ -36,8 +36,8 @@ pub fn graph(
     Graph::new(nodes.map(task).collect())
 }
 
-/// The remembered duration. If metadata was always taken from the library, only the library's
-/// duration is known, which gives an estimate.
+/// Returns the remembered duration. If metadata was always taken from the library, only the
+/// library's duration is known, which gives an estimate.
 fn known(name: &str, durations: &Durations) -> Option<f64> {
     durations.seconds(name).or_else(|| {
         let library = name.strip_suffix(pipelining::METADATA)?;

@@ -16,12 +16,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// The derivation's name.
+    /// Returns the derivation's name.
     pub fn name(&self) -> &str {
         name_of(&self.path)
     }
 
-    /// The store paths of its outputs.
+    /// Returns the store paths of the derivation's outputs.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
         let outputs = self.derivation.outputs.values();
         outputs.map(|output| output.path.as_str())
@@ -104,12 +104,12 @@ impl Closure {
         Ok(closure)
     }
 
-    /// All output paths.
+    /// Returns all output paths.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().flat_map(Node::outputs)
     }
 
-    /// The outputs of all derivations that are built.
+    /// Returns the outputs of all derivations that are built.
     ///
     /// # Errors
     /// Fails if one is not a store path.
@@ -117,7 +117,7 @@ impl Closure {
         self.outputs_of(|derivation| !derivation.is_download())
     }
 
-    /// The outputs of all derivations that only download.
+    /// Returns the outputs of all derivations that only download.
     ///
     /// # Errors
     /// Fails if one is not a store path.
@@ -144,8 +144,8 @@ impl Closure {
         })
     }
 
-    /// The nodes to build or fetch for the roots' outputs: those with an output that is needed but
-    /// missing. Leaves out nodes that are only needed to build existing outputs.
+    /// Returns the nodes to build or fetch for the roots' outputs: those with an output that is
+    /// needed but missing. Leaves out nodes that are only needed to build existing outputs.
     pub fn missing(&self, valid: &BTreeSet<String>) -> BTreeSet<usize> {
         let mut missing = BTreeSet::new();
         let mut pending: Vec<(usize, Vec<&str>)> = self
@@ -164,7 +164,7 @@ impl Closure {
         missing
     }
 
-    /// The output paths of `input` that `node` needs.
+    /// Returns the output paths of `input` that `node` needs.
     fn used(&self, node: &Node, input: usize) -> Vec<&str> {
         let input = &self.nodes[input];
         let names = &node.derivation.input_derivations[&input.path];
@@ -176,7 +176,7 @@ impl Closure {
             .collect()
     }
 
-    /// The recipe for one node, whose inputs must be valid.
+    /// Makes the recipe for one node, whose inputs must be valid.
     pub fn recipe(&self, node: &Node) -> Recipe {
         let outputs = node.inputs.iter().flat_map(|&input| self.used(node, input));
         let sources = node.derivation.input_sources.iter().map(String::as_str);

@@ -73,28 +73,29 @@ const BUCKETS: &[u8] = b"AWS_";
 /// Settings of git that are passed on. Others, such as `http.extraHeader`, may hold tokens.
 const GIT_SETTINGS: &[&str] = &["protocol.", "safe."];
 
-/// A command for a program of Nix, with this environment.
+/// Makes a command for a program of Nix, with this environment.
 pub fn nix(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.env_clear().envs(plain());
     command
 }
 
-/// A command with credentials, for programs that evaluate nothing and access a cache in a bucket.
+/// Makes a command with credentials, for programs that evaluate nothing and access a cache in a
+/// bucket.
 pub fn with_credentials(program: impl AsRef<Path>) -> Command {
     let mut command = nix(program);
     command.envs(std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(BUCKETS)));
     command
 }
 
-/// The variables, with `NIX_CONFIG` set to lines of nix.conf.
+/// Returns the variables, with `NIX_CONFIG` set to lines of nix.conf.
 pub fn with_config(config: &str) -> Vec<(OsString, OsString)> {
     let mut variables = plain();
     variables.push(("NIX_CONFIG".into(), config.into()));
     variables
 }
 
-/// The variables without credentials.
+/// Returns the variables without credentials.
 fn plain() -> Vec<(OsString, OsString)> {
     allowed(std::env::vars_os())
 }
@@ -108,7 +109,7 @@ fn allowed(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, Os
     plain.chain(git_settings(&all)).collect()
 }
 
-/// The settings in `GIT_CONFIG_KEY_0` and so on, renumbered.
+/// Returns the settings in `GIT_CONFIG_KEY_0` and so on, renumbered.
 fn git_settings(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let find = |name: String| {
         all.iter()

@@ -18,22 +18,22 @@ const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// The hash of some bytes.
+    /// Hashes some bytes.
     pub fn of(bytes: &[u8]) -> Hash {
         Hash(Sha256::digest(bytes).into())
     }
 
-    /// The hash that a hasher has computed.
+    /// Takes the hash that a hasher has computed.
     pub fn from_hasher(hasher: Sha256) -> Hash {
         Hash(hasher.finalize().into())
     }
 
-    /// In lower-case hexadecimal.
+    /// Formats the hash in lower-case hexadecimal.
     pub fn base16(&self) -> String {
         base16(&self.0)
     }
 
-    /// Only the digits, as in file names of caches.
+    /// Formats only the digits, as in file names of caches.
     pub fn base32(&self) -> String {
         base32(&self.0)
     }

@@ -42,7 +42,7 @@ impl SecretKey {
         }
     }
 
-    /// The public key.
+    /// Returns the public key.
     pub fn public(&self) -> PublicKey {
         PublicKey {
             name: self.name.clone(),

@@ -34,7 +34,7 @@ fn dump_executable(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     string(out, b")")
 }
 
-/// The hash of the archive of the tree at `path`.
+/// Hashes the archive of the tree at `path`.
 ///
 /// # Errors
 /// Fails if the tree holds something that the store can't hold, or if reading fails.
@@ -44,7 +44,7 @@ pub fn hash(path: &Path) -> io::Result<Hash> {
     Ok(Hash::from_hasher(hasher))
 }
 
-/// The hash of the archive of an executable file with these bytes.
+/// Hashes the archive of an executable file with these bytes.
 pub fn hash_of_executable(bytes: &[u8]) -> Hash {
     let mut hasher = Sha256::new();
     // A hasher accepts all bytes.

@@ -49,7 +49,7 @@ impl NarInfo {
         Fields { text, place }.read()
     }
 
-    /// The text that signatures cover: path, hash, size and references.
+    /// Returns the text that signatures cover: path, hash, size and references.
     pub fn fingerprint(&self) -> String {
         let references: Vec<String> = self.references.iter().map(StorePath::to_string).collect();
         format!(
@@ -75,7 +75,8 @@ impl NarInfo {
         self.signatures.iter().any(is_good)
     }
 
-    /// How many bytes a download takes. If the cache does not say, the size of the archive.
+    /// Returns how many bytes a download takes, or the size of the archive if the cache does not
+    /// say.
     pub fn download_size(&self) -> u64 {
         self.file_size.unwrap_or(self.nar_size)
     }

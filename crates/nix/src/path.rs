@@ -22,17 +22,17 @@ pub struct StorePath {
 }
 
 impl StorePath {
-    /// `HASH-NAME`.
+    /// Returns `HASH-NAME`.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// The hash, by which caches find the path.
+    /// Returns the hash, by which caches find the path.
     pub fn hash(&self) -> &str {
         &self.base[..HASH]
     }
 
-    /// The name after the hash.
+    /// Returns the name after the hash.
     pub fn name(&self) -> &str {
         &self.base[HASH + 1..]
     }
@@ -43,8 +43,8 @@ impl StorePath {
     }
 }
 
-/// `/nix/store/HASH-NAME.drv` gives `NAME`; so does an output's path, and a path that is no valid
-/// one.
+/// Returns the name in a path: `NAME` for `/nix/store/HASH-NAME.drv`. Also accepts an output's path
+/// and invalid paths.
 pub fn name_of(path: &str) -> &str {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split_once('-').map_or(file, |(_, name)| name);

@@ -35,13 +35,13 @@ impl Default for Store {
 }
 
 impl Store {
-    /// The store at `url`, or Nix's own.
+    /// Creates a handle for the store at `url`, or for Nix's own store.
     pub fn new(url: Option<String>) -> Self {
         let directory = std::env::var("NIX_STORE_DIR").unwrap_or_else(|_| STORE.to_owned());
         Self { url, directory }
     }
 
-    /// The value of `--store`, unless it is the store that Nix uses by default.
+    /// Returns the value of `--store`, or `None` for the store that Nix uses by default.
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
@@ -52,13 +52,13 @@ impl Store {
         url.starts_with(['/', '.']) || url.starts_with("local?")
     }
 
-    /// The directory that holds `/nix/store`.
+    /// Returns the directory that holds `/nix/store`.
     pub fn root(&self) -> &Path {
         let root = self.url().filter(|url| url.starts_with('/'));
         Path::new(root.unwrap_or("/"))
     }
 
-    /// The path on the disk of a store path, or of a path below one.
+    /// Returns the path on the disk of a store path, or of a path below one.
     pub fn physical(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root().join(path.strip_prefix("/").unwrap_or(path))
@@ -86,7 +86,7 @@ impl Store {
         Ok(read)
     }
 
-    /// A call of nix-store on this store, which exists then.
+    /// Makes a call of nix-store on this store. Creates the store first if it is missing.
     ///
     /// # Errors
     /// When the store is missing and can't be created.
@@ -130,7 +130,7 @@ fn run(command: &mut Command) -> Result<Vec<String>> {
     Ok(printed.lines().map(str::to_owned).collect())
 }
 
-/// The SHA-256 of a file in lower-case hexadecimal digits.
+/// Hashes a file with SHA-256, and returns lower-case hexadecimal digits.
 ///
 /// # Errors
 /// When it can't be read.

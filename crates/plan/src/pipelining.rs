@@ -6,6 +6,7 @@
 //! of a derivation appear together, when it ends. So each library in `PIPELINED` has two units: one
 //! that ends when the metadata is ready, and the whole library. Libraries depend on the first.
 //! Units that link depend on both.
+//!
 //! rustc then does the work up to the metadata twice. That pays only if the code takes far longer
 //! and if many units wait for the library, hence a list. Whether a library is on the list must
 //! depend on the library alone: the inputs of its dependents are part of their identity, which must

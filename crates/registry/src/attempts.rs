@@ -83,7 +83,7 @@ impl<'a> Attempts<'a> {
         self.failed = 0;
     }
 
-    /// The error for a failure that is not retried.
+    /// Returns the error for a failure that is not retried.
     pub(crate) fn give_up(&self, trouble: Trouble) -> Error {
         match trouble {
             Trouble::Fatal(error) => error,

@@ -66,7 +66,7 @@ impl Auth {
         }
     }
 
-    /// The header for a request to `repository` that needs `scopes`, or `None` before the
+    /// Returns the header for a request to `repository` that needs `scopes`, or `None` before the
     /// registry's first challenge.
     pub(crate) async fn header(
         &self,
@@ -133,7 +133,7 @@ impl Auth {
         Ok(is_new || used.is_none() || is_bearer)
     }
 
-    /// The state of a repository's authentication.
+    /// Returns the state of a repository's authentication.
     pub(crate) async fn standing(&self, repository: &Reference) -> Standing {
         let state = self.state.lock().await;
         let account = state.accounts.get(repository.repository());
@@ -178,7 +178,7 @@ impl Auth {
 }
 
 impl Account {
-    /// The header that answers `challenge`. Fetches a token if there is no fresh one.
+    /// Returns the header that answers `challenge`. Fetches a token if there is no fresh one.
     async fn answer(
         &mut self,
         wire: &Wire,

@@ -37,7 +37,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// How many bytes the connection has taken.
+    /// Returns how many bytes the connection has taken.
     pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
@@ -52,7 +52,7 @@ impl Activity {
         self.complete.store(true, Ordering::Relaxed);
     }
 
-    /// Why reading the file failed, if it did.
+    /// Returns the reason if reading the file failed.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().ok()?.clone()
     }

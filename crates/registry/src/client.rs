@@ -62,12 +62,12 @@ impl Default for Timeouts {
 }
 
 impl Options {
-    /// The defaults, with the environment of this process.
+    /// Returns the defaults, with the environment of this process.
     pub fn from_environment() -> Options {
         Options::new(Environment::from_process())
     }
 
-    /// The defaults, with `environment`.
+    /// Returns the defaults, with `environment`.
     pub fn new(environment: Environment) -> Options {
         Options {
             credentials: None,
@@ -119,21 +119,21 @@ impl Environment {
         }
     }
 
-    /// The directory of docker's configuration.
+    /// Returns the directory of docker's configuration.
     pub(crate) fn docker_directory(&self) -> Option<PathBuf> {
         self.docker_config
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".docker")))
     }
 
-    /// The directory where programs keep their configuration.
+    /// Returns the directory where programs keep their configuration.
     pub(crate) fn config_directory(&self) -> Option<PathBuf> {
         self.xdg_config_home
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".config")))
     }
 
-    /// The directory for hints. Without it, this crate remembers nothing.
+    /// Returns the directory for hints. Without it, this crate remembers nothing.
     pub(crate) fn hints_directory(&self) -> Option<PathBuf> {
         let cache = self
             .xdg_cache_home
@@ -157,12 +157,12 @@ struct Shared {
 }
 
 impl Client {
-    /// A client that reports no progress. It connects with its first request.
+    /// Creates a client that reports no progress. It connects with its first request.
     pub fn new(options: Options) -> Client {
         Client::with_progress(options, Arc::new(Silent))
     }
 
-    /// A client that reports to `progress`.
+    /// Creates a client that reports to `progress`.
     pub fn with_progress(options: Options, progress: Arc<dyn Progress>) -> Client {
         let hints = Hints::new(options.environment.hints_directory());
         Client {
@@ -175,7 +175,7 @@ impl Client {
         }
     }
 
-    /// The repository that `reference` names.
+    /// Opens the repository that `reference` names.
     ///
     /// # Errors
     /// Fails if the certificates that are configured for its registry cannot be read.

@@ -111,7 +111,8 @@ pub(crate) fn find(
     })
 }
 
-/// The files to search: only `REGISTRY_AUTH_FILE` if it is set, else docker's file, then podman's.
+/// Returns the files to search: only `REGISTRY_AUTH_FILE` if it is set, else docker's file, then
+/// podman's.
 pub(crate) fn files(environment: &Environment) -> Vec<PathBuf> {
     if let Some(path) = &environment.registry_auth_file {
         return vec![path.clone()];
@@ -191,8 +192,8 @@ fn found(answer: helper::Answer) -> Found {
     }
 }
 
-/// The keys that may hold a target's credentials, the most specific first. podman also keeps
-/// credentials for repositories and their parents.
+/// Returns the keys that may hold a target's credentials, the most specific first. podman also
+/// keeps credentials for repositories and their parents.
 fn keys(target: &Reference) -> Vec<String> {
     let mut path = format!("{}/{}", target.registry(), target.repository());
     let mut keys = vec![path.clone()];

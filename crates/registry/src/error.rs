@@ -97,7 +97,7 @@ pub enum Kind {
 }
 
 impl Error {
-    /// The exit code of a command line that fails with this error; see docs/push.md.
+    /// Returns the exit code of a command line that fails with this error; see docs/push.md.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Reference(_) | Error::Configuration { .. } => 2,
@@ -134,7 +134,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// The next step for an image that can't be read.
+/// Returns the next step for an image that can't be read.
 fn remedy(error: &crateyard_oci::Error) -> &'static str {
     use crateyard_oci::Error as Oci;
     match error {

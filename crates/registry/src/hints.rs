@@ -36,7 +36,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Repositories other than `own` that had `digest`, the most recent first.
+    /// Returns the repositories other than `own` that had `digest`, the most recent first.
     pub(crate) fn elsewhere(&self, digest: &Digest, own: &str) -> Vec<String> {
         let repositories = self
             .blobs
@@ -72,7 +72,7 @@ impl Known {
             .any(|repositories| repositories.iter().any(|known| known == repository))
     }
 
-    /// The digest that `tag` named when this machine last set or saw it.
+    /// Returns the digest that `tag` named when this machine last set or saw it.
     pub(crate) fn tag(&self, repository: &str, tag: &str) -> Option<&Digest> {
         self.tags.get(&format!("{repository}:{tag}"))
     }
@@ -107,7 +107,7 @@ impl Hints {
         Hints { directory }
     }
 
-    /// The hints about the registry of `reference`.
+    /// Reads the hints about the registry of `reference`.
     pub(crate) fn known(&self, reference: &Reference) -> Known {
         self.known_path(reference)
             .and_then(|path| read(&path))
@@ -122,7 +122,7 @@ impl Hints {
         }
     }
 
-    /// The upload of `digest` to the repository of `reference` that an earlier run began.
+    /// Returns the upload of `digest` to the repository of `reference` that an earlier run began.
     pub(crate) fn begun(&self, reference: &Reference, digest: &Digest) -> Option<Begun> {
         read(&self.begun_path(reference, digest)?)
     }
@@ -166,7 +166,8 @@ impl Hints {
     }
 }
 
-/// A registry's name, with a safe character for each that a file system may reject.
+/// Makes a file name from a registry's name, with a safe character for each that a file system may
+/// reject.
 fn file_name(registry: &str) -> String {
     registry.replace([':', '[', ']'], "_")
 }

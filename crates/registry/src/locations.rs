@@ -30,7 +30,7 @@ pub(crate) enum Purpose {
 }
 
 impl LocationPolicy {
-    /// The policy for the registry of `target`.
+    /// Creates the policy for the registry of `target`.
     pub(crate) fn new(target: &Reference, options: &Options) -> LocationPolicy {
         LocationPolicy {
             is_local: target.is_loopback(),
@@ -38,7 +38,7 @@ impl LocationPolicy {
         }
     }
 
-    /// The URL of `text`, in an answer from `base`.
+    /// Resolves the URL `text` of an answer from `base`.
     ///
     /// # Errors
     /// Says why the client does not follow it: it is not a URL, it leads to this machine from

@@ -91,7 +91,8 @@ pub async fn push(
     Ok(report)
 }
 
-/// The tag of the target and those of the options, each once. None if the target has a digest.
+/// Returns the tag of the target and those of the options, each once. Returns none if the target
+/// has a digest.
 fn tags(target: &Reference, options: &Options) -> Result<Vec<String>, Error> {
     let mut tags: Vec<String> = Vec::new();
     for tag in target

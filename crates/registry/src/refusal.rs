@@ -28,7 +28,7 @@ pub(crate) struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// The kind of failure, and what to do next.
+    /// Returns the kind of failure, and the next step for the user.
     pub(crate) fn judge(&self) -> (Kind, String) {
         match self.status.as_u16() {
             401 | 403 => (Kind::Denied, self.denied()),
@@ -66,8 +66,8 @@ impl Refusal<'_> {
         }
     }
 
-    /// The remedy for a request that was denied. It advises `docker login` only if a login is
-    /// missing.
+    /// Returns the remedy for a request that was denied. It advises `docker login` only if a login
+    /// is missing.
     fn denied(&self) -> String {
         let (repository, host) = (self.repository, self.repository.registry());
         let action = if self.is_write {

@@ -71,7 +71,7 @@ impl Repository {
         }
     }
 
-    /// The same repository, with tokens that allow pushing.
+    /// Returns the same repository, with tokens that allow pushing.
     pub fn for_push(&self) -> Repository {
         Repository {
             actions: "pull,push",
@@ -79,7 +79,7 @@ impl Repository {
         }
     }
 
-    /// The reference of the repository.
+    /// Returns the reference of the repository.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
@@ -88,7 +88,7 @@ impl Repository {
         &self.transport
     }
 
-    /// The URL in an answer's `Location`.
+    /// Returns the URL in an answer's `Location`.
     pub(crate) fn location(&self, reply: &Reply) -> Result<Url, Error> {
         let location = reply
             .headers()
@@ -224,7 +224,7 @@ impl Repository {
         .into()
     }
 
-    /// The name of the repository or image for messages.
+    /// Returns the name of the repository or image for messages.
     fn name(&self, version: Option<&Version>) -> String {
         match version {
             None => self.reference.to_string(),
@@ -248,7 +248,7 @@ impl Call {
     }
 }
 
-/// A header value. The callers' text has no control characters by construction.
+/// Makes a header value. The callers' text has no control characters by construction.
 fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

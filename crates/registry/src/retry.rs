@@ -30,8 +30,9 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The wait after failure number `attempt`, counted from 1. It is random between half and all
-    /// of a doubling interval, so that clients that failed together do not come back together.
+    /// Returns the wait after failure number `attempt`, counted from 1. The wait is random between
+    /// half and all of a doubling interval, so that clients that failed together do not come back
+    /// together.
     pub(crate) fn wait(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(20);
         let wait = self
@@ -47,7 +48,7 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// The wait that an answer asks for in `Retry-After`, as seconds or a date.
+/// Returns the wait that an answer asks for in `Retry-After`, as seconds or a date.
 ///
 /// See [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
 pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {

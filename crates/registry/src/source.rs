@@ -45,7 +45,7 @@ impl Source {
         }))
     }
 
-    /// A source with only an artifact. The image that it describes is elsewhere.
+    /// Makes a source with only an artifact. The image that the artifact describes is elsewhere.
     pub fn artifact(artifact: &Artifact) -> Arc<Source> {
         let nothing = Source {
             layout: None,
@@ -56,7 +56,7 @@ impl Source {
         nothing.attach(std::slice::from_ref(artifact))
     }
 
-    /// A manifest with the blobs that it names, as they are.
+    /// Makes a source of a manifest and the blobs that it names, unchanged.
     pub fn manifest(manifest: Bytes, blobs: impl IntoIterator<Item = Bytes>) -> Arc<Source> {
         let index = Index::new(vec![Descriptor::of(media_type::MANIFEST, &manifest)]);
         let all = std::iter::once(manifest).chain(blobs);
@@ -69,7 +69,7 @@ impl Source {
         })
     }
 
-    /// The same source with `artifacts` attached to its images.
+    /// Returns the same source with `artifacts` attached to its images.
     pub fn attach(&self, artifacts: &[Artifact]) -> Arc<Source> {
         let mut index = self.index.clone();
         let mut attached = self.attached.clone();
@@ -93,7 +93,7 @@ impl Source {
         })
     }
 
-    /// The path or name for messages.
+    /// Returns the path or name for messages.
     pub fn place(&self) -> String {
         match &self.layout {
             Some(layout) => layout.title(),
@@ -101,12 +101,12 @@ impl Source {
         }
     }
 
-    /// The index of the layout.
+    /// Returns the index of the layout.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The blob with this digest, if there is one.
+    /// Opens the blob with this digest, if there is one.
     ///
     /// # Errors
     /// Fails if it is not a regular file or cannot be read.

@@ -95,7 +95,7 @@ fn directories(environment: &Environment) -> Vec<PathBuf> {
     docker.into_iter().chain(podman).chain(system).collect()
 }
 
-/// A TLS configuration with `certificates`.
+/// Makes a TLS configuration with `certificates`.
 pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     // Ignore system certificates that can't be read. The handshake says if one is missing.
@@ -126,7 +126,7 @@ pub(crate) fn config(certificates: &Certificates) -> Result<ClientConfig, Error>
         .map_err(|error| bad(&client.certificate, &error.to_string()))
 }
 
-/// A TLS configuration that trusts nobody, for registries that speak plain HTTP.
+/// Makes a TLS configuration that trusts nobody, for registries that speak plain HTTP.
 pub(crate) fn empty_config() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

@@ -287,7 +287,7 @@ impl Transport {
         root.is_ok_and(|root| root.origin() == url.origin())
     }
 
-    /// The URL of `location`, in an answer from `base`.
+    /// Resolves the URL `location` of an answer from `base`.
     ///
     /// # Errors
     /// Says why this client does not follow it.
@@ -309,12 +309,12 @@ impl Transport {
         }
     }
 
-    /// A new count of failures, for a piece of work on `reference`.
+    /// Begins a new count of failures, for a piece of work on `reference`.
     pub(crate) fn attempts<'a>(&'a self, reference: &'a str) -> Attempts<'a> {
         Attempts::new(self, &self.retry, reference)
     }
 
-    /// The error for an error answer of `repository`.
+    /// Makes the error for an error answer of `repository`.
     pub(crate) async fn refusal(
         &self,
         repository: &Reference,
@@ -328,7 +328,7 @@ impl Transport {
             .await
     }
 
-    /// The error for an error answer whose body was read.
+    /// Makes the error for an error answer whose body was read.
     pub(crate) async fn refusal_of(
         &self,
         repository: &Reference,
@@ -371,7 +371,7 @@ pub(crate) fn is_write(request: &str) -> bool {
     !request.starts_with("GET ") && !request.starts_with("HEAD ")
 }
 
-/// The error for an answer that names a forbidden URL.
+/// Returns the error for an answer that names a forbidden URL.
 fn untrusted(call: &Call, reply: &Reply, reason: &str) -> Trouble {
     let failure = Failure {
         reference: call.reference.clone(),

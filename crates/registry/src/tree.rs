@@ -45,13 +45,13 @@ impl Tree {
         })
     }
 
-    /// The total size of blobs in bytes, by their descriptors, which may lie.
+    /// Returns the total size of blobs in bytes, by their descriptors, which may lie.
     pub(crate) fn total_size(blobs: &[Descriptor]) -> u64 {
         let sizes = blobs.iter().map(|blob| blob.size);
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// The blobs of `manifests`, each once, sorted by digest.
+    /// Returns the blobs of `manifests`, each once, sorted by digest.
     pub(crate) fn blobs<'a>(manifests: impl IntoIterator<Item = &'a Document>) -> Vec<Descriptor> {
         let blobs = manifests.into_iter().flat_map(|manifest| &manifest.blobs);
         let unique: BTreeMap<&Digest, &Descriptor> =
@@ -60,7 +60,7 @@ impl Tree {
     }
 }
 
-/// The descriptor of the image `name`, or of the only image that is not a referrer.
+/// Returns the descriptor of the image `name`, or of the only image that is not a referrer.
 fn select(source: &Source, attached: &[Document], name: Option<&str>) -> Result<Descriptor, Error> {
     let index = source.index();
     let is_image = |descriptor: &&Descriptor| {
@@ -124,7 +124,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The manifests of `index.json` that have a subject.
+    /// Reads the manifests of `index.json` that have a subject.
     fn read_attached(&mut self) -> Result<Vec<Document>, Error> {
         let mut attached = Vec::new();
         let mut seen = BTreeSet::new();
@@ -173,7 +173,7 @@ impl Walk<'_> {
     }
 }
 
-/// The `attached` manifests that refer to one of `manifests`, directly or through others. A
+/// Returns the `attached` manifests that refer to one of `manifests`, directly or through others. A
 /// signature of an SBOM counts too.
 fn referrers_of(manifests: &[Document], mut attached: Vec<Document>) -> Vec<Document> {
     let mut subjects: BTreeSet<Digest> = manifests
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// A layout with two images, an index and a referrer: as an archive, and as files.
+    /// Makes a layout with two images, an index and a referrer: as an archive, and as files.
     fn layout() -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
         let mut files = BTreeMap::new();
         let mut put = |media_type: &str, bytes: &str| {

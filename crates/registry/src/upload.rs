@@ -122,7 +122,7 @@ impl Upload<'_> {
         Ok(uploaded)
     }
 
-    /// One attempt: opens an upload if there is none, sends the missing bytes, and closes it.
+    /// Makes one attempt: opens an upload if there is none, sends the missing bytes, and closes it.
     async fn attempt(&self, session: &mut Option<Session>) -> Result<(), Setback> {
         let current = match session {
             Some(current) => current,
@@ -148,7 +148,7 @@ impl Upload<'_> {
         self.close(current).await
     }
 
-    /// How many bytes the next request carries. All, if the registry takes no chunks.
+    /// Returns how many bytes the next request carries: all, if the registry takes no chunks.
     fn chunk_length(&self, session: &Session) -> u64 {
         let limits = &self.repository.transport().limits;
         if limits.refuses_chunks.load(Ordering::Relaxed) {
@@ -258,7 +258,7 @@ impl Upload<'_> {
         Err(self.judge_close(reply).await)
     }
 
-    /// The meaning of a refused PUT.
+    /// Interprets a refused PUT.
     async fn judge_close(&self, reply: Reply) -> Setback {
         match reply.status() {
             StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => self.lost(reply).await,
@@ -323,7 +323,7 @@ impl Upload<'_> {
         Ok(located.filter(|located| located.offset <= self.blob.size()))
     }
 
-    /// The upload of an earlier run, if the registry still has it.
+    /// Returns the upload of an earlier run, if the registry still has it.
     async fn remembered(&self) -> Result<Option<Session>, Error> {
         let Some(begun) = self.hints.begun(self.repository.reference(), self.digest) else {
             return Ok(None);
@@ -414,7 +414,7 @@ impl Upload<'_> {
     }
 }
 
-/// The error for a blob that the image needs but the source lacks.
+/// Returns the error for a blob that the image needs but the source lacks.
 pub(crate) fn missing_blob(place: &str, digest: &Digest) -> Error {
     Error::Source {
         place: format!("{place}: blob {digest}"),

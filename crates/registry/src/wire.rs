@@ -89,7 +89,7 @@ impl Reply {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// The next piece of the body, `None` at its end.
+    /// Receives the next piece of the body. Returns `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
@@ -101,7 +101,7 @@ impl Reply {
         }
     }
 
-    /// The whole body. Fails if it has more than `limit` bytes.
+    /// Receives the whole body. Fails if it has more than `limit` bytes.
     pub(crate) async fn response_bytes(mut self, limit: usize) -> Result<Bytes, String> {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
@@ -243,7 +243,7 @@ impl Wire {
         }
     }
 
-    /// The connection pool for `url`.
+    /// Returns the connection pool for `url`.
     fn http(&self, url: &Url) -> Result<&reqwest::Client, Error> {
         if url.scheme() != "https" {
             return Ok(&self.plain);
@@ -333,7 +333,7 @@ enum Cause {
     Stalled(Duration),
 }
 
-/// The innermost error: "connection reset by peer" rather than "error sending request".
+/// Returns the innermost error: "connection reset by peer" rather than "error sending request".
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
@@ -373,7 +373,7 @@ fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.source().is_some_and(is_reset)
 }
 
-/// Method and URL for messages. Leaves out the query, which may hold secrets.
+/// Returns method and URL for messages. Leaves out the query, which may hold secrets.
 pub(crate) fn describe(method: &Method, url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
@@ -381,8 +381,8 @@ pub(crate) fn describe(method: &Method, url: &Url) -> String {
     format!("{method} {url}")
 }
 
-/// A connection pool. It uses only HTTP/1.1, so that parallel uploads each get a connection with
-/// its own window.
+/// Makes a connection pool. It uses only HTTP/1.1, so that parallel uploads each get a connection
+/// with its own window.
 fn pool(
     config: rustls::ClientConfig,
     timeouts: &Timeouts,
@@ -405,7 +405,7 @@ fn pool(
     })
 }
 
-/// A registry's error message as ": CODE: message", without control characters.
+/// Formats a registry's error message as ": CODE: message", without control characters.
 pub(crate) fn server_message(body: &[u8]) -> String {
     let from_json = serde_json::from_slice::<serde_json::Value>(body)
         .ok()

@@ -3,8 +3,8 @@
 use crate::explain::Explained;
 use std::fmt::Write;
 
-/// The graph of a plan, with an arrow from each unit to each unit that it uses. Units that all
-/// programs share are filled.
+/// Draws the graph of a plan, with an arrow from each unit to each unit that it uses. Units that
+/// all programs share are filled.
 pub fn graph(units: &[Explained]) -> String {
     let most = units.iter().map(|unit| unit.programs.len()).max();
     let most = most.unwrap_or(0);

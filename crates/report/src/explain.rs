@@ -82,7 +82,8 @@ fn dependents(plan: &Plan) -> Keys<'_> {
     users
 }
 
-/// The programs of a plan. A crate that is also a C library is not a program if others link it.
+/// Returns the programs of a plan. A crate that is also a C library is not a program if others link
+/// it.
 fn programs(plan: &Plan) -> impl Iterator<Item = &Program> {
     let units = plan.units.values();
     let linked: BTreeSet<&String> = units.flat_map(|planned| &planned.dependencies).collect();
@@ -107,7 +108,7 @@ fn programs_by_unit(plan: &Plan) -> Keys<'_> {
     reach
 }
 
-/// The shortest path up to a program.
+/// Returns the names on the shortest path up to a program.
 fn because(plan: &Plan, dependents: &Keys, key: &str) -> Vec<String> {
     let wanted: BTreeSet<&str> = programs(plan).map(|it| it.unit.as_str()).collect();
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
@@ -149,7 +150,7 @@ fn platform(planned: &Planned) -> String {
     target.unwrap_or("host").to_owned()
 }
 
-/// The values of an option that may occur several times.
+/// Returns the values of an option that may occur several times.
 fn values<'a>(arguments: &'a [String], option: &'a str) -> impl Iterator<Item = &'a str> {
     let pairs = arguments.windows(2).filter(move |pair| pair[0] == option);
     pairs.map(|pair| pair[1].as_str())
@@ -171,8 +172,8 @@ fn features(planned: &Planned) -> Vec<String> {
         .collect()
 }
 
-/// The code generation options that a profile sets. Options such as `metadata` only distinguish
-/// units.
+/// Returns the code generation options that a profile sets. Options such as `metadata` only
+/// distinguish units.
 fn profile(planned: &Planned) -> Vec<String> {
     const OF_A_PROFILE: [&str; 8] = [
         "opt-level",
@@ -235,7 +236,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Two programs that share a library and a macro.
+    /// Makes a plan of two programs that share a library and a macro.
     pub(crate) fn plan() -> Plan {
         let target = ["--target", "x86_64-unknown-linux-gnu"];
         let library = [

@@ -31,8 +31,8 @@ pub struct Layer {
     pub bytes: u64,
 }
 
-/// A page about a build: what was built, when and why, what came from a cache, and the images'
-/// layers.
+/// Makes a page about a build: what was built, when and why, what came from a cache, and the
+/// images' layers.
 pub fn of_build(record: &BuildRecord, images: &[Image]) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -58,7 +58,7 @@ pub fn of_build(record: &BuildRecord, images: &[Image]) -> String {
     page(&title, &data, BUILD)
 }
 
-/// A page about a plan: its units as a graph, each with an explanation.
+/// Makes a page about a plan: its units as a graph, each with an explanation.
 pub fn of_plan(units: &[Explained]) -> String {
     page("Plan", &units, PLAN)
 }
@@ -79,7 +79,7 @@ fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// JSON for a script element, which no text in it can end early.
+/// Formats JSON for a script element, so that no text in it can end the element early.
 fn embedded(data: &impl Serialize) -> String {
     let text = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
     text.replace('<', "\\u003c")

@@ -39,7 +39,7 @@ impl Channel {
         }
     }
 
-    /// The path of the channel's manifest below the distribution server's address.
+    /// Returns the path of the channel's manifest below the distribution server's address.
     pub fn manifest_path(&self) -> String {
         let named = |name: &str| format!("channel-rust-{name}.toml");
         match self {
@@ -119,14 +119,14 @@ impl FromStr for Channel {
     }
 }
 
-/// `1.95` or `1.95.0`.
+/// Whether a text is a version: `1.95` or `1.95.0`.
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     matches!(parts.len(), 2 | 3) && parts.iter().all(is_number)
 }
 
-/// `YYYY-MM-DD`.
+/// Whether a text is a date: `YYYY-MM-DD`.
 pub(crate) fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() == 10
@@ -136,8 +136,8 @@ pub(crate) fn is_date(text: &str) -> bool {
         })
 }
 
-/// A version's numbers, for comparisons: `1.97.0-nightly` is (1, 97, 0). A missing number counts as
-/// 0.
+/// Returns a version's numbers, for comparisons: `1.97.0-nightly` is (1, 97, 0). A missing number
+/// counts as 0.
 pub fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let release = version.split(['-', '+', ' ']).next()?;
     let mut parts = release.split('.').map(|part| part.parse().ok());

@@ -73,7 +73,7 @@ pub fn choose(workspace: &Path, release: Option<&str>, members: &[Member]) -> Re
     })
 }
 
-/// Crateyard's own release, or the newest one that a member names.
+/// Chooses Crateyard's own release, or the newest one that a member names.
 fn by_rust_version(members: &[Member]) -> Result<(Channel, String)> {
     let mut highest: Option<(&Member, &str, (u32, u32, u32))> = None;
     for member in members {

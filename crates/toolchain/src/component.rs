@@ -22,8 +22,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// An empty tree for the store name `name`. It is made beside `near`, so that it can hold links
-    /// to files there.
+    /// Creates an empty tree for the store name `name`, beside `near`, so that the tree can hold
+    /// links to files there.
     fn empty(name: &str, near: &Path) -> Result<Self> {
         let made = tempfile::Builder::new()
             .prefix(".crateyard-")
@@ -39,13 +39,13 @@ impl Files {
         Ok(files)
     }
 
-    /// The tree, under its name in the store.
+    /// Returns the tree, under its name in the store.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
 
-    /// The SHA-256 of the tree as a Nix archive, in lower-case hexadecimal. It decides the tree's
-    /// store path.
+    /// Computes the SHA-256 of the tree as a Nix archive, in lower-case hexadecimal. It decides the
+    /// tree's store path.
     ///
     /// # Errors
     /// Fails if the tree can't be read.

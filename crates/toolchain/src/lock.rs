@@ -162,7 +162,7 @@ impl Lock {
         crateyard_debian::file::write_atomically(path, self.to_text().as_bytes()).map_err(io(path))
     }
 
-    /// The lock's text, one component a line. The same lock always gives the same bytes.
+    /// Returns the lock's text, one component a line. The same lock always gives the same bytes.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -193,7 +193,7 @@ impl Lock {
         out
     }
 
-    /// All components, sorted.
+    /// Returns all components, sorted.
     pub fn components(&self) -> impl Iterator<Item = Component<'_>> {
         self.components.iter().flat_map(|(name, pins)| {
             pins.iter().map(move |(platform, pin)| Component {
@@ -204,7 +204,7 @@ impl Lock {
         })
     }
 
-    /// The components for a build platform: its own, and those for all platforms. Standard
+    /// Returns the components for a build platform: its own, and those for all platforms. Standard
     /// libraries are those of the platform and of [`Lock::targets`].
     pub fn for_host(&self, host: &str) -> impl Iterator<Item = Component<'_>> {
         self.components().filter(move |component| {
@@ -214,7 +214,7 @@ impl Lock {
         })
     }
 
-    /// The pins, to add hashes of files.
+    /// Returns the pins, to add hashes of files.
     pub fn pins(&mut self) -> impl Iterator<Item = (&str, &str, &mut Pin)> {
         self.components.iter_mut().flat_map(|(name, pins)| {
             let pins = pins.iter_mut();
@@ -235,8 +235,8 @@ impl Lock {
         }
     }
 
-    /// The name of a component in the Nix store: `rustc-1.95.0-x86_64-unknown-linux-gnu`. A nightly
-    /// release adds its date.
+    /// Returns the name of a component in the Nix store: `rustc-1.95.0-x86_64-unknown-linux-gnu`. A
+    /// nightly release adds its date.
     pub fn store_name(&self, component: Component<'_>) -> String {
         let release = match self.release.contains('-') {
             true => format!("{}-{}", self.release, self.date),
@@ -249,7 +249,7 @@ impl Lock {
     }
 }
 
-/// A value as JSON on one line, with a space after each colon and comma.
+/// Formats a value as JSON on one line, with a space after each colon and comma.
 fn json<T: Serialize>(value: &T) -> String {
     // Strings, objects and lists can always be written as JSON.
     spaced(&serde_json::to_value(value).unwrap_or_default())
@@ -270,7 +270,7 @@ fn spaced(value: &serde_json::Value) -> String {
     }
 }
 
-/// A component's name without `-preview`.
+/// Returns a component's name without `-preview`.
 pub fn short(component: &str) -> &str {
     component.strip_suffix("-preview").unwrap_or(component)
 }
@@ -282,7 +282,7 @@ fn is_sha256(text: &str) -> bool {
 /// A component, its platform and its pin.
 type Pinned = (String, String, Pin);
 
-/// The pins for one build platform.
+/// Returns the pins for one build platform.
 fn pins_of(choice: &Choice, manifest: &Manifest, platform: &str) -> Result<Vec<Pinned>> {
     let asked = choice.components.iter().map(String::as_str);
     let always = COMPILING.into_iter().chain(CHECKING).chain([STD]);
@@ -309,7 +309,8 @@ mod tests {
     const ARM: &str = HOSTS[0];
     const X86: &str = HOSTS[1];
 
-    /// A manifest whose components are there for x86-64 alone, `everywhere` for both platforms.
+    /// Makes a manifest whose components exist only for x86-64, except `everywhere`, which exist
+    /// for both platforms.
     fn manifest(everywhere: &[&str]) -> Manifest {
         let mut text = "manifest-version = \"2\"\ndate = \"2023-07-13\"\n".to_owned();
         for component in COMPILING.into_iter().chain(CHECKING).chain([STD]) {

@@ -83,7 +83,7 @@ impl Manifest {
         })
     }
 
-    /// The compiler's version: `1.95.0`, `1.97.0-nightly`.
+    /// Returns the compiler's version: `1.95.0`, `1.97.0-nightly`.
     ///
     /// # Errors
     /// Fails if the release has no compiler.
@@ -92,8 +92,8 @@ impl Manifest {
         Ok(version.split(' ').next().unwrap_or(version))
     }
 
-    /// The archive of a component for a platform. The name may lack `-preview`. Components such as
-    /// `rust-src` are the same for all platforms, and have the platform [`ANY`].
+    /// Returns the archive of a component for a platform. The name may lack `-preview`. Components
+    /// such as `rust-src` are the same for all platforms, and have the platform [`ANY`].
     ///
     /// # Errors
     /// Fails if the release lacks the component.
@@ -120,7 +120,7 @@ impl Manifest {
         })
     }
 
-    /// The platform under which the manifest lists a component: the given one, or [`ANY`].
+    /// Returns the platform under which the manifest lists a component: the given one, or [`ANY`].
     ///
     /// # Errors
     /// Fails if the release lacks the component.
@@ -130,7 +130,7 @@ impl Manifest {
         Ok(if has_any { ANY } else { platform })
     }
 
-    /// The name under which the manifest and rustup list a component: `clippy-preview` for
+    /// Returns the name under which the manifest and rustup list a component: `clippy-preview` for
     /// `clippy`.
     pub fn listed<'a>(&'a self, component: &'a str) -> &'a str {
         self.renames

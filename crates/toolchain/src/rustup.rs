@@ -21,13 +21,13 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// The machine's toolchains, sorted by name. Leaves out those that do not come from a channel,
-    /// such as linked directories.
+    /// Finds the machine's toolchains, sorted by name. Leaves out those that do not come from a
+    /// channel, such as linked directories.
     pub fn all() -> Vec<Self> {
         toolchains().map_or_else(Vec::new, |directory| Self::all_in(&directory))
     }
 
-    /// The toolchains in a directory; see [`Installed::all`].
+    /// Finds the toolchains in a directory; see [`Installed::all`].
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
@@ -44,8 +44,8 @@ impl Installed {
         Some(Self { root, manifest })
     }
 
-    /// The first toolchain with a release of a channel. For `stable`, `beta` and `nightly` it is
-    /// the toolchain of this name, which the machine's developers compile with.
+    /// Returns the first toolchain with a release of a channel. For `stable`, `beta` and `nightly`,
+    /// that is the toolchain of this name, which the machine's developers compile with.
     pub fn of_channel(all: Vec<Self>, channel: &Channel) -> Option<Self> {
         let named = format!("{channel}-");
         all.into_iter().find(|installed| {
@@ -58,7 +58,7 @@ impl Installed {
         })
     }
 
-    /// A toolchain with the release of a lock, that is with archives of the same hashes.
+    /// Returns a toolchain with the release of a lock, which means archives with the same hashes.
     pub fn of_lock<'a>(all: &'a [Self], lock: &Lock) -> Option<&'a Self> {
         all.iter().find(|installed| {
             lock.components()
@@ -86,7 +86,7 @@ impl Installed {
         self.list_path(component).is_file()
     }
 
-    /// The files of a component, under their name in the store.
+    /// Returns the files of a component, under their name in the store.
     ///
     /// # Errors
     /// Fails if the component is not installed, or if one of its files is missing.
@@ -107,7 +107,7 @@ impl Installed {
         Files::linked(store_name, &self.root, &list, &self.scratch())
     }
 
-    /// The files of a component, checked against the lock's hash.
+    /// Returns the files of a component, checked against the lock's hash.
     ///
     /// # Errors
     /// Fails as [`Installed::files`] does, and if the files were changed.
@@ -129,7 +129,7 @@ impl Installed {
         }
     }
 
-    /// The error for a component that is not installed. Says how to add it.
+    /// Makes the error for a component that is not installed. The error says how to add it.
     pub fn lacks(&self, component: Component<'_>) -> Error {
         let is_target = component.name == STD && !self.name().ends_with(component.platform);
         match is_target {
@@ -146,12 +146,13 @@ impl Installed {
         }
     }
 
-    /// rustup's directory for temporary files. It is on the same file system, and rustup clears it.
+    /// Returns rustup's directory for temporary files. It is on the same file system, and rustup
+    /// clears it.
     fn scratch(&self) -> PathBuf {
         self.root.join("../../tmp")
     }
 
-    /// rustup's list of a component's files.
+    /// Returns the path of rustup's list of a component's files.
     fn list_path(&self, component: Component<'_>) -> PathBuf {
         let listed = self.manifest.listed(component.name);
         let file = match component.platform {
@@ -162,7 +163,7 @@ impl Installed {
     }
 }
 
-/// The directory of rustup's toolchains: below `RUSTUP_HOME`, else below `~/.rustup`.
+/// Returns the directory of rustup's toolchains: below `RUSTUP_HOME`, else below `~/.rustup`.
 fn toolchains() -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = given("RUSTUP_HOME").map(PathBuf::from);

@@ -57,7 +57,7 @@ impl Packs {
         Ok((index, collected))
     }
 
-    /// The live entries of a pack, with their narinfos. Counts the others in `collected`.
+    /// Returns the live entries of a pack, with their narinfos. Counts the others in `collected`.
     fn split(
         &self,
         pack: &Pack,

@@ -93,12 +93,12 @@ impl Index {
         Ok(index)
     }
 
-    /// The bytes of the index.
+    /// Returns the index as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The paths in the cache.
+    /// Returns the paths in the cache.
     ///
     /// # Errors
     /// Fails if a narinfo is malformed.
@@ -128,7 +128,7 @@ impl Index {
         Ok(removed)
     }
 
-    /// The narinfo of each path, with the index of its pack and of its entry.
+    /// Reads the narinfo of each path, with the index of its pack and of its entry.
     ///
     /// # Errors
     /// Fails if a narinfo is malformed, or if its archive is not inside the pack.

@@ -26,19 +26,19 @@ pub struct Lock {
 }
 
 impl PackDirectory {
-    /// The directory at `path`, which need not exist.
+    /// Creates a handle for the directory at `path`, which need not exist.
     pub fn new(path: &Path) -> PackDirectory {
         PackDirectory {
             path: path.to_owned(),
         }
     }
 
-    /// The path of the directory.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory of its blobs.
+    /// Returns the directory of its blobs.
     pub fn blobs(&self) -> PathBuf {
         self.path.join(BLOBS)
     }
@@ -57,7 +57,7 @@ impl PackDirectory {
         Ok(Lock { _file: file })
     }
 
-    /// The index, or `None` if the directory holds no cache yet.
+    /// Reads the index. Returns `None` if the directory holds no cache yet.
     ///
     /// # Errors
     /// Fails if the cache is damaged.
@@ -139,7 +139,7 @@ impl PackDirectory {
         Ok(freed)
     }
 
-    /// A pack, if the directory has it.
+    /// Opens a pack if the directory has it.
     ///
     /// # Errors
     /// Fails if the pack can't be read, or if its size differs from the index.

@@ -87,8 +87,8 @@ impl<W: Write> Write for Measure<W> {
 }
 
 impl PackWriter {
-    /// A writer into an existing directory. It closes a pack when it has `enough` bytes; see
-    /// [`PACK_SIZE`].
+    /// Creates a writer into an existing directory. The writer closes a pack when it has `enough`
+    /// bytes; see [`PACK_SIZE`].
     pub fn new(directory: &Path, enough: u64) -> PackWriter {
         PackWriter {
             directory: directory.to_owned(),

@@ -118,7 +118,7 @@ fn said_of(said: &str, uri: &str) -> String {
     reason.trim_end_matches([':', ' ']).to_owned()
 }
 
-/// A path, quoted for a URL.
+/// Quotes a path for a URL.
 fn quote(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     path.bytes()

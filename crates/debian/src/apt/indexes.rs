@@ -51,7 +51,7 @@ impl IndexOptions<'_> {
             .map_or(self.keys, |source| &source.keys)
     }
 
-    /// The architectures to read of a suite.
+    /// Returns the architectures to read of a suite.
     pub(super) fn architectures_of(&self, suite: &Suite) -> Vec<&String> {
         let source = self.sources.get(&suite.archive);
         let only = source.and_then(|source| source.architectures.as_ref());
@@ -133,8 +133,8 @@ fn read_suite(
     Ok((packages, release.date))
 }
 
-/// The indexes to read of a suite. An archive that is not Debian's may lack an architecture, unless
-/// the architecture was asked of it by name.
+/// Returns the indexes to read of a suite. An archive other than Debian's may lack an architecture,
+/// unless the source names that architecture.
 fn index_names(suite: &Suite, release: &Release, options: &IndexOptions<'_>) -> Vec<String> {
     if is_flat(&suite.name) {
         return vec!["Packages".to_owned()];

@@ -12,7 +12,7 @@ use crate::lock::Suite;
 pub struct Mirrors(pub(super) BTreeMap<String, Vec<String>>);
 
 impl Mirrors {
-    /// The mirrors in the machine's apt sources.
+    /// Finds the mirrors in the machine's apt sources.
     pub fn of_machine() -> Result<Self, AptError> {
         // With the machine's lists, apt would read them all first and update the machine's cache.
         let apt = PrivateApt::new()?;
@@ -82,7 +82,7 @@ impl Mirrors {
         self.add(archive, uri);
     }
 
-    /// The mirrors of an archive, best first. There is at least one.
+    /// Returns the mirrors of an archive, best first. There is at least one.
     pub fn of(&self, archive: &str) -> Result<&[String], AptError> {
         match self.0.get(archive) {
             Some(uris) => Ok(uris),

@@ -17,8 +17,8 @@ use crate::release::is_flat;
 /// apt's downloader, from the package `apt` itself.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
-/// A temporary directory that apt can download into. If root runs apt, the user `_apt` downloads,
-/// and so must own the directory.
+/// Creates a temporary directory that apt can download into. If root runs apt, the user `_apt`
+/// downloads, and so must own the directory.
 pub fn download_directory() -> Result<TempDir, AptError> {
     let directory = temporary_directory()?;
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
@@ -33,7 +33,7 @@ pub fn download_directory() -> Result<TempDir, AptError> {
     Ok(directory)
 }
 
-/// A temporary directory that every user may read.
+/// Creates a temporary directory that every user may read.
 fn temporary_directory() -> Result<TempDir, AptError> {
     let directory = tempfile::Builder::new()
         .prefix("crateyard-apt-")

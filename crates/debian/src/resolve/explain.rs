@@ -94,7 +94,7 @@ pub(super) struct WhyNot {
 }
 
 impl Problem<'_> {
-    /// The error for a root whose name no package has.
+    /// Makes the error for a root whose name no package has.
     pub(super) fn explain_root(&self, root: &Relation) -> ResolveError {
         let mut reason = self.what_exists(std::slice::from_ref(root), self.native);
         let providers = self.provided(root, self.native);
@@ -111,8 +111,8 @@ impl Problem<'_> {
         self.missing(root.to_string(), reason)
     }
 
-    /// The error for a root that cannot be installed. Follows the chain to the first dependency
-    /// that no package meets.
+    /// Makes the error for a root that cannot be installed. Follows the chain to the first
+    /// dependency that no package meets.
     pub(super) fn explain_missing(
         &self,
         root: &Relation,
@@ -135,7 +135,7 @@ impl Problem<'_> {
         self.missing(chain.join(" → "), self.what_exists(&last.0, &last.1))
     }
 
-    /// The error for a conflict between packages that the set needs.
+    /// Makes the error for a conflict between packages that the set needs.
     pub(super) fn explain_conflict(&self, why: WhyNot) -> ResolveError {
         let mut chain = self.chain_to(&why.chosen, why.parent);
         chain.push(text_of(&why.alternatives));
@@ -161,7 +161,7 @@ impl Problem<'_> {
         }
     }
 
-    /// The packages that the suites have instead.
+    /// Names the packages that the suites have instead.
     fn what_exists(&self, alternatives: &[Relation], depender: &str) -> String {
         let texts: Vec<String> = alternatives
             .iter()
@@ -210,7 +210,7 @@ impl Problem<'_> {
         )
     }
 
-    /// `a → b → c` for a chosen package.
+    /// Returns the chain to a chosen package: `a`, `b`, `c`.
     fn chain_to(&self, chosen: &[Chosen], place: Option<usize>) -> Vec<String> {
         let mut names = Vec::new();
         let mut next = place;
@@ -222,7 +222,7 @@ impl Problem<'_> {
         names
     }
 
-    /// Why a package and a chosen one exclude each other.
+    /// Explains why a package and a chosen one exclude each other.
     fn collision(&self, id: usize, chosen: &[Chosen], place: usize) -> String {
         let (package, rival) = (self.package(id), self.package(chosen[place].id));
         let way = self.chain_to(chosen, Some(place)).join(" → ");
@@ -250,7 +250,7 @@ impl Problem<'_> {
     }
 }
 
-/// The first candidate whose reason was found before `below`.
+/// Returns the first candidate whose reason was found before `below`.
 fn first_with_reason<'w>(
     candidates: &[usize],
     hopeless: &'w BTreeMap<usize, Why>,

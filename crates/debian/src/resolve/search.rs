@@ -50,8 +50,8 @@ struct Search<'p, 'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// The closure of the roots, in addition to `below`, the packages of the extended set. The
-    /// result includes `below`.
+    /// Finds the closure of the roots, in addition to `below`, the packages of the extended set.
+    /// The result includes `below`.
     pub(super) fn solve(&self, below: &BTreeSet<usize>) -> Result<BTreeSet<usize>, ResolveError> {
         let roots = self.root_candidates(below)?;
         let hopeless = self.hopeless(&roots)?;
@@ -83,7 +83,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The candidates for each root: packages of its name, never providers.
+    /// Returns the candidates for each root: packages of its name, never providers.
     fn root_candidates(
         &self,
         below: &BTreeSet<usize>,
@@ -101,8 +101,8 @@ impl<'a> Problem<'a> {
             .collect()
     }
 
-    /// All packages reachable from the roots that can never be installed, with the dependency that
-    /// cannot be met. Ignores conflicts.
+    /// Finds all packages reachable from the roots that can never be installed, with the dependency
+    /// that cannot be met. Ignores conflicts.
     fn hopeless(
         &self,
         roots: &[(Relation, Vec<usize>)],
@@ -238,7 +238,7 @@ impl Search<'_, '_> {
         Ok(Step::DeadEnd(DeadEnd { involved, why }))
     }
 
-    /// The index of a chosen package that excludes this one.
+    /// Returns the index of a chosen package that excludes this one.
     fn rival(&self, id: usize) -> Result<Option<usize>, ResolveError> {
         for (place, other) in self.chosen.iter().enumerate() {
             if self.problem.collide(id, other.id)? {

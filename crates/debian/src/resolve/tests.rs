@@ -4,8 +4,8 @@
 use super::*;
 use crate::index;
 
-/// An archive from text: one package a line, `NAME VERSION FIELD: value; FIELD: value`. A line
-/// `suite NAME` begins the next suite.
+/// Makes an archive from text: one package a line, `NAME VERSION FIELD: value; FIELD: value`. A
+/// line `suite NAME` begins the next suite.
 fn universe(text: &str) -> Universe {
     let mut suites = Vec::new();
     let mut packages = Vec::new();
@@ -22,7 +22,8 @@ fn universe(text: &str) -> Universe {
     Universe::new(suites, packages).expect("an archive")
 }
 
-/// `bookworm`, or `stable@vendor` for a suite of an archive that is not Debian's.
+/// Makes a suite from `bookworm`, or from `stable@vendor` for a suite of an archive other than
+/// Debian's.
 fn suite(name: &str) -> Suite {
     let (name, source) = match name.split_once('@') {
         Some((name, source)) => (name, Some(source)),
@@ -62,7 +63,7 @@ fn lock(universe: &Universe, requests: &[SetRequest]) -> Result<Lock, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The set's packages as `name version`, with the architecture if it is not the native one.
+/// Returns the set's packages as `name version`, with the architecture if it is not the native one.
 fn resolve(universe: &Universe, roots: &[&str]) -> Result<Vec<String>, String> {
     let lock = lock(universe, &[request(roots)])?;
     let members = lock.set("set", "amd64").expect("the set");

@@ -59,7 +59,8 @@ fn event(fetch: &Fetch) -> Event {
     }
 }
 
-/// The paths that Nix would fetch. Nix knows its caches, their order and their earlier answers.
+/// Returns the paths that Nix would fetch. Nix knows its caches, their order and their earlier
+/// answers.
 fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     let launch = &settings.launch;
     let mut command = match launch.has_bucket() {
@@ -79,7 +80,7 @@ fn fetchable(settings: &Settings, roots: &[String]) -> Result<Vec<String>> {
     Ok(listed(&String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The paths in Nix's message "these 3 paths will be fetched (...):".
+/// Returns the paths in Nix's message "these 3 paths will be fetched (...):".
 fn listed(text: &str) -> Vec<String> {
     let lines = text.lines();
     let below = lines.skip_while(|line| !line.contains(" will be fetched"));

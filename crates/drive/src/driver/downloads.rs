@@ -92,7 +92,7 @@ fn prefetch(launch: &Launch, node: &Node) -> Result<(String, String)> {
     Ok((output.path.clone(), url.to_owned()))
 }
 
-/// The only output of a download, and its URL.
+/// Returns the only output of a download, and its URL.
 fn plain_file(node: &Node) -> Option<(&Output, &str)> {
     let derivation = &node.derivation;
     let mut outputs = derivation.outputs.values();

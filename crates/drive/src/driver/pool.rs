@@ -64,7 +64,7 @@ impl Pool {
         }
     }
 
-    /// An idle process that gives `cores` cores to a build.
+    /// Returns an idle process that gives `cores` cores to a build.
     pub(super) fn idle(&mut self, cores: usize) -> Result<usize> {
         let fits = |worker: &Worker| worker.is_idle && worker.cores == cores;
         if let Some(found) = self.workers.iter().position(fits) {
@@ -100,7 +100,7 @@ impl Pool {
         }
     }
 
-    /// The next message, if one arrives in time.
+    /// Waits for the next message, and returns it if it arrives in time.
     pub(super) fn wait(&mut self, time: Duration) -> Option<Message> {
         let message = self.messages.recv_timeout(time).ok()?;
         if let Message::Built { worker, .. } = &message {

@@ -36,8 +36,8 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// The build's share of the cores: a power of two, or all. Each process of Nix has a fixed
-    /// number, so fewer different numbers need fewer processes.
+    /// Returns the build's share of the cores: a power of two, or all. Each process of Nix has a
+    /// fixed number, so fewer different numbers need fewer processes.
     pub(super) fn share(&self, sharing: Sharing) -> usize {
         match sharing {
             Sharing::Fixed(cores) => cores.max(1),
@@ -58,7 +58,7 @@ impl Moment {
     }
 }
 
-/// The greatest power of two up to `number`, at least 1.
+/// Returns the greatest power of two up to `number`, at least 1.
 fn power_of_two(number: usize) -> usize {
     match number.checked_ilog2() {
         Some(exponent) => 1 << exponent,

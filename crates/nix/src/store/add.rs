@@ -56,7 +56,7 @@ impl Store {
         self.add_hashed("sha256", files)
     }
 
-    /// The same with hashes of another algorithm, as Nix names it.
+    /// Does the same with hashes of another algorithm, by Nix's name for it.
     ///
     /// # Errors
     /// When Nix fails, or a file is not the expected one.
@@ -90,7 +90,7 @@ fn expect(file: &Path, added: &str, expected: &str) -> Result<()> {
     })
 }
 
-/// The error for a program that prints something else than it should.
+/// Returns the error for a program with unexpected output.
 fn odd(program: &str, reason: String) -> Error {
     Error::Damaged {
         place: program.to_owned(),

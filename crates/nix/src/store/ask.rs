@@ -21,7 +21,7 @@ pub struct Registered {
 }
 
 impl Store {
-    /// The paths that are not in the store.
+    /// Returns the paths that are not in the store.
     ///
     /// # Errors
     /// When nix-store fails.
@@ -33,7 +33,7 @@ impl Store {
         Ok(missing.into_iter().collect())
     }
 
-    /// The paths that are in the store.
+    /// Returns the paths that are in the store.
     ///
     /// # Errors
     /// When nix-store fails.
@@ -44,7 +44,7 @@ impl Store {
         Ok(paths.iter().filter(is_present).cloned().collect())
     }
 
-    /// The store's registrations of paths.
+    /// Returns the store's registrations of paths.
     ///
     /// # Errors
     /// Fails if the store lacks one, or if nix-store fails.

@@ -7,7 +7,7 @@ use crate::Hash;
 use crate::hash::base32;
 
 impl Store {
-    /// The store path of a file with this name and SHA-256.
+    /// Returns the store path of a file with this name and SHA-256.
     ///
     /// <https://nix.dev/manual/nix/latest/protocols/store-path>, for a flat fixed output.
     pub fn path_of(&self, name: &str, sha256: &str) -> String {
@@ -17,7 +17,8 @@ impl Store {
         format!("{}/{digest}-{name}", self.directory)
     }
 
-    /// The store path of a tree with this name. `sha256` is the hash of the tree as a Nix archive.
+    /// Returns the store path of a tree with this name. `sha256` is the hash of the tree as a Nix
+    /// archive.
     ///
     /// Like [`Store::path_of`], but for a recursive fixed output.
     pub fn path_of_tree(&self, name: &str, sha256: &str) -> String {

@@ -122,7 +122,7 @@ impl Wish<'_> {
         }))
     }
 
-    /// A POST for a refresh token (OAuth2). Otherwise a GET, which all servers know.
+    /// Makes a POST for a refresh token (OAuth2). Otherwise makes a GET, which all servers know.
     fn request(&self) -> Result<Outgoing, Trouble> {
         match self.credentials {
             Some(Credentials::IdentityToken(token)) => Ok(self.post(token)),
@@ -177,7 +177,7 @@ fn token_server_is_wrong() -> String {
     "tell the registry's operator that the token server it names is at fault".to_owned()
 }
 
-/// The token in an answer, and its lifetime.
+/// Reads the token in an answer, and its lifetime.
 fn read(bytes: &[u8]) -> Result<(String, Duration), String> {
     let answer: Answer =
         serde_json::from_slice(bytes).map_err(|error| format!("can't be read: {error}"))?;

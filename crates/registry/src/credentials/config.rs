@@ -41,18 +41,18 @@ impl Config {
         serde_json::from_str(text)
     }
 
-    /// The helper of the first of `keys` that has its own.
+    /// Returns the helper of the first of `keys` that has its own.
     pub(crate) fn helper(&self, keys: &[String]) -> Option<&str> {
         let found = keys.iter().find_map(|key| self.cred_helpers.get(key));
         found.map(String::as_str)
     }
 
-    /// The helper for all registries.
+    /// Returns the helper for all registries.
     pub(crate) fn store(&self) -> Option<&str> {
         self.creds_store.as_deref().filter(|it| !it.is_empty())
     }
 
-    /// The entry for the first of `keys` that the file holds, and the entry's name there.
+    /// Returns the entry for the first of `keys` that the file holds, and the entry's name there.
     pub(crate) fn entry(&self, keys: &[String]) -> Option<(&str, &Entry)> {
         let entries = || self.auths.iter().filter(|(_, entry)| !entry.is_empty());
         let found = keys
@@ -62,8 +62,8 @@ impl Config {
     }
 }
 
-/// `registry.example` for `https://registry.example/v1/`: docker has written several forms over the
-/// years.
+/// Returns the registry of a key: `registry.example` for `https://registry.example/v1/`. docker has
+/// written several forms over the years.
 fn normalize(key: &str) -> &str {
     let key = key
         .strip_prefix("https://")
@@ -87,7 +87,7 @@ impl Entry {
         .all(|field| field.as_deref().unwrap_or_default().is_empty())
     }
 
-    /// The credentials that the entry holds.
+    /// Decodes the credentials that the entry holds.
     ///
     /// # Errors
     /// Says what is wrong with it.

@@ -60,7 +60,7 @@ impl Destination {
             .join(digest.hex())
     }
 
-    /// The directory for a digest's algorithm. Creates it if it does not exist.
+    /// Returns the directory for a digest's algorithm. Creates it if it does not exist.
     pub(super) fn blob_directory(&self, digest: &Digest) -> Result<PathBuf, Error> {
         let directory = self.path.join("blobs").join(digest.algorithm().name());
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;

@@ -73,7 +73,7 @@ impl Partial {
         Ok(())
     }
 
-    /// The digest of the received bytes.
+    /// Returns the digest of the received bytes.
     pub(super) fn actual(&self) -> Digest {
         self.hasher.clone().finish()
     }
@@ -100,7 +100,7 @@ impl Partial {
         self.file = None;
     }
 
-    /// The path where a failed pull keeps the received bytes.
+    /// Returns the path where a failed pull keeps the received bytes.
     fn left_path(&self) -> PathBuf {
         self.directory
             .join(format!(".partial-{}", self.digest.hex()))

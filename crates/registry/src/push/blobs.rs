@@ -224,7 +224,7 @@ impl Push<'_> {
         }
     }
 
-    /// The report of a dry run about a missing blob.
+    /// Makes the report of a dry run about a missing blob.
     fn foresee(&self, blob: &Descriptor) -> Transfer {
         let may_mount = !self.mount_sources(&blob.digest).is_empty();
         Transfer {
@@ -325,7 +325,8 @@ impl Push<'_> {
         Ok(Some(opened))
     }
 
-    /// Other repositories that may have a blob: those of the options, then those of the hints.
+    /// Returns other repositories that may have a blob: those of the options, then those of the
+    /// hints.
     fn mount_sources(&self, digest: &Digest) -> Vec<String> {
         let own = self.repository.reference().repository();
         let mut sources: Vec<String> = Vec::new();

@@ -75,7 +75,7 @@ impl<'a> Push<'a> {
         })
     }
 
-    /// The `manifests` that the repository lacks.
+    /// Finds the `manifests` that the repository lacks.
     async fn lacking<'m>(&self, manifests: &'m [Document]) -> Result<Vec<&'m Document>, Error> {
         stream::iter(manifests)
             .map(|manifest| async move {

@@ -112,7 +112,7 @@ impl Repository {
 }
 
 impl Download {
-    /// The next piece, `None` at the end.
+    /// Receives the next piece. Returns `None` at the end.
     ///
     /// # Errors
     /// Fails if the connection breaks or stalls. The earlier pieces are still good.

@@ -100,7 +100,8 @@ impl Repository {
         }))
     }
 
-    /// The session of an upload's URL from the hints. `None` if the registry may not name that URL.
+    /// Returns the session of an upload's URL from the hints, or `None` if the registry may not
+    /// name that URL.
     pub(crate) fn remembered_session(&self, location: &str) -> Option<Session> {
         let url = Url::parse(location).ok()?;
         Some(Session {
@@ -123,7 +124,7 @@ impl Repository {
     }
 }
 
-/// The number of bytes in a range such as `0-99`, or the older `bytes=0-99`.
+/// Returns the number of bytes in a range such as `0-99`, or the older `bytes=0-99`.
 pub(crate) fn parse_range(text: &str) -> Option<u64> {
     let (first, last) = text.trim().trim_start_matches("bytes=").split_once('-')?;
     if first.trim() != "0" {
