@@ -15,16 +15,16 @@ use sha2::{Digest, Sha256};
 /// Indexes, manifests and configurations are far smaller; layers are never read as a whole.
 const MOST_JSON: u64 = 4 << 20;
 
-/// How deep indexes may lie in indexes.
+/// The depth to which indexes may be nested.
 const MOST_INDEXES: usize = 4;
 
-/// An archive whose table of contents is known.
+/// An archive whose table of contents was read.
 pub(crate) struct Archive {
     path: PathBuf,
     members: BTreeMap<PathBuf, Member>,
 }
 
-/// Where a file's content lies in the archive.
+/// The place of a file's content in the archive.
 #[derive(Clone, Copy)]
 struct Member {
     offset: u64,
@@ -33,9 +33,9 @@ struct Member {
 
 /// The image for this machine's architecture.
 pub(crate) struct Image {
-    /// How to run it, and the digests of its unpacked layers.
+    /// The image's configuration: how to run it, and the digests of its unpacked layers.
     pub config: ImageConfiguration,
-    /// The lowest first.
+    /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,
 }
 
@@ -56,7 +56,7 @@ impl Archive {
     /// Finds the image for this machine.
     ///
     /// # Errors
-    /// When the archive has none, more than one, or a damaged one.
+    /// When the archive has no such image, more than one, or a damaged one.
     pub(crate) fn image(&self) -> anyhow::Result<Image> {
         self.find_image()
             .with_context(|| format!("in the OCI archive {}", self.path.display()))
@@ -88,10 +88,10 @@ impl Archive {
         bail!("indexes lie more than {MOST_INDEXES} deep in each other")
     }
 
-    /// A blob's bytes, checked against its descriptor beforehand.
+    /// Returns a reader of a blob's bytes, after checking them against its descriptor.
     ///
     /// # Errors
-    /// When it is missing, or has another size or digest than the descriptor says.
+    /// When the blob is missing, or its size or digest differs from the descriptor's.
     pub(crate) fn blob(&self, descriptor: &Descriptor) -> anyhow::Result<impl Read + use<>> {
         let digest = descriptor.digest().to_string();
         let Some(hex) = descriptor.as_digest_sha256() else {
@@ -125,7 +125,7 @@ impl Archive {
         serde_json::from_slice(&bytes).with_context(|| format!("blob {digest}"))
     }
 
-    /// A file of the archive. Each reader has a position of its own.
+    /// Opens a file of the archive. Each reader has a position of its own.
     fn member(&self, path: &Path) -> anyhow::Result<io::Take<File>> {
         let Member { offset, size } = *self
             .members
@@ -137,7 +137,7 @@ impl Archive {
     }
 }
 
-/// A digest's value in hexadecimal.
+/// Returns a digest's value in hexadecimal.
 pub(crate) fn hex_of(hasher: Sha256) -> String {
     let bytes = hasher.finalize();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -158,7 +158,7 @@ fn contents(file: File) -> io::Result<BTreeMap<PathBuf, Member>> {
     Ok(members)
 }
 
-/// The only manifest, or the only one for this machine's architecture.
+/// Returns the only manifest, or the only one for this machine's architecture.
 fn for_this_machine(manifests: &[Descriptor]) -> anyhow::Result<&Descriptor> {
     if let [only] = manifests {
         return Ok(only);

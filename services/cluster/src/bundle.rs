@@ -1,11 +1,11 @@
-//! What a node image brings with it, so that the node needs no registry.
+//! The bundle of a node image: the files that a node needs to start without a registry.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// The files of a bundle directory. All are optional but the two images.
+/// The files of a bundle directory. All are optional except for the two images.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
     /// `gateway.tar`: an OCI archive.
@@ -19,7 +19,7 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Looks through the directory.
+    /// Reads the names of the directory's files.
     ///
     /// # Errors
     /// When an image is missing or a directory can't be read.

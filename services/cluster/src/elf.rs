@@ -1,4 +1,4 @@
-//! What an executable says about how to start it.
+//! The dynamic loader of an executable.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +8,10 @@ use anyhow::Context;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf::FileHeader64};
 
-/// The dynamic loader that a 64-bit ELF executable asks for; nothing if it is static.
+/// Returns the dynamic loader that a 64-bit ELF executable asks for, or nothing if it is static.
 ///
 /// # Errors
-/// When it is no such executable.
+/// When the file is no such executable.
 pub(crate) fn interpreter(path: &Path) -> anyhow::Result<Option<PathBuf>> {
     let data = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
     read_interpreter(&data).with_context(|| format!("{} is no 64-bit executable", path.display()))

@@ -9,10 +9,10 @@ use anyhow::{Context, ensure};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
-/// Writes a file by way of a temporary one in the same directory.
+/// Writes a file through a temporary one in the same directory.
 ///
 /// # Errors
-/// When the directory can't be written; what was at `path` is still there then.
+/// When the directory can't be written; the old file at `path` then stays.
 pub(crate) fn write(path: &Path, content: &mut impl Read) -> anyhow::Result<()> {
     write_whole(path, content).with_context(|| format!("can't write {}", path.display()))
 }
@@ -27,11 +27,11 @@ fn write_whole(path: &Path, content: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a file into a directory, which is made if need be. An equal file is left alone, with its
-/// times.
+/// Copies a file into a directory, and makes the directory if it is missing. Leaves an equal file
+/// alone, including its times.
 ///
 /// # Errors
-/// When either can't be read or written.
+/// When the file can't be read or the copy can't be written.
 pub(crate) fn place(file: &Path, directory: &Path) -> anyhow::Result<()> {
     let name = file.file_name().context("a file without a name")?;
     let target = directory.join(name);
@@ -62,10 +62,10 @@ fn are_equal(a: &Path, b: &Path) -> io::Result<bool> {
 }
 
 /// Makes a directory that only this user can enter. Programs are unpacked into it and run from it,
-/// and it may lie in `/tmp`: one that somebody else made is refused.
+/// and it may be in `/tmp`, so a directory that somebody else made is refused.
 ///
 /// # Errors
-/// When it can't be made, or is not this user's.
+/// When the directory can't be made, or belongs to another user.
 pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new()
         .recursive(true)
@@ -83,7 +83,7 @@ pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory with everything in it, if it exists.
 ///
 /// # Errors
 /// When something in it can't be removed.

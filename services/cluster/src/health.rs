@@ -1,4 +1,4 @@
-//! `cluster health`: whether all that this node shall run does run.
+//! `cluster health`: whether everything that belongs on this node runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::k3s;
 use crate::options::NodeOptions;
 use crate::state::Node;
 
-/// Asks k3s where the image has it, else the gateway.
+/// Asks k3s if the image has it, otherwise the gateway.
 ///
 /// # Errors
-/// When something is missing or not well, with its name.
+/// When a part of the node is missing or not well. The error names it.
 pub(crate) fn check(options: &NodeOptions) -> anyhow::Result<()> {
     match k3s::find(options)? {
         Some(k3s) => check_k3s(&k3s)?,
@@ -37,8 +37,8 @@ async fn check_node(node: &Node) -> anyhow::Result<()> {
     all_run(&node.supervisors, &client.list().await?)
 }
 
-/// A supervisor that was started anew may be listed twice until its old entry expires: one that
-/// runs is enough.
+/// Checks that each expected supervisor runs. A restarted supervisor may be listed twice until its
+/// old entry expires: one running entry is enough.
 fn all_run(expected: &[String], listed: &[Supervisor]) -> anyhow::Result<()> {
     let mut states = BTreeMap::<&str, Vec<State>>::new();
     for supervisor in listed {

@@ -1,4 +1,4 @@
-//! A node with k3s: the bundle goes where k3s looks for it at its start, and k3s takes over.
+//! A node with k3s: puts the bundle where k3s looks for it at its start, and becomes k3s.
 //!
 //! <https://docs.k3s.io/installation/airgap>,
 //! <https://docs.k3s.io/installation/packaged-components>
@@ -15,13 +15,13 @@ use crate::bundle::Bundle;
 use crate::files::place;
 use crate::options::NodeOptions;
 
-/// Where k3s images have it, though their PATH may not say so.
+/// The path of k3s in its images, which their PATH may not include.
 const USUAL_PATH: &str = "/bin/k3s";
 
-/// The k3s executable, if this image has one.
+/// Finds the k3s executable of this image, if it has one.
 ///
 /// # Errors
-/// When the options name one that is not there.
+/// When the options name an executable that does not exist.
 pub(crate) fn find(options: &NodeOptions) -> anyhow::Result<Option<PathBuf>> {
     if let Some(named) = &options.k3s {
         ensure!(
@@ -40,7 +40,7 @@ pub(crate) fn find(options: &NodeOptions) -> anyhow::Result<Option<PathBuf>> {
 /// Places the bundle and becomes `k3s server`.
 ///
 /// # Errors
-/// When the data directory can't be written or k3s can't be executed; it does not return otherwise.
+/// When the data directory can't be written or k3s can't be executed. Otherwise it does not return.
 pub(crate) fn start(k3s: &Path, options: &NodeOptions, bundle: &Bundle) -> anyhow::Result<()> {
     let data_dir = options.k3s_data_dir();
     let images = data_dir.join("agent/images");

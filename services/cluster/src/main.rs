@@ -1,5 +1,5 @@
-//! The entrypoint of a node image: starts k3s where the image has it, else the gateway and its
-//! supervisors, taken out of the image's own bundle.
+//! The entrypoint of a node image: starts k3s if the image has it, otherwise the gateway and its
+//! supervisors from the image's own bundle.
 
 mod archive;
 mod bundle;
@@ -45,7 +45,7 @@ fn run(options: &Options) -> anyhow::Result<u8> {
 fn start(options: &Options) -> anyhow::Result<()> {
     let bundle = bundle::Bundle::read(&options.node.bundle)?;
     match k3s::find(&options.node)? {
-        // No threads yet: k3s takes this process over.
+        // There must be no threads yet: k3s takes this process over.
         Some(k3s) => k3s::start(&k3s, &options.node, &bundle),
         None => block_on(node::run(options, &bundle)),
     }
@@ -54,7 +54,7 @@ fn start(options: &Options) -> anyhow::Result<()> {
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(work);
-    // An unpacking that a signal made useless is not waited for.
+    // Does not wait for an unpacking that a signal made useless.
     runtime.shutdown_background();
     done
 }

@@ -1,4 +1,5 @@
-//! A node without k3s: the gateway first, then its supervisors; at the end the other way round.
+//! A node without k3s. It starts the gateway first, then its supervisors, and ends them in reverse
+//! order.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,11 @@ use crate::state::Node;
 
 const GATEWAY: &str = "gateway";
 
-/// How long the gateway may take to be ready.
+/// The time within which the gateway must be ready.
 const START_TIME: Duration = Duration::from_secs(30);
 
-// Container runtimes give 10 seconds by default before they kill everything: these add up to less.
+// Container runtimes give 10 seconds by default before they kill everything. The sum of these is
+// less.
 const WORKLOAD_GRACE: &str = "3s";
 const SUPERVISOR_GRACE: Duration = Duration::from_secs(6);
 const GATEWAY_DRAIN: &str = "2s";
@@ -32,8 +34,8 @@ const GATEWAY_GRACE: Duration = Duration::from_secs(3);
 /// Runs until a signal, or until a part of the node ends by itself.
 ///
 /// # Errors
-/// When the bundle is damaged, or a part can't be started or ends by itself. All others were ended
-/// then.
+/// When the bundle is damaged, or a part can't be started or ends by itself. All other parts were
+/// ended then.
 pub(crate) async fn run(options: &Options, bundle: &Bundle) -> anyhow::Result<()> {
     let mut ending = ending()?;
     let parts = tokio::select! {
@@ -58,7 +60,7 @@ pub(crate) async fn run(options: &Options, bundle: &Bundle) -> anyhow::Result<()
 
 /// The gateway and the supervisor, unpacked.
 struct Parts {
-    /// Held as long as this node runs: another one would unpack over its programs.
+    /// Held as long as this node runs, because another node would unpack over its programs.
     _lock: File,
     data_dir: PathBuf,
     gateway: Program,
@@ -96,7 +98,7 @@ struct RunningNode<'a> {
 }
 
 impl RunningNode<'_> {
-    /// Starts all parts; returns when one of them ends.
+    /// Starts all parts, and returns when one of them ends.
     async fn run(&mut self) -> anyhow::Result<()> {
         let url = local_url(self.options.node.listen, false);
         self.processes.start(GATEWAY, self.gateway())?;
@@ -132,7 +134,7 @@ impl RunningNode<'_> {
         }
     }
 
-    /// Supervisors first: their last report still finds the gateway.
+    /// Ends the supervisors first, so that their last report still finds the gateway.
     async fn end(mut self) {
         info!("node ends");
         Node::forget(&self.parts.data_dir);
@@ -167,7 +169,7 @@ impl RunningNode<'_> {
         Ok(self.with_logs(command))
     }
 
-    /// All parts log as the node does.
+    /// Makes a part log as the node does.
     fn with_logs(&self, mut command: Command) -> Command {
         command.envs(self.options.logs.environment());
         command
@@ -178,7 +180,7 @@ fn socket(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(format!("{name}.sock"))
 }
 
-/// Done when SIGTERM or SIGINT came. From now on they do not kill this process.
+/// Returns a channel that reports SIGTERM or SIGINT. From now on they do not kill this process.
 fn ending() -> anyhow::Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -73,12 +73,12 @@ pub(crate) struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// Where a node without k3s writes.
+    /// Returns the directory that a node without k3s writes to.
     pub(crate) fn node_data_dir(&self) -> PathBuf {
         self.data_dir_or("/tmp/crateyard")
     }
 
-    /// Where k3s writes.
+    /// Returns the directory that k3s writes to.
     pub(crate) fn k3s_data_dir(&self) -> PathBuf {
         self.data_dir_or("/var/lib/rancher/k3s")
     }
@@ -112,8 +112,8 @@ mod tests {
         assert_eq!(options.k3s_arguments, ["--disable=traefik", "--", "-v"]);
     }
 
-    /// `deploy/config/cluster.env` names every variable; those that are not commented out have
-    /// their default value.
+    /// `deploy/config/cluster.env` names every variable. The lines that are not commented out have
+    /// the default values.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

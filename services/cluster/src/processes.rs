@@ -1,4 +1,4 @@
-//! The processes of a node: started, waited for and ended, by name.
+//! The processes of a node, by name: starts them, waits for them and ends them.
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
@@ -19,7 +19,7 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// None yet.
+    /// Begins without processes.
     pub(crate) fn new() -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
         Processes {
@@ -29,11 +29,11 @@ impl Processes {
         }
     }
 
-    /// Starts a process. It gets a process group of its own: Ctrl-C in a terminal is for the node,
-    /// which ends them in order.
+    /// Starts a process in a process group of its own. So Ctrl-C in a terminal reaches only the
+    /// node, which ends its processes in order.
     ///
     /// # Errors
-    /// When it can't be executed.
+    /// When the process can't be executed.
     pub(crate) fn start(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
         command.process_group(0).kill_on_drop(true);
         let mut child = command
@@ -48,14 +48,14 @@ impl Processes {
         let (name, sender) = (name.to_owned(), self.sender.clone());
         tokio::spawn(async move {
             if let Ok(status) = child.wait().await {
-                // Nobody listens any more only when the node ends.
+                // The receiver is gone only when the node ends.
                 let _ = sender.send((name, status));
             }
         });
         Ok(())
     }
 
-    /// Waits until one of them ends. For ever if there is none.
+    /// Waits until a process ends, for ever if there is none.
     pub(crate) async fn next_end(&mut self) -> (String, ExitStatus) {
         match self.ends.recv().await {
             Some((name, status)) => {
@@ -66,7 +66,8 @@ impl Processes {
         }
     }
 
-    /// Ends those whose name fits, all at once: SIGTERM, then after `grace` SIGKILL.
+    /// Ends all processes whose name fits, at the same time: with SIGTERM, then after `grace` with
+    /// SIGKILL.
     pub(crate) async fn end(&mut self, fits: impl Fn(&str) -> bool, grace: Duration) {
         self.signal(&fits, Signal::TERM);
         let deadline = Instant::now() + grace;

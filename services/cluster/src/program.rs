@@ -1,8 +1,8 @@
-//! An image's program, taken out of the image and run without a container.
+//! An image's program, unpacked from the image and run without a container.
 //!
-//! Without privileges there is no chroot. So the program is started by its own dynamic loader, with
-//! its own libraries: both come from the unpacked image, not from this node's. The library path
-//! goes to the loader as an argument, so what the program starts in turn does not inherit it.
+//! Without privileges there is no chroot. So the program's own dynamic loader starts it with its
+//! own libraries: both come from the unpacked image, not from this node's. The loader gets the
+//! library path as an argument, so that programs started by the program do not inherit it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use crate::elf;
 use crate::rooted::{Missing, resolve};
 use crate::unpack::unpack;
 
-/// Where images keep their shared libraries, besides the multiarch directories in these.
+/// The usual directories of an image's shared libraries. Their multiarch directories are added.
 const LIBRARIES: [&str; 5] = ["lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib"];
 
-/// Where a program without a directory in its name is looked for, if the image does not say.
+/// The PATH for programs of images that set none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// What the system starts, with its first arguments: the loader, or the program itself.
+    /// The executable to start and its first arguments: the loader, or the program itself.
     start: Vec<PathBuf>,
     /// The arguments of the image's entrypoint.
     arguments: Vec<String>,
@@ -74,7 +74,7 @@ impl Program {
         })
     }
 
-    /// A command that starts it, with nothing in its environment but what the image says.
+    /// Returns a command that starts the program with the image's environment only.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.start[0]);
         command
@@ -116,14 +116,14 @@ fn how_to_start(root: &Path, executable: PathBuf) -> anyhow::Result<Vec<PathBuf>
     let library_path = library_path(root)?;
     let mut start = vec![loader];
     if interpreter.to_string_lossy().contains("/ld-linux") {
-        // glibc's loader: do not fall back to the node's own libraries.
+        // glibc's loader must not fall back to the node's own libraries.
         start.push("--inhibit-cache".into());
     }
     start.extend(["--library-path".into(), library_path.into(), executable]);
     Ok(start)
 }
 
-/// All library directories that the image has, as the loader wants them.
+/// Returns all library directories of the image, in the loader's format.
 fn library_path(root: &Path) -> anyhow::Result<String> {
     let mut directories = Vec::new();
     for directory in LIBRARIES {
@@ -147,7 +147,7 @@ fn library_path(root: &Path) -> anyhow::Result<String> {
     Ok(path.join(":"))
 }
 
-/// Directories such as `x86_64-linux-gnu`.
+/// Returns directories such as `x86_64-linux-gnu`.
 fn multiarch(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in directory.read_dir()? {

@@ -1,30 +1,30 @@
-//! Paths below a root that is not the process's own: as the kernel resolves them after chroot,
+//! Paths below a root that is not the process's own, resolved as the kernel does after chroot, but
 //! without chroot.
 //!
 //! Symbolic links are followed inside the root only: an absolute target begins at the root, and
-//! `..` stops there. It is safe where nobody else changes the tree meanwhile.
+//! `..` stops there. This is safe as long as nobody else changes the tree meanwhile.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// As many as Linux follows.
+/// The most links in one path: as many as Linux follows.
 const MOST_LINKS: usize = 40;
 
-/// What to do where a directory is missing.
+/// The action for a missing directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// An error.
+    /// Fail with an error.
     Fail,
-    /// Make it.
+    /// Make the directory.
     Make,
 }
 
-/// The real path, below `root`, of what a process in `root` calls `path`.
+/// Returns the real path, below `root`, of the file that a process in `root` calls `path`.
 ///
 /// # Errors
-/// When something is missing (or could not be made), or links go round in a circle.
+/// When a directory is missing (or could not be made), or links form a circle.
 pub(crate) fn resolve(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
     let mut resolved = PathBuf::new();
     let mut ahead = names(path);
@@ -60,7 +60,7 @@ pub(crate) fn resolve(root: &Path, path: &Path, missing: Missing) -> io::Result<
     Ok(root.join(resolved))
 }
 
-/// The names in a path; the beginning, and names that are `.`, say nothing.
+/// Returns the names in a path, without the root and without `.`.
 fn names(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter_map(|component| match component {

@@ -1,4 +1,4 @@
-//! What runs on a node without k3s, written down for `cluster health`.
+//! The running parts of a node without k3s, recorded for `cluster health`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Writes it down.
+    /// Writes the record.
     ///
     /// # Errors
     /// When the directory can't be written.
@@ -26,10 +26,10 @@ impl Node {
         files::write(&file(data_dir), &mut serde_json::to_vec(self)?.as_slice())
     }
 
-    /// Reads what the node wrote.
+    /// Reads the record that the node wrote.
     ///
     /// # Errors
-    /// When it did not write anything yet, or it can't be read.
+    /// When the node has not written it yet, or it can't be read.
     pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = file(data_dir);
         match std::fs::read(&path) {
@@ -41,7 +41,7 @@ impl Node {
         }
     }
 
-    /// Removes what an earlier node wrote.
+    /// Removes the record of an earlier node.
     pub(crate) fn forget(data_dir: &Path) {
         let _ = std::fs::remove_file(file(data_dir));
     }

@@ -9,7 +9,7 @@ use tar::{Builder, EntryType, Header};
 /// A layer that is being written.
 pub(crate) struct Layer(Builder<Vec<u8>>);
 
-/// How a layer lies in the archive.
+/// The compression of a layer in the archive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Compression {
     None,
@@ -51,7 +51,8 @@ impl Layer {
         self
     }
 
-    /// Names are set as bytes: the tar crate refuses those that leave the root.
+    /// Appends an entry. Names are set as bytes, because the tar crate refuses those that leave the
+    /// root.
     fn append(&mut self, kind: EntryType, path: &str, target: &str, mode: u32, content: &[u8]) {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -69,7 +70,7 @@ impl Layer {
     }
 }
 
-/// An OCI archive with one image.
+/// Makes an OCI archive with one image.
 pub(crate) fn archive(
     layers: impl IntoIterator<Item = (Layer, Compression)>,
     entrypoint: &[&str],

@@ -1,9 +1,9 @@
-//! Layers, unpacked one over the other into a directory, by a user who may own nothing but that.
+//! Unpacks layers, one over the other, into a directory. The user needs no access to anything else.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md>
 //!
-//! What needs privileges is left out: owners, devices, the set-user-id bits. Nothing is written
-//! outside the directory, whatever a layer says.
+//! It leaves out everything that needs privileges: owners, devices, the set-user-id bits. It writes
+//! nothing outside the directory, whatever a layer contains.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Unpacks all layers of an image into `root`, an empty directory.
 ///
 /// # Errors
-/// When a layer is damaged or says what can't be; `root` is then half full.
+/// When a layer is damaged or contradicts itself. `root` is then incomplete.
 pub(crate) fn unpack(archive: &Archive, image: &Image, root: &Path) -> anyhow::Result<()> {
     let diff_ids = image.config.rootfs().diff_ids();
     for (layer, diff_id) in image.layers.iter().zip(diff_ids) {
@@ -77,18 +77,18 @@ fn decompress<'a>(
     })
 }
 
-/// One layer, while it is put over those below.
+/// A layer that is being unpacked over those below it.
 struct Layer<'a> {
     root: &'a Path,
-    /// What this layer itself has written, with all directories above: whiteouts mean only what is
-    /// below.
+    /// The paths that this layer has written, with all directories above them: whiteouts hide only
+    /// files of lower layers.
     written: HashSet<PathBuf>,
 }
 
 impl Layer<'_> {
     fn apply(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> anyhow::Result<()> {
         let Some((parent, name)) = split(path)? else {
-            // The root itself: it is there.
+            // The root itself exists already.
             return Ok(());
         };
         let parent = resolve(self.root, &parent, Missing::Make)?;
@@ -129,7 +129,7 @@ impl Layer<'_> {
         fs::hard_link(&original, target).with_context(|| format!("link to {original:?}"))
     }
 
-    /// Removes what lower layers have at this path.
+    /// Removes the files of lower layers at this path.
     fn hide(&self, path: &Path) -> anyhow::Result<()> {
         if self.written.contains(path) {
             return Ok(());
@@ -137,7 +137,7 @@ impl Layer<'_> {
         remove(path)
     }
 
-    /// Removes what lower layers have below this directory.
+    /// Removes the files of lower layers below this directory.
     fn hide_all(&self, directory: &Path) -> anyhow::Result<()> {
         for child in directory.read_dir()? {
             let child = child?.path();
@@ -151,8 +151,8 @@ impl Layer<'_> {
     }
 }
 
-/// A path's parent and name; nothing for the root. Entries are relative to the root, even those
-/// that begin with `/`.
+/// Splits a path into parent and name. Returns nothing for the root. Entries are relative to the
+/// root, even those that begin with `/`.
 fn split(path: &Path) -> anyhow::Result<Option<(PathBuf, &OsStr)>> {
     let mut names = Vec::new();
     for component in path.components() {
@@ -190,12 +190,12 @@ fn make_symlink(target: &Path, entry: &Entry<impl Read>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The permissions, without set-user-id and its kin.
+/// Returns the permissions, without set-user-id, set-group-id and sticky bits.
 fn mode(entry: &Entry<impl Read>) -> io::Result<u32> {
     Ok(entry.header().mode()? & 0o777)
 }
 
-/// Removes whatever is there, if anything.
+/// Removes the file or directory at a path, if there is one.
 fn remove(path: &Path) -> anyhow::Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(there) if there.is_dir() => fs::remove_dir_all(path),
@@ -206,7 +206,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     removed.with_context(|| format!("can't remove {path:?}"))
 }
 
-/// Passes bytes on and keeps their digest.
+/// A reader that passes bytes on and computes their digest.
 struct Hashing<R> {
     inner: R,
     hasher: Sha256,
@@ -220,7 +220,7 @@ impl<R: Read> Hashing<R> {
         }
     }
 
-    /// Reads what is left (tar stops before the padding), and gives the digest of it all.
+    /// Reads the rest (tar stops before the padding), and returns the digest of all bytes.
     fn finish(mut self) -> io::Result<String> {
         io::copy(&mut self, &mut io::sink())?;
         Ok(format!("sha256:{}", hex_of(self.hasher)))
@@ -327,7 +327,7 @@ mod tests {
             assert!(words.contains("must not leave the root"), "{words}");
             assert!(words.contains("outside"), "{words}");
         }
-        // By way of links: they end inside.
+        // These leave the directory through links, but end inside the root.
         let directory = unpacked(vec![
             Layer::new().symlink("up", "../../..").symlink("etc", "/"),
             Layer::new().file("up/one", "1").file("etc/two", "2"),
@@ -341,7 +341,7 @@ mod tests {
         assert!(words.contains("must not leave the root"), "{words}");
         let words = error(vec![Layer::new().link("passwd", "/etc/passwd")]);
         assert!(words.contains("passwd"), "{words}");
-        // Whiteouts of the directory itself and of the one above.
+        // Whiteouts of the directory itself and of its parent.
         for path in [".wh.", ".wh..", ".wh..."] {
             let words = error(vec![
                 Layer::new().file("d/x", "").file(&format!("d/{path}"), ""),

@@ -1,4 +1,4 @@
-//! The gateway's HTTP API: its paths and the JSON that goes over them.
+//! The gateway's HTTP API: its paths, and its JSON messages.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,46 +16,46 @@ pub const METRICS: &str = "/metrics";
 /// The collection of supervisors: GET lists it.
 pub const SUPERVISORS: &str = "/v1/supervisors";
 
-/// The longest name a supervisor may have, in bytes: that of a DNS name.
+/// The length limit of a supervisor's name, in bytes: that of a DNS name.
 pub const MAX_NAME: usize = 253;
 
-/// The path of one supervisor: PUT registers it, GET shows it.
+/// Returns the path of one supervisor: PUT registers it, GET shows it.
 pub fn supervisor_path(id: Uuid) -> String {
     format!("{SUPERVISORS}/{id}")
 }
 
-/// The path that takes a supervisor's reports by POST.
+/// Returns the path that takes a supervisor's reports by POST.
 pub fn report_path(id: Uuid) -> String {
     format!("{SUPERVISORS}/{id}/report")
 }
 
-/// What a supervisor says of itself, once. Registering again with the same id changes nothing but
-/// the entry's age.
+/// A supervisor's description of itself, sent once. A second registration with the same id changes
+/// only the entry's age.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
-    /// What people call it; need not be unique.
+    /// The supervisor's name for people. It need not be unique.
     pub name: String,
     /// The supervisor's own version.
     pub version: String,
     /// The host, or the container's host name.
     pub host: String,
-    /// The program that is supervised. Its arguments stay with the supervisor: they may hold
+    /// The supervised program. Its arguments stay with the supervisor, because they may hold
     /// secrets.
     pub program: String,
-    /// The supervisor's process id where it runs; 1 in a container.
+    /// The supervisor's process id, as its own system counts it; 1 in a container.
     pub pid: u32,
 }
 
 /// The gateway's answer to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// How often to report, in milliseconds.
+    /// The interval between reports, in milliseconds.
     pub heartbeat_ms: u64,
-    /// After how long a silence the entry is dropped, in milliseconds.
+    /// The silence after which the entry is dropped, in milliseconds.
     pub expires_ms: u64,
 }
 
-/// What a supervisor is doing.
+/// The state of a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -81,7 +81,7 @@ impl State {
         State::Stopped,
     ];
 
-    /// The name that JSON and metrics use.
+    /// Returns the name of the state in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -93,35 +93,35 @@ impl State {
     }
 }
 
-/// How a command ended.
+/// The way in which a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It called exit with this code.
+    /// The command called exit with this code.
     Code(i32),
-    /// This signal killed it.
+    /// This signal killed the command.
     Signal(i32),
 }
 
 /// The end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
-    /// How.
+    /// The way in which the command ended.
     pub outcome: Outcome,
 }
 
-/// A supervisor's present state; sent when it changes, and as the heartbeat.
+/// A supervisor's present state, sent on every change and as the heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// What it is doing.
+    /// The supervisor's state.
     pub state: State,
     /// The command's process id while it runs.
     pub child_pid: Option<u32>,
-    /// How often the command was started again, over the supervisor's whole life.
+    /// The number of restarts of the command over the supervisor's whole life.
     pub restarts: u64,
-    /// How the command ended last, if it ever did.
+    /// The last end of the command, if it ever ended.
     pub last_exit: Option<Exit>,
 }
 
@@ -139,31 +139,31 @@ impl Default for Report {
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervisor {
-    /// Chosen by the supervisor at its start.
+    /// The id that the supervisor chose at its start.
     pub id: Uuid,
-    /// What it said when it registered.
+    /// The supervisor's registration.
     #[serde(flatten)]
     pub registration: Registration,
-    /// What it said last.
+    /// The supervisor's last report.
     #[serde(flatten)]
     pub report: Report,
-    /// When it registered first.
+    /// The time of the first registration.
     pub registered_at: Timestamp,
-    /// When it was heard of last.
+    /// The time of the last message.
     pub seen_at: Timestamp,
 }
 
-/// All supervisors that are not silent, by name.
+/// All supervisors that report in time, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisorList {
-    /// Sorted by name, then by id.
+    /// The supervisors, sorted by name, then by id.
     pub supervisors: Vec<Supervisor>,
 }
 
-/// The body of every answer that is an error.
+/// The body of every error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What was wrong, for people.
+    /// The error's reason, for people.
     pub error: String,
 }
 

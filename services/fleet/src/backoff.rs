@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A row of waiting times: the first, then twice the one before, never more than the longest.
+/// A sequence of waiting times: each is twice the one before, up to the longest.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -11,7 +11,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts at `first`; a `first` above `longest` is cut to it.
+    /// Starts at `first`, or at `longest` if that is shorter.
     pub fn new(first: Duration, longest: Duration) -> Self {
         let first = first.min(longest);
         Backoff {
@@ -21,20 +21,20 @@ impl Backoff {
         }
     }
 
-    /// How long to wait now.
+    /// Returns the next waiting time.
     pub fn next_delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = delay.saturating_mul(2).min(self.longest);
         delay
     }
 
-    /// How long to wait now, give or take a quarter: for clients that lost the same server at the
-    /// same moment.
+    /// Returns the next waiting time, varied by up to a quarter: for clients that lost the same
+    /// server at the same moment.
     pub fn next_delay_with_jitter(&mut self) -> Duration {
         self.next_delay().mul_f64(0.75 + 0.5 * fastrand::f64())
     }
 
-    /// Begins again with the first waiting time.
+    /// Starts again with the first waiting time.
     pub fn reset(&mut self) {
         self.next = self.first;
     }

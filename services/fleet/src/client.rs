@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::api::{self, Lease, Problem, Registration, Report, Supervisor, SupervisorList};
 
-/// A gateway that takes longer than this to answer is treated as away.
+/// The time within which a gateway must answer. A slower one is treated as away.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address can't be used.
@@ -21,43 +21,43 @@ pub enum ClientError {
          https://HOST:PORT"
     )]
     Address {
-        /// As it was given.
+        /// The address as given.
         url: String,
-        /// What is wrong with it.
+        /// The problem of the address.
         reason: String,
     },
-    /// The certificates to trust can't be used.
+    /// The trusted certificates can't be used.
     #[error("can't use the certificates in {}: {reason}", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem of the file.
         reason: String,
     },
-    /// No answer, or not one of a gateway.
+    /// There was no answer, or not one of a gateway.
     #[error("{url}: no answer: {}", causes(source))]
     Unreachable {
-        /// What was asked.
+        /// The requested address.
         url: String,
-        /// Why there was no answer.
+        /// The reason why there was no answer.
         source: reqwest::Error,
     },
-    /// The gateway has no such supervisor (any more): register again.
+    /// The gateway does not know the supervisor, or no longer: register again.
     #[error("the gateway does not know supervisor {0}")]
     Unknown(Uuid),
-    /// The gateway said no.
+    /// The gateway refused the request.
     #[error("{url}: {status}: {reason}")]
     Refused {
-        /// What was asked.
+        /// The requested address.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The gateway's words.
+        /// The gateway's reason.
         reason: String,
     },
 }
 
-/// A gateway, as its callers see it. Cheap to clone.
+/// A client of one gateway. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -65,8 +65,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the gateway at `url`, such as `http://gateway:8080`. With `trust`, a PEM file,
-    /// only the certificates in it are trusted, else those of the system.
+    /// Makes a client for the gateway at `url`, such as `http://gateway:8080`. With `trust`, a PEM
+    /// file, the client trusts only the certificates in it, otherwise those of the system.
     ///
     /// # Errors
     /// When the address or the certificates can't be used. Nothing is sent yet.
@@ -82,8 +82,9 @@ impl Client {
         Self::build(builder, base)
     }
 
-    /// A client that believes any certificate: only for asking this machine's own gateway whether
-    /// it is well, where nothing secret is sent and the name `127.0.0.1` is in no certificate.
+    /// Makes a client that accepts any certificate. It is meant only for asking this machine's own
+    /// gateway whether it is well: nothing secret is sent, and no certificate contains the name
+    /// `127.0.0.1`.
     ///
     /// # Errors
     /// When the address can't be used.
@@ -102,7 +103,8 @@ impl Client {
         Ok(Client { http, base })
     }
 
-    /// Enters the supervisor into the gateway's list; harmless when it is there already.
+    /// Enters the supervisor into the gateway's list. Does no harm if the supervisor is there
+    /// already.
     pub async fn register(
         &self,
         id: Uuid,
@@ -113,17 +115,17 @@ impl Client {
         read_json(answer).await
     }
 
-    /// Tells the gateway the supervisor's state.
+    /// Sends the supervisor's state to the gateway.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`] when the gateway forgot the supervisor.
+    /// [`ClientError::Unknown`] when the gateway does not know the supervisor any more.
     pub async fn report(&self, id: Uuid, report: &Report) -> Result<(), ClientError> {
         let url = self.url(&api::report_path(id));
         send(self.http.post(url).json(report), Some(id)).await?;
         Ok(())
     }
 
-    /// All supervisors that the gateway knows.
+    /// Returns all supervisors that the gateway knows.
     pub async fn list(&self) -> Result<Vec<Supervisor>, ClientError> {
         let answer = send(self.http.get(self.url(api::SUPERVISORS)), None).await?;
         Ok(read_json::<SupervisorList>(answer).await?.supervisors)
@@ -150,8 +152,8 @@ impl Client {
     }
 }
 
-/// Where this machine's own gateway is reached when it listens on `listen`: a listener on every
-/// address is asked by the loopback device.
+/// Returns the address of this machine's own gateway, which listens on `listen`. If it listens on
+/// every address, it is asked through the loopback device.
 pub fn local_url(listen: SocketAddr, tls: bool) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -162,8 +164,8 @@ pub fn local_url(listen: SocketAddr, tls: bool) -> String {
     format!("{scheme}://{}", SocketAddr::new(ip, listen.port()))
 }
 
-/// No proxy: the gateway is in the services' own network, and a health check must not leave the
-/// machine.
+/// Begins a client without a proxy: the gateway is in the services' own network, and a health check
+/// must not leave the machine.
 fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
@@ -196,8 +198,8 @@ fn read_certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
     }
 }
 
-/// Sends, and turns an answer that is no success into an error. A 404 means `subject` if there is
-/// one.
+/// Sends a request, and turns an unsuccessful answer into an error. A 404 means that `subject`, if
+/// given, is unknown.
 async fn send(request: RequestBuilder, subject: Option<Uuid>) -> Result<Response, ClientError> {
     let answer = request.send().await.map_err(unreachable)?;
     let status = answer.status();
@@ -228,7 +230,7 @@ fn unreachable(error: reqwest::Error) -> ClientError {
     }
 }
 
-/// An error with what caused it: reqwest's own words stop at "error sending request".
+/// Formats an error with its causes: reqwest's own message stops at "error sending request".
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let words: Vec<String> = chain.map(ToString::to_string).collect();

@@ -10,7 +10,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| format!("{text:?} is negative"))
 }
 
-/// Like [`parse`], for what must take some time: a heartbeat, an expiry.
+/// Like [`parse`], but refuses zero: for a heartbeat or an expiry.
 pub fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         Duration::ZERO => Err(format!("{text:?} must be more than zero")),

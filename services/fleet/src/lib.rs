@@ -1,5 +1,5 @@
-//! What the services share: the gateway's API as types, a client for it, and the habits that all
-//! three keep (logs, durations, waiting times, the small workload they are tried with).
+//! The parts that the services share: the gateway's API as types, a client for it, and the
+//! conventions of all three (logs, durations, waiting times, the small workload for trials).
 
 pub mod api;
 pub mod backoff;

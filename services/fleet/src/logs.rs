@@ -8,16 +8,16 @@ use tracing_subscriber::EnvFilter;
 const FORMAT_VARIABLE: &str = "CRATEYARD_LOG_FORMAT";
 const LEVEL_VARIABLE: &str = "CRATEYARD_LOG_LEVEL";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One line of text an event.
+    /// One line of text for each event.
     Text,
-    /// One JSON object an event.
+    /// One JSON object for each event.
     Json,
 }
 
-/// The flags about logs, the same for every service.
+/// The options for logs, the same for every service.
 #[derive(Args, Clone, Debug)]
 pub struct LogOptions {
     /// How log lines look
@@ -59,7 +59,7 @@ impl LogOptions {
         started.map_err(|error| anyhow::anyhow!("can't start logs: {error}"))
     }
 
-    /// The environment that makes another service log in the same way.
+    /// Returns the environment that makes another service log in the same way.
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let format = match self.log_format {
             LogFormat::Text => "text",

@@ -1,5 +1,5 @@
-//! A small program to supervise: it runs, logs, and can be told to misbehave. It lets an image
-//! without a shell be tried out, and is what a node runs where nothing else was asked for.
+//! A small program to supervise: it runs, logs, and misbehaves on request. With it, an image
+//! without a shell can be tried out, and a node runs it by default.
 
 use std::process::Command;
 use std::time::Duration;
@@ -35,8 +35,9 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Runs until its time is over or SIGTERM or SIGINT comes, and gives the exit code. `arguments`
-    /// are those that made the present program run a workload, such as `["workload"]`.
+    /// Runs until its time is over or SIGTERM or SIGINT comes, and returns the exit code.
+    /// `arguments` are the arguments that made the present program run a workload, such as
+    /// `["workload"]`.
     pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<u8> {
         if self.abandon {
             itself(arguments)?.args(["--exit-after", "100ms"]).spawn()?;

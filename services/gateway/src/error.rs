@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use fleet::api::Problem;
 use uuid::Uuid;
 
-/// An answer that is no success: a status, and the reason as [`Problem`].
+/// An unsuccessful answer: a status, and the reason as [`Problem`].
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -15,18 +15,18 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// The request says something that can't be.
+    /// The request contains an invalid value.
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
     }
 
-    /// There is no such supervisor, or it was silent too long.
+    /// There is no such supervisor, or it was silent for too long.
     pub(crate) fn unknown_supervisor(id: Uuid) -> Self {
         let reason = format!("supervisor {id} is not registered");
         ApiError::new(StatusCode::NOT_FOUND, reason)
     }
 
-    /// No more supervisors fit.
+    /// The gateway has no room for more supervisors.
     pub(crate) fn full() -> Self {
         let reason = "the gateway knows as many supervisors as it may; see GATEWAY_CAPACITY";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason)

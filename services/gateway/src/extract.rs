@@ -5,12 +5,12 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
 
-/// A JSON body, of a request or an answer.
+/// The JSON body of a request or an answer.
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
 pub(crate) struct Json<T>(pub T);
 
-/// What the path names.
+/// The parameters in the path.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub(crate) struct Path<T>(pub T);

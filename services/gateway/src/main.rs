@@ -1,4 +1,4 @@
-//! The HTTP API where supervisors register, report and are listed.
+//! The HTTP API for supervisors: they register, report and are listed.
 //!
 //! `gateway` serves until SIGTERM or SIGINT; `gateway health` asks the gateway of this machine
 //! whether it is well.

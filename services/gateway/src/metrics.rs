@@ -1,4 +1,4 @@
-//! What the gateway counts, in Prometheus' text format.
+//! The gateway's counters, in Prometheus' text format.
 
 use std::time::Instant;
 
@@ -19,10 +19,10 @@ const BUILD_INFO: &str = "gateway_build_info";
 
 const SECONDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// Begins to count. Once a process.
+/// Starts to count. Call it once in a process.
 ///
 /// # Errors
-/// When something else in this process counts already.
+/// When another recorder is installed in this process.
 pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&SECONDS)?
@@ -37,7 +37,7 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(EXPIRATIONS, "Supervisors dropped because they were silent.");
     describe_gauge!(SUPERVISORS, "Supervisors known, by state.");
     describe_gauge!(BUILD_INFO, "Always 1; the label says which version runs.");
-    // Counters that are there from the start: a rate needs the zero.
+    // Creates the counters at the start, because a rate needs the zero.
     for name in [REGISTRATIONS, REPORTS, EXPIRATIONS] {
         counter!(name).absolute(0);
     }
@@ -45,22 +45,22 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// A supervisor registered for the first time.
+/// Counts the first registration of a supervisor.
 pub(crate) fn registered() {
     counter!(REGISTRATIONS).increment(1);
 }
 
-/// A supervisor reported.
+/// Counts a supervisor's report.
 pub(crate) fn reported() {
     counter!(REPORTS).increment(1);
 }
 
-/// Supervisors were dropped.
+/// Counts dropped supervisors.
 pub(crate) fn expired(count: usize) {
     counter!(EXPIRATIONS).increment(count as u64);
 }
 
-/// Sets the number of supervisors in each state, also where it is zero.
+/// Sets the number of supervisors in each state, including zeros.
 pub(crate) fn count_states(supervisors: &[Supervisor]) {
     for state in State::ALL {
         let count = supervisors
@@ -71,7 +71,7 @@ pub(crate) fn count_states(supervisors: &[Supervisor]) {
     }
 }
 
-/// Counts each request under its route, not its path: ids would make a time series each.
+/// Counts each request under its route, not its path: every id would make a time series of its own.
 pub(crate) async fn measure(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();

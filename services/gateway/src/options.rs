@@ -75,7 +75,7 @@ pub(crate) struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// Where this machine's own gateway is reached.
+    /// Returns the address of this machine's own gateway.
     pub(crate) fn local_url(&self) -> String {
         fleet::local_url(self.listen, self.tls_cert.is_some())
     }
@@ -112,8 +112,8 @@ mod tests {
         assert!(Options::try_parse_from(["gateway", "--tls-key=k"]).is_err());
     }
 
-    /// `deploy/config/gateway.env` names every variable; those that are not commented out have
-    /// their default value.
+    /// `deploy/config/gateway.env` names every variable. The lines that are not commented out have
+    /// the default values.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

@@ -1,5 +1,5 @@
-//! The supervisors that the gateway knows: in memory only, as each of them registers again when it
-//! is forgotten.
+//! The supervisors that the gateway knows. They are in memory only, because a supervisor registers
+//! again after it was forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Who is registered, and since when each was silent.
+/// The registered supervisors, with the time of each one's last message.
 pub(crate) struct Roster {
     expire_after: Duration,
     capacity: usize,
@@ -19,24 +19,24 @@ pub(crate) struct Roster {
 
 struct Entry {
     supervisor: Supervisor,
-    /// Of the monotonic clock: a change of the wall clock must not expire anyone.
+    /// A time of the monotonic clock: a change of the wall clock must not expire anyone.
     seen: Instant,
 }
 
-/// What a registration did.
+/// The effect of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registered {
     /// There is a new entry.
     New,
-    /// The entry was there and is up to date now.
+    /// The entry existed and was updated.
     Again,
-    /// There is no place for a new entry.
+    /// There is no room for a new entry.
     Full,
 }
 
 impl Roster {
-    /// An empty roster, which forgets who was silent for `expire_after` and holds `capacity`
-    /// entries.
+    /// Makes an empty roster. It forgets a supervisor after a silence of `expire_after`, and holds
+    /// at most `capacity` entries.
     pub(crate) fn new(expire_after: Duration, capacity: usize) -> Self {
         Roster {
             expire_after,
@@ -45,7 +45,7 @@ impl Roster {
         }
     }
 
-    /// Enters a supervisor. What it reported before, if it is known, stays.
+    /// Enters a supervisor. Keeps the last report of a supervisor that is already known.
     pub(crate) fn register(&self, id: Uuid, registration: Registration) -> Registered {
         let (now, seen) = (Timestamp::now(), Instant::now());
         let mut entries = self.lock();
@@ -69,7 +69,7 @@ impl Roster {
         Registered::New
     }
 
-    /// Takes a report; false when the supervisor is not known, and must register.
+    /// Takes a report. Returns false if the supervisor is not known and must register.
     pub(crate) fn report(&self, id: Uuid, report: Report) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&id).filter(|e| !self.is_silent(e)) else {
@@ -81,14 +81,14 @@ impl Roster {
         true
     }
 
-    /// One supervisor.
+    /// Returns one supervisor.
     pub(crate) fn get(&self, id: Uuid) -> Option<Supervisor> {
         let entries = self.lock();
         let entry = entries.get(&id).filter(|e| !self.is_silent(e))?;
         Some(entry.supervisor.clone())
     }
 
-    /// All supervisors that are not silent, by name and id.
+    /// Returns all supervisors that report in time, by name and id.
     pub(crate) fn list(&self) -> Vec<Supervisor> {
         let entries = self.lock();
         let heard = entries.values().filter(|e| !self.is_silent(e));
@@ -98,7 +98,7 @@ impl Roster {
         list
     }
 
-    /// Removes the silent ones and gives them back.
+    /// Removes the silent supervisors and returns them.
     pub(crate) fn expire(&self) -> Vec<Supervisor> {
         let mut entries = self.lock();
         let silent = entries.iter().filter(|(_, entry)| self.is_silent(entry));
@@ -111,7 +111,8 @@ impl Roster {
         entry.seen.elapsed() >= self.expire_after
     }
 
-    /// No update leaves the map half done, so a panic elsewhere is no reason to stop serving it.
+    /// Locks the entries. No update leaves the map half done, so the gateway serves it even after a
+    /// panic elsewhere.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

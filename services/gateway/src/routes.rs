@@ -25,27 +25,28 @@ use crate::extract::{Json, Path};
 use crate::metrics;
 use crate::roster::{Registered, Roster};
 
-/// A registration or a report is a few hundred bytes.
+/// The size limit of a body, in bytes. A registration or a report has a few hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// No request takes long by itself; one that does waits for a client that sends nothing.
+/// The time limit of a request. No request takes long by itself; a slow one waits for a client that
+/// sends nothing.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(crate) struct Gateway {
-    /// Who is registered.
+    /// The registered supervisors.
     pub roster: Roster,
-    /// What a supervisor is told when it registers.
+    /// The answer to every registration.
     pub lease: Lease,
-    /// Set when the gateway is about to end.
+    /// Whether the gateway is about to end.
     pub draining: AtomicBool,
-    /// What was counted.
+    /// The counters.
     pub metrics: PrometheusHandle,
 }
 
-/// The whole API with its layers, the outermost last.
+/// Returns the whole API with its layers, the outermost last.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route(api::HEALTHZ, get(healthz))
@@ -130,7 +131,8 @@ async fn report(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Names are shown in terminals and log lines: no control characters, and not without end.
+/// Checks a name. Terminals and log lines show names, so they may hold no control characters, and
+/// their length is limited.
 fn check_name(name: &str) -> Result<(), ApiError> {
     if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
         return Err(ApiError::invalid(format!(

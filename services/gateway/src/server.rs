@@ -1,4 +1,4 @@
-//! Serving, from the first socket to the last answer.
+//! The server, from the first socket to the last answer.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::routes::{self, Gateway};
 use crate::signals::{Signals, Wish};
 use crate::tls::Tls;
 
-/// A client must send a request's head within this time.
+/// The time within which a client must send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looking for silent supervisors more often than this helps nobody.
+/// The shortest interval between searches for silent supervisors. More frequent ones help nobody.
 const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 
-/// Serves until a signal, then answers what has begun and returns.
+/// Serves until a signal, then finishes the requests that have begun and returns.
 ///
 /// # Errors
 /// When the options contradict each other, the certificate is no good, or the address can't be
@@ -103,7 +103,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Against clients that open connections and then send nothing.
+/// Limits clients that open connections and then send nothing.
 fn limit(http: &mut Builder<TokioExecutor>) {
     let mut http1 = http.http1();
     http1.timer(TokioTimer::new());
@@ -113,7 +113,7 @@ fn limit(http: &mut Builder<TokioExecutor>) {
     http2.keep_alive_interval(HEAD_TIMEOUT);
 }
 
-/// Drops silent supervisors, for ever. Lists hide them at once; this gives their memory back.
+/// Drops silent supervisors, for ever. Lists hide them at once; this frees their memory.
 async fn drop_silent(gateway: Arc<Gateway>, expire_after: Duration) {
     let mut ticks = tokio::time::interval((expire_after / 4).max(SHORTEST_ROUND));
     loop {
@@ -128,7 +128,7 @@ async fn drop_silent(gateway: Arc<Gateway>, expire_after: Duration) {
     }
 }
 
-/// Does what signals ask for, until the one that ends the gateway.
+/// Does what signals ask for, until one ends the gateway.
 async fn obey(
     mut signals: Signals,
     gateway: Arc<Gateway>,

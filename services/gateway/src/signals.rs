@@ -1,4 +1,4 @@
-//! What the gateway does on signals.
+//! The gateway's signals.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub(crate) struct Signals {
     hang_up: Signal,
 }
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// SIGTERM or SIGINT.
@@ -21,7 +21,7 @@ pub(crate) enum Wish {
 }
 
 impl Signals {
-    /// From now on these signals no longer kill the process.
+    /// Listens for these signals. From now on they no longer kill the process.
     ///
     /// # Errors
     /// When the system refuses a handler.
@@ -33,7 +33,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.terminate.recv() => Wish::End,

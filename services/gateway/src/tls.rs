@@ -7,12 +7,12 @@ use axum_server::tls_rustls::RustlsConfig;
 
 use crate::options::ServeOptions;
 
-/// The certificate that is served, and where it came from.
+/// The served certificate and its files.
 #[derive(Clone)]
 pub(crate) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    /// What the server uses; a reload changes it in place.
+    /// The server's configuration, which a reload changes in place.
     pub config: RustlsConfig,
 }
 
@@ -20,12 +20,12 @@ impl Tls {
     /// Reads the certificate if there is one.
     ///
     /// # Errors
-    /// When a file can't be read or holds no PEM, or key and certificate do not fit.
+    /// When a file can't be read or holds no PEM, or key and certificate do not match.
     pub(crate) async fn load(options: &ServeOptions) -> anyhow::Result<Option<Tls>> {
         let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
             return Ok(None);
         };
-        // Only fails where a provider is installed already.
+        // This fails only if a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = RustlsConfig::from_pem_file(certificate, key).await;
         Ok(Some(Tls {

@@ -1,4 +1,4 @@
-//! The command as a running process, alone in a process group of its own.
+//! The command as a running process, in a process group of its own.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
-/// A command that was started. It is waited for by [`reap`] only, together with the orphans.
+/// A started command. Only [`reap`] waits for it, together with the orphans.
 pub(crate) struct Child {
     pid: Pid,
     started: Instant,
@@ -33,22 +33,22 @@ impl Child {
         })
     }
 
-    /// Its process id.
+    /// Returns the command's process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Whether this is the process that was reaped.
+    /// Whether this is the reaped process.
     pub(crate) fn is(&self, pid: Pid) -> bool {
         self.pid == pid
     }
 
-    /// How long ago it was started.
+    /// Returns the time since the start.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Sends a signal to the command and all of its process group. A group that is gone needs none.
+    /// Sends a signal to the command's process group, if the group still exists.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Err(error) = kill_process_group(self.pid, signal) {
             tracing::debug!(pid = self.pid(), ?signal, %error, "signal not sent");
@@ -56,7 +56,7 @@ impl Child {
     }
 }
 
-/// Takes all processes that have ended: the command, and orphans that were handed to this process.
+/// Reaps all processes that have ended: the command, and the orphans of this process.
 pub(crate) fn reap() -> Vec<(Pid, ExitStatus)> {
     let ended = std::iter::from_fn(|| wait(WaitOptions::NOHANG).ok().flatten());
     ended

@@ -1,4 +1,4 @@
-//! How a command's end is told: to the shell, and to the gateway.
+//! The end of a command, as the shell and the gateway expect it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -7,13 +7,13 @@ use std::process::ExitStatus;
 use fleet::api::{Exit, Outcome};
 use jiff::Timestamp;
 
-/// A command that does not exist; the shells' convention.
+/// The code for a command that does not exist, by the shells' convention.
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// A command that exists and can't be executed; the shells' convention.
+/// The code for a command that exists but can't be executed, by the shells' convention.
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 
-/// The code that tells of this end: the command's own, or 128 and the signal's number.
+/// Returns the exit code for this end: the command's own, or 128 plus the signal's number.
 pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = match outcome(status) {
         Outcome::Code(code) => code,
@@ -22,7 +22,7 @@ pub(crate) fn code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// The code for a command that could not be started.
+/// Returns the code for a command that could not be started.
 pub(crate) fn code_of_start(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
@@ -30,7 +30,7 @@ pub(crate) fn code_of_start(error: &io::Error) -> u8 {
     }
 }
 
-/// This end as the gateway takes it, at the present time.
+/// Returns this end in the gateway's format, at the present time.
 pub(crate) fn report(status: ExitStatus) -> Exit {
     Exit {
         at: Timestamp::now(),
@@ -42,7 +42,7 @@ fn outcome(status: ExitStatus) -> Outcome {
     match (status.code(), status.signal()) {
         (Some(code), _) => Outcome::Code(code),
         (None, Some(signal)) => Outcome::Signal(signal),
-        // Stopped or continued: never asked for, so never seen.
+        // Stopped or continued: these are never asked for, so they never occur.
         (None, None) => Outcome::Code(status.into_raw()),
     }
 }

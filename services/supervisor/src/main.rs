@@ -1,8 +1,8 @@
-//! Process 1 of a sandbox: starts a command, passes signals on, reaps orphans, starts the command
-//! again when it fails, and reports to the gateway.
+//! Process 1 of a sandbox: starts a command, passes signals on, reaps orphans, restarts the command
+//! when it fails, and reports to the gateway.
 //!
-//! It needs no shell and no write access; what it can't do besides its main job (report, open its
-//! status socket) it logs and goes on.
+//! It needs no shell and no write access. If it can't do one of its side jobs (report, open its
+//! status socket), it logs that and goes on.
 
 mod child;
 mod exit;
@@ -20,7 +20,7 @@ use anyhow::Context;
 use clap::Parser;
 use options::{Action, Options};
 
-/// What a supervisor that failed itself exits with; the command's own codes are below.
+/// The exit code for the supervisor's own failures. The command's own codes are below.
 const OWN_FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread is enough: all that a supervisor does is wait.
+/// One thread is enough, because a supervisor only waits.
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &Options) -> anyhow::Result<u8> {
     options.logs.start()?;

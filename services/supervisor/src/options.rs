@@ -136,8 +136,8 @@ mod tests {
         assert!(matches!(health.action, Some(Action::Health)));
     }
 
-    /// `deploy/config/supervisor.env` names every variable; those that are not commented out have
-    /// their default value.
+    /// `deploy/config/supervisor.env` names every variable. The lines that are not commented out
+    /// have the default values.
     #[test]
     fn the_settings_file_is_complete() {
         let path = concat!(

@@ -1,4 +1,4 @@
-//! Processes whose parent ended, and that the kernel handed to this process.
+//! Orphans: processes whose parent ended, and that the kernel handed to this process.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,13 +11,13 @@ use tracing::{info, warn};
 use crate::child::reap;
 use crate::signals::Signals;
 
-/// After SIGKILL a process is gone as soon as the kernel gets to it; one in an uninterruptible wait
-/// may never be.
+/// The time to wait after SIGKILL. A process ends as soon as the kernel handles the signal; one in
+/// an uninterruptible wait may never end.
 const KILL_TIME: Duration = Duration::from_secs(1);
 
-/// Ends all children that this process has: asks by SIGTERM until `deadline`, then sends SIGKILL.
+/// Ends all children of this process: sends SIGTERM and waits until `deadline`, then sends SIGKILL.
 ///
-/// As each process ends, its own children may be handed to this process: it goes on until there are
+/// The children of an ended process may be handed to this process, so it goes on until there are
 /// none.
 pub(crate) async fn end(signals: &mut Signals, deadline: Instant) {
     let mut asked = BTreeSet::new();
@@ -41,8 +41,8 @@ async fn kill(signals: &mut Signals) {
     }
 }
 
-/// Reaps, and sends the signal to each child that did not have it yet. False when there is no
-/// child.
+/// Reaps children, and sends the signal to each child that has not had it yet. Returns false if
+/// there is no child.
 fn remain(have_it: &mut BTreeSet<i32>, signal: Signal) -> bool {
     reap();
     let children = children();
@@ -53,14 +53,14 @@ fn remain(have_it: &mut BTreeSet<i32>, signal: Signal) -> bool {
                 ?signal,
                 "ending a process left behind"
             );
-            // It may have ended just now.
+            // The process may have ended just now.
             let _ = kill_process(*pid, signal);
         }
     }
     !children.is_empty()
 }
 
-/// The processes whose parent this one is. Without /proc, none are found.
+/// Returns the children of this process. Without /proc, it finds none.
 fn children() -> Vec<Pid> {
     let own = std::process::id();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -73,8 +73,8 @@ fn children() -> Vec<Pid> {
     .collect()
 }
 
-/// The parent's process id in a line of `/proc/PID/stat`: the second field after the name, which is
-/// in parentheses and may hold anything, parentheses and spaces too.
+/// Returns the parent's process id in a line of `/proc/PID/stat`: the second field after the name.
+/// The name is in parentheses and may contain anything, including parentheses and spaces.
 fn parent(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -1,4 +1,4 @@
-//! When a command is started again.
+//! The rules for restarts of a command.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -19,18 +19,18 @@ pub(crate) enum Policy {
     Always,
 }
 
-/// What to do after a command has ended.
+/// The decision after the end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Start it again, after this time.
+    /// Start the command again after this time.
     RestartAfter(Duration),
-    /// The policy asks for no restart.
+    /// End, because the policy asks for no restart.
     End,
-    /// It would be restarted, but was so too often in a row.
+    /// End, because there were too many restarts in a row.
     GiveUp,
 }
 
-/// Decides about restarts, and remembers how many there were in a row.
+/// Decides about restarts, and counts those in a row.
 pub(crate) struct Restarts {
     policy: Policy,
     most_in_a_row: Option<u32>,
@@ -40,7 +40,7 @@ pub(crate) struct Restarts {
 }
 
 impl Restarts {
-    /// As the options say.
+    /// Takes policy and limits from the options.
     pub(crate) fn new(options: &SuperviseOptions) -> Self {
         Restarts {
             policy: options.restart,
@@ -51,7 +51,7 @@ impl Restarts {
         }
     }
 
-    /// The command ended with `status`, after it `ran_for` this long.
+    /// Decides what to do after the command ended with `status`, having run for `ran_for`.
     pub(crate) fn decide(&mut self, status: ExitStatus, ran_for: Duration) -> Decision {
         let wanted = match self.policy {
             Policy::Never => false,

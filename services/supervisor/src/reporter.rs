@@ -1,5 +1,5 @@
-//! Tells the gateway how the supervisor is. Runs beside the main job and never holds it up: it only
-//! watches the state, and when the gateway is away it waits and tries again.
+//! Reports the supervisor's state to the gateway. The reporter runs beside the main job and never
+//! holds it up: it only watches the state, and while the gateway is away it waits and tries again.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ pub(crate) struct Reporter {
     registration: Registration,
     status: watch::Receiver<Report>,
     backoff: Backoff,
-    /// While registered: how often to report.
+    /// The interval between reports while registered.
     heartbeat: Option<Duration>,
     away: bool,
 }
 
 impl Reporter {
-    /// A reporter if the options name a gateway.
+    /// Makes a reporter if the options name a gateway.
     ///
     /// # Errors
     /// When the gateway's address or certificates can't be used.
@@ -53,8 +53,8 @@ impl Reporter {
         }))
     }
 
-    /// Reports each change, and at each heartbeat, until the state is [`State::Stopped`] and that
-    /// was reported, or could not be.
+    /// Reports each change, and at each heartbeat. Ends when the state is [`State::Stopped`] and
+    /// its report was sent or has failed.
     pub(crate) async fn run(mut self) {
         loop {
             let report = self.status.borrow_and_update().clone();
@@ -73,7 +73,7 @@ impl Reporter {
         }
     }
 
-    /// Registers if need be, and reports. Gives the time until the next report.
+    /// Registers if necessary, and reports. Returns the time until the next report.
     async fn tell(&mut self, report: &Report) -> Result<Duration, ClientError> {
         let heartbeat = match self.heartbeat {
             Some(heartbeat) => heartbeat,

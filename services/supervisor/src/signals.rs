@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Each signal with what it asks for. All others keep their default effect, and SIGKILL and SIGSTOP
-/// can't be caught.
+/// Each signal with its effect. All others keep their default effect, and SIGKILL and SIGSTOP can't
+/// be caught.
 const PASSED_ON: [(Signal, Effect); 9] = [
     (Signal::TERM, Effect::End),
     (Signal::INT, Effect::End),
@@ -20,23 +20,23 @@ const PASSED_ON: [(Signal, Effect); 9] = [
     (Signal::CONT, Effect::None),
 ];
 
-/// What a signal means to the supervisor itself.
+/// The effect of a signal on the supervisor itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// The command shall end, and the supervisor after it.
+    /// The command ends, and the supervisor after it.
     End,
-    /// Nothing: it is the command's alone.
+    /// No effect: the signal is for the command alone.
     None,
 }
 
-/// Signals as they come.
+/// Incoming signals.
 pub(crate) struct Signals {
     passed_on: mpsc::UnboundedReceiver<(Signal, Effect)>,
     child_ended: unix::Signal,
 }
 
 impl Signals {
-    /// From now on these signals do nothing but arrive here.
+    /// Catches these signals. From now on they only arrive here.
     ///
     /// # Errors
     /// When the system refuses a handler.
@@ -64,7 +64,7 @@ impl Signals {
     }
 }
 
-/// What woke the supervisor.
+/// An event that wakes the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A signal for the command.

@@ -1,4 +1,4 @@
-//! The state of a supervisor, told on a unix socket: each connection gets one line of JSON.
+//! The state of a supervisor on a unix socket: each connection gets one line of JSON.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,17 +13,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
-/// A supervisor that takes longer to tell its state is stuck.
+/// The time within which a supervisor must answer. A slower one is stuck.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 
-/// The socket; its file is removed when this is dropped.
+/// The status socket. Its file is removed on drop.
 pub(crate) struct StatusSocket {
     path: PathBuf,
 }
 
 impl StatusSocket {
-    /// Tells the state at `path` from now on. Without the socket (a read-only file system) the
-    /// supervisor does its job all the same.
+    /// Serves the state at `path` from now on. If the socket can't be opened (on a read-only file
+    /// system), the supervisor does its job all the same.
     pub(crate) fn open(path: &Path, status: watch::Receiver<Report>) -> Option<Self> {
         match bind(path) {
             Ok(listener) => {
@@ -47,7 +47,7 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Takes the place of a socket that a killed supervisor left, never that of one that answers.
+/// Binds the socket. Replaces a socket that a killed supervisor left, but never one that answers.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
@@ -64,7 +64,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 async fn answer(listener: UnixListener, status: watch::Receiver<Report>) {
     loop {
         let Ok((mut connection, _)) = listener.accept().await else {
-            // Out of file descriptors: others must close theirs first.
+            // There are no file descriptors left: others must close theirs first.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };

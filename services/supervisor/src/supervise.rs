@@ -1,4 +1,4 @@
-//! The main job: keep the command running until its end or a signal.
+//! The main job: keeps the command running until its end or a signal.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -22,10 +22,10 @@ use crate::reporter::Reporter;
 use crate::signals::{Effect, Event, Signals};
 use crate::status::StatusSocket;
 
-/// How long the last report may hold up the end.
+/// The longest time that the last report may delay the end.
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
-/// Supervises until the command has ended for good. Gives the code to exit with.
+/// Supervises until the command has ended for good. Returns the exit code.
 ///
 /// # Errors
 /// When the options are no good, or the system refuses to hand out signals. The command was not
@@ -72,12 +72,12 @@ struct Supervisor<'a> {
     signals: Signals,
     status: watch::Sender<Report>,
     restarts: Restarts,
-    /// Set when a signal asked for the end: when the grace period is over.
+    /// The end of the grace period, once a signal has asked for the end.
     end_by: Option<Instant>,
 }
 
 impl Supervisor<'_> {
-    /// Starts the command as often as the policy says.
+    /// Starts the command as often as the policy says, and returns the exit code.
     async fn keep_running(&mut self) -> u8 {
         loop {
             let child = match Child::start(&self.options.command) {
@@ -107,8 +107,8 @@ impl Supervisor<'_> {
                     return code;
                 }
                 Decision::RestartAfter(delay) => {
-                    // What remains of its process group would hold the ports and locks that the
-                    // next one needs.
+                    // The rest of its process group would hold the ports and locks that the next
+                    // start needs.
                     if let Some(child) = child {
                         child.signal(Signal::KILL);
                     }
@@ -120,7 +120,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for the command's end, passing signals on and reaping orphans.
+    /// Waits for the command's end. Meanwhile it passes signals on and reaps orphans.
     async fn watch(&mut self, child: &Child) -> ExitStatus {
         info!(pid = child.pid(), command = ?self.options.command[0], "command started");
         self.tell(|report| {
@@ -149,7 +149,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits before a restart. False when a signal asks for the end meanwhile.
+    /// Waits before a restart. Returns false if a signal asks for the end meanwhile.
     async fn pause(&mut self, delay: Duration) -> bool {
         info!(?delay, "restarting the command");
         self.tell(|report| report.state = State::BackingOff);
@@ -172,7 +172,7 @@ impl Supervisor<'_> {
         true
     }
 
-    /// Remembers that a signal asked for the end; the first one starts the grace period.
+    /// Records that a signal asked for the end. The first one starts the grace period.
     fn note(&mut self, signal: Signal, effect: Effect) {
         debug!(?signal, "signal passed on");
         if effect == Effect::End && self.end_by.is_none() {
@@ -182,7 +182,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Reaps all that ended; gives the command's status if it is among them.
+    /// Reaps all ended processes. Returns the command's status if it is among them.
     fn reap(&self, child: Option<&Child>) -> Option<ExitStatus> {
         let mut command_status = None;
         for (pid, status) in reap() {
@@ -200,7 +200,7 @@ impl Supervisor<'_> {
         command_status
     }
 
-    /// Ends what the command left behind, within what is left of the grace period.
+    /// Ends the processes that the command left behind, within the rest of the grace period.
     async fn end_what_remains(&mut self) {
         let new_period = || Instant::now() + self.options.grace;
         let deadline = self.end_by.unwrap_or_else(new_period);
@@ -212,18 +212,18 @@ impl Supervisor<'_> {
     }
 }
 
-/// Errors that another start may not meet: no memory, too many processes, a busy executable.
+/// Whether another start may not meet the error: no memory, too many processes, a busy executable.
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ExecutableFileBusy, OutOfMemory, WouldBlock};
     matches!(error.kind(), ExecutableFileBusy | OutOfMemory | WouldBlock)
 }
 
-/// The status of a command that could not be started this time.
+/// Returns the status of a command that could not be started this time.
 fn not_started() -> ExitStatus {
     ExitStatus::from_raw(i32::from(exit::NOT_EXECUTABLE) << 8)
 }
 
-/// Waits until then; for ever without a time.
+/// Waits until a time, or for ever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
