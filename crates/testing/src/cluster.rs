@@ -1,6 +1,6 @@
-//! A stand-in for the API server of a cluster, for the real `kubectl`: discovery, server-side apply
-//! with managed fields and conflicts, dry runs, watches, and a controller that rolls Deployments
-//! out. No archive of Debian's has a server.
+//! A stand-in for a cluster's API server, for the real `kubectl`: discovery, server-side apply with
+//! managed fields and conflicts, dry runs, watches, and a controller that rolls Deployments out.
+//! Debian's archives have no such server.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 
@@ -17,7 +17,7 @@ use crate::request::Seen;
 use crate::scripted::{Answer, Scripted};
 use apply::{Conflict, Sets};
 
-/// An image whose name holds this never starts.
+/// An image whose name contains this text never starts.
 pub const BROKEN: &str = "broken";
 
 /// The stand-in.
@@ -26,26 +26,26 @@ pub struct Cluster {
     state: Arc<Mutex<State>>,
 }
 
-/// All objects by the path of each.
+/// All objects, each by its path.
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Object>,
     version: u64,
-    /// Objects that were written, by path, in order. Dry runs are not among them.
+    /// The paths of written objects, in order. Dry runs do not count.
     written: Vec<String>,
 }
 
 #[derive(Clone, Default)]
 struct Object {
     value: Value,
-    /// Manager to the fields that it owns.
+    /// Maps managers to the fields that they own.
     sets: Sets,
-    /// Manager to when it wrote last, in writes.
+    /// Maps managers to the time of their last write, counted in writes.
     times: BTreeMap<String, u64>,
 }
 
 impl Cluster {
-    /// An empty one.
+    /// Starts an empty cluster.
     pub fn start() -> Cluster {
         let state = Arc::<Mutex<State>>::default();
         let shared = state.clone();
@@ -65,12 +65,12 @@ impl Cluster {
         std::fs::write(path, config.to_string()).unwrap();
     }
 
-    /// The paths of objects that were written since this was asked last.
+    /// Returns the paths of objects that were written since the last call.
     pub fn written(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().written)
     }
 
-    /// The requests so far: method and path.
+    /// Returns the requests so far: method and path.
     pub fn seen(&self) -> Vec<String> {
         let seen = self.server.seen();
         seen.iter()
@@ -78,13 +78,13 @@ impl Cluster {
             .collect()
     }
 
-    /// An object by its path, such as `/apis/apps/v1/namespaces/shop/deployments/app`.
+    /// Returns an object by its path, such as `/apis/apps/v1/namespaces/shop/deployments/app`.
     pub fn get(&self, path: &str) -> Option<Value> {
         let state = self.state.lock().unwrap();
         state.objects.get(path).map(Object::shown)
     }
 
-    /// Another manager writes fields of an object.
+    /// Writes fields of an object as another manager.
     pub fn write_as(&self, manager: &str, path: &str, fields: &Value) {
         let mut state = self.state.lock().unwrap();
         let now = state.version + 1;
@@ -101,7 +101,7 @@ impl State {
             return ok(&document);
         }
         if path == discovery::SCHEMAS {
-            // No schemas: an empty message of protobuf.
+            // An empty protobuf message stands for no schemas.
             return Answer::new(200);
         }
         let has = |parameter: &str| query.split('&').any(|one| one == parameter);
@@ -182,7 +182,7 @@ impl State {
         self.objects.keys().filter(of).cloned().collect()
     }
 
-    /// The controller has done its work by the time that somebody watches.
+    /// Answers a watch. The controller has already done its work.
     fn watch(&mut self, path: &str, query: &str) -> Answer {
         let mut events = String::new();
         for path in self.selected(path, query) {
@@ -214,7 +214,7 @@ impl Object {
         Ok(self)
     }
 
-    /// With managed fields.
+    /// Returns the object with its managed fields.
     fn shown(&self) -> Value {
         let mut value = self.value.clone();
         let entries: Vec<Value> = self
@@ -248,7 +248,7 @@ impl Object {
     }
 }
 
-/// What a server fills in.
+/// Adds the fields that a server fills in.
 fn defaults(object: &mut Value) {
     if object["kind"] != "Deployment" {
         return;

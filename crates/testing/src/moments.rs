@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::proxy::Proxy;
 
-/// Random moments to kill something, until there were enough or the time is up.
+/// Random moments at which to kill something. They end after a count or a time.
 pub struct Moments {
     /// The source of random numbers.
     pub random: fastrand::Rng,
@@ -44,7 +44,7 @@ impl Moments {
     }
 
     /// Starts a client of a proxy, and kills it when the proxy sees one of its first `count`
-    /// requests, or a little later. Whether that hit an upload.
+    /// requests, or a little later. Returns whether that interrupted an upload.
     pub fn kill_client(
         &mut self,
         proxy: &Proxy,

@@ -1,15 +1,16 @@
-//! Damaged inputs for readers, which can be repeated.
+//! Damaged inputs for readers. A seed repeats them.
 
 use fastrand::Rng;
 
-/// How many inputs a reader gets.
+/// The number of inputs for each reader.
 pub const INPUTS: usize = 10_000;
 /// The most memory that a test of readers may have, in bytes.
 const MEMORY: u64 = 256 << 20;
-/// So many of the inputs must still be understood, or the damage tests nothing but the first check.
+/// The least number of inputs that the reader must still understand. With fewer, the damage tests
+/// nothing but the first check.
 const UNDERSTOOD: usize = INPUTS / 200;
 
-/// What is put in somewhere: what the formats are made of, and numbers at their limits.
+/// The pieces to insert: elements of the formats, and numbers at their limits.
 const PIECES: [&[u8]; 24] = [
     b"\n",
     b"\0",
@@ -37,16 +38,16 @@ const PIECES: [&[u8]; 24] = [
     b"(>= ~)",
 ];
 
-/// Draws damage. The seed is printed, and `MUTATION_SEED` repeats it.
+/// The source of damage. It prints its seed, and `MUTATION_SEED` repeats it.
 pub struct Mutations {
-    /// Where random numbers come from.
+    /// The source of random numbers.
     pub random: Rng,
     what: String,
     seed: u64,
 }
 
 impl Mutations {
-    /// For a reader, which the messages call `what`.
+    /// Draws a seed for a reader, which the messages call `what`.
     pub fn new(what: &str) -> Mutations {
         let given = std::env::var("MUTATION_SEED").ok();
         let given = given.and_then(|text| text.parse().ok());
@@ -86,7 +87,7 @@ impl Mutations {
         }
     }
 
-    /// Fails the test where this process has ever had more memory than readers may take.
+    /// Fails the test if this process ever had more memory than readers may take.
     pub fn check_memory(&self) {
         let peak = peak();
         let (what, seed) = (&self.what, self.seed);
@@ -98,9 +99,9 @@ impl Mutations {
     }
 }
 
-/// Hands [`INPUTS`] damaged copies of `whole` to `read`, which says whether it understood. It may
-/// refuse, but not panic, abort or take more memory than [`MEMORY`]: an allocation beyond ends the
-/// process.
+/// Hands [`INPUTS`] damaged copies of `whole` to `read`, which returns whether it understood them.
+/// It may refuse an input, but not panic, abort or take more memory than [`MEMORY`]: a larger
+/// allocation ends the process.
 pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> bool) {
     bound_memory();
     for input in whole {
@@ -122,8 +123,8 @@ pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> boo
     mutations.check_memory();
 }
 
-/// Runs the test of this name once more in a process of its own, in which the kernel refuses more
-/// memory than readers may take. Returns whether this is that process: the test ends if it is not.
+/// Runs the test of this name again in a separate process, in which the kernel refuses more memory
+/// than readers may take. Returns whether this is that process: if not, the test is done.
 ///
 /// # Panics
 /// When the test fails there.
@@ -143,8 +144,8 @@ pub fn is_bounded(test: &str) -> bool {
     false
 }
 
-/// Has the kernel refuse this process more memory than readers may take, whichever thread asks for
-/// it.
+/// Makes the kernel refuse this process more memory than readers may take, whichever thread asks
+/// for it.
 fn bound_memory() {
     let limit = libc::rlimit {
         rlim_cur: MEMORY,
@@ -155,7 +156,7 @@ fn bound_memory() {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// The most memory that this process has had in use, in bytes.
+/// Returns the most memory that this process ever used, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -163,8 +164,8 @@ fn peak() -> u64 {
     kibibytes.unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Sets the checksum of every block that looks like a tar header right, so that the damage behind
-/// it is read.
+/// Corrects the checksum of every block that looks like a tar header, so that readers get past it
+/// to the damage.
 pub fn fix_checksums(bytes: &mut [u8]) {
     for block in bytes.chunks_exact_mut(512) {
         if &block[257..262] == b"ustar" {

@@ -107,7 +107,7 @@ pub enum Fault {
     SpoilAnswer,
 }
 
-/// The record of a request.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub method: String,

@@ -1,4 +1,4 @@
-//! Requests, for the tests' servers.
+//! HTTP requests, for the servers of tests.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};

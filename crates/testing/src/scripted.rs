@@ -23,7 +23,7 @@ pub struct Answer {
     before_piece: Option<Arc<dyn Fn(usize) + Send + Sync>>,
 }
 
-/// How many bytes of a body are sent at once.
+/// The number of bytes of a body that are sent at once.
 pub const PIECE: usize = 16 * 1024;
 
 impl Answer {

@@ -1,5 +1,5 @@
 //! A stand-in for sigstore's services: a certificate authority (Fulcio) with a log of certificates,
-//! a log of signatures (Rekor), and the trusted root that knows them. It can be told to err.
+//! a log of signatures (Rekor), and the trusted root for them. Tests can make it err.
 
 mod authority;
 mod log;
@@ -19,31 +19,31 @@ use crate::scripted::{Answer, Scripted, Seen};
 use authority::Authority;
 use log::Log;
 
-/// The issuer of the tokens here.
+/// The issuer of the services' tokens.
 pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
-/// What a job shows to get a token.
+/// The token with which a job requests its identity token.
 pub const REQUEST_TOKEN: &str = "request token under test";
 
-/// What the services do wrong.
+/// The faults of the services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// Certificates carry no timestamp of a log of certificates.
     pub no_sct: bool,
-    /// That timestamp is signed by somebody else.
+    /// Another key signs that timestamp.
     pub strange_sct: bool,
-    /// Certificates are not for signing code.
+    /// Certificates do not allow signing code.
     pub not_for_code: bool,
-    /// Certificates carry no issuer of the token.
+    /// Certificates do not name the issuer of the token.
     pub no_issuer: bool,
-    /// The log says another time than the one that it has signed.
+    /// The log reports another time than the one that it has signed.
     pub strange_set: bool,
-    /// The log takes entries this many seconds later, or earlier, than it is.
+    /// The log enters this many seconds after the real time, or before it if negative.
     pub late: i64,
-    /// The root of the log's tree is signed by somebody else.
+    /// Another key signs the root of the log's tree.
     pub strange_checkpoint: bool,
-    /// How many requests are answered by 503 before one is answered as usual.
+    /// The number of requests that get 503 before the services answer as usual.
     pub outages: u32,
-    /// The certificate authority refuses.
+    /// The certificate authority refuses requests.
     pub refuses: bool,
 }
 
@@ -60,7 +60,7 @@ struct State {
 }
 
 impl Sigstore {
-    /// Starts them on loopback.
+    /// Starts the services on loopback.
     pub fn start() -> Sigstore {
         let state = Arc::new(State {
             authority: Authority::new(),
@@ -72,12 +72,12 @@ impl Sigstore {
         Sigstore { server, state }
     }
 
-    /// Where all of them are.
+    /// Returns the common address of all services.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// Where a job of GitHub's asks for a token.
+    /// Returns the address where a GitHub job requests a token.
     pub fn token_url(&self) -> String {
         format!("{}/token?api-version=2", self.url())
     }
@@ -90,7 +90,7 @@ impl Sigstore {
         *self.state.faults.lock().unwrap() = faults;
     }
 
-    /// The trusted root.
+    /// Returns the trusted root.
     pub fn trusted_root(&self) -> Value {
         let valid = json!({"start": "2020-01-01T00:00:00.000Z"});
         let key = |key: &Key| {
@@ -123,7 +123,7 @@ impl Sigstore {
         })
     }
 
-    /// Where `cosign sign` finds the services.
+    /// Returns the signing configuration, where `cosign sign` finds the services.
     pub fn signing_config(&self) -> Value {
         let service = |version: u32| {
             json!({
@@ -140,8 +140,8 @@ impl Sigstore {
         })
     }
 
-    /// Writes what programs read that know no trusted root: the authority's certificates, and the
-    /// keys of the logs of signatures and certificates.
+    /// Writes the files for programs that know no trusted root: the authority's certificates, and
+    /// the keys of the logs of signatures and certificates.
     pub fn write_keys(&self, directory: &Path) -> [PathBuf; 3] {
         let pem = |key: &Key| {
             let body = STANDARD.encode(key.der());
@@ -163,7 +163,7 @@ impl Sigstore {
     }
 }
 
-/// The token of a job of GitHub's that runs this workflow.
+/// Returns the token of a GitHub job that runs this workflow.
 pub fn token(workflow: &str) -> String {
     let (repository, reference) = (workflow, workflow.rsplit('@').next().unwrap_or_default());
     let repository = repository.split('/').take(2).collect::<Vec<_>>().join("/");

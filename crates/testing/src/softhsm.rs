@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The PIN of tokens here.
+/// The PIN of the tests' tokens.
 pub const PIN: &str = "4711 0815";
-/// The label of tokens here.
+/// The label of the tests' tokens.
 pub const TOKEN: &str = "The Token";
 
 /// A token with keys.

@@ -27,7 +27,7 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Starts it on loopback. The key has the version 3.
+    /// Starts the engine on loopback. The key has version 3.
     pub fn start() -> Vault {
         let key = SigningKey::from_slice(&[7; 32]).unwrap();
         let public = key.verifying_key().to_public_key_pem(LineEnding::LF);
@@ -43,17 +43,17 @@ impl Vault {
         }
     }
 
-    /// The value of `VAULT_ADDR`.
+    /// Returns the value of `VAULT_ADDR`.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// The public key, in PEM.
+    /// Returns the public key, in PEM.
     pub fn public(&self) -> &str {
         &self.public
     }
 
-    /// From now on, another key signs than the one that the engine shows.
+    /// Makes another key sign than the one that the engine shows.
     pub fn renew(&self) {
         self.is_renewed.store(true, Ordering::Relaxed);
     }

@@ -1,24 +1,25 @@
-//! Server-side apply: each manager owns the fields that it applied last, and others keep theirs.
+//! Server-side apply: each manager owns the fields that it applied last, and leaves the fields of
+//! others alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-/// What leads to a field: steps of `FieldsV1`, `f:NAME` and `k:{"name":"app"}`.
+/// The path to a field: steps of `FieldsV1`, such as `f:NAME` and `k:{"name":"app"}`.
 pub(super) type Field = Vec<String>;
-/// Manager to the fields that it owns.
+/// Maps managers to the fields that they own.
 pub(super) type Sets = BTreeMap<String, BTreeSet<Field>>;
 
-/// Why an apply is refused.
+/// The reason why an apply is refused.
 pub(super) struct Conflict(pub(super) String);
 
-/// What tells elements of a list apart, by the first of these that they have; other lists are one
-/// field.
+/// The keys that identify the elements of a list: the first one that they have counts. A list
+/// without such a key is one field.
 const KEYS: [&str; 2] = ["name", "containerPort"];
-/// What nobody owns.
+/// The fields that nobody owns.
 const IDENTITY: [&str; 2] = ["apiVersion", "kind"];
 
-/// Applies what a manager wants of an object.
+/// Applies a manager's configuration to an object.
 pub(super) fn apply(
     object: &mut Value,
     sets: &mut Sets,
@@ -77,7 +78,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A set as `FieldsV1`.
+/// Returns a set of fields as `FieldsV1`.
 pub(super) fn fields(set: &BTreeSet<Field>) -> Value {
     let mut root = Map::new();
     for field in set {
@@ -106,7 +107,7 @@ fn key_of(list: &[Value]) -> Option<&'static str> {
     KEYS.into_iter().find(|key| has(key))
 }
 
-/// The fields of a value that hold no further ones, and what each says.
+/// Collects the fields of a value that contain no further ones, with their values.
 fn leaves(value: &Value, path: &mut Field, found: &mut Vec<(Field, Value)>) {
     match value {
         Value::Object(object) if !object.is_empty() => {
@@ -171,7 +172,7 @@ fn put(object: &mut Value, field: &[String], new: Value) {
     *at = new;
 }
 
-/// Removes a field, and what is empty without it.
+/// Removes a field, and every parent that becomes empty.
 fn remove(object: &mut Value, field: &[String]) {
     let Some((step, rest)) = field.split_first() else {
         return;

@@ -1,8 +1,8 @@
-//! What a client asks a server before it asks for objects.
+//! The questions that a client asks a server before it asks for objects.
 
 use serde_json::{Value, json};
 
-/// Group and version, plural, kind, and whether objects lie in namespaces.
+/// Group and version, plural, kind, and whether the objects belong to namespaces.
 const KINDS: [(&str, &str, &str, bool); 6] = [
     ("v1", "configmaps", "ConfigMap", true),
     ("v1", "namespaces", "Namespace", false),
@@ -12,10 +12,10 @@ const KINDS: [(&str, &str, &str, bool); 6] = [
     ("apps/v1", "deployments", "Deployment", true),
 ];
 
-/// Where clients ask for the schemas of all kinds.
+/// The path of the schemas of all kinds.
 pub(super) const SCHEMAS: &str = "/openapi/v2";
 
-/// The answer to a question about the server itself; none for objects.
+/// Answers a question about the server itself, or returns nothing for objects.
 pub(super) fn answer(path: &str) -> Option<Value> {
     Some(match path {
         "/version" => json!({ "major": "1", "minor": "32", "gitVersion": "v1.32.0" }),
@@ -38,7 +38,7 @@ pub(super) fn answer(path: &str) -> Option<Value> {
     })
 }
 
-/// The kind of a list's path.
+/// Returns the kind of a list's path.
 pub(super) fn kind_of(path: &str) -> Option<&'static str> {
     let plural = path.rsplit('/').next()?;
     let found = KINDS.iter().find(|(_, one, ..)| *one == plural);
@@ -63,7 +63,8 @@ fn resources(version: &str) -> Value {
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": all })
 }
 
-/// That objects can be patched with a dry run and validated by the server.
+/// Returns a schema which says that objects can be patched with a dry run and validated by the
+/// server.
 fn parameters(version: &str) -> Value {
     let (group, number) = version.split_once('/').unwrap_or(("", version));
     let mut paths = serde_json::Map::new();

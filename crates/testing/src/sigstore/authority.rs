@@ -14,10 +14,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Answer, Faults, Key, answer, now};
 
-/// The fields of Fulcio's certificates are below 1.3.6.1.4.1.57264.1.
+/// The prefix of the fields in Fulcio's certificates: 1.3.6.1.4.1.57264.1.
 const FIELDS: [u64; 8] = [1, 3, 6, 1, 4, 1, 57264, 1];
 const SCT: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
-/// How long certificates are valid, in seconds.
+/// The validity of certificates, in seconds.
 const VALID: i64 = 600;
 
 pub(super) struct Authority {
@@ -76,11 +76,11 @@ impl Authority {
         }
     }
 
-    /// A certificate for whoever shows a token and has signed its subject.
+    /// Returns a certificate if the client shows a token and has signed its subject.
     pub(super) fn answer(&self, request: &Value, bearer: Option<&str>, faults: &Faults) -> Answer {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let own = text(&request["credentials"]["oidcIdentityToken"]);
-        // cosign shows it in the header.
+        // cosign sends the token in the header.
         let bearer = bearer.and_then(|it| it.strip_prefix("Bearer "));
         let token = bearer.unwrap_or(&own);
         let claims = token.split('.').nth(1).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Authority {
         parameters.signed_by(&key, &self.issuer).unwrap()
     }
 
-    /// A list of one timestamp of the log of certificates (RFC 6962, section 3.2 and 3.3).
+    /// Returns a list of one timestamp of the log of certificates (RFC 6962, section 3.2 and 3.3).
     fn timestamps(&self, tbs: &[u8], log: &Key) -> Vec<u8> {
         let time = (now() as u64 * 1000).to_be_bytes();
         let mut message = vec![0, 0];
@@ -177,7 +177,7 @@ impl Authority {
     }
 }
 
-/// The point of a P-256 key in PEM.
+/// Returns the point of a P-256 key in PEM.
 fn point_of(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = STANDARD.decode(body).unwrap_or_default();
@@ -193,7 +193,7 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag][..], &length, content].concat()
 }
 
-/// The first part of a certificate, which is what its issuer signs.
+/// Returns the first part of a certificate, which its issuer signs.
 fn tbs(certificate: &[u8]) -> &[u8] {
     let head = |der: &[u8]| match der[1] {
         short @ ..=127 => (2, short as usize),

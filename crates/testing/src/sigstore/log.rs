@@ -19,7 +19,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new() -> Log {
-        // Entries of others, so that proofs are longer than nothing.
+        // Other entries, so that proofs are not empty.
         let leaves = (0_u8..5).map(|it| node(0, &[&[it]])).collect();
         Log {
             key: Key::new(),
@@ -28,7 +28,7 @@ impl Log {
         }
     }
 
-    /// Takes an entry.
+    /// Takes an entry, and returns the log's answer.
     pub(super) fn answer(&self, proposed: &Value, faults: &Faults) -> Answer {
         let Some(body) = canonical(proposed) else {
             return answer(400, &json!({"code": 400, "message": "this is no entry"}));
@@ -79,7 +79,7 @@ impl Log {
     }
 }
 
-/// What the log keeps of a proposed entry.
+/// Returns the part of a proposed entry that the log keeps.
 fn canonical(proposed: &Value) -> Option<Value> {
     let sha256 = |bytes: &[u8]| json!({"algorithm": "sha256", "value": format!("{:x}", Sha256::digest(bytes))});
     let spec = &proposed["spec"];
@@ -104,7 +104,8 @@ fn canonical(proposed: &Value) -> Option<Value> {
     Some(json!({"apiVersion": proposed["apiVersion"], "kind": proposed["kind"], "spec": spec}))
 }
 
-/// The root of a tree (RFC 6962, section 2.1), and the hashes beside one leaf's way up.
+/// Returns the root of a tree (RFC 6962, section 2.1), and the hashes beside the path from one leaf
+/// to it.
 fn tree(leaves: &[Hash], index: usize) -> (Hash, Vec<Hash>) {
     if let [only] = leaves {
         return (*only, Vec::new());
