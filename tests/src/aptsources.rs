@@ -24,14 +24,15 @@ pub fn trials() -> Vec<Trial> {
     vec![test("a_vendors_package_is_in_the_image", vendors_package)]
 }
 
-/// The root is a package, whose units see the files in it, but none in such a directory.
+/// The path of the vendor's key. The root is a package whose units see the files in it, except
+/// those in directories like this one.
 const KEY: &str = ".apt/vendor.asc";
 
 /// An archive in one directory, with real packages, its own key and a web server.
 struct Vendor {
     directory: TempDir,
     address: String,
-    /// How many requests the server has answered.
+    /// The number of requests that the server has answered.
     asked: Arc<AtomicUsize>,
 }
 
@@ -70,7 +71,7 @@ impl Vendor {
         Ok(command.env("GNUPGHOME", home).read()?)
     }
 
-    /// Publishes the package `vendor-motd` with a text, and signs.
+    /// Publishes the package `vendor-motd` with a text, and signs the archive.
     fn publish(&self, version: &str, text: &str) -> Result<()> {
         let tree = self.directory.path().join(format!("tree-{version}"));
         for directory in ["DEBIAN", "usr/share/vendor"] {
@@ -137,7 +138,7 @@ fn serve(root: PathBuf, asked: Arc<AtomicUsize>) -> Result<std::net::SocketAddr>
                 .nth(1)
                 .unwrap_or("/")
                 .trim_start_matches(['/', '.']);
-            // apt encodes it, and Nix doesn't.
+            // apt encodes the tilde, Nix does not.
             let path = path.replace("%7e", "~");
             let answer = match fs::read(root.join(path)) {
                 Ok(content) => (200, content),
@@ -173,8 +174,8 @@ fn fetch_set(workspace: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A package that was fetched before is in the image without the vendor. A newer one, which nobody
-/// fetched, comes through Nix. The key's file changes nothing that is locked.
+/// An image has a package that was fetched before, even without the vendor. Nix downloads a newer
+/// one, which nobody fetched. The key's file does not change the locked packages.
 fn vendors_package() -> Result<()> {
     let vendor = Vendor::start()?;
     vendor.publish("1.0~rc1", "the first text\n")?;

@@ -3,7 +3,7 @@
 //! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both start with sources and
 //! toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs of
 //! all units, layers and images are deleted from that store.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 // The tests use more of these modules than the measurements do.
@@ -29,7 +29,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// How often to measure something that takes less than a second.
+/// The number of measurements of something that takes less than a second.
 const SHORT: usize = 5;
 
 /// Measures builds against plain Cargo with the same compiler
@@ -109,7 +109,7 @@ struct Measured {
     nothing: Vec<f64>,
     /// Evaluation of the images, plan cached, Nix's own cache off.
     evaluation: Vec<f64>,
-    /// The same for the workspace `wide`, and how many packages its lock has.
+    /// The same for the workspace `wide`, and the number of packages in its lock.
     evaluation_wide: Vec<f64>,
     packages_wide: usize,
     /// Planning that workspace without a cached plan: the packages and targets, the description,
@@ -117,11 +117,11 @@ struct Measured {
     planning_wide: f64,
     /// `assemble build IMAGE` after an edit of its program.
     edit_image: Vec<f64>,
-    /// How long rustc and the linker ran in it.
+    /// The time of rustc and the linker in that build.
     edit_image_compiler: Vec<f64>,
     /// `assemble build` of all images after an edit of one program.
     edit: Vec<f64>,
-    /// How long rustc and the linker ran in it.
+    /// The time of rustc and the linker in that build.
     edit_compiler: Vec<f64>,
     /// `cargo build --release` after the same edit: rustc and the linker.
     edit_cargo: Vec<f64>,
@@ -129,7 +129,7 @@ struct Measured {
     overhead_derivation: Vec<f64>,
     /// The same inside a cell.
     overhead_cell: Vec<f64>,
-    /// Other machines.
+    /// Simulations of other machines.
     simulated: Vec<Simulated>,
 }
 
@@ -260,8 +260,8 @@ impl Bench {
         Ok(measured)
     }
 
-    /// Each kind once, in an order that changes with each repetition. Durations must be learned
-    /// before the build that remembers them.
+    /// Builds each kind once, in an order that changes with each repetition. The durations must be
+    /// learned before the build that remembers them.
     fn cold(&self, measured: &mut Measured, repetition: usize) -> Result<()> {
         let mut sorts = vec![
             Sort::Driven,

@@ -29,8 +29,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Nix remembers what it evaluated of a commit, and 2.8 can't read a text with several derivations
-/// back.
+/// Nix remembers the evaluation of a commit, and 2.8 can't read back a text with several
+/// derivations.
 fn fetch_twice() -> Result<()> {
     let checkout = Checkout::new()?;
     let identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
@@ -57,7 +57,7 @@ fn lock_is_current() -> Result<()> {
     nix::nix(&["build", "--no-link", "--print-build-logs", &flake]).map(drop)
 }
 
-/// Their paths may be named before they exist, so the programs themselves must not contain store
+/// The paths of the programs may be named before they exist, so the programs must not contain store
 /// paths.
 fn programs_are_static() -> Result<()> {
     let flake = format!("git+file://{}#bootstrap", repository().display());

@@ -51,7 +51,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// How much more than the images a cold runner may fetch.
+/// The limit of a cold runner's downloads, relative to the size of the images.
 const OVERHEAD: f64 = 1.05;
 
 fn cold_http() -> Result<()> {
@@ -156,7 +156,7 @@ fn edit() -> Result<()> {
         .filter_map(|line| line.strip_prefix("building '"))
         .map(|rest| name_of(rest.split('\'').next().unwrap_or_default()))
         .collect();
-    // `status` looked at `evaluation` too, which is not built here.
+    // `status` also checked `evaluation`, which is not built here.
     let foreseen: BTreeSet<String> = built
         .into_iter()
         .filter(|name| name != "evaluation")
@@ -292,7 +292,7 @@ fn bucket() -> Result<()> {
 
 fn killed() -> Result<()> {
     let main = Main::pushed()?;
-    // A directory: after an interruption, everything that is named is there.
+    // A cache in a directory: after an interruption, everything that its index names is there.
     let runner = Runner::new()?;
     let directory = runner.path("cache");
     let small = ["--pack-size", "4M", "--packages-only"];
@@ -308,13 +308,13 @@ fn killed() -> Result<()> {
         "the build has a name already"
     );
 
-    // A registry: the tag does not exist, or is whole.
+    // A cache in a registry: the tag does not exist, or its content is complete.
     let registry = Registry::start()?;
     let address = format!("oci://{}/team/cache:main", registry.host);
     let mut child = main.start_push(&address, &small)?;
     registry.wait_for_blob()?;
     child.kill_group()?;
-    // A machine that needs nothing of a truncated cache is not disturbed by it.
+    // A truncated cache does not disturb a machine that needs nothing of it.
     let workspace = repository().display().to_string();
     let mut status = vec!["cache", "status", "--json", "--workspace", &workspace];
     let caches = main.from(&address);
@@ -350,7 +350,7 @@ fn collected() -> Result<()> {
     main.push(&address, &["--packages-only", "--name", "release"])?;
     let kept = whole(&directory)?;
     let gc = |options: &[&str]| runner.assemble(&[&["cache", "gc", &address], options].concat());
-    // Nothing is given up that a build reaches, however old.
+    // Paths that a build reaches are kept, however old they are.
     gc(&["--grace", "0s"])?;
     ensure!(whole(&directory)? == kept, "a path of a build is gone");
     gc(&["--grace", "0s", "--older-than", "0s", "--keep", "release"])?;
@@ -405,7 +405,7 @@ fn shell() -> Result<()> {
     let pr = Key::at(&runner.path("pr.key"), "pr-1")?;
     let trusted = format!("{} {}", main.key.public, pr.public);
     let said = run(&main.address(), &scope, &pr, &trusted)?;
-    // Main has it all: nothing is said twice.
+    // Main has everything, so nothing is sent again.
     ensure!(
         said.contains(", 0 sent"),
         "what main has was sent again:\n{said}"

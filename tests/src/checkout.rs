@@ -27,7 +27,7 @@ impl Checkout {
                 &checkout.path().to_string_lossy(),
             ],
         )?;
-        // With what is staged.
+        // The list includes staged changes.
         let changed = git(&root, &["diff", "--name-only", "--no-renames", "HEAD"])?;
         let new = git(&root, &["ls-files", "--others", "--exclude-standard"])?;
         for name in changed.lines().chain(new.lines()) {
@@ -89,7 +89,7 @@ impl Checkout {
 /// The clone that stands for this repository while tests run.
 static CLONE: Mutex<Option<Checkout>> = Mutex::new(None);
 
-/// For as long as it lives, a clone is what [`repository`] gives.
+/// A clone that replaces [`repository`] as long as it lives.
 pub struct InClone;
 
 impl InClone {
@@ -110,8 +110,8 @@ fn clone() -> MutexGuard<'static, Option<Checkout>> {
     CLONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This repository, or a clone of it: `assemble` keeps its state in the workspace, and tests are to
-/// leave nothing in the repository that they run in.
+/// Returns this repository, or a clone of it. `assemble` keeps its state in the workspace, and
+/// tests must leave nothing in the repository that they run in.
 pub fn repository() -> PathBuf {
     match &*clone() {
         Some(checkout) => checkout.path().to_owned(),
@@ -119,7 +119,7 @@ pub fn repository() -> PathBuf {
     }
 }
 
-/// This repository itself, with what is built in it.
+/// Returns this repository itself, with its built programs.
 pub fn source() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_owned()

@@ -296,7 +296,7 @@ fn machine_without_rust() -> Result<TempDir> {
     for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         std::os::unix::fs::symlink(target, at(link))?;
     }
-    // Libraries that coreutils need in addition to libc.
+    // Libraries that coreutils needs in addition to libc.
     let libraries = "usr/lib/x86_64-linux-gnu";
     for library in ["libselinux.so.1", "libpcre2-8.so.0"] {
         let path = format!("{libraries}/{library}");

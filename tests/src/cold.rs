@@ -34,8 +34,8 @@ pub struct Cargo {
 }
 
 impl Cold {
-    /// A workspace in the machine's own store. Nothing there may be deleted, so that nothing can be
-    /// timed.
+    /// Takes a workspace with the machine's own store. Nothing may be deleted there, so nothing can
+    /// be timed.
     pub fn in_machine_store(place: &Path, workspace: PathBuf) -> Self {
         Self {
             place: place.to_owned(),
@@ -53,7 +53,8 @@ impl Cold {
         }
     }
 
-    /// Fetches into the store what a directory's locks pin, with the Debian packages of `lock`.
+    /// Fetches into the store the files that a directory's locks pin, with the Debian packages of
+    /// `lock`.
     pub fn fetch(&self, directory: &Path, lock: &Path) -> Result<()> {
         let output = duct::cmd!(assemble(), "fetch", "--store", &self.store, "--lock", lock)
             .dir(directory)
@@ -66,12 +67,12 @@ impl Cold {
         Ok(())
     }
 
-    /// Fetches into the store what Crateyard's own programs need.
+    /// Fetches into the store the inputs of Crateyard's own programs.
     pub fn fetch_crateyard(&self) -> Result<()> {
         self.fetch(&repository(), &repository().join("debian.lock"))
     }
 
-    /// The path on this machine of a store path.
+    /// Returns the path on this machine of a store path.
     pub fn physical(&self, path: &str) -> PathBuf {
         if self.store == MACHINE {
             return PathBuf::from(path);
@@ -325,7 +326,7 @@ pub fn nix_store(arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))
 }
 
-/// How long something takes.
+/// Measures the time that some work takes.
 pub fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let begin = Instant::now();
     work()?;

@@ -1,4 +1,4 @@
-//! What images hold beside binaries of the workspace.
+//! The contents of images besides the workspace's binaries.
 
 mod capabilities;
 mod downloads;
@@ -42,7 +42,7 @@ fn contains(text: &str, wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What an image's provenance says that it is made of.
+/// Returns the dependencies that an image's provenance lists.
 fn dependencies(image: &Path) -> Result<Vec<Value>> {
     let explained = duct::cmd!(assemble(), "explain", image, "--json").read()?;
     let explained: Value = serde_json::from_str(&explained)?;
@@ -50,8 +50,8 @@ fn dependencies(image: &Path) -> Result<Vec<Value>> {
     all.as_array().cloned().context("no dependencies")
 }
 
-/// Requires that of an expression's units those of the crate `itoa` see a part at `path` of the
-/// crate, from a store path with this end, and that no others do.
+/// Requires that, among an expression's units, exactly those of the crate `itoa` see a part at
+/// `path` of the crate, from a store path with this end.
 fn only_itoa_sees(units: &str, path: &str, end: &str) -> Result<()> {
     let expression = format!("builtins.mapAttrs (_: unit: unit.extras) {units}");
     let text = nix::nix(&["eval", "--impure", "--json", "--expr", &expression])?;

@@ -51,8 +51,8 @@ pub fn unpack(layout: &Path) -> Result<TempDir> {
     Ok(bundle)
 }
 
-/// A bundle that runs an image with its own entrypoint, and `arguments` in place of its command if
-/// given.
+/// Makes a bundle that runs an image with its own entrypoint. If given, `arguments` replace its
+/// command.
 fn bundle(layout: &Path, arguments: &[&str]) -> Result<TempDir> {
     let bundle = unpack(layout)?;
     let path = bundle.path().join("config.json");
@@ -101,7 +101,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// Starts an image with its own entrypoint, and `arguments` in place of its command if given.
+    /// Starts an image with its own entrypoint. If given, `arguments` replace its command.
     pub fn start(layout: &Path, arguments: &[&str]) -> Result<Self> {
         let bundle = bundle(layout, arguments)?;
         let name = name_for(&bundle);

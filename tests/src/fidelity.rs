@@ -24,7 +24,8 @@ fn called_as_by_cargo() -> Result<()> {
     compare("scriptorium", "scribe")
 }
 
-/// Variables that Cargo sets for the compiler but units do not; see the table in docs/fidelity.md.
+/// Variables that Cargo sets for the compiler and units leave out; see the table in
+/// docs/fidelity.md.
 const NOT_FOR_COMPILERS: [&str; 2] = ["CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"];
 /// Variables of build scripts that depend on the number of cores.
 const NOT_FOR_SCRIPTS: [&str; 1] = ["NUM_JOBS"];

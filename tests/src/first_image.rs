@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    // rustup has the compiler, and the container's port is the machine's.
+    // The compiler comes from rustup, and the container uses a port of the machine.
     let tools = [
         "cargo", "curl", "git", "nsenter", "podman", "runc", "rustup", "setpriv", "unshare",
     ];
@@ -49,8 +49,8 @@ fn readme_gives_an_image() -> Result<()> {
     Ok(())
 }
 
-/// The directory of the programs that a release's command line brings along. The one under test was
-/// built by Cargo and brings none.
+/// Returns the directory of the programs that a release's command line brings along. Cargo built
+/// the one under test, which brings none.
 fn programs() -> Result<PathBuf> {
     let flake = format!("git+file://{}#bootstrap", repository().display());
     let text = nix::nix(&["build", "--no-link", "--json", &flake])?;

@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A home directory with something to lose, and a repository beside it.
+/// A home directory with valuable files, and a repository beside it.
 struct Scene {
     directory: TempDir,
 }
@@ -32,7 +32,7 @@ struct Scene {
 const LETTER: &str = "nobody else's business";
 
 impl Scene {
-    /// With a flake that makes an image `x` of a text.
+    /// Makes the scene, with a flake that makes an image `x` of a text.
     fn new() -> Result<Self> {
         let scene = Self {
             directory: tempfile::Builder::new().prefix("crateyard-").tempdir()?,
@@ -159,7 +159,7 @@ fn linked_state() -> Result<()> {
     ] {
         let scene = Scene::new()?;
         scene.commit()?;
-        // As an archive may contain it, untracked by git.
+        // The link is untracked by git, as an archive may contain it.
         let link = scene.path("workspace").join(link);
         fs::create_dir_all(link.parent().context("no directory")?)?;
         symlink(scene.path(target), link)?;
@@ -242,8 +242,8 @@ fn evaluation() -> Result<()> {
     Ok(())
 }
 
-/// An input may be a directory of this machine. No evaluation gets it, and Nix does not get to copy
-/// it into the store, which everybody can read.
+/// An input may be a directory of this machine. No evaluation may read it, and Nix may not copy it
+/// into the store, which everybody can read.
 fn unlocked() -> Result<()> {
     let scene = Scene::new()?;
     let letters = scene.path("victim/letters");

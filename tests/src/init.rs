@@ -39,7 +39,7 @@ pub fn trials() -> Vec<Trial> {
 
 const TEMPLATES: [&str; 4] = ["service", "services", "c-dependencies", "chart"];
 
-/// A copy of a template without what `assemble init` writes.
+/// Copies a template without the files that `assemble init` writes.
 fn bare(template: &str) -> Result<TempDir> {
     let copy = checkout::template(template)?;
     for name in ["flake.nix", "images.toml"] {
@@ -233,7 +233,7 @@ fn in_a_repository() -> Result<()> {
     for line in said.lines().filter_map(|line| line.strip_prefix("  git ")) {
         duct::cmd("git", line.split(' ')).dir(&below).run()?;
     }
-    // Nix sees the workspace with its lock.
+    // Nix sees the workspace including its lock.
     let expression = "images: images.service-image.drvPath";
     let flake = format!("git+file://{}?dir=services/web", top.path().display());
     fetch(&below, &lock)?;
@@ -252,7 +252,7 @@ fn no_toolchain() -> Result<()> {
     let workspace = bare("service")?;
     let file = "[toolchain]\nchannel = \"1.99.7\"\n";
     fs::write(workspace.path().join("rust-toolchain.toml"), file)?;
-    // Without the rustup settings of the user who runs these tests.
+    // This runs without the rustup settings of the user who runs the tests.
     let said = duct::cmd!(assemble(), "init")
         .dir(workspace.path())
         .env_remove("RUSTUP_TOOLCHAIN")

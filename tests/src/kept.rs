@@ -15,7 +15,7 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     outcome.with_context(|| format!("{} is not understood: delete it", path.display()))
 }
 
-/// Writes an outcome. There is always a whole file.
+/// Writes an outcome. The file is complete at any time.
 pub fn save(outcome: &impl Serialize, path: &Path) -> Result<()> {
     fs::create_dir_all(path.parent().context("a file has a directory")?)?;
     let new = path.with_extension("new");

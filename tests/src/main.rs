@@ -2,7 +2,7 @@
 //!
 //! Run as `cargo run -p e2e -- [FILTER]`. A test that this machine can't run is reported as
 //! ignored, with the reason.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 use libtest_mimic::{Arguments, Trial};

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Settings for every call, whatever the machine's nix.conf says. Without caches, so that the tests
-/// see only local builds.
+/// The settings of every call, regardless of the machine's nix.conf. They use no caches, so that
+/// the tests see only local builds.
 pub const SETTINGS: &str = "\
 extra-experimental-features = nix-command flakes
 sandbox = true
@@ -16,13 +16,13 @@ substituters =
 warn-dirty = false
 ";
 
-/// Those settings, and what the environment adds.
+/// Returns those settings with the additions of the environment.
 pub fn configuration() -> String {
     let own = std::env::var("NIX_CONFIG").unwrap_or_default();
     format!("{SETTINGS}{own}")
 }
 
-/// A command that lets git take submodules from directories, as it does not by default.
+/// Makes a command let git take submodules from directories, which it refuses by default.
 pub fn with_submodules_of_files(command: duct::Expression) -> duct::Expression {
     command
         .env("GIT_CONFIG_COUNT", "1")
@@ -112,7 +112,7 @@ struct Info {
     nar_hash: Option<String>,
 }
 
-/// Maps the store paths that a store has to the hashes of their content.
+/// Maps those of the paths that a store has to the hashes of their content.
 pub fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>> {
     let mut arguments = vec!["path-info", "--json", "--store", store];
     arguments.extend(paths.iter().map(String::as_str));

@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The template, with what its locks pin.
+/// Copies the template, and fetches the files that its locks pin.
 fn template() -> Result<TempDir> {
     let copy = checkout::template("npm")?;
     fetch(copy.path(), &copy.path().join("debian.lock"))?;
@@ -42,7 +42,7 @@ fn part(workspace: &Path, name: &str) -> String {
     attribute(workspace, &format!("npmParts.{name}"))
 }
 
-/// The program has the pages that esbuild has made of the sources and of a package.
+/// The program holds the pages that esbuild made of the sources and of a package.
 fn embedded() -> Result<()> {
     let workspace = template()?;
     let image = nix::build(&attribute(workspace.path(), "images.server"))?;
@@ -63,7 +63,7 @@ fn embedded() -> Result<()> {
     Ok(())
 }
 
-/// A tool of npm's runs with Debian's nodejs. Packages for development are not there.
+/// A tool from npm runs with Debian's nodejs. Packages for development are not there.
 fn in_an_image() -> Result<()> {
     let workspace = template()?;
     let image = nix::build(&attribute(workspace.path(), "images.nanoid"))?;
@@ -238,7 +238,7 @@ fn refused() -> Result<()> {
     Ok(())
 }
 
-/// A tarball with another hash than the lock's reaches no build.
+/// A tarball whose hash differs from the lock's reaches no build.
 fn tampered() -> Result<()> {
     let workspace = template()?;
     replace(

@@ -1,5 +1,5 @@
 //! A workspace that keeps its plan in `plan.lock` is evaluated without import from derivation, with
-//! the same derivations. A plan that is not the workspace's builds nothing unseen.
+//! the same derivations. With the plan of another workspace, nothing is built unnoticed.
 
 use crate::checkout::{Checkout, assemble, git, template};
 use crate::flake::ELSEWHERE;
@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
 /// The arguments that forbid import from derivation.
 const WITHOUT: [&str; 3] = ["--option", "allow-import-from-derivation", "false"];
 
-/// The command that people need.
+/// The command that error messages must name.
 const CURE: &str = "assemble plan --write";
 
 /// A repository with a workspace of one service.
@@ -56,7 +56,7 @@ impl Service {
         Ok(service)
     }
 
-    /// The same with a kept plan.
+    /// Makes the same workspace with a kept plan.
     fn with_plan() -> Result<Self> {
         let service = Self::new()?;
         service.assemble(&["plan", "--write"])?;
@@ -153,7 +153,7 @@ fn evaluates() -> Result<()> {
     let said = service.assemble(&["plan", "--write"])?;
     ensure!(said.contains("is current"), "it says\n{said}");
 
-    // What the plan does not read changes nothing.
+    // Edits of files that the plan does not read change nothing.
     let main = service.path().join("src/main.rs");
     let text = fs::read_to_string(&main)?;
     fs::write(&main, text + "\n// edited\n")?;
@@ -208,7 +208,7 @@ fn tampered() -> Result<()> {
         said.contains("-plan.json") && said.contains(CURE),
         "it says\n{said}"
     );
-    // A description that the plan does not fit, either.
+    // The same for a description that does not match the plan.
     let description = service.kept("-description.json")?;
     let text = fs::read_to_string(&description)?;
     fs::write(&description, text.replace("\"service\"", "\"s3rvice\""))?;

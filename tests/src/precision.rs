@@ -34,9 +34,9 @@ pub fn trials() -> Vec<Trial> {
 /// The derivations to compare, by path.
 #[derive(Deserialize)]
 struct Derivations {
-    /// Key in the plan to derivation.
+    /// Maps keys in the plan to derivations.
     units: BTreeMap<String, String>,
-    /// Name to derivation.
+    /// Maps names to derivations.
     images: BTreeMap<String, String>,
 }
 

@@ -1,6 +1,6 @@
 //! Builds a workspace where less is permitted than usual: without namespaces as root, without
-//! namespaces as a user who has nothing at all, and as a user whom Nix's daemon does not trust. The
-//! derivations and the bytes are always the same. `docs/privileges.md` says how that works.
+//! namespaces as a user without any privileges, and as a user whom Nix's daemon does not trust. The
+//! derivations and the bytes are always the same. `docs/privileges.md` explains how that works.
 
 mod container;
 
@@ -47,7 +47,7 @@ const BUILD: &str = include_str!("privileges/build.sh");
 const WITHOUT_NAMESPACES: &str = include_str!("privileges/without-namespaces.sh");
 const MANY_USERS: &str = include_str!("privileges/many-users.sh");
 
-/// Where no namespace can be made.
+/// A place without namespaces.
 enum Way {
     /// A container with the capabilities and the filter that an engine gives by default.
     Container { user: u32 },
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// What is built: everything between the toolchain and the image.
+/// The derivations to build: everything between the toolchain and the image.
 #[derive(Deserialize)]
 struct Wanted {
     image: String,
@@ -84,7 +84,7 @@ impl Wanted {
         serde_json::from_str(&text).context("nix eval printed something else than expected")
     }
 
-    /// All derivations, the image's layers among them.
+    /// Returns all derivations, including the image's layers.
     fn derivations(&self) -> Result<BTreeSet<String>> {
         let closure = store(&["--query", "--requisites", &self.image])?;
         let layers = closure
@@ -96,10 +96,10 @@ impl Wanted {
     }
 }
 
-/// A directory for another view of the machine's store: without what is to be built there.
+/// A directory with another view of the machine's store, which lacks the paths to build.
 struct Place {
     directory: TempDir,
-    /// Output to the hash of what this machine has built with namespaces.
+    /// Maps outputs to the hashes of this machine's own builds with namespaces.
     expected: BTreeMap<String, String>,
 }
 
@@ -155,7 +155,7 @@ impl Place {
         Ok(fs::write(path, text)?)
     }
 
-    /// The path of a file in it.
+    /// Returns the path of a file in it.
     fn file(&self, name: &str) -> String {
         self.path().join(name).to_string_lossy().into_owned()
     }
@@ -237,7 +237,7 @@ fn built_elsewhere(way: &Way) -> Result<Completion> {
             command
         }
     };
-    // Root without build users, as in images that have Nix.
+    // Root builds without build users, as in images that contain Nix.
     let Some(output) = place.run(way.user(), "build-users-group =\n", &command)? else {
         return Ok(Completion::ignored_with(
             "no overlayfs or no limit of namespaces can be made here",
@@ -257,7 +257,7 @@ allowed-users = nobody
 build-users-group = place
 ";
 
-/// Builds as a user of a daemon that does not trust them. They are told once what that costs.
+/// Builds as a user whom the daemon does not trust. One message says what that costs.
 fn untrusted() -> Result<Completion> {
     if let Some(why) = impossible() {
         return Ok(Completion::ignored_with(why));

@@ -176,8 +176,8 @@ fn noted() -> Result<TempDir> {
     Ok(directory)
 }
 
-/// Checks that a package's program can't be built, that the error names `cure`, and that the
-/// description with `cure` works. Returns the program's output.
+/// Checks that a package's program can't be built, that the error names `cure`, and that the build
+/// succeeds with `cure` in the description. Returns the program's output.
 fn cured_by(workspace: &Path, package: &str, cure: &str) -> Result<String> {
     let said = binary_fails(workspace, package)?;
     for line in cure.lines() {

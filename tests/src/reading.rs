@@ -1,4 +1,4 @@
-//! Everything that Cargo reads in a workspace has its effect: members, links, overrides, the
+//! Everything that Cargo reads in a workspace takes effect: members, links, overrides, the
 //! configuration, and git repositories. Most cases are in `tests/workspaces/harbour`.
 
 use crate::checkout::{assemble, repository};
@@ -96,7 +96,7 @@ fn names_are_cheap() -> Result<()> {
     Ok(())
 }
 
-/// Key to derivation of each unit.
+/// Maps the key of each unit to its derivation.
 fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
     let units = attribute(workspace, "units");
     let expression = format!("builtins.mapAttrs (_: unit: unit.drvPath) {units}");
@@ -177,7 +177,7 @@ fn overrides() -> Result<()> {
     Ok(())
 }
 
-/// Updates the lock, and fetches what it pins into the store.
+/// Updates the lock, and fetches the files that it pins into the store.
 fn lock(workspace: &Path) -> Result<()> {
     duct::cmd!("cargo", "generate-lockfile", "--quiet")
         .dir(workspace)
@@ -224,8 +224,8 @@ fn refused() -> Result<()> {
     Ok(())
 }
 
-/// One commit by a branch, by a tag (the lock encodes both names) and without either. It holds two
-/// versions of a package, and broken manifests.
+/// Cargo gets one commit by a branch, by a tag (the lock encodes both names) and without either.
+/// The commit holds two versions of a package, and broken manifests.
 fn git_references() -> Result<()> {
     let repository = tempfile::tempdir()?;
     let write = |name: &str, text: &str| -> Result<()> {

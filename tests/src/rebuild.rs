@@ -119,7 +119,7 @@ fn rebuilds() -> Result<()> {
     ensure!(said["digest"] == said["rebuilt"], "{said}");
     ensure!(world.verify("v1")?, "the witness has signed");
 
-    // This image was built from something else than the commit that its provenance names.
+    // This image was not built from the commit that its provenance names.
     world.checkout.write("deploy/note", "hostile\n")?;
     world.push("v2")?;
     let (same, said) = world.rebuild("v2")?;

@@ -63,7 +63,7 @@ fn both() -> Result<()> {
     Ok(())
 }
 
-/// A registry with one crate, whose function returns its name. Returns the index:
+/// Makes a registry with one crate, whose function returns the crate's name. Returns the index:
 /// `sparse+http://...`. <https://doc.rust-lang.org/cargo/reference/registry-index.html>
 fn registry(place: &Path, name: &str) -> Result<String> {
     let package = place.join("package");

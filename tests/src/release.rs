@@ -64,7 +64,7 @@ impl Release {
     /// Makes the release of a suite, or reuses the one of an earlier run.
     ///
     /// # Errors
-    /// Says why this machine can't make it.
+    /// When this machine can't make it. The error says why.
     pub fn with_nix(suite: &str) -> Result<Self> {
         ensure!(is_root(), "only root can make and enter another release");
         for id in BUILD_USERS {

@@ -25,7 +25,7 @@ fn release_fits_binstall() -> Result<()> {
     let manifest = fs::read_to_string(repository().join("crates/assemble/Cargo.toml"))?;
     let manifest: toml::Table = toml::from_str(&manifest)?;
     let binstall = &manifest["package"]["metadata"]["binstall"];
-    // Each job that packs names its target.
+    // Each packing job names its target.
     let jobs: Vec<&str> = workflow.split("\n    env:\n").skip(1).collect();
     let mut packed = BTreeMap::new();
     let place = tempfile::tempdir()?;

@@ -109,7 +109,7 @@ fn metadata_is_what_libraries_hold(store: &Path, units: &BTreeMap<String, String
             names.push(name);
         }
         ensure!(names.len() == 3, "{key} has {names:?}");
-        // The files that its code points to, if there are any.
+        // The files that the library's code points to, if there are any.
         if library.join("points.json").exists() {
             names.push("points.json".into());
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a stalling server is silent, which is longer than any client waits.
+/// The silence of a stalling server, which is longer than any client waits.
 const FOREVER: Duration = Duration::from_secs(120);
 
 /// A fault of a server.
@@ -18,7 +18,7 @@ pub enum Fault {
     Status(u16),
     /// Archives have this status. The rest works.
     ArchiveStatus(u16),
-    /// No answer at all.
+    /// The server never answers.
     Stall,
     /// Archives begin and never end.
     ArchiveStall,
@@ -40,7 +40,7 @@ pub fn serve(directory: &Path, fault: Option<Fault>) -> Result<String> {
     Ok(url)
 }
 
-/// One request a connection. The other side may leave at any time.
+/// Answers one request on each connection. The other side may leave at any time.
 fn answer(mut connection: TcpStream, directory: &Path, fault: Option<Fault>) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut request = String::new();

@@ -37,16 +37,16 @@ pub struct Simulated {
 struct Timing {
     name: String,
     version: String,
-    /// Empty for a library. Otherwise a text such as ` build script`, ` build script (run)` or `
-    /// bin "gateway"`.
+    /// The kind of target. It is empty for a library, otherwise a text such as ` build script`, `
+    /// build script (run)` or ` bin "gateway"`.
     target: String,
     duration: f64,
-    /// When the metadata was ready, in seconds since the unit's start.
+    /// The time when the metadata was ready, in seconds since the unit's start.
     rmeta_time: Option<f64>,
 }
 
 impl Timing {
-    /// When the metadata was ready, or the end if the report does not say.
+    /// Returns the time when the metadata was ready, or the end if the report does not say.
     fn metadata(&self) -> f64 {
         self.rmeta_time.unwrap_or(self.duration)
     }
@@ -56,7 +56,7 @@ impl Timing {
 struct Unit {
     inputs: Vec<Input>,
     seconds: f64,
-    /// When units that need only its metadata can start.
+    /// The duration until units that need only the metadata can start.
     metadata: f64,
 }
 
@@ -66,8 +66,8 @@ struct Input {
     whole: bool,
 }
 
-/// Simulates the units of a plan with the durations of Cargo's report of them (HTML).
-/// `overhead` is what Nix costs for a unit, in seconds.
+/// Simulates the units of a plan with the durations in Cargo's report on them (HTML). `overhead` is
+/// Nix's overhead for a unit, in seconds.
 ///
 /// # Errors
 /// When the report can't be read, or lacks a unit.
@@ -89,7 +89,7 @@ pub fn simulated(plan: &Plan, report: &str, overhead: f64) -> Result<Vec<Simulat
 /// The units of the driver.
 struct Driver {
     graph: Graph,
-    /// Of metadata units, the libraries.
+    /// Maps metadata units to their libraries.
     libraries: BTreeMap<usize, usize>,
 }
 
@@ -236,7 +236,7 @@ fn takes_metadata(planned: &Planned, input: &str) -> bool {
     }
 }
 
-/// Cargo's job queue with this many jobs: seconds until all is done.
+/// Simulates Cargo's job queue with this many jobs. Returns the seconds until all units are done.
 fn by_cargo(units: &[Unit], jobs: usize) -> f64 {
     let mut dependents: Vec<Vec<(usize, bool)>> = units.iter().map(|_| Vec::new()).collect();
     for (index, unit) in units.iter().enumerate() {
@@ -279,7 +279,7 @@ fn by_cargo(units: &[Unit], jobs: usize) -> f64 {
     }
 }
 
-/// How many other units wait for each unit, directly or not, which is Cargo's priority.
+/// Counts the other units that wait for each unit, directly or not. This is Cargo's priority.
 fn waiting_for(dependents: &[Vec<(usize, bool)>]) -> Vec<usize> {
     let count = |unit: usize| {
         let mut seen = BTreeSet::new();

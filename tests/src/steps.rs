@@ -1,4 +1,4 @@
-//! Steps: commands over an image's files, whose changes are layers.
+//! Steps: commands on an image's files, whose changes become layers.
 
 use crate::checkout::{self, assemble, repository};
 use crate::engine::{run, unpack};
@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The workspace `mill`, to edit, with what its locks pin.
+/// Copies the workspace `mill`, and fetches the files that its locks pin.
 fn mill() -> Result<TempDir> {
     let workspace = checkout::copy_of(&repository().join("tests/workspaces/mill"))?;
     fetch(workspace.path(), &workspace.path().join("debian.lock"))?;
@@ -39,7 +39,7 @@ fn image(workspace: &Path) -> String {
     attribute(workspace, "images.mill")
 }
 
-/// The files are as the commands left them, by another reader, and in a container.
+/// Another reader and a container see the files as the commands left them.
 fn changed() -> Result<()> {
     let workspace = mill()?;
     let image = nix::build(&image(workspace.path()))?;
@@ -53,7 +53,7 @@ fn changed() -> Result<()> {
     ensure!(root.join("usr/share/zoneinfo/UTC").exists(), "all is gone");
     let caches = root.join("var/cache/ldconfig");
     ensure!(!caches.join("aux-cache").exists(), "aux-cache is there");
-    // The cache as the image's own ldconfig reads it.
+    // The image's own ldconfig reads the cache.
     let listed = run_program(&image, &["/usr/sbin/ldconfig", "-p"])?;
     ensure!(
         listed.contains("libc.so.6 (libc6,x86-64) => /"),
@@ -64,7 +64,7 @@ fn changed() -> Result<()> {
     Ok(())
 }
 
-/// Runs another program of an image than its own.
+/// Runs a program of an image other than its entrypoint.
 fn run_program(image: &Path, words: &[&str]) -> Result<String> {
     let bundle = unpack(image)?;
     let chroot = duct::cmd(
@@ -104,7 +104,7 @@ fn layers(workspace: &Path) -> Result<Vec<String>> {
     Ok(layers)
 }
 
-/// An edit of the code leaves the steps alone that stand below it.
+/// An edit of the code does not run the steps below it again.
 fn precise() -> Result<()> {
     let workspace = mill()?;
     let before = layers(workspace.path())?;
@@ -122,7 +122,7 @@ fn precise() -> Result<()> {
     Ok(())
 }
 
-/// The script of the workspace's second step.
+/// Makes the workspace with another script in its second step.
 fn with_script(script: &str) -> Result<TempDir> {
     let workspace = mill()?;
     let old = "rm chaff /usr/share/zoneinfo/Zulu; echo $GRAIN > grain";
@@ -167,7 +167,7 @@ fn no_network() -> Result<()> {
     Ok(())
 }
 
-/// Only Nix runs steps. The other ways say so before they start.
+/// Only Nix runs steps. The other ways refuse them before they start.
 fn refused() -> Result<()> {
     let workspace = mill()?;
     for (arguments, wanted) in [

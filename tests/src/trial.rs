@@ -3,7 +3,7 @@
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 
-/// A test. If it fails, the whole chain of errors is shown.
+/// Makes a test that shows the whole chain of errors if it fails.
 pub fn trial(name: String, run: fn() -> Result<()>) -> Trial {
     Trial::test(name, move || run().map_err(|error| failed(&error)))
 }
@@ -17,7 +17,7 @@ pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Tria
     trial(name, run).with_ignored_flag(missing.is_some())
 }
 
-/// A test that may find out that this machine can't run it. It then counts as skipped.
+/// Makes a test that may find out that this machine can't run it. It then counts as skipped.
 pub fn ignorable(name: String, run: impl FnOnce() -> Result<Completion> + Send + 'static) -> Trial {
     let title = name.clone();
     Trial::ignorable_test(title, move || {

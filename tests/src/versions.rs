@@ -41,9 +41,9 @@ struct Derivation {
 /// The flake's derivations for this repository's images.
 #[derive(Deserialize)]
 struct Evaluated {
-    /// Key in the plan to unit.
+    /// Maps keys in the plan to units.
     units: BTreeMap<String, Derivation>,
-    /// Name to image.
+    /// Maps names to images.
     images: BTreeMap<String, Derivation>,
     /// The imports of the evaluation: the targets, the description, the plan.
     imported: BTreeMap<String, Derivation>,
@@ -126,7 +126,7 @@ struct Known {
 }
 
 impl Known {
-    /// Reads the file beside the release's store. It vanishes with the store.
+    /// Reads the file beside the release's store. The file vanishes with the store.
     fn of(release: &Release) -> Self {
         let file = release.path("/nix/built-again");
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -224,7 +224,7 @@ impl Other<'_> {
         let directories: Vec<&Path> = self.directories.iter().map(|d| d.as_path()).collect();
         let environment = [
             ("NIX_CONFIG", self.settings.as_str()),
-            // As root without the daemon.
+            // Nix runs as root, without the daemon.
             ("NIX_REMOTE", "local"),
         ];
         self.release.run(&directories, &environment, command)

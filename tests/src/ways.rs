@@ -55,7 +55,7 @@ fn fresh_engine() -> Option<String> {
     std::env::var("FRESH_ENGINE").ok()
 }
 
-/// The workspace of the Dockerfile tests, as a repository with a flake.
+/// Copies the workspace of the Dockerfile tests into a repository with a flake.
 fn workspace() -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("crateyard-").tempdir()?;
     let root = directory.path();
@@ -122,7 +122,7 @@ fn same_programs() -> Result<()> {
             "{name}: {programs:?} in {}",
             image["sections"]
         );
-        // Fields that an engine adds to an image without a base, and to one with a command.
+        // An engine adds these fields to an image without a base, and to one with a command.
         let config = image["difference"]["config"]
             .as_array()
             .context("no configuration")?;
@@ -134,7 +134,7 @@ fn same_programs() -> Result<()> {
         let files = image["difference"]["files"]
             .as_array()
             .context("no files")?;
-        // These are compressed by other tools, and one holds the other's layers.
+        // Other tools compress these files, and one holds the other's layers.
         let packed = |path: &str| path.ends_with(".tgz") || path.ends_with(".tar");
         // Nix's programs contain the list of their crates, which the comparison leaves out.
         let listed =
@@ -173,7 +173,7 @@ fn bench_of_cargo() -> Result<()> {
     Ok(())
 }
 
-/// Nix and an engine take from a cache what others have built, and download nothing else.
+/// Nix and an engine take the builds of others from a cache, and download nothing else.
 fn fresh_runner() -> Result<()> {
     let workspace = workspace()?;
     let engine = fresh_engine().context("FRESH_ENGINE is not set")?;

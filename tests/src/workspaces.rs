@@ -77,7 +77,7 @@ pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     binary_of(&attribute(workspace, "units"), package)
 }
 
-/// Nix's messages for a package whose binary can't be built.
+/// Returns Nix's messages when it fails to build a package's binary.
 pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
     let units = attribute(workspace, "units");
     nix::build_fails(&one_unit(&units, &format!("{package}-.*-bin-{package}-.*")))
@@ -98,12 +98,12 @@ fn one_unit(units: &str, pattern: &str) -> String {
     )
 }
 
-/// The workspace `ledger`, with what its locks pin.
+/// Returns the workspace `ledger`, after fetching the files that its locks pin.
 pub fn ledger() -> Result<PathBuf> {
     locked("ledger")
 }
 
-/// A workspace of `tests/workspaces`, with what its locks pin.
+/// Returns a workspace of `tests/workspaces`, after fetching the files that its locks pin.
 pub fn locked(name: &str) -> Result<PathBuf> {
     let workspace = repository().join("tests/workspaces").join(name);
     fetch(&workspace, &repository().join("debian.lock"))?;
@@ -115,7 +115,7 @@ pub fn copy_of(name: &str) -> Result<TempDir> {
     checkout::copy_of(&locked(name)?)
 }
 
-/// Fetches into the store what the workspace's lock and a lock of Debian packages pin.
+/// Fetches into the store the files that the workspace's lock and a lock of Debian packages pin.
 pub fn fetch(workspace: &Path, lock: &Path) -> Result<()> {
     nix::with_submodules_of_files(duct::cmd!(assemble(), "fetch", "--lock", lock))
         .dir(workspace)
@@ -178,7 +178,7 @@ fn units_are_cargos() -> Result<()> {
 }
 
 /// Compares with plain Cargo in a cell, with the same toolchain and paths. Every file of a unit has
-/// the bytes of Cargo's file at the same place: libraries, metadata, macros, C objects and the
+/// the same bytes as Cargo's file at the same place: libraries, metadata, macros, C objects and the
 /// program.
 fn compare_with_cargo(workspace: &str, name: &str) -> Result<()> {
     let workspace = locked(workspace)?;
@@ -485,8 +485,8 @@ fn cmake() -> Result<()> {
     build_again(&one_unit(&units, "made-.*-build-script-run-.*"))
 }
 
-/// A build script lists a directory. On a disk the order would be that of hashes, but the package
-/// is in memory, where it is the order of names or its reverse.
+/// A build script lists a directory. On a disk, the order would be that of hashes. The package is
+/// in memory, where the order is that of names, or its reverse.
 fn listed() -> Result<()> {
     let script = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let files = \
                   std::fs::read_dir(\"data\").unwrap().map(|file| \

@@ -23,7 +23,7 @@ fn pages() -> Vec<PathBuf> {
     found
 }
 
-/// The text without code, in which brackets are not links.
+/// Returns the text without code, where brackets are not links.
 fn prose(text: &str) -> String {
     let mut fenced = false;
     let lines = text.lines().filter(|line| {

@@ -1,5 +1,5 @@
-//! Readers of caches and archives read or refuse any bytes, without panics, without aborts, and in
-//! bounded memory.
+//! Readers of caches and archives accept or refuse any bytes, without panics, without aborts, and
+//! in bounded memory.
 
 use crateyard_cache::packs::Index;
 use crateyard_debian::deb::Deb;
@@ -7,7 +7,7 @@ use crateyard_nix::NarInfo;
 use crateyard_testing::mutations::survive;
 use std::io::{Cursor, Read};
 
-/// How many bytes of an archive's content are read.
+/// The number of bytes of an archive's content that are read.
 const CONTENT: u64 = 1 << 20;
 
 const NARINFO: &str = "StorePath: /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello-2.12\n\

@@ -1,17 +1,15 @@
-//! Measures how long rustc and its linker run during a build, which is the time that no builder can
-//! save. Both times come from one run, because the same call may take 1.5 times as long in the
-//! next.
+//! Measures how long rustc and its linker run during a build. No builder can save that time. Both
+//! times come from one run, because the same call may take 1.5 times as long in the next.
 
 use anyhow::{Result, ensure};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The interval between looks at the processes, which is also the error of each time.
+/// The interval between looks at the processes. It is also the error of each time.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Does some work. Returns how long it took, and how long a rustc was running meanwhile, in
-/// seconds.
+/// Does some work. Returns its duration, and how long a rustc was running meanwhile, in seconds.
 ///
 /// # Errors
 /// When the work fails, or no rustc was seen.

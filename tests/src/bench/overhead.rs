@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::time::Instant;
 
-/// How many derivations of each kind to build, one after another.
+/// The number of derivations of each kind, built one after another.
 const COUNT: usize = 40;
 
 /// Seconds for each derivation.

@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A line a tool; ratios are to the fastest of the others.
+/// Prints a line for each tool. Ratios are to the fastest of the others.
 fn report(
     scenario: Scenario,
     tools: &[Tool],
@@ -235,7 +235,7 @@ impl Registry {
         bail!("docker-registry does not listen on {}", registry.address)
     }
 
-    /// How many requests its log has.
+    /// Returns the number of requests in its log.
     fn requests(&self) -> Result<usize> {
         // The registry writes the line after the answer.
         thread::sleep(Duration::from_millis(50));
@@ -254,7 +254,7 @@ impl Drop for Registry {
     }
 }
 
-/// Hands connections on and counts what goes to the registry.
+/// Passes connections on, and counts the bytes sent to the registry.
 struct Relay {
     address: String,
     bytes: Arc<AtomicU64>,
@@ -310,7 +310,7 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64, distance
     let _ = writer.join();
 }
 
-/// A copy of a layout's only image under the tag that all tools are given.
+/// Copies a layout's only image, under the tag that all tools get.
 fn tagged_copy(layout: &Path, copy: &Path) -> Result<()> {
     let status = Command::new("cp")
         .args(["-rL", "--no-preserve=mode"])
@@ -323,7 +323,7 @@ fn tagged_copy(layout: &Path, copy: &Path) -> Result<()> {
     write_index(copy, descriptor)
 }
 
-/// The same image with a new layer of the same size, as after an edit of a program.
+/// Copies the same image with a new layer of the same size, as after an edit of a program.
 fn edited_copy(layout: &Path, copy: &Path) -> Result<()> {
     tagged_copy(layout, copy)?;
     let index: Value = read(&copy.join("index.json"))?;

@@ -24,7 +24,8 @@ struct Host {
 }
 
 impl Host {
-    /// The builder takes from main's cache what it can, so that the client need not send it.
+    /// Starts a builder. It takes paths from main's cache if it can, so that the client need not
+    /// send them.
     fn start(directory: &Path, main: &Main) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let mut host = Self {
@@ -99,7 +100,7 @@ impl Host {
         format!("cy{end}{}", std::process::id())
     }
 
-    /// As `--builders` names it: two jobs at once.
+    /// Returns the builder as `--builders` names it, with two jobs at once.
     fn builder(&self) -> String {
         let here = self.directory.display();
         format!("ssh://root@{BUILDER}?remote-store={here}/store x86_64-linux {here}/client 2 1")
@@ -109,7 +110,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self._server = None;
-        // With the namespace goes the cable.
+        // The cable vanishes with the namespace.
         let _ = Command::new("ip")
             .args(["netns", "del", &self.namespace])
             .status();

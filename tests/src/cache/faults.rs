@@ -1,4 +1,4 @@
-//! Caches that are damaged, lie, stall or refuse. The build says so, continues without them, and
+//! Caches that are damaged, lie, stall or refuse. The build reports it, continues without them, and
 //! gives the right result.
 
 use super::parts::{Key, Main, Runner, free_port};
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a build with such a server may take.
+/// The longest time that a build with such a server may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn all() -> Result<()> {
@@ -55,7 +55,7 @@ pub fn all() -> Result<()> {
     )
 }
 
-/// Caches in directories, each with its fault.
+/// Makes caches in directories, each with its fault.
 fn contents(main: &Main, target: &Target, runner: &Runner) -> Result<Vec<(String, PathBuf)>> {
     let good = archive(&target.path)?;
     let other = archive(&target.other)?;
@@ -74,7 +74,7 @@ fn contents(main: &Main, target: &Target, runner: &Runner) -> Result<Vec<(String
     make("cut archive", &signed, &good[..middle])?;
     make("unsigned", &forged(&target.path, &other, None)?, &other)?;
 
-    // Another key of the same name.
+    // This key has the same name as main's.
     let impostor = Key::at(&runner.path("impostor.key"), "main-1")?;
     make(
         "wrong signature",
@@ -82,12 +82,12 @@ fn contents(main: &Main, target: &Target, runner: &Runner) -> Result<Vec<(String
         &other,
     )?;
 
-    // Main's signature of the right hash, beside another hash.
+    // Main signed the right hash; the narinfo has another one.
     let mut lying = forged(&target.path, &other, None)?;
     lying.signatures = signed.signatures.clone();
     make("a lie about the hash", &lying, &other)?;
 
-    // Signed by main, but for another path.
+    // Main signed this for another path.
     let secret: SecretKey = fs::read_to_string(&main.key.file)?.parse()?;
     let mut moved = forged(&target.other, &other, None)?;
     moved.sign(&secret);

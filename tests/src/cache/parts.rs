@@ -47,7 +47,7 @@ impl Drop for Running {
     }
 }
 
-/// A key that signs, and who trusts it.
+/// A signing key, and its trusted public key.
 pub struct Key {
     pub file: PathBuf,
     pub public: String,
@@ -80,7 +80,7 @@ pub struct Pushed {
     pub requests: u64,
 }
 
-/// Main's cache: a directory that tests keep between runs, with all of this commit.
+/// Main's cache: a directory that tests keep between runs, with all paths of this commit.
 pub struct Main {
     pub directory: PathBuf,
     pub key: Key,
@@ -110,7 +110,7 @@ impl Main {
         self.directory.display().to_string()
     }
 
-    /// Options to take from a cache that main has signed.
+    /// Returns the options for a cache that main has signed.
     pub fn from(&self, address: &str) -> Vec<String> {
         let mut options = self.without_key(address);
         options.extend(["--trusted-key".to_owned(), self.key.public.clone()]);
@@ -165,7 +165,7 @@ pub struct Image {
 }
 
 impl Images {
-    /// Bytes of manifests, configurations and layers.
+    /// Returns the size of manifests, configurations and layers, in bytes.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(|image| image.size).sum()
     }
@@ -196,7 +196,7 @@ impl Runner {
         self.path("store")
     }
 
-    /// The paths of its store.
+    /// Returns the paths in its store.
     pub fn paths(&self) -> Result<Vec<String>> {
         let store = self.store().join("nix/store");
         if !store.exists() {
@@ -385,8 +385,8 @@ impl Registry {
         })
     }
 
-    /// Bytes of blobs that were fetched so far, from the access log: `"GET /v2/…/blobs/… HTTP/1.1"
-    /// 206 1234`.
+    /// Returns the number of bytes of blobs that were fetched so far, from the access log: `"GET
+    /// /v2/…/blobs/… HTTP/1.1" 206 1234`.
     pub fn blob_bytes(&self) -> Result<u64> {
         let text = fs::read_to_string(self.directory.path().join("log"))?;
         let fetched = text.lines().filter_map(|line| {
@@ -413,7 +413,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Bytes of the blobs that it has stored.
+    /// Returns the size of its stored blobs, in bytes.
     pub fn stored(&self) -> Result<u64> {
         let blobs = self.directory.path().join("data/docker/registry/v2/blobs");
         if !blobs.exists() {
@@ -427,7 +427,7 @@ impl Registry {
     }
 }
 
-/// A bucket of an S3 server (moto, of the Python package index) that everybody may read.
+/// A bucket that everybody may read, on an S3 server (moto, a Python package).
 pub struct Bucket {
     pub url: String,
     _server: Running,
@@ -473,7 +473,7 @@ impl Bucket {
     }
 }
 
-/// The server, kept between runs.
+/// Returns the server's program, which is kept between runs.
 pub fn moto() -> Result<PathBuf> {
     let environment = cache("moto")?;
     let program = environment.join("bin/moto_server");
@@ -489,7 +489,7 @@ pub fn moto() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// How many paths a cache in a directory has. Fails if one is not whole.
+/// Counts the paths of a cache in a directory. Fails if one is incomplete.
 pub fn whole(directory: &Path) -> Result<usize> {
     if !directory.exists() {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Scopes: main never accepts what a pull request writes.
+//! Scopes: main never accepts paths that a pull request writes.
 
 use super::parts::{Key, Main, Runner};
 use crate::checkout::repository;

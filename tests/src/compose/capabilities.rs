@@ -30,12 +30,13 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A program that listens where only root may.
+/// A program that listens on a port that only root may bind.
 const MAIN: &str = "fn main() {\n    let listener = \
                     std::net::TcpListener::bind(\"0.0.0.0:80\");\n    println!(\"{:?}\", \
                     listener.map(|_| \"bound\").map_err(|error| error.kind()));\n}\n";
 
-/// Three images: of a program with the capability, of the same without it, and of a file.
+/// Makes a workspace with three images: of a program with the capability, of the same program
+/// without it, and of a file.
 fn workspace() -> Result<TempDir> {
     let workspace = small("low", MAIN, "")?;
     let images = "version = 1\n\n[images.low]\nbinaries = [\n{ package = \"low\", capabilities = \
@@ -48,7 +49,7 @@ fn workspace() -> Result<TempDir> {
     Ok(workspace)
 }
 
-/// What getcap says of a file of an image, without the file's name.
+/// Returns getcap's line for a file of an image, without the file's name.
 fn getcap(bundle: &TempDir, path: &str) -> Result<String> {
     let file = bundle.path().join("rootfs").join(path);
     let said = duct::cmd!("getcap", &file).read()?;
@@ -70,7 +71,7 @@ fn run(bundle: &Path, allowed: &[&str]) -> Result<Output> {
 }
 
 /// The user `nonroot` may bind port 80 with the capability and not without it. A container that
-/// does not allow it does not start the program.
+/// does not allow the capability does not start the program.
 fn low_port() -> Result<()> {
     let workspace = workspace()?;
     let net = "CAP_NET_BIND_SERVICE";
@@ -101,10 +102,11 @@ fn low_port() -> Result<()> {
     Ok(())
 }
 
-/// Nix and `--engine cargo` lower them alike. No Dockerfile can give them, and says so.
+/// Nix and `--engine cargo` lower capabilities alike. No Dockerfile can set them, and the error
+/// says so.
 fn by_both_engines() -> Result<()> {
     let workspace = workspace()?;
-    // What this engine takes for a description's sets.
+    // This engine takes the description's sets from the lock.
     fs::copy(
         repository().join("debian.lock"),
         workspace.path().join("debian.lock"),

@@ -1,4 +1,4 @@
-//! Parts that are downloaded, from a server of the tests.
+//! Parts that are downloaded, from a server that the tests run.
 
 use super::{contains, dependencies, holds, only_itoa_sees};
 use crate::checkout::{assemble, repository};
@@ -38,7 +38,7 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What `tool` holds.
+/// The content of `tool`.
 const TOOL: &str = "#!/bin/sh\necho a tool\n";
 
 /// A directory to serve with the file `tool`, and the tree `kit-1.0` with a program and a text.
@@ -54,7 +54,7 @@ fn files() -> Result<TempDir> {
     Ok(directory)
 }
 
-/// An archive of the tree, compressed as its name says.
+/// Packs the tree into an archive, compressed as its name says.
 fn pack(place: &Path, archive: &str) -> Result<()> {
     let kit = place.join("kit");
     duct::cmd!("tar", "-C", kit, "-caf", place.join(archive), "kit-1.0").run()?;
@@ -82,7 +82,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `assemble` says in a workspace, if it succeeds, or fails, as it should.
+/// Runs `assemble` in a workspace, expects success or failure, and returns its messages.
 fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<String> {
     let output = duct::cmd(assemble(), arguments)
         .dir(workspace.path())
@@ -99,13 +99,13 @@ fn said(workspace: &TempDir, arguments: &[&str], succeeds: bool) -> Result<Strin
     Ok(said)
 }
 
-/// Nix's messages when the image can't be built.
+/// Returns Nix's messages when it fails to build the image.
 fn fails(workspace: &TempDir) -> Result<String> {
     nix::build_fails(&attribute(workspace.path(), "images.tools"))
 }
 
 /// A build asks for hashes, `assemble lock` adds them, and the image then holds a file and the
-/// content of an archive. Its provenance names both. The other ways refuse them by name.
+/// contents of an archive. Its provenance names both. The other ways to build refuse them by name.
 fn pinned() -> Result<()> {
     let files = files()?;
     let place = files.path();
@@ -178,7 +178,7 @@ fn pinned() -> Result<()> {
     contains(&other, &["the part `tool` of the image `tools`"])
 }
 
-/// Neither `assemble fetch` nor Nix takes another file than images.toml names.
+/// Neither `assemble fetch` nor Nix accepts a file whose hash differs from that in images.toml.
 fn tampered() -> Result<()> {
     let files = files()?;
     let url = serve(files.path(), None)?;
@@ -196,7 +196,7 @@ fn tampered() -> Result<()> {
         format!("the part `tool`: {url}/tool has the SHA-256 {right}, and images.toml has {wrong}");
     contains(&fetched, &[&expected])?;
     contains(&fails(&workspace)?, &["hash mismatch", "-download-tool"])?;
-    // What can't be downloaded is named, and Nix tries it again.
+    // A failed download is named, and Nix tries it again.
     let images = workspace.path().join("images.toml");
     let text = fs::read_to_string(&images)?.replace("/tool\"", "/gone\"");
     fs::write(&images, text)?;
@@ -210,7 +210,7 @@ fn by_architecture() -> Result<()> {
     let mut downloads = String::new();
     for architecture in ["amd64", "arm64"] {
         let file = directory.path().join(architecture);
-        // With an address that no earlier run had, so that Nix itself downloads it.
+        // No earlier run had this address, so Nix itself downloads the file.
         fs::write(&file, format!("{architecture} {url}"))?;
         downloads += &format!(
             "[[parts.tool.download]]\narchitecture = \"{architecture}\"\nurl = \
@@ -234,7 +234,7 @@ fn by_architecture() -> Result<()> {
     Ok(())
 }
 
-/// zip and tar with each compression, as Python writes them.
+/// Archives in zip, and in tar with each compression, as Python writes them.
 fn forms() -> Result<()> {
     let files = files()?;
     let place = files.path();
@@ -248,7 +248,7 @@ fn forms() -> Result<()> {
     ] {
         let script = format!("import shutil; shutil.make_archive('kit', '{form}', 'kit')");
         duct::cmd!("python3", "-c", script).dir(place).run()?;
-        // Only the content says what it is.
+        // Only the content tells the format.
         fs::rename(place.join(format!("kit.{extension}")), place.join(form))?;
         parts += &format!(
             "[parts.{form}]\ndownload = {{ url = \"{url}/{form}\", sha256 = \"{}\", unpack = true \
@@ -296,7 +296,7 @@ fn misfits() -> Result<()> {
     Ok(())
 }
 
-/// A build script reads a download where a variable says that it lies.
+/// A build script reads a download from the path in a variable.
 fn by_a_script() -> Result<()> {
     let files = files()?;
     let url = serve(files.path(), None)?;
@@ -322,7 +322,7 @@ fn by_a_script() -> Result<()> {
     Ok(())
 }
 
-/// A build script that would download a file, unless a variable says where it lies.
+/// Returns a build script that downloads a file, unless a variable gives its path.
 fn downloading(url: &str) -> String {
     let host = url.trim_start_matches("http://");
     format!(
@@ -336,13 +336,13 @@ fn downloading(url: &str) -> String {
     )
 }
 
-/// The error names the address, which only the script's source has, and lines with which the
-/// workspace builds.
+/// The error names the address, which only the script's source contains, and the lines with which
+/// the workspace builds.
 fn told() -> Result<()> {
     let files = files()?;
     fs::write(files.path().join("table.txt"), "seven")?;
     let url = serve(files.path(), None)?;
-    // Nothing listens there, and no cell has a way to it.
+    // Nothing listens there, and no cell has a network.
     let script = downloading(&url).replace("connect(\"127.0.0.1", "connect(\"192.0.2.1");
     let main = "fn main() { print!(\"{}\", env!(\"TABLE\")); }";
     let workspace = small("tabled", main, &script)?;
@@ -366,7 +366,7 @@ fn told() -> Result<()> {
     Ok(())
 }
 
-/// Crates of a registry have them, too.
+/// Crates of a registry can have parts, too.
 fn of_a_registry() -> Result<()> {
     let workspace = small("downloads", "fn main() {}", "")?;
     let images = workspace.path().join("images.toml");

@@ -1,4 +1,4 @@
-//! Parts, which a flake hands over to images and crates.
+//! Parts that a flake hands over to images and crates.
 
 use super::{contains, dependencies, holds, only_itoa_sees};
 use crate::checkout::{self, assemble, repository};
@@ -27,7 +27,8 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The template, with a page that its part does not have in the part's place, as a checkout has it.
+/// Copies the template. A page that the part does not have is in the part's place, as in a
+/// checkout.
 fn template() -> Result<TempDir> {
     let copy = checkout::template("front-end")?;
     let stub = copy.path().join("web/dist");
@@ -51,7 +52,7 @@ fn image(workspace: &Path, parts: &str, name: &str) -> Result<PathBuf> {
     nix::build(&with_parts(workspace, parts, &format!("images.{name}")))
 }
 
-/// The program has the part's pages, not those that the checkout has in its place. Another part,
+/// The program holds the part's pages, not those that the checkout has in its place. Another part,
 /// which nothing names, is not evaluated.
 fn embedded() -> Result<()> {
     let copy = template()?;
@@ -97,7 +98,7 @@ fn copied() -> Result<()> {
     Ok(())
 }
 
-/// Each unit's derivation by its key.
+/// Maps the key of each unit to its derivation.
 fn derivations(workspace: &Path, parts: &str) -> Result<BTreeMap<String, String>> {
     let units = with_parts(workspace, parts, "units");
     let expression = format!("builtins.mapAttrs (_: unit: unit.drvPath) {units}");
@@ -105,8 +106,8 @@ fn derivations(workspace: &Path, parts: &str) -> Result<BTreeMap<String, String>
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Another content of the part builds again the units of the crate that names it, and no other. The
-/// same content elsewhere, and content beside the part, build nothing.
+/// If the part's content changes, only the units of the crate that names it are built again. If the
+/// same content moves, or other files beside the part change, nothing is built.
 fn precise() -> Result<()> {
     let copy = template()?;
     let [first, second] = [tempfile::tempdir()?, tempfile::tempdir()?];
@@ -149,7 +150,7 @@ fn of_a_registry() -> Result<()> {
     image(workspace.path(), &parts, "registered").map(|_| ())
 }
 
-/// The message has the place, and the line that helps.
+/// The message names the path and the line that helps.
 fn undeclared() -> Result<()> {
     let copy = template()?;
     let expression = with_parts(copy.path(), "{ wob = ./.; }", "all");
@@ -164,7 +165,7 @@ fn undeclared() -> Result<()> {
     )
 }
 
-/// Only Nix has parts. The other ways say so before they start.
+/// Only Nix has parts. The other ways refuse them before they start.
 fn refused() -> Result<()> {
     let copy = template()?;
     for (arguments, wanted) in [

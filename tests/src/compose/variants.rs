@@ -28,7 +28,7 @@ pub(super) fn trials() -> Vec<Trial> {
 /// The SHA-256 of the template's download for amd64.
 const TINI: &str = "c5b0666b4cb676901f90dfcb37106783c5fe2077b04590973b885950611b30ee";
 
-/// The template. Another static program stands in for the download.
+/// Copies the template. Another static program replaces the download.
 fn template() -> Result<TempDir> {
     let copy = checkout::template("variants")?;
     let stand_in = copy.path().join("download-tini");
@@ -49,7 +49,7 @@ fn template() -> Result<TempDir> {
     Ok(copy)
 }
 
-/// How many derivations of a name all images need.
+/// Counts the derivations of each name that all images need.
 fn derivations(workspace: &Path) -> Result<BTreeMap<String, usize>> {
     let images = attribute(workspace, "images");
     let expression = format!("builtins.mapAttrs (_: image: image.drvPath) {images}");
@@ -65,7 +65,7 @@ fn derivations(workspace: &Path) -> Result<BTreeMap<String, usize>> {
     Ok(names)
 }
 
-/// One derivation compiles the service for all of them, and layers that are the same are one.
+/// One derivation compiles the service for all of them, and equal layers are one derivation.
 fn compiled_once() -> Result<()> {
     let names = derivations(template()?.path())?;
     let count = |name: &str| names.get(name).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! A machine as it is before Crateyard: an empty `/nix`, an empty home.
+//! A machine before Crateyard is installed: an empty `/nix`, an empty home.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 /// Keeps namespaces in which `$1` is `/nix`.
 const BEGIN: &str = r#"mount --bind "$1" /nix && echo ready && exec sleep infinity"#;
-/// Runs the line `$2` in the directory `$1`, errors among the output.
+/// Runs the line `$2` in the directory `$1`, with errors in the output.
 const TYPE: &str = r#"cd "$1" && exec sh -c "$2" 2>&1"#;
 
-/// The engine of the recording: one storage for it alone, the machine's network.
+/// The engine of the recording. It has its own storage and the machine's network.
 const CONTAINERS: &str = r#"
 [engine]
 runtime = "runc"
@@ -25,7 +25,7 @@ log_driver = "k8s-file"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 "#;
 
-/// Directories of its own, which its processes see in place of the machine's.
+/// The machine's own directories, which its processes see in place of the real ones.
 ///
 /// The processes have their own process namespace. Around each build, Nix kills all processes of
 /// the build user, by number, and the machine's own Nix may build as the same user.
@@ -62,7 +62,7 @@ impl Machine {
     /// does.
     ///
     /// # Errors
-    /// When they can't be read or added.
+    /// When the programs can't be read or added.
     #[allow(dead_code, reason = "the command line of a recording brings its own")]
     pub fn bring(&self, programs: &Path) -> Result<()> {
         for entry in fs::read_dir(programs)? {

@@ -1,7 +1,7 @@
 //! Records the way from an empty store to a container that answers: docs/first-image.md.
 //!
 //! Run as root: `cargo run -p e2e --bin first-image -- --assemble FILE`.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 // The tests use more of these modules than this program does.

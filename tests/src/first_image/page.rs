@@ -15,7 +15,7 @@ two cores. `--crateyard` names a checkout, so that the recording needs no access
 types the same lines, without the times (`tests/src/first_image.rs`).
 ";
 
-/// The page: each line, its output, and its time.
+/// Returns the page: each line, its output, and its time.
 pub fn page(steps: &[Step]) -> String {
     let mut text = HEAD.to_owned();
     for step in steps {
@@ -45,7 +45,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// A text without the places of the machine that recorded it.
+/// Removes the paths of the recording machine from a text.
 fn shown(text: &str) -> String {
     let repository = super::repository();
     text.replace(&*repository.to_string_lossy(), "/src/crateyard")

@@ -1,4 +1,4 @@
-//! Types the lines of the README, and keeps what each said.
+//! Types the lines of the README, and records the output of each.
 
 use super::machine::Machine;
 use crate::checkout::repository;
@@ -12,15 +12,16 @@ pub struct Step {
     pub line: String,
     /// Its output and errors, in order.
     pub said: String,
-    /// How long it took.
+    /// The time that the line took.
     #[allow(dead_code, reason = "the test asserts no times")]
     pub took: Duration,
 }
 
-/// The service that a newcomer has: one package, no dependencies.
+/// The service of a newcomer: one package, no dependencies.
 const SERVICE: &str = "nix/templates/service/src/main.rs";
 
-/// The lines that the README tells a reader with a workspace to type, without their comments.
+/// Returns the lines that the README tells a reader with a workspace to type, without their
+/// comments.
 ///
 /// # Errors
 /// When the README has no such lines.
@@ -38,8 +39,8 @@ pub fn readme() -> Result<Vec<String>> {
     Ok(typed)
 }
 
-/// A line of the README as it is typed on this machine; `None` if it was done before: the program
-/// that `cargo install` gives is there already.
+/// Returns a line of the README as it is typed on this machine. Returns `None` if it need not be
+/// typed: the program that `cargo install` gives is there already.
 pub fn on_this_machine(line: &str) -> Option<String> {
     let line = line.replace("NAME", "hello");
     if line.starts_with("cargo install") {

@@ -1,5 +1,5 @@
-//! A container with what an engine gives by default: few capabilities, and a filter that forbids
-//! namespaces and mounts.
+//! A container with an engine's defaults: few capabilities, and a filter that forbids namespaces
+//! and mounts.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -12,24 +12,24 @@ use std::path::Path;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Compared {
-    /// How many units the plan has.
+    /// The number of units in the plan.
     pub units: usize,
-    /// How many times Cargo ran, or would run, rustc or a build script.
+    /// The number of times that Cargo ran, or would run, rustc or a build script.
     pub cargos: usize,
-    /// How that is known.
+    /// The source of that number.
     pub known_from: Known,
     /// The differences, one a line: `-` for units that only Cargo has, `+` for units that only the
     /// plan has.
     pub differing: Vec<String>,
 }
 
-/// How Cargo's units are known.
+/// The source of Cargo's units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Known {
-    /// From the messages of Cargo's build.
+    /// The messages of Cargo's build.
     Build,
-    /// From the graph of `cargo build --unit-graph`.
+    /// The graph of `cargo build --unit-graph`.
     UnitGraph,
 }
 

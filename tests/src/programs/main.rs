@@ -1,7 +1,7 @@
 //! Builds programs of crates.io by units and by plain Cargo, and compares.
 //!
 //! Run as `cargo run --release -p e2e --bin programs -- [NAME...]`: See docs/programs.md.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 // The tests use more of these modules than this program does.
@@ -230,7 +230,7 @@ fn go(
 fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     say(program, "assemble build");
     cold.assemble(&program.name)?;
-    // Units that no image refers to may have been deleted with those of another program.
+    // Units that no image refers to may have been deleted together with another program's.
     cold.complete(&[])?;
     let second = place.join("again");
     fs::create_dir_all(&second)?;
@@ -303,7 +303,7 @@ fn compare_built(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Ste
     Ok(())
 }
 
-/// Builds what is missing, compares the program's bytes if Cargo has built it, and runs it.
+/// Builds the missing parts, compares the program's bytes if Cargo has built it, and runs it.
 fn run(
     program: &Program,
     cold: &Cold,

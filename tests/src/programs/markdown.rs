@@ -6,7 +6,7 @@ use super::table::Program;
 use crate::cold::median;
 use std::fmt::Write as _;
 
-/// The page. Also lists programs without an outcome.
+/// Returns the page. It also lists programs without an outcome.
 pub fn page(programs: &[(Program, Option<Outcome>)]) -> String {
     let mut text = include_str!("head.md").to_owned();
     let is_timed = |outcome: &Outcome| !outcome.cold.is_empty() || !outcome.simulated.is_empty();
@@ -39,12 +39,12 @@ struct Column {
     cell: fn(&Program, &Outcome) -> String,
 }
 
-/// When a column is shown.
+/// The condition for showing a column.
 enum Kind {
     Always,
-    /// If something was built more than once.
+    /// Something was built more than once.
     Repeated,
-    /// If something was timed.
+    /// Something was timed.
     Timed,
 }
 

@@ -19,7 +19,7 @@ pub struct Outcome {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Packages that its lock pins.
+    /// The number of packages that its lock pins.
     pub packages: usize,
     /// The failed step. The other fields then hold earlier results, if any.
     pub failure: Option<Failure>,
@@ -39,11 +39,11 @@ pub struct Outcome {
     /// The predicted times of both on other machines.
     #[serde(default)]
     pub simulated: Vec<Simulated>,
-    /// The cores that both had.
+    /// The number of cores that both used.
     pub cores: usize,
 }
 
-/// Units, layers and images built more than once.
+/// A comparison of units, layers and images that were built more than once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Again {
@@ -51,14 +51,14 @@ pub struct Again {
     /// Otherwise all were in the same place, where the driver assigns cores by the units that
     /// happen to be ready.
     pub elsewhere: bool,
-    /// How many outputs the builds have.
+    /// The number of outputs of the builds.
     pub outputs: usize,
     /// The names of outputs that differ, or that not every build has.
     pub differing: BTreeSet<String>,
 }
 
 impl Again {
-    /// Compares two builds: path to hash.
+    /// Compares two builds, which map paths to hashes.
     pub fn compare(
         one: &BTreeMap<String, String>,
         other: &BTreeMap<String, String>,
@@ -80,7 +80,7 @@ impl Again {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// Which.
+    /// The step.
     pub step: Step,
     /// The error message.
     pub said: String,
@@ -142,14 +142,14 @@ impl Outcome {
         measured.then(|| median(&self.cold) / median(&self.cold_cargo))
     }
 
-    /// The same on a simulated machine.
+    /// Returns the same ratio on a simulated machine.
     pub fn simulated_ratio(&self, cores: usize) -> Option<f64> {
         let mut machines = self.simulated.iter();
         let machine = machines.find(|machine| machine.cores == cores)?;
         Some(machine.driven / machine.cargo)
     }
 
-    /// Whether Cargo has built it, so that its units and bytes are known from there.
+    /// Whether Cargo has built the program, so that its units and bytes are known.
     pub fn is_built_by_cargo(&self) -> bool {
         let compared = self.compared.as_ref();
         compared.is_some_and(|compared| compared.known_from == Known::Build)

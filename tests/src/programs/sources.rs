@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Puts the crate's sources and Crateyard's files into a git repository, and what its locks pin
-/// into the machine's store or into one below `place`.
+/// Puts the crate's sources and Crateyard's files into a git repository. Fetches the files that its
+/// locks pin into the machine's store, or into one below `place`.
 pub fn prepare(program: &Program, place: &Path, machine_store: bool) -> Result<Cold> {
     let workspace = unpack(program, &download(program)?, place)?;
     let said = init(&workspace, &crateyard(place)?)?;
@@ -60,8 +60,8 @@ fn download(program: &Program) -> Result<PathBuf> {
     find().with_context(|| format!("{file} is not in {}", cache.display()))
 }
 
-/// Unpacks the crate. Its lock pins what its authors built it with. If it has none, `assemble init`
-/// makes one.
+/// Unpacks the crate. Its lock pins the packages that its authors built it with. If it has none,
+/// `assemble init` makes one.
 fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     let name = format!("{}-{}", program.name, program.version);
     let parent = place.join("sources");

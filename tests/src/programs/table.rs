@@ -13,7 +13,7 @@ pub struct Program {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Why it was chosen.
+    /// The reason for choosing it.
     pub made_of: String,
     /// The binary to run. Its image has the same name.
     pub binary: String,

@@ -1,8 +1,8 @@
-//! Plans and builds public workspaces that ship container images, with a user's commands and hand
-//! edits that are counted.
+//! Plans and builds public workspaces that ship container images. It uses a user's commands, and
+//! counts the edits by hand.
 //!
 //! Run as `cargo run --release -p e2e --bin workspaces -- [NAME...]`: See docs/workspaces.md.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// No code outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 // The tests use more of this module than this program does.

@@ -4,7 +4,7 @@ use crate::outcome::Outcome;
 use crate::table::Workspace;
 use std::fmt::Write as _;
 
-/// The page. Also lists workspaces without an outcome.
+/// Returns the page. It also lists workspaces without an outcome.
 pub fn page(workspaces: &[(Option<Outcome>, Workspace)]) -> String {
     let mut text = include_str!("head.md").to_owned();
     text +=
@@ -48,8 +48,8 @@ fn row(workspace: &Workspace, outcome: Option<&Outcome>) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The images that `assemble init` wrote, the one that it means first. Bold: what the authors do
-/// not ship, or what is missing.
+/// Lists the images that `assemble init` wrote, first the one that its last line builds. Images
+/// that the authors do not ship, and missing ones, are bold.
 fn images(workspace: &Workspace, outcome: &Outcome) -> String {
     let main = outcome.main.iter();
     let others = outcome.images.iter();

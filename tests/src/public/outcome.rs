@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 pub struct Outcome {
     /// The workspace.
     pub name: String,
-    /// Packages that its lock pins.
+    /// The number of packages that its lock pins.
     pub packages: usize,
     /// The images that `assemble init` wrote.
     pub images: Vec<String>,
     /// The image that its last line builds.
     pub main: Option<String>,
-    /// Units of all images.
+    /// The number of units of all images.
     pub units: usize,
     /// Whether `assemble build` built that image.
     #[serde(default)]
@@ -25,7 +25,7 @@ pub struct Outcome {
     /// Whether the built image ran and printed the expected text.
     #[serde(default)]
     pub runs: bool,
-    /// The failed command. The other fields then hold what came before.
+    /// The failed command. The other fields then hold earlier results.
     pub failure: Option<Failure>,
 }
 
@@ -35,7 +35,7 @@ pub struct Outcome {
 pub struct Failure {
     /// The command, as a user types it.
     pub command: String,
-    /// What it said.
+    /// The command's output.
     pub said: String,
 }
 
@@ -55,7 +55,7 @@ impl Outcome {
         self.failure.is_none() || self.units > 0
     }
 
-    /// A line about it.
+    /// Returns a line about it.
     pub fn verdict(&self) -> String {
         match &self.failure {
             Some(failure) => format!("FAILED: {}: {}", failure.command, failure.said),
@@ -77,7 +77,7 @@ fn file(name: &str, place: &Path) -> PathBuf {
 }
 
 impl Failure {
-    /// The line with the error, and the next one if the first only leads to it.
+    /// Returns the line with the error, and the next one if the first only introduces it.
     pub fn summary(&self) -> String {
         let lines: Vec<&str> = self.said.lines().map(str::trim).collect();
         let error = lines.iter().position(|line| line.starts_with("error"));

@@ -1,4 +1,4 @@
-//! Where repositories come from: their public addresses, or a directory that stands for them.
+//! The sources of repositories: their public addresses, or a directory that replaces them.
 
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -12,8 +12,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Writes the configuration into `place`. Each directory of `mirrors` is named like the host
-    /// that it stands for.
+    /// Writes the configuration into `place`. Each directory of `mirrors` has the name of the host
+    /// that it replaces.
     pub fn new(mirrors: Option<&Path>, place: &Path) -> Result<Self> {
         let mut text = "[include]\n\tpath = ~/.gitconfig\n".to_owned();
         if let Some(mirrors) = mirrors {
@@ -28,7 +28,7 @@ impl Sources {
                     stand_in.display()
                 )?;
             }
-            // A submodule may lie in a directory.
+            // A submodule may be in a directory.
             text += "[protocol \"file\"]\n\tallow = always\n";
         }
         let configuration = place.join("gitconfig");

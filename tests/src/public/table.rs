@@ -11,19 +11,19 @@ use std::fs;
 pub struct Workspace {
     /// A name for the table.
     pub name: String,
-    /// Where git clones it from.
+    /// The address from which git clones it.
     pub address: String,
     /// The commit, in full.
     pub commit: String,
     /// The directory of its `Cargo.toml` in the repository; empty for the top.
     #[serde(default)]
     pub directory: String,
-    /// The programs that its authors ship in container images. `assemble init` should mean the
+    /// The programs that its authors ship in container images. `assemble init` should choose the
     /// first one.
     pub images: Vec<String>,
-    /// How to run the image that `assemble init` means.
+    /// The run of the image that `assemble init` chooses.
     pub run: Option<Run>,
-    /// What a user must change by hand before `assemble init`.
+    /// The edits that a user must make by hand before `assemble init`.
     #[serde(default)]
     pub edits: Vec<Edit>,
 }
@@ -44,9 +44,9 @@ pub struct Run {
 pub struct Edit {
     /// The files, relative to the workspace.
     pub files: Vec<String>,
-    /// The lines that they get; none: they are removed.
+    /// The lines to write into the files. Without lines, the files are removed.
     pub lines: Option<String>,
-    /// Why.
+    /// The reason for the edit.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! Does what a user does with a workspace, in the words of `assemble init`.
+//! Does the work of a user of a workspace, with the commands that `assemble init` prints.
 
 use crate::checkout::{assemble, repository};
 use crate::engine;
@@ -88,7 +88,7 @@ impl User<'_> {
         Ok(())
     }
 
-    /// Builds the image that `assemble init` means, and runs it where the table says how.
+    /// Builds the image that `assemble init` chooses, and runs it if the table has a run.
     fn build(&mut self, workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
         let image = outcome.main.clone().context("init names no image")?;
         self.type_in(&format!("assemble build {image}"))?;
@@ -109,7 +109,7 @@ impl User<'_> {
         Ok(())
     }
 
-    /// Clones it anew, at the commit of the table.
+    /// Clones the repository anew, at the commit of the table.
     fn clone_repository(&mut self, workspace: &Workspace, place: &Path) -> Result<()> {
         let clone = place.join("clones").join(&workspace.name);
         if clone.exists() {
@@ -161,13 +161,13 @@ impl User<'_> {
     }
 }
 
-/// The commands that `assemble init` ends with.
+/// Returns the commands that `assemble init` prints at the end.
 fn next(said: &str) -> Vec<&str> {
     let lines = said.lines().skip_while(|line| *line != "next:").skip(1);
     lines.map(str::trim).collect()
 }
 
-/// The images that images.toml has.
+/// Returns the images in images.toml.
 fn images(directory: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(directory.join("images.toml"))?;
     let table: toml::Table = toml::from_str(&text).context("images.toml is malformed")?;

@@ -111,7 +111,7 @@ fn has_all(component: &Value, texts: &[&str], lists: &[&str]) -> Result<()> {
     let has_list = |it: &&&str| component[**it].as_array().is_some_and(|it| !it.is_empty());
     let mut missing: Vec<&&str> = texts.iter().filter(|it| !has_text(it)).collect();
     missing.extend(lists.iter().filter(|it| !has_list(it)));
-    // The image's own licence is what its labels say; other images have documents of their own.
+    // The image's labels name its own licence. Other images have their own documents.
     let is_image =
         component["primaryPackagePurpose"] == "CONTAINER" || component["type"] == "container";
     missing.retain(|it| !is_image || !["licenseDeclared", "licenses"].contains(*it));

@@ -21,7 +21,7 @@ struct Shop {
     _crateyard: Checkout,
 }
 
-/// A push of a run that somebody started by hand. What it attaches passes the validators.
+/// Somebody started the run of this push by hand. The attached documents pass the validators.
 pub fn is_described() -> Result<()> {
     let inputs = json!({"channel": "beta", "deploy-token": "hush"});
     let shop = Shop::new(&json!({"inputs": inputs}))?;
@@ -62,7 +62,7 @@ pub fn is_described() -> Result<()> {
     Ok(())
 }
 
-/// The time now, as in documents.
+/// Returns the present time in the documents' format.
 fn now() -> Result<String> {
     Ok(duct::cmd!("date", "--utc", "+%Y-%m-%dT%H:%M:%SZ").read()?)
 }
@@ -138,7 +138,7 @@ impl Shop {
     }
 }
 
-/// Has the validators of others read the provenance.
+/// Lets independent validators check the provenance.
 fn valid(provenance: &Value) -> Result<()> {
     let place = tempfile::tempdir()?;
     let file = place.path().join("provenance.json");

@@ -1,4 +1,4 @@
-//! What scanners find in programs, and what `assemble audit` says about them.
+//! The findings of scanners in programs, and the verdicts of `assemble audit` on them.
 
 use super::{documents, images, layout_of, linked, named, programs_of, same, validator};
 use crate::checkout::{assemble, repository};
@@ -110,7 +110,7 @@ pub fn audits_by_reach() -> Result<()> {
     Ok(())
 }
 
-/// What `assemble audit` says of all images, of which each is affected.
+/// Returns the report of `assemble audit` on all images, each of which is affected.
 fn audit(database: &Path, more: &[&str]) -> Result<Value> {
     let fixed = ["audit", "--no-debian", "--json", "--advisories"];
     let database = database.to_string_lossy();
