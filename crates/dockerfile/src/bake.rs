@@ -1,4 +1,4 @@
-//! The bake file: targets, contexts, caches.
+//! Writes the bake file: targets, contexts, caches.
 //!
 //! <https://docs.docker.com/build/bake/reference/>
 
@@ -162,7 +162,7 @@ function "output" {
 }
 "#;
 
-/// The whole file.
+/// Returns the text of the whole file.
 pub(super) fn file(description: &Description, project: &Project, names: &Names) -> String {
     let mut out = String::from(VARIABLES);
     let images: Vec<&str> = description.images.keys().map(String::as_str).collect();
@@ -234,7 +234,7 @@ target "_common" {{
     )
 }
 
-/// The contexts that an image needs besides the common ones.
+/// Returns the contexts that an image needs besides the common ones.
 fn contexts(image: &Image, project: &Project) -> String {
     let mut contexts = Vec::new();
     if let Some(context) = base_context(image, project) {
@@ -260,17 +260,17 @@ fn contexts(image: &Image, project: &Project) -> String {
     }
 }
 
-/// The path that a variable names, or the layout if it is empty.
+/// Returns an expression for the context that a variable names, or for the layout if it is empty.
 fn layout_or(variable: &str, context: &str) -> String {
     format!("{variable} == \"\" ? {} : {variable}", layout(context))
 }
 
-/// The path of a context's layout.
+/// Returns the address of a context's layout.
 fn layout(context: &str) -> String {
     format!("\"oci-layout://${{LAYOUTS}}/{context}\"")
 }
 
-/// The platforms of all images.
+/// Returns the platforms of all images.
 fn all_platforms(description: &Description) -> String {
     let platforms = description
         .images
@@ -280,7 +280,7 @@ fn all_platforms(description: &Description) -> String {
     hcl_list(platforms)
 }
 
-/// A stage that is not an image of the description, with its own cache.
+/// Returns the target of a stage that is not an image of the description. It has its own cache.
 fn stage_target(name: &str, platforms: &str) -> String {
     format!(
         r#"
@@ -296,7 +296,7 @@ target "{name}" {{
     )
 }
 
-/// An exporter's options for the layers of an image, including those of its base.
+/// Returns an exporter's options for the layers of an image, including those of its base.
 fn compression(image: &Image) -> String {
     let level = image.compression.level;
     let level = level.map_or(String::new(), |level| format!(",compression-level={level}"));

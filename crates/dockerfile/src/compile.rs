@@ -1,4 +1,4 @@
-//! The stages that compile.
+//! Writes the stages that compile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -19,7 +19,7 @@ const LOCK_AWK: &str = include_str!("lock.awk");
 const RUN: &str =
     "RUN --network=none --mount=type=bind,from=vendor,target=/cargo/registry /cargo/build";
 
-/// All stages from the toolchain to the programs.
+/// Returns all stages from the toolchain to the programs.
 pub(super) fn stages(description: &Description, project: &Project, names: &Names) -> String {
     let compiler = Compiler {
         packages: Packages::of(description, project),
@@ -42,7 +42,8 @@ pub(super) fn stages(description: &Description, project: &Project, names: &Names
     out + &compiler.builder()
 }
 
-/// The build arguments that the file expects, for people who build it without the bake file.
+/// Describes the contexts and build arguments that the file expects, for people who build it
+/// without the bake file.
 fn contexts(description: &Description, project: &Project) -> String {
     let mut out = String::from(
         "# Named contexts (--build-context NAME=oci-layout://DIR, docker-image://REFERENCE or \
@@ -130,13 +131,15 @@ fn toolchain(description: &Description, project: &Project, names: &Names) -> Str
     out
 }
 
-/// `toolchain-arm64`. `TARGETVARIANT` lacks a variant that is the only one of its architecture.
+/// Returns the name of a platform's stage, such as `toolchain-arm64`. `TARGETVARIANT` lacks a
+/// variant that is the only one of its architecture.
 pub(super) fn stage_of(platform: &Platform) -> String {
     let variant = platform.variant.as_deref().unwrap_or("");
     format!("toolchain-{}{variant}", platform.architecture)
 }
 
-/// All sources of the lock are in the one directory that `cargo vendor` fills.
+/// Returns Cargo's configuration that replaces all sources of the lock with the one directory that
+/// `cargo vendor` fills.
 ///
 /// <https://doc.rust-lang.org/cargo/reference/source-replacement.html>
 fn source_replacement(project: &Project) -> String {
@@ -151,7 +154,7 @@ fn source_replacement(project: &Project) -> String {
     out + "\n[source.vendor]\ndirectory = \"/cargo/registry\"\n"
 }
 
-/// A source of the lock as a table of Cargo's configuration.
+/// Returns a source of the lock as a table of Cargo's configuration.
 fn source_definition(source: &str) -> String {
     let Some(git) = source.strip_prefix("git+") else {
         let index = source.strip_prefix("registry+").unwrap_or(source);
@@ -166,7 +169,7 @@ fn source_definition(source: &str) -> String {
     out
 }
 
-/// The lock percent-encodes the names of branches and tags.
+/// Decodes the name of a branch or tag, which the lock percent-encodes.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -228,7 +231,8 @@ done
     )
 }
 
-/// The manifests without the parts that can't change a dependency, and empty targets.
+/// Returns the stage with empty targets, and with the manifests without the parts that can't change
+/// a dependency.
 fn recipe(project: &Project, names: &Names) -> String {
     let mut out = format!(
         "FROM {} AS {}\nWORKDIR /manifests\nCOPY Cargo.toml Cargo.lock ./\n",
@@ -296,8 +300,8 @@ empty 'fn main() {{}}' {}
     )
 }
 
-/// The only stage that needs the network, and the only one that sees the machine's secrets. It
-/// keeps none of them.
+/// Returns the only stage that needs the network and sees the machine's secrets. It keeps none of
+/// them.
 fn vendor(description: &Description, names: &Names) -> String {
     let locked = if description.build.locked {
         " --locked"
@@ -341,7 +345,7 @@ impl Compiler<'_> {
         )
     }
 
-    /// The names of all calls as one word of a shell.
+    /// Returns the names of all calls as one word of a shell.
     fn all_calls(&self) -> String {
         let calls: Vec<&str> = self
             .description
@@ -362,8 +366,8 @@ impl Compiler<'_> {
         format!("FROM {dependencies} AS {shared}\nCOPY Cargo.toml ./\n{compiled}\n\n")
     }
 
-    /// The programs of one package. The members that only it needs are compiled first, so an edit
-    /// in the package does not compile them again.
+    /// Returns the stage with the programs of one package. It compiles the members that only the
+    /// package needs first, so an edit in the package does not compile them again.
     fn build(&self, package: &str, binaries: &[&Binary]) -> String {
         let (base, manifest) = match self.packages.shared.is_empty() {
             true => (self.names.own("dependencies"), "COPY Cargo.toml ./\n"),
@@ -409,14 +413,15 @@ impl Compiler<'_> {
         )
     }
 
-    /// The instructions that copy and compile members. The last instruction is left open.
+    /// Returns the instructions that copy and compile members. The last instruction is left open.
     fn compiled(&self, members: &BTreeSet<String>, calls: &str) -> String {
         let copies = self.copies(members);
         let names: Vec<&str> = members.iter().map(String::as_str).collect();
         format!("{copies}{RUN} {calls} {}", names.join(" "))
     }
 
-    /// The sources of members, and the files that the description declares beside them.
+    /// Returns the instructions that copy the sources of members, and the files that the
+    /// description declares for them.
     fn copies(&self, members: &BTreeSet<String>) -> String {
         let mut out = String::new();
         let known = members
@@ -442,14 +447,14 @@ impl Compiler<'_> {
     }
 }
 
-/// Names of calls as one word of a shell.
+/// Returns names of calls as one word of a shell.
 fn words_of(calls: &[&str]) -> String {
     shell_word(&calls.join(" "))
 }
 
-/// The paths of a member to copy. For most members that is the directory, which the ignore file
-/// reduces to the sources. The directory of the root's own package holds everything, so only the
-/// paths that it names are copied.
+/// Returns the paths of a member to copy. For most members that is the directory, which the ignore
+/// file reduces to the sources. The directory of the root's own package holds everything, so only
+/// the tops of the paths that its targets name are copied.
 pub(super) fn member_sources(member: &Member) -> BTreeSet<String> {
     if !member.directory.is_empty() {
         return BTreeSet::from([member.directory.clone()]);

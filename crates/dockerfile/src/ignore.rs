@@ -1,4 +1,5 @@
-//! Sends the engine only those files of the workspace that the Dockerfile copies.
+//! Writes the ignore file, so that the engine only gets the files of the workspace that the
+//! Dockerfile copies.
 //!
 //! <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
@@ -10,12 +11,12 @@ use super::images::copied;
 use super::project::Project;
 use crateyard_description::normal::Description;
 
-/// Files in a member's directory that its programs are not compiled from.
+/// Files in a member's directory that are not needed to compile its programs.
 const NOT_COMPILED: &[&str] = &[
     "tests", "benches", "examples", "target", "*.md", "LICENSE*", "LICENCE*",
 ];
 
-/// The ignore file. The last matching pattern decides.
+/// Returns the text of the ignore file. The last matching pattern decides.
 pub(super) fn file(description: &Description, project: &Project) -> String {
     let mut out = String::from("*\n!Cargo.toml\n!Cargo.lock\n");
     let mut allow = |path: &str| {
@@ -64,7 +65,7 @@ pub(super) fn file(description: &Description, project: &Project) -> String {
     out
 }
 
-/// A path as a pattern that matches nothing else.
+/// Returns a path as a pattern that matches nothing else.
 fn pattern(path: &str) -> String {
     let mut pattern = String::new();
     for c in path.chars() {

@@ -1,4 +1,4 @@
-//! The stages that are images.
+//! Writes the stages that are images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -15,7 +15,8 @@ use crateyard_description::normal::{
 use crateyard_description::{Found, Sources, last_part};
 use crateyard_spec::{DirectorySource, ImageArchiveSource, Mode, SPECIAL_DIRECTORIES, TextSource};
 
-/// A stage for each image, and a stage before it if a part of the image needs a shell.
+/// Returns a stage for each image, and a stage before it if the image has entries that only a shell
+/// can make.
 pub(super) fn stages(
     description: &Description,
     project: &Project,
@@ -31,9 +32,9 @@ pub(super) fn stages(
     stages.join("\n")
 }
 
-/// Directories, links and charts, which no Dockerfile instruction makes, by parent directory. Each
-/// parent is copied by itself: copying a whole tree would also replace the image's own directories
-/// on the way, and their modes.
+/// Returns directories, links and charts, which no Dockerfile instruction makes, by parent
+/// directory. Each parent is copied separately: copying a whole tree would also replace the image's
+/// own directories on the way, and their modes.
 fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     let mut staged: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for source in special_directories(image)
@@ -53,7 +54,7 @@ fn staged(image: &Image) -> BTreeMap<String, Vec<Source>> {
     staged
 }
 
-/// The directories with a special mode that an image implies.
+/// Returns the directories with a special mode that an image implies.
 fn special_directories(image: &Image) -> Vec<Source> {
     let files = image.layers.iter().filter(|layer| !layer.has_packages());
     let paths: Vec<&str> = files
@@ -78,12 +79,12 @@ fn special_directories(image: &Image) -> Vec<Source> {
     implied.map(source).collect()
 }
 
-/// The path where the contents of one directory are assembled.
+/// Returns the path where the contents of one directory are assembled.
 fn staging_directory(number: usize) -> String {
     format!("/files/{}", number + 1)
 }
 
-/// The stage that assembles these directories.
+/// Returns the stage that assembles these directories.
 fn staging(image: &Image, names: &Names) -> String {
     let charts = charts(image);
     let mut script = String::from("set -eu\n");
@@ -111,18 +112,18 @@ fn staging(image: &Image, names: &Names) -> String {
     )
 }
 
-/// The charts of an image, without duplicates.
+/// Returns the charts of an image, without duplicates.
 fn charts(image: &Image) -> Vec<&str> {
     let charts: BTreeSet<&str> = image.charts().collect();
     charts.into_iter().collect()
 }
 
-/// The path of a chart's files while it is packaged.
+/// Returns the path of a chart's files while it is packaged.
 fn chart_directory(number: usize) -> String {
     format!("/charts/{}", number + 1)
 }
 
-/// Makes an entry of a directory.
+/// Returns the command that makes an entry of a directory.
 fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
     let path = source.to().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -146,8 +147,8 @@ fn command(source: &Source, directory: &str, charts: &[&str]) -> String {
     }
 }
 
-/// Packages a chart as `helm package` does, but always with the same bytes: `Chart.yaml` first,
-/// then all files by path.
+/// Returns the commands that package a chart as `helm package` does, but always with the same
+/// bytes: `Chart.yaml` first, then all files by path.
 fn package_chart(place: &str, to: &str) -> String {
     format!(
         r#"cd {place}
@@ -183,7 +184,8 @@ fn base(image: &Image, project: &Project) -> String {
     }
 }
 
-/// The instruction for a source; `None` if the base or the stage with directories has it already.
+/// Returns the instruction for a source; it is empty if the base or the stage with directories has
+/// the source already.
 fn copy(source: &Source, number: usize, sources: &Sources, names: &Names) -> String {
     match source {
         Source::Text(text) => copy_text(text, number),
@@ -251,8 +253,8 @@ fn owner(uid: u32, gid: u32) -> String {
     }
 }
 
-/// Without a mode, files keep their executable bit, whatever umask the checkout had. Directories
-/// can always be entered.
+/// Returns the mode of a source for `COPY`. Without a mode, files keep their executable bit,
+/// whatever umask the checkout had. Directories can always be entered.
 fn source_mode(mode: Option<Mode>, directory: bool) -> String {
     match mode {
         Some(mode) => letters(mode, directory),
@@ -260,7 +262,8 @@ fn source_mode(mode: Option<Mode>, directory: bool) -> String {
     }
 }
 
-/// A mode in letters. An octal mode would also apply to missing parent directories of the file.
+/// Returns a mode in letters. An octal mode would also apply to missing parent directories of the
+/// file.
 ///
 /// The files of a directory get the mode. So do its subdirectories, but they can always be entered.
 fn letters(Mode(bits): Mode, directory: bool) -> String {
@@ -337,8 +340,8 @@ fn config(config: &Config, version: &str) -> String {
     out + &labels(config, version)
 }
 
-/// Values with several lines, which no instruction can hold: the names of their arguments, and the
-/// values. The bake file passes them.
+/// Returns values with several lines, which no instruction can hold, with the names of their build
+/// arguments. The bake file passes them.
 pub(super) fn lines_of(config: &Config) -> Vec<(String, &str)> {
     let env = config.env.iter().map(|variable| variable.value.as_str());
     let env = env
@@ -362,7 +365,8 @@ fn word_or_argument(value: &str, argument: &str) -> String {
     }
 }
 
-/// The version comes last and in an argument, so a new version only changes the configuration.
+/// Returns the instruction for the labels. It comes last and takes the version from an argument, so
+/// a new version only changes the configuration.
 fn labels(config: &Config, version: &str) -> String {
     if config.labels.is_empty() {
         return String::new();
@@ -415,7 +419,7 @@ fn healthcheck(check: &Healthcheck) -> String {
     format!("{out} CMD {}\n", exec_form(command))
 }
 
-/// The archives that an image's stage copies from the context `bundle`.
+/// Returns the images whose archives other images copy from the context `bundle`.
 pub(super) fn bundled(description: &Description) -> Vec<&str> {
     let mut names: Vec<&str> = description
         .images
@@ -428,7 +432,7 @@ pub(super) fn bundled(description: &Description) -> Vec<&str> {
     names
 }
 
-/// The sources that images copy, for the ignore file.
+/// Returns the sources that images copy, for the ignore file.
 pub(super) fn copied(description: &Description) -> Vec<&str> {
     let images = description.images.values();
     let mut copied: Vec<&str> = images
@@ -439,7 +443,7 @@ pub(super) fn copied(description: &Description) -> Vec<&str> {
     copied
 }
 
-/// The file name of an archive in the context `bundle`.
+/// Returns the file name of an image's archive in the context `bundle`.
 pub(super) fn archive(image: &str) -> String {
     format!("{}.tar", last_part(image))
 }

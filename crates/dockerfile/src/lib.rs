@@ -8,7 +8,7 @@
 //! - `recipe`: the manifests and the lock without the parts that can't change a dependency
 //!   (versions of members, descriptions, lints), and empty targets. Its content is the cache key of
 //!   the next two stages.
-//! - `vendor`: the sources of all dependencies. A directory can take its place:
+//! - `vendor`: the sources of all dependencies. A directory can replace it:
 //!   `--build-context vendor=DIR`.
 //! - `dependencies`: all dependencies, compiled once, for all images.
 //! - `shared`: the members that every program needs.
@@ -41,17 +41,17 @@ pub use workspace::{METADATA, Resolved, WorkspaceError, buildable, for_workspace
 pub const DOCKERFILE: &str = "Dockerfile.images";
 /// The name of the bake file.
 pub const BAKE: &str = "docker-bake.hcl";
-/// The name of the ignore file, which limits what the engine gets of the workspace.
+/// The name of the ignore file, which limits the files of the workspace that the engine gets.
 pub const IGNORE: &str = "Dockerfile.images.dockerignore";
 
 /// The first line of every generated file.
 const GENERATED: &str = "# Generated from images.toml by `assemble dockerfile`. Edits are lost; \
                          `assemble dockerfile --check` finds them.\n";
 
-/// The generated files: name, relative to the workspace's root, and text.
+/// The generated files, each with its name, relative to the workspace's root, and its text.
 pub type Files = [(&'static str, String); 3];
 
-/// The generated files.
+/// Generates the files.
 ///
 /// They depend on the description and on the workspace's shape (members, targets, path
 /// dependencies, sources of the lock). They depend on no version: a version bump generates the same
@@ -76,12 +76,12 @@ pub fn generate(description: &Description, project: &Project, sources: &Sources)
     ]
 }
 
-/// The bake target that makes an image's archive for another image to hold.
+/// Returns the name of the bake target that makes an image's archive, for another image to hold.
 pub fn archive_target(description: &Description, image: &str) -> String {
     Names::of(description).archive(image)
 }
 
-/// All named contexts that the generated files may need.
+/// Returns all named contexts that the generated files may need.
 fn contexts_of(description: &Description) -> BTreeSet<String> {
     let images = description.images.values();
     let own = images.map(|image| format!("{}-base-image", image.name));
@@ -89,8 +89,8 @@ fn contexts_of(description: &Description) -> BTreeSet<String> {
     common.into_iter().chain(own).collect()
 }
 
-/// The named context that an image with Debian packages starts from. An image with no other
-/// packages than the base's uses the base's own context.
+/// Returns the named context that an image with Debian packages starts from. An image with no
+/// packages besides the base's uses the base's own context.
 fn base_context(image: &Image, project: &Project) -> Option<String> {
     let sets = sets(image, project);
     match sets.as_slice() {
@@ -100,14 +100,14 @@ fn base_context(image: &Image, project: &Project) -> Option<String> {
     }
 }
 
-/// The named context that is made for one image: the layers with its packages, and with the
-/// libraries that its programs may link to.
+/// Returns the named context that is made for one image only: the layers with its packages, and
+/// with the libraries that its programs may link to.
 pub fn own_base(image: &Image, project: &Project) -> Option<String> {
     base_context(image, project).filter(|context| *context == format!("{}-base-image", image.name))
 }
 
-/// The sets of Debian packages in an image. The compiler's libraries are not among them, because it
-/// shows too late whether a program links to them.
+/// Returns the sets of Debian packages in an image. The compiler's libraries are not among them,
+/// because whether a program links to them shows too late.
 fn sets<'i>(image: &'i Image, project: &Project) -> Vec<&'i str> {
     let linked = project.linked(image);
     let layers = image.layers.iter().filter(|layer| !layer.only_if_linked);

@@ -1,4 +1,4 @@
-//! Unique names for stages and targets, whatever names images, packages and programs have.
+//! Chooses unique names for stages and targets, whatever names images, packages and programs have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The names for a description.
+    /// Chooses the names for a description.
     pub(crate) fn of(description: &Description) -> Names {
         let mut taken = Taken::default();
         // People pass these names to the engine, so they stay.
@@ -84,46 +84,46 @@ impl Names {
         }
     }
 
-    /// The stage of an image.
+    /// Returns the stage of an image.
     pub(crate) fn image<'n>(&'n self, name: &'n str) -> &'n str {
         self.images.get(name).map_or(name, String::as_str)
     }
 
-    /// A stage, target or group of Crateyard's own.
+    /// Returns the name of one of Crateyard's own stages, targets or groups.
     pub(crate) fn own<'n>(&'n self, name: &'n str) -> &'n str {
         self.own.get(name).map_or(name, String::as_str)
     }
 
-    /// The stage that compiles a package.
+    /// Returns the stage that compiles a package.
     pub(crate) fn build(&self, package: &str) -> String {
         self.own(&build_stage(package)).to_owned()
     }
 
-    /// The name of a program in `/out`, and the prefix of its stages.
+    /// Returns the name of a program in `/out`, which is also the prefix of its stages.
     pub(crate) fn program<'n>(&'n self, binary: &'n Binary) -> &'n str {
         self.programs
             .get(binary)
             .map_or(&binary.bin, String::as_str)
     }
 
-    /// The stage with a program in `/out`.
+    /// Returns the stage with a program in `/out`.
     pub(crate) fn binary(&self, binary: &Binary) -> String {
         self.own(&format!("{}-binary", self.program(binary)))
             .to_owned()
     }
 
-    /// The stage and target that hold the program alone.
+    /// Returns the stage and target that hold only the program.
     pub(crate) fn output(&self, binary: &Binary) -> String {
         self.own(&format!("{}-output", self.program(binary)))
             .to_owned()
     }
 
-    /// The stage that makes an image's directories, links and charts.
+    /// Returns the stage that makes an image's directories, links and charts.
     pub(crate) fn files(&self, image: &str) -> String {
         self.own(&format!("{image}-files")).to_owned()
     }
 
-    /// The target that makes the archive of an image.
+    /// Returns the target that makes the archive of an image.
     pub(crate) fn archive(&self, image: &str) -> String {
         self.own(&format!("{image}-archive")).to_owned()
     }
@@ -138,8 +138,8 @@ fn build_stage(package: &str) -> String {
 struct Taken(BTreeSet<String>);
 
 impl Taken {
-    /// An unused name that a stage can have: lower-case letters, digits, `-` and `_`, with a letter
-    /// first.
+    /// Returns an unused name that a stage can have: lower-case letters, digits, `-` and `_`, with
+    /// a letter first.
     fn stage(&mut self, name: &str, kind: &str) -> String {
         let allowed = |c: char| match c.to_ascii_lowercase() {
             c @ ('a'..='z' | '0'..='9' | '-' | '_') => c,

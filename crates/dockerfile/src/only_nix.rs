@@ -1,9 +1,9 @@
-//! What a description may ask for, and no Dockerfile can build.
+//! Finds features of a description that no Dockerfile can build.
 
 use crateyard_description::normal::{Description, Source};
 use crateyard_spec::CAPABILITY_ATTRIBUTE;
 
-/// All of it, for people, in the order of the description.
+/// Returns them all, for people, in the order of the description.
 pub(crate) fn things(description: &Description) -> Vec<String> {
     let crates = description.crates.iter().flat_map(|(name, each)| {
         let parts = each.parts.iter();
@@ -23,7 +23,7 @@ pub(crate) fn things(description: &Description) -> Vec<String> {
     crates.chain(images).chain(steps).collect()
 }
 
-/// `COPY` gives a file no attributes.
+/// Names the attributes that a source gives its file; `COPY` can't give any.
 fn attributes(source: &Source) -> Option<String> {
     let what = match source.xattrs()?.contains_key(CAPABILITY_ATTRIBUTE) {
         true => "capabilities",

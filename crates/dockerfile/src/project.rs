@@ -37,7 +37,7 @@ pub(crate) struct Member {
     pub(crate) needs: BTreeSet<String>,
 }
 
-/// Why a workspace can't be read, or a Dockerfile can't build it.
+/// The reason why a workspace can't be read, or a Dockerfile can't build it.
 #[derive(Debug)]
 pub enum ProjectError {
     /// The output of `cargo metadata` has the wrong form.
@@ -135,7 +135,7 @@ impl Project {
     /// (`.cargo/config.toml` or `.cargo/config`), if there is one.
     ///
     /// # Errors
-    /// When one of them has the wrong form, or a path dependency lies outside the workspace.
+    /// Fails if one of them has the wrong form, or a path dependency is outside the workspace.
     pub fn new(
         metadata: &str,
         manifest: &str,
@@ -181,13 +181,13 @@ impl Project {
         })
     }
 
-    /// The workspace's packages and targets.
+    /// Returns the workspace's packages and targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// The crates that the programs of an image may be linked from: all dependencies of their
-    /// packages in `Cargo.lock`. These include the dependencies of build scripts, tests and
+    /// Returns the crates that the programs of an image may be linked from: all dependencies of
+    /// their packages in `Cargo.lock`. These include the dependencies of build scripts, tests and
     /// disabled features.
     pub fn linked(&self, image: &Image) -> BTreeSet<String> {
         let packages = image.programs().map(|(_, binary)| &binary.package);
@@ -196,24 +196,24 @@ impl Project {
         closures.flatten().collect()
     }
 
-    /// The names of its packages.
+    /// Returns the names of its packages.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         self.members.keys().map(String::as_str)
     }
 
-    /// The root source files of a package's libraries, relative to the workspace's root.
+    /// Returns the root source files of a package's libraries, relative to the workspace's root.
     pub fn libraries(&self, package: &str) -> &[String] {
         let member = self.members.get(package);
         member.map_or(&[], |member| &member.libraries)
     }
 
-    /// The root source files of a package's programs and of its build script.
+    /// Returns the root source files of a package's programs and of its build script.
     pub fn programs(&self, package: &str) -> &[String] {
         let member = self.members.get(package);
         member.map_or(&[], |member| &member.programs)
     }
 
-    /// `package` and all members that it is compiled with, direct or indirect.
+    /// Returns `package` and all members that it is compiled with, directly or indirectly.
     pub fn closure(&self, package: &str) -> BTreeSet<String> {
         let mut reached = BTreeSet::from([package.to_string()]);
         let mut rest = vec![package.to_string()];
@@ -303,7 +303,7 @@ fn listed(package: MetadataPackage, relative: &dyn Fn(&str) -> String) -> Packag
     }
 }
 
-/// The values of a table.
+/// Returns the values of a table.
 fn values<'i>(table: &DeValue<'i>) -> Vec<DeValue<'i>> {
     let table = table.as_table().into_iter();
     table
@@ -311,7 +311,7 @@ fn values<'i>(table: &DeValue<'i>) -> Vec<DeValue<'i>> {
         .collect()
 }
 
-/// The paths in `[patch.SOURCE]`.
+/// Returns the paths in `[patch.SOURCE]`.
 fn patches(manifest: &str) -> Result<BTreeSet<String>, ProjectError> {
     let document = DeTable::parse(manifest)
         .map_err(|error| ProjectError::Toml("Cargo.toml".to_string(), error))?;

@@ -1,21 +1,20 @@
 //! Quotes text for the three languages that this crate writes.
 
-/// A JSON array, as the exec forms of a Dockerfile take it.
+/// Returns a JSON array, as the exec forms of a Dockerfile take it.
 pub(super) fn exec_form(words: &[String]) -> String {
     // Strings always have a JSON form.
     serde_json::to_string(words).unwrap_or_default()
 }
 
-/// A JSON array for `COPY`. Even there `COPY` expands variables, removes quotes and, in sources,
-/// matches patterns.
-/// <https://docs.docker.com/reference/dockerfile/#copy>
+/// Returns a JSON array for `COPY`. Even there `COPY` expands variables, removes quotes and, in
+/// sources, matches patterns. <https://docs.docker.com/reference/dockerfile/#copy>
 pub(super) fn paths_form(sources: &[&str], destination: &str) -> String {
     let sources = sources.iter().map(|source| escaped(source, "*?["));
     let all: Vec<String> = sources.chain([escaped(destination, "")]).collect();
     exec_form(&all)
 }
 
-/// A JSON array of paths for `VOLUME`, which also expands variables and removes quotes.
+/// Returns a JSON array of paths for `VOLUME`, which also expands variables and removes quotes.
 pub(super) fn volumes_form(paths: &[String]) -> String {
     let all: Vec<String> = paths.iter().map(|path| escaped(path, "")).collect();
     exec_form(&all)
@@ -34,8 +33,8 @@ fn escaped(path: &str, patterns: &str) -> String {
     escaped
 }
 
-/// Sources and destination of `COPY`: plain words if possible, because people read them more
-/// easily.
+/// Returns sources and destination of `COPY`: plain words if possible, because people read them
+/// more easily.
 pub(super) fn copy_words(sources: &[&str], destination: &str) -> String {
     let mut all = sources.iter().chain([&destination]);
     match all.all(|path| is_plain(path)) {
@@ -50,12 +49,12 @@ pub(super) fn is_plain(path: &str) -> bool {
     !path.is_empty() && path.chars().all(plain)
 }
 
-/// Whether a text can't be written on one line of a Dockerfile.
+/// Whether a text has several lines, so that no line of a Dockerfile can hold it.
 pub(super) fn has_lines(text: &str) -> bool {
     text.contains(['\n', '\r'])
 }
 
-/// A double-quoted word of a Dockerfile without expansion.
+/// Returns a double-quoted word of a Dockerfile without expansion.
 pub(super) fn docker_word(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -67,7 +66,7 @@ pub(super) fn docker_word(text: &str) -> String {
     quoted + "\""
 }
 
-/// A word of a POSIX shell.
+/// Returns a word of a POSIX shell.
 pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@+%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -76,7 +75,7 @@ pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A string of HCL without expansion.
+/// Returns a string of HCL without expansion.
 pub(super) fn hcl_string(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
     // HCL knows fewer escapes than JSON.
@@ -84,7 +83,7 @@ pub(super) fn hcl_string(text: &str) -> String {
     quoted.replace("${", "$${").replace("%{", "%%{")
 }
 
-/// A list of HCL.
+/// Returns a list of HCL.
 pub(super) fn hcl_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
     let items: Vec<String> = items
         .into_iter()
@@ -93,7 +92,7 @@ pub(super) fn hcl_list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Str
     format!("[{}]", items.join(", "))
 }
 
-/// A text as the body of a heredoc, with an end marker that does not occur in it.
+/// Returns a text as the body of a heredoc, and an end marker that does not occur in it.
 pub(super) fn heredoc(text: &str) -> (String, String) {
     let taken = |word: &String| text.lines().any(|line| line == word);
     let words = std::iter::once("EOF".to_string()).chain((1..).map(|n| format!("EOF{n}")));

@@ -1,4 +1,4 @@
-//! The files of a workspace on disk.
+//! Reads a workspace on disk, and generates its files.
 
 use std::fmt;
 use std::fs;
@@ -13,16 +13,16 @@ use crateyard_description::{
 /// The arguments of `cargo metadata`.
 pub const METADATA: [&str; 2] = ["--no-deps", "--offline"];
 
-/// Why the files of a workspace can't be generated.
+/// The reason why the files of a workspace can't be generated.
 #[derive(Debug)]
 pub enum WorkspaceError {
     /// A file can't be read.
     Read(PathBuf, io::Error),
-    /// The description is wrong.
+    /// The description has errors.
     Description(Problems),
-    /// The workspace is wrong.
+    /// The workspace has an error.
     Project(ProjectError),
-    /// The description asks for what only Nix builds: each thing by name.
+    /// The description has features that only Nix builds: each by name.
     OnlyNix(Vec<String>),
 }
 
@@ -63,7 +63,7 @@ pub struct Resolved {
 /// Generates the files for the workspace at `root`, which has the description `images.toml`.
 ///
 /// # Errors
-/// The errors of [`resolve`].
+/// Returns the errors of [`resolve`] and of [`buildable`].
 pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceError> {
     let Resolved {
         description,
@@ -74,10 +74,10 @@ pub fn for_workspace(root: &Path, metadata: &str) -> Result<Files, WorkspaceErro
     Ok(generate(&description, &project, &sources))
 }
 
-/// Whether a Dockerfile can build all of a description.
+/// Checks that a Dockerfile can build all of a description.
 ///
 /// # Errors
-/// [`WorkspaceError::OnlyNix`].
+/// Returns [`WorkspaceError::OnlyNix`] if it can't.
 pub fn buildable(description: &normal::Description) -> Result<(), WorkspaceError> {
     let things = only_nix::things(description);
     match things.is_empty() {
@@ -92,7 +92,7 @@ pub fn buildable(description: &normal::Description) -> Result<(), WorkspaceError
 /// nor anything compiled.
 ///
 /// # Errors
-/// When the workspace or its description is wrong.
+/// Fails if a file can't be read, or the workspace or its description has errors.
 pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> {
     let text = read(&root.join("images.toml"))?;
     let mut description =
@@ -117,8 +117,8 @@ pub fn resolve(root: &Path, metadata: &str) -> Result<Resolved, WorkspaceError> 
     })
 }
 
-/// The package sets that the workspace's debian.lock has for crates; nothing if there is no such
-/// file.
+/// Returns the package sets that the workspace's debian.lock has for crates; none if there is no
+/// such file.
 fn pinned_crates(root: &Path) -> Result<Pinned, WorkspaceError> {
     let path = root.join("debian.lock");
     if !path.exists() {
