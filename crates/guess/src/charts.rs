@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::image::Image;
 use crate::tree::{self, Kind};
 
-/// How many levels below the workspace's root to search.
+/// The number of levels below the workspace's root to search.
 const DEPTH: usize = 4;
 
 /// A chart.

@@ -8,7 +8,7 @@ use crateyard_spec::Port;
 use crate::setcap::{self, Capabilities};
 use crate::tree::{self, Kind};
 
-/// How many levels below the workspace's root to search.
+/// The number of levels below the workspace's root to search.
 const DEPTH: usize = 4;
 
 /// Directories and names of Dockerfiles for developers and tests, not for releases.
@@ -29,31 +29,31 @@ const OURS: &str = "Dockerfile.images";
 /// A Dockerfile.
 #[derive(Debug)]
 pub(crate) struct Dockerfile {
-    /// Relative to the workspace.
+    /// Its path, relative to the workspace.
     pub path: String,
     /// Names of programs and packages in it.
     names: BTreeSet<String>,
     /// The exposed ports, sorted.
     pub ports: Vec<Port>,
-    /// What it gives programs by `setcap`.
+    /// The capabilities that it gives programs by `setcap`.
     pub capabilities: Capabilities,
     /// The program that it starts, if it names one.
     started: Option<String>,
 }
 
 impl Dockerfile {
-    /// Whether it starts a program, or does not say.
+    /// Whether it starts this program, or names none.
     pub(crate) fn starts(&self, bin: &str) -> bool {
         self.started.as_deref().is_none_or(|started| started == bin)
     }
 
-    /// Whether it puts a program into an image.
+    /// Whether it puts this program into an image.
     pub(crate) fn holds(&self, package: &str, bin: &str) -> bool {
         self.names.contains(bin) || self.names.contains(&format!("--package {package}"))
     }
 }
 
-/// All Dockerfiles of a workspace.
+/// Finds all Dockerfiles of a workspace.
 pub(crate) fn below(root: &Path) -> Vec<Dockerfile> {
     let mut found = Vec::new();
     let mut pending = vec![(root.to_path_buf(), 0)];
@@ -134,7 +134,7 @@ fn read(path: String, text: &str) -> Dockerfile {
     file
 }
 
-/// The instructions without comments, each on one line.
+/// Returns the instructions without comments, each on one line.
 fn instructions(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -197,7 +197,7 @@ fn set(variables: &mut BTreeMap<String, String>, arguments: &[String]) {
     }
 }
 
-/// The programs and packages in commands and paths: `--bin NAME`, `--package NAME`,
+/// Finds the programs and packages in commands and paths: `--bin NAME`, `--package NAME`,
 /// `…/release/NAME`, `/usr/local/bin/NAME`.
 fn named(arguments: &[String]) -> Vec<String> {
     let mut found = Vec::new();

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::metadata::Package;
 use crate::sources::Source;
 
-/// The files and directories that a package's sources name or link to, but its units do not see.
-/// The paths are relative to the package; none is inside another.
+/// Returns the files and directories that a package's sources name or link to, but its units do not
+/// see. The paths are relative to the package; none is inside another.
 pub(crate) fn outside(
     package: &Package,
     root: &Path,
@@ -66,7 +66,7 @@ fn is_wanted(path: &Path, source: &Source) -> bool {
     path.starts_with("..") || (is_beside && !source.is_aside())
 }
 
-/// The files of a package that its units see only if they are declared, as in
+/// Whether a file is one that the package's units see only if it is declared, as in
 /// `nix/cargo/source.nix`.
 fn is_document(path: &Path) -> bool {
     let name = path.to_string_lossy();
@@ -74,7 +74,7 @@ fn is_document(path: &Path) -> bool {
     name.ends_with(".md") || names.iter().any(|document| name.starts_with(document))
 }
 
-/// The target of a link, relative to the package. `None` if it is inside the package.
+/// Returns the target of a link, relative to the package; `None` if it is inside the package.
 fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     if target.starts_with(&directory) {
@@ -90,7 +90,7 @@ fn linked(target: &Path, directory: &Path) -> Option<PathBuf> {
 }
 
 impl Source {
-    /// Paths in the file that may be outside the package, relative to the package.
+    /// Returns the paths in the file that may be outside the package, relative to the package.
     fn named_paths(&self) -> Vec<PathBuf> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let mut named = Vec::new();
@@ -130,7 +130,7 @@ fn is_given_to_macro(before: &str) -> bool {
     (before.ends_with("!(") && !is_included && !line.starts_with("//")) || is_attribute
 }
 
-/// For a `.proto` file, its directory, which also holds the files that it imports.
+/// Replaces a `.proto` file with its directory, which also holds the files that it imports.
 fn with_imports(path: PathBuf) -> PathBuf {
     let is_proto = path
         .extension()
@@ -142,13 +142,13 @@ fn with_imports(path: PathBuf) -> PathBuf {
     }
 }
 
-/// The text up to the quote that ends a literal.
+/// Returns the text up to the quote that ends a literal.
 fn literal(rest: &str) -> Option<&str> {
     rest.split_once('"').map(|(literal, _)| literal)
 }
 
-/// A path without `.`, and with `..` only at its beginning. `None` if it leaves the file system's
-/// root.
+/// Returns a path without `.`, and with `..` only at its beginning; `None` if it leaves the file
+/// system's root.
 fn simple(path: &Path) -> Option<PathBuf> {
     let mut simple = PathBuf::new();
     for part in path.components() {

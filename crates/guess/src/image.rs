@@ -27,7 +27,7 @@ pub(crate) struct Image<'m> {
 }
 
 impl Image<'_> {
-    /// The program's target for `images.toml`, if the package's name does not say it.
+    /// Returns the program's target for `images.toml`, if the package's name does not imply it.
     pub(crate) fn target(&self) -> Option<&str> {
         let own = self.bin == self.package.name || self.package.binaries().count() == 1;
         (!own).then_some(self.bin)

@@ -1,8 +1,8 @@
 //! Guesses a first `images.toml` from the files of a workspace, with an image for each program that
 //! the workspace ships.
 //!
-//! Every guess has a reason, and so has everything that was left out. A reader sees quickly what to
-//! correct.
+//! Every guess has a reason, and so has every program without an image. A reader quickly sees which
+//! guesses to correct.
 
 mod charts;
 mod dockerfiles;
@@ -95,7 +95,7 @@ pub fn guess(metadata: &str) -> Result<Guess, serde_json::Error> {
     })
 }
 
-/// The capabilities that an image's Dockerfile gives its program.
+/// Returns the capabilities that an image's Dockerfile gives its program.
 fn capabilities_of(
     image: &Image<'_>,
     dockerfiles: &[Dockerfile],
@@ -117,7 +117,7 @@ fn capabilities_of(
     capabilities
 }
 
-/// The ports that an image's Dockerfile exposes, or the port in its program's sources.
+/// Returns the ports that an image's Dockerfile exposes, or the port in its program's sources.
 fn ports_of(
     image: &Image<'_>,
     is_main: bool,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub(crate) struct Metadata {
     pub packages: Vec<Package>,
     pub workspace_members: Vec<String>,
-    /// Cargo prints it since 1.71.
+    /// The default members. Cargo prints them since 1.71.
     pub workspace_default_members: Option<Vec<String>>,
     pub workspace_root: PathBuf,
 }
@@ -63,14 +63,14 @@ impl Package {
         self.targets.iter().filter(is_binary)
     }
 
-    /// Whether it may be published.
+    /// Whether the package may be published.
     pub(crate) fn is_published(&self) -> bool {
         self.publish
             .as_ref()
             .is_none_or(|registries| !registries.is_empty())
     }
 
-    /// Features that a target requires but that are off by default.
+    /// Returns the features that a target requires but that are off by default.
     pub(crate) fn missing_features<'t>(&self, target: &'t Target) -> Vec<&'t str> {
         let on = self.default_features();
         let required = target.required_features.iter().map(String::as_str);
@@ -90,14 +90,15 @@ impl Package {
 }
 
 impl Metadata {
-    /// The members that `cargo build` builds in the workspace's root, unless it builds all.
+    /// Returns the members that `cargo build` builds in the workspace's root; `None` if it builds
+    /// all, or Cargo does not print them.
     pub(crate) fn default_members(&self) -> Option<BTreeSet<&str>> {
         let default = self.workspace_default_members.as_ref()?;
         let default: BTreeSet<&str> = default.iter().map(String::as_str).collect();
         (default.len() < self.workspace_members.len()).then_some(default)
     }
 
-    /// The given packages and the members that they depend on.
+    /// Returns the identifiers of the given packages and of the members that they depend on.
     pub(crate) fn closure<'m>(
         &'m self,
         packages: impl Iterator<Item = &'m Package>,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::image::{Image, Program};
 
-/// The images of programs, sorted by name.
+/// Returns an image for each program, sorted by name.
 pub(crate) fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
     let mut images: Vec<Image> = Vec::new();
     for program in programs {
@@ -23,8 +23,8 @@ pub(crate) fn images<'m>(programs: &[Program<'m>]) -> Vec<Image<'m>> {
     images
 }
 
-/// The name for a program's image: the program's own, or with the package's name before it if the
-/// name would not be unique.
+/// Returns the name for a program's image: the program's own, or with the package's name before it
+/// if the name would not be unique.
 fn wanted(program: &Program, programs: &[Program]) -> String {
     let own = valid(program.bin);
     let rivals: Vec<&Program> = programs
@@ -48,7 +48,7 @@ fn unique(name: String, images: &[Image]) -> String {
     names.find(is_free).unwrap_or(name)
 }
 
-/// A text as the name of an image: in lower case, with `-` for invalid characters.
+/// Turns a text into the name of an image: in lower case, with `-` for invalid characters.
 fn valid(text: &str) -> String {
     let allowed = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '_') => c,
@@ -62,7 +62,7 @@ fn valid(text: &str) -> String {
     }
 }
 
-/// The image that a user most likely wants: the one named like the repository, the one of
+/// Returns the image that a user most likely wants: the one named like the repository, the one of
 /// `default-run`, or the only server.
 pub(crate) fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i Image<'m>> {
     let only = |wanted: &dyn Fn(&&Image) -> bool| {
@@ -94,7 +94,7 @@ pub(crate) fn main<'i, 'm>(images: &'i [Image<'m>], root: &Path) -> Option<&'i I
         .or(images.first())
 }
 
-/// A name, normalized for comparisons: lower case, `-` for `_`, no ending that names the language.
+/// Normalizes a name for comparisons: lower case, `-` for `_` and `.`, no `-rs` at its end.
 fn plain(name: &str) -> String {
     let name = name.to_lowercase().replace(['_', '.'], "-");
     name.trim_end_matches("-rs").to_owned()

@@ -14,7 +14,7 @@ pub(crate) enum Found {
     Several(Vec<String>),
 }
 
-/// Words near a port which show that it is not the program's main service.
+/// Words near a port that show that it is not the port of the program's main service.
 const ASIDE: [&str; 14] = [
     "metric",
     "prometheus",
@@ -41,7 +41,7 @@ enum Rank {
     Name,
 }
 
-/// Finds the port of a binary.
+/// Finds the ports of a binary.
 pub(crate) fn of(package: &Package, bin: &str, sources: &[Source]) -> Found {
     let mut best: BTreeMap<Rank, BTreeMap<u16, String>> = BTreeMap::new();
     for source in sources.iter().filter(|source| is_of(package, bin, source)) {
@@ -88,7 +88,7 @@ fn is_of(package: &Package, bin: &str, source: &Source) -> bool {
     !is_other && !source.is_aside() && !ASIDE.iter().any(|word| words.contains(word))
 }
 
-/// The lines of a source, with their numbers, without comments and tests.
+/// Returns the lines of a source, with their numbers, without comments and tests.
 fn program_lines(text: &str) -> Vec<(usize, &str)> {
     let mut lines = Vec::new();
     let mut all = text
@@ -138,7 +138,7 @@ fn port_at(lines: &[(usize, &str)], index: usize) -> Option<(Rank, u16)> {
         ASIDE.iter().any(|word| near.contains(word))
     };
     if let Some(port) = line.parse().ok().filter(|port| *port > 0) {
-        // The whole body of a function such as `default_port`.
+        // The line is the whole body of a function such as `default_port`.
         let function = lines[..index].last().map_or("", |(_, line)| line);
         let is_default = function.starts_with("fn ") && function.ends_with("-> u16 {");
         let is_port = is_default && has_word(&function.replace("fn ", "").to_lowercase(), "port");
@@ -178,8 +178,8 @@ fn is_loopback(line: &str) -> bool {
         .any(|address| line.contains(address))
 }
 
-/// The port in an address to listen on: `0.0.0.0:80`, `[::]:80`, `127.0.0.1:80`, `([0, 0, 0, 0],
-/// 80)`, `UNSPECIFIED, 80`.
+/// Returns the port in an address to listen on: `0.0.0.0:80`, `[::]:80`, `127.0.0.1:80`,
+/// `([0, 0, 0, 0], 80)`, `UNSPECIFIED, 80`.
 fn address(text: &str) -> Option<u16> {
     const BEFORE: [&str; 8] = [
         "0.0.0.0:",
@@ -197,7 +197,7 @@ fn address(text: &str) -> Option<u16> {
     })
 }
 
-/// The first number in a text that is not part of a name or of another number.
+/// Returns the first number in a text that is not part of a name or of another number.
 fn number(text: &str) -> Option<u16> {
     let is_word = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut words = text.split(|c: char| !is_word(c));

@@ -1,4 +1,4 @@
-//! The capabilities that a Dockerfile's `setcap` gives programs.
+//! Reads the capabilities that a Dockerfile's `setcap` gives programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use crateyard_spec::CAPABILITY_NAMES;
 /// The capabilities of programs, by the programs' names.
 pub(crate) type Capabilities = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads the calls in a command: `setcap 'cap_net_bind_service=+ep' /usr/bin/app`. Only those that
-/// make capabilities permitted and effective are read, because `images.toml` says no others.
+/// Reads the calls in a command: `setcap 'cap_net_bind_service=+ep' /usr/bin/app`. Only reads those
+/// that make capabilities permitted and effective, because `images.toml` can't express others.
 pub(crate) fn read(command: &str, found: &mut Capabilities) {
     let separators = |c: char| c.is_whitespace() || "\"';&|()[]".contains(c);
     let mut words = command.split(separators).filter(|word| !word.is_empty());
@@ -27,7 +27,7 @@ pub(crate) fn read(command: &str, found: &mut Capabilities) {
     }
 }
 
-/// The names in `cap_a,cap_b=+ep`.
+/// Returns the names in `cap_a,cap_b=+ep`.
 fn names(given: &str) -> Option<Vec<String>> {
     let (names, flags) = given.split_once(['=', '+'])?;
     let flags: BTreeSet<char> = flags.trim_start_matches('+').chars().collect();

@@ -172,7 +172,8 @@ fn is_wasm(package: &Package) -> bool {
 /// Crates that only fuzzers depend on.
 const FUZZERS: [&str; 3] = ["afl", "honggfuzz", "libfuzzer-sys"];
 
-/// Words in the names of packages, programs and directories, and what such a program is.
+/// Words in the names of packages, programs and directories, and the kind of program that they
+/// show.
 const WORDS: [(&[&str], &str); 4] = [
     (&["fuzz", "fuzzer", "fuzzers", "fuzzing"], "a fuzzer"),
     (
@@ -216,7 +217,7 @@ const WORDS: [(&[&str], &str); 4] = [
 /// name.
 const TOOLS: [&str; 3] = ["hack", "scripts", "tools"];
 
-/// The kind of a tool, or `None` for a program that may be shipped.
+/// Returns the kind of a tool, or `None` for a program that may be shipped.
 fn kind_of_tool(one: &Candidate, root: &Path) -> Option<&'static str> {
     let mut dependencies = one.package.dependencies.iter();
     if dependencies.any(|dependency| FUZZERS.contains(&dependency.name.as_str())) {

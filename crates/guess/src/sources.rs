@@ -1,4 +1,4 @@
-//! The Rust files of a package.
+//! Reads the Rust files of a package.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::tree::{self, Kind};
 
 /// A source file of a package.
 pub(crate) struct Source {
-    /// Relative to the package.
+    /// Its path, relative to the package.
     pub path: PathBuf,
     pub text: String,
     /// If the path is a link, the path of the file itself.
@@ -17,7 +17,7 @@ pub(crate) struct Source {
 /// Directories of tests, benchmarks and examples.
 const ASIDE: [&str; 3] = ["tests", "benches", "examples"];
 
-/// The Rust files of a package, without those of packages inside it, and all links.
+/// Returns the Rust files of a package, without those of packages inside it, and all links.
 pub(crate) fn of(package: &Package, packages: &[PathBuf]) -> Vec<Source> {
     let directory = package.directory();
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ impl Source {
         source
     }
 
-    /// Whether it is part of no program.
+    /// Whether it belongs to tests, benchmarks or examples, and so to no program.
     pub(crate) fn is_aside(&self) -> bool {
         ASIDE
             .iter()

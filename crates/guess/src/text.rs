@@ -8,7 +8,7 @@ use crateyard_spec::Port;
 use crate::image::Image;
 use crate::shipped::LeftOut;
 
-/// The text of the whole file.
+/// Returns the text of the whole file.
 pub(crate) fn images_toml(
     images: &[Image<'_>],
     crates: &BTreeMap<String, BTreeSet<String>>,
@@ -50,7 +50,7 @@ pub(crate) fn images_toml(
     text
 }
 
-/// The element of `binaries`: a string if that says all.
+/// Returns the element of `binaries`: a string if that is enough.
 fn binary(image: &Image<'_>) -> String {
     let package = &image.package.name;
     if image.capabilities.is_empty() {
@@ -79,7 +79,7 @@ fn charts(charts: &[String]) -> String {
     }
 }
 
-/// A port as in `images.toml`.
+/// Writes a port as in `images.toml`.
 fn port(port: &Port) -> String {
     match port.is_tcp() {
         true => port.number().to_string(),
@@ -87,7 +87,7 @@ fn port(port: &Port) -> String {
     }
 }
 
-/// Ports for a sentence.
+/// Writes ports for a sentence.
 pub(crate) fn ports(ports: &[Port]) -> String {
     let written: Vec<String> = ports.iter().map(|it| port(it).replace('"', "")).collect();
     match written.as_slice() {
@@ -96,7 +96,7 @@ pub(crate) fn ports(ports: &[Port]) -> String {
     }
 }
 
-/// A TOML string on one line.
+/// Writes a TOML string on one line.
 fn string(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -111,7 +111,7 @@ fn string(text: &str) -> String {
     quoted + "\""
 }
 
-/// A TOML key, bare if possible.
+/// Writes a TOML key, bare if possible.
 fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !name.is_empty() && name.chars().all(bare) {

@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Link,
 }
 
-/// The entries of a directory, sorted. Leaves out entries that can't be read.
+/// Returns the entries of a directory, sorted. Leaves out entries that can't be read.
 pub(crate) fn entries(directory: &Path) -> Vec<Entry> {
     let read = fs::read_dir(directory).into_iter().flatten().flatten();
     let entry = |entry: fs::DirEntry| {
@@ -35,23 +35,23 @@ pub(crate) fn entries(directory: &Path) -> Vec<Entry> {
     entries
 }
 
-/// The largest file that is read, in bytes.
+/// The size of the largest file that is read, in bytes.
 const MOST: u64 = 16 << 20;
 
-/// The text of a regular file that is not too large. A pipe is not waited for.
+/// Reads a regular file that is not too large. Never waits for a pipe.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let is_read = metadata.is_file() && metadata.len() <= MOST;
     is_read.then(|| fs::read_to_string(path).ok()).flatten()
 }
 
-/// Whether tools own a directory: build outputs, npm packages, names that begin with a dot.
+/// Whether a directory belongs to tools: build outputs, npm packages, names that begin with a dot.
 pub(crate) fn is_foreign(directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     ["target", "node_modules", "vendor"].contains(&name.as_ref()) || name.starts_with('.')
 }
 
-/// A path relative to a parent directory, with `/`.
+/// Returns a path relative to a parent directory, with `/`.
 pub(crate) fn relative(path: &Path, directory: &Path) -> String {
     let inside = path.strip_prefix(directory).unwrap_or(path);
     inside.to_string_lossy().into_owned()
