@@ -1,10 +1,10 @@
-//! The machine's Cargo, for commands that only read a workspace.
+//! Calls the machine's Cargo, for commands that only read a workspace.
 //!
-//! rustup picks the toolchain that the workspace names. If that is not installed, Cargo does not
-//! run at all. Any Cargo can read manifests, so then the default toolchain's Cargo does.
+//! rustup picks the toolchain that the workspace names. If it is not installed, Cargo does not run
+//! at all. Any Cargo can read manifests, so then the default toolchain's Cargo reads them.
 //!
-//! The workspace may be somebody else's. So no toolchain or program that it names by a path is run,
-//! unless the user says that the workspace is trusted ([`TRUST`]).
+//! The workspace may be somebody else's. So Crateyard runs no toolchain or program that it names by
+//! a path, unless the user says that the workspace is trusted ([`TRUST`]).
 
 mod configuration;
 
@@ -44,7 +44,7 @@ impl Cargo {
     /// Prepares calls for a workspace.
     ///
     /// # Errors
-    /// When the workspace's configuration can't be read.
+    /// Fails if the workspace's configuration can't be read.
     pub fn of(directory: &Path) -> Result<Self> {
         let directory = match directory.as_os_str().is_empty() {
             true => Path::new("."),
@@ -62,10 +62,11 @@ impl Cargo {
         })
     }
 
-    /// A call of Cargo without input: a subcommand that reads a manifest, and its arguments.
+    /// Prepares a call of Cargo without input: a subcommand that reads a manifest, and its
+    /// arguments.
     ///
     /// # Errors
-    /// When the workspace's path is unknown.
+    /// Fails if the workspace's path is unknown.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(program);
@@ -89,8 +90,8 @@ impl Cargo {
         Ok(command)
     }
 
-    /// The toolchain that rustup must run. Outside the repository rustup does not see the one that
-    /// the workspace names.
+    /// Returns the toolchain that rustup must run. Outside the repository rustup does not see the
+    /// one that the workspace names.
     fn toolchain(&self) -> Option<String> {
         match &self.instead {
             Some(instead) => Some(instead.taken.clone()),
@@ -111,7 +112,7 @@ impl Cargo {
         }
     }
 
-    /// A note that another toolchain than the workspace's reads it, if that is so.
+    /// Returns a note if another toolchain than the workspace's reads the workspace.
     pub fn note(&self) -> Option<String> {
         let Instead {
             file,
@@ -125,18 +126,18 @@ impl Cargo {
         ))
     }
 
-    /// The output of `cargo metadata` for the workspace.
+    /// Returns the output of `cargo metadata` for the workspace.
     ///
     /// # Errors
-    /// When Cargo can't be started, or fails. The error quotes its message.
+    /// Fails if Cargo can't be started, or fails. The error quotes its message.
     pub fn metadata(&self, arguments: &[&str]) -> Result<String> {
         self.read(&[&["metadata", "--format-version=1"], arguments].concat())
     }
 
-    /// The output of Cargo.
+    /// Runs Cargo, and returns its output.
     ///
     /// # Errors
-    /// When Cargo can't be started, or fails. The error quotes its message.
+    /// Fails if Cargo can't be started, or fails. The error quotes its message.
     pub fn read(&self, arguments: &[&str]) -> Result<String> {
         let place = self.directory.display();
         let output = self.command(arguments)?.output();
@@ -150,11 +151,11 @@ impl Cargo {
     }
 }
 
-/// The replacement for the toolchain that a directory names, if rustup has not installed that.
+/// Returns a replacement for the toolchain that a directory names, if rustup has not installed it.
 fn instead(directory: &Path) -> Option<Instead> {
     let (file, wanted) = named(directory)?;
     let rustup = which::which("rustup").ok()?;
-    // Runs elsewhere, so that rustup does not install the toolchain that the workspace names.
+    // rustup runs elsewhere, so that it does not install the toolchain that the workspace names.
     let list = Command::new(rustup)
         .args(["toolchain", "list"])
         .current_dir("/")
@@ -170,7 +171,7 @@ fn instead(directory: &Path) -> Option<Instead> {
     })
 }
 
-/// The channel that the nearest toolchain file names, and the file.
+/// Returns the nearest toolchain file, and the channel that it names.
 fn named(directory: &Path) -> Option<(PathBuf, String)> {
     let directory = directory.canonicalize().ok()?;
     let mut files = directory.ancestors().map(ToolchainFile::of);
@@ -179,8 +180,8 @@ fn named(directory: &Path) -> Option<(PathBuf, String)> {
     Some((file.path, file.channel?.to_string()))
 }
 
-/// The toolchain from rustup's list that replaces `wanted`: the default, or the first. `None` if
-/// the list has `wanted`.
+/// Returns the toolchain from rustup's list that replaces `wanted`: the default, or the first;
+/// `None` if the list has `wanted`.
 fn replacement<'l>(list: &'l str, wanted: &str) -> Option<&'l str> {
     let names = || {
         list.lines()

@@ -13,17 +13,17 @@ const NAME: &str = "images.toml";
 /// Reads a description.
 ///
 /// # Errors
-/// When it can't be read, or has an error.
+/// Fails if it can't be read, or has an error.
 pub fn read(path: &Path) -> Result<Description> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Description::parse(&text, &path.display().to_string())?)
 }
 
-/// The images that the workspace describes; empty if it has no description.
+/// Returns the images that the workspace describes; none if it has no description.
 ///
 /// # Errors
-/// When the description has an error.
+/// Fails if the description has an error.
 pub fn names(workspace: &Path) -> Result<Vec<String>> {
     files::check(workspace)?;
     let file = workspace.join(NAME);
@@ -34,10 +34,10 @@ pub fn names(workspace: &Path) -> Result<Vec<String>> {
     Ok(description.images.into_keys().collect())
 }
 
-/// The requested images, or all images in `images.toml`.
+/// Returns the requested images, or all images in `images.toml` if none are requested.
 ///
 /// # Errors
-/// When `images.toml` can't be read or has no such image.
+/// Fails if `images.toml` can't be read, or has no such image.
 pub fn wanted(workspace: &Path, images: &[String]) -> Result<Vec<String>> {
     files::check(workspace)?;
     let file = workspace.join(NAME);

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use std::fs;
 use std::path::Path;
 
-/// The files.
+/// The files that commands read by name.
 const FILES: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -25,7 +25,7 @@ const FILES: [&str; 12] = [
     ".gitmodules",
 ];
 
-/// The largest file that is read, in bytes.
+/// The size of the largest file that is read, in bytes.
 const MOST: u64 = 64 << 20;
 
 /// Checks that the files are regular files of the repository around the workspace, and small enough
@@ -37,7 +37,8 @@ pub fn check(workspace: &Path) -> Result<()> {
     check_files(workspace, &FILES)
 }
 
-/// The same for files that `images.toml` names, relative to the workspace.
+/// Checks files that `images.toml` names in the same way. Their paths are relative to the
+/// workspace.
 ///
 /// # Errors
 /// Names the file and the problem.

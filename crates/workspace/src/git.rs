@@ -1,6 +1,6 @@
 //! Finds the files of a workspace that git tracks. In a repository Nix sees no other files.
 //!
-//! The repository may be somebody else's, so nothing that its configuration names is run.
+//! The repository may be somebody else's, so no program that its configuration names is run.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ const NO_PROGRAMS: [&str; 4] = [
     "core.hooksPath=/dev/null",
 ];
 
-/// Checks that Nix sees the files of a workspace that it needs. Nix's own error would only name a
+/// Checks that Nix sees the files that it needs of a workspace. Nix's own error would only name a
 /// missing file in its store.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The repository of a workspace; `None` if there is none.
+    /// Finds the repository of a workspace; `None` if there is none.
     pub fn of(workspace: &Path) -> Option<Self> {
         let workspace = workspace.canonicalize().ok()?;
         let mut above = workspace.ancestors();
@@ -86,13 +86,13 @@ impl Repository {
         known.is_none_or(|known| !known.trim().is_empty())
     }
 
-    /// The rule that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
+    /// Returns the rule that makes git ignore a file of the workspace: `.gitignore:3:Cargo.lock`.
     pub fn ignoring_line(&self, name: &str) -> Option<String> {
         let said = self.git(&["check-ignore", "--verbose", "--", name])?;
         said.split('\t').next().map(str::to_owned)
     }
 
-    /// The directories of its submodules, relative to its top.
+    /// Returns the directories of its submodules, relative to its top.
     pub fn submodules(&self) -> Vec<String> {
         let text = fs::read_to_string(self.top.join(".gitmodules")).unwrap_or_default();
         let values = text.lines().filter_map(|line| line.split_once('='));
@@ -100,8 +100,8 @@ impl Repository {
         paths.map(|(_, path)| path.trim().to_owned()).collect()
     }
 
-    /// The output of git; `None` if git fails. Nothing that the repository's configuration names is
-    /// run.
+    /// Runs git, and returns its output; `None` if git fails. Runs no program that the repository's
+    /// configuration names.
     fn git(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new("git")
             .args(NO_PROGRAMS)
@@ -115,10 +115,10 @@ impl Repository {
     }
 }
 
-/// The output of git in a directory.
+/// Runs git in a directory, and returns its output.
 ///
 /// # Errors
-/// When git can't be started, or fails. The error quotes its message.
+/// Fails if git can't be started, or fails. The error quotes its message.
 pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = duct::cmd("git", NO_PROGRAMS.iter().chain(arguments))
         .dir(directory)
@@ -133,20 +133,20 @@ pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The top of the repository around a directory.
+/// Returns the top of the repository around a directory.
 ///
 /// # Errors
-/// When there is no repository.
+/// Fails if there is no repository.
 pub fn top(directory: &Path) -> Result<PathBuf> {
     let top = read(directory, &["rev-parse", "--show-toplevel"])?;
     Ok(OsString::from_vec(top.trim_ascii_end().to_vec()).into())
 }
 
-/// The tracked files and links, relative to the top; `None` if git tracks other kinds of entries,
-/// such as submodules.
+/// Returns the tracked files and links, relative to the top; `None` if git tracks other kinds of
+/// entries, such as submodules.
 ///
 /// # Errors
-/// When git fails.
+/// Fails if git fails.
 pub fn tracked(repository: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
     let listed = read(repository, &["ls-files", "--stage", "-z"])?;
     let lines = listed

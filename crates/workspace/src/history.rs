@@ -1,5 +1,5 @@
-//! Keeps the inputs of each image's last builds in the workspace, so that `explain` can show what
-//! has changed since.
+//! Keeps the inputs of each image's last builds in the workspace, so that `explain` can show the
+//! changes since then.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use crate::state::State;
 
 /// The provenance of the last build.
 const LAST: &str = "last.json";
-/// The largest provenance that is read, in bytes.
+/// The size of the largest provenance that is read, in bytes.
 const MAX_PROVENANCE: u64 = 64 << 20;
 /// The provenance of the last earlier build with other inputs.
 const BEFORE: &str = "before.json";
 
-/// Keeps the provenance of a new image. If the workspace is read-only, nothing is kept and nothing
-/// fails: later there is nothing to compare with.
+/// Keeps the provenance of a new image. In a read-only workspace it keeps nothing, and does not
+/// fail; a later build then has nothing to compare with.
 pub fn remember(workspace: &Path, name: &str, layout: &Path) {
     if let Err(error) = try_remember(workspace, name, layout) {
         note!("what {name} is made of is not remembered: {error:#}");
@@ -53,10 +53,10 @@ fn keep(place: &Directory, new: &[u8]) -> std::io::Result<()> {
     place.write(LAST, new)
 }
 
-/// The newest provenance that differs from `current`.
+/// Returns the newest provenance that differs from `current`.
 ///
 /// # Errors
-/// When the kept provenance can't be read.
+/// Fails if the kept provenance can't be read.
 pub fn before(
     workspace: &Path,
     name: &str,
@@ -89,7 +89,7 @@ fn platform_of(layout: &Layout, image: &crateyard_oci::Image) -> Result<Option<P
     Ok(Some(layout.config(&manifest)?.platform))
 }
 
-/// The directory of an image's provenance, below the state.
+/// Returns the directory of an image's provenance, below the state.
 fn below(name: &str, platform: &Platform) -> PathBuf {
     let platform = platform.to_string().replace('/', "-");
     ["history", name, &platform].iter().collect()

@@ -2,9 +2,10 @@
 //!
 //! - [`files`] checks the files that commands read by name.
 //! - [`described`] reads `images.toml`.
-//! - [`git`] finds what git tracks; [`mirror`] copies it.
+//! - [`git`] finds the tracked files; [`mirror`] copies them.
 //! - [`cargo`] calls the machine's Cargo.
-//! - [`state`] is what commands keep for a workspace; [`history`] is what they keep of its images.
+//! - [`state`] holds the files that commands keep for a workspace; [`history`] keeps the inputs of
+//!   its images.
 //!
 //! ```no_run
 //! use crateyard_workspace::{described, git};

@@ -12,17 +12,17 @@ use anyhow::{Context, Result};
 use crateyard_image::beneath::{Directory, is_directory};
 use rustix::fs::{FileType, Stat, Timespec};
 
-/// A file that changed so shortly before its copy was made may change again without a new time.
+/// The time after a file's change within which it may change again without getting a new time.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// Updates a copy so that it has exactly these files and links, relative to the repository. Files
-/// that do not exist are left out.
+/// Updates a copy so that it has exactly these files and links, relative to the repository. Leaves
+/// out files that do not exist.
 ///
 /// The copy of a file has the time of the file's last change of any kind, including changes of its
 /// mode. The next update recognizes unchanged files by it.
 ///
 /// # Errors
-/// When a file can't be read or written, or a link stands on the way to one.
+/// Fails if a file can't be read or written, or a link is on the way to one.
 pub fn update(repository: &Directory, files: &BTreeSet<PathBuf>, copy: &Directory) -> Result<()> {
     let mut expected = BTreeSet::new();
     let mut open: Option<(PathBuf, Directory, Directory)> = None;
@@ -39,7 +39,7 @@ pub fn update(repository: &Directory, files: &BTreeSet<PathBuf>, copy: &Director
             open = Some((parent.to_owned(), from, to));
         }
         if let Some((_, from, to)) = &open {
-            // git knows a deleted file until it is told.
+            // git lists a deleted file until the deletion is staged.
             if let Some(found) = from.status(name).with_context(context)? {
                 place(from, to, Path::new(name), &found).with_context(context)?;
                 expected.extend(file.ancestors().map(Path::to_owned));

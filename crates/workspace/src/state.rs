@@ -3,8 +3,7 @@
 //!
 //! The workspace may be somebody else's. So `.crateyard` is opened without following links, and
 //! refused if git tracks a file in it, because then the repository's authors would control its
-//! content. State that decides about deletion, such as the copy that evaluation reads, lies
-//! outside.
+//! content. State that decides about deletion, such as the copy that evaluation reads, is outside.
 
 use std::io::ErrorKind;
 use std::ops::Deref;
@@ -31,7 +30,7 @@ impl State {
     /// Opens it. A missing directory is created with a `.gitignore`, so that git leaves it alone.
     ///
     /// # Errors
-    /// When git tracks it, it is a link or not a directory, or it can't be created.
+    /// Fails if git tracks it, it is a link or not a directory, or it can't be created.
     pub fn of(workspace: &Path) -> Result<Self> {
         refuse_tracked(workspace)?;
         let open = || {
@@ -47,7 +46,7 @@ impl State {
     /// Opens it; `None` if it does not exist.
     ///
     /// # Errors
-    /// When git tracks it, or it is a link or not a directory.
+    /// Fails if git tracks it, or it is a link or not a directory.
     pub fn find(workspace: &Path) -> Result<Option<Self>> {
         let find = || {
             let workspace = match Directory::open(workspace) {
@@ -83,7 +82,8 @@ fn opened<T>(workspace: &Path, result: std::io::Result<T>) -> Result<T> {
     })
 }
 
-/// Tracked files come from anybody who may write to the repository.
+/// Fails if git tracks a file of the state: tracked files come from anybody who may write to the
+/// repository.
 fn refuse_tracked(workspace: &Path) -> Result<()> {
     // Without git or a repository, nothing is tracked.
     let listed = git::read(workspace, &["ls-files", "-z", "--", NAME]).unwrap_or_default();
@@ -100,11 +100,11 @@ fn refuse_tracked(workspace: &Path) -> Result<()> {
     )
 }
 
-/// The directory for state of a workspace that must not lie in it:
-/// `$XDG_STATE_HOME/crateyard/workspaces/HASH`. `None` if the environment names no home.
+/// Opens the directory for state of a workspace that must not be in it:
+/// `$XDG_STATE_HOME/crateyard/workspaces/HASH`. Returns `None` if the environment names no home.
 ///
 /// # Errors
-/// When the workspace does not exist, or the directory can't be created.
+/// Fails if the workspace does not exist, or the directory can't be created.
 pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
     let Some(state) = crateyard_drive::durations::state_directory() else {
         return Ok(None);
@@ -117,10 +117,10 @@ pub fn outside(workspace: &Path) -> Result<Option<Directory>> {
     Ok(Some(made))
 }
 
-/// The user's directory for files that can be fetched again: `$XDG_CACHE_HOME/crateyard`.
+/// Returns the user's directory for files that can be fetched again: `$XDG_CACHE_HOME/crateyard`.
 ///
 /// # Errors
-/// When the environment names neither a home nor a cache.
+/// Fails if the environment names neither a home nor a cache.
 pub fn cache() -> Result<PathBuf> {
     let named = |variable| std::env::var_os(variable).map(PathBuf::from);
     let base = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));

@@ -3,8 +3,8 @@
 //!
 //! A workspace may be somebody else's, and its `.cargo/config.toml` can name programs: compilers,
 //! wrappers, credential providers, and variables such as `LD_PRELOAD` for all of them. So Cargo
-//! runs outside the repository, where it does not find that file. It only gets the settings for
-//! where crates come from.
+//! runs outside the repository, where it does not find that file. It only gets the settings about
+//! the sources of crates.
 //!
 //! <https://doc.rust-lang.org/cargo/reference/config.html>
 
@@ -44,7 +44,7 @@ impl Configuration {
     /// Reads the configuration of the workspace in a directory.
     ///
     /// # Errors
-    /// When a file can't be read, or is not TOML.
+    /// Fails if a file can't be read, or is not TOML.
     pub(super) fn of(workspace: &Path) -> Result<Self> {
         let workspace = workspace.canonicalize();
         let workspace = workspace.context("the workspace does not exist")?;
@@ -92,7 +92,7 @@ fn read(directory: &Path) -> Result<Option<(PathBuf, Table)>> {
     Ok(None)
 }
 
-/// Reports each key that names a program which Cargo would run to read or fetch.
+/// Reports each key that names a program that Cargo would run to read or fetch.
 fn programs(table: &Table, place: &str, tell: &mut dyn FnMut(String)) {
     for (key, value) in table {
         let whole = format!("{place}{key}");
