@@ -1,4 +1,4 @@
-//! HTTPS to servers that are not registries: one setup of TLS, and downloads within limits.
+//! HTTPS to servers besides registries: one setup of TLS, and downloads within limits.
 //!
 //! Registries have their own client (`registry`), with credentials and retries.
 #![forbid(unsafe_code)]
@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why a download failed.
+/// The reason why a download failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {url}: {reason}")]
 pub struct Error {
@@ -38,10 +38,10 @@ pub enum Reply {
     Unchanged,
 }
 
-/// How a client connects.
+/// The options of a client.
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
-    /// How long to wait for a connection, and for the next byte.
+    /// The time to wait for a connection, and for the next byte.
     pub patience: Duration,
     /// Certificate authorities (PEM files) to trust besides the system's.
     pub ca_files: &'a [PathBuf],
@@ -53,7 +53,7 @@ pub struct Options<'a> {
 /// up after `patience` without a connection or without a byte.
 ///
 /// # Errors
-/// When TLS can't be set up.
+/// Fails if TLS can't be set up.
 pub fn client(patience: Duration) -> Result<Client, String> {
     client_with(&Options {
         patience,
@@ -65,7 +65,7 @@ pub fn client(patience: Duration) -> Result<Client, String> {
 /// Makes a client with these options.
 ///
 /// # Errors
-/// When TLS can't be set up, or a file of certificates can't be read. The error names the file.
+/// Fails if TLS can't be set up, or a file of certificates can't be read. The error names the file.
 pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -87,7 +87,7 @@ pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
         .map_err(|error| innermost(&error))
 }
 
-/// The system's certificate authorities, and those of some PEM files.
+/// Returns the system's certificate authorities, and those of some PEM files.
 fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -102,7 +102,7 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Whether nobody on the way to `url` can read or change what is sent: HTTPS, or HTTP to this
+/// Whether nobody on the way to `url` can read or change the traffic: HTTPS, or HTTP to this
 /// machine.
 pub fn is_private(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else {
@@ -114,12 +114,12 @@ pub fn is_private(url: &str) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_here
 }
 
-/// Fetches what is at `url` into `out`: at most `limit` bytes, and nothing if the server still has
-/// the version with `tag`. Redirects are followed.
+/// Fetches the content at `url` into `out`: at most `limit` bytes, and nothing if the server still
+/// has the version with `tag`. Follows redirects if the client does.
 ///
 /// # Errors
-/// When the server can't be reached, refuses, sends more, or breaks off. `out` may then hold a part
-/// of the content.
+/// Fails if the server can't be reached, refuses, sends more, or breaks off. `out` may then hold a
+/// part of the content.
 pub async fn download(
     client: &Client,
     url: &str,
@@ -156,7 +156,7 @@ pub async fn download(
     Ok(Reply::Content { tag })
 }
 
-/// The innermost cause. The outer ones only repeat the address.
+/// Returns the innermost cause of an error. The outer ones only repeat the address.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
