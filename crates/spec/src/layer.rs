@@ -167,8 +167,8 @@ pub struct FileSource<P = PathBuf, C = LinkedCrates> {
         with = "base64_values"
     )]
     pub xattrs: Attributes,
-    /// The crates that the file, a program, is linked from. It gets a list of them, as `cargo
-    /// auditable` writes it.
+    /// The crates that the file, a program, is linked from. It gets a list of them, as
+    /// `cargo auditable` writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crates: Option<C>,
 }
