@@ -35,7 +35,7 @@ pub enum Error {
     Unreachable {
         /// The URL of the request.
         url: String,
-        /// Why the request failed.
+        /// The cause of the failure.
         reason: String,
     },
 
@@ -50,7 +50,7 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause of the failure.
         source: std::io::Error,
     },
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use crate::error::{Error, Result};
 
-/// How many paths to pass to one call of nix.
+/// The number of paths for one call of nix.
 const BATCH: usize = 500;
 
 /// Returns the narinfos of those paths that the cache has.

@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode};
 use crate::error::{Error, Result};
 use crateyard_nix::{MAX_SIZE, NarInfo};
 
-/// How long to wait for a connection, or for the next byte.
+/// The longest wait for a connection, or for the next byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A binary cache behind a web server.

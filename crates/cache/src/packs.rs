@@ -36,7 +36,7 @@ pub const PACK_TYPE: &str = "application/vnd.crateyard.cache.pack.v1.tar";
 
 /// The size limit of an index, in bytes.
 const MAX_INDEX: usize = 256 << 20;
-/// How much of a local pack is read at once.
+/// The size of a piece of a local pack that is read at once, in bytes.
 const PIECE: u64 = 256 << 10;
 
 /// A cache of packs, open for reading.

@@ -16,7 +16,7 @@ pub struct Retention {
     /// The age up to which files are kept although no build reaches them, because an upload may be
     /// under way.
     pub grace: Duration,
-    /// Only find out what would be removed.
+    /// Whether to only find out what would be removed.
     pub dry_run: bool,
 }
 
@@ -25,9 +25,9 @@ pub struct Retention {
 pub struct Collected {
     /// The names of dropped builds.
     pub builds: BTreeSet<String>,
-    /// How many paths were removed.
+    /// The number of removed paths.
     pub paths: usize,
-    /// How many bytes were removed.
+    /// The number of removed bytes.
     pub bytes: u64,
 }
 

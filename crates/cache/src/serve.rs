@@ -39,11 +39,11 @@ struct Shared {
 /// Counters of a server.
 #[derive(Debug, Default)]
 pub struct Served {
-    /// How many narinfos were sent.
+    /// The number of narinfos that were sent.
     pub narinfos: AtomicU64,
-    /// How many archives were sent completely.
+    /// The number of archives that were sent completely.
     pub archives: AtomicU64,
-    /// How many bytes of archives were sent.
+    /// The number of bytes of archives that were sent.
     pub bytes: AtomicU64,
 }
 

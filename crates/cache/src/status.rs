@@ -11,7 +11,7 @@ use crate::http::Http;
 use crate::packs::Packs;
 use crateyard_nix::{Closure, NarInfo, PublicKey, StorePath};
 
-/// How many requests run at the same time.
+/// The number of requests at the same time.
 const QUESTIONS: usize = 32;
 
 /// A cache that can be asked for paths.
@@ -33,7 +33,7 @@ pub struct Known {
     pub cached: BTreeMap<StorePath, NarInfo>,
     /// Paths that a cache has without a trusted signature.
     pub untrusted: BTreeSet<StorePath>,
-    /// Why caches could not be asked. Each cause occurs once.
+    /// The reasons why caches could not be asked. Each occurs once.
     pub failures: BTreeSet<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct Known {
 pub struct Forecast {
     /// Paths that it would fetch.
     pub fetched: BTreeSet<StorePath>,
-    /// How many bytes it would fetch.
+    /// The number of bytes that it would fetch.
     pub bytes: u64,
     /// Derivations that it would build.
     pub built: BTreeSet<StorePath>,
@@ -180,7 +180,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Adds a path from a cache, with all that it refers to.
+    /// Adds a path from a cache, and all paths that it refers to.
     fn fetch(&mut self, path: &StorePath) {
         if self.present.contains(path) || self.forecast.fetched.contains(path) {
             return;

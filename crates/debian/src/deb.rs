@@ -17,7 +17,7 @@ use crate::control::Stanza;
 /// The size limit of a control part. Real ones are small; a damaged one must not fill the memory.
 const CONTROL_LIMIT: u64 = 64 << 20;
 
-/// Why a file cannot be read as a package.
+/// The error for a file that cannot be read as a package.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum DebError {

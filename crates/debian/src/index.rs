@@ -16,7 +16,7 @@ pub struct Package {
     pub version: Version,
     /// The architecture that it is built for, or `all`.
     pub architecture: String,
-    /// How important it is for a usual system.
+    /// Its importance for a usual system.
     pub priority: Priority,
     /// Whether it serves packages of other architectures.
     pub multi_arch: MultiArch,
@@ -24,7 +24,7 @@ pub struct Package {
     pub depends: String,
     /// `Conflicts` and `Breaks`, not yet parsed.
     pub conflicts: String,
-    /// Other names that it answers to.
+    /// Other names that it provides.
     pub provides: Vec<Relation>,
     /// Path of its file, relative to the mirror: `pool/main/...`.
     pub path: String,
@@ -68,7 +68,7 @@ pub enum MultiArch {
     Allowed,
 }
 
-/// Why an index cannot be read.
+/// The error for an index that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}:{line}: {reason}")]
 pub struct IndexError {

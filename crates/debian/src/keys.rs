@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Where a machine keeps the keys of the archives that it uses: `apt-key(8)`, `sources.list(5)`.
+/// The directories with the keys of the archives that a machine uses: `apt-key(8)`,
+/// `sources.list(5)`.
 pub const MACHINE_KEYRINGS: [&str; 3] = [
     "/etc/apt/keyrings",
     "/usr/share/keyrings",
@@ -26,15 +27,16 @@ const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 /// Keys that may sign.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// Where they come from, for messages.
+    /// Their origin, for messages.
     pub name: PathBuf,
     /// The keyring that gpgv reads.
     pub(crate) binary: Vec<u8>,
-    /// If there is one, only the key with this fingerprint may sign: upper-case hexadecimal.
+    /// The fingerprint of the only key that may sign, in upper-case hexadecimal. Without it, all
+    /// may sign.
     pub fingerprint: Option<String>,
 }
 
-/// Why a file gives no keys.
+/// The error for a file that gives no keys.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum KeyError {
@@ -61,7 +63,7 @@ impl Keys {
     /// Reads a keyring: binary, or armoured.
     ///
     /// # Errors
-    /// When there is no such file, or it holds no public key.
+    /// Fails if there is no such file, or it holds no public key.
     pub fn read(path: &Path) -> Result<Keys, KeyError> {
         let invalid = |reason: String| KeyError::Invalid {
             path: path.to_owned(),
@@ -107,7 +109,7 @@ impl Keys {
     /// says which key may sign, so it does not matter which keyring has it.
     ///
     /// # Errors
-    /// When none of the directories has a keyring.
+    /// Fails if none of the directories has a keyring.
     pub fn of_machine<P: AsRef<Path>>(
         fingerprint: &str,
         directories: &[P],
@@ -122,7 +124,7 @@ impl Keys {
                 .collect();
             paths.sort();
             for path in paths {
-                // Other forms of keyrings lie there too; apt ignores them as well.
+                // The directories also hold keyrings in other forms, which apt ignores too.
                 if let Ok(keys) = Keys::read(&path) {
                     binary.extend(keys.binary);
                 }

@@ -80,7 +80,7 @@ pub struct Package {
     pub size: u64,
 }
 
-/// Why a lock cannot be used.
+/// The error for a lock that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum LockError {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::version::Version;
 
-/// How a package's version must compare to the relation's version.
+/// The comparison between a package's version and the relation's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `<<`
@@ -71,7 +71,7 @@ pub struct Relation {
 /// Alternatives. One of them is enough.
 pub type Alternatives = Vec<Relation>;
 
-/// Why a relation field cannot be read.
+/// The error for a relation field that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a relation to a package: {reason}")]
 pub struct RelationError {

@@ -35,7 +35,7 @@ pub struct Release {
     pub files: BTreeMap<String, (u64, String)>,
 }
 
-/// Why a `Release` file or an index that it lists cannot be used.
+/// The error for a `Release` file, or an index in its list, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ReleaseError {

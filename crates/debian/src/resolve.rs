@@ -188,7 +188,7 @@ impl Universe {
         Ok(libraries.into_iter().collect())
     }
 
-    /// Checks that the archive that a relation names is there.
+    /// Checks that the archive in a relation exists, if the relation names one.
     fn check_source(&self, set: &str, root: &Relation) -> Result<(), ResolveError> {
         let Some(source) = &root.source else {
             return Ok(());

@@ -28,7 +28,7 @@ pub struct Version {
     revision: (usize, usize),
 }
 
-/// Why a text is not a version.
+/// The error for a text that is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a Debian version: {reason}")]
 pub struct VersionError {

@@ -17,7 +17,7 @@ pub struct BuildRecord {
     pub version: u32,
     /// The duration of the build, with evaluation.
     pub seconds: f64,
-    /// How many builds ran at once.
+    /// The number of builds that ran at once.
     pub jobs: usize,
     /// The times of Nix's evaluations.
     pub evaluations: Vec<Span>,
@@ -56,13 +56,13 @@ pub struct Entry {
     pub span: Span,
     /// Its slot among the builds that ran at once.
     pub slot: usize,
-    /// How many cores it was allowed to use.
+    /// The number of cores that it was allowed to use.
     pub cores: usize,
-    /// How long it was expected to take, in seconds.
+    /// Its expected duration in seconds.
     pub expected: f64,
     /// The `.drv` files that it needs and that were to be built too.
     pub inputs: Vec<String>,
-    /// Why it was built.
+    /// The reason why it was built.
     pub reason: Reason,
     /// Whether it is on the critical chain, which the build's end waited for.
     pub critical: bool,

@@ -23,23 +23,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often to report progress and to check for an interrupt.
+/// The interval of progress reports and of checks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
-/// How many downloads run at once. They wait for the network, not for cores.
+/// The number of downloads at once. They wait for the network, not for cores.
 const DOWNLOADS: usize = 8;
 
 /// The settings of a driver.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to start Nix.
+    /// The settings for starting Nix.
     pub launch: Launch,
-    /// How many builds run at once.
+    /// The number of builds that run at once.
     pub jobs: usize,
-    /// How many cores the machine has.
+    /// The number of the machine's cores.
     pub cores: usize,
-    /// How builds share the cores.
+    /// The rule by which builds share the cores.
     pub sharing: Sharing,
-    /// Which ready derivation starts next.
+    /// The order in which ready derivations start.
     pub order: Order,
     /// Whether to continue after a failure with derivations that do not depend on it.
     pub keep_going: bool,
@@ -168,7 +168,7 @@ impl Driver {
     /// Reads the closure of `roots`.
     ///
     /// # Errors
-    /// Fails if one is missing or damaged, or has outputs whose paths nobody knows yet.
+    /// Fails if a derivation is missing or damaged, or has outputs whose paths are not known yet.
     pub fn closure(&self, roots: &[String]) -> Result<Closure> {
         let store = &self.settings.launch.store;
         Ok(Closure::read_with(store, roots, &self.read)?)
@@ -254,7 +254,7 @@ struct Running {
     since: Instant,
 }
 
-/// The closure, and what must be built of it.
+/// The closure, and the nodes of it that must be built.
 struct Stored<'a> {
     closure: &'a Closure,
     missing: &'a BTreeSet<usize>,

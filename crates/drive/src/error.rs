@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a build could not be driven.
+/// An error of driving a build.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A derivation can't be read.
@@ -20,7 +20,7 @@ pub enum Error {
     Start {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A process of Nix ended or violated the protocol.
@@ -36,7 +36,7 @@ pub enum Error {
     Download {
         /// The derivation's name.
         name: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
     /// The build was interrupted.
@@ -47,7 +47,7 @@ pub enum Error {
     State {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file is not the record of a build, or has another version.

@@ -12,11 +12,11 @@ use serde::Serialize;
 pub enum Event {
     /// The build is planned.
     Planned {
-        /// How many derivations to build.
+        /// The number of derivations to build.
         to_build: usize,
-        /// How many store paths to fetch from caches.
+        /// The number of store paths to fetch from caches.
         to_fetch: usize,
-        /// How many builds run at once.
+        /// The number of builds that run at once.
         jobs: usize,
         /// The total time of all builds in seconds, remembered or guessed.
         work: f64,
@@ -42,7 +42,7 @@ pub enum Event {
         derivation: String,
         /// The slot of the build, from 0.
         slot: usize,
-        /// How many cores it may use.
+        /// The number of cores that it may use.
         cores: usize,
         /// Seconds since the beginning.
         at: f64,
@@ -53,7 +53,7 @@ pub enum Event {
         name: String,
         /// The `.drv` file.
         derivation: String,
-        /// How long it took.
+        /// Its duration in seconds.
         seconds: f64,
         /// Seconds since the beginning.
         at: f64,
@@ -80,9 +80,9 @@ pub enum Event {
     },
     /// The progress of the build, for terminals.
     Progress {
-        /// How many builds have ended.
+        /// The number of builds that have ended.
         done: usize,
-        /// How many builds there are.
+        /// The number of all builds.
         of: usize,
         /// The names of running builds, the longest running first.
         running: Vec<String>,
@@ -91,15 +91,15 @@ pub enum Event {
     },
     /// The build has ended.
     Done {
-        /// How many builds succeeded.
+        /// The number of builds that succeeded.
         built: usize,
-        /// How many builds failed.
+        /// The number of builds that failed.
         failed: usize,
-        /// How many derivations were skipped.
+        /// The number of skipped derivations.
         skipped: usize,
-        /// How many store paths came from caches.
+        /// The number of store paths from caches.
         fetched: usize,
-        /// How long everything took, in seconds.
+        /// The duration of everything, in seconds.
         seconds: f64,
     },
 }

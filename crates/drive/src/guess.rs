@@ -65,7 +65,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Measures a `.crate` file or a directory. Ignores what can't be read.
+    /// Measures a `.crate` file or a directory. Ignores files that can't be read.
     pub fn of(path: &Path) -> Self {
         let mut sizes = Self::default();
         if path.is_dir() {

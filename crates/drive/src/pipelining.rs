@@ -87,7 +87,7 @@ pub struct Choice<'a> {
     pub chosen: &'a BTreeSet<usize>,
     /// The libraries from which metadata can be taken.
     pub libraries: &'a Libraries,
-    /// Which ready task starts next.
+    /// The order in which ready tasks start.
     pub order: Order,
     /// Builds at once.
     pub jobs: usize,

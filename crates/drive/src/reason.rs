@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Why a derivation is built.
+/// The reason why a derivation is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "names", rename_all = "kebab-case")]
 pub enum Reason {
@@ -14,9 +14,9 @@ pub enum Reason {
     /// The last build had the same derivation, but the store lacks its output: it failed, or was
     /// collected as garbage.
     Gone,
-    /// It needs derivations that changed; these are their names.
+    /// Some derivations that it needs have changed. These are their names.
     Inputs(Vec<String>),
-    /// It changed itself; these are the changed parts.
+    /// The derivation itself has changed. These are the changed parts.
     Changed(Vec<String>),
 }
 

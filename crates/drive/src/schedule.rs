@@ -12,7 +12,7 @@ pub struct Task {
     pub name: String,
     /// The tasks it waits for, by index.
     pub inputs: Vec<usize>,
-    /// How long it takes in seconds, known or guessed.
+    /// Its duration in seconds, known or guessed.
     pub seconds: f64,
 }
 
@@ -122,7 +122,7 @@ struct Rank {
 pub struct Queue {
     ranks: Vec<Rank>,
     ready: BTreeSet<Rank>,
-    /// How many inputs each task still waits for.
+    /// The number of inputs that each task still waits for.
     waiting: Vec<usize>,
     /// Whether each task will never be ready.
     skipped: Vec<bool>,

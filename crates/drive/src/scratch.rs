@@ -12,8 +12,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::null;
 
-/// The mount point of that file system. Every Linux has this directory, and only root can write to
-/// it then. Nix since 2.29 refuses others.
+/// The mount point of that file system. Every Linux has this directory. Once it is mounted, only
+/// root can write to it. Nix since 2.29 refuses others.
 const PLACE: &str = "/dev/shm";
 /// Memory for each build, for rustc and its files.
 const FOR_EACH: u64 = 4 << 30;

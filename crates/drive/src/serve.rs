@@ -32,7 +32,7 @@ const SUCCESSES: [u64; 4] = [0, 1, 2, 13];
 /// The length limit of strings. Nix sends no longer ones.
 const LONGEST_STRING: u64 = 1 << 28;
 
-/// How to start Nix.
+/// The settings for starting Nix.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
     /// The program `nix-store`.
@@ -150,7 +150,7 @@ pub enum Said {
     },
 }
 
-/// How a build ended.
+/// The result of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Built {
     /// The outputs are valid.
@@ -273,7 +273,7 @@ impl Server {
         })
     }
 
-    /// Skips how often and when it was built, and the outputs, which are known.
+    /// Skips the numbers about how often and when it was built, and the outputs, which are known.
     fn skip_statistics(&mut self, said: &mut dyn FnMut(Said)) -> Result<()> {
         if self.minor() >= 3 {
             let numbers = ["times built", "not deterministic", "start", "end"];

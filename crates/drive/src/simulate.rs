@@ -19,7 +19,7 @@ pub struct Run {
 /// A simulated build.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Simulation {
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
     /// Every task, in the order in which they started.
     pub runs: Vec<Run>,
@@ -73,9 +73,9 @@ pub fn simulate(graph: &Graph, order: Order, cores: usize) -> Simulation {
 pub struct Gain {
     /// The task's name.
     pub name: String,
-    /// How long it takes, in seconds.
+    /// The task's duration in seconds.
     pub seconds: f64,
-    /// How much sooner the whole build would end, in seconds.
+    /// The time by which the whole build would end sooner, in seconds.
     pub gain: f64,
 }
 

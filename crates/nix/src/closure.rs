@@ -130,7 +130,7 @@ impl Closure {
         nodes.flat_map(Node::outputs).map(str::parse).collect()
     }
 
-    /// Whether a derivation has a text in its arguments, its variables or its sources' names.
+    /// Whether any derivation has a text in its arguments, its variables or its sources' names.
     pub fn says(&self, text: &str) -> bool {
         self.nodes.iter().any(|node| {
             let said = &node.derivation;

@@ -1,8 +1,8 @@
-//! Creates Nix stores: whole, and by one process.
+//! Creates each Nix store completely, and by a single process.
 //!
 //! Nix creates a missing store when a process first opens it. If two processes do so at the same
 //! time, one finds a link, an empty file or a busy database of the other, and fails. If a process
-//! is killed meanwhile, no later process can open what it left.
+//! is killed while it creates a store, no later process can open the remains.
 //!
 //! So one process creates the state of a store beside its place, and then renames it: the state is
 //! absent or whole.
@@ -25,12 +25,12 @@ const FILES: &str = "nix/store";
 /// The prefix of directories in which a state is created.
 const BESIDE: &str = ".nix-new-";
 
-/// Creates the store at `url` unless it exists; `None` is the machine's own. Creates nothing that
-/// this user may not create, and no store that the file system does not show: then the next call of
-/// Nix says what is wrong, or works through a daemon.
+/// Creates the store at `url` unless it exists; `None` is the machine's own store. Does nothing if
+/// this user may not create the store, or if the store is not in the file system. The next call of
+/// Nix then reports the problem, or works through a daemon.
 ///
 /// # Errors
-/// When the disk is full, or Nix fails.
+/// Fails if the disk is full, or if Nix fails.
 pub fn create(url: Option<&str>) -> Result<()> {
     match Place::of(url) {
         Some(place) if !place.is_whole() && place.is_permitted() => place.create(),
@@ -38,7 +38,7 @@ pub fn create(url: Option<&str>) -> Result<()> {
     }
 }
 
-/// Where a store in the file system lies.
+/// The place of a store in the file system.
 struct Place {
     /// The directory of the store paths.
     files: PathBuf,
@@ -91,7 +91,8 @@ impl Place {
         let above = self.state.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(above).map_err(Error::io("create", above))?;
         let lock = File::open(above).map_err(Error::io("open", above))?;
-        // Some network file systems lock no directory. Then a race is less likely than without us.
+        // Some network file systems can't lock directories. Even there, a race is less likely than
+        // without this function.
         let _ = flock(&lock, FlockOperation::LockExclusive);
         if self.is_whole() {
             return Ok(());
@@ -112,8 +113,8 @@ impl Place {
         }
     }
 
-    /// Creates the missing parts of a state that lies in `state` for now. The process of Nix shares
-    /// the lock, and so keeps it if this process is killed.
+    /// Creates the missing parts of a state that is in the directory `state` for now. The process
+    /// of Nix shares the lock, and so keeps it if this process is killed.
     fn complete(&self, state: &Path, lock: &File) -> Result<()> {
         self.prepare(state).map_err(Error::io("create", state))?;
         let lock = lock.try_clone().map_err(Error::io("create", state))?;
@@ -137,8 +138,8 @@ impl Place {
         })
     }
 
-    /// Removes an empty version, which Nix calls corrupt, and makes the link that Nix makes only
-    /// together with its directory.
+    /// Removes an empty file with the schema's version, which Nix calls corrupt. Makes the link
+    /// that Nix makes only together with its directory.
     fn prepare(&self, state: &Path) -> io::Result<()> {
         let schema = state.join("db/schema");
         if fs::metadata(&schema).is_ok_and(|metadata| metadata.len() == 0) {

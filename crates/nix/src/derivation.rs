@@ -6,48 +6,48 @@ use std::collections::BTreeMap;
 /// A derivation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Derivation {
-    /// Output name to what is known of it.
+    /// Its outputs by name.
     pub outputs: BTreeMap<String, Output>,
-    /// `.drv` path to the names of the outputs that are used.
+    /// The outputs of other derivations that it uses: `.drv` path to the names of the outputs.
     pub input_derivations: BTreeMap<String, Vec<String>>,
-    /// Store paths that are used as they are.
+    /// Store paths that it uses as they are.
     pub input_sources: Vec<String>,
-    /// The system that builds, such as `x86_64-linux`; `builtin` for Nix itself.
+    /// The system that runs the builder, such as `x86_64-linux`; `builtin` for Nix itself.
     pub system: String,
     /// The program that builds.
     pub builder: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its environment. What is no UTF-8 has lost its odd bytes.
+    /// Its environment. Bytes that are not valid UTF-8 are replaced.
     pub env: BTreeMap<String, String>,
 }
 
 /// An output of a derivation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// Its store path; empty where it is only known after the build.
+    /// Its store path; empty if it is known only after the build.
     pub path: String,
-    /// How its content is hashed; empty unless the content is known beforehand.
+    /// The algorithm that hashes its content; empty unless the content is known beforehand.
     pub hash_algorithm: String,
     /// The hash of its content; empty unless known beforehand.
     pub hash: String,
 }
 
 impl Derivation {
-    /// Whether Nix itself downloads a file whose hash is known. A derivation that builds something
-    /// with a known hash, such as a component of a compiler, is no download.
+    /// Whether Nix itself downloads a file with a known hash. A derivation that builds something
+    /// with a known hash, such as a component of a compiler, is not a download.
     pub fn is_download(&self) -> bool {
         self.system == "builtin" && self.outputs.values().any(|output| !output.hash.is_empty())
     }
 }
 
-/// What was expected, and at which byte.
+/// The parser's expectation, and the position in bytes where it failed.
 pub type Malformed = (&'static str, usize);
 
 /// Reads the text of a `.drv` file.
 ///
 /// # Errors
-/// When it is no derivation, or one of a kind that only unstable versions of Nix make.
+/// Fails if the text is not a derivation, or is of a kind that only unstable versions of Nix make.
 pub fn parse(text: &[u8]) -> Result<Derivation, Malformed> {
     let mut reader = Reader { text, position: 0 };
     reader.expect(b"Derive(", "\"Derive(\" was expected")?;

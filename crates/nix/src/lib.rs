@@ -1,11 +1,11 @@
 //! The Nix store: its paths, its archives, the derivations in it, and the programs that work on it.
 //!
-//! - [`StorePath`], [`Hash`] and [`nar`] are what a store consists of; [`NarInfo`] and the keys are
-//!   what a cache says about it.
-//! - [`derivation`] parses `.drv` files; [`Closure`] has some of them with all that they need.
+//! - [`StorePath`], [`Hash`] and [`nar`] describe the content of a store; [`NarInfo`] and the keys
+//!   describe it in a cache.
+//! - [`derivation`] parses `.drv` files; [`Closure`] holds derivations with everything they need.
 //! - [`Store`] asks `nix-store` about a store, and adds files to it. It creates a missing store
 //!   first ([`creation`]).
-//! - [`environment`] and [`process`] are how programs of Nix are started.
+//! - [`environment`] and [`process`] prepare the processes of Nix.
 //!
 //! ```
 //! use crateyard_nix::{NarInfo, StorePath};

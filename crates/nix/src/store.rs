@@ -15,7 +15,7 @@ pub use ask::Registered;
 
 use crate::{Derivation, Error, Hash, Result, STORE, creation, derivation, environment};
 
-/// How many paths to pass to one call of nix-store. The command line must hold them all.
+/// The number of paths for one call of nix-store. The command line must hold them all.
 const BATCH: usize = 1000;
 
 /// A store, as the options and the environment name it.
@@ -89,7 +89,7 @@ impl Store {
     /// Makes a call of nix-store on this store. Creates the store first if it is missing.
     ///
     /// # Errors
-    /// When the store is missing and can't be created.
+    /// Fails if the store is missing and can't be created.
     fn command(&self) -> Result<Command> {
         creation::create(self.url())?;
         let mut command = environment::nix("nix-store");
@@ -133,7 +133,7 @@ fn run(command: &mut Command) -> Result<Vec<String>> {
 /// Hashes a file with SHA-256, and returns lower-case hexadecimal digits.
 ///
 /// # Errors
-/// When it can't be read.
+/// Fails if it can't be read.
 pub fn sha256_of(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let mut hasher = Sha256::default();

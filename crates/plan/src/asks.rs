@@ -60,7 +60,7 @@ struct Entry {
 /// Sets the requests of each unit of the workspace: those of the code that the unit runs.
 ///
 /// # Errors
-/// When `asks.toml` is malformed; a test reads it.
+/// Fails if `asks.toml` is malformed; a test reads it.
 pub fn ask(plan: &mut Plan) -> Result<()> {
     let table: BTreeMap<String, Entry> = toml::from_str(TABLE).context("asks.toml is malformed")?;
     let mut code = Code::new(plan, &table);
@@ -197,7 +197,7 @@ fn kind(planned: &Planned) -> Option<TargetKind> {
 /// Reads the workspace's packages from the output of `cargo metadata --no-deps`.
 ///
 /// # Errors
-/// When the metadata lacks a field or a manifest can't be read.
+/// Fails if the metadata lacks a field or a manifest can't be read.
 pub fn members(metadata: &Value) -> Result<Vec<Member>> {
     let packages = metadata["packages"].as_array();
     let packages = packages.context("cargo metadata names no packages")?;

@@ -22,7 +22,7 @@ const CONFIG: &str = "/cargo/sources.toml";
 /// Runs Cargo on the stage with the arguments of a request, and returns all records.
 ///
 /// # Errors
-/// When Cargo fails. It has then printed the reason on standard error.
+/// Fails if Cargo fails. It has then printed the reason on standard error.
 pub fn record(
     args: &[String],
     environment: &BTreeMap<String, String>,
@@ -59,7 +59,7 @@ pub fn record(
 /// Asks Cargo for the workspace's packages.
 ///
 /// # Errors
-/// When a manifest is malformed. Cargo has then printed that.
+/// Fails if a manifest is malformed. Cargo has then printed that.
 pub fn metadata() -> Result<serde_json::Value> {
     fs::create_dir_all(HOME).with_context(|| format!("cannot create {HOME}"))?;
     metadata_with(&["--no-deps"])
@@ -113,7 +113,7 @@ fn specification(id: &str) -> String {
 /// Asks Cargo for the workspace's packages and all their dependencies.
 ///
 /// # Errors
-/// When Cargo fails. It has then printed the reason on standard error.
+/// Fails if Cargo fails. It has then printed the reason on standard error.
 pub fn metadata_of_all(packages: &Packages) -> Result<serde_json::Value> {
     fs::write(CONFIG, packages.replacements()?)?;
     metadata_with(&["--locked", "--config", CONFIG])
@@ -122,7 +122,7 @@ pub fn metadata_of_all(packages: &Packages) -> Result<serde_json::Value> {
 /// Whether the compiler is a nightly.
 ///
 /// # Errors
-/// When the compiler can't be started.
+/// Fails if the compiler can't be started.
 pub fn is_nightly() -> Result<bool> {
     let rustc = format!("{COMPILERS}/rustc");
     let output = Command::new(&rustc).arg("-V").output();

@@ -41,7 +41,7 @@ pub struct Configuration {
 /// too, because it identifies itself as a development version.
 ///
 /// # Errors
-/// When the file can't be written.
+/// Fails if the file can't be written.
 pub fn settle(workspace: &Path, is_nightly: bool) -> Result<Configuration> {
     let mut configuration = Configuration::default();
     for file in FILES {
@@ -100,7 +100,7 @@ impl Configuration {
     /// library than the request's if the toolchain has Rust's standard library for it.
     ///
     /// # Errors
-    /// When the configuration asks for a target that can't be built.
+    /// Fails if the configuration asks for a target that can't be built.
     pub fn aim(&self, mut args: Vec<String>) -> Result<Vec<String>> {
         let index = args.iter().position(|arg| arg == "--target");
         let Some(value) = index.map(|index| index + 1).filter(|&i| i < args.len()) else {

@@ -29,7 +29,7 @@ impl Checkout {
     /// Reads all manifests of a checkout. Skips broken ones, as Cargo does.
     ///
     /// # Errors
-    /// When a directory can't be listed.
+    /// Fails if a directory can't be listed.
     pub fn read(root: &Path) -> Result<Self> {
         let mut checkout = Self {
             root: root.to_owned(),
@@ -100,7 +100,7 @@ impl Checkout {
     /// Returns the directory of a package, relative to the checkout.
     ///
     /// # Errors
-    /// When there is no such package. The error names the manifests that could not be read.
+    /// Fails if there is no such package. The error names the manifests that could not be read.
     pub fn directory(&self, name: &str, version: &str) -> Result<&Path> {
         let all = self.packages.get(name).map_or(&[][..], Vec::as_slice);
         if let Some(found) = all.iter().find(|found| found.version == version) {
@@ -126,7 +126,7 @@ impl Checkout {
     /// the rest of its repository.
     ///
     /// # Errors
-    /// When the manifest inherits a value that no workspace defines.
+    /// Fails if the manifest inherits a value that no workspace defines.
     pub fn manifest(&self, inner: &Path) -> Result<String> {
         inherit::manifest(&self.root.join(inner), &self.root)
     }

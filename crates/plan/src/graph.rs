@@ -18,7 +18,7 @@ const DOC_TESTS: &str = "/cargo/target/doc-tests";
 /// Makes the plan from the records of one Cargo run.
 ///
 /// # Errors
-/// When a record can't be understood; the error quotes it.
+/// Fails if a record can't be understood; the error quotes it.
 pub fn plan(records: &[Record], packages: &Packages) -> Result<Plan> {
     let graph = Graph::new(records)?;
     let mut units = BTreeMap::new();

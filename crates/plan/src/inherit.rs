@@ -10,7 +10,7 @@ use toml::{Table, Value};
 /// values.
 ///
 /// # Errors
-/// When a manifest is malformed, or inherits a value that no workspace defines.
+/// Fails if a manifest is malformed, or inherits a value that no workspace defines.
 pub fn manifest(directory: &Path, root: &Path) -> Result<String> {
     let text = read(directory)?;
     let mut manifest = parse(directory, &text)?;
@@ -35,7 +35,7 @@ pub fn manifest(directory: &Path, root: &Path) -> Result<String> {
 /// Returns the version that a manifest inherits.
 ///
 /// # Errors
-/// When no workspace defines one.
+/// Fails if no workspace defines one.
 pub fn version(directory: &Path, root: &Path, manifest: &Table) -> Result<String> {
     let workspace = workspace(directory, root, manifest)?;
     let given = workspace

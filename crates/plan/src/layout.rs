@@ -14,7 +14,7 @@ pub use crateyard_spec::targets::{Layout, Place, Reach};
 /// Cargo fails.
 ///
 /// # Errors
-/// When the metadata lacks a field or a directory can't be read.
+/// Fails if the metadata lacks a field or a directory can't be read.
 pub fn layout(
     metadata: &Value,
     root: &Path,

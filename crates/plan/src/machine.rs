@@ -20,7 +20,7 @@ const NATIVE: [&str; 5] = [
 /// name is the caller's responsibility.
 ///
 /// # Errors
-/// When a call depends on the machine, or on a linker that does not exist. The error says where
+/// Fails if a call depends on the machine, or on a linker that does not exist. The error says where
 /// that is configured and what to write instead.
 pub fn check(records: &[Record], args: &[String], configuration: &Configuration) -> Result<()> {
     for record in records {

@@ -45,7 +45,7 @@ impl Record {
     /// Records the calling process.
     ///
     /// # Errors
-    /// When an argument or a variable is not UTF-8.
+    /// Fails if an argument or a variable is not UTF-8.
     pub fn of_this_process() -> Result<Self> {
         let argv = std::env::args_os()
             .map(|arg| {
@@ -63,7 +63,7 @@ impl Record {
     /// Writes the record to a file of its own in `directory`.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// Fails if the file can't be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(format!("{}.json", std::process::id()));
         std::fs::write(&path, serde_json::to_vec(self)?)
@@ -73,7 +73,7 @@ impl Record {
     /// Reads all records of a directory, in no particular order.
     ///
     /// # Errors
-    /// When a record can't be read.
+    /// Fails if a record can't be read.
     pub fn load_all(directory: &Path) -> Result<Vec<Self>> {
         let mut records = Vec::new();
         for entry in std::fs::read_dir(directory)? {

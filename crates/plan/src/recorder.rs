@@ -20,7 +20,7 @@ pub const METADATA_KEY: &str = "CRATEYARD_OUT_DIR";
 /// Plays the program that this process was started as.
 ///
 /// # Errors
-/// When the record can't be written, or rustc is called in a way that can't be recorded.
+/// Fails if the record can't be written, or rustc is called in a way that can't be recorded.
 pub fn play(directory: &Path) -> Result<()> {
     let record = Record::of_this_process()?;
     let name = record

@@ -32,7 +32,7 @@ impl<'a> Packages<'a> {
     /// Finds the place of each package.
     ///
     /// # Errors
-    /// When a checkout can't be read or does not have its package.
+    /// Fails if a checkout can't be read or does not have its package.
     pub fn new(packages: &'a [LockedPackage]) -> Result<Self> {
         let directories = directories(packages);
         let mut found = Self {
@@ -89,7 +89,7 @@ impl<'a> Packages<'a> {
     /// Returns the origin of the package in a directory outside the workspace.
     ///
     /// # Errors
-    /// When the lock has no such package.
+    /// Fails if the lock has no such package.
     pub fn origin(&self, directory: &str) -> Result<Origin> {
         let index = self.by_place.get(Path::new(directory)).with_context(|| {
             format!("Cargo compiles a package in {directory:?}, which is not in the lock")
@@ -108,7 +108,7 @@ impl<'a> Packages<'a> {
     /// Returns the configuration for Cargo that replaces every source of the lock by its directory.
     ///
     /// # Errors
-    /// When the lock names a source of an unknown kind.
+    /// Fails if the lock names a source of an unknown kind.
     pub fn replacements(&self) -> Result<String> {
         let mut sources = Table::new();
         // Each directory may replace only one source.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// `names` contains the paths of these files, one a line, relative to the workspace.
 ///
 /// # Errors
-/// When a path leaves the workspace or something can't be written.
+/// Fails if a path leaves the workspace or something can't be written.
 pub fn workspace(manifests: &Path, names: &[u8]) -> Result<()> {
     crateyard_unit::source::place_tree(manifests, Path::new(WORKSPACE))?;
     for name in names.split(|&byte| byte == b'\n') {
@@ -36,7 +36,7 @@ pub fn workspace(manifests: &Path, names: &[u8]) -> Result<()> {
 /// Lays out the packages of the lock, on all cores.
 ///
 /// # Errors
-/// When a package is damaged. The error names it.
+/// Fails if a package is damaged. The error names it.
 pub fn packages(packages: &Packages) -> Result<()> {
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get());

@@ -8,7 +8,7 @@ pub use crateyard_spec::targets::{Package, TARGETS_FORMAT, Target, Targets};
 /// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
 ///
 /// # Errors
-/// When a field is missing.
+/// Fails if a field is missing.
 pub fn from_metadata(metadata: &serde_json::Value, layout: Layout) -> Result<Targets> {
     let list = metadata["packages"]
         .as_array()

@@ -98,7 +98,7 @@ impl Auth {
     /// the request again: not if there is nothing better than the header that was `used`.
     ///
     /// # Errors
-    /// Says why this crate does not ask the token server that the answer names.
+    /// Fails with the reason why this crate does not ask the token server that the answer names.
     pub(crate) async fn learn(
         &self,
         reply: &Reply,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::progress::{Event, Progress};
 
-/// How many bytes are read and handed to the connection at once.
+/// The number of bytes that are read and handed to the connection at once.
 const PIECE: u64 = 256 * 1024;
 /// How many pieces are read ahead. Together with the pieces that are being sent, a transfer takes
 /// about 1 MB of memory.

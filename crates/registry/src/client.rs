@@ -35,7 +35,7 @@ pub struct Options {
     pub retry: Retry,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Where the client finds files and helpers.
+    /// The environment in which the client finds files and helpers.
     pub environment: Environment,
 }
 

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Credentials {
 pub(crate) struct Found {
     /// The credentials, if there are any.
     pub credentials: Option<Credentials>,
-    /// Why a place that may hold credentials could not be read.
+    /// The reason why a place that may hold credentials could not be read.
     pub complaint: Option<Complaint>,
 }
 

@@ -60,7 +60,7 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause of the failure.
         source: std::io::Error,
     },
 }

@@ -11,7 +11,7 @@ pub fn challenges(text: &str) -> usize {
 /// Parses docker's `config.json`, and returns whether it holds credentials for `registry`.
 ///
 /// # Errors
-/// Says what is wrong with the file or the entry.
+/// Fails with the fault of the file or of the entry.
 pub fn credentials(text: &str, registry: &str) -> Result<bool, String> {
     let config = Config::parse(text).map_err(|error| error.to_string())?;
     let keys = [registry.to_owned()];

@@ -1,6 +1,6 @@
-//! Hints: what earlier runs on this machine learned about registries. They save requests and bytes,
-//! but are never trusted: the registry may decline a mount, and says itself how far an upload got.
-//! Losing hints costs a transfer, never correctness.
+//! Hints: facts that earlier runs on this machine learned about registries. They save requests and
+//! bytes, but are never trusted: the registry may decline a mount, and says itself how far an
+//! upload got. Losing hints costs a transfer, never correctness.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use crateyard_oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-/// How many blobs are kept for a registry, and how many repositories for each.
+/// The number of blobs that are kept for a registry, and of repositories for each blob.
 const MAX_BLOBS: usize = 20_000;
 const MAX_REPOSITORIES: usize = 4;
-/// How many tags are kept for a registry.
+/// The number of tags that are kept for a registry.
 const MAX_TAGS: usize = 2_000;
 
 /// The directory of hints, if there is one.

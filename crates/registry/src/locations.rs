@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use crate::client::Options;
 
-/// Which URLs one registry may name.
+/// The rules for the URLs that one registry may name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocationPolicy {
     /// Whether the registry is on this machine.
@@ -41,8 +41,8 @@ impl LocationPolicy {
     /// Resolves the URL `text` of an answer from `base`.
     ///
     /// # Errors
-    /// Says why the client does not follow it: it is not a URL, it leads to this machine from
-    /// another one, or it is not HTTPS.
+    /// Fails with the reason why the client does not follow `text`: it is not a URL, it leads to
+    /// this machine from another one, or it is not HTTPS.
     pub(crate) fn follow(self, purpose: Purpose, base: &Url, text: &str) -> Result<Url, String> {
         let url = base.join(text);
         let mut url = url.map_err(|error| format!("{purpose} {text:?}: {error}"))?;

@@ -24,14 +24,14 @@ impl Progress for Silent {}
 pub enum Event<'a> {
     /// A transfer begins.
     Start {
-        /// How many blobs it has.
+        /// The number of its blobs.
         blobs: usize,
         /// The total size of the blobs.
         bytes: u64,
     },
     /// The transfer of a blob begins, or begins again.
     Blob {
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
         /// The number of bytes that are already there.
         offset: u64,
@@ -40,14 +40,14 @@ pub enum Event<'a> {
     },
     /// The connection took or delivered the next bytes of a blob.
     Bytes {
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
     /// A blob has arrived.
     Done {
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
         /// How it got there.
         how: Arrival,
@@ -64,11 +64,11 @@ pub enum Event<'a> {
 /// How a blob arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It was there before.
+    /// The blob was there before.
     Existing,
     /// The registry mounted it from another of its repositories.
     Mounted,
-    /// It was transferred.
+    /// The blob was transferred.
     Transferred,
 }
 
@@ -77,14 +77,14 @@ pub enum Arrival {
 pub struct RetryNotice<'a> {
     /// Method and URL.
     pub request: &'a str,
-    /// Why it failed.
+    /// The cause of the failure.
     pub cause: &'a str,
-    /// How long the client waits before it tries again.
+    /// The client's wait before it tries again.
     pub wait: Duration,
     /// Whether the registry asked for this wait.
     pub asked: bool,
-    /// Which attempt failed, counted from 1.
+    /// The number of the failed attempt, counted from 1.
     pub attempt: u32,
-    /// How many attempts there are at most.
+    /// The highest number of attempts.
     pub attempts: u32,
 }

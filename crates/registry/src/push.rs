@@ -1,4 +1,4 @@
-//! Pushes what a registry lacks of an image: blobs first, tags last.
+//! Pushes the parts of an image that a registry lacks: blobs first, tags last.
 
 mod blobs;
 mod manifests;
@@ -21,7 +21,7 @@ use report::Count;
 
 pub use report::{Blobs, How, Manifests, Report, Transfer};
 
-/// How many HEAD requests run at the same time.
+/// The number of HEAD requests at the same time.
 const QUESTIONS: usize = 8;
 
 /// The options of a push.
@@ -33,13 +33,13 @@ pub struct Options {
     /// The image to push: its `org.opencontainers.image.ref.name`, or its digest. May be left out
     /// if the source has only one image.
     pub name: Option<String>,
-    /// How many blobs to send at the same time.
+    /// The number of blobs to send at the same time.
     pub jobs: usize,
     /// The size of a chunk in bytes. Each chunk is one request; a smaller blob is sent whole.
     pub chunk_size: u64,
     /// Repositories of the same registry that may have some of the blobs.
     pub mount_from: Vec<String>,
-    /// Only find out what would be sent.
+    /// Whether to only find out what would be sent.
     pub dry_run: bool,
 }
 

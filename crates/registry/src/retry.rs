@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How often to send a failed request again, and how long to wait before.
+/// The number of attempts for a request, and the waits between them.
 #[derive(Clone, Debug)]
 pub struct Retry {
     /// The number of attempts, the first one included.

@@ -20,11 +20,11 @@ use crate::tls::Certificates;
 use crate::wire::{Counters, Outgoing, Payload, Reply, Trouble, Wire, server_message};
 
 const AGENT: &str = concat!("crateyard/", env!("CARGO_PKG_VERSION"));
-/// How much of an error's body is read, in bytes.
+/// The number of bytes that are read of an error's body.
 const MAX_ERROR_BODY: usize = 64 * 1024;
-/// How often one request may be sent again after 401 with a better header.
+/// The number of times that one request may be sent again after 401, with a better header.
 const MAX_CHALLENGES: usize = 2;
-/// How often a registry may answer 500 before [`Transport::ask`] stops asking.
+/// The number of times that a registry may answer 500 before [`Transport::ask`] stops asking.
 const MAX_FAILED_QUESTIONS: u32 = 3;
 
 /// A request to a registry.
@@ -34,7 +34,7 @@ pub(crate) struct Call {
     pub target: Target,
     pub headers: HeaderMap,
     pub payload: Payload,
-    /// How many bytes the registry may read before it answers.
+    /// The number of bytes that the registry may read before it answers.
     pub weight: u64,
     /// The scopes that the token must have.
     pub scopes: Vec<String>,
@@ -290,7 +290,7 @@ impl Transport {
     /// Resolves the URL `location` of an answer from `base`.
     ///
     /// # Errors
-    /// Says why this client does not follow it.
+    /// Fails with the reason why this client does not follow it.
     pub(crate) fn resolve(&self, base: &Url, location: &str) -> Result<Url, String> {
         self.policy.follow(Purpose::Location, base, location)
     }

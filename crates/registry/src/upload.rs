@@ -38,7 +38,7 @@ pub(crate) struct Upload<'a> {
     pub chunk_size: u64,
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 enum Setback {
     /// The connection or the registry failed for now. Ask how far the upload got.
     Interrupted(Trouble),

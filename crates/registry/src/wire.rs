@@ -34,7 +34,7 @@ pub(crate) struct Outgoing {
     pub weight: u64,
 }
 
-/// Why a request has no usable answer.
+/// The reason why a request has no usable answer.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// The request may succeed later.

@@ -34,9 +34,9 @@ pub struct Explained {
     pub dependents: Vec<String>,
     /// Names of the programs that need it.
     pub programs: Vec<String>,
-    /// Why it is built: the names from its nearest dependent up to a program.
+    /// The reason why it is built: the names from its nearest dependent up to a program.
     pub because: Vec<String>,
-    /// How long it took on this machine, in seconds, if that is known.
+    /// Its duration on this machine in seconds, if known.
     pub seconds: Option<f64>,
 }
 

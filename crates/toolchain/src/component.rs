@@ -125,7 +125,7 @@ impl Listed {
 /// Reads a list of lines `file:PATH` and `dir:PATH`, the format of archives and rustup.
 ///
 /// # Errors
-/// Quotes a malformed line, or one that leads out of the component.
+/// Fails with the quoted line if a line is malformed or leads out of the component.
 pub(crate) fn parse_list(text: &str) -> std::result::Result<Vec<Listed>, String> {
     let listed = |line: &str| match line.split_once(':') {
         Some(("file", path)) => checked(path).map(Listed::File),

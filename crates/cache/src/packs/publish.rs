@@ -9,9 +9,9 @@ use crateyard_registry::{Client, Source};
 use crate::error::Result;
 use crate::packs::layout::PackDirectory;
 
-/// Sends what the registry lacks: packs first, then the index, the tag last. So after an
-/// interruption the tag names either the whole old cache or the whole new one. Packs that the
-/// directory lacks must already be in the registry.
+/// Sends the missing parts of the cache to the registry: packs first, then the index, the tag last.
+/// So after an interruption the tag names either the whole old cache or the whole new one. Packs
+/// that the directory lacks must already be in the registry.
 ///
 /// # Errors
 /// Fails if the registry refuses or can't be reached.

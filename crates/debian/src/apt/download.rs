@@ -11,7 +11,7 @@ use super::private::PrivateApt;
 use super::{AptError, Mirrors, io_error};
 use crate::release::hex;
 
-/// How many files one call downloads. The command line must hold them all.
+/// The number of files for one call. The command line must hold them all.
 const BATCH: usize = 200;
 
 /// A file to download.
@@ -21,7 +21,7 @@ pub struct Download {
     pub archive: String,
     /// Path below the archive's directory.
     pub path: String,
-    /// Where to put it.
+    /// The path to save it at.
     pub to: PathBuf,
     /// SHA-256 that it must have, lower-case hexadecimal.
     pub sha256: String,

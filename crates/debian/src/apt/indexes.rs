@@ -19,7 +19,7 @@ pub struct Indexes {
     pub date: Date,
 }
 
-/// How to download and check indexes.
+/// The options for downloading and checking indexes.
 #[derive(Clone, Debug)]
 pub struct IndexOptions<'a> {
     /// Suites, the preferred one first.
@@ -30,7 +30,7 @@ pub struct IndexOptions<'a> {
     pub keys: &'a Keys,
     /// Archives that are not Debian's, by the name that suites give as their archive.
     pub sources: &'a BTreeMap<String, Source>,
-    /// Accept expired release files. The machine's apt configuration can also allow them
+    /// Whether to accept expired release files. The machine's apt configuration can also allow them
     /// (`Acquire::Check-Valid-Until`).
     pub allow_stale: bool,
 }
@@ -40,7 +40,7 @@ pub struct IndexOptions<'a> {
 pub struct Source {
     /// The keys that may sign its suites.
     pub keys: Keys,
-    /// The architectures to read, if it need not have all.
+    /// The architectures to read. Without them, all are read.
     pub architectures: Option<Vec<String>>,
 }
 
@@ -64,7 +64,7 @@ impl IndexOptions<'_> {
 pub fn read_indexes(mirrors: &Mirrors, options: &IndexOptions<'_>) -> Result<Indexes, AptError> {
     let allow_stale = options.allow_stale || machine_allows_stale();
     let mut packages = Vec::new();
-    // The snapshot archive has Debian's files only, so other archives' dates say nothing of it.
+    // The snapshot archive has only Debian's files, so other archives' dates say nothing about it.
     let mut date = None;
     for (place, suite) in options.suites.iter().enumerate() {
         let mut first_error = None;

@@ -7,7 +7,7 @@ use super::{Problem, text_of};
 use crate::lock::Suite;
 use crate::relation::{Alternatives, Relation, RelationError};
 
-/// Why sets cannot be resolved.
+/// The error for sets that cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ResolveError {
@@ -72,7 +72,7 @@ pub enum ResolveError {
     },
 }
 
-/// Why a package can never be installed: none of these alternatives can be.
+/// The reason why a package can never be installed: none of these alternatives can be.
 #[derive(Clone, Debug)]
 pub(super) struct Why {
     /// The order in which the reasons were found. A reason follows from reasons with a smaller

@@ -44,7 +44,7 @@ struct Search<'p, 'a> {
     chosen: Vec<Chosen>,
     /// The packages in `chosen`.
     ids: BTreeSet<usize>,
-    /// How many of the chosen packages belong to the extended set.
+    /// The number of chosen packages that belong to the extended set.
     below: usize,
     first_dead_end: Option<WhyNot>,
 }

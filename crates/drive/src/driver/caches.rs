@@ -10,8 +10,8 @@ use crateyard_nix::{environment, process};
 use std::collections::HashMap;
 use std::process::Stdio;
 
-/// Fetches all paths for the roots that caches have. Paths that can't be fetched after all are
-/// built.
+/// Fetches all paths that the roots need and that caches have. Paths that can't be fetched after
+/// all are built.
 pub(super) fn fetch(
     settings: &Settings,
     roots: &[String],

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How many downloads run at once in one process of Nix.
+/// The number of downloads at once in one process of Nix.
 const DOWNLOADS: usize = 16;
 /// The system's message for a full file system (`ENOSPC`).
 const NO_ROOM: &str = "No space left on device";

@@ -1,11 +1,11 @@
-//! How many cores each build may use (`NIX_BUILD_CORES`).
+//! Decides how many cores each build may use (`NIX_BUILD_CORES`).
 //!
 //! The number is fixed when a build starts. A unit's runner makes as many jobserver tokens, so
 //! rustc never starts more threads. Outputs do not depend on it.
 
 use serde::Serialize;
 
-/// How builds share the machine's cores.
+/// The rule by which builds share the machine's cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
@@ -19,15 +19,15 @@ pub enum Sharing {
 
 /// The situation when a build starts.
 pub(super) struct Moment {
-    /// How many cores the machine has.
+    /// The number of the machine's cores.
     pub cores: usize,
     /// Whether the build runs a build script.
     pub is_script: bool,
-    /// How many builds run at once.
+    /// The number of builds that run at once.
     pub jobs: usize,
-    /// How many other builds are running.
+    /// The number of other running builds.
     pub running: usize,
-    /// How many other builds are ready.
+    /// The number of other ready builds.
     pub ready: usize,
     /// The longest path from this build to the end, in seconds.
     pub path: f64,

@@ -15,7 +15,7 @@ impl Store {
     /// Adds a tree under its own name, and checks that it gets the expected path.
     ///
     /// # Errors
-    /// When Nix fails, or the tree is not the expected one.
+    /// Fails if Nix fails, or the tree is not the expected one.
     pub fn add_tree(&self, tree: &Path, expected: &str) -> Result<()> {
         let mut command = self.command()?;
         command
@@ -25,7 +25,8 @@ impl Store {
         expect(tree, added.first().map_or("", String::as_str), expected)
     }
 
-    /// Whether a binary cache from the machine's settings has provided a path.
+    /// Fetches a path from the binary caches in the machine's settings, and returns whether that
+    /// worked.
     pub fn substitute(&self, path: &str) -> bool {
         let realise = || run(self.command()?.args(["--quiet", "--realise", path]));
         realise().is_ok()
@@ -34,7 +35,7 @@ impl Store {
     /// Downloads a file with Nix, and returns its path.
     ///
     /// # Errors
-    /// Nix's message if the download fails.
+    /// Fails with Nix's message if the download fails.
     pub fn download(&self, url: &str, name: &str) -> Result<PathBuf> {
         creation::create(self.url())?;
         let mut command = environment::nix("nix-prefetch-url");
@@ -51,7 +52,7 @@ impl Store {
     /// Adds files under their own names, and checks that each gets its expected path.
     ///
     /// # Errors
-    /// When Nix fails, or a file is not the expected one.
+    /// Fails if Nix fails, or a file is not the expected one.
     pub fn add(&self, files: &[(PathBuf, String)]) -> Result<()> {
         self.add_hashed("sha256", files)
     }
@@ -59,7 +60,7 @@ impl Store {
     /// Does the same with hashes of another algorithm, by Nix's name for it.
     ///
     /// # Errors
-    /// When Nix fails, or a file is not the expected one.
+    /// Fails if Nix fails, or a file is not the expected one.
     pub fn add_hashed(&self, algorithm: &str, files: &[(PathBuf, String)]) -> Result<()> {
         for batch in files.chunks(BATCH) {
             let mut command = self.command()?;

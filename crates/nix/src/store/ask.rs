@@ -24,7 +24,7 @@ impl Store {
     /// Returns the paths that are not in the store.
     ///
     /// # Errors
-    /// When nix-store fails.
+    /// Fails if nix-store fails.
     pub fn missing<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p str>,
@@ -36,7 +36,7 @@ impl Store {
     /// Returns the paths that are in the store.
     ///
     /// # Errors
-    /// When nix-store fails.
+    /// Fails if nix-store fails.
     pub fn present(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
         let texts: Vec<String> = paths.iter().map(StorePath::to_string).collect();
         let missing = self.missing(texts.iter().map(String::as_str))?;

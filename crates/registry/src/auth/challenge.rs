@@ -21,7 +21,8 @@ pub(crate) enum Challenge {
 /// Chooses Bearer if the registry offers it, else Basic. `None` if it offers neither.
 ///
 /// # Errors
-/// Says why the token server that the answer from `base` names is not asked.
+/// Fails with the reason why this crate does not ask the token server that the answer from `base`
+/// names.
 pub(crate) fn choose(
     headers: &HeaderMap,
     base: &Url,

@@ -90,7 +90,7 @@ impl Entry {
     /// Decodes the credentials that the entry holds.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails with the entry's fault.
     pub(crate) fn decode(&self) -> Result<Option<Credentials>, String> {
         let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.registrytoken) {

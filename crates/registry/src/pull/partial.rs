@@ -15,7 +15,7 @@ pub(super) struct Partial {
     directory: PathBuf,
     digest: Digest,
     hasher: Hasher,
-    /// How many bytes were received.
+    /// The number of received bytes.
     pub length: u64,
 }
 

@@ -19,7 +19,7 @@ use crate::upload::{Upload, missing_blob};
 /// How long all other requests wait for the registry to open the upload of the largest new blob.
 /// This keeps a nearby registry free of other work, and hardly matters with a distant one.
 const HEAD_START: Duration = Duration::from_millis(5);
-/// How many repositories to try when mounting a blob.
+/// The number of repositories to try when mounting a blob.
 const MAX_MOUNT_SOURCES: usize = 3;
 
 /// Lets the requests for the largest new blob go first, because the push will wait longest for its
@@ -52,7 +52,7 @@ impl HeadStart {
 pub(super) struct Brought {
     /// The blobs that the repository lacked.
     transfers: Vec<Transfer>,
-    /// How many blobs are foreign, and so are not pushed.
+    /// The number of foreign blobs, which are not pushed.
     foreign: u64,
 }
 

@@ -10,7 +10,8 @@ use super::missing::Missing;
 use crate::error::Error;
 use crate::repository::{Put, ReferrersKeeper};
 
-/// How often a registry may say that it lacks a blob that it has, before all blobs are sent again.
+/// The number of times that a registry may say that it lacks a blob that it has, before all blobs
+/// are sent again.
 const PATIENCE: u32 = 2;
 
 /// Referrers that are missing in the lists of their subjects, by subject. Each list is written

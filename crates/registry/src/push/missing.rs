@@ -1,4 +1,4 @@
-//! Finds what a registry lacks of an image.
+//! Finds the parts of an image that a registry lacks.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ pub(super) struct Missing<'a> {
 }
 
 impl<'a> Push<'a> {
-    /// Finds what is missing. Asks for the tags first: if they name the image, the registry has all
-    /// of it.
+    /// Finds the missing parts. Asks for the tags first: if they name the image, the registry has
+    /// all of it.
     pub(super) async fn find_missing(&self, tags: &[String]) -> Result<Missing<'a>, Error> {
         let (tree, repository) = (self.tree, self.repository);
         let root = &tree.root.digest;

@@ -50,7 +50,7 @@ pub struct Blobs {
     pub mounted: u64,
     /// How many were sent.
     pub uploaded: u64,
-    /// How many are of a foreign type, which is not pushed.
+    /// The number of foreign blobs, which are not pushed.
     pub foreign: u64,
 }
 

@@ -13,7 +13,7 @@ use crate::transport::Call;
 use crate::wire::{Payload, Reply, Trouble, server_message};
 
 const SUBJECT: &str = "oci-subject";
-/// How much of an error's body is read, in bytes.
+/// The number of bytes that are read of an error's body.
 const MAX_REFUSAL: usize = 64 * 1024;
 
 /// The answer of a registry about a manifest that it does not send.
@@ -25,9 +25,9 @@ pub struct Resolved {
 
 /// The answer of a registry to a manifest that was sent.
 pub(crate) enum Put {
-    /// It stored the manifest, and may list it as a referrer of its subject.
+    /// The registry stored the manifest, and may list it as a referrer of its subject.
     Stored { is_listed: bool },
-    /// It lacks, or does not see yet, a blob or manifest that this one names.
+    /// The registry lacks, or does not see yet, a blob or manifest that this one names.
     Lacks(Trouble),
 }
 

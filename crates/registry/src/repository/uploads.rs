@@ -14,7 +14,7 @@ const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub location: Url,
-    /// How many bytes the registry has received.
+    /// The number of bytes that the registry has received.
     pub offset: u64,
     /// The smallest chunk that the registry takes, except for the last one.
     pub chunk_minimum: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Session {
 /// The answer of a registry to a mount request.
 pub(crate) enum Mount {
     Done,
-    /// It did not mount the blob, but opened an upload.
+    /// The registry did not mount the blob, but opened an upload.
     Opened(Session),
     Declined,
 }
