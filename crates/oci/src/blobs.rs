@@ -1,4 +1,4 @@
-//! Where blobs are read.
+//! Sources of blobs.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -7,22 +7,23 @@ use serde::de::DeserializeOwned;
 
 use crate::{Budget, Descriptor, Error, Result, json};
 
-/// Something that has blobs: a layout or an archive here, a repository of a registry elsewhere.
+/// A source of blobs: a layout or an archive here, a repository of a registry elsewhere.
 pub trait Blobs {
-    /// Opens a blob. The bytes are as they come; who needs them checked checks them.
+    /// Opens a blob. The bytes are not checked against the digest; callers that need the check do
+    /// it.
     ///
     /// # Errors
-    /// When the blob is not there, has another size or can't be read.
+    /// When the blob is missing, has another size or can't be read.
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>>;
 
-    /// What it is, for messages: a path or a reference.
+    /// Returns the source's name for messages: a path or a reference.
     fn title(&self) -> String;
 
-    /// What its readers draw from.
+    /// Returns the budget that the source's readers draw from.
     fn budget(&self) -> &Arc<Budget>;
 }
 
-/// Reads a document up to its limit and against its digest.
+/// Reads a document up to its limit and checks its digest.
 ///
 /// # Errors
 /// When it is missing, damaged, too large or not of the type.
@@ -31,7 +32,7 @@ pub fn read_document<T: DeserializeOwned>(blobs: &dyn Blobs, descriptor: &Descri
     json::parse(blobs.budget(), &title(blobs, descriptor), &bytes)
 }
 
-/// The bytes that [`read_document`] reads.
+/// Reads the bytes of a document like [`read_document`].
 ///
 /// # Errors
 /// When it is missing, damaged or too large.

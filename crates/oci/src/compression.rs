@@ -1,13 +1,13 @@
-//! Compression formats, and readers of what is compressed.
+//! Compression formats and their decoders.
 
 use std::io::{self, BufReader, Read};
 
 use crate::media_type;
 
-/// The largest zstd window that is accepted, as a power of two: 128 MiB, zstd's own bound for
-/// streams. It bounds the memory that a hostile stream can ask for.
+/// The largest accepted zstd window, as a power of two: 128 MiB, zstd's own bound for streams. It
+/// bounds the memory that a hostile stream can ask for.
 const ZSTD_WINDOW_LOG: u32 = 27;
-/// The most that an xz stream may ask for, in KiB. Its largest preset needs 65 MiB.
+/// The most memory that an xz stream may ask for, in KiB. xz's largest preset needs 65 MiB.
 const XZ_MEMORY: u32 = 256 << 10;
 
 /// A compression format.
@@ -24,7 +24,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of a layer by its media type, or `None` for what is not a known layer.
+    /// Returns the format of a layer by its media type, or `None` for any other media type.
     pub fn of_layer(media_type: &str) -> Option<Format> {
         if !media_type::is_layer(media_type) {
             return None;
@@ -38,7 +38,7 @@ impl Format {
         }
     }
 
-    /// The format of a file by its first bytes; six are enough.
+    /// Returns the format of a file by its first bytes. Six are enough.
     pub fn of_bytes(start: &[u8]) -> Format {
         if start.starts_with(&[0x1f, 0x8b]) {
             Format::Gzip
@@ -51,10 +51,10 @@ impl Format {
         }
     }
 
-    /// Reads what is compressed in this format.
+    /// Returns a reader that decompresses this format.
     ///
     /// # Errors
-    /// When the decoder can't be set up; damage shows while reading.
+    /// When the decoder can't be set up. Damage to the data is found while reading.
     pub fn reader<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
         let input = BufReader::with_capacity(64 << 10, input);
         Ok(match self {

@@ -1,4 +1,4 @@
-//! The image configuration: how a container of the image is run, and what its layers are.
+//! The image configuration: the way to run a container of the image, and the image's layers.
 //!
 //! The types are this crate's own because their JSON is hashed: fields come in a fixed order, maps
 //! are sorted, and the health check that docker and podman read has a place. Unknown fields of
@@ -14,21 +14,21 @@ use crate::{Annotations, Digest, Platform};
 /// An image configuration: <https://github.com/opencontainers/image-spec/blob/main/config.md>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// When the image was made, in RFC 3339.
+    /// The time of the image, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who made it.
+    /// The image's author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Operating system and architecture.
+    /// The operating system and architecture.
     #[serde(flatten)]
     pub platform: Platform,
-    /// How a container of the image is run.
+    /// The way to run a container of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ExecutionConfig>,
-    /// The layers, as they are when uncompressed.
+    /// The layers, uncompressed.
     pub rootfs: RootFs,
-    /// How each layer came about.
+    /// The steps that made the layers.
     #[serde(
         default,
         deserialize_with = "null_as_default",
@@ -51,13 +51,13 @@ pub struct RootFs {
 /// One step in the making of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// When, in RFC 3339.
+    /// The time, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// The command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// Who.
+    /// The author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// A remark.
@@ -68,7 +68,7 @@ pub struct History {
     pub empty_layer: Option<bool>,
 }
 
-/// How a container is run. Every field may be absent or, in docker's documents, null.
+/// The way to run a container. Every field may be absent or, in docker's documents, null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ExecutionConfig {
@@ -102,18 +102,18 @@ pub struct ExecutionConfig {
     /// Windows only: the command is one escaped text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_escaped: Option<bool>,
-    /// How docker and podman find out whether the container works.
+    /// The check by which docker and podman find out whether the container works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// The shell for the shell form of commands.
     #[serde(skip_serializing_if = "is_none_or_empty")]
     pub shell: Option<Vec<String>>,
-    /// What docker runs when another image is built upon this one.
+    /// The commands that docker runs when another image is built upon this one.
     #[serde(skip_serializing_if = "is_none_or_empty")]
     pub on_build: Option<Vec<String>>,
 }
 
-/// `{}`, which the configuration has where a set is meant.
+/// `{}`, which stands for an element of a set in the configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmptyObject {}
 
@@ -136,7 +136,7 @@ pub struct Healthcheck {
     /// Time between two checks in the start period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_interval: Option<u64>,
-    /// How many failures in a row make it unhealthy.
+    /// The number of failures in a row that make the container unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u64>,
 }

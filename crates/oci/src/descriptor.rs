@@ -1,4 +1,4 @@
-//! Descriptors: what points to content by its digest.
+//! Descriptors, which point to content by its digest.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ pub mod annotation {
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
     /// The full name under which containerd imports a manifest of an archive.
     pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
-    /// What buildx says of a manifest that is no image.
+    /// buildx's type of a manifest that is no image.
     pub const DOCKER_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 }
 
-/// Text-keyed, text-valued and sorted: annotations and labels.
+/// Annotations or labels: keys and values are texts, sorted by key.
 pub type Annotations = BTreeMap<String, String>;
 
 /// Points to content by digest:
@@ -32,7 +32,7 @@ pub type Annotations = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the content is.
+    /// The type of the content.
     #[serde(default)]
     pub media_type: String,
     /// The digest of the content.
@@ -65,7 +65,7 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// A descriptor with the required fields only.
+    /// Makes a descriptor with the required fields only.
     pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Descriptor {
         Descriptor {
             media_type: media_type.into(),
@@ -79,17 +79,17 @@ impl Descriptor {
         }
     }
 
-    /// A descriptor of content that is at hand.
+    /// Makes a descriptor of content in memory.
     pub fn of(media_type: impl Into<String>, content: &[u8]) -> Descriptor {
         Descriptor::new(media_type, Digest::of(content), content.len() as u64)
     }
 
-    /// The same without all that is not required, as a subject is named.
+    /// Returns a copy with the required fields only, as in a subject.
     pub fn plain(&self) -> Descriptor {
         Descriptor::new(&self.media_type, self.digest.clone(), self.size)
     }
 
-    /// The descriptors of a layout's index: one for each name, or one without a name.
+    /// Returns the descriptors for a layout's index: one for each name, or one without a name.
     pub fn named(&self, names: &[ImageName]) -> Vec<Descriptor> {
         if names.is_empty() {
             return vec![self.clone()];
@@ -104,13 +104,13 @@ impl Descriptor {
         names.iter().map(with_name).collect()
     }
 
-    /// The value of one annotation.
+    /// Returns the value of one annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.get(key).map(String::as_str)
     }
 
-    /// Whether it names no container image but a statement about one, as buildx adds them: a
-    /// manifest of an image in form, with other things for layers.
+    /// Whether the descriptor names no container image but a statement about one, in the form of
+    /// buildx: formally the manifest of an image, with other things for layers.
     pub fn is_attestation(&self) -> bool {
         let platform = self.platform.as_ref();
         platform.is_some_and(|platform| platform.os == "unknown")
@@ -118,17 +118,17 @@ impl Descriptor {
             || self.annotation(annotation::DOCKER_REFERENCE_TYPE).is_some()
     }
 
-    /// The tag or name in a layout's index ([`annotation::REF_NAME`]).
+    /// Returns the tag or name in a layout's index ([`annotation::REF_NAME`]).
     pub fn ref_name(&self) -> Option<&str> {
         self.annotation(annotation::REF_NAME)
     }
 
-    /// Whether it points to a manifest or an index rather than to a blob.
+    /// Whether the descriptor points to a manifest or an index and not to a blob.
     pub fn is_manifest_or_index(&self) -> bool {
         media_type::is_manifest_or_index(&self.media_type)
     }
 
-    /// Whether its content is by its type not to be pushed (foreign base layers).
+    /// Whether the media type forbids a push of the content (foreign base layers).
     pub fn is_foreign(&self) -> bool {
         media_type::is_foreign(&self.media_type)
     }

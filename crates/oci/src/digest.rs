@@ -13,14 +13,14 @@ use sha2::Digest as _;
 /// The hash functions that the image specification registers and this crate computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// SHA-256, what everybody uses.
+    /// SHA-256, the usual one.
     Sha256,
     /// SHA-512, allowed and rare.
     Sha512,
 }
 
 impl Algorithm {
-    /// The name in a digest and under `blobs/`.
+    /// Returns the name in a digest and under `blobs/`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -65,14 +65,14 @@ pub struct Digest(Box<str>);
 pub struct ParseDigestError(String);
 
 impl Digest {
-    /// The SHA-256 digest of some bytes.
+    /// Computes the SHA-256 digest of some bytes.
     pub fn of(bytes: &[u8]) -> Digest {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// The digest of some bytes by this digest's hash function.
+    /// Computes the digest of some bytes with this digest's hash function.
     pub fn of_same_kind(&self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
         hasher.update(bytes);
@@ -84,12 +84,12 @@ impl Digest {
         self.of_same_kind(bytes) == *self
     }
 
-    /// A hasher of this digest's hash function.
+    /// Returns a hasher of this digest's hash function.
     pub fn hasher(&self) -> Hasher {
         Hasher::new(self.algorithm())
     }
 
-    /// The hash function.
+    /// Returns the hash function.
     pub fn algorithm(&self) -> Algorithm {
         match self.0.starts_with("sha512") {
             true => Algorithm::Sha512,
@@ -97,22 +97,23 @@ impl Digest {
         }
     }
 
-    /// The digest as it is written, `sha256:6c3c…`.
+    /// Returns the digest in its written form, `sha256:6c3c…`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The hash in lower-case hexadecimal digits.
+    /// Returns the hash in lower-case hexadecimal digits.
     pub fn hex(&self) -> &str {
         &self.0[self.algorithm().name().len() + 1..]
     }
 
-    /// The first twelve digits of the hash: enough for people to tell blobs apart.
+    /// Returns the first twelve digits of the hash, which are enough for people to tell blobs
+    /// apart.
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }
 
-    /// The path of the blob in an OCI image layout, such as `blobs/sha256/6c3c…`.
+    /// Returns the path of the blob in an OCI image layout, such as `blobs/sha256/6c3c…`.
     pub fn blob_path(&self) -> String {
         format!("blobs/{}/{}", self.algorithm().name(), self.hex())
     }
@@ -188,7 +189,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes added.
+    /// Returns the digest of all bytes added.
     pub fn finish(self) -> Digest {
         let (algorithm, hash) = match self.0 {
             State::Sha256(state) => (Algorithm::Sha256, hex(&state.finalize())),
@@ -198,7 +199,7 @@ impl Hasher {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Writes bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
@@ -225,7 +226,7 @@ impl<W: Write> HashingWriter<W> {
         }
     }
 
-    /// The writer, the digest and the number of the bytes that went through.
+    /// Returns the writer, and the digest and number of the bytes that went through.
     pub fn finish(self) -> (W, Digest, u64) {
         (self.inner, self.hasher.finish(), self.length)
     }
@@ -261,12 +262,12 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
-    /// The number of bytes that were read.
+    /// Returns the number of bytes that were read.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The reader, the digest and the number of the bytes that were read.
+    /// Returns the reader, and the digest and number of the bytes that were read.
     pub fn finish(self) -> (R, Digest, u64) {
         (self.inner, self.hasher.finish(), self.length)
     }
@@ -281,7 +282,7 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// Passes bytes on from a reader and fails at its end if they are not what a descriptor says.
+/// Passes bytes on from a reader. Fails at the end if they do not match a descriptor.
 pub struct VerifyingReader<R> {
     inner: R,
     hasher: Option<Hasher>,

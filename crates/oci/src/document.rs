@@ -6,14 +6,14 @@ use serde::Deserialize;
 use crate::json::{self, null_as_default};
 use crate::{Annotations, Descriptor, Digest, Limits, media_type};
 
-/// A manifest or an index: its bytes, which are never rewritten, and what they point to.
+/// A manifest or an index: its bytes, which are never rewritten, and the descriptors in it.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The bytes, exactly as stored.
     pub bytes: Bytes,
-    /// Their media type.
+    /// The media type.
     pub media_type: String,
-    /// Their digest.
+    /// The digest of the bytes.
     pub digest: Digest,
     /// The manifests of an index; none in a manifest.
     pub manifests: Vec<Descriptor>,
@@ -21,9 +21,9 @@ pub struct Document {
     pub blobs: Vec<Descriptor>,
     /// The manifest that this one refers to.
     pub subject: Option<Descriptor>,
-    /// What an artifact is: its `artifactType`, else the type of its config.
+    /// The type of an artifact: its `artifactType`, else the type of its config.
     pub artifact_type: Option<String>,
-    /// Its annotations.
+    /// The annotations.
     pub annotations: Annotations,
 }
 
@@ -42,12 +42,11 @@ struct Raw {
 }
 
 impl Document {
-    /// Reads a manifest or an index. `expected_type` is what its descriptor or the registry calls
-    /// it.
+    /// Reads a manifest or an index. `expected_type` is the media type in its descriptor or from
+    /// the registry.
     ///
     /// # Errors
-    /// Says what is wrong where the bytes are neither, or call themselves something else than
-    /// `expected_type`.
+    /// Describes the problem if the bytes are neither, or if their own type is not `expected_type`.
     pub fn parse(
         bytes: Bytes,
         digest: Digest,
@@ -95,12 +94,12 @@ impl Document {
         })
     }
 
-    /// Whether it points to manifests rather than to blobs.
+    /// Whether the document points to manifests and not to blobs.
     pub fn is_index(&self) -> bool {
         media_type::is_index(&self.media_type)
     }
 
-    /// A descriptor of it with nothing but what is required, as a subject is named.
+    /// Returns a descriptor of the document with the required fields only, as in a subject.
     pub fn plain_descriptor(&self) -> Descriptor {
         Descriptor::new(
             &self.media_type,
@@ -109,7 +108,7 @@ impl Document {
         )
     }
 
-    /// A descriptor of it, as an index of referrers holds it.
+    /// Returns a descriptor of the document, as in an index of referrers.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
             annotations: self.annotations.clone(),
@@ -119,7 +118,7 @@ impl Document {
     }
 }
 
-/// What it calls itself must be what it was announced as: a type that two readers see differently
+/// Checks that a document's own type is the announced one: a type that two readers see differently
 /// is an attack.
 fn decide_type(raw: &Raw, expected: Option<&str>) -> Result<String, String> {
     let expected = expected.filter(|expected| media_type::is_manifest_or_index(expected));

@@ -1,28 +1,28 @@
-//! What can go wrong when an image is read.
+//! Errors of reading an image.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong when an image is read.
+/// The errors of reading an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
     #[error("{doing} {}: {source}{}", path.display(), remedy_for(source))]
     Io {
-        /// What was being done, such as `cannot read`.
+        /// The failed action, such as `cannot read`.
         doing: &'static str,
-        /// The file or directory it was done to.
+        /// The file or directory of the action.
         path: PathBuf,
         /// The operating system's answer.
         source: io::Error,
     },
-    /// A JSON document is not what it should be.
+    /// A JSON document is malformed.
     #[error("{what} is not a valid document: {source}")]
     Json {
         /// The file or blob.
         what: String,
-        /// What the parser says, with line and column.
+        /// The parser's message, with line and column.
         source: serde_json::Error,
     },
     /// A file or blob is damaged or hostile.
@@ -30,15 +30,15 @@ pub enum Error {
     Damaged {
         /// The file, blob or entry.
         what: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// Reading the image would take more than [`crate::Limits`] allow.
     #[error("{what}: {problem}")]
     Limit {
-        /// What asks for it: the image, a document or a layer.
+        /// The image, document or layer that exceeds the limit.
         what: String,
-        /// What there is too much of, and how much is allowed.
+        /// The exceeded limit and its value.
         problem: String,
     },
     /// The input is valid but needs something that this program does not do.
@@ -46,32 +46,32 @@ pub enum Error {
     Unsupported {
         /// The file, blob or entry.
         what: String,
-        /// What can't be handled and what to do instead.
+        /// The unsupported part, and what to do instead.
         problem: String,
     },
-    /// Something that was asked for by name is not there.
+    /// Something named by the caller is missing.
     #[error("{what} is not in {place}{hint}")]
     NotFound {
-        /// What was looked for.
+        /// The missing thing.
         what: String,
-        /// Where it was looked for.
+        /// The place that was searched.
         place: String,
-        /// What is there instead, or what to do; starts with a separator.
+        /// The things that are there instead, or what to do. Starts with a separator.
         hint: String,
     },
-    /// One image is wanted where there are several.
+    /// The caller needs one image and there are several.
     #[error("{place}: {problem}; {remedy}")]
     Ambiguous {
         /// The layout, archive or reference.
         place: String,
-        /// What there is.
+        /// The images that are there.
         problem: String,
-        /// How to choose.
+        /// The way to choose one.
         remedy: &'static str,
     },
 }
 
-/// A result, with the crate's [`Error`] unless another is named.
+/// A result, with the crate's [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -85,7 +85,7 @@ impl Error {
         }
     }
 
-    /// An [`Error::Damaged`].
+    /// Makes an [`Error::Damaged`].
     pub fn damaged(what: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Damaged {
             what: what.into(),

@@ -1,4 +1,4 @@
-//! The images that an index leads to, and choosing one of them.
+//! Lists the images that an index leads to, and chooses one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use crate::{
     read_document,
 };
 
-/// The longest name that is remembered, and how many of one image.
+/// The longest name that is remembered, and the number of names that are remembered of one image.
 const NAME: usize = 1024;
 const NAMES: usize = 1000;
 
 /// An image manifest that an index leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its descriptor, as the index that names it has it.
+    /// The descriptor of the manifest in the index that names it.
     pub descriptor: Descriptor,
-    /// The names it goes by in the layout.
+    /// The image's names in the layout.
     pub names: Vec<String>,
-    /// The platform it is for, where an index says so: its own, or one further out.
+    /// The image's platform, if its index or an outer one states it.
     pub platform: Option<Platform>,
 }
 
 impl Image {
-    /// Whether it is no container image but a statement about one.
+    /// Whether the manifest is no container image but a statement about one.
     pub fn is_attestation(&self) -> bool {
         self.descriptor.is_attestation()
     }
@@ -45,8 +45,8 @@ impl Image {
     }
 }
 
-/// All image manifests that an index leads to, through further indexes too. Each document is read
-/// once.
+/// Finds all image manifests that an index leads to, also through further indexes. Reads each
+/// document once.
 ///
 /// # Errors
 /// When an index is missing, damaged, nested too deeply, or leads to too much.
@@ -62,7 +62,7 @@ pub fn images(blobs: &dyn Blobs, index: &Index) -> Result<Vec<Image>> {
     Ok(search.images)
 }
 
-/// What the indexes further out say of an image.
+/// The facts that outer indexes state about an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Above {
     names: Vec<String>,
@@ -71,12 +71,12 @@ struct Above {
 
 struct Search<'a> {
     blobs: &'a dyn Blobs,
-    /// What was read, by digest.
+    /// The indexes that were read, by digest.
     indexes: BTreeMap<Digest, Arc<Index>>,
-    /// Indexes that were looked into, with what was known from above. A second visit with the same
-    /// knowledge finds nothing new.
+    /// Indexes that were visited, with the facts known from above. A second visit with the same
+    /// facts finds nothing new.
     visited: BTreeSet<(Digest, Above)>,
-    /// Where in `images` each one is.
+    /// The position of each image in `images`.
     places: BTreeMap<Digest, usize>,
     images: Vec<Image>,
 }
@@ -125,7 +125,7 @@ impl Search<'_> {
         Ok(index)
     }
 
-    /// Several entries for one manifest are one image with several names.
+    /// Adds an image. Several entries for one manifest are one image with several names.
     fn add(&mut self, descriptor: &Descriptor, known: Above) -> Result<()> {
         if let Some(&place) = self.places.get(&descriptor.digest) {
             let own = &mut self.images[place].names;
@@ -157,7 +157,7 @@ impl Search<'_> {
     }
 }
 
-/// The names that an index gives a manifest: the full one first, then the tag.
+/// Returns the names that an index gives a manifest: the full one first, then the tag.
 fn names_of(descriptor: &Descriptor) -> Vec<String> {
     let keys = [annotation::CONTAINERD_NAME, annotation::REF_NAME];
     let names = keys.iter().filter_map(|key| descriptor.annotation(key));
@@ -167,10 +167,10 @@ fn names_of(descriptor: &Descriptor) -> Vec<String> {
         .collect()
 }
 
-/// The one image that has the name and does best for the platform, where given.
+/// Chooses the only image that has the name, if given, and best fits the platform, if given.
 ///
 /// # Errors
-/// When there is none, or more than one; the message lists what there is.
+/// When there is none, or more than one. The message lists the images that are there.
 pub fn choose(
     all: &[Image],
     place: &str,

@@ -1,11 +1,12 @@
-//! Documents as JSON: written with stable bytes, read without believing their size.
+//! Documents as JSON: written with stable bytes, and read without trust in their size.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Budget, Error, Result};
 
-/// The bytes of a document as they are stored and hashed: compact JSON in the order of the types.
+/// Writes a document in the form in which it is stored and hashed: compact JSON in the order of the
+/// types' fields.
 ///
 /// # Errors
 /// None in practice: the types of this crate always serialize.
@@ -16,7 +17,7 @@ pub fn to_bytes<T: Serialize>(document: &T) -> Result<Vec<u8>> {
     })
 }
 
-/// Reads a document, after the budget has paid for it.
+/// Reads a document after the budget has paid for it.
 pub(crate) fn parse<T: DeserializeOwned>(budget: &Budget, what: &str, bytes: &[u8]) -> Result<T> {
     budget.document(what, bytes.len() as u64, values(bytes))?;
     serde_json::from_slice(bytes).map_err(|source| Error::Json {
@@ -25,8 +26,8 @@ pub(crate) fn parse<T: DeserializeOwned>(budget: &Budget, what: &str, bytes: &[u
     })
 }
 
-/// How many values a document has, at most. A value of two bytes can take a hundred in memory, so
-/// the values are counted before they are read.
+/// Returns an upper bound of the number of values in a document. A value of two bytes can take a
+/// hundred in memory, so the values are counted before they are read.
 pub(crate) fn values(bytes: &[u8]) -> u64 {
     let (mut count, mut in_text, mut escaped) = (0, false, false);
     for &byte in bytes {
@@ -41,7 +42,7 @@ pub(crate) fn values(bytes: &[u8]) -> u64 {
     count
 }
 
-/// Docker writes `null` where the specification has an empty list.
+/// Reads `null` as the default: docker writes `null` where the specification has an empty list.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,8 +1,9 @@
-//! Opening images, whatever wrote them: OCI layout directories, OCI archives (a layout as one tar
-//! file) and docker archives (`docker save`).
+//! Opens images by any program: OCI layout directories, OCI archives (a layout as one tar file) and
+//! docker archives (`docker save`).
 //!
-//! Nothing in them is believed. Documents are read up to a limit and against their digest; blobs
-//! are found by digest alone, so no path from the input is ever opened; symbolic links are refused.
+//! Nothing in the input is trusted. Documents are read up to a limit and against their digest.
+//! Blobs are found by digest alone, so no path from the input is ever opened. Symbolic links are
+//! refused.
 
 mod directory;
 mod docker;
@@ -27,14 +28,14 @@ use directory::Directory;
 use docker::DockerArchive;
 use tarball::Tarball;
 
-/// What an image was opened from.
+/// The form of an opened image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A directory with `oci-layout`, `index.json` and `blobs`.
     OciDirectory,
-    /// The same as one tar file.
+    /// A layout as one tar file.
     OciArchive,
-    /// A tar file with `manifest.json` as `docker save` wrote it before it wrote layouts.
+    /// A tar file with `manifest.json`, as `docker save` wrote it before it wrote layouts.
     DockerArchive,
 }
 
@@ -55,18 +56,19 @@ enum Store {
 }
 
 impl Layout {
-    /// Opens a layout directory, an OCI archive or a docker archive; which it is shows by itself.
+    /// Opens a layout directory, an OCI archive or a docker archive, and detects which of them it
+    /// is.
     ///
     /// # Errors
-    /// When it is none of these, or its index is damaged.
+    /// When the path is none of these, or its index is damaged.
     pub fn open(path: &Path) -> Result<Layout> {
         Layout::open_within(path, Arc::default())
     }
 
-    /// As [`Layout::open`], with a budget that several readers share.
+    /// Opens a layout like [`Layout::open`], with a budget that several readers share.
     ///
     /// # Errors
-    /// When it is none of these, or its index is damaged.
+    /// When the path is none of these, or its index is damaged.
     pub fn open_within(path: &Path, budget: Arc<Budget>) -> Result<Layout> {
         let file = open(path)?;
         let metadata = file.metadata().map_err(Error::io("cannot look at", path))?;
@@ -93,16 +95,16 @@ impl Layout {
         })
     }
 
-    /// The path that was opened.
+    /// Returns the path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The content of a file beside index and blobs, of which the format of layouts knows nothing.
-    /// `None` where there is none.
+    /// Returns the content of a file beside index and blobs that the layout format does not define.
+    /// Returns `None` if there is no such file.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the file can't be read.
     pub fn extra_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let read = match &self.store {
             Store::Directory(directory) => directory.read(name, &self.budget),
@@ -118,7 +120,7 @@ impl Layout {
         }
     }
 
-    /// What it is.
+    /// Returns the form of the image.
     pub fn kind(&self) -> Kind {
         match self.store {
             Store::Directory(_) => Kind::OciDirectory,
@@ -127,12 +129,13 @@ impl Layout {
         }
     }
 
-    /// The index: `index.json`, or one that says the same of a docker archive.
+    /// Returns the index: `index.json`, or the equivalent that this crate makes for a docker
+    /// archive.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// All image manifests that the index leads to, through further indexes too.
+    /// Finds all image manifests that the index leads to, also through further indexes.
     ///
     /// # Errors
     /// When an index is missing, damaged, or nested too deeply.
@@ -140,15 +143,15 @@ impl Layout {
         images(self, &self.index)
     }
 
-    /// The one image that has the name and does best for the platform, where given.
+    /// Chooses the only image that has the name, if given, and best fits the platform, if given.
     ///
     /// # Errors
-    /// When there is none, or more than one; the message lists what there is.
+    /// When there is none, or more than one. The message lists the images that are there.
     pub fn image(&self, name: Option<&str>, platform: Option<&Platform>) -> Result<Image> {
         choose(&self.images()?, &self.title(), name, platform)
     }
 
-    /// A manifest, read and checked against its digest.
+    /// Reads a manifest and checks its digest.
     ///
     /// # Errors
     /// When it is missing, damaged or no manifest.
@@ -156,7 +159,7 @@ impl Layout {
         self.document(descriptor)
     }
 
-    /// The configuration of an image, read and checked against its digest.
+    /// Reads the configuration of an image and checks its digest.
     ///
     /// # Errors
     /// When it is missing, damaged or no image configuration.
@@ -164,7 +167,7 @@ impl Layout {
         self.document(&manifest.config)
     }
 
-    /// Any document that a descriptor points to, read and checked against its digest.
+    /// Reads any document that a descriptor points to and checks its digest.
     ///
     /// # Errors
     /// When it is missing, damaged, too large or not of the type.
@@ -172,7 +175,7 @@ impl Layout {
         read_document(self, descriptor)
     }
 
-    /// The bytes of a document, checked against its digest: what a push sends.
+    /// Reads the bytes of a document, which a push sends, and checks their digest.
     ///
     /// # Errors
     /// When it is missing, damaged or too large.
@@ -180,7 +183,7 @@ impl Layout {
         read_document_bytes(self, descriptor)
     }
 
-    /// A blob as it is; its size is checked, its digest is not.
+    /// Returns an unchanged blob. Checks its size but not its digest.
     ///
     /// # Errors
     /// When it is missing, has another size, or is no regular file.
@@ -200,10 +203,10 @@ impl Layout {
         Err(Error::damaged(what, problem))
     }
 
-    /// The blob with a digest, of whatever size; `None` where there is none.
+    /// Returns the blob with a digest, of any size, or `None` if there is none.
     ///
     /// # Errors
-    /// When it is no regular file, or can't be opened.
+    /// When the blob is no regular file, or can't be opened.
     pub fn stored(&self, digest: &Digest) -> Result<Option<Stored>> {
         match &self.store {
             Store::Directory(directory) => directory.blob(digest),
@@ -212,7 +215,8 @@ impl Layout {
         }
     }
 
-    /// The file of a blob, where blobs are files of their own: for those who send or link it.
+    /// Returns the file of a blob if blobs are files of their own, for callers that send or link
+    /// it.
     pub fn blob_file(&self, digest: &Digest) -> Option<PathBuf> {
         match &self.store {
             Store::Directory(_) => Some(self.path.join(digest.blob_path())),
@@ -220,8 +224,8 @@ impl Layout {
         }
     }
 
-    /// The names of all files where blobs are expected, by path in the layout: what no descriptor
-    /// leads to is among them too.
+    /// Returns the names of all files in the directories of blobs, by path in the layout. Files
+    /// that no descriptor leads to are among them.
     ///
     /// # Errors
     /// When the directory can't be listed.
@@ -248,7 +252,7 @@ impl Blobs for Layout {
     }
 }
 
-/// Opens whatever it is without waiting for the other end of a pipe.
+/// Opens a path of any kind without waiting for the other end of a pipe.
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options
@@ -267,8 +271,8 @@ fn read_index(
     parse(budget, &what, &read("index.json")?)
 }
 
-/// An archive is what `docker load` reads where its index names nothing: some versions of docker
-/// wrote `null` there.
+/// Opens an archive. If the index is empty, reads `manifest.json` like `docker load`: some versions
+/// of docker wrote `null` into the index.
 fn open_archive(tarball: Tarball, budget: &Arc<Budget>) -> Result<(Store, Index)> {
     let path = tarball.path().to_owned();
     let is_docker = tarball.has("manifest.json");

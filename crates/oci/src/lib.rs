@@ -1,9 +1,9 @@
-//! What an OCI image is, wherever it lies and whoever wrote it.
+//! The parts of OCI images, in any place and by any author.
 //!
 //! - Names: [`Digest`], [`Reference`], [`ImageName`], [`Platform`], [`media_type`].
 //! - Documents: [`Descriptor`], [`Manifest`], [`Index`], [`ImageConfig`], and [`Document`], which
 //!   keeps the bytes that a digest covers.
-//! - Blobs: [`Blobs`] is the one trait for where they are read. [`Layout`] reads them from a layout
+//! - Blobs: [`Blobs`] is the trait of all sources of blobs. [`Layout`] reads them from a layout
 //!   directory, an OCI archive or a docker archive.
 //! - Layers: [`compression`] and [`tar`].
 //! - Limits: [`limits::Budget`], which every reader draws from.

@@ -1,8 +1,8 @@
-//! The limits of all that is read, in one unit of account.
+//! Limits for everything that is read.
 //!
-//! Whoever reads an image draws from a [`Budget`]: documents, entries, bytes read and bytes kept.
-//! What a command opens has one budget, however many readers work on it, so a hostile image ends a
-//! command early, with an error that says what there is too much of.
+//! Every reader of an image draws from a [`Budget`]: documents, entries, bytes read and bytes kept.
+//! All images that a command opens share one budget, even with many readers, so a hostile image
+//! ends a command early, with an error that names the exceeded limit.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Descriptor, Digest, Error, Result};
 
-/// How much reading one image may take. All sizes are in bytes.
+/// Limits of reading one image. All sizes are in bytes.
 ///
 /// ```
 /// use crateyard_oci::{Budget, Limits};
@@ -22,18 +22,18 @@ use crate::{Descriptor, Digest, Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The size of one document (index, manifest, configuration): what the distribution
-    /// specification obliges registries to take.
+    /// The size of one document (index, manifest, configuration): the size that the distribution
+    /// specification obliges registries to accept.
     pub document: u64,
     /// The JSON values of one document.
     pub values: u64,
-    /// How many documents are read.
+    /// The number of documents.
     pub documents: u64,
-    /// How deep indexes may be nested.
+    /// The nesting depth of indexes.
     pub depth: usize,
-    /// How many entries indexes, manifests, archives and layers have together.
+    /// The number of entries in indexes, manifests, archives and layers together.
     pub entries: u64,
-    /// The uncompressed bytes of all layers together, whatever their size.
+    /// The uncompressed bytes of all layers together, independent of their size.
     pub read: u64,
     /// The uncompressed bytes that each byte of a layer adds to `read`. gzip reaches 1,032; zstd
     /// has no bound.
@@ -57,18 +57,18 @@ impl Default for Limits {
     }
 }
 
-/// The longest path or link target: what Linux can open (`PATH_MAX`).
+/// The longest path or link target: the longest that Linux can open (`PATH_MAX`).
 pub const PATH: usize = 4096;
 /// The largest extended attribute that Linux can hold (`XATTR_SIZE_MAX`).
 pub const XATTR: usize = 64 << 10;
-/// The most that the extended headers (PAX records, GNU long names) of one tar entry may hold.
+/// The largest size of the extended headers (PAX records, GNU long names) of one tar entry.
 pub const EXTENDED_HEADER: u64 = 1 << 20;
-/// A file of this size with next to nothing on the disk is a hole, not an image.
+/// The size from which on a file with almost no data on the disk is a hole and not an image.
 const SPARSE: u64 = 16 << 30;
-/// What a parsed document takes for each of its bytes.
+/// The memory that a parsed document takes for each of its bytes.
 const DOCUMENT_COST: u64 = 4;
 
-/// What is left of [`Limits`]. Readers share it, also across threads.
+/// The remainder of [`Limits`]. Readers share it, also across threads.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
@@ -94,7 +94,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of its own for one image, or for several that are read together.
+    /// Makes a budget for one image, or for several that are read together.
     pub fn new(limits: Limits) -> Arc<Budget> {
         Arc::new(Budget {
             documents: AtomicU64::new(limits.documents),
@@ -106,7 +106,7 @@ impl Budget {
         })
     }
 
-    /// What it began with.
+    /// Returns the limits that the budget began with.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -114,7 +114,7 @@ impl Budget {
     /// Pays for a document before it is parsed: `size` bytes with `values` JSON values.
     ///
     /// # Errors
-    /// When it is too large, or there were too many.
+    /// When the document is too large, or there were too many.
     pub fn document(&self, what: &str, size: u64, values: u64) -> Result<()> {
         self.document_size(what, size)?;
         if values > self.limits.values {
@@ -132,7 +132,7 @@ impl Budget {
     /// Refuses a document by its size, before it is fetched.
     ///
     /// # Errors
-    /// When it is too large.
+    /// When the document is too large.
     pub fn document_size(&self, what: &str, size: u64) -> Result<()> {
         if size <= self.limits.document {
             return Ok(());
@@ -142,10 +142,11 @@ impl Budget {
         Err(too_much(what, problem))
     }
 
-    /// Refuses indexes that are nested too deeply. `depth` is 0 for what the outermost index names.
+    /// Refuses indexes that are nested too deeply. `depth` is 0 for the entries of the outermost
+    /// index.
     ///
     /// # Errors
-    /// When they are.
+    /// When the depth exceeds the limit.
     pub fn depth(&self, what: &str, depth: usize) -> Result<()> {
         if depth <= self.limits.depth {
             return Ok(());
@@ -181,13 +182,13 @@ impl Budget {
         })
     }
 
-    /// Whether `bytes` more could be kept.
+    /// Whether the budget has memory for `bytes` more.
     pub fn can_keep(&self, bytes: u64) -> bool {
         self.kept.load(Ordering::Relaxed) >= bytes
     }
 
-    /// Bounds what comes out of a layer's decompressor. A layer adds to what may be read once,
-    /// however often it is listed.
+    /// Limits the output of a layer's decompressor. A layer adds to the allowance once, even if it
+    /// is listed several times.
     pub fn layer<R: Read>(self: &Arc<Budget>, layer: &Descriptor, uncompressed: R) -> Bounded<R> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         if layers.insert(layer.digest.clone()) {
@@ -205,11 +206,11 @@ impl Budget {
     }
 }
 
-/// Refuses a file that claims to be large and has next to nothing on the disk: reading it would
-/// take hours, and no image looks like that.
+/// Refuses a file that claims to be large and has almost no data on the disk: reading it would take
+/// hours, and no image looks like that.
 ///
 /// # Errors
-/// When it is such a file.
+/// When the file is one of those.
 pub(crate) fn refuse_hole(what: &str, metadata: &std::fs::Metadata) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let (size, stored) = (metadata.len(), metadata.blocks().saturating_mul(512));
@@ -235,7 +236,7 @@ fn too_much(what: &str, problem: String) -> Error {
     }
 }
 
-/// Passes uncompressed bytes on until the budget has no more.
+/// Passes uncompressed bytes on until the budget is used up.
 #[derive(Debug)]
 pub struct Bounded<R> {
     inner: R,

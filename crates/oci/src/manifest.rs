@@ -22,7 +22,7 @@ pub struct Manifest {
     /// The layers, lowest first.
     #[serde(default, deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
-    /// The manifest that this one says something about.
+    /// The manifest that this one is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the image.
@@ -35,7 +35,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest of a configuration and layers.
+    /// Makes a manifest of a configuration and layers.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Manifest {
         Manifest {
             schema_version: 2,
@@ -48,7 +48,7 @@ impl Manifest {
         }
     }
 
-    /// All blobs that it names: layers and configuration.
+    /// Returns all blobs in the manifest: layers and configuration.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.layers.iter().chain([&self.config])
     }
@@ -69,7 +69,7 @@ pub struct Index {
     /// Manifests, or further indexes.
     #[serde(default, deserialize_with = "null_as_default")]
     pub manifests: Vec<Descriptor>,
-    /// The manifest that this index says something about.
+    /// The manifest that this index is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the index.
@@ -82,7 +82,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index of some manifests.
+    /// Makes an index of some manifests.
     pub fn new(manifests: Vec<Descriptor>) -> Index {
         Index {
             schema_version: 2,
@@ -104,10 +104,10 @@ pub struct LayoutMarker {
 }
 
 impl LayoutMarker {
-    /// The only version there is.
+    /// The only existing version.
     pub const VERSION: &str = "1.0.0";
 
-    /// The marker of that version.
+    /// Makes the marker of that version.
     pub fn current() -> LayoutMarker {
         LayoutMarker {
             version: Self::VERSION.to_owned(),

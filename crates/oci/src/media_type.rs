@@ -14,7 +14,7 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A layer compressed with zstd.
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-/// What is asked for when a manifest or an index is fetched: all that can be read.
+/// The types to ask for when fetching a manifest or an index: all types that this crate reads.
 pub const MANIFESTS: [&str; 4] = [INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
 /// Docker's equivalent of an index.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -29,27 +29,27 @@ pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// Docker's layer compressed with zstd.
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
-/// Whether it names an index, in either dialect.
+/// Whether the type is an index's, in either dialect.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, INDEX | DOCKER_INDEX)
 }
 
-/// Whether it names a manifest, in either dialect.
+/// Whether the type is a manifest's, in either dialect.
 pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, MANIFEST | DOCKER_MANIFEST)
 }
 
-/// Whether it names a manifest or an index, in either dialect.
+/// Whether the type is a manifest's or an index's, in either dialect.
 pub fn is_manifest_or_index(media_type: &str) -> bool {
     MANIFESTS.contains(&media_type)
 }
 
-/// Whether it names the configuration of a container image, in either dialect.
+/// Whether the type is that of a container image's configuration, in either dialect.
 pub fn is_config(media_type: &str) -> bool {
     matches!(media_type, CONFIG | DOCKER_CONFIG)
 }
 
-/// Whether it names a file system layer, in any dialect, distributable or not.
+/// Whether the type is a file system layer's, in any dialect, distributable or not.
 pub fn is_layer(media_type: &str) -> bool {
     const FOREIGN: [&str; 4] = [
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
@@ -62,7 +62,7 @@ pub fn is_layer(media_type: &str) -> bool {
         LAYER | LAYER_GZIP | LAYER_ZSTD | DOCKER_LAYER | DOCKER_LAYER_GZIP | DOCKER_LAYER_ZSTD
     ) || FOREIGN.contains(&media_type)
 }
-/// Whether it names a layer that registries need not hold, such as those of Windows.
+/// Whether the type is that of a layer that registries need not hold, such as those of Windows.
 pub fn is_foreign(media_type: &str) -> bool {
     media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }

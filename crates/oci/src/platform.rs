@@ -1,4 +1,4 @@
-//! Platforms, and which image of several does for the one that is wanted.
+//! Platforms, and the choice of the image that best fits a platform.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::null_as_default;
 
-/// Operating system and processor that an image is for.
+/// The operating system and processor of an image.
 ///
 /// ```
 /// use crateyard_oci::Platform;
@@ -32,7 +32,7 @@ pub struct Platform {
         skip_serializing_if = "Option::is_none"
     )]
     pub os_version: Option<String>,
-    /// Features of the operating system that are needed.
+    /// The features of the operating system that the image needs.
     #[serde(
         rename = "os.features",
         default,
@@ -81,13 +81,13 @@ impl FromStr for Platform {
 }
 
 impl Platform {
-    /// Whether an image for this platform runs where `wanted` is asked for.
+    /// Whether an image for this platform runs on `wanted`.
     pub fn satisfies(&self, wanted: &Platform) -> bool {
         self.distance(wanted).is_some()
     }
 
-    /// Whether two documents that name these platforms can mean the same image: a variant counts
-    /// only where both name one.
+    /// Whether two documents that name these platforms can mean the same image. A variant only
+    /// counts if both name one.
     pub fn agrees_with(&self, other: &Platform) -> bool {
         let variants = self.variant.as_ref().zip(other.variant.as_ref());
         self.os == other.os
@@ -95,8 +95,8 @@ impl Platform {
             && variants.is_none_or(|(one, other)| one == other)
     }
 
-    /// Those of several things that do best for this platform: none, one, or several that do
-    /// equally well. What names no platform is taken only where nothing else fits.
+    /// Returns the best of several things for this platform: none, one, or several that are equally
+    /// good. A thing without a platform is only returned if nothing else fits.
     pub fn best_of<T>(
         &self,
         things: impl IntoIterator<Item = T>,
@@ -121,11 +121,12 @@ impl Platform {
         best
     }
 
-    /// How far this platform is from `wanted`: 0 where it is the same, `None` where it does not do.
+    /// Returns the distance of this platform from `wanted`: 0 if they are the same, `None` if this
+    /// platform does not run there.
     ///
-    /// A processor runs what lower levels of its architecture run. Without a level, `amd64` is
-    /// `v1`, `arm64` is `v8` and `arm` is `v7`. Where no level is asked for, `amd64/v2` does if
-    /// nothing lower is there; higher levels must be asked for, because many machines lack them.
+    /// A processor runs the programs of lower levels of its architecture. Without a level, `amd64`
+    /// is `v1`, `arm64` is `v8` and `arm` is `v7`. If no level is wanted, `amd64/v2` is accepted if
+    /// nothing lower is there. Higher levels must be asked for, because many machines lack them.
     fn distance(&self, wanted: &Platform) -> Option<u32> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
             return None;
@@ -137,7 +138,7 @@ impl Platform {
             "amd64" => (1, 2),
             "arm64" => (8, 8),
             "arm" => (7, 7),
-            // No levels are known: a variant counts only where both sides name one.
+            // No levels are known: a variant only counts if both sides name one.
             _ => return (self.variant.is_none() || wanted.variant.is_none()).then_some(1),
         };
         let level = |platform: &Platform| match &platform.variant {

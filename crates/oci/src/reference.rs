@@ -12,7 +12,7 @@ const DEFAULT_TAG: &str = "latest";
 const MAX_REPOSITORY_LENGTH: usize = 255;
 const MAX_TAG_LENGTH: usize = 128;
 
-/// Where an image is, or will be.
+/// The place of an image, existing or future.
 ///
 /// The grammar and the defaults are docker's ([reference]): a first part without `.`, `:` or
 /// capital letters that is not `localhost` belongs to the repository, and the registry is then
@@ -59,8 +59,8 @@ impl ParseReferenceError {
     }
 }
 
-/// A name that an image gets, such as `gateway:0.1.0`: a [`Reference`] with a tag and without a
-/// digest. No tag means `latest`.
+/// A name for an image, such as `gateway:0.1.0`: a [`Reference`] with a tag and without a digest.
+/// No tag means `latest`.
 ///
 /// ```
 /// use crateyard_oci::ImageName;
@@ -77,12 +77,12 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// The tag.
+    /// Returns the tag.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// The short form that `docker images` shows.
+    /// Returns the short form that `docker images` shows.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let Some(short) = full.strip_prefix("docker.io/") else {
@@ -117,13 +117,14 @@ impl FromStr for ImageName {
 }
 
 impl fmt::Display for ImageName {
-    /// The full form that containerd and Kubernetes use, such as `docker.io/library/gateway:0.1.0`.
+    /// Writes the full form that containerd and Kubernetes use, such as
+    /// `docker.io/library/gateway:0.1.0`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}", self.repository, self.tag)
     }
 }
 
-/// Which manifest of a repository is meant.
+/// A manifest of a repository, by tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
     /// The manifest that a tag names now.
@@ -142,28 +143,29 @@ impl fmt::Display for Version {
 }
 
 impl Reference {
-    /// The registry's host, with its port where one was given: `docker.io`, `localhost:5000`,
-    /// `[::1]:5000`.
+    /// Returns the registry's host, with its port if the reference has one: `docker.io`,
+    /// `localhost:5000`, `[::1]:5000`.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// The repository in the registry: `library/debian`.
+    /// Returns the repository in the registry: `library/debian`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag, if one was given.
+    /// Returns the tag, if the reference has one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if one was given.
+    /// Returns the digest, if the reference has one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// The manifest that is meant: the digest, else the tag, else docker's `latest`.
+    /// Returns the manifest that the reference means: the digest, else the tag, else docker's
+    /// `latest`.
     pub fn version(&self) -> Version {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => Version::Digest(digest.clone()),
@@ -172,7 +174,7 @@ impl Reference {
         }
     }
 
-    /// The repository alone, without tag and digest.
+    /// Returns the repository alone, without tag and digest.
     pub fn without_version(&self) -> Reference {
         Reference {
             tag: None,
@@ -181,7 +183,7 @@ impl Reference {
         }
     }
 
-    /// The same repository with `tag` and no digest.
+    /// Returns the same repository with `tag` and no digest.
     ///
     /// # Errors
     /// When `tag` is not a tag.
@@ -194,7 +196,7 @@ impl Reference {
         })
     }
 
-    /// The same repository with `digest` and no tag.
+    /// Returns the same repository with `digest` and no tag.
     pub fn with_digest(&self, digest: &Digest) -> Reference {
         Reference {
             tag: None,
@@ -203,7 +205,7 @@ impl Reference {
         }
     }
 
-    /// Another repository of the same registry.
+    /// Returns another repository of the same registry.
     ///
     /// # Errors
     /// When `repository` is not a repository's name.
@@ -219,7 +221,7 @@ impl Reference {
         })
     }
 
-    /// The host that speaks the protocol: docker.io's is another one than its name says.
+    /// Returns the host to talk to. docker.io's host has another name.
     pub fn endpoint(&self) -> &str {
         if self.registry == DOCKER_HUB {
             "registry-1.docker.io"
@@ -243,7 +245,7 @@ pub fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// `localhost` of `localhost:5000`, `[::1]` of `[::1]:5000`.
+/// Returns `localhost` for `localhost:5000` and `[::1]` for `[::1]:5000`.
 pub fn host_without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -291,7 +293,7 @@ fn parse(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// A tag follows the last colon, unless that colon is before a slash: then it is a port.
+/// Splits off the tag, which follows the last colon. A colon before a slash precedes a port.
 fn split_tag(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
@@ -304,7 +306,7 @@ fn split_registry(name: &str) -> (String, String) {
         Some((first, rest)) if is_registry(first) => (first, rest.to_owned()),
         _ => (DOCKER_HUB, name.to_owned()),
     };
-    // docker.io's old name.
+    // This is docker.io's old name.
     let registry = if registry == "index.docker.io" {
         DOCKER_HUB
     } else {
@@ -353,8 +355,8 @@ fn check_registry(registry: &str) -> Result<(), String> {
     }
 }
 
-/// `path-component ["/" path-component]*`, each of lower-case letters and digits, joined by `.`,
-/// `_`, `__` or dashes.
+/// Checks `path-component ["/" path-component]*`. Each component has lower-case letters and digits,
+/// joined by `.`, `_`, `__` or dashes.
 fn check_repository(repository: &str) -> Result<(), String> {
     if repository.is_empty() {
         return Err("the repository is missing".to_owned());

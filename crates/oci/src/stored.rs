@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::Digest;
 
-/// A blob at hand: read from any position, by any number of readers, without loading it.
+/// A blob in a file or in memory. Any number of readers can read it from any position, without
+/// loading it.
 #[derive(Clone, Debug)]
 pub struct Stored(Content);
 
@@ -25,17 +26,17 @@ enum Content {
 }
 
 impl Stored {
-    /// The `size` bytes of `file` from `start` on.
+    /// Makes a blob of the `size` bytes of `file` from `start` on.
     pub fn part(file: Arc<File>, start: u64, size: u64) -> Stored {
         Stored(Content::Part { file, start, size })
     }
 
-    /// Bytes in memory.
+    /// Makes a blob of bytes in memory.
     pub fn bytes(bytes: Bytes) -> Stored {
         Stored(Content::Bytes(bytes))
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match &self.0 {
             Content::Part { size, .. } => *size,
@@ -43,7 +44,7 @@ impl Stored {
         }
     }
 
-    /// Where it begins in its file.
+    /// Returns the position of the blob's first byte in its file.
     pub(crate) fn start(&self) -> u64 {
         match &self.0 {
             Content::Part { start, .. } => *start,
@@ -51,7 +52,7 @@ impl Stored {
         }
     }
 
-    /// Reads it from its first byte on.
+    /// Reads the blob from its first byte on.
     pub fn reader(&self) -> Box<dyn Read + Send> {
         match &self.0 {
             Content::Part { file, start, size } => {
@@ -96,8 +97,8 @@ impl Stored {
     }
 }
 
-/// Reads a stretch of a file without moving the file's own position. Several can read one file at a
-/// time.
+/// Reads a section of a file without moving the file's own position. Several sections can read one
+/// file at a time.
 #[derive(Debug)]
 pub struct Section<F> {
     file: F,
@@ -106,7 +107,7 @@ pub struct Section<F> {
 }
 
 impl<F: Deref<Target = File>> Section<F> {
-    /// The `length` bytes of `file` from `offset` on.
+    /// Makes a section of the `length` bytes of `file` from `offset` on.
     pub fn new(file: F, offset: u64, length: u64) -> Section<F> {
         Section {
             file,
@@ -115,7 +116,7 @@ impl<F: Deref<Target = File>> Section<F> {
         }
     }
 
-    /// Goes on by some bytes, at most to the end.
+    /// Skips some bytes, at most to the end.
     pub(crate) fn skip(&mut self, bytes: u64) {
         let skipped = bytes.min(self.left);
         self.offset += skipped;

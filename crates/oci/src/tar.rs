@@ -1,7 +1,8 @@
-//! Tar streams as layers use them: POSIX `ustar` with PAX records where `ustar` is too narrow.
+//! Tar streams in the form of layers: POSIX `ustar`, with PAX records for values that `ustar` can't
+//! hold.
 //!
-//! [`Writer`] writes them deterministically, [`Reader`] reads them, and GNU's and older dialects
-//! too, with bounded memory.
+//! [`Writer`] writes them deterministically. [`Reader`] reads them, and GNU's and older dialects,
+//! with bounded memory.
 
 mod pax;
 mod reader;
@@ -10,10 +11,10 @@ mod writer;
 pub use reader::{Entry, Reader, TarError};
 pub use writer::{Header, Writer, end_length, entry_length};
 
-/// The size of a header, and what content is padded to.
+/// The size of a header. Content is padded to a multiple of it.
 pub const BLOCK: usize = 512;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A regular file.
@@ -30,7 +31,7 @@ pub enum Kind {
     Directory,
     /// A named pipe.
     Fifo,
-    /// Anything else, by its type byte.
+    /// Any other kind, by its type byte.
     Other(u8),
 }
 

@@ -1,11 +1,11 @@
-//! Going through all that a descriptor leads to.
+//! Walks through everything that a descriptor leads to.
 
 use std::collections::BTreeSet;
 
 use crate::{Blobs, Descriptor, Digest, Index, Manifest, Result, media_type, read_document};
 
-/// Calls `visit` with each thing that `root` leads to, once: a manifest's blobs, then the manifest;
-/// an index's manifests, then the index. So nothing is visited before what it points to.
+/// Calls `visit` once with each thing that `root` leads to: a manifest's blobs, then the manifest;
+/// an index's manifests, then the index. So every thing is visited after those that it points to.
 ///
 /// # Errors
 /// Those of `visit`, and when a document is missing, damaged, nested too deeply, or leads to too

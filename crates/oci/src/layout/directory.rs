@@ -1,4 +1,4 @@
-//! A layout as a directory.
+//! A layout in a directory.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -20,7 +20,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The path itself may have been a link: `result` of `nix build` is one.
+    /// Wraps an opened directory. The path itself may have been a link, like `result` of `nix
+    /// build`.
     pub(super) fn new(path: &Path, root: File) -> Directory {
         Directory {
             path: path.to_owned(),
@@ -28,7 +29,7 @@ impl Directory {
         }
     }
 
-    /// The content of a document of the layout itself.
+    /// Reads a document of the layout itself.
     pub(super) fn read(&self, name: &str, budget: &Budget) -> Result<Vec<u8>> {
         let path = self.path.join(name);
         let most = budget.limits().document;
@@ -56,7 +57,7 @@ impl Directory {
         Ok(Some(Stored::part(Arc::new(file), 0, metadata.len())))
     }
 
-    /// All names below `blobs`, two levels deep as they are meant to be.
+    /// Returns all names below `blobs`, two levels deep as the format demands.
     pub(super) fn blob_paths(&self, budget: &Budget) -> Result<Vec<String>> {
         let blobs = self.open_directory("blobs")?;
         let mut paths = Vec::new();
@@ -92,9 +93,9 @@ impl Directory {
         Ok(names)
     }
 
-    /// Opens a regular file by a relative path without a link in it.
+    /// Opens a regular file by a relative path without links.
     fn open_file(&self, name: &str) -> Result<File> {
-        // A pipe must not make the program wait.
+        // A pipe must not block the program.
         let file = File::from(self.open_below(name, OFlags::NONBLOCK)?);
         let path = self.path.join(name);
         let metadata = file

@@ -1,5 +1,5 @@
-//! A docker archive shown as a layout: its `manifest.json` names a configuration and layers by
-//! file name; the manifest and index that an OCI layout would have are made up here.
+//! A docker archive shown as a layout. Its `manifest.json` names a configuration and layers by file
+//! name. This module makes up the manifest and index that an OCI layout would have.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -26,15 +26,15 @@ struct DockerImage {
     layers: Option<Vec<String>>,
 }
 
-/// The archive with the documents that were made up for it.
+/// The archive, with the documents that were made up for it.
 #[derive(Debug)]
 pub(super) struct DockerArchive {
     tarball: Tarball,
     budget: Arc<Budget>,
     manifests: Vec<Descriptor>,
     blobs: BTreeMap<Digest, Stored>,
-    /// The digests of compressed layers by their place in the archive: each is hashed once,
-    /// whatever names it has.
+    /// The digests of compressed layers by their place in the archive. Each layer is hashed once,
+    /// even if it has several names.
     hashed: BTreeMap<u64, Digest>,
 }
 
@@ -94,8 +94,8 @@ impl DockerArchive {
         Ok(())
     }
 
-    /// A layer that is not compressed has its diff id for a digest; who verifies the image finds
-    /// out whether that is true. One that is compressed must be hashed.
+    /// Adds a layer. A layer that is not compressed has its diff id as its digest, and verifying
+    /// the image checks that. A compressed layer must be hashed.
     fn add_layer(&mut self, name: &str, diff_id: &Digest) -> Result<Descriptor> {
         let content = self.tarball.find(name)?;
         let failed = |error: std::io::Error| {

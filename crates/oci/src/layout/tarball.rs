@@ -1,4 +1,4 @@
-//! A tar file whose entries are found by name. It is walked once; contents stay where they are.
+//! A tar file whose entries are found by name. The file is walked once, and contents stay in place.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::stored::Section;
 use crate::tar::{self, Kind};
 use crate::{Budget, Error, Result, Stored};
 
-/// What an entry takes in memory besides its name.
+/// The memory that an entry takes besides its name.
 const ENTRY: u64 = 200;
 
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(super) struct Tarball {
     entries: BTreeMap<String, Place>,
 }
 
-/// Where an entry's content is.
+/// The place of an entry's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Content {
         offset: u64,
         size: u64,
     },
-    /// Docker writes equal layers once and links to them.
+    /// A link: docker writes equal layers once and links to them.
     Link(String),
 }
 
@@ -104,7 +104,7 @@ impl Tarball {
             .collect()
     }
 
-    /// The content of a document.
+    /// Reads the content of a document.
     pub(super) fn read(&self, name: &str, budget: &Budget) -> Result<Vec<u8>> {
         let content = self.find(name)?;
         budget.document_size(
@@ -117,7 +117,7 @@ impl Tarball {
         Ok(bytes)
     }
 
-    /// The content of an entry.
+    /// Returns the content of an entry.
     pub(super) fn find(&self, name: &str) -> Result<Stored> {
         self.entry(name).ok_or_else(|| Error::NotFound {
             what: name.to_owned(),
@@ -126,7 +126,7 @@ impl Tarball {
         })
     }
 
-    /// The content of an entry, through one link at most, if it is there.
+    /// Returns the content of an entry, if the entry exists. Follows one link at most.
     pub(super) fn entry(&self, name: &str) -> Option<Stored> {
         let place = match self.entries.get(name)? {
             Place::Link(target) => self.entries.get(target)?,
@@ -157,7 +157,7 @@ fn refuse_compressed(path: &Path, file: &File) -> Result<()> {
     })
 }
 
-/// The path of a relative link's target; `..` at the top stays at the top.
+/// Returns the path of a relative link's target. `..` at the top stays at the top.
 fn beside(name: &str, target: &str) -> String {
     let mut parts: Vec<&str> = name.split('/').collect();
     parts.pop();

@@ -2,7 +2,7 @@
 
 /// The prefix of the keys that hold extended attributes.
 pub(super) const XATTR_PREFIX: &str = "SCHILY.xattr.";
-/// The same as bsdtar writes them, in base 64.
+/// The prefix of bsdtar's keys, whose values are in base 64.
 pub(super) const BASE64_XATTR_PREFIX: &str = "LIBARCHIVE.xattr.";
 
 /// Appends one record.
@@ -21,7 +21,7 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// Splits a block of records into keys and values; `None` where it is malformed.
+/// Splits a block of records into keys and values. Returns `None` if it is malformed.
 pub(super) fn parse_records(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut records = Vec::new();
     // Some writers pad the records with zeroes.

@@ -1,4 +1,4 @@
-//! Reading tar streams that anybody may have written.
+//! Reads tar streams by unknown authors.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -12,25 +12,25 @@ use crate::Budget;
 use crate::limits::{EXTENDED_HEADER, PATH, XATTR};
 use crate::stored::Section;
 
-/// What is wrong with a tar stream.
+/// A problem in a tar stream.
 #[derive(Debug, thiserror::Error)]
 #[error("at byte {offset} of the tar stream: {problem}")]
 pub struct TarError {
-    /// Where the entry starts, in bytes from the start of the stream.
+    /// The start of the entry, in bytes from the start of the stream.
     pub offset: u64,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
-    /// The error of the underlying reader, if it is one.
+    /// The error of the underlying reader, if that is the problem.
     #[source]
     pub source: Option<io::Error>,
 }
 
-/// One entry. Names are bytes because nothing says that they are text.
+/// One entry. Names are bytes because the format does not say that they are text.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The path as it stands in the stream.
+    /// The path in the stream, unchanged.
     pub path: Vec<u8>,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: Kind,
     /// Permission bits.
     pub mode: u32,
@@ -38,7 +38,7 @@ pub struct Entry {
     pub uid: u64,
     /// The group's number.
     pub gid: u64,
-    /// Seconds since 1970, rounded down; 0 for times before.
+    /// Seconds since 1970, rounded down, or 0 for earlier times.
     pub mtime: u64,
     /// The length of the content in the stream.
     pub size: u64,
@@ -48,13 +48,13 @@ pub struct Entry {
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// Major and minor number of a device.
     pub device: (u64, u64),
-    /// Whether it is a sparse file, whose content in the stream is not its content on disk.
+    /// Whether the file is sparse: its content in the stream is not its content on disk.
     pub sparse: bool,
-    /// Where the content starts, in bytes from the start of the stream.
+    /// The start of the content, in bytes from the start of the stream.
     pub content_offset: u64,
 }
 
-/// Reads entries one after another; the content of the current one through [`Read`].
+/// Reads entries one after another. [`Read`] returns the content of the current one.
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,
@@ -68,7 +68,7 @@ pub struct Reader<R> {
     marked: bool,
 }
 
-/// What extended headers say about the next entry.
+/// The values of extended headers for the next entry.
 #[derive(Debug, Clone, Default)]
 struct Overrides {
     path: Option<Vec<u8>>,
@@ -95,7 +95,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads a stream whose entries `budget` pays for.
+    /// Reads a stream and has `budget` pay for its entries.
     pub fn within(inner: R, budget: &Arc<Budget>) -> Reader<R> {
         Reader {
             budget: Some(Arc::clone(budget)),
@@ -103,17 +103,17 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether the archive ended with the blocks of zeroes that mark its end, and not just so.
+    /// Whether the archive ended with the blocks of zeroes that mark its end.
     pub fn has_end_mark(&self) -> bool {
         self.marked
     }
 
-    /// The underlying reader: after the last entry, what follows the archive.
+    /// Returns the underlying reader. After the last entry, it is at the bytes behind the archive.
     pub fn into_inner(self) -> R {
         self.inner
     }
 
-    /// The next entry, or `None` at the end of the archive.
+    /// Returns the next entry, or `None` at the end of the archive.
     ///
     /// # Errors
     /// When the stream is malformed, cut off, or beyond the limits.
@@ -138,8 +138,8 @@ impl<R: Read> Reader<R> {
                     let records = self.extended(size, &mut allowance, offset)?;
                     apply_pax(&mut overrides, &records).map_err(fail)?;
                 }
-                // A header for all entries that follow: the reader that docker and containerd use
-                // gives it no meaning either.
+                // This header is for all entries that follow. The reader of docker and containerd
+                // ignores it, too.
                 b'g' => drop(self.extended(size, &mut allowance, offset)?),
                 b'L' => {
                     overrides.path =
@@ -171,7 +171,7 @@ impl<R: Read> Reader<R> {
         };
         let kind = Kind::from_byte(block[156]);
         let mut path = overrides.path.unwrap_or_else(|| header_path(block));
-        // Before POSIX a directory was a file whose name ends in a slash.
+        // Before POSIX, a directory was a file whose name ends in a slash.
         let old_directory = kind == Kind::File && path.ends_with(b"/");
         let kind = if old_directory { Kind::Directory } else { kind };
         if path.is_empty() {
@@ -221,7 +221,7 @@ impl<R: Read> Reader<R> {
         Ok(entry)
     }
 
-    /// A header, or `None` at the end: a block of zeroes, or nothing more.
+    /// Returns a header, or `None` at the end: a block of zeroes, or the end of the stream.
     fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         if self.ended {
             return Ok(None);
@@ -239,14 +239,14 @@ impl<R: Read> Reader<R> {
         Ok(Some(block))
     }
 
-    /// The content of an extended header.
+    /// Returns the content of an extended header.
     fn extended(
         &mut self,
         size: u64,
         allowance: &mut u64,
         offset: u64,
     ) -> Result<Vec<u8>, TarError> {
-        // An empty header counts too: a stream of nothing but headers must come to an end.
+        // An empty header counts, too: a stream of nothing but headers must come to an end.
         let Some(left) = allowance.checked_sub(size.max(1)) else {
             return Err(TarError {
                 offset,
@@ -268,7 +268,7 @@ impl<R: Read> Reader<R> {
 
     fn skip_content(&mut self) -> Result<(), TarError> {
         let mut left = self.remaining.saturating_add(self.padding);
-        // Some writers leave out the padding of the last entry, and readers let them.
+        // Some writers leave out the padding of the last entry, and readers accept that.
         let padding = self.padding;
         (self.remaining, self.padding) = (0, 0);
         let mut buffer = [0; 16 * 1024];
@@ -318,7 +318,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// The content of the current entry.
+/// Reads the content of the current entry.
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let want = self.remaining.min(buffer.len() as u64) as usize;
@@ -345,7 +345,7 @@ impl From<TarError> for io::Error {
 }
 
 impl<F: std::ops::Deref<Target = std::fs::File>> Reader<Section<F>> {
-    /// Goes to the end of the current entry's content without reading it.
+    /// Skips the rest of the current entry's content without reading it.
     pub(crate) fn seek_past_content(&mut self) {
         let rest = self.remaining.saturating_add(self.padding);
         self.inner.skip(rest);
@@ -379,8 +379,8 @@ fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
     }
 }
 
-/// A number in octal digits, or in base 256 when the highest bit is set. Negative numbers, which
-/// only times may have, count as 0.
+/// Reads a number in octal digits, or in base 256 when the highest bit is set. Negative numbers,
+/// which only times may have, count as 0.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         if field[0] & 0x40 != 0 {
@@ -404,7 +404,7 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
 
 fn header_path(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = until_nul(&block[..100]);
-    // GNU's own dialect has other things where `ustar` has the prefix.
+    // GNU's own dialect has other fields in place of `ustar`'s prefix.
     let posix = &block[257..263] == b"ustar\0";
     let prefix = until_nul(&block[345..500]);
     if !posix || prefix.is_empty() {
@@ -446,7 +446,7 @@ fn apply_record(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(
                     "an extended attribute is larger than the 65,536 bytes that Linux allows",
                 );
             }
-            // libarchive writes both forms; the plain one counts.
+            // libarchive writes both forms, and the plain one counts.
             let is_plain = key.starts_with(XATTR_PREFIX);
             if is_plain || !overrides.xattrs.contains_key(name) {
                 overrides.xattrs.insert(name.to_owned(), value);
@@ -456,7 +456,7 @@ fn apply_record(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Base 64 as libarchive writes it: without padding. What is no base 64 is taken as it is.
+/// Decodes base 64 in libarchive's form, without padding. Returns any other value unchanged.
 fn from_base64(value: &[u8]) -> Vec<u8> {
     let text = value.strip_suffix(b"=").unwrap_or(value);
     let text = text.strip_suffix(b"=").unwrap_or(text);
@@ -468,7 +468,7 @@ fn decimal(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Whole seconds of a time such as `1700000000.25`; times before 1970 count as 0.
+/// Returns the whole seconds of a time such as `1700000000.25`. Times before 1970 count as 0.
 fn seconds(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     if text.starts_with('-') {

@@ -1,4 +1,4 @@
-//! Writing tar streams, the same bytes on every machine.
+//! Writes tar streams: the same bytes on every machine.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -6,12 +6,12 @@ use std::io::{self, Read, Write};
 use super::pax::{XATTR_PREFIX, push_record};
 use super::{BLOCK, Kind, padding};
 
-/// All that is known of an entry but its content.
+/// The metadata of an entry.
 #[derive(Debug, Clone)]
 pub struct Header<'a> {
-    /// The path in the archive, without leading slash; a directory's may end in one.
+    /// The path in the archive, without leading slash. A directory's path may end in one.
     pub path: &'a str,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: Kind,
     /// Permission bits, with set-user-id and the like.
     pub mode: u32,
@@ -21,7 +21,7 @@ pub struct Header<'a> {
     pub gid: u64,
     /// Seconds since 1970.
     pub mtime: u64,
-    /// The length of the content; 0 for all but files.
+    /// The length of the content, or 0 for any entry but a file.
     pub size: u64,
     /// The target of a symbolic link, or the earlier path that a hard link names.
     pub link: &'a str,
@@ -35,7 +35,7 @@ const MAX_SIZE: u64 = 0o77_777_777_777;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
-/// Writes entries one after another. The caller brings them in order.
+/// Writes entries one after another, in the caller's order.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -66,7 +66,7 @@ impl<W: Write> Writer<W> {
             .write_all(&[0; BLOCK][..padding(header.size) as usize])
     }
 
-    /// Ends the archive and gives the writer back.
+    /// Ends the archive and returns the writer.
     ///
     /// # Errors
     /// When the writer fails.
@@ -76,12 +76,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// How many bytes an entry takes, with header and padding.
+/// Returns the number of bytes that an entry takes, with header and padding.
 pub fn entry_length(header: &Header<'_>) -> u64 {
     header_bytes(header).len() as u64 + header.size + padding(header.size)
 }
 
-/// How many bytes the end of an archive takes.
+/// Returns the number of bytes that the end of an archive takes.
 pub fn end_length() -> u64 {
     2 * BLOCK as u64
 }
@@ -118,7 +118,7 @@ fn with_slash(header: &Header<'_>) -> String {
     format!("{}{}", header.path, if missing { "/" } else { "" })
 }
 
-/// The records for what `ustar` can't say, in the order of their keys.
+/// Returns the records for the values that `ustar` can't hold, in the order of their keys.
 fn pax_records(header: &Header<'_>, path: &str, long_path: bool) -> Vec<u8> {
     let mut values: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut put = |key: &str, value: String| values.insert(key.to_owned(), value.into_bytes());
@@ -150,7 +150,7 @@ fn pax_records(header: &Header<'_>, path: &str, long_path: bool) -> Vec<u8> {
     records
 }
 
-/// Splits a path into prefix and name if `ustar` can hold it.
+/// Splits a path into prefix and name, if `ustar` can hold it.
 fn split_name(path: &str) -> Option<(&str, &str)> {
     if !path.is_ascii() {
         return None;
@@ -165,7 +165,7 @@ fn split_name(path: &str) -> Option<(&str, &str)> {
         })
 }
 
-/// A name for readers that do not know PAX: recognizable, ASCII, and short enough.
+/// Returns a name for readers that do not know PAX: recognizable, ASCII, and short enough.
 fn pax_name(path: &str) -> String {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or("");
     let printable = |c: char| if c.is_ascii_graphic() { c } else { '_' };
@@ -196,7 +196,7 @@ fn block(header: &Header<'_>, (prefix, name): (&str, &str)) -> [u8; BLOCK] {
     block
 }
 
-/// Numbers that do not fit stand in a PAX record, and as 0 in the field.
+/// Returns a number that fits the field, or else 0: the PAX record has the number then.
 fn fit(number: u64, max: u64) -> u64 {
     if number <= max { number } else { 0 }
 }
