@@ -13,12 +13,11 @@ use crate::{Error, Result};
 
 /// The largest advisory that is read, in bytes. RustSec's longest has 10 kB.
 const ADVISORY: u64 = 1 << 20;
-/// How many files a copy may have, and how many bytes they may have together.
+/// The limits of a copy: the number of its files, and their bytes together.
 const FILES: usize = 200_000;
 const BYTES: u64 = 512 << 20;
 
-/// The directory of advisories about crates, and that of advisories about releases of the Rust
-/// project.
+/// The directories of advisories: about crates, and about releases of the Rust project.
 const CRATES: &str = "crates";
 const RUST: &str = "rust";
 
@@ -62,22 +61,22 @@ impl Database {
         }
     }
 
-    /// The advisories about a crate of crates.io, without withdrawn ones.
+    /// Returns the advisories about a crate of crates.io, without withdrawn ones.
     pub fn about_crate(&self, name: &str) -> impl Iterator<Item = &Advisory> {
         self.crates.get(name).into_iter().flatten()
     }
 
-    /// The advisories about the standard library.
+    /// Returns the advisories about the standard library.
     pub fn about_std(&self) -> impl Iterator<Item = &Advisory> {
         self.rust.get("std").into_iter().flatten()
     }
 
-    /// All advisories.
+    /// Returns all advisories.
     pub fn all(&self) -> impl Iterator<Item = &Advisory> {
         self.crates.values().chain(self.rust.values()).flatten()
     }
 
-    /// The date of the newest advisory: `2024-01-31`. The copy is at least as new.
+    /// Returns the date of the newest advisory: `2024-01-31`. The copy is at least as new.
     pub fn newest(&self) -> Option<&str> {
         self.all().map(|advisory| advisory.date.as_str()).max()
     }
@@ -168,7 +167,7 @@ impl Account {
     }
 }
 
-/// `crates` of `…/crates/NAME/ID.md`.
+/// Returns `crates` for `…/crates/NAME/ID.md`.
 fn collection(file: &str) -> Option<&str> {
     let mut parts = file.rsplit('/').skip(2);
     parts.next().filter(|name| [CRATES, RUST].contains(name))
@@ -178,7 +177,7 @@ fn is_advisory(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "md")
 }
 
-/// The paths in a directory, sorted.
+/// Returns the paths in a directory, sorted.
 fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory).map_err(Error::read(directory))?;
     let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();

@@ -3,14 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why an audit failed.
+/// The errors of an audit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or directory can't be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// Its path.
+        /// The path.
         path: PathBuf,
         /// The reason.
         source: io::Error,
@@ -18,7 +18,7 @@ pub enum Error {
     /// A file has the wrong form.
     #[error("{place}: {problem}")]
     Form {
-        /// The file, with a line where one is known.
+        /// The file, with a line if it is known.
         place: String,
         /// The problem and the next step.
         problem: String,
@@ -40,8 +40,8 @@ impl Error {
         }
     }
 
-    /// Turns an error of the TOML parser into ours, with the line in the file. `first` is the
-    /// file's line on which the TOML begins.
+    /// Turns an error of the TOML parser into ours, with the line in the file. The TOML begins on
+    /// the file's line `first`.
     pub(crate) fn toml(file: &str, text: &str, first: usize, error: &toml::de::Error) -> Error {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let line = first + text[..start].matches('\n').count();

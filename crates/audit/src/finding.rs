@@ -34,7 +34,7 @@ pub enum Status {
     Fixed,
 }
 
-/// Why an image is not affected. The names are OpenVEX's.
+/// The reason why an image is not affected. The names are OpenVEX's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Justification {
@@ -56,9 +56,9 @@ pub enum Justification {
 pub struct Component {
     /// The name of a crate or a Debian package.
     pub name: String,
-    /// Its version.
+    /// The component's version.
     pub version: String,
-    /// Its package URL.
+    /// The component's package URL.
     pub purl: String,
     /// The paths of the programs that the crate is linked into.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -90,19 +90,19 @@ pub struct Finding {
     pub severity: Option<String>,
     /// The reason for the status.
     pub reason: String,
-    /// The versions with the fix; empty if there are none.
+    /// The versions with the fix. Empty if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed_in: Vec<String>,
-    /// The vulnerable functions, where the advisory names them.
+    /// The vulnerable functions, if the advisory names them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
-    /// The reason to ignore it, from `audit.toml`.
+    /// The reason to ignore the finding, from `audit.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
 
 impl Finding {
-    /// Whether somebody should act on it.
+    /// Whether somebody should act on the finding.
     pub fn is_open(&self) -> bool {
         self.ignored.is_none()
             && matches!(self.status, Status::Affected | Status::UnderInvestigation)

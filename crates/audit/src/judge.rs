@@ -12,7 +12,7 @@ use crate::policy::{Policy, Reach};
 use crate::subject::{Crate, DebianPackage, Origin, Subject};
 use crate::tracker::{InRelease, Issue, Tracker, release};
 
-/// How long a title may be if it is made from the text of a CVE.
+/// The longest title that is made from the text of a CVE, in characters.
 const TITLE: usize = 120;
 
 /// The data of an audit.
@@ -37,7 +37,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// The entries of `ignore` that apply to the image, by their index in the policy.
     pub used: BTreeSet<usize>,
-    /// Those of them that have expired.
+    /// The used entries that have expired.
     pub over: BTreeSet<usize>,
     /// The Debian packages whose release is unknown.
     pub without_release: Vec<String>,
@@ -129,7 +129,7 @@ fn about_crates(subject: &Subject, database: &Database, data: &Data<'_>) -> Vec<
     findings
 }
 
-/// How an advisory affects a crate that is linked into a program.
+/// Returns the effect of an advisory on a crate that is linked into a program, and the reason.
 fn of_linked(
     linked: &Crate,
     advisory: &Advisory,
@@ -164,7 +164,8 @@ fn of_linked(
     reached(linked, &reach)
 }
 
-/// Whether the features that a crate was compiled with include the vulnerable code.
+/// Returns whether the features that a crate was compiled with include the vulnerable code, and the
+/// reason.
 fn reached(linked: &Crate, reach: &[&Reach]) -> (Status, String) {
     let programs: Vec<&str> = linked.programs.iter().map(String::as_str).collect();
     let programs = programs.join(", ");
@@ -194,7 +195,8 @@ fn reached(linked: &Crate, reach: &[&Reach]) -> (Status, String) {
     )
 }
 
-/// The processors or systems that an advisory is limited to, if the image is for a different one.
+/// Returns the processors or systems that an advisory is limited to, if the image is for a
+/// different one.
 fn other_platform(advisory: &Advisory, platform: &Platform) -> Option<String> {
     let arch = rust_arch(&platform.architecture);
     if !advisory.os.is_empty() && !advisory.os.contains(&platform.os) {
@@ -206,7 +208,7 @@ fn other_platform(advisory: &Advisory, platform: &Platform) -> Option<String> {
     None
 }
 
-/// rustc's name of a processor whose name differs in Go and OCI.
+/// Returns rustc's name of a processor whose name differs in Go and OCI.
 fn rust_arch(architecture: &str) -> &str {
     match architecture {
         "amd64" => "x86_64",
@@ -248,7 +250,7 @@ fn finding(component: &Crate, advisory: &Advisory, (status, reason): (Status, St
     }
 }
 
-/// Debian's open issues in a package. Fixed issues are left out: there are many, and scanners
+/// Returns Debian's open issues in a package. Leaves out fixed issues: there are many, and scanners
 /// recognize them by the versions in dpkg's database.
 fn about_package<'a>(
     package: &'a DebianPackage,
@@ -343,7 +345,7 @@ fn debian_finding(
     }
 }
 
-/// The beginning of a CVE's text, because a CVE has no title.
+/// Returns the beginning of a CVE's text, because a CVE has no title.
 fn title(description: &str) -> String {
     let line = description.lines().next().unwrap_or_default().trim();
     match line.char_indices().nth(TITLE) {

@@ -1,4 +1,4 @@
-//! Finds out which images are affected by known vulnerabilities.
+//! Finds the images that known vulnerabilities affect.
 //!
 //! 1. [`advisory`] and [`database`] read RustSec's advisories, [`tracker`] reads Debian's;
 //! 2. [`subject`] lists the components of an image, from the documents beside it or from the plan;

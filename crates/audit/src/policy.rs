@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::finding::Justification;
 use crate::{Error, Result};
 
-/// The name of the file. It lies beside `images.toml`.
+/// The name of the file, which lies beside `images.toml`.
 pub const FILE: &str = "audit.toml";
 const VERSION: i64 = 1;
 
@@ -29,11 +29,11 @@ pub struct Policy {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ignore {
-    /// Its identifier, or an alias.
+    /// The advisory's identifier, or an alias.
     pub id: String,
     /// The reason.
     pub reason: String,
-    /// The last day on which it is ignored: `2027-03-01`.
+    /// The last day on which the advisory is ignored: `2027-03-01`.
     #[serde(default)]
     pub until: Option<Day>,
     /// Limits the entry to this crate or package.
@@ -54,14 +54,14 @@ pub struct Ignore {
 pub struct Reach {
     /// The advisory's identifier, or an alias.
     pub id: String,
-    /// The features that the vulnerable code needs, all of them. Each entry about an advisory is
-    /// another way to reach the code.
+    /// The features that the vulnerable code needs, all of them. Each further entry about an
+    /// advisory is another way to reach the code.
     pub features: BTreeSet<String>,
-    /// How the author knows.
+    /// The evidence of the entry's author.
     pub reason: String,
 }
 
-/// A day, as TOML's dates and as text.
+/// A day, which TOML writes as a date or as text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(String);
 
@@ -135,7 +135,7 @@ impl Ignore {
             .is_some_and(|until| until.0.as_str() < today)
     }
 
-    /// The last day on which the entry is valid.
+    /// Returns the last day on which the entry is valid.
     pub fn last_day(&self) -> Option<&str> {
         self.until.as_ref().map(|it| it.0.as_str())
     }

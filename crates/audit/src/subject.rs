@@ -1,9 +1,9 @@
 //! The components of an image that an audit looks up.
 //!
-//! They come from the documents beside the image. The bill of materials has the components and the
-//! programs that hold them. The provenance has features, and the crates that only ran during the
-//! build. Both say what Cargo's plan says. Where the image is not built yet, [`Subject::planned`]
-//! asks the plan itself.
+//! The components come from the documents beside the image. The bill of materials has the
+//! components and the programs that hold them. The provenance has features, and the crates that
+//! only ran during the build. Both repeat Cargo's plan. If the image is not built yet,
+//! [`Subject::planned`] asks the plan itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,38 +21,38 @@ const STD: &str = "rust-std";
 /// An image to audit.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Its name.
+    /// The image's name.
     pub name: String,
-    /// The digest of its manifest; `None` for an image that is not built yet.
+    /// The digest of the manifest, or `None` for an image that is not built yet.
     pub digest: Option<Digest>,
-    /// Its platform.
+    /// The image's platform.
     pub platform: Platform,
-    /// Its supplier in the bill of materials: `Organization: crateyard`.
+    /// The supplier in the bill of materials: `Organization: crateyard`.
     pub supplier: Option<String>,
-    /// The crates that are linked into its programs.
+    /// The crates that are linked into the image's programs.
     pub crates: Vec<Crate>,
     /// The crates that only ran during the build: procedural macros and build scripts.
     pub tools: Vec<Crate>,
-    /// Its Debian packages.
+    /// The Debian packages in the image.
     pub packages: Vec<DebianPackage>,
-    /// The standard libraries in its programs.
+    /// The standard libraries in the image's programs.
     pub std: Vec<Crate>,
 }
 
 /// A crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crate {
-    /// Its name.
+    /// The crate's name.
     pub name: String,
-    /// Its version.
+    /// The crate's version.
     pub version: String,
-    /// Its package URL.
+    /// The crate's package URL.
     pub purl: String,
-    /// Its origin.
+    /// The crate's origin.
     pub origin: Origin,
-    /// The features that it was compiled with; `None` if they are unknown.
+    /// The features that the crate was compiled with, or `None` if they are unknown.
     pub features: Option<BTreeSet<String>>,
-    /// The paths of the programs that it is linked into.
+    /// The paths of the programs that the crate is linked into.
     pub programs: BTreeSet<String>,
 }
 
@@ -70,17 +70,18 @@ pub enum Origin {
 /// A Debian package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebianPackage {
-    /// Its name.
+    /// The package's name.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
-    /// Its package URL.
+    /// The package URL.
     pub purl: String,
-    /// The source package that it was built from. Debian lists security issues by source package.
+    /// The source package that the package was built from. Debian lists security issues by source
+    /// package.
     pub source: String,
     /// The version of the source package.
     pub source_version: String,
-    /// The number of its Debian release: `12`.
+    /// The number of the package's Debian release: `12`.
     pub release: Option<String>,
 }
 
@@ -179,7 +180,7 @@ impl Subject {
     }
 }
 
-/// The keys of the libraries that a unit is linked from.
+/// Returns the keys of the libraries that a unit is linked from.
 fn below<'a>(inputs: &'a InputsSpec, unit: &'a str) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut pending = vec![unit];
@@ -252,13 +253,13 @@ impl<'a> Graph<'a> {
         self.relations.iter().filter(is_it).map(|it| it.2)
     }
 
-    /// Identifiers of the programs with their paths.
+    /// Returns the identifiers of the programs with their paths.
     fn programs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
         let all = self.packages.iter();
         all.filter_map(|(id, it)| Some((*id, it.package_file_name.as_deref()?)))
     }
 
-    /// The dependencies of programs, each with the paths of those programs.
+    /// Returns the dependencies of programs, each with the paths of those programs.
     fn linked(&self) -> BTreeMap<&'a str, BTreeSet<String>> {
         let mut needs: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
         for (from, _, to) in self.relations.iter().filter(|it| it.1 == "DEPENDS_ON") {
@@ -331,7 +332,7 @@ impl<'a> Built<'a> {
         Some(found.features.clone())
     }
 
-    /// All crates from outside the workspace, whatever they are for.
+    /// Returns all crates from outside the workspace, for any purpose.
     fn outside(&self) -> Vec<Crate> {
         let read = |purl: &&str| {
             let parsed = Purl::parse(purl)?;

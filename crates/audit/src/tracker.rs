@@ -1,5 +1,5 @@
-//! Debian's security data: the JSON of its security tracker. For each source package and CVE it
-//! says which version of which release has the fix.
+//! Debian's security data: the JSON of its security tracker. For each source package and CVE, it
+//! names the version with the fix in each release.
 //!
 //! Debian publishes it at <https://security-tracker.debian.org/tracker/data/json> and explains its
 //! words at <https://security-team.debian.org/security_tracker.html>.
@@ -20,9 +20,8 @@ const LIMIT: u64 = 1 << 30;
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Debian's releases by their numbers, as
-/// [distro-info-data](https://salsa.debian.org/debian/distro-info-data/-/blob/main/debian.csv) has
-/// them.
+/// Debian's releases by their numbers, from
+/// [distro-info-data](https://salsa.debian.org/debian/distro-info-data/-/blob/main/debian.csv).
 const RELEASES: [(&str, &str); 9] = [
     ("7", "wheezy"),
     ("8", "jessie"),
@@ -57,13 +56,13 @@ pub struct Issue {
 pub struct InRelease {
     /// `open`, `resolved` or `undetermined`.
     pub status: String,
-    /// The version with the fix; `0` if the release never had the fault.
+    /// The version with the fix, or `0` if the release never had the fault.
     #[serde(default)]
     pub fixed_version: Option<String>,
     /// `unimportant`, `low`, `medium`, `high`, `not yet assigned`, `end-of-life`.
     #[serde(default)]
     pub urgency: Option<String>,
-    /// Why Debian issues no security update.
+    /// The reason why Debian issues no security update.
     #[serde(default)]
     pub nodsa: Option<String>,
 }
@@ -98,13 +97,13 @@ impl Tracker {
         Ok(Tracker { packages })
     }
 
-    /// The issues of a source package, by CVE.
+    /// Returns the issues of a source package, by CVE.
     pub fn about(&self, source: &str) -> impl Iterator<Item = (&String, &Issue)> {
         self.packages.get(source).into_iter().flatten()
     }
 }
 
-/// The name of a release, by Debian's number.
+/// Returns the name of a release, by Debian's number.
 pub fn release(number: &str) -> Option<&'static str> {
     let found = RELEASES.iter().find(|(it, _)| *it == number)?;
     Some(found.1)

@@ -29,15 +29,15 @@ pub struct Document {
     pub timestamp: String,
     /// The document's version.
     pub version: u64,
-    /// The program that made it.
+    /// The program that made the document.
     pub tooling: String,
     /// The statements.
     pub statements: Vec<Value>,
 }
 
 impl Document {
-    /// Makes the document of an image's findings. `None` if there are no findings, because the
-    /// format has no empty documents, or if the image is not built yet.
+    /// Makes the document of an image's findings. Returns `None` if there are no findings, because
+    /// the format has no empty documents, or if the image is not built yet.
     ///
     /// `time` is the time of the audit in the form of RFC 3339. Nothing else in the document
     /// depends on the clock. The identifier is derived from the rest of the document.
@@ -81,7 +81,7 @@ impl Document {
     }
 }
 
-/// An unmaintained crate is not a vulnerability.
+/// Whether a finding is a vulnerability. An unmaintained crate is none.
 fn is_vulnerability(finding: &Finding) -> bool {
     !matches!(finding.kind, Kind::Unmaintained | Kind::Notice)
 }
@@ -124,7 +124,7 @@ fn statement(product: &str, digest: &Digest, finding: &Finding) -> Value {
     statement
 }
 
-/// The next step for a user of the image.
+/// Returns the next step for a user of the image.
 fn action(finding: &Finding) -> String {
     if let Some(reason) = &finding.ignored {
         return format!("Nothing is done for now: {reason}");
