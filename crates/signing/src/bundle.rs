@@ -46,7 +46,7 @@ struct RawCertificate {
     raw_bytes: String,
 }
 
-/// Bundles before version 0.3 have a chain, with the signer's certificate first.
+/// The chain in a bundle before version 0.3, with the signer's certificate first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RawChain {
     certificates: Vec<RawCertificate>,
@@ -85,7 +85,7 @@ impl Envelope {
         BASE64.decode(&self.payload).map_err(damaged)
     }
 
-    /// The first signature that `verifies` accepts, and the message that it signs.
+    /// Returns the first signature that `verifies` accepts, and the message that it signs.
     fn signed(
         &self,
         payload: &[u8],
@@ -146,7 +146,7 @@ impl Bundle {
         serde_json::from_slice(bytes).map_err(|error| Error::Bundle(error.to_string()))
     }
 
-    /// The bundle's bytes.
+    /// Returns the bundle's bytes.
     ///
     /// # Panics
     /// Never: text and numbers can be written as JSON.
@@ -154,7 +154,7 @@ impl Bundle {
         serde_json::to_vec(self).expect("text can be written as JSON")
     }
 
-    /// The predicate type of the statement. It is not verified.
+    /// Returns the predicate type of the statement, unverified.
     pub fn predicate_type(&self) -> Option<String> {
         let payload = self.dsse_envelope.payload().ok()?;
         let statement: Value = serde_json::from_slice(&payload).ok()?;
@@ -171,7 +171,7 @@ impl Bundle {
     /// (`ALGORITHM:HEX`).
     ///
     /// # Errors
-    /// When another key signed it, or it is about another image.
+    /// When another key signed the statement, or the statement is about another image.
     pub fn verify(&self, key: &PublicKey, digest: &str) -> Result<Value, Error> {
         let envelope = &self.dsse_envelope;
         let payload = envelope.payload()?;

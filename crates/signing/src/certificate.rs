@@ -1,7 +1,7 @@
-//! Certificates of identities, as Fulcio writes them.
+//! Certificates of identities, in Fulcio's form.
 //!
-//! The fields are those of
-//! [Fulcio's documentation](https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md).
+//! The fields are those of [Fulcio's
+//! documentation](https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use x509_cert::ext::pkix::{SubjectAltName, name::OtherName};
 use crate::root::{Authority, TrustedRoot};
 use crate::{Error, PublicKey};
 
-/// How authorities sign certificates.
+/// The algorithms by which authorities sign certificates.
 const CERTIFICATES: [&dyn SignatureVerificationAlgorithm; 8] = [
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P256_SHA384,
@@ -56,7 +56,7 @@ const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// The owner of a certificate, and who checked the owner.
+/// The owner of a certificate, and the issuer of the token that identified the owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -104,17 +104,17 @@ impl Certificate {
         chain.into_iter().map(read).collect()
     }
 
-    /// Its form in DER.
+    /// Returns the certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Its form in PEM.
+    /// Returns the certificate in PEM.
     pub fn pem(&self) -> String {
         pem("CERTIFICATE", &self.der)
     }
 
-    /// The owner. It means nothing before [`Certificate::check`].
+    /// Returns the owner. The owner means nothing before [`Certificate::check`].
     ///
     /// # Errors
     /// When the certificate names no owner, or no issuer.
@@ -135,7 +135,7 @@ impl Certificate {
         })
     }
 
-    /// The only alternative name. With two, nobody could tell which of them signed.
+    /// Returns the only alternative name. With two, nobody could tell which of them signed.
     fn subject(&self) -> Option<String> {
         let names = SubjectAltName::from_der(self.extension(SubjectAltName::OID)?).ok()?;
         match &names.0[..] {
@@ -170,11 +170,11 @@ impl Certificate {
         key.map_err(|error| Error::Certificate(error.to_string()))
     }
 
-    /// Checks that an authority of the trusted root issued it for signing code, that it was valid
-    /// at that time (seconds since 1970), and that a trusted certificate log lists it.
+    /// Checks that an authority of the trusted root issued the certificate for signing code, that
+    /// it was valid at that time (seconds since 1970), and that a trusted certificate log lists it.
     ///
     /// # Errors
-    /// Names what is missing.
+    /// Names the missing part.
     pub(crate) fn check(&self, root: &TrustedRoot, time: u64) -> Result<(), Error> {
         let mut reason = "the trusted root has no certificate authority for that time".to_owned();
         for authority in root.authorities_at(time) {
@@ -212,7 +212,7 @@ impl Certificate {
         .map(drop)
     }
 
-    /// Whether a certificate log has promised to list it (RFC 6962).
+    /// Checks that a certificate log promised to list the certificate (RFC 6962).
     fn check_logged(&self, root: &TrustedRoot, authority: &Authority) -> Result<(), Error> {
         let damaged = |error: &dyn std::fmt::Display| {
             Error::Certificate(format!("its timestamps are damaged: {error}"))
@@ -249,7 +249,7 @@ impl Certificate {
         ))
     }
 
-    /// The part that a log signs: everything except the log's own signature.
+    /// Returns the part that a log signs: everything except the log's own signature.
     fn logged_part(&self) -> Result<Vec<u8>, Error> {
         let mut part = self.fields.tbs_certificate.clone();
         if let Some(extensions) = &mut part.extensions {
@@ -260,7 +260,7 @@ impl Certificate {
     }
 }
 
-/// The bytes that a certificate log signs (RFC 6962, section 3.2): an entry of type
+/// Returns the bytes that a certificate log signs (RFC 6962, section 3.2): an entry of type
 /// `precert_entry`.
 fn logged_message(stamp: &SignedCertificateTimestamp, issuer: &[u8], part: &[u8]) -> Vec<u8> {
     let mut message = vec![0, 0];
@@ -275,7 +275,7 @@ fn logged_message(stamp: &SignedCertificateTimestamp, issuer: &[u8], part: &[u8]
     message
 }
 
-/// The text of an extension: a UTF8String in DER.
+/// Returns the text of an extension: a UTF8String in DER.
 fn text_of(der: &[u8]) -> Option<String> {
     let text = Utf8StringRef::from_der(der).ok()?;
     Some(text.as_str().to_owned())

@@ -1,5 +1,5 @@
-//! Private keys that something else keeps: a PKCS #11 token, or a key management service. It signs
-//! digests, and the key never leaves it.
+//! Private keys in a keeper outside this process: a PKCS #11 token, or a key management service.
+//! The keeper signs digests, and the key never leaves it.
 //!
 //! References are those of cosign:
 //!
@@ -27,15 +27,15 @@ use algorithm::Algorithm;
 const PKCS11: &str = "pkcs11:";
 const VAULT: [&str; 2] = ["hashivault://", "openbao://"];
 const AWS: &str = "awskms://";
-/// The keys that sign here.
+/// The kinds of keys that can sign here.
 const KINDS: &str = "a key of the kind ECDSA P-256 or P-384, or RSA";
 
-/// The value of an environment variable. An empty one counts as unset.
+/// A lookup of environment variables. An empty variable counts as unset.
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Signs digests with a key that it keeps.
+/// A token or service that signs digests with a key that it keeps.
 trait Keeper: Send + Sync {
-    /// The signature: ECDSA in DER, or RSA with PKCS #1 v1.5.
+    /// Returns the signature: ECDSA in DER, or RSA with PKCS #1 v1.5.
     fn sign(&self, algorithm: Algorithm, digest: &[u8]) -> Result<Vec<u8>, Error>;
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct KeptKey {
     public: PublicKey,
 }
 
-/// Whether a text refers to a key that something else keeps.
+/// Whether a text refers to a key in a keeper.
 pub(crate) fn is_reference(text: &str) -> bool {
     let mut schemes = [PKCS11, AWS].into_iter().chain(VAULT);
     schemes.any(|scheme| text.starts_with(scheme))
@@ -91,12 +91,12 @@ impl KeptKey {
         })
     }
 
-    /// The public key.
+    /// Returns the public key.
     pub(crate) fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs a message, and checks the signature.
+    /// Signs a message and checks the signature.
     ///
     /// # Errors
     /// When the keeper can't be reached or refuses, or signs with another key.
@@ -128,7 +128,7 @@ fn token(
     pkcs11::open(name, reference, variables).map(kept)
 }
 
-/// A static program has no loader for the module of a token.
+/// Fails: a static program has no loader for the module of a token.
 #[cfg(target_feature = "crt-static")]
 fn token(name: &str, _: &str, _: &Variables<'_>) -> Result<(Arc<dyn Keeper>, PublicKey), Error> {
     Err(trouble(
@@ -139,7 +139,7 @@ fn token(name: &str, _: &str, _: &Variables<'_>) -> Result<(Arc<dyn Keeper>, Pub
     ))
 }
 
-/// An error that names the key.
+/// Makes an error that names the key.
 fn about(key: &str, error: Error) -> Error {
     match error {
         Error::Service { url, reason } => trouble(

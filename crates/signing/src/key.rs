@@ -17,12 +17,12 @@ use webpki::ring as algorithms;
 use crate::kept::{self, KeptKey};
 use crate::{Error, Web};
 
-/// The PEM labels of cosign's encrypted keys, the current one and the one before.
+/// The PEM labels of cosign's encrypted keys: the current one and the previous one.
 const ENCRYPTED: [&str; 2] = [
     "ENCRYPTED SIGSTORE PRIVATE KEY",
     "ENCRYPTED COSIGN PRIVATE KEY",
 ];
-/// How much memory and time a key file may demand: 16 times cosign's own values.
+/// The limits of memory and time that a key file may demand: 16 times cosign's own values.
 const MAX_SCRYPT_LOG_N: u32 = 20;
 const MAX_SCRYPT_FACTOR: u32 = 16;
 
@@ -30,7 +30,7 @@ const MAX_SCRYPT_FACTOR: u32 = 16;
 #[derive(Clone)]
 pub struct SecretKey(Place);
 
-/// Where a private key is.
+/// The place of a private key.
 #[derive(Clone)]
 enum Place {
     /// In this process.
@@ -83,8 +83,8 @@ impl SecretKey {
         kept::is_reference(reference)
     }
 
-    /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384,
-    /// or RSA. The references are those of cosign. `variable` returns the value of an environment
+    /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384, or
+    /// RSA. The references are those of cosign. `variable` returns the value of an environment
     /// variable, such as `COSIGN_PKCS11_PIN`, `VAULT_TOKEN` or `AWS_SECRET_ACCESS_KEY`.
     ///
     /// # Errors
@@ -104,13 +104,13 @@ impl SecretKey {
         SecretKey(Place::Memory(SigningKey::random(&mut OsRng)))
     }
 
-    /// Whether it signs without the help of a token or a service. Then the same message always gets
+    /// Whether the key signs without a token or a service. Such a key always gives the same message
     /// the same signature.
     pub fn is_here(&self) -> bool {
         matches!(self.0, Place::Memory(_))
     }
 
-    /// The public key of this key.
+    /// Returns the public key of this key.
     ///
     /// # Panics
     /// Never: a point of the curve has a DER form.
@@ -141,7 +141,7 @@ impl PublicKey {
     /// Reads a key from PEM, as `cosign public-key` and `openssl pkey -pubout` write it.
     ///
     /// # Errors
-    /// When it is not a public key, or its type is unknown here.
+    /// When the text is not a public key, or its type is unknown here.
     pub fn from_pem(pem: &str) -> Result<PublicKey, Error> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
         let der = der.map_err(|error| Error::PublicKey(error.to_string()))?;
@@ -151,7 +151,7 @@ impl PublicKey {
     /// Reads a key from DER (`SubjectPublicKeyInfo`).
     ///
     /// # Errors
-    /// When it is not a public key, or its type is unknown here.
+    /// When the bytes are not a public key, or the type is unknown here.
     pub fn from_der(der: &[u8]) -> Result<PublicKey, Error> {
         let key = PublicKey(der.to_vec());
         // The only way to learn a key's type is to let the key verify something.
@@ -172,22 +172,22 @@ impl PublicKey {
         }
     }
 
-    /// Its form in DER.
+    /// Returns the key in DER.
     pub fn der(&self) -> &[u8] {
         &self.0
     }
 
-    /// Its form in PEM.
+    /// Returns the key in PEM.
     pub fn pem(&self) -> String {
         crate::certificate::pem("PUBLIC KEY", &self.0)
     }
 
-    /// The SHA-256 of its DER form in hexadecimal digits, which identifies the key.
+    /// Returns the SHA-256 of the key's DER form in hexadecimal digits, which identifies the key.
     pub fn fingerprint(&self) -> String {
         format!("{:x}", Sha256::digest(&self.0))
     }
 
-    /// Whether it verifies a signature.
+    /// Whether the key verifies a signature.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         MESSAGES
             .iter()
@@ -205,13 +205,13 @@ impl PublicKey {
         key.verify_signature(algorithm, message, signature)
     }
 
-    /// cosign's name for the key: the SHA-256 of its DER form, in base 64.
+    /// Returns cosign's name for the key: the SHA-256 of its DER form, in base 64.
     pub(crate) fn hint(&self) -> String {
         BASE64.encode(Sha256::digest(&self.0))
     }
 }
 
-/// The bytes between the lines that begin and end a section of PEM.
+/// Returns the bytes between the lines that begin and end a section of PEM.
 fn section(pem: &str, label: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;

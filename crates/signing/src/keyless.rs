@@ -83,7 +83,7 @@ impl Keyless {
         })
     }
 
-    /// The owner of the certificate.
+    /// Returns the owner of the certificate.
     ///
     /// # Errors
     /// When the certificate does not name the owner.

@@ -71,13 +71,13 @@ pub enum Error {
         key: String,
         /// The reason.
         reason: String,
-        /// What to do.
+        /// The way to solve the problem.
         remedy: String,
     },
     /// A bundle is malformed.
     #[error("no signature that can be read: {0}")]
     Bundle(String),
-    /// Another key made the signature, or it is about something else.
+    /// Another key made the signature, or the signature is about something else.
     #[error("the signature does not fit: {0}")]
     Mismatch(&'static str),
     /// A certificate names no owner, or no trusted authority issued it.

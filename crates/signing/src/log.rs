@@ -1,8 +1,8 @@
-//! Entries of a transparency log, as Rekor makes them. An entry proves that a signature existed at
-//! a time.
+//! Entries of a transparency log, in Rekor's form. An entry proves that a signature existed at a
+//! time.
 //!
 //! An entry counts if a log of the trusted root signed it with its time (the "signed entry
-//! timestamp"), and if it is in the log's tree, whose root the log signed too.
+//! timestamp"), and if it is in the log's tree, whose root the log also signed.
 //!
 //! Proofs are those of [RFC 9162](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2), signed
 //! roots are [checkpoints](https://github.com/transparency-dev/formats/blob/main/log/README.md).
@@ -72,7 +72,7 @@ struct Checkpoint {
     envelope: String,
 }
 
-/// The signature that an entry must be about.
+/// The signature that an entry must record.
 pub(crate) struct Claim<'a> {
     /// The bytes that were signed.
     pub message: &'a [u8],
@@ -162,7 +162,7 @@ impl Entry {
     /// Writes the annotation that cosign before version 3 puts beside a signature.
     ///
     /// # Errors
-    /// When the log has made no promise.
+    /// When the log made no promise.
     pub(crate) fn to_annotation(&self) -> Result<String, Error> {
         let old = Old {
             signed_entry_timestamp: self.promise()?.signed_entry_timestamp.clone(),
@@ -180,7 +180,8 @@ impl Entry {
         Ok(serde_json::to_string(&old).expect("text and numbers can be written as JSON"))
     }
 
-    /// Returns when a log of the trusted root accepted the entry, in seconds since 1970.
+    /// Returns the time at which a log of the trusted root accepted the entry, in seconds since
+    /// 1970.
     ///
     /// `needs_proof` says whether the entry must prove that it is in the log's tree.
     ///
@@ -202,7 +203,7 @@ impl Entry {
         Ok(time)
     }
 
-    /// The bytes of an entry that the log signs: JSON with sorted keys.
+    /// Returns the bytes of an entry that the log signs: JSON with sorted keys.
     fn promised(&self) -> Result<Vec<u8>, Error> {
         let id: String = self
             .log_id()?
@@ -385,7 +386,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Error> {
     BASE64.decode(text).map_err(damaged)
 }
 
-/// Hexadecimal digits to base 64.
+/// Turns hexadecimal digits into base 64.
 fn from_hex(text: &str) -> Result<String, Error> {
     let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();

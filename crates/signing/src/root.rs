@@ -1,7 +1,8 @@
 //! The trusted root: the authorities and logs to trust for identities and times.
 //!
-//! The file is sigstore's `trusted_root.json`
-//! ([`trustroot.v1`](https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto)).
+//! The file is sigstore's `trusted_root.json` ([`trustroot.v1`][proto]).
+//!
+//! [proto]: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,7 +27,7 @@ pub struct TrustedRoot {
 /// A certificate authority.
 #[derive(Debug, Clone)]
 pub(crate) struct Authority {
-    /// Its certificates, with the root last.
+    /// The authority's certificates, with the root last.
     pub chain: Vec<Certificate>,
     period: Period,
 }
@@ -45,7 +46,7 @@ impl Log {
         self.key.verifies(message, signature)
     }
 
-    /// The first bytes of its key id, which name the key in checkpoints.
+    /// Returns the first bytes of the log's key id, which name the key in checkpoints.
     pub(crate) fn hint(&self) -> &[u8] {
         &self.id[..4.min(self.id.len())]
     }
@@ -72,20 +73,20 @@ impl TrustedRoot {
         })
     }
 
-    /// The authorities that were in use at a time (seconds since 1970).
+    /// Returns the authorities that were in use at a time (seconds since 1970).
     pub(crate) fn authorities_at(&self, time: u64) -> impl Iterator<Item = &Authority> {
         self.authorities
             .iter()
             .filter(move |authority| authority.period.has(time))
     }
 
-    /// The signature log with this `id`, if it was in use at that time.
+    /// Returns the signature log with this `id`, if it was in use at that time.
     pub(crate) fn log(&self, id: &[u8], time: u64) -> Option<&Log> {
         let mut all = self.logs.iter();
         all.find(|log| log.id == id && log.period.has(time))
     }
 
-    /// The certificate log with this `id`, if it was in use at that time.
+    /// Returns the certificate log with this `id`, if it was in use at that time.
     pub(crate) fn certificate_log(&self, id: &[u8], time: u64) -> Option<&Log> {
         let mut all = self.certificate_logs.iter();
         all.find(|log| log.id == id && log.period.has(time))

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// How long to wait for a connection, and for the next byte. Logs take some seconds for an entry.
+/// The time to wait for a connection, and for the next byte. Logs take some seconds for an entry.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a request is sent before the service counts as unreachable, and the wait between
-/// attempts.
+/// The number of attempts to send a request before the service counts as unreachable, and the wait
+/// between attempts.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The largest answer, in bytes.
@@ -68,7 +68,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body, if the service accepted the request.
+    /// Returns the body, if the service accepted the request.
     pub(crate) fn success(self, url: &str) -> Result<Vec<u8>, Error> {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
@@ -85,7 +85,7 @@ impl Answer {
 }
 
 impl Web {
-    /// Sends a request, again if the service is overloaded.
+    /// Sends a request, and sends it again if the service is overloaded.
     pub(crate) fn ask(&self, asked: &Request<'_>) -> Result<Answer, Error> {
         let url = asked.url;
         let failed = |reason: String| Error::Service {
@@ -133,7 +133,7 @@ impl Web {
     }
 }
 
-/// Sends a request until a service answers that is not overloaded.
+/// Sends a request until a service that is not overloaded answers.
 async fn persist(request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, String> {
     let mut attempt = 1;
     loop {

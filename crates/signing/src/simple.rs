@@ -1,4 +1,4 @@
-//! Signatures as cosign before version 3 makes them. A small document names the image's digest
+//! Signatures in the form of cosign before version 3. A small document names the image's digest
 //! ("simple signing"). The annotations of its layer hold everything else. The tag is
 //! `ALGORITHM-HEX.sig`.
 //!
@@ -35,7 +35,7 @@ impl Simple {
     /// The media type of the document.
     pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-    /// The tag for the signatures of an image. `digest` is `ALGORITHM:HEX`.
+    /// Returns the tag for the signatures of an image. `digest` is `ALGORITHM:HEX`.
     pub fn tag(digest: &str) -> String {
         format!("{}.sig", digest.replace(':', "-"))
     }
@@ -82,10 +82,10 @@ impl Simple {
         Ok(self)
     }
 
-    /// Checks that `key` signed it and that it is about the image with this digest.
+    /// Checks that `key` signed the document and that it is about the image with this digest.
     ///
     /// # Errors
-    /// When another key signed it, or it is about another image.
+    /// When another key signed the document, or the document is about another image.
     pub fn verify(&self, key: &PublicKey, digest: &str) -> Result<(), Error> {
         if !key.verifies(&self.payload, &self.signature()?) {
             return Err(Error::Mismatch("another key made it, or it was changed"));
@@ -93,8 +93,8 @@ impl Simple {
         self.is_about(digest)
     }
 
-    /// Returns the signer, if the trusted root vouches for the identity that signed it, and it is
-    /// about the image with this digest.
+    /// Returns the signer, if the trusted root vouches for the identity that signed the document,
+    /// and the document is about the image with this digest.
     ///
     /// # Errors
     /// Names the failed part: certificate, log, signature or document.

@@ -1,4 +1,4 @@
-//! Statements about images, and the bytes of them that are signed.
+//! Statements about images, and their bytes that are signed.
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,12 @@ pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The media type of in-toto statements in envelopes.
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// The statement that an image's signature signs. `digest` is `ALGORITHM:HEX`.
+/// Makes the statement that an image's signature signs. `digest` is `ALGORITHM:HEX`.
 pub fn image_statement(digest: &str) -> Value {
     statement(digest, IMAGE_PREDICATE, json!({}))
 }
 
-/// A statement about an image.
+/// Makes a statement about an image.
 pub fn statement(digest: &str, predicate_type: &str, predicate: Value) -> Value {
     let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
     json!({
@@ -39,8 +39,8 @@ pub(crate) fn about(payload_type: &str, payload: &[u8], digest: &str) -> Result<
     }
 }
 
-/// The bytes that are signed: type and payload, each with its length, so that neither can pass for
-/// the other.
+/// Returns the bytes that are signed: type and payload, each with its length, so that neither can
+/// pass for the other.
 pub(crate) fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {payload_type} {} ",

@@ -36,7 +36,7 @@ impl Token {
     /// Reads a token. The certificate authority decides whether it is genuine.
     ///
     /// # Errors
-    /// When it is not a JSON web token with a subject.
+    /// When the text is not a JSON web token with a subject.
     pub fn parse(text: &str) -> Result<Token, Error> {
         let text = text.trim();
         let claims = text.split('.').nth(1);
@@ -81,13 +81,13 @@ impl Token {
         Token::parse(text)
     }
 
-    /// The token itself.
+    /// Returns the token's text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The name that the owner signs to prove that the key is theirs: a verified e-mail address,
-    /// else the subject.
+    /// Returns the name that the owner signs to prove that the key is theirs: a verified e-mail
+    /// address, else the subject.
     pub(crate) fn subject(&self) -> &str {
         &self.subject
     }

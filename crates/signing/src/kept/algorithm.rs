@@ -13,7 +13,7 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 /// RSA keys (RFC 8017).
 pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// How a key signs.
+/// The algorithm by which a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     /// ECDSA on P-256 with SHA-256.
@@ -25,7 +25,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// How the holder of a public key signs; `None` for other kinds.
+    /// Returns the algorithm of the owner of a public key, or `None` for other kinds of keys.
     pub(super) fn of(public: &PublicKey) -> Option<Algorithm> {
         let info = SubjectPublicKeyInfoRef::try_from(public.der()).ok()?;
         let curve = || info.algorithm.parameters_oid().ok();
@@ -37,7 +37,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest of a message, which the key signs.
+    /// Returns the digest of a message, which the key signs.
     pub(super) fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
             Algorithm::P256 | Algorithm::Rsa => Sha256::digest(message).to_vec(),

@@ -83,7 +83,7 @@ pub(super) fn open(
     Ok((kms, public))
 }
 
-/// `arn:PARTITION:kms:REGION:ACCOUNT:key/…` names the region.
+/// Returns the region: the one in `arn:PARTITION:kms:REGION:ACCOUNT:key/…`, or the environment's.
 fn region(key: &str, variables: &Variables<'_>) -> Option<String> {
     let named = key.strip_prefix("arn:").and_then(|it| it.split(':').nth(2));
     let named = named.filter(|it| !it.is_empty()).map(str::to_owned);
@@ -99,7 +99,7 @@ fn credentials(variables: &Variables<'_>) -> Option<Credentials> {
     })
 }
 
-/// The service's address: the reference's, the environment's, or the region's.
+/// Returns the service's address: the reference's, the environment's, or the region's.
 fn address(endpoint: &str, region: &str, variables: &Variables<'_>) -> String {
     let set = || variables("AWS_ENDPOINT_URL_KMS").or_else(|| variables("AWS_ENDPOINT_URL"));
     let suffix = match region.starts_with("cn-") {
@@ -113,7 +113,7 @@ fn address(endpoint: &str, region: &str, variables: &Variables<'_>) -> String {
     format!("{}/", address.trim_end_matches('/'))
 }
 
-/// The host of an address that has no path.
+/// Returns the host of an address that has no path.
 fn host(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let host = url.host_str().filter(|_| url.path() == "/")?;

@@ -23,7 +23,8 @@ use crate::{Error, PublicKey};
 
 const MODULE: &str = "COSIGN_PKCS11_MODULE_PATH";
 const PIN: &str = "COSIGN_PKCS11_PIN";
-/// The beginning of what RSA signs for SHA-256 (RFC 8017, section 9.2). The digest follows.
+/// The prefix of the message that RSA signs for SHA-256 (RFC 8017, section 9.2). The digest
+/// follows.
 const SHA256_INFO: &[u8] = &[
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
@@ -119,7 +120,7 @@ fn load(name: &str, module: &Path) -> Result<Pkcs11, Error> {
     }
 }
 
-/// The one token that fits.
+/// Finds the only token that fits.
 fn find_token(name: &str, uri: &Uri, context: &Pkcs11) -> Result<(Slot, TokenInfo), Error> {
     let failed = |failure| refused(name, &failure);
     let mut labels = Vec::new();
@@ -182,7 +183,7 @@ fn log_in(
         ));
     }
     match session.login(UserType::User, pin.as_ref()) {
-        // By another session with this token.
+        // Another session with this token logged in.
         Ok(()) | Err(Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Failure::Pkcs11(RvError::PinIncorrect, _)) => {
             let remedy = format!("{PIN}=… with the right one; a token locks itself after a few");
@@ -192,7 +193,7 @@ fn log_in(
     }
 }
 
-/// The one private key that fits.
+/// Finds the only private key that fits.
 fn find_key(
     name: &str,
     uri: &Uri,
@@ -222,7 +223,7 @@ fn find_key(
     }
 }
 
-/// The public key of a private key. The token has it as an object with the same identifier.
+/// Returns the public key of a private key. The token has it as an object with the same identifier.
 fn public_key(name: &str, session: &Session, key: ObjectHandle) -> Result<PublicKey, Error> {
     let failed = |failure| refused(name, &failure);
     let own = [
@@ -262,7 +263,7 @@ fn public_key(name: &str, session: &Session, key: ObjectHandle) -> Result<Public
     PublicKey::from_der(&der)
 }
 
-/// `SubjectPublicKeyInfo` of a key with these attributes, in DER.
+/// Returns the `SubjectPublicKeyInfo` of a key with these attributes, in DER.
 fn subject_public_key(parts: &[Attribute]) -> Option<Vec<u8>> {
     let (mut curve, mut point, mut modulus, mut exponent) = (None, None, None, None);
     for part in parts {
@@ -301,7 +302,7 @@ fn key_info(
     info.to_der()
 }
 
-/// A sequence of two numbers in DER: a signature by ECDSA, or an RSA key.
+/// Writes a sequence of two numbers in DER: a signature by ECDSA, or an RSA key.
 fn integers(first: &[u8], second: &[u8]) -> der::Result<Vec<u8>> {
     let mut pair = SequenceOf::<UintRef<'_>, 2>::new();
     pair.add(UintRef::new(first)?)?;

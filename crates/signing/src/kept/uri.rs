@@ -110,7 +110,7 @@ impl Uri {
     }
 }
 
-/// The name and the decoded value of an attribute.
+/// Returns the name and the decoded value of an attribute.
 fn split(attribute: &str) -> Result<(&str, Vec<u8>), String> {
     let missing = || "an attribute has no value".to_owned();
     let (name, value) = attribute.split_once('=').ok_or_else(missing)?;

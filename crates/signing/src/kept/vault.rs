@@ -21,7 +21,7 @@ pub(super) struct Transit {
     /// The engine's address, without a slash at its end.
     engine: String,
     key: String,
-    /// The key's version. A key that is renewed meanwhile has another one.
+    /// The key's version. A key that is rotated meanwhile gets another one.
     version: u64,
     headers: Vec<(&'static str, String)>,
     web: Web,
@@ -75,7 +75,7 @@ pub(super) fn open(
     Ok((transit, public))
 }
 
-/// The token that `vault login` leaves.
+/// Returns the token that `vault login` leaves.
 fn token_of_home(variables: &Variables<'_>) -> Option<String> {
     let file = PathBuf::from(variables("HOME")?).join(".vault-token");
     let token = std::fs::read_to_string(file).ok()?;
@@ -84,12 +84,12 @@ fn token_of_home(variables: &Variables<'_>) -> Option<String> {
 }
 
 impl Transit {
-    /// Learns the newest version of the key, and its public key.
+    /// Reads the newest version of the key and its public key.
     fn read_key(&mut self) -> Result<PublicKey, Error> {
         let answer = self.ask(&format!("keys/{}", self.key), None)?;
         let version = answer["latest_version"].as_u64().unwrap_or_default();
         let public = answer["keys"][version.to_string()]["public_key"].as_str();
-        // Vault gives Ed25519 keys as base 64 without a frame, symmetric keys not at all.
+        // Vault gives Ed25519 keys as base 64 without a frame, and symmetric keys not at all.
         let public = public.filter(|it| it.starts_with("-----BEGIN"));
         let public = public.ok_or_else(|| {
             let kind = answer["type"].as_str().unwrap_or("unknown");
@@ -103,7 +103,7 @@ impl Transit {
         PublicKey::from_pem(public)
     }
 
-    /// The `data` of an answer.
+    /// Returns the `data` of an answer.
     fn ask(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let url = format!("{}/{path}", self.engine);
         let mut request = Request::to(&url);
@@ -133,7 +133,7 @@ impl Keeper for Transit {
             "signature_algorithm": "pkcs1v15",
         });
         let answer = self.ask(&format!("sign/{}/{hash}", self.key), Some(&request))?;
-        // vault:VERSION:SIGNATURE
+        // The format is vault:VERSION:SIGNATURE.
         let signature = answer["signature"].as_str();
         let signature = signature.and_then(|it| it.rsplit(':').next());
         let signature = signature.and_then(|it| BASE64.decode(it).ok());

@@ -1,4 +1,4 @@
-//! Signs requests as AWS wants it: [Signature Version
+//! Signs requests in AWS's form: [Signature Version
 //! 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html),
 //! for POST requests to the root of a service.
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Who sends a request.
+/// The sender of a request.
 pub(super) struct Credentials {
     pub id: String,
     pub secret: String,
@@ -15,17 +15,17 @@ pub(super) struct Credentials {
     pub session: Option<String>,
 }
 
-/// What a signature is valid for.
+/// The scope in which a signature is valid.
 pub(super) struct Scope<'a> {
     pub region: &'a str,
     pub service: &'a str,
-    /// As in the header `x-amz-date`: `20150830T123600Z`.
+    /// The time in the form of the header `x-amz-date`: `20150830T123600Z`.
     pub time: &'a str,
 }
 
 impl Scope<'_> {
-    /// The header `authorization`. `headers` are all other headers to sign, with names in lower
-    /// case, sorted.
+    /// Returns the header `authorization`. `headers` are all other headers to sign, with names in
+    /// lower case, sorted.
     pub(super) fn authorization(
         &self,
         credentials: &Credentials,
