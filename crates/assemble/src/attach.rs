@@ -1,4 +1,4 @@
-//! The documents and signatures that a push attaches to an image.
+//! Collects the documents and signatures that a push attaches to an image.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const SPDX_PREDICATE: &str = "https://spdx.dev/Document";
 const CYCLONEDX_PREDICATE: &str = "https://cyclonedx.org/bom";
 /// The suffix of an OpenVEX document's name.
 pub const VEX_SUFFIX: &str = ".openvex.json";
-/// The largest OpenVEX document that is read, in bytes.
+/// The size limit for an OpenVEX document, in bytes.
 const MAX_VEX: u64 = 16 << 20;
 
 /// Options for attachments.
@@ -46,8 +46,8 @@ pub struct AttachArgs {
     pub signer: SignerArgs,
 }
 
-/// Collects everything to attach to the images of the layout at `path`. `workspace` is where the
-/// images were built, if this run built them.
+/// Collects the artifacts to attach to the images of the layout at `path`. `workspace` is the
+/// workspace that the images were built in, if this run built them.
 ///
 /// # Errors
 /// When a requested document is missing or can't be read.
@@ -92,7 +92,7 @@ pub async fn upload(
     push::push(client, source, &target, &push::Options::default()).await
 }
 
-/// The bills of materials and the provenance of each image of a layout.
+/// Collects the bills of materials and the provenance of each image of a layout.
 fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Result<Vec<Artifact>> {
     let invocation = invocation::here();
     let mut artifacts = Vec::new();
@@ -102,7 +102,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
         .filter(|image| !image.is_attestation())
     {
         let manifest = layout.manifest(&image.descriptor)?;
-        // Other artifacts have no platform to identify them by.
+        // An artifact that is not an image has no platform to identify it by.
         if !media_type::is_config(&manifest.config.media_type) {
             continue;
         }
@@ -115,7 +115,8 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
             .as_deref()
             .map(serde_json::from_slice::<spdx::Document>);
         let document = document.transpose().context(SBOM)?;
-        // The other format is about the same image: both are written at once.
+        // The document in the other format is about the same image, because both are written at
+        // once.
         if document.is_some_and(|it| it.is_about(digest)) {
             let forms = [
                 (spdx::MEDIA_TYPE, SPDX_PREDICATE, bill),
@@ -163,7 +164,7 @@ fn documents(workspace: &Path, layout: &Layout, signer: Option<&Signer>) -> Resu
     Ok(artifacts)
 }
 
-/// The OpenVEX documents below `paths` that are about images of a layout.
+/// Finds the OpenVEX documents in `paths` that are about images of a layout.
 fn vex_documents(
     layout: &Layout,
     paths: &[PathBuf],
@@ -205,7 +206,7 @@ fn vex_documents(
     Ok(artifacts)
 }
 
-/// The files that the paths stand for, sorted.
+/// Lists the files that the paths name, sorted.
 fn vex_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
@@ -239,7 +240,7 @@ fn read_within(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// An OpenVEX document about an image.
+/// Makes an artifact of an OpenVEX document about an image.
 pub fn vex(subject: &Descriptor, document: Vec<u8>) -> Artifact {
     plain(subject, vex::MEDIA_TYPE, None, document)
 }
@@ -254,7 +255,7 @@ pub fn send(client: &Client, reference: &Reference, artifact: &Artifact) -> Resu
     Ok(())
 }
 
-/// The images and indexes that a layout's index names, each once.
+/// Lists the images and indexes that a layout's index names, each once.
 fn distinct(layout: &Layout) -> Vec<Descriptor> {
     let mut found: Vec<Descriptor> = Vec::new();
     let all = layout

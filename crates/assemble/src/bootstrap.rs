@@ -1,4 +1,4 @@
-//! The programs that Nix needs before there are units (nix/bootstrap). They are data:
+//! The programs that Nix needs before it can build units (nix/bootstrap). They are data:
 //! `bootstrap.lock` pins them, and a command line may contain them.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 /// The prefix of a program's name in the store.
 const PREFIX: &str = "bootstrap-";
 
-/// The programs in this command line: name and bytes. `build.rs` puts them here.
+/// The programs in this command line: name and bytes. `build.rs` writes this list.
 const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs"));
 
 /// `bootstrap.lock`: the bytes of the programs, and their source.
@@ -29,7 +29,7 @@ const BROUGHT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/brought.rs
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     version: u32,
-    /// System to name to program. The system is Nix's name, such as `x86_64-linux`.
+    /// For each system, the programs by name. The system has Nix's name, such as `x86_64-linux`.
     programs: BTreeMap<String, BTreeMap<String, Pin>>,
 }
 
@@ -43,7 +43,7 @@ pub struct Pin {
     pub files: String,
     /// SHA-256 of the bytes.
     pub sha256: String,
-    /// Number of bytes.
+    /// The number of bytes.
     pub size: usize,
 }
 
@@ -66,12 +66,12 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Pins the programs of a system, and replaces the system's old pins.
+    /// Sets the pins of a system's programs, in place of the old ones.
     pub fn set(&mut self, system: &str, programs: BTreeMap<String, Pin>) {
         self.programs.insert(system.to_owned(), programs);
     }
 
-    /// Writes the lock as text. In a git diff, each changed program is one line.
+    /// Formats the lock as text. In a git diff, each changed program is one line.
     ///
     /// # Errors
     /// Never: JSON can hold all of it.
@@ -95,8 +95,8 @@ impl Pin {
 }
 
 /// Adds the programs in this command line to a store, so that no build has to compile them. A flake
-/// with another revision of Crateyard can't use them, but they do no harm. A build reports a
-/// read-only store later.
+/// with another revision of Crateyard can't use them, but they do no harm. If the store is
+/// read-only, the build reports that later.
 pub fn bring(store: Option<&str>) {
     if BROUGHT.is_empty() {
         return;
@@ -130,7 +130,7 @@ fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// SHA-256 of an executable file as a Nix archive.
+/// Hashes an executable file as a Nix archive, with SHA-256.
 fn files_of(bytes: &[u8]) -> String {
     nar::hash_of_executable(bytes).base16()
 }
@@ -139,7 +139,7 @@ fn files_of(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The executable as the file system gives it, which `nar::dump` reads.
+    /// The executable as a file in the file system, which `nar::dump` reads.
     #[test]
     fn the_hash_is_that_of_an_executable_file() {
         let directory = tempfile::tempdir().unwrap();

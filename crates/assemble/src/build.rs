@@ -26,11 +26,11 @@ pub enum Compiler {
 }
 
 impl Compiler {
-    /// The prefix of attribute names. A flake repeats all attributes below `debian`, built with
-    /// Debian's compiler.
+    /// Returns the prefix of attribute names. A flake repeats all attributes below `debian`, built
+    /// with Debian's compiler.
     ///
     /// # Errors
-    /// When it can't be told whether the release is available.
+    /// When the check whether the release is available fails.
     pub fn prefix(self, workspace: &Path, store: Option<&str>) -> Result<&'static str> {
         let is_debian = match self {
             Self::Described => false,
@@ -41,7 +41,7 @@ impl Compiler {
     }
 }
 
-/// Whether the workspace's release is unavailable. Warns if so.
+/// Whether the workspace's release is unavailable. If so, prints a warning.
 fn lacks_release(workspace: &Path, store: Option<&str>) -> Result<bool> {
     let lock = lock_path(
         &workspace.join(crateyard_toolchain::lock::FILE),
@@ -79,12 +79,12 @@ pub fn build_by_nix(workspace: &Path, images: &[String]) -> Result<Vec<PathBuf>>
     Ok(paths)
 }
 
-/// The line of nix.conf that keeps Nix from asking binary caches.
+/// The line of nix.conf that stops Nix from asking binary caches.
 const NO_CACHES: &str = "substitute = false\n";
 
-/// Builds one image by Nix from what the workspace has, with this compiler and in this store.
-/// Nothing comes from a binary cache: otherwise a witness would repeat what the signer's cache
-/// says.
+/// Builds one image by Nix from the files of the workspace, with this compiler and in this store.
+/// Nothing comes from a binary cache, because a witness would then only repeat the content of the
+/// signer's cache.
 ///
 /// # Errors
 /// When Nix is not installed or a build fails.
@@ -125,7 +125,7 @@ pub fn build_images(engine: Engine, request: &Request<'_>) -> Result<Vec<PathBuf
     }
 }
 
-/// How Nix is driven.
+/// The options for driving Nix.
 #[derive(Default)]
 pub struct Way<'a> {
     /// The prefix of attribute names.
@@ -134,7 +134,7 @@ pub struct Way<'a> {
     pub keep_going: bool,
     /// The order in which ready derivations start.
     pub order: Order,
-    /// Where to write events.
+    /// The file for events.
     pub events: Option<&'a Path>,
 }
 

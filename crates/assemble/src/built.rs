@@ -1,9 +1,9 @@
-//! Keeps when a run of a CI system built an image, for the image's provenance.
+//! Records the times of an image's build in a CI run, for the image's provenance.
 //!
 //! Nix knows no times, so the documents beside an image have none. The command that builds knows
-//! them. They are kept in the workspace until a push attaches the provenance, and count only in the
-//! run that built the image. If the same run builds the image again, the first times stay: then
-//! nothing was left to do.
+//! them. It keeps them in the workspace until a push attaches the provenance. They count only in
+//! the run that built the image. If the same run builds the image again, the first times stay,
+//! because that build had nothing left to do.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,10 +20,10 @@ use crate::invocation;
 
 /// The directory of the records, below the state.
 const DIRECTORY: &str = "built";
-/// The largest record that is read, in bytes.
+/// The size limit for reading a record, in bytes.
 const MAX_RECORD: u64 = 64 * 1024;
 
-/// When a run built an image.
+/// The times at which a run built an image.
 #[derive(Serialize, Deserialize)]
 struct Record {
     /// The run's address.
@@ -31,8 +31,8 @@ struct Record {
     times: Times,
 }
 
-/// Keeps when the images of a layout were built: from `began` until now. Outside of a CI run, it
-/// keeps nothing. If the workspace is read-only, nothing is kept and nothing fails.
+/// Records the time of a build, from `began` until now, for the images of a layout. Outside of a CI
+/// run, or if the workspace is read-only, it records nothing and does not fail.
 pub fn remember(workspace: &Path, layout: &Path, began: SystemTime) {
     let Some(run) = invocation::here().and_then(|it| it.run) else {
         return;
@@ -62,7 +62,7 @@ fn try_remember(workspace: &Path, layout: &Path, record: &Record) -> Result<()> 
     Ok(())
 }
 
-/// When this run built the image with this digest; `None` if it did not.
+/// Returns the times at which this run built the image with this digest, or `None` if it did not.
 ///
 /// # Errors
 /// When the record can't be read.
@@ -80,7 +80,7 @@ fn file(digest: &Digest) -> PathBuf {
     [DIRECTORY, &format!("{name}.json")].iter().collect()
 }
 
-/// RFC 3339 in UTC, in whole seconds.
+/// Formats a time as RFC 3339 in UTC, in whole seconds.
 fn text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     rfc3339(since.as_secs())

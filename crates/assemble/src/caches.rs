@@ -1,4 +1,4 @@
-//! The caches that builds take from: options, and the settings for Nix.
+//! The caches that builds use: options, and the settings for Nix.
 
 use std::str::FromStr;
 
@@ -14,8 +14,9 @@ use crateyard_terminal::{note, warning};
 
 use crate::connection::ConnectionArgs;
 
-/// Nix's settings for caches. By default Nix waits five minutes for a cache, and without `fallback`
-/// a failing cache ends the build. A cache may have now what it lacked a minute ago.
+/// Nix's settings for caches. By default, Nix waits five minutes for a cache, and without
+/// `fallback` a failing cache ends the build. A cache may now have a path that it lacked a minute
+/// ago.
 const PATIENCE: &str = "\
 connect-timeout = 5
 stalled-download-timeout = 15
@@ -56,7 +57,7 @@ impl FromStr for Keys {
     }
 }
 
-/// Caches that Nix can read as long as this lives.
+/// Caches that Nix can read as long as this value exists.
 pub struct Substituters {
     urls: Vec<String>,
     keys: Vec<PublicKey>,
@@ -64,13 +65,13 @@ pub struct Substituters {
 }
 
 impl CacheArgs {
-    /// The trusted keys.
+    /// Returns the trusted keys.
     pub fn trusted(&self) -> Vec<PublicKey> {
         let keys = self.trusted.iter().flat_map(|keys| &keys.0);
         keys.cloned().collect()
     }
 
-    /// The caches' addresses.
+    /// Returns the caches' addresses.
     pub fn addresses(&self) -> &[Address] {
         &self.caches
     }
@@ -99,7 +100,7 @@ impl CacheArgs {
         })
     }
 
-    /// Opens the caches for queries. A failing cache is reported and skipped.
+    /// Opens the caches for queries. Reports and skips a cache that fails.
     pub async fn open(&self, client: &Client) -> Vec<Cache> {
         let mut opened = Vec::new();
         for address in &self.caches {
@@ -114,7 +115,7 @@ impl CacheArgs {
 }
 
 impl Substituters {
-    /// The arguments that make Nix read from the caches.
+    /// Returns a Nix whose arguments make it read from the caches.
     pub fn nix(&self) -> Nix {
         if self.urls.is_empty() {
             return Nix::default();
@@ -132,7 +133,7 @@ impl Substituters {
     }
 }
 
-/// Opens packs, and leaves out the paths that no trusted key has signed.
+/// Opens packs, without the paths that no trusted key has signed.
 pub async fn open_packs(
     addresses: &[&Address],
     client: &Client,
@@ -155,7 +156,7 @@ pub async fn open_packs(
     opened
 }
 
-/// Opens a pack cache; `None` if it is empty, or not a pack cache.
+/// Opens a pack cache. Returns `None` if the cache is empty or is not a pack cache.
 ///
 /// # Errors
 /// When the cache is damaged or can't be reached.
@@ -179,7 +180,7 @@ async fn open_one(address: &Address, client: &Client) -> crateyard_cache::Result
 }
 
 fn without(address: &Address, error: &crateyard_cache::Error) {
-    // The later lines of an error are a remedy for commands that need the cache.
+    // The later lines of an error suggest a fix, for commands that need the cache.
     let error = error.to_string();
     let first = error.lines().next().unwrap_or_default();
     warning!("{address}: {first}; going on without it");

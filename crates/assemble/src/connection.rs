@@ -53,17 +53,17 @@ pub struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// A client with these options. It shows its progress on standard error.
+    /// Returns a client with these options. It shows its progress on standard error.
     pub fn client(&self) -> anyhow::Result<(Client, Arc<Display>)> {
         Ok(self.client_of(self.options()?))
     }
 
-    /// The certificate authorities to trust besides the system's.
+    /// Returns the certificate authorities to trust in addition to the system's.
     pub fn authorities(&self) -> &[PathBuf] {
         &self.ca_file
     }
 
-    /// A client that gives up soon, for requests that are not essential.
+    /// Returns a client that gives up soon, for requests that are not essential.
     pub fn impatient_client(&self) -> anyhow::Result<Client> {
         let mut options = self.options()?;
         options.timeouts.connect = Duration::from_secs(5);
@@ -111,13 +111,13 @@ impl ConnectionArgs {
     }
 }
 
-/// Shows a transfer: a bar on terminals, and retries and notices as lines on standard error.
+/// Shows a transfer: a bar on terminals, and lines for retries and notices on standard error.
 pub struct Display {
     bar: ProgressBar,
     blobs: Mutex<Blobs>,
 }
 
-/// The progress of each blob. A retry sets it back.
+/// The progress of each blob. A retry resets it.
 #[derive(Default)]
 struct Blobs {
     under_way: HashMap<Digest, (u64, u64)>,
@@ -227,7 +227,7 @@ impl Progress for Display {
     }
 }
 
-/// A number of bytes for people: `12.3 MB`.
+/// Formats a number of bytes for people: `12.3 MB`.
 pub fn bytes(count: u64) -> String {
     let units = ["kB", "MB", "GB", "TB"];
     if count < 1000 {
@@ -242,7 +242,7 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// Reads `4194304`, `4096k`, `4M` (binary multiples).
+/// Parses a size: `4194304`, `4096k` or `4M` (binary multiples).
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let (number, factor) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),

@@ -9,10 +9,10 @@ use std::io::Read;
 use crateyard_image::attestation::provenance::{Invocation, Workflow};
 use crateyard_terminal::note;
 
-/// The largest event of GitHub that is read, in bytes. GitHub sends 25 MB at most.
+/// The size limit for reading an event of GitHub, in bytes. GitHub sends 25 MB at most.
 const MAX_EVENT: u64 = 32 << 20;
 
-/// The CI run of this process; `None` outside of the CI systems known here.
+/// Describes the CI run of this process. Returns `None` outside of the supported CI systems.
 pub fn here() -> Option<Invocation> {
     let all = std::env::vars_os();
     let text =
@@ -20,7 +20,7 @@ pub fn here() -> Option<Invocation> {
     of_environment(text.collect())
 }
 
-/// The CI run that these environment variables describe.
+/// Describes the CI run from its environment variables.
 fn of_environment(variables: BTreeMap<String, String>) -> Option<Invocation> {
     let environment = Environment(variables);
     if environment.has("GITHUB_ACTIONS") {
@@ -43,7 +43,7 @@ impl Environment {
         self.get(name).as_deref() == Some("true")
     }
 
-    /// The variables that are set.
+    /// Returns the variables among these that are set.
     fn all(&self, names: &[&str]) -> BTreeMap<String, String> {
         let values = names
             .iter()
@@ -51,7 +51,8 @@ impl Environment {
         values.collect()
     }
 
-    /// The builder is the workflow at its reference, as in the certificates for GitHub's tokens.
+    /// Describes a run of GitHub Actions. The builder is the workflow at its reference, as in the
+    /// certificates for GitHub's tokens.
     /// <https://docs.github.com/actions/reference/variables-reference>
     fn github(&self) -> Option<Invocation> {
         let server = self
@@ -89,7 +90,7 @@ impl Environment {
         })
     }
 
-    /// The inputs of a workflow that somebody started by hand.
+    /// Returns the inputs of a workflow that a person started by hand.
     /// <https://docs.github.com/actions/reference/events-that-trigger-workflows#workflow_dispatch>
     fn inputs(&self) -> BTreeMap<String, serde_json::Value> {
         let Some(path) = self.get("GITHUB_EVENT_PATH") else {
@@ -106,7 +107,7 @@ impl Environment {
         }
     }
 
-    /// The builder is the runner, as in GitLab's own provenance.
+    /// Describes a job of GitLab. The builder is the runner, as in GitLab's own provenance.
     /// <https://docs.gitlab.com/ci/variables/predefined_variables/>
     fn gitlab(&self) -> Option<Invocation> {
         let project = self.get("CI_PROJECT_URL")?;

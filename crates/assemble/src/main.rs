@@ -112,7 +112,7 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// An error and its causes, without causes that an error's own text already quotes.
+/// Formats an error and its causes. Leaves out causes that the text of an error already quotes.
 fn describe(error: &anyhow::Error) -> String {
     let mut description = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -126,10 +126,11 @@ fn describe(error: &anyhow::Error) -> String {
 
 /// The exit code for an invalid reference, as in docs/push.md.
 const BAD_REFERENCE: u8 = 2;
-/// The exit code that shells report for a program ended by an interrupt.
+/// The exit code that shells report for a program that an interrupt ended.
 const INTERRUPTED: u8 = 130;
 
-/// The exit code for each kind of registry failure, as in docs/push.md; 1 for all others.
+/// Returns the exit code for each kind of registry failure, as in docs/push.md, and 1 for all other
+/// errors.
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(crateyard_drive::Error::Interrupted) = error.downcast_ref() {
         return INTERRUPTED;

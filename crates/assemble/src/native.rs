@@ -1,5 +1,5 @@
-//! Finds the Debian packages that crates of a workspace are known to need. For some crates that
-//! depends on features, so Cargo is asked.
+//! Finds the Debian packages that crates of a workspace are known to need. For some crates this
+//! depends on features, so Crateyard asks Cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crateyard_description::{Description, LockedPackage};
 use crateyard_workspace::cargo::Cargo;
 
-/// The packages of `Cargo.lock`; empty if there is no such file.
+/// Reads the packages of `Cargo.lock`. Returns none if there is no such file.
 ///
 /// # Errors
 /// When it can't be read, or is not a lock.
@@ -22,8 +22,8 @@ fn locked(cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
         .with_context(|| format!("{} is malformed", cargo_lock.display()))
 }
 
-/// Checks that `Cargo.lock` has the crates that a description has tables for. Packages for other
-/// crates would be resolved in vain, and nobody would learn why.
+/// Checks that `Cargo.lock` has each crate that a description has a table for. Packages for other
+/// crates would have no effect, and nobody would learn why.
 ///
 /// # Errors
 /// The errors of [`locked`], and when a crate is missing.
@@ -44,7 +44,7 @@ pub fn with_known_crates(description: Description, cargo_lock: &Path) -> Result<
     Ok(description.with_known_crates(&locked, |name| takers.contains(name)))
 }
 
-/// The crates of a `Cargo.lock` that are known to need Debian packages, and these packages.
+/// Finds the crates of a `Cargo.lock` that are known to need Debian packages, and these packages.
 ///
 /// # Errors
 /// The errors of [`with_known_crates`].
@@ -59,8 +59,8 @@ pub fn needed(
     }))
 }
 
-/// Of the crates that could compile their own copy of a library, those that do not. Cargo is only
-/// asked if there are such crates and the description lists no packages for them.
+/// Returns the crates that could compile their own copy of a library but do not. Asks Cargo only if
+/// such crates exist and the description lists no packages for them.
 fn takers(
     description: &Description,
     locked: &[LockedPackage],
@@ -80,7 +80,7 @@ fn takers(
         )
     })?;
     let vendoring = crateyard_description::undecided(&resolved);
-    // A crate that Cargo does not build needs nothing.
+    // Crates that Cargo does not build need nothing.
     let built: BTreeSet<&str> = resolved
         .iter()
         .map(|package| package.name.as_str())
@@ -89,8 +89,8 @@ fn takers(
     Ok(open)
 }
 
-/// The workspace's packages and their dependencies with the description's features. Cargo downloads
-/// missing crates.
+/// Resolves the workspace's packages and their dependencies with the description's features. Cargo
+/// downloads missing crates.
 fn resolved(description: &Description, cargo_lock: &Path) -> Result<Vec<LockedPackage>> {
     let directory = match cargo_lock.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -51,10 +51,11 @@ pub enum Place {
 }
 
 impl Place {
-    /// Resolves an argument. A layout or file at that path comes first, then an image that the
-    /// workspace describes. An argument with a registry's host, a tag or a digest is a reference.
+    /// Resolves an argument. First it looks for a layout or file at that path, then for an image
+    /// that the workspace describes. An argument with a registry's host, a tag or a digest is a
+    /// reference.
     ///
-    /// For an image of the workspace it uses the result of the last build. If there is none, Nix
+    /// For an image of the workspace, this uses the result of the last build. If there is none, Nix
     /// builds the image.
     ///
     /// # Errors
@@ -63,7 +64,7 @@ impl Place {
         Self::find_with(argument, workspace, last_build)
     }
 
-    /// Like [`Place::find`], but builds an image of the workspace from the current files.
+    /// Like [`Place::find`], but always builds an image of the workspace, from the current files.
     ///
     /// # Errors
     /// When the argument is none of these, or Nix fails.
@@ -88,7 +89,7 @@ impl Place {
             };
             return Ok(Place::Path(path));
         }
-        // It does not look like an image. The caller that opens it reports the problem.
+        // The path does not look like an image. The caller that opens it reports the problem.
         if path.exists() {
             return Ok(Place::Path(path.to_owned()));
         }
@@ -129,8 +130,8 @@ impl Place {
         })
     }
 
-    /// Opens the image as a layout, for commands that need all of it. An image in a registry is
-    /// fetched into a temporary directory first.
+    /// Opens the image as a layout, for commands that need all of it. Fetches an image in a
+    /// registry into a temporary directory first.
     ///
     /// # Errors
     /// When the image is damaged or can't be reached.
@@ -168,7 +169,7 @@ impl Place {
     }
 }
 
-/// The error for an argument that is neither a path nor an image of the workspace, with a
+/// Formats the error for an argument that is neither a path nor an image of the workspace, with a
 /// suggestion.
 pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
     let names = match known.is_empty() {
@@ -181,7 +182,8 @@ pub fn no_image(argument: &str, known: &[String], workspace: &Path) -> String {
     )
 }
 
-/// The path of an image's last build: the newest of the links that `assemble build` keeps.
+/// Returns the path of an image's last build: the target of the newest link that `assemble build`
+/// keeps.
 fn last_build(name: &str, workspace: &Path) -> Result<Option<PathBuf>> {
     let wanted = format!("{name}-image");
     let Some(state) = State::find(workspace)? else {
@@ -203,7 +205,7 @@ fn build(name: &str, workspace: &Path) -> Result<PathBuf> {
     path.with_context(|| format!("nix built no path for {name}"))
 }
 
-/// Whether an argument can only be a reference. A path that does not exist is a likelier mistake
+/// Whether an argument can only be a reference. A path that does not exist is a more likely mistake
 /// than an image of Docker Hub without a tag.
 fn looks_like_reference(argument: &str) -> bool {
     if argument.starts_with(['.', '/']) || argument.ends_with(".tar") {

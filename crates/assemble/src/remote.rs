@@ -9,23 +9,23 @@ use std::thread;
 use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version};
 use crateyard_registry::{Client, Error, Failure, Kind, Repository};
 
-/// How many pieces of a blob are fetched ahead and held in memory.
+/// The number of pieces of a blob that are fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
 /// The type of artifacts that do not state one.
 const NO_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// How many documents about one image are read, and how many bytes they may have together. Anybody
-/// who may write to a repository can add to an image's list.
+/// The limits on the documents about one image: their number, and their bytes together. Anybody who
+/// may write to a repository can add to an image's list.
 const MAX_DOCUMENTS: usize = 2_000;
 const MAX_DOCUMENT_BYTES: u64 = 256 * 1024 * 1024;
-/// How often a broken download is resumed.
+/// The number of times that a broken download is resumed.
 const RESUMPTIONS: usize = 5;
 
 type Piece = Result<Vec<u8>, Error>;
 
 /// The manifest or index that a reference names, and its blobs.
 ///
-/// One thread talks to the registry and serves one blob after the other: a reader must be dropped
-/// or read to its end before the next one gets bytes.
+/// One thread talks to the registry and serves one blob after another. So a reader must be dropped,
+/// or read to its end, before the next one gets bytes.
 pub struct Remote {
     client: Client,
     reference: Reference,
@@ -35,12 +35,12 @@ pub struct Remote {
     failure: Arc<Mutex<Option<Error>>>,
 }
 
-/// Documents that were not looked into, since there are too many or they are too large.
+/// Documents that the search left out, because there are too many or they are too large.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many were looked into.
+    /// The number of documents that the search looked at.
     pub looked: usize,
-    /// How many there are.
+    /// The number of all documents.
     pub total: usize,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// A blob that somebody wants to read.
+/// A request to read a blob.
 struct Request {
     digest: Digest,
     is_manifest: bool,
@@ -82,8 +82,7 @@ impl Remote {
                     Err(error) => return drop(answer.send(Err(error))),
                 };
                 drop(answer.send(Ok(root)));
-                // Waiting here blocks only this thread. Connections live on the runtime's own
-                // threads.
+                // This wait blocks only this thread. Connections live on the runtime's own threads.
                 while let Ok(request) = queue.recv() {
                     if let Err(error) = serve(&repository, &request).await {
                         drop(request.pieces.send(Err(error)));
@@ -104,18 +103,18 @@ impl Remote {
         })
     }
 
-    /// The descriptor of the manifest or index that the reference names.
+    /// Returns the descriptor of the manifest or index that the reference names.
     pub fn root(&self) -> Descriptor {
         self.root.plain_descriptor()
     }
 
-    /// The reference that was opened.
+    /// Returns the reference that was opened.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
-    /// The first document of a type that refers to an image and that `is_it` accepts. Unreadable
-    /// documents are skipped.
+    /// Finds the first document of a type that refers to an image and that `is_it` accepts. Skips
+    /// unreadable documents.
     ///
     /// # Errors
     /// When the registry refuses or cannot be reached.
@@ -133,9 +132,10 @@ impl Remote {
         Ok(found)
     }
 
-    /// Hands the documents of a type that refer to an image to `look`, one after the other with the
-    /// digest of its manifest, or with the reason why it can't be had, until `look` says that it
-    /// has seen enough. There are limits; where they left out some that `look` wanted, it says so.
+    /// Passes the documents of a type that refer to an image to `look`, one after another, each
+    /// with the digest of its manifest. If a document can't be had, `look` gets the reason instead.
+    /// The search ends when `look` returns true, because it has seen enough. If the limits left out
+    /// documents before that, returns a [`LeftOut`].
     ///
     /// # Errors
     /// When the registry refuses to list the documents, or can't be reached for one of them before
@@ -180,7 +180,8 @@ impl Remote {
         })
     }
 
-    /// The manifest under another tag of the same repository; `None` if there is none.
+    /// Reads the manifest under another tag of the same repository. Returns `None` if there is no
+    /// such tag.
     ///
     /// # Errors
     /// When the registry refuses or can't be reached.
@@ -192,7 +193,7 @@ impl Remote {
         })
     }
 
-    /// A small blob of the repository, verified.
+    /// Reads a small blob of the repository, and verifies it.
     ///
     /// # Errors
     /// When the registry refuses, can't be reached, has no such blob, or sends other bytes.
@@ -203,7 +204,7 @@ impl Remote {
         })
     }
 
-    /// The reason if the registry stopped sending. Without it, a reader can't tell a broken
+    /// Takes the error if the registry stopped sending. Without it, a reader can't tell a broken
     /// connection from a damaged image.
     pub fn take_failure(&self) -> Option<Error> {
         lock(&self.failure).take()
@@ -275,7 +276,7 @@ impl Read for Reader {
     }
 }
 
-/// Whether an error says that the image is incomplete, rather than that it can't be read.
+/// Whether an error means that the image is incomplete, and not that it can't be read.
 pub fn is_about_the_image(error: &Error) -> bool {
     match error {
         Error::Request(failure) => matches!(failure.kind, Kind::NotFound | Kind::Contradiction),
@@ -287,14 +288,14 @@ fn lock(failure: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
     failure.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The error without its suggestion, because nobody here can follow it.
+/// Returns the error without its suggestion, which nobody can follow here.
 pub fn first_line(error: &Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Referrers that may have a type. Referrers that state the type come first, then those that state
-/// none, because some clients attach documents that way.
+/// Sorts the referrers that may have a type. Referrers that state the type come first. After them
+/// come those that state none, because some clients attach documents that way.
 fn in_order(listed: Vec<Descriptor>, artifact_type: &str) -> Vec<Descriptor> {
     let says_so = |it: &Descriptor| it.artifact_type.as_deref() == Some(artifact_type);
     let (mut first, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(says_so);

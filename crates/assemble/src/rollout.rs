@@ -1,5 +1,5 @@
 //! The shared parts of `resolve` and `deploy`: reading manifests, building and pushing images, and
-//! the places where they run.
+//! running them on clusters and hosts.
 
 pub mod compose;
 pub mod files;

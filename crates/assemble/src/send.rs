@@ -1,4 +1,5 @@
-//! What of an image goes to a registry: its layout, and the documents and signatures beside it.
+//! The parts of an image that go to a registry: its layout, and the documents and signatures beside
+//! it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub async fn sign_by_tag(
     Ok(())
 }
 
-/// The image at `path` with all its attachments. `workspace` is where it was built, if this run
-/// built it.
+/// Returns the image at `path` with all its attachments. `workspace` is the workspace that it was
+/// built in, if this run built it.
 ///
 /// # Errors
 /// When the image is damaged, or a document can't be attached.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// A key in an environment variable, in cosign's notation.
 const IN_ENVIRONMENT: &str = "env://";
-/// References to keys that cosign supports and Crateyard does not.
+/// References to keys that cosign supports and Crateyard doesn't.
 const ELSEWHERE: [(&str, &str); 5] = [
     ("azurekms://", "Azure Key Vault"),
     ("gcpkms://", "Google Cloud KMS"),
@@ -84,7 +84,8 @@ enum Author {
 }
 
 impl SignerArgs {
-    /// The signer, if the options name one. `authorities` are files of certificates to trust.
+    /// Returns the signer, if the options name one. `authorities` are files of certificates to
+    /// trust.
     ///
     /// # Errors
     /// When the key can't be read, or no token or certificate is available.
@@ -120,8 +121,8 @@ impl SignerArgs {
 }
 
 impl Signer {
-    /// Whether it signs without leaving a trace elsewhere: no log records the signature, and no
-    /// token or service makes it.
+    /// Whether the signer leaves no trace elsewhere: no log records the signature, and no token or
+    /// service makes it.
     pub fn is_local(&self) -> bool {
         matches!(&self.author, Author::Key(key) if key.is_here())
     }
@@ -139,7 +140,7 @@ impl Signer {
     /// Signs an image.
     ///
     /// # Errors
-    /// When the log, or the keeper of the key, refuses or can't be reached.
+    /// When the log or the keeper of the key refuses or can't be reached.
     pub fn image(&self, subject: &Descriptor) -> Result<Artifact> {
         let statement = crateyard_signing::image_statement(subject.digest.as_str());
         self.statement(subject, &statement)
@@ -148,14 +149,14 @@ impl Signer {
     /// Signs a statement about an image.
     ///
     /// # Errors
-    /// When the log, or the keeper of the key, refuses or can't be reached.
+    /// When the log or the keeper of the key refuses or can't be reached.
     pub fn statement(&self, subject: &Descriptor, statement: &Value) -> Result<Artifact> {
         let bundle = match &self.author {
             Author::Key(key) => Bundle::sign(statement, key)?,
             Author::Identity(keyless) => keyless.sign(statement)?,
         };
         let predicate = statement["predicateType"].as_str().unwrap_or_default();
-        // cosign looks for this in lists of referrers.
+        // cosign looks for these annotations in lists of referrers.
         let annotations = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
             ("dev.sigstore.bundle.predicateType", predicate),
@@ -174,7 +175,7 @@ impl Signer {
     /// Signs a document in the older form.
     ///
     /// # Errors
-    /// When the log, or the keeper of the key, refuses or can't be reached.
+    /// When the log or the keeper of the key refuses or can't be reached.
     pub fn simple(&self, document: Vec<u8>) -> Result<Simple> {
         Ok(match &self.author {
             Author::Key(key) => Simple::sign(document, key)?,
@@ -183,7 +184,7 @@ impl Signer {
     }
 }
 
-/// The client of services that take part in signing.
+/// Returns the client for services that take part in signing.
 fn web(authorities: &[PathBuf]) -> Web {
     Web {
         ca_files: authorities.to_vec(),
@@ -194,8 +195,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The key that a token or a service keeps; `None` if this is no reference to one. `authorities`
-/// are files of certificates to trust.
+/// Returns the key that a token or a service keeps, or `None` if the text is no reference to one.
+/// `authorities` are files of certificates to trust.
 ///
 /// # Errors
 /// When there is no such key, or its keeper can't be reached or refuses.

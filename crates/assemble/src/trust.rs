@@ -9,5 +9,5 @@ pub use gather::{Gathered, gather};
 pub use judge::Judgement;
 pub use policy::Policy;
 
-/// The type of a witness statement: somebody has built an image again. See docs/trust.md.
+/// The type of a witness statement: a witness has built an image again. See docs/trust.md.
 pub const REBUILD_PREDICATE: &str = "https://github.com/crateyard/crateyard/rebuild/v1";

@@ -1,13 +1,13 @@
-//! What people hand to a CI run: the inputs of a workflow, the variables of a job.
+//! The values that people give to a CI run: the inputs of a workflow, the variables of a job.
 //!
-//! A provenance is public, so no secret may be in it. A CI system masks secrets only in its log,
-//! and does not tell a job which values these are.
+//! A provenance is public, so it must not have a secret in it. A CI system masks secrets only in
+//! its log, and does not tell a job which values are secret.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The value that stands for one that may be a secret, as in GitLab's provenance.
+/// The text in place of a value that may be a secret, as in GitLab's provenance.
 pub const MASKED: &str = "[MASKED]";
 
 /// Parts of the names of secrets, in lower case.
@@ -32,8 +32,8 @@ const SHELL: [&str; 13] = [
     "TERM", "USER", "_",
 ];
 
-/// The inputs in the event of a GitHub workflow that somebody started by hand. The event is the
-/// file at `GITHUB_EVENT_PATH`. Inputs whose name says that they are secret are masked.
+/// Reads the inputs from the event of a GitHub workflow that a person started by hand. The event is
+/// the file at `GITHUB_EVENT_PATH`. Inputs whose name suggests a secret are masked.
 pub fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
     let event: Value = serde_json::from_slice(event).unwrap_or_default();
     let inputs = event["inputs"].as_object().cloned().unwrap_or_default();
@@ -45,8 +45,8 @@ pub fn of_event(event: &[u8]) -> BTreeMap<String, Value> {
     masked.collect()
 }
 
-/// The variables of a GitLab job that are not predefined: those of the project, the pipeline and
-/// its configuration. All values are masked, because any of them may be a secret.
+/// Lists the variables of a GitLab job that are not predefined: those of the project, the pipeline
+/// and its configuration. All values are masked, because any of them may be a secret.
 pub fn of_job(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Value> {
     let predefined = ["CI_", "FF_", "GITLAB_", "LC_", "RUNNER_"];
     let is_own = |name: &String| {

@@ -19,17 +19,17 @@ use crate::remote::Remote;
 pub struct LocalLayout {
     /// The layout.
     pub layout: Layout,
-    /// The reference it was fetched from.
+    /// The reference that the layout was fetched from.
     pub reference: Option<Reference>,
-    /// A temporary directory, which is removed on drop.
+    /// The temporary directory of the layout, if it has one. Dropping the layout removes it.
     pub(super) _directory: Option<TempDir>,
 }
 
 /// One or more images that were opened.
 pub enum Opened {
-    /// On this machine.
+    /// Images on this machine.
     Layout(Layout),
-    /// In a registry.
+    /// Images in a registry.
     Remote(Remote),
 }
 
@@ -44,7 +44,7 @@ pub struct Selected {
 }
 
 impl Opened {
-    /// Its blobs.
+    /// Returns the blobs of the images.
     pub fn blobs(&self) -> &dyn Blobs {
         match self {
             Opened::Layout(layout) => layout,
@@ -52,7 +52,7 @@ impl Opened {
         }
     }
 
-    /// All images, without the statements about them.
+    /// Returns all images, without the statements about them.
     ///
     /// # Errors
     /// When an index is missing or damaged.
@@ -62,9 +62,9 @@ impl Opened {
         Ok(images)
     }
 
-    /// All images that a runtime might run. An index can call an image a statement, and a runtime
-    /// that chooses by platform runs it all the same. So this leaves out a statement only where its
-    /// manifest has neither the configuration nor the layers of a container image.
+    /// Returns all images that a runtime might run. An index can call an image a statement, but a
+    /// runtime that chooses by platform runs it all the same. So this leaves out a statement only
+    /// if its manifest has neither the configuration nor the layers of a container image.
     ///
     /// # Errors
     /// When an index, or the manifest of a statement, is missing or damaged.
@@ -94,7 +94,7 @@ impl Opened {
         })
     }
 
-    /// The one image that the options choose, with its documents.
+    /// Returns the one image that the options choose, with its documents.
     ///
     /// # Errors
     /// When there is none or more than one, or a document is damaged.
@@ -112,7 +112,7 @@ impl Opened {
         Ok(selected)
     }
 
-    /// All container images with their documents. Other artifacts are skipped.
+    /// Returns all container images with their documents. Skips other artifacts.
     ///
     /// # Errors
     /// When there is no container image, or a document is missing or damaged.
@@ -159,7 +159,7 @@ impl Opened {
         })
     }
 
-    /// The provenance beside an image, or one that refers to it in a registry.
+    /// Reads the provenance beside an image, or the one that refers to it in a registry.
     ///
     /// # Errors
     /// When it can't be read.
@@ -169,8 +169,8 @@ impl Opened {
         self.document(selected, PROVENANCE, attach::PROVENANCE_TYPE, is_it)
     }
 
-    /// The crates in each program, from the bill of materials beside the image, or from one that
-    /// refers to it in a registry.
+    /// Returns the crates in each program, from the bill of materials beside the image or from the
+    /// one that refers to it in a registry.
     ///
     /// # Errors
     /// When it can't be read.
@@ -179,7 +179,7 @@ impl Opened {
         Ok(sbom.map(|sbom| sbom.crates()).unwrap_or_default())
     }
 
-    /// The bill of materials beside an image, or one that refers to it in a registry.
+    /// Reads the bill of materials beside an image, or the one that refers to it in a registry.
     ///
     /// # Errors
     /// When it can't be read.
@@ -191,7 +191,7 @@ impl Opened {
         Ok(found.and_then(|bytes| parse(&bytes)))
     }
 
-    /// A document about an image: by its name beside a layout, by its type in a registry.
+    /// Finds a document about an image: by its name beside a layout, by its type in a registry.
     fn document(
         &self,
         selected: &Selected,
@@ -211,11 +211,11 @@ impl Opened {
         }
     }
 
-    /// Replaces an error that only says that a registry stopped sending with the registry's own
+    /// Replaces an error that only means that a registry stopped sending by the registry's own
     /// error.
     ///
     /// # Errors
-    /// The registry's error, or that of `result`.
+    /// The registry's error, or the error of `result`.
     pub fn checked<T, E>(&self, result: Result<T, E>) -> Result<T>
     where
         E: std::error::Error + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! Compose files. The user's own `docker compose` restarts services with a new configuration and
-//! leaves the rest alone.
+//! Runs compose files. The user's own `docker compose` restarts services with a new configuration
+//! and leaves the others alone.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use crateyard_terminal::clean_log;
 use crateyard_workspace::state::State;
 use sha2::{Digest, Sha256};
 
-/// Whether the name of a file is one of compose's: `compose.yaml`, `docker-compose.prod.yml`.
+/// Whether a file has a name of compose's files: `compose.yaml`, `docker-compose.prod.yml`.
 pub fn is_compose(name: &str) -> bool {
     let rest = name.strip_prefix("docker-").unwrap_or(name);
     let Some(rest) = rest.strip_prefix("compose") else {
@@ -21,7 +21,8 @@ pub fn is_compose(name: &str) -> bool {
     rest.starts_with(['.', '-']) && (rest.ends_with(".yaml") || rest.ends_with(".yml"))
 }
 
-/// The command for compose, as words: `docker compose`, `docker-compose` or `podman-compose`.
+/// Returns the command for compose, as words: `docker compose`, `docker-compose` or
+/// `podman-compose`.
 fn program() -> Result<Vec<OsString>> {
     let candidates: [&[&str]; 3] = [
         &["docker", "compose"],
@@ -42,7 +43,7 @@ fn program() -> Result<Vec<OsString>> {
 }
 
 /// Starts the services of a resolved file, restarts the changed ones, and waits until they are
-/// healthy. In a dry run compose only says what it would do.
+/// healthy. In a dry run, compose only tells what it would do.
 ///
 /// # Errors
 /// When compose is not installed, or fails.
@@ -79,12 +80,12 @@ pub fn up(file: &Path, text: &str, is_dry: bool) -> Result<String> {
 
 /// The directory of resolved files, below the workspace's state.
 const PLACE: &str = "deployed/compose";
-/// The largest resolved file that is read, in bytes.
+/// The size limit for reading a resolved file, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 /// The number of digits of the hash in a file's name.
 const DIGITS: usize = 16;
 
-/// The resolved texts of one compose file: the running one, and the one before.
+/// The resolved texts of one compose file: the running text, and the text before.
 pub struct Kept {
     directory: Directory,
     last: String,
@@ -92,7 +93,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The texts of a file.
+    /// Opens the texts of a file.
     ///
     /// # Errors
     /// When the workspace is not writable.
@@ -107,10 +108,10 @@ impl Kept {
         })
     }
 
-    /// Keeps the running text. Returns whether another one ran before.
+    /// Keeps the text that runs now. Returns whether another one ran before.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the text can't be written.
     pub fn keep(&self, text: &str) -> Result<bool> {
         let last = self.directory.read(&self.last, MAX_FILE)?;
         if last.as_deref() == Some(text.as_bytes()) {
@@ -126,7 +127,7 @@ impl Kept {
     /// Deletes the text that ran before.
     ///
     /// # Errors
-    /// When it can't be removed.
+    /// When the text can't be removed.
     pub fn forget(&self) -> Result<()> {
         match self.directory.remove_file(&self.before) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -134,10 +135,10 @@ impl Kept {
         }
     }
 
-    /// The text that ran before.
+    /// Reads the text that ran before.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the text can't be read.
     pub fn before(&self) -> Result<Option<String>> {
         let bytes = self.directory.read(&self.before, MAX_FILE)?;
         bytes

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use crateyard_deploy::manifest::{Format, Manifest, Names, SCHEME, Use};
 use crateyard_terminal::note;
 
-/// The largest manifest that is read, in bytes. etcd keeps objects of at most 1.5 MB.
+/// The size limit for a manifest, in bytes. etcd keeps objects of at most 1.5 MB.
 const MAX_FILE: u64 = 16 << 20;
-/// How many files a directory may have.
+/// The number of files that a directory may have.
 const MAX_FILES: usize = 10_000;
 /// The file that marks a directory as a Helm chart.
 const CHART: &str = "Chart.yaml";
@@ -20,9 +20,10 @@ const TEMPLATES: &str = "templates";
 /// A manifest that was read.
 #[derive(Debug)]
 pub struct Source {
-    /// Its path; `None` for standard input.
+    /// The path of the file; `None` for standard input.
     pub path: Option<PathBuf>,
-    /// Its path relative to the named directory; its name if the file itself was named.
+    /// The path relative to the directory that `-f` names, or only the file's name if `-f` names
+    /// the file.
     pub below: PathBuf,
     /// Its content.
     pub text: String,
@@ -33,17 +34,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// Its name in messages.
+    /// Returns the name of the file in messages.
     pub fn title(&self) -> String {
         title(self.path.as_deref())
     }
 
-    /// Whether it is a Quadlet unit.
+    /// Whether the file is a Quadlet unit.
     pub fn is_unit(&self) -> bool {
         self.format == Format::Unit
     }
 
-    /// The images that it names, in its order.
+    /// Returns the images that the file names, in its order.
     pub fn uses(&self) -> Vec<Use> {
         self.manifest.uses()
     }
@@ -79,7 +80,7 @@ pub fn read(named: &[PathBuf], names: &Names) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// Returns several texts as documents of one stream, and a single text as it is.
+/// Joins several texts as documents of one stream. Returns a single text as it is.
 pub fn join<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut stream = String::new();
     for text in texts {
@@ -154,8 +155,8 @@ fn check_size(size: u64, title: &str) -> Result<()> {
     Ok(())
 }
 
-/// The manifests of a directory, sorted. Links are skipped, because a repository's links may lead
-/// anywhere.
+/// Collects the manifests of a directory, sorted. Skips links, because the links of a repository
+/// may lead anywhere.
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let context = || format!("cannot read {}", directory.display());
     let entries = fs::read_dir(directory).with_context(context)?;
@@ -188,14 +189,14 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Helm templates are not YAML, so the images that they name would be missed.
+/// Refuses Helm templates that name images: they are not YAML, so these images would be missed.
 fn check_templates(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         if !entry.file_type()?.is_file() {
             continue;
         }
         let path = entry.path();
-        // A file that is not text has no references.
+        // A file that is not text can't have references.
         let text = fs::read_to_string(&path).unwrap_or_default();
         if let Some(line) = text.lines().position(|line| line.contains(SCHEME)) {
             bail!(

@@ -1,5 +1,5 @@
 //! Runs the user's own `kubectl`. Contexts, client certificates, tokens and exec plugins of the
-//! kubeconfig work as they do for the user, and there is no second client to configure.
+//! kubeconfig work as usual, and there is no second client to configure.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -10,9 +10,9 @@ use crateyard_deploy::cluster::{MANAGER, objects, place};
 use crateyard_terminal::clean_log;
 use serde_json::Value;
 
-/// The largest output of kubectl that is read, in bytes.
+/// The size limit for kubectl's output, in bytes.
 const MAX_OUTPUT: u64 = 256 << 20;
-/// The longest message of kubectl that an error quotes.
+/// The size limit for a message of kubectl in an error, in bytes.
 const MAX_SAID: usize = 4 << 10;
 
 /// The cluster, and the way to reach it.
@@ -53,14 +53,14 @@ pub struct ClusterArgs {
 pub struct Kubectl {
     program: String,
     options: Vec<OsString>,
-    /// Where objects go that name no namespace. It is no option: kubectl would refuse objects that
-    /// name another one.
+    /// The namespace of objects that name none. kubectl does not get it as an option, because it
+    /// would then refuse objects that name another namespace.
     namespace: Option<String>,
     force: bool,
 }
 
 impl Kubectl {
-    /// Applies the options of a command line.
+    /// Takes the options of a command line.
     pub fn new(args: &ClusterArgs) -> Kubectl {
         let mut options: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: Option<OsString>| {
@@ -78,8 +78,8 @@ impl Kubectl {
         }
     }
 
-    /// Reads manifests as objects, and sets the namespace of objects that name none. kubectl parses
-    /// the YAML, as it does for the user.
+    /// Parses manifests into objects, and sets the namespace of objects that name none. kubectl
+    /// parses the YAML, as it does for the user.
     ///
     /// # Errors
     /// When kubectl does not know a kind, or the server can't be reached.
@@ -105,22 +105,23 @@ impl Kubectl {
         Ok(objects)
     }
 
-    /// Manifests as objects just as they are written: without the context's namespace.
+    /// Parses manifests into objects exactly as they are written: without the context's namespace.
     fn written(&self, manifests: &str) -> Result<Vec<Value>> {
-        // This takes away what no object has. `--local` asks no server, so nothing is filled in.
+        // This removes an annotation that no object has. With `--local`, kubectl asks no server, so
+        // it fills in nothing.
         let absent = "crateyard.dev/absent-";
         let arguments = ["annotate", "--local", "-o", "json", "-f", "-", absent];
         self.objects(&arguments, manifests)
     }
 
-    /// The cluster's versions of objects.
+    /// Returns the objects as the cluster has them.
     ///
     /// # Errors
     /// When the cluster can't be queried.
     pub fn live(&self, list: &str) -> Result<Vec<Value>> {
         let arguments = ["get", "--ignore-not-found", "-o", "json", "-f", "-"];
-        // Since 1.21 kubectl prints managed fields only on request. Older versions do not have the
-        // option.
+        // Since version 1.21, kubectl prints managed fields only on request. Older versions do not
+        // have the option.
         let asked = [&arguments[..], &["--show-managed-fields"]].concat();
         match self.objects(&asked, list) {
             Err(error) if error.to_string().contains("unknown flag") => {
@@ -130,7 +131,7 @@ impl Kubectl {
         }
     }
 
-    /// The objects as the cluster would have them after they are applied.
+    /// Returns the objects as the cluster would have them after they are applied.
     ///
     /// # Errors
     /// When the cluster refuses them.
@@ -142,7 +143,7 @@ impl Kubectl {
     /// Applies objects by server-side apply.
     ///
     /// # Errors
-    /// When the cluster refuses an object. The objects before it are applied.
+    /// When the cluster refuses an object. The objects before it are already applied.
     pub fn apply(&self, list: &str) -> Result<()> {
         let arguments = self.apply_arguments(&["-o", "name"]);
         self.run(&arguments, list).map(drop)

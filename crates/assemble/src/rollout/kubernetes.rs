@@ -45,8 +45,8 @@ pub fn compare(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Step>> {
     Ok(plan(wanted, &live, &would))
 }
 
-/// Reads YAML as one stream and each JSON text by itself, because kubectl reads a stream either as
-/// YAML or as JSON.
+/// Reads all YAML texts as one stream and each JSON text alone, because kubectl reads a stream
+/// either as YAML or as JSON.
 fn read(kubectl: &Kubectl, manifests: &[String]) -> Result<Vec<Value>> {
     let (json, yaml): (Vec<&String>, Vec<&String>) = manifests
         .iter()
@@ -90,7 +90,8 @@ pub fn apply(kubectl: &Kubectl, steps: &[Step]) -> Result<()> {
     kubectl.apply(&list(&objects)).map_err(with_conflicts)
 }
 
-/// The name of a deployment: a hash of the objects that it applies and of those that it replaces.
+/// Returns the name of a deployment: a hash of the objects that it applies and of those that it
+/// replaces.
 fn name_of(changed: &[&Step]) -> String {
     let mut hash = Sha256::new();
     for step in changed {
@@ -106,10 +107,10 @@ fn name_of(changed: &[&Step]) -> String {
     name
 }
 
-/// Waits until all objects are rolled out, also those that an earlier run has left unfinished.
+/// Waits until all objects are rolled out, including those that an earlier run has left unfinished.
 ///
 /// # Errors
-/// When a rollout fails or takes too long. The error says what its pods wait for.
+/// When a rollout fails or takes too long. The error tells why its pods wait.
 pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()> {
     let rolling = steps.iter().filter(|step| step.rolls_out());
     let timeout = format!("--timeout={}", args.timeout);
@@ -130,7 +131,7 @@ pub fn wait(kubectl: &Kubectl, args: &ClusterArgs, steps: &[Step]) -> Result<()>
     Ok(())
 }
 
-/// The reasons why containers of an object's pods wait.
+/// Lists the reasons why the containers of an object's pods wait.
 fn pods(kubectl: &Kubectl, step: &Step) -> Option<String> {
     let labels = step.wanted["spec"]["selector"]["matchLabels"].as_object()?;
     let labels = labels
@@ -172,8 +173,8 @@ pub struct Back {
     pub staying: Vec<Key>,
 }
 
-/// Finds the last deployment of manifests' objects, and what was there before. None where there was
-/// none.
+/// Finds the last deployment of the manifests' objects, and their state before it. Returns `None`
+/// if there was no deployment.
 ///
 /// # Errors
 /// When the cluster can't be reached.
@@ -202,7 +203,7 @@ pub fn back(kubectl: &Kubectl, manifests: &[String]) -> Result<Option<Back>> {
     }))
 }
 
-/// The message about objects that stay as they are.
+/// Formats the message about objects that stay as they are.
 pub fn describe_staying(staying: &[Key]) -> String {
     match staying {
         [] => String::new(),

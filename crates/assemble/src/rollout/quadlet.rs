@@ -1,4 +1,5 @@
-//! Installs Quadlet units where podman's generator reads them, and restarts the changed ones.
+//! Installs Quadlet units in the directory that podman's generator reads, and restarts the changed
+//! ones.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -9,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use crateyard_image::beneath::Directory;
 use crateyard_terminal::clean_log;
 
-/// The largest unit that is read, in bytes.
+/// The size limit for reading a unit, in bytes.
 const MAX_UNIT: u64 = 1 << 20;
-/// The suffix of the file that keeps the old unit. The generator does not read it as a unit.
+/// The suffix of the file with the old unit. The generator does not read this file as a unit.
 const BEFORE: &str = ".before-crateyard";
-/// What the file is called that says that a unit was installed and has not started since.
+/// The suffix of the file that marks a unit that was installed and has not started since.
 const PENDING: &str = ".pending-crateyard";
 
 /// The directory of units, and the user who runs them.
@@ -23,8 +24,8 @@ pub struct Units {
 }
 
 impl Units {
-    /// Uses a directory, or the one that the generator reads: `/etc/containers/systemd` for root,
-    /// `$XDG_CONFIG_HOME/containers/systemd` for others.
+    /// Opens a directory, or the one that the generator reads: `/etc/containers/systemd` for root,
+    /// `$XDG_CONFIG_HOME/containers/systemd` for other users.
     ///
     /// # Errors
     /// When the directory can't be made.
@@ -45,16 +46,17 @@ impl Units {
     /// Whether the installed unit differs from a text.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the unit can't be read.
     pub fn differs(&self, name: &OsStr, text: &str) -> Result<bool> {
         let installed = self.directory.read(name, MAX_UNIT)?;
         Ok(installed.as_deref() != Some(text.as_bytes()))
     }
 
-    /// Whether what is installed does not run: it has not started since, or has failed.
+    /// Whether the installed unit does not run: it has not started since its installation, or has
+    /// failed.
     ///
     /// # Errors
-    /// When it can't be found out.
+    /// When its state is unknown.
     pub fn is_down(&self, name: &OsStr) -> Result<bool> {
         if self.directory.read(pending(name), MAX_UNIT)?.is_some() {
             return Ok(true);
@@ -66,10 +68,10 @@ impl Units {
         Ok(output.status.success())
     }
 
-    /// Writes a unit, and keeps what was there.
+    /// Writes a unit, and keeps the old one.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the unit can't be written.
     pub fn install(&self, name: &OsStr, text: &str) -> Result<()> {
         let write = || -> std::io::Result<()> {
             self.directory.write(pending(name), b"")?;
@@ -90,15 +92,15 @@ impl Units {
     /// Deletes the kept old unit.
     ///
     /// # Errors
-    /// When it can't be removed.
+    /// When the old unit can't be removed.
     pub fn forget(&self, name: &OsStr) -> Result<()> {
         self.remove(&kept(name))
     }
 
-    /// The unit before its last installation.
+    /// Reads the unit from before the last installation.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the old unit can't be read.
     pub fn before(&self, name: &OsStr) -> Result<Option<String>> {
         let bytes = self.directory.read(kept(name), MAX_UNIT)?;
         bytes
@@ -114,8 +116,8 @@ impl Units {
         }
     }
 
-    /// Has systemd read the units and start those of these names anew. Returns when they have
-    /// started.
+    /// Makes systemd read the units again and restart those with these names. Returns when they
+    /// have started.
     ///
     /// # Errors
     /// When systemd refuses, or a unit does not start.
@@ -123,7 +125,7 @@ impl Units {
         self.systemctl(&["daemon-reload"])?;
         for name in names {
             if let Some(service) = service(name) {
-                // A file's name may begin with a dash, and is no option.
+                // The name of a file may begin with a dash, and must not count as an option.
                 self.systemctl(&["restart", "--", &service]).with_context(|| {
                     format!(
                         "{service} did not start\n  try: journalctl --unit={service}, or back to \
@@ -149,7 +151,7 @@ impl Units {
         Ok(())
     }
 
-    /// What systemctl says; failing is no error.
+    /// Returns the output of systemctl. A failure of systemctl is not an error.
     fn call(&self, arguments: &[&str]) -> Result<Output> {
         let mut words: Vec<&str> = Vec::new();
         if self.is_user {
@@ -166,7 +168,7 @@ impl Units {
     }
 }
 
-/// The service that the generator makes from a unit; `None` for units that others start.
+/// Returns the service that the generator makes from a unit, or `None` for units that others start.
 fn service(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let (stem, ending) = name.rsplit_once('.')?;

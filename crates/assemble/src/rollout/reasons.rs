@@ -1,7 +1,7 @@
 //! Finds out why an image differs from the running one, by comparing their inputs.
 //!
 //! The provenance of images deployed from here is kept in `.crateyard/deployed`. The provenance of
-//! other images comes from the registry, which has it if the image was pushed with `--attest`.
+//! other images comes from the registry, if the image was pushed with `--attest`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::remote::Remote;
 
 /// The directory of kept provenance, below the workspace's state.
 const PLACE: &str = "deployed";
-/// The largest provenance that is read, in bytes.
+/// The size limit for a provenance, in bytes.
 const MAX_PROVENANCE: u64 = 64 << 20;
-/// How many are kept for each image.
+/// The number of provenance files to keep for each image.
 const KEPT: usize = 10;
 
-/// The inputs of an image, from its layout.
+/// Reads the inputs of an image from its layout.
 fn provenance(path: &Path, args: &ShipArgs) -> Result<Option<Vec<u8>>> {
     first(&Place::Path(path.to_owned()).open(&args.connection)?)
 }
 
-/// The provenance of the first platform. All platforms have the same sources.
+/// Reads the provenance of the first platform. All platforms have the same sources.
 fn first(opened: &Opened) -> Result<Option<Vec<u8>>> {
     match opened.select_all()?.first() {
         Some(selected) => opened.provenance(selected),
@@ -36,7 +36,8 @@ fn first(opened: &Opened) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Why an image of the workspace differs from the running one, in lines; empty if that is unknown.
+/// Explains in lines why an image of the workspace differs from the running one. Returns no lines
+/// if the reason is unknown.
 pub fn why(args: &ShipArgs, image: &str, path: &Path, running: &str) -> Vec<String> {
     let found = || -> Result<Option<(Statement, Statement)>> {
         let Some(now) = provenance(path, args)? else {
@@ -48,7 +49,7 @@ pub fn why(args: &ShipArgs, image: &str, path: &Path, running: &str) -> Vec<Stri
         let parse = |bytes: &[u8]| Statement::parse(bytes).ok();
         Ok(parse(&before).zip(parse(&now)))
     };
-    // This is worth a message, but not a failure.
+    // An error here is worth a message, but not a failure.
     match found() {
         Ok(Some((before, now))) => summary(&before, &now),
         _ => Vec::new(),
@@ -68,13 +69,13 @@ fn before(args: &ShipArgs, image: &str, running: &str) -> Result<Option<Vec<u8>>
             return Ok(kept);
         }
     }
-    // The registry of the running image may be gone. A reason is not worth a long wait.
+    // The registry of the running image may be gone, and a reason is not worth a long wait.
     let client = args.connection.impatient_client()?;
     let remote = Remote::open(client, reference, Arc::default())?;
     first(&Opened::Remote(remote))
 }
 
-/// Keeps the inputs of a deployed image.
+/// Saves the inputs of a deployed image.
 ///
 /// # Errors
 /// When the workspace is not writable.

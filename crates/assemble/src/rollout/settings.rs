@@ -1,4 +1,4 @@
-//! The settings of a run: the command line, then `deploy.toml`.
+//! The settings of a run: the command line comes first, then `deploy.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// The names of images in manifests.
     pub names: Names,
-    /// Images that are built already.
+    /// Images that are already built.
     pub layouts: BTreeMap<String, PathBuf>,
     /// The target of images, without the slash at the end.
     to: Option<String>,
@@ -110,7 +110,7 @@ impl Settings {
         })
     }
 
-    /// The repository of an image.
+    /// Returns the repository of an image.
     ///
     /// # Errors
     /// When no target is set, or the target is invalid.

@@ -1,4 +1,4 @@
-//! Builds and pushes the images that manifests name, each once.
+//! Builds and pushes the images that manifests name, once each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use super::settings::{Settings, ShipArgs};
 use crate::build::build_by_nix;
 use crate::send::{sign_by_tag, source};
 
-/// The number of digits of the digest in an image's default tag. A tag keeps registries from
-/// collecting the image as garbage.
+/// The number of digits of the digest in an image's default tag. The tag protects the image from
+/// the registry's garbage collection.
 const TAG_DIGITS: usize = 12;
 
 /// A built image and its target.
@@ -30,7 +30,7 @@ pub struct Shipped {
 }
 
 /// Builds images, and sends the missing blobs to the registry. A dry run sends nothing, and reports
-/// what it would send.
+/// what a push would send.
 ///
 /// # Errors
 /// When a build fails, or the registry refuses.
@@ -40,7 +40,7 @@ pub fn ship(
     images: &BTreeSet<String>,
     is_dry: bool,
 ) -> Result<BTreeMap<String, Shipped>> {
-    // The targets are checked before anything is built.
+    // Check the targets before building anything.
     for image in images {
         settings.repository(image)?;
     }
@@ -50,7 +50,7 @@ pub fn ship(
     let (client, display) = args.connection.client()?;
     crateyard_registry::run_on_this_thread(async {
         let mut shipped = BTreeMap::new();
-        // Images go one after another, so that the others can mount blobs of the first.
+        // Push images one after another, so that the others can mount blobs of the first.
         for (image, path) in built {
             let context = || format!("cannot push {image} of {}", path.display());
             let plain = Source::open(&path).with_context(context)?;
@@ -89,7 +89,7 @@ pub fn ship(
 }
 
 impl Shipped {
-    /// The image by its digest.
+    /// Returns the image's reference by digest.
     pub fn reference(&self) -> String {
         let pushed = &self.pushed;
         pushed.repository.with_digest(&pushed.digest).to_string()
@@ -103,7 +103,7 @@ pub struct Sent<'a> {
     push: &'a Report,
 }
 
-/// The JSON output for images.
+/// Collects the JSON output for images.
 pub fn sent(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<&str, Sent<'_>> {
     let each = shipped.iter().map(|(name, one)| {
         let reference = one.reference();
@@ -113,7 +113,7 @@ pub fn sent(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<&str, Sent<'_>> {
     each.collect()
 }
 
-/// The references of images for manifests.
+/// Returns the references of images for manifests.
 pub fn references(shipped: &BTreeMap<String, Shipped>) -> BTreeMap<String, Pushed> {
     let each = shipped.iter();
     each.map(|(image, shipped)| (image.clone(), shipped.pushed.clone()))
@@ -140,8 +140,8 @@ fn build(
     Ok(paths)
 }
 
-/// The digest of the only image in a layout. An image for several platforms has the digest of its
-/// index.
+/// Returns the digest of the only image in a layout. An image for several platforms has the digest
+/// of its index.
 fn digest(source: &Source, path: &Path) -> Result<Digest> {
     let all: BTreeSet<&Digest> = source
         .index()

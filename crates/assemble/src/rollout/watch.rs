@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use crateyard_workspace::git;
 
-/// How often files are checked.
+/// The time between two checks of the files.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The state of files: path, size, time.
+/// The state of files: path, size and time of each.
 type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// The state of a workspace's files and some others at one time.
+/// The state of a workspace's files and of some other files at one time.
 pub struct Watch {
     top: PathBuf,
     others: Vec<PathBuf>,
@@ -36,8 +36,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until a file differs from its state when this was made or last returned. Edits in
-    /// quick succession count as one.
+    /// Waits until a file differs from its state at the last call, or at the start. Edits in quick
+    /// succession count as one.
     ///
     /// # Errors
     /// When git can't be queried.
@@ -65,7 +65,7 @@ impl Watch {
         let tracked = tracked.into_iter().map(|file| self.top.join(file));
         let all = tracked.chain(self.others.iter().cloned());
         let look = all.filter_map(|path| {
-            // A removed file simply does not exist.
+            // A removed file has no state.
             let status = fs::symlink_metadata(&path).ok()?;
             Some((path, status.len(), status.modified().ok()))
         });

@@ -1,4 +1,4 @@
-//! Collects the documents about an image in a registry that a known party signed.
+//! Collects the documents that a known party signed about an image in a registry.
 
 use anyhow::Result;
 use crateyard_oci::Digest;
@@ -19,7 +19,7 @@ pub enum Author {
 }
 
 impl Author {
-    /// Whether a rule is about this author.
+    /// Whether a rule means this author.
     pub fn is_meant_by(&self, rule: &Rule) -> bool {
         match (self, rule) {
             (Author::Key { key, .. }, Rule::Key { key: own, .. }) => key == own,
@@ -28,7 +28,7 @@ impl Author {
         }
     }
 
-    /// Its name, for people.
+    /// Returns the author's name, for people.
     pub fn name(&self) -> String {
         match self {
             Author::Key { name, .. } => format!("the key {name}"),
@@ -36,7 +36,7 @@ impl Author {
         }
     }
 
-    /// Whether both are the same party. A workflow is one, on whatever branch or tag it runs.
+    /// Whether both are the same party. A workflow is the same party on every branch and tag.
     pub fn is_same(&self, other: &Author) -> bool {
         match (self, other) {
             (Author::Key { key, .. }, Author::Key { key: own, .. }) => key == own,
@@ -48,8 +48,8 @@ impl Author {
     }
 }
 
-/// The part of a subject that does not depend on a branch or tag. The address of a workflow has one
-/// behind an `@`; an e-mail address is no address of the web.
+/// Returns the part of a subject that does not depend on a branch or tag. The address of a workflow
+/// has a branch or tag after an `@`. An e-mail address is not a web address, so it stays whole.
 fn party(subject: &str) -> &str {
     match subject.split_once('@') {
         Some((workflow, _)) if workflow.starts_with("https://") => workflow,
@@ -57,7 +57,7 @@ fn party(subject: &str) -> &str {
     }
 }
 
-/// A statement that somebody known has signed.
+/// A statement that a known party has signed.
 #[derive(Debug)]
 pub struct Found {
     pub subject: Digest,
@@ -69,15 +69,15 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Gathered {
     pub found: Vec<Found>,
-    /// Referrers that look like signatures but can't be used, each with the reason. Anybody who may
+    /// Referrers that look like signatures but are unusable, each with the reason. Anybody who may
     /// write to the repository can add such referrers. They have no effect on the result.
     pub unusable: Vec<String>,
-    /// What was not looked into, and may hold an objection.
+    /// Documents that the search left out. They may hold an objection.
     pub left_out: Option<LeftOut>,
 }
 
-/// Collects the signatures of the policy's signers and witnesses on an image. Other referrers of
-/// the image are skipped, whatever their number and kind.
+/// Collects the signatures of the policy's signers and witnesses on an image. Skips all other
+/// referrers of the image, no matter how many there are and of which kind.
 ///
 /// # Errors
 /// When the registry refuses to list referrers, or can't be reached before `is_enough` is
@@ -130,7 +130,8 @@ type Verified<T> = Result<T, crateyard_signing::Error>;
 /// The statement of a signature, if it has one, and its author.
 type Signed = Option<(Option<Value>, Author)>;
 
-/// The policy's signer who made the signature; `None` if somebody else did.
+/// Finds the author of a signature: the holder of one of the policy's keys, or an identity by its
+/// trusted root. Returns `None` if no key fits and no identity can be checked.
 fn author(
     policy: &Policy,
     by_key: impl Fn(&PublicKey) -> Verified<Option<Value>>,

@@ -1,4 +1,5 @@
-//! Checks the collected statements against a policy: a judgement for each rule, with its reason.
+//! Checks the collected statements against a policy, and gives a judgement for each rule with its
+//! reason.
 
 use crateyard_image::attestation::provenance::{self, Statement};
 use crateyard_oci::Digest;
@@ -14,7 +15,7 @@ use super::policy::{Pattern, Policy};
 pub struct Judgement {
     /// The rule: `signers`, `provenance.builder` and so on.
     pub rule: &'static str,
-    /// Whether it is satisfied.
+    /// Whether the rule is satisfied.
     pub satisfied: bool,
     /// The reason, for people.
     pub reason: String,
@@ -31,8 +32,8 @@ impl Judgement {
 }
 
 impl Policy {
-    /// Judges an image. `root` is the target of its reference. `images` are the images for single
-    /// platforms, which may be the same.
+    /// Judges an image. `root` is the digest that its reference names. `images` are the digests of
+    /// the images for single platforms, and may be the same.
     pub fn judge(&self, root: &Digest, images: &[Digest], gathered: &Gathered) -> Vec<Judgement> {
         let mut all = Vec::new();
         if !self.signers.is_empty() {
@@ -83,7 +84,7 @@ impl Policy {
         self.signers.iter().any(|rule| author.is_meant_by(rule))
     }
 
-    /// A judgement for each field, by the provenance that satisfies the most.
+    /// Judges each field of the provenance that satisfies the most fields.
     fn provenance_of(&self, image: &Digest, gathered: &Gathered) -> Vec<Judgement> {
         let signed = gathered.about(image, provenance::PREDICATE_TYPE);
         let signed = signed.filter(|found| self.is_signer(&found.author));
@@ -140,8 +141,9 @@ impl Policy {
         values.into_iter().filter_map(judge).collect()
     }
 
-    /// Whether enough witnesses, none of whom has signed the image, have built the same, and none
-    /// has built something else. A signer need not be one of the policy's: no party vouches twice.
+    /// Whether enough witnesses who have not signed the image have built the same image, and no
+    /// witness has built another one. A signer counts as such even if the policy does not name it,
+    /// because no party may vouch twice.
     fn witnesses_of(&self, image: &Digest, gathered: &Gathered) -> Result<String, String> {
         let signers: Vec<&Author> = gathered
             .found
@@ -249,7 +251,7 @@ mod tests {
         }
     }
 
-    /// The only judgement.
+    /// Returns the only judgement.
     fn judged(policy: &Policy, images: &[Digest], gathered: &Gathered) -> (bool, String) {
         let mut all = policy.judge(&image(), images, gathered);
         assert_eq!(all.len(), 1, "{all:?}");

@@ -24,7 +24,7 @@ pub struct Policy {
     pub provenance: Provenance,
     /// The permitted witnesses.
     pub witnesses: Vec<Rule>,
-    /// How many of the witnesses must have built the same image.
+    /// The number of witnesses who must have built the same image.
     pub count: usize,
     /// The authorities and logs to trust for identities.
     pub root: Option<TrustedRoot>,
@@ -52,7 +52,7 @@ impl Provenance {
 /// A permitted signer.
 #[derive(Debug, Clone)]
 pub enum Rule {
-    /// The holder of a key. `name` tells it from others.
+    /// The holder of a key. `name` distinguishes it from others.
     Key { name: String, key: PublicKey },
     /// An identity that an issuer vouches for.
     Identity { identity: Pattern, issuer: Pattern },
@@ -62,7 +62,7 @@ impl Rule {
     /// Reads a public key.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the key can't be read.
     pub fn key(path: &Path) -> Result<Rule> {
         let name = path.display().to_string();
         let pem = std::fs::read_to_string(path);
@@ -94,24 +94,24 @@ impl fmt::Display for Rule {
 /// A required text, or an expression that must match the whole text.
 #[derive(Debug, Clone)]
 pub enum Pattern {
-    /// This text.
+    /// Exactly this text.
     Exact(String),
-    /// A text that this matches completely.
+    /// A text that the expression matches completely.
     Regexp(Regex),
 }
 
 impl Pattern {
-    /// An expression that must match a whole text.
+    /// Makes an expression that must match a whole text.
     ///
     /// # Errors
-    /// When it is not a regular expression.
+    /// When the text is not a regular expression.
     pub fn regexp(text: &str) -> Result<Pattern> {
-        // It is parsed alone first, so that none of its brackets can close the group.
+        // The text is parsed alone first, so that none of its brackets can close the group.
         Regex::new(text)?;
         Ok(Pattern::Regexp(Regex::new(&format!("^(?:{text})$"))?))
     }
 
-    /// Whether a text satisfies it.
+    /// Whether a text satisfies the pattern.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Pattern::Exact(own) => own == text,
@@ -132,7 +132,7 @@ impl fmt::Display for Pattern {
 /// Reads a trusted root.
 ///
 /// # Errors
-/// When it can't be read.
+/// When the file can't be read.
 pub fn trusted_root(path: &Path) -> Result<TrustedRoot> {
     let bytes = std::fs::read(path);
     let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
@@ -140,10 +140,10 @@ pub fn trusted_root(path: &Path) -> Result<TrustedRoot> {
 }
 
 impl Policy {
-    /// Reads a policy. The files that it names are relative to it.
+    /// Reads a policy. Paths in it are relative to the policy's file.
     ///
     /// # Errors
-    /// Names the wrong line.
+    /// When the file can't be read or is wrong. The error names the line.
     pub fn read(path: &Path) -> Result<Policy> {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read the policy {}", path.display()))?;
@@ -157,12 +157,12 @@ impl Policy {
         file.policy(&source)
     }
 
-    /// All rules about signers, both of the image and of witnesses.
+    /// Returns all rules about signers: signers of the image, and witnesses.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.signers.iter().chain(&self.witnesses)
     }
 
-    /// Whether there are any requirements.
+    /// Whether the policy has any requirement.
     pub fn is_empty(&self) -> bool {
         self.signers.is_empty() && self.provenance.is_empty() && self.count == 0
     }
@@ -181,7 +181,7 @@ impl Source<'_> {
         anyhow!("{}:{line}: {reason:#}", self.path.display())
     }
 
-    /// A file that the policy names. Errors have the line of the policy.
+    /// Reads a file that the policy names. Errors name the line of the policy.
     fn file<T>(&self, name: &Spanned<PathBuf>, read: fn(&Path) -> Result<T>) -> Result<T> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let read = read(&directory.join(name.get_ref()));
@@ -266,7 +266,7 @@ struct RawWitnesses {
     from: Vec<Spanned<RawRule>>,
 }
 
-/// `"TEXT"` or `{ regexp = "TEXT" }`.
+/// A pattern as written: `"TEXT"` or `{ regexp = "TEXT" }`.
 enum RawPattern {
     Exact(String),
     Regexp(String),
@@ -348,10 +348,10 @@ impl File {
 }
 
 impl Policy {
-    /// Checks that the required number of witnesses can exist at all.
+    /// Checks that enough witnesses can exist.
     ///
     /// # Errors
-    /// When there are fewer keys than that, and no identities.
+    /// When the policy has fewer witness keys than required witnesses, and no identities.
     pub fn witness_keys_needed(&self) -> Result<()> {
         let is_key = |rule: &&Rule| matches!(rule, Rule::Key { .. });
         let keys = self.witnesses.iter().filter(is_key).count();

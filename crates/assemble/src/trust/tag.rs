@@ -1,5 +1,5 @@
-//! Signatures under a tag beside the image's own, as cosign before version 3 keeps them: one
-//! manifest for all, one layer for each.
+//! Signatures under a tag beside the image's own tag, as cosign before version 3 keeps them: one
+//! manifest for all signatures, and one layer for each.
 
 use anyhow::{Context, Result};
 use crateyard_oci::{Descriptor, Digest, Document, Manifest, Reference, media_type};
@@ -10,13 +10,13 @@ use serde_json::json;
 use crate::remote::{Remote, first_line, is_about_the_image};
 use crate::signer::Signer;
 
-/// How many signatures under one tag are read.
+/// The number of signatures that are read under one tag.
 const MAX_SIGNATURES: usize = 200;
-/// The largest document of a signature, in bytes.
+/// The size limit for the document of a signature, in bytes.
 const MAX_PAYLOAD: u64 = 64 * 1024;
 
-/// The signatures under an image's tag, and the errors of the unreadable ones. Anybody who may
-/// write to the repository can add one.
+/// Reads the signatures under an image's tag, and returns an error for each unreadable one. Anybody
+/// who may write to the repository can add one.
 ///
 /// # Errors
 /// When the registry refuses or can't be reached.
@@ -41,7 +41,8 @@ pub fn read(remote: &Remote, digest: &Digest) -> Result<Vec<Result<Simple, Strin
     Ok(found)
 }
 
-/// Reports a problem with the signatures of an image whose registry can't be queried.
+/// Returns a problem of the signatures as the inner error, and a failure to query the registry as
+/// the outer one.
 fn usable<T>(
     result: Result<T, crateyard_registry::Error>,
 ) -> Result<Result<T, String>, crateyard_registry::Error> {
@@ -52,7 +53,7 @@ fn usable<T>(
     }
 }
 
-/// Adds a signature to an image. Returns whether it was there already.
+/// Adds a signature to an image. Returns whether the image already had it.
 ///
 /// # Errors
 /// When the log or the registry refuses or can't be reached.
