@@ -17,8 +17,8 @@ use crate::normal::{Layer, Source};
 use crate::normalize::{Normalizer, image_set};
 use crate::value::last_part;
 
-/// The beginning of paths of the Nix store. If one shows, the machine that built the file leaked
-/// into it.
+/// The prefix of paths of the Nix store. If a file holds one, something of the machine that built
+/// it has leaked in.
 const FORBIDDEN: &str = "/nix/store/";
 
 /// The Debian packages with libraries of the C and C++ compiler itself. A program links to one if a
@@ -348,7 +348,7 @@ fn others(all: &[Packages], at: usize) -> Vec<Packages> {
     others.map(|(_, packages)| packages.clone()).collect()
 }
 
-/// Adds a layer of single files, directories and the like, if there are any.
+/// Adds a layer of single things, if there are any.
 fn add(layers: &mut Vec<Layer>, name: String, mut sources: Vec<Source>, replaces: Vec<String>) {
     sources.sort_by(|a, b| a.to().cmp(&b.to()));
     if !sources.is_empty() {

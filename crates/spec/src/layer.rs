@@ -26,8 +26,8 @@ pub struct LayerSpec<P = PathBuf, C = LinkedCrates> {
     /// The time of every entry, in seconds since 1970.
     #[serde(default)]
     pub epoch: u64,
-    /// Texts that no file of the layer may hold, such as `/nix/store/`. If one shows, the machine
-    /// that built the file leaked into it.
+    /// Texts that no file of the layer may hold, such as `/nix/store/`. If a file holds one,
+    /// something of the machine that built it has leaked in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forbidden: Vec<String>,
     /// The sources of the layer's files. Their order does not matter.
@@ -104,7 +104,8 @@ pub fn unneeded() -> Vec<String> {
 /// The usual path of the bundle of certificate authorities.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Directories that get another mode than 0755 if no source declares them and something is below.
+/// Directories that get another mode than 0755 if no source declares them and something is below
+/// them.
 pub const SPECIAL_DIRECTORIES: [(&str, Mode); 3] = [
     ("/root", Mode(0o700)),
     ("/tmp", Mode(0o1777)),
@@ -194,7 +195,7 @@ pub struct LinkedCrate {
     /// Its source, as in `Cargo.lock`; empty for packages of the workspace.
     #[serde(default)]
     pub source: String,
-    /// The keys of its direct dependencies among the libraries.
+    /// The keys of the libraries that it depends on directly.
     #[serde(default)]
     pub uses: Vec<String>,
 }

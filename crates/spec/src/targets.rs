@@ -93,8 +93,8 @@ pub struct Reach {
     pub place: String,
     /// Its real path, without symbolic links.
     pub source: String,
-    /// The paths that lead there, relative to the package: a link, or the directory where Cargo
-    /// looks for targets of that kind.
+    /// The paths that lead there, relative to the package: links, or directories where Cargo looks
+    /// for targets of that kind.
     pub by: BTreeSet<String>,
 }
 

@@ -129,7 +129,7 @@ impl Cargo {
     /// Returns the output of `cargo metadata` for the workspace.
     ///
     /// # Errors
-    /// Fails if Cargo can't be started, or fails. The error quotes its message.
+    /// Fails if Cargo can't be started, or exits with an error. The error quotes its message.
     pub fn metadata(&self, arguments: &[&str]) -> Result<String> {
         self.read(&[&["metadata", "--format-version=1"], arguments].concat())
     }
@@ -137,7 +137,7 @@ impl Cargo {
     /// Runs Cargo, and returns its output.
     ///
     /// # Errors
-    /// Fails if Cargo can't be started, or fails. The error quotes its message.
+    /// Fails if Cargo can't be started, or exits with an error. The error quotes its message.
     pub fn read(&self, arguments: &[&str]) -> Result<String> {
         let place = self.directory.display();
         let output = self.command(arguments)?.output();

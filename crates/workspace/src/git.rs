@@ -118,7 +118,7 @@ impl Repository {
 /// Runs git in a directory, and returns its output.
 ///
 /// # Errors
-/// Fails if git can't be started, or fails. The error quotes its message.
+/// Fails if git can't be started, or exits with an error. The error quotes its message.
 pub fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = duct::cmd("git", NO_PROGRAMS.iter().chain(arguments))
         .dir(directory)

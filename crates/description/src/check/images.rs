@@ -95,7 +95,8 @@ pub(super) fn check_platforms(
     }
 }
 
-/// Reports images for platforms other than their target's: they could not run its programs.
+/// Reports an image that is also for platforms other than its target's: they could not run its
+/// programs.
 pub(super) fn check_target(description: &Description, image: &Image, problems: &mut Vec<Problem>) {
     let build = image.fields.build.as_ref();
     let Some(target) = build.and_then(|build| build.target.as_ref()) else {

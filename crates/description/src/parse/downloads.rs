@@ -1,4 +1,4 @@
-//! `download` of `[parts.NAME]`: files of the web. nix/download/parts.nix reads the same fields.
+//! `download` of `[parts.NAME]`: files from the web. nix/download/parts.nix reads the same fields.
 
 use toml::Spanned;
 use toml::de::DeValue;

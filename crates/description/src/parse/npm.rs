@@ -6,7 +6,7 @@ use crate::model::NpmPart;
 use crate::reader::Fields;
 use crate::value;
 
-/// The fields that only parts of npm have.
+/// The fields that only apply to parts that npm makes.
 pub(super) const FIELDS: [&str; 5] = ["build", "output", "scripts", "ignored-scripts", "dev"];
 
 pub(super) fn read(fields: &Fields) -> Option<NpmPart> {
