@@ -1,5 +1,5 @@
-//! Nix binary caches: their addresses, content and signatures. Packs, which are caches of a few
-//! large files, in directories and OCI registries. Retention. A server that lets Nix read packs.
+//! Nix binary caches: their addresses, content, signatures and retention. Packs are caches of a few
+//! large files, in directories and OCI registries. A server lets Nix read packs.
 //!
 //! Nix itself (`nix copy`) copies between stores and ordinary binary caches.
 //!

@@ -135,7 +135,7 @@ impl Packs {
         self.paths.get(hash).map(|(info, ..)| info)
     }
 
-    /// Ignores paths that none of the keys has signed from now on. Returns how many those are.
+    /// From now on, ignores the paths that none of the keys has signed. Returns their number.
     pub fn trust(&mut self, keys: &[PublicKey]) -> usize {
         let before = self.paths.len();
         self.paths.retain(|_, (info, ..)| info.is_signed_by(keys));

@@ -187,8 +187,8 @@ fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
 }
 
-/// Reads a `Depends` field or a similar one. The result is a list of groups; each group must be met
-/// by one of its alternatives.
+/// Reads a `Depends` field or a similar one. The result is a list of groups. One alternative of
+/// each group must be met.
 ///
 /// ```
 /// use crateyard_debian::relation::parse_groups;

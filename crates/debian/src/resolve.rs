@@ -572,9 +572,7 @@ fn meets(provide: &Relation, relation: &Relation) -> bool {
     }
 }
 
-/// Formats alternatives for messages: `a
-///
-/// b (>= 1)`.
+/// Formats alternatives for messages: `a | b (>= 1)`.
 fn text_of(alternatives: &[Relation]) -> String {
     display_alternatives(alternatives)
 }

@@ -11,7 +11,7 @@ use toml::Table;
 #[derive(Debug)]
 pub struct Checkout {
     root: PathBuf,
-    /// Packages by name. Cargo takes the first one that fits.
+    /// The packages of each name, in the order in which Cargo prefers them.
     packages: BTreeMap<String, Vec<Found>>,
     /// Manifests that could not be read, with the reasons. They matter only if a package is
     /// missing.

@@ -81,7 +81,7 @@ fn packages(
             let all = said.map(|said| list(&said["packages"]).to_vec());
             let own = all.into_iter().flatten();
             waiting.extend(own.filter(|package| directory(package).is_ok_and(|d| d == path)));
-            // Cargo accepts an override that belongs to no workspace, and does not list it.
+            // Cargo accepts an override outside of all workspaces, but does not list it by itself.
             packages.insert(path.clone(), Value::Null);
             asked.insert(path);
         }

@@ -51,7 +51,7 @@ impl Known {
             .collect()
     }
 
-    /// Adds that `repository` has `digest`.
+    /// Notes that `repository` has `digest`.
     pub(crate) fn add(&mut self, digest: &Digest, repository: &str) {
         let repositories = self.blobs.entry(digest.clone()).or_default();
         repositories.retain(|known| known != repository);
@@ -77,7 +77,7 @@ impl Known {
         self.tags.get(&format!("{repository}:{tag}"))
     }
 
-    /// Adds that `tag` names `digest`.
+    /// Notes that `tag` names `digest`.
     pub(crate) fn set_tag(&mut self, repository: &str, tag: &str, digest: &Digest) {
         self.tags
             .insert(format!("{repository}:{tag}"), digest.clone());

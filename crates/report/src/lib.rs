@@ -1,6 +1,6 @@
 //! Presents plans and builds as text, graphs and pages.
 //!
-//! [`explain`] tells for every unit of a plan what it is and why it is there. [`dot`] draws the
+//! [`explain`] describes each unit of a plan and the reason why it is there. [`dot`] draws the
 //! plan for Graphviz. [`page`] makes a single HTML file that needs no network: a plan's graph
 //! ([`page::of_plan`]) or a build's timeline ([`page::of_build`]).
 //!

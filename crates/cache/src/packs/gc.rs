@@ -10,7 +10,7 @@ use crateyard_nix::NarInfo;
 
 pub use crate::retention::{Collected, Retention};
 
-/// A pack is rewritten if less than this part of it is still needed.
+/// The part of a pack that must still be needed. Packs with less are rewritten.
 const DENSE: f64 = 0.5;
 
 impl Packs {

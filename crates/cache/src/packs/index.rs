@@ -107,7 +107,7 @@ impl Index {
         Ok(infos.into_iter().map(|(_, _, info)| info.path).collect())
     }
 
-    /// Removes the paths that none of the keys has signed, and returns how many those were.
+    /// Removes the paths that none of the keys has signed, and returns their number.
     ///
     /// # Errors
     /// Fails if a narinfo is malformed.

@@ -40,7 +40,7 @@ pub struct IndexOptions<'a> {
 pub struct Source {
     /// The keys that may sign its suites.
     pub keys: Keys,
-    /// The architectures to read. Without them, all are read.
+    /// The only architectures to read. Without them, all are read, and the archive may lack some.
     pub architectures: Option<Vec<String>>,
 }
 

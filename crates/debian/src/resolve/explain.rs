@@ -210,7 +210,7 @@ impl Problem<'_> {
         )
     }
 
-    /// Returns the chain to a chosen package: `a`, `b`, `c`.
+    /// Returns the names on the chain to a chosen package, the root first.
     fn chain_to(&self, chosen: &[Chosen], place: Option<usize>) -> Vec<String> {
         let mut names = Vec::new();
         let mut next = place;

@@ -108,7 +108,7 @@ impl Entry {
 }
 
 /// Decodes `USERNAME:PASSWORD` in base64. base64(1) breaks lines after 76 characters; docker joins
-/// them again, and so does this.
+/// them again, and so does this function.
 fn decode_auth(auth: &str) -> Result<Credentials, String> {
     let joined: String = auth.split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(joined);
