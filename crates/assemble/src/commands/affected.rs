@@ -122,7 +122,7 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
-/// The commit's hash.
+/// Returns the hash of the commit to compare with.
 fn commit(args: &Args) -> Result<String> {
     let read = |arguments: &[&str]| -> Result<String> {
         let printed = git::read(&args.workspace, arguments)?;
@@ -165,22 +165,22 @@ fn check_inputs(workspace: &Path, commit: &str) -> Result<()> {
     };
     let files = tempfile::tempdir().context("cannot make a temporary directory")?;
     fs::write(files.path().join("flake.nix"), read("flake.nix")?)?;
-    // Without a lock, no input is pinned.
+    // If there is no lock, no input is pinned.
     if let Ok(lock) = read("flake.lock") {
         fs::write(files.path().join("flake.lock"), lock)?;
     }
     Nix::default().check_inputs(files.path(), workspace)
 }
 
-/// Where a workspace lies in its repository: empty, or `DIRECTORY/`.
+/// Returns the path of a workspace in its repository: empty, or `DIRECTORY/`.
 fn below_top(workspace: &Path) -> Result<String> {
     let below = git::read(workspace, &["rev-parse", "--show-prefix"])?;
     let below = String::from_utf8(below).context("the workspace's path is no text")?;
     Ok(below.trim_end_matches('\n').to_owned())
 }
 
-/// The reference of the workspace's flake at a commit. Nix reads it from the repository, and no
-/// file is checked out.
+/// Returns the reference of the workspace's flake at a commit. Nix reads the flake from the
+/// repository, so no file is checked out.
 fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     let top = git::top(workspace)?;
     let below = below_top(workspace)?;
@@ -197,7 +197,7 @@ fn at_commit(workspace: &Path, commit: &str) -> Result<String> {
     Ok(reference)
 }
 
-/// A path in a URL (RFC 3986, section 2.1).
+/// Escapes a path for a URL (RFC 3986, section 2.1).
 fn percent(path: &str) -> String {
     let mut text = String::new();
     for byte in path.bytes() {
@@ -213,7 +213,7 @@ fn percent(path: &str) -> String {
 
 fn evaluate(flake: &str, kinds: &[Kind]) -> Result<StorePaths> {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.attribute()).collect();
-    // Revisions of Crateyard before the first version of the form name none.
+    // Revisions of Crateyard from before the first version of the format name no version.
     let chosen = format!(
         "paths: {{ version = paths.version or {FORMAT}; inherit (paths) {}; }}",
         names.join(" ")

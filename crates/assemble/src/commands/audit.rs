@@ -1,4 +1,4 @@
-//! `assemble audit`: finds out which known vulnerabilities affect which image.
+//! `assemble audit`: finds the known vulnerabilities that affect each image.
 
 mod data;
 mod planned;
@@ -86,7 +86,7 @@ pub struct Args {
     place: PlaceArgs,
 }
 
-/// Findings that make the command fail only on request.
+/// The findings that make the command fail only on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Denied {
     /// Unsound code: safe code can break memory safety
@@ -106,10 +106,10 @@ enum Denied {
 #[serde(rename_all = "camelCase")]
 struct Audited {
     name: String,
-    /// `None` for an image that is not built.
+    /// The image's digest; `None` for an image that is not built.
     digest: Option<String>,
     platform: String,
-    /// Whether it makes the command fail.
+    /// Whether the image makes the command fail.
     failed: bool,
     findings: Vec<Finding>,
 }
@@ -128,8 +128,7 @@ struct Target {
     subject: Subject,
     /// Whether the image is built from the workspace's `Cargo.lock`.
     is_own: bool,
-    /// The reference and the manifest, if the image is in a registry, where VEX can be attached to
-    /// it.
+    /// The reference and the manifest of an image in a registry. The command can attach VEX to it.
     published: Option<(Reference, Descriptor)>,
 }
 
@@ -175,7 +174,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     finish(&args, &advisories.summary, &policy, reports)
 }
 
-/// Writes and attaches a document, as the options say.
+/// Writes a document, attaches it, or does both, as the options say.
 fn publish(args: &Args, target: &Target, document: &vex::Document) -> Result<()> {
     if let Some(directory) = &args.vex {
         write_vex(directory, &target.subject, document)?;
@@ -281,7 +280,7 @@ fn notes(policy: &Policy, reports: &[(&Subject, Report)]) -> Vec<String> {
     notes
 }
 
-/// The images to audit. Images of the workspace are built together.
+/// Finds the images to audit. Builds images of the workspace together.
 fn targets(args: &Args) -> Result<Vec<Target>> {
     let workspace = &args.place.workspace;
     let described = described::names(workspace)?;
@@ -367,7 +366,7 @@ fn write_vex(directory: &Path, subject: &Subject, document: &vex::Document) -> R
     crateyard_terminal::write_to(&path, &text)
 }
 
-/// The time of the audit: `SOURCE_DATE_EPOCH`, or else the clock.
+/// Returns the time of the audit: `SOURCE_DATE_EPOCH`, or else the clock's time.
 fn now() -> String {
     let said = std::env::var("SOURCE_DATE_EPOCH").ok();
     let said = said.and_then(|text| text.parse().ok());

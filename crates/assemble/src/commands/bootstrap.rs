@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The programs that nix/bootstrap/programs.nix put into a directory.
+/// Pins the programs that nix/bootstrap/programs.nix has put into a directory.
 fn pins(built: &Path) -> Result<BTreeMap<String, Pin>> {
     let directory = built.join("bin");
     let context = || format!("cannot read {}", directory.display());

@@ -167,7 +167,7 @@ fn line(name: &str, path: &Path, layout: &Layout, image: &Image) -> Result<Line>
     })
 }
 
-/// A line for each image.
+/// Formats a line for each image.
 fn describe(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let describe = |line: &Line| {

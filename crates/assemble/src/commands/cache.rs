@@ -79,8 +79,8 @@ impl WorkArgs {
             .collect())
     }
 
-    /// The derivations of the packages, with all their inputs. Fetches or builds whatever
-    /// evaluation reads.
+    /// Returns the derivations of the packages, with all their inputs. Fetches or builds the
+    /// derivations that evaluation reads.
     fn evaluate(&self, nix: &Nix) -> Result<Closure> {
         let mut goals = Vec::new();
         for installable in self.installables(nix)? {
@@ -96,12 +96,12 @@ impl WorkArgs {
     }
 }
 
-/// The names of some paths.
+/// Lists the names of some paths.
 fn listed(paths: &BTreeSet<StorePath>) -> Vec<String> {
     paths.iter().map(|path| path.name().to_owned()).collect()
 }
 
-/// Reads `30d`, `12h`, `90m`, `45s`.
+/// Parses an age: `30d`, `12h`, `90m`, `45s`.
 fn parse_age(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || format!("{text:?} is no age such as 30d, 12h, 90m or 45s");
     let (at, unit) = text.char_indices().last().ok_or_else(wrong)?;

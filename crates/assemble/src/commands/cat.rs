@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let copied = listing.copy_content(opened.blobs(), manifest, &args.path, &mut out);
     match copied {
-        // The reader, such as head, has seen enough.
+        // A reader, such as head, has read as much as it wants.
         Err(crateyard_image::Error::Oci(crateyard_oci::Error::Io { source, .. }))
             if source.kind() == ErrorKind::BrokenPipe =>
         {

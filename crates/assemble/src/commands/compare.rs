@@ -69,14 +69,14 @@ pub struct Args {
 #[serde(rename_all = "camelCase")]
 struct Compared {
     name: String,
-    /// One for each engine.
+    /// The images, one for each engine.
     images: Vec<Made>,
-    /// The path of each program of the workspace, and whether both engines made the same bytes.
+    /// The path of each program of the workspace, with whether both engines made the same bytes.
     programs: BTreeMap<String, bool>,
     difference: ImageDiff,
-    /// The path of each executable that differs, and its differing sections.
+    /// The path of each executable that differs, with its differing sections.
     sections: BTreeMap<String, Vec<Section>>,
-    /// Paths of compressed files that have the same content.
+    /// The paths of compressed files that have the same content.
     equal_unpacked: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ struct Opened {
     made: Made,
 }
 
-/// Ignores crates, because only one of the engines knows them. A difference in them shows in the
+/// No crates, because only one of the engines knows them. A difference in crates shows in the
 /// program.
 static NO_CRATES: BTreeMap<String, Vec<Crate>> = BTreeMap::new();
 
@@ -219,7 +219,7 @@ fn is_rewritten(file: &FileChange) -> bool {
     file.before.is_some() && file.after.is_some() && file.differs.contains(&"content")
 }
 
-/// The content of a gzip file, without the empty blocks at the end of a tar, whose number may vary.
+/// Unpacks a gzip file, without the empty blocks at the end of a tar, whose number may vary.
 fn unpacked(content: &[u8]) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     GzDecoder::new(content).read_to_end(&mut unpacked).ok()?;
@@ -238,7 +238,7 @@ impl Made {
 }
 
 impl Compared {
-    /// Whether both have the same content, even if packed differently.
+    /// Whether both have the same content, even if it is packed differently.
     fn is_same(&self) -> bool {
         let is_packed_otherwise = |file: &FileChange| self.equal_unpacked.contains(&file.path);
         self.difference.config.is_empty() && self.difference.files.iter().all(is_packed_otherwise)

@@ -1,4 +1,4 @@
-//! `assemble completions` and `assemble man`, generated from the parser's definitions.
+//! `assemble completions` and `assemble man`: generate their output from the parser's definitions.
 
 use std::path::{Path, PathBuf};
 

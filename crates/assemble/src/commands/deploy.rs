@@ -97,7 +97,7 @@ fn watch(args: &Args, settings: &Settings) -> Result<()> {
     }
 }
 
-/// The files of a run by target, with pushed references.
+/// The texts of a run by target, with pushed references.
 #[derive(Default)]
 struct Texts {
     manifests: Vec<String>,
@@ -127,7 +127,7 @@ fn once(args: &Args, settings: &Settings) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Refuses files that no cluster can take as they are.
+/// Refuses files that no cluster accepts as they are.
 fn refuse_others(source: &Source) -> Result<()> {
     let name = source
         .below
@@ -179,7 +179,7 @@ fn roll_out(args: &Args, shipped: &BTreeMap<String, Shipped>, texts: &Texts) -> 
     if !args.dry_run {
         kubernetes::apply(&kubectl, &steps)?;
     }
-    // The output comes before the wait: people need it to look into a hanging rollout.
+    // Print the output before the wait, because people need it to look into a hanging rollout.
     if !args.json {
         print(&said.describe())?;
     }
@@ -210,7 +210,8 @@ fn hosts(args: &Args, texts: &Texts) -> Result<Vec<said::Host>> {
 }
 
 fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
-    // One that does not start has been deployed all the same, and a rollback leads behind it.
+    // A file whose services do not start counts as deployed all the same, so a rollback goes back
+    // beyond it.
     if !args.dry_run {
         keep(args, texts)?;
     }
@@ -222,7 +223,7 @@ fn up(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> {
     Ok(hosts)
 }
 
-/// Keeps compose files, and what they were before this deployment.
+/// Keeps compose files, and their texts from before this deployment.
 fn keep(args: &Args, texts: &[(PathBuf, String)]) -> Result<()> {
     let mut kept = Vec::new();
     for (file, text) in texts {
@@ -261,7 +262,7 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
     }
     let mut names: Vec<_> = changed.iter().map(|(name, _)| *name).collect();
     for name in &same {
-        // An earlier run may have installed it and not have started it.
+        // An earlier run may have installed the unit without starting it.
         if units.is_down(name)? {
             note!(
                 "{} does not run, and is started again",
@@ -273,7 +274,7 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
     for (name, text) in &changed {
         units.install(name, text)?;
     }
-    // A rollback goes behind this deployment, and not behind earlier ones.
+    // A rollback goes back to the state before this deployment, not before earlier ones.
     if !changed.is_empty() {
         same.into_iter().try_for_each(|name| units.forget(name))?;
     }
@@ -283,11 +284,11 @@ fn install(args: &Args, texts: &[(PathBuf, String)]) -> Result<Vec<said::Host>> 
     Ok(hosts)
 }
 
-/// Restores the state before the last deployment. It builds and pushes nothing: the objects record
-/// their earlier state.
+/// Restores the state before the last deployment. Builds and pushes nothing, because the objects
+/// record their earlier state.
 fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     let sources = files::read(&settings.files, &settings.names)?;
-    // Manifests are read only for the names of objects. The images are the earlier ones.
+    // The names of objects come from the manifests. The images are the earlier ones.
     let texts = sort(&sources, |source| Ok(source.text.clone()))?;
     let nothing = BTreeMap::new();
     let mut said = Said::new(args.dry_run, &nothing);
@@ -319,7 +320,7 @@ fn rollback(args: &Args, settings: &Settings) -> Result<()> {
     print(&(said.describe() + &staying + &said::describe_hosts(&hosts)))
 }
 
-/// Restores what ran on this machine before.
+/// Reads the texts that ran on this machine before.
 fn before(args: &Args, texts: &Texts) -> Result<Texts> {
     let mut before = Texts::default();
     for (file, _) in &texts.compose {
@@ -338,7 +339,7 @@ fn before(args: &Args, texts: &Texts) -> Result<Texts> {
     Ok(before)
 }
 
-/// Checks that there is something to go back to, on this machine or in the cluster.
+/// Checks that there is an earlier state, on this machine or in the cluster.
 fn expect_any(texts: &Texts, has_objects: bool, before: &Texts) -> Result<()> {
     let mut missing = Vec::new();
     if !texts.manifests.is_empty() && !has_objects {

@@ -111,7 +111,7 @@ fn side<'a>(
     }
 }
 
-/// The changes, for people.
+/// Formats the changes for people.
 pub fn describe(difference: &ImageDiff, is_same: bool) -> String {
     if is_same {
         return "no difference: both have the same digest\n".to_owned();
@@ -153,7 +153,7 @@ pub fn describe(difference: &ImageDiff, is_same: bool) -> String {
     text
 }
 
-/// A heading with the number of changes, and a line for each.
+/// Adds a heading with the number of changes, and a line for each change.
 fn section(text: &mut String, title: &str, note: &str, rows: Vec<Vec<String>>, right: &[usize]) {
     if rows.is_empty() && note.is_empty() {
         return;

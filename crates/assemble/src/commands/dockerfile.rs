@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The files that are out of date, with the first line that differs.
+/// Names a file that is out of date, with its first line that differs.
 fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
     let Some(there) = there else {
         return format!("{name} is missing");

@@ -37,7 +37,7 @@ enum Status {
 /// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
-    /// The check's name, which does not change between versions.
+    /// The check's name. It does not change between versions.
     check: &'static str,
     status: Status,
     /// The observation.
@@ -45,7 +45,7 @@ struct Finding {
     /// The cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<String>,
-    /// The command that fixes it.
+    /// The command that fixes the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     mend: Option<String>,
 }

@@ -55,7 +55,7 @@ struct Explanation {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Against {
-    /// The image that it is compared with.
+    /// The image to compare with.
     what: String,
     digest: String,
     same_digest: bool,
@@ -223,10 +223,10 @@ const TITLES: [(Kind, &str); 14] = [
     (Kind::Builder, "Crateyard itself"),
 ];
 
-/// How many names of a kind are listed in a line.
+/// The number of names of a kind that a line lists.
 const LISTED: usize = 4;
 
-/// The kinds of inputs that differ. Each has a line with its first names:
+/// Summarizes the inputs that differ, with a line for each kind that has its first names:
 /// `source files: src/main.rs`.
 pub fn summary(before: &Statement, after: &Statement) -> Vec<String> {
     let differences = compare(before, after);
@@ -270,7 +270,8 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The release that compiles, if the Rust project made it, and the number of its packages.
+/// Describes the compiler: its release, if the Rust project made it, and the number of its
+/// packages.
 fn toolchain(resources: &[&Resource]) -> String {
     let uris = || resources.iter().filter_map(|it| it.uri.as_deref());
     let packages = count(
@@ -285,13 +286,13 @@ fn toolchain(resources: &[&Resource]) -> String {
     }
 }
 
-/// The part that a file is of.
+/// Returns the name of the part that a file belongs to.
 fn part_of(file: &Resource) -> Option<&str> {
     let rest = file.name.as_deref()?.strip_prefix("part:")?;
     rest.split('/').next()
 }
 
-/// The names of parts, with the number of their files.
+/// Lists the names of parts, with the number of files of each.
 fn parts(files: &[&Resource]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for part in files.iter().filter_map(|file| part_of(file)) {
@@ -302,7 +303,7 @@ fn parts(files: &[&Resource]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// The inputs by kind, one line each.
+/// Describes the inputs, one kind a line.
 fn describe_inputs(statement: &Statement) -> String {
     let definition = &statement.predicate.build_definition;
     let asked = &definition.external_parameters.build;

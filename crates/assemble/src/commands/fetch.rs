@@ -1,9 +1,9 @@
 //! `assemble fetch`: adds everything that `Cargo.lock`, `debian.lock` and `toolchain.lock` pin to
-//! the Nix store. cargo and apt download it, or it comes from the machine's rustup.
+//! the Nix store. cargo and apt download it, or the machine's rustup has it.
 //!
-//! Builds would download the same files themselves from their permanent public addresses. The store
-//! path of a file with a known hash does not depend on its source, so files in the store are never
-//! downloaded again.
+//! Without this command, builds download the same files themselves, from their permanent public
+//! addresses. The store path of a file with a known hash does not depend on its source, so nothing
+//! downloads a file again that is in the store.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -63,7 +63,7 @@ struct Report {
     npm: Counts,
     /// Files that parts download.
     downloads: Counts,
-    /// The release that compiles; `None` if Debian's compiler does.
+    /// The Rust release that compiles; `None` if Debian's compiler does.
     toolchain: Option<Release>,
     /// Files that could not be fetched, each with the reason.
     missing: Vec<Missing>,
@@ -140,8 +140,8 @@ pub fn run(args: Args) -> Result<()> {
     let unfetched: Vec<String> = failed.iter().map(|each| each.file.clone()).collect();
     report.missing.extend(failed);
     print(&args, &report, &lock)?;
-    // If a package is missing here, Nix gets it from the snapshot archive. A repository has no such
-    // second source.
+    // If a package is missing here, Nix gets it from the snapshot archive. For a repository there
+    // is no second source.
     ensure!(
         unfetched.is_empty(),
         "git can't fetch {}, which {} pins: no build can succeed. Correct the reason above, or \
@@ -152,8 +152,8 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The compiler that the workspace builds with. If the flake does not name its lock, Nix must
-/// download the compiler itself, and a note says why.
+/// Fetches the compiler that the workspace builds with. If the flake does not name its lock, Nix
+/// must download the compiler itself, and a note explains why.
 fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
     match lock_path(lock, "toolchainLock") {
         Ok(lock) if lock.exists() => release::fetch(&lock, store).map(Some),
@@ -168,8 +168,8 @@ fn fetch_toolchain(lock: &Path, store: &Store) -> Result<Option<Release>> {
     }
 }
 
-/// The inputs of Crateyard's own parts. A flake without this information uses an older Crateyard,
-/// or none.
+/// Reads the inputs of Crateyard's own parts. A flake without this information uses an older
+/// Crateyard, or none.
 fn own(cargo_lock: &Path) -> Option<Own> {
     Own::of(cargo_lock).unwrap_or_else(|error| {
         note!(
@@ -180,7 +180,7 @@ fn own(cargo_lock: &Path) -> Option<Own> {
     })
 }
 
-/// The packages of Crateyard's own tools that the workspace does not have.
+/// Selects the packages of Crateyard's own tools that the workspace does not have.
 fn own_debs<'l>(own: &'l Lock, debs: &[Deb<'_>], store: &Store) -> Result<Vec<Deb<'l>>> {
     let mut more = debs::select(own, &["toolchain".to_owned()], &[], store)?;
     more.retain(|each| debs.iter().all(|known| known.path != each.path));
@@ -235,7 +235,7 @@ fn apt_directory() -> Result<tempfile::TempDir> {
         .context("cannot make a directory for apt's downloads")
 }
 
-/// A bar on a terminal; elsewhere lines, until the second result is dropped.
+/// Makes a bar on a terminal. Elsewhere prints lines, until the second result is dropped.
 fn progress_bar(
     bars: &MultiProgress,
     what: &'static str,
@@ -255,7 +255,7 @@ fn progress_bar(
     (bar, None)
 }
 
-/// Prints one warning for each reason, however many files it affects.
+/// Prints one warning for each reason, no matter how many files it affects.
 fn warn_of(missing: &[Missing]) {
     const NAMED: usize = 3;
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -89,7 +89,7 @@ fn guess(metadata: &str, directory: &Path) -> Result<Guess> {
     Ok(guess)
 }
 
-/// The compiler for the workspace.
+/// Chooses the compiler for the workspace.
 fn choose(metadata: &str, directory: &Path) -> Result<Choice> {
     let members = toolchains::members_in(metadata);
     Ok(crateyard_toolchain::choose(directory, None, &members)?)
@@ -108,8 +108,8 @@ impl Workspace<'_> {
         self.args.workspace.join(name)
     }
 
-    /// Whether there is a flake with images now. An existing flake is kept, and the lines to add
-    /// are printed.
+    /// Writes a flake with images, and returns whether there is one now. Keeps an existing flake,
+    /// and prints the lines to add to it.
     fn write_flake(&self) -> Result<bool> {
         let path = self.path(FLAKE);
         if create(&path, &flake::whole(&self.args.crateyard))? {
@@ -138,7 +138,7 @@ impl Workspace<'_> {
         }
     }
 
-    /// Without a lock, nothing is pinned.
+    /// Writes the lock of the crates if it is missing, because nothing is pinned without it.
     fn lock_crates(&self, cargo: &Cargo) -> Result<()> {
         if self.path(CARGO_LOCK).exists() {
             return Ok(());
@@ -147,7 +147,7 @@ impl Workspace<'_> {
         print_line(format!("wrote {CARGO_LOCK}"))
     }
 
-    /// The files of the repository that Nix does not see.
+    /// Prints notes on files of the repository that Nix does not see.
     fn print_git_notes(&self) -> Result<()> {
         let Some(repository) = &self.repository else {
             return Ok(());
@@ -245,7 +245,7 @@ impl Workspace<'_> {
     }
 }
 
-/// Writes a new file; false if it exists already.
+/// Writes a new file. Returns false if the file already exists.
 fn create(path: &Path, text: &str) -> Result<bool> {
     let context = || format!("cannot write {}", path.display());
     match OpenOptions::new().write(true).create_new(true).open(path) {
@@ -255,7 +255,7 @@ fn create(path: &Path, text: &str) -> Result<bool> {
                 .and_then(|()| file.sync_all());
             if whole.is_err() {
                 // An incomplete file is worse than none. If it can't be removed, the next error
-                // shows it.
+                // shows that.
                 let _ = fs::remove_file(path);
             }
             whole.with_context(context)?;

@@ -95,7 +95,7 @@ struct Contents {
 struct Package {
     #[serde(flatten)]
     package: DebianPackage,
-    /// Bytes of its files, if the image lists its files.
+    /// Bytes of the package's files, if the image lists them.
     #[serde(rename = "fileBytes")]
     file_bytes: u64,
 }
@@ -120,7 +120,7 @@ pub fn run(args: Args) -> Result<()> {
     print(&texts.join("\n"))
 }
 
-/// The images that the options choose; without options, all of them.
+/// Returns the images that the options choose. Without options, returns all of them.
 fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
     if choice.name.is_some() || choice.platform.is_some() {
         let selected = opened.select(choice.name.as_deref(), choice.platform.as_ref())?;
@@ -130,7 +130,7 @@ fn wanted(opened: &Opened, choice: &ChoiceArgs) -> Result<Vec<Selected>> {
 }
 
 fn summary(opened: &Opened, selected: Selected, args: &Args) -> Result<Summary> {
-    // This would need a request to the registry for each image.
+    // For an image in a registry, this would need a request for each image.
     let documents = match args.documents || matches!(opened, Opened::Layout(_)) {
         true => Some(Documents::read(opened, &selected)?),
         false => None,
@@ -263,7 +263,7 @@ fn describe(summary: &Summary, with_documents: bool) -> String {
     text
 }
 
-/// A command as one line, quoted as a shell needs it.
+/// Formats a command as one line, quoted for a shell.
 fn words(command: Option<Vec<String>>) -> Vec<String> {
     let quote = |word: &String| match word.is_empty() || word.contains([' ', '"', '\'', '\\']) {
         true => format!("{word:?}"),

@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// The requested engine, or the first that is installed.
+    /// Returns the requested engine, or the first one that is installed.
     fn find(wanted: Option<Engine>) -> Result<Engine> {
         let is_installed = |engine: &Engine| which::which(engine.program()).is_ok();
         match wanted {
@@ -103,7 +103,7 @@ impl Engine {
         }
     }
 
-    /// The command that reads an archive from standard input.
+    /// Returns the command that reads an archive from standard input.
     fn command(self, args: &Args) -> Command {
         let mut command = Command::new(self.program());
         if self != Engine::Containerd {
@@ -178,7 +178,7 @@ fn has_several(layout: &Layout) -> Result<bool> {
     Ok(images.count() > 1)
 }
 
-/// This machine's platform in the terms of images.
+/// Returns this machine's platform, in the terms of images.
 fn this_platform() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -203,8 +203,8 @@ fn send(layout: &Layout, selection: &Selection, mut command: Command) -> Result<
         .with_context(|| format!("cannot start `{shown}`"))?;
     let written = write(layout, selection, &mut engine);
     if let Err(error) = &written {
-        // An engine that closes the pipe has said why. Any other engine must not accept an
-        // incomplete archive.
+        // An engine that closes the pipe has reported the reason. In any other case, the engine
+        // must not accept an incomplete archive.
         if !is_broken_pipe(error) {
             engine.kill().ok();
             engine.wait().ok();

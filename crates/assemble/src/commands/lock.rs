@@ -21,8 +21,8 @@ use crateyard_workspace::described;
 
 use crate::native;
 
-/// The archive publishes files before the date in its release file. The snapshot archive has them
-/// some time after that date.
+/// The time in hours until the snapshot archive has a file. The archive publishes files before the
+/// date in its release file, and the snapshot archive has them some time after that date.
 const HOURS_TO_SNAPSHOT: i64 = 24;
 
 /// The default set for images.
@@ -61,7 +61,7 @@ pub struct Args {
     allow_stale: bool,
 }
 
-/// Reads the value of `--mirror`.
+/// Parses the value of `--mirror`.
 pub fn parse_mirror(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((archive, url)) if !archive.is_empty() && url.contains(':') => {
@@ -119,7 +119,7 @@ fn suite(name: &str) -> Suite {
     }
 }
 
-/// The sets to resolve, each after the set that it extends.
+/// Returns the sets to resolve, each after the set that it extends.
 fn requests(description: &Description) -> Result<Vec<SetRequest>> {
     let mut waiting = description.package_sets();
     let mut requests: Vec<SetRequest> = Vec::new();
@@ -191,8 +191,8 @@ fn resolve(
     Ok(universe.lock(&requests, &snapshot)?)
 }
 
-/// For each set that a crate compiles with (`crates.NAME`), the set `libraries.NAME`. An image
-/// needs it if its programs link the crate.
+/// Returns the set `libraries.NAME` for each set that a crate compiles with (`crates.NAME`). An
+/// image needs it if its programs link the crate.
 fn libraries(requests: &[SetRequest], universe: &Universe) -> Result<Vec<SetRequest>> {
     let base = requests.iter().find(|request| request.name == BASE);
     let mut libraries = Vec::new();

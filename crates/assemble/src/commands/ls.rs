@@ -60,13 +60,13 @@ struct Line<'a> {
     path: &'a str,
     #[serde(flatten)]
     file: &'a File,
-    /// As getcap(8) prints them; they are in `xattrs`, too.
+    /// The capabilities as getcap(8) prints them. They are in `xattrs` too.
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<String>,
     package: Option<&'a str>,
 }
 
-/// Listings have paths without their leading slash.
+/// Adds the leading slash, which paths in listings do not have.
 fn absolute<S: Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("/{path}"))
 }
@@ -142,7 +142,7 @@ fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
     let file = line.file;
     let mut path = format!("/{}", clean(line.path));
     if let Some(target) = &file.target {
-        // Targets of hard links are paths in the image, without leading slash.
+        // Targets of hard links are paths in the image, without a leading slash.
         let (arrow, slash) = match file.kind {
             FileKind::HardLink => ("=", "/"),
             _ => ("->", ""),
@@ -168,7 +168,7 @@ fn row(line: &Line<'_>, with_digest: bool) -> Vec<String> {
     row
 }
 
-/// Capabilities, and the names of other extended attributes:
+/// Formats capabilities, and the names of other extended attributes:
 /// ` [cap_net_bind_service=ep, user.note]`.
 fn attributes(line: &Line<'_>) -> String {
     let is_shown = |name: &&String| line.capabilities.is_none() || *name != CAPABILITY_ATTRIBUTE;
@@ -181,7 +181,7 @@ fn attributes(line: &Line<'_>) -> String {
     }
 }
 
-/// Kind and permissions as `ls -l` writes them.
+/// Formats kind and permissions as `ls -l` does.
 pub fn mode(file: &File) -> String {
     let mut text = String::from(file.kind.letter());
     for (shift, special, set, unset) in [

@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// How many crates the simulation names as worth speeding up, and how many it tries.
+/// The number of crates worth speeding up that the simulation names, and the number that it tries.
 const GAINS: usize = 5;
 const CANDIDATES: usize = 40;
 
@@ -114,8 +114,8 @@ fn read_plan(args: &Args, nix: &Nix) -> Result<crateyard_plan::Plan> {
     }))
 }
 
-/// The plan that Nix built. There is one for each call of Cargo if images have different settings
-/// (`plansOf` of nix/images.nix).
+/// Reads the plans that Nix built: one for each call of Cargo if images have different settings
+/// (`plansOf` of nix/images.nix), otherwise a single one.
 fn plans_in(built: &Path, store: &Store) -> Result<Vec<crateyard_plan::Plan>> {
     let directory = store.physical(built);
     if directory.join("plan.json").exists() {
@@ -138,7 +138,7 @@ fn parse_plan(directory: &Path) -> Result<crateyard_plan::Plan> {
     serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))
 }
 
-/// Prints a line for each unit, or the full unit if it is the only one.
+/// Formats a line for each unit, or the full unit if it is the only one.
 fn list(units: &[Explained]) -> String {
     if let [unit] = units {
         return details(unit);
@@ -201,18 +201,20 @@ fn details(unit: &Explained) -> String {
     table(&rows, "", &[])
 }
 
-/// The simulation of a cold build on a machine. Times are in seconds.
+/// The simulation of a cold build on one machine. Times are in seconds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Machine {
     cores: usize,
-    /// Time if units start in the order of names, as with Nix.
+    /// The time if units start in the order of their names, as with Nix.
     by_name: f64,
-    /// Time if the units on the longest path start first.
+    /// The time if the units on the longest path start first.
     longest_path_first: f64,
-    /// The work divided by cores, or the longest path, whichever is longer. No order is faster.
+    /// The work divided by the number of cores, or the longest path, whichever is longer. No order
+    /// is faster.
     bound: f64,
-    /// The crates worth speeding up: the time that the build saves if one takes half as long.
+    /// The crates worth speeding up, with the time that the build saves if a crate takes half as
+    /// long.
     attack: Vec<Gain>,
 }
 
@@ -220,10 +222,10 @@ struct Machine {
 #[serde(rename_all = "camelCase")]
 struct Forecast {
     derivations: usize,
-    /// The number of units with a known time. The others' times are estimated from the size of the
-    /// source.
+    /// The number of units with a known time. The times of the others are estimated from the size
+    /// of their source.
     known: usize,
-    /// Time on one core.
+    /// The time on one core.
     work: f64,
     longest_path: f64,
     machines: Vec<Machine>,
@@ -263,8 +265,8 @@ fn simulate(args: &Args, nix: &Nix, durations: &Durations) -> Result<()> {
     }
 }
 
-/// Simulates a machine. The number of its cores decides how the driver gets metadata; plain Nix
-/// always builds it.
+/// Simulates a machine. The number of cores decides how the driver gets metadata; plain Nix always
+/// builds it.
 fn machine(
     graph: &Graph,
     chosen: &BTreeSet<usize>,

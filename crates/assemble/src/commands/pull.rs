@@ -14,7 +14,7 @@ use crateyard_terminal::{self as text, clean, count};
 
 use crate::connection::{ConnectionArgs, bytes};
 
-/// How many errors of a damaged image are shown.
+/// The number of errors of a damaged image that are shown.
 const SHOWN: usize = 5;
 
 const EXAMPLES: &str = "\
@@ -90,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     ))
 }
 
-/// Checks the image before the layout names it.
+/// Checks the image before the layout's index names it.
 fn check(
     fetched: &Fetched,
     layout: &Path,

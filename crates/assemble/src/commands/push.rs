@@ -81,7 +81,8 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let destination = Destination::parse(&args)?;
     let signer = args.attach.signer.signer(args.connection.authorities())?;
-    // A dry run leaves no trace: no entry in a log, no use of a key that a service keeps.
+    // A dry run leaves no trace: it makes no entry in a log, and does not use a key that a service
+    // keeps.
     let signer = signer.filter(|signer| !args.dry_run || signer.is_local());
     let jobs = find_images(&args, &destination)?;
     let (client, display) = args.connection.client()?;
@@ -95,7 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let reports = crateyard_registry::run_on_this_thread(async {
         let mut reports = Vec::new();
-        // Images go one after another, so that the second can mount blobs of the first.
+        // Push images one after another, so that the second can mount blobs of the first.
         for job in &jobs {
             let begin = Instant::now();
             display.begin(&job.target.to_string());
@@ -128,7 +129,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bytes that were sent and saved, for people.
+/// Formats the numbers of bytes that were sent and saved.
 fn describe(report: &Report, begin: Instant) -> String {
     let mut lines = String::new();
     let repository = &report.repository;

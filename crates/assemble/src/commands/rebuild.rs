@@ -175,7 +175,7 @@ fn rebuild(
     Ok(outcome)
 }
 
-/// The statement of a witness, see docs/trust.md.
+/// Makes the statement of a witness, see docs/trust.md.
 fn predicate(outcome: &Outcome, provenance: &[u8], checkout: &Checkout, is_fresh: bool) -> Value {
     let digest = |digest: &Digest| json!({digest.algorithm().name(): digest.hex()});
     json!({
@@ -208,10 +208,10 @@ fn sign(
     Ok(artifact.digest())
 }
 
-/// Whether a store, which is a directory, has nothing in it yet.
+/// Whether a store is a directory with nothing in it yet.
 ///
-/// A store with settings behind a `?` may lie elsewhere. A directory that can't be read may have
-/// anything.
+/// A store with settings after a `?` may lie elsewhere, and a directory that can't be read may have
+/// content. Both count as not empty.
 fn is_empty(store: &str) -> bool {
     let is_directory = store.starts_with('/') && !store.contains('?');
     is_directory
@@ -243,7 +243,7 @@ fn describe(outcome: &Outcome) -> String {
     text
 }
 
-/// The part of a provenance's address that names a branch or tag.
+/// Returns the repository's address in a provenance, without the branch or tag.
 fn without_reference(uri: &str) -> Result<&str> {
     let address = uri.strip_prefix("git+").unwrap_or(uri);
     let address = address
@@ -271,7 +271,7 @@ mod tests {
         for odd in [format!("{root}?x=y"), "/?x=y".to_owned(), "none".to_owned()] {
             assert!(!is_empty(&odd), "{odd}");
         }
-        // No directory, so that it can't be read.
+        // A file instead of a directory, so that it can't be read.
         std::fs::write(directory.path().join("nix"), "").unwrap();
         assert!(!is_empty(root));
         std::fs::remove_file(directory.path().join("nix")).unwrap();

@@ -53,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
     write_to(&args.out, &page::of_build(&record, &images))
 }
 
-/// The layers of an image, by platform. A deleted image has none.
+/// Returns the layers of an image, by platform. A deleted image has none.
 fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>> {
     let place = Store::new(store.map(str::to_owned)).physical(&image.path);
     let Ok(layout) = Layout::open(&place) else {
@@ -66,7 +66,7 @@ fn layers(image: &build_record::Image, store: Option<&str>) -> Result<Vec<Image>
         .map(|platform| {
             let manifest = layout.manifest(&platform.descriptor)?;
             let config = layout.config(&manifest)?;
-            // The history has entries without a layer, such as ENV.
+            // The history also has entries without a layer, such as ENV.
             let said = config
                 .history
                 .iter()

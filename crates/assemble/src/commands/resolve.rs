@@ -159,7 +159,7 @@ fn replace(path: Option<&Path>, text: &str) -> Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Returns a single text as it is, and several as documents of one stream.
+/// Prints a single text as it is, and several texts as documents of one stream.
 fn print_all(resolved: &[(&Source, String, Vec<Edit>)]) -> Result<()> {
     let stream = files::join(resolved.iter().map(|(_, text, _)| text.as_str()));
     // These are bytes of the user's own files for a program, so they are not cleaned.

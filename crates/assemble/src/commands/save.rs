@@ -97,7 +97,7 @@ pub fn run(args: Args) -> Result<()> {
     let local = place.open_layout(&args.place.connection, args.platform.as_ref())?;
     let format = ArchiveFormat::from(args.format);
     let references = match args.references.is_empty() {
-        // Only docker's format needs full names. An OCI archive keeps the names in the index.
+        // Only docker's format needs full names. An OCI archive has the names in its index.
         true if args.format == Format::Docker => own_references(&local)?,
         _ => args.references.clone(),
     };
@@ -135,8 +135,9 @@ fn write_to_stdout(layout: &Layout, selection: &Selection) -> Result<()> {
     }
 }
 
-/// The full names of the only image in a layout: its source, or the names in the index. A tag alone
-/// is not a full name. Empty if there are several images, which keep their own names.
+/// Returns the full names of the only image in a layout: its source, or the names in the index. A
+/// tag alone is not a full name. Returns none if there are several images, which keep their own
+/// names.
 ///
 /// # Errors
 /// When an index is damaged.

@@ -26,7 +26,7 @@ Examples:
 Exit codes: 0 the image is sound (and the policy satisfied), 1 it is not or there is no such image; those of push where a registry
 can't be asked.";
 
-/// How many unreadable referrers are reported.
+/// The number of unreadable referrers that are reported.
 const SHOWN: usize = 5;
 
 /// Check every digest, size, diff id, media type and path of an image
@@ -145,8 +145,8 @@ impl PolicyArgs {
         Ok(policy)
     }
 
-    /// Whether somebody has given one of these options. Then an empty policy is a mistake, and must
-    /// not accept everything.
+    /// Whether the command line has one of these options. If so, an empty policy is a mistake, and
+    /// must not accept everything.
     fn is_given(&self) -> bool {
         let texts = [
             &self.certificate_identity,
@@ -161,7 +161,7 @@ impl PolicyArgs {
     }
 }
 
-/// The holder of the key in a file, or of a key that a token or a service keeps.
+/// Makes a rule for the holder of the key in a file, or of a key that a token or a service keeps.
 fn rule(key: &str, authorities: &[PathBuf]) -> Result<Rule> {
     match kept_key(key, authorities)? {
         Some(kept) => Ok(Rule::Key {
@@ -197,10 +197,10 @@ struct Verdict<'a> {
     reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
-    /// Whether one of the permitted signers has signed.
+    /// Whether one of the permitted signers has signed the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<bool>,
-    /// Whether all rules of the policy are satisfied, and why.
+    /// Whether all rules of the policy are satisfied.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,7 +222,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut judged: Option<Judged> = None;
     let mut verified = None;
     let report = match Place::find(&args.image, &args.place.workspace)? {
-        // An error on opening is a finding too.
+        // An error on opening the image is a finding too.
         Place::Path(path) if !policy.is_empty() => bail!(
             "{} is a layout, and signatures are kept in registries\n  try: the reference that it \
              was pushed to",
@@ -290,7 +290,7 @@ impl Judged {
     }
 }
 
-/// Judges the registry's documents about an image, and about the images that an index names.
+/// Judges the documents in the registry about an image, and about the images that an index names.
 fn judge(opened: &Opened, remote: &Remote, policy: &Policy) -> Result<Judged> {
     let root = remote.root().digest;
     let images = opened.runnable()?.into_iter();

@@ -18,9 +18,9 @@ use sha2::{Digest, Sha256};
 /// The addresses where RustSec publishes its database, and Debian its security data.
 const RUSTSEC: &str = "https://github.com/RustSec/advisory-db/archive/refs/heads/main.tar.gz";
 const DEBIAN: &str = "https://security-tracker.debian.org/tracker/data/json";
-/// How long to wait for a connection, and for the next byte.
+/// The time to wait for a connection, and for the next byte.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most that is downloaded, in bytes.
+/// The size limit for a download, in bytes.
 const LIMIT: u64 = 512 << 20;
 
 /// Options for the sources of advisories.
@@ -54,11 +54,11 @@ pub struct Advisories {
     pub rustsec: Option<Database>,
     /// Debian's security data.
     pub debian: Option<Tracker>,
-    /// The same as text for people.
+    /// A summary of the data, for people.
     pub summary: Summary,
 }
 
-/// The data that was read.
+/// A summary of the data that was read.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -124,7 +124,8 @@ impl Advisories {
     }
 }
 
-/// The path of a source's content on this machine.
+/// Returns the path of a source's content on this machine. If the source is an address, updates its
+/// copy first.
 fn located(place: &str, option: &str, is_offline: bool) -> Result<PathBuf> {
     if !place.starts_with("https://") && !place.starts_with("http://") {
         return Ok(PathBuf::from(place));
@@ -140,7 +141,7 @@ struct Copy<'a> {
     url: &'a str,
     directory: PathBuf,
     content: PathBuf,
-    /// The server's tag for this version.
+    /// The file with the server's tag for this version.
     tag: PathBuf,
 }
 
@@ -192,7 +193,7 @@ impl<'a> Copy<'a> {
         let Reply::Content { tag } = reply else {
             return Ok(());
         };
-        // A tag that outlived its content would keep an old copy forever.
+        // A tag that outlives its content would keep an old copy forever.
         match fs::remove_file(&self.tag) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| cannot(&self.tag));

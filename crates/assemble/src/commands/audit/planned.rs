@@ -1,4 +1,4 @@
-//! Reads images that are not built yet from their derivations.
+//! Reads images that are not built yet, from their derivations.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::Target;
 
-/// The workspace's images with these names, or all of them if there are no names. Nix evaluates
-/// them, and builds only what evaluation reads.
+/// Returns the workspace's images with these names, or all of them if there are no names. Nix
+/// evaluates them, and builds only the derivations that evaluation reads.
 ///
 /// # Errors
 /// When the workspace does not describe such an image, or Nix can't evaluate it.
@@ -40,7 +40,7 @@ pub fn targets(workspace: &Path, names: &[String]) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// The specifications in an image's derivation: one for each platform.
+/// Reads the specifications in an image's derivation: one for each platform.
 fn specs(store: &Store, path: &str) -> Result<Vec<ImageSpec>> {
     let derivation = store.derivation(path)?;
     let text = derivation.env.get("spec");

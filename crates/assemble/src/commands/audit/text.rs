@@ -7,7 +7,7 @@ use crateyard_terminal::{clean, table};
 
 use super::Audited;
 
-/// Prints an image, its open findings, and the number of others.
+/// Formats an image, its open findings, and the number of others.
 pub fn describe(image: &Audited, with_all: bool) -> String {
     let mut text = format!(
         "{}  {}  {}\n",
@@ -75,7 +75,7 @@ fn row(finding: &Finding) -> Vec<String> {
     cells.map(|cell| clean(cell).into_owned()).to_vec()
 }
 
-/// The label of a finding, and its rank among the others.
+/// Returns the rank of a finding among the others, and its label.
 fn word(finding: &Finding) -> (usize, &'static str) {
     if finding.ignored.is_some() {
         return (6, "ignored");

@@ -72,7 +72,7 @@ struct Report {
     paths: usize,
     /// The number of paths that were sent.
     sent: usize,
-    /// Bytes that were sent; 0 if Nix sent them, which does not report it.
+    /// The number of bytes that were sent; 0 if Nix sent them, because Nix does not report it.
     bytes: u64,
     /// The number of requests to the registry.
     requests: u64,

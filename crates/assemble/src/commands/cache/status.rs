@@ -12,7 +12,7 @@ use super::{WorkArgs, listed};
 use crate::caches::CacheArgs;
 use crate::connection::{ConnectionArgs, bytes};
 
-/// How many names of future builds are listed.
+/// The number of names of future builds that are listed.
 const NAMED: usize = 20;
 
 /// Show how much of a build caches have: what it would fetch, and what it would build
@@ -33,22 +33,22 @@ pub struct Args {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    /// Outputs of all derivations, except downloads.
+    /// The number of outputs of all derivations, except downloads.
     outputs: usize,
     /// The number of outputs that the store has.
     in_store: usize,
-    /// The number of other outputs that the caches have.
+    /// The number of the other outputs that the caches have.
     in_cache: usize,
     /// The number of outputs that the caches have without a trusted signature.
     untrusted: usize,
-    /// The number of outputs that neither has.
+    /// The number of outputs that neither the store nor the caches have.
     nowhere: usize,
-    /// The actions of a build that starts now.
+    /// The fetches and builds of a build that starts now.
     fetched: usize,
     fetched_bytes: u64,
     built: Vec<String>,
     downloaded: Vec<String>,
-    /// Caches that could not be asked.
+    /// The caches that could not be queried.
     failures: Vec<String>,
 }
 

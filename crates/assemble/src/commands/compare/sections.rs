@@ -12,13 +12,13 @@ use serde::Serialize;
 pub struct Section {
     /// Its name, such as `.text`; `headers` for bytes outside all sections.
     pub name: String,
-    /// Bytes in the first executable.
+    /// The size in the first executable, in bytes.
     pub before: Option<u64>,
-    /// Bytes in the second.
+    /// The size in the second executable, in bytes.
     pub after: Option<u64>,
 }
 
-/// The sections in which two 64-bit ELF files differ; `None` if one file is not ELF.
+/// Returns the sections in which two 64-bit ELF files differ, or `None` if one file is not ELF.
 pub fn differing(before: &[u8], after: &[u8]) -> Option<Vec<Section>> {
     let (one, other) = (sections(before)?, sections(after)?);
     let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
@@ -42,7 +42,7 @@ pub fn differing(before: &[u8], after: &[u8]) -> Option<Vec<Section>> {
     Some(differing)
 }
 
-/// The content of each section. A number tells sections of one name apart.
+/// Returns the content of each section. A number distinguishes sections with the same name.
 fn sections(data: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::connection::bytes;
 use crate::rollout::ship::{Sent, Shipped, sent};
 
-/// How many fields of an object are listed.
+/// The number of fields of an object that are listed.
 const FIELDS: usize = 5;
 
 /// The output of a run.
@@ -44,11 +44,11 @@ struct Image {
     /// The image of the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
-    /// The inputs that changed since the image before.
+    /// The inputs that have changed since the image before.
     because: Vec<String>,
 }
 
-/// Something that runs on this machine.
+/// A compose file or a unit on this machine.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
@@ -60,7 +60,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A compose file, and the output of compose.
+    /// Makes the entry for a compose file, with the output of compose.
     pub fn compose(file: &Path, said: String) -> Host {
         Host {
             file: file.display().to_string(),
@@ -69,7 +69,7 @@ impl Host {
         }
     }
 
-    /// A unit, and whether a different one was installed.
+    /// Makes the entry for a unit, and records whether a different one was installed.
     pub fn unit(file: &Path, changed: bool) -> Host {
         Host {
             file: file.display().to_string(),
@@ -91,8 +91,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Adds objects of a cluster. `why` explains the difference between an image of the workspace
-    /// and the running reference.
+    /// Adds objects of a cluster. `why` explains how an image of the workspace differs from the
+    /// running reference.
     pub fn add_steps(&mut self, steps: &[Step], why: impl Fn(&str, &str) -> Vec<String>) {
         for step in steps {
             let (change, images, fields) = match &step.change {
@@ -126,7 +126,7 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Adds what was done on this machine.
+    /// Adds the compose files and units of this machine.
     pub fn with_hosts(mut self, hosts: Vec<Host>) -> Self {
         self.hosts = hosts;
         self
@@ -209,7 +209,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The changes on this machine, for people.
+/// Describes the changes on this machine, for people.
 pub fn describe_hosts(hosts: &[Host]) -> String {
     let mut text = String::new();
     for host in hosts {

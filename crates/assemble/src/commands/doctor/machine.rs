@@ -9,13 +9,13 @@ use rustix::fs::statvfs;
 
 use super::Finding;
 
-/// Room for a toolchain and the units of a small service, in bytes.
+/// The space for a toolchain and the units of a small service, in bytes.
 const LITTLE_DISK: u64 = 5 << 30;
-/// Too little room even for a toolchain, in bytes.
+/// The space that a toolchain alone needs, in bytes.
 const NO_DISK: u64 = 1 << 30;
-/// Docker's default, in bytes. Larger sources are then kept on disk.
+/// Docker's default size of /dev/shm, in bytes. Larger sources are then kept on disk.
 const LITTLE_MEMORY: u64 = 64 << 20;
-/// 2025-01-01: certificates of registries are newer than this.
+/// 2025-01-01. Certificates of registries are newer than this.
 const LONG_AGO: u64 = 1_735_689_600;
 
 pub fn findings() -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub fn findings() -> Vec<Finding> {
     all
 }
 
-/// Checks that only matter if units are traced.
+/// Runs the checks that matter only if units are traced.
 fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
     let (who, mend) = isolation::remedy();
     let found = format!("refused ({error}): {who}");
@@ -59,7 +59,8 @@ fn without_namespaces(error: &std::io::Error) -> Vec<Finding> {
     ]
 }
 
-/// Yama's strictest setting stays until the machine starts anew.
+/// Returns the command that allows ptrace. Yama's strictest setting stays until the machine
+/// restarts.
 /// <https://docs.kernel.org/admin-guide/LSM/Yama.html>
 fn allowing_ptrace() -> &'static str {
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::Finding;
 use crateyard_flake::{Config, trust};
 
-/// The oldest version that the tests use.
+/// The oldest version that the tests cover.
 const OLDEST: (u32, u32) = (2, 8);
 
 pub fn findings() -> Vec<Finding> {
@@ -47,7 +47,7 @@ fn version(config: &Config) -> Finding {
     }
 }
 
-/// Major and minor version, from the line that Nix prints.
+/// Parses the major and minor version in the line that Nix prints.
 fn number(said: &str) -> Option<(u32, u32)> {
     let version = said.split_whitespace().last()?;
     let mut parts = version.split(|c: char| !c.is_ascii_digit());
@@ -85,7 +85,7 @@ fn store(config: &Config) -> Finding {
     }
 }
 
-/// The permissions that the daemon gives this user.
+/// Checks the permissions that the daemon gives this user.
 fn trust(config: &Config) -> Finding {
     let user = trust::user();
     if trust::is_trusted(config, &user) {
@@ -102,7 +102,8 @@ fn trust(config: &Config) -> Finding {
     )
 }
 
-/// Root builds as users of a group, and Nix refuses to build without that group.
+/// Checks the group of build users. Root builds as users of a group, and Nix refuses to build
+/// without that group.
 fn build_users(config: &Config) -> Option<Finding> {
     let group = config.get("build-users-group");
     if !rustix::process::geteuid().is_root() || group.is_empty() {

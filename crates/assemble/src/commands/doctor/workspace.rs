@@ -1,4 +1,4 @@
-//! Checks what the workspace needs on the machine: git, and credentials for registries.
+//! Checks the needs of the workspace on this machine: git, and credentials for registries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn git(workspace: &Path) -> Finding {
     )
 }
 
-/// Docker's file of credentials, if there is one.
+/// Checks Docker's file of credentials, if there is one.
 fn credentials() -> Option<Finding> {
     let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
@@ -76,7 +76,7 @@ fn unusable(file: &Path, reason: &str) -> Finding {
     )
 }
 
-/// The credential helpers that the file names.
+/// Returns the credential helpers that the file names.
 fn helpers(config: &Value) -> BTreeSet<String> {
     let named = config["credHelpers"].as_object();
     let named = named.into_iter().flat_map(|helpers| helpers.values());

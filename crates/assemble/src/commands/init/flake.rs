@@ -1,10 +1,10 @@
 //! The flake of a workspace: the whole file, or the lines that an existing flake lacks.
 
-/// The arguments of `mkFlake`. They use the directory of flake.nix, because in some versions of Nix
-/// `self` is the repository's top.
+/// The arguments of `mkFlake`. They name the directory of flake.nix, because `self` is the
+/// repository's top in some versions of Nix.
 const SOURCE: &str = "{ src = ./.; }";
 
-/// A flake that only has images.
+/// Returns the text of a flake that only has images.
 pub fn whole(crateyard: &str) -> String {
     format!(
         "{{\n  description = \"Container images of this workspace\";\n\n  inputs.crateyard.url = \
@@ -20,7 +20,7 @@ pub fn is_complete(text: &str) -> bool {
         .any(|call| text.contains(call))
 }
 
-/// The lines to add to a flake that has other outputs.
+/// Returns the lines to add to a flake that has other outputs.
 pub fn lines_to_add(crateyard: &str) -> [String; 4] {
     [
         format!("inputs.crateyard.url = \"{crateyard}\";"),

@@ -63,7 +63,7 @@ impl Documents {
         })
     }
 
-    /// A line for each document.
+    /// Formats a line for each document.
     pub fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.components.is_empty() {
@@ -83,7 +83,7 @@ impl Documents {
         lines
     }
 
-    /// The documents in full.
+    /// Formats the documents in full.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         if let Some(made) = &self.made {

@@ -9,10 +9,11 @@ use crateyard_fetch::downloads::download;
 use crateyard_nix::{Store, sha256_of};
 use crateyard_terminal::print_line;
 
-/// Downloads what has no hash, and writes the hashes into the file. What has one stays.
+/// Downloads the files without a hash, and writes their hashes into images.toml. Keeps the hashes
+/// that are there.
 ///
 /// # Errors
-/// When a download fails, and, with `check`, when one has no hash. The file is then unchanged.
+/// When a download fails, or, with `check`, when one has no hash. The file is then unchanged.
 pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> {
     let unpinned: Vec<_> = description.unpinned().collect();
     if unpinned.is_empty() {
@@ -34,7 +35,7 @@ pub fn pin(images: &Path, description: &Description, check: bool) -> Result<()> 
         hashes.push(sha256_of(&file)?);
     }
     let text = description.with_hashes(&hashes)?;
-    // A link of the workspace stays one.
+    // If the file is a link, it stays one.
     let file = images.canonicalize()?;
     ensure!(
         std::fs::read_to_string(&file)? == description.source.text(),

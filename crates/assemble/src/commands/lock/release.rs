@@ -68,9 +68,9 @@ pub fn pin(workspace: &Path, description: &Description, check: bool) -> Result<(
     print_line(format!("{} {state}", path.display()))
 }
 
-/// Adds hashes of the files that this machine builds with, if no older lock has them. They come
-/// from rustup's files or the archive's. Returns the components that were unavailable, with the
-/// reason.
+/// Adds hashes of the files that this machine builds with, if no older lock has them. The files
+/// come from rustup or from the archive. Returns the components that were unavailable, each with
+/// the reason.
 fn add_files(lock: &mut Lock, server: &mut Server<'_>) -> Result<Vec<(String, String)>> {
     let all = Installed::all();
     let installed = Installed::of_lock(&all, lock);
@@ -112,7 +112,7 @@ fn set_files(lock: &mut Lock, name: &str, platform: &str, hash: String) {
     }
 }
 
-/// The hash of a component's files. It prefers rustup's files, because they need no download.
+/// Hashes a component's files. Prefers rustup's files, because they need no download.
 fn hash(
     lock: &Lock,
     component: Component<'_>,

@@ -1,4 +1,4 @@
-//! The archives of `[debian.sources]`: where they are, and which keys sign them.
+//! Reads the archives of `[debian.sources]`: their addresses, and the keys that sign them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crateyard_debian::keys::{Keys, MACHINE_KEYRINGS};
 use crateyard_debian::lock::Suite;
 use crateyard_description::{DebianSource, Description};
 
-/// The suites of these archives, by name.
+/// Returns the suites of these archives, by name.
 pub fn suites(description: &Description) -> impl Iterator<Item = Suite> {
     let sources = description.debian.sources.iter();
     sources.map(|(name, source)| Suite {
@@ -20,7 +20,7 @@ pub fn suites(description: &Description) -> impl Iterator<Item = Suite> {
     })
 }
 
-/// What apt needs to know of each.
+/// Returns the data that apt needs about each archive.
 ///
 /// # Errors
 /// When a key can't be read.

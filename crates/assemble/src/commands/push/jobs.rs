@@ -1,4 +1,4 @@
-//! Which images are sent, and where each goes.
+//! Finds the images to send, and the target of each.
 
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,8 @@ impl Destination {
     }
 }
 
-/// Images named by path are used as they are; images named by name are built.
+/// Finds the images to send. Uses images named by path as they are, and builds images named by
+/// name.
 pub(super) fn find_images(args: &Args, destination: &Destination) -> anyhow::Result<Vec<Job>> {
     let workspace = Path::new(".");
     let described = described::names(workspace)?;
@@ -71,8 +72,8 @@ pub(super) fn find_images(args: &Args, destination: &Destination) -> anyhow::Res
         .images
         .iter()
         .partition(|image| is_path(image, &described));
-    // A flake may keep its description elsewhere, or may be in a directory above. Then Nix knows
-    // the names.
+    // The description of a flake may be elsewhere, and the flake itself may be in a directory
+    // above. Then only Nix knows the names.
     let may_know = described.is_empty() && is_in_flake()?;
     if let Some(unknown) = names
         .iter()
@@ -100,7 +101,7 @@ pub(super) fn find_images(args: &Args, destination: &Destination) -> anyhow::Res
             target: destination.target(stem)?,
         });
     }
-    // Every target is checked before the first image is built.
+    // Check every target before building the first image.
     let targets = names
         .iter()
         .map(|name| destination.target(name))
@@ -114,7 +115,7 @@ pub(super) fn find_images(args: &Args, destination: &Destination) -> anyhow::Res
     Ok(jobs)
 }
 
-/// A directory with an image's name only counts if it is a layout.
+/// Whether an argument is a path. A directory with an image's name counts only if it is a layout.
 fn is_path(image: &str, described: &[String]) -> bool {
     let path = Path::new(image);
     image.contains('/')
@@ -137,7 +138,7 @@ fn build(names: &[&String]) -> anyhow::Result<Vec<PathBuf>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // One call builds them all, so that they are built in parallel.
+    // A single call builds all images, so that they are built in parallel.
     let names: Vec<String> = names.iter().map(|&name| name.clone()).collect();
     build_by_nix(Path::new("."), &names)
 }

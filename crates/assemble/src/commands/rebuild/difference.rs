@@ -11,17 +11,18 @@ use crateyard_image::packages::Crate;
 use crate::commands::diff;
 use crate::place::{Opened, Selected};
 
-/// How many files are compared byte by byte, up to which size, and how many bytes are shown.
+/// The number of files that are compared byte by byte, the size limit for such a file, and the
+/// number of bytes that are shown.
 const FILES: usize = 20;
 const MAX_SIZE: u64 = 64 << 20;
 const SHOWN: usize = 16;
-/// How many lines are shown.
+/// The number of lines that are shown.
 const LINES: usize = 200;
 
 type Image<'a> = (&'a Opened, &'a Selected);
 type Crates = BTreeMap<String, Vec<Crate>>;
 
-/// The differences, one line each.
+/// Lists the differences, one line each.
 ///
 /// # Errors
 /// When a layer is missing or damaged.
@@ -100,7 +101,7 @@ fn metadata(one: &File, other: &File) -> impl Iterator<Item = String> {
     differs.map(|(name, one, other)| format!("{name} {one} -> {other}"))
 }
 
-/// The number of bytes that differ, and the first of them.
+/// Describes the number of bytes that differ, and the first of them.
 fn bytes(one: &[u8], other: &[u8]) -> String {
     let longer = one.len().max(other.len());
     let differs = |at: &usize| one.get(*at) != other.get(*at);

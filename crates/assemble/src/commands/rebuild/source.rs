@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::without_reference;
 
-/// How many differing files are named.
+/// The number of differing files that are named.
 const NAMED: usize = 20;
 
 /// A commit, checked out in a temporary directory.
@@ -76,22 +76,22 @@ impl Checkout {
         })
     }
 
-    /// The workspace.
+    /// Returns the path of the workspace.
     pub fn workspace(&self) -> &Path {
         &self.workspace
     }
 
-    /// The address it was fetched from.
+    /// Returns the address that the commit was fetched from.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The commit's hash.
+    /// Returns the commit's hash.
     pub fn commit(&self) -> &str {
         &self.commit
     }
 
-    /// The files of the commit that differ from the provenance, for people.
+    /// Lists the files of the commit that differ from the provenance, for people.
     ///
     /// # Errors
     /// When a file can't be read.
@@ -106,8 +106,8 @@ impl Checkout {
             let (Some(name), Some(wanted)) = (&source.name, source.digest.get("sha256")) else {
                 continue;
             };
-            // A part is no file of the commit: the flake makes it (nix/image/inputs.nix, `partAt`),
-            // and the rebuilt image shows whether it makes the same.
+            // A part is not a file of the commit: the flake makes it (nix/image/inputs.nix,
+            // `partAt`), and the rebuilt image shows whether the parts are the same.
             if !is_source || name.starts_with("part:") {
                 continue;
             }
@@ -127,8 +127,8 @@ impl Checkout {
         Ok(differences)
     }
 
-    /// The SHA-256 of a file of the workspace; `None` if there is none. Links that lead out of the
-    /// checkout are not followed.
+    /// Returns the SHA-256 of a file of the workspace, or `None` if there is no such file. Does not
+    /// follow links that lead out of the checkout.
     fn hash(&self, name: &Path) -> Result<Option<String>> {
         let is_plain = |part| matches!(part, Component::Normal(_));
         if !name.components().all(is_plain) {
@@ -150,7 +150,7 @@ fn fetch(place: &Path, address: &str, commit: &str) -> Result<()> {
     let format = if commit.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     git::read(place, &["init", "--quiet", &format])?;
-    // Servers may refuse single commits. Then the whole history is needed.
+    // Servers may refuse requests for single commits. Then this needs the whole history.
     let one = [
         "fetch",
         "--quiet",

@@ -41,7 +41,7 @@ pub(super) fn copy(mut command: Command) -> Result<usize> {
     Ok(sent)
 }
 
-/// The number in `copying 332 paths...`.
+/// Parses the number in `copying 332 paths...`.
 fn total_of(line: &str) -> Option<u64> {
     line.strip_prefix("copying ")?
         .split(' ')
@@ -50,7 +50,7 @@ fn total_of(line: &str) -> Option<u64> {
         .ok()
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Makes a bar on a terminal, and a hidden one elsewhere.
 pub(super) fn progress(total: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

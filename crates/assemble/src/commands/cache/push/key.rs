@@ -1,4 +1,4 @@
-//! The key that signs what is pushed.
+//! Finds the key that signs the pushed paths.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const KEY_VARIABLE: &str = "CRATEYARD_SIGN_KEY";
 pub(super) struct Key {
     pub(super) secret: SecretKey,
     pub(super) path: PathBuf,
-    /// The file, if it is temporary; it is removed on drop.
+    /// The file, if it is temporary. Dropping the key removes it.
     _file: Option<NamedTempFile>,
 }
 
@@ -38,7 +38,7 @@ impl Key {
             );
         }
         let secret = text.parse()?;
-        // Nix wants a file. Only the user can read it.
+        // Nix needs a file. Only the user can read this one.
         let mut file = NamedTempFile::new().context("cannot make a file for the key")?;
         file.write_all(text.as_bytes())?;
         let path = file.path().to_owned();

@@ -16,7 +16,7 @@ use super::key::Key;
 use super::{Args, Report};
 use crate::caches::packs;
 
-/// One push.
+/// A push.
 pub(super) struct Push<'a> {
     pub(super) args: &'a Args,
     pub(super) key: &'a Key,
@@ -27,7 +27,7 @@ pub(super) struct Push<'a> {
 }
 
 impl Push<'_> {
-    /// The paths that the store has and that no cache besides the target has.
+    /// Returns the paths that the store has and that no cache except the target has.
     pub(super) fn lacking(&self) -> Result<BTreeSet<StorePath>> {
         let (client, _) = self.args.connection.client()?;
         let known = crateyard_registry::run(async {
@@ -132,8 +132,8 @@ impl Push<'_> {
     ) -> Result<Report> {
         let mut index = there.map(|packs| packs.index().clone()).unwrap_or_default();
         index.packs.retain(|pack| !lost.contains(&pack.digest));
-        // Other people may be able to write there. Their paths, which no trusted key signed, are
-        // dropped.
+        // Other people may be able to write to the cache. The push drops their paths, which no
+        // trusted key has signed.
         let mut keys = self.args.caches.trusted();
         keys.push(self.key.secret.public());
         let refused = index.retain_signed(&keys)?;
@@ -172,7 +172,7 @@ impl Push<'_> {
         })
     }
 
-    /// The registrations of paths and their closure, except those in `seen`.
+    /// Returns the registrations of paths and of their closure, except those in `seen`.
     fn with_references(
         &self,
         paths: BTreeSet<StorePath>,
