@@ -1,4 +1,4 @@
-//! How an image is run.
+//! The configuration of an image: how it is run.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Port;
 
-/// How an image is run, in the words of the image specification. What is absent or empty comes from
-/// the base image.
+/// The configuration of an image, in the words of the image specification. An absent or empty field
+/// comes from the base image.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#properties>
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Config {
     /// The signal that stops the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
-    /// How docker and podman find out whether the container works.
+    /// The check by which docker and podman tell whether the container works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
 }
@@ -62,7 +62,7 @@ pub struct Healthcheck {
     /// Time between two checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<u64>,
-    /// Time after which a check has failed.
+    /// Time after which a check counts as failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     /// Time in which failures do not count.
@@ -71,7 +71,7 @@ pub struct Healthcheck {
     /// Time between two checks in the start period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_interval: Option<u64>,
-    /// How many failures in a row make it unhealthy.
+    /// Number of failures in a row that make the container unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u64>,
 }

@@ -1,12 +1,12 @@
-//! What goes into layers and images.
+//! The contents of layers and images.
 //!
 //! `description` lowers `images.toml` to this form once. Nix, `assemble build --engine cargo` and
-//! the generated Dockerfile all read it, and `image` makes layers and images of it.
+//! the generated Dockerfile all read it, and `image` makes layers and images from it.
 //!
-//! - [`LayerSpec`] and its [`Source`]s say what a layer holds, [`Config`] how an image is run.
-//! - [`targets`] are what a workspace can build, which a description is checked against.
-//! - In a [`lowered`] layer a [`Placeholder`] stands for what only a build knows: the path of a
-//!   program, of a package, of another image. [`fill`] puts that in its place, as
+//! - [`LayerSpec`] and its [`Source`]s say what a layer holds; [`Config`] says how an image is run.
+//! - [`targets`] lists what a workspace can build, to check a description against.
+//! - In a [`lowered`] layer, a [`Placeholder`] stands for a value that only a build knows: the path
+//!   of a program, of a package, of another image. [`fill`] puts the value in its place, as
 //!   nix/image/fill.nix does.
 //!
 //! ```

@@ -13,20 +13,20 @@ use crate::problem::Problem;
 
 /// A binary and its path in an image.
 pub(crate) struct PlacedBinary {
-    /// Its call is known when all binaries of all images are: [`calls::assign`].
+    /// The binary. [`calls::assign`] sets its call when all binaries of all images are known.
     pub(crate) binary: normal::Binary,
     pub(crate) path: String,
     pub(crate) replace: bool,
     pub(crate) xattrs: Attributes,
 }
 
-/// Normalizes one image.
+/// One image, and the data to normalize it.
 pub(crate) struct Normalizer<'a> {
     pub(crate) description: &'a Description,
     pub(crate) targets: &'a Targets,
     pub(crate) image: &'a Image,
     pub(crate) binaries: &'a [PlacedBinary],
-    /// The crates that `debian.lock` has the libraries of.
+    /// The crates for which `debian.lock` has libraries.
     pub(crate) libraries: &'a BTreeSet<String>,
 }
 
@@ -61,14 +61,14 @@ impl Normalizer<'_> {
         }
     }
 
-    /// The package that the image is about: that of its first binary.
+    /// Returns the package that the image is about: the one of its first binary.
     fn package<'t>(&'t self, image: &Image) -> Option<&'t Package> {
         let binary = image.fields.binaries.iter().flatten().next()?;
         self.targets.package(binary.package.get_ref())
     }
 
-    /// Whether a missing tag is the description's fault, not that of a package already complained
-    /// about.
+    /// Whether a missing tag is the description's fault, not that of a package that is already
+    /// reported.
     fn named_package_exists(&self) -> bool {
         self.image.fields.binaries.iter().flatten().next().is_none()
     }
@@ -76,7 +76,7 @@ impl Normalizer<'_> {
     pub(crate) fn tags(&self, image: &Image) -> Vec<String> {
         match &image.fields.tags {
             Some(tags) => tags.clone(),
-            // `+` can't be in a tag; `_` stands for it, as Helm does.
+            // A tag can't have `+`; `_` replaces it, as in Helm.
             None => self
                 .package(image)
                 .map(|package| package.version.replace('+', "_"))
@@ -113,7 +113,7 @@ impl Normalizer<'_> {
         }
     }
 
-    /// By number, each once.
+    /// Returns the ports by number, each once.
     fn ports(&self) -> Vec<Port> {
         let ports: BTreeSet<Port> = self.image.fields.ports.iter().flatten().copied().collect();
         ports.into_iter().collect()
@@ -170,7 +170,7 @@ impl Normalizer<'_> {
             })
             .collect();
         labels.extend(self.image.fields.labels.clone().unwrap_or_default());
-        // An empty value takes a label away that would be filled in.
+        // An empty value removes a label that would otherwise be filled in.
         labels.retain(|_, value| !value.is_empty());
         labels
     }

@@ -1,4 +1,4 @@
-//! Platforms, by all of their names.
+//! Platforms, by all their names.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,22 +18,22 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Debian's name of the architecture.
+    /// Returns Debian's name of the architecture.
     pub fn debian(&self) -> &'static str {
         self.machine().debian
     }
 
-    /// The name of the target that rustc compiles for.
+    /// Returns the name of the target that rustc compiles for.
     pub fn rust_target(&self) -> &'static str {
         self.machine().rust
     }
 
-    /// What the names of GNU's compilers for it begin with.
+    /// Returns the prefix of the names of GNU's compilers for it.
     pub fn gnu(&self) -> &'static str {
         self.machine().gnu
     }
 
-    /// The platform of a Debian architecture.
+    /// Returns the platform of a Debian architecture.
     pub fn of_debian(architecture: &str) -> Option<Platform> {
         let machine = MACHINES.iter().find(|m| m.debian == architecture)?;
         platform(machine.platform).ok()
@@ -56,7 +56,7 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// What Debian, OCI, Rust and GNU call one kind of machine.
+/// The names that Debian, OCI, Rust and GNU give to one kind of machine.
 /// <https://wiki.debian.org/Multiarch/Tuples>
 struct Machine {
     debian: &'static str,
@@ -130,7 +130,7 @@ const MACHINES: &[Machine] = &[
     ),
 ];
 
-/// `linux/amd64`, `linux/arm/v7`.
+/// Reads a platform: `linux/amd64`, `linux/arm/v7`.
 pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     if !MACHINES.iter().any(|machine| machine.platform == text) {
         let names: Vec<&str> = MACHINES.iter().map(|machine| machine.platform).collect();
@@ -144,7 +144,7 @@ pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     })
 }
 
-/// The platform of a target as rustc names it: with GNU's C library, or with musl.
+/// Returns the platform of a target as rustc names it: with GNU's C library, or with musl.
 pub(crate) fn rust_target(text: &str) -> Result<Platform, String> {
     let gnu = text.replacen("-linux-musl", "-linux-gnu", 1);
     let machine = MACHINES.iter().find(|machine| machine.rust == gnu);
@@ -160,7 +160,7 @@ pub(crate) fn rust_target(text: &str) -> Result<Platform, String> {
     )
 }
 
-/// Whether Debian has an architecture of that name that an image can run on.
+/// Checks that Debian has an architecture of that name that an image can run on.
 pub(crate) fn debian_architecture(text: &str) -> Result<(), String> {
     if MACHINES.iter().any(|machine| machine.debian == text) {
         return Ok(());
