@@ -1,4 +1,4 @@
-//! Images as one tar file: OCI archives, and docker archives that are OCI archives too.
+//! Images as one tar file: OCI archives, and docker archives that are also OCI archives.
 //!
 //! Both hold the layout's blobs unchanged. A docker archive also has `manifest.json`, which every
 //! version of `docker load` reads. Its layers stay compressed, which docker accepts.

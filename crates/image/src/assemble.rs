@@ -79,7 +79,8 @@ pub fn make(spec: &ImageSpec, out: &Path) -> Result<Descriptor> {
     Ok(descriptor)
 }
 
-/// Drops each layer that is only there for its libraries, unless one of them is missing elsewhere.
+/// Drops each layer that is only there for its libraries, unless it has a library that a program
+/// needs and no other layer has.
 fn linked_layers(base: Option<&Base>, layers: Vec<Layer>) -> Result<Vec<Layer>> {
     let is_firm = |layer: &&Layer| !layer.reference.only_if_linked;
     if layers.iter().all(|layer| is_firm(&layer)) {

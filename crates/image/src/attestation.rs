@@ -74,7 +74,7 @@ pub(crate) struct BaseFacts<'a> {
     pub crates: &'a BTreeMap<String, Vec<Crate>>,
 }
 
-/// An image inside the image.
+/// An image that the image holds.
 struct Nested {
     name: String,
     version: Option<String>,
@@ -138,7 +138,7 @@ fn directory(platform: &Platform) -> String {
     format!("{DIRECTORY}/{}", platform.to_string().replace('/', "-"))
 }
 
-/// Returns the images inside the image.
+/// Returns the images that the image holds.
 fn nested(inputs: &InputsSpec, platform: &Platform) -> Result<Vec<Nested>> {
     let mut images = Vec::new();
     for nested in &inputs.images {

@@ -4,9 +4,9 @@
 //!
 //! cargo auditable hands the list to the linker. Plain Cargo links the programs here, so this
 //! module adds the list afterwards, when the program goes into a layer: [`Patch`] appends it behind
-//! the program's last byte, with a table of sections that names it. Nothing that is loaded moves or
-//! changes. That is why this module writes those few bytes itself: a library that rewrites ELF
-//! files (`object::build`) lays out the whole file anew.
+//! the program's last byte, with a table of sections that names the list. Nothing that is loaded
+//! moves or changes. That is why this module writes those few bytes itself: a library that rewrites
+//! ELF files (`object::build`) lays out the whole file anew.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub struct ListedCrate {
     /// `crates.io`, `registry` for any other registry, `git` or `local`.
     #[serde(default)]
     pub source: String,
-    /// `build` for a crate that only ran at build time. Crates in the program have none.
+    /// `build` for a crate that only ran at build time. Absent for crates in the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The positions of the crate's direct dependencies.

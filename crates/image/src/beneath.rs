@@ -130,7 +130,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// Sets the times of a file, or of a link and not its target.
+    /// Sets the times of a file. For a link, sets those of the link and not of its target.
     ///
     /// # Errors
     /// When the file is missing or belongs to somebody else.
@@ -283,7 +283,7 @@ impl Directory {
     /// nobody else holds the lock.
     ///
     /// # Errors
-    /// When a link stands there, or it can't be made.
+    /// When there is a link in its place, or the file can't be made.
     pub fn lock(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let file = self.lock_file(name.as_ref())?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
@@ -401,7 +401,7 @@ pub fn modified(status: &rustix::fs::Stat) -> SystemTime {
     SystemTime::UNIX_EPOCH + since
 }
 
-/// Whether this is a directory and not a link to one.
+/// Whether the status is that of a directory and not of a link to one.
 pub fn is_directory(status: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(status.st_mode) == FileType::Directory
 }

@@ -1,9 +1,10 @@
-//! How a step's command runs: as root of a user namespace whose `/` is the image's files.
+//! Runs a step's command: as root of a user namespace whose `/` is the image's files.
 //!
 //! This program starts itself twice. [`enter`] makes the namespaces. Its child [`begin`] is the
-//! first process in them: it makes the root, runs the command and waits, and when it ends the
-//! kernel ends all that the command has left. The seed's cells (crates/seed) are for programs that
-//! read a root and write elsewhere, as nobody in particular; a step writes to its root, as root.
+//! first process in them: it makes the root, runs the command and waits. When it ends, the kernel
+//! ends all processes that the command has left. The seed's cells (crates/seed) are for programs
+//! that read a root and write elsewhere, as nobody in particular. A step writes to its root, as
+//! root.
 
 use std::fs;
 use std::io;
@@ -37,7 +38,7 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 /// The name of the machine in every build.
 const HOST_NAME: &[u8] = b"localhost";
 
-/// Runs commands in namespaces of this machine.
+/// The runner of commands in namespaces of this machine.
 pub(crate) struct Cells {
     pub(crate) workplace: PathBuf,
 }
@@ -101,7 +102,8 @@ fn make_namespaces() -> anyhow::Result<()> {
     if has_network()? {
         flags |= UnshareFlags::NEWNET;
     }
-    // SAFETY: this process has one thread, and nothing in it relies on what is given up.
+    // SAFETY: this process has one thread, and nothing in it relies on the namespaces that it
+    // leaves.
     unsafe { unshare_unsafe(flags) }.map_err(forbidden)?;
     let write = |name: &str, text: String| {
         let path = format!("/proc/self/{name}");

@@ -51,10 +51,10 @@ pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
 /// share nothing.
 const GZIP_BLOCK: usize = 1 << 20;
 const ZSTD_BLOCK: usize = 4 << 20;
-/// The distance that deflate can refer back.
+/// The largest distance of a reference in deflate.
 const WINDOW: usize = 32 << 10;
 
-/// Compresses the bytes that are written to it and passes them on.
+/// A writer that compresses bytes and passes them on.
 pub struct Compressor<W>(Inner<W>);
 
 enum Inner<W> {
@@ -129,8 +129,8 @@ struct Piece {
     length: u64,
 }
 
-/// Cuts the input into blocks, hands the blocks to the workers and hands their results, in order,
-/// to a thread that writes.
+/// A writer that cuts the input into blocks and hands them to workers. A thread writes their
+/// results in order.
 struct Blocks<W> {
     block: Vec<u8>,
     block_size: usize,
@@ -366,7 +366,7 @@ mod tests {
             level: None,
         };
         let mut compressor = Compressor::new(Vec::new(), compression, threads).unwrap();
-        // The pieces are odd: the places where the caller cuts must not matter.
+        // The pieces have odd sizes: the places where the caller cuts must not matter.
         for piece in bytes.chunks(100_003 / threads) {
             compressor.write_all(piece).unwrap();
         }

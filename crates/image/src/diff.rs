@@ -55,7 +55,7 @@ impl ImageDiff {
     }
 }
 
-/// A value before and after, or `None` if there was, or is, none.
+/// A value before and after. `None` means that there is no value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {

@@ -20,14 +20,14 @@ pub enum Error {
         /// The way to solve the problem.
         remedy: String,
     },
-    /// Two sources, or two layers, give the same path.
+    /// Two sources, or two layers, have the same path.
     #[error("/{path} is given twice: by {first} and by {second}; drop or move one of them{remedy}")]
     Conflict {
         /// The path in the image, without the leading slash.
         path: String,
-        /// The origin of the first.
+        /// The origin of the first one.
         first: String,
-        /// The origin of the second.
+        /// The origin of the second one.
         second: String,
         /// Another solution, if there is one. Starts with a comma.
         remedy: String,

@@ -34,7 +34,7 @@ const KEPT_COST: u64 = 4;
 const DATA_BASE: u64 = 32 << 20;
 /// The memory that a crate takes.
 const CRATE: u64 = 150;
-/// The limit of links to follow to a file.
+/// The largest number of links to follow to a file.
 const LINKS: usize = 40;
 
 /// The facts to find out about files besides those in the tar headers. Each costs time.
@@ -390,7 +390,7 @@ fn new_file(entry: &tar::Entry, kind: FileKind, layer: usize, ordinal: usize) ->
     }
 }
 
-/// Hashes the bytes that are read through it.
+/// A reader that hashes the bytes that pass through it.
 struct Tee<'a> {
     inner: &'a mut dyn Read,
     hasher: Option<&'a mut Hasher>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crateyard_debian::control::stanzas;
 use serde::{Deserialize, Serialize};
 
-/// The limit of a licence's text that is kept.
+/// The most bytes of a licence's text that are kept.
 const TEXT_LIMIT: usize = 256 << 10;
 
 /// A licence that a package declares.
@@ -56,8 +56,8 @@ impl License {
     }
 }
 
-/// Converts an expression from the ways in which manifests write it to SPDX's. Returns `None` if a
-/// name in it is unknown.
+/// Converts an expression from the notations of manifests to SPDX's. Returns `None` if a name in it
+/// is unknown.
 fn canonical(expression: &str) -> Option<String> {
     let canonical = spdx::Expression::canonicalize(expression).ok()?;
     let text = canonical.unwrap_or_else(|| expression.to_owned());

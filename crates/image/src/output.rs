@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// A directory that is being written.
 ///
 /// Some builders may create the final path but nothing beside it. For them the directory is made in
-/// place, and [`OutputDir::finish`] writes the file that makes it recognizable last.
+/// place, and the last file that [`OutputDir::finish`] writes makes it recognizable.
 #[derive(Debug)]
 pub struct OutputDir {
     place: Place,

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// The limit of the findings that are kept.
+/// The most findings that are kept.
 const FINDINGS: usize = 1_000;
 
 /// The longest message of a finding, in bytes.

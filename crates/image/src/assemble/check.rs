@@ -46,7 +46,7 @@ pub(super) fn layers<'a>(
     Ok(Paths(below))
 }
 
-/// The limit of links to follow to a program.
+/// The largest number of links to follow to a program.
 const LINKS: usize = 40;
 
 impl Paths {
@@ -83,8 +83,8 @@ impl Paths {
         }
     }
 
-    /// Returns the missing libraries of a layer's programs, each with the program's path. The image
-    /// decides where its loader looks, so a file of the right name in any directory will do.
+    /// Returns the missing libraries of a layer's programs, each after the program's path. The
+    /// image decides where its loader looks, so a file of the right name in any directory will do.
     pub(super) fn missing_libraries<'a>(
         &'a self,
         layer: &'a Layer,
@@ -257,8 +257,8 @@ fn is_at(path: &str, said: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Checks that each path which a layer says it replaces exists below: a superfluous path would let
-/// a file of the next base be replaced unnoticed.
+/// Checks that a lower layer has each path in a layer's list of replaced paths. A superfluous path
+/// would let a file of the next base be replaced unnoticed.
 fn check_replaced(layer: &Layer, below: &Lower) -> Result<()> {
     for said in &layer.reference.replaces {
         let mut entries = layer.entries.entries.iter();

@@ -96,7 +96,7 @@ fn joined(base: Option<Set>, own: impl Iterator<Item = String>) -> Set {
     all
 }
 
-/// Returns the base's variables in their order, with new values, and then the new variables in
+/// Returns the base's variables in their order, with new values, followed by the new variables in
 /// theirs.
 fn environment(mut all: Vec<String>, spec: &Config) -> Result<Vec<String>> {
     let mut names = BTreeSet::new();

@@ -22,7 +22,7 @@ pub(super) use party::Party;
 /// The key of the image itself.
 pub(super) const IMAGE: &str = "image";
 
-/// A bill of materials. Each entry is there once, and they are sorted.
+/// A bill of materials. Each entry is there once, and all entries are sorted.
 pub(super) struct Bom {
     /// The image's manifest.
     pub digest: Digest,
@@ -43,7 +43,7 @@ pub(super) enum Relation {
     DependsOn,
     /// The component has the other's code, which is no package of its ecosystem.
     StaticLink,
-    /// The component's base is the other.
+    /// The other component is this one's base.
     DescendantOf,
     /// The other component made this one.
     BuiltBy,
@@ -200,7 +200,7 @@ fn version(subject: &Subject<'_>, inputs: &InputsSpec) -> String {
     version.map_or_else(|| subject.manifest.digest.to_string(), str::to_owned)
 }
 
-/// Returns an address that a browser opens.
+/// Returns the address if a browser can open it.
 fn web(address: Option<&String>) -> Option<String> {
     let is_web = |it: &&String| {
         let rest = it.strip_prefix("https://").or(it.strip_prefix("http://"));

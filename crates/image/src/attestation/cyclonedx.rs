@@ -168,7 +168,7 @@ fn uuid(digest: &Digest) -> String {
     let hex = Digest::of(format!("cyclonedx {digest}").as_bytes())
         .hex()
         .to_owned();
-    // Version 8 is for rules of one's own: RFC 9562.
+    // Version 8 allows a rule of its own: RFC 9562.
     format!(
         "{}-{}-8{}-a{}-{}",
         &hex[..8],

@@ -186,7 +186,7 @@ impl Statement {
     /// Reads a statement that this crate made.
     ///
     /// # Errors
-    /// Says what the bytes are instead.
+    /// When the bytes are something else, which the message names.
     pub fn parse(bytes: &[u8]) -> Result<Statement, String> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("no JSON: {error}"))?;

@@ -39,7 +39,7 @@ pub struct Document {
     pub document_namespace: String,
     /// The creators and the time of the document.
     pub creation_info: CreationInfo,
-    /// Documents about images inside the image.
+    /// Documents about images that the image holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external_document_refs: Vec<ExternalDocument>,
     /// The components.
@@ -125,7 +125,7 @@ pub struct Package {
     /// The digests of the package's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checksums: Vec<Checksum>,
-    /// The licence that was concluded.
+    /// The licence that the document concludes.
     pub license_concluded: String,
     /// The licence that the package declares.
     pub license_declared: String,

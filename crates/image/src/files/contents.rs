@@ -8,7 +8,7 @@ use crateyard_oci::{Blobs, Manifest};
 use super::{File, FileKind, LayerStream, Listing};
 use crate::Result;
 
-/// Takes the content of a file, with the paths and the entries that have it.
+/// A function that takes the content of a file, with the paths and the entries that have it.
 pub(crate) type TakeContent<'a> = dyn FnMut(&[(&str, &File)], &mut dyn Read) -> Result<()> + 'a;
 
 impl Listing {

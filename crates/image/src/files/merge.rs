@@ -10,7 +10,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names with this start belong to the storage driver that wrote the layer.
 const RESERVED: &[u8] = b".wh..wh.";
 
-/// The limit of a path's parts: each costs a look-up for each entry.
+/// The largest number of a path's parts: each part costs a look-up for each entry.
 const PARTS: usize = 256;
 
 /// The meaning of an entry's path.

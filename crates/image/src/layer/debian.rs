@@ -33,7 +33,7 @@ const MERGED: [(&str, bool); 6] = [
 const STATUS: &str = "var/lib/dpkg/status";
 const INFO: &str = "var/lib/dpkg/info";
 const CERTIFICATES: &str = "usr/share/ca-certificates/";
-/// The limit of a bundle of certificates, which has some 200 KB.
+/// The largest bundle of certificates. A usual one has some 200 KB.
 const CERTIFICATES_LIMIT: usize = 64 << 20;
 
 /// Adds all Debian sources of a layer. Returns the packages in the layer and those installed below
@@ -491,7 +491,8 @@ fn conffile_digests(deb: &Deb) -> Result<BTreeMap<String, String>> {
     Ok(digests)
 }
 
-/// Computes the MD5 digest of the bytes read, if it is wanted. dpkg has no other digest.
+/// A reader that computes the MD5 digest of its bytes, if the digest is wanted. dpkg has no other
+/// digest.
 struct Md5Reader<'a> {
     inner: &'a mut dyn Read,
     state: Option<md5::Md5>,

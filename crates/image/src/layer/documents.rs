@@ -8,7 +8,7 @@ use crate::license::License;
 use crate::spec::{DebianPackage, PackageDetails};
 
 const DIRECTORY: &str = "usr/share/doc";
-/// The limit of a copyright file that is read: the largest of Debian have 2 MB.
+/// The most bytes that are read of a copyright file: Debian's largest have 2 MB.
 const LIMIT: u64 = 8 << 20;
 
 /// The documents in a package about itself.
@@ -40,7 +40,7 @@ impl Documents {
         self.link = Some(name.to_owned());
     }
 
-    /// Returns the same content, and keeps it if it is the copyright file's.
+    /// Returns the content unchanged. Keeps a copy if it is the copyright file's.
     pub(super) fn watch<'a>(
         &mut self,
         path: &str,

@@ -121,7 +121,7 @@ impl Watched<'_> {
 mod tests {
     use super::*;
 
-    /// Returns its bytes in pieces of one size.
+    /// A reader that returns its bytes in pieces of one size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

@@ -54,7 +54,7 @@ pub struct StepCommand {
 /// The exit code of a runner that could not start the command, as in env(1) and others.
 pub const NOT_STARTED: i32 = 125;
 
-/// Runs commands: with their root as `/`, as root of a user namespace, without a network.
+/// A runner of commands: with their root as `/`, as root of a user namespace, without a network.
 pub trait Runner {
     /// Returns a directory for the files of the image. The order in which its directories list
     /// their files must not depend on the disk.
@@ -74,7 +74,7 @@ pub(super) struct Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // Nothing of a derivation's own place remains anyway.
+        // Ignore a failure: nothing of a derivation's own place remains anyway.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn add(
         Ok((workplace, changes))
     };
     let (first, expected) = run("first")?;
-    // Both in memory at once would take twice as much.
+    // Keeping both in memory at once would take twice as much.
     drop(first);
     wait_for_another_second();
     let (second, changes) = run("second")?;

@@ -205,7 +205,7 @@ impl Tree {
     }
 }
 
-/// Whether the new one of two nodes at one path replaces the old one.
+/// Whether the new node at a path replaces the old one.
 fn replaces(path: &str, old: &Node, new: &Node) -> Result<bool> {
     let conflict = || Error::Conflict {
         path: path.to_owned(),

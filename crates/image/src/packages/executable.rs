@@ -10,7 +10,7 @@ use crate::auditable::SECTION;
 
 /// The largest executable that is searched.
 const FILE_LIMIT: u64 = 1 << 30;
-/// The limit of the section's size, packed and unpacked.
+/// The largest size of the section, packed and unpacked.
 const SECTION_LIMIT: u64 = 8 << 20;
 const NAMES_LIMIT: u64 = 1 << 20;
 

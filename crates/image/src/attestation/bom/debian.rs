@@ -110,7 +110,7 @@ fn add_licenses(bom: &mut Bom, packages: &[PackageDetails]) {
     }
 }
 
-/// Adds the dependencies between the packages that are there.
+/// Adds the dependencies between the given packages.
 fn add_dependencies<'a>(bom: &mut Bom, packages: impl Iterator<Item = &'a PackageDetails> + Clone) {
     let keys: BTreeMap<&str, String> = packages
         .clone()

@@ -12,7 +12,7 @@ use crate::spec::{self, UnitInput};
 use crate::{Error, Result};
 use crateyard_oci::Digest;
 
-/// The limit of the search's depth in a build script's directory.
+/// The largest depth of a search in a build script's directory.
 const DEPTH: usize = 8;
 
 /// Adds the static libraries that the build script of `unit`'s package made and linked.
@@ -90,8 +90,8 @@ fn version(unit: &UnitInput, name: &str, files: &Path, directives: &Directives) 
     said.or_else(|| upstream(&unit.version)).map(str::to_owned)
 }
 
-/// Returns the version that pkg-config would report of a library. The file below the directory has
-/// the library's name or links it (`Libs: … -lz` in `zlib.pc`).
+/// Returns the version that pkg-config would report of a library. The version's file is below the
+/// directory, and has the library's name or links it (`Libs: … -lz` in `zlib.pc`).
 fn described(directory: &Path, name: &str, depth: usize) -> Option<String> {
     let mut entries: Vec<PathBuf> = fs::read_dir(directory)
         .ok()?

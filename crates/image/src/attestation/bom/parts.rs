@@ -82,8 +82,8 @@ fn comment(part: &PartInput, is_one: bool) -> String {
     text
 }
 
-/// Returns the digest of a part's single file or of the list of its files, and which of the two it
-/// is.
+/// Returns the digest of a part's only file, or of the list of its files, and whether the part is
+/// one file.
 fn digest(part: &PartInput) -> Result<(String, bool)> {
     let whole = SourceInput {
         path: String::new(),

@@ -53,7 +53,7 @@ pub enum Kind {
     Package,
     /// The base image.
     Base,
-    /// An image inside the image.
+    /// An image that the image holds.
     NestedImage,
     /// A program of the builder itself.
     Builder,

@@ -215,7 +215,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Drops Python's cache directories of which nothing was kept.
+    /// Drops Python's cache directories if nothing in them was kept.
     fn drop_empty_caches(&mut self) {
         let is_cache = |path: &&String| path.ends_with("/__pycache__");
         let caches: Vec<String> = self.all.keys().filter(is_cache).cloned().collect();

@@ -82,7 +82,7 @@ impl Unpacking<'_> {
                 symlink(target, self.at(path)).map_err(failed(path))
             }
             FileKind::File | FileKind::HardLink => self.parent(path),
-            // Only root can make one, and /dev is the command's own.
+            // Only root can make devices, and /dev is the command's own.
             FileKind::CharacterDevice | FileKind::BlockDevice | FileKind::Fifo => Ok(()),
         }
     }
