@@ -109,7 +109,7 @@ pub fn release(number: &str) -> Option<&'static str> {
     Some(found.1)
 }
 
-/// Keeps some of a map's values and skips the others.
+/// A deserializer that keeps some of a map's values and skips the others.
 struct Wanted<'a>(&'a BTreeSet<String>);
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {

@@ -20,7 +20,7 @@ pub mod annotation {
 /// Annotations or labels: keys and values are texts, sorted by key.
 pub type Annotations = BTreeMap<String, String>;
 
-/// Points to content by digest:
+/// A pointer to content by its digest:
 /// <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>.
 ///
 /// ```

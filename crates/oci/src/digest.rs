@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Computes a [`Digest`] over bytes that come piece by piece.
+/// A hasher that computes a [`Digest`] over bytes that come piece by piece.
 #[derive(Clone, Debug)]
 pub struct Hasher(State);
 
@@ -209,7 +209,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Passes bytes on to a writer, and counts and hashes them (SHA-256).
+/// A writer that passes bytes on, and counts and hashes them (SHA-256).
 pub struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
@@ -245,7 +245,7 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// Passes bytes on from a reader, and counts and hashes them.
+/// A reader that passes bytes on, and counts and hashes them.
 pub struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
@@ -282,7 +282,7 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// Passes bytes on from a reader. Fails at the end if they do not match a descriptor.
+/// A reader that passes bytes on, and fails at the end if they do not match a descriptor.
 pub struct VerifyingReader<R> {
     inner: R,
     hasher: Option<Hasher>,

@@ -236,7 +236,7 @@ fn too_much(what: &str, problem: String) -> Error {
     }
 }
 
-/// Passes uncompressed bytes on until the budget is used up.
+/// A reader that passes uncompressed bytes on until the budget is used up.
 #[derive(Debug)]
 pub struct Bounded<R> {
     inner: R,

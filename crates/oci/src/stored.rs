@@ -97,8 +97,8 @@ impl Stored {
     }
 }
 
-/// Reads a section of a file without moving the file's own position. Several sections can read one
-/// file at a time.
+/// A reader of a section of a file. It does not move the file's own position, so several sections
+/// can read one file at a time.
 #[derive(Debug)]
 pub struct Section<F> {
     file: F,

@@ -54,7 +54,7 @@ pub struct Entry {
     pub content_offset: u64,
 }
 
-/// Reads entries one after another. [`Read`] returns the content of the current one.
+/// A reader of entries, one after another. [`Read`] returns the content of the current one.
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,

@@ -35,7 +35,7 @@ const MAX_SIZE: u64 = 0o77_777_777_777;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
-/// Writes entries one after another, in the caller's order.
+/// A writer of entries, one after another, in the caller's order.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
