@@ -82,7 +82,7 @@ impl Lock {
     /// hashes of files later.
     ///
     /// A server or a release may lack a build platform, or a component for it. The lock then leaves
-    /// that platform out, unless it is `host`. Returns what each platform without pins lacks.
+    /// that platform out, unless it is `host`. Also returns an error for each such platform.
     ///
     /// # Errors
     /// Fails if the release lacks a component for `host`, or a target's standard library.
