@@ -122,7 +122,7 @@ pub(crate) fn copy(output: &OutputDir, layout: &Layout, platform: &Platform) -> 
 /// subject.
 ///
 /// # Errors
-/// When it can't be read.
+/// When the document can't be read.
 pub fn read(layout: &Layout, platform: &Platform, name: &str) -> Result<Option<Vec<u8>>> {
     let path = path(platform, name);
     Ok(layout.extra_file(&path)?)

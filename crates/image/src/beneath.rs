@@ -93,7 +93,7 @@ impl Directory {
     /// Reads a regular file of at most `limit` bytes. Returns `None` if there is nothing.
     ///
     /// # Errors
-    /// As [`Directory::file`], and when the file is larger.
+    /// When [`Directory::file`] fails, or the file is larger.
     pub fn read(&self, below: impl AsRef<Path>, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let below = below.as_ref();
         let Some(file) = self.file(below)? else {

@@ -58,7 +58,7 @@ pub fn make(spec: &LayerSpec, out: &Path, threads: usize) -> Result<LayerRecord>
 /// Makes a layer like [`make`]. With a runner, a command may make the layer, too.
 ///
 /// # Errors
-/// As [`make`], and when the command fails, or makes a change that can't be in a layer.
+/// When [`make`] fails, or the command fails or makes a change that can't be in a layer.
 pub fn make_with(
     spec: &LayerSpec,
     out: &Path,
