@@ -26,7 +26,7 @@ pub trait Blobs {
 /// Reads a document up to its limit and checks its digest.
 ///
 /// # Errors
-/// When it is missing, damaged, too large or not of the type.
+/// When the document is missing, damaged, too large or not of the type.
 pub fn read_document<T: DeserializeOwned>(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<T> {
     let bytes = read_document_bytes(blobs, descriptor)?;
     json::parse(blobs.budget(), &title(blobs, descriptor), &bytes)
@@ -35,7 +35,7 @@ pub fn read_document<T: DeserializeOwned>(blobs: &dyn Blobs, descriptor: &Descri
 /// Reads the bytes of a document like [`read_document`].
 ///
 /// # Errors
-/// When it is missing, damaged or too large.
+/// When the document is missing, damaged or too large.
 pub fn read_document_bytes(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let what = title(blobs, descriptor);
     blobs.budget().document_size(&what, descriptor.size)?;

@@ -170,7 +170,7 @@ fn names_of(descriptor: &Descriptor) -> Vec<String> {
 /// Chooses the only image that has the name, if given, and best fits the platform, if given.
 ///
 /// # Errors
-/// When there is none, or more than one. The message lists the images that are there.
+/// When no image or more than one fits. The message lists the images that are there.
 pub fn choose(
     all: &[Image],
     place: &str,

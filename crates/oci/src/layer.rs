@@ -6,7 +6,7 @@ use crate::compression::Format;
 use crate::limits::Bounded;
 use crate::{Blobs, Descriptor, Error, Result};
 
-/// Reads the uncompressed tar of a layer. Nothing limits the output, so use it only for layers of
+/// Reads the uncompressed tar of a layer. Nothing limits the output, so it is only for layers of
 /// one's own.
 ///
 /// # Errors
@@ -22,8 +22,8 @@ pub fn decompress<'a>(
     format.reader(blob)
 }
 
-/// Opens the uncompressed tar of a layer by an unknown author. The budget of `blobs` limits the
-/// output. `check` sees the compressed bytes in passing, for instance to hash them.
+/// Opens the uncompressed tar of a layer that anybody may have written. The budget of `blobs`
+/// limits the output. `check` sees the compressed bytes in passing, for instance to hash them.
 ///
 /// # Errors
 /// When the blob is missing or the media type is not a layer's.

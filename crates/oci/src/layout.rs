@@ -1,5 +1,5 @@
-//! Opens images by any program: OCI layout directories, OCI archives (a layout as one tar file) and
-//! docker archives (`docker save`).
+//! Opens images that any program may have written: OCI layout directories, OCI archives (a layout
+//! as one tar file) and docker archives (`docker save`).
 //!
 //! Nothing in the input is trusted. Documents are read up to a limit and against their digest.
 //! Blobs are found by digest alone, so no path from the input is ever opened. Symbolic links are
@@ -146,7 +146,7 @@ impl Layout {
     /// Chooses the only image that has the name, if given, and best fits the platform, if given.
     ///
     /// # Errors
-    /// When there is none, or more than one. The message lists the images that are there.
+    /// When no image or more than one fits. The message lists the images that are there.
     pub fn image(&self, name: Option<&str>, platform: Option<&Platform>) -> Result<Image> {
         choose(&self.images()?, &self.title(), name, platform)
     }
@@ -154,7 +154,7 @@ impl Layout {
     /// Reads a manifest and checks its digest.
     ///
     /// # Errors
-    /// When it is missing, damaged or no manifest.
+    /// When the manifest is missing or damaged, or the content is no manifest.
     pub fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest> {
         self.document(descriptor)
     }
@@ -162,7 +162,7 @@ impl Layout {
     /// Reads the configuration of an image and checks its digest.
     ///
     /// # Errors
-    /// When it is missing, damaged or no image configuration.
+    /// When the configuration is missing or damaged, or the content is no configuration.
     pub fn config(&self, manifest: &Manifest) -> Result<ImageConfig> {
         self.document(&manifest.config)
     }
@@ -170,7 +170,7 @@ impl Layout {
     /// Reads any document that a descriptor points to and checks its digest.
     ///
     /// # Errors
-    /// When it is missing, damaged, too large or not of the type.
+    /// When the document is missing, damaged, too large or not of the type.
     pub fn document<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         read_document(self, descriptor)
     }
@@ -178,7 +178,7 @@ impl Layout {
     /// Reads the bytes of a document, which a push sends, and checks their digest.
     ///
     /// # Errors
-    /// When it is missing, damaged or too large.
+    /// When the document is missing, damaged or too large.
     pub fn document_bytes(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         read_document_bytes(self, descriptor)
     }
@@ -186,7 +186,7 @@ impl Layout {
     /// Returns an unchanged blob. Checks its size but not its digest.
     ///
     /// # Errors
-    /// When it is missing, has another size, or is no regular file.
+    /// When the blob is missing, has another size, or is no regular file.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Stored> {
         let digest = &descriptor.digest;
         let blob = self.stored(digest)?.ok_or_else(|| Error::NotFound {

@@ -1,4 +1,4 @@
-//! The parts of OCI images, in any place and by any author.
+//! The parts of OCI images from any place and any author.
 //!
 //! - Names: [`Digest`], [`Reference`], [`ImageName`], [`Platform`], [`media_type`].
 //! - Documents: [`Descriptor`], [`Manifest`], [`Index`], [`ImageConfig`], and [`Document`], which

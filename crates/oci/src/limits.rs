@@ -33,7 +33,7 @@ pub struct Limits {
     pub depth: usize,
     /// The number of entries in indexes, manifests, archives and layers together.
     pub entries: u64,
-    /// The uncompressed bytes of all layers together, independent of their size.
+    /// The uncompressed bytes that all layers together may have, independent of the layers' size.
     pub read: u64,
     /// The uncompressed bytes that each byte of a layer adds to `read`. gzip reaches 1,032; zstd
     /// has no bound.
@@ -63,7 +63,8 @@ pub const PATH: usize = 4096;
 pub const XATTR: usize = 64 << 10;
 /// The largest size of the extended headers (PAX records, GNU long names) of one tar entry.
 pub const EXTENDED_HEADER: u64 = 1 << 20;
-/// The size from which on a file with almost no data on the disk is a hole and not an image.
+/// The smallest size at which a file with almost no data on the disk counts as a hole and not as an
+/// image.
 const SPARSE: u64 = 16 << 30;
 /// The memory that a parsed document takes for each of its bytes.
 const DOCUMENT_COST: u64 = 4;

@@ -12,7 +12,7 @@ const DEFAULT_TAG: &str = "latest";
 const MAX_REPOSITORY_LENGTH: usize = 255;
 const MAX_TAG_LENGTH: usize = 128;
 
-/// The place of an image, existing or future.
+/// The address of an image, which may not exist yet.
 ///
 /// The grammar and the defaults are docker's ([reference]): a first part without `.`, `:` or
 /// capital letters that is not `localhost` belongs to the repository, and the registry is then
@@ -49,7 +49,7 @@ pub struct ParseReferenceError {
 }
 
 impl ParseReferenceError {
-    /// Says which rule a text breaks.
+    /// Makes an error that names the rule which a text breaks.
     pub fn new(text: &str, reason: impl Into<String>) -> ParseReferenceError {
         ParseReferenceError {
             text: text.to_owned(),

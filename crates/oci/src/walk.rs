@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use crate::{Blobs, Descriptor, Digest, Index, Manifest, Result, media_type, read_document};
 
 /// Calls `visit` once with each thing that `root` leads to: a manifest's blobs, then the manifest;
-/// an index's manifests, then the index. So every thing is visited after those that it points to.
+/// an index's manifests, then the index. So nothing is visited before the things that it points to.
 ///
 /// # Errors
-/// Those of `visit`, and when a document is missing, damaged, nested too deeply, or leads to too
-/// much.
+/// When `visit` fails, or a document is missing, damaged, nested too deeply, or leads to too much.
 pub fn walk<E: From<crate::Error>>(
     blobs: &dyn Blobs,
     root: &Descriptor,

@@ -1,4 +1,4 @@
-//! Reads tar streams by unknown authors.
+//! Reads tar streams that anybody may have written.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
