@@ -16,11 +16,11 @@ pub enum Kind {
     Unmaintained,
     /// Another notice.
     Notice,
-    /// Debian's security team calls it unimportant.
+    /// Debian's security team calls the issue unimportant.
     Unimportant,
 }
 
-/// How an advisory affects a component of an image. The names are OpenVEX's.
+/// The effect of an advisory on a component of an image. The names are OpenVEX's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status", content = "justification")]
 pub enum Status {
@@ -65,7 +65,7 @@ pub struct Component {
     pub programs: BTreeSet<String>,
 }
 
-/// How one advisory affects one component of an image.
+/// The effect of one advisory on one component of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {

@@ -33,7 +33,7 @@ pub struct Data<'a> {
 /// The findings about an image.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// The findings, sorted; those that affect the image come first.
+    /// The findings, sorted. Findings that affect the image come first.
     pub findings: Vec<Finding>,
     /// The entries of `ignore` that apply to the image, by their index in the policy.
     pub used: BTreeSet<usize>,

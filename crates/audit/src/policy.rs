@@ -57,7 +57,7 @@ pub struct Reach {
     /// The features that the vulnerable code needs, all of them. Each further entry about an
     /// advisory is another way to reach the code.
     pub features: BTreeSet<String>,
-    /// The evidence of the entry's author.
+    /// The evidence for the entry.
     pub reason: String,
 }
 
