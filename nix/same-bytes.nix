@@ -9,7 +9,7 @@
   name,
   # { built, kept } for each program: two files.
   pairs,
-  # What to do if they differ: a sentence.
+  # The remedy if they differ: a sentence.
   cure,
 }:
 cell {

@@ -99,7 +99,7 @@ const FILES: [(&str, &str); 22] = [
     ("crates/tool/NOTES.md", "# Notes\n"),
 ];
 
-/// The text to append to a file, by its extension. It never stops the file from compiling.
+/// Returns the text to append to a file, by its extension. It never stops the file from compiling.
 fn addition(file: &str, number: usize) -> String {
     match file.rsplit('.').next().unwrap_or_default() {
         "rs" => format!("// edit {number}\n"),
@@ -298,7 +298,8 @@ impl Paths {
         all.collect()
     }
 
-    /// Program to the store path of the unit that links it. The unit's key has `-bin-NAME-` in it.
+    /// Maps each program to the store path of the unit that links it. The unit's key contains
+    /// `-bin-NAME-`.
     fn programs(&self) -> BTreeMap<String, &String> {
         let program = |key: &str| {
             key.split_once("-bin-")
@@ -325,7 +326,7 @@ struct Binary {
     name: String,
 }
 
-/// The names with new paths.
+/// Returns the names with new paths.
 fn changed<P: PartialEq>(
     before: &BTreeMap<String, P>,
     after: &BTreeMap<String, P>,

@@ -360,7 +360,7 @@ impl Bench {
         seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
     }
 
-    /// Cargo's report of how long each unit took.
+    /// Returns Cargo's report of how long each unit took.
     fn timings(&self) -> PathBuf {
         self.cold.place.join("timings.html")
     }
@@ -376,12 +376,12 @@ impl Bench {
     }
 }
 
-/// The workspace of many packages.
+/// Returns the workspace of many packages.
 fn wide() -> PathBuf {
     checkout::repository().join("tests/workspaces/wide")
 }
 
-/// An expression for an attribute of its images.
+/// Returns an expression for an attribute of its images.
 fn in_wide(attribute: &str) -> String {
     format!(
         "(((flake.inputs.crateyard or flake).lib.mkImages {{ src = {}; }}).{attribute})",

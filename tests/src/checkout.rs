@@ -43,7 +43,7 @@ impl Checkout {
         Ok(checkout)
     }
 
-    /// The directory of the clone.
+    /// Returns the directory of the clone.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -125,14 +125,14 @@ pub fn source() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// A copy of a directory, to edit.
+/// Makes a copy of a directory, to edit.
 pub fn copy_of(directory: &Path) -> Result<TempDir> {
     let copy = tempfile::tempdir()?;
     duct::cmd!("cp", "-rT", directory, copy.path()).run()?;
     Ok(copy)
 }
 
-/// A copy of a template, to edit.
+/// Makes a copy of a template, to edit.
 pub fn template(name: &str) -> Result<TempDir> {
     copy_of(&repository().join("nix/templates").join(name))
 }
@@ -153,7 +153,7 @@ pub fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("git {} failed", arguments.join(" ")))
 }
 
-/// The command line under test, as an absolute path.
+/// Returns the command line under test, as an absolute path.
 pub fn assemble() -> String {
     let program = std::env::var("ASSEMBLE").unwrap_or_else(|_| "target/release/assemble".into());
     source().join(program).to_string_lossy().into_owned()

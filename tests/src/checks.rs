@@ -85,12 +85,12 @@ fn names_need_no_plan() -> Result<()> {
     Ok(())
 }
 
-/// A copy of the workspace `ledger` to edit.
+/// Makes a copy of the workspace `ledger` to edit.
 fn copy_of_ledger() -> Result<TempDir> {
     copy_of(&ledger()?)
 }
 
-/// The derivations of `cargo test`'s units.
+/// Returns the derivations of `cargo test`'s units.
 fn test_units(workspace: &Path) -> Result<BTreeSet<String>> {
     let expression = format!(
         "map (unit: unit.drvPath) (builtins.attrValues ({}))",
@@ -100,7 +100,7 @@ fn test_units(workspace: &Path) -> Result<BTreeSet<String>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The names of the units that an edit of a file changes.
+/// Returns the names of the units that an edit of a file changes.
 fn changed(file: &str, text: &str) -> Result<BTreeSet<String>> {
     let copy = copy_of_ledger()?;
     let before = test_units(copy.path())?;

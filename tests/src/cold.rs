@@ -44,7 +44,7 @@ impl Cold {
         }
     }
 
-    /// A workspace with a store below `place`, which other workspaces may share.
+    /// Takes a workspace with a store below `place`, which other workspaces may share.
     pub fn new(place: &Path, workspace: PathBuf) -> Self {
         Self {
             place: place.to_owned(),
@@ -103,7 +103,7 @@ impl Cold {
         self.assemble_with(&[], memory)
     }
 
-    /// The same with more arguments, such as the names of images.
+    /// Runs the same with more arguments, such as the names of images.
     pub fn assemble_with(&self, arguments: &[&str], memory: &str) -> Result<f64> {
         let arguments = [&["build", "--store", &self.store], arguments].concat();
         let build = duct::cmd(assemble(), arguments)
@@ -198,14 +198,15 @@ impl Cold {
         nix_store(&delete).map(drop)
     }
 
-    /// The existing outputs of all units, layers and images, with the hashes of their content.
+    /// Returns the existing outputs of all units, layers and images, with the hashes of their
+    /// content.
     pub fn hashes(&self) -> Result<BTreeMap<String, String>> {
         let mut there = self.outputs()?;
         there.retain(|path| self.physical(path).exists());
         nix::hashes(&self.store, &Vec::from_iter(there))
     }
 
-    /// The outputs of all units, layers and images, built or not.
+    /// Returns the outputs of all units, layers and images, built or not.
     fn outputs(&self) -> Result<BTreeSet<String>> {
         let derivations = self.counted()?;
         let mut query = vec!["--store", &self.store, "-q", "--outputs"];
@@ -213,7 +214,7 @@ impl Cold {
         Ok(nix_store(&query)?.lines().map(str::to_owned).collect())
     }
 
-    /// The `.drv` files of all units, layers and images.
+    /// Returns the `.drv` files of all units, layers and images.
     fn counted(&self) -> Result<Vec<String>> {
         let units: Vec<String> = self.evaluate(
             "builtins.map (unit: unit.drvPath) (builtins.attrValues \
@@ -240,7 +241,7 @@ impl Cold {
         serde_json::from_str(&text).context("nix eval printed something else than expected")
     }
 
-    /// The plan.
+    /// Returns the plan.
     pub fn plan(&self) -> Result<Plan> {
         let built = self.nix(&["build", "--no-link", "--json"], &["plan"])?;
         let built: serde_json::Value = serde_json::from_str(&built)?;
@@ -273,12 +274,12 @@ impl Cold {
         })
     }
 
-    /// The plan's programs, built by plain Cargo. Builds them if that has not happened yet.
+    /// Returns the plan's programs, built by plain Cargo. Builds them if that has not happened yet.
     pub fn made_by_cargo(&self, plan: &Plan) -> Result<PathBuf> {
         self.cargo_with(plan, "edited = null;")
     }
 
-    /// Cargo's unit graph for the plan's programs.
+    /// Returns Cargo's unit graph for the plan's programs.
     pub fn unit_graph(&self, plan: &Plan) -> Result<PathBuf> {
         self.cargo_with(plan, "graphOnly = true;")
     }
@@ -333,7 +334,7 @@ pub fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// The median, or NaN without values.
+/// Returns the median, or NaN without values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

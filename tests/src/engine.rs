@@ -67,7 +67,7 @@ fn bundle(layout: &Path, arguments: &[&str]) -> Result<TempDir> {
     Ok(bundle)
 }
 
-/// A unique name for the container of a bundle.
+/// Returns a unique name for the container of a bundle.
 fn name_for(bundle: &TempDir) -> String {
     let directory = bundle.path().file_name().unwrap_or_default();
     let directory = directory.to_string_lossy().replace('.', "");
@@ -93,7 +93,7 @@ pub fn run(layout: &Path, arguments: &[&str], input: &str) -> Result<String> {
     Ok(said)
 }
 
-/// A running container; ended when it is dropped.
+/// A running container. It ends on drop.
 pub struct Container {
     bundle: TempDir,
     name: String,
@@ -121,7 +121,7 @@ impl Container {
         })
     }
 
-    /// The container's output so far.
+    /// Returns the container's output so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.bundle.path().join("log")).unwrap_or_default()
     }
@@ -165,7 +165,7 @@ impl Container {
         )
     }
 
-    /// A field of process 1 in /proc/PID/status.
+    /// Returns a field of process 1 in /proc/PID/status.
     pub fn status_field(&self, field: &str) -> Result<String> {
         let state = Command::new("runc").args(["state", &self.name]).output()?;
         let state: Value = serde_json::from_slice(&state.stdout)?;

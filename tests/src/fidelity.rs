@@ -64,7 +64,7 @@ fn compare(workspace: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The directives of each build script, by its `OUT_DIR`, from the units' outputs.
+/// Returns the directives of each build script, by its `OUT_DIR`, from the units' outputs.
 fn said<'a>(outputs: impl Iterator<Item = &'a Path>) -> Result<BTreeMap<String, Directives>> {
     let mut said = BTreeMap::new();
     for output in outputs {
@@ -79,7 +79,7 @@ fn said<'a>(outputs: impl Iterator<Item = &'a Path>) -> Result<BTreeMap<String, 
     Ok(said)
 }
 
-/// The processes in the log of `cargo build -vv`, which prints them as shell commands.
+/// Returns the processes in the log of `cargo build -vv`, which prints them as shell commands.
 fn called(log: &str) -> Result<Vec<Called>> {
     // A description may have more than one line.
     let lines = log.split(" Running `").skip(1);
@@ -126,8 +126,8 @@ fn made_up(words: &[String]) -> Option<&String> {
     words.find(|word| word.starts_with("extra-filename="))
 }
 
-/// The differences between Cargo's call and the unit's call, which is the plan's entry plus the
-/// runner's additions.
+/// Returns the differences between Cargo's call and the unit's call, which is the plan's entry plus
+/// the runner's additions.
 fn differences(
     planned: &Planned,
     said: &BTreeMap<String, Directives>,
@@ -170,9 +170,9 @@ fn differences(
     Ok(differing)
 }
 
-/// The values of each option, in order. Cargo 1.85 adds the directives of one script after another,
-/// newer versions add all search paths first. So the order of different options depends on the
-/// version.
+/// Returns the values of each option, in order. Cargo 1.85 adds the directives of one script after
+/// another, newer versions add all search paths first. So the order of different options depends on
+/// the version.
 fn options(words: &[String]) -> BTreeMap<&str, Vec<&str>> {
     let mut options: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for pair in words.chunks(2) {
@@ -185,7 +185,7 @@ fn options(words: &[String]) -> BTreeMap<&str, Vec<&str>> {
     options
 }
 
-/// The first word that differs from Cargo's.
+/// Returns the first word that differs from Cargo's.
 fn different_words(ours: &[String], cargos: &[String]) -> Option<String> {
     let last = ours.len().max(cargos.len());
     (0..last).find_map(|index| {

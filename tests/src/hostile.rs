@@ -126,7 +126,7 @@ impl Scene {
     }
 }
 
-/// A flake whose image is a text.
+/// Returns a flake whose image is a text.
 fn flake(inputs: &str, text: &str) -> String {
     format!(
         "{{ {inputs} outputs = {{ self, ... }}: {{ packages.{arch}-linux.x-image = derivation \

@@ -1,4 +1,4 @@
-//! From a workspace to a running image without edits. Also tests the templates.
+//! Turns workspaces into running images without edits. Also tests the templates.
 
 use crate::checkout::{self, assemble, repository};
 use crate::engine::Container;
@@ -48,7 +48,7 @@ fn bare(template: &str) -> Result<TempDir> {
     Ok(copy)
 }
 
-/// The output of `assemble init`.
+/// Runs `assemble init`, and returns its output.
 pub fn init(workspace: &Path, arguments: &[&str]) -> Result<String> {
     let mut all = vec!["init"];
     all.extend(arguments);

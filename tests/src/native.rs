@@ -219,7 +219,7 @@ fn cplusplus() -> Result<()> {
     Ok(())
 }
 
-/// The names of all packages in an image's bill of materials.
+/// Returns the names of all packages in an image's bill of materials.
 fn packages(image: &Path) -> Result<Vec<String>> {
     let path = image.join("attestations/linux-amd64/sbom.spdx.json");
     let text = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;

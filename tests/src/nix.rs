@@ -123,7 +123,7 @@ pub fn hashes(store: &str, paths: &[String]) -> Result<BTreeMap<String, String>>
         .collect())
 }
 
-/// An expression in which `flake` is the flake of a directory.
+/// Returns an expression in which `flake` is the flake of a directory.
 pub fn in_flake(directory: &Path, expression: &str) -> String {
     format!(
         "let flake = builtins.getFlake \"git+file://{}\"; in {expression}",
@@ -131,7 +131,7 @@ pub fn in_flake(directory: &Path, expression: &str) -> String {
     )
 }
 
-/// The `NAME` in `/nix/store/HASH-NAME.drv`.
+/// Returns the `NAME` in `/nix/store/HASH-NAME.drv`.
 pub fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split_once('-').map_or(file, |(_, name)| name);

@@ -37,7 +37,7 @@ fn template() -> Result<TempDir> {
     Ok(copy)
 }
 
-/// An expression for a part alone.
+/// Returns an expression for a part alone.
 fn part(workspace: &Path, name: &str) -> String {
     attribute(workspace, &format!("npmParts.{name}"))
 }
@@ -185,7 +185,7 @@ fn in_a_directory() -> Result<()> {
     Ok(())
 }
 
-/// Nix's message when a part can't be made.
+/// Returns Nix's message when it fails to make a part.
 fn fails(workspace: &TempDir, name: &str) -> Result<String> {
     nix::build_fails(&part(workspace.path(), name))
 }

@@ -83,7 +83,7 @@ impl Service {
             .with_context(|| format!("assemble {} failed", arguments.join(" ")))
     }
 
-    /// The messages of `assemble build`, which must fail.
+    /// Runs `assemble build`, which must fail, and returns its messages.
     fn build_fails(&self) -> Result<String> {
         let output = duct::cmd!(assemble(), "build")
             .dir(self.path())
@@ -95,7 +95,7 @@ impl Service {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The derivation of the image.
+    /// Returns the derivation of the image.
     fn image(&self, arguments: &[&str]) -> Result<String> {
         let image = format!("{}#service-image.drvPath", self.flake());
         nix::nix(&[&["eval", "--raw", &image], arguments].concat())
@@ -105,7 +105,7 @@ impl Service {
         format!("{}#checks.x86_64-linux.plan-is-current", self.flake())
     }
 
-    /// A file of the plan.
+    /// Returns a file of the plan.
     fn kept(&self, name: &str) -> Result<PathBuf> {
         let entries = fs::read_dir(self.path().join("plan.lock"))?;
         for entry in entries {

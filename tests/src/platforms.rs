@@ -96,7 +96,7 @@ fn host_units() -> Result<()> {
     Ok(())
 }
 
-/// All derivations in the closure of one, itself included.
+/// Returns all derivations in the closure of one, itself included.
 fn below(derivation: &str) -> Result<Vec<String>> {
     let closure = duct::cmd!("nix-store", "--query", "--requisites", derivation).read()?;
     let derivations = closure.lines().filter(|path| path.ends_with(".drv"));

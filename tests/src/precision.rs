@@ -62,14 +62,14 @@ impl Derivations {
     }
 }
 
-/// The names of units that are built again.
+/// Returns the names of units that are built again.
 fn rebuilt(before: &Derivations, after: &Derivations) -> BTreeSet<String> {
     let old = before.paths();
     let new = after.units.values().filter(|path| !old.contains(path));
     new.map(|path| name_of(path)).collect()
 }
 
-/// The images that are made again.
+/// Returns the images that are made again.
 fn remade(before: &Derivations, after: &Derivations) -> BTreeSet<String> {
     let changed = after
         .images
@@ -208,7 +208,7 @@ fn leaf_bump() -> Result<()> {
     expect("units", found, expected)
 }
 
-/// The names of a unit and of all its dependents, by their derivations.
+/// Returns the names of a unit and of all its dependents, by their derivations.
 fn dependents(derivations: &Derivations, leaf: &str) -> Result<BTreeSet<String>> {
     let paths: Vec<&str> = derivations.units.values().map(String::as_str).collect();
     let mut arguments = vec!["show-derivation"];
@@ -236,7 +236,7 @@ fn dependents(derivations: &Derivations, leaf: &str) -> Result<BTreeSet<String>>
     }
 }
 
-/// The names of the workspace's own units.
+/// Returns the names of the workspace's own units.
 fn local(derivations: &Derivations, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let own = ["gateway-", "supervisor-", "cluster-", "fleet-"];
     let all = derivations.units.values().map(|path| name_of(path));

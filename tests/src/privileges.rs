@@ -212,7 +212,7 @@ fn store(arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("nix-store {} failed", arguments[0]))
 }
 
-/// The reason why this machine can't make such places.
+/// Returns the reason why this machine can't make such places.
 fn impossible() -> Option<&'static str> {
     let is_root = duct::cmd!("id", "-u").read().is_ok_and(|id| id == "0");
     (!is_root).then_some("only root can show a command another store")

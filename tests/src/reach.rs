@@ -67,7 +67,7 @@ fn unit_of(program: &Path) -> Result<&Path> {
     unit.context("a program lies in OUTPUT/bin")
 }
 
-/// The sorted names of the units that change with an edit.
+/// Returns the sorted names of the units that change with an edit.
 fn changed(workspace: &Path, edit: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
     let before = derivations(workspace)?;
     edit()?;
@@ -132,7 +132,7 @@ fn asked_file_is_edited() -> Result<()> {
     Ok(())
 }
 
-/// A workspace with a macro that reads a file above its caller's directory, and a caller.
+/// Makes a workspace with a macro that reads a file above its caller's directory, and a caller.
 fn noted() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {

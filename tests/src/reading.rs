@@ -43,9 +43,9 @@ const HARBOUR: [(&str, &str); 6] = [
     ),
 ];
 
-/// A copy of `harbour`, with a directory beside its members whose manifest is malformed. The test
-/// writes that manifest, because `cargo install --git` reads every manifest of a repository and
-/// complains about it.
+/// Makes a copy of `harbour`, with a directory beside its members whose manifest is malformed. The
+/// test writes that manifest, because `cargo install --git` reads every manifest of a repository
+/// and complains about it.
 fn harbour() -> Result<TempDir> {
     let copy = copy_of("harbour")?;
     fs::write(

@@ -137,13 +137,13 @@ impl Release {
         Ok((text, errors))
     }
 
-    /// The path on the machine of a path in the release.
+    /// Returns the path on the machine of a path in the release.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
 }
 
-/// A directory that tests keep between runs.
+/// Returns a directory that tests keep between runs.
 pub fn cache(name: &str) -> Result<PathBuf> {
     let home = std::env::var_os("HOME").context("HOME is not set")?;
     Ok(Path::new(&home).join(".cache/crateyard").join(name))
@@ -193,7 +193,7 @@ fn bootstrap(suite: &str, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The mirror that apt uses on this machine.
+/// Returns the mirror that apt uses on this machine.
 fn mirror() -> Result<String> {
     let targets = duct::cmd!(
         "apt-get",

@@ -86,7 +86,7 @@ fn release_fits_binstall() -> Result<()> {
     Ok(())
 }
 
-/// The script of a step, without its indentation.
+/// Returns the script of a step, without its indentation.
 fn step(text: &str, name: &str) -> Result<String> {
     let step = text.split(&format!("- name: {name}\n")).nth(1);
     let script = step.and_then(|it| it.split("run: |\n").nth(1));

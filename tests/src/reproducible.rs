@@ -16,7 +16,8 @@ pub fn trials() -> Vec<Trial> {
     )]
 }
 
-/// The second store. It is kept between runs, so that unchanged outputs are built there only once.
+/// Returns the second store. It is kept between runs, so that unchanged outputs are built there
+/// only once.
 fn store() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CRATEYARD_SECOND_STORE") {
         return Ok(path.into());

@@ -131,7 +131,7 @@ impl Driver {
     }
 }
 
-/// The units of Cargo, which has no separate units for metadata.
+/// Returns the units of Cargo, which has no separate units for metadata.
 fn cargos(plan: &Plan, timings: &BTreeMap<&String, Timing>) -> Vec<Unit> {
     let index: BTreeMap<&String, usize> = timings.keys().copied().zip(0..).collect();
     let unit = |key: &&String| {
@@ -169,7 +169,7 @@ fn inputs_of(plan: &Plan, planned: &Planned) -> BTreeMap<String, bool> {
     inputs.collect()
 }
 
-/// The entry of each unit in Cargo's report.
+/// Returns the entry of each unit in Cargo's report.
 fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, Timing>> {
     let mut timings: BTreeMap<(String, String, String), Vec<Timing>> = BTreeMap::new();
     for timing in timings_in(report)? {
@@ -196,7 +196,7 @@ fn timings_of<'a>(plan: &'a Plan, report: &str) -> Result<BTreeMap<&'a String, T
     Ok(found)
 }
 
-/// The list in the report's script.
+/// Returns the list in the report's script.
 fn timings_in(report: &str) -> Result<Vec<Timing>> {
     let (_, list) = report
         .split_once("const UNIT_DATA = ")

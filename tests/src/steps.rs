@@ -90,7 +90,7 @@ fn same_bytes() -> Result<()> {
     Ok(())
 }
 
-/// The derivations of the layers that steps make, in their order.
+/// Returns the derivations of the layers that steps make, in their order.
 fn layers(workspace: &Path) -> Result<Vec<String>> {
     let expression = format!("({}).drvPath", image(workspace));
     let image = nix::nix(&["eval", "--impure", "--raw", "--expr", &expression])?;

@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A test that needs the locked release from the machine's rustup.
+/// Makes a test that needs the locked release from the machine's rustup.
 fn test(name: &str, run: fn(&Lock) -> Result<()>) -> Trial {
     let name = format!("toolchains::{name}");
     Trial::ignorable_test(name.clone(), move || {

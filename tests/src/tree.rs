@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// How the changed files were read.
+/// The way in which the changed files were read.
 #[derive(Debug, PartialEq, Eq)]
 enum Read {
     InPlace,
@@ -67,7 +67,7 @@ impl Service {
         Ok(fs::write(self.path().join(name), text)?)
     }
 
-    /// A flake with additional outputs.
+    /// Writes a flake with additional outputs.
     fn write_flake(&self, more: &str) -> Result<()> {
         let text = format!(
             "{{\n  inputs.crateyard.url = \"git+file://{}\";\n  outputs = {{ self, crateyard \

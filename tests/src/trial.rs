@@ -8,7 +8,7 @@ pub fn trial(name: String, run: fn() -> Result<()>) -> Trial {
     Trial::test(name, move || run().map_err(|error| failed(&error)))
 }
 
-/// A test that needs `tools`. If one is missing, the test is skipped with the reason.
+/// Makes a test that needs `tools`. If one is missing, the test is skipped with the reason.
 pub fn trial_with(name: String, tools: &[&str], run: fn() -> Result<()>) -> Trial {
     let missing = tools.iter().find(|tool| which::which(tool).is_err());
     if let Some(tool) = missing {
@@ -30,7 +30,7 @@ pub fn ignorable(name: String, run: impl FnOnce() -> Result<Completion> + Send +
     })
 }
 
-/// An error for the runner.
+/// Makes an error for the runner.
 pub fn failed(error: &anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }

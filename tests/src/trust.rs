@@ -69,7 +69,7 @@ pub fn trials() -> Vec<Trial> {
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The layouts of all images.
+/// Returns the layouts of all images.
 fn images() -> Result<Vec<(String, PathBuf)>> {
     let text = duct::cmd!(assemble(), "build", "--json")
         .dir(repository())
@@ -96,8 +96,8 @@ fn documents_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// A program of the Python environment with validators and scanners. The environment is kept
-/// between runs.
+/// Returns a program of the Python environment with validators and scanners. The environment is
+/// kept between runs.
 fn validator(program: &str) -> Result<PathBuf> {
     let environment = cache("validators")?;
     let wanted = repository().join("tests/trust/requirements.txt");
@@ -127,7 +127,7 @@ fn lists_are_exact() -> Result<()> {
     Ok(())
 }
 
-/// The crates of a program by `cargo tree`, with the combined features of all programs.
+/// Returns the crates of a program by `cargo tree`, with the combined features of all programs.
 fn linked(program: &str) -> Result<BTreeSet<String>> {
     let text = duct::cmd!(
         "cargo",
@@ -222,7 +222,7 @@ fn layout_of(image: &str) -> Result<PathBuf> {
     Ok(found.with_context(|| format!("no image {image}"))?.1)
 }
 
-/// The programs of an image of this repository.
+/// Returns the programs of an image of this repository.
 fn programs_of(image: &str) -> Vec<&str> {
     match image {
         "cluster" => vec!["cluster", "gateway", "supervisor"],
@@ -230,7 +230,7 @@ fn programs_of(image: &str) -> Vec<&str> {
     }
 }
 
-/// The packages of a report as `NAME VERSION`.
+/// Returns the packages of a report as `NAME VERSION`.
 fn named(package: &Value) -> String {
     let text = |field: &str| package[field].as_str().unwrap_or_default();
     format!("{} {}", text("name"), text("version"))

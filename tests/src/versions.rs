@@ -202,7 +202,7 @@ fn hand_over(machine: &Evaluated) -> Result<Handed> {
     })
 }
 
-/// The settings for the other Nix: the machine's own, and the cache.
+/// Returns the settings for the other Nix: the machine's own, and the cache.
 fn settings(handed: &Handed) -> String {
     let own = nix::SETTINGS.replace("substituters =\n", "");
     format!(
@@ -316,7 +316,7 @@ const UNITS: [(&str, &str); 6] = [
 /// Names of other derivations. A name that ends in `-` is a prefix.
 const OTHERS: [&str; 4] = ["bootstrap-", "tools", "bare", "layer-"];
 
-/// The derivations that the other Nix builds.
+/// Returns the derivations that the other Nix builds.
 fn to_rebuild(machine: &Evaluated) -> Result<BTreeSet<String>> {
     let mut wanted: BTreeSet<String> = machine
         .images

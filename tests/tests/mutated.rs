@@ -40,7 +40,7 @@ fn index() -> String {
     serde_json::json!({ "version": 1, "packs": [pack], "builds": builds }).to_string()
 }
 
-/// An `ar` archive with uncompressed parts, as dpkg takes it.
+/// Makes an `ar` archive with uncompressed parts, as dpkg takes it.
 fn deb() -> Vec<u8> {
     let mut archive = b"!<arch>\n".to_vec();
     let control = tar(

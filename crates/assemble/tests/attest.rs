@@ -323,8 +323,8 @@ fn cosign_and_oras_read_what_is_attached_and_what_cosign_signs_is_verified() {
     keys_of_cosign_are_read(&place, &registry, &image);
 }
 
-/// cosign's own encrypted key signs here, and signatures that cosign makes with it are verified
-/// here.
+/// cosign's own encrypted key signs here, and `verify` accepts signatures that cosign makes with
+/// it.
 fn keys_of_cosign_are_read(place: &Place, registry: &Registry, image: &str) {
     let (code, said) = place.run("cosign", &["generate-key-pair"]);
     assert_eq!(code, 0, "{said}");

@@ -50,7 +50,7 @@ impl Place {
         fs::write(file, text).unwrap();
     }
 
-    /// The archive of the advisories, in its published form.
+    /// Returns the archive of the advisories, in its published form.
     fn archive(&self) -> Vec<u8> {
         let file = self.path("db.tar.gz");
         let status = Command::new("tar")
@@ -64,7 +64,7 @@ impl Place {
         fs::read(file).unwrap()
     }
 
-    /// An image whose program is linked from version 1.4.2 of the crate `leaf`.
+    /// Makes an image whose program is linked from version 1.4.2 of the crate `leaf`.
     fn image(&self, name: &str) -> String {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": name, "mode": "0755"});
@@ -93,7 +93,7 @@ impl Place {
         out.to_str().unwrap().to_owned()
     }
 
-    /// Exit code, standard output, and messages.
+    /// Runs the program. Returns its exit code, standard output and messages.
     fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_assemble"))
             .args(arguments)
@@ -382,7 +382,7 @@ fn vex_is_attached_to_the_image_that_it_is_about() {
     );
 }
 
-/// How many OpenVEX documents refer to `app:v1`.
+/// Counts the OpenVEX documents that refer to `app:v1`.
 fn vex_referrers(registry: &Registry) -> usize {
     use crateyard_registry::{Client, Environment, Options};
     let reference = registry.reference("app:v1");

@@ -16,8 +16,8 @@ struct Workspace {
 }
 
 impl Workspace {
-    /// A workspace whose only image comes from a shell script. `None` if Nix can't build here,
-    /// after a message.
+    /// Makes a workspace whose only image comes from a shell script. Returns `None` if Nix can't
+    /// build here, after a message.
     fn new(test: &str, script: &str) -> Option<Self> {
         let workspace = Self {
             directory: tempfile::tempdir().unwrap(),
@@ -87,7 +87,7 @@ impl Workspace {
     }
 }
 
-/// A script that never ends. Its marker identifies it.
+/// Returns a script that never ends. Its marker identifies it.
 fn endless(marker: &str) -> String {
     format!(": {marker}; while :; do sleep 1; done")
 }

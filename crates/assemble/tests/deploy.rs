@@ -41,7 +41,7 @@ impl Place {
         place
     }
 
-    /// Another build of an image.
+    /// Makes another build of an image.
     fn build(&mut self, image: &str, seed: u64) {
         let layout = Layout::with_sound_image(seed, 1000);
         self.layouts.insert(image.to_owned(), layout);
@@ -126,7 +126,7 @@ fn deployment(name: &str) -> String {
     format!("/apis/apps/v1/namespaces/shop/deployments/{name}")
 }
 
-/// A Deployment and a Service, as people write them.
+/// Returns a Deployment and a Service, as people write them.
 fn service(name: &str) -> String {
     format!(
         "# The service {name}.\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: \
@@ -236,7 +236,7 @@ fn a_rollback_restores_the_last_deployment_alone() {
         first,
         "the deployment before it stays"
     );
-    // Rolling back again restores the new version.
+    // The next rollback restores the new version.
     place.deploy(&["--rollback"]);
     assert_eq!(place.running("two"), place.reference("two"));
     // The next deployment finds nothing to do.
@@ -292,7 +292,7 @@ fn a_rollout_that_hangs_is_said_with_the_way_back() {
         error.contains("is not rolled out") && error.contains("--rollback"),
         "{error}"
     );
-    // A second run changes nothing, and does not say that all is well.
+    // A second run changes nothing, and does not claim that all is well.
     place.cluster.written();
     let (_, error) = place.expect(false, &["deploy", "-f", "manifests", "--timeout", "2s"]);
     assert!(error.contains("is not rolled out"), "{error}");
@@ -308,7 +308,7 @@ fn a_namespace_is_for_objects_that_name_none() {
     let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: other}\n---\n\
                  apiVersion: v1\nkind: Namespace\nmetadata: {name: stage}\n";
     place.write("manifests/other.yaml", other);
-    // The context's own namespace is one that an object may name, too.
+    // An object may also name the context's own namespace.
     let shop =
         r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"two","namespace":"shop"}}"#;
     place.write("manifests/shop.json", shop);
@@ -425,13 +425,13 @@ impl Host {
         Host { place, path }
     }
 
-    /// Deploys, and gives what the program has written down.
+    /// Deploys, and returns the calls that the program recorded.
     #[track_caller]
     fn deploy(&self, more: &[&str]) -> String {
         self.expect(true, more)
     }
 
-    /// Deploys, expects that to succeed or to fail, and gives what the program has written down.
+    /// Deploys, expects success or failure, and returns the calls that the program recorded.
     #[track_caller]
     fn expect(&self, success: bool, more: &[&str]) -> String {
         let mut command = self.place.command(&["deploy", "-f", "manifests"]);
@@ -480,11 +480,11 @@ fn units_are_installed_where_they_changed() {
     host.place.build("two", 30);
     assert_eq!(deploy(&host, &["--dry-run"]), "");
     assert_eq!(deploy(&host, &[]), expect(&["two"]));
-    // This does not go back to before the deployment of the other service.
+    // The rollback does not undo the deployment of the other service before it.
     assert_eq!(deploy(&host, &["--rollback"]), expect(&["two"]));
     assert_eq!(installed(&host), before);
 
-    // A service that did not start is started by the next run, and so is one that has failed since.
+    // The next run starts a service that did not start, and one that has failed since.
     host.place.write("calls-refused", "");
     let units = ["--units", "units"];
     assert_eq!(host.expect(false, &units), format!("{user}daemon-reload\n"));
@@ -531,7 +531,7 @@ fn compose_gets_references_and_what_it_got_before() {
     assert_eq!(host.deploy(&[]), up(&resolved(&host), ""));
     assert_eq!(host.deploy(&["--rollback"]), up(&first, ""));
 
-    // From one that does not start, it is one step back, and not two.
+    // If a version does not start, a rollback goes back one step, not two.
     host.place.build("app", 41);
     let second = resolved(&host);
     host.deploy(&[]);
@@ -539,7 +539,7 @@ fn compose_gets_references_and_what_it_got_before() {
     host.place.write("calls-unhealthy", "");
     assert_eq!(host.expect(false, &[]), up(&resolved(&host), ""));
     fs::remove_file(host.place.path("calls-unhealthy")).unwrap();
-    // Nor do objects of a cluster stand in its way that were never deployed.
+    // Objects of a cluster that were never deployed do not prevent it.
     host.place.write("manifests/app.yaml", &service("app"));
     assert_eq!(host.deploy(&["--rollback"]), up(&second, ""));
 }

@@ -25,7 +25,7 @@ fn status<'a>(findings: &'a [Value], check: &str) -> Option<&'a str> {
     finding["status"].as_str()
 }
 
-/// A directory with links to programs, to use as the whole `PATH`.
+/// Makes a directory with links to programs, to use as the whole `PATH`.
 fn path_with(programs: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for name in programs {

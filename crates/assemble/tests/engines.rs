@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A copy of the workspace of the Dockerfile tests, with this repository's packages.
+/// Makes a copy of the workspace of the Dockerfile tests, with this repository's packages.
 fn workspace() -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_tree(
@@ -147,8 +147,8 @@ fn what_is_missing_is_said() {
     assert!(said.contains("  try: "), "{said}");
 }
 
-/// A context for each of the layouts that tests/run makes, and the sources of the dependencies; or
-/// why they are missing.
+/// Returns a context for each of the layouts that tests/run makes, and the sources of the
+/// dependencies, or the reason why they are missing.
 fn contexts(workspace: &Path) -> Result<Vec<(&'static str, String)>, String> {
     let engine = Command::new("docker").args(["info"]).output();
     if !engine.is_ok_and(|output| output.status.success()) {
@@ -215,7 +215,7 @@ fn buildx_leaves_layouts_as_others_do() {
     assert!(text_of(&held).contains(digest), "{digest}");
 }
 
-/// A workspace whose packages have binaries of one name, one of which needs a feature.
+/// Makes a workspace whose packages have binaries of one name, one of which needs a feature.
 fn servers() -> TempDir {
     let workspace = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {

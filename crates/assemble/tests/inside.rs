@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The output of a command that must succeed.
+/// Runs a command that must succeed, and returns its output.
 fn prints(arguments: &[&str]) -> String {
     let output = assemble(arguments);
     let complaint = text(&output.stderr);
@@ -40,7 +40,7 @@ fn prints_json(arguments: &[&str]) -> Value {
     serde_json::from_str(&prints(arguments)).unwrap()
 }
 
-/// Exit code and message of a command that must fail.
+/// Runs a command that must fail. Returns its exit code and message.
 fn fails(arguments: &[&str]) -> (i32, String) {
     let output = assemble(arguments);
     assert!(!output.status.success(), "{arguments:?}");
@@ -55,7 +55,7 @@ fn layer(directory: &Path, name: &str, sources: Value) -> PathBuf {
     out
 }
 
-/// An image of two layers at `directory/name`. A file and a variable contain `version`.
+/// Makes an image of two layers at `directory/name`. A file and a variable contain `version`.
 fn make_image(directory: &Path, name: &str, version: &str) -> String {
     make_image_for(directory, name, version, "amd64")
 }
@@ -502,7 +502,7 @@ fn several_platforms_are_chosen_from() {
     assert!(error.contains("linux/amd64"), "{error}");
 }
 
-/// A directory with a program `name` that runs a shell script.
+/// Makes a directory with a program `name` that runs a shell script.
 fn engine(directory: &Path, name: &str, script: &str) -> String {
     let path = directory.join(name);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -18,7 +18,7 @@ const PACKAGE: Package<'static> = Package {
     fields: "",
 };
 
-/// Debian's archive.
+/// Returns Debian's archive.
 fn debians() -> [Package<'static>; 2] {
     [
         PACKAGE,
@@ -29,7 +29,7 @@ fn debians() -> [Package<'static>; 2] {
     ]
 }
 
-/// The vendor's: a newer `proxy`, and `agent`, which needs it.
+/// Returns the vendor's archive: a newer `proxy`, and `agent`, which needs it.
 fn vendors() -> [Package<'static>; 3] {
     [
         Package {
@@ -147,7 +147,7 @@ impl Case {
     }
 }
 
-/// A web server for the files below a directory, under `/debian`.
+/// Starts a web server for the files below a directory, under `/debian`.
 fn serve(root: PathBuf) -> Scripted {
     Scripted::start(move |seen| {
         let path = seen.path.replace("%7e", "~").replace("%7E", "~");
@@ -159,7 +159,7 @@ fn serve(root: PathBuf) -> Scripted {
     })
 }
 
-/// The packages of the image, each as `KEY VERSION ARCHIVE`.
+/// Returns the packages of the image, each as `KEY VERSION ARCHIVE`.
 fn pinned(lock: &Lock) -> Vec<String> {
     let members = lock.set("images.tool", "amd64").expect("the set");
     let line = |(key, it): (&str, &crateyard_debian::lock::Package)| {
@@ -174,7 +174,7 @@ fn packages_of_a_vendor_are_pinned_beside_debians() {
         return;
     };
     let lock = case.lock().expect("a lock");
-    // Debian's proxy goes first.
+    // Debian's `proxy` takes precedence.
     assert_eq!(
         pinned(&lock),
         ["agent:amd64 7 vendor", "proxy:amd64 1 debian"]
@@ -203,7 +203,7 @@ fn only_the_sources_own_key_counts() {
     let Some(case) = Case::new("only_the_sources_own_key_counts") else {
         return;
     };
-    // Debian's key signs nothing of the vendor, and the vendor's nothing of Debian.
+    // Debian's key signs nothing for the vendor, and the vendor's nothing for Debian.
     fs::copy(case.debian.armoured_key(), case.path().join("debian.asc")).expect("a key");
     case.describe("key = \"debian.asc\"", "\"agent\"");
     case.assert_refused("NO_PUBKEY");
@@ -212,7 +212,7 @@ fn only_the_sources_own_key_counts() {
     let keyring = keyring.to_str().expect("a path");
     let error = case.assemble("lock", &["--keyring", keyring]);
     assert!(String::from_utf8_lossy(&error.stderr).contains("NO_PUBKEY"));
-    // A binary key does as well as an armoured one.
+    // A binary key works as well as an armoured one.
     fs::copy(case.vendor.keyring(), case.path().join("vendor.gpg")).expect("a key");
     case.describe("key = \"vendor.gpg\"", "\"agent\"");
     case.lock().expect("a lock");
@@ -243,7 +243,7 @@ fn a_fingerprint_names_the_key() {
         "no valid signature by the key {} of ./both.asc",
         case.debian.fingerprint()
     ));
-    // Without a file, the machine's keyrings are asked, and none has the vendor's key.
+    // Without a file, the machine's keyrings are searched, and none has the vendor's key.
     let only = format!("fingerprint = \"{}\"", case.vendor.fingerprint());
     case.describe(&only, "\"agent\"");
     case.assert_refused("");

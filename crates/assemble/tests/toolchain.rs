@@ -100,7 +100,7 @@ impl Case {
         write(&self.at("workspace/debian.lock"), debian);
     }
 
-    /// Puts the archives and the manifest onto the server; returns the manifest.
+    /// Publishes the archives and the manifest on the server, and returns the manifest.
     fn publish(&mut self, version: &str) -> String {
         let name = match self.channel.split_once('-') {
             Some((channel, _)) => channel.to_owned(),
@@ -170,7 +170,7 @@ impl Case {
             .unwrap()
     }
 
-    /// Writes the lock, and gives its text.
+    /// Writes the lock, and returns its text.
     fn lock(&self, rustup: bool, server: &str) -> String {
         let _ = fs::remove_file(self.at("workspace/toolchain.lock"));
         succeed(&self.assemble(&["lock", "--without-debian"], rustup, server));
@@ -306,7 +306,7 @@ fn fail(output: &Output, expected: &[&str]) {
     }
 }
 
-/// The SHA-256 of the files in a lock, by component.
+/// Returns the SHA-256 of the files in a lock, by component.
 fn pinned(lock: &str) -> BTreeMap<String, String> {
     let lock: serde_json::Value = serde_json::from_str(lock).unwrap();
     let components = lock["components"].as_object().unwrap().iter();
@@ -350,7 +350,7 @@ fn rustup_and_the_server_give_the_same_lock_and_the_same_paths() {
     assert_eq!(of_rustup.len(), COMPONENTS.len());
     let (output, _) = case.fetch(true, NOBODY);
     assert!(succeed(&output).contains("Rust 1.95.0: 5 present"));
-    // If nothing is to change, nothing does.
+    // If nothing needs to change, nothing changes.
     let again = case.assemble(&["lock", "--without-debian", "--check"], false, NOBODY);
     fail(&again, &["distribution server"]);
     succeed(&case.assemble(&["lock", "--without-debian", "--check"], true, NOBODY));
@@ -405,7 +405,7 @@ fn a_missing_component_is_named_with_what_adds_it() {
             .join(format!("lib/rustlib/manifest-clippy-preview-{HOST}")),
     )
     .unwrap();
-    // Offline there is no other source; a server has it.
+    // There is no other source offline. A server has the component.
     let (output, _) = case.fetch(true, NOBODY);
     let text = succeed(&output);
     assert!(text.contains("4 from the rustup toolchain"), "{text}");

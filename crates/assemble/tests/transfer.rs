@@ -328,7 +328,7 @@ fn a_killed_save_leaves_a_whole_archive_or_none() {
         let begun: Vec<_> = begun.collect();
         let sizes = begun.iter().filter_map(|entry| entry.metadata().ok());
         within += sizes.filter(|file| file.len() > 0).count();
-        // The next run removes what was left.
+        // The next run removes the remains.
         if !begun.is_empty() {
             expect(0, home, &arguments);
             for entry in begun {

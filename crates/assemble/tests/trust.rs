@@ -1,4 +1,4 @@
-//! Tests whom `verify` trusts: identities and keys, by options and by policies. cosign judges the
+//! Tests the trust of `verify`: identities and keys, by options and by policies. cosign judges the
 //! same signatures.
 #![allow(missing_docs)]
 
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Runs a command as a job of GitHub does.
+    /// Runs a command like a GitHub job.
     fn job(&self, arguments: &[&str]) -> String {
         let (url, services) = (self.sigstore.token_url(), self.sigstore.url());
         let variables = [
@@ -66,7 +66,7 @@ impl World {
         said
     }
 
-    /// An image that a workflow has pushed, signed in this form.
+    /// Pushes an image as a workflow does, with signatures in this form.
     fn pushed(&self, name: &str, form: &str) -> String {
         let target = self.registry.reference(&format!("{name}:v1")).to_string();
         let push = [
@@ -292,7 +292,7 @@ fn keys_in_tokens_and_services_sign_and_cosign_verifies() {
             assert_eq!(code, 0, "{said}");
         }
         world.accepts(&target, &["--public-key", public]);
-        // cosign's own words for keys elsewhere stand for the public key, too.
+        // cosign's own names for keys in services work for the public key, too.
         let verify = ["verify", &target, "--public-key", key];
         let (code, said) = world.place.run_with(ASSEMBLE, &verify, variables);
         assert_eq!(code, 0, "{said}");
@@ -401,7 +401,7 @@ fn options_that_name_nobody_do_not_accept_an_unsigned_image() {
     }
 }
 
-/// Pushes an index that calls the image of a world something else. Gives the image's digest.
+/// Pushes an index that gives a false name to the image of a world. Returns the image's digest.
 fn push_disguised(world: &World, target: &Reference) -> Digest {
     let path = std::path::Path::new(&world.image);
     let file = path.join("index.json");
@@ -439,7 +439,7 @@ fn an_image_that_an_index_calls_an_artifact_is_judged() {
     std::fs::write(world.place.path("ann.pub"), key.public().pem()).unwrap();
     let one = ["--witnesses", "1", "--witness-key", "ann.pub"];
     world.refuses(&target, &one, "wanted and 0 have built it again");
-    // What counts is said of the image, not of the index.
+    // Only statements about the image count, not those about the index.
     witness(&reference, &key, "same", None);
     world.refuses(&target, &one, "wanted and 0 have built it again");
     witness(&reference.with_digest(&image), &key, "same", None);
@@ -558,7 +558,7 @@ fn mistakes_in_a_policy_are_named_by_their_line() {
     }
 }
 
-/// A witness statement: the resulting digest, and the key that signs.
+/// Attaches a witness statement to an image, signed by `key`.
 fn witness(reference: &Reference, key: &SecretKey, result: &str, rebuilt: Option<&str>) {
     attach_witness(reference, result, rebuilt, |statement| {
         Bundle::sign(statement, key).unwrap()
@@ -634,7 +634,7 @@ fn workflows_of_different_builders_are_witnesses() {
     };
     let policy = world.policy(REBUILDERS);
     world.refuses(&target, &policy, "wanted and 0 have built it again");
-    // One workflow on a tag and on a branch, the signer's own one, and a stranger.
+    // One workflow on a tag and on a branch, the signer's own workflow, and a stranger's.
     attest(
         "ann/rebuilds/.github/workflows/rebuild.yml@refs/tags/v1",
         "same",
@@ -731,7 +731,7 @@ fn witnesses_count_once_each_and_an_objection_refuses() {
         &two,
         "wanted and 1 have built it again: the key 0.pub",
     );
-    // Nor is the signer a witness where no signer is asked for.
+    // Nor does the signer count as a witness if no signer is required.
     let own = ["--witnesses", "1", "--witness-key", "key.pub"];
     world.refuses(&target, &own, "wanted and 0 have built it again");
     witness(&reference, &keys[1], "same", None);

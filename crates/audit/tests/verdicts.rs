@@ -1,4 +1,4 @@
-//! Tests how advisories affect an image, by the documents that are made with it.
+//! Tests how advisories affect an image, judging by its documents.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;
@@ -19,7 +19,8 @@ use tempfile::TempDir;
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 const TODAY: &str = "2099-06-15";
 
-/// An image whose program is linked from `leaf` and `forked`, and built with the macro `derive`.
+/// Makes an image whose program is linked from `leaf` and `forked`, and built with the macro
+/// `derive`.
 fn subject(directory: &Path) -> Subject {
     let layer = directory.join("layer");
     let file = json!({"kind": "text", "to": "/usr/bin/app", "text": "x", "mode": "0755"});
@@ -76,8 +77,8 @@ fn subject(directory: &Path) -> Subject {
     )
 }
 
-/// A database with one advisory for each triple: identifier, crate, and the TOML after the first
-/// table.
+/// Makes a database with one advisory for each triple: identifier, crate, and the TOML after the
+/// first table.
 fn database(directory: &Path, advisories: &[(&str, &str, &str)]) -> Database {
     let root = directory.join("advisory-db");
     for (id, package, rest) in advisories {
@@ -118,7 +119,7 @@ impl Scene {
         judge(&self.subject, &data)
     }
 
-    /// The status and the reason of the only finding.
+    /// Returns the status and the reason of the only finding.
     fn one(&self, advisory: (&str, &str, &str), policy: &str) -> (String, String) {
         let report = self.judge(&[advisory], policy);
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
@@ -424,7 +425,7 @@ fn debian_says_what_its_release_lacks() {
             .ends_with("bookworm has no fix (Minor issue)")
     );
     assert_eq!(report.without_release, ["libc-odd"]);
-    // Other data, cut data, and empty data say nothing about safety.
+    // Wrong, truncated or empty data does not count as safe.
     for odd in ["[]", "{}", "{\"a\": {", "{\"glibc\": {\"CVE-1\": 3}}"] {
         fs::write(&path, odd).unwrap();
         let error = Tracker::read(&path, &BTreeSet::from(["glibc".to_owned()])).unwrap_err();
@@ -470,7 +471,7 @@ fn a_database_is_a_checkout_or_an_archive_of_one() {
         assert_eq!(read.about_std().count(), 1);
         assert_eq!(read.newest(), Some("2099-03-01"));
     }
-    // A cut archive must not pass for a smaller database.
+    // A truncated archive must not pass for a smaller database.
     let bytes = fs::read(&archive).unwrap();
     fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
     assert!(Database::read(&archive).is_err());

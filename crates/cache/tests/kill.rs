@@ -1,4 +1,5 @@
-//! Killing a push of a cache at random moments: the cache is the old one or the new one, and whole.
+//! Kills pushes of a cache at random moments. The cache is then the old one or the new one, and
+//! complete.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;
@@ -17,17 +18,17 @@ use crateyard_testing::{Home, Registry, need, noise, run};
 use tempfile::TempDir;
 
 const MOMENTS: usize = 100;
-/// How long one of the tests goes on, on a slow machine with fewer moments.
+/// The time limit of each test. A slow machine tries fewer moments.
 const TIME: Duration = Duration::from_secs(60);
-/// Each path gets a pack of its own.
+/// The size of packs: each path gets a pack of its own.
 const PACK_SIZE: u64 = 1;
 const PATH_SIZE: usize = 200_000;
 
-/// The paths of the cache that is there, and those that a push adds.
+/// The paths of the existing cache, and those that a push adds.
 const OLD: [u64; 2] = [1, 2];
 const NEW: [u64; 3] = [3, 4, 5];
 
-/// What a cache says of a path.
+/// Returns a cache's entry for a path.
 fn info(number: u64) -> NarInfo {
     let archive = noise(number, PATH_SIZE);
     let hash = Hash::of(&archive);
@@ -40,7 +41,7 @@ fn info(number: u64) -> NarInfo {
     NarInfo::parse(&text, "here").unwrap()
 }
 
-/// Adds paths to what an index has: new packs in a directory, and the index of all.
+/// Adds paths to an index: writes new packs to a directory, and the index of all.
 fn add(directory: &PackDirectory, mut index: Index, numbers: &[u64]) -> Index {
     let mut writer = PackWriter::new(&directory.blobs(), PACK_SIZE);
     let mut paths = index.paths().unwrap();
@@ -77,7 +78,7 @@ impl Scene {
     }
 }
 
-/// The index that [`pusher`] makes of the old one.
+/// Returns the index that [`pusher`] makes from the old one.
 fn new_index(old: &Index) -> Index {
     let directory = tempfile::tempdir().unwrap();
     let packs = PackDirectory::new(directory.path());
@@ -93,7 +94,8 @@ fn client(home: &Path) -> Client {
     Client::new(Options::new(environment))
 }
 
-/// A pusher in a process of its own, as `assemble cache push` is; [`start_pusher`] starts it.
+/// Runs as a pusher in a process of its own, like `assemble cache push`. [`start_pusher`] starts
+/// it.
 #[test]
 #[ignore = "started by the other tests"]
 fn pusher() {
@@ -130,13 +132,13 @@ fn start_pusher(packs: &Path, target: Option<(&Reference, &Path)>) -> Child {
     command.spawn().unwrap()
 }
 
-/// Fails where a cache lacks something that its index names.
+/// Fails if a cache lacks something that its index names.
 fn check_whole(packs: &Packs) {
     let index = packs.index();
     assert!(run(packs.lost()).unwrap().is_empty());
     let builds: BTreeSet<_> = index.builds.values().flat_map(|it| &it.paths).collect();
     for (_, _, info) in index.infos("here").unwrap() {
-        // In one runtime: it drives the connection that the archive comes by.
+        // Both steps share one runtime, which drives the connection that delivers the archive.
         let spooled = run(async { packs.archive(&info.url).await?.unwrap().spool().await });
         let (mut file, mut bytes) = (spooled.unwrap(), Vec::new());
         file.read_to_end(&mut bytes).unwrap();
@@ -145,7 +147,7 @@ fn check_whole(packs: &Packs) {
     }
 }
 
-/// How many requests a push makes.
+/// Counts the requests of a push.
 fn requests(old: &Scene, registry: &Registry) -> usize {
     let proxy = Proxy::start(registry.address);
     let (direct, target) = (
@@ -181,7 +183,7 @@ fn a_killed_push_to_a_registry_leaves_the_old_cache_or_the_new_one() {
         let home = Some((&target, home.directory.path()));
         let start = || start_pusher(place.path(), home);
         within += usize::from(moments.kill_client(&proxy, count, start));
-        // What the killed one had under way comes to its end at the proxy.
+        // The killed pusher's pending requests finish at the proxy.
         proxy.settle();
         let packs = run(Packs::open_registry(&observer, &direct))
             .unwrap()
@@ -238,7 +240,7 @@ fn a_killed_push_to_a_directory_leaves_the_old_cache_or_the_new_one() {
         );
         let packs = Packs::open_directory(scene.packs.clone()).unwrap().unwrap();
         assert!(*packs.index() == new, "the push did not go on");
-        // Nothing is left of the one that was killed: packs, the index, the manifest.
+        // Nothing remains of the killed push: packs, the index, the manifest.
         assert_eq!(blobs(&scene.packs), new.packs.len() + 2);
     }
     moments.require(within, "a pack that was being written");

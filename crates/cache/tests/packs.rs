@@ -10,7 +10,7 @@ use crateyard_cache::packs::{Build, Index, PackDirectory, PackWriter, Packs};
 use crateyard_nix::{Registered, SecretKey, Store, StorePath};
 use tempfile::TempDir;
 
-/// So small that each path gets its own pack.
+/// A size of packs so small that each path gets its own pack.
 const SMALL: u64 = 1;
 const LARGE: u64 = 1 << 30;
 
@@ -244,7 +244,8 @@ fn cache_digest(index: &Index) -> String {
         .to_owned()
 }
 
-/// Others may write to a cache's directory, so a collection must not remove what its links lead to.
+/// Others may write to a cache's directory, so a collection must not follow links and remove their
+/// targets.
 #[test]
 fn a_collection_follows_no_link_and_empties_no_file() {
     let scene = tempfile::tempdir().unwrap();

@@ -96,7 +96,7 @@ impl Oracle {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The packages that apt would install, as `name version`.
+    /// Returns the packages that apt would install, as `name version`.
     fn closure(&self, roots: &str) -> BTreeSet<String> {
         let arguments: Vec<&str> = ["--simulate", "install"]
             .into_iter()

@@ -13,7 +13,7 @@ fn deployment(image: &str) -> Value {
     })
 }
 
-/// Adds what a server adds: defaults, another container, and the owners of fields.
+/// Adds the fields of a server: defaults, another container, and the owners of fields.
 fn served(image: &str, time: &str) -> Value {
     let mut object = deployment(image);
     object["spec"]["revisionHistoryLimit"] = json!(10);

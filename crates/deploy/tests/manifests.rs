@@ -37,8 +37,8 @@ fn resolve(text: &str) -> String {
     resolve_as(text, Format::Yaml).unwrap().0
 }
 
-/// The text after it replaces `@G` with the gateway's reference, `@S` with the supervisor's and
-/// `@D` with the digest.
+/// Returns the text after resolution. `@G` stands for the gateway's reference, `@S` for the
+/// supervisor's and `@D` for the digest.
 fn expected(text: &str) -> String {
     text.replace("@G", &format!("localhost:5000/team/gateway@{DIGEST}"))
         .replace("@S", &format!("localhost:5000/team/supervisor@{DIGEST}"))
@@ -211,7 +211,7 @@ fn edits_say_what_was_there() {
     assert_eq!(said, [(1, "v1"), (2, "crateyard://gateway")]);
 }
 
-/// Any text is either refused, or only its mentions change.
+/// Any text is either refused, or only its mentions of images change.
 #[test]
 fn nothing_else_changes_in_any_text() {
     let parts = [
@@ -264,7 +264,7 @@ fn nothing_else_changes_in_any_text() {
     assert!(resolved > 500, "only {resolved} edits");
 }
 
-/// All values in a text, in its order.
+/// Returns all values in a text, in its order.
 fn scalars(text: &str) -> Vec<String> {
     let events = granit_parser::Parser::new_from_str(text);
     let said = events.map(|event| match event.unwrap().0 {

@@ -1,4 +1,4 @@
-//! Which calls of Cargo a description leads to.
+//! The calls of Cargo that a description leads to.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn normalized(images: &str) -> normal::Description {
     normal.unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// The call of each binary of an image, by the binary's path.
+/// Returns the call of each binary of an image, by the binary's path.
 fn calls_of(description: &normal::Description, image: &str) -> BTreeMap<String, String> {
     let programs = description.images[image].programs();
     programs
@@ -68,7 +68,7 @@ fn binaries_of_one_name_are_apart() {
     assert_ne!(of["/usr/bin/daemon"], of["/usr/bin/stock"]);
 }
 
-/// `--bin daemon` would build that of `stock`, too, which nobody asks for, at the same path.
+/// `--bin daemon` would also build the binary of `stock`, which nobody asks for, at the same path.
 #[test]
 fn a_binary_that_nobody_asks_for_takes_no_place() {
     let description = normalized(
@@ -124,7 +124,8 @@ fn an_image_has_a_profile_features_and_a_target_of_its_own() {
     );
 }
 
-/// What an image's binaries are called by is in its provenance: another image must not change it.
+/// The provenance contains the names of the calls for an image's binaries, so another image must
+/// not change them.
 #[test]
 fn the_name_of_a_call_depends_on_no_other_image() {
     let one = "[images.m]\nbinaries = [\"tool\"]\nbuild = { features = [\"x\"] }\n";

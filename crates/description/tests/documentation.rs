@@ -1,5 +1,5 @@
-//! docs/images-toml.md explains every field of the schema, with its type and default, and every
-//! example in it is right.
+//! Checks docs/images-toml.md: it explains every field of the schema, with its type and default,
+//! and every example in it is valid.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn page() -> String {
     fs::read_to_string(root.join(PAGE)).unwrap()
 }
 
-/// The rows of the section of `table`: field to type and default.
+/// Returns the rows of the section of `table`. They map fields to types and defaults.
 fn documented<'p>(page: &'p str, table: &Table) -> BTreeMap<&'p str, (&'p str, &'p str)> {
     let heading = format!("\n## `{}`\n", table.path);
     let start = page
@@ -45,7 +45,7 @@ fn every_field_is_explained_and_nothing_else() {
     let page = page();
     for table in TABLES {
         if is_variant(table) {
-            // Its section refers to that of the image; the two must have the same fields.
+            // The section refers to that of the image, so the two must have the same fields.
             assert!(page.contains(&format!("\n## `{}`\n", table.path)));
             continue;
         }
@@ -77,7 +77,7 @@ fn a_variant_has_the_fields_of_an_image() {
     assert_eq!(names(variant), expected);
 }
 
-/// The TOML examples of the page.
+/// Returns the TOML examples of the page.
 fn examples(page: &str) -> Vec<&str> {
     let blocks = page.split("```toml\n").skip(1);
     blocks
@@ -85,7 +85,7 @@ fn examples(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What an example leaves out because it is not about it.
+/// Completes an example with the fields that it leaves out.
 fn completed(example: &str) -> String {
     let mut text = String::new();
     if !example.contains("version =") {

@@ -12,12 +12,12 @@ const TARGETS: &str = r#"{ "version": 2, "packages": [
       "targets": [{ "kind": ["bin"], "name": "app" }] }
 ] }"#;
 
-/// The image `app` of a description, where `debian.lock` has libraries of two crates.
+/// Returns the image `app` of a description, where `debian.lock` has libraries of two crates.
 fn lowered(image: &str) -> Image {
     lowered_as(image, "app")
 }
 
-/// One of the images of that description.
+/// Returns one of the images of that description.
 fn lowered_as(image: &str, name: &str) -> Image {
     let text = format!("version = 1\n[images.app]\nbinaries = [\"app\"]\n{image}");
     let description = Description::parse(&text, "images.toml");
@@ -51,7 +51,7 @@ fn libraries_come_after_the_packages_and_before_the_programs() {
     assert_eq!(optional.count(), 3);
 }
 
-/// An edit of a program must not run the steps that do not see it.
+/// An edit of a program must not run steps that do not see the program.
 #[test]
 fn steps_come_after_what_they_see() {
     let image = lowered(
@@ -84,7 +84,8 @@ fn without_debian_packages_there_is_nothing_for_libraries_to_stand_on() {
     assert_eq!(names(&image), ["accounts", "binary-app"]);
 }
 
-/// What several sets have the first of them gives, and dpkg is told of all others.
+/// The first of several sets provides the packages that they share. dpkg also learns of the
+/// packages of all others.
 #[test]
 fn each_set_is_without_what_is_below() {
     let image = lowered("");
@@ -103,7 +104,8 @@ fn each_set_is_without_what_is_below() {
     );
 }
 
-/// All that is missing stands in placeholders: filled in, it is what the image program reads.
+/// Placeholders stand for everything that is missing. Once they are filled in, the image program
+/// can read the result.
 #[test]
 fn what_is_filled_in_is_a_specification() {
     let image = lowered("files = [{ source = \"etc/app\", path = \"/etc/app\", mode = \"0600\" }]");
@@ -125,7 +127,7 @@ fn what_is_filled_in_is_a_specification() {
     assert_eq!(seen.len(), 4, "packages, crates, program, workspace");
 }
 
-/// Programs, copied files and texts have the attributes that are asked for.
+/// Programs, copied files and texts get the attributes that the description sets.
 #[test]
 fn attributes_reach_their_files() {
     let capable = "capabilities = [\"cap_net_bind_service\"]";

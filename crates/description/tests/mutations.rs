@@ -1,4 +1,4 @@
-//! Whatever stands in an images.toml, it is read or refused with a place, and nothing panics.
+//! Any images.toml is read, or refused with a position. Nothing panics.
 
 use crateyard_description::{Description, Sources, Targets, Workspace};
 use crateyard_testing::mutations::survive;
@@ -6,7 +6,7 @@ use crateyard_testing::mutations::survive;
 const TEXT: &str = include_str!("normalize/images.toml");
 const TARGETS: &str = include_str!("normalize/targets.json");
 const FILES: &str = include_str!("normalize/files.txt");
-/// An image with nothing to it: damage leaves more of it whole.
+/// A minimal image: damage leaves more of it intact.
 const SMALL: &str = "version = 1\n\n[images.gateway]\nbinaries = [\"gateway\"]\n";
 
 #[test]

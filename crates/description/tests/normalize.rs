@@ -1,4 +1,4 @@
-//! What the program makes of a description that has every field.
+//! The program's output for a description that has every field.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn normalized(out: &str) -> Output {
     description(&directory(), &arguments)
 }
 
-/// `UPDATE=1` writes the expected file, to be read before it is committed.
+/// `UPDATE=1` writes the expected file. Read it before you commit it.
 #[test]
 fn everything_is_resolved() {
     let output = normalized("-");
@@ -126,7 +126,7 @@ fn check_looks_beside_the_file_or_where_it_is_told() {
     assert!(output.status.success());
 }
 
-/// The description of this workspace itself.
+/// The description of this workspace itself is valid.
 #[test]
 fn our_own_description_is_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,5 +1,5 @@
-//! Every `problems/NAME.toml` is normalized by the real program; what it says must be
-//! `problems/NAME.txt`, its exit code 65.
+//! Normalizes every `problems/NAME.toml` with the real program. Its messages must equal
+//! `problems/NAME.txt`, and its exit code must be 65.
 //!
 //! `UPDATE=1 cargo test -p crateyard-description` writes its output into the files. Read them
 //! before you commit them.

@@ -1,9 +1,9 @@
-//! The generated Dockerfile on a real engine: what an edit compiles again, what is exported, and
-//! what a prebuilt builder saves.
+//! The generated Dockerfile on a real engine: the crates that an edit compiles again, the exported
+//! files, and the savings of a prebuilt builder.
 //!
-//! Needs an engine with buildx 0.15 or newer, and a toolchain. Either `CRATEYARD_BUILDER_IMAGE`
-//! names an image of the engine with Cargo, a linker and a shell, or the workspace has the layout
-//! `.crateyard/layouts/builder-image`.
+//! The tests need an engine with buildx 0.15 or newer, and a toolchain. Either
+//! `CRATEYARD_BUILDER_IMAGE` names an image of the engine with Cargo, a linker and a shell, or the
+//! workspace has the layout `.crateyard/layouts/builder-image`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +34,8 @@ struct Outcome {
 }
 
 impl Build {
-    /// A workspace that no build has seen before, or the reason why there can be none.
+    /// Makes a workspace that no build has seen before, or returns the reason why that is
+    /// impossible.
     fn of(fixture: &str) -> Result<Build, String> {
         let toolchain = toolchain()?;
         let workspace = fixture::copy_of(fixture);
@@ -133,7 +134,7 @@ fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The crates that Cargo reports as compiled.
+/// Returns the crates that Cargo reports as compiled.
 fn compiled(log: &str) -> BTreeSet<String> {
     log.lines()
         .filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
@@ -165,7 +166,7 @@ fn toolchain() -> Result<String, String> {
     }
 }
 
-/// A build of the workspace, or the reason why the test is skipped.
+/// Returns a build of the workspace, or prints the reason why the test is skipped.
 fn build_or_skip(test: &str) -> Option<Build> {
     build_of_or_skip("workspace", test)
 }
@@ -437,7 +438,8 @@ fn an_image_is_what_the_description_says() {
     assert!(accounts.contains("app:x:10001:10001:"), "{accounts}");
 }
 
-/// Runs a program where the engine runs. The tests' own engine has its own network and says which.
+/// Makes a command that runs a program where the engine runs. The tests' own engine has its own
+/// network, which `ENGINE_NETWORK` names.
 fn where_the_engine_is(program: &str) -> Command {
     let Ok(network) = std::env::var("ENGINE_NETWORK") else {
         return Command::new(program);
@@ -454,7 +456,7 @@ fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("there is no free port: {error}"))
 }
 
-/// A registry that the engine reaches; ended when it is dropped.
+/// A registry that the engine reaches. It ends on drop.
 struct Registry {
     process: Child,
     address: String,
@@ -462,7 +464,8 @@ struct Registry {
 }
 
 impl Registry {
-    /// A registry where the engine runs. The tests' own engine has its own network and says which.
+    /// Starts a registry where the engine runs. The tests' own engine has its own network, which
+    /// `ENGINE_NETWORK` names.
     fn start() -> Result<Registry, String> {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -487,7 +490,7 @@ impl Registry {
         })
     }
 
-    /// The tags of a repository, read from the registry's files.
+    /// Returns the tags of a repository, read from the registry's files.
     fn tags(&self, repository: &str) -> BTreeSet<String> {
         let tags = format!("docker/registry/v2/repositories/{repository}/_manifests/tags");
         let entries = fs::read_dir(self.directory.path().join(tags)).unwrap();
@@ -588,7 +591,7 @@ fn every_target_passes_the_engines_own_checks() {
     }
 }
 
-/// The plan that bake prints with these variables.
+/// Returns the plan that bake prints with these variables.
 fn bake_plan(build: &Build, variables: &[(&str, &str)]) -> serde_json::Value {
     // The exporter needs the directory of its archives to exist.
     fs::create_dir_all(build.path().join(".crateyard/bundle")).unwrap();
@@ -673,8 +676,7 @@ fn codegen_units_reach_dependencies_and_members() {
     }
 }
 
-/// A directory of repositories that git serves where the engine runs; the server ends when this is
-/// dropped.
+/// A directory of repositories that git serves where the engine runs. The server ends on drop.
 struct Repositories {
     process: Child,
     address: String,

@@ -111,7 +111,7 @@ fn a_path_dependency_outside_the_workspace_is_refused_by_name() {
     assert!(error.contains("`gateway` depends on `outside`"), "{error}");
 }
 
-/// `COPY` would drop them in silence.
+/// `COPY` would silently drop them.
 #[test]
 fn capabilities_and_attributes_are_refused_by_name() {
     let workspace = fixture::copy();

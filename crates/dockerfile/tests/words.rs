@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 mod fixture;
 
-/// A workspace with these files.
+/// Makes a workspace with these files.
 fn workspace(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (path, text) in files {

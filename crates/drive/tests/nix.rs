@@ -152,8 +152,8 @@ const DIAMOND: &str = r#"{
     top = make "top" "echo top > $out" [ left right ];
 }"#;
 
-/// A library with a unit for its metadata, which `above` needs, and a program. Unlike here, both
-/// ways to real metadata give the same bytes.
+/// Returns a set with a library and a unit for its metadata, which `above` needs, and a program.
+/// Unlike here, both ways to real metadata give the same bytes.
 fn pipelined() -> String {
     let unit = |metadata_only: bool| {
         let action = serde_json::json!({
@@ -274,7 +274,7 @@ fn a_build_goes_on_where_nix_stopped() {
     assert_eq!(started(&events), ["right", "top"]);
 }
 
-/// Both write more than a megabyte into their directory, and print its file system.
+/// A builder that writes 4 MB into its directory, and prints the directory's file system.
 const ROOMY: &str = r#"{
     roomy = make "roomy" ''
         /usr/bin/head -c 4000000 /dev/zero > file || exit 1
@@ -282,7 +282,7 @@ const ROOMY: &str = r#"{
     '' [ ];
 }"#;
 
-/// A store whose builders have `bytes` of memory. `None` if that is impossible.
+/// Makes a store whose builders have `bytes` of memory. Returns `None` if that is impossible.
 fn in_memory(test: &str, bytes: u64) -> Option<(Place, Settings)> {
     let place = Place::new(test)?;
     // SAFETY: geteuid has no preconditions.
@@ -437,7 +437,7 @@ fn a_cache_is_asked_before_anything_is_built() {
     assert_eq!(started(&events), ["low", "right", "top"]);
 }
 
-/// A builder that never ends, with a marker in its script.
+/// Returns a builder that never ends, with a marker in its script.
 fn endless(marker: &str) -> String {
     format!(r#"{{ endless = make "endless" ": {marker}; while :; do sleep 1; done" []; }}"#)
 }

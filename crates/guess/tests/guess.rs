@@ -38,7 +38,7 @@ impl Workspace {
         fs::write(path, text).unwrap();
     }
 
-    /// A package with a program.
+    /// Adds a package with a program.
     fn program(self, directory: &str, more: &str) -> Workspace {
         self.package(directory, more);
         self.write(&format!("{directory}/src/main.rs"), MAIN);
@@ -193,7 +193,7 @@ fn a_dockerfile_says_what_is_shipped_and_exposed() {
     assert_holds(&guess.text, &["ports = [\"53/udp\", 7000]"]);
 }
 
-/// What is lost in an image without a word: the program could not listen.
+/// Without the capability, the image would lose something silently: the program could not listen.
 #[test]
 fn a_dockerfile_gives_a_program_capabilities() {
     let dockerfile = "FROM rust AS build\nRUN cargo build --release\nFROM debian\nCOPY \
@@ -213,7 +213,7 @@ fn a_dockerfile_gives_a_program_capabilities() {
     );
 }
 
-/// A script starts the one that people mean.
+/// A script starts the program that its authors mean.
 #[test]
 fn of_several_programs_in_a_dockerfile_one_listens() {
     let dockerfile = "FROM debian\nCOPY target/release/shop target/release/reset /bin/\nEXPOSE 80\n\

@@ -1,4 +1,4 @@
-//! What is written beside an image about what it is made of.
+//! The documents beside an image about its ingredients.
 #![allow(missing_docs)]
 
 mod common;
@@ -31,14 +31,14 @@ fn unit(package: &str, version: &str, more: Value) -> Value {
     unit
 }
 
-/// A package that npm has installed, perhaps for development alone.
+/// Returns a package that npm has installed, perhaps only for development.
 fn npm_package(name: &str, dev: bool) -> Value {
     let url = format!("https://registry.npmjs.org/{name}/-/b-1.0.0.tgz");
     json!({"name": name, "version": "1.0.0", "url": url, "dev": dev, "license": "MIT",
            "integrity": "sha1-AAECAwQFBgcICQoLDA0ODxAREhM="})
 }
 
-/// What an image with one program of three crates is made of.
+/// Returns the inputs of an image with one program of three crates.
 fn inputs(workspace: &Path) -> Value {
     let own = json!({"origin": "crates/app", "source": "", "checksum": null, "kind": "bin", "settings": [],
         "uses": ["serde"], "repository": "https://github.com/example/app"});
@@ -81,7 +81,7 @@ fn workspace(directory: &Path) -> std::path::PathBuf {
     workspace
 }
 
-/// Makes an image of one layer from these inputs, and reads what is beside it.
+/// Makes an image of one layer from these inputs, and reads the documents beside it.
 fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u8>) {
     let layer = directory.join("one.layer");
     if !layer.exists() {
@@ -92,7 +92,7 @@ fn make(directory: &Path, name: &str, inputs: &Value) -> (Layout, Vec<u8>, Vec<u
             COPYRIGHT.as_bytes(),
         );
         let deb = package.write(&directory.join("base-files.deb"));
-        // A program is asked for by itself.
+        // The program is a source of its own.
         let program =
             json!({"kind": "file", "from": std::env::current_exe().unwrap(), "to": "/usr/bin/app"});
         let packages =
@@ -179,7 +179,7 @@ fn the_bill_of_materials_says_which_crates_are_in_which_program() {
     assert!(text.contains("MIT OR Apache-2.0"));
 }
 
-/// The package of that name.
+/// Returns the package of that name.
 fn package<'a>(sbom: &'a spdx::Document, name: &str) -> &'a spdx::Package {
     let mut packages = sbom.packages.iter();
     packages.find(|it| it.name == name).unwrap()
@@ -244,8 +244,8 @@ fn the_bill_of_materials_says_who_gave_what_and_how_it_hangs_together() {
     assert_eq!(all, same, "both forms are of one model");
 }
 
-/// Parts by content and address, what holds them, and what npm made them of. A vendor's package is
-/// not Debian's.
+/// Parts appear with their content and address, the files that hold them, and the packages that npm
+/// made them of. A vendor's package does not count as Debian's.
 #[test]
 fn the_bill_of_materials_names_parts_and_vendors() {
     let directory = tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Programs that carry the list of their crates: read by cargo auditable's own reader, and run.
+//! Programs that contain the list of their crates. cargo auditable's own reader reads the list, and
+//! the programs run.
 #![allow(missing_docs)]
 
 mod common;
@@ -25,7 +26,7 @@ fn crates() -> Value {
     }})
 }
 
-/// The program as a layer of an image has it.
+/// Returns the program's bytes in an image's layer.
 fn in_a_layer(directory: &Path, program: &Path, name: &str) -> Vec<u8> {
     let path = |suffix: &str| directory.join(format!("{name}.{suffix}"));
     let source = json!({"kind": "file", "from": program, "to": "/app", "crates": crates()});
@@ -45,7 +46,7 @@ fn in_a_layer(directory: &Path, program: &Path, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// Compiles a program; `None` where the compiler can't.
+/// Compiles a program, and returns its path.
 fn compile(directory: &Path, compiler: &str, name: &str, arguments: &[&str]) -> std::path::PathBuf {
     let source = directory.join("main.c");
     let text = "#include <stdio.h>\n_Thread_local int n = 7; int main(int c, char **v) { \
@@ -60,7 +61,7 @@ fn compile(directory: &Path, compiler: &str, name: &str, arguments: &[&str]) -> 
     program
 }
 
-/// What a program prints, and how it ends.
+/// Runs a program, and returns its output and exit code.
 fn behaviour(runner: &[&str], program: &Path) -> (String, Option<i32>) {
     let mut words = runner.iter().map(|word| (*word).to_owned());
     let mut command = match words.next() {

@@ -1,5 +1,5 @@
-//! A full disk, a kill in the middle, a place that can't be written: nothing half-made stands
-//! under the final name.
+//! A full disk, a kill in the middle, a directory without write access: nothing incomplete ever has
+//! the final name.
 #![allow(missing_docs)]
 
 mod common;
@@ -15,7 +15,7 @@ use tempfile::tempdir;
 
 const IMAGE: &str = env!("CARGO_BIN_EXE_image");
 
-/// A specification of a layer with one large, incompressible file.
+/// Writes a specification of a layer with one large, incompressible file.
 fn large_layer(directory: &Path, megabytes: usize) -> std::path::PathBuf {
     let mut random = Random(42);
     let noise: Vec<u8> = (0..megabytes << 17)
@@ -39,7 +39,7 @@ fn a_full_disk_leaves_nothing() {
     let spec = large_layer(directory.path(), 8);
     let disk = directory.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    // The small disk is visible to this one process tree and vanishes with it.
+    // Only this process tree sees the small disk, and it vanishes with the tree.
     let script = format!(
         "mount -t tmpfs -o size=2m none {disk} || exit 42; {IMAGE} layer {spec} --out \
          {disk}/layer; echo status $?; ls -A {disk}",
@@ -84,7 +84,7 @@ fn a_kill_leaves_nothing_under_the_name() {
             break;
         }
         killed += 1;
-        // Killed between the rename and its end: then the layer is whole.
+        // If the kill came after the rename, the layer is complete.
         if out.exists() {
             assert!(out.join("layer.json").exists(), "round {round}");
             fs::remove_dir_all(&out).unwrap();
@@ -98,7 +98,7 @@ fn a_kill_leaves_nothing_under_the_name() {
         .arg("--out")
         .arg(&out));
     assert!(out.join("layer.json").exists());
-    // What the killed runs left is gone as well.
+    // The remains of the killed runs are gone as well.
     let names = fs::read_dir(directory.path()).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -125,7 +125,7 @@ fn where_only_the_output_itself_may_be_written_it_is_made_in_place() {
         .arg(directory.path())
         .arg(&store));
     let nobody = |out: &Path| {
-        // The program is copied to where nobody can reach it.
+        // The program is copied to a directory that the user `nobody` can reach.
         let program = directory.path().join("image");
         fs::copy(IMAGE, &program).unwrap();
         let mut command = Command::new("setpriv");
@@ -218,7 +218,7 @@ fn memory_does_not_grow_with_the_files() {
     let spec = spec_path(directory.path());
     let layer = layer_spec(json!([{"kind": "file", "from": big, "to": "/big"}]), "none");
     fs::write(&spec, serde_json::to_string(&layer).unwrap()).unwrap();
-    // With 200 MB of address space a file of 250 MB only fits piece by piece.
+    // With 200 MB of address space, a file of 250 MB fits only piece by piece.
     let script = format!(
         "ulimit -v 200000; exec {IMAGE} layer {} --threads 2 --out {}",
         spec.display(),

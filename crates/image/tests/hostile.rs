@@ -1,7 +1,8 @@
-//! Thousands of mutated layouts, archives and tar streams: no panic, no runaway, nothing outside.
+//! Thousands of mutated layouts, archives and tar streams: nothing panics, runs for ever, or writes
+//! outside.
 //!
-//! 10,000 of each, or as many as fit into a bounded time, which is said; `IMAGE_MUTATIONS` sets how
-//! many of each, however long they take.
+//! There are 10,000 of each, or as many as fit into a bounded time; the tests print the number.
+//! `IMAGE_MUTATIONS` sets the number of each, regardless of the time.
 #![allow(missing_docs)]
 
 mod common;
@@ -23,7 +24,7 @@ use tempfile::{TempDir, tempdir};
 const MUTATIONS: usize = 10_000;
 const TIME: Duration = Duration::from_secs(15);
 
-/// A directory for many small files: in memory where the machine lets us.
+/// Makes a directory for many small files, in memory if the machine allows it.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = memory.is_dir().then(|| tempfile::tempdir_in(memory));
@@ -31,14 +32,14 @@ fn scratch() -> TempDir {
         .unwrap_or_else(|| tempdir().unwrap())
 }
 
-/// Runs `mutation` with numbers from 0 on and gives how often.
+/// Runs `mutation` with numbers from 0 on, and returns the number of runs.
 fn repeat(what: &str, mut mutation: impl FnMut(usize)) -> usize {
     let asked: Option<usize> = std::env::var("IMAGE_MUTATIONS")
         .ok()
         .and_then(|count| count.parse().ok());
     let (begin, count) = (Instant::now(), asked.unwrap_or(MUTATIONS));
     for number in 0..count {
-        // A slow machine must not make a test of nothing.
+        // Even a slow machine must run enough mutations.
         if asked.is_none() && number >= MUTATIONS / 20 && begin.elapsed() > TIME {
             eprintln!("{what}: {number} mutations in {} s", TIME.as_secs());
             return number;
@@ -49,7 +50,7 @@ fn repeat(what: &str, mut mutation: impl FnMut(usize)) -> usize {
     count
 }
 
-/// Does all that can be done with an image, and only cares that it ends.
+/// Runs every operation on an image. It only matters that they end.
 fn use_all(layout: &Layout) {
     let report = verify_layout(layout);
     assert!(report.findings.len() <= 1_001);
@@ -84,7 +85,7 @@ fn use_all(layout: &Layout) {
     }
 }
 
-/// A small layout with everything in it, as files by name.
+/// A small layout with all kinds of content, as files by name.
 struct Seeds {
     tar: Vec<u8>,
     config: Value,
@@ -140,7 +141,7 @@ fn seeds() -> Seeds {
     Seeds { tar, config }
 }
 
-/// Which part of a layout is mutated before digests are set right again. With right digests the
+/// The part of a layout that is mutated before the digests are corrected. With correct digests, the
 /// damage gets past the hashes to the parsers behind them.
 #[derive(Clone, Copy)]
 enum Part {
@@ -269,7 +270,7 @@ fn mutated_archives_are_survived() {
         crateyard_image::archive::write(&layout, &selection, &mut bytes).unwrap();
         archives.push(bytes);
     }
-    // Without the marker it is what docker wrote before it wrote layouts.
+    // Without the marker, it is an archive as docker wrote it before it wrote layouts.
     let marker = archives[1]
         .windows(10)
         .position(|window| window == b"oci-layout")

@@ -1,4 +1,4 @@
-//! What an assembled image says, and what is refused.
+//! The contents of an assembled image, and the refused specifications.
 #![allow(missing_docs)]
 
 mod common;
@@ -148,7 +148,7 @@ fn a_base_comes_first_and_is_completed() {
             .is_empty()
     );
 
-    // What is in the base counts as a lower layer.
+    // The base's files count as those of a lower layer.
     let clash = text_layer(directory.path(), "clash", "/srv/hello", "other");
     let out = directory.path().join("no");
     let error = failure(&[&clash], json!({"base": base.path()}), &out);
@@ -161,7 +161,7 @@ fn a_base_comes_first_and_is_completed() {
     assert!(error.contains("linux/arm64"), "{error}");
 }
 
-/// A package of libraries, empty as they are.
+/// Makes a package of libraries, which are empty files.
 fn libraries(directory: &Path, name: &str, files: &[&str]) -> PathBuf {
     let mut package = Package::new(name, "1");
     package
@@ -188,7 +188,7 @@ fn a_layer_of_libraries_is_taken_where_a_program_is_linked_to_one() {
         let package = libraries(directory.path(), name, &[file]);
         make_layer(debian(&[&package], &[&firm]), "none", &place(name), 1);
     }
-    // This test is a program that is linked to libc.so.6.
+    // This test itself is a program that is linked to libc.so.6.
     let own = std::env::current_exe().unwrap();
     make_layer(
         json!([{"kind": "file", "from": own, "to": "/usr/bin/own", "mode": "0755"}]),
@@ -248,7 +248,7 @@ fn layers_that_clash_are_refused_unless_meant() {
     let meant = json!({"layers": [one, {"path": two, "mayOverride": true}]});
     crateyard_image::assemble::make(&image_spec(&[], meant), &out).unwrap();
 
-    // So it can be said of single files, where there is something to replace.
+    // `replaces` may list single files, if there is something to replace.
     let said = |path: &str| json!({"layers": [one, {"path": two, "replaces": [path]}]});
     let out = directory.path().join("replaced");
     crateyard_image::assemble::make(&image_spec(&[], said("/etc/x")), &out).unwrap();
@@ -270,7 +270,7 @@ fn layers_that_clash_are_refused_unless_meant() {
     let error = vain.unwrap_err().to_string();
     assert!(error.contains("/etc/three replaces nothing"), "{error}");
 
-    // Something below /bin would hide the link that /bin is.
+    // A file below /bin would hide the link /bin.
     let (base, _) = packages(directory.path());
     let debian = directory.path().join("debian");
     make_layer(
@@ -286,7 +286,7 @@ fn layers_that_clash_are_refused_unless_meant() {
         "{error}"
     );
 
-    // A directory's mode may only change when that is said.
+    // A directory's mode may change only if the specification says so.
     let private = directory.path().join("private");
     make_layer(
         json!([{"kind": "directory", "to": "/var/lib/x", "mode": "0700", "uid": 5}]),
@@ -526,7 +526,7 @@ fn archives_are_layouts_too() {
                 .findings
                 .is_empty()
         );
-        // From the archive again, the same bytes.
+        // Reading the archive again gives the same bytes.
         let again = directory.path().join("again.tar");
         crateyard_image::archive::save(&opened, &selection(&["other:2", "another:3"]), &again)
             .unwrap();

@@ -1,4 +1,4 @@
-//! What is in a layer, and that its bytes depend on nothing else.
+//! The contents of a layer. Its bytes depend on nothing else.
 #![allow(missing_docs)]
 
 mod common;
@@ -13,7 +13,7 @@ use common::*;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-/// The entries as another implementation reads them: path, kind, mode, content or target.
+/// Returns the entries as another implementation reads them: path, kind, mode, content or target.
 fn read_back(tar: &[u8]) -> Vec<(String, tar::EntryType, u32, String)> {
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().unwrap();
@@ -121,7 +121,7 @@ fn bytes_depend_on_nothing_but_the_sources() {
         let mut digests = Vec::new();
         for threads in [1, 2, 3, 8] {
             sources.rotate_left(1);
-            // Files and packages in another order, and other times on the files.
+            // Files and packages come in another order, and the files have other times.
             sources.iter_mut().for_each(|source| {
                 if let Some(packages) = source.get_mut("packages").and_then(Value::as_array_mut) {
                     packages.reverse();
@@ -241,7 +241,8 @@ fn long_odd_and_extended_things_come_back() {
     assert_eq!(owned.xattrs["user.x"], b"ab");
 }
 
-/// A directory can't have the attributes of a file, and some names are not for files of images.
+/// A directory can't have the attributes of a file, and files of images can't have some names of
+/// attributes.
 #[test]
 fn attributes_are_for_files_and_for_people() {
     let directory = tempdir().unwrap();
@@ -583,7 +584,7 @@ fn random_path(random: &mut Random, number: usize) -> String {
         path.push_str(NAMES[random.below(NAMES.len())]);
         path.push('/');
     }
-    // The number keeps a file from being where another has a directory.
+    // The number keeps a file from having the path of another file's directory.
     path + &"n".repeat(random.below(150)) + &format!("f{number}")
 }
 
@@ -602,7 +603,7 @@ fn sizes_over_8_gib_stand_in_records() {
         xattrs: &BTreeMap::new(),
     };
     let mut bytes = Vec::new();
-    // The content is missing, which is an error; the header is there by then.
+    // The content is missing, which is an error. The header is written by then.
     let error = crateyard_oci::tar::Writer::new(&mut bytes)
         .append(&header, &mut std::io::empty())
         .unwrap_err();

@@ -1,4 +1,4 @@
-//! Looking into images: files, packages, crates, differences, and what verification finds.
+//! Looks into images: files, packages, crates, differences, and findings of verification.
 #![allow(missing_docs)]
 
 mod common;
@@ -27,7 +27,7 @@ fn list(layout: &Layout, options: &Options) -> Listing {
     Listing::read(layout, &parts(layout).0, options).unwrap()
 }
 
-/// An image whose layers are given as raw tar streams, as a stranger might have made it.
+/// Makes an image whose layers are given as raw tar streams, as a stranger might have made it.
 fn foreign_image(directory: &Path, layers: &[Vec<u8>]) -> Layout {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
@@ -171,7 +171,7 @@ fn upper_layers_delete_replace_and_link() {
             .copy_content(&layout, &manifest, path, &mut out)
             .map(|_| String::from_utf8(out).unwrap())
     };
-    // The link keeps what it was linked to, though the other name has something new.
+    // The link keeps its original content, although the other name has a new one.
     assert_eq!(read("h").unwrap(), "d");
     assert_eq!(read("d").unwrap(), "other d");
     assert_eq!(read("up").unwrap(), "2");
@@ -512,7 +512,7 @@ fn wrong_claims_are_found_though_all_digests_are_right() {
     }
 }
 
-/// Changes configuration and manifest of a layout and sets all digests right again.
+/// Changes configuration and manifest of a layout, and corrects all digests.
 fn rewrite(root: &Path, change: impl Fn(&mut Value, &mut Value)) {
     let read = |path: &str| -> Value {
         serde_json::from_slice(&fs::read(root.join(path)).unwrap()).unwrap()
@@ -542,7 +542,7 @@ fn rewrite(root: &Path, change: impl Fn(&mut Value, &mut Value)) {
 #[test]
 fn a_bomb_is_stopped() {
     let directory = tempdir().unwrap();
-    // zstd makes a few hundred bytes of them.
+    // zstd compresses them to a few hundred bytes.
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     let zeroes = vec![0; 1 << 20];
     for _ in 0..8 {

@@ -1,5 +1,5 @@
-//! What others make of our images, and we of theirs: skopeo, umoci, runc, dpkg, tar, docker, and
-//! the JSON schemas of the image specification.
+//! Other tools read our images, and we read theirs: skopeo, umoci, runc, dpkg, tar, docker, and the
+//! JSON schemas of the image specification.
 #![allow(missing_docs)]
 
 mod common;
@@ -204,8 +204,8 @@ fn run_bundle(test: &str, bundle: &Path) {
             continue;
         }
         let name = format!("image-test-{}", std::process::id());
-        // crun refuses machines that have both versions of cgroups mounted, so one goes out of
-        // its sight.
+        // crun refuses machines that have both versions of cgroups mounted, so this hides one from
+        // it.
         let script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
         let output = Command::new("unshare")
             .args(["-m", "sh", "-c", script, "sh", runtime, "run", &name])
@@ -213,7 +213,7 @@ fn run_bundle(test: &str, bundle: &Path) {
             .output()
             .unwrap();
         if !output.status.success() {
-            // Not every machine lets containers start, and that is not the image's fault.
+            // Some machines let no container start, which is not the image's fault.
             eprintln!(
                 "SKIPPED: {test}: {runtime} can't start containers here: {}",
                 String::from_utf8_lossy(&output.stderr).trim()
@@ -254,7 +254,7 @@ fn layouts_of_umoci_are_read() {
         .copy_content(&theirs, &manifest, "/srv/file", &mut content)
         .unwrap();
     assert_eq!(content, b"from umoci");
-    // As the base of an image of ours.
+    // The same image as the base of one of ours.
     let layer = directory.path().join("layer");
     make_layer(
         json!([{"kind": "text", "to": "/ours", "text": "x"}]),
@@ -267,7 +267,7 @@ fn layouts_of_umoci_are_read() {
     assert_sound(&directory.path().join("derived"));
 }
 
-/// The one file that the builders below put into an image, read back.
+/// Reads back the one file that the builders below put into an image.
 fn assert_has_file(path: &Path) {
     assert_sound(path);
     let layout = Layout::open(path).unwrap();
@@ -295,7 +295,7 @@ fn layouts_of_buildx_are_read() {
     )
     .unwrap();
     fs::write(directory.path().join("file"), "content").unwrap();
-    // With a statement of provenance, which is a second manifest that is no image.
+    // With a statement of provenance, there is a second manifest that is no image.
     for (number, provenance) in ["false", "true"].iter().enumerate() {
         let archive = directory.path().join(format!("{number}.tar"));
         let output = Command::new("docker")
@@ -410,7 +410,7 @@ fn docker_loads_what_we_save() {
     assert_sound(&theirs);
 }
 
-/// A containerd of its own, whose state is in a temporary directory; ended when it is dropped.
+/// A containerd of its own, whose state is in a temporary directory. It ends on drop.
 struct Containerd {
     process: Child,
     directory: TempDir,
@@ -568,7 +568,7 @@ fn packages_of_dpkg_deb_are_read_in_every_compression() {
             tar.windows(wanted.len())
                 .any(|window| window == wanted.as_bytes())
         );
-        // One flipped bit of the data is noticed.
+        // A flipped bit of the data is detected.
         let mut bytes = fs::read(&deb).unwrap();
         if compression != "none" {
             let at = bytes.len() - 100;
@@ -688,13 +688,13 @@ fn gnu_tar_lists_our_layers() {
     );
 }
 
-/// A file's attributes with these capabilities, as a specification has them.
+/// Returns a file's attributes with these capabilities, in a specification's format.
 fn in_base64(capabilities: &Capabilities) -> Value {
     let all = [(CAPABILITY_ATTRIBUTE.to_owned(), capabilities.attribute())];
     base64_values::serialize(&all.into(), serde_json::value::Serializer).unwrap()
 }
 
-/// Each capability, as setcap writes it, is what ours is, and getcap reads ours.
+/// Each capability that setcap writes equals ours, and getcap reads ours.
 #[test]
 fn setcap_and_getcap_agree_on_every_capability() {
     let test = "setcap_and_getcap_agree_on_every_capability";

@@ -1,4 +1,4 @@
-//! Commands whose changes are layers, by the real program and in real namespaces.
+//! Commands whose changes become layers. The real program runs them in real namespaces.
 #![allow(missing_docs)]
 
 mod common;
@@ -75,7 +75,7 @@ impl Scene {
         spec
     }
 
-    /// Runs a script as a step: what `image layer` says if it fails.
+    /// Runs a script as a step. If it fails, returns the messages of `image layer`.
     fn try_step(&self, script: &str, out: &str) -> Result<Step, String> {
         let out = self.directory.path().join(out);
         let spec = self.directory.path().join("spec.json");
@@ -115,7 +115,7 @@ impl Scene {
     }
 }
 
-/// A finished layer, and what the program and its command said.
+/// A finished layer, and the output of the program and its command.
 struct Step {
     out: PathBuf,
     said: String,
@@ -131,7 +131,7 @@ impl Step {
         layer_tar(&self.out, &record)
     }
 
-    /// The entries by path.
+    /// Returns the entries by path.
     fn entries(&self) -> BTreeMap<String, Entry> {
         let tar = self.tar();
         let mut archive = tar::Archive::new(&tar[..]);
@@ -180,7 +180,8 @@ fn what_a_command_changes_is_the_layer() {
         ("srv/.wh..whole", entry(0o644, 0, 0, "")),
         ("srv/.wh.gone", entry(0o644, 0, 0, "")),
         ("srv/altered", entry(0o644, 7, 8, "after\n")),
-        // As it is below, though the disk of who builds has neither the owner nor the bit.
+        // The entry is as in the layer below, although the builder's disk has neither the owner nor
+        // the bit.
         ("srv/theirs/", entry(0o2770, 7, 0, "")),
         ("srv/theirs/file", entry(0o644, 0, 0, "theirs\n")),
     ];
@@ -277,7 +278,7 @@ fn a_failure_says_what_helps() {
     );
 }
 
-/// The next layers are checked against what is left, and a reader sees the same.
+/// The next layers are checked against the remaining files, and a reader sees the same ones.
 #[test]
 fn an_image_is_without_what_a_step_removed() {
     let mut scene = Scene::new();

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use crateyard_nix::creation::create;
 
-/// How many threads open a new store at once, and how often.
+/// The number of threads that open a new store at once, and the number of rounds.
 const THREADS: usize = 6;
 const ROUNDS: usize = 10;
 
@@ -18,7 +18,7 @@ fn has_nix(test: &str) -> bool {
     has_nix
 }
 
-/// Opens a store as any command of Nix does.
+/// Opens a store as every command of Nix does.
 fn open(root: &Path) -> Output {
     let mut command = Command::new("nix-store");
     command.arg("--store").arg(root).arg("--init");

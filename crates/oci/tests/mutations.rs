@@ -1,5 +1,5 @@
-//! Ten thousand mutated inputs for each reader: an answer or an error, never a panic, and little
-//! memory.
+//! Ten thousand mutated inputs for each reader. Each gives an answer or an error, never a panic,
+//! and takes little memory.
 #![allow(missing_docs)]
 
 use std::io::Read;
@@ -56,7 +56,7 @@ fn names() {
         let text = String::from_utf8_lossy(bytes);
         let _ = text.parse::<ImageName>();
         let _ = text.parse::<Platform>();
-        // What is understood is written so that it is understood again.
+        // An understood reference is written in a form that is understood again.
         text.parse::<Reference>().is_ok_and(|reference| {
             assert_eq!(reference.to_string().parse(), Ok(reference));
             true
@@ -64,7 +64,7 @@ fn names() {
     });
 }
 
-/// A tar stream of several entries, by the tar crate.
+/// Makes a tar stream of several entries, by the tar crate.
 fn tar_stream(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = ::tar::Builder::new(Vec::new());
     for (name, content) in entries {
@@ -103,7 +103,7 @@ fn docker_archives() {
         ("c.json", &config_bytes()),
         ("l.tar", b"layer"),
     ]);
-    // Many small files: in memory where the machine lets us.
+    // There are many small files, so they are in memory if the machine allows it.
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() {
         memory.to_owned()

@@ -1,4 +1,4 @@
-//! From what Cargo gave its processes to units and what depends on what.
+//! The way from the arguments of Cargo's processes to units and their dependencies.
 
 use crateyard_plan::record::Record;
 use crateyard_plan::sources::Packages;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const TARGET: &str = "/cargo/target/x86_64-unknown-linux-gnu/release";
 const HOST: &str = "/cargo/target/release";
 
-/// A package of the registry as Cargo's environment has it.
+/// Returns the variables that Cargo sets for a package of the registry.
 fn registry(name: &str, version: &str) -> BTreeMap<String, String> {
     package(name, version, &format!("/cargo/registry/{name}-{version}"))
 }
@@ -35,7 +35,8 @@ fn rustc(env: BTreeMap<String, String>, arguments: &str) -> Record {
     }
 }
 
-/// `app` (a binary with a build script) → `z-sys` (a library with `links = "z"`), and a macro.
+/// Returns the records of `app` (a binary with a build script) → `z-sys` (a library with `links =
+/// "z"`), and a macro.
 fn records() -> Vec<Record> {
     let z = || registry("z-sys", "1.2.0");
     let app = || package("app", "0.1.0", "/workspace/app");
@@ -184,7 +185,7 @@ fn native_libraries_come_from_the_own_script_first() {
     let own = format!("{TARGET}/build/app-5555/out");
     assert_eq!(build_script.as_ref(), Some(&own));
     assert_eq!(*native, [own, format!("{TARGET}/build/z-sys-2222/out")]);
-    // The package has no library, so the flags go to its binary.
+    // The package has no library, so its binary gets the flags.
     assert!(takes_link_libs);
     assert_eq!(
         (target.kind, target.name.as_str()),
@@ -239,8 +240,8 @@ fn a_package_that_is_in_no_lock_is_refused() {
     );
 }
 
-/// What `cargo test` starts for `app`: a binary, an integration test with a dash in its name, and
-/// its run.
+/// Returns the processes that `cargo test` starts for `app`: a binary, an integration test with a
+/// dash in its name, and its run.
 fn test_records() -> Vec<Record> {
     let app = || package("app", "0.1.0", "/workspace/app");
     let with = |name: &str, value: &str| {

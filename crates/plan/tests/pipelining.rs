@@ -1,11 +1,11 @@
-//! Which units wait for metadata and which for code.
+//! The units that wait for metadata, and those that wait for code.
 
 use crateyard_plan::{FORMAT, Origin, Package, Plan, Planned, pipelining};
 use crateyard_unit::TargetKind::{self, Bin, Lib, ProcMacro};
 use crateyard_unit::{Action, Target, Unit};
 use std::collections::BTreeMap;
 
-/// A unit of a package of a registry, with libraries that it is given: what rustc is told, such as
+/// Returns a unit of a registry's package, with the libraries that rustc gets, such as
 /// `libtokio-1.rlib`.
 fn planned(name: &str, kind: TargetKind, level: u8, below: &[(&str, &str)]) -> (String, Planned) {
     let mut args = vec![
@@ -66,7 +66,7 @@ fn pipelined(units: Vec<(String, Planned)>) -> Plan {
     plan
 }
 
-/// What a unit waits for.
+/// Returns the units that a unit waits for.
 fn below(plan: &Plan, key: &str) -> String {
     plan.units[key].dependencies.join(" ")
 }
@@ -112,7 +112,7 @@ fn a_pipelined_library_waits_for_metadata_itself() {
     let below = |key: &str| below(&plan, key);
     assert_eq!(below("hyper-1.0.0-3"), "tokio-1.0.0-metadata-3");
     assert_eq!(below("app-1.0.0-3"), "hyper-1.0.0-3 tokio-1.0.0-3");
-    // Nothing is compiled against hyper but the program, which is linked.
+    // Only the program is compiled against hyper, and the program is linked.
     assert!(!plan.units.contains_key("hyper-1.0.0-metadata-3"));
 }
 

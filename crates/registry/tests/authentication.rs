@@ -202,7 +202,7 @@ fn refresh_tokens_and_registry_tokens() {
     assert_eq!(kind, Kind::Denied);
 }
 
-/// A certificate authority with a server's and a client's certificate, as PEM files.
+/// Makes a certificate authority with a server's and a client's certificate, as PEM files.
 fn make_certificates(directory: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
     let authority_key = KeyPair::generate().unwrap();
@@ -259,7 +259,8 @@ fn tls_with_an_authority_of_ones_own_and_client_certificates() {
     home.options.ca_files = vec![file("server.key")];
     assert_eq!(push(&home, &layout, &target).unwrap_err().exit_code(), 2);
 
-    // docker's directory for certificates, for another registry that wants a client certificate.
+    // docker's directory for certificates, here for another registry that requires a client
+    // certificate.
     let mut tls = tls;
     tls["tls"]["clientcas"] = json!([file("ca.pem")]);
     let registry = Registry::start_with(tls, json!({}));

@@ -520,7 +520,8 @@ fn redirects_to_plain_http_elsewhere_are_not_followed() {
         scene
             .proxy
             .fail("POST", "/uploads/", 99, Fault::Rewrite(change));
-        // Registries on loopback may name plain HTTP anywhere. The other host just does not exist.
+        // A registry on loopback may redirect to plain HTTP anywhere. The other host just does not
+        // exist.
         let (kind, text) = scene.failure();
         assert!(
             matches!(kind, Kind::Contradiction | Kind::Unreachable),

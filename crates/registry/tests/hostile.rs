@@ -20,7 +20,7 @@ fn password() -> Option<Credentials> {
     })
 }
 
-/// A registry that accepts every push but has no blobs.
+/// Answers like a registry that accepts every push but has no blobs.
 fn takes_all(seen: &Seen) -> Answer {
     match seen.method.as_str() {
         "HEAD" | "GET" => Answer::new(404),
@@ -164,8 +164,8 @@ fn repositories_of_one_registry_show_only_their_own_credentials() {
     }
 }
 
-/// A registry that asks for credentials. Its token server has a relative URL and writes lifetimes
-/// as text.
+/// Answers like a registry that asks for credentials. Its token server has a relative URL and
+/// writes lifetimes as text.
 fn guarded(seen: &Seen, is_bearer: bool) -> Answer {
     if seen.path.starts_with("/token?") {
         let user = if seen.path.contains("account=alice") {

@@ -15,7 +15,7 @@ use crateyard_testing::{Home, Layout, Registry, check_whole, run};
 use serde_json::Value;
 
 const MOMENTS: usize = 100;
-/// How long each test runs. A slow machine tries fewer moments.
+/// The time limit of each test. A slow machine tries fewer moments.
 const TIME: Duration = Duration::from_secs(90);
 const CHUNK: u64 = 64 * 1024;
 
@@ -70,7 +70,7 @@ fn start_pusher(layout: &Path, target: &Reference, home: &Home, chunk: u64) -> C
         .unwrap()
 }
 
-/// Two images that share a layer. The second is pushed over the first.
+/// Makes two images that share a layer. The second is pushed over the first.
 fn images() -> (Layout, Layout) {
     let shared = crateyard_testing::noise(1, 200_000);
     let make = |seeds: &[u64]| {
@@ -88,7 +88,7 @@ fn images() -> (Layout, Layout) {
     (make(&[2]), make(&[3, 4, 5]))
 }
 
-/// The digest of the only image of a layout, and the sizes of its blobs.
+/// Returns the digest of the only image of a layout, and the sizes of its blobs.
 fn content(layout: &Layout) -> (Digest, Vec<(Digest, u64)>) {
     let index: Value = serde_json::to_value(layout.source().index()).unwrap();
     let digest: Digest = index["manifests"][0]["digest"]
@@ -114,7 +114,7 @@ fn content(layout: &Layout) -> (Digest, Vec<(Digest, u64)>) {
     (digest, blobs)
 }
 
-/// How many bytes of blobs the repository lacks.
+/// Returns the number of bytes of blobs that the repository lacks.
 async fn lacking(client: &Client, target: &Reference, blobs: &[(Digest, u64)]) -> u64 {
     let repository = client.repository(target).unwrap();
     let mut bytes = 0;
@@ -126,7 +126,7 @@ async fn lacking(client: &Client, target: &Reference, blobs: &[(Digest, u64)]) -
     bytes
 }
 
-/// How many requests a push of this image makes, if it has to send everything.
+/// Counts the requests of a push of this image that has to send everything.
 fn requests(layout: &Layout, registry: &Registry) -> usize {
     let proxy = Proxy::start(registry.address);
     let (target, client) = (proxy.reference("whole:v1"), Home::new().client());
@@ -320,8 +320,8 @@ fn a_large_layer_takes_little_memory() {
     }
 }
 
-/// The size of a large layer in bytes: 1 GiB, or `LARGE_LAYER_GIB`. The test needs three times that
-/// on disk.
+/// Returns the size of a large layer in bytes: 1 GiB, or `LARGE_LAYER_GIB`. The test needs three
+/// times that on disk.
 fn large_layer() -> u64 {
     let asked = std::env::var("LARGE_LAYER_GIB").ok();
     let gibibytes: u64 = asked.and_then(|asked| asked.parse().ok()).unwrap_or(1);

@@ -49,8 +49,8 @@ fn start_puller(source: &Reference, layout: &Path) -> Child {
         .unwrap()
 }
 
-/// The content of a registry that serves the image of a layout: all blobs by digest, and the
-/// image's digest.
+/// Returns the content of a registry that serves the image of a layout: all blobs by digest, and
+/// the image's digest.
 fn contents(layout: &Layout) -> (BTreeMap<String, Vec<u8>>, String) {
     let mut blobs = BTreeMap::new();
     for entry in std::fs::read_dir(layout.path().join("blobs/sha256")).unwrap() {
@@ -74,8 +74,8 @@ fn serve(blobs: &BTreeMap<String, Vec<u8>>, root: &str, seen: &Seen) -> Answer {
     }
 }
 
-/// The faults of a layout: a blob with another digest than its name, an index entry without a blob,
-/// or an unexpected file.
+/// Returns the faults of a layout: a blob with another digest than its name, an index entry without
+/// a blob, or an unexpected file.
 fn faults(layout: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     for directory in ["blobs/sha256", "blobs/sha512", "."] {
@@ -347,7 +347,7 @@ fn sizes_that_no_number_holds_are_no_panic() {
     assert!(!path.join("index.json").exists());
 }
 
-/// Layers that registries need not hold, such as those of Windows.
+/// Registries need not hold some layers, such as those of Windows.
 #[test]
 fn a_foreign_layer_is_fetched_or_named() {
     let layout = Layout::with_image(6, &[1000, 2000]);

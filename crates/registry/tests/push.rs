@@ -701,7 +701,7 @@ fn a_pull_verifies_and_is_the_same_each_time() {
     });
 }
 
-/// All files below `path` with their content.
+/// Returns all files below `path` with their content.
 fn list(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut waiting = vec![path.to_owned()];
@@ -859,7 +859,7 @@ fn other_tools_read_what_was_pushed() {
     }
 }
 
-/// Whether `crane` is go-containerregistry's: other programs have that name too.
+/// Whether `crane` is go-containerregistry's. Other programs have that name too.
 fn is_registry_tool_crane() -> bool {
     crateyard_testing::has("crane")
         && Command::new("crane")

@@ -60,7 +60,7 @@ impl Scene {
         ))
     }
 
-    /// The registry's directory for the repository.
+    /// Returns the registry's directory for the repository.
     fn store(&self) -> PathBuf {
         let root = self.registry.directory.path();
         root.join("store/docker/registry/v2/repositories/app")
@@ -198,7 +198,7 @@ fn a_blob_that_is_collected_before_the_manifest_comes_is_sent_again() {
             is_first = false;
             std::fs::remove_dir_all(link.parent().unwrap()).unwrap();
         }
-        // The registry itself says which blob it lacks.
+        // The registry itself names the blob that it lacks.
         None
     });
     let again = scene.push(&layout).unwrap();

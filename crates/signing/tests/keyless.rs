@@ -176,7 +176,7 @@ fn a_root_that_lacks_one_of_the_services_trusts_nobody() {
     assert!(said.contains("for that time"), "{said}");
 }
 
-/// Changes every text and number of a bundle in turn. This list has the unsigned ones.
+/// Changes every text and number of a bundle in turn. This list names the unsigned ones.
 #[test]
 fn what_was_changed_after_signing_is_refused() {
     let unsigned = ["/mediaType", "/kindVersion/kind", "/kindVersion/version"];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const PKCS8: &str = include_str!("keys/pkcs8.pem");
 const SEC1: &str = include_str!("keys/sec1.pem");
-/// Made by `cosign generate-key-pair` with an empty password.
+/// A key made by `cosign generate-key-pair` with an empty password.
 const COSIGN: &str = include_str!("keys/cosign.key");
 const COSIGN_PUBLIC: &str = include_str!("keys/cosign.pub");
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
@@ -95,7 +95,7 @@ fn keys_of_cosign_are_opened_by_their_password() {
     ));
 }
 
-/// A bundle that another program signed.
+/// Makes a bundle that another program signed.
 fn signed_elsewhere(sign: impl Fn(&[u8]) -> Vec<u8>) -> Bundle {
     let payload = image_statement(DIGEST).to_string();
     let length = payload.len();

@@ -42,7 +42,7 @@ fn signs(key: &SecretKey, public: &PublicKey) {
     );
 }
 
-/// The token, and a directory with the keys of the kinds EC P-256, EC P-384 and RSA.
+/// Makes the token, and a directory with the keys of the kinds EC P-256, EC P-384 and RSA.
 fn token() -> Option<(SoftHsm, tempfile::TempDir)> {
     if !has("openssl") {
         skip("tokens", "openssl is not installed");

@@ -129,7 +129,7 @@ impl Registry {
         }
     }
 
-    /// A reference to `name` in it.
+    /// Returns a reference to `name` in it.
     pub fn reference(&self, name: &str) -> Reference {
         format!("{}/{name}", self.address).parse().unwrap()
     }
@@ -141,7 +141,7 @@ impl Drop for Registry {
     }
 }
 
-/// An address on which nothing listens now.
+/// Returns an address on which nothing listens now.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -215,7 +215,7 @@ impl Home {
     }
 }
 
-/// Incompressible bytes that depend on `seed`.
+/// Returns incompressible bytes that depend on `seed`.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -254,7 +254,7 @@ impl Layout {
         layout
     }
 
-    /// A layout with one image, whose layers have these sizes.
+    /// Makes a layout with one image, whose layers have these sizes.
     pub fn with_image(seed: u64, sizes: &[usize]) -> Layout {
         let mut layout = Layout::new();
         let layers: Vec<Vec<u8>> = sizes
@@ -267,8 +267,8 @@ impl Layout {
         layout
     }
 
-    /// A layout with one image that can be unpacked. Its layer is an archive with a file of this
-    /// size.
+    /// Makes a layout with one image that can be unpacked. Its layer is an archive with a file of
+    /// this size.
     pub fn with_sound_image(seed: u64, size: usize) -> Layout {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
@@ -292,7 +292,7 @@ impl Layout {
         crateyard_registry::Source::open(self.path()).unwrap()
     }
 
-    /// The total size of all blobs and manifests.
+    /// Returns the total size of all blobs and manifests.
     pub fn size(&self) -> u64 {
         self.sizes.values().sum()
     }
@@ -370,7 +370,7 @@ impl Layout {
         std::fs::write(self.path().join("index.json"), index.to_string()).unwrap();
     }
 
-    /// The same layout as an archive.
+    /// Returns the same layout as an archive.
     pub fn archive(&self) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".tar").tempfile().unwrap();
         let mut builder = tar::Builder::new(file.as_file());

@@ -20,7 +20,7 @@ impl Head {
         &self.line[0]
     }
 
-    /// Path and query.
+    /// Returns the path and the query.
     pub fn path(&self) -> &str {
         &self.line[1]
     }
@@ -172,7 +172,7 @@ impl Proxy {
         self.state.rules.lock().unwrap().push(Box::new(rule));
     }
 
-    /// The next `count` requests with this method and `part` in their path get `fault`.
+    /// Gives `fault` to the next `count` requests with this method and `part` in their path.
     pub fn fail(&self, method: &'static str, part: &'static str, count: usize, fault: Fault) {
         let mut left = count;
         self.rule(move |head| {
@@ -189,7 +189,7 @@ impl Proxy {
         self.state.rules.lock().unwrap().clear();
     }
 
-    /// Every request takes this much longer.
+    /// Delays every request by this time.
     pub fn delay(&self, delay: Duration) {
         *self.state.delay.lock().unwrap() = delay;
     }
@@ -206,7 +206,7 @@ impl Proxy {
         panic!("connections stay open");
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     pub fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.state.entries.lock().unwrap())
     }
@@ -223,7 +223,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The received bytes of all uploads, failed ones included.
+/// Returns the received bytes of all uploads, failed ones included.
 pub fn received(entries: &[Entry]) -> u64 {
     entries
         .iter()
@@ -232,7 +232,7 @@ pub fn received(entries: &[Entry]) -> u64 {
         .sum()
 }
 
-/// How many requests had this method and `part` in their path.
+/// Counts the requests with this method and `part` in their path.
 pub fn count(entries: &[Entry], method: &str, part: &str) -> usize {
     entries
         .iter()

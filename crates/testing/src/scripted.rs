@@ -142,8 +142,8 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, script: &Script) ->
     stream.flush()
 }
 
-/// An address of this machine that is not loopback, so that clients take a registry there for a
-/// remote one. `None` without a network. Sends nothing.
+/// Returns an address of this machine that is not loopback, so that clients take a registry there
+/// for a remote one. Returns `None` without a network. Sends nothing.
 pub fn elsewhere() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     let places = [
@@ -157,7 +157,8 @@ pub fn elsewhere() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// A TLS configuration for a server at `address`. Writes its certificate authority to `authority`.
+/// Makes a TLS configuration for a server at `address`. Writes its certificate authority to
+/// `authority`.
 pub fn certify(address: IpAddr, authority: &Path) -> ServerConfig {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().unwrap();

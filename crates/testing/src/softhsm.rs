@@ -43,12 +43,12 @@ impl SoftHsm {
         Some(token)
     }
 
-    /// The value of `SOFTHSM2_CONF` for programs that use the token.
+    /// Returns the value of `SOFTHSM2_CONF` for programs that use the token.
     pub fn settings(&self) -> PathBuf {
         self.directory.path().join("softhsm2.conf")
     }
 
-    /// The PKCS #11 module.
+    /// Returns the PKCS #11 module.
     pub fn module(&self) -> &Path {
         &self.module
     }
@@ -71,7 +71,7 @@ impl SoftHsm {
         ]);
     }
 
-    /// The reference to a key, without the PIN.
+    /// Returns the reference to a key, without the PIN.
     pub fn reference(&self, label: &str) -> String {
         let token = TOKEN.replace(' ', "%20");
         let module = self.module.display();

@@ -73,7 +73,7 @@ impl TokenServer {
         }
     }
 
-    /// The settings that make docker-registry accept its tokens.
+    /// Returns the settings that make docker-registry accept its tokens.
     pub fn settings(&self) -> Value {
         let roots: PathBuf = self.directory.path().join("roots.pem");
         json!({"token": {

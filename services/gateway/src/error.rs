@@ -15,24 +15,24 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// The request contains an invalid value.
+    /// Reports an invalid value in the request.
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
     }
 
-    /// There is no such supervisor, or it was silent for too long.
+    /// Reports that there is no such supervisor, or that it was silent for too long.
     pub(crate) fn unknown_supervisor(id: Uuid) -> Self {
         let reason = format!("supervisor {id} is not registered");
         ApiError::new(StatusCode::NOT_FOUND, reason)
     }
 
-    /// The gateway has no room for more supervisors.
+    /// Reports that the gateway has no room for more supervisors.
     pub(crate) fn full() -> Self {
         let reason = "the gateway knows as many supervisors as it may; see GATEWAY_CAPACITY";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
-    /// The gateway is about to end.
+    /// Reports that the gateway is about to end.
     pub(crate) fn draining() -> Self {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -40,7 +40,7 @@ impl ApiError {
         )
     }
 
-    /// No route has this path.
+    /// Reports that no route has this path.
     pub(crate) fn no_such_path() -> Self {
         ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path")
     }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread is enough, because a supervisor only waits.
+/// Runs the command line. One thread is enough, because a supervisor only waits.
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &Options) -> anyhow::Result<u8> {
     options.logs.start()?;

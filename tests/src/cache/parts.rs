@@ -337,7 +337,7 @@ impl Nginx {
         })
     }
 
-    /// The fetched archives, with their sizes.
+    /// Returns the fetched archives, with their sizes.
     pub fn archives(&self) -> Result<Vec<(String, u64)>> {
         let text = fs::read_to_string(&self.log)?;
         let fetched = text.lines().filter_map(|line| {

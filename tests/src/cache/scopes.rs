@@ -42,7 +42,7 @@ fn digest(image: &StorePath) -> Result<String> {
     Ok(digest.context("index.json names no manifest")?.to_owned())
 }
 
-/// The archive of a path in the machine's store.
+/// Returns the archive of a path in the machine's store.
 pub fn archive(path: &StorePath) -> Result<Vec<u8>> {
     let output = duct::cmd!("nix-store", "--dump", path.to_string())
         .stdout_capture()
@@ -50,7 +50,7 @@ pub fn archive(path: &StorePath) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// A narinfo which claims that the archive belongs to the path.
+/// Makes a narinfo which claims that the archive belongs to the path.
 pub fn forged(path: &StorePath, archive: &[u8], key: Option<&Key>) -> Result<NarInfo> {
     let hash = Hash::of(archive);
     let mut info = NarInfo {
@@ -73,7 +73,7 @@ pub fn forged(path: &StorePath, archive: &[u8], key: Option<&Key>) -> Result<Nar
     Ok(info)
 }
 
-/// A cache in a directory with one path. Nix asks it before all others.
+/// Makes a cache in a directory with one path. Nix asks it before all others.
 pub fn write(directory: &Path, info: &NarInfo, archive: &[u8]) -> Result<()> {
     fs::create_dir_all(directory.join("nar"))?;
     fs::write(
@@ -88,7 +88,7 @@ pub fn write(directory: &Path, info: &NarInfo, archive: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Main's cache without the path.
+/// Copies main's cache without the path.
 pub fn main_without(main: &Main, path: &StorePath, directory: PathBuf) -> Result<PathBuf> {
     // The copy consists of hard links, so removing names there is harmless.
     duct::cmd!("cp", "--recursive", "--link", &main.directory, &directory).run()?;

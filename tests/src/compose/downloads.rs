@@ -41,7 +41,8 @@ pub(super) fn trials() -> Vec<Trial> {
 /// The content of `tool`.
 const TOOL: &str = "#!/bin/sh\necho a tool\n";
 
-/// A directory to serve with the file `tool`, and the tree `kit-1.0` with a program and a text.
+/// Makes a directory to serve with the file `tool`, and the tree `kit-1.0` with a program and a
+/// text.
 fn files() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("tool"), TOOL)?;
@@ -61,7 +62,7 @@ fn pack(place: &Path, archive: &str) -> Result<()> {
     Ok(())
 }
 
-/// A workspace with parts and the fields of the image `tools`.
+/// Makes a workspace with parts and the fields of the image `tools`.
 fn workspace(parts: &str, files: &str) -> Result<TempDir> {
     let workspace = small("downloads", "fn main() {}", "")?;
     let text = format!(
@@ -76,7 +77,7 @@ fn sha256(path: &Path) -> Result<String> {
     Ok(hex(&fs::read(path)?))
 }
 
-/// The SHA-256 of bytes in hexadecimal digits.
+/// Returns the SHA-256 of bytes in hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -38,7 +38,7 @@ fn template() -> Result<TempDir> {
     Ok(copy)
 }
 
-/// An expression for an attribute of a workspace's images, with parts as Nix has them.
+/// Returns an expression for an attribute of a workspace's images, with parts as Nix has them.
 fn with_parts(workspace: &Path, parts: &str, path: &str) -> String {
     format!(
         "((builtins.getFlake \"git+file://{}\").lib.mkImages {{ src = {}; parts = {parts}; \

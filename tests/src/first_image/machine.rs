@@ -36,7 +36,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An empty machine on which `assemble` is installed.
+    /// Makes an empty machine on which `assemble` is installed.
     pub fn new(assemble: &Path) -> Result<Self> {
         let mut machine = Self {
             place: tempfile::Builder::new()
@@ -85,7 +85,7 @@ impl Machine {
         self.place.path().join(name)
     }
 
-    /// The new package.
+    /// Returns the new package.
     pub fn workspace(&self) -> PathBuf {
         self.path("home/hello")
     }

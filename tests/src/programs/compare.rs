@@ -61,7 +61,7 @@ pub fn compare(plan: &Plan, file: &Path, known_from: Known) -> Result<Compared> 
     })
 }
 
-/// A unit of the plan, described as in Cargo's messages.
+/// Describes a unit of the plan as in Cargo's messages.
 fn describe(planned: &Planned) -> String {
     let package = format!("{} {}", planned.package.name, planned.package.version);
     match &planned.unit.action {
@@ -173,8 +173,8 @@ fn executed(text: &str) -> Result<Vec<String>> {
     Ok(units)
 }
 
-/// `NAME VERSION` from `SOURCE#NAME@VERSION`, from `path+file:///DIRECTORY/NAME#VERSION`, or from
-/// `NAME VERSION (SOURCE)` in the unit graph of Cargo 1.85.
+/// Returns `NAME VERSION` from `SOURCE#NAME@VERSION`, from `path+file:///DIRECTORY/NAME#VERSION`,
+/// or from `NAME VERSION (SOURCE)` in the unit graph of Cargo 1.85.
 /// <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 fn package(id: &str) -> String {
     if let Some((package, _)) = id.split_once(" (") {

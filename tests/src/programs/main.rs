@@ -337,7 +337,7 @@ fn run(
     Ok(())
 }
 
-/// The program's path in the output of its unit.
+/// Returns the program's path in the output of its unit.
 fn program_of(program: &Program, cold: &Cold, plan: &Plan) -> Result<PathBuf> {
     let mut programs = plan.programs.iter();
     let found = programs.find(|p| p.name == program.binary);

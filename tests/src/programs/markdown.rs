@@ -183,7 +183,7 @@ fn summary(programs: &[(Program, Option<Outcome>)]) -> String {
     text + "\n"
 }
 
-/// A sentence about the programs that were built more than once.
+/// Returns a sentence about the programs that were built more than once.
 fn built_again(outcomes: &[&Outcome]) -> String {
     let again: Vec<&Again> = outcomes.iter().filter_map(|o| o.again.as_ref()).collect();
     if again.is_empty() {

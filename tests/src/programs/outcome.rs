@@ -107,7 +107,7 @@ pub enum Step {
 }
 
 impl Outcome {
-    /// An empty outcome.
+    /// Makes an empty outcome.
     pub fn new(program: &Program) -> Self {
         Self {
             name: program.name.clone(),
@@ -116,7 +116,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of earlier runs.
+    /// Reads the outcome of earlier runs.
     pub fn load(program: &Program, place: &Path) -> Result<Option<Self>> {
         kept::load(&file(program, place))
     }
@@ -136,7 +136,8 @@ impl Outcome {
         self.again = Some(again);
     }
 
-    /// The time of a cold build divided by Cargo's, by medians. `None` before both were measured.
+    /// Returns the time of a cold build divided by Cargo's, by medians. Returns `None` before both
+    /// were measured.
     pub fn ratio(&self) -> Option<f64> {
         let measured = !self.cold.is_empty() && !self.cold_cargo.is_empty();
         measured.then(|| median(&self.cold) / median(&self.cold_cargo))
@@ -171,7 +172,7 @@ fn file(program: &Program, place: &Path) -> PathBuf {
 }
 
 impl Failure {
-    /// The first line with an error, else the last line.
+    /// Returns the first line with an error, else the last line.
     pub fn summary(&self) -> &str {
         let lines = || self.said.lines().map(str::trim).filter(|l| !l.is_empty());
         let error = lines().find(|line| line.to_lowercase().starts_with("error"));

@@ -80,7 +80,7 @@ fn unpack(program: &Program, file: &Path, place: &Path) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// A clone of Crateyard's last commit, so that edits during the run have no effect.
+/// Makes a clone of Crateyard's last commit, so that edits during the run have no effect.
 fn crateyard(place: &Path) -> Result<PathBuf> {
     let clone = place.join("crateyard");
     if clone.exists() {

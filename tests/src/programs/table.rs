@@ -31,7 +31,7 @@ struct Table {
     program: Vec<Program>,
 }
 
-/// All programs, in the table's order.
+/// Reads all programs, in the table's order.
 pub fn read() -> Result<Vec<Program>> {
     let path = repository().join("tests/programs.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;

@@ -40,7 +40,7 @@ pub struct Failure {
 }
 
 impl Outcome {
-    /// The outcome of an earlier run.
+    /// Reads the outcome of an earlier run.
     pub fn load(name: &str, place: &Path) -> Result<Option<Self>> {
         kept::load(&file(name, place))
     }

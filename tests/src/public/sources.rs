@@ -36,7 +36,7 @@ impl Sources {
         Ok(Self { configuration })
     }
 
-    /// The command with these settings.
+    /// Returns the command with these settings.
     pub fn apply(&self, command: duct::Expression) -> duct::Expression {
         command
             .env("GIT_CONFIG_GLOBAL", &self.configuration)

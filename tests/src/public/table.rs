@@ -55,7 +55,7 @@ struct Table {
     workspace: Vec<Workspace>,
 }
 
-/// All workspaces, in the table's order.
+/// Reads all workspaces, in the table's order.
 pub fn read() -> Result<Vec<Workspace>> {
     let path = repository().join("tests/workspaces.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;

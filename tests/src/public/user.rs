@@ -44,7 +44,7 @@ pub fn attempt(
     Ok(outcome)
 }
 
-/// A directory for `PATH` with the command line under test.
+/// Makes a directory for `PATH` with the command line under test.
 fn programs(place: &Path) -> Result<PathBuf> {
     let directory = place.join("bin");
     fs::create_dir_all(&directory)?;

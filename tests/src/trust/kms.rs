@@ -97,7 +97,7 @@ pub fn keys_sign() -> Result<()> {
     Ok(())
 }
 
-/// An image without layers in the registry.
+/// Pushes an image without layers to the registry.
 fn pushed(place: &Path, registry: &Registry) -> Result<String> {
     let layout = place.join("layout");
     duct::cmd!("umoci", "init", "--layout", &layout).run()?;

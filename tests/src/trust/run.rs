@@ -119,7 +119,8 @@ impl Shop {
         Ok(said["images"][0].clone())
     }
 
-    /// The provenance that refers to an image. Debian's registry lists referrers under a tag.
+    /// Returns the provenance that refers to an image. Debian's registry lists referrers under a
+    /// tag.
     fn provenance(&self, digest: &str) -> Result<Value> {
         let get = |path: &str| -> Result<Value> {
             let url = format!("http://{}/v2/team/shop/{path}", self.registry.host);

@@ -135,7 +135,8 @@ fn findings_about<'a>(report: &'a Value, image: &str) -> Result<&'a Vec<Value>> 
     found["findings"].as_array().context("no findings")
 }
 
-/// A database that has an advisory about all versions of each crate of crates.io in `Cargo.lock`.
+/// Makes a database that has an advisory about all versions of each crate of crates.io in
+/// `Cargo.lock`.
 fn advisories() -> Result<TempDir> {
     let data = tempfile::tempdir()?;
     let names: BTreeSet<String> = locked()?
@@ -156,12 +157,12 @@ fn advisories() -> Result<TempDir> {
     Ok(data)
 }
 
-/// The crates of crates.io in `Cargo.lock`, as `NAME VERSION`.
+/// Returns the crates of crates.io in `Cargo.lock`, as `NAME VERSION`.
 fn locked() -> Result<BTreeSet<String>> {
     packages_of_lock(|source| source.is_some())
 }
 
-/// The crates of this workspace.
+/// Returns the crates of this workspace.
 fn own_crates() -> Result<BTreeSet<String>> {
     packages_of_lock(|source| source.is_none())
 }

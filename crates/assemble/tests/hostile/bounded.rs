@@ -50,7 +50,7 @@ pub(crate) fn refuses<S: AsRef<str>>(arguments: &[S], why: &str) -> (i32, String
     (code, said)
 }
 
-/// The exit status of a process, and its peak memory in KiB.
+/// Returns the exit status of a process, and its peak memory in KiB.
 fn wait(process: i32, words: &[&str]) -> (i32, i64) {
     let begin = Instant::now();
     let mut status = 0;

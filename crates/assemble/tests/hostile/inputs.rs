@@ -8,7 +8,7 @@ use crateyard_oci::{Descriptor, Digest, media_type};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A directory for a test's files.
+/// Makes a directory for a test's files.
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -38,12 +38,12 @@ impl Layout {
         descriptor
     }
 
-    /// An index that names `manifests`.
+    /// Makes an index that names `manifests`.
     pub(crate) fn index_blob(&self, manifests: &[Descriptor]) -> Descriptor {
         self.blob(media_type::INDEX, index(manifests).to_string().as_bytes())
     }
 
-    /// An image of one layer, and the layer's digest.
+    /// Makes an image of one layer, and returns the layer's digest.
     pub(crate) fn image(&self, layer: &[u8], tar: &[u8]) -> Digest {
         self.image_of(media_type::LAYER_GZIP, layer, tar)
     }
@@ -75,7 +75,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A tar entry with a header of 512 bytes.
+/// Makes a tar entry with a header of 512 bytes.
 fn entry(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
@@ -98,7 +98,7 @@ pub(crate) fn hard_link(name: &str, target: &str) -> Vec<u8> {
     entry(name, tar::EntryType::Link, target, b"")
 }
 
-/// An extended header for the entry that follows.
+/// Makes an extended header for the entry that follows.
 pub(crate) fn pax(records: &[(String, String)]) -> Vec<u8> {
     let mut content = Vec::new();
     for (key, value) in records {
@@ -117,8 +117,8 @@ pub(crate) fn fix_checksum(header: &mut [u8]) {
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-/// A zstd frame with one tar header that claims a file of `size` zero bytes, and the zeros. Four
-/// bytes encode each 128 KiB of them.
+/// Makes a zstd frame with one tar header that claims a file of `size` zero bytes, and the zeros.
+/// Four bytes encode each 128 KiB of them.
 pub(crate) fn zstd_of_zeros(size: u64) -> Vec<u8> {
     let mut header = tar_of("x", b"");
     header[124] = 0x80;

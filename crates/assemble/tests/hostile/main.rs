@@ -13,7 +13,7 @@ use bounded::{refuses, survives};
 use inputs::{Layout, directory, gzip, hard_link, pax, tar_of};
 use serde_json::json;
 
-/// All commands that read a layout or an archive.
+/// Returns all commands that read a layout or an archive.
 fn reading(image: &str, out: &Path) -> Vec<Vec<String>> {
     let archive = out.join("out.tar").display().to_string();
     let commands: [&[&str]; 6] = [

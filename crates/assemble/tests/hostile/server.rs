@@ -79,7 +79,7 @@ fn serve(
     }
 }
 
-/// An index of `count` manifests, each of `size` bytes.
+/// Makes an index of `count` manifests, each of `size` bytes.
 pub(crate) fn flood(count: usize, size: usize) -> Registry {
     let config = Descriptor::of(media_type::CONFIG, b"{}");
     let padding = "x".repeat(size - 1_000);
@@ -109,7 +109,7 @@ pub(crate) fn flood(count: usize, size: usize) -> Registry {
     Registry::start(documents)
 }
 
-/// `depth` nested indexes, each named `width` times.
+/// Makes `depth` nested indexes, each named `width` times.
 pub(crate) fn fanout(depth: usize, width: usize) -> Registry {
     let mut documents = HashMap::new();
     let mut listed = Vec::new();

@@ -25,7 +25,7 @@ const FILES: [&str; 10] = [
     ".gitmodules",
 ];
 
-/// All commands that read a workspace.
+/// Returns all commands that read a workspace.
 fn commands(workspace: &str) -> Vec<Vec<String>> {
     let file = |name: &str| format!("{workspace}/{name}");
     let (images, debian, cargo) = (file("images.toml"), file("debian.lock"), file("Cargo.lock"));
@@ -42,7 +42,7 @@ fn commands(workspace: &str) -> Vec<Vec<String>> {
     lists.iter().map(owned).collect()
 }
 
-/// A workspace with an image.
+/// Makes a workspace with an image.
 fn workspace(place: &Path) -> PathBuf {
     let root = place.join("workspace");
     let files = [

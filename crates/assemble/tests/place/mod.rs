@@ -77,7 +77,7 @@ impl Place {
         text
     }
 
-    /// An image whose program contains `text` and uses the crate serde in `version`.
+    /// Makes an image whose program contains `text` and uses the crate serde in `version`.
     pub(crate) fn image(&self, name: &str, text: &str, version: &str) -> String {
         let layer = self.path(&format!("{name}.layer"));
         let file = json!({"kind": "text", "to": "/usr/bin/app", "text": text, "mode": "0755"});

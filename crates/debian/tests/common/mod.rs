@@ -15,7 +15,7 @@ pub(crate) fn skipped(test: &str, reason: &str) {
     eprintln!("SKIPPED: {test}: {reason}");
 }
 
-/// The first of these programs that is not installed.
+/// Returns the first of these programs that is not installed.
 pub(crate) fn absent<'p>(programs: &[&'p str]) -> Option<&'p str> {
     let there = |program: &str| {
         let mut command = Command::new(program);
@@ -48,7 +48,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// An archive with one suite, `stable`, whose codename is `bookworm`.
+    /// Makes an archive with one suite, `stable`, whose codename is `bookworm`.
     pub(crate) fn new(packages: &[Package<'_>]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
@@ -63,41 +63,41 @@ impl Archive {
         archive
     }
 
-    /// The mirror's address for apt.
+    /// Returns the mirror's address for apt.
     pub(crate) fn mirror(&self) -> String {
         format!("file://{}", self.root().display())
     }
 
-    /// The key that signs the archive.
+    /// Returns the key that signs the archive.
     pub(crate) fn keyring(&self) -> PathBuf {
         self.directory.path().join("keyring.gpg")
     }
 
-    /// The key, as gpgv needs it.
+    /// Returns the key, as gpgv needs it.
     pub(crate) fn keys(&self) -> crateyard_debian::keys::Keys {
         crateyard_debian::keys::Keys::read(&self.keyring()).expect("a key")
     }
 
-    /// The key in armour, as vendors publish it.
+    /// Returns the key in armour, as vendors publish it.
     pub(crate) fn armoured_key(&self) -> PathBuf {
         let path = self.directory.path().join("key.asc");
         self.gpg(&["--yes", "--armor", "--output"], &[&path]);
         path
     }
 
-    /// The key's fingerprint.
+    /// Returns the key's fingerprint.
     pub(crate) fn fingerprint(&self) -> String {
         let said = self.gpg(&["--with-colons", "--list-keys"], &[]);
         let line = said.lines().find_map(|line| line.strip_prefix("fpr:"));
         line.expect("a fingerprint").replace(':', "")
     }
 
-    /// The directory that the mirror serves.
+    /// Returns the directory that the mirror serves.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("debian")
     }
 
-    /// A file below the suite's directory.
+    /// Returns a file below the suite's directory.
     pub(crate) fn dist(&self, name: &str) -> PathBuf {
         self.root().join("dists").join(&self.suite).join(name)
     }
@@ -246,7 +246,7 @@ impl Drop for Archive {
     }
 }
 
-/// SHA-256 in hexadecimal.
+/// Returns the SHA-256 of bytes, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()

@@ -1,4 +1,4 @@
-//! What the tests share: packages, layers and images made on the spot, and real tools.
+//! The parts that the tests share: packages, layers and images made on the spot, and real tools.
 #![allow(dead_code, missing_docs)]
 
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) const EPOCH: u64 = 1_700_000_000;
 
-/// A Debian package in the making.
+/// A Debian package that is being made.
 pub(crate) struct Package {
     control: String,
     control_files: Vec<(String, String)>,
@@ -106,7 +106,7 @@ impl Package {
     }
 }
 
-/// A header with any name, also those that the tar crate refuses to write.
+/// Makes a header with any name, also those that the tar crate refuses to write.
 pub(crate) fn raw_header(
     path: &[u8],
     kind: tar::EntryType,
@@ -133,8 +133,8 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Two small packages: `base` with links, a set-user-id program, a configuration file, paths of
-/// both sides of merged /usr; `extra` on top.
+/// Makes two small packages: `base` with links, a set-user-id program, a configuration file, paths
+/// of both sides of merged /usr; `extra` on top.
 pub(crate) fn packages(directory: &Path) -> (PathBuf, PathBuf) {
     let mut base = Package::new("base-demo", "1.0-1")
         .control_file("conffiles", "/etc/demo.conf\n")
@@ -180,7 +180,7 @@ pub(crate) fn make_layer(
     crateyard_image::layer::make(&layer_spec(sources, algorithm), out, threads).unwrap()
 }
 
-/// The uncompressed tar of a layer.
+/// Returns the uncompressed tar of a layer.
 pub(crate) fn layer_tar(out: &Path, record: &LayerRecord) -> Vec<u8> {
     let blob = std::fs::File::open(out.join("blob")).unwrap();
     let mut bytes = Vec::new();
@@ -207,7 +207,7 @@ pub(crate) fn image_spec(layers: &[&Path], more: Value) -> ImageSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-/// `/etc/passwd` or `/etc/group` with the user or group `app`.
+/// Returns `/etc/passwd` or `/etc/group` with the user or group `app`.
 pub(crate) fn accounts(to: &str, id: u32) -> Value {
     let rest = match to {
         "/etc/passwd" => format!("{id}::/:/usr/sbin/nologin"),
@@ -216,7 +216,7 @@ pub(crate) fn accounts(to: &str, id: u32) -> Value {
     json!({"kind": "text", "to": to, "text": format!("app:x:{id}:{rest}\n")})
 }
 
-/// A whole image of two layers in `directory/image`.
+/// Makes a whole image of two layers in `directory/image`.
 pub(crate) fn demo_image(directory: &Path) -> Layout {
     let (base, extra) = packages(directory);
     let (one, two) = (directory.join("one.layer"), directory.join("two.layer"));
@@ -244,11 +244,11 @@ pub(crate) fn demo_image(directory: &Path) -> Layout {
     Layout::open(&out).unwrap()
 }
 
-/// Whether a tool is there; if not, says that the test is skipped.
+/// Whether a tool is installed. If not, prints that the test is skipped.
 pub(crate) fn has_tool(test: &str, tool: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&paths);
-    // Debian keeps runc where only root's path leads.
+    // Debian installs runc in a directory that only root has in PATH.
     let found = directories
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .any(|directory| directory.join(tool).is_file());
@@ -274,7 +274,7 @@ pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8(run(command).stdout).unwrap()
 }
 
-/// Whether the test runs as root; if not, says that it is skipped.
+/// Whether the test runs as root. If not, prints that it is skipped.
 pub(crate) fn is_root(test: &str) -> bool {
     let root = stdout(Command::new("id").arg("-u")).trim() == "0";
     if !root {
@@ -283,7 +283,7 @@ pub(crate) fn is_root(test: &str) -> bool {
     root
 }
 
-/// A small generator of numbers, the same on every run.
+/// A small generator that gives the same numbers on every run.
 pub(crate) struct Random(pub u64);
 
 impl Random {
