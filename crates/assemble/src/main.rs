@@ -1,5 +1,5 @@
 //! Crateyard's command line.
-// Nothing outside a program can reach its items, so `pub` says the same as `pub(crate)`.
+// Nothing outside a program can reach its items, so `pub` means the same as `pub(crate)`.
 #![allow(unreachable_pub)]
 
 mod attach;

@@ -70,7 +70,7 @@ const JSON: &str = "bench.json";
 const NAMED: usize = 4;
 
 impl Report {
-    /// Reads the results of an earlier run from a directory; empty if there are none.
+    /// Reads the results of an earlier run from a directory. Without such results, returns none.
     ///
     /// # Errors
     /// When they can't be read, or come from another machine.

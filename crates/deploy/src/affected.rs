@@ -58,9 +58,9 @@ pub struct Affected {
 /// A program in images.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Binary {
-    /// Its package.
+    /// The package.
     pub package: String,
-    /// Its name.
+    /// The name.
     pub name: String,
     /// The images whose program of this name has changed.
     pub images: Vec<String>,

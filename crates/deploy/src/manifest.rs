@@ -44,11 +44,11 @@ impl Format {
 /// A pushed image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// Its repository.
+    /// The repository.
     pub repository: Reference,
     /// A tag of the image in the repository.
     pub tag: String,
-    /// Its digest. An image for several platforms has the digest of its index.
+    /// The digest. An image for several platforms has the digest of its index.
     pub digest: Digest,
 }
 
@@ -66,7 +66,7 @@ pub struct Position {
 pub struct Use {
     /// The name in `images.toml`.
     pub image: String,
-    /// Its position.
+    /// The position.
     pub position: Position,
 }
 
@@ -75,7 +75,7 @@ pub struct Use {
 pub struct Edit {
     /// The name of the image in `images.toml`.
     pub image: String,
-    /// Its position.
+    /// The position.
     pub position: Position,
     /// The range of the replaced bytes.
     pub range: std::ops::Range<usize>,

@@ -138,7 +138,7 @@ fn check_drift(workspace: &Path, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
-/// The contexts that images start from, unless the environment sets others.
+/// Makes the contexts that images start from, unless the environment sets others.
 fn make_parents(
     request: &Request<'_>,
     workspace: &Path,
@@ -259,7 +259,7 @@ pub fn check_fresh(engine: &str) -> Result<()> {
     }
 }
 
-/// Makes a command talk to an engine, whatever else the environment sets.
+/// Makes a command talk to this engine, regardless of the environment.
 fn use_engine(command: &mut Command, engine: &str) {
     command
         .env("DOCKER_HOST", engine)

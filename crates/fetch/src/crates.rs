@@ -25,7 +25,7 @@ pub struct Crate {
     pub file: String,
     /// SHA-256 in lower-case hexadecimal digits.
     pub sha256: String,
-    /// Its path in the store.
+    /// The path in the store.
     pub path: String,
 }
 

@@ -10,9 +10,9 @@ use crateyard_nix::Store;
 
 /// A `.deb` file.
 pub struct Deb<'l> {
-    /// Its name in the store.
+    /// The name in the store.
     pub file: String,
-    /// Its path in the store.
+    /// The path in the store.
     pub path: String,
     package: &'l crateyard_debian::lock::Package,
     suites: &'l [crateyard_debian::lock::Suite],

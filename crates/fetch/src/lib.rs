@@ -44,7 +44,7 @@ pub struct Counts {
 /// A file that could not be fetched.
 #[derive(Serialize)]
 pub struct Missing {
-    /// Its name.
+    /// The name.
     pub file: String,
     /// The reason.
     pub reason: String,

@@ -51,9 +51,9 @@ struct Part {
 struct Package {
     name: String,
     version: String,
-    /// Its hash: `sha512-` and base64.
+    /// The hash: `sha512-` and base64.
     integrity: String,
-    /// Its path in the store.
+    /// The path in the store.
     file: String,
 }
 

@@ -43,7 +43,7 @@ pub struct Request<'a> {
     pub nix: &'a Nix,
     /// The flake.
     pub flake: &'a str,
-    /// Its attributes.
+    /// The attributes.
     pub attributes: &'a [String],
     /// The prefix of their names: empty, or a name and a dot.
     pub prefix: &'static str,

@@ -13,7 +13,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 /// The unprivileged user that Nix builders become if root starts them and there are build users.
 const NOBODY: u32 = 65534;
 
-/// Tests what a namespace cell needs, as a Nix builder would: a user namespace, and mounts in it.
+/// Tests as a Nix builder whether a namespace cell works: a user namespace, and mounts in it.
 ///
 /// # Errors
 /// The system's refusal.

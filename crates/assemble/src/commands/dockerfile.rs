@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Names a file that is out of date, with its first line that differs.
+/// Describes a file that is out of date, with its first line that differs.
 fn difference(name: &str, there: Option<&str>, wanted: &str) -> String {
     let Some(there) = there else {
         return format!("{name} is missing");

@@ -65,6 +65,8 @@ pub fn run(args: Args) -> Result<()> {
     workspace.print_next(has_flake)
 }
 
+/// Guesses the images of a workspace from Cargo's metadata.
+///
 /// # Errors
 /// When the directory is not the root of the workspace, or the workspace has no program.
 fn guess(metadata: &str, directory: &Path) -> Result<Guess> {

@@ -205,7 +205,7 @@ struct Verdict<'a> {
     accepted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<&'a [Judgement]>,
-    /// Reasons why referrers that look like signatures are none.
+    /// The reasons why referrers that look like signatures are unusable.
     #[serde(rename = "unusable", skip_serializing_if = "Option::is_none")]
     unusable: Option<&'a [String]>,
     #[serde(flatten)]
@@ -275,7 +275,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 /// The results of the policy's rules.
 struct Judged {
     rules: Vec<Judgement>,
-    /// Reasons why referrers that look like signatures are none.
+    /// The reasons why referrers that look like signatures are unusable.
     unusable: Vec<String>,
 }
 

@@ -35,11 +35,11 @@ pub enum Opened {
 
 /// One image, with its documents.
 pub struct Selected {
-    /// Its entry in the index.
+    /// The entry in the index.
     pub image: Image,
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Its configuration.
+    /// The configuration.
     pub config: ImageConfig,
 }
 

@@ -25,9 +25,9 @@ pub struct Source {
     /// The path relative to the directory that `-f` names, or only the file's name if `-f` names
     /// the file.
     pub below: PathBuf,
-    /// Its content.
+    /// The content.
     pub text: String,
-    /// Its format.
+    /// The format.
     pub format: Format,
     /// The images in it.
     pub manifest: Manifest,

@@ -90,7 +90,7 @@ fn missing(images: &BTreeSet<String>) -> String {
 pub(super) struct Found {
     /// The name in `images.toml`.
     pub image: String,
-    /// Its position.
+    /// The position.
     pub position: Position,
     /// The replacements.
     pub places: Vec<Place>,

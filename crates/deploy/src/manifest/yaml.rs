@@ -14,15 +14,15 @@ pub(super) struct Value {
     pub range: Range<usize>,
     /// The value of the scalar, or of the scalar that the alias refers to.
     pub text: String,
-    /// Its style.
+    /// The style.
     pub style: Style,
-    /// Its key, if it is a mapping's value and the key is a scalar.
+    /// The key, if this is a mapping's value and the key is a scalar.
     pub key: Option<String>,
     /// Whether the value is itself a key.
     pub is_key: bool,
     /// The number of its mapping or sequence.
     pub parent: usize,
-    /// Its position.
+    /// The position.
     pub position: Position,
     /// The number of its anchor, or of its alias's anchor, in the document; 0 for none.
     pub anchor: usize,

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// A section that differs, or that only one of the executables has.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Section {
-    /// Its name, such as `.text`; `headers` for bytes outside all sections.
+    /// The name, such as `.text`; `headers` for bytes outside all sections.
     pub name: String,
     /// The size in the first executable, in bytes.
     pub before: Option<u64>,
