@@ -192,7 +192,7 @@ fn resolve(
 }
 
 /// Returns the set `libraries.NAME` for each set that a crate compiles with (`crates.NAME`). An
-/// image needs it if its programs link the crate.
+/// image needs this set if its programs link the crate.
 fn libraries(requests: &[SetRequest], universe: &Universe) -> Result<Vec<SetRequest>> {
     let base = requests.iter().find(|request| request.name == BASE);
     let mut libraries = Vec::new();

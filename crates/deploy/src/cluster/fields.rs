@@ -1,8 +1,8 @@
 //! Finds the part of an object that a field manager applied.
 //!
 //! For each manager, the server keeps the set of fields that the manager owns (`FieldsV1`), and the
-//! object has the values of these fields. Together they show the object as
-//! the manager applied it last.
+//! object has the values of these fields. Together they show the object as the manager applied it
+//! last.
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>
 
 use serde_json::{Map, Value};

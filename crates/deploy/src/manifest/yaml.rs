@@ -24,7 +24,7 @@ pub(super) struct Value {
     pub parent: usize,
     /// The position.
     pub position: Position,
-    /// The number of its anchor, or of its alias's anchor, in the document; 0 for none.
+    /// The number of the value's anchor, or of its alias's anchor, in the document; 0 for none.
     pub anchor: usize,
 }
 
