@@ -183,7 +183,7 @@ impl Directory {
     /// nothing.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system refuses to tell.
     pub fn status(&self, name: impl AsRef<OsStr>) -> io::Result<Option<rustix::fs::Stat>> {
         match rustix::fs::statat(&self.descriptor, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) => Ok(Some(status)),

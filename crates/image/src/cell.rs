@@ -124,7 +124,7 @@ fn forbidden(errno: Errno) -> anyhow::Error {
     )
 }
 
-/// Whether the machine has an interface besides the loopback.
+/// Whether this process sees an interface besides the loopback.
 fn has_network() -> anyhow::Result<bool> {
     let table = fs::read_to_string("/proc/self/net/dev").context("cannot list interfaces")?;
     // Skip two lines of headings.

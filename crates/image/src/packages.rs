@@ -116,7 +116,7 @@ pub fn owners(listing: &Listing) -> BTreeMap<String, String> {
         let package = name.split(':').next().unwrap_or(name);
         for line in String::from_utf8_lossy(bytes).lines() {
             let owned = owned_path(line, listing);
-            // A directory belongs to many packages, which says nothing.
+            // Skip directories: a directory belongs to many packages.
             let Some(owned) = owned else { continue };
             owners.insert(owned, package.to_owned());
         }

@@ -81,7 +81,7 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// The size of the uncompressed tar in bytes.
     pub uncompressed_size: u64,
-    /// The comment in the specification.
+    /// The comment about the layer, from the specification.
     pub comment: String,
     /// The number of entries in the layer.
     pub entries: u64,

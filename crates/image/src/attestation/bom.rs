@@ -190,8 +190,8 @@ fn image(name: &str, version: String, manifest: &Descriptor, supplier: Party) ->
     }
 }
 
-/// Returns the image's version: its main tag, or the version of its first program if the tag is
-/// `latest`.
+/// Returns the image's version: its main tag, or the version of its first program if there is no
+/// tag or the tag is `latest`.
 fn version(subject: &Subject<'_>, inputs: &InputsSpec) -> String {
     let program = inputs.programs.first();
     let own = program.and_then(|program| inputs.units.get(&program.unit));

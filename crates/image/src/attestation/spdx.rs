@@ -3,7 +3,7 @@
 //! The image contains Debian packages, programs of the workspace and other images. A program
 //! depends on crates, and those on others, as they were linked into it. Crates that only ran while
 //! a program was built (procedural macros, build scripts) are in the provenance, not here. The
-//! compilers are the exception (`BUILD_TOOL_OF`).
+//! compilers are here, too (`BUILD_TOOL_OF`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
