@@ -6,13 +6,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version};
+use crateyard_oci::{Blobs, Budget, Descriptor, Digest, Document, Reference, Version, media_type};
 use crateyard_registry::{Client, Error, Failure, Kind, Repository};
 
 /// The number of pieces of a blob that are fetched ahead and held in memory.
 const PIECES_AHEAD: usize = 16;
-/// The type of artifacts that do not state one.
-const NO_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The limits on the documents about one image: their number, and their bytes together. Anybody who
 /// may write to a repository can add to an image's list.
 const MAX_DOCUMENTS: usize = 2_000;
@@ -301,7 +299,7 @@ fn in_order(listed: Vec<Descriptor>, artifact_type: &str) -> Vec<Descriptor> {
     let (mut first, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(says_so);
     let is_silent = |it: &Descriptor| {
         let own = it.artifact_type.as_deref();
-        own.is_none_or(|own| own == NO_TYPE)
+        own.is_none_or(|own| own == media_type::EMPTY)
     };
     first.extend(rest.into_iter().filter(is_silent));
     first

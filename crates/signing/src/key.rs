@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use webpki::ring as algorithms;
 
-use crate::kept::{self, KeptKey};
+use crate::keeper::{self, KeptKey};
 use crate::{Error, Web};
 
 /// The PEM labels of cosign's encrypted keys: the current one and the previous one.
@@ -80,7 +80,7 @@ impl SecretKey {
 
     /// Whether [`SecretKey::kept`] reads this reference.
     pub fn is_kept(reference: &str) -> bool {
-        kept::is_reference(reference)
+        keeper::is_reference(reference)
     }
 
     /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384, or

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::bundle::{Bundle, Envelope};
 use crate::certificate::{Certificate, Identity};
+use crate::http::Request;
 use crate::log::Entry;
-use crate::services::Request;
 use crate::{Error, SecretKey, Simple, Token, Web};
 
 /// The addresses of the services.

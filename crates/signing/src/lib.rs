@@ -16,23 +16,23 @@
 
 mod bundle;
 mod certificate;
-mod kept;
+mod http;
+mod keeper;
 mod key;
 mod keyless;
 mod log;
 mod root;
-mod services;
 mod simple;
 mod statement;
 mod token;
 
 pub use bundle::Bundle;
 pub use certificate::{Certificate, Identity};
+pub use http::Web;
 pub use key::{PublicKey, SecretKey};
 pub use keyless::{Keyless, Services};
 pub use log::Entry;
 pub use root::TrustedRoot;
-pub use services::Web;
 pub use simple::Simple;
 pub use statement::{image_statement, statement};
 pub use token::Token;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::services::Request;
+use crate::http::Request;
 use crate::{Error, Web};
 
 /// The audience that sigstore's certificate authorities require.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::algorithm::Algorithm;
 use super::{Keeper, Variables, trouble};
-use crate::services::Request;
+use crate::http::Request;
 use crate::{Error, PublicKey, Web};
 
 const DEFAULT_ENGINE: &str = "transit";

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::authorization::{Credentials, Scope};
 use super::algorithm::Algorithm;
 use super::{Keeper, Variables, trouble};
-use crate::services::Request;
+use crate::http::Request;
 use crate::{Error, PublicKey, Web};
 
 /// A key in AWS KMS.
