@@ -27,6 +27,8 @@ use algorithm::Algorithm;
 const PKCS11: &str = "pkcs11:";
 const VAULT: [&str; 2] = ["hashivault://", "openbao://"];
 const AWS: &str = "awskms://";
+/// The schemes of keepers.
+const SCHEMES: &str = "pkcs11:, hashivault://, openbao:// or awskms://";
 /// The kinds of keys that can sign here.
 const KINDS: &str = "a key of the kind ECDSA P-256 or P-384, or RSA";
 
@@ -72,10 +74,10 @@ impl KeptKey {
             token(&name, reference, &set)
         } else if let Some(key) = reference.strip_prefix(AWS) {
             aws::open(&name, key, &set, web).map(kept)
-        } else {
-            let mut keys = VAULT.iter().map(|scheme| reference.strip_prefix(scheme));
-            let key = keys.find_map(|key| key).unwrap_or(reference);
+        } else if let Some(key) = VAULT.iter().find_map(|it| reference.strip_prefix(it)) {
             vault::open(&name, key, &set, web).map(kept)
+        } else {
+            Err(trouble(&name, "no keeper has this scheme", SCHEMES))
         };
         let unknown = || trouble(&name, "its kind can't sign here", KINDS);
         let (keeper, public) = opened.map_err(|error| match error {
