@@ -57,7 +57,8 @@ impl Place {
                 files: own("NIX_STORE_DIR", FILES),
                 state: own("NIX_STATE_DIR", STATE),
             }),
-            Some(root) if root.starts_with(['/', '.']) => {
+            // A store with parameters, such as `/dir?read-only=true`, is left to Nix.
+            Some(root) if root.starts_with(['/', '.']) && !root.contains('?') => {
                 let root = std::path::absolute(root).ok()?;
                 Some(Self {
                     files: root.join(FILES),
@@ -93,11 +94,13 @@ impl Place {
         let lock = File::open(above).map_err(Error::io("open", above))?;
         // Some network file systems can't lock directories. Even there, a race is less likely than
         // without this function.
-        let _ = flock(&lock, FlockOperation::LockExclusive);
+        let is_locked = flock(&lock, FlockOperation::LockExclusive).is_ok();
         if self.is_whole() {
             return Ok(());
         }
-        remove_leftovers(above).map_err(Error::io("clean", above))?;
+        if is_locked {
+            remove_leftovers(above).map_err(Error::io("clean", above))?;
+        }
         if self.state.exists() {
             return self.complete(&self.state, &lock);
         }

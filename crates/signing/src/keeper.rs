@@ -56,6 +56,13 @@ pub(crate) fn is_reference(text: &str) -> bool {
     schemes.any(|scheme| text.starts_with(scheme))
 }
 
+/// Cuts the PIN off a reference: its query, and the attribute that some tools write before the query.
+pub(crate) fn name_of(reference: &str) -> &str {
+    let name = reference.split('?').next().unwrap_or_default();
+    let name = name.split("pin-").next().unwrap_or_default();
+    name.trim_end_matches(';')
+}
+
 impl KeptKey {
     /// Finds a key by its reference.
     ///
@@ -68,8 +75,7 @@ impl KeptKey {
         web: &Web,
     ) -> Result<KeptKey, Error> {
         let set = |name: &str| variables(name).filter(|value| !value.is_empty());
-        // Only the query of a reference may hold a PIN.
-        let name = reference.split('?').next().unwrap_or_default().to_owned();
+        let name = name_of(reference).to_owned();
         let opened = if reference.starts_with(PKCS11) {
             token(&name, reference, &set)
         } else if let Some(key) = reference.strip_prefix(AWS) {
@@ -195,6 +201,9 @@ mod tests {
             "pkcs11:token=a;object=b?module-path=/missing.so&pin-value=4711",
             "pkcs11:token=a;object=b?module-path=/missing.so&pin-value=47%11%zz",
             "pkcs11:token=a;object=b?pin-source=4711&pin-value=4711",
+            "pkcs11:token=a;object=b;pin-value=4711",
+            "pkcs11:token=a;object=b?module-path=/missing.so&pin-value=47;4711=2",
+            "pkcs11:token=a;object=b?module-path=/missing.so&pin-value=47&4711",
         ] {
             let Err(error) = KeptKey::open(reference, &|_| None, &Web::default()) else {
                 panic!("{reference} is no key");

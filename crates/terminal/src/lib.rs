@@ -38,7 +38,8 @@ macro_rules! note {
 
 /// Prints a message of a kind to standard error.
 pub fn say(kind: &str, message: &str) {
-    eprintln!("{kind}: {}", clean_lines(message));
+    // A message that nobody can read is no reason to end the command.
+    let _ = writeln!(io::stderr(), "{kind}: {}", clean_lines(message));
 }
 
 /// Formats rows as lines with aligned columns. Columns in `right` are aligned to the right.

@@ -1,6 +1,6 @@
 //! Writes lines to a log, to show that a command has not hung.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,7 +22,8 @@ impl Pulse {
     /// A terminal has bars instead. `line` describes the progress so far.
     pub fn in_log(line: impl Fn() -> String + Send + 'static) -> Option<Pulse> {
         (!stderr().is_terminal()).then(|| {
-            let write = move || eprintln!("{}", clean(&line()));
+            // A log that nobody reads any more is no reason to end the command.
+            let write = move || drop(writeln!(stderr(), "{}", clean(&line())));
             Pulse::every(INTERVAL, write)
         })
     }

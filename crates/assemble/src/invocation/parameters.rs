@@ -10,13 +10,10 @@ use serde_json::Value;
 /// The text in place of a value that may be a secret, as in GitLab's provenance.
 pub const MASKED: &str = "[MASKED]";
 
-/// Parts of the names of secrets, in lower case.
-const SECRET: [&str; 12] = [
+/// Parts of the names of secrets, in lower case and without separators.
+const SECRET_PARTS: [&str; 10] = [
     "apikey",
-    "api_key",
-    "api-key",
-    "access_key",
-    "access-key",
+    "accesskey",
     "credential",
     "passphrase",
     "passwd",
@@ -24,7 +21,10 @@ const SECRET: [&str; 12] = [
     "private",
     "secret",
     "token",
+    "webhook",
 ];
+/// Words that are the name of a secret, or one of its words.
+const SECRET_WORDS: [&str; 6] = ["auth", "key", "pass", "pat", "pin", "pwd"];
 
 /// Variables that a shell or an image sets.
 const SHELL: [&str; 13] = [
@@ -58,13 +58,34 @@ pub fn of_job(names: impl IntoIterator<Item = String>) -> BTreeMap<String, Value
 }
 
 fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
+    let words = words(name);
+    let joined = words.concat();
+    SECRET_PARTS.iter().any(|part| joined.contains(part))
+        || words
+            .iter()
+            .any(|word| SECRET_WORDS.contains(&word.as_str()) || word.ends_with("key"))
+}
+
+/// Splits a name such as `deploy-key`, `DEPLOY_KEY` or `deployKey` into words in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for it in name.chars() {
+        let begins_word = it.is_uppercase() && was_lower;
+        if begins_word || !it.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| it.is_alphanumeric()) {
+            word.extend(it.to_lowercase());
+        }
+        was_lower = it.is_lowercase();
+    }
+    words
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{of_event, of_job};
+    use super::{is_secret, of_event, of_job};
     use serde_json::json;
 
     #[test]
@@ -82,6 +103,31 @@ mod tests {
         assert_eq!(found, wanted);
         for event in ["", "[]", "{\"inputs\": null}", "{\"inputs\": 1}"] {
             assert!(of_event(event.as_bytes()).is_empty(), "{event}");
+        }
+    }
+
+    #[test]
+    fn names_of_secrets_are_known_in_every_spelling() {
+        for name in [
+            "accessKey",
+            "awsAccessKeyId",
+            "accesskey",
+            "deploy_key",
+            "signing-key",
+            "sshKey",
+            "GH_PAT",
+            "npm.auth",
+            "DB_PWD",
+            "pin",
+            "webhook_url",
+            "Passphrase",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "path", "channel", "dry-run", "author", "passes", "spin", "keyboard",
+        ] {
+            assert!(!is_secret(name), "{name}");
         }
     }
 

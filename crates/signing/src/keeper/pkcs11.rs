@@ -280,8 +280,11 @@ fn subject_public_key(parts: &[Attribute]) -> Option<Vec<u8>> {
         return key_info(algorithm::RSA, AnyRef::NULL, &key).ok();
     }
     let point = point?;
-    // The standard wraps the point in an octet string. Some modules do not.
-    let point = OctetStringRef::from_der(point).map_or(&point[..], |it| it.as_bytes());
+    // The standard wraps the point in an octet string. Some modules do not, and a plain point can
+    // look like an octet string: both begin with 4.
+    let wrapped = OctetStringRef::from_der(point).ok().map(|it| it.as_bytes());
+    let is_point = |it: &&[u8]| it.first() == Some(&4) && [65, 97].contains(&it.len());
+    let point = wrapped.filter(is_point).unwrap_or(&point[..]);
     let curve = AnyRef::from_der(curve?).ok()?;
     key_info(algorithm::EC, curve, point).ok()
 }

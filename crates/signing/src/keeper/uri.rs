@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+/// The attributes of the query that are supported.
+const QUERY: [&str; 3] = ["module-path", "pin-value", "pin-source"];
+
 /// A reference to a private key. `None` stands for an attribute that may have any value.
 #[derive(Default, PartialEq, Eq)]
 pub(super) struct Uri {
@@ -92,6 +95,11 @@ impl Uri {
     }
 
     fn set_query(&mut self, attribute: &str) -> Result<(), String> {
+        // An unknown name may be the rest of a PIN whose separators are not encoded.
+        let name = attribute.split('=').next().unwrap_or_default();
+        if !QUERY.contains(&name) {
+            return Err(format!("its query has more than {}", QUERY.join(", ")));
+        }
         let (name, bytes) = split(attribute)?;
         let value = text(name, bytes)?;
         match name {
@@ -105,7 +113,7 @@ impl Uri {
                     false => Err("pin-source is no absolute path and no file:".to_owned()),
                 }
             }
-            _ => Err(format!("the attribute {name:?} is not supported")),
+            _ => Err("its query is not supported".to_owned()),
         }
     }
 }

@@ -42,11 +42,15 @@ pub(super) fn open(
         let reason = "the name of the key has other characters than letters, digits, _, - and .";
         return Err(trouble(name, reason, "hashivault://KEY"));
     }
-    // OpenBao's variables are named like Vault's.
-    let either = |suffix: &str| {
-        let vault = variables(&format!("VAULT_{suffix}"));
-        vault.or_else(|| variables(&format!("BAO_{suffix}")))
+    // Both services understand both sets of variables. A token must not go to another service than
+    // its own, so all are taken from the set that names the address.
+    let sets = match name.starts_with("openbao") {
+        true => ["BAO", "VAULT"],
+        false => ["VAULT", "BAO"],
     };
+    let has_address = |set: &&str| variables(&format!("{set}_ADDR")).is_some();
+    let set = sets.into_iter().find(has_address).unwrap_or(sets[0]);
+    let either = |suffix: &str| variables(&format!("{set}_{suffix}"));
     let missing = |what: &str, remedy: &str| trouble(name, format!("{what} is not set"), remedy);
     let address = either("ADDR");
     let address =
