@@ -44,6 +44,9 @@ impl Scene {
             let from = fs::canonicalize(from).unwrap();
             sources.push(json!({"kind": "file", "from": from, "to": to, "mode": "0755"}));
         }
+        let note = directory.path().join("note");
+        fs::write(&note, "able\n").unwrap();
+        let able = json!({"security.capability": "AQAAAgAgAAAAAAAAAAAAAAAAAAA="});
         let mut scene = Scene {
             directory,
             layers: Vec::new(),
@@ -57,6 +60,8 @@ impl Scene {
             {"kind": "text", "to": "/srv/tool", "text": "x", "mode": "4755"},
             {"kind": "directory", "to": "/srv/theirs", "uid": 7, "mode": "2770"},
             {"kind": "directory", "to": "/tmp", "mode": "1777"},
+            {"kind": "file", "from": note, "to": "/srv/able", "mode": "0755", "xattrs": able},
+            {"kind": "file", "from": note, "to": "/srv/ably", "mode": "0755", "xattrs": able},
         ]));
         scene
     }
@@ -151,6 +156,19 @@ impl Step {
                 (path, (mode, uid, gid, content))
             })
             .collect()
+    }
+
+    /// Returns the paths of the entries with capabilities.
+    fn able(&self) -> Vec<String> {
+        let tar = self.tar();
+        let mut reader = crateyard_oci::tar::Reader::new(&tar[..]);
+        let mut able = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            if entry.xattrs.contains_key("security.capability") {
+                able.push(String::from_utf8(entry.path).unwrap());
+            }
+        }
+        able
     }
 }
 
@@ -328,5 +346,65 @@ fn modes_that_forbid_reading_are_no_hindrance() {
     let entries = step.entries();
     assert_eq!(entries["srv/closed/"].0, 0);
     assert_eq!(entries["srv/closed/file"], entry(0, 0, 0, "x\n"));
-    assert_eq!(entries["srv/theirs/"].0, 0o500);
+    assert_eq!(entries["srv/theirs/"].0, 0o2500);
+}
+
+#[test]
+fn a_new_mode_leaves_set_id_bits_and_capabilities() {
+    let scene = Scene::new();
+    let step = scene.step("chmod o-rx /srv/tool /srv/able; chmod 0750 /srv/theirs");
+    let entries = step.entries();
+    assert_eq!(entries["srv/tool"], entry(0o4750, 0, 0, "x"));
+    assert_eq!(entries["srv/theirs/"].0, 0o2750);
+    assert_eq!(entries["srv/able"].0, 0o750);
+    assert_eq!(step.able(), ["srv/able"]);
+}
+
+#[test]
+fn another_file_has_no_set_id_bits_and_capabilities() {
+    let scene = Scene::new();
+    let step = scene.step(
+        "echo other > /srv/tool; chmod 0711 /srv/tool
+         rm -r /srv/able /srv/ably /srv/theirs
+         ln -s tool /srv/able; mkdir /srv/ably; echo file > /srv/theirs",
+    );
+    let entries = step.entries();
+    assert_eq!(entries["srv/tool"].0, 0o711);
+    assert_eq!(entries["srv/theirs"].0, 0o644);
+    assert_eq!(entries["srv/able"].3, "tool");
+    assert_eq!(entries["srv/ably/"].0, 0o755);
+    assert!(step.able().is_empty(), "{:?}", step.able());
+}
+
+#[test]
+fn all_names_of_a_file_have_its_owner() {
+    let scene = Scene::new();
+    let step = scene.step(
+        "echo after > /srv/altered; ln /srv/altered /srv/again; ln -f /srv/altered /srv/tool
+         ln /srv/kept /srv/more; ln /srv/able /opt-able; mkdir /opt; ln /srv/kept /opt/kept",
+    );
+    let expected = [
+        ("opt-able", entry(0o755, 0, 0, "able\n")),
+        ("opt/", entry(0o755, 0, 0, "")),
+        // The names of an unchanged file are a copy of it.
+        ("opt/kept", entry(0o640, 7, 8, "kept\n")),
+        ("srv/", entry(0o755, 0, 0, "")),
+        ("srv/again", entry(0o644, 7, 8, "after\n")),
+        ("srv/altered", entry(0o644, 7, 8, "srv/again")),
+        ("srv/more", entry(0o640, 7, 8, "opt/kept")),
+        ("srv/tool", entry(0o644, 7, 8, "srv/again")),
+    ];
+    let expected = expected.map(|(path, entry)| (path.to_owned(), entry));
+    assert_eq!(step.entries(), BTreeMap::from(expected));
+    assert_eq!(step.able(), ["opt-able"]);
+}
+
+#[test]
+fn a_closed_file_with_two_names_is_unchanged() {
+    let mut scene = Scene::new();
+    let script = "echo x > /srv/one; ln /srv/one /srv/two; chmod 0 /srv/one";
+    let lower = scene.try_step(script, "lower").unwrap();
+    assert_eq!(lower.entries()["srv/two"], entry(0, 0, 0, "srv/one"));
+    scene.layers.push(lower.out);
+    assert!(scene.step("cat /srv/kept > /dev/null").entries().is_empty());
 }

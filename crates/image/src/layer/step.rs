@@ -8,7 +8,9 @@
 
 mod below;
 mod changes;
+mod disk;
 mod fate;
+mod owned;
 mod unpack;
 
 use std::collections::BTreeMap;

@@ -1,20 +1,20 @@
 //! The changes of a step: a comparison of the files on the disk with the list of the earlier files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::fs::{self, Metadata, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
 
-use crateyard_oci::{Algorithm, Digest, digest::HashingReader};
+use crateyard_oci::Digest;
 
 use super::below::Below;
+use super::disk::{name_of, open_up, read};
 use super::fate::{self, Fate};
+use super::owned::Owned;
 use super::unpack::{MODE, Root};
 use super::{OWN, OWN_IF_THERE, shown};
 use crate::files::{File, FileKind};
-use crate::layer::tree::{Body, Content, Node, Standing, Tree, WHITEOUT, check_component};
+use crate::layer::tree::{Body, Content, Node, Tree, WHITEOUT};
 use crate::{Error, Result};
 
 /// The number of paths that a message names.
@@ -31,6 +31,8 @@ pub(super) struct Changes {
 struct Change {
     kind: Kind,
     mode: u32,
+    /// The path of the file below that gives the owner, if it is another name of this file.
+    like: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +72,19 @@ struct Finder<'a> {
     root: &'a Root,
     /// All existing paths.
     seen: BTreeSet<String>,
-    /// The changed files with several names.
-    inodes: BTreeMap<(u64, u64), Vec<String>>,
+    /// The files with several names, by device and inode.
+    inodes: BTreeMap<(u64, u64), Inode>,
     all: BTreeMap<String, Change>,
+}
+
+/// A file with several names.
+struct Inode {
+    /// The mode that the command left. Reading by the first name may alter the one on the disk.
+    mode: u32,
+    /// The changed names, which the layer has.
+    changed: Vec<String>,
+    /// The first unchanged name.
+    unchanged: Option<String>,
 }
 
 impl Finder<'_> {
@@ -150,20 +162,37 @@ impl Finder<'_> {
 
     fn found_file(&mut self, path: String, metadata: &Metadata) -> Result<()> {
         let place = self.root.path.join(&path);
-        let (mode, length) = (metadata.mode(), metadata.len());
+        let length = metadata.len();
+        let inode = (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()));
+        let mode = match inode {
+            Some(inode) => self.inode(inode, metadata.mode()).mode,
+            None => metadata.mode(),
+        };
         open_up(&place, mode, 0o400)?;
         let (head, digest) = read(&place)?;
         let was_there = self.file_below(&path).is_some_and(|file| {
             (file.mode ^ mode) & MODE == 0 && file.digest.as_ref() == Some(&digest)
         });
-        if !was_there && self.is_kept(&path, fate::of_file(&path, length, &head))? {
-            if metadata.nlink() > 1 {
-                let inode = (metadata.dev(), metadata.ino());
-                self.inodes.entry(inode).or_default().push(path.clone());
+        if was_there {
+            if let Some(inode) = inode {
+                self.inode(inode, mode).unchanged.get_or_insert(path);
+            }
+        } else if self.is_kept(&path, fate::of_file(&path, length, &head))? {
+            if let Some(inode) = inode {
+                self.inode(inode, mode).changed.push(path.clone());
             }
             self.add(path, Kind::File { digest, length }, mode);
         }
         Ok(())
+    }
+
+    /// Returns a file with several names. `mode` is its mode if this is the first name.
+    fn inode(&mut self, inode: (u64, u64), mode: u32) -> &mut Inode {
+        self.inodes.entry(inode).or_insert_with(|| Inode {
+            mode,
+            changed: Vec::new(),
+            unchanged: None,
+        })
     }
 
     fn file_below(&self, path: &str) -> Option<&File> {
@@ -173,7 +202,8 @@ impl Finder<'_> {
 
     fn add(&mut self, path: String, kind: Kind, mode: u32) {
         let mode = mode & 0o7777;
-        self.all.insert(path, Change { kind, mode });
+        let like = None;
+        self.all.insert(path, Change { kind, mode, like });
     }
 
     fn is_kept(&self, path: &str, fate: Fate) -> Result<bool> {
@@ -209,6 +239,7 @@ impl Finder<'_> {
                 let change = Change {
                     kind: Kind::Removed,
                     mode: 0o644,
+                    like: None,
                 };
                 self.all.insert(path.to_owned(), change);
             }
@@ -229,12 +260,21 @@ impl Finder<'_> {
         }
     }
 
+    /// Makes hard links of all names but the first. The first gets the owner of a name that was
+    /// there, if there is one: an unchanged name, or else the first of the changed ones.
     fn join_hard_links(&mut self) {
-        for mut paths in std::mem::take(&mut self.inodes).into_values() {
+        for inode in std::mem::take(&mut self.inodes).into_values() {
+            let mut paths = inode.changed;
             paths.sort();
+            let was_there = |path: &&String| self.file_below(path).is_some();
+            let like = inode.unchanged;
+            let like = like.or_else(|| paths.iter().find(was_there).cloned());
             let Some((first, others)) = paths.split_first() else {
                 continue;
             };
+            if let Some(change) = self.all.get_mut(first) {
+                change.like = like;
+            }
             for other in others {
                 if let Some(change) = self.all.get_mut(other) {
                     change.kind = Kind::HardLink(first.clone());
@@ -290,65 +330,49 @@ impl Changes {
     }
 
     fn node(&self, path: &str, change: &Change, below: &Below, origin: &str) -> (String, Node) {
-        let lower = below.listing.get(path);
-        let mut owned = Owned::of(lower);
-        owned.mode = change.mode;
         let body = match &change.kind {
             Kind::Removed => {
-                let plain = Owned::of(None);
                 let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
                 let slash = if parent.is_empty() { "" } else { "/" };
                 let path = format!("{parent}{slash}{WHITEOUT}{name}");
-                let mode = change.mode;
-                return (path, Owned { mode, ..plain }.node(Body::Whiteout, origin));
+                let owned = Owned::after(None, change.mode, false);
+                return (path, owned.node(Body::Whiteout, origin));
             }
             Kind::Directory => Body::Directory,
             Kind::Symlink(target) => Body::Symlink(target.clone()),
             Kind::HardLink(first) => Body::HardLink(first.clone()),
-            Kind::File { digest, length } => {
-                // A write to a file removes its capabilities.
-                if lower.and_then(|file| file.digest.as_ref()) != Some(digest) {
-                    owned.xattrs.clear();
-                }
-                Body::File(Content::File {
-                    path: self.root.join(path),
-                    length: *length,
-                })
-            }
+            Kind::File { length, .. } => Body::File(Content::File {
+                path: self.root.join(path),
+                length: *length,
+            }),
         };
+        let owned = self.owned(path, change, below);
         (path.to_owned(), owned.node(body, origin))
     }
-}
 
-/// The attributes of a path. An existing path keeps its owner, and a new one belongs to root.
-struct Owned {
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    xattrs: BTreeMap<String, Vec<u8>>,
-}
-
-impl Owned {
-    fn of(file: Option<&File>) -> Owned {
-        let number = |id: u64| u32::try_from(id).unwrap_or(0);
-        Owned {
-            mode: file.map_or(0o755, |file| file.mode),
-            uid: file.map_or(0, |file| number(file.uid)),
-            gid: file.map_or(0, |file| number(file.gid)),
-            xattrs: file.map(|file| file.xattrs.clone()).unwrap_or_default(),
-        }
+    fn owned(&self, path: &str, change: &Change, below: &Below) -> Owned {
+        // All names of a file have its attributes.
+        let (path, change) = match &change.kind {
+            Kind::HardLink(first) => (first.as_str(), self.all.get(first).unwrap_or(change)),
+            _ => (path, change),
+        };
+        let lower = below.listing.get(change.like.as_deref().unwrap_or(path));
+        let is_the_same = lower.is_some_and(|lower| change.kind.is_of(lower));
+        Owned::after(lower, change.mode, is_the_same)
     }
+}
 
-    fn node(self, body: Body, origin: &str) -> Node {
-        Node {
-            body,
-            mode: self.mode,
-            uid: self.uid,
-            gid: self.gid,
-            xattrs: self.xattrs,
-            origin: origin.into(),
-            standing: Standing::Copied,
-            supersedes: false,
+impl Kind {
+    /// Whether a file below has this kind and content. No command alters a link: one with another
+    /// target is another file.
+    fn is_of(&self, file: &File) -> bool {
+        match self {
+            Kind::Removed | Kind::HardLink(_) | Kind::Symlink(_) => false,
+            Kind::Directory => file.kind == FileKind::Directory,
+            Kind::File { digest, .. } => {
+                let is_regular = matches!(file.kind, FileKind::File | FileKind::HardLink);
+                is_regular && file.digest.as_ref() == Some(digest)
+            }
         }
     }
 }
@@ -364,41 +388,4 @@ fn is_own(path: &str) -> bool {
         path.strip_prefix(own)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
-}
-
-fn name_of(directory: &str, name: OsString) -> Result<String> {
-    let wrong = |problem: String| {
-        let remedy = "let the command give it another name";
-        Error::spec(format!("/{directory}"), problem, remedy)
-    };
-    let name = name
-        .into_string()
-        .map_err(|name| wrong(format!("the file name {name:?} is not UTF-8")))?;
-    let checked = check_component(&name);
-    checked.map_err(|problem| wrong(format!("the file name {name:?} {problem}")))?;
-    Ok(name)
-}
-
-/// Gives the owner rights that the mode lacks: nobody else is there to read.
-fn open_up(place: &Path, mode: u32, rights: u32) -> Result<()> {
-    if mode & rights == rights {
-        return Ok(());
-    }
-    let permissions = Permissions::from_mode((mode | rights) & MODE);
-    fs::set_permissions(place, permissions).map_err(Error::io("cannot read", place))
-}
-
-/// Reads the first bytes of a file and its digest.
-fn read(place: &Path) -> Result<(Vec<u8>, Digest)> {
-    let failed = || Error::io("cannot read", place);
-    let file = fs::File::open(place).map_err(failed())?;
-    let mut reader = HashingReader::new(file, Algorithm::Sha256);
-    let mut head = Vec::new();
-    reader
-        .by_ref()
-        .take(64)
-        .read_to_end(&mut head)
-        .map_err(failed())?;
-    io::copy(&mut reader, &mut io::sink()).map_err(failed())?;
-    Ok((head, reader.finish().1))
 }
