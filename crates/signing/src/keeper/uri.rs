@@ -192,7 +192,7 @@ mod tests {
             ("pkcs11:token=a;object=c;x-own=d", "\"x-own\""),
             (
                 "pkcs11:token=a;object=c?module-name=d",
-                "\"module-name\" is not supported",
+                "its query has more than module-path",
             ),
             ("pkcs11:token=a;object=c?pin-source=pin", "no absolute path"),
             (
