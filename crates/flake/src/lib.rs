@@ -176,7 +176,7 @@ impl Nix {
     /// reference.
     ///
     /// # Errors
-    /// The errors of [`flake_at`]; when an input is not pinned; and when a file of the workspace is
+    /// The errors of `flake_at`; when an input is not pinned; and when a file of the workspace is
     /// not a regular file.
     pub fn flake(&self, directory: &Path) -> Result<String> {
         let flake = flake_at(directory)?;

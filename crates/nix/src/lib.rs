@@ -1,7 +1,7 @@
 //! The Nix store: its paths, its archives, the derivations in it, and the programs that work on it.
 //!
-//! - [`StorePath`], [`Hash`] and [`nar`] describe the content of a store; [`NarInfo`] and the keys
-//!   describe it in a cache.
+//! - [`StorePath`], [`Hash`](struct@Hash) and [`nar`] describe the content of a store; [`NarInfo`]
+//!   and the keys describe it in a cache.
 //! - [`derivation`] parses `.drv` files; [`Closure`] holds derivations with everything they need.
 //! - [`Store`] asks `nix-store` about a store, and adds files to it. It creates a missing store
 //!   first ([`creation`]).

@@ -114,7 +114,7 @@ impl Certificate {
         pem("CERTIFICATE", &self.der)
     }
 
-    /// Returns the owner. The owner means nothing before [`Certificate::check`].
+    /// Returns the owner. The owner means nothing before `check`.
     ///
     /// # Errors
     /// When the certificate names no owner, or no issuer.

@@ -100,7 +100,7 @@ impl Mutations {
 }
 
 /// Hands [`INPUTS`] damaged copies of `whole` to `read`, which returns whether it understood them.
-/// It may refuse an input, but not panic, abort or take more memory than [`MEMORY`]: a larger
+/// It may refuse an input, but not panic, abort or take more memory than `MEMORY`: a larger
 /// allocation ends the process.
 pub fn survive(what: &str, whole: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> bool) {
     bound_memory();
