@@ -56,11 +56,11 @@ pub(crate) fn is_reference(text: &str) -> bool {
     schemes.any(|scheme| text.starts_with(scheme))
 }
 
-/// Cuts the PIN off a reference: its query, and the attribute that some tools write before the query.
+/// Cuts the PIN off a reference: its query, or the attribute that some tools write before that.
 pub(crate) fn name_of(reference: &str) -> &str {
     let name = reference.split('?').next().unwrap_or_default();
-    let name = name.split("pin-").next().unwrap_or_default();
-    name.trim_end_matches(';')
+    let pins = [":pin-", ";pin-"].iter().filter_map(|it| name.find(it));
+    pins.min().map_or(name, |end| &name[..end])
 }
 
 impl KeptKey {

@@ -83,6 +83,11 @@ impl SecretKey {
         keeper::is_reference(reference)
     }
 
+    /// Returns a reference without the PIN that it may hold, for messages.
+    pub fn name_of(reference: &str) -> &str {
+        keeper::name_of(reference)
+    }
+
     /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384, or
     /// RSA. The references are those of cosign. `variable` returns the value of an environment
     /// variable, such as `COSIGN_PKCS11_PIN`, `VAULT_TOKEN` or `AWS_SECRET_ACCESS_KEY`.

@@ -1,38 +1,11 @@
 //! Keys in services sign like keys in memory, and tokens stay secret.
 #![allow(missing_docs)]
 
-use crateyard_signing::{Bundle, Error, PublicKey, SecretKey, Web, image_statement};
+mod common;
+
+use common::{open, refusal, signs};
+use crateyard_signing::PublicKey;
 use crateyard_testing::vault::{self, Vault};
-
-const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
-
-fn open(reference: &str, variables: &[(&str, &str)]) -> Result<SecretKey, Error> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(own, _)| *own == name);
-        found.map(|(_, value)| (*value).to_owned())
-    };
-    SecretKey::kept(reference, variable, &Web::default())
-}
-
-fn refusal(reference: &str, variables: &[(&str, &str)]) -> String {
-    match open(reference, variables) {
-        Err(error) => format!("{error} {error:?}"),
-        Ok(_) => panic!("{reference} is opened"),
-    }
-}
-
-#[track_caller]
-fn signs(key: &SecretKey, public: &PublicKey) {
-    assert_eq!(&key.public(), public);
-    assert!(!key.is_here());
-    let bundle = Bundle::sign(&image_statement(DIGEST), key).unwrap();
-    bundle.verify(public, DIGEST).unwrap();
-    assert!(
-        bundle
-            .verify(&SecretKey::generate().public(), DIGEST)
-            .is_err()
-    );
-}
 
 #[test]
 fn keys_in_vault_sign() {

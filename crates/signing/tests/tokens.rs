@@ -4,43 +4,17 @@
 //! test.
 #![allow(missing_docs)]
 
+mod common;
+
 use std::path::PathBuf;
 use std::process::Command;
 
-use crateyard_signing::{Bundle, Error, PublicKey, SecretKey, Web, image_statement};
+use common::{open, refusal, signs};
+use crateyard_signing::PublicKey;
 use crateyard_testing::softhsm::{PIN, SoftHsm};
 use crateyard_testing::{has, need, skip};
 
-const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 const PKCS8: &str = include_str!("keys/pkcs8.pem");
-
-fn open(reference: &str, variables: &[(&str, &str)]) -> Result<SecretKey, Error> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(own, _)| *own == name);
-        found.map(|(_, value)| (*value).to_owned())
-    };
-    SecretKey::kept(reference, variable, &Web::default())
-}
-
-fn refusal(reference: &str, variables: &[(&str, &str)]) -> String {
-    match open(reference, variables) {
-        Err(error) => format!("{error} {error:?}"),
-        Ok(_) => panic!("{reference} is opened"),
-    }
-}
-
-#[track_caller]
-fn signs(key: &SecretKey, public: &PublicKey) {
-    assert_eq!(&key.public(), public);
-    assert!(!key.is_here());
-    let bundle = Bundle::sign(&image_statement(DIGEST), key).unwrap();
-    bundle.verify(public, DIGEST).unwrap();
-    assert!(
-        bundle
-            .verify(&SecretKey::generate().public(), DIGEST)
-            .is_err()
-    );
-}
 
 /// Makes the token, and a directory with the keys of the kinds EC P-256, EC P-384 and RSA.
 fn token() -> Option<(SoftHsm, tempfile::TempDir)> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use crateyard_image::verify::{Report, Severity, verify, verify_blobs};
 use crateyard_oci::Digest;
+use crateyard_signing::SecretKey;
 use crateyard_terminal::{clean, count, print, print_json, table};
 use serde::Serialize;
 
@@ -165,8 +166,7 @@ impl PolicyArgs {
 fn rule(key: &str, authorities: &[PathBuf]) -> Result<Rule> {
     match kept_key(key, authorities)? {
         Some(kept) => Ok(Rule::Key {
-            // Only the query of a reference may hold a PIN.
-            name: key.split('?').next().unwrap_or_default().to_owned(),
+            name: SecretKey::name_of(key).to_owned(),
             key: kept.public(),
         }),
         None => Rule::key(Path::new(key)),

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-/// The attributes of the query that are supported.
-const QUERY: [&str; 3] = ["module-path", "pin-value", "pin-source"];
-
 /// A reference to a private key. `None` stands for an attribute that may have any value.
 #[derive(Default, PartialEq, Eq)]
 pub(super) struct Uri {
@@ -95,17 +92,13 @@ impl Uri {
     }
 
     fn set_query(&mut self, attribute: &str) -> Result<(), String> {
-        // An unknown name may be the rest of a PIN whose separators are not encoded.
         let name = attribute.split('=').next().unwrap_or_default();
-        if !QUERY.contains(&name) {
-            return Err(format!("its query has more than {}", QUERY.join(", ")));
-        }
-        let (name, bytes) = split(attribute)?;
-        let value = text(name, bytes)?;
+        let value = || split(attribute).and_then(|(name, bytes)| text(name, bytes));
         match name {
-            "module-path" => once(name, &mut self.module, value.into()),
-            "pin-value" => once(name, &mut self.pin, value),
+            "module-path" => once(name, &mut self.module, value()?.into()),
+            "pin-value" => once(name, &mut self.pin, value()?),
             "pin-source" => {
+                let value = value()?;
                 let file = value.strip_prefix("file:").unwrap_or(&value);
                 let file = file.strip_prefix("//").unwrap_or(file);
                 match file.starts_with('/') {
@@ -113,7 +106,8 @@ impl Uri {
                     false => Err("pin-source is no absolute path and no file:".to_owned()),
                 }
             }
-            _ => Err("its query is not supported".to_owned()),
+            // An unknown name may be the rest of a PIN whose separators are not encoded.
+            _ => Err("its query has more than module-path, pin-value, pin-source".to_owned()),
         }
     }
 }

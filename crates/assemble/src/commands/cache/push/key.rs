@@ -33,8 +33,8 @@ impl Key {
         let text = std::env::var(KEY_VARIABLE).unwrap_or_default();
         if text.is_empty() {
             bail!(
-                "there is no key to sign with, and Nix rejects unsigned paths\n  try: --sign-key FILE \
-                 or {KEY_VARIABLE}; make one with: nix key generate-secret --key-name NAME"
+                "there is no key to sign with, and Nix rejects unsigned paths\n  try: --sign-key \
+                 FILE or {KEY_VARIABLE}; make one with: nix key generate-secret --key-name NAME"
             );
         }
         let secret = text.parse()?;
