@@ -42,6 +42,18 @@ fn contains(text: &str, wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Requires that `assemble` fails in a workspace, and that its message has all of some texts.
+pub fn refuses(workspace: &Path, arguments: &[&str], wanted: &[&str]) -> Result<()> {
+    let output = duct::cmd(assemble(), arguments)
+        .dir(workspace)
+        .stderr_capture()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    ensure!(!output.status.success(), "{arguments:?} did not fail");
+    contains(&String::from_utf8_lossy(&output.stderr), wanted)
+}
+
 /// Returns the dependencies that an image's provenance lists.
 fn dependencies(image: &Path) -> Result<Vec<Value>> {
     let explained = duct::cmd!(assemble(), "explain", image, "--json").read()?;

@@ -1,6 +1,7 @@
 //! Steps: commands on an image's files, whose changes become layers.
 
-use crate::checkout::{self, assemble, repository};
+use crate::checkout::{self, repository};
+use crate::compose::refuses;
 use crate::engine::{run, unpack};
 use crate::nix;
 use crate::trial::trial_with;
@@ -180,17 +181,7 @@ fn refused() -> Result<()> {
             "the step `/usr/sbin/ldconfig` of the image `mill`",
         ),
     ] {
-        let output = duct::cmd(assemble(), arguments)
-            .dir(workspace.path())
-            .stderr_capture()
-            .stdout_capture()
-            .unchecked()
-            .run()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(!output.status.success(), "{arguments:?} did not fail");
-        for wanted in [wanted, "assemble build"] {
-            ensure!(said.contains(wanted), "no {wanted:?} in\n{said}");
-        }
+        refuses(workspace.path(), arguments, &[wanted, "assemble build"])?;
     }
     Ok(())
 }
