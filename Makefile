@@ -15,7 +15,7 @@ test: assemble
 	@./tests/run
 
 assemble: setup
-	@cargo build --quiet --release --locked --package assemble
+	@cargo build --release --locked --package assemble
 
 setup:
 	@./nix/setup.sh

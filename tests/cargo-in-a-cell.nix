@@ -13,9 +13,6 @@
   # `log`.
   keepTarget ? false,
   system ? "x86_64-linux",
-  # A source file, relative to the workspace. The build runs again with a line added to it, and
-  # `edit-milliseconds` holds how long that took.
-  edited ? null,
 }:
 let
   foundation = crateyard.lib.foundationFor system;
@@ -50,63 +47,48 @@ foundation.cell {
   program = "/usr/bin/sh";
   args = [
     "-c"
-    (
-      ''
-        set -eu
-        export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
-        export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
-        mkdir -p /cargo/registry /cargo/home
-        cp -r "$src/." /workspace/
-        chmod -R u+w /workspace
-        echo "$crates" | while read -r path checksum; do
-          [ -n "$path" ] || continue
-          tar -xzf "$path" --no-same-owner -C /cargo/registry
-          directory=''${path##*/}
-          directory=''${directory#*-}
-          printf '{"files":{},"package":"%s"}' "$checksum" \
-            > "/cargo/registry/''${directory%.crate}/.cargo-checksum.json"
-        done
-        cat > /cargo/home/config.toml <<CONFIG
-        [source.crates-io]
-        replace-with = "registry"
-        [source.registry]
-        directory = "/cargo/registry"
-        CONFIG
-        cd /workspace
-        if [ -n "$graphOnly" ]; then
-          mkdir "$out"
-          RUSTC_BOOTSTRAP=1 cargo build -Z unstable-options --unit-graph --profile release \
-            --target x86_64-unknown-linux-gnu --offline --locked $selection > "$out/unit-graph"
-          exit
-        fi
-        cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-          --message-format json-render-diagnostics --target-dir /cargo/target --timings $verbose $selection > /cargo/messages 2> /cargo/log \
-          || { cat /cargo/log >&2; exit 1; }
+    ''
+      set -eu
+      export PATH=/usr/bin HOME=/homeless LANG=C.UTF-8 CARGO_HOME=/cargo/home CARGO_INCREMENTAL=0
+      export SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1
+      mkdir -p /cargo/registry /cargo/home
+      cp -r "$src/." /workspace/
+      chmod -R u+w /workspace
+      echo "$crates" | while read -r path checksum; do
+        [ -n "$path" ] || continue
+        tar -xzf "$path" --no-same-owner -C /cargo/registry
+        directory=''${path##*/}
+        directory=''${directory#*-}
+        printf '{"files":{},"package":"%s"}' "$checksum" \
+          > "/cargo/registry/''${directory%.crate}/.cargo-checksum.json"
+      done
+      cat > /cargo/home/config.toml <<CONFIG
+      [source.crates-io]
+      replace-with = "registry"
+      [source.registry]
+      directory = "/cargo/registry"
+      CONFIG
+      cd /workspace
+      if [ -n "$graphOnly" ]; then
         mkdir "$out"
-        cp /cargo/log "$out/log"
-        cp /cargo/messages "$out/messages"
-        cp /cargo/target/cargo-timings/cargo-timing.html "$out/timings.html"
-        for program in $programs; do
-          cp "/cargo/target/x86_64-unknown-linux-gnu/release/$program" "$out/"
-        done
-        if [ -n "$keepTarget" ]; then
-          cp -r /cargo/target "$out/target"
-        fi
-      ''
-      + (
-        if edited == null then
-          ""
-        else
-          ''
-            echo '// edited' >> "/workspace/${edited}"
-            begin=$(date +%s%N)
-            cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
-              --target-dir /cargo/target $selection
-            end=$(date +%s%N)
-            echo $(((end - begin) / 1000000)) > "$out/edit-milliseconds"
-          ''
-      )
-    )
+        RUSTC_BOOTSTRAP=1 cargo build -Z unstable-options --unit-graph --profile release \
+          --target x86_64-unknown-linux-gnu --offline --locked $selection > "$out/unit-graph"
+        exit
+      fi
+      cargo build --profile release --target x86_64-unknown-linux-gnu --offline --locked \
+        --message-format json-render-diagnostics --target-dir /cargo/target --timings $verbose $selection > /cargo/messages 2> /cargo/log \
+        || { cat /cargo/log >&2; exit 1; }
+      mkdir "$out"
+      cp /cargo/log "$out/log"
+      cp /cargo/messages "$out/messages"
+      cp /cargo/target/cargo-timings/cargo-timing.html "$out/timings.html"
+      for program in $programs; do
+        cp "/cargo/target/x86_64-unknown-linux-gnu/release/$program" "$out/"
+      done
+      if [ -n "$keepTarget" ]; then
+        cp -r /cargo/target "$out/target"
+      fi
+    ''
   ];
   writable = [
     "/workspace"

@@ -1,4 +1,4 @@
-//! Compares builds with plain Cargo and the same compiler, in one run.
+//! Compares builds with the Cargo that a user has, with the same compiler and in one run.
 //!
 //! Run as `cargo run --release -p e2e --bin bench` on a quiet machine. Both start with sources and
 //! toolchain in a separate store, and with nothing compiled. Before each repetition, the outputs of
@@ -17,22 +17,25 @@ mod compiler;
 mod nix;
 #[path = "bench/overhead.rs"]
 mod overhead;
+#[allow(dead_code)]
+mod own_cargo;
 mod simulated;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use cold::{Cold, make_deletable, median, nix_store, seconds};
 use crateyard_plan::Plan;
+use own_cargo::OwnCargo;
 use serde::Serialize;
 use simulated::Simulated;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::str::FromStr;
 
 /// The number of measurements of something that takes less than a second.
 const SHORT: usize = 5;
 
-/// Measures builds against plain Cargo with the same compiler
+/// Measures builds against the machine's own Cargo with the same compiler
 #[derive(Parser)]
 struct Args {
     /// Builds of each sort
@@ -41,16 +44,17 @@ struct Args {
     /// The workspace: a git repository with a flake; default: this one
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// The file that is edited, relative to the workspace: the main file of a program
+    /// An image, and a source file of its program to edit, relative to the workspace
     #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "services/supervisor/src/main.rs"
+        long = "edit",
+        value_name = "IMAGE=FILE",
+        default_values = [
+            "gateway=services/gateway/src/main.rs",
+            "cluster=services/cluster/src/main.rs",
+            "supervisor=services/supervisor/src/main.rs",
+        ]
     )]
-    edit: String,
-    /// The image that holds that program
-    #[arg(long, value_name = "IMAGE", default_value = "supervisor")]
-    edited_image: String,
+    edits: Vec<Edit>,
     /// The directory for store and clone, kept for the next run; default: a temporary one
     #[arg(long, value_name = "DIR")]
     place: Option<PathBuf>,
@@ -60,12 +64,31 @@ struct Args {
         value_name = "SORT",
         value_enum,
         value_delimiter = ',',
-        default_value = "driven,remembered,nix,cargo"
+        default_value = "driven,remembered,nix,cargo,simulated"
     )]
     only: Vec<Sort>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// An image, and the file that is edited before its build.
+#[derive(Clone, Debug)]
+struct Edit {
+    image: String,
+    file: String,
+}
+
+impl FromStr for Edit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (image, file) = text.split_once('=').ok_or("it is not IMAGE=FILE")?;
+        Ok(Self {
+            image: image.to_owned(),
+            file: file.to_owned(),
+        })
+    }
 }
 
 /// A kind of cold build.
@@ -81,8 +104,10 @@ enum Sort {
     AllCores,
     /// `nix build`
     Nix,
-    /// `cargo build --release`
+    /// `cargo build --release`, typed in a clone
     Cargo,
+    /// Both on machines with other numbers of cores; nothing is timed
+    Simulated,
 }
 
 /// The measurements. All times are in seconds. Lists have an element for each repetition.
@@ -115,22 +140,31 @@ struct Measured {
     /// Planning that workspace without a cached plan: the packages and targets, the description,
     /// the plan.
     planning_wide: f64,
-    /// `assemble build IMAGE` after an edit of its program.
-    edit_image: Vec<f64>,
+    /// Edits of one program each.
+    edits: Vec<Edited>,
+    /// `assemble build` of all images after an edit of the last program.
+    edit_all: Vec<f64>,
     /// The time of rustc and the linker in that build.
-    edit_image_compiler: Vec<f64>,
-    /// `assemble build` of all images after an edit of one program.
-    edit: Vec<f64>,
-    /// The time of rustc and the linker in that build.
-    edit_compiler: Vec<f64>,
-    /// `cargo build --release` after the same edit: rustc and the linker.
-    edit_cargo: Vec<f64>,
+    edit_all_compiler: Vec<f64>,
     /// A derivation that does nothing.
     overhead_derivation: Vec<f64>,
     /// The same inside a cell.
     overhead_cell: Vec<f64>,
     /// Simulations of other machines.
     simulated: Vec<Simulated>,
+}
+
+/// Builds after edits of one program.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Edited {
+    image: String,
+    /// `assemble build IMAGE`, until the image is written.
+    image_written: Vec<f64>,
+    /// The time of rustc and the linker in that build.
+    compiler: Vec<f64>,
+    /// `cargo build --release` after the same edit.
+    cargo: Vec<f64>,
 }
 
 fn main() -> Result<()> {
@@ -153,8 +187,8 @@ fn main() -> Result<()> {
 
 struct Bench {
     cold: Cold,
-    edit: String,
-    edited_image: String,
+    own: OwnCargo,
+    edits: Vec<Edit>,
     plan: Plan,
     /// The images' attributes of the flake.
     images: Vec<String>,
@@ -173,23 +207,25 @@ impl Bench {
             fs::remove_dir_all(&clone)?;
         }
         duct::cmd!("git", "clone", "--quiet", &workspace, &clone).run()?;
-        ensure!(
-            clone.join(&args.edit).is_file(),
-            "the workspace has no file {:?}: name one with --edit",
-            args.edit
-        );
+        for Edit { file, .. } in &args.edits {
+            ensure!(
+                clone.join(file).is_file(),
+                "the workspace has no file {file:?}: name one with --edit"
+            );
+        }
         say("preparing: sources, toolchain, plan");
         let cold = Cold::new(place, clone);
         cold.fetch_crateyard()?;
         cold.fetch(&cold.workspace, &checkout::repository().join("debian.lock"))?;
         let images = cold.images()?;
         let names = images.iter().filter_map(|image| image["name"].as_str());
+        let plan = cold.plan()?;
         Ok(Self {
             images: names.map(|name| format!("{name}-image")).collect(),
-            plan: cold.plan()?,
+            own: OwnCargo::new(&cold, &plan, &checkout::repository().join("toolchain.lock"))?,
+            plan,
             cold,
-            edit: args.edit.clone(),
-            edited_image: args.edited_image.clone(),
+            edits: args.edits.clone(),
             sorts: args.only.clone(),
         })
     }
@@ -217,11 +253,9 @@ impl Bench {
             evaluation_wide: Vec::new(),
             packages_wide: locked_packages(&wide())?,
             planning_wide: 0.0,
-            edit_image: Vec::new(),
-            edit_image_compiler: Vec::new(),
-            edit: Vec::new(),
-            edit_compiler: Vec::new(),
-            edit_cargo: Vec::new(),
+            edits: Vec::new(),
+            edit_all: Vec::new(),
+            edit_all_compiler: Vec::new(),
             overhead_derivation: Vec::new(),
             overhead_cell: Vec::new(),
             simulated: Vec::new(),
@@ -243,19 +277,21 @@ impl Bench {
         let overhead = overhead::measure(&self.cold.workspace, &self.cold.store)?;
         measured.overhead_derivation = overhead.derivation;
         measured.overhead_cell = overhead.cell;
-        if self.sorts.contains(&Sort::Cargo) {
+        if self.sorts.contains(&Sort::Simulated) {
+            say("cargo build --release in a cell, for the simulation");
             let overhead = median(&measured.overhead_cell);
-            let report = fs::read_to_string(self.timings())?;
+            let report = self.cold.made_by_cargo(&self.plan)?.join("timings.html");
+            let report = fs::read_to_string(report)?;
             measured.simulated = simulated::simulated(&self.plan, &report, overhead)?;
         }
+        for edit in &self.edits {
+            measured.edits.push(self.edit_one(edit, repetitions)?);
+        }
+        say("edits of the last program, all images");
         for _ in 0..repetitions {
-            say("an edit of one program, its image; another edit, all images");
-            let (seconds, compiler) = self.edit(&[&self.edited_image])?;
-            measured.edit_image.push(seconds);
-            measured.edit_image_compiler.push(compiler);
-            let (seconds, compiler) = self.edit(&[])?;
-            measured.edit.push(seconds);
-            measured.edit_compiler.push(compiler);
+            let (seconds, compiler) = self.edit(self.edits.last(), &[])?;
+            measured.edit_all.push(seconds);
+            measured.edit_all_compiler.push(compiler);
         }
         Ok(measured)
     }
@@ -319,12 +355,10 @@ impl Bench {
                 measured.cold_nix.push(seconds(build)?);
             }
             Sort::Cargo => {
-                say("cargo build --release, cold, then after an edit");
-                let cargo = self.cold.cargo(&self.plan, Some(&self.edit))?;
-                measured.cold_cargo.push(cargo.cold);
-                measured.edit_cargo.push(cargo.edit);
-                fs::copy(cargo.out.join("timings.html"), self.timings())?;
+                say("cargo build --release, cold");
+                measured.cold_cargo.push(self.own.cold()?);
             }
+            Sort::Simulated => {}
         }
         Ok(())
     }
@@ -360,18 +394,32 @@ impl Bench {
         seconds(|| self.cold.evaluate::<String>(&expression).map(drop))
     }
 
-    /// Returns Cargo's report of how long each unit took.
-    fn timings(&self) -> PathBuf {
-        self.cold.place.join("timings.html")
+    /// Edits one program repeatedly. `assemble build` and Cargo build it after each edit.
+    fn edit_one(&self, edit: &Edit, repetitions: usize) -> Result<Edited> {
+        let Edit { image, file } = edit;
+        say(&format!("edits of {file}, image {image}"));
+        let mut edited = Edited {
+            image: image.clone(),
+            image_written: Vec::new(),
+            compiler: Vec::new(),
+            cargo: Vec::new(),
+        };
+        for _ in 0..repetitions {
+            let (seconds, compiler) = self.edit(Some(edit), &[image])?;
+            edited.image_written.push(seconds);
+            edited.compiler.push(compiler);
+            if self.sorts.contains(&Sort::Cargo) {
+                edited.cargo.push(self.own.edited(file)?);
+            }
+        }
+        Ok(edited)
     }
 
     /// Builds some images after a new edit. Returns how long the build took, and how long rustc
     /// ran.
-    fn edit(&self, images: &[&str]) -> Result<(f64, f64)> {
-        let file = self.cold.workspace.join(&self.edit);
-        let text = fs::read_to_string(&file)?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-        fs::write(&file, format!("{text}\n// edited {}\n", now.as_nanos()))?;
+    fn edit(&self, edit: Option<&Edit>, images: &[&str]) -> Result<(f64, f64)> {
+        let edit = edit.context("no edit is named")?;
+        own_cargo::edit(&self.cold.workspace.join(&edit.file))?;
         compiler::beside(|| self.cold.assemble_with(images, "first-0"))
     }
 }
@@ -406,7 +454,6 @@ fn table(measured: &Measured) -> String {
             format!("{:.2} × cargo", median(values) / cargo),
         )
     };
-    let edit_cargo = median(&measured.edit_cargo);
     let each = |values: &[f64]| {
         (
             median(values),
@@ -419,7 +466,7 @@ fn table(measured: &Measured) -> String {
         let note = format!("rustc and linker {compiler:.2} s + {rest:.2} s");
         (median(values), note)
     };
-    let rows = [
+    let fixed = [
         ("cold: cargo build --release", (cargo, String::new())),
         (
             "cold: assemble build, nothing remembered",
@@ -462,16 +509,23 @@ fn table(measured: &Measured) -> String {
             each(&measured.overhead_derivation),
         ),
         ("the same inside a cell", each(&measured.overhead_cell)),
-        ("edit: cargo build --release", (edit_cargo, String::new())),
-        (
-            "edit: assemble build of its image, until it is written",
-            edited(&measured.edit_image, &measured.edit_image_compiler),
-        ),
-        (
-            "edit: assemble build of all images",
-            edited(&measured.edit, &measured.edit_compiler),
-        ),
     ];
+    let fixed = fixed.into_iter();
+    let mut rows: Vec<_> = fixed.map(|(name, row)| (name.to_owned(), row)).collect();
+    for edit in &measured.edits {
+        rows.push((
+            format!("edit of {}: cargo build --release", edit.image),
+            (median(&edit.cargo), String::new()),
+        ));
+        rows.push((
+            format!("edit of {}: assemble build, image written", edit.image),
+            edited(&edit.image_written, &edit.compiler),
+        ));
+    }
+    rows.push((
+        "the last of these edits: assemble build, all images".to_owned(),
+        edited(&measured.edit_all, &measured.edit_all_compiler),
+    ));
     let mut text = format!(
         "{} · {} cores · {} units · {} locked packages · medians\n",
         measured.nix, measured.cores, measured.units, measured.packages

@@ -23,16 +23,6 @@ pub struct Cold {
     pub workspace: PathBuf,
 }
 
-/// The result of plain Cargo in a cell.
-pub struct Cargo {
-    /// Seconds until the programs were built.
-    pub cold: f64,
-    /// Seconds for the same after an edit, or 0 without one.
-    pub edit: f64,
-    /// The directory with the programs and Cargo's messages.
-    pub out: PathBuf,
-}
-
 impl Cold {
     /// Takes a workspace with the machine's own store. Nothing may be deleted there, so nothing can
     /// be timed.
@@ -224,7 +214,7 @@ impl Cold {
         let closure = nix_store(&["--store", &self.store, "-qR", &root])?;
         let is_counted = |path: &&str| {
             let name = nix::name_of(path);
-            let is_program = name.contains("-bin-");
+            let is_program = name.contains("-bin-") || name.starts_with("bootstrap-");
             path.ends_with(".drv")
                 && !is_program
                 && (name.starts_with("layer-") || name.ends_with("-image"))
@@ -250,33 +240,9 @@ impl Cold {
         Ok(serde_json::from_slice(&fs::read(plan)?)?)
     }
 
-    /// Builds the plan's programs with plain Cargo in a cell, then again after an edit of a file,
-    /// if one is named.
-    pub fn cargo(&self, plan: &Plan, edit: Option<&str>) -> Result<Cargo> {
-        let edited = edit.map_or("null".to_owned(), |edit| format!("\"{edit}\""));
-        let expression = self.cargo_expression(plan, &format!("edited = {edited};"));
-        let derivation = self.nix_for(&expression, &["path-info", "--derivation"])?;
-        let query = ["--store", &self.store, "-q", "--outputs"];
-        let out = nix_store(&[&query[..], &[derivation.trim()]].concat())?;
-        self.delete(out.lines())?;
-        let build = || self.nix_for(&expression, &["build", "--no-link"]).map(drop);
-        let whole = seconds(build)?;
-        let out = self.physical(&out);
-        let edit = match edit {
-            Some(_) => fs::read_to_string(out.join("edit-milliseconds"))?,
-            None => "0".to_owned(),
-        };
-        let edit = edit.trim().parse::<f64>()? / 1000.0;
-        Ok(Cargo {
-            cold: whole - edit,
-            edit,
-            out,
-        })
-    }
-
     /// Returns the plan's programs, built by plain Cargo. Builds them if that has not happened yet.
     pub fn made_by_cargo(&self, plan: &Plan) -> Result<PathBuf> {
-        self.cargo_with(plan, "edited = null;")
+        self.cargo_with(plan, "")
     }
 
     /// Returns Cargo's unit graph for the plan's programs.
@@ -327,11 +293,13 @@ pub fn nix_store(arguments: &[&str]) -> Result<String> {
         .with_context(|| format!("nix-store {} failed", arguments[2..4].join(" ")))
 }
 
-/// Measures the time that some work takes.
+/// Measures the time that some work takes, and says it: a later failure would lose it.
 pub fn seconds(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let begin = Instant::now();
     work()?;
-    Ok(begin.elapsed().as_secs_f64())
+    let seconds = begin.elapsed().as_secs_f64();
+    eprintln!("  {seconds:.2} s");
+    Ok(seconds)
 }
 
 /// Returns the median, or NaN without values.

@@ -22,6 +22,9 @@ mod markdown;
 #[path = "../nix.rs"]
 mod nix;
 mod outcome;
+#[allow(dead_code)]
+#[path = "../own_cargo.rs"]
+mod own_cargo;
 #[path = "../simulated.rs"]
 mod simulated;
 mod sources;
@@ -33,6 +36,7 @@ use cold::Cold;
 use compare::Known;
 use crateyard_plan::Plan;
 use outcome::{Again, Failure, Outcome, Step};
+use own_cargo::OwnCargo;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,7 +77,7 @@ enum Part {
     Counts,
     /// Build with both kinds, compare units and bytes, run the program; time nothing
     Built,
-    /// Time cold builds of both kinds
+    /// Time builds of both kinds, cold and after an edit; Cargo is the machine's own
     Cold,
     /// Simulate both on other machines; Cargo builds if it has not
     Simulated,
@@ -241,8 +245,8 @@ fn again(program: &Program, cold: &Cold, place: &Path) -> Result<Again> {
     Ok(Again::compare(&cold.hashes()?, &second.hashes()?, true))
 }
 
-/// Times both kinds of cold build. They take turns in going first. Also compares the bytes of our
-/// builds.
+/// Times both kinds of build, cold and after an edit. They take turns in going first. Also compares
+/// the bytes of our cold builds.
 fn time(
     program: &Program,
     cold: &Cold,
@@ -252,10 +256,13 @@ fn time(
     step: &mut Step,
 ) -> Result<()> {
     (outcome.cold, outcome.cold_cargo) = Default::default();
+    (outcome.edit, outcome.edit_cargo) = Default::default();
+    *step = Step::Cargo;
+    let own = OwnCargo::new(cold, plan, &checkout::repository().join("toolchain.lock"))?;
     let cargo = |outcome: &mut Outcome, step: &mut Step| -> Result<()> {
         *step = Step::Cargo;
         say(program, "cargo build --release, cold");
-        outcome.cold_cargo.push(cold.cargo(plan, None)?.cold);
+        outcome.cold_cargo.push(own.cold()?);
         Ok(())
     };
     let mut first = None;
@@ -277,16 +284,25 @@ fn time(
             cargo(outcome, step)?;
         }
     }
+    let file = own.main_file(&program.binary)?;
+    for _ in 0..repetitions {
+        say(program, &format!("an edit of {file}"));
+        *step = Step::Build;
+        own_cargo::edit(&cold.workspace.join(&file))?;
+        outcome.edit.push(cold.assemble(&program.name)?);
+        *step = Step::Cargo;
+        outcome.edit_cargo.push(own.edited(&file)?);
+    }
     Ok(())
 }
 
 /// Compares units and features with Cargo's build if there is one, else with Cargo's unit graph.
 fn compare(cold: &Cold, plan: &Plan, outcome: &mut Outcome, step: &mut Step) -> Result<()> {
-    (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
-    *step = Step::Cargo;
-    if !outcome.cold_cargo.is_empty() {
+    if outcome.is_built_by_cargo() {
         return compare_built(cold, plan, outcome, step);
     }
+    (outcome.compared, outcome.same_bytes, outcome.runs) = (None, None, false);
+    *step = Step::Cargo;
     let file = cold.unit_graph(plan)?.join("unit-graph");
     *step = Step::Compare;
     outcome.compared = Some(compare::compare(plan, &file, Known::UnitGraph)?);

@@ -48,7 +48,7 @@ enum Kind {
     Timed,
 }
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     column("program", Kind::Always, |program, _| {
         format!("{} {}", program.name, program.version)
     }),
@@ -101,6 +101,12 @@ const COLUMNS: [Column; 13] = [
         seconds(&outcome.cold)
     }),
     column("ratio", Kind::Timed, |_, outcome| ratio(outcome.ratio())),
+    column("edit", Kind::Timed, |_, outcome| {
+        match (&outcome.edit[..], &outcome.edit_cargo[..]) {
+            ([], _) | (_, []) => dash(),
+            (edit, cargo) => format!("{:+.1} s", median(edit) - median(cargo)),
+        }
+    }),
     column("on 4 cores", Kind::Timed, |_, outcome| {
         ratio(outcome.simulated_ratio(4))
     }),

@@ -36,6 +36,12 @@ pub struct Outcome {
     pub cold: Vec<f64>,
     /// Seconds of each cold `cargo build --release`, until the programs are built.
     pub cold_cargo: Vec<f64>,
+    /// Seconds of each `assemble build` after an edit of the program's main file.
+    #[serde(default)]
+    pub edit: Vec<f64>,
+    /// Seconds of each `cargo build --release` after such an edit.
+    #[serde(default)]
+    pub edit_cargo: Vec<f64>,
     /// The predicted times of both on other machines.
     #[serde(default)]
     pub simulated: Vec<Simulated>,
