@@ -12,9 +12,7 @@ use serde_json::Value;
 /// A key in an environment variable, in cosign's notation.
 const IN_ENVIRONMENT: &str = "env://";
 /// References to keys that cosign supports and Crateyard doesn't.
-const ELSEWHERE: [(&str, &str); 5] = [
-    ("azurekms://", "Azure Key Vault"),
-    ("gcpkms://", "Google Cloud KMS"),
+const ELSEWHERE: [(&str, &str); 3] = [
     ("k8s://", "Kubernetes secrets"),
     ("gitlab://", "GitLab variables"),
     ("github://", "GitHub secrets"),
@@ -28,7 +26,8 @@ pub struct SignerArgs {
     ///
     /// A PEM file has a key of cosign's, opened by COSIGN_PASSWORD, or an unencrypted ECDSA P-256
     /// key. References, as for cosign: pkcs11:token=…;object=…?module-path=… with the PIN in
-    /// COSIGN_PKCS11_PIN, hashivault://KEY, openbao://KEY, awskms:///KEY (docs/trust.md).
+    /// COSIGN_PKCS11_PIN, hashivault://KEY, openbao://KEY, awskms:///KEY, gcpkms://KEY,
+    /// azurekms://VAULT/KEY (docs/trust.md).
     #[arg(long, value_name = "KEY", conflicts_with = "keyless")]
     sign_key: Option<String>,
 

@@ -8,17 +8,25 @@
 //! | `pkcs11:token=…;object=…?module-path=…` | a token, by its PKCS #11 module ([RFC 7512]) |
 //! | `hashivault://KEY`, `openbao://KEY` | the transit engine of Vault or OpenBao |
 //! | `awskms://[ENDPOINT]/KEY` | AWS KMS; `KEY` is an identifier, an ARN, or `alias/NAME` |
+//! | `gcpkms://projects/…/cryptoKeys/KEY[/cryptoKeyVersions/NUMBER]` | Google Cloud KMS |
+//! | `azurekms://VAULT.vault.azure.net/KEY[/VERSION]` | Azure Key Vault |
 //!
 //! [RFC 7512]: https://www.rfc-editor.org/rfc/rfc7512
 
 mod algorithm;
 mod aws;
+mod azure;
+mod bearer;
+mod der;
+mod google;
 #[cfg(not(target_feature = "crt-static"))]
 mod pkcs11;
 #[cfg(not(target_feature = "crt-static"))]
 mod uri;
 mod vault;
 
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::{Error, PublicKey, Web};
@@ -27,10 +35,15 @@ use algorithm::Algorithm;
 const PKCS11: &str = "pkcs11:";
 const VAULT: [&str; 2] = ["hashivault://", "openbao://"];
 const AWS: &str = "awskms://";
+const GOOGLE: &str = "gcpkms://";
+const AZURE: &str = "azurekms://";
 /// The schemes of keepers.
-const SCHEMES: &str = "pkcs11:, hashivault://, openbao:// or awskms://";
+const SCHEMES: &str = "pkcs11:, hashivault://, openbao://, awskms://, gcpkms:// or azurekms://";
 /// The kinds of keys that can sign here.
 const KINDS: &str = "a key of the kind ECDSA P-256 or P-384, or RSA";
+
+/// The largest file with a secret that is read, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
 
 /// A lookup of environment variables. An empty variable counts as unset.
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -52,7 +65,7 @@ pub(crate) struct KeptKey {
 
 /// Whether a text refers to a key in a keeper.
 pub(crate) fn is_reference(text: &str) -> bool {
-    let mut schemes = [PKCS11, AWS].into_iter().chain(VAULT);
+    let mut schemes = [PKCS11, AWS, GOOGLE, AZURE].into_iter().chain(VAULT);
     schemes.any(|scheme| text.starts_with(scheme))
 }
 
@@ -80,6 +93,10 @@ impl KeptKey {
             token(&name, reference, &set)
         } else if let Some(key) = reference.strip_prefix(AWS) {
             aws::open(&name, key, &set, web).map(kept)
+        } else if let Some(key) = reference.strip_prefix(GOOGLE) {
+            google::open(&name, key, &set, web).map(kept)
+        } else if let Some(key) = reference.strip_prefix(AZURE) {
+            azure::open(&name, key, &set, web).map(kept)
         } else if let Some(key) = VAULT.iter().find_map(|it| reference.strip_prefix(it)) {
             vault::open(&name, key, &set, web).map(kept)
         } else {
@@ -147,6 +164,16 @@ fn token(name: &str, _: &str, _: &Variables<'_>) -> Result<(Arc<dyn Keeper>, Pub
     ))
 }
 
+/// Reads a file with a secret.
+fn secret_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    match file.take(MAX_SECRET + 1).read_to_string(&mut text)? as u64 {
+        ..=MAX_SECRET => Ok(text),
+        _ => Err(std::io::Error::other("it is larger than 64 KiB")),
+    }
+}
+
 /// Makes an error that names the key.
 fn about(key: &str, error: Error) -> Error {
     match error {
@@ -179,13 +206,16 @@ mod tests {
             "awskms:///alias/a",
             "hashivault://a",
             "openbao://a",
+            "gcpkms://a",
+            "azurekms://a",
         ] {
             assert!(is_reference(text), "{text}");
         }
         for text in [
             "cosign.key",
             "env://KEY",
-            "gcpkms://a",
+            "k8s://a",
+            "gcpkms:a",
             "./pkcs11",
             "hashivault",
         ] {

@@ -88,9 +88,10 @@ impl SecretKey {
         keeper::name_of(reference)
     }
 
-    /// Finds a key that a PKCS #11 token, Vault, OpenBao or AWS KMS keeps: ECDSA P-256 or P-384, or
-    /// RSA. The references are those of cosign. `variable` returns the value of an environment
-    /// variable, such as `COSIGN_PKCS11_PIN`, `VAULT_TOKEN` or `AWS_SECRET_ACCESS_KEY`.
+    /// Finds a key that a PKCS #11 token, Vault, OpenBao, AWS KMS, Google Cloud KMS or Azure Key
+    /// Vault keeps: ECDSA P-256 or P-384, or RSA. The references are those of cosign. `variable`
+    /// returns the value of an environment variable, such as `COSIGN_PKCS11_PIN`, `VAULT_TOKEN` or
+    /// `AWS_SECRET_ACCESS_KEY`.
     ///
     /// # Errors
     /// When there is no such key, or its keeper can't be reached or refuses. No error quotes a PIN

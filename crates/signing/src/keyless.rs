@@ -54,7 +54,7 @@ impl Keyless {
         let url = address(&services.fulcio, "/api/v2/signingCert");
         let answer = services
             .web
-            .ask(&Request::to(&url).json(&request))?
+            .ask(&Request::to(&url).json(&request).secret(token.text()))?
             .success(&url)?;
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let wrong = |reason: &str| Error::Service {

@@ -70,8 +70,9 @@ impl Token {
         };
         let separator = if url.contains('?') { '&' } else { '?' };
         let url = format!("{url}{separator}audience={AUDIENCE}");
-        let bearer = format!("Bearer {bearer}");
-        let request = Request::to(&url).header("authorization", &bearer);
+        let header = format!("Bearer {bearer}");
+        let request = Request::to(&url).header("authorization", &header);
+        let request = request.secret(&bearer);
         let answer = web.ask(&request)?.success(&url)?;
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let text = answer["value"].as_str().ok_or_else(|| Error::Service {

@@ -2,7 +2,9 @@
 
 #![allow(missing_docs, clippy::new_without_default)]
 
+pub mod azure;
 pub mod cluster;
+pub mod google;
 pub mod moments;
 pub mod mutations;
 pub mod proxy;

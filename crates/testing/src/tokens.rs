@@ -101,7 +101,7 @@ fn serve(
     let (method, authorization) = (request.method, request.authorization);
     let body = String::from_utf8(request.body).map_err(std::io::Error::other)?;
     let query = request.path.split_once('?').map_or("", |(_, query)| query);
-    let fields = parse(if method == "POST" { &body } else { query });
+    let fields = request::fields(if method == "POST" { &body } else { query });
     let scopes: Vec<String> = fields
         .iter()
         .filter(|(name, _)| name == "scope")
@@ -187,31 +187,4 @@ fn sign(signer: &Signer, user: Option<&str>, scopes: &[String]) -> String {
         .sign(&SystemRandom::new(), text.as_bytes())
         .unwrap();
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
-}
-
-fn parse(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((byte, after)) = rest.split_first() {
-            let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-            match (byte, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-                (b'%', Some(value)) => {
-                    bytes.push(value);
-                    rest = &after[2..];
-                }
-                _ => {
-                    bytes.push(*byte);
-                    rest = after;
-                }
-            }
-        }
-        String::from_utf8(bytes).unwrap()
-    };
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
 }

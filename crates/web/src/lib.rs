@@ -47,6 +47,9 @@ pub struct Options<'a> {
     pub ca_files: &'a [PathBuf],
     /// Whether to follow redirects. A request that carries a secret must not follow them.
     pub follows_redirects: bool,
+    /// Whether to use the proxies of `HTTPS_PROXY` and its like. A proxy reaches neither this
+    /// machine nor its neighbours.
+    pub uses_proxy: bool,
 }
 
 /// Makes a client for downloads. It trusts the system's authorities, follows redirects, and gives
@@ -59,6 +62,7 @@ pub fn client(patience: Duration) -> Result<Client, String> {
         patience,
         ca_files: &[],
         follows_redirects: true,
+        uses_proxy: true,
     })
 }
 
@@ -77,14 +81,17 @@ pub fn client_with(options: &Options<'_>) -> Result<Client, String> {
         true => Policy::default(),
         false => Policy::none(),
     };
-    Client::builder()
+    let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirects)
         .user_agent(concat!("crateyard/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(options.patience)
-        .read_timeout(options.patience)
-        .build()
-        .map_err(|error| innermost(&error))
+        .read_timeout(options.patience);
+    let builder = match options.uses_proxy {
+        true => builder,
+        false => builder.no_proxy(),
+    };
+    builder.build().map_err(|error| innermost(&error))
 }
 
 /// Returns the system's certificate authorities, and those of some PEM files.

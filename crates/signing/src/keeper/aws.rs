@@ -147,6 +147,8 @@ impl Kms {
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
             request = request.header(name, value);
         }
+        let session = self.credentials.session.as_deref();
+        let request = request.secret(session.unwrap_or_default());
         let answer = self.web.ask(&request.body(body))?.success(&self.url)?;
         Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }

@@ -12,13 +12,12 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
-use x509_cert::der::asn1::{AnyRef, BitStringRef, OctetStringRef, SequenceOf, UintRef};
-use x509_cert::der::{self, Decode, Encode};
-use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::{AnyRef, OctetStringRef};
 
-use super::algorithm::{self, Algorithm};
+use super::algorithm::Algorithm;
 use super::uri::Uri;
-use super::{KINDS, Keeper, Variables, trouble};
+use super::{KINDS, Keeper, Variables, der, trouble};
 use crate::{Error, PublicKey};
 
 const MODULE: &str = "COSIGN_PKCS11_MODULE_PATH";
@@ -79,8 +78,7 @@ impl Keeper for TokenKey {
             return sign(&Mechanism::RsaPkcs, &[SHA256_INFO, digest].concat());
         }
         let both = sign(&Mechanism::Ecdsa, digest)?;
-        let (r, s) = both.split_at(both.len() / 2);
-        integers(r, s).map_err(|error| {
+        der::ecdsa(&both).map_err(|error| {
             let reason = format!("its signature is no pair of numbers: {error}");
             trouble(&self.name, reason, "another module for this token")
         })
@@ -276,8 +274,7 @@ fn subject_public_key(parts: &[Attribute]) -> Option<Vec<u8>> {
         }
     }
     if let (Some(modulus), Some(exponent)) = (modulus, exponent) {
-        let key = integers(modulus, exponent).ok()?;
-        return key_info(algorithm::RSA, AnyRef::NULL, &key).ok();
+        return der::rsa_key(modulus, exponent).ok();
     }
     let point = point?;
     // The standard wraps the point in an octet string. Some modules do not, and a plain point can
@@ -286,31 +283,7 @@ fn subject_public_key(parts: &[Attribute]) -> Option<Vec<u8>> {
     let is_point = |it: &&[u8]| it.first() == Some(&4) && [65, 97].contains(&it.len());
     let point = wrapped.filter(is_point).unwrap_or(&point[..]);
     let curve = AnyRef::from_der(curve?).ok()?;
-    key_info(algorithm::EC, curve, point).ok()
-}
-
-fn key_info(
-    oid: der::asn1::ObjectIdentifier,
-    parameters: AnyRef<'_>,
-    key: &[u8],
-) -> der::Result<Vec<u8>> {
-    let algorithm = AlgorithmIdentifierRef {
-        oid,
-        parameters: Some(parameters),
-    };
-    let info = SubjectPublicKeyInfoRef {
-        algorithm,
-        subject_public_key: BitStringRef::from_bytes(key)?,
-    };
-    info.to_der()
-}
-
-/// Writes a sequence of two numbers in DER: a signature by ECDSA, or an RSA key.
-fn integers(first: &[u8], second: &[u8]) -> der::Result<Vec<u8>> {
-    let mut pair = SequenceOf::<UintRef<'_>, 2>::new();
-    pair.add(UintRef::new(first)?)?;
-    pair.add(UintRef::new(second)?)?;
-    pair.to_der()
+    der::ec_key(curve, point).ok()
 }
 
 fn refused(name: &str, failure: &Failure) -> Error {
@@ -319,15 +292,4 @@ fn refused(name: &str, failure: &Failure) -> Error {
         format!("the token refuses: {failure}"),
         "the PIN, the key's permission to sign (CKA_SIGN), and the module's own log",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::integers;
-
-    #[test]
-    fn numbers_have_their_shortest_form() {
-        let der = integers(&[0, 0, 0x80], &[0, 1]).unwrap();
-        assert_eq!(der, [0x30, 7, 2, 2, 0, 0x80, 2, 1, 1]);
-    }
 }

@@ -7,13 +7,11 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 use super::algorithm::Algorithm;
-use super::{Keeper, Variables, trouble};
+use super::{Keeper, Variables, secret_file, trouble};
 use crate::http::Request;
 use crate::{Error, PublicKey, Web};
 
 const DEFAULT_ENGINE: &str = "transit";
-/// The longest token that is read from a file, in bytes.
-const MAX_TOKEN: usize = 64 * 1024;
 
 /// A key in a transit engine.
 pub(super) struct Transit {
@@ -82,9 +80,8 @@ pub(super) fn open(
 /// Returns the token that `vault login` leaves.
 fn token_of_home(variables: &Variables<'_>) -> Option<String> {
     let file = PathBuf::from(variables("HOME")?).join(".vault-token");
-    let token = std::fs::read_to_string(file).ok()?;
-    let token = token.trim();
-    (!token.is_empty() && token.len() <= MAX_TOKEN).then(|| token.to_owned())
+    let token = secret_file(&file).ok()?;
+    Some(token.trim().to_owned()).filter(|it| !it.is_empty())
 }
 
 impl Transit {
@@ -112,7 +109,7 @@ impl Transit {
         let url = format!("{}/{path}", self.engine);
         let mut request = Request::to(&url);
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            request = request.header(name, value).secret(value);
         }
         if let Some(body) = body {
             request = request.json(body);

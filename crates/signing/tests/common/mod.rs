@@ -4,13 +4,14 @@ use crateyard_signing::{Bundle, Error, PublicKey, SecretKey, Web, image_statemen
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 
-/// Opens a key with these environment variables.
+/// Opens a key with these environment variables. `CA_FILE` names a certificate authority to trust.
 pub(crate) fn open(reference: &str, variables: &[(&str, &str)]) -> Result<SecretKey, Error> {
     let variable = |name: &str| {
         let found = variables.iter().find(|(own, _)| *own == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    SecretKey::kept(reference, variable, &Web::default())
+    let ca_files = variable("CA_FILE").into_iter().map(Into::into).collect();
+    SecretKey::kept(reference, variable, &Web { ca_files })
 }
 
 /// Returns the text of the error of opening a key.
